@@ -1,0 +1,22 @@
+"""bchisto: breast-tissue image classification from a few hundred labelled images.
+
+The rooms (``bchisto.stains``, ``bchisto.data``, ``bchisto.featurize``, ``bchisto.boost``, ...) are imported
+on first use, so that ``import bchisto`` and ``bchisto --help`` stay fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+__version__ = "0.1.0"
+
+_ROOMS = ("boost", "data", "evaluate", "featurize", "jobs", "predict", "recipes", "runs", "stains")
+
+__all__ = ["__version__", *_ROOMS]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

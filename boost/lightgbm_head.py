@@ -1,0 +1,87 @@
+"""One LightGBM model: features to text, text to probabilities. No other format is read or written."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import BundleError
+
+__all__ = ["fit_text", "is_model_text", "predict_proba"]
+
+_LAST_LINE = "pandas_categorical:"
+
+
+def fit_text(
+    features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, params: Mapping[str, Any], rounds: int
+) -> str:
+    """Train a model and return its text.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (images, augmentations, d)
+        Augmentations are rows of their own. Only training images: LightGBM's bins are made from these rows alone.
+    labels : ndarray of int, shape (images,)
+        Class positions.
+    params : mapping
+        For `lightgbm.train`.
+    rounds : int
+        Boosting rounds.
+
+    Returns
+    -------
+    str
+        LightGBM's text format.
+    """
+    import lightgbm
+
+    images, augmentations, dim = features.shape
+    rows = features.reshape(images * augmentations, dim)
+    data = lightgbm.Dataset(rows, np.repeat(labels, augmentations).astype(np.float32), params=dict(params))
+    return str(lightgbm.train(dict(params), data, num_boost_round=rounds).model_to_string())
+
+
+def is_model_text(text: str) -> bool:
+    """Whether a text is a whole LightGBM model."""
+    return text.startswith("tree\n") and text.rstrip().rpartition("\n")[2].startswith(_LAST_LINE)
+
+
+@functools.lru_cache(maxsize=1024)
+def _booster(text: str) -> Any:
+    # Parsing a model costs more than predicting an image with it, so a process parses each text once.
+    import lightgbm
+
+    return lightgbm.Booster(model_str=text)
+
+
+def predict_proba(text: str, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Predict images: the mean over augmentations of the class probabilities.
+
+    Parameters
+    ----------
+    text : str
+        A model's text.
+    features : ndarray of float32, shape (images, augmentations, d)
+
+    Returns
+    -------
+    ndarray of float64, shape (images, classes)
+
+    Raises
+    ------
+    BundleError
+        Not a whole LightGBM model, or one of another number of features.
+    """
+    if not is_model_text(text):
+        raise BundleError("not a whole LightGBM text model; train it again")
+    booster = _booster(text)
+    images, augmentations, dim = features.shape
+    if booster.num_feature() != dim:
+        raise BundleError(f"the model takes {booster.num_feature()} features, these descriptors have {dim}")
+    flat = booster.predict(features.reshape(images * augmentations, dim), num_threads=1)
+    mean: npt.NDArray[np.float64] = flat.reshape(images, augmentations, -1).mean(axis=1)
+    return mean

@@ -1,0 +1,141 @@
+"""What a protocol leaves in its folder: metrics, report, bundle."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import decode_image
+from ..errors import ImageError
+from ..evaluate import Panel, PredictionTable, Sample, measure, thumbnail, write_report
+from ..jobs import write_json
+from .bundle import Bundle
+from .ensemble import Ensemble
+from .presets import Preset
+from .sources import Sources
+from .units import ModelUnit
+
+__all__ = ["protocol_text", "write_outputs"]
+
+_SAMPLES = 8
+"""Images shown per heading in a report (ours)."""
+
+_TWO_CLASS_RULE = "max"
+"""Rule of the two-class view in the tables of stage 2. Rakhlin et al. 2018, published code."""
+
+
+def protocol_text(name: str, *, seed: int) -> str:
+    """Say in words what a protocol assumes."""
+    if name == "rakhlin10":
+        return "rakhlin10: the ten published stratified folds, image-level (patients unknown)"
+    if name == "eva":
+        return "eva: the patient-disjoint 268/132 split, tested once"
+    count, _, grouped = name.partition("-")
+    if count.isdecimal():
+        if grouped == "grouped":
+            return f"{count} stratified folds that keep patients or slides whole (seed {seed})"
+        return f"{count} stratified image-level folds (seed {seed})"
+    return f"{name}: a given fold list"
+
+
+def write_outputs(
+    folder: Path,
+    *,
+    title: str,
+    ensemble: Ensemble,
+    units: Sequence[ModelUnit],
+    sources: Sources,
+    preset: Preset,
+    classes: Sequence[str],
+    warnings: Sequence[str],
+    pictures: Path,
+) -> Panel:
+    """Write ``metrics.json``, ``table.csv``, ``report.html`` and ``model.bchisto``; return the panel of the fusion."""
+    banners = [*sources.banners(), *warnings]
+    protocol = ensemble.fusion.protocol
+    metrics = {table.name: measure(table, two_class=_TWO_CLASS_RULE) for table in (ensemble.fusion, *ensemble.stores.values())}
+    write_json(
+        folder / "metrics.json",
+        {"tables": metrics, "run": {"protocol": protocol, "classes": list(classes), "banners": banners}},
+    )
+    ensemble.paper.write_csv(folder / "table.csv")
+    right, wrong = _samples(ensemble.fusion, sources, pictures)
+    panel = Panel(ensemble.fusion, metrics["fusion"], ensemble.paper, right, wrong)
+    write_report(
+        folder / "report.html", title=title, panels=[panel], banners=banners, settings=_settings(sources, preset, protocol, units)
+    )
+    models: dict[str, list[tuple[str, Path]]] = {}
+    for unit in units:
+        models.setdefault(unit.store, []).append((unit.model.name, unit.model))
+    Bundle.save(
+        folder / "model.bchisto",
+        classes=classes,
+        stores={name: _portable(header) for name, header in sources.headers.items()},
+        models=models,
+        protocol=protocol,
+        banners=banners,
+    )
+    return panel
+
+
+def _portable(header: dict[str, Any]) -> dict[str, Any]:
+    """Return what `predict` needs of a store's attributes."""
+    dropped = {"kind", "failures", "images_sha256", "classes", "backend"}
+    return {key: value for key, value in header.items() if key not in dropped}
+
+
+def _settings(sources: Sources, preset: Preset, protocol: str, units: Sequence[ModelUnit]) -> dict[str, str]:
+    shown = {"protocol": protocol, "models": str(len(units)), "preset": preset.name, "rounds": str(preset.rounds)}
+    shown["LightGBM parameters"] = ", ".join(f"{key}={value}" for key, value in preset.params.items())
+    for name, h in sources.headers.items():
+        low, high = h["color_range"]
+        layers = f" ({'+'.join(h['layers'])})"
+        shown[name] = (
+            f"{h['encoder']}{layers}, weights {h['weights']} (sha256 {h['weights_sha256'][:12]}), scale {h['scale']}, "
+            f"{h['crops']} crops of {h['crop']}, {h['augmentations']} augmentations in [{low:g}, {high:g}], "
+            f"pool {h['pool']:g}, stain {h['stain']}, {h['mode']}, {h['precision']}, seed {h['seed']}"
+        )
+    return shown
+
+
+def _samples(table: PredictionTable, sources: Sources, pictures: Path) -> tuple[list[Sample], list[Sample]]:
+    """Choose images for the report: of each class the surest right ones, and the surest wrong ones of all."""
+    paths = _paths(pictures)
+    if table.probabilities is None or not paths:
+        return [], []
+    sure = table.probabilities.max(axis=1)
+    hits = table.predicted == table.labels
+    order = np.argsort(-sure, kind="stable")
+    per_class = max(1, _SAMPLES // len(table.classes))
+    right = [int(i) for k in range(len(table.classes)) for i in order[(hits & (table.labels == k))[order]][:per_class]]
+    wrong = [int(i) for i in order[~hits[order]][:_SAMPLES]]
+
+    def shown(rows: list[int]) -> list[Sample]:
+        found = []
+        for row in rows:
+            image = table.image_ids[row]
+            path = paths.get(sources.sha256[image])
+            if path is None:
+                continue
+            try:
+                picture = thumbnail(decode_image(path))
+            except ImageError:  # moved or changed since it was described; the report does without it
+                continue
+            found.append(
+                Sample(image, picture, table.classes[table.labels[row]], table.classes[table.predicted[row]], float(sure[row]))
+            )
+        return found
+
+    return shown(right), shown(wrong)
+
+
+def _paths(table: Path) -> dict[str, Path]:
+    """Read where images lay, by the hash of their content."""
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as handle:
+        return {row["sha256"]: Path(row["path"]) for row in csv.DictReader(handle)}

@@ -1,0 +1,136 @@
+"""LightGBM settings by name, and the seed rules of the published code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from ..errors import InputError
+
+__all__ = ["PRESETS", "Preset", "model_params", "parse_params"]
+
+_ROUND_NAMES = frozenset({"num_iterations", "num_boost_round", "n_estimators", "num_trees", "num_rounds", "num_round"})
+
+_RESERVED = frozenset(
+    {"objective", "num_class", "num_threads", "n_jobs", "nthread", "deterministic", "feature_fraction_seed", "bagging_seed"}
+)
+"""Set by the protocol: classes, one thread a process, and the published seed rule."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """LightGBM parameters and number of rounds."""
+
+    name: str
+    rounds: int
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_params(self, changes: Mapping[str, Any]) -> Preset:
+        """Return the preset with some parameters changed; any of LightGBM's names for rounds sets them.
+
+        Raises
+        ------
+        InputError
+            A parameter that the protocol sets, or one that LightGBM does not know.
+        """
+        params, rounds = dict(self.params), self.rounds
+        for name, value in changes.items():
+            if name in _RESERVED:
+                raise InputError(f"--param {name}: is set by the protocol and cannot be changed")
+            if name in _ROUND_NAMES:
+                rounds = int(value)
+            else:
+                params[name] = value
+        unknown = sorted(set(params) - _known_params())
+        if unknown:
+            raise InputError(f"--param {unknown[0]}: LightGBM has no parameter of this name; use its main name, no alias")
+        if rounds < 1:
+            raise InputError("--param num_iterations: give at least 1 round")
+        return Preset(self.name, rounds, params)
+
+
+PRESETS = {
+    "rakhlin2018": Preset(
+        "rakhlin2018",
+        rounds=70,
+        params={
+            "learning_rate": 0.1,
+            "num_leaves": 191,
+            "max_depth": 7,
+            "feature_fraction": 0.46,
+            "bagging_fraction": 0.69,
+            "bagging_freq": 0,  # as published, which leaves bagging_fraction without effect
+        },
+    )
+}
+"""``rakhlin2018``: published code of Rakhlin et al. 2018."""
+
+
+def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int) -> dict[str, Any]:
+    """Return the parameters of one model.
+
+    Parameters
+    ----------
+    preset : Preset
+    classes : int
+        Number of classes; the objective is multiclass for two as well.
+    seed : int
+        Seed of the ensemble member, from 0.
+    fold_position : int
+        0-based position of the fold.
+
+    Returns
+    -------
+    dict
+        For `lightgbm.train`; with the published rule feature_fraction_seed = 1 + 10 seed + fold, bagging_seed one
+        more.
+
+    References
+    ----------
+    Rakhlin et al. 2018, published code.
+    """
+    first = 1 + 10 * seed + fold_position
+    return {
+        "objective": "multiclass",
+        "num_class": classes,
+        **preset.params,
+        "feature_fraction_seed": first,
+        "bagging_seed": first + 1,
+        # The same text whatever the machine's load: one thread, a fixed histogram layout.
+        "num_threads": 1,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+
+
+def parse_params(options: Sequence[str]) -> dict[str, Any]:
+    """Read ``key=value`` options; values are YAML scalars.
+
+    Examples
+    --------
+    >>> parse_params(["num_leaves=31", "extra_trees=true"])
+    {'num_leaves': 31, 'extra_trees': True}
+    """
+    parsed = {}
+    for option in options:
+        name, separator, text = option.partition("=")
+        if not separator or not name:
+            raise InputError(f"--param {option}: write it as key=value")
+        parsed[name.strip()] = yaml.safe_load(text)
+    return parsed
+
+
+def _known_params() -> set[str]:
+    """Return LightGBM's parameter names, which a model's text lists."""
+    import re
+
+    import lightgbm
+    import numpy as np
+
+    data = lightgbm.Dataset(np.zeros((2, 1)), [0.0, 1.0], params={"verbosity": -1})
+    text = lightgbm.train({"verbosity": -1, "num_threads": 1}, data, num_boost_round=1).model_to_string()
+    return set(re.findall(r"^\[(\w+): ", text, flags=re.MULTILINE)) | {"bagging_freq", "max_depth"}

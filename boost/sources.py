@@ -1,0 +1,129 @@
+"""The descriptor stores of a run: found, checked against each other, described."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, MissingInputError, StoreError
+from ..featurize import open_store
+
+__all__ = ["Sources", "read_sources"]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Stores over the same images.
+
+    Attributes
+    ----------
+    paths : dict of str to Path
+        Store name to file.
+    headers : dict of str to dict
+        Store name to attributes.
+    image_ids, labels : tuple of str
+    groups : tuple of str or None
+    sha256 : dict of str to str
+        Image id to the hash of its file.
+    classes : tuple of str
+    """
+
+    paths: dict[str, Path]
+    headers: dict[str, dict[str, Any]]
+    image_ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    groups: tuple[str | None, ...]
+    sha256: dict[str, str]
+    classes: tuple[str, ...]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the images were generated."""
+        return any(header["synthetic"] for header in self.headers.values())
+
+    def banners(self) -> list[str]:
+        """What a reader of any number must know first."""
+        notes = []
+        if self.synthetic:
+            notes.append("SYNTHETIC IMAGES: generated tissue, made to try the software; these numbers say nothing about medicine.")
+        random = sorted({h["encoder"] for h in self.headers.values() if h["weights"] == "random"})
+        if random:
+            notes.append(
+                f"RANDOM WEIGHTS: {', '.join(random)} ran untrained; the published setting uses ImageNet weights, so "
+                "these numbers cannot be compared with it."
+            )
+        return notes
+
+
+def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ()) -> Sources:
+    """Find stores and check that they describe the same images.
+
+    Parameters
+    ----------
+    features : sequence of path
+        Stores, or folders of them.
+    classes : sequence of str
+        Class order; by default that of the stores.
+
+    Raises
+    ------
+    StoreError
+        A store is damaged, or its parts are not merged.
+    InputError
+        No store, stores over different images, images without a label, fewer than two classes.
+    """
+    paths: dict[str, Path] = {}
+    for path in _files(features):
+        if paths.setdefault(path.stem, path) != path:
+            raise InputError(f"{path} and {paths[path.stem]}: two stores of the same name; give one of them")
+    headers: dict[str, dict[str, Any]] = {}
+    first: Sources | None = None
+    for name, path in paths.items():
+        with open_store(path) as store:
+            headers[name] = store.header
+            hashes = [value.decode() for value in store.images("sha256")]
+            found = Sources(
+                paths=paths,
+                headers=headers,
+                image_ids=tuple(store.image_ids),
+                labels=tuple(store.labels),
+                groups=tuple(group or None for group in store.groups),
+                sha256=dict(zip(store.image_ids, hashes, strict=True)),
+                classes=tuple(classes) or tuple(store.header["classes"]),
+            )
+        if first is None:
+            first = found
+        elif (found.image_ids, found.labels, found.sha256) != (first.image_ids, first.labels, first.sha256):
+            other = next(iter(paths.values()))
+            raise InputError(f"{path} and {other}: describe different images or labels; featurize them alike")
+    if first is None:
+        raise MissingInputError(f"{features[0]}: no descriptor store (*.h5) here; run bchisto featurize first")
+    unlabelled = [image for image, label in zip(first.image_ids, first.labels, strict=True) if not label]
+    if unlabelled:
+        raise InputError(f"{len(unlabelled)} images have no label, first {unlabelled[0]}; boost needs labels for all")
+    unknown = sorted(set(first.labels) - set(first.classes))
+    if unknown:
+        raise InputError(f"label {unknown[0]} is none of the classes {', '.join(first.classes)}; correct --classes")
+    present = tuple(name for name in first.classes if name in first.labels)
+    if len(present) < 2:
+        raise InputError(f"all images are of class {present[0]}; boost needs at least two classes")
+    return first
+
+
+def _files(features: Sequence[str | Path]) -> list[Path]:
+    found: list[Path] = []
+    for source in map(Path, features):
+        if source.is_dir():
+            for parts in sorted(source.glob("*.parts")):
+                if not parts.with_suffix(".h5").is_file():
+                    raise StoreError(
+                        f"{parts}: the parts of this store are not merged; run the same bchisto featurize without --shard"
+                    )
+            found.extend(sorted(source.glob("*.h5")))
+        elif source.exists():
+            found.append(source)
+        else:
+            raise MissingInputError(f"{source}: no such store or folder; run bchisto featurize first")
+    return found

@@ -1,0 +1,73 @@
+"""``bchisto boost``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import common_options, done, split_names, to_shard, work_options
+
+
+@click.command()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="The run folder.")
+@click.option("--features", multiple=True, type=click.Path(path_type=Path), help="Stores or folders of them; default RUN/features.")
+@click.option("--folds", multiple=True, help="A number, rakhlin10, eva, or a fold list; repeatable. Default: rakhlin10 for BACH, else 10.")
+@click.option("--group-by", type=click.Choice(["group", "none"]), help="Keep groups whole; default: where they are known.")
+@click.option("--head", multiple=True, type=click.Choice(["lightgbm"]), default=("lightgbm",), show_default=True, help="Classifier.")
+@click.option("--seeds", type=int, default=5, show_default=True, help="Ensemble members per fold.")
+@click.option("--preset", type=click.Choice(["rakhlin2018"]), default="rakhlin2018", show_default=True, help="LightGBM settings.")
+@click.option("--param", multiple=True, metavar="KEY=VALUE", help="A LightGBM parameter on top of the preset; repeatable.")
+@click.option("--classes", callback=split_names, help="Class order; default: that of the stores.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Moves split folds.")
+@work_options
+@common_options
+@click.pass_context
+def boost(context: click.Context, **options: Any) -> None:
+    """Stage 2: train cross-validated LightGBM ensembles on the descriptors of a run.
+
+    \b
+    Example: bchisto boost --out run --folds 10 --seeds 5
+    """
+    from ..boost import parse_params, train
+
+    out: Path = options["out"]
+    results = train(
+        out=out,
+        features=options["features"],
+        folds=options["folds"],
+        group_by=options["group_by"],
+        heads=tuple(dict.fromkeys(options["head"])),
+        seeds=options["seeds"],
+        preset=options["preset"],
+        params=parse_params(options["param"]),
+        classes=options["classes"],
+        seed=options["seed"],
+        jobs=options["jobs"],
+        shard=to_shard(options["shard"]),
+        dask=options["dask"],
+        overwrite=options["overwrite"],
+    )
+    wrote: list[Path] = []
+    for result in results:
+        if result.paper is None or result.metrics is None:
+            click.echo(f"{result.folder.name}: this share of {result.models} models is trained")
+            continue
+        for banner in result.banners:
+            click.echo(banner)
+        click.echo(f"{result.folder.name}: accuracy in percent. Protocol: {result.protocol}")
+        click.echo(result.paper.text())
+        metrics = result.metrics
+        low, high = metrics["intervals"]["accuracy"]
+        unit = metrics["intervals"]["unit"]
+        click.echo(
+            f"fusion: {100 * metrics['accuracy']:.1f} % of {metrics['n']}, 95 % interval {100 * low:.1f} to {100 * high:.1f} "
+            f"(bootstrap over {unit}s)"
+        )
+        view = metrics.get("two_class")
+        if view and view["auc"] is not None:
+            click.echo(f"{' + '.join(view['positive'])} against the rest: {100 * view['accuracy']:.1f} %, AUC {view['auc']:.3f}")
+        wrote += [result.folder / "report.html", result.folder / "model.bchisto"]
+    then = f"bchisto predict {wrote[1]} --images DIR --out predictions.csv" if wrote else "the other shards, then the same command without --shard"
+    done(context, wrote=[*wrote, *([out / "report.html"] if wrote else [])], then=then)

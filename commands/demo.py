@@ -1,0 +1,39 @@
+"""``bchisto demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import common_options, done
+
+
+@click.command()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="demo-run", show_default=True, help="The run folder.")
+@click.option("--images-per-class", type=int, default=12, show_default=True, help="At least 5.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--jobs", type=int, help="Processes; default: one per core.")
+@common_options
+@click.pass_context
+def demo(context: click.Context, out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
+    """Run the whole main road on generated tissue, in minutes on a laptop.
+
+    \b
+    Example: bchisto demo --out demo-run
+    """
+    from ..recipes import demo as run
+
+    result = run(out, images_per_class=images_per_class, seed=seed, jobs=jobs)
+    boosted = result.boost
+    for banner in boosted.banners:
+        click.echo(banner)
+    click.echo(f"accuracy in percent. Protocol: {boosted.protocol}")
+    if boosted.paper is not None:
+        click.echo(boosted.paper.text())
+    click.echo("chance is 25.0")
+    done(
+        context,
+        wrote=[boosted.folder / "report.html", boosted.folder / "model.bchisto"],
+        then=f"open {boosted.folder / 'report.html'}; then your own images: bchisto featurize --images DIR --out RUN",
+    )

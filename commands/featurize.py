@@ -1,0 +1,101 @@
+"""``bchisto featurize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import common_options, data_options, done, to_shard, work_options
+
+
+def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        from ..featurize import list_encoders
+
+        click.echo("\n".join(list_encoders()))
+        context.exit()
+
+
+@click.command()
+@click.option("--images", type=click.Path(path_type=Path), required=True, help="A folder, or a manifest path,label,group[,image_id].")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="The run folder.")
+@data_options
+@click.option(
+    "--encoder", multiple=True, default=("resnet50", "inceptionv3", "vgg16"), show_default=True, help="NAME[:LAYER+LAYER]; repeatable."
+)
+@click.option("--list-encoders", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Print all encoder names.")
+@click.option("--view", multiple=True, default=("0.5:400", "0.5:650"), show_default=True, help="SCALE:CROP; repeatable.")
+@click.option("--augmentations", type=int, default=50, show_default=True, help="Colour augmentations per image.")
+@click.option("--crops", type=int, default=20, show_default=True, help="Random crops per augmentation.")
+@click.option("--pool", type=float, default=3.0, show_default=True, help="Exponent of the pooling norm.")
+@click.option("--color-range", type=float, nargs=2, default=(0.7, 1.3), show_default=True, help="Bounds of the stain factors.")
+@click.option(
+    "--stain", default="macenko", show_default=True, help="macenko, none, or staintools-macenko, -vahadane, -reinhard."
+)
+@click.option(
+    "--stain-fallback",
+    type=click.Choice(["skip-normalisation", "error"]),
+    default="skip-normalisation",
+    show_default=True,
+    help="What to do with an image of too little tissue.",
+)
+@click.option(
+    "--weights", multiple=True, default=("imagenet",), show_default=True, help="imagenet, random, PATH, or ENCODER=PATH; repeatable."
+)
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option("--mode", type=click.Choice(["exact"]), default="exact", show_default=True, help="How crops are encoded.")
+@click.option("--engine", type=click.Choice(["keras"]), default="keras", show_default=True, help="What runs the encoder.")
+@click.option("--batch-size", type=int, default=4, show_default=True, help="Most crops in one pass; a part of the settings.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
+@work_options
+@common_options
+@click.pass_context
+def featurize(context: click.Context, **options: Any) -> None:
+    """Stage 1: turn images into descriptor stores below RUN/features.
+
+    \b
+    Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run
+    """
+    from ..featurize import FeaturizeSettings, parse_encoder, parse_view
+    from ..featurize import featurize as run
+
+    out: Path = options["out"]
+    shard = to_shard(options["shard"])
+    settings = FeaturizeSettings(
+        encoders=tuple(dict.fromkeys(map(parse_encoder, options["encoder"]))),
+        views=tuple(dict.fromkeys(map(parse_view, options["view"]))),
+        weights=tuple(options["weights"]),
+        color_range=tuple(options["color_range"]),
+        **{
+            name: options[name]
+            for name in (
+                "augmentations", "crops", "pool", "stain", "stain_fallback", "precision", "mode", "engine", "batch_size",
+                "seed",
+            )
+        },
+    )  # fmt: skip
+    result = run(
+        options["images"],
+        out=out,
+        settings=settings,
+        dataset=options["dataset"],
+        classes=options["classes"],
+        label_level=options["label_level"],
+        magnifications=options["magnification"],
+        jobs=options["jobs"],
+        shard=shard,
+        dask=options["dask"],
+        overwrite=options["overwrite"],
+        skip_errors=options["skip_errors"],
+    )
+    described = result.images - len(result.failures)
+    if result.merged:
+        click.echo(f"{described} images described in {len(result.stores)} stores")
+        wrote, then = list(result.stores), f"bchisto boost --out {out}"
+    else:
+        click.echo(f"shard {shard} is done")
+        wrote, then = [], "the other shards, then the same command without --shard, which merges"
+    done(context, wrote=wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")

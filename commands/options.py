@@ -1,0 +1,145 @@
+"""Options that several commands share, and how a command ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ..jobs import Shard
+
+__all__ = [
+    "common_options",
+    "data_options",
+    "done",
+    "split_names",
+    "to_shard",
+    "work_options",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def common_options(function: F) -> F:
+    """Add ``--config``, ``-v`` and ``--quiet``."""
+    for option in (
+        click.option("--quiet", is_flag=True, expose_value=False, is_eager=True, callback=_quiet, help="Only warnings and errors."),
+        click.option(
+            "-v", "--verbose", count=True, expose_value=False, is_eager=True, callback=_verbose, help="Say more; -vv for libraries too."
+        ),
+        click.option(
+            "--config",
+            type=click.Path(dir_okay=False, path_type=Path),
+            expose_value=False,
+            is_eager=True,
+            callback=_config,
+            help="Options from a YAML file or a previous run.json; flags win.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def data_options(function: F) -> F:
+    """Add the options that say which images to read, and how."""
+    for option in (
+        click.option("--classes", callback=split_names, help="Class order, e.g. normal,benign; default: the dataset's own."),
+        click.option(
+            "--magnification",
+            multiple=True,
+            callback=_magnifications,
+            help="BreakHis: 40, 100, 200 or 400 (also 400X; repeatable); default all.",
+        ),
+        click.option(
+            "--label-level",
+            type=click.Choice(["class", "type"]),
+            default="class",
+            show_default=True,
+            help="BreakHis: benign against malignant, or the eight tumour types.",
+        ),
+        click.option(
+            "--dataset",
+            type=click.Choice(["bach", "breakhis", "folder", "csv"]),
+            help="Layout; default: recognised, and said.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def work_options(function: F) -> F:
+    """Add the options that say how the work is done; none of them changes its result."""
+    for option in (
+        click.option("--overwrite", is_flag=True, help="Remove existing results first; default: resume."),
+        click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler."),
+        click.option("--shard", metavar="K/N", help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all."),
+        click.option("--jobs", type=int, help="Processes; default: one per core."),
+    ):
+        function = option(function)
+    return function
+
+
+def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        logging.getLogger("bchisto").setLevel(logging.WARNING)
+
+
+def _verbose(context: click.Context, _: click.Parameter, value: int) -> None:
+    if value >= 1:
+        logging.getLogger("bchisto").setLevel(logging.DEBUG)
+    if value >= 2:
+        logging.getLogger().setLevel(logging.DEBUG)
+
+
+def _config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is None:
+        return
+    from ..errors import InputError
+    from ..runs import load_config
+
+    options = load_config(value, command=context.info_name or "")
+    known = {parameter.name for parameter in context.command.params}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        names = ", ".join(sorted(str(name) for name in known - {"config", "quiet", "verbose"}))
+        raise InputError(f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}")
+    context.default_map = {key: option for key, option in options.items() if option is not None}
+
+
+def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Split a comma-separated list of names."""
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+def _magnifications(context: click.Context, parameter: click.Parameter, value: Sequence[Any]) -> tuple[int, ...]:
+    found = []
+    for text in map(str, value):
+        number = text.casefold().removesuffix("x")
+        if number not in ("40", "100", "200", "400"):
+            raise click.BadParameter(f"{text!r} is none of 40, 100, 200, 400", context, parameter)
+        found.append(int(number))
+    return tuple(found)
+
+
+def to_shard(text: str | None) -> Shard | None:
+    """Read ``--shard``."""
+    if text is None:
+        return None
+    from ..jobs import parse_shard
+
+    return parse_shard(text)
+
+
+def done(context: click.Context, *, wrote: Sequence[Path | str], then: str | None, failures: int = 0, listed: Path | str = "") -> None:
+    """Say what was written and what to run next; exit with 1 if items failed."""
+    for path in wrote:
+        click.echo(f"wrote {path}", err=True)
+    if then:
+        click.echo(f"next: {then}", err=True)
+    if failures:
+        click.echo(f"{failures} images were left out, listed in {listed}", err=True)
+        context.exit(1)

@@ -1,0 +1,40 @@
+"""Datasets: readers of the official layouts into one table, guarded decoding, folds, checks, synthetic tissue.
+
+A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``uint8`` RGB arrays of shape
+(height, width, 3).
+"""
+
+from .check import check_dataset
+from .content import UniqueImages, file_sha256, unique_images
+from .dataset import DATASET_NAMES, Dataset, Finding, ImageRecord, match_class, order_classes
+from .decode import ImageHeader, decode_image, read_header, resize_image, scaled_side
+from .folds import FoldPlan, fold_plan, read_fold_list, write_fold_list
+from .read import read_dataset
+from .restain import RestainResult, stain_images
+from .synthetic import make_bach
+
+__all__ = [
+    "DATASET_NAMES",
+    "Dataset",
+    "Finding",
+    "FoldPlan",
+    "ImageHeader",
+    "ImageRecord",
+    "RestainResult",
+    "UniqueImages",
+    "check_dataset",
+    "decode_image",
+    "file_sha256",
+    "fold_plan",
+    "make_bach",
+    "match_class",
+    "order_classes",
+    "read_dataset",
+    "read_fold_list",
+    "read_header",
+    "resize_image",
+    "scaled_side",
+    "stain_images",
+    "unique_images",
+    "write_fold_list",
+]

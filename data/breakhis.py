@@ -1,0 +1,93 @@
+"""The official layout of BreakHis: everything is in the file name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import InputError
+from .dataset import IMAGE_SUFFIXES, Finding, ImageRecord
+
+__all__ = ["BREAKHIS_NAME", "BREAKHIS_TYPES", "read_breakhis"]
+
+BREAKHIS_NAME = re.compile(r"SOB_([BM])_([A-Z]+)-(\d{2})-([0-9A-Z]+)-(40|100|200|400)-(\d{3})\.png")
+"""Pattern of all 7,909 file names: class, tumour type, year, slide, magnification, number."""
+
+BREAKHIS_TYPES = {
+    "B": ("A", "F", "PT", "TA"),  # adenosis, fibroadenoma, phyllodes tumour, tubular adenoma
+    "M": ("DC", "LC", "MC", "PC"),  # ductal, lobular, mucinous, papillary carcinoma
+}
+BREAKHIS_IMAGES = 7909
+BREAKHIS_SIZE = (700, 460)
+"""Width and height, pixels. Spanhol et al. 2016, sec. II."""
+
+_CLASS = {"B": "benign", "M": "malignant"}
+
+
+def read_breakhis(
+    root: Path, *, label_level: str = "class", magnifications: Iterable[int] = ()
+) -> tuple[list[ImageRecord], list[Finding]]:
+    """Read a BreakHis tree, searched recursively since some releases nest slides within slides.
+
+    Parameters
+    ----------
+    root : Path
+        ``BreaKHis_v1`` or any folder above or below it.
+    label_level : {"class", "type"}
+        Benign against malignant, or the eight tumour types.
+    magnifications : iterable of int
+        Keep these only; empty keeps all.
+
+    Returns
+    -------
+    list of ImageRecord, list of Finding
+        The group is the patient id of the file name (``14-2523``), which joins the two slides of 14-13412.
+
+    Raises
+    ------
+    InputError
+        No BreakHis file name below `root`.
+    """
+    wanted = set(magnifications)
+    records: list[ImageRecord] = []
+    findings: list[Finding] = []
+    total = 0
+    for path in sorted(root.rglob("*")):
+        if path.suffix.casefold() not in IMAGE_SUFFIXES or not path.is_file():
+            continue
+        match = BREAKHIS_NAME.fullmatch(path.name)
+        if match is None or match[2] not in BREAKHIS_TYPES[match[1]]:
+            findings.append(Finding("warning", path.name, "not a BreakHis file name, left out"))
+            continue
+        total += 1
+        findings.extend(_misplaced(path, match))
+        magnification = int(match[5])
+        if wanted and magnification not in wanted:
+            continue
+        records.append(
+            ImageRecord(
+                image_id=path.name,
+                path=path,
+                label=_CLASS[match[1]] if label_level == "class" else match[2],
+                group=f"{match[3]}-{match[4]}",
+                magnification=magnification,
+                source="breakhis",
+            )
+        )
+    if not total:
+        raise InputError(f"{root}: no BreakHis file here; expected names like SOB_M_DC-14-2523-40-001.png")
+    if total != BREAKHIS_IMAGES:
+        findings.append(Finding("note", str(root), f"{total} of the {BREAKHIS_IMAGES:,} published images are here"))
+    return records, findings
+
+
+def _misplaced(path: Path, match: re.Match[str]) -> list[Finding]:
+    """Compare the folders with the name: slide folder (``_`` before the year) and magnification folder."""
+    found = []
+    if path.parent.name != f"{match[5]}X":
+        found.append(Finding("warning", path.name, f"lies in {path.parent.name}, expected {match[5]}X"))
+    slide = f"SOB_{match[1]}_{match[2]}_{match[3]}-{match[4]}"
+    if path.parent.parent.name != slide:
+        found.append(Finding("warning", path.name, f"lies in {path.parent.parent.name}, expected {slide}"))
+    return found

@@ -1,0 +1,68 @@
+"""Findings about a dataset: those of its reader, and those of the image headers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import ImageError, InputError
+from .bach import BACH_SIZE
+from .breakhis import BREAKHIS_SIZE
+from .content import unique_images
+from .dataset import Dataset, Finding
+from .decode import decode_image, read_header
+
+__all__ = ["check_dataset"]
+
+_SIZES = {"bach": BACH_SIZE, "breakhis": BREAKHIS_SIZE}
+
+
+def check_dataset(
+    dataset: Dataset, *, decode: bool = False, on_image: Callable[[], None] | None = None
+) -> list[Finding]:
+    """Check a dataset against its layout.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        As read.
+    decode : bool
+        Also decode every image, which finds truncated files; otherwise only headers are read.
+    on_image : callable, optional
+        Called after each image, for a progress bar.
+
+    Returns
+    -------
+    list of Finding
+        Those of the reader first.
+    """
+    findings = list(dataset.findings)
+    expected = _SIZES.get(dataset.name)
+    readable = True
+    for record in dataset.records:
+        try:
+            header = read_header(record.path)
+            if expected is not None and (header.width, header.height) != expected:
+                size = f"{header.width}x{header.height}, published images are {expected[0]}x{expected[1]}"
+                findings.append(Finding("warning", record.image_id, size))
+            if header.pages > 1:
+                findings.append(Finding("warning", record.image_id, f"{header.pages} pages, only the first is used"))
+            if decode:
+                decode_image(record.path)
+        except ImageError as error:
+            readable = False
+            findings.append(Finding("error", record.image_id, str(error)))
+        if on_image is not None:
+            on_image()
+    if readable:
+        findings.extend(_repeated(dataset))
+    return findings
+
+
+def _repeated(dataset: Dataset) -> list[Finding]:
+    try:
+        unique = unique_images(dataset)
+    except InputError as error:
+        return [Finding("error", str(dataset.root), str(error))]
+    return [
+        Finding("warning", copy, f"the same image as {original}; used once") for copy, original in unique.repeated
+    ]

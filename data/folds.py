@@ -1,0 +1,267 @@
+"""Fold lists: published, split by scikit-learn, or given as a file. Images and groups are never split."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ..errors import InputError, MissingInputError
+from ..jobs import write_rows
+
+__all__ = ["PUBLISHED_FOLDS", "FoldPlan", "fold_plan", "read_fold_list", "write_fold_list"]
+
+_log = logging.getLogger(__name__)
+
+PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv"}
+"""Fold lists that ship with the package; sources in ``published/SOURCES.md``."""
+
+PARTS = ("train", "val", "test")
+Row = tuple[str, int, str]
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """Which images train, validate and test in each fold.
+
+    Attributes
+    ----------
+    name : str
+        Folder name of the protocol: ``rakhlin10``, ``eva``, ``10``, ``5-grouped``, or a file's stem.
+    rows : tuple of (image_id, fold, part)
+        One row per image and fold. Folds are numbered as in the source.
+    partition : bool
+        Whether every image is tested exactly once and trains in all other folds.
+    warnings : tuple of str
+        What a reader of the numbers must know.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    partition: bool
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def folds(self) -> list[int]:
+        """Fold numbers in ascending order."""
+        return sorted({fold for _, fold, _ in self.rows})
+
+    def images(self, fold: int, part: str) -> list[str]:
+        """Return the sorted image ids of a part (``train``, ``val``, ``test``) in a fold."""
+        return sorted(image for image, number, role in self.rows if number == fold and role == part)
+
+
+def fold_plan(
+    spec: str,
+    *,
+    image_ids: Sequence[str],
+    labels: Sequence[str],
+    groups: Sequence[str | None],
+    group_by: str | None = None,
+    seed: int = 0,
+) -> FoldPlan:
+    """Make the folds of a protocol for these images.
+
+    Parameters
+    ----------
+    spec : str
+        A number of folds, a published list (`PUBLISHED_FOLDS`), or the path of a fold list.
+    image_ids, labels, groups : sequence
+        One entry per image; a group is None where unknown.
+    group_by : {"group", "none"}, optional
+        Whether split folds keep groups whole; by default where all groups are known.
+    seed : int
+        Moves split folds.
+
+    Returns
+    -------
+    FoldPlan
+
+    Raises
+    ------
+    InputError
+        A class with fewer images (or groups) than folds, a list that does not fit the images, a training part
+        without one of the classes.
+    """
+    grouped = _grouped(groups, group_by)
+    classes = dict(zip(image_ids, labels, strict=True))
+    group_of = dict(zip(image_ids, groups, strict=True))
+    if spec.isdecimal():
+        plan = _split(int(spec), image_ids, labels, groups if grouped else None, seed)
+    elif spec in PUBLISHED_FOLDS:
+        source = resources.files(__package__) / "published" / PUBLISHED_FOLDS[spec]
+        with resources.as_file(source) as path:
+            plan = _fit(spec, read_fold_list(path), image_ids, where=f"--folds {spec}")
+    else:
+        path = Path(spec)
+        if not path.is_file():
+            names = ", ".join(PUBLISHED_FOLDS)
+            raise MissingInputError(f"--folds {spec}: neither a number, nor one of {names}, nor a file")
+        plan = _fit(path.stem, read_fold_list(path), image_ids, where=str(path))
+    _check_classes(plan, classes)
+    return FoldPlan(plan.name, plan.rows, plan.partition, (*plan.warnings, *_leaks(plan, group_of)))
+
+
+def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
+    known = bool(groups) and all(group is not None for group in groups)
+    if group_by == "group" and not known:
+        missing = sum(group is None for group in groups)
+        raise InputError(f"--group-by group: {missing} of {len(groups)} images name no group; use --group-by none")
+    return known if group_by is None else group_by == "group"
+
+
+def _split(
+    count: int, image_ids: Sequence[str], labels: Sequence[str], groups: Sequence[str | None] | None, seed: int
+) -> FoldPlan:
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    if count < 2:
+        raise InputError(f"--folds {count}: give at least 2 folds")
+    for label, images in sorted(Counter(labels).items()):
+        if images < count:
+            raise InputError(
+                f"class {label} has {images} images, fewer than the {count} folds; use --folds {max(2, images)} "
+                "or add images"
+            )
+    if groups is None:
+        splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+        parts = splitter.split(np.zeros(len(labels)), labels)
+        name = str(count)
+    else:
+        if len(set(groups)) < count:
+            raise InputError(f"{len(set(groups))} groups are fewer than the {count} folds; use fewer --folds")
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+        parts = splitter.split(np.zeros(len(labels)), labels, groups)
+        name = f"{count}-grouped"
+    rows: list[Row] = []
+    for number, (_, test) in enumerate(parts, start=1):
+        tested = set(test.tolist())
+        if not tested:
+            raise InputError(f"--folds {count}: fold {number} would be empty, the groups are too large; use fewer")
+        rows.extend((image, number, "test" if i in tested else "train") for i, image in enumerate(image_ids))
+    return FoldPlan(name, tuple(rows), partition=True)
+
+
+def read_fold_list(path: Path) -> list[Row]:
+    """Read a fold list: ``image_id,fold`` (a partition) or ``image_id,fold,part``.
+
+    Parameters
+    ----------
+    path : Path
+        UTF-8 CSV with a header; further columns are ignored.
+
+    Returns
+    -------
+    list of (image_id, fold, part)
+        For a partition every image is listed once, as ``test``.
+
+    Raises
+    ------
+    InputError
+        A missing column, a fold that is no integer, an unknown part, an image listed twice in a fold.
+    """
+    rows: list[Row] = []
+    seen: set[tuple[str, int | None]] = set()
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            columns = set(reader.fieldnames or ())
+            if not {"image_id", "fold"} <= columns:
+                raise InputError(f"{path}: a fold list needs the columns image_id,fold[,part]")
+            for number, row in enumerate(reader, start=2):
+                image, text, part = row["image_id"], row["fold"], row.get("part") or "test"
+                if not (text or "").strip().isdecimal():
+                    raise InputError(f"{path}:{number}: fold {text!r} is not a whole number")
+                if part not in PARTS:
+                    raise InputError(f"{path}:{number}: part {part!r} is none of {', '.join(PARTS)}")
+                fold = int(text)
+                key = (image, fold if "part" in columns else None)
+                if key in seen:
+                    raise InputError(f"{path}:{number}: {image} is listed twice; keep one row")
+                seen.add(key)
+                rows.append((image, fold, part))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from error
+    if not rows:
+        raise InputError(f"{path}: the fold list has no rows")
+    if "part" not in columns and len({fold for _, fold, _ in rows}) < 2:
+        raise InputError(f"{path}: a partition needs at least 2 folds")
+    return [(image, fold, part) for image, fold, part in rows] if "part" in columns else [
+        (image, fold, "") for image, fold, _ in rows
+    ]
+
+
+def _fit(name: str, listed: list[Row], image_ids: Sequence[str], *, where: str) -> FoldPlan:
+    """Bring a list to these images: ids match whole or by file name; both sides must be complete."""
+    by_name: dict[str, list[str]] = {}
+    for image in image_ids:
+        by_name.setdefault(PurePosixPath(image).name, []).append(image)
+    known = set(image_ids)
+    partition = listed[0][2] == ""
+    rows: list[Row] = []
+    absent = []
+    for image, fold, part in listed:
+        matches = [image] if image in known else by_name.get(PurePosixPath(image).name, [])
+        if len(matches) > 1:
+            raise InputError(f"{where}: {image} fits several images, {matches[0]} and {matches[1]}; write their paths")
+        if matches:
+            rows.append((matches[0], fold, part))
+        else:
+            absent.append(image)
+    if absent:
+        raise InputError(
+            f"{where}: {len(absent)} of its {len(listed)} rows name images that are not here, first {absent[0]}; "
+            "use the full dataset or another fold list"
+        )
+    unlisted = sorted(known - {image for image, _, _ in rows})
+    if unlisted and partition:
+        raise InputError(f"{where}: {len(unlisted)} images are in no fold, first {unlisted[0]}; add them to the list")
+    warnings = (f"{len(unlisted)} images are in no fold of {name} and are left out",) if unlisted else ()
+    if partition:
+        folds = sorted({fold for _, fold, _ in rows})
+        tested = {image: fold for image, fold, _ in rows}
+        rows = [(i, fold, "test" if tested[i] == fold else "train") for fold in folds for i in tested]
+    return FoldPlan(name, tuple(rows), partition, warnings)
+
+
+def _check_classes(plan: FoldPlan, classes: dict[str, str]) -> None:
+    wanted = {classes[image] for image, _, _ in plan.rows}
+    for fold in plan.folds:
+        train = {classes[image] for image in plan.images(fold, "train")}
+        if wanted - train:
+            missing = ", ".join(sorted(wanted - train))
+            raise InputError(f"--folds {plan.name}: no image of class {missing} trains in fold {fold}; use fewer folds")
+        if not plan.images(fold, "test"):
+            raise InputError(f"--folds {plan.name}: fold {fold} tests no image")
+
+
+def _leaks(plan: FoldPlan, group_of: dict[str, str | None]) -> tuple[str, ...]:
+    """Name folds in which a group both trains and tests."""
+    shared: set[str] = set()
+    for fold in plan.folds:
+        train = {group_of[image] for image in plan.images(fold, "train")}
+        test = {group_of[image] for image in plan.images(fold, "test")}
+        shared |= {group for group in train & test if group is not None}
+    if not shared:
+        return ()
+    return (
+        f"image-level folds on grouped data: {len(shared)} patients or slides both train and test in a fold, "
+        "so these numbers are too high for new patients",
+    )
+
+
+def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]) -> None:
+    """Write ``image_id,label,group,fold[,part]``; a partition lists the fold in which each image is tested."""
+    rows = sorted(plan.rows, key=lambda row: (row[1], row[0]))
+    if plan.partition:
+        body = [(i, labels[i], groups[i] or "", fold) for i, fold, part in rows if part == "test"]
+        write_rows(path, ("image_id", "label", "group", "fold"), body)
+    else:
+        whole = [(i, labels[i], groups[i] or "", fold, part) for i, fold, part in rows]
+        write_rows(path, ("image_id", "label", "group", "fold", "part"), whole)

@@ -1,0 +1,148 @@
+"""``bchisto stain``: image files to restained image files, with a before/after sheet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ImageError, InputError, MissingInputError
+from ..jobs import Progress, atomic_output, ensure_folder, write_rows
+from ..stains import augment_he, make_normalizer
+from .dataset import IMAGE_SUFFIXES
+from .decode import decode_image
+
+__all__ = ["RestainResult", "stain_images"]
+
+_log = logging.getLogger(__name__)
+_SHEET_SIDE = 320
+_SHEET_ROWS = 24
+"""Side of a picture in the sheet, pixels, and most rows of it (ours)."""
+
+
+@dataclass(frozen=True)
+class RestainResult:
+    """What was written: the images, the sheet, and (file, message) of what failed."""
+
+    written: tuple[Path, ...]
+    sheet: Path
+    failures: tuple[tuple[str, str], ...]
+
+
+def stain_images(
+    sources: Sequence[str | Path],
+    *,
+    out: str | Path,
+    method: str = "macenko",
+    hematoxylin: float = 1.0,
+    eosin: float = 1.0,
+    skip_errors: bool = False,
+) -> RestainResult:
+    """Normalise images, scale their stains, and write them as PNG.
+
+    Parameters
+    ----------
+    sources : sequence of path
+        Image files, or folders of them.
+    out : str or Path
+        Gets one PNG per image, ``stains.csv`` (stain vectors, tissue, residual) and ``before-after.png``.
+    method : str
+        Of `bchisto.stains.STAIN_METHODS`.
+    hematoxylin, eosin : float
+        Factors; 1 leaves the normalised image as it is.
+    skip_errors : bool
+        Leave out images that cannot be used.
+
+    Returns
+    -------
+    RestainResult
+
+    Raises
+    ------
+    InputError
+        No image, two of the same name, an unknown method, factors that are not positive.
+    ImageError
+        An image that cannot be decoded or has too little tissue; images before it are written.
+    """
+    if min(hematoxylin, eosin) <= 0:
+        raise InputError("--hematoxylin and --eosin: give positive factors")
+    files = _files(sources)
+    normalizer = make_normalizer(method)
+    folder = ensure_folder(Path(out))
+    written: list[Path] = []
+    failures: list[tuple[str, str]] = []
+    rows: list[list[object]] = []
+    pairs: list[npt.NDArray[np.uint8]] = []
+    with Progress(total=len(files), label="stain", unit="images") as progress:
+        for number, path in enumerate(files, start=1):
+            try:
+                before = decode_image(path)
+                after, estimate = normalizer.normalize_with_estimate(before)
+            except ImageError as error:
+                message = str(error) if str(path) in str(error) else f"{path}: {error}"
+                if not skip_errors:
+                    raise type(error)(message) from error
+                _log.warning("left out: %s", message)
+                failures.append((str(path), message))
+                continue
+            if (hematoxylin, eosin) != (1.0, 1.0):
+                after = augment_he(after, hematoxylin=hematoxylin, eosin=eosin)
+            target = folder / f"{path.stem}.png"
+            _save(target, after)
+            written.append(target)
+            if estimate is not None:
+                vectors = [round(float(v), 4) for v in estimate.stains.T.ravel()]
+                rows.append([path.name, *vectors, round(estimate.tissue, 4), round(estimate.residual, 4)])
+            if len(pairs) < _SHEET_ROWS:
+                pairs.append(np.concatenate([_shrink(before), _shrink(after)], axis=1))
+            progress.update_to(number)
+    if not written:
+        raise InputError(f"none of the {len(files)} images can be used; first: {failures[0][1]}")
+    channels = [f"{name}_{channel}" for name in ("hematoxylin", "eosin") for channel in ("red", "green", "blue")]
+    write_rows(folder / "stains.csv", ["image", *channels, "tissue", "residual"], rows)
+    if failures:
+        write_rows(folder / "failures.csv", ["path", "error"], failures)
+    sheet = folder / "before-after.png"
+    _save(sheet, np.concatenate(pairs, axis=0))
+    return RestainResult(tuple(written), sheet, tuple(failures))
+
+
+def _files(sources: Sequence[str | Path]) -> list[Path]:
+    files: list[Path] = []
+    for source in map(Path, sources):
+        if source.is_dir():
+            files.extend(sorted(path for path in source.rglob("*") if path.suffix.casefold() in IMAGE_SUFFIXES))
+        elif source.exists():
+            files.append(source)
+        else:
+            raise MissingInputError(f"{source}: no such image or folder")
+    if not files:
+        raise MissingInputError(f"{sources[0]}: no TIFF, PNG or JPEG image in this folder")
+    stems: dict[str, Path] = {}
+    for path in files:
+        if stems.setdefault(path.stem, path) != path:
+            raise InputError(f"{path} and {stems[path.stem]}: both would be written as {path.stem}.png; rename one")
+    return files
+
+
+def _shrink(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Fit an image into a square of white."""
+    import cv2
+
+    height, width = image.shape[:2]
+    scale = _SHEET_SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    square = np.full((_SHEET_SIDE + 4, _SHEET_SIDE + 4, 3), 255, np.uint8)
+    square[2 : 2 + size[1], 2 : 2 + size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return square
+
+
+def _save(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    from PIL import Image
+
+    with atomic_output(path) as temporary:
+        Image.fromarray(image).save(temporary, format="PNG")

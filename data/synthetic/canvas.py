@@ -1,0 +1,183 @@
+"""A canvas of stain concentrations, measured in micrometres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Canvas", "Nuclei"]
+
+Field = npt.NDArray[np.float32]
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Nuclei:
+    """How a population of nuclei looks.
+
+    Attributes
+    ----------
+    length, width : float
+        Mean axes, micrometres.
+    spread : float
+        Relative standard deviation of size and staining (pleomorphism).
+    darkness : float
+        Mean haematoxylin concentration.
+    """
+
+    length: float
+    width: float
+    spread: float
+    darkness: float
+
+
+class Canvas:
+    """Haematoxylin and eosin concentrations over a field of view.
+
+    Parameters
+    ----------
+    width, height : int
+        Pixels.
+    mpp : float
+        Micrometres per pixel.
+    rng : numpy.random.Generator
+        The only source of randomness.
+    """
+
+    def __init__(self, width: int, height: int, *, mpp: float, rng: np.random.Generator) -> None:
+        self.mpp, self.rng = mpp, rng
+        self.width, self.height = width * mpp, height * mpp
+        self.haem: Field = np.zeros((height, width), np.float32)
+        self.eosin: Field = np.zeros((height, width), np.float32)
+
+    def noise(self, size: float, *, stretch: float = 1.0) -> Field:
+        """Smooth noise of unit variance with features of `size` micrometres, `stretch` times longer in x."""
+        import cv2
+
+        rows, columns = self.haem.shape
+        cell = max(size / self.mpp, 1.0)
+        grid = (int(rows / cell) + 3, int(columns / (cell * stretch)) + 3)
+        coarse = self.rng.standard_normal(grid, dtype=np.float32)
+        smooth: Field = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
+        return smooth
+
+    def fibres(self, *, thickness: float, waviness: float) -> Field:
+        """Wavy bundles of fibres: stretched noise along a smoothly bent direction, unit variance or so."""
+        import cv2
+
+        rows, columns = self.haem.shape
+        side = int(np.hypot(rows, columns)) + 2
+        cell = max(thickness / self.mpp, 1.0)
+        coarse = self.rng.standard_normal((int(side / cell) + 3, int(side / (12 * cell)) + 3), dtype=np.float32)
+        bundle = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+        angle = self.rng.uniform(0, np.pi)
+        y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
+        bend = self.noise(180.0) * (waviness / self.mpp)
+        u = np.cos(angle) * x + np.sin(angle) * y + self.noise(220.0) * (waviness / self.mpp)
+        v = -np.sin(angle) * x + np.cos(angle) * y + bend
+        fibres: Field = cv2.remap(bundle, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        return fibres
+
+    def scatter(self, distance: float, *, inside: npt.NDArray[np.bool_] | None = None) -> list[Point]:
+        """Points about `distance` micrometres apart (a jittered hexagonal grid), optionally within a mask."""
+        points: list[Point] = []
+        row = 0
+        y = -distance
+        while y < self.height + distance:
+            x = -distance + (row % 2) * distance / 2
+            while x < self.width + distance:
+                jitter = self.rng.uniform(-0.3, 0.3, size=2) * distance
+                points.append((x + jitter[0], y + jitter[1]))
+                x += distance
+            y += distance * 0.87
+            row += 1
+        if inside is not None:
+            points = [point for point in points if self.covers(inside, point)]
+        return points
+
+    def covers(self, mask: npt.NDArray[np.bool_], point: Point) -> bool:
+        """Whether a point lies in the field of view and in `mask`."""
+        column, row = int(point[0] / self.mpp), int(point[1] / self.mpp)
+        return 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1] and bool(mask[row, column])
+
+    def outline(self, centre: Point, radius: float, *, roughness: float, stretch: float = 1.0) -> npt.NDArray[np.float64]:
+        """A closed, irregular contour in micrometres, shape (points, 2)."""
+        angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+        r = np.ones_like(angle)
+        for wave in range(2, 7):
+            r += roughness / wave * self.rng.normal() * np.cos(wave * angle + self.rng.uniform(0, 2 * np.pi))
+        r = radius * np.clip(r, 0.35, 1.8)
+        points = np.stack([r * np.cos(angle) * np.sqrt(stretch), r * np.sin(angle) / np.sqrt(stretch)], axis=1)
+        turn = self.rng.uniform(0, np.pi)
+        rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        return np.asarray(points @ rotation + np.asarray(centre))
+
+    def mask(self, outline: npt.NDArray[np.float64], *, blur: float = 0.0) -> Field:
+        """The inside of a contour, 0 to 1, with an edge softened over `blur` micrometres."""
+        import cv2
+
+        drawn = np.zeros(self.haem.shape, np.uint8)
+        cv2.fillPoly(drawn, [np.rint(outline / self.mpp * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+        soft = drawn.astype(np.float32) / 255.0
+        sigma = blur / self.mpp
+        return cv2.GaussianBlur(soft, (0, 0), sigma) if sigma > 0.3 else soft
+
+    def ring(self, outline: npt.NDArray[np.float64], *, thickness: float) -> Field:
+        """A line along a contour, 0 to 1."""
+        import cv2
+
+        drawn = np.zeros(self.haem.shape, np.uint8)
+        points = np.rint(outline / self.mpp * 16).astype(np.int32)
+        cv2.polylines(drawn, [points], True, 255, max(1, round(thickness / self.mpp)), cv2.LINE_AA, 4)
+        return drawn.astype(np.float32) / 255.0
+
+    def paint(self, mask: Field, *, haem: float | Field, eosin: float | Field) -> None:
+        """Replace both concentrations inside `mask`."""
+        self.haem += mask * (haem - self.haem)
+        self.eosin += mask * (eosin - self.eosin)
+
+    def paint_local(self, outline: npt.NDArray[np.float64], *, haem: float, eosin: float) -> None:
+        """As `paint` inside a small contour, touching only the pixels around it."""
+        import cv2
+
+        points = outline / self.mpp
+        left, top = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0)
+        right, bottom = np.ceil(points.max(axis=0)).astype(int) + 2
+        haem_part, eosin_part = self.haem[top:bottom, left:right], self.eosin[top:bottom, left:right]
+        if haem_part.size == 0:
+            return
+        drawn = np.zeros(haem_part.shape, np.uint8)
+        shifted = np.rint((points - (left, top)) * 16).astype(np.int32)
+        cv2.fillPoly(drawn, [shifted], 255, cv2.LINE_AA, 4)
+        cover = drawn.astype(np.float32) / 255.0
+        haem_part += cover * (np.float32(haem) - haem_part)
+        eosin_part += cover * (np.float32(eosin) - eosin_part)
+
+    def nucleus(self, centre: Point, kind: Nuclei, *, angle: float) -> None:
+        """Draw one nucleus: an ellipse with a darker membrane and clumped chromatin."""
+        rng, scale = self.rng, 1.0 / self.mpp
+        size = max(0.45, 1.0 + kind.spread * rng.normal())
+        a = kind.length * size * scale / 2
+        b = kind.width * size * max(0.6, 1.0 + 0.5 * kind.spread * rng.normal()) * scale / 2
+        reach = int(max(a, b) * 1.3) + 2
+        column, row = round(centre[0] * scale), round(centre[1] * scale)
+        top, left = max(row - reach, 0), max(column - reach, 0)
+        bottom, right = min(row + reach + 1, self.haem.shape[0]), min(column + reach + 1, self.haem.shape[1])
+        if top >= bottom or left >= right:
+            return
+        y, x = np.ogrid[top:bottom, left:right]
+        dx, dy = x - centre[0] * scale, y - centre[1] * scale
+        u, v = dx * np.cos(angle) + dy * np.sin(angle), -dx * np.sin(angle) + dy * np.cos(angle)
+        distance = np.hypot(u / a, v / b) * (1.0 + 0.3 * kind.spread * np.sin(3 * np.arctan2(v, u) + rng.uniform(0, 6.28)))
+        cover = np.clip((1.0 - distance) * min(a, b) + 0.5, 0, 1).astype(np.float32)
+        rim = np.exp(-(((distance - 0.85) / 0.18) ** 2))
+        chromatin = rng.standard_normal(distance.shape).astype(np.float32) * 0.18
+        dark = kind.darkness * max(0.5, 1.0 + 0.5 * kind.spread * rng.normal())
+        value = dark * (0.72 + 0.4 * rim + chromatin)
+        if kind.length > 8.5 and rng.random() < 0.6:  # a nucleolus in large nuclei
+            value += 0.8 * dark * np.exp(-((u / (0.25 * a)) ** 2 + (v / (0.25 * a)) ** 2))
+        haem, eosin = self.haem[top:bottom, left:right], self.eosin[top:bottom, left:right]
+        haem += cover * (value.astype(np.float32) - haem)
+        eosin += cover * (np.float32(0.25) - eosin)

@@ -1,0 +1,88 @@
+"""Writing synthetic tissue in the official BACH layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import InputError, OutputError
+from ...jobs import Ticker, atomic_output, ensure_folder, run_units, write_json
+from .tissue import TISSUE_CLASSES, make_tissue
+
+__all__ = ["make_bach"]
+
+_PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}
+_MARK = "bchisto-synthetic.json"
+_Task = tuple[str, str, int, int, tuple[int, int]]
+
+
+def make_bach(
+    out: str | Path, *, images_per_class: int = 10, seed: int = 0, size: tuple[int, int] = (2048, 1536), jobs: int = 1
+) -> Path:
+    """Write a synthetic dataset in the official BACH layout; images that are already there are kept.
+
+    Parameters
+    ----------
+    out : str or Path
+        Gets ``ICIAR2018_BACH_Challenge/Photos/{Normal,Benign,InSitu,Invasive}/*.tif``, the ground-truth table,
+        and a mark that says that the images are synthetic.
+    images_per_class : int
+        1 to 999.
+    seed : int
+        The images are functions of the seed, their class and their number.
+    size : tuple of int
+        Width and height, pixels.
+    jobs : int
+        Processes.
+
+    Returns
+    -------
+    Path
+        The ``ICIAR2018_BACH_Challenge`` folder.
+
+    Raises
+    ------
+    InputError
+        A number out of range.
+    OutputError
+        The folder cannot be written, or holds a dataset of other settings.
+    """
+    if not 1 <= images_per_class <= 999:
+        raise InputError(f"--images-per-class {images_per_class}: give 1 to 999 (names are numbered b001 to b999)")
+    root = Path(out) / "ICIAR2018_BACH_Challenge"
+    photos = ensure_folder(root / "Photos")
+    _claim(root / _MARK, {"generator": "bchisto data make", "seed": seed, "size": list(size)})
+    tasks: list[_Task] = []
+    for label in TISSUE_CLASSES:
+        for number in range(1, images_per_class + 1):
+            path = photos / label / f"{_PREFIX[label]}{number:03d}.tif"
+            if not path.is_file():
+                tasks.append((str(path), label, seed, number, size))
+    run_units(_draw, tasks, steps=lambda _: 1, jobs=jobs, label="data make", step_name="images")
+    lines = [
+        f"{path.name},{label}\n" for label in TISSUE_CLASSES for path in sorted((photos / label).glob("*.tif"))
+    ]
+    with atomic_output(photos / "microscopy_ground_truth.csv") as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+    return root
+
+
+def _claim(mark: Path, content: dict[str, object]) -> None:
+    from ...jobs import read_json
+
+    if mark.is_file():
+        found = read_json(mark)
+        if found != content:
+            raise OutputError(f"{mark.parent}: holds a synthetic dataset with other settings ({found}); choose another --out")
+    elif any((mark.parent / "Photos").rglob("*.tif")):
+        raise OutputError(f"{mark.parent}: holds images that are not synthetic; choose another --out")
+    write_json(mark, content)
+
+
+def _draw(task: _Task, ticker: Ticker) -> None:
+    from PIL import Image
+
+    path, label, seed, number, size = task
+    image = make_tissue(label, seed=seed, index=number, size=size)
+    with atomic_output(Path(path)) as temporary:
+        Image.fromarray(image).save(temporary, format="TIFF")
+    ticker.tick()

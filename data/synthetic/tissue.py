@@ -1,0 +1,148 @@
+"""The four classes as compositions of structures, and their staining."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import InputError
+from .canvas import Canvas
+from .structures import fat, filled_duct, gland, lymphocytes, nest, spindles, stroma
+
+__all__ = ["FIELD_WIDTH", "TISSUE_CLASSES", "make_tissue"]
+
+FIELD_WIDTH = 2048 * 0.42
+"""Width of the field of view, micrometres: that of a BACH image."""
+
+_LIGHT = 240.0
+_LABORATORIES = 6
+_HAEMATOXYLIN = np.array([0.62, 0.69, 0.37])
+_EOSIN = np.array([0.14, 0.88, 0.45])
+
+
+def _normal(canvas: Canvas) -> None:
+    """Lobules of small open acini, and a duct, in loose stroma."""
+    for _ in range(int(canvas.rng.integers(2, 5))):
+        x, y = canvas.rng.uniform(0.12, 0.88, size=2) * (canvas.width, canvas.height)
+        bed = canvas.outline((x, y), canvas.rng.uniform(90, 140), roughness=0.2, stretch=1.2)
+        canvas.paint(0.7 * canvas.mask(bed, blur=6.0), haem=0.08, eosin=0.3)
+        for centre in canvas.scatter(46.0, inside=canvas.mask(bed) > 0.5):
+            radius = canvas.rng.uniform(15, 20)
+            gland(canvas, centre, radius, lumen=canvas.rng.uniform(0.25, 0.45), layers=1, roughness=0.10, stretch=1.1)
+    for _ in range(int(canvas.rng.integers(1, 3))):
+        x, y = canvas.rng.uniform(0.1, 0.9, size=2) * (canvas.width, canvas.height)
+        gland(canvas, (x, y), canvas.rng.uniform(40, 60), lumen=0.72, layers=2, roughness=0.15, stretch=1.5)
+
+
+def _benign(canvas: Canvas) -> None:
+    """Crowded proliferation of larger, irregular, open glands with several rows of regular nuclei."""
+    for centre in canvas.scatter(canvas.rng.uniform(115, 150)):
+        if canvas.rng.random() < 0.85:
+            lumen, layers = canvas.rng.uniform(0.4, 0.65), int(canvas.rng.integers(2, 4))
+            stretch = canvas.rng.uniform(1.2, 3.0)
+            gland(canvas, centre, canvas.rng.uniform(34, 52), lumen=lumen, layers=layers, roughness=0.35, stretch=stretch)
+
+
+def _in_situ(canvas: Canvas) -> None:
+    """Ducts filled with tumour cells, every border intact."""
+    pattern = str(canvas.rng.choice(["solid", "comedo", "cribriform"]))
+    for centre in canvas.scatter(canvas.rng.uniform(270, 330)):
+        if canvas.rng.random() < 0.85:
+            filled_duct(canvas, centre, canvas.rng.uniform(75, 115), pattern=pattern)
+
+
+def _invasive(canvas: Canvas) -> None:
+    """Scattered nests and cords that run through the stroma."""
+    cords = canvas.rng.uniform(0.2, 0.8)
+    for centre in canvas.scatter(canvas.rng.uniform(55, 70)):
+        if canvas.rng.random() < 0.9:
+            cord = bool(canvas.rng.random() < cords)
+            nest(canvas, centre, cells=int(canvas.rng.integers(4, 14)), cord=cord)
+
+
+_COMPOSE: dict[str, Callable[[Canvas], None]] = {
+    "Normal": _normal,
+    "Benign": _benign,
+    "InSitu": _in_situ,
+    "Invasive": _invasive,
+}
+
+TISSUE_CLASSES = tuple(_COMPOSE)
+"""The four classes, in the order of BACH."""
+
+
+def make_tissue(
+    label: str, *, seed: int, index: int, size: tuple[int, int] = (2048, 1536)
+) -> npt.NDArray[np.uint8]:
+    """Draw one synthetic H&E image.
+
+    Parameters
+    ----------
+    label : str
+        One of `TISSUE_CLASSES`.
+    seed, index : int
+        The image is a function of `seed`, `label`, `index` and `size` alone.
+    size : tuple of int
+        Width and height, pixels; the field of view stays 860 micrometres wide.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+
+    Raises
+    ------
+    InputError
+        No such class, or a side below 64 pixels.
+
+    Notes
+    -----
+    The laboratory, the amount of fat and inflammation and the mean colour are drawn from the same
+    distributions for all classes, so that architecture alone separates them.
+    """
+    if label not in _COMPOSE:
+        raise InputError(f"no synthetic tissue of class {label!r}; choose one of {', '.join(TISSUE_CLASSES)}")
+    width, height = size
+    if min(size) < 64:
+        raise InputError(f"--size {width}x{height}: give at least 64 pixels a side")
+    rng = np.random.default_rng(np.random.SeedSequence([seed, TISSUE_CLASSES.index(label), index]))
+    canvas = Canvas(width, height, mpp=FIELD_WIDTH / width, rng=rng)
+    stroma(canvas, density=rng.uniform(0.5, 0.75), waviness=rng.uniform(15, 50))
+    fat(canvas, share=max(0.0, rng.uniform(-0.1, 0.25)))
+    spindles(canvas, distance=rng.uniform(26, 40))
+    _COMPOSE[label](canvas)
+    lymphocytes(canvas, clusters=int(rng.integers(0, 4)))
+    return _stain(canvas, rng=rng, laboratories=np.random.default_rng([seed, 2018]))
+
+
+def _stain(
+    canvas: Canvas, *, rng: np.random.Generator, laboratories: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """Stain the concentrations with a laboratory's vectors, to a mean colour drawn without regard to the class."""
+    import cv2
+
+    vectors = np.stack([_HAEMATOXYLIN, _EOSIN])
+    vectors = vectors * laboratories.lognormal(0.0, 0.10, size=(_LABORATORIES, 2, 3))
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    vectors = vectors[int(rng.integers(_LABORATORIES))]
+    target = np.clip(rng.normal([0.68, 0.48], [0.05, 0.05]), [0.55, 0.34], [0.8, 0.62])
+    amounts = np.stack([canvas.haem, canvas.eosin], axis=2)
+    scale = _match_colour(amounts[::6, ::6].reshape(-1, 2), vectors, target)
+    density = cv2.transform(amounts, (vectors * scale[:, np.newaxis]).T.astype(np.float32))
+    light = cv2.GaussianBlur(_LIGHT * cv2.exp(-density), (0, 0), 0.7)  # the microscope's blur
+    light += rng.standard_normal(light.shape, dtype=np.float32) * 2.0  # and the camera's noise
+    return np.clip(light, 0, 255).astype(np.uint8)
+
+
+def _match_colour(
+    amounts: npt.NDArray[np.float32], vectors: npt.NDArray[np.float64], target: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Find factors of the two stains that give the mean transmission `target` in red and green (Newton)."""
+    scale = np.ones(2)
+    for _ in range(8):
+        transmitted = np.exp(-(amounts * scale) @ vectors[:, :2])
+        error = transmitted.mean(axis=0) - target
+        slope = -np.einsum("nc,ns,sc->cs", transmitted, amounts, vectors[:, :2]) / len(amounts)
+        scale = np.clip(scale - np.linalg.solve(slope, error), 0.3, 3.0)
+    return scale

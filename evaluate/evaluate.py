@@ -1,0 +1,144 @@
+"""``bchisto evaluate``: prediction tables from anywhere to metrics and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..jobs import ensure_folder, read_json, write_json, write_rows
+from .intervals import bootstrap_intervals
+from .metrics import DEFAULT_THRESHOLDS, compute_metrics
+from .predictions import PredictionTable, read_predictions
+from .report import Panel, write_report
+from .two_class import TWO_CLASS_RULES, default_positive
+
+__all__ = ["evaluate", "measure"]
+
+
+def measure(
+    table: PredictionTable,
+    *,
+    positive: Sequence[str] = (),
+    two_class: str = "sum",
+    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+    bootstrap: int = 2000,
+) -> dict[str, Any]:
+    """Compute the metrics of a table and their intervals."""
+    chosen = tuple(positive) or default_positive(table.classes)
+    metrics = compute_metrics(table, positive=chosen, two_class=two_class, thresholds=thresholds)
+    metrics["intervals"] = bootstrap_intervals(
+        table, positive=chosen, two_class=two_class, thresholds=thresholds, replicates=bootstrap
+    )
+    return metrics
+
+
+def evaluate(
+    sources: Sequence[str | Path],
+    *,
+    out: str | Path,
+    positive: Sequence[str] = (),
+    two_class: str = "sum",
+    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+    bootstrap: int = 2000,
+    classes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Evaluate prediction tables side by side.
+
+    Parameters
+    ----------
+    sources : sequence of path
+        Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken.
+    out : str or Path
+        Gets ``metrics.json``, ``tables.csv`` and ``report.html``.
+    positive : sequence of str
+        Positive classes of the two-class view; by default those of a known dataset (carcinoma, malignant).
+    two_class : {"sum", "max"}
+        Rule of the two-class score.
+    thresholds : sequence of float
+        Set points.
+    bootstrap : int
+        Replicates of the intervals; 0 for none.
+    classes : sequence of str
+        Class order.
+
+    Returns
+    -------
+    dict
+        What is in ``metrics.json``: ``{"tables": {name: metrics}}``.
+
+    Raises
+    ------
+    InputError
+        A table that does not fit, see `read_predictions`; no table in a run folder.
+    """
+    if two_class not in TWO_CLASS_RULES:
+        raise InputError(f"--two-class {two_class}: choose one of {', '.join(TWO_CLASS_RULES)}")
+    if bootstrap < 0:
+        raise InputError(f"--bootstrap {bootstrap}: give 0 or more replicates")
+    for threshold in thresholds:
+        if not 0.0 <= threshold <= 1.0:
+            raise InputError(f"--threshold {threshold}: give a score between 0 and 1")
+    folder = ensure_folder(Path(out))
+    panels: list[Panel] = []
+    banners: dict[str, None] = {}
+    for path, name in _tables(sources):
+        facts = _facts(path)
+        banners.update(dict.fromkeys(facts.get("banners", ())))
+        for table in read_predictions(path, classes=classes or facts.get("classes", ()), name=name):
+            if facts.get("protocol"):
+                table = _with_protocol(table, str(facts["protocol"]))
+            metrics = measure(
+                table, positive=positive, two_class=two_class, thresholds=thresholds, bootstrap=bootstrap
+            )
+            panels.append(Panel(table, metrics))
+    result = {"tables": {panel.table.name: panel.metrics for panel in panels}}
+    if len(result["tables"]) < len(panels):
+        raise InputError("two tables have the same name; rename one of the files")
+    write_json(folder / "metrics.json", result)
+    write_rows(folder / "tables.csv", *_summary(panels))
+    write_report(folder / "report.html", title="bchisto evaluation", panels=panels, banners=list(banners))
+    return result
+
+
+def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str | None]]:
+    found: list[tuple[Path, str | None]] = []
+    for source in map(Path, sources):
+        if not source.is_dir():
+            found.append((source, None))
+            continue
+        inside = sorted(source.glob("**/predictions.csv"))
+        if not inside:
+            raise InputError(f"{source}: no predictions.csv in this run folder; run bchisto boost first")
+        several = len(sources) > 1
+        found.extend((path, f"{source.name}/{path.parent.name}" if several else path.parent.name) for path in inside)
+    return found
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """What the run says of a table: its protocol and what a reader must know; empty for tables from elsewhere."""
+    metrics = path.parent / "metrics.json"
+    if path.name != "predictions.csv" or not metrics.is_file():
+        return {}
+    facts = read_json(metrics).get("run", {})
+    return facts if isinstance(facts, dict) else {}
+
+
+def _with_protocol(table: PredictionTable, protocol: str) -> PredictionTable:
+    from dataclasses import replace
+
+    return replace(table, protocol=protocol)
+
+
+def _summary(panels: Sequence[Panel]) -> tuple[list[str], list[list[Any]]]:
+    header = ["table", "protocol", "n", "accuracy", "low", "high", "accuracy_mean", "accuracy_std", "balanced_accuracy", "auc"]
+    rows = []
+    for panel in panels:
+        m = panel.metrics
+        low, high = (m["intervals"] or {}).get("accuracy") or (None, None)
+        rows.append(
+            [panel.table.name, m["protocol"], m["n"], m["accuracy"], low, high, m["accuracy_mean"], m["accuracy_std"],
+             m["balanced_accuracy"], m["auc"]]
+        )  # fmt: skip
+    return header, rows

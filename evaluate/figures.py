@@ -1,0 +1,79 @@
+"""Figures as self-contained SVG images."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+
+from .predictions import PredictionTable
+from .two_class import positive_mask, two_class_scores
+
+__all__ = ["confusion_figure", "roc_figure"]
+
+_BLUE, _GREY = "#1f5fa8", "#888888"
+_POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
+
+
+def _svg(figure: Any) -> str:
+    """Return a figure as a data address; without a date, so that equal content gives equal bytes."""
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "bchisto", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _axes(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def confusion_figure(metrics: dict[str, Any]) -> str:
+    """Draw the confusion matrix of a table; rows true, columns predicted."""
+    classes, matrix = metrics["classes"], np.array(metrics["confusion"])
+    side = 1.6 + 0.75 * len(classes)
+    figure, axes = _axes(side + 0.6, side)
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*matrix.shape):
+        colour = "white" if share[row, column] > 0.55 else "black"
+        axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
+    places = range(len(classes))
+    axes.set_xticks(places, classes, rotation=30, ha="right")
+    axes.set_yticks(places, classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    return _svg(figure)
+
+
+def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> str | None:
+    """Draw the ROC of the two-class view with its set points; None where there are no scores."""
+    from sklearn.metrics import roc_curve
+
+    view = metrics.get("two_class")
+    if view is None or table.probabilities is None or view["auc"] is None:
+        return None
+    mask = positive_mask(table.classes, view["positive"])
+    scores = two_class_scores(table.probabilities, mask, rule=view["rule"])
+    false, true, _ = roc_curve(mask[table.labels], scores)
+    figure, axes = _axes(4.4, 4.2)
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
+    axes.plot(false, true, color=_BLUE, linewidth=1.8, label=f"AUC {view['auc']:.3f}")
+    for colour, point in zip(_POINTS, view["thresholds"], strict=False):
+        label = f"set point {point['threshold']:g}: {100 * point['sensitivity']:.1f} / {100 * point['specificity']:.1f} %"
+        axes.plot(1 - point["specificity"], point["sensitivity"], "o", color=colour, label=label)
+    axes.set_xlabel("1 - specificity")
+    axes.set_ylabel("sensitivity")
+    axes.set_title(f"{' + '.join(view['positive'])} against the rest", fontsize=10)
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.01)
+    return _svg(figure)

@@ -1,0 +1,141 @@
+"""Bootstrap intervals of the metrics, by image or clustered by group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .predictions import PredictionTable
+from .two_class import positive_mask, two_class_scores
+
+__all__ = ["bootstrap_intervals", "weighted_auc"]
+
+Weights = npt.NDArray[np.float64]
+_CHUNK = 500
+"""Replicates at a time: bounds memory to a few hundred MB for 100,000 images (ours)."""
+
+
+def weighted_auc(truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], weights: Weights) -> Weights:
+    """Return the AUC under many sets of case weights.
+
+    Parameters
+    ----------
+    truth : ndarray of bool, shape (n,)
+    scores : ndarray of float64, shape (n,)
+    weights : ndarray of float64, shape (replicates, n)
+
+    Returns
+    -------
+    ndarray of float64, shape (replicates,)
+        NaN where a replicate has no positive or no negative case.
+    """
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
+    yes = np.add.reduceat(weights[:, order] * truth[order], starts, axis=1)
+    no = np.add.reduceat(weights[:, order] * ~truth[order], starts, axis=1)
+    below = np.cumsum(no, axis=1) - no / 2.0  # ties count half
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((yes * below).sum(axis=1) / (yes.sum(axis=1) * no.sum(axis=1)))
+
+
+def bootstrap_intervals(
+    table: PredictionTable,
+    *,
+    positive: Sequence[str] = (),
+    two_class: str = "sum",
+    thresholds: Sequence[float] = (),
+    replicates: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Compute 95 % percentile bootstrap intervals.
+
+    Images are drawn with replacement; where every row names a group, groups are drawn instead, since images of
+    one patient are not independent.
+
+    Parameters
+    ----------
+    table : PredictionTable
+    positive, two_class, thresholds
+        As in `compute_metrics`.
+    replicates : int
+        0 gives no intervals.
+    seed : int
+
+    Returns
+    -------
+    dict
+        ``[low, high]`` under the names of the metrics, ``unit`` (``image`` or ``group``), ``units`` (their number)
+        and ``replicates``.
+
+    References
+    ----------
+    Efron & Tibshirani 1993, ch. 13; Field & Welsh 2007 for the cluster bootstrap.
+    """
+    if replicates <= 0:
+        return {}
+    grouped = all(group is not None for group in table.groups)
+    keys = table.groups if grouped else table.image_ids
+    _, member = np.unique(np.array([str(key) for key in keys]), return_inverse=True)
+    units = int(member.max()) + 1
+    rng = np.random.default_rng(seed)
+    draws: dict[str, list[Weights]] = {}
+    for start in range(0, replicates, _CHUNK):
+        size = min(_CHUNK, replicates - start)
+        counts = rng.multinomial(units, np.full(units, 1.0 / units), size=size).astype(np.float64)
+        values = _statistics(table, counts[:, member], positive=positive, rule=two_class, thresholds=thresholds)
+        for name, replicate in values.items():
+            draws.setdefault(name, []).append(replicate)
+    flat = {name: _percentiles(np.concatenate(parts)) for name, parts in draws.items()}
+    return {"unit": "group" if grouped else "image", "units": units, "replicates": replicates, **_nest(flat, thresholds)}
+
+
+def _statistics(
+    table: PredictionTable, weights: Weights, *, positive: Sequence[str], rule: str, thresholds: Sequence[float]
+) -> dict[str, Weights]:
+    hits = (table.predicted == table.labels).astype(np.float64)
+    one_hot = np.eye(len(table.classes))[table.labels]
+    result = {"accuracy": weights @ hits / weights.sum(axis=1)}
+    support = weights @ one_hot
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall = (weights * hits) @ one_hot / support
+    result["balanced_accuracy"] = np.where(support > 0, recall, 0).sum(axis=1) / (support > 0).sum(axis=1)
+    if table.probabilities is not None and one_hot.any(axis=0).all():
+        parts = [weighted_auc(one_hot[:, k] > 0, table.probabilities[:, k], weights) for k in range(one_hot.shape[1])]
+        result["auc"] = np.mean(parts, axis=0)
+    if positive:
+        mask = positive_mask(table.classes, positive)
+        truth = mask[table.labels]
+        if table.probabilities is None:
+            result["two_class.accuracy"] = weights @ (mask[table.predicted] == truth) / weights.sum(axis=1)
+            return result
+        scores = two_class_scores(table.probabilities, mask, rule=rule)
+        result["two_class.accuracy"] = weights @ ((scores >= 0.5) == truth) / weights.sum(axis=1)
+        result["two_class.auc"] = weighted_auc(truth, scores, weights)
+        for threshold in thresholds:
+            called = scores >= threshold
+            with np.errstate(invalid="ignore", divide="ignore"):
+                result[f"sensitivity@{threshold}"] = weights @ (called & truth) / (weights @ truth)
+                result[f"specificity@{threshold}"] = weights @ (~called & ~truth) / (weights @ ~truth)
+    return result
+
+
+def _percentiles(values: Weights) -> list[float] | None:
+    known = values[np.isfinite(values)]
+    return None if not len(known) else [float(v) for v in np.percentile(known, [2.5, 97.5])]
+
+
+def _nest(flat: dict[str, list[float] | None], thresholds: Sequence[float]) -> dict[str, Any]:
+    """Put intervals under the structure of the metrics."""
+    nested: dict[str, Any] = {name: value for name, value in flat.items() if "." not in name and "@" not in name}
+    two = {name.partition(".")[2]: value for name, value in flat.items() if name.startswith("two_class.")}
+    if two:
+        points = [
+            {"threshold": t, "sensitivity": flat.get(f"sensitivity@{t}"), "specificity": flat.get(f"specificity@{t}")}
+            for t in thresholds
+            if f"sensitivity@{t}" in flat
+        ]
+        nested["two_class"] = {**two, "thresholds": points}
+    return nested

@@ -1,0 +1,129 @@
+"""Metrics of a prediction table, by scikit-learn's definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .predictions import PredictionTable
+from .two_class import positive_mask, two_class_scores
+
+__all__ = ["DEFAULT_THRESHOLDS", "compute_metrics", "fold_accuracies"]
+
+DEFAULT_THRESHOLDS = (0.33, 0.5)
+"""Set points of Rakhlin et al. 2018, sec. 3."""
+
+
+def fold_accuracies(table: PredictionTable) -> list[float]:
+    """Return the accuracy of each fold, in fold order; empty where rows name no fold."""
+    hits = table.predicted == table.labels
+    folds = np.array([-1 if fold is None else fold for fold in table.folds])
+    return [float(hits[folds == fold].mean()) for fold in table.fold_numbers]
+
+
+def compute_metrics(
+    table: PredictionTable,
+    *,
+    positive: Sequence[str] = (),
+    two_class: str = "sum",
+    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+) -> dict[str, Any]:
+    """Compute the metrics of a table, JSON-ready.
+
+    Parameters
+    ----------
+    table : PredictionTable
+    positive : sequence of str
+        Classes of the positive side of the two-class view; empty leaves it out.
+    two_class : {"sum", "max"}
+        Rule of the two-class score.
+    thresholds : sequence of float
+        Set points; positive if score >= threshold.
+
+    Returns
+    -------
+    dict
+        ``n``, ``protocol``, ``classes``, ``accuracy``, ``folds``, ``accuracy_per_fold``, ``accuracy_mean``,
+        ``accuracy_std`` (over folds, population), ``balanced_accuracy``, ``confusion`` (rows true),
+        ``per_class``, ``auc`` (one against the rest, mean over classes; null without probabilities or where a
+        class has no image), and ``two_class``.
+
+    Raises
+    ------
+    InputError
+        An unknown positive class.
+    """
+    from sklearn import metrics
+
+    places = list(range(len(table.classes)))
+    confusion = metrics.confusion_matrix(table.labels, table.predicted, labels=places)
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        table.labels, table.predicted, labels=places, zero_division=0.0
+    )
+    per_fold = fold_accuracies(table)
+    present = support > 0
+    result: dict[str, Any] = {
+        "n": len(table),
+        "protocol": table.protocol,
+        "classes": list(table.classes),
+        "accuracy": float((table.predicted == table.labels).mean()),
+        "folds": table.fold_numbers,
+        "accuracy_per_fold": per_fold,
+        "accuracy_mean": float(np.mean(per_fold)) if per_fold else None,
+        "accuracy_std": float(np.std(per_fold)) if per_fold else None,
+        "balanced_accuracy": float(recall[present].mean()),
+        "confusion": confusion.tolist(),
+        "per_class": {
+            name: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(n)}
+            for name, p, r, f, n in zip(table.classes, precision, recall, f1, support, strict=True)
+        },
+        "auc": multiclass_auc(table),
+    }
+    if positive:
+        result["two_class"] = _two_class(table, positive=positive, rule=two_class, thresholds=thresholds)
+    return result
+
+
+def multiclass_auc(table: PredictionTable) -> float | None:
+    """Return the mean over classes of the one-against-the-rest AUC; None where it is not defined."""
+    from sklearn.metrics import roc_auc_score
+
+    if table.probabilities is None or len(set(table.labels.tolist())) < len(table.classes):
+        return None
+    one_hot = np.eye(len(table.classes))[table.labels]
+    return float(np.mean([roc_auc_score(one_hot[:, k], table.probabilities[:, k]) for k in range(one_hot.shape[1])]))
+
+
+def _two_class(
+    table: PredictionTable, *, positive: Sequence[str], rule: str, thresholds: Sequence[float]
+) -> dict[str, Any]:
+    from sklearn.metrics import roc_auc_score
+
+    mask = positive_mask(table.classes, positive)
+    truth = mask[table.labels]
+    names = [name for name, chosen in zip(table.classes, mask, strict=True) if chosen]
+    if table.probabilities is None:
+        hits = mask[table.predicted] == truth
+        return {"positive": names, "rule": "predicted class", "auc": None, "accuracy": float(hits.mean()), "thresholds": []}
+    scores = two_class_scores(table.probabilities, mask, rule=rule)
+    both = bool(truth.any() and not truth.all())
+    return {
+        "positive": names,
+        "rule": rule,
+        "auc": float(roc_auc_score(truth, scores)) if both else None,
+        "accuracy": float(((scores >= 0.5) == truth).mean()),
+        "thresholds": [_set_point(truth, scores, threshold) for threshold in thresholds],
+    }
+
+
+def _set_point(truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], threshold: float) -> dict[str, Any]:
+    called = scores >= threshold
+    yes, no = int(truth.sum()), int((~truth).sum())
+    return {
+        "threshold": threshold,
+        "sensitivity": float((called & truth).sum() / yes) if yes else None,
+        "specificity": float((~called & ~truth).sum() / no) if no else None,
+    }

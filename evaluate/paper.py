@@ -1,0 +1,112 @@
+"""The table of the paper: accuracy per fold, a row per store and one for the fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..jobs import write_rows
+from .metrics import fold_accuracies
+from .predictions import PredictionTable
+
+__all__ = ["PaperTable", "paper_table"]
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """Accuracies of one row, as shares.
+
+    Attributes
+    ----------
+    name : str
+    per_fold : list of float
+        For a store the mean over seeds of the fold accuracy, as published; for the fusion its fold accuracy.
+    averaged : list of float or None
+        Fold accuracies of the prediction averaged over seeds; None for the fusion.
+    """
+
+    name: str
+    per_fold: list[float]
+    averaged: list[float] | None
+
+    @property
+    def mean(self) -> float:
+        """Mean over folds."""
+        return float(np.mean(self.per_fold))
+
+    @property
+    def std(self) -> float:
+        """Population standard deviation over folds."""
+        return float(np.std(self.per_fold))
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """Rows of the table and its folds."""
+
+    folds: list[int]
+    rows: list[PaperRow]
+
+    def header(self) -> list[str]:
+        """Column names."""
+        return ["", *(f"f{fold}" for fold in self.folds), "mean", "std", "seed avg"]
+
+    def cells(self) -> list[list[str]]:
+        """Cells in percent, one list a row."""
+        result = []
+        for row in self.rows:
+            average = "" if row.averaged is None else f"{100 * np.mean(row.averaged):.1f}"
+            values = [f"{100 * value:.1f}" for value in (*row.per_fold, row.mean, row.std)]
+            result.append([row.name, *values, average])
+        return result
+
+    def text(self) -> str:
+        """The table for a terminal."""
+        lines = [self.header(), *self.cells()]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+        rendered = [
+            "  ".join(
+                cell.ljust(width) if place == 0 else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        rule = "-" * max(map(len, rendered))
+        return "\n".join([rendered[0], rule, *rendered[1:-1], rule, rendered[-1]])
+
+    def write_csv(self, path: Path) -> None:
+        """Write the table as CSV, in percent."""
+        write_rows(path, ["model", *self.header()[1:]], self.cells())
+
+
+def paper_table(
+    by_seed: dict[str, Sequence[PredictionTable]], averaged: dict[str, PredictionTable], fusion: PredictionTable
+) -> PaperTable:
+    """Make the table.
+
+    Parameters
+    ----------
+    by_seed : dict
+        Store name to one table per seed.
+    averaged : dict
+        Store name to the table of the seed average.
+    fusion : PredictionTable
+        Mean over stores, seeds and augmentations.
+
+    Returns
+    -------
+    PaperTable
+
+    References
+    ----------
+    Rakhlin et al. 2018, Table 1.
+    """
+    rows = [
+        PaperRow(name, np.mean([fold_accuracies(t) for t in tables], axis=0).tolist(), fold_accuracies(averaged[name]))
+        for name, tables in by_seed.items()
+    ]
+    rows.append(PaperRow("Model fusion", fold_accuracies(fusion), None))
+    return PaperTable(fusion.fold_numbers, rows)

@@ -1,0 +1,245 @@
+"""The prediction table: what everything that predicts writes, and all that evaluation reads."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import match_class, order_classes
+from ..errors import InputError, MissingInputError
+from ..jobs import write_rows
+
+__all__ = ["PredictionTable", "read_predictions", "write_predictions"]
+
+_SUM_TOLERANCE = 1e-3
+"""How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """Predictions of one model or ensemble.
+
+    Attributes
+    ----------
+    name : str
+    classes : tuple of str
+        Order of the probabilities.
+    image_ids : tuple of str
+    labels : ndarray of int, shape (n,)
+        Position of the true class.
+    probabilities : ndarray of float64, shape (n, classes), or None
+        None where the table only names the predicted class.
+    predicted : ndarray of int, shape (n,)
+        Position of the predicted class.
+    folds : tuple of int or None per row
+    groups : tuple of str or None per row
+    protocol : str
+        How folds were made; empty where unknown.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    image_ids: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64] | None
+    predicted: npt.NDArray[np.int64]
+    folds: tuple[int | None, ...]
+    groups: tuple[str | None, ...]
+    protocol: str = ""
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @property
+    def fold_numbers(self) -> list[int]:
+        """The folds in ascending order; empty where rows name none."""
+        return sorted({fold for fold in self.folds if fold is not None})
+
+    @classmethod
+    def from_probabilities(
+        cls,
+        *,
+        name: str,
+        classes: Sequence[str],
+        image_ids: Sequence[str],
+        labels: Sequence[str],
+        probabilities: npt.NDArray[np.float64],
+        folds: Sequence[int | None],
+        groups: Sequence[str | None],
+        protocol: str = "",
+    ) -> PredictionTable:
+        """Make a table; the predicted class is the one of the highest probability, the first of equals."""
+        order = {label: place for place, label in enumerate(classes)}
+        return cls(
+            name=name,
+            classes=tuple(classes),
+            image_ids=tuple(image_ids),
+            labels=np.array([order[label] for label in labels], dtype=np.int64),
+            probabilities=probabilities,
+            predicted=probabilities.argmax(axis=1),
+            folds=tuple(folds),
+            groups=tuple(groups),
+            protocol=protocol,
+        )
+
+
+def write_predictions(
+    path: Path,
+    *,
+    classes: Sequence[str],
+    rows: Sequence[tuple[str, str, str | None, int | str]],
+    probabilities: npt.NDArray[np.float64],
+    extra: Sequence[tuple[str, Sequence[Any]]] = (),
+) -> None:
+    """Write ``image_id,label,group,fold,p_<class>...`` and further columns; probabilities in full precision.
+
+    Parameters
+    ----------
+    path : Path
+        The CSV file.
+    classes : sequence of str
+        One ``p_`` column each.
+    rows : sequence of (image_id, label, group, fold)
+    probabilities : ndarray of float64, shape (rows, classes)
+    extra : sequence of (name, values)
+        Further columns at the end.
+    """
+    header = ["image_id", "label", "group", "fold", *(f"p_{name}" for name in classes), *(name for name, _ in extra)]
+    body = (
+        [image, label, group or "", fold, *map(repr, values), *(column[place] for _, column in extra)]
+        for place, ((image, label, group, fold), values) in enumerate(zip(rows, probabilities.tolist(), strict=True))
+    )
+    write_rows(path, header, body)
+
+
+def read_predictions(
+    path: str | Path, *, classes: Sequence[str] = (), name: str | None = None
+) -> list[PredictionTable]:
+    """Read a predictions CSV from anywhere.
+
+    Parameters
+    ----------
+    path : str or Path
+        Columns ``image_id`` and ``label``, and ``p_<class>`` columns or ``predicted``; ``fold``, ``group`` and
+        ``model`` are optional. With ``model`` the rows make one table per model.
+    classes : sequence of str
+        Class order; by default that of a known dataset, else of the ``p_`` columns, else sorted.
+    name : str, optional
+        Name of the table; by default the file's stem.
+
+    Returns
+    -------
+    list of PredictionTable
+        In the order in which models first appear.
+
+    Raises
+    ------
+    InputError
+        A missing column, an unknown class, a probability that is NaN, negative or does not add up to 1, a row
+        twice, a file that is not UTF-8; the message names the file and the row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such predictions file")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            columns = list(reader.fieldnames or ())
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8") from error
+    scores = [column for column in columns if column.startswith("p_")]
+    if not {"image_id", "label"} <= set(columns) or not (scores or "predicted" in columns):
+        raise InputError(
+            f"{path}: expected the columns image_id, label and p_<class>... or predicted; found {', '.join(columns)}"
+        )
+    if not rows:
+        raise InputError(f"{path}: the table has no rows")
+    named = [column.removeprefix("p_") for column in scores]
+    order = tuple(classes) or _class_order([row["label"] or "" for row in rows], named)
+    parsed: dict[str, list[_Row]] = {}
+    for number, row in enumerate(rows, start=2):
+        parsed.setdefault(row.get("model") or "", []).append(_parse(path, number, row, order, scores, named))
+    stem = name or path.stem
+    return [_table(path, f"{stem}: {model}" if model else stem, order, lines) for model, lines in parsed.items()]
+
+
+def _class_order(labels: Sequence[str], named: Sequence[str]) -> tuple[str, ...]:
+    known = order_classes(labels if not named else named)
+    if not named or known != tuple(sorted(set(named))):
+        return known
+    return tuple(named)
+
+
+@dataclass(frozen=True)
+class _Row:
+    number: int
+    image: str
+    label: int
+    predicted: int
+    probabilities: tuple[float, ...] | None
+    fold: int | None
+    group: str | None
+
+
+def _parse(
+    path: Path, number: int, row: dict[str, str], classes: tuple[str, ...], scores: list[str], named: list[str]
+) -> _Row:
+    def position(text: str | None, column: str) -> int:
+        found = match_class(text or "", classes)
+        if found is None:
+            raise InputError(f"{path}:{number}: {column} {text!r} is none of the classes {', '.join(classes)}")
+        return classes.index(found)
+
+    label = position(row["label"], "label")
+    probabilities = None
+    if scores:
+        values = [0.0] * len(classes)
+        for column, name in zip(scores, named, strict=True):
+            try:
+                value = float(row[column])
+            except (TypeError, ValueError):
+                raise InputError(f"{path}:{number}: {column} is {row[column]!r}, not a number") from None
+            if not 0.0 <= value <= 1.0 + _SUM_TOLERANCE:
+                raise InputError(f"{path}:{number}: {column} is {value}, not a probability between 0 and 1")
+            values[position(name, "column p_")] = value
+        if not math.isclose(sum(values), 1.0, abs_tol=_SUM_TOLERANCE):
+            raise InputError(f"{path}:{number}: the probabilities of {row['image_id']} sum to {sum(values):.4g}, not 1")
+        probabilities = tuple(values)
+        predicted = int(np.argmax(values))
+    else:
+        predicted = position(row["predicted"], "predicted")
+    fold = (row.get("fold") or "").strip()
+    if fold and not fold.isdecimal():
+        raise InputError(f"{path}:{number}: fold {fold!r} is not a whole number")
+    return _Row(
+        number, row["image_id"], label, predicted, probabilities, int(fold) if fold else None, row.get("group") or None
+    )
+
+
+def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) -> PredictionTable:
+    seen: set[tuple[str, int | None]] = set()
+    for row in rows:
+        if (row.image, row.fold) in seen:
+            where = f" in fold {row.fold}" if row.fold is not None else ""
+            raise InputError(f"{path}:{row.number}: {row.image} is listed twice{where}; keep one row")
+        seen.add((row.image, row.fold))
+    given = [row.probabilities for row in rows if row.probabilities is not None]
+    table = PredictionTable(
+        name=name,
+        classes=classes,
+        image_ids=tuple(row.image for row in rows),
+        labels=np.array([row.label for row in rows], dtype=np.int64),
+        probabilities=np.array(given, dtype=np.float64) if given else None,
+        predicted=np.array([row.predicted for row in rows], dtype=np.int64),
+        folds=tuple(row.fold for row in rows),
+        groups=tuple(row.group for row in rows),
+    )
+    return replace(table, protocol=f"{len(table.fold_numbers)} folds of the table" if table.fold_numbers else "no folds")

@@ -1,0 +1,130 @@
+"""``report.html``: one self-contained page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..jobs import atomic_output
+from .figures import confusion_figure, roc_figure
+from .paper import PaperTable
+from .predictions import PredictionTable
+
+__all__ = ["Panel", "Sample", "thumbnail", "write_report"]
+
+_THUMBNAIL = 240
+"""Longest side of a thumbnail, pixels (ours)."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image shown in a report: its thumbnail and what was said of it."""
+
+    image_id: str
+    picture: str
+    label: str
+    predicted: str
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One prediction table in a report.
+
+    Attributes
+    ----------
+    table : PredictionTable
+    metrics : dict
+        Of `compute_metrics`, with ``intervals``.
+    paper : PaperTable, optional
+        The per-fold table of the paper.
+    right, wrong : sequence of Sample
+    """
+
+    table: PredictionTable
+    metrics: dict[str, Any]
+    paper: PaperTable | None = None
+    right: Sequence[Sample] = ()
+    wrong: Sequence[Sample] = field(default_factory=tuple)
+
+
+def thumbnail(image: npt.NDArray[np.uint8]) -> str:
+    """Return a small JPEG of an image as a data address."""
+    from PIL import Image
+
+    small = Image.fromarray(image)
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    buffer = io.BytesIO()
+    small.save(buffer, format="JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def write_report(
+    path: Path,
+    *,
+    title: str,
+    panels: Sequence[Panel],
+    banners: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> None:
+    """Write a report.
+
+    Parameters
+    ----------
+    path : Path
+        The HTML file; holds styles, figures and pictures itself and loads nothing.
+    title : str
+    panels : sequence of Panel
+        One section each; several are also compared at the top.
+    banners : sequence of str
+        What a reader must know first: synthetic images, random weights, leaking folds.
+    settings : mapping, optional
+        Name to value, shown at the end.
+    """
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    folder = resources.files(__package__) / "templates"
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    page = environment.get_template("report.html").render(
+        title=title,
+        banners=list(banners),
+        settings=dict(settings or {}),
+        style=(folder / "report.css").read_text(encoding="utf-8"),
+        panels=[
+            {
+                "name": panel.table.name,
+                "metrics": panel.metrics,
+                "paper": panel.paper,
+                "right": panel.right,
+                "wrong": panel.wrong,
+                "confusion": confusion_figure(panel.metrics),
+                "roc": roc_figure(panel.table, panel.metrics),
+            }
+            for panel in panels
+        ],
+    )
+    with atomic_output(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _percent(value: float | Sequence[float] | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, (list, tuple)):
+        return f"{100 * value[0]:.1f} to {100 * value[1]:.1f} %"
+    return f"{100 * float(value):.1f} %"  # type: ignore[arg-type]  # a sequence was handled above

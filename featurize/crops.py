@@ -1,0 +1,119 @@
+"""Random numbers, colour factors and crops of one augmentation.
+
+Everything random about an augmentation of an image follows from the seed, the image id and the number of the
+augmentation: ``SeedSequence([seed, words of SHA-256(image_id), augmentation])``, from which one child draws
+the colour and one child per crop size draws the crops. So all encoders see the same crops, and neither the
+other views nor the order of work changes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ImageError
+
+__all__ = ["Augmentation", "Crop", "crop_boxes", "cut_crop", "draw_augmentation"]
+
+_COLOUR_CHILD = 0
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The random numbers of one augmentation of one image.
+
+    Attributes
+    ----------
+    hematoxylin, eosin : float
+        Stain factors.
+    entropy : tuple of int
+        What the children for the crop sizes derive from.
+    """
+
+    hematoxylin: float
+    eosin: float
+    entropy: tuple[int, ...]
+
+    def crop_rng(self, crop: int) -> np.random.Generator:
+        """Return the generator for crops of `crop` pixels."""
+        return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(crop,)))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Where a crop lies and how it is turned: top and left in pixels, quarter turns, flips after the turn."""
+
+    top: int
+    left: int
+    turns: int
+    flip_rows: bool
+    flip_columns: bool
+
+
+def draw_augmentation(
+    image_id: str, augmentation: int, *, seed: int, color_range: tuple[float, float]
+) -> Augmentation:
+    """Draw the stain factors of an augmentation.
+
+    Parameters
+    ----------
+    image_id : str
+        Hashed by SHA-256 into eight big-endian 32-bit words.
+    augmentation : int
+        Counted from 0.
+    seed : int
+        The run's seed.
+    color_range : tuple of float
+        Bounds of the uniform distribution of both factors.
+
+    Returns
+    -------
+    Augmentation
+
+    References
+    ----------
+    Rakhlin et al. 2018, sec. 2.3 (U[0.7, 1.3]).
+    """
+    words = np.frombuffer(hashlib.sha256(image_id.encode("utf-8")).digest(), dtype=">u4").tolist()
+    entropy = (seed, *words, augmentation)
+    rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(_COLOUR_CHILD,)))
+    hematoxylin, eosin = rng.uniform(*color_range, size=2).tolist()
+    return Augmentation(hematoxylin, eosin, entropy)
+
+
+def crop_boxes(augmentation: Augmentation, *, height: int, width: int, crop: int, count: int) -> list[Crop]:
+    """Draw the crops of an augmentation: uniform places, a random quarter turn and random flips each.
+
+    Raises
+    ------
+    ImageError
+        The image is smaller than the crop.
+    """
+    if min(height, width) < crop:
+        raise ImageError(f"{width}x{height} pixels after scaling is smaller than the crop of {crop}")
+    rng = augmentation.crop_rng(crop)
+    boxes = []
+    for _ in range(count):
+        top, left = int(rng.integers(height - crop + 1)), int(rng.integers(width - crop + 1))
+        turns, rows, columns = (int(value) for value in rng.integers([4, 2, 2]))
+        boxes.append(Crop(top, left, turns, bool(rows), bool(columns)))
+    return boxes
+
+
+def cut_crop(image: npt.NDArray[np.uint8], box: Crop, *, crop: int) -> npt.NDArray[np.uint8]:
+    """Cut one crop out of an image.
+
+    Returns
+    -------
+    ndarray of uint8, shape (crop, crop, 3)
+        A view; turned and flipped as `box` says.
+    """
+    piece = np.rot90(image[box.top : box.top + crop, box.left : box.left + crop], box.turns)
+    if box.flip_rows:
+        piece = piece[::-1]
+    if box.flip_columns:
+        piece = piece[:, ::-1]
+    return piece

@@ -1,0 +1,125 @@
+"""Building a network up to the layers asked for, with layer names that do not depend on the process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..errors import DependencyError, InputError
+from .quiet import hushed_start
+
+__all__ = ["canonical_names", "default_layer", "find_layers", "precision_policy", "prepare_backend"]
+
+
+def prepare_backend() -> str:
+    """Import Keras, with one thread a process on TensorFlow, and return the name of its backend.
+
+    Raises
+    ------
+    DependencyError
+        The backend named by ``KERAS_BACKEND`` is not installed, or images are set to channels first.
+    """
+    # One compiled function per encoder is what we want; TensorFlow takes several for a mistake and says so.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        with hushed_start():
+            import keras
+
+            backend = str(keras.backend.backend())
+            if backend == "tensorflow":
+                _start_tensorflow()
+    except ImportError as error:
+        raise DependencyError(
+            f"Keras cannot load its backend ({error}); install it or set KERAS_BACKEND=tensorflow"
+        ) from error
+    if keras.config.image_data_format() != "channels_last":
+        raise DependencyError('Keras is set to channels first; set "image_data_format": "channels_last" in keras.json')
+    if backend == "torch":
+        import torch
+
+        torch.set_num_threads(1)
+    return backend
+
+
+def _start_tensorflow() -> None:
+    import tensorflow as tf
+
+    # Processes, not threads, use the cores; refused once TensorFlow has run something, then it stays as it is.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.zeros(1)  # looks for devices now, while its messages are caught
+
+
+@contextlib.contextmanager
+def precision_policy(precision: str) -> Iterator[None]:
+    """Build layers under a dtype policy and restore the one that was set."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def canonical_names(model: Any) -> dict[str, str]:
+    """Return the names that the layers have in a fresh process: canonical name to present name.
+
+    Keras numbers automatic names per process (``conv2d_94`` in a second InceptionV3); here they are counted
+    from the start of the model again.
+    """
+    automatic: dict[str, list[tuple[int, str]]] = {}
+    names: dict[str, str] = {}
+    for layer in model.layers:
+        prefix = _snake(type(layer).__name__)
+        match = re.fullmatch(rf"{re.escape(prefix)}(?:_(\d+))?", layer.name)
+        if match is None:
+            names[layer.name] = layer.name
+        else:
+            automatic.setdefault(prefix, []).append((int(match[1] or 0), layer.name))
+    for prefix, found in automatic.items():
+        for rank, (_, name) in enumerate(sorted(found)):
+            names[f"{prefix}_{rank}" if rank else prefix] = name
+    return names
+
+
+def _snake(name: str) -> str:
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def default_layer(model: Any) -> str:
+    """Return the canonical name of the layer whose output is the model's output."""
+    last = model.layers[-1].name
+    return next(canonical for canonical, present in canonical_names(model).items() if present == last)
+
+
+def find_layers(model: Any, layers: Sequence[str], *, encoder: str) -> list[Any]:
+    """Return the layers of these canonical names, each with an output of shape (batch, rows, columns, d).
+
+    Raises
+    ------
+    InputError
+        No such layer, or one without a feature map; the message lists close names.
+    """
+    names = canonical_names(model)
+    found = []
+    for wanted in layers:
+        if wanted not in names:
+            import difflib
+
+            close = difflib.get_close_matches(wanted, names, n=5) or sorted(names)[-5:]
+            raise InputError(f"--encoder {encoder}: no layer {wanted}; close names are {', '.join(close)}")
+        layer = model.get_layer(names[wanted])
+        if len(layer.output.shape) != 4:
+            raise InputError(f"--encoder {encoder}: layer {wanted} gives no feature map; choose a convolution or block")
+        found.append(layer)
+    return found

@@ -1,0 +1,362 @@
+"""Stage 1 as a whole: check the input, work the blocks, merge the stores."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..data import Dataset, UniqueImages, read_dataset, read_header, scaled_side, unique_images
+from ..errors import ImageError, InputError, StoreError
+from ..jobs import (
+    Shard,
+    Ticker,
+    default_jobs,
+    ensure_folder,
+    remove_tree,
+    run_units,
+    write_json,
+    write_rows,
+)
+from ..runs import RunRecord, record_run
+from .plan import (
+    Block,
+    Target,
+    cached_encoder,
+    check_conflicts,
+    compared,
+    images_per_block,
+    plan_blocks,
+    plan_targets,
+)
+from .settings import FeaturizeSettings
+from .store import Part, merge_parts, open_store, read_part, write_part
+from .stream import ImageDescriptors, ImageFailure, describe_images
+
+__all__ = ["FeaturizeResult", "featurize"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeaturizeResult:
+    """What stage 1 did.
+
+    Attributes
+    ----------
+    stores : tuple of Path
+        The finished stores, or where they will be.
+    merged : bool
+        Whether they are finished; a shard leaves that to the run without ``--shard``.
+    images : int
+        Images asked for.
+    failures : tuple of (image_id, message)
+        Images left out; also in ``RUN/failures.csv``.
+    skipped_normalisation : tuple of str
+        Images with too little tissue, described without normalisation.
+    """
+
+    stores: tuple[Path, ...]
+    merged: bool
+    images: int
+    failures: tuple[tuple[str, str], ...]
+    skipped_normalisation: tuple[str, ...]
+
+
+def featurize(
+    images: str | Path,
+    *,
+    out: str | Path,
+    settings: FeaturizeSettings | None = None,
+    dataset: str | None = None,
+    classes: Sequence[str] = (),
+    label_level: str = "class",
+    magnifications: Sequence[int] = (),
+    jobs: int | None = None,
+    shard: Shard | None = None,
+    dask: str | None = None,
+    overwrite: bool = False,
+    skip_errors: bool = False,
+) -> FeaturizeResult:
+    """Turn images into descriptor stores below ``out/features``; does only what is missing.
+
+    Parameters
+    ----------
+    images : str or Path
+        A folder or manifest, see `bchisto.data.read_dataset`.
+    out : str or Path
+        The run folder.
+    settings : FeaturizeSettings, optional
+        What to compute; the published settings by default.
+    dataset, classes, label_level, magnifications
+        See `bchisto.data.read_dataset`.
+    jobs : int, optional
+        Processes; by default one per core, or one where a GPU is at hand.
+    shard : Shard, optional
+        Do this share of the blocks and do not merge.
+    dask : str, optional
+        Address of a Dask scheduler whose workers are used; they must see the same files.
+    overwrite : bool
+        Remove existing stores and parts first.
+    skip_errors : bool
+        Leave out images that cannot be used instead of stopping.
+
+    Returns
+    -------
+    FeaturizeResult
+
+    Raises
+    ------
+    InputError
+        Refused before any work: dataset errors, images smaller than a crop, other settings in `out`.
+    ImageError
+        An image that cannot be decoded or used; finished blocks are kept.
+    """
+    settings = settings or FeaturizeSettings()
+    if overwrite and shard is not None:
+        raise InputError("--overwrite with --shard would remove the parts of other shards; overwrite without --shard")
+    run = Path(out)
+    config = {
+        "images": str(images),
+        "out": str(out),
+        "dataset": dataset,
+        "classes": ",".join(classes) or None,
+        "label_level": label_level,
+        "magnification": list(magnifications),
+        **_settings_config(settings),
+        "skip_errors": skip_errors,
+    }
+    with record_run(run, command="featurize", config=config) as record:
+        source = read_dataset(
+            images, dataset=dataset, classes=classes, label_level=label_level, magnifications=magnifications
+        )
+        _report_findings(source)
+        folder = ensure_folder(run / "features")
+        source, refused = _check_headers(source, settings=settings, skip_errors=skip_errors)
+        unique = unique_images(source, cache=folder / "images.csv")
+        targets = plan_targets(unique, settings=settings, folder=folder)
+        if overwrite:
+            for target in targets:
+                target.path.unlink(missing_ok=True)
+                remove_tree(target.parts)
+        check_conflicts(targets)
+        blocks = plan_blocks(unique, unique.dataset.records, size=images_per_block(settings))
+        _note_plan(record, unique, targets, blocks)
+        workshop = _Workshop(tuple(targets), settings, skip_errors)
+        if all(target.path.is_file() for target in targets):
+            _log.info("all %d stores are complete already", len(targets))
+        else:
+            _work(workshop, blocks, jobs=_processes(jobs), shard=shard, dask=dask)
+        if shard is not None:
+            failures = refused
+            merged = all(target.path.is_file() for target in targets)
+            skipped: tuple[str, ...] = ()
+        else:
+            found, skipped = _merge(workshop, blocks)
+            failures, merged = (*refused, *found), True
+        _write_failures(run, failures, source=read_paths(source), keep=shard is not None)
+        record.note(stores=[str(target.path.relative_to(run)) for target in targets], failures=len(failures))
+    return FeaturizeResult(
+        tuple(target.path for target in targets), merged, len(unique.dataset) + len(refused), failures, skipped
+    )
+
+
+def read_paths(dataset: Dataset) -> dict[str, str]:
+    """Return image id to path, as text."""
+    return {record.image_id: str(record.path) for record in dataset.records}
+
+
+def _settings_config(settings: FeaturizeSettings) -> dict[str, Any]:
+    """Return the settings under the names of the command-line options."""
+    plain = dataclasses.asdict(settings)
+    plain.pop("encoders")
+    plain.pop("views")
+    return {
+        "encoder": [str(choice) for choice in settings.encoders],
+        "view": [str(view) for view in settings.views],
+        **{key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()},
+    }
+
+
+def _processes(jobs: int | None) -> int:
+    if jobs is not None:
+        return jobs
+    # Several processes on one GPU would each take its memory.
+    return 1 if Path("/dev/nvidia0").exists() else default_jobs()
+
+
+def _report_findings(dataset: Dataset) -> None:
+    dataset.raise_errors()
+    for finding in dataset.findings:
+        log = _log.warning if finding.level == "warning" else _log.debug
+        log("%s", finding)
+
+
+def _check_headers(
+    dataset: Dataset, *, settings: FeaturizeSettings, skip_errors: bool
+) -> tuple[Dataset, tuple[tuple[str, str], ...]]:
+    """Read every header before the first unit; images that cannot work are refused, or left out on request."""
+
+    def problem(path: Path) -> str | None:
+        try:
+            header = read_header(path)
+        except ImageError as error:
+            return str(error)
+        for view in settings.views:
+            width, height = scaled_side(header.width, view.scale), scaled_side(header.height, view.scale)
+            if min(width, height) < view.crop:
+                return (
+                    f"{path}: {width}x{height} at scale {view.scale} is smaller than the crop of {view.crop}; "
+                    "use a smaller --view"
+                )
+        return None
+
+    with ThreadPoolExecutor(default_jobs()) as pool:
+        problems = list(pool.map(problem, [record.path for record in dataset.records]))
+    refused = tuple(
+        (record.image_id, text) for record, text in zip(dataset.records, problems, strict=True) if text is not None
+    )
+    if refused and not skip_errors:
+        more = f" ({len(refused) - 1} more like it; --skip-errors leaves them out)" if len(refused) > 1 else ""
+        raise InputError(refused[0][1] + more)
+    for _, text in refused:
+        _log.warning("left out: %s", text)
+    bad = dict(refused)
+    kept = tuple(record for record in dataset.records if record.image_id not in bad)
+    if not kept:
+        raise InputError(f"{dataset.root}: none of the {len(dataset)} images can be used; first: {refused[0][1]}")
+    return replace(dataset, records=kept), refused
+
+
+def _note_plan(record: RunRecord, unique: UniqueImages, targets: Sequence[Target], blocks: Sequence[Block]) -> None:
+    record.note(
+        images=len(unique.dataset),
+        images_sha256=unique.digest,
+        synthetic=unique.dataset.synthetic,
+        blocks=len(blocks),
+        images_per_block=len(blocks[0].records),
+        weights_sha256={target.header["encoder"]: target.header["weights_sha256"] for target in targets},
+    )
+
+
+@dataclass(frozen=True)
+class _Workshop:
+    """What every block needs; sent to workers whole."""
+
+    targets: tuple[Target, ...]
+    settings: FeaturizeSettings
+    skip_errors: bool
+
+    def valid_part(self, target: Target, block: Block) -> Part | None:
+        """Return the part if it is there and holds; with a warning where it is there and does not."""
+        path = target.part(block.index)
+        if not path.is_file():
+            return None
+        try:
+            part = read_part(path, header=compared(target.header), image_ids=block.image_ids, dim=target.dim)
+        except StoreError as error:
+            _log.warning("%s; done again", error)
+            return None
+        return part if self.skip_errors or not part.failures else None
+
+    def missing(self, block: Block) -> list[Target]:
+        """Return the targets without a valid part for this block, and not finished."""
+        return [t for t in self.targets if not t.path.is_file() and self.valid_part(t, block) is None]
+
+    def __call__(self, block: Block, ticker: Ticker) -> None:
+        """Do a block: describe its images for every target that lacks its part, and write the parts."""
+        targets = self.missing(block)
+        encoders = {
+            target.name: cached_encoder(
+                target.choice, weights=target.weights, precision=self.settings.precision, seed=self.settings.seed
+            )
+            for target in targets
+        }
+        described: list[ImageDescriptors] = []
+        failures: list[tuple[str, str]] = []
+        for item in describe_images(
+            block.records,
+            settings=self.settings,
+            targets={target.name: (encoders[target.name], target.view) for target in targets},
+            ticker=ticker,
+            skip_errors=self.skip_errors,
+        ):
+            if isinstance(item, ImageFailure):
+                failures.append((item.record.image_id, item.message))
+            else:
+                described.append(item)
+        sha256 = dict(zip(block.image_ids, block.sha256, strict=True))
+        for target in targets:
+            write_part(
+                target.part(block.index),
+                header=target.header,
+                described=described,
+                key=target.name,
+                dim=target.dim,
+                sha256=sha256,
+                failures=failures,
+            )
+
+
+def _work(workshop: _Workshop, blocks: Sequence[Block], *, jobs: int, shard: Shard | None, dask: str | None) -> None:
+    for target in workshop.targets:
+        mark = target.parts / "settings.json"
+        if not target.path.is_file() and not mark.is_file():
+            write_json(mark, compared(target.header))
+    share = shard.select(blocks) if shard is not None else list(blocks)
+    todo = [block for block in share if workshop.missing(block)]
+    if len(todo) < len(share):
+        _log.info("%d of %d blocks are done already", len(share) - len(todo), len(share))
+    settings = workshop.settings
+    run_units(
+        workshop,
+        todo,
+        steps=lambda block: len(block.records) * settings.augmentations,
+        jobs=jobs,
+        dask=dask,
+        label="featurize",
+        step_name="augmentations",
+    )
+
+
+def _merge(workshop: _Workshop, blocks: Sequence[Block]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Merge every target that is not finished; return failures and images without normalisation."""
+    failures: dict[str, str] = {}
+    skipped: dict[str, None] = {}
+    for target in workshop.targets:
+        if not target.path.is_file():
+            parts = [workshop.valid_part(target, block) for block in blocks]
+            whole = [part for part in parts if part is not None]
+            if len(whole) == len(blocks):
+                merge_parts(target.path, whole, header=target.header, dim=target.dim)
+            elif not target.path.is_file():  # else another process merged it meanwhile
+                raise StoreError(f"{target.parts}: {len(blocks) - len(whole)} parts are missing; run the command again")
+        with open_store(target.path) as store:
+            import json
+
+            failures.update(json.loads(store.header["failures"]))
+            flags = store.images("normalisation_skipped").tolist()
+            skipped.update({i: None for i, flag in zip(store.image_ids, flags, strict=True) if flag})
+        remove_tree(target.parts)
+    if failures and not workshop.skip_errors:
+        raise StoreError(
+            f"{workshop.targets[0].path}: lacks {len(failures)} images that failed earlier; mend them and use "
+            "--overwrite, or accept it with --skip-errors"
+        )
+    for image in skipped:
+        _log.warning("%s: too little tissue, described without stain normalisation", image)
+    return tuple(failures.items()), tuple(skipped)
+
+
+def _write_failures(
+    run: Path, failures: Sequence[tuple[str, str]], *, source: dict[str, str], keep: bool
+) -> None:
+    path = run / "failures.csv"
+    if failures:
+        write_rows(path, ("image_id", "path", "error"), [(i, source.get(i, ""), text) for i, text in failures])
+    elif not keep:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,216 @@
+"""Which stores to make, and in which blocks of images."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..data import ImageRecord, UniqueImages
+from ..errors import SettingsConflictError, StoreError
+from ..jobs import read_json
+from ..runs import describe_differences
+from .encoder import Encoder
+from .registry import get_spec
+from .settings import EncoderChoice, FeaturizeSettings, View
+from .store import open_store
+
+__all__ = ["Block", "Target", "cached_encoder", "check_conflicts", "images_per_block", "plan_blocks", "plan_targets", "store_name"]
+
+_UNIT_SECONDS = 10.0
+"""A unit takes at least about this long, so that starting it costs little (ours)."""
+
+_CORE_MACS_PER_SECOND = 9e10
+"""Multiply-accumulates of one present CPU core in a second (measured on a Zen 5 core, ResNet-50)."""
+
+_IMAGE_SECONDS, _AUGMENTATION_SECONDS = 0.2, 0.02
+"""Decoding and normalising an image; one augmentation with its crops (measured, 1024x768)."""
+
+_MOST_IMAGES = 64
+"""Most images in a block: bounds its memory and what a crash costs (ours)."""
+
+_NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", "backend"})
+"""Attributes that say where a store came from and do not decide its content."""
+
+
+@functools.lru_cache(maxsize=16)
+def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, seed: int) -> Encoder:
+    """Return an encoder, built once per process: units of a worker share it."""
+    return Encoder(choice.name, layers=choice.layers, weights=weights, precision=precision, seed=seed)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One store to make.
+
+    Attributes
+    ----------
+    name : str
+        The store's name.
+    path : Path
+        The finished file.
+    choice : EncoderChoice
+    weights : str
+        Where the encoder's weights come from.
+    view : View
+    dim : int
+        Length of a descriptor.
+    header : dict
+        The store's attributes.
+    """
+
+    name: str
+    path: Path
+    choice: EncoderChoice
+    weights: str
+    view: View
+    dim: int
+    header: dict[str, Any]
+
+    @property
+    def parts(self) -> Path:
+        """The folder of its parts."""
+        return self.path.with_name(f"{self.name}.parts")
+
+    def part(self, block: int) -> Path:
+        """The part for a block."""
+        return self.parts / f"block-{block:05d}.h5"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A unit of work: a block of images with all its stores."""
+
+    index: int
+    records: tuple[ImageRecord, ...]
+    sha256: tuple[str, ...]
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Ids of its images, in store order."""
+        return [record.image_id for record in self.records]
+
+
+def store_name(encoder: Encoder, view: View, *, mode: str) -> str:
+    """Return ``<encoder>-<scale>-<crop>``, with 8 hex of layers and mode where they are not the default."""
+    name = f"{encoder.name}-{view.scale}-{view.crop}"
+    if encoder.default_layers and mode == "exact":
+        return name
+    special = json.dumps({"layers": encoder.layers, "mode": mode}, sort_keys=True)
+    return f"{name}-{hashlib.sha256(special.encode()).hexdigest()[:8]}"
+
+
+def plan_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path) -> list[Target]:
+    """Build each encoder once, which also fetches or checks its weights, and lay out the stores.
+
+    Raises
+    ------
+    InputError
+        No such encoder or layer.
+    WeightsError
+        Weights that cannot be had or do not fit.
+    """
+    targets = []
+    for choice in settings.encoders:
+        weights = settings.weights_of(choice.name)
+        encoder = cached_encoder(choice, weights=weights, precision=settings.precision, seed=settings.seed)
+        for view in settings.views:
+            name = store_name(encoder, view, mode=settings.mode)
+            header: dict[str, Any] = {
+                "encoder": encoder.name,
+                "layers": list(encoder.layers),
+                "weights": encoder.weights,
+                "weights_sha256": encoder.weights_sha256,
+                "weights_file_sha256": encoder.weights_file_sha256,
+                "scale": view.scale,
+                "crop": view.crop,
+                "crops": settings.crops,
+                "augmentations": settings.augmentations,
+                "pool": settings.pool,
+                "stain": settings.stain,
+                "stain_fallback": settings.stain_fallback,
+                "color_range": list(settings.color_range),
+                "mode": settings.mode,
+                "engine": settings.engine,
+                "precision": settings.precision,
+                "batch_size": settings.batch_size,
+                "seed": settings.seed,
+                "dataset": unique.dataset.name,
+                "synthetic": unique.dataset.synthetic,
+                "classes": list(unique.dataset.classes),
+                "images_sha256": unique.digest,
+                "backend": encoder.backend,
+                "bchisto_version": __version__,
+            }
+            targets.append(Target(name, folder / f"{name}.h5", choice, weights, view, encoder.dim, header))
+    return targets
+
+
+def compared(header: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes that decide the content of a store."""
+    return {key: value for key, value in header.items() if key not in _NOT_COMPARED}
+
+
+def check_conflicts(targets: Sequence[Target]) -> None:
+    """Refuse stores and parts that were made with other settings.
+
+    Raises
+    ------
+    SettingsConflictError
+        Names the store and the settings that differ.
+    """
+    for target in targets:
+        mark = target.parts / "settings.json"
+        if target.path.is_file():
+            where, found = target.path, _header_of(target.path)
+        elif mark.is_file():
+            where, found = target.parts, read_json(mark)
+        else:
+            continue
+        wanted = compared(target.header)
+        old = {key: found.get(key) for key in wanted}
+        if old != wanted:
+            raise SettingsConflictError(
+                f"{where}: made with other settings: {describe_differences(old, wanted)}; use the same settings, "
+                "another --out, or --overwrite"
+            )
+
+
+def _header_of(path: Path) -> dict[str, Any]:
+    try:
+        with open_store(path) as store:
+            return store.header
+    except StoreError as error:
+        raise StoreError(f"{error}, with --overwrite or after removing this file") from error
+
+
+def images_per_block(settings: FeaturizeSettings) -> int:
+    """Return the images in a unit, from the settings alone: some ten seconds of work on one core, at most 64.
+
+    Examples
+    --------
+    >>> images_per_block(FeaturizeSettings())
+    1
+    """
+    pixels = sum(settings.crops * view.crop**2 for view in settings.views)
+    macs = sum(get_spec(choice.name).macs_per_pixel for choice in settings.encoders) * pixels
+    seconds = _IMAGE_SECONDS + settings.augmentations * (_AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND)
+    return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / seconds)))
+
+
+def plan_blocks(unique: UniqueImages, records: Sequence[ImageRecord], *, size: int) -> list[Block]:
+    """Cut the images into blocks of `size`, in store order."""
+    return [
+        Block(
+            index,
+            tuple(records[start : start + size]),
+            tuple(unique.sha256[record.image_id] for record in records[start : start + size]),
+        )
+        for index, start in enumerate(range(0, len(records), size))
+    ]

@@ -1,0 +1,44 @@
+"""Keeping what a C++ library prints while it starts out of the user's terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+__all__ = ["hushed_start"]
+
+_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def hushed_start() -> Iterator[None]:
+    """Catch what is written to file descriptor 2 inside the block; it is logged at debug level, or shown on an error.
+
+    TensorFlow 2.21 writes a dozen lines there on import, before any of its log-level variables is read.
+    """
+    sys.stderr.flush()
+    try:
+        terminal = os.dup(2)
+    except OSError:  # no stderr at all (a daemon): nothing to keep quiet
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(terminal, 2)
+            caught.seek(0)
+            os.write(2, caught.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+        caught.seek(0)
+        for line in caught.read().decode(errors="replace").splitlines():
+            _log.debug("start-up: %s", line)

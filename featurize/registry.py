@@ -1,0 +1,116 @@
+"""Encoders by name: the networks of keras.applications, and those of other packages.
+
+Another package adds an encoder through the entry-point group ``bchisto.encoders``: the entry point is an
+`EncoderSpec`, or a function without arguments that returns one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from types import ModuleType
+from typing import Any
+
+from ..errors import InputError
+from .network import prepare_backend
+
+__all__ = ["ENTRY_POINT_GROUP", "EncoderSpec", "get_spec", "list_encoders"]
+
+ENTRY_POINT_GROUP = "bchisto.encoders"
+
+VGG16_LAYERS = ("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
+"""Global average pooling of four internal blocks, after ReLU and before pooling (128 + 256 + 512 + 512
+features). Rakhlin et al. 2018, sec. 2.4."""
+
+_DEFAULT_LAYERS = {"vgg16": VGG16_LAYERS}
+
+_MACS_PER_PIXEL = {"resnet50": 82e3, "inceptionv3": 64e3, "vgg16": 306e3, "mobilenetv2": 6e3}
+"""Multiply-accumulates per input pixel, from the published counts at the published input sizes; they only set
+the size of a work unit."""
+
+_UNKNOWN_MACS_PER_PIXEL = 60e3
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """How to build an encoder.
+
+    Attributes
+    ----------
+    name : str
+        Lower case.
+    build : callable
+        ``build(weights=None | "imagenet", include_top=bool)`` returns a Keras model that takes images of any
+        size, channels last. Only networks with published weights need `include_top`.
+    preprocess : callable
+        ``preprocess(x)`` on a float32 tensor of RGB in 0..255, written in ``keras.ops``.
+    layers : tuple of str
+        Default layers; empty means the model's output.
+    macs_per_pixel : float
+        Multiply-accumulates per input pixel, for the size of a work unit.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    preprocess: Callable[[Any], Any]
+    layers: tuple[str, ...] = ()
+    macs_per_pixel: float = _UNKNOWN_MACS_PER_PIXEL
+
+
+def _applications() -> dict[str, tuple[ModuleType, str]]:
+    """Return the networks of keras.applications: lower-case name to module and function name."""
+    prepare_backend()
+    from keras import applications
+
+    found: dict[str, tuple[ModuleType, str]] = {}
+    for _, module in inspect.getmembers(applications, inspect.ismodule):
+        if hasattr(module, "preprocess_input"):
+            for name, _ in inspect.getmembers(module, inspect.isfunction):
+                if name[0].isupper():
+                    found.setdefault(name.casefold(), (module, name))
+    return found
+
+
+def _plug_ins() -> dict[str, metadata.EntryPoint]:
+    return {entry.name.casefold(): entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def list_encoders() -> list[str]:
+    """Return the names of all encoders, sorted."""
+    return sorted({*_applications(), *_plug_ins()})
+
+
+def get_spec(name: str) -> EncoderSpec:
+    """Return the encoder of that name.
+
+    Raises
+    ------
+    InputError
+        No such encoder; the message lists them.
+    """
+    name = name.casefold()
+    plug_ins = _plug_ins()
+    if name in plug_ins:
+        loaded = plug_ins[name].load()
+        spec = loaded if isinstance(loaded, EncoderSpec) else loaded()
+        if not isinstance(spec, EncoderSpec):
+            raise InputError(f"encoder {name}: its entry point gives no EncoderSpec; report this to its package")
+        return spec
+    applications = _applications()
+    if name not in applications:
+        raise InputError(f"--encoder {name}: no such encoder; choose one of {', '.join(list_encoders())}")
+    module, function = applications[name]
+
+    def build(*, weights: str | None = None, include_top: bool = False) -> Any:
+        shape = None if include_top else (None, None, 3)
+        return getattr(module, function)(weights=weights, include_top=include_top, input_shape=shape)
+
+    return EncoderSpec(
+        name=name,
+        build=build,
+        preprocess=module.preprocess_input,
+        layers=_DEFAULT_LAYERS.get(name, ()),
+        macs_per_pixel=_MACS_PER_PIXEL.get(name, _UNKNOWN_MACS_PER_PIXEL),
+    )

@@ -1,0 +1,149 @@
+"""What stage 1 is asked to do."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..stains import STAIN_METHODS
+
+__all__ = ["DEFAULT_ENCODERS", "DEFAULT_VIEWS", "EncoderChoice", "FeaturizeSettings", "View", "parse_encoder", "parse_view"]
+
+DEFAULT_ENCODERS = ("resnet50", "inceptionv3", "vgg16")
+"""Rakhlin et al. 2018, sec. 2.4."""
+
+DEFAULT_VIEWS = ("0.5:400", "0.5:650")
+"""Rakhlin et al. 2018, sec. 2.3: half size, crops of 400 and 650 pixels."""
+
+
+@dataclass(frozen=True)
+class EncoderChoice:
+    """An encoder and its layers; empty layers mean the encoder's default."""
+
+    name: str
+    layers: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name + (f":{'+'.join(self.layers)}" if self.layers else "")
+
+
+@dataclass(frozen=True)
+class View:
+    """A scale of the image and a crop size in pixels after scaling."""
+
+    scale: float
+    crop: int
+
+    def __str__(self) -> str:
+        return f"{self.scale}:{self.crop}"
+
+
+@dataclass(frozen=True)
+class FeaturizeSettings:
+    """Everything that decides the content of the stores, beside the images.
+
+    Attributes
+    ----------
+    encoders : tuple of EncoderChoice
+    weights : tuple of str
+        ``imagenet``, ``random``, a path, or ``ENCODER=`` one of these.
+    views : tuple of View
+    augmentations, crops : int
+        Colour augmentations per image, crops per augmentation.
+    pool : float
+        Exponent of the pooling norm.
+    color_range : tuple of float
+        Bounds of the stain factors.
+    stain, stain_fallback : str
+        Method, and what to do with too little tissue: ``skip-normalisation`` or ``error``.
+    precision : str
+        ``float32`` or ``bfloat16``.
+    mode, engine : str
+        ``exact`` and ``keras``; named in the store so that later ones are never mixed in.
+    batch_size : int
+        Most crops in one pass; a batch never spans augmentations.
+    seed : int
+    """
+
+    encoders: tuple[EncoderChoice, ...] = tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS)
+    weights: tuple[str, ...] = ("imagenet",)
+    views: tuple[View, ...] = (View(0.5, 400), View(0.5, 650))
+    augmentations: int = 50
+    crops: int = 20
+    pool: float = 3.0
+    color_range: tuple[float, float] = (0.7, 1.3)
+    stain: str = "macenko"
+    stain_fallback: str = "skip-normalisation"
+    precision: str = "float32"
+    mode: str = "exact"
+    engine: str = "keras"
+    batch_size: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for option, value in (("augmentations", self.augmentations), ("crops", self.crops), ("batch-size", self.batch_size)):
+            if value < 1:
+                raise InputError(f"--{option} {value}: give at least 1")
+        if not (math.isfinite(self.pool) and self.pool >= 1):
+            raise InputError(f"--pool {self.pool}: give a finite exponent of at least 1")
+        low, high = self.color_range
+        if not 0 < low <= high:
+            raise InputError(f"--color-range {low} {high}: give two positive factors, the lower one first")
+        if self.stain not in STAIN_METHODS:
+            raise InputError(f"--stain {self.stain}: no such method; choose one of {', '.join(STAIN_METHODS)}")
+        if self.stain_fallback not in ("skip-normalisation", "error"):
+            raise InputError(f"--stain-fallback {self.stain_fallback}: choose skip-normalisation or error")
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"--precision {self.precision}: choose float32 or bfloat16")
+        if self.seed < 0:
+            raise InputError(f"--seed {self.seed}: give a number from 0 up")
+        if not self.encoders or not self.views:
+            raise InputError("give at least one --encoder and one --view")
+
+    def weights_of(self, encoder: str) -> str:
+        """Return where the weights of an encoder come from; the last option that fits wins."""
+        return weights_of(self.weights, encoder)
+
+
+def weights_of(options: Sequence[str], encoder: str) -> str:
+    """Return the value of the last of `options` for `encoder`; ``NAME=...`` fits that encoder only."""
+    chosen, named = "imagenet", None
+    for option in options:
+        match = re.fullmatch(r"([A-Za-z0-9_]+)=(.+)", option)
+        if match is None:
+            chosen = option
+        elif match[1].casefold() == encoder.casefold():
+            named = match[2]
+    return named or chosen
+
+
+def parse_encoder(text: str) -> EncoderChoice:
+    """Read ``NAME[:LAYER+LAYER]``.
+
+    Examples
+    --------
+    >>> parse_encoder("inceptionv3:mixed8")
+    EncoderChoice(name='inceptionv3', layers=('mixed8',))
+    """
+    name, _, layers = text.partition(":")
+    chosen = tuple(layers.split("+")) if layers else ()
+    if not name or not all(chosen) or (":" in text and not layers):
+        raise InputError(f"--encoder {text}: write NAME or NAME:LAYER+LAYER")
+    return EncoderChoice(name.casefold(), chosen)
+
+
+def parse_view(text: str) -> View:
+    """Read ``SCALE:CROP``.
+
+    Examples
+    --------
+    >>> parse_view("0.5:400")
+    View(scale=0.5, crop=400)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+)", text)
+    if match is None or float(match[1]) <= 0 or int(match[2]) < 32:
+        raise InputError(f"--view {text}: write SCALE:CROP, for example 0.5:400 (crops of at least 32 pixels)")
+    return View(float(match[1]), int(match[2]))

@@ -1,0 +1,181 @@
+"""Encoder weights: published, from a file, or seeded random; and their hash."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import WeightsError
+from .network import canonical_names
+from .registry import EncoderSpec
+
+__all__ = ["load_file", "load_imagenet", "randomize", "weights_sha256"]
+
+
+def _variables(model: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield (layer, variable, tensor) in layer order, under canonical names."""
+    present = {name: canonical for canonical, name in canonical_names(model).items()}
+    for layer in model.layers:
+        for variable in layer.weights:
+            yield present[layer.name], variable.name, variable
+
+
+def weights_sha256(model: Any) -> str:
+    """Return the SHA-256 over layer, variable, shape, dtype and bytes, in the order of the layers.
+
+    Does not depend on the file the weights came from, on Keras's counters or on the precision of computation.
+    """
+    digest = hashlib.sha256()
+    for layer, name, variable in _variables(model):
+        value = _to_numpy(variable)
+        digest.update(f"{layer}\0{name}\0{value.shape}\0{value.dtype.str}\0".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _to_numpy(variable: Any) -> npt.NDArray[np.float32]:
+    from keras import ops
+
+    return np.asarray(ops.convert_to_numpy(variable.value), dtype=np.float32)
+
+
+def randomize(model: Any, *, seed: int) -> None:
+    """Set seeded random weights: He-normal kernels, identity normalisation, zero biases.
+
+    Drawn by NumPy per variable, so they are the same in every process and on every Keras backend.
+    """
+    for layer, name, variable in _variables(model):
+        shape = tuple(variable.shape)
+        if name in ("gamma", "moving_variance"):
+            value = np.ones(shape, np.float32)
+        elif len(shape) < 2:
+            value = np.zeros(shape, np.float32)
+        else:
+            words = np.frombuffer(hashlib.sha256(f"{layer}/{name}".encode()).digest(), dtype=">u4").tolist()
+            rng = np.random.default_rng(np.random.SeedSequence([seed, *words]))
+            depthwise = "depthwise" in name or "depthwise" in layer
+            fan_in = np.prod(shape[:2]) if depthwise else np.prod(shape[:-1])
+            value = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2.0 / fan_in))
+        variable.assign(value)
+
+
+def load_imagenet(spec: EncoderSpec) -> Any:
+    """Build a network with its published ImageNet weights, fetched and cached by Keras.
+
+    Raises
+    ------
+    WeightsError
+        They are neither cached nor to be had; the message names the file, its address and where to put it.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # Keras prints its download bar, and stdout is for results
+            return spec.build(weights="imagenet")
+    except Exception as error:
+        # Keras raises a bare Exception for a failed download and a ValueError for a damaged file.
+        match = re.search(r"URL fetch failure on (\S+?):? (?:None|\d+|\S+) -- (.*)", str(error))
+        if match is None and not isinstance(error, (OSError, ValueError)):
+            raise
+        if match is None:
+            raise WeightsError(
+                f"the ImageNet weights of {spec.name} cannot be loaded ({_first_line(error)}); remove the cached file "
+                f"below {_cache()}, or give --weights {spec.name}=PATH"
+            ) from error
+        url = match[1]
+        raise WeightsError(
+            f"the ImageNet weights of {spec.name} cannot be fetched: no network ({match[2]}). Put {url.rsplit('/')[-1]} "
+            f"from {url} into {_cache()}, or give --weights {spec.name}=PATH (or --weights random for a trial)"
+        ) from error
+
+
+def _cache() -> Path:
+    from keras import config
+
+    home = getattr(config, "keras_home", None)  # public only in some releases
+    import os
+
+    return Path(home() if callable(home) else os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def load_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) -> None:
+    """Load weights from a ``.weights.h5`` or one of Keras's published ``.h5`` files.
+
+    The file must hold the layers of `part`; it may hold the whole headless network (`base`) or the network
+    with its classifier.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    spec : EncoderSpec
+        To build the network with its classifier, where the file holds one.
+    base : keras.Model
+        The network without its classifier.
+    part : keras.Model
+        The network up to the deepest layer used; shares its layers with `base`.
+
+    Raises
+    ------
+    WeightsError
+        Missing, not HDF5, or the weights of another network.
+    """
+    import h5py
+
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file; check --weights")
+    if not path.name.endswith((".h5", ".hdf5")):
+        raise WeightsError(f"{path}: expected Keras weights, a .weights.h5 or published .h5 file")
+    if not h5py.is_hdf5(path):
+        raise WeightsError(f"{path}: not an HDF5 file, so no Keras weights; it may be truncated or a saved web page")
+    error = _try_load(base, path)
+    if _is_whole(part, error) or _is_whole(part, _try_load(part, path)) or _load_with_top(path, spec=spec, part=part):
+        return
+    reason = "some layers are not in it" if error is None else _first_line(error)
+    raise WeightsError(f"{path}: these are not the weights of {spec.name} ({reason}); check --weights {spec.name}=PATH")
+
+
+def _try_load(model: Any, path: Path) -> Exception | None:
+    """Load a file into a model; every variable is NaN before, so that one that the file lacks shows."""
+    for _, _, variable in _variables(model):
+        variable.assign(np.full(tuple(variable.shape), np.nan, np.float32))
+    with warnings.catch_warnings():
+        # Keras warns of every container that a file of another network lacks; the outcome is checked instead.
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            model.load_weights(str(path))
+        except (ValueError, KeyError, OSError, IndexError, TypeError, AttributeError) as error:
+            return error
+    return None
+
+
+def _is_whole(part: Any, error: Exception | None) -> bool:
+    return error is None and all(np.isfinite(_to_numpy(variable)).all() for _, _, variable in _variables(part))
+
+
+def _load_with_top(path: Path, *, spec: EncoderSpec, part: Any) -> bool:
+    """Load a file of the network with its classifier, and copy the layers of `part`."""
+    try:
+        whole = spec.build(weights=None, include_top=True)
+    except TypeError:  # an encoder of another package need not have a classifier
+        return False
+    if _try_load(whole, path) is not None:
+        return False
+    source = {(layer, name): variable for layer, name, variable in _variables(whole)}
+    for layer, name, target in _variables(part):
+        found = source.get((layer, name))
+        if found is None or tuple(found.shape) != tuple(target.shape):
+            return False
+        target.assign(found.value)
+    return True

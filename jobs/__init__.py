@@ -1,0 +1,26 @@
+"""Work units: atomic part files, shards, executors and progress.
+
+A unit is a piece of work that writes its result under a temporary name, checks it and renames it into place.
+Resume, crash safety, sharding and concurrent runs all come from that one rule.
+"""
+
+from .executor import default_jobs, run_units
+from .parts import atomic_output, ensure_folder, read_json, remove_tree, write_json, write_rows
+from .progress import Progress, Ticker, format_seconds
+from .shard import Shard, parse_shard
+
+__all__ = [
+    "Progress",
+    "Shard",
+    "Ticker",
+    "atomic_output",
+    "default_jobs",
+    "ensure_folder",
+    "format_seconds",
+    "parse_shard",
+    "read_json",
+    "remove_tree",
+    "run_units",
+    "write_json",
+    "write_rows",
+]

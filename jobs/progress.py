@@ -1,0 +1,109 @@
+"""Progress with a rate and the time left: a bar on a terminal, lines in a log otherwise."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+__all__ = ["Progress", "Ticker", "format_seconds"]
+
+_log = logging.getLogger(__name__)
+
+_LINE_SECONDS = 15.0
+"""Seconds between two lines in a log: rare enough to read, often enough to see that it lives."""
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a duration as ``h:mm:ss``.
+
+    Examples
+    --------
+    >>> format_seconds(3725)
+    '1:02:05'
+    """
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+class Ticker:
+    """Counts finished steps from any process: each process appends one byte per step to a file of its own.
+
+    Needs no lock and no open channel. A worker that cannot see the folder (another host) counts nothing, and
+    the bar then moves when its unit is finished.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where the counts are kept; ``None`` counts nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def tick(self, steps: int = 1) -> None:
+        """Add finished steps."""
+        if self._folder is not None and self._folder.is_dir():
+            with (self._folder / str(os.getpid())).open("ab") as handle:
+                handle.write(b"." * steps)
+
+    def count(self) -> int:
+        """Return the steps finished by all processes."""
+        if self._folder is None:
+            return 0
+        return sum(entry.stat().st_size for entry in self._folder.iterdir())
+
+
+class Progress:
+    """A bar on a terminal, a line every 15 seconds in a log; silent when the log level hides it.
+
+    Parameters
+    ----------
+    total : int
+        Steps in all.
+    label : str
+        What is being done, e.g. ``"featurize"``.
+    unit : str
+        What a step is, e.g. ``"descriptors"``.
+    """
+
+    def __init__(self, *, total: int, label: str, unit: str) -> None:
+        self._total, self._label, self._unit = total, label, unit
+        self._started = self._last_line = time.monotonic()
+        self._done = 0
+        self._bar: Any = None
+        if total and sys.stderr.isatty() and _log.isEnabledFor(logging.INFO):
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc=label, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update_to(self, done: int) -> None:
+        """Show that `done` steps are finished; never goes backwards."""
+        done = min(done, self._total)
+        if done <= self._done:
+            return
+        step, self._done = done - self._done, done
+        if self._bar is not None:
+            self._bar.update(step)
+            return
+        now = time.monotonic()
+        if now - self._last_line >= _LINE_SECONDS:
+            self._last_line = now
+            rate = self._done / (now - self._started)
+            left = format_seconds((self._total - self._done) / rate)
+            _log.info(
+                "%s: %d/%d %s, %.2f/s, %s left", self._label, self._done, self._total, self._unit, rate, left
+            )

@@ -1,0 +1,153 @@
+"""A bundle ready to predict: its encoders built and checked against the hashes it was trained with."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..boost import Bundle
+from ..data import ImageRecord
+from ..errors import WeightsError
+from ..featurize import (
+    Encoder,
+    EncoderChoice,
+    FeaturizeSettings,
+    ImageFailure,
+    View,
+    describe_images,
+    weights_of,
+)
+from ..jobs import Ticker
+
+__all__ = ["Model", "load_model"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle with its encoders.
+
+    Attributes
+    ----------
+    bundle : Bundle
+    settings : dict of str to FeaturizeSettings
+        Store name to what made its descriptors.
+    encoders : dict of str to Encoder
+    """
+
+    bundle: Bundle
+    settings: dict[str, FeaturizeSettings]
+    encoders: dict[str, Encoder]
+
+    @property
+    def steps(self) -> int:
+        """Progress steps per image: augmentations, summed over distinct settings."""
+        return sum(settings.augmentations for settings, _ in self._passes())
+
+    def _passes(self) -> list[tuple[FeaturizeSettings, dict[str, tuple[Encoder, View]]]]:
+        """Group stores whose crops and colours are the same, so that each image is decoded once per group."""
+        groups: dict[FeaturizeSettings, dict[str, tuple[Encoder, View]]] = {}
+        for name, settings in self.settings.items():
+            shared = replace(settings, encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=())
+            groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
+        return list(groups.items())
+
+    def predict(
+        self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool
+    ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str]]:
+        """Predict images one after the other; a failed one comes with its message instead of probabilities.
+
+        Raises
+        ------
+        ImageError
+            An image cannot be used and `skip_errors` is off.
+        """
+        for record in records:
+            features: dict[str, npt.NDArray[np.float32]] = {}
+            failure = None
+            for settings, targets in self._passes():
+                for item in describe_images(
+                    [record], settings=settings, targets=targets, ticker=ticker, skip_errors=skip_errors
+                ):
+                    if isinstance(item, ImageFailure):
+                        failure = item.message
+                    else:
+                        features.update({name: values[np.newaxis] for name, values in item.features.items()})
+            yield record, failure if failure is not None else self.bundle.predict(features)[0]
+
+
+@functools.lru_cache(maxsize=2)
+def load_model(path: Path, weights: tuple[str, ...]) -> Model:
+    """Load a bundle and build its encoders, once per process.
+
+    Parameters
+    ----------
+    path : Path
+        The bundle.
+    weights : tuple of str
+        Values of ``--weights``; encoders that were seeded random are made so again.
+
+    Raises
+    ------
+    BundleError
+        See `Bundle.load`.
+    WeightsError
+        Weights that cannot be had, or differ from those the bundle was trained with.
+    """
+    bundle = Bundle.load(path)
+    settings: dict[str, FeaturizeSettings] = {}
+    encoders: dict[str, Encoder] = {}
+    built: dict[tuple[Any, ...], Encoder] = {}
+    for name, header in bundle.stores.items():
+        settings[name] = _settings(header)
+        key = (header["encoder"], tuple(header["layers"]), header["precision"], header["seed"], header["weights"])
+        if key not in built:
+            built[key] = _encoder(path, header, weights)
+        encoders[name] = built[key]
+    return Model(bundle, settings, encoders)
+
+
+def _settings(header: dict[str, Any]) -> FeaturizeSettings:
+    return FeaturizeSettings(
+        encoders=(EncoderChoice(header["encoder"], tuple(header["layers"])),),
+        views=(View(float(header["scale"]), int(header["crop"])),),
+        augmentations=int(header["augmentations"]),
+        crops=int(header["crops"]),
+        pool=float(header["pool"]),
+        color_range=(float(header["color_range"][0]), float(header["color_range"][1])),
+        stain=header["stain"],
+        stain_fallback=header["stain_fallback"],
+        precision=header["precision"],
+        mode=header["mode"],
+        engine=header["engine"],
+        batch_size=int(header["batch_size"]),
+        seed=int(header["seed"]),
+    )
+
+
+def _encoder(path: Path, header: dict[str, Any], options: tuple[str, ...]) -> Encoder:
+    name = header["encoder"]
+    default = "random" if header["weights"] == "random" else "imagenet"
+    source = weights_of((default, *options), name)
+    try:
+        encoder = Encoder(
+            name, layers=header["layers"], weights=source, precision=header["precision"], seed=int(header["seed"])
+        )
+    except WeightsError as error:
+        if header["weights"] != "file" or source != "imagenet":
+            raise
+        raise WeightsError(
+            f"{path}: {name} was trained with weights from a file (sha256 {header['weights_sha256'][:12]}); "
+            f"give them with --weights {name}=PATH"
+        ) from error
+    if encoder.weights_sha256 != header["weights_sha256"]:
+        raise WeightsError(
+            f"{path}: {name} needs the weights of sha256 {header['weights_sha256'][:12]}, {source} has "
+            f"{encoder.weights_sha256[:12]}; give the right ones with --weights {name}=PATH"
+        )
+    return encoder

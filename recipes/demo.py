@@ -1,0 +1,91 @@
+"""``bchisto demo``: the whole main road on synthetic tissue."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..boost import BoostResult, train
+from ..data import make_bach
+from ..errors import WeightsError
+from ..featurize import Encoder, EncoderChoice, FeaturizeSettings, View, featurize
+from ..jobs import default_jobs
+
+__all__ = ["DemoResult", "demo"]
+
+_log = logging.getLogger(__name__)
+
+_SETTINGS = FeaturizeSettings(
+    encoders=(EncoderChoice("resnet50"), EncoderChoice("vgg16")),
+    views=(View(0.25, 224),),
+    augmentations=4,
+    crops=4,
+)
+"""Small but real: two of the paper's encoders, a quarter of its scale, fewer augmentations and crops (ours)."""
+
+_FOLDS, _SEEDS = "5", 2
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made.
+
+    Attributes
+    ----------
+    images : Path
+        The synthetic dataset.
+    weights : str
+        ``imagenet``, or ``random`` where Keras could not get them.
+    boost : BoostResult
+    """
+
+    images: Path
+    weights: str
+    boost: BoostResult
+
+
+def demo(out: str | Path, *, images_per_class: int = 12, seed: int = 0, jobs: int | None = None) -> DemoResult:
+    """Draw a synthetic BACH set, describe it, boost it.
+
+    Parameters
+    ----------
+    out : str or Path
+        The run folder; the images go to ``out/images``.
+    images_per_class : int
+        At least 5, the number of folds.
+    seed : int
+    jobs : int, optional
+        Processes; one per core by default.
+
+    Returns
+    -------
+    DemoResult
+
+    Raises
+    ------
+    InputError
+        Fewer than five images per class.
+    """
+    run = Path(out)
+    jobs = default_jobs() if jobs is None else jobs
+    _log.info("1/3 drawing synthetic tissue, %d images of each of four classes", images_per_class)
+    images = make_bach(run / "images", images_per_class=images_per_class, seed=seed, jobs=jobs)
+    weights = _weights()
+    _log.info("2/3 describing the images with %s weights", weights)
+    featurize(images, out=run, settings=replace(_SETTINGS, weights=(weights,), seed=seed), jobs=jobs)
+    _log.info("3/3 training the cross-validated ensemble")
+    (result,) = train(out=run, folds=[_FOLDS], seeds=_SEEDS, seed=seed, jobs=jobs)
+    return DemoResult(images, weights, result)
+
+
+def _weights() -> str:
+    """Return ``imagenet`` where Keras has or can fetch all of them, else ``random``, and say so."""
+    try:
+        for choice in _SETTINGS.encoders:
+            Encoder(choice.name, layers=choice.layers)
+    except WeightsError as error:
+        _log.warning("%s", error)
+        _log.warning("going on with seeded RANDOM weights: the demo shows the software, not the accuracy of the method")
+        return "random"
+    return "imagenet"

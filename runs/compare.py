@@ -1,0 +1,32 @@
+"""Which settings differ between what exists and what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["describe_differences", "differences"]
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the keys whose values differ, each with the old and the new value (``None`` where absent).
+
+    Examples
+    --------
+    >>> differences({"crops": 20, "pool": 3}, {"crops": 10, "pool": 3})
+    {'crops': (20, 10)}
+    """
+    keys = [*old, *(key for key in new if key not in old)]
+    return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+
+
+def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Return the differences as one line: ``crops 20 -> 10, pool 3 -> 1``."""
+    return ", ".join(f"{key} {_short(a)} -> {_short(b)}" for key, (a, b) in differences(old, new).items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "+".join(map(str, value)) or "none"
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:12]}..."

@@ -1,0 +1,184 @@
+"""Macenko normalisation, with the constants and conventions of Rakhlin et al. 2018."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import TissueError
+from .constants import (
+    MACENKO_ALPHA,
+    MACENKO_BETA,
+    MACENKO_MAX_PERCENTILE,
+    MIN_TISSUE_PIXELS,
+    RANK_TOLERANCE,
+    REFERENCE_MAXIMA,
+    REFERENCE_STAINS,
+    TRANSMITTED_LIGHT,
+)
+from .od import Image, check_rgb, density_table, optical_density
+
+__all__ = ["MacenkoNormalizer", "StainEstimate"]
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StainEstimate:
+    """The stains of one image.
+
+    Attributes
+    ----------
+    stains : ndarray of float64, shape (3, 2)
+        Unit optical-density vectors as columns: haematoxylin, eosin.
+    maxima : ndarray of float64, shape (2,)
+        99th percentiles of their concentrations over all pixels.
+    tissue : float
+        Share of tissue pixels, 0 to 1.
+    residual : float
+        Root mean square of the optical density that the two stains do not explain, over all pixels.
+    """
+
+    stains: Array
+    maxima: Array
+    tissue: float
+    residual: float
+
+
+@dataclass(frozen=True)
+class MacenkoNormalizer:
+    """Bring the H&E stains of an image to a reference.
+
+    The stain plane is spanned by the eigenvectors of the two largest eigenvalues of the tissue covariance
+    (``eigh``, so always the largest two). The angle in that plane is measured around the largest eigenvector,
+    oriented along the tissue, so that it cannot wrap.
+
+    Parameters
+    ----------
+    light : float
+        Intensity through empty glass, grey levels.
+    beta : float
+        Optical density that all three channels of a tissue pixel reach.
+    alpha : float
+        Percentile of the angle (and 100 minus it) taken as the extreme stains.
+    stains : ndarray, shape (3, 2)
+        Reference stain vectors as columns: haematoxylin, eosin.
+    maxima : ndarray, shape (2,)
+        Reference 99th percentiles of their concentrations.
+
+    References
+    ----------
+    Macenko et al. 2009, "A method for normalizing histology slides for quantitative analysis", sec. 2;
+    Rakhlin et al. 2018, sec. 2.3, and published code for the constants.
+    """
+
+    light: float = TRANSMITTED_LIGHT
+    beta: float = MACENKO_BETA
+    alpha: float = MACENKO_ALPHA
+    stains: Array = field(default_factory=REFERENCE_STAINS.copy)
+    maxima: Array = field(default_factory=REFERENCE_MAXIMA.copy)
+
+    def tissue_share(self, image: Image) -> float:
+        """Return the share of pixels whose three optical densities all reach beta, 0 to 1."""
+        return float(self._tissue(check_rgb(image)).mean())
+
+    def estimate(self, image: Image) -> StainEstimate:
+        """Estimate the stains of an image.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, shape (height, width, 3)
+            RGB.
+
+        Returns
+        -------
+        StainEstimate
+
+        Raises
+        ------
+        TissueError
+            Fewer than 100 tissue pixels, or tissue of one colour only, so that two stains cannot be told apart.
+        """
+        tissue = self._tissue(check_rgb(image))
+        count = int(np.count_nonzero(tissue))
+        if count < MIN_TISSUE_PIXELS:
+            raise TissueError(
+                f"too little tissue to estimate stains: {count} tissue pixels, at least {MIN_TISSUE_PIXELS} needed"
+            )
+        stains = self._extreme_stains(density_table(self.light)[image[tissue]])
+        od = optical_density(image, light=self.light)
+        concentrations = _transform(od, np.linalg.pinv(stains)).reshape(-1, 2)
+        maxima = np.percentile(concentrations, MACENKO_MAX_PERCENTILE, axis=0).astype(np.float64)
+        if not np.all(maxima > 0):
+            raise TissueError("too little tissue to estimate stains: a stain has no positive concentration")
+        rest = od.reshape(-1, 3) - concentrations @ stains.T.astype(np.float32)
+        return StainEstimate(
+            stains, maxima, count / tissue.size, float(np.sqrt(np.mean(np.square(rest, dtype=np.float64))))
+        )
+
+    def apply(self, image: Image, estimate: StainEstimate) -> Image:
+        """Replace the estimated stains by the reference.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+            Clipped to 0..255 and truncated.
+        """
+        import cv2
+
+        scale = self.maxima / estimate.maxima
+        mixing = self.stains @ np.diag(scale) @ np.linalg.pinv(estimate.stains)
+        # 240 exp(-M od) = exp(ln 240 - M od), one affine map of the optical density
+        exponent = _transform(optical_density(image, light=self.light), -mixing, offset=float(np.log(self.light)))
+        return np.clip(cv2.exp(exponent), 0, 255).astype(np.uint8)
+
+    def normalize(self, image: Image) -> Image:
+        """Estimate and replace the stains of an image.
+
+        Parameters
+        ----------
+        image : ndarray of uint8, shape (height, width, 3)
+            RGB.
+
+        Returns
+        -------
+        ndarray of uint8, shape (height, width, 3)
+
+        Raises
+        ------
+        TissueError
+            As `estimate`.
+        ImageError
+            Not a uint8 RGB image.
+        """
+        return self.apply(image, self.estimate(image))
+
+    def _tissue(self, image: Image) -> npt.NDArray[np.bool_]:
+        # od falls with the grey level, so "all three reach beta" is a bound on the brightest channel
+        brightest = int(np.count_nonzero(density_table(self.light) >= self.beta)) - 1
+        return np.asarray((image <= brightest).all(axis=2)) if brightest >= 0 else np.zeros(image.shape[:2], bool)
+
+    def _extreme_stains(self, density: Array) -> Array:
+        values, vectors = np.linalg.eigh(np.cov(density, rowvar=False))
+        if values[2] <= 0 or values[1] <= RANK_TOLERANCE * values[2]:
+            raise TissueError("too little tissue to estimate stains: all tissue pixels lie on one colour line")
+        plane = vectors[:, [2, 1]]
+        projected = density @ plane
+        signs = np.where(projected.mean(axis=0) < 0, -1.0, 1.0)
+        plane, projected = plane * signs, projected * signs
+        angle = np.arctan2(projected[:, 1], projected[:, 0])
+        low, high = np.percentile(angle, [self.alpha, 100 - self.alpha])
+        extremes = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
+        if np.linalg.matrix_rank(extremes, tol=RANK_TOLERANCE) < 2:
+            raise TissueError("too little tissue to estimate stains: both extreme stains are the same")
+        # the stain that absorbs more red is haematoxylin
+        return extremes if extremes[0, 0] > extremes[0, 1] else extremes[:, ::-1].copy()
+
+
+def _transform(od: npt.NDArray[np.float32], matrix: Array, *, offset: float = 0.0) -> npt.NDArray[np.float32]:
+    import cv2
+
+    affine = np.column_stack([matrix, np.full(len(matrix), offset)]).astype(np.float32)
+    return np.asarray(cv2.transform(od, affine), dtype=np.float32)

@@ -1,0 +1,63 @@
+"""The stain methods by name: what ``--stain`` takes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..errors import InputError
+from .macenko import MacenkoNormalizer, StainEstimate
+from .od import Image
+
+__all__ = ["STAIN_METHODS", "Normalizer", "make_normalizer"]
+
+STAIN_METHODS = ("macenko", "none", "staintools-macenko", "staintools-vahadane", "staintools-reinhard")
+"""Names that ``--stain`` takes."""
+
+
+class Normalizer(Protocol):
+    """Normalises an image and says which stains it found."""
+
+    def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
+        """Return the normalised image and the estimated stains, ``None`` where the method knows none.
+
+        Raises
+        ------
+        TissueError
+            Too little tissue to estimate stains.
+        """
+        ...
+
+
+class _Macenko:
+    def __init__(self) -> None:
+        self._normalizer = MacenkoNormalizer()
+
+    def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
+        estimate = self._normalizer.estimate(image)
+        return self._normalizer.apply(image, estimate), estimate
+
+
+class _Unchanged:
+    def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
+        return image, None
+
+
+def make_normalizer(method: str) -> Normalizer:
+    """Return the normaliser of that name.
+
+    Raises
+    ------
+    InputError
+        No such method; the message lists them.
+    DependencyError
+        A StainTools method without StainTools.
+    """
+    if method == "macenko":
+        return _Macenko()
+    if method == "none":
+        return _Unchanged()
+    if method in STAIN_METHODS:
+        from .staintools_adapter import StainToolsNormalizer
+
+        return StainToolsNormalizer(method.removeprefix("staintools-"))
+    raise InputError(f"--stain {method}: no such method; choose one of {', '.join(STAIN_METHODS)}")

@@ -1,0 +1,79 @@
+"""StainTools behind the `Normalizer` interface (extra ``staintools``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import DependencyError, TissueError
+from .constants import REFERENCE_MAXIMA, REFERENCE_STAINS, TRANSMITTED_LIGHT
+from .macenko import MacenkoNormalizer, StainEstimate
+from .od import Image
+
+__all__ = ["StainToolsNormalizer", "reference_ramp"]
+
+_RAMP_PIXELS = 256
+"""Side of the reference image, pixels (ours)."""
+
+
+def reference_ramp() -> Image:
+    """Return an H&E image of every mixture of the reference stains, from none to their reference maxima.
+
+    StainTools fits its target from an image. This one holds the reference stain matrix and maxima of Rakhlin
+    et al. 2018, so that all normalisers aim at the same colours.
+
+    Returns
+    -------
+    ndarray of uint8, shape (256, 256, 3)
+    """
+    steps = np.linspace(0.0, 1.0, _RAMP_PIXELS)
+    haematoxylin, eosin = np.meshgrid(steps * REFERENCE_MAXIMA[0], steps * REFERENCE_MAXIMA[1], indexing="ij")
+    density = np.stack([haematoxylin, eosin], axis=2) @ REFERENCE_STAINS.T
+    return np.clip(TRANSMITTED_LIGHT * np.exp(-density), 0, 255).astype(np.uint8)
+
+
+class StainToolsNormalizer:
+    """Macenko, Vahadane or Reinhard normalisation by StainTools 2.1.
+
+    Parameters
+    ----------
+    method : {"macenko", "vahadane", "reinhard"}
+        StainTools' name of the method.
+
+    Raises
+    ------
+    DependencyError
+        StainTools is not installed.
+    """
+
+    def __init__(self, method: str) -> None:
+        try:
+            import staintools
+        except ImportError as error:
+            raise DependencyError(
+                f"--stain staintools-{method} needs StainTools: pip install 'bchisto[staintools]', then "
+                "pip install --force-reinstall --no-deps opencv-python-headless"
+            ) from error
+        self._normalizer: Any = (
+            staintools.ReinhardColorNormalizer()
+            if method == "reinhard"
+            else staintools.StainNormalizer(method=method)
+        )
+        self._normalizer.fit(reference_ramp())
+        self._method = method
+
+    def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
+        """Normalise an image; the estimate is ``None`` for Reinhard, which knows no stains.
+
+        Raises
+        ------
+        TissueError
+            Too little tissue. Asked before StainTools runs, which crashes on blank images.
+        """
+        estimate = MacenkoNormalizer().estimate(image)
+        try:
+            normalised = self._normalizer.transform(image)
+        except Exception as error:  # noqa: BLE001 - StainTools raises bare exceptions of several kinds
+            raise TissueError(f"StainTools {self._method} failed on this image: {error}") from error
+        return np.asarray(normalised, dtype=np.uint8), None if self._method == "reinhard" else estimate
