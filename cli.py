@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from importlib import import_module
 
 import click
@@ -71,6 +72,8 @@ def _set_up_logging() -> None:
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger("bchisto").setLevel(logging.INFO)
     logging.captureWarnings(True)
+    # Pillow warns of damaged tags just before the error that we report with the file's name.
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 class _Formatter(logging.Formatter):

@@ -16,7 +16,6 @@ The number of pixels is checked from the header, before anything is decoded.
 from __future__ import annotations
 
 import struct
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,12 @@ from ..errors import ImageError
 
 __all__ = ["MAX_PIXELS", "ImageHeader", "decode_image", "read_header", "resize_image"]
 
-MAX_PIXELS = 100_000_000
-"""Largest image that is decoded, pixels (ours: 300 MB as RGB; a BACH image has 3.1 million)."""
+MAX_PIXELS = 85_000_000
+"""Largest image that is decoded, pixels (ours: just below the size of which Pillow itself warns; a BACH image
+has 3.1 million)."""
+
+_WARNINGS = (UserWarning, RuntimeWarning)
+"""Pillow's warnings of damaged tags and of huge images, where the caller made warnings into errors."""
 
 _FORMATS = ("TIFF", "PNG", "JPEG")
 _EXIF_ORIENTATION = 0x0112
@@ -68,13 +71,10 @@ def _open(path: Path) -> Any:
     if not path.is_file():
         raise ImageError(f"{path}: no such file")
     try:
-        with warnings.catch_warnings():
-            # Pillow warns above its own limit; ours is below and is checked on the header.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path, formats=_FORMATS)
+        image = Image.open(path, formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image") from error
-    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError, *_WARNINGS) as error:
         raise ImageError(f"{path}: its header cannot be read ({error})") from error
     if image.width * image.height > MAX_PIXELS:
         size = f"{image.width}x{image.height}"
@@ -126,7 +126,7 @@ def decode_image(path: Path) -> npt.NDArray[np.uint8]:
             return _to_rgb(path, orientation)
         except ImageError:
             raise
-        except (OSError, ValueError, SyntaxError, struct.error, EOFError) as error:
+        except (OSError, ValueError, SyntaxError, struct.error, EOFError, *_WARNINGS) as error:
             raise ImageError(
                 f"{path}: cannot be decoded, the file is truncated or damaged ({error}); copy it again"
             ) from error

@@ -270,6 +270,9 @@ class _Workshop:
     def __call__(self, block: Block, ticker: Ticker) -> None:
         """Do a block: describe its images for every target that lacks its part, and write the parts."""
         targets = self.missing(block)
+        if not targets:  # another process did it meanwhile
+            ticker.tick(len(block.records) * self.settings.augmentations)
+            return
         encoders = {
             target.name: cached_encoder(
                 target.choice, weights=target.weights, precision=self.settings.precision, seed=self.settings.seed

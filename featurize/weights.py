@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +79,10 @@ def load_imagenet(spec: EncoderSpec) -> Any:
         They are neither cached nor to be had; the message names the file, its address and where to put it.
     """
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras prints its download bar, and stdout is for results
+        # Keras prints its download bar, and stdout is for results; it warns that weights of one input size are
+        # used for another, which is the point of global pooling.
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`input_shape` is undefined", UserWarning)
             return spec.build(weights="imagenet")
     except Exception as error:
         # Keras raises a bare Exception for a failed download and a ValueError for a damaged file.
@@ -97,12 +102,9 @@ def load_imagenet(spec: EncoderSpec) -> Any:
 
 
 def _cache() -> Path:
-    from keras import config
-
-    home = getattr(config, "keras_home", None)  # public only in some releases
-    import os
-
-    return Path(home() if callable(home) else os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+    """Return the folder where Keras keeps downloaded weights, by its own rule; it has no public name for it."""
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    return (home if os.access(home, os.W_OK) else Path(tempfile.gettempdir()) / ".keras") / "models"
 
 
 def _first_line(error: BaseException) -> str:

@@ -22,15 +22,20 @@ _HAEMATOXYLIN = np.array([0.62, 0.69, 0.37])
 _EOSIN = np.array([0.14, 0.88, 0.45])
 
 
+def _lobule(canvas: Canvas) -> None:
+    """A lobule of small open acini in loose stroma, anywhere in the field."""
+    x, y = canvas.rng.uniform(0.12, 0.88, size=2) * (canvas.width, canvas.height)
+    bed = canvas.outline((x, y), canvas.rng.uniform(90, 140), roughness=0.2, stretch=1.2)
+    canvas.paint(0.7 * canvas.mask(bed, blur=6.0), haem=0.08, eosin=0.3)
+    for centre in canvas.scatter(46.0, inside=canvas.mask(bed) > 0.5):
+        radius = canvas.rng.uniform(15, 20)
+        gland(canvas, centre, radius, lumen=canvas.rng.uniform(0.25, 0.45), layers=1, roughness=0.10, stretch=1.1)
+
+
 def _normal(canvas: Canvas) -> None:
-    """Lobules of small open acini, and a duct, in loose stroma."""
-    for _ in range(int(canvas.rng.integers(2, 5))):
-        x, y = canvas.rng.uniform(0.12, 0.88, size=2) * (canvas.width, canvas.height)
-        bed = canvas.outline((x, y), canvas.rng.uniform(90, 140), roughness=0.2, stretch=1.2)
-        canvas.paint(0.7 * canvas.mask(bed, blur=6.0), haem=0.08, eosin=0.3)
-        for centre in canvas.scatter(46.0, inside=canvas.mask(bed) > 0.5):
-            radius = canvas.rng.uniform(15, 20)
-            gland(canvas, centre, radius, lumen=canvas.rng.uniform(0.25, 0.45), layers=1, roughness=0.10, stretch=1.1)
+    """Lobules of small open acini, and a duct."""
+    for _ in range(int(canvas.rng.integers(1, 5))):
+        _lobule(canvas)
     for _ in range(int(canvas.rng.integers(1, 3))):
         x, y = canvas.rng.uniform(0.1, 0.9, size=2) * (canvas.width, canvas.height)
         gland(canvas, (x, y), canvas.rng.uniform(40, 60), lumen=0.72, layers=2, roughness=0.15, stretch=1.5)
@@ -38,8 +43,8 @@ def _normal(canvas: Canvas) -> None:
 
 def _benign(canvas: Canvas) -> None:
     """Crowded proliferation of larger, irregular, open glands with several rows of regular nuclei."""
-    for centre in canvas.scatter(canvas.rng.uniform(115, 150)):
-        if canvas.rng.random() < 0.85:
+    for centre in canvas.scatter(canvas.rng.uniform(115, 190)):
+        if canvas.rng.random() < 0.8:
             lumen, layers = canvas.rng.uniform(0.4, 0.65), int(canvas.rng.integers(2, 4))
             stretch = canvas.rng.uniform(1.2, 3.0)
             gland(canvas, centre, canvas.rng.uniform(34, 52), lumen=lumen, layers=layers, roughness=0.35, stretch=stretch)
@@ -48,16 +53,16 @@ def _benign(canvas: Canvas) -> None:
 def _in_situ(canvas: Canvas) -> None:
     """Ducts filled with tumour cells, every border intact."""
     pattern = str(canvas.rng.choice(["solid", "comedo", "cribriform"]))
-    for centre in canvas.scatter(canvas.rng.uniform(270, 330)):
-        if canvas.rng.random() < 0.85:
+    for centre in canvas.scatter(canvas.rng.uniform(260, 380)):
+        if canvas.rng.random() < 0.75:
             filled_duct(canvas, centre, canvas.rng.uniform(75, 115), pattern=pattern)
 
 
 def _invasive(canvas: Canvas) -> None:
     """Scattered nests and cords that run through the stroma."""
     cords = canvas.rng.uniform(0.2, 0.8)
-    for centre in canvas.scatter(canvas.rng.uniform(55, 70)):
-        if canvas.rng.random() < 0.9:
+    for centre in canvas.scatter(canvas.rng.uniform(55, 85)):
+        if canvas.rng.random() < 0.85:
             cord = bool(canvas.rng.random() < cords)
             nest(canvas, centre, cells=int(canvas.rng.integers(4, 14)), cord=cord)
 
@@ -111,6 +116,8 @@ def make_tissue(
     stroma(canvas, density=rng.uniform(0.5, 0.75), waviness=rng.uniform(15, 50))
     fat(canvas, share=max(0.0, rng.uniform(-0.1, 0.25)))
     spindles(canvas, distance=rng.uniform(26, 40))
+    if label != "Normal" and rng.random() < 0.5:  # a field is of its predominant class, not of it alone
+        _lobule(canvas)
     _COMPOSE[label](canvas)
     lymphocytes(canvas, clusters=int(rng.integers(0, 4)))
     return _stain(canvas, rng=rng, laboratories=np.random.default_rng([seed, 2018]))

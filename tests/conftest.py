@@ -1,0 +1,185 @@
+"""Fixtures of all rooms. Nothing heavy is imported here: the StainTools tests run without TensorFlow."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TESTS = Path(__file__).parent
+PLUGINS = TESTS / "plugins"
+
+# One thread, as bchisto's own workers have, so that results in this process and in workers are the same.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")]))
+sys.path.insert(0, str(PLUGINS))
+
+
+def need(name, available, how):
+    """Skip a test that needs `name`; fail instead where BCHISTO_REQUIRE lists it, as continuous integration does."""
+    if not available:
+        if name in os.environ.get("BCHISTO_REQUIRE", "").split(","):
+            pytest.fail(f"{name} is required here but missing: {how}")
+        pytest.skip(f"needs {name}: {how}")
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real images, tables and weights."""
+    root = Path(os.environ.get("BCHISTO_SHARED", TESTS.parent.parent / "shared"))
+    need("shared", (root / "data").is_dir(), "set BCHISTO_SHARED to the folder of real data")
+    return root
+
+
+@pytest.fixture(scope="session")
+def dask():
+    """Skip, or fail where required, without Dask."""
+    need("dask", importlib.util.find_spec("distributed") is not None, "pip install 'bchisto[dask]'")
+
+
+@pytest.fixture(scope="session")
+def staintools():
+    """Skip, or fail where required, without StainTools."""
+    found = importlib.util.find_spec("staintools") is not None
+    need("staintools", found, "pip install 'bchisto[staintools]' in an environment of its own")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The command of a headless browser."""
+    command = shutil.which("chromium") or shutil.which("chromium-browser")
+    need("browser", command is not None, "install chromium")
+    return command
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    """Skip, or fail where required, without a running Slurm."""
+    found = shutil.which("sinfo") is not None and subprocess.run(["sinfo", "-h"], capture_output=True).returncode == 0
+    need("slurm", found, "a running Slurm with sbatch (slurm-wlm, munge)")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(42)
+
+
+@pytest.fixture(scope="session")
+def he_image():
+    """A synthetic H&E image, 256x192."""
+    from bchisto.data.synthetic import make_tissue
+
+    return make_tissue("Benign", seed=1, index=1, size=(256, 192))
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run the command line in this process: returns (exit code, stdout, stderr)."""
+    from bchisto.cli import main
+
+    def run(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return ended.value.code, output.out, output.err
+
+    import logging
+
+    level = logging.getLogger("bchisto").level
+    handlers = logging.getLogger().handlers[:]
+    yield run
+    logging.getLogger("bchisto").setLevel(level)
+    logging.getLogger().handlers[:] = handlers
+    logging.captureWarnings(False)
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Start the command line in a process of its own."""
+
+    def popen(*arguments, **options):
+        command = [sys.executable, "-m", "bchisto", *map(str, arguments)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+    return popen
+
+
+def write_tissue(root, *, per_class=6, size=(96, 96), classes=("benign", "malignant"), seed=0):
+    """Write small textured H&E-like images, a folder per class; the classes differ in texture."""
+    from PIL import Image
+
+    rng = np.random.default_rng(seed)
+    for place, name in enumerate(classes):
+        folder = root / name
+        folder.mkdir(parents=True)
+        for number in range(per_class):
+            coarse = rng.random((6 + 10 * place, 6 + 10 * place), dtype=np.float32)
+            import cv2
+
+            haem = cv2.resize(coarse, size, interpolation=cv2.INTER_LINEAR) * 1.2
+            eosin = rng.random((size[1], size[0]), dtype=np.float32) * 0.5 + 0.2
+            od = haem[..., None] * np.array([0.65, 0.70, 0.29]) + eosin[..., None] * np.array([0.2, 0.9, 0.4])
+            image = np.clip(240 * np.exp(-od) + rng.normal(0, 2, od.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(image).save(folder / f"{name}{number:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tissue(tmp_path_factory):
+    """Twelve small images in two class folders. Read only."""
+    return write_tissue(tmp_path_factory.mktemp("tissue") / "images")
+
+
+TINY = ("--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 2, "--crops", 3, "--jobs", 1)
+
+
+@pytest.fixture(scope="session")
+def tiny_options():
+    """Options of a small `bchisto featurize`."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def tiny_settings():
+    """The settings that `tiny_options` give."""
+    from bchisto.featurize import EncoderChoice, FeaturizeSettings, View
+
+    return FeaturizeSettings(
+        encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=2, crops=3
+    )
+
+
+@pytest.fixture(scope="session")
+def described(tmp_path_factory, tissue, tiny_settings):
+    """A run folder with the descriptors of `tissue`. Read only; copy it to change it."""
+    from bchisto.featurize import featurize
+
+    run = tmp_path_factory.mktemp("described") / "run"
+    featurize(tissue, out=run, settings=tiny_settings, jobs=1)
+    return run
+
+
+@pytest.fixture(scope="session")
+def boosted(tmp_path_factory, described):
+    """A run folder with descriptors and a small ensemble. Read only."""
+    from bchisto.boost import train
+
+    run = tmp_path_factory.mktemp("boosted") / "run"
+    shutil.copytree(described, run)
+    train(out=run, folds=["3"], seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8}, jobs=1)
+    return run
+
+
+@pytest.fixture
+def run_copy(tmp_path):
+    """Return a function that copies a run folder so that a test can change it."""
+
+    def copy(source):
+        return Path(shutil.copytree(source, tmp_path / "copy"))
+
+    return copy

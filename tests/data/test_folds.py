@@ -1,0 +1,178 @@
+import csv
+from collections import Counter
+
+import pytest
+
+from bchisto.data import fold_plan, read_fold_list, write_fold_list
+from bchisto.errors import InputError, MissingInputError
+
+
+def images(count, classes=("a", "b"), groups=None):
+    ids = [f"i{number:03d}.png" for number in range(count)]
+    labels = [classes[number % len(classes)] for number in range(count)]
+    return {"image_ids": ids, "labels": labels, "groups": groups or [None] * count}
+
+
+def test_stratified_folds_partition_the_images():
+    data = images(40)
+    plan = fold_plan("10", **data)
+    assert (plan.name, plan.partition, plan.folds) == ("10", True, list(range(1, 11)))
+    assert Counter(image for fold in plan.folds for image in plan.images(fold, "test")) == Counter(data["image_ids"])
+    labels = dict(zip(data["image_ids"], data["labels"], strict=True))
+    for fold in plan.folds:
+        assert Counter(labels[image] for image in plan.images(fold, "test")) == {"a": 2, "b": 2}
+        assert set(plan.images(fold, "train")).isdisjoint(plan.images(fold, "test"))
+        assert len(plan.images(fold, "train")) == 36
+
+
+def test_equal_scikit_learn():
+    import numpy as np
+    from sklearn.model_selection import StratifiedKFold
+
+    data = images(30)
+    plan = fold_plan("5", **data, seed=3)
+    split = StratifiedKFold(5, shuffle=True, random_state=3).split(np.zeros(30), data["labels"])
+    for fold, (_, test) in enumerate(split, start=1):
+        assert plan.images(fold, "test") == [data["image_ids"][i] for i in test]
+
+
+def test_seed_moves_folds_and_equal_seeds_do_not():
+    data = images(40)
+    assert fold_plan("5", **data, seed=0).rows == fold_plan("5", **data, seed=0).rows
+    assert fold_plan("5", **data, seed=0).rows != fold_plan("5", **data, seed=1).rows
+
+
+def test_groups_are_never_split():
+    groups = [f"p{number // 4}" for number in range(40)]
+    data = images(40, groups=groups)
+    plan = fold_plan("5", **data)
+    assert plan.name == "5-grouped"
+    assert plan.warnings == ()
+    of = dict(zip(data["image_ids"], groups, strict=True))
+    for fold in plan.folds:
+        train = {of[image] for image in plan.images(fold, "train")}
+        assert train.isdisjoint({of[image] for image in plan.images(fold, "test")})
+
+
+def test_image_level_folds_on_grouped_data_warn():
+    data = images(40, groups=[f"p{number // 4}" for number in range(40)])
+    plan = fold_plan("5", **data, group_by="none")
+    assert plan.name == "5"
+    assert "image-level folds on grouped data: 10 patients or slides both train and test" in plan.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes", "message"),
+    [
+        ("10", {"count": 12}, r"class a has 6 images, fewer than the 10 folds; use --folds 6 or add images"),
+        ("1", {}, r"--folds 1: give at least 2 folds"),
+        ("5", {"groups": ["p", "q"] * 20}, r"2 groups are fewer than the 5 folds"),
+        ("nothing", {}, r"--folds nothing: neither a number, nor one of rakhlin10, eva, nor a file"),
+        ("rakhlin10", {}, r"--folds rakhlin10: 400 of its 400 rows name images that are not here, first b008\.tif"),
+    ],
+)
+def test_what_does_not_fit(spec, changes, message):
+    data = images(changes.get("count", 40), groups=changes.get("groups"))
+    with pytest.raises((InputError, MissingInputError), match=message):
+        fold_plan(spec, **data)
+
+
+def test_group_by_without_groups():
+    with pytest.raises(InputError, match="40 of 40 images name no group; use --group-by none"):
+        fold_plan("5", **images(40), group_by="group")
+
+
+def published_images(name):
+    from importlib import resources
+
+    with (resources.files("bchisto.data") / "published" / f"{name}.csv").open() as handle:
+        return list(csv.DictReader(handle))
+
+
+CLASS = {"b": "Benign", "n": "Normal", "is": "InSitu", "iv": "Invasive"}
+
+
+def bach():
+    ids = [row["image_id"] for row in published_images("rakhlin10")]
+    return {"image_ids": ids, "labels": [CLASS[i.rstrip("0123456789.tif")[:2] if i[:2] in ("is", "iv") else i[0]] for i in ids], "groups": [None] * 400}
+
+
+def test_rakhlin10_is_the_published_list(shared):
+    with (shared / "reference" / "rakhlin2018" / "crossvalidation.csv").open() as handle:
+        published = {row["image_id"]: int(row["fold"]) for row in csv.DictReader(handle)}
+    data = bach()
+    plan = fold_plan("rakhlin10", **data)
+    assert plan.folds == list(range(1, 11))
+    assert {i: fold for i, fold, part in plan.rows if part == "test"} == published
+    for fold in plan.folds:
+        assert len(plan.images(fold, "test")) == 40
+        assert len(plan.images(fold, "train")) == 360
+
+
+def test_eva_is_one_fold_of_268_and_132(shared):
+    with (shared / "data" / "tables" / "bach" / "eva_split.csv").open() as handle:
+        split = {row["file"].split("/")[1]: row["split"] for row in csv.DictReader(handle)}
+    plan = fold_plan("eva", **bach())
+    assert (plan.partition, plan.folds) == (False, [1])
+    assert len(plan.images(1, "train")) == 268
+    assert set(plan.images(1, "test")) == {image for image, part in split.items() if part == "val"}
+
+
+def test_lists_match_on_the_file_name(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("image_id,fold\n" + "".join(f"i{n:03d}.png,{n % 4 // 2 + 1}\n" for n in range(8)))
+    data = images(8)
+    data["image_ids"] = [f"folder/{image}" for image in data["image_ids"]]
+    plan = fold_plan(str(path), **data)
+    assert plan.name == "mine"
+    assert plan.images(1, "test") == ["folder/i000.png", "folder/i001.png", "folder/i004.png", "folder/i005.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,fold\nx,1\n", "needs the columns image_id,fold"),
+        ("image_id,fold\n", "has no rows"),
+        ("image_id,fold\ni000.png,one\n", r":2: fold 'one' is not a whole number"),
+        ("image_id,fold\ni000.png,1\ni000.png,2\n", r":3: i000\.png is listed twice"),
+        ("image_id,fold,part\ni000.png,1,exam\n", r":2: part 'exam' is none of train, val, test"),
+        ("image_id,fold\ni000.png,1\ni001.png,1\n", "a partition needs at least 2 folds"),
+        ("image_id,fold\ni000.png,1\ni001.png,2\n", "2 images are in no fold, first i002.png"),
+        ("image_id,fold,part\ni000.png,1,train\ni001.png,1,train\n", "fold 1 tests no image"),
+        ("image_id,fold,part\ni000.png,1,train\ni001.png,1,test\n", "no image of class b trains in fold 1"),
+    ],
+)
+def test_lists_that_do_not_fit(tmp_path, text, message):
+    (tmp_path / "mine.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        fold_plan(str(tmp_path / "mine.csv"), **images(4))
+
+
+def test_a_name_that_fits_two_images(tmp_path):
+    (tmp_path / "mine.csv").write_text("image_id,fold\nx.png,1\n")
+    (tmp_path / "mine.csv").write_text("image_id,fold\nx.png,1\ny.png,2\n")
+    with pytest.raises(InputError, match=r"x\.png fits several images, a/x\.png and b/x\.png"):
+        fold_plan(str(tmp_path / "mine.csv"), image_ids=["a/x.png", "b/x.png", "y.png"], labels=list("aab"), groups=[None] * 3)
+
+
+def test_hold_outs_may_leave_images_out(tmp_path):
+    rows = "i000.png,1,train\ni001.png,1,train\ni002.png,1,test\ni002.png,2,train\ni003.png,2,train\ni000.png,2,test\n"
+    (tmp_path / "hold.csv").write_text("image_id,fold,part\n" + rows)
+    plan = fold_plan(str(tmp_path / "hold.csv"), **images(6))
+    assert plan.warnings == ("2 images are in no fold of hold and are left out",)
+    assert plan.images(2, "test") == ["i000.png"]
+
+
+@pytest.mark.parametrize("spec", ["5", "hold"])
+def test_written_lists_read_back(tmp_path, spec):
+    data = images(20)
+    if spec == "hold":
+        rows = "".join(f"i{n:03d}.png,1,{'test' if n < 6 else 'train'}\n" for n in range(20))
+        (tmp_path / "hold.csv").write_text("image_id,fold,part\n" + rows)
+        spec = str(tmp_path / "hold.csv")
+    plan = fold_plan(spec, **data)
+    labels = dict(zip(data["image_ids"], data["labels"], strict=True))
+    write_fold_list(tmp_path / "folds.csv", plan, labels=labels, groups=dict.fromkeys(labels))
+    again = fold_plan(str(tmp_path / "folds.csv"), **data)
+    assert sorted(again.rows) == sorted(plan.rows)
+    assert read_fold_list(tmp_path / "folds.csv")

@@ -1,0 +1,283 @@
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bchisto.data import check_dataset, make_bach, match_class, read_dataset, unique_images
+from bchisto.errors import InputError, MissingInputError
+
+
+def image(path, seed=0, size=(40, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope="module")
+def bach(tmp_path_factory):
+    return make_bach(tmp_path_factory.mktemp("bach"), images_per_class=2, size=(128, 96))
+
+
+@pytest.fixture
+def bach_copy(bach, tmp_path):
+    return shutil.copytree(bach, tmp_path / "ICIAR2018_BACH_Challenge")
+
+
+def levels(dataset):
+    return {(finding.level, finding.file) for finding in dataset.findings}
+
+
+def test_bach_is_recognised_from_each_level(bach):
+    for root in (bach, bach / "Photos", bach.parent):
+        dataset = read_dataset(root)
+        assert (dataset.name, len(dataset), dataset.synthetic) == ("bach", 8, True)
+        assert dataset.classes == ("Normal", "Benign", "InSitu", "Invasive")
+    assert [record.image_id for record in dataset.records] == sorted(record.image_id for record in dataset.records)
+    assert dataset.records[0].image_id == "b001.tif"
+    assert dataset.records[0].mpp == 0.42
+    assert dataset.class_counts() == {"Normal": 2, "Benign": 2, "InSitu": 2, "Invasive": 2}
+    assert not dataset.has_groups
+
+
+def test_bach_debris_is_named_and_harmless(bach_copy):
+    (bach_copy / "Photos" / "Thumbs.db").write_bytes(b"x")
+    (bach_copy / "WSI").mkdir()
+    dataset = read_dataset(bach_copy)
+    assert {("note", "Thumbs.db"), ("note", "WSI")} <= levels(dataset)
+    dataset.raise_errors()
+
+
+def test_bach_image_without_a_label(bach_copy):
+    image(bach_copy / "Photos" / "Benign" / "b077.tif")
+    with pytest.raises(InputError, match=r"b077\.tif: no label in microscopy_ground_truth\.csv; add its row or remove"):
+        read_dataset(bach_copy).raise_errors()
+
+
+def test_bach_label_that_contradicts_the_folder(bach_copy):
+    truth = bach_copy / "Photos" / "microscopy_ground_truth.csv"
+    truth.write_text(truth.read_text().replace("b001.tif,Benign", "b001.tif,Normal"))
+    with pytest.raises(InputError, match=r"b001\.tif: lies in Benign but microscopy_ground_truth\.csv says Normal"):
+        read_dataset(bach_copy).raise_errors()
+
+
+def test_bach_row_without_an_image_and_strange_rows(bach_copy):
+    truth = bach_copy / "Photos" / "microscopy_ground_truth.csv"
+    truth.write_text(truth.read_text() + "b099.tif,Benign\nn001.tif,Benign\nwhat\n")
+    found = levels(read_dataset(bach_copy))
+    assert ("error", "b099.tif") in found
+    assert len([1 for level, file in found if file.startswith("microscopy_ground_truth.csv:")]) == 2
+    with pytest.raises(InputError, match=r"\(\d more; see `bchisto data check`\)"):
+        read_dataset(bach_copy).raise_errors()
+
+
+def test_bach_without_ground_truth_uses_folders_and_says_so(bach_copy):
+    (bach_copy / "Photos" / "microscopy_ground_truth.csv").unlink()
+    (bach_copy / "Photos" / "Benign" / "odd.tif").write_bytes((bach_copy / "Photos" / "Benign" / "b001.tif").read_bytes())
+    (bach_copy / "Photos" / "notes.txt").write_text("x")
+    dataset = read_dataset(bach_copy)
+    assert {("warning", "microscopy_ground_truth.csv"), ("warning", "odd.tif"), ("warning", "notes.txt")} <= levels(dataset)
+
+
+def test_bach_sizes_and_content_are_checked(bach_copy):
+    shutil.copy(bach_copy / "Photos" / "Benign" / "b001.tif", bach_copy / "Photos" / "Benign" / "b002.tif")
+    messages = [str(finding) for finding in check_dataset(read_dataset(bach_copy), decode=True)]
+    assert any("b001.tif: 128x96, published images are 2048x1536" in message for message in messages)
+    assert any("b002.tif: the same image as b001.tif; used once" in message for message in messages)
+
+
+def test_the_official_ground_truth_reads_whole(shared, tmp_path):
+    table = shared / "data" / "tables" / "bach" / "microscopy_ground_truth.csv"
+    with table.open() as handle:
+        rows = list(csv.reader(handle))
+    assert len(rows) == 400
+    photos = tmp_path / "Photos"
+    for name, label in rows:
+        (photos / label).mkdir(parents=True, exist_ok=True)
+        (photos / label / name).write_bytes(b"")
+    shutil.copy(table, photos)
+    dataset = read_dataset(tmp_path, dataset="bach")
+    assert set(dataset.class_counts().values()) == {100}
+    assert dataset.findings == ()
+
+
+def breakhis_path(root, name):
+    _, kind, rest = name.split("_")
+    parts = rest.split("-")
+    benign = "benign" if kind == "B" else "malignant"
+    slide = f"SOB_{kind}_{parts[0]}_{parts[1]}-{parts[2]}"
+    return root / "histology_slides" / "breast" / benign / "SOB" / "x" / slide / f"{parts[3]}X" / f"{name}.png"
+
+
+def test_breakhis_names_carry_everything(tmp_path):
+    for seed, name in enumerate(["SOB_M_DC-14-2523-40-001", "SOB_B_A-14-22549AB-100-002", "SOB_M_LC-14-13412-400-003"]):
+        image(breakhis_path(tmp_path, name), seed)
+    dataset = read_dataset(tmp_path)
+    assert (dataset.name, dataset.classes) == ("breakhis", ("benign", "malignant"))
+    by_id = {record.image_id: record for record in dataset.records}
+    record = by_id["SOB_M_DC-14-2523-40-001.png"]
+    assert (record.label, record.group, record.magnification) == ("malignant", "14-2523", 40)
+    assert by_id["SOB_B_A-14-22549AB-100-002.png"].group == "14-22549AB"
+    assert dataset.has_groups
+    types = read_dataset(tmp_path, label_level="type")
+    assert types.classes == ("A", "DC", "LC")
+    assert len(read_dataset(tmp_path, magnifications=[40, 400])) == 2
+
+
+def test_breakhis_strays_and_misplaced_files_are_named(tmp_path):
+    image(breakhis_path(tmp_path, "SOB_M_DC-14-2523-40-001"))
+    image(tmp_path / "histology_slides" / "SOB_M_DC-14-2523-100-001.png", 1)
+    image(tmp_path / "histology_slides" / "SOB_M_XX-14-2523-100-001.png", 2)
+    findings = [str(finding) for finding in read_dataset(tmp_path).findings]
+    assert any("not a BreakHis file name" in text for text in findings)
+    assert any("expected 100X" in text for text in findings)
+    assert any("2 of the 7,909" in text for text in findings)
+
+
+def test_breakhis_the_real_subset(shared):
+    dataset = read_dataset(shared / "data" / "breakhis")
+    assert (dataset.name, len(dataset)) == ("breakhis", 104)
+    assert dataset.class_counts() == {"benign": 27, "malignant": 77}
+    assert len({record.group for record in dataset.records}) == 19
+    counts = {m: len(read_dataset(shared / "data" / "breakhis", magnifications=[m])) for m in (40, 100, 200, 400)}
+    assert counts == {40: 35, 100: 1, 200: 33, 400: 35}
+    assert [finding.level for finding in check_dataset(dataset)] == ["note"]
+
+
+def test_breakhis_official_names_all_parse(shared):
+    from bchisto.data.breakhis import BREAKHIS_NAME
+
+    with (shared / "data" / "tables" / "breakhis" / "official_folds.csv").open() as handle:
+        names = [row["image"] for row in csv.DictReader(handle)]
+    matches = [BREAKHIS_NAME.fullmatch(name) for name in names]
+    assert len(matches) == 7909
+    assert all(matches)
+    assert len({f"{m[3]}-{m[4]}" for m in matches}) == 81
+    assert len({f"{m[2]}-{m[3]}-{m[4]}" for m in matches}) == 82
+
+
+def test_folder_per_class(tmp_path):
+    for seed, name in enumerate(["b/1.png", "a/2.png", "a/deep/3.jpg", "loose.png"]):
+        image(tmp_path / name, seed)
+    (tmp_path / "a" / "notes.txt").write_text("x")
+    (tmp_path / ".hidden.png").write_text("x")
+    dataset = read_dataset(tmp_path)
+    assert [record.image_id for record in dataset.records] == ["a/2.png", "a/deep/3.jpg", "b/1.png"]
+    assert dataset.classes == ("a", "b")
+    assert levels(dataset) == {("warning", "loose.png"), ("note", "a/notes.txt")}
+    assert read_dataset(tmp_path, classes=["b", "A"]).classes == ("b", "A")
+
+
+def test_folder_of_unlabelled_images(tmp_path):
+    image(tmp_path / "test0.tif")
+    dataset = read_dataset(tmp_path)
+    assert (dataset.classes, dataset.records[0].label) == ((), None)
+
+
+def test_known_classes_keep_their_order_in_folders(tmp_path):
+    for seed, name in enumerate(["normal", "benign", "in_situ", "invasive"]):
+        image(tmp_path / name / "1.png", seed)
+    assert read_dataset(tmp_path).classes == ("Normal", "Benign", "InSitu", "Invasive")
+
+
+def test_manifest(tmp_path):
+    for seed in range(3):
+        image(tmp_path / "img" / f"{seed}.png", seed)
+    (tmp_path / "m.csv").write_text("\ufeffpath,label,group,image_id\nimg/0.png,a,p1,first\nimg/1.png,b,p2,\nimg/2.png,,,\n")
+    dataset = read_dataset(tmp_path / "m.csv")
+    assert [(r.image_id, r.label, r.group) for r in dataset.records] == [
+        ("first", "a", "p1"),
+        ("img/1.png", "b", "p2"),
+        ("img/2.png", None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\n1.png,a\n", r"m\.csv: the header must have a column `path`"),
+        ("path,label\n", r"m\.csv: the manifest has no rows"),
+        ("path,label\ngone.png,a\n", r"m\.csv:2: there is no file .*gone\.png"),
+        ("path,label\n,a\n", r"m\.csv:2: an empty path; remove the row"),
+    ],
+)
+def test_manifests_that_do_not_fit(tmp_path, text, message):
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_dataset(tmp_path / "m.csv").raise_errors()
+
+
+def test_manifest_in_another_encoding(tmp_path):
+    (tmp_path / "m.csv").write_bytes("path,label\nä.png,a\n".encode("utf-16"))
+    with pytest.raises(InputError, match=r"m\.csv: (not a UTF-8 CSV file|the header)"):
+        read_dataset(tmp_path / "m.csv")
+
+
+def test_missing_and_empty_folders(tmp_path):
+    with pytest.raises(MissingInputError, match=r"none: no such folder or manifest; check --images"):
+        read_dataset(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingInputError, match=r"empty: this folder is empty; check --images"):
+        read_dataset(tmp_path / "empty")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("x")
+    with pytest.raises(InputError, match="no TIFF, PNG or JPEG image in this folder"):
+        read_dataset(tmp_path / "text")
+
+
+def test_layouts_that_are_not_there(tmp_path):
+    image(tmp_path / "a" / "1.png")
+    for name, message in (("bach", "no BACH layout here"), ("breakhis", "no BreakHis file here"), ("csv", "reads a manifest")):
+        with pytest.raises(InputError, match=message):
+            read_dataset(tmp_path, dataset=name)
+    with pytest.raises(InputError, match="no such layout; choose one of bach, breakhis, folder, csv"):
+        read_dataset(tmp_path, dataset="camelyon")
+    with pytest.raises(InputError, match="its label 'a' is none of the classes x, y"):
+        read_dataset(tmp_path, classes=["x", "y"])
+
+
+def test_the_same_id_with_other_content_is_refused(tmp_path):
+    name = "SOB_M_DC-14-2523-40-001"
+    image(breakhis_path(tmp_path / "one", name), 0)
+    image(breakhis_path(tmp_path / "two", name), 1)
+    with pytest.raises(InputError, match=r"SOB_M_DC-14-2523-40-001\.png: two different images have this id"):
+        read_dataset(tmp_path).raise_errors()
+
+
+def test_the_same_file_twice_is_used_once(tmp_path):
+    name = "SOB_M_DC-14-2523-40-001"
+    image(breakhis_path(tmp_path / "one", name), 0)
+    image(breakhis_path(tmp_path / "two", name), 0)
+    dataset = read_dataset(tmp_path)
+    assert len(dataset) == 1
+    assert any("twice, also at" in str(finding) for finding in dataset.findings)
+
+
+def test_equal_content_under_two_names(tmp_path, caplog):
+    for name in ("a/1.png", "a/2.png"):
+        image(tmp_path / "x" / name, 0)
+    image(tmp_path / "x" / "b/3.png", 1)
+    unique = unique_images(read_dataset(tmp_path / "x"), cache=tmp_path / "cache.csv")
+    assert unique.repeated == (("a/2.png", "a/1.png"),)
+    assert len(unique.dataset) == 2
+    assert "the same image as a/1.png; used once" in caplog.text
+    again = unique_images(read_dataset(tmp_path / "x"), cache=tmp_path / "cache.csv")
+    assert again.digest == unique.digest
+    image(tmp_path / "x" / "b/4.png", 0)
+    with pytest.raises(InputError, match="the same image as .*, but with another label or group"):
+        unique_images(read_dataset(tmp_path / "x"))
+
+
+def test_a_changed_file_is_hashed_again(tmp_path):
+    image(tmp_path / "x" / "a" / "1.png", 0)
+    before = unique_images(read_dataset(tmp_path / "x"), cache=tmp_path / "cache.csv")
+    image(tmp_path / "x" / "a" / "1.png", 5)
+    after = unique_images(read_dataset(tmp_path / "x"), cache=tmp_path / "cache.csv")
+    assert before.digest != after.digest
+
+
+def test_class_names_match_loosely():
+    assert match_class("in situ", ["Normal", "InSitu"]) == "InSitu"
+    assert match_class("IN-SITU", ["in_situ"]) == "in_situ"
+    assert match_class("other", ["a"]) is None

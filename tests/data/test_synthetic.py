@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from bchisto.data import make_bach, read_dataset
+from bchisto.data.synthetic import TISSUE_CLASSES, make_tissue
+from bchisto.errors import InputError, OutputError
+from bchisto.stains import MacenkoNormalizer
+
+SMALL = (192, 144)
+
+
+@pytest.fixture(scope="module")
+def field():
+    """Forty small images of each class."""
+    return {
+        label: [make_tissue(label, seed=3, index=index, size=SMALL) for index in range(40)] for label in TISSUE_CLASSES
+    }
+
+
+def test_an_image_is_a_function_of_its_seed():
+    first = make_tissue("InSitu", seed=0, index=1, size=SMALL)
+    assert first.shape == (144, 192, 3)
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, make_tissue("InSitu", seed=0, index=1, size=SMALL))
+    assert (first != make_tissue("InSitu", seed=0, index=2, size=SMALL)).any()
+    assert (first != make_tissue("InSitu", seed=1, index=1, size=SMALL)).any()
+
+
+def cross_validated(features, labels):
+    from sklearn.model_selection import cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    model = make_pipeline(StandardScaler(), SVC(C=10.0))
+    return cross_val_score(model, features, labels, cv=8).mean()
+
+
+def test_mean_colour_does_not_separate_the_classes_and_architecture_does(field):
+    labels = np.repeat(np.arange(4), 40)
+    pictures = np.stack([image for images in field.values() for image in images]).astype(float)
+    colour = pictures.mean(axis=(1, 2))
+    assert cross_validated(colour, labels) < 0.40  # chance is 0.25
+    grey = pictures.mean(axis=3)
+    grey = (grey - grey.mean(axis=(1, 2), keepdims=True)) / grey.std(axis=(1, 2), keepdims=True)
+    spectrum = np.log(np.abs(np.fft.rfft2(grey)[:, :72, :72]) ** 2 + 1)
+    bands = spectrum.reshape(160, 12, 6, 12, 6).mean(axis=(2, 4)).reshape(160, -1)
+    texture = np.concatenate([bands, np.sort(grey.reshape(160, -1), axis=1)[:, ::700]], axis=1)
+    assert cross_validated(texture, labels) > 0.55
+
+
+def test_laboratories_differ_and_stains_are_found(field):
+    stains = [MacenkoNormalizer().estimate(image).stains for images in field.values() for image in images[:10]]
+    spread = np.std(stains, axis=0)
+    assert spread.max() > 0.03
+    assert np.mean([s[0, 0] > s[0, 1] for s in stains]) == 1.0
+
+
+def test_the_official_layout_is_written(tmp_path):
+    root = make_bach(tmp_path, images_per_class=2, size=SMALL, seed=5, jobs=2)
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    assert names == [
+        "Photos/Benign/b001.tif", "Photos/Benign/b002.tif", "Photos/InSitu/is001.tif", "Photos/InSitu/is002.tif",
+        "Photos/Invasive/iv001.tif", "Photos/Invasive/iv002.tif", "Photos/Normal/n001.tif", "Photos/Normal/n002.tif",
+        "Photos/microscopy_ground_truth.csv", "bchisto-synthetic.json",
+    ]  # fmt: skip
+    assert (root / "Photos" / "microscopy_ground_truth.csv").read_text().splitlines()[0] == "n001.tif,Normal"
+    dataset = read_dataset(root)
+    assert dataset.synthetic
+    assert dataset.findings == ()
+    np.testing.assert_array_equal(
+        np.array(Image.open(root / "Photos" / "Normal" / "n002.tif")), make_tissue("Normal", seed=5, index=2, size=SMALL)
+    )
+
+
+def test_default_size_is_that_of_bach():
+    assert make_tissue("Normal", seed=0, index=1).shape == (1536, 2048, 3)
+
+
+def test_existing_images_are_kept_and_others_refused(tmp_path):
+    root = make_bach(tmp_path / "a", images_per_class=1, size=SMALL)
+    stamp = (root / "Photos" / "Normal" / "n001.tif").stat().st_mtime_ns
+    make_bach(tmp_path / "a", images_per_class=2, size=SMALL)
+    assert (root / "Photos" / "Normal" / "n001.tif").stat().st_mtime_ns == stamp
+    assert len(read_dataset(root)) == 8
+    with pytest.raises(OutputError, match="holds a synthetic dataset with other settings"):
+        make_bach(tmp_path / "a", images_per_class=2, size=SMALL, seed=9)
+    (root / "bchisto-synthetic.json").unlink()
+    with pytest.raises(OutputError, match="holds images that are not synthetic"):
+        make_bach(tmp_path / "a", images_per_class=2, size=SMALL)
+
+
+def test_numbers_out_of_range(tmp_path):
+    with pytest.raises(InputError, match="--images-per-class 0: give 1 to 999"):
+        make_bach(tmp_path, images_per_class=0)
+    with pytest.raises(InputError, match="no synthetic tissue of class 'Malign'"):
+        make_tissue("Malign", seed=0, index=0)
+    with pytest.raises(InputError, match="give at least 64 pixels a side"):
+        make_tissue("Normal", seed=0, index=0, size=(10, 10))

@@ -1,0 +1,246 @@
+import http.server
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from bchisto.errors import ImageError, InputError, WeightsError
+from bchisto.featurize import Encoder, get_spec, list_encoders
+
+
+@pytest.fixture(scope="module")
+def crops():
+    return np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def mobilenet(shared):
+    return Encoder("mobilenetv2", weights=str(shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"))
+
+
+def applications(encoder, name, module):
+    """The same network by keras.applications alone, with the weights of `encoder` copied over."""
+    import keras
+
+    reference = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(None, None, 3), pooling="avg")
+    bare = keras.Model(reference.input, reference.layers[-2].output)
+    bare.set_weights(encoder.model.get_weights())
+    preprocess = getattr(keras.applications, module).preprocess_input
+    return lambda x: reference.predict(preprocess(x.astype(np.float32)), verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "module", "dim"),
+    [("resnet50", "ResNet50", "resnet", 2048), ("inceptionv3", "InceptionV3", "inception_v3", 2048)],
+)
+def test_equals_keras_applications_with_average_pooling(crops, name, function, module, dim):
+    encoder = Encoder(name, weights="random")
+    assert (encoder.dim, encoder.default_layers) == (dim, True)
+    found = encoder.encode(crops)
+    assert (found.shape, found.dtype) == ((3, dim), np.float32)
+    expected = applications(encoder, function, module)(crops)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_vgg16_is_four_blocks_after_relu_before_pooling(crops):
+    import keras
+
+    encoder = Encoder("vgg16", weights="random")
+    assert encoder.layers == ("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
+    assert encoder.dim == 1408
+    reference = keras.applications.VGG16(include_top=False, weights=None, input_shape=(None, None, 3))
+    reference.set_weights(encoder.model.get_weights())
+    maps = keras.Model(reference.input, [reference.get_layer(name).output for name in encoder.layers])
+    outputs = maps.predict(keras.applications.vgg16.preprocess_input(crops.astype(np.float32)), verbose=0)
+    expected = np.concatenate([output.mean(axis=(1, 2)) for output in outputs], axis=1)
+    np.testing.assert_allclose(encoder.encode(crops), expected, rtol=1e-3, atol=1e-4 * expected.max())
+    assert encoder.encode(crops).min() >= 0
+
+
+def test_real_weights_tell_natural_textures_apart(mobilenet, crops):
+    assert (mobilenet.dim, mobilenet.weights) == (1280, "file")
+    assert mobilenet.weights_file_sha256 == "61dd393ce4c86a0c02c8e584b157b7a3839b9757734e2ea6238962e638ed011c"
+    found = mobilenet.encode(crops)
+    assert np.isfinite(found).all()
+    assert found.std() > 0.1
+
+
+def test_any_layer_by_its_name_of_a_fresh_process(crops):
+    first = Encoder("inceptionv3", layers=["activation_5", "mixed8"], weights="random")
+    second = Encoder("inceptionv3", layers=["activation_5", "mixed8"], weights="random")  # Keras counts on here
+    assert first.weights_sha256 == second.weights_sha256
+    assert (first.dim, first.default_layers) == (64 + 1280, False)
+    np.testing.assert_allclose(first.encode(crops), second.encode(crops), rtol=1e-5, atol=1e-6)
+
+
+def test_is_built_no_deeper_than_asked():
+    whole, part = Encoder("vgg16", weights="random"), Encoder("vgg16", layers=["block2_conv2"], weights="random")
+    assert [layer.name for layer in part.model.layers][-1] == "block2_conv2"
+    assert part.model.count_params() < whole.model.count_params() / 10
+
+
+def test_random_weights_follow_the_seed_alone(crops):
+    one, same, other = (Encoder("tiny", weights="random", seed=seed) for seed in (0, 0, 1))
+    assert one.weights_sha256 == same.weights_sha256 != other.weights_sha256
+    np.testing.assert_array_equal(one.encode(crops), same.encode(crops))
+
+
+def test_bfloat16_is_close_and_restores_the_policy(crops):
+    import keras
+
+    before = keras.config.dtype_policy().name
+    exact, rough = Encoder("tiny", weights="random"), Encoder("tiny", weights="random", precision="bfloat16")
+    assert keras.config.dtype_policy().name == before
+    assert exact.weights_sha256 == rough.weights_sha256
+    a, b = exact.encode(crops), rough.encode(crops)
+    assert b.dtype == np.float32
+    assert 0 < np.abs(a - b).max() < 0.05 * np.abs(a).max()
+
+
+def test_batches_give_what_single_crops_give(crops):
+    encoder = Encoder("tiny", weights="random")
+    whole = encoder.encode(crops)
+    np.testing.assert_allclose(whole, np.concatenate([encoder.encode(crops[k : k + 1]) for k in range(3)]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((1, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8)])
+def test_other_arrays_are_refused(bad):
+    with pytest.raises(ImageError, match="expected uint8 crops"):
+        Encoder("tiny", weights="random").encode(bad)
+
+
+def test_names():
+    names = list_encoders()
+    assert {"resnet50", "inceptionv3", "vgg16", "mobilenetv2", "efficientnetb0", "tiny"} <= set(names)
+    with pytest.raises(InputError, match=r"--encoder resnet51: no such encoder; choose one of .*resnet50"):
+        get_spec("resnet51")
+    with pytest.raises(InputError, match=r"no layer mixed88; close names are mixed8"):
+        Encoder("inceptionv3", layers=["mixed88"], weights="random")
+
+
+def test_weights_of_the_wrong_network(shared, tmp_path):
+    path = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
+    with pytest.raises(WeightsError, match=r"mobilenetv2_imagenet.*: these are not the weights of vgg16 .*; check --weights vgg16=PATH"):
+        Encoder("vgg16", weights=str(path))
+
+
+def test_files_that_hold_no_weights(tmp_path):
+    with pytest.raises(WeightsError, match=r"none\.h5: no such weights file"):
+        Encoder("tiny", weights=str(tmp_path / "none.h5"))
+    (tmp_path / "page.weights.h5").write_text("<html>")
+    with pytest.raises(WeightsError, match="not an HDF5 file, so no Keras weights"):
+        Encoder("tiny", weights=str(tmp_path / "page.weights.h5"))
+    (tmp_path / "a.pkl").write_bytes(b"x")
+    with pytest.raises(WeightsError, match=r"a\.pkl: expected Keras weights"):
+        Encoder("tiny", weights=str(tmp_path / "a.pkl"))
+
+
+def legacy(path, model):
+    """Write a model's weights in the layout of Keras's published .h5 files."""
+    import h5py
+    from keras.src.legacy.saving import legacy_h5_format
+
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+
+
+def test_both_file_formats_whole_part_and_with_classifier(tmp_path, crops):
+    import keras
+
+    from bchisto.featurize.weights import randomize
+
+    whole = keras.applications.VGG16(include_top=True, weights=None)
+    randomize(whole, seed=7)
+    headless = keras.applications.VGG16(include_top=False, weights=None, input_shape=(None, None, 3))
+    headless.set_weights(whole.get_weights()[:26])
+    part = keras.Model(headless.input, headless.get_layer("block3_conv3").output)
+    headless.save_weights(tmp_path / "headless.weights.h5")
+    part.save_weights(tmp_path / "part.weights.h5")
+    legacy(tmp_path / "headless.h5", headless)
+    legacy(tmp_path / "part.h5", part)
+    legacy(tmp_path / "whole.h5", whole)
+    names = ("headless.weights.h5", "part.weights.h5", "headless.h5", "part.h5", "whole.h5")
+    encoders = [Encoder("vgg16", layers=["block3_conv3"], weights=str(tmp_path / name)) for name in names]
+    assert len({encoder.weights_sha256 for encoder in encoders}) == 1
+    assert len({encoder.weights_file_sha256 for encoder in encoders}) == len(names)
+    np.testing.assert_array_equal(encoders[0].encode(crops), encoders[-1].encode(crops))
+    with pytest.raises(WeightsError, match="these are not the weights of vgg16"):  # too short for the deepest block
+        Encoder("vgg16", weights=str(tmp_path / "part.h5"))
+
+
+@pytest.fixture
+def keras_server(tmp_path, monkeypatch):
+    """A server on this machine in the place of Keras's, and an empty cache."""
+    import keras.src.applications.mobilenet_v2 as module
+
+    files = tmp_path / "server"
+    files.mkdir()
+    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), lambda *a, **k: handler(*a, directory=str(files), **k))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(module, "BASE_WEIGHT_PATH", f"http://127.0.0.1:{server.server_port}/")
+    # Keras reads KERAS_HOME once, on import, and this process has imported it already.
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path / "cache"))
+    yield files, tmp_path / "cache" / "models"
+    server.shutdown()
+    server.server_close()
+
+
+PUBLISHED = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+
+
+def test_imagenet_weights_are_fetched_and_cached_by_keras(keras_server, mobilenet, crops, capsys):
+    files, cache = keras_server
+    legacy(files / PUBLISHED, mobilenet.model)
+    fetched = Encoder("mobilenetv2")
+    assert (fetched.weights, fetched.weights_sha256) == ("imagenet", mobilenet.weights_sha256)
+    assert capsys.readouterr().out == ""
+    assert (cache / PUBLISHED).is_file()
+    (files / PUBLISHED).unlink()
+    np.testing.assert_array_equal(Encoder("mobilenetv2").encode(crops), mobilenet.encode(crops))
+
+
+def test_no_network_names_file_address_place_and_flag(keras_server):
+    _, cache = keras_server
+    with pytest.raises(WeightsError) as failed:
+        Encoder("mobilenetv2")
+    text = str(failed.value)
+    assert f"Put {PUBLISHED} from http://127.0.0.1" in text
+    assert str(cache) in text
+    assert "--weights mobilenetv2=PATH" in text
+
+
+def test_a_damaged_cached_file_is_named(keras_server):
+    _, cache = keras_server
+    cache.mkdir()
+    (cache / PUBLISHED).write_bytes(b"broken")
+    with pytest.raises(WeightsError, match="cannot be loaded .*remove the cached file"):
+        Encoder("mobilenetv2")
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_another_backend_gives_the_same_descriptors(tmp_path, crops, backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"needs the Keras backend {backend}: pip install {backend}")
+    np.save(tmp_path / "crops.npy", crops)
+    script = (
+        "import numpy as np; from bchisto.featurize import Encoder; import sys\n"
+        "for name in ('tiny', 'mobilenetv2'):\n"
+        "    e = Encoder(name, weights='random')\n"
+        f"    assert e.backend == '{backend}'\n"
+        "    np.savez(sys.argv[2] + name, e.encode(np.load(sys.argv[1])), e.weights_sha256)\n"
+    )
+    arguments = [sys.executable, "-c", script, str(tmp_path / "crops.npy"), str(tmp_path / "out-")]
+    subprocess.run(arguments, env={**os.environ, "KERAS_BACKEND": backend}, check=True, timeout=240)
+    for name in ("tiny", "mobilenetv2"):
+        found = np.load(tmp_path / f"out-{name}.npz")
+        here = Encoder(name, weights="random")
+        assert str(found["arr_1"]) == here.weights_sha256
+        expected = here.encode(crops)
+        np.testing.assert_allclose(found["arr_0"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())

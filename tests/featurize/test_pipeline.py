@@ -1,0 +1,298 @@
+import json
+import os
+import shutil
+import signal
+import time
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+import bchisto.featurize.plan as plan_module
+from bchisto.data import decode_image, read_dataset
+from bchisto.errors import ImageError, InputError, SettingsConflictError, StoreError, TissueError
+from bchisto.featurize import (
+    Encoder,
+    EncoderChoice,
+    FeaturizeSettings,
+    View,
+    crop_boxes,
+    cut_crop,
+    draw_augmentation,
+    featurize,
+    open_store,
+)
+from bchisto.featurize.plan import images_per_block
+from bchisto.jobs import Shard
+from bchisto.stains import MacenkoNormalizer, augment_he
+
+STORE = "features/tiny-1.0-64.h5"
+
+
+def features(run, store=STORE):
+    with open_store(run / store) as opened:
+        return opened.features()
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Blocks of two images, so that twelve images make six units."""
+    monkeypatch.setattr(plan_module, "_MOST_IMAGES", 2)
+
+
+def test_descriptors_equal_an_independent_recomputation(described, tissue):
+    """Decode, normalise, augment and crop by hand; numpy's norm; keras predict instead of the compiled function."""
+    encoder = Encoder("tiny", weights="random")
+    found = features(described)
+    for place, record in enumerate(read_dataset(tissue).records[:4]):
+        image = MacenkoNormalizer().normalize(decode_image(record.path))
+        for number in range(2):
+            drawn = draw_augmentation(record.image_id, number, seed=0, color_range=(0.7, 1.3))
+            coloured = augment_he(image, hematoxylin=drawn.hematoxylin, eosin=drawn.eosin)
+            boxes = crop_boxes(drawn, height=96, width=96, crop=64, count=3)
+            crops = np.stack([cut_crop(coloured, box, crop=64) for box in boxes]).astype(np.float32)
+            maps = encoder.model.predict(crops / 127.5 - 1.0, verbose=0)
+            d = (maps[0] if isinstance(maps, list) else maps).mean(axis=(1, 2))
+            expected = np.linalg.norm(d, ord=3, axis=0) / 3 ** (1 / 3)
+            np.testing.assert_allclose(found[place, number], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_processes_shards_and_resume_give_equal_arrays(described, tissue, tiny_settings, tmp_path):
+    expected = features(described)
+    run = tmp_path / "shards"
+    for index in (3, 1, 4, 2):
+        result = featurize(tissue, out=run, settings=tiny_settings, jobs=1, shard=Shard(index, 4))
+        assert not result.merged
+    assert not (run / STORE).exists()
+    assert len(list((run / "features" / "tiny-1.0-64.parts").glob("block-*.h5"))) == 6
+    assert featurize(tissue, out=run, settings=tiny_settings, jobs=1).merged
+    np.testing.assert_array_equal(features(run), expected)
+    assert not (run / "features" / "tiny-1.0-64.parts").exists()
+    featurize(tissue, out=tmp_path / "two", settings=tiny_settings, jobs=2)
+    np.testing.assert_array_equal(features(tmp_path / "two"), expected)
+
+
+def test_a_dask_cluster_gives_equal_arrays(dask, described, tissue, tiny_settings, tmp_path):
+    import distributed
+
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        featurize(tissue, out=tmp_path, settings=tiny_settings, dask=cluster.scheduler_address)
+    np.testing.assert_array_equal(features(tmp_path), features(described))
+
+
+def test_killed_twice_and_resumed_gives_equal_arrays(tissue, start, tmp_path, monkeypatch):
+    """A real kill -9, in the middle of the work, of the process and its workers."""
+    many = tmp_path / "many"
+    for copy in range(6):
+        for path in sorted(tissue.rglob("*.png")):
+            target = many / path.parent.name / f"{copy}-{path.name}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.roll(np.array(Image.open(path)), copy * 7, axis=0)).save(target)
+    options = [
+        "--images", many, "--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--augmentations", 6,
+        "--crops", 40, "--jobs", 1,
+    ]  # fmt: skip
+    kills = 0
+    parts = tmp_path / "killed" / "features" / "tiny-1.0-64.parts"
+    for _ in range(2):
+        done = len(list(parts.glob("block-*.h5")))
+        process = start("featurize", "--out", tmp_path / "killed", *options, start_new_session=True)
+        deadline = time.monotonic() + 90
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(list(parts.glob("block-*.h5"))) > done:
+                os.killpg(process.pid, signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.002)
+        process.communicate()
+    assert kills == 2
+    assert not (tmp_path / "killed" / STORE).exists()
+    for run in ("killed", "whole"):
+        process = start("featurize", "--out", tmp_path / run, *options)
+        _, messages = process.communicate(timeout=120)
+        assert process.returncode == 0, messages
+        assert ("blocks are done already" in messages) == (run == "killed")
+    np.testing.assert_array_equal(features(tmp_path / "killed"), features(tmp_path / "whole"))
+    statuses = [entry["status"] for entry in json.loads((tmp_path / "killed" / "run.json").read_text())["records"]]
+    assert statuses == ["running", "running", "ok"]
+
+
+def test_a_part_that_does_not_hold_is_done_again(described, tissue, tiny_settings, tmp_path, caplog):
+    featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1, shard=Shard(1, 1))
+    parts = sorted((tmp_path / "features" / "tiny-1.0-64.parts").glob("block-*.h5"))
+    parts[0].write_bytes(parts[0].read_bytes()[:2000])
+    with h5py.File(parts[1], "a") as file:
+        file["features"][0, 0] = np.nan
+    shutil.copy(parts[3], parts[2])
+    before = parts[4].stat().st_mtime_ns
+    featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1, shard=Shard(1, 1))
+    for text in ("truncated", "not finite", "other images"):
+        assert text in caplog.text
+    assert parts[4].stat().st_mtime_ns == before
+    featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1)
+    np.testing.assert_array_equal(features(tmp_path), features(described))
+
+
+def test_a_finished_store_is_kept(tissue, tiny_settings, described, run_copy):
+    run = run_copy(described)
+    before = (run / STORE).stat().st_mtime_ns
+    assert featurize(tissue, out=run, settings=tiny_settings, jobs=1).merged
+    assert (run / STORE).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_other_settings_are_refused_with_the_list(tissue, tiny_settings, tmp_path, finished):
+    from dataclasses import replace
+
+    featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1, shard=None if finished else Shard(1, 3))
+    changed = replace(tiny_settings, crops=4, pool=2.0)
+    with pytest.raises(SettingsConflictError, match=r"made with other settings: crops 3 -> 4, pool 3\.0 -> 2\.0; use the same"):
+        featurize(tissue, out=tmp_path, settings=changed, jobs=1)
+    assert featurize(tissue, out=tmp_path, settings=changed, jobs=1, overwrite=True).merged
+    with pytest.raises(InputError, match="overwrite without --shard"):
+        featurize(tissue, out=tmp_path, settings=changed, overwrite=True, shard=Shard(1, 2))
+
+
+def test_other_images_are_refused(tissue, tiny_settings, described, run_copy, tmp_path):
+    run = run_copy(described)
+    fewer = shutil.copytree(tissue, tmp_path / "fewer")
+    (fewer / "benign" / "benign00.png").unlink()
+    with pytest.raises(SettingsConflictError, match="images_sha256"):
+        featurize(fewer, out=run, settings=tiny_settings, jobs=1)
+
+
+def test_a_second_view_does_not_change_the_first(tissue, tiny_settings, described, tmp_path):
+    from dataclasses import replace
+
+    both = replace(tiny_settings, views=(View(1.0, 48), View(1.0, 64)))
+    featurize(tissue, out=tmp_path, settings=both, jobs=1)
+    np.testing.assert_array_equal(features(tmp_path), features(described))
+    assert features(tmp_path, "features/tiny-1.0-48.h5").shape == (12, 2, 16)
+
+
+def test_layers_that_are_not_the_default_get_a_name_of_their_own(tissue, tiny_settings, tmp_path):
+    from dataclasses import replace
+
+    inner = replace(tiny_settings, encoders=(EncoderChoice("tiny", ("middle",)),))
+    (store,) = featurize(tissue, out=tmp_path, settings=inner, jobs=1).stores
+    assert store.name.startswith("tiny-1.0-64-")
+    assert len(store.stem.rpartition("-")[2]) == 8
+    with open_store(store) as opened:
+        assert (opened.header["layers"], opened.dim) == (["middle"], 12)
+
+
+def test_unit_size_follows_from_the_settings_alone(tiny_settings, tissue, tmp_path):
+    assert images_per_block(FeaturizeSettings()) == 1
+    featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1)
+    (record,) = json.loads((tmp_path / "run.json").read_text())["records"]
+    assert record["notes"]["images_per_block"] == images_per_block(tiny_settings)
+    assert record["notes"]["weights_sha256"]["tiny"]
+
+
+@pytest.fixture
+def images(tissue, tmp_path):
+    return shutil.copytree(tissue, tmp_path / "images")
+
+
+def test_an_image_smaller_than_the_crop(images, tiny_settings, tmp_path):
+    Image.new("RGB", (90, 40)).save(images / "benign" / "small.png")
+    with pytest.raises(InputError, match=r"small\.png: 90x40 at scale 1\.0 is smaller than the crop of 64; use a smaller --view"):
+        featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
+
+
+def test_a_text_file_is_refused_before_any_work(images, tiny_settings, tmp_path):
+    (images / "benign" / "text.tif").write_text("x")
+    (images / "benign" / "text2.tif").write_text("y")
+    with pytest.raises(InputError, match=r"text\.tif: not a TIFF, PNG or JPEG image.*1 more like it; --skip-errors"):
+        featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
+    assert not list((tmp_path / "run" / "features").glob("*.parts"))
+
+
+def truncate(path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-60_000])
+
+
+def test_a_truncated_image_stops_the_run_and_keeps_what_is_done(images, tiny_settings, tmp_path):
+    bad = images / "malignant" / "zz.tif"
+    truncate(bad)
+    with pytest.raises(ImageError, match=r"zz\.tif: cannot be decoded, the file is truncated"):
+        featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
+    assert len(list((tmp_path / "run" / "features" / "tiny-1.0-64.parts").glob("block-*.h5"))) == 6
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["records"][0]["status"] == "error"
+
+
+def test_skip_errors_leaves_out_and_lists(images, tiny_settings, described, tmp_path):
+    truncate(images / "malignant" / "zz.tif")
+    (images / "benign" / "text.tif").write_text("x")
+    run = tmp_path / "run"
+    result = featurize(images, out=run, settings=tiny_settings, jobs=1, skip_errors=True)
+    assert [image for image, _ in result.failures] == ["benign/text.tif", "malignant/zz.tif"]
+    assert (result.images, result.merged) == (14, True)
+    np.testing.assert_array_equal(features(run), features(described))
+    listed = (run / "failures.csv").read_text()
+    assert "zz.tif" in listed
+    assert "text.tif" in listed
+    (images / "benign" / "text.tif").unlink()
+    with pytest.raises(StoreError, match="lacks 1 images that failed earlier; mend them and use --overwrite, or accept"):
+        featurize(images, out=run, settings=tiny_settings, jobs=1)
+
+
+def test_nothing_usable(tmp_path, tiny_settings):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.png").write_text("x")
+    with pytest.raises(InputError, match="none of the 1 images can be used"):
+        featurize(tmp_path / "a", out=tmp_path / "run", settings=tiny_settings, skip_errors=True)
+
+
+def test_a_blank_image_is_skipped_by_normalisation_and_marked(images, tiny_settings, tmp_path, caplog):
+    Image.new("RGB", (96, 96), (255, 255, 255)).save(images / "benign" / "blank.png")
+    result = featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
+    assert result.skipped_normalisation == ("benign/blank.png",)
+    assert "benign/blank.png: too little tissue, described without stain normalisation" in caplog.text
+    with open_store(tmp_path / "run" / STORE) as store:
+        place = store.image_ids.index("benign/blank.png")
+        assert store.images("normalisation_skipped").tolist() == [k == place for k in range(13)]
+        assert np.isnan(store.images("stains")[place]).all()
+        assert store.images("tissue")[place] == 0
+        assert np.isfinite(store.features([place])).all()
+
+
+def test_a_blank_image_can_be_an_error(images, tiny_settings, tmp_path):
+    from dataclasses import replace
+
+    Image.new("RGB", (96, 96), (255, 255, 255)).save(images / "benign" / "blank.png")
+    strict = replace(tiny_settings, stain_fallback="error")
+    with pytest.raises(TissueError, match=r"blank\.png: too little tissue .*; leave it out, or use --stain-fallback skip"):
+        featurize(images, out=tmp_path / "run", settings=strict, jobs=1)
+
+
+def test_descriptors_that_are_not_finite_name_the_image(images, tiny_settings, tmp_path, monkeypatch):
+    encoder = plan_module.cached_encoder(EncoderChoice("tiny"), weights="random", precision="float32", seed=0)
+    calls = []
+
+    def broken(crops):
+        calls.append(1)
+        return np.full((len(crops), 16), np.nan if len(calls) > 2 else 1.0, np.float32)
+
+    monkeypatch.setattr(encoder, "encode", broken)
+    with pytest.raises(ImageError, match=r"benign01\.png: its descriptors of tiny-1\.0-64 are not finite"):
+        featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
+
+
+def test_the_same_image_twice_is_used_once(images, tiny_settings, described, tmp_path, caplog):
+    shutil.copy(images / "benign" / "benign00.png", images / "benign" / "zz-copy.png")
+    featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
+    np.testing.assert_array_equal(features(tmp_path / "run"), features(described))
+    assert "benign/zz-copy.png: the same image as benign/benign00.png; used once" in caplog.text
+
+
+def test_the_parts_of_two_processes_at_once_end_in_one_store(tissue, start, described, tmp_path):
+    options = ["--images", tissue, "--encoder", "tiny", "--weights", "random", "--view", "1.0:64"]
+    options += ["--augmentations", 2, "--crops", 3, "--jobs", 1, "--out", tmp_path / "run"]
+    processes = [start("featurize", *options) for _ in range(2)]
+    for process in processes:
+        _, messages = process.communicate(timeout=120)
+        assert process.returncode == 0, messages
+    np.testing.assert_array_equal(features(tmp_path / "run"), features(described))

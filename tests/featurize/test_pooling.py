@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from bchisto.errors import InputError
+from bchisto.featurize import norm_pool
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 7.5])
+def test_equals_numpys_norm_for_non_negative_descriptors(rng, p):
+    d = rng.random((20, 50)) * 4
+    expected = np.linalg.norm(d, ord=p, axis=0) / 20 ** (1 / p)
+    np.testing.assert_allclose(norm_pool(d, p), expected, rtol=1e-6)
+
+
+def test_negative_values_have_a_defined_answer(rng):
+    d = rng.normal(size=(20, 30))
+    m = np.mean(np.sign(d) * np.abs(d) ** 3, axis=0)
+    np.testing.assert_allclose(norm_pool(d), np.sign(m) * np.abs(m) ** (1 / 3), rtol=1e-5)
+    np.testing.assert_allclose(norm_pool(-d), -norm_pool(d))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e15, 1e30, 3e38])
+def test_no_magnitude_overflows_or_vanishes(scale):
+    d = np.array([[1.0, 0.5], [0.5, 0.25]], np.float64) * scale
+    found = norm_pool(d.astype(np.float32))
+    expected = (np.array([[1.0, 0.5], [0.5, 0.25]]) ** 3).mean(axis=0) ** (1 / 3) * scale
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_mean_and_maximum_are_the_ends():
+    d = np.array([[1.0], [3.0]])
+    assert norm_pool(d, 1)[0] == 2.0
+    assert norm_pool(d, 400)[0] == pytest.approx(3.0, rel=0.01)
+
+
+def test_zeros_one_crop_and_values_that_are_not_finite():
+    np.testing.assert_array_equal(norm_pool(np.zeros((5, 3))), np.zeros(3))
+    np.testing.assert_allclose(norm_pool(np.array([[1.5, -2.0]])), [1.5, -2.0])
+    found = norm_pool(np.array([[np.nan, 1.0], [1.0, 1.0]]))
+    assert np.isnan(found[0])
+    assert found[1] == 1.0
+
+
+def test_what_does_not_fit():
+    for p in (0.5, 0, -1, np.inf, np.nan):
+        with pytest.raises(InputError, match="give a finite exponent of at least 1"):
+            norm_pool(np.ones((2, 2)), p)
+    for shape in ((0, 4), (4,)):
+        with pytest.raises(InputError, match=r"expected descriptors of shape \(crops, d\)"):
+            norm_pool(np.ones(shape))

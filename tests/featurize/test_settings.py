@@ -1,0 +1,52 @@
+import pytest
+
+from bchisto.errors import InputError
+from bchisto.featurize import EncoderChoice, FeaturizeSettings, View, parse_encoder, parse_view, weights_of
+
+
+def test_defaults_are_the_published_settings():
+    settings = FeaturizeSettings()
+    assert [str(choice) for choice in settings.encoders] == ["resnet50", "inceptionv3", "vgg16"]
+    assert [str(view) for view in settings.views] == ["0.5:400", "0.5:650"]
+    assert (settings.augmentations, settings.crops, settings.pool, settings.color_range) == (50, 20, 3.0, (0.7, 1.3))
+    assert (settings.stain, settings.precision, settings.mode) == ("macenko", "float32", "exact")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"augmentations": 0}, "--augmentations 0: give at least 1"),
+        ({"crops": -1}, "--crops -1"),
+        ({"batch_size": 0}, "--batch-size 0"),
+        ({"pool": 0.5}, "--pool 0.5: give a finite exponent"),
+        ({"color_range": (1.3, 0.7)}, "the lower one first"),
+        ({"stain": "vahadane"}, "--stain vahadane: no such method; choose one of macenko"),
+        ({"stain_fallback": "x"}, "choose skip-normalisation or error"),
+        ({"precision": "float16"}, "choose float32 or bfloat16"),
+        ({"seed": -1}, "--seed -1"),
+        ({"encoders": ()}, "give at least one --encoder"),
+    ],
+)
+def test_settings_that_do_not_fit(changes, message):
+    with pytest.raises(InputError, match=message):
+        FeaturizeSettings(**changes)
+
+
+def test_encoders_and_views_by_text():
+    assert parse_encoder("InceptionV3:mixed7+mixed8") == EncoderChoice("inceptionv3", ("mixed7", "mixed8"))
+    assert parse_view("1.0:800") == View(1.0, 800)
+    for text in ("", "x:", ":a", "x:a++b"):
+        with pytest.raises(InputError, match="write NAME or NAME:LAYER"):
+            parse_encoder(text)
+    for text in ("400", "0:400", "0.5:8", "a:b", "-1:400"):
+        with pytest.raises(InputError, match="write SCALE:CROP"):
+            parse_view(text)
+
+
+def test_weights_per_encoder():
+    options = ("random", "VGG16=/w/vgg.h5", "resnet50=imagenet")
+    assert weights_of(options, "vgg16") == "/w/vgg.h5"
+    assert weights_of(options, "resnet50") == "imagenet"
+    assert weights_of(options, "inceptionv3") == "random"
+    assert weights_of((), "vgg16") == "imagenet"
+    assert weights_of(("/path/with=sign.h5",), "vgg16") == "/path/with=sign.h5"

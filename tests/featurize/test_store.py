@@ -1,0 +1,99 @@
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from bchisto.errors import StoreError
+from bchisto.featurize import open_store
+
+OLD = Path(__file__).parent / "data" / "store-schema1.h5"
+
+
+@pytest.fixture
+def store_path(described, tmp_path):
+    return Path(shutil.copy(described / "features" / "tiny-1.0-64.h5", tmp_path))
+
+
+def test_holds_what_the_interface_says(described, tissue):
+    with h5py.File(described / "features" / "tiny-1.0-64.h5") as file:
+        assert file["features"].dtype == np.float32
+        assert file["features"].shape == (24, 16)
+        assert file["augmentation"].dtype == np.int32
+        np.testing.assert_array_equal(file["augmentation"][:4], [0, 1, 0, 1])
+        ids = [text.decode() for text in file["image_id"][:]]
+        assert ids == sorted(ids)
+        assert ids[:2] == ["benign/benign00.png"] * 2
+        assert {text.decode() for text in file["label"][:]} == {"benign", "malignant"}
+        assert {text.decode() for text in file["group"][:]} == {""}
+        expected = {
+            "schema_version", "encoder", "layers", "weights", "weights_sha256", "weights_file_sha256", "scale", "crop",
+            "crops", "augmentations", "pool", "stain", "color_range", "mode", "engine", "precision", "seed", "dataset",
+            "classes", "bchisto_version",
+        }  # fmt: skip
+        assert expected <= set(file.attrs)
+        assert file.attrs["weights"] == "random"
+        np.testing.assert_array_equal(file.attrs["color_range"], [0.7, 1.3])
+        assert list(file.attrs["classes"]) == ["benign", "malignant"]
+        images = file["images"]
+        assert images["stains"].shape == (12, 3, 2)
+        assert not images["normalisation_skipped"][:].any()
+        assert ((images["tissue"][:] > 0.3) & (images["tissue"][:] <= 1)).all()
+        assert (images["residual"][:] < 0.2).all()
+
+
+def test_reads_images_in_any_order(described):
+    with open_store(described / "features" / "tiny-1.0-64.h5") as store:
+        whole = store.features()
+        assert whole.shape == (12, 2, 16)
+        np.testing.assert_array_equal(store.features([5, 0]), whole[[5, 0]])
+        assert (store.name, store.dim, store.augmentations) == ("tiny-1.0-64", 16, 2)
+
+
+def test_missing(tmp_path):
+    with pytest.raises(StoreError, match=r"none\.h5: no such descriptor store; run bchisto featurize first"):
+        open_store(tmp_path / "none.h5")
+
+
+def test_truncated(store_path):
+    store_path.write_bytes(store_path.read_bytes()[:3000])
+    with pytest.raises(StoreError, match=r"tiny-1\.0-64\.h5: not an HDF5 file, or truncated; make it again"):
+        open_store(store_path)
+
+
+def test_foreign(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["data"] = [1]
+    with pytest.raises(StoreError, match="an HDF5 file, but not a bchisto descriptor store"):
+        open_store(tmp_path / "x.h5")
+
+
+def test_newer_schema(store_path):
+    with h5py.File(store_path, "a") as file:
+        file.attrs["schema_version"] = 99
+        file.attrs["bchisto_version"] = "7.0"
+    with pytest.raises(StoreError, match=r"schema 99, written by bchisto 7\.0, is newer .* pip install 'bchisto>=7\.0'"):
+        open_store(store_path)
+
+
+def test_damaged(store_path):
+    with h5py.File(store_path, "a") as file:
+        del file["images"]
+    with pytest.raises(StoreError, match="damaged"):
+        open_store(store_path)
+
+
+def test_rows_that_do_not_fit_the_images(store_path):
+    with h5py.File(store_path, "a") as file:
+        file.attrs["augmentations"] = 3
+    with pytest.raises(StoreError, match="24 rows do not fit 12 images"):
+        open_store(store_path)
+
+
+def test_schema_1_stays_readable():
+    with open_store(OLD) as store:
+        assert store.header["schema_version"] == 1
+        assert store.features().shape == (4, 2, 16)
+        assert store.labels == ["benign", "benign", "malignant", "malignant"]
+        assert np.isfinite(store.images("stains")).all()

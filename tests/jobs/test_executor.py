@@ -1,0 +1,101 @@
+import logging
+import os
+import time
+
+import pytest
+from sample_units import fail_on_three, square
+
+from bchisto.errors import DependencyError, ImageError, InputError
+from bchisto.jobs import Progress, Ticker, default_jobs, format_seconds, run_units
+
+
+def options(**changes):
+    return {"steps": lambda _: 1, "label": "test", "step_name": "units", "jobs": 1, **changes}
+
+
+def test_in_this_process():
+    results = run_units(square, [1, 2, 3], **options())
+    assert results == [(1, os.getpid()), (4, os.getpid()), (9, os.getpid())]
+
+
+def test_in_worker_processes():
+    results = run_units(square, [1, 2, 3, 4], **options(jobs=2))
+    assert sorted(value for value, _ in results) == [1, 4, 9, 16]
+    assert os.getpid() not in {pid for _, pid in results}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_arrives_as_itself(jobs):
+    with pytest.raises(ImageError, match=r"b003\.tif: truncated"):
+        run_units(fail_on_three, [1, 2, 3, 4], **options(jobs=jobs))
+
+
+def test_nothing_to_do_and_bad_numbers():
+    assert run_units(square, [], **options()) == []
+    with pytest.raises(InputError, match="--jobs 0: give at least 1 process"):
+        run_units(square, [1], **options(jobs=0))
+
+
+def test_results_are_handed_over_as_they_arrive():
+    seen = []
+    run_units(square, [1, 2], **options(on_result=seen.append))
+    assert [value for value, _ in seen] == [1, 4]
+
+
+def test_on_a_dask_cluster(dask):
+    import distributed
+
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        results = run_units(square, [1, 2, 3], **options(dask=cluster.scheduler_address))
+    assert sorted(value for value, _ in results) == [1, 4, 9]
+    assert os.getpid() not in {pid for _, pid in results}
+
+
+def test_no_scheduler_at_the_address(dask):
+    with pytest.raises(InputError, match="no Dask scheduler answers there"):
+        run_units(square, [1, 2], **options(dask="tcp://127.0.0.1:9"))
+
+
+def test_dask_that_is_not_installed(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(DependencyError, match=r"pip install 'bchisto\[dask\]'"):
+        run_units(square, [1, 2], **options(dask="tcp://127.0.0.1:8786"))
+
+
+def test_default_jobs_are_the_cores_of_this_process():
+    assert default_jobs() == len(os.sched_getaffinity(0))
+
+
+def test_a_log_gets_lines_with_rate_and_time_left(caplog, monkeypatch):
+    clock = iter([0.0, 20.0, 21.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    with caplog.at_level(logging.INFO, "bchisto"), Progress(total=100, label="work", unit="images") as progress:
+        progress.update_to(40)
+        progress.update_to(41)
+        progress.update_to(30)
+    assert [record.message for record in caplog.records] == ["work: 40/100 images, 2.00/s, 0:00:30 left"]
+
+
+def test_a_terminal_gets_a_bar(monkeypatch, capsys):
+    import sys
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    logging.getLogger("bchisto").setLevel(logging.INFO)
+    with Progress(total=4, label="work", unit="images") as progress:
+        progress.update_to(4)
+    assert "work: 100%" in capsys.readouterr().err
+
+
+def test_ticks_of_a_missing_folder_count_nothing(tmp_path):
+    Ticker(tmp_path / "gone").tick()
+    assert Ticker(None).count() == 0
+    ticker = Ticker(tmp_path)
+    ticker.tick(3)
+    ticker.tick()
+    assert ticker.count() == 4
+
+
+def test_durations():
+    assert format_seconds(59.6) == "0:01:00"

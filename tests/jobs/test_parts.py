@@ -1,0 +1,83 @@
+import json
+import os
+import stat
+
+import pytest
+
+from bchisto.errors import InputError, OutputError
+from bchisto.jobs import atomic_output, ensure_folder, read_json, remove_tree, write_json, write_rows
+
+
+def test_a_file_is_absent_or_whole(tmp_path):
+    target = tmp_path / "deep" / "a.txt"
+    with atomic_output(target) as temporary:
+        temporary.write_text("half")
+        assert not target.exists()
+        assert temporary.parent == target.parent
+        assert temporary.name.startswith("a.txt.part-")
+    assert target.read_text() == "half"
+    assert [path.name for path in target.parent.iterdir()] == ["a.txt"]
+
+
+def test_an_error_leaves_the_old_file_and_no_rest(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def fail():
+        with atomic_output(target) as temporary:
+            temporary.write_text("new")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
+    assert target.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_unwritable_folder_is_one_clear_line(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(OutputError, match=r"file/run: cannot create this folder .*; choose another --out"):
+        ensure_folder(blocked / "run")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_one_clear_line(tmp_path):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        with pytest.raises(OutputError, match="not writable"):
+            ensure_folder(tmp_path)
+    finally:
+        tmp_path.chmod(stat.S_IRWXU)
+
+
+def test_a_full_disk_is_an_output_error_and_leaves_nothing(tmp_path):
+    def fill():
+        with atomic_output(tmp_path / "a.bin") as temporary:
+            temporary.write_bytes(b"x")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="a.bin: cannot be written .No space left on device"):
+        fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_round_trip_and_refusal_of_nan(tmp_path):
+    write_json(tmp_path / "a.json", {"ä": [1, None]})
+    assert read_json(tmp_path / "a.json") == {"ä": [1, None]}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "b.json", {"x": float("nan")})
+    assert not (tmp_path / "b.json").exists()
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(InputError, match=r"c\.json: not a readable JSON file"):
+        read_json(tmp_path / "c.json")
+
+
+def test_rows_are_utf8_with_lf(tmp_path):
+    write_rows(tmp_path / "a.csv", ("x", "y"), [("ü", 1), ("a,b", 2)])
+    assert (tmp_path / "a.csv").read_bytes() == 'x,y\nü,1\n"a,b",2\n'.encode()
+
+
+def test_removing_what_is_gone_is_no_error(tmp_path):
+    remove_tree(tmp_path / "nothing")
+    assert json.dumps({}) == "{}"

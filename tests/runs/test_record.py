@@ -1,0 +1,68 @@
+import json
+
+import pytest
+
+from bchisto.errors import InputError, MissingInputError
+from bchisto.runs import describe_differences, differences, load_config, record_run
+
+
+def records(run):
+    return json.loads((run / "run.json").read_text())["records"]
+
+
+def test_is_opened_first_and_closed_ok(tmp_path):
+    with record_run(tmp_path / "run", command="boost", config={"seeds": 5}) as record:
+        (opened,) = records(tmp_path / "run")
+        assert opened["status"] == "running"
+        record.note(models=50)
+    (closed,) = records(tmp_path / "run")
+    assert closed["status"] == "ok"
+    assert closed["config"] == {"seeds": 5}
+    assert closed["notes"] == {"models": 50}
+    assert closed["versions"]["python"]
+    assert closed["hardware"]["cores"] >= 1
+    assert closed["seconds"] >= 0
+
+
+@pytest.mark.parametrize(("error", "status"), [(ValueError("bad"), "error"), (KeyboardInterrupt(), "interrupted")])
+def test_is_closed_with_what_went_wrong(tmp_path, error, status):
+    with pytest.raises(type(error)), record_run(tmp_path, command="boost", config={}):
+        raise error
+    (closed,) = records(tmp_path)
+    assert closed["status"] == status
+    assert type(error).__name__ in closed["error"]
+
+
+def test_two_commands_at_once_are_both_kept(tmp_path):
+    with record_run(tmp_path, command="featurize", config={}), record_run(tmp_path, command="boost", config={}):
+        pass
+    assert [entry["command"] for entry in records(tmp_path)] == ["featurize", "boost"]
+    assert {entry["status"] for entry in records(tmp_path)} == {"ok"}
+
+
+def test_config_from_yaml_and_from_a_run(tmp_path):
+    (tmp_path / "a.yaml").write_text("color-range: [0.8, 1.2]\naugmentations: 4\n")
+    assert load_config(tmp_path / "a.yaml", command="featurize") == {"color_range": [0.8, 1.2], "augmentations": 4}
+    for seeds in (1, 3):
+        with record_run(tmp_path, command="boost", config={"seeds": seeds}):
+            pass
+    assert load_config(tmp_path / "run.json", command="boost") == {"seeds": 3}
+    with pytest.raises(InputError, match="holds no `bchisto featurize`"):
+        load_config(tmp_path / "run.json", command="featurize")
+
+
+def test_config_that_does_not_fit(tmp_path):
+    with pytest.raises(MissingInputError, match="no such file"):
+        load_config(tmp_path / "none.yaml", command="boost")
+    (tmp_path / "a.yaml").write_text("- 1\n")
+    with pytest.raises(InputError, match="expected a mapping"):
+        load_config(tmp_path / "a.yaml", command="boost")
+    (tmp_path / "b.yaml").write_text("a: [")
+    with pytest.raises(InputError, match="neither YAML nor JSON"):
+        load_config(tmp_path / "b.yaml", command="boost")
+
+
+def test_differences_in_words():
+    old, new = {"crops": 20, "layers": ["a"], "gone": "x" * 80}, {"crops": 10, "layers": ["a", "b"], "more": True}
+    assert set(differences(old, new)) == {"crops", "layers", "gone", "more"}
+    assert describe_differences(old, new) == "crops 20 -> 10, layers a -> a+b, gone xxxxxxxxxxxx... -> None, more None -> True"

@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+
+from bchisto.errors import ImageError, TissueError
+from bchisto.stains import MacenkoNormalizer, make_normalizer
+from bchisto.stains.constants import (
+    MACENKO_ALPHA,
+    MACENKO_BETA,
+    REFERENCE_MAXIMA,
+    REFERENCE_STAINS,
+    TRANSMITTED_LIGHT,
+)
+
+
+def literal(image):
+    """The published formulas, written out in float64 without any shortcut."""
+    od = -np.log((image.reshape(-1, 3).astype(float) + 1) / 240)
+    tissue = od[(od >= 0.15).all(axis=1)]
+    values, vectors = np.linalg.eigh(np.cov(tissue.T))
+    plane = vectors[:, np.argsort(values)[::-1][:2]]
+    if (tissue @ plane[:, 0]).mean() < 0:
+        plane[:, 0] *= -1
+    projected = tissue @ plane
+    angle = np.arctan2(projected[:, 1], projected[:, 0])
+    ends = [plane @ [np.cos(a), np.sin(a)] for a in np.percentile(angle, [1, 99])]
+    ends.sort(key=lambda v: -v[0])
+    stains = np.stack(ends, axis=1)
+    c = np.linalg.lstsq(stains, od.T, rcond=None)[0]
+    maxima = np.percentile(c, 99, axis=1)
+    c *= (np.array([1.9705, 1.0308]) / maxima)[:, None]
+    out = 240 * np.exp(-(np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]]) @ c))
+    return np.clip(out, 0, 255).astype(np.uint8).T.reshape(image.shape), stains, maxima
+
+
+def near(a, b, share=0.999):
+    assert (np.abs(a.astype(int) - b.astype(int)) <= 1).mean() >= share
+
+
+def test_constants_are_the_published_ones():
+    assert (TRANSMITTED_LIGHT, MACENKO_BETA, MACENKO_ALPHA) == (240.0, 0.15, 1.0)
+    np.testing.assert_array_equal(REFERENCE_STAINS, [[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]])
+    np.testing.assert_array_equal(REFERENCE_MAXIMA, [1.9705, 1.0308])
+
+
+def test_equals_the_formulas_written_out(he_image):
+    expected, stains, maxima = literal(he_image)
+    found = MacenkoNormalizer().estimate(he_image)
+    np.testing.assert_allclose(found.stains, stains, atol=1e-9)
+    np.testing.assert_allclose(found.maxima, maxima, rtol=1e-5)
+    near(MacenkoNormalizer().normalize(he_image), expected, share=1.0)
+
+
+def test_agrees_with_torchstain_on_synthetic_tissue(he_image):
+    torchstain = pytest.importorskip("torchstain")
+    expected = torchstain.normalizers.MacenkoNormalizer(backend="numpy").normalize(he_image, stains=False)[0]
+    near(MacenkoNormalizer().normalize(he_image), expected)
+
+
+def test_agrees_with_torchstain_on_real_images(shared):
+    torchstain = pytest.importorskip("torchstain")
+    from bchisto.data import decode_image
+
+    reference = torchstain.normalizers.MacenkoNormalizer(backend="numpy")
+    paths = sorted((shared / "data" / "breakhis").rglob("*.png"))
+    assert len(paths) == 104
+    for path in paths[::4]:
+        image = decode_image(path)
+        near(MacenkoNormalizer().normalize(image), reference.normalize(image, stains=False)[0])
+
+
+def test_haematoxylin_comes_first_and_vectors_have_length_one(he_image):
+    estimate = MacenkoNormalizer().estimate(he_image)
+    assert estimate.stains[0, 0] > estimate.stains[0, 1]
+    np.testing.assert_allclose(np.linalg.norm(estimate.stains, axis=0), 1.0)
+    assert 0.3 < estimate.tissue <= 1.0
+    assert 0 <= estimate.residual < 0.1
+
+
+def test_recovers_known_stain_vectors(rng):
+    stains = np.array([[0.62, 0.16], [0.69, 0.87], [0.37, 0.46]])
+    stains /= np.linalg.norm(stains, axis=0)
+    amounts = rng.uniform(0, 1.2, (200 * 200, 2)) * (rng.random((200 * 200, 1)) < 0.8)
+    amounts[:2000, 1] = 0
+    amounts[2000:4000, 0] = 0
+    image = np.clip(240 * np.exp(-amounts @ stains.T) - 1, 0, 255).round().astype(np.uint8).reshape(200, 200, 3)
+    np.testing.assert_allclose(MacenkoNormalizer().estimate(image).stains, stains, atol=0.04)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_does_not_depend_on_pixel_order_or_turns(he_image, swap):
+    turned = np.rot90(he_image) if not swap else he_image[::-1]
+    back = np.rot90(MacenkoNormalizer().normalize(np.ascontiguousarray(turned)), -1) if not swap else MacenkoNormalizer().normalize(np.ascontiguousarray(turned))[::-1]
+    near(back, MacenkoNormalizer().normalize(he_image), share=1.0)
+
+
+def test_glass_around_the_tissue_does_not_move_the_stains(he_image):
+    framed = np.full((400, 500, 3), 255, np.uint8)
+    framed[100:292, 100:356] = he_image
+    inside = MacenkoNormalizer().estimate(he_image)
+    around = MacenkoNormalizer().estimate(framed)
+    np.testing.assert_allclose(around.stains, inside.stains, atol=1e-9)
+    assert around.tissue == pytest.approx(inside.tissue * he_image.size / framed.size)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.full((50, 50, 3), 255, np.uint8), "0 tissue pixels, at least 100 needed"),
+        (np.zeros((50, 50, 3), np.uint8), "all tissue pixels lie on one colour line"),
+        (np.full((50, 50, 3), 120, np.uint8), "all tissue pixels lie on one colour line"),
+        (np.repeat(np.arange(0, 200, dtype=np.uint8)[:, None, None], 3, axis=2).repeat(4, axis=1), "one colour line"),
+    ],
+)
+def test_too_little_tissue_is_a_named_condition(image, message):
+    with pytest.raises(TissueError, match=message):
+        MacenkoNormalizer().normalize(image)
+
+
+def test_ninety_nine_tissue_pixels_are_too_few_and_a_hundred_do(rng):
+    image = np.full((40, 40, 3), 255, np.uint8)
+    image.reshape(-1, 3)[:99] = rng.integers(20, 180, (99, 3))
+    with pytest.raises(TissueError, match="99 tissue pixels"):
+        MacenkoNormalizer().normalize(image)
+    image.reshape(-1, 3)[99] = (60, 20, 120)
+    image.reshape(-1, 3)[:100, 0] = image.reshape(-1, 3)[:100, 1] // 2 + 40
+    try:
+        assert MacenkoNormalizer().normalize(image).shape == image.shape
+    except TissueError as error:  # hundred random colours need not hold two stains, but they are counted
+        assert "tissue pixels" not in str(error).partition("stains:")[2]
+
+
+@pytest.mark.parametrize("image", [np.zeros((5, 5, 3)), np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8)])
+def test_other_arrays_are_refused(image):
+    with pytest.raises(ImageError, match="expected a uint8 RGB image"):
+        MacenkoNormalizer().normalize(image)
+
+
+def test_methods_by_name(he_image):
+    image, estimate = make_normalizer("none").normalize_with_estimate(he_image)
+    assert image is he_image
+    assert estimate is None
+    with pytest.raises(ValueError, match="no such method; choose one of macenko, none"):
+        make_normalizer("macenco")
