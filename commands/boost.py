@@ -11,7 +11,7 @@ from .options import common_options, done, split_names, to_shard, work_options
 
 
 @click.command()
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="The run folder.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
 @click.option("--features", multiple=True, type=click.Path(path_type=Path), help="Stores or folders of them; default RUN/features.")
 @click.option("--folds", multiple=True, help="A number, rakhlin10, eva, or a fold list; repeatable. Default: rakhlin10 for BACH, else 10.")
 @click.option("--group-by", type=click.Choice(["group", "none"]), help="Keep groups whole; default: where they are known.")

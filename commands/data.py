@@ -20,7 +20,7 @@ def data() -> None:
 
 
 @data.command()
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write into.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into.")
 @click.option("--images-per-class", type=int, default=10, show_default=True, help="1 to 999.")
 @click.option("--size", default="2048x1536", show_default=True, help="Pixels; the field of view stays the same.")
 @click.option("--seed", type=int, default=0, show_default=True)

@@ -10,7 +10,7 @@ from .options import common_options, done
 
 
 @click.command()
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="demo-run", show_default=True, help="The run folder.")
+@click.option("--out", type=click.Path(path_type=Path), default="demo-run", show_default=True, help="The run folder.")
 @click.option("--images-per-class", type=int, default=12, show_default=True, help="At least 5.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--jobs", type=int, help="Processes; default: one per core.")

@@ -12,7 +12,7 @@ from .options import common_options, done, split_names
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|PREDICTIONS.csv...")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for metrics and report.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for metrics and report.")
 @click.option("--positive", multiple=True, metavar="CLASS", help="Positive class of a two-class view; repeatable.")
 @click.option("--two-class", type=click.Choice(["sum", "max"]), default="sum", show_default=True, help="Add the probabilities of a side, or take its largest and renormalise.")
 @click.option("--threshold", "thresholds", multiple=True, type=float, default=(0.33, 0.5), show_default=True, help="Set point; repeatable.")

@@ -20,7 +20,7 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
 
 @click.command()
 @click.option("--images", type=click.Path(path_type=Path), required=True, help="A folder, or a manifest path,label,group[,image_id].")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="The run folder.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
 @data_options
 @click.option(
     "--encoder", multiple=True, default=("resnet50", "inceptionv3", "vgg16"), show_default=True, help="NAME[:LAYER+LAYER]; repeatable."

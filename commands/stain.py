@@ -12,7 +12,7 @@ from .options import common_options, done
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IN...")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the images and the sheet.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the images and the sheet.")
 @click.option("--stain", "method", default="macenko", show_default=True, help="macenko, none, or staintools-macenko, -vahadane, -reinhard.")
 @click.option("--hematoxylin", type=float, default=1.0, show_default=True, help="Factor of the haematoxylin.")
 @click.option("--eosin", type=float, default=1.0, show_default=True, help="Factor of the eosin.")

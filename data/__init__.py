@@ -6,7 +6,7 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 
 from .check import check_dataset
 from .content import UniqueImages, file_sha256, unique_images
-from .dataset import DATASET_NAMES, Dataset, Finding, ImageRecord, match_class, order_classes
+from .dataset import DATASET_NAMES, KNOWN_CLASSES, Dataset, Finding, ImageRecord, match_class, order_classes
 from .decode import ImageHeader, decode_image, read_header, resize_image, scaled_side
 from .folds import FoldPlan, fold_plan, read_fold_list, write_fold_list
 from .read import read_dataset
@@ -15,6 +15,7 @@ from .synthetic import make_bach
 
 __all__ = [
     "DATASET_NAMES",
+    "KNOWN_CLASSES",
     "Dataset",
     "Finding",
     "FoldPlan",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data import match_class, order_classes
+from ..data import KNOWN_CLASSES, match_class, order_classes
 from ..errors import InputError, MissingInputError
 from ..jobs import write_rows
 
@@ -163,7 +163,8 @@ def read_predictions(
     if not rows:
         raise InputError(f"{path}: the table has no rows")
     named = [column.removeprefix("p_") for column in scores]
-    order = tuple(classes) or _class_order([row["label"] or "" for row in rows], named)
+    mentioned = [row[column] or "" for row in rows for column in ("label", "predicted") if column in row]
+    order = tuple(classes) or _class_order(mentioned, named)
     parsed: dict[str, list[_Row]] = {}
     for number, row in enumerate(rows, start=2):
         parsed.setdefault(row.get("model") or "", []).append(_parse(path, number, row, order, scores, named))
@@ -171,11 +172,10 @@ def read_predictions(
     return [_table(path, f"{stem}: {model}" if model else stem, order, lines) for model, lines in parsed.items()]
 
 
-def _class_order(labels: Sequence[str], named: Sequence[str]) -> tuple[str, ...]:
-    known = order_classes(labels if not named else named)
-    if not named or known != tuple(sorted(set(named))):
-        return known
-    return tuple(named)
+def _class_order(mentioned: Sequence[str], named: Sequence[str]) -> tuple[str, ...]:
+    """Return the order of a known dataset, else of the ``p_`` columns, else sorted."""
+    order = order_classes(named or mentioned)
+    return order if not named or order in KNOWN_CLASSES else tuple(named)
 
 
 @dataclass(frozen=True)

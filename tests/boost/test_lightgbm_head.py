@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from bchisto.boost import PRESETS, fit_text, model_params, parse_params, predict_proba
+from bchisto.errors import BundleError, InputError
+
+
+@pytest.fixture
+def data(rng):
+    labels = np.repeat([0, 1, 2], 12)
+    features = rng.normal(size=(36, 3, 10)).astype(np.float32)
+    features[:, :, 0] += labels[:, None]
+    return features, labels
+
+
+def fit(features, labels, **changes):
+    preset = PRESETS["rakhlin2018"].with_params({"num_iterations": 6, "min_data_in_leaf": 3, **changes})
+    return fit_text(features, labels, params=model_params(preset, classes=3, seed=0, fold_position=0), rounds=preset.rounds)
+
+
+def test_the_preset_is_the_published_one():
+    preset = PRESETS["rakhlin2018"]
+    assert preset.rounds == 70
+    assert preset.params == {
+        "learning_rate": 0.1, "num_leaves": 191, "max_depth": 7, "feature_fraction": 0.46, "bagging_fraction": 0.69,
+        "bagging_freq": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("seed", "fold", "first"), [(0, 0, 1), (0, 9, 10), (4, 0, 41), (4, 9, 50)])
+def test_seed_rule_of_the_published_code(seed, fold, first):
+    params = model_params(PRESETS["rakhlin2018"], classes=4, seed=seed, fold_position=fold)
+    assert (params["feature_fraction_seed"], params["bagging_seed"]) == (first, first + 1)
+    assert (params["objective"], params["num_class"], params["num_threads"]) == ("multiclass", 4, 1)
+
+
+def test_predictions_equal_plain_lightgbm(data):
+    import lightgbm
+
+    features, labels = data
+    params = {
+        "objective": "multiclass", "num_class": 3, "learning_rate": 0.1, "num_leaves": 191, "max_depth": 7,
+        "feature_fraction": 0.46, "bagging_fraction": 0.69, "bagging_freq": 0, "feature_fraction_seed": 1,
+        "bagging_seed": 2, "min_data_in_leaf": 3, "num_threads": 1, "deterministic": True, "force_row_wise": True,
+        "verbosity": -1,
+    }  # fmt: skip
+    plain = lightgbm.train(params, lightgbm.Dataset(features.reshape(-1, 10), np.repeat(labels, 3), params=params), 6)
+    expected = plain.predict(features.reshape(-1, 10)).reshape(36, 3, 3).mean(axis=1)
+    np.testing.assert_array_equal(predict_proba(fit(features, labels), features), expected)
+
+
+def test_same_text_every_time(data):
+    assert fit(*data) == fit(*data)
+
+
+def test_probabilities_are_means_over_augmentations(data):
+    features, labels = data
+    text = fit(features, labels)
+    whole = predict_proba(text, features)
+    np.testing.assert_allclose(whole.sum(axis=1), 1.0)
+    single = [predict_proba(text, features[:, k : k + 1]) for k in range(3)]
+    np.testing.assert_allclose(whole, np.mean(single, axis=0))
+
+
+def test_texts_that_are_no_models(data):
+    text = fit(*data)
+    with pytest.raises(BundleError, match="not a whole LightGBM text model"):
+        predict_proba(text[: len(text) // 2], data[0])
+    with pytest.raises(BundleError, match="takes 10 features, these descriptors have 4"):
+        predict_proba(text, data[0][:, :, :4])
+
+
+def test_parameters_by_text():
+    assert parse_params(["num_leaves=31", "extra_trees=true", "boosting=gbdt"]) == {
+        "num_leaves": 31, "extra_trees": True, "boosting": "gbdt",
+    }  # fmt: skip
+    with pytest.raises(InputError, match="write it as key=value"):
+        parse_params(["num_leaves"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_leavs": 5}, "--param num_leavs: LightGBM has no parameter of this name"),
+        ({"objective": "binary"}, "--param objective: is set by the protocol"),
+        ({"num_threads": 4}, "--param num_threads: is set by the protocol"),
+        ({"num_iterations": 0}, "give at least 1 round"),
+    ],
+)
+def test_parameters_that_do_not_fit(changes, message):
+    with pytest.raises(InputError, match=message):
+        PRESETS["rakhlin2018"].with_params(changes)

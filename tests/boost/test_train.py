@@ -1,0 +1,269 @@
+import csv
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from bchisto.boost import Bundle, train
+from bchisto.errors import InputError, MissingInputError, SettingsConflictError, StoreError
+from bchisto.featurize import open_store
+from bchisto.jobs import Shard
+
+PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
+PAIR = "boost/3-lightgbm"
+
+
+def rows(path):
+    with path.open() as handle:
+        return list(csv.DictReader(handle))
+
+
+def texts(run, pair=PAIR):
+    return {path.name: path.read_text() for path in sorted((run / pair / "models").rglob("*.txt"))}
+
+
+def test_writes_what_the_interface_says(boosted):
+    folder = boosted / PAIR
+    names = {path.name for path in folder.iterdir()}
+    assert {"folds.csv", "predictions.csv", "predictions-by-model.csv", "metrics.json", "report.html", "model.bchisto"} <= names
+    assert sorted(texts(boosted)) == sorted(f"seed{s}-fold{f}.txt" for s in (0, 1) for f in (1, 2, 3))
+    predictions = rows(folder / "predictions.csv")
+    assert list(predictions[0]) == ["image_id", "label", "group", "fold", "p_benign", "p_malignant"]
+    assert len(predictions) == 12
+    by_model = rows(folder / "predictions-by-model.csv")
+    assert list(by_model[0])[-2:] == ["store", "seed"]
+    assert len(by_model) == 24
+    assert list(rows(folder / "folds.csv")[0]) == ["image_id", "label", "group", "fold"]
+    assert (boosted / "report.html").is_file()
+
+
+def test_every_prediction_equals_plain_lightgbm_by_hand(boosted):
+    """Train each model again with lightgbm alone, on the rows that folds.csv leaves for training."""
+    import lightgbm
+
+    fold_of = {row["image_id"]: int(row["fold"]) for row in rows(boosted / PAIR / "folds.csv")}
+    with open_store(boosted / "features" / "tiny-1.0-64.h5") as store:
+        features, ids = store.features(), store.image_ids
+        labels = np.array([["benign", "malignant"].index(label) for label in store.labels])
+    total = np.zeros((12, 2))
+    for seed in (0, 1):
+        for position, fold in enumerate((1, 2, 3)):
+            test = np.array([fold_of[image] == fold for image in ids])
+            params = {
+                "objective": "multiclass", "num_class": 2, "learning_rate": 0.1, "num_leaves": 191, "max_depth": 7,
+                "feature_fraction": 0.46, "bagging_fraction": 0.69, "bagging_freq": 0, "min_data_in_leaf": 2,
+                "feature_fraction_seed": 1 + 10 * seed + position, "bagging_seed": 2 + 10 * seed + position,
+                "num_threads": 1, "deterministic": True, "force_row_wise": True, "verbosity": -1,
+            }  # fmt: skip
+            data = lightgbm.Dataset(features[~test].reshape(-1, 16), np.repeat(labels[~test], 2), params=params)
+            model = lightgbm.train(params, data, 8)
+            total[test] += model.predict(features[test].reshape(-1, 16)).reshape(-1, 2, 2).mean(axis=1)
+    found = {row["image_id"]: [float(row["p_benign"]), float(row["p_malignant"])] for row in rows(boosted / PAIR / "predictions.csv")}
+    np.testing.assert_allclose([found[image] for image in ids], total / 2, rtol=1e-12)
+
+
+def test_binning_and_training_never_see_test_rows(boosted, run_copy):
+    """Replace the descriptors of the images that fold 1 tests by nonsense: the models of fold 1 stay the same."""
+    run = run_copy(boosted)
+    tested = {row["image_id"] for row in rows(run / PAIR / "folds.csv") if row["fold"] == "1"}
+    with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
+        for row, image in enumerate(file["image_id"][:]):
+            if image.decode() in tested:
+                file["features"][row] = 1e6 * np.arange(16)
+    shutil.rmtree(run / "boost")
+    train(out=run, folds=["3"], seeds=1, params=PARAMS, jobs=1)
+    before, after = texts(boosted), texts(run)
+    assert after["seed0-fold1.txt"] == before["seed0-fold1.txt"]
+    assert after["seed0-fold2.txt"] != before["seed0-fold2.txt"]
+
+
+def test_processes_shards_and_resume_give_equal_models(boosted, described, run_copy):
+    run = run_copy(described)
+    for index in (2, 1):
+        (result,) = train(out=run, folds=["3"], seeds=2, params=PARAMS, jobs=2, shard=Shard(index, 2))
+        assert result.paper is None
+    assert result.finished
+    (result,) = train(out=run, folds=["3"], seeds=2, params=PARAMS, jobs=1)
+    assert result.paper is not None
+    assert texts(run) == texts(boosted)
+    for name in ("predictions.csv", "predictions-by-model.csv", "metrics.json", "model.bchisto", "folds.csv"):
+        assert (run / PAIR / name).read_bytes() == (boosted / PAIR / name).read_bytes(), name
+
+
+def test_a_broken_model_is_trained_again_and_others_are_kept(boosted, run_copy, caplog):
+    run = run_copy(boosted)
+    models = run / PAIR / "models" / "tiny-1.0-64"
+    (models / "seed0-fold1.txt").write_text("tree\n")
+    (models / "seed0-fold2.csv").write_text("image_id,p0,p1\nx,nan,1\n")
+    kept = (models / "seed1-fold1.txt").stat().st_mtime_ns
+    train(out=run, folds=["3"], seeds=2, params=PARAMS, jobs=1)
+    assert caplog.text.count("does not hold a whole model; trained again") == 2
+    assert (models / "seed1-fold1.txt").stat().st_mtime_ns == kept
+    assert texts(run) == texts(boosted)
+
+
+def test_more_seeds_extend_a_run(boosted, run_copy):
+    run = run_copy(boosted)
+    before = texts(run)
+    (result,) = train(out=run, folds=["3"], seeds=3, params=PARAMS, jobs=1)
+    assert result.models == 9
+    assert {name: text for name, text in texts(run).items() if name in before} == before
+
+
+def test_other_parameters_and_folds_are_refused(boosted, run_copy):
+    run = run_copy(boosted)
+    with pytest.raises(SettingsConflictError, match=r"made with other settings: rounds 8 -> 9; use the same settings"):
+        train(out=run, folds=["3"], seeds=2, params={**PARAMS, "num_iterations": 9})
+    with pytest.raises(SettingsConflictError, match="folds_sha256"):
+        train(out=run, folds=["3"], seeds=2, params=PARAMS, seed=1)
+    (result,) = train(out=run, folds=["3"], seeds=1, params=PARAMS, seed=1, jobs=1, overwrite=True)
+    assert result.finished
+
+
+def test_several_protocols_live_in_one_run(boosted, run_copy, tmp_path):
+    run = run_copy(boosted)
+    listed = rows(run / PAIR / "folds.csv")
+    with (tmp_path / "mine.csv").open("w") as handle:
+        handle.write("image_id,fold,part\n")
+        handle.writelines(f"{row['image_id']},1,{'test' if row['fold'] == '1' else 'train'}\n" for row in listed)
+    results = train(out=run, folds=["3", str(tmp_path / "mine.csv")], seeds=2, params=PARAMS, jobs=1)
+    assert [result.folder.name for result in results] == ["3-lightgbm", "mine-lightgbm"]
+    report = (run / "report.html").read_text()
+    assert "Side by side" in report
+    assert "mine-lightgbm" in report
+    assert len(rows(run / "boost" / "mine-lightgbm" / "predictions.csv")) == 4
+    assert texts(run, "boost/mine-lightgbm")["seed0-fold1.txt"] == texts(run)["seed0-fold1.txt"]
+
+
+def test_numbers_say_where_they_come_from(boosted):
+    metrics = json.loads((boosted / PAIR / "metrics.json").read_text())
+    assert set(metrics["tables"]) == {"fusion", "tiny-1.0-64"}
+    assert metrics["run"]["protocol"] == "3 stratified image-level folds (seed 0)"
+    assert metrics["run"]["banners"][0].startswith("RANDOM WEIGHTS: tiny ran untrained")
+    fusion = metrics["tables"]["fusion"]
+    assert fusion["accuracy_mean"] == pytest.approx(np.mean(fusion["accuracy_per_fold"]))
+    assert fusion["two_class"]["positive"] == ["malignant"]
+    report = (boosted / PAIR / "report.html").read_text()
+    assert "RANDOM WEIGHTS" in report
+    assert "weights random (sha256" in report
+    assert "benign/benign0" in report
+
+
+def test_store_rows_are_means_over_seeds_of_fold_accuracies(boosted):
+    by_model = rows(boosted / PAIR / "predictions-by-model.csv")
+    accuracy = {}
+    for row in by_model:
+        hit = (float(row["p_malignant"]) > float(row["p_benign"])) == (row["label"] == "malignant")
+        accuracy.setdefault((row["fold"], row["seed"]), []).append(hit)
+    expected = [100 * np.mean([np.mean(accuracy[fold, seed]) for seed in "01"]) for fold in "123"]
+    with (boosted / PAIR / "table.csv").open() as handle:
+        table = list(csv.reader(handle))
+    assert table[0] == ["model", "f1", "f2", "f3", "mean", "std", "seed avg"]
+    assert table[1][1:4] == [f"{value:.1f}" for value in expected]
+
+
+def test_grouped_folds_and_leaks(described, run_copy):
+    run = run_copy(described)
+    with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
+        for row, image in enumerate(file["image_id"][:]):
+            file["group"][row] = f"patient{int(image.decode()[-6:-4]) // 2}-{image.decode()[:1]}"
+    (grouped,) = train(out=run, folds=["3"], seeds=1, params=PARAMS, jobs=1)
+    assert (grouped.folder.name, grouped.banners[1:]) == ("3-grouped-lightgbm", ())
+    assert grouped.metrics["intervals"]["unit"] == "group"
+    (leaking,) = train(out=run, folds=["3"], group_by="none", seeds=1, params=PARAMS, jobs=1)
+    assert leaking.folder.name == "3-lightgbm"
+    assert "image-level folds on grouped data" in leaking.banners[-1]
+    assert "image-level folds on grouped data" in (leaking.folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 0}, "--seeds 0: give at least 1"),
+        ({"preset": "slow"}, "--preset slow: no such preset; choose one of rakhlin2018"),
+        ({"heads": ["forest"]}, "--head forest: no such head; choose one of lightgbm"),
+        ({"folds": ["9"]}, "class benign has 6 images, fewer than the 9 folds"),
+        ({"classes": ["benign"]}, "label malignant is none of the classes benign"),
+        ({"overwrite": True, "shard": Shard(1, 2)}, "overwrite without --shard"),
+    ],
+)
+def test_what_does_not_fit(described, changes, message):
+    with pytest.raises(InputError, match=message):
+        train(out=described, **{"folds": ["3"], **changes})
+
+
+def test_default_folds_are_ten(described):
+    with pytest.raises(InputError, match="class benign has 6 images, fewer than the 10 folds"):
+        train(out=described)
+
+
+def test_no_run_and_no_stores(tmp_path):
+    with pytest.raises(InputError, match="no such run folder; run bchisto featurize"):
+        train(out=tmp_path / "none")
+    (tmp_path / "run" / "features").mkdir(parents=True)
+    with pytest.raises(MissingInputError, match=r"no descriptor store \(\*\.h5\) here; run bchisto featurize first"):
+        train(out=tmp_path / "run")
+    with pytest.raises(MissingInputError, match="no such store or folder"):
+        train(out=tmp_path / "run", features=[tmp_path / "gone"])
+
+
+def test_unmerged_parts_are_refused(described, run_copy):
+    run = run_copy(described)
+    (run / "features" / "other-1.0-64.parts").mkdir()
+    with pytest.raises(StoreError, match="the parts of this store are not merged; run the same bchisto featurize without --shard"):
+        train(out=run, folds=["3"])
+
+
+def test_stores_of_different_images_are_refused(described, run_copy):
+    run = run_copy(described)
+    other = run / "features" / "other.h5"
+    shutil.copy(run / "features" / "tiny-1.0-64.h5", other)
+    with h5py.File(other, "a") as file:
+        file["label"][0:2] = "malignant"
+    with pytest.raises(InputError, match="describe different images or labels; featurize them alike"):
+        train(out=run, folds=["3"])
+
+
+def test_images_without_labels_are_refused(described, run_copy):
+    run = run_copy(described)
+    with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
+        file["label"][0:2] = ""
+    with pytest.raises(InputError, match=r"1 images have no label, first benign/benign00\.png"):
+        train(out=run, folds=["3"])
+
+
+def test_two_stores_are_fused(described, run_copy):
+    run = run_copy(described)
+    shutil.copy(run / "features" / "tiny-1.0-64.h5", run / "features" / "second.h5")
+    (result,) = train(out=run, folds=["3"], seeds=1, params=PARAMS, jobs=1)
+    assert [row.name for row in result.paper.rows] == ["second", "tiny-1.0-64", "Model fusion"]
+    bundle = Bundle.load(result.folder / "model.bchisto")
+    assert set(bundle.models) == {"second", "tiny-1.0-64"}
+
+
+def test_killed_and_resumed_gives_equal_models(described, start, tmp_path):
+    """A real kill -9 between two models."""
+    import os
+    import signal
+    import time
+
+    runs = {name: shutil.copytree(described, tmp_path / name) for name in ("killed", "whole")}
+    options = ["--folds", 3, "--seeds", 12, "--param", "min_data_in_leaf=1", "--param", "num_iterations=60", "--jobs", 1]
+    models = runs["killed"] / "boost" / "3-lightgbm" / "models"
+    for _ in range(2):
+        before = len(list(models.rglob("*.txt")))
+        process = start("boost", "--out", runs["killed"], *options, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline and len(list(models.rglob("*.txt"))) <= before:
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert 0 < len(list(models.rglob("*.txt"))) < 36
+    for run in runs.values():
+        process = start("boost", "--out", run, *options)
+        _, messages = process.communicate(timeout=120)
+        assert process.returncode == 0, messages
+    assert texts(runs["killed"]) == texts(runs["whole"])
+    assert len(texts(runs["whole"])) == 36

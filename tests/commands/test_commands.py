@@ -1,0 +1,305 @@
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from bchisto import __version__
+
+
+def test_help_and_version(cli):
+    code, out, _ = cli("--help")
+    assert code == 0
+    for name in ("demo", "data", "stain", "featurize", "boost", "predict", "evaluate"):
+        assert f"\n  {name} " in out
+    assert cli("--version")[1].strip() == f"bchisto, version {__version__}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["demo"], ["data", "make"], ["data", "list"], ["data", "check"], ["data", "folds"], ["stain"], ["featurize"], ["boost"], ["predict"], ["evaluate"]],
+)
+def test_every_command_has_help_with_an_example(cli, command):
+    code, out, _ = cli(*command, "--help")
+    assert code == 0
+    assert f"Example: bchisto {' '.join(command)}" in out
+    for option in ("--config", "--verbose", "--quiet"):
+        assert option in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "No such command 'nothing'"),
+        (["featurize"], "Missing option '--images'"),
+        (["featurize", "--images", "x", "--out", "y", "--crops", "many"], "'many' is not a valid integer"),
+        (["featurize", "--images", "x", "--out", "y", "--precision", "int8"], "'int8' is not one of"),
+        (["featurize", "--images", "x", "--out", "y", "--magnification", "50"], "is none of 40, 100, 200, 400"),
+        (["predict", "x", "--out", "y"], "give --images DIR or image files"),
+    ],
+)
+def test_wrong_usage_exits_with_2(cli, arguments, message):
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_the_main_road(cli, tissue, tmp_path, tiny_options):
+    run = tmp_path / "run"
+    code, out, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options)
+    assert (code, out) == (0, "12 images described in 1 stores\n")
+    assert f"wrote {run}/features/tiny-1.0-64.h5" in err
+    assert f"next: bchisto boost --out {run}" in err
+    boost = ["--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1]
+    code, out, err = cli("boost", "--out", run, *boost)
+    assert code == 0
+    assert out.splitlines()[0].startswith("RANDOM WEIGHTS")
+    assert "3-lightgbm: accuracy in percent. Protocol: 3 stratified image-level folds (seed 0)" in out
+    assert "tiny-1.0-64" in out
+    assert "Model fusion" in out
+    assert "malignant against the rest" in out
+    model = run / "boost" / "3-lightgbm" / "model.bchisto"
+    code, out, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    assert code == 0
+    assert "12 images predicted: benign" in out
+    code, out, _ = cli("evaluate", run, tmp_path / "p.csv", "--out", tmp_path / "e", "--bootstrap", 100, "--threshold", 0.4)
+    assert code == 0
+    assert "set point 0.4: sensitivity" in out
+    assert {"run/3-lightgbm", "p"} == set(json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"])
+
+
+def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options):
+    run = tmp_path / "run"
+    for share in ("1/2", "2/2"):
+        code, out, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--shard", share)
+        assert code == 0
+        assert out == f"shard {share} is done\n"
+        assert "without --shard, which merges" in err
+    code, _, err = cli("boost", "--out", run, "--folds", 3)
+    assert code == 2
+    assert "the parts of this store are not merged" in err
+    assert cli("featurize", "--images", tissue, "--out", run, *tiny_options)[0] == 0
+    boost = ["boost", "--out", run, "--folds", 3, "--seeds", 1, "--param", "num_iterations=2", "--jobs", 1]
+    code, out, _ = cli(*boost, "--shard", "1/2")
+    assert (code, out) == (0, "3-lightgbm: this share of 3 models is trained\n")
+    assert cli(*boost)[0] == 0
+
+
+def test_a_run_is_repeated_from_its_own_record(cli, tissue, tmp_path, tiny_options):
+    cli("featurize", "--images", tissue, "--out", tmp_path / "a", *tiny_options)
+    code, out, err = cli("featurize", "--config", tmp_path / "a" / "run.json", "--out", tmp_path / "b", "--jobs", 1)
+    assert code == 0, err
+    with h5py.File(tmp_path / "a/features/tiny-1.0-64.h5") as a, h5py.File(tmp_path / "b/features/tiny-1.0-64.h5") as b:
+        np.testing.assert_array_equal(a["features"][:], b["features"][:])
+    boost = ["--folds", 3, "--seeds", 2, "--param", "num_iterations=5", "--param", "min_data_in_leaf=2", "--jobs", 1]
+    cli("boost", "--out", tmp_path / "a", *boost)
+    code, _, err = cli("boost", "--config", tmp_path / "a" / "run.json", "--out", tmp_path / "b", "--jobs", 1)
+    assert code == 0, err
+    name = "boost/3-lightgbm/metrics.json"
+    assert (tmp_path / "a" / name).read_text() == (tmp_path / "b" / name).read_text()
+
+
+def test_config_from_yaml_loses_to_flags(cli, tissue, tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        f"images: {tissue}\nencoder: [tiny]\nweights: [random]\nview: ['1.0:64']\naugmentations: 1\ncrops: 2\ncolor-range: [0.9, 1.1]\n"
+    )
+    code, _, err = cli("featurize", "--config", tmp_path / "c.yaml", "--crops", 3, "--out", tmp_path / "run", "--jobs", 1)
+    assert code == 0, err
+    with h5py.File(tmp_path / "run/features/tiny-1.0-64.h5") as file:
+        assert (file.attrs["crops"], file.attrs["augmentations"]) == (3, 1)
+        assert list(file.attrs["color_range"]) == [0.9, 1.1]
+    (tmp_path / "bad.yaml").write_text("crop: 3\n")
+    code, _, err = cli("featurize", "--config", tmp_path / "bad.yaml", "--images", tissue, "--out", tmp_path / "x")
+    assert code == 2
+    assert "no option crop in `bchisto featurize`; it takes" in err
+
+
+def test_quiet_and_verbose(cli, tissue, tmp_path, tiny_options):
+    _, _, err = cli("featurize", "--quiet", "--images", tissue, "--out", tmp_path / "a", *tiny_options)
+    assert "recognised" not in err
+    _, _, err = cli("featurize", "-v", "--images", tissue, "--out", tmp_path / "b", *tiny_options)
+    assert "recognised as --dataset folder" in err
+
+
+def test_list_encoders(cli):
+    code, out, _ = cli("featurize", "--list-encoders")
+    assert code == 0
+    assert {"resnet50", "inceptionv3", "vgg16", "tiny"} <= set(out.split())
+
+
+# what bad input gets: one line, an exit code, nothing lost
+
+
+def featurize(cli, images, tmp_path, *options, tiny):
+    code, out, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny, *options)
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    return code, lines[0]
+
+
+@pytest.fixture
+def images(tissue, tmp_path):
+    return shutil.copytree(tissue, tmp_path / "images")
+
+
+def test_missing_and_empty_folders(cli, tmp_path, tiny_options):
+    code, line = featurize(cli, tmp_path / "none", tmp_path, tiny=tiny_options)
+    assert code == 2
+    assert line.endswith("none: no such folder or manifest; check --images")
+    (tmp_path / "empty").mkdir()
+    code, line = featurize(cli, tmp_path / "empty", tmp_path, tiny=tiny_options)
+    assert code == 2
+    assert line.endswith("empty: this folder is empty; check --images")
+
+
+def test_images_that_cannot_be_used(cli, images, tmp_path, tiny_options):
+    (images / "benign" / "a.tif").write_text("text")
+    code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
+    assert code == 2
+    assert "a.tif: not a TIFF, PNG or JPEG image" in line
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(images / "benign" / "a.tif")
+    (images / "benign" / "a.tif").write_bytes((images / "benign" / "a.tif").read_bytes()[:-60_000])
+    code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
+    assert code == 1
+    assert "a.tif: cannot be decoded, the file is truncated or damaged" in line
+    code, out, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options, "--skip-errors")
+    assert code == 1
+    assert out == "12 images described in 1 stores\n"
+    assert f"1 images were left out, listed in {tmp_path}/run/failures.csv" in err
+    Image.new("RGB", (30, 30)).save(images / "benign" / "a.tif")
+    code, line = featurize(cli, images, tmp_path / "again", tiny=tiny_options)
+    assert code == 2
+    assert "a.tif: 30x30 at scale 1.0 is smaller than the crop of 64; use a smaller --view" in line
+
+
+def test_blank_image_as_an_error(cli, images, tmp_path, tiny_options):
+    Image.new("RGB", (96, 96), "white").save(images / "benign" / "blank.png")
+    code, line = featurize(cli, images, tmp_path, "--stain-fallback", "error", tiny=tiny_options)
+    assert code == 1
+    assert "blank.png: too little tissue to estimate stains: 0 tissue pixels" in line
+
+
+def test_other_settings(cli, images, tmp_path, tiny_options):
+    cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options)
+    code, line = featurize(cli, images, tmp_path, "--crops", 5, tiny=tiny_options)
+    assert code == 2
+    assert "made with other settings: crops 3 -> 5; use the same settings, another --out, or --overwrite" in line
+
+
+def test_stores_that_do_not_hold(cli, described, run_copy):
+    run = run_copy(described)
+    store = run / "features" / "tiny-1.0-64.h5"
+    whole = store.read_bytes()
+    store.write_bytes(whole[:4000])
+    code, _, err = cli("boost", "--out", run, "--folds", 3)
+    assert code == 2
+    assert "tiny-1.0-64.h5: not an HDF5 file, or truncated" in err
+    store.write_bytes(whole)
+    with h5py.File(store, "a") as file:
+        file.attrs["schema_version"] = 5
+    code, _, err = cli("boost", "--out", run, "--folds", 3)
+    assert code == 2
+    assert "schema 5, written by bchisto" in err
+
+
+def test_too_few_images_for_the_folds(cli, described, run_copy):
+    code, _, err = cli("boost", "--out", run_copy(described), "--folds", 8)
+    assert code == 2
+    assert "error: class benign has 6 images, fewer than the 8 folds; use --folds 6 or add images" in err
+
+
+def test_wrong_weights_and_no_network(cli, images, tmp_path, shared, monkeypatch):
+    weights = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
+    options = ["--view", "1.0:64", "--augmentations", 1, "--crops", 1, "--jobs", 1]
+    code, _, err = cli("featurize", "--images", images, "--out", tmp_path / "a", "--encoder", "vgg16", "--weights", weights, *options)
+    assert code == 2
+    assert "these are not the weights of vgg16" in err
+    monkeypatch.setattr("keras.src.applications.vgg16.WEIGHTS_PATH_NO_TOP", "http://127.0.0.1:9/vgg16_notop.h5")
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
+    code, out, err = cli("featurize", "--images", images, "--out", tmp_path / "a", "--encoder", "vgg16", *options)
+    assert (code, out) == (2, "")
+    assert "error: the ImageNet weights of vgg16 cannot be fetched: no network" in err
+    assert "Put vgg16_notop.h5 from http://127.0.0.1:9/vgg16_notop.h5 into" in err
+    assert "--weights vgg16=PATH" in err
+
+
+def test_an_output_folder_that_cannot_be_written(cli, images, tmp_path, tiny_options):
+    (tmp_path / "run").write_text("a file")
+    code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
+    assert code == 2
+    assert "run: cannot create this folder" in line
+
+
+def test_interrupting_exits_with_130(cli, images, tmp_path, tiny_options, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bchisto.featurize.pipeline.describe_images", interrupt)
+    code, _, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options)
+    assert code == 130
+    assert "interrupted; run the same command again to resume" in err
+
+
+def test_data_make_list_check_folds(cli, tmp_path):
+    code, _, err = cli("data", "make", "--out", tmp_path, "--images-per-class", 3, "--size", "128x96", "--jobs", 1)
+    root = tmp_path / "ICIAR2018_BACH_Challenge"
+    assert code == 0
+    assert f"wrote {root}" in err
+    code, out, err = cli("data", "list", "--images", root)
+    assert code == 0
+    assert out.splitlines()[0] == "image_id,path,label,group,magnification,mpp,source"
+    assert len(out.splitlines()) == 13
+    assert "12 images: Normal 3, Benign 3, InSitu 3, Invasive 3" in err
+    code, out, _ = cli("data", "check", "--images", root, "--decode")
+    assert code == 1  # the size is not that of BACH
+    assert "bach: 12 images, 12 findings (synthetic)" in out
+    code, out, _ = cli("data", "check", "--images", root, "--json")
+    content = json.loads(out)
+    assert (content["dataset"], content["images"], content["synthetic"]) == ("bach", 12, True)
+    assert content["findings"][0]["message"] == "128x96, published images are 2048x1536"
+    code, _, _ = cli("data", "folds", "--images", root, "--folds", 3, "--out", tmp_path / "f.csv")
+    assert code == 0
+    assert len((tmp_path / "f.csv").read_text().splitlines()) == 13
+    code, _, err = cli("data", "make", "--out", tmp_path / "x", "--size", "big")
+    assert code == 2
+    assert "write WIDTHxHEIGHT" in err
+
+
+def test_check_of_a_sound_folder_exits_with_0(cli, tissue):
+    code, out, _ = cli("data", "check", "--images", tissue, "--decode")
+    assert (code, out) == (0, "folder: 12 images, 0 findings\n")
+
+
+def test_stain_writes_images_and_a_sheet(cli, images, tmp_path):
+    code, _, err = cli("stain", images, "--out", tmp_path / "out", "--hematoxylin", 1.2)
+    assert code == 0
+    assert len(list((tmp_path / "out").glob("*.png"))) == 13
+    sheet = np.array(Image.open(tmp_path / "out" / "before-after.png"))
+    assert sheet.shape == (12 * 324, 648, 3)
+    assert len((tmp_path / "out" / "stains.csv").read_text().splitlines()) == 13
+    Image.new("RGB", (96, 96), "white").save(images / "blank.png")
+    code, _, err = cli("stain", images, "--out", tmp_path / "out2")
+    assert code == 1
+    assert "blank.png: too little tissue" in err
+    code, _, err = cli("stain", images, "--out", tmp_path / "out3", "--skip-errors")
+    assert code == 1
+    assert "1 images were left out" in err
+    (images / "blank.png").unlink()
+    for arguments, message in (
+        (["none"], "no such image or folder"),
+        ([images, "--stain", "magic"], "no such method"),
+        ([images, "--eosin", 0], "give positive factors"),
+        ([images, images], "both would be written as"),
+    ):
+        code, _, err = cli("stain", *arguments, "--out", tmp_path / "out4")
+        assert code == 2, err
+        assert message in err
+
+
+def test_stain_none_is_the_identity(cli, images, tmp_path):
+    cli("stain", images, "--out", tmp_path / "out", "--stain", "none")
+    for path in images.rglob("*.png"):
+        np.testing.assert_array_equal(np.array(Image.open(path)), np.array(Image.open(tmp_path / "out" / path.name)))

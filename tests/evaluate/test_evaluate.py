@@ -1,0 +1,124 @@
+import json
+import re
+import subprocess
+
+import numpy as np
+import pytest
+
+from bchisto.errors import InputError
+from bchisto.evaluate import Panel, PredictionTable, Sample, evaluate, measure, paper_table, thumbnail, write_report
+
+
+def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
+    result = evaluate([shared / "reference" / "rakhlin2018" / "crossvalidation.csv"], out=tmp_path)
+    metrics = result["tables"]["crossvalidation"]
+    assert metrics["accuracy"] == 0.8725
+    assert metrics["accuracy_per_fold"] == [0.925, 0.825, 0.875, 0.875, 0.875, 0.9, 0.85, 0.875, 0.875, 0.85]
+    assert metrics["confusion"] == [[95, 5, 0, 0], [8, 81, 2, 9], [4, 5, 86, 5], [2, 3, 8, 87]]
+    assert metrics["classes"] == ["Normal", "Benign", "InSitu", "Invasive"]
+    assert round(100 * metrics["accuracy_std"], 1) == 2.6
+    assert round(100 * metrics["two_class"]["accuracy"], 1) in (93.7, 93.8)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == result
+    assert (tmp_path / "tables.csv").read_text().startswith("table,protocol,n,accuracy,low,high")
+
+
+def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path):
+    result = evaluate([boosted], out=tmp_path, bootstrap=50)
+    (name,) = result["tables"]
+    assert name == "3-lightgbm"
+    own = json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())["tables"]["fusion"]
+    assert result["tables"][name]["accuracy"] == own["accuracy"]
+    assert result["tables"][name]["protocol"] == "3 stratified image-level folds (seed 0)"
+    assert "RANDOM WEIGHTS" in (tmp_path / "report.html").read_text()
+
+
+def test_what_does_not_fit(tmp_path, boosted):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no predictions\.csv in this run folder; run bchisto boost first"):
+        evaluate([tmp_path / "empty"], out=tmp_path / "out")
+    for changes, message in (
+        ({"two_class": "mean"}, "--two-class mean: choose one of sum, max"),
+        ({"bootstrap": -1}, "--bootstrap -1"),
+        ({"thresholds": [1.5]}, r"--threshold 1\.5: give a score between 0 and 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate([boosted], out=tmp_path / "out", **changes)
+    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    with pytest.raises(InputError, match="two tables have the same name"):
+        evaluate([table, table], out=tmp_path / "out", bootstrap=0)
+
+
+def tiny_table(name="fusion", flip=()):
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
+    for row in flip:
+        p[row] = p[row, ::-1]
+    return PredictionTable.from_probabilities(
+        name=name, classes=("benign", "malignant"), image_ids=list("wxyz"),
+        labels=["benign", "malignant", "benign", "malignant"], probabilities=p, folds=[1, 1, 2, 2], groups=[None] * 4,
+        protocol="2 test folds",
+    )  # fmt: skip
+
+
+def test_the_table_of_the_paper_by_hand():
+    seeds = [tiny_table("s", flip=[0]), tiny_table("s", flip=[])]
+    table = paper_table({"s": seeds}, {"s": tiny_table("s")}, tiny_table(flip=[2, 3]))
+    assert table.folds == [1, 2]
+    assert table.cells() == [
+        ["s", "75.0", "100.0", "87.5", "12.5", "100.0"],
+        ["Model fusion", "100.0", "0.0", "50.0", "50.0", ""],
+    ]
+    text = table.text().splitlines()
+    assert text[0].split() == ["f1", "f2", "mean", "std", "seed", "avg"]
+    assert set(text[1]) == set(text[3]) == {"-"}
+
+
+@pytest.fixture
+def report(tmp_path, he_image):
+    table = tiny_table(flip=[3])
+    paper = paper_table({"<b>store</b>": [table]}, {"<b>store</b>": table}, table)
+    sample = Sample("w<script>.png", thumbnail(he_image), "benign", "benign", 0.9)
+    panels = [Panel(table, measure(table, bootstrap=200), paper, [sample], [sample])]
+    panels.append(Panel(tiny_table("other"), measure(tiny_table("other"), bootstrap=0)))
+    path = tmp_path / "report.html"
+    write_report(path, title="A & B", panels=panels, banners=["SYNTHETIC IMAGES: mind <this>"], settings={"stain": "macenko"})
+    return path
+
+
+def test_the_report_is_one_escaped_self_contained_file(report):
+    text = report.read_text()
+    assert text.index("SYNTHETIC IMAGES") < text.index("<h1>")
+    assert "A &amp; B" in text
+    assert "w<script>" not in text
+    assert "<b>store" not in text
+    assert not re.findall(r'(?:src|href)="(?!data:)', text)
+    assert text.count('alt="') == text.count("<img ")
+
+
+def test_the_same_content_gives_the_same_bytes(report):
+    before = report.read_bytes()
+    table = tiny_table(flip=[3])
+    write_report(report, title="A", panels=[Panel(table, measure(table))])
+    first = report.read_bytes()
+    write_report(report, title="A", panels=[Panel(table, measure(table))])
+    assert first == report.read_bytes() != before
+
+
+def test_the_report_in_a_real_browser(browser, report, tmp_path):
+    """Opened by Chromium: no console message, every picture decoded, nothing wider than a phone."""
+    probe = (
+        "<script>window.addEventListener('load', () => { const p = [...document.images];"
+        "document.title = 'probe ' + p.length + ' ' + p.filter(i => i.naturalWidth > 0).length + ' '"
+        " + (document.documentElement.scrollWidth <= window.innerWidth); });</script>"
+    )
+    page = tmp_path / "probe.html"
+    page.write_text(report.read_text().replace("</body>", probe + "</body>"))
+    command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=500,900"]
+    done = subprocess.run(
+        [*command, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    found = re.search(r"<title>probe (\d+) (\d+) (\w+)</title>", done.stdout)
+    assert found, done.stderr
+    assert int(found[1]) == int(found[2]) == 6
+    assert found[3] == "true"
+    assert "CONSOLE" not in done.stderr

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+
+from bchisto.errors import InputError
+from bchisto.evaluate import PredictionTable, bootstrap_intervals, compute_metrics, default_positive, two_class_scores
+from bchisto.evaluate.intervals import weighted_auc
+
+
+def table(rng, count=120, classes=("a", "b", "c"), folds=4, groups=None, sharp=1.5):
+    labels = rng.integers(0, len(classes), count)
+    logits = rng.normal(size=(count, len(classes)))
+    logits[np.arange(count), labels] += sharp
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return PredictionTable.from_probabilities(
+        name="t",
+        classes=classes,
+        image_ids=[f"i{k}" for k in range(count)],
+        labels=[classes[k] for k in labels],
+        probabilities=p,
+        folds=[k % folds + 1 for k in range(count)],
+        groups=groups or [None] * count,
+        protocol="test",
+    )
+
+
+def test_equal_scikit_learn(rng):
+    from sklearn import metrics
+
+    t = table(rng)
+    found = compute_metrics(t, positive=["c"], thresholds=[0.2, 0.6])
+    assert found["accuracy"] == metrics.accuracy_score(t.labels, t.predicted)
+    assert found["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(t.labels, t.predicted))
+    assert found["confusion"] == metrics.confusion_matrix(t.labels, t.predicted).tolist()
+    assert found["auc"] == pytest.approx(metrics.roc_auc_score(t.labels, t.probabilities, multi_class="ovr"))
+    report = metrics.classification_report(t.labels, t.predicted, output_dict=True, target_names=t.classes)
+    for name in t.classes:
+        assert found["per_class"][name]["f1"] == pytest.approx(report[name]["f1-score"])
+        assert found["per_class"][name]["precision"] == pytest.approx(report[name]["precision"])
+        assert found["per_class"][name]["recall"] == pytest.approx(report[name]["recall"])
+    per_fold = [np.mean((t.predicted == t.labels)[np.array(t.folds) == fold]) for fold in (1, 2, 3, 4)]
+    assert found["accuracy_per_fold"] == pytest.approx(per_fold)
+    assert found["accuracy_std"] == pytest.approx(np.std(per_fold, ddof=0))
+
+
+def test_two_class_view_equals_scikit_learn_at_any_threshold(rng):
+    from sklearn import metrics
+
+    t = table(rng)
+    truth, scores = t.labels == 2, t.probabilities[:, 2]
+    view = compute_metrics(t, positive=["C"], thresholds=np.linspace(0, 1, 11))["two_class"]
+    assert view["auc"] == pytest.approx(metrics.roc_auc_score(truth, scores))
+    for point in view["thresholds"]:
+        called = scores >= point["threshold"]
+        assert point["sensitivity"] == pytest.approx(metrics.recall_score(truth, called))
+        assert point["specificity"] == pytest.approx(metrics.recall_score(~truth, ~called))
+
+
+def test_both_rules_of_the_two_class_score():
+    p = np.array([[0.40, 0.10, 0.30, 0.20], [0.0, 0.0, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4]])
+    mask = np.array([False, False, True, True])
+    np.testing.assert_allclose(two_class_scores(p, mask, rule="sum"), [0.5, 0.0, 0.7])
+    np.testing.assert_allclose(two_class_scores(p, mask, rule="max"), [0.3 / 0.7, 0.5, 0.4 / 0.6])
+
+
+def test_positive_classes(rng):
+    assert default_positive(["Normal", "Benign", "InSitu", "Invasive"]) == ("InSitu", "Invasive")
+    assert default_positive(["benign", "malignant"]) == ("malignant",)
+    assert default_positive(["InSitu", "Invasive"]) == ()
+    assert default_positive(["a", "b"]) == ()
+    with pytest.raises(InputError, match="--positive d: no such class; choose among a, b, c"):
+        compute_metrics(table(rng), positive=["d"])
+    with pytest.raises(InputError, match="every class is positive"):
+        compute_metrics(table(rng), positive=["a", "b", "c"])
+
+
+def test_a_class_without_images_leaves_auc_undefined(rng):
+    t = table(rng, classes=("a", "b"))
+    wide = PredictionTable.from_probabilities(
+        name="w", classes=("a", "b", "never"), image_ids=t.image_ids, labels=[t.classes[k] for k in t.labels],
+        probabilities=np.column_stack([t.probabilities, np.zeros(len(t))]), folds=t.folds, groups=t.groups,
+    )  # fmt: skip
+    found = compute_metrics(wide, positive=["never"])
+    assert found["auc"] is None
+    assert found["two_class"]["auc"] is None
+    assert found["two_class"]["thresholds"][0]["sensitivity"] is None
+
+
+def test_weighted_auc_equals_scikit_learn_with_ties(rng):
+    from sklearn.metrics import roc_auc_score
+
+    truth, scores = rng.random(80) < 0.4, rng.integers(0, 12, 80) / 12
+    weights = rng.integers(0, 4, (20, 80)).astype(float)
+    expected = [roc_auc_score(truth, scores, sample_weight=w) for w in weights]
+    np.testing.assert_allclose(weighted_auc(truth, scores, weights), expected)
+
+
+def test_intervals_of_an_accuracy_match_the_binomial(rng):
+    from scipy.stats import binom
+
+    t = table(rng, count=400)
+    accuracy = np.mean(t.predicted == t.labels)
+    low, high = bootstrap_intervals(t, replicates=4000)["accuracy"]
+    expected = binom.ppf([0.025, 0.975], 400, accuracy) / 400
+    np.testing.assert_allclose([low, high], expected, atol=0.006)
+
+
+def test_groups_widen_intervals(rng):
+    base = table(rng, count=200)
+    hits = np.repeat(rng.random(20) < 0.6, 10)
+    labels = np.zeros(200, int)
+    p = np.where(hits[:, None], [[0.9, 0.1]], [[0.1, 0.9]])
+
+    def make(groups):
+        return PredictionTable.from_probabilities(
+            name="g", classes=("a", "b"), image_ids=base.image_ids, labels=["ab"[k] for k in labels], probabilities=p,
+            folds=base.folds, groups=groups,
+        )  # fmt: skip
+
+    alone = bootstrap_intervals(make([None] * 200))
+    grouped = bootstrap_intervals(make([f"g{k // 10}" for k in range(200)]))
+    assert (alone["unit"], grouped["unit"], grouped["units"]) == ("image", "group", 20)
+    width = [interval[1] - interval[0] for interval in (alone["accuracy"], grouped["accuracy"])]
+    assert width[1] > 2 * width[0]
+
+
+def test_intervals_are_named_like_the_metrics_and_hold_them(rng):
+    t = table(rng)
+    found = compute_metrics(t, positive=["c"], thresholds=[0.4])
+    intervals = bootstrap_intervals(t, positive=["c"], thresholds=[0.4])
+    for name in ("accuracy", "balanced_accuracy", "auc"):
+        assert intervals[name][0] <= found[name] <= intervals[name][1]
+    point, interval = found["two_class"]["thresholds"][0], intervals["two_class"]["thresholds"][0]
+    assert interval["sensitivity"][0] <= point["sensitivity"] <= interval["sensitivity"][1]
+    assert bootstrap_intervals(t, replicates=0) == {}
+    assert bootstrap_intervals(t) == bootstrap_intervals(t)

@@ -1,0 +1,215 @@
+"""The house: rooms import downwards, start-up is light, the package is whole, documents are true."""
+
+import ast
+import doctest
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bchisto
+
+ROOT = Path(bchisto.__file__).parent
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+ROOMS = ["errors", "jobs", "runs", "stains", "data", "evaluate", "featurize", "boost", "predict", "recipes", "commands", "cli"]
+"""Lowest first; docs/architecture.md has the same order."""
+
+HEAVY = ("tensorflow", "keras", "lightgbm", "sklearn", "matplotlib", "joblib", "dask", "distributed", "jinja2", "PIL", "cv2", "numpy", "h5py")
+
+
+def sources():
+    for room in ROOMS:
+        path = ROOT / room
+        yield from ((room, file) for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]))
+
+
+def imported_rooms(room, file):
+    """Yield (room, dotted rest) of every relative import in a file."""
+    depth = len(file.relative_to(ROOT).parts)
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            if node.module is None:
+                yield from ((alias.name, "") for alias in node.names if alias.name in ROOMS)
+            else:
+                first, _, rest = node.module.partition(".")
+                yield first, rest
+
+
+def test_rooms_import_only_rooms_below_them():
+    seen = 0
+    for room, file in sources():
+        for other, _ in imported_rooms(room, file):
+            seen += 1
+            if other in ROOMS and other != room:
+                assert ROOMS.index(other) < ROOMS.index(room), f"{file.relative_to(ROOT)} imports {other}"
+    assert seen > 50
+
+
+def test_rooms_use_only_public_names_of_other_rooms():
+    for room, file in sources():
+        for other, rest in imported_rooms(room, file):
+            assert other == room or not rest, f"{file.relative_to(ROOT)} reaches into {other}.{rest}"
+
+
+def test_every_room_names_what_is_public():
+    for room in ROOMS[1:-2]:
+        module = importlib.import_module(f"bchisto.{room}")
+        assert module.__doc__
+        assert sorted(module.__all__) == sorted(set(module.__all__))
+        for name in module.__all__:
+            item = getattr(module, name)
+            if callable(item):
+                assert item.__doc__, f"bchisto.{room}.{name} has no docstring"
+
+
+def test_modules_stay_small():
+    for _, file in sources():
+        lines = len(file.read_text().splitlines())
+        assert lines <= 400, f"{file.relative_to(ROOT)} has {lines} lines"
+
+
+def test_nothing_that_runs_code_is_loaded():
+    for _, file in sources():
+        text = file.read_text()
+        assert not re.search(r"\bpickle\b.*import|import pickle|joblib\.(load|dump)|torch\.load|eval\(|exec\(|yaml\.load\(", text), file
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys\nfrom bchisto.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_importing_a_room_imports_no_engine():
+    script = (
+        "import sys, bchisto\n"
+        "for room in ('stains', 'data', 'featurize', 'boost', 'evaluate', 'predict', 'recipes'): getattr(bchisto, room)\n"
+        "print([name for name in ('tensorflow', 'keras', 'lightgbm', 'sklearn', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "bchisto", "--help"], capture_output=True, text=True, check=True)
+    assert "Classify breast-tissue images" in done.stdout
+
+
+def modules():
+    for info in pkgutil.walk_packages([str(ROOT)], "bchisto."):
+        if info.name.split(".")[1] in ROOMS:
+            yield info.name
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_examples_in_docstrings(name):
+    import numpy as np
+
+    module = importlib.import_module(name)
+    assert doctest.testmod(module, extraglobs={"np": np}).failed == 0
+
+
+def test_unknown_names_of_the_package():
+    with pytest.raises(AttributeError, match="has no attribute 'cellar'"):
+        bchisto.cellar  # noqa: B018
+
+
+in_repository = pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")
+
+
+@in_repository
+def test_every_room_is_packaged_and_tests_are_not():
+    import tomllib
+
+    listed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {
+        "bchisto" + "".join(f".{part}" for part in path.parent.relative_to(REPOSITORY).parts)
+        for path in REPOSITORY.rglob("__init__.py")
+        if not {"tests", "docs", "benchmarks", ".venv", "build"} & set(path.relative_to(REPOSITORY).parts)
+    }
+    assert set(listed) == found
+
+
+@in_repository
+def test_the_reference_of_the_command_line_is_current():
+    script = REPOSITORY / "docs" / "make_cli_reference.py"
+    done = subprocess.run([sys.executable, script, "--print"], capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "100"})
+    assert done.stdout == (REPOSITORY / "docs" / "cli.md").read_text(), "run: python docs/make_cli_reference.py"
+
+
+@in_repository
+def test_links_in_documents_resolve():
+    documents = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")]
+    for document in documents:
+        for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+@in_repository
+def test_commands_in_documents_exist():
+    """Every `bchisto ...` line of the README and the docs names known commands and options."""
+    import click
+
+    from bchisto.cli import cli
+
+    documents = [REPOSITORY / "README.md", *(path for path in (REPOSITORY / "docs").glob("*.md") if path.name != "cli.md")]
+    checked = 0
+    for document in documents:
+        for block in re.findall(r"```(?:sh|bash)\n(.*?)```", document.read_text(), flags=re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = line.split("#")[0].split()
+                if words[:1] != ["bchisto"]:
+                    continue
+                command, names = cli, [word for word in words[1:] if not word.startswith("-")]
+                while isinstance(command, click.Group):
+                    command = command.get_command(click.Context(command), names.pop(0))
+                    assert command is not None, line
+                known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+                used = {word.split("=")[0] for word in words if word.startswith("--")}
+                assert used <= known, f"{document.name}: {line}"
+                checked += 1
+    assert checked > 10
+
+
+@in_repository
+def test_the_slurm_script_runs_as_it_stands(slurm, tissue, described, tmp_path):
+    """Submit docs/featurize.slurm to a real Slurm, wait for the array and the merge, compare the arrays."""
+    import time
+
+    import numpy as np
+
+    from bchisto.featurize import open_store
+
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "IMAGES": str(tissue),
+        "RUN": str(tmp_path / "run"),
+        "OPTIONS": "--encoder tiny --weights random --view 1.0:64 --augmentations 2 --crops 3",
+    }
+    script = REPOSITORY / "docs" / "featurize.slurm"
+
+    def submit(*options):
+        command = ["sbatch", "--parsable", f"--output={tmp_path}/%A-%a.log", *options, str(script)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.strip()
+
+    array = submit("--array=1-3")
+    submit("--array=0", f"--dependency=afterok:{array}")
+    store = tmp_path / "run" / "features" / "tiny-1.0-64.h5"
+    deadline = time.monotonic() + 150
+    while not store.is_file() and time.monotonic() < deadline:
+        time.sleep(1)
+    logs = "\n".join(path.read_text() for path in tmp_path.glob("*.log"))
+    assert store.is_file(), logs
+    with open_store(store) as found, open_store(described / "features" / "tiny-1.0-64.h5") as expected:
+        np.testing.assert_array_equal(found.features(), expected.features())

@@ -1,0 +1,145 @@
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bchisto.boost import Bundle
+from bchisto.errors import ImageError, InputError, MissingInputError, OutputError, WeightsError
+from bchisto.evaluate import evaluate, read_predictions
+from bchisto.featurize import open_store
+from bchisto.predict import predict
+
+PAIR = "boost/3-lightgbm"
+
+
+@pytest.fixture
+def model(boosted):
+    return boosted / PAIR / "model.bchisto"
+
+
+def rows(path):
+    with path.open() as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_equals_the_bundle_on_the_stored_descriptors(boosted, model, tissue, tmp_path):
+    """New images take the whole road again; the training images must give what their stored descriptors give."""
+    result = predict(model, [tissue], out=tmp_path / "p.csv", jobs=1)
+    assert (result.images, result.failures) == (12, ())
+    with open_store(boosted / "features" / "tiny-1.0-64.h5") as store:
+        expected = Bundle.load(model).predict({"tiny-1.0-64": store.features()})
+        ids = store.image_ids
+    found = {row["image_id"]: row for row in rows(tmp_path / "p.csv")}
+    for image, values in zip(ids, expected, strict=True):
+        np.testing.assert_allclose([float(found[image][f"p_{name}"]) for name in ("benign", "malignant")], values, rtol=1e-6)
+        assert found[image]["predicted"] == ["benign", "malignant"][int(values.argmax())]
+    assert not (tmp_path / "p.csv.parts").exists()
+
+
+def test_files_and_columns_are_those_of_the_out_of_fold_table(boosted, model, tissue, tmp_path):
+    predict(model, [tissue], out=tmp_path / "p.csv", jobs=1)
+    (new,) = read_predictions(tmp_path / "p.csv")
+    (out_of_fold,) = read_predictions(boosted / PAIR / "predictions.csv")
+    assert new.classes == out_of_fold.classes
+    assert set(new.image_ids) == set(out_of_fold.image_ids)
+    assert new.probabilities.shape == out_of_fold.probabilities.shape
+    assert evaluate([tmp_path / "p.csv"], out=tmp_path / "e", bootstrap=0)["tables"]["p"]["n"] == 12
+
+
+def test_the_format_of_the_challenge(model, tissue, tmp_path):
+    new = tmp_path / "new"
+    new.mkdir()
+    for number, path in zip((0, 2, 10, 9), sorted(tissue.rglob("*.png")), strict=False):
+        Image.open(path).save(new / f"test{number}.tif")
+    predict(model, [new], out=tmp_path / "pred.csv", output_format="iciar2018", jobs=2)
+    lines = (tmp_path / "pred.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["test0.tif", "test2.tif", "test9.tif", "test10.tif"]
+    assert {line.split(",")[1] for line in lines} <= {"benign", "malignant"}
+
+
+def test_single_files_and_unknown_folders(model, tissue, tmp_path):
+    one = sorted(tissue.rglob("*.png"))[0]
+    other = tmp_path / "unnamed" / "x" / "a.png"
+    other.parent.mkdir(parents=True)
+    shutil.copy(one, other)
+    result = predict(model, [one, tmp_path / "unnamed"], out=tmp_path / "p.csv", jobs=1)
+    assert result.images == 2
+    assert [(row["image_id"], row["label"]) for row in rows(tmp_path / "p.csv")] == [("benign00.png", ""), ("x/a.png", "")]
+
+
+def test_resumes_what_was_interrupted(model, tissue, tmp_path, monkeypatch):
+    images = shutil.copytree(tissue, tmp_path / "images")
+    bad = images / "malignant" / "zz.tif"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(bad)
+    bad.write_bytes(bad.read_bytes()[:-60_000])
+    with pytest.raises(ImageError, match=r"zz\.tif: cannot be decoded"):
+        predict(model, [images], out=tmp_path / "p.csv", jobs=1)
+    parts = sorted((tmp_path / "p.csv.parts").glob("block-*.csv"))
+    assert len(parts) == 3
+    stamps = [part.stat().st_mtime_ns for part in parts]
+    with pytest.raises(ImageError):
+        predict(model, [images], out=tmp_path / "p.csv", jobs=1)
+    assert [part.stat().st_mtime_ns for part in parts] == stamps
+    result = predict(model, [images], out=tmp_path / "p.csv", jobs=1, skip_errors=True)
+    assert (result.images, [image for image, _ in result.failures]) == (12, ["malignant/zz.tif"])
+    assert "zz.tif" in (tmp_path / "p.csv.failures.csv").read_text()
+
+
+def test_parts_of_other_images_are_refused(model, tissue, tmp_path):
+    parts = tmp_path / "p.csv.parts"
+    parts.mkdir()
+    (parts / "settings.json").write_text('{"model_sha256": "x", "images_sha256": "y"}')
+    with pytest.raises(OutputError, match="left by other work: .*; use --overwrite or another --out"):
+        predict(model, [tissue], out=tmp_path / "p.csv", jobs=1)
+    assert predict(model, [tissue], out=tmp_path / "p.csv", jobs=1, overwrite=True).images == 12
+
+
+def test_an_existing_table_is_kept(model, tissue, tmp_path):
+    (tmp_path / "p.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"p\.csv: exists already; use --overwrite or another --out"):
+        predict(model, [tissue], out=tmp_path / "p.csv")
+    assert (tmp_path / "p.csv").read_text() == "mine"
+
+
+def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_path):
+    from bchisto.featurize import Encoder
+
+    Encoder("tiny", weights="random", seed=1).model.save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(WeightsError, match="tiny needs the weights of sha256 .*; give the right ones with --weights tiny=PATH"):
+        predict(model, [tissue], out=tmp_path / "p.csv", weights=[f"tiny={tmp_path / 'other.weights.h5'}"])
+    Encoder("tiny", weights="random", seed=0).model.save_weights(tmp_path / "same.weights.h5")
+    found = predict(model, [tissue], out=tmp_path / "p.csv", weights=[str(tmp_path / "same.weights.h5")], jobs=1)
+    assert found.images == 12
+
+
+def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, tmp_path):
+    import h5py
+
+    from bchisto.boost import train
+
+    run = run_copy(described)
+    with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
+        file.attrs["weights"] = "file"
+    (result,) = train(out=run, folds=["3"], seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}, jobs=1)
+    with pytest.raises(WeightsError, match="tiny was trained with weights from a file .*; give them with --weights tiny=PATH"):
+        predict(result.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv")
+
+
+def test_what_does_not_fit(model, tissue, tmp_path):
+    with pytest.raises(MissingInputError, match="no such image, folder or manifest"):
+        predict(model, [tmp_path / "gone"], out=tmp_path / "p.csv")
+    with pytest.raises(InputError, match="--format excel: choose one of bchisto, iciar2018"):
+        predict(model, [tissue], out=tmp_path / "p.csv", output_format="excel")
+    one = sorted(tissue.rglob("*.png"))[0]
+    twin = tmp_path / "t" / one.name
+    twin.parent.mkdir()
+    shutil.copy(one, twin)
+    with pytest.raises(InputError, match=r"two images have the id benign00\.png; rename one"):
+        predict(model, [one, twin], out=tmp_path / "p.csv")
+    (tmp_path / "text.png").write_text("x")
+    with pytest.raises(InputError, match=r"text\.png: not a TIFF, PNG or JPEG image"):
+        predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv")
+    with pytest.raises(InputError, match="none of the 1 images can be used"):
+        predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv", skip_errors=True)
