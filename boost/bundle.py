@@ -100,26 +100,28 @@ class Bundle:
             Store name to (member name, text file) of its models.
         """
         hashes: dict[str, str] = {}
-        with atomic_output(path) as temporary:
-            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-                for store, files in models.items():
-                    for name, file in files:
-                        member, data = f"models/{store}/{name}", file.read_bytes()
-                        hashes[member] = hashlib.sha256(data).hexdigest()
-                        archive.writestr(_info(member), data)
-                manifest = {
-                    "kind": "bchisto model bundle",
-                    "schema_version": SCHEMA_VERSION,
-                    "bchisto_version": __version__,
-                    "head": "lightgbm",
-                    "classes": list(classes),
-                    "stores": {name: dict(header) for name, header in stores.items()},
-                    "protocol": protocol,
-                    "banners": list(banners),
-                    "calibration": None,
-                    "members": hashes,
-                }
-                archive.writestr(_info("manifest.json"), json.dumps(manifest, indent=2, ensure_ascii=False))
+        with (
+            atomic_output(path) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive,
+        ):
+            for store, files in models.items():
+                for name, file in files:
+                    member, data = f"models/{store}/{name}", file.read_bytes()
+                    hashes[member] = hashlib.sha256(data).hexdigest()
+                    archive.writestr(_info(member), data)
+            manifest = {
+                "kind": "bchisto model bundle",
+                "schema_version": SCHEMA_VERSION,
+                "bchisto_version": __version__,
+                "head": "lightgbm",
+                "classes": list(classes),
+                "stores": {name: dict(header) for name, header in stores.items()},
+                "protocol": protocol,
+                "banners": list(banners),
+                "calibration": None,
+                "members": hashes,
+            }
+            archive.writestr(_info("manifest.json"), json.dumps(manifest, indent=2, ensure_ascii=False))
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -163,7 +165,11 @@ class Bundle:
                 raise BundleError(f"{path}: {member} does not match its hash; the bundle is damaged or was altered")
             models[member.split("/")[1]].append(data.decode("utf-8"))
         return cls(
-            tuple(manifest["classes"]), manifest["stores"], models, manifest["protocol"], tuple(manifest["banners"])
+            tuple(manifest["classes"]),
+            manifest["stores"],
+            models,
+            manifest["protocol"],
+            tuple(manifest["banners"]),
         )
 
 

@@ -116,8 +116,8 @@ def gather(
     by_seed = {name: [table(name, cube[i, j]) for j in range(len(seeds))] for i, name in enumerate(names)}
     averaged = {name: table(name, cube[i].mean(axis=0)) for i, name in enumerate(names)}
     fusion = table("fusion", cube.mean(axis=(0, 1)))
-    rows = [(image, label[image], group[image], fold) for fold, image in keys]
-    write_predictions(folder / "predictions.csv", classes=classes, rows=rows, probabilities=cube.mean(axis=(0, 1)))
+    written: list[tuple[str, str, str | None, int | str]] = [(i, label[i], group[i], fold) for fold, i in keys]
+    write_predictions(folder / "predictions.csv", classes=classes, rows=written, probabilities=cube.mean(axis=(0, 1)))
     count = len(names) * len(seeds)
     extra: list[tuple[str, list[Any]]] = [
         ("store", [name for name in names for _ in range(len(seeds) * len(keys))]),
@@ -126,7 +126,7 @@ def gather(
     write_predictions(
         folder / "predictions-by-model.csv",
         classes=classes,
-        rows=rows * count,
+        rows=written * count,
         probabilities=cube.reshape(count * len(keys), len(classes)),
         extra=extra,
     )

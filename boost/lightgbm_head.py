@@ -17,7 +17,11 @@ _LAST_LINE = "pandas_categorical:"
 
 
 def fit_text(
-    features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, params: Mapping[str, Any], rounds: int
+    features: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    *,
+    params: Mapping[str, Any],
+    rounds: int,
 ) -> str:
     """Train a model and return its text.
 

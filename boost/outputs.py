@@ -57,7 +57,9 @@ def write_outputs(
     """Write ``metrics.json``, ``table.csv``, ``report.html`` and ``model.bchisto``; return the panel of the fusion."""
     banners = [*sources.banners(), *warnings]
     protocol = ensemble.fusion.protocol
-    metrics = {table.name: measure(table, two_class=_TWO_CLASS_RULE) for table in (ensemble.fusion, *ensemble.stores.values())}
+    metrics = {
+        table.name: measure(table, two_class=_TWO_CLASS_RULE) for table in (ensemble.fusion, *ensemble.stores.values())
+    }
     write_json(
         folder / "metrics.json",
         {"tables": metrics, "run": {"protocol": protocol, "classes": list(classes), "banners": banners}},
@@ -66,7 +68,11 @@ def write_outputs(
     right, wrong = _samples(ensemble.fusion, sources, pictures)
     panel = Panel(ensemble.fusion, metrics["fusion"], ensemble.paper, right, wrong)
     write_report(
-        folder / "report.html", title=title, panels=[panel], banners=banners, settings=_settings(sources, preset, protocol, units)
+        folder / "report.html",
+        title=title,
+        panels=[panel],
+        banners=banners,
+        settings=_settings(sources, preset, protocol, units),
     )
     models: dict[str, list[tuple[str, Path]]] = {}
     for unit in units:
@@ -89,7 +95,12 @@ def _portable(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings(sources: Sources, preset: Preset, protocol: str, units: Sequence[ModelUnit]) -> dict[str, str]:
-    shown = {"protocol": protocol, "models": str(len(units)), "preset": preset.name, "rounds": str(preset.rounds)}
+    shown = {
+        "protocol": protocol,
+        "models": str(len(units)),
+        "preset": preset.name,
+        "rounds": str(preset.rounds),
+    }
     shown["LightGBM parameters"] = ", ".join(f"{key}={value}" for key, value in preset.params.items())
     for name, h in sources.headers.items():
         low, high = h["color_range"]
@@ -126,7 +137,13 @@ def _samples(table: PredictionTable, sources: Sources, pictures: Path) -> tuple[
             except ImageError:  # moved or changed since it was described; the report does without it
                 continue
             found.append(
-                Sample(image, picture, table.classes[table.labels[row]], table.classes[table.predicted[row]], float(sure[row]))
+                Sample(
+                    image,
+                    picture,
+                    table.classes[table.labels[row]],
+                    table.classes[table.predicted[row]],
+                    float(sure[row]),
+                )
             )
         return found
 

@@ -15,7 +15,16 @@ __all__ = ["PRESETS", "Preset", "model_params", "parse_params"]
 _ROUND_NAMES = frozenset({"num_iterations", "num_boost_round", "n_estimators", "num_trees", "num_rounds", "num_round"})
 
 _RESERVED = frozenset(
-    {"objective", "num_class", "num_threads", "n_jobs", "nthread", "deterministic", "feature_fraction_seed", "bagging_seed"}
+    {
+        "objective",
+        "num_class",
+        "num_threads",
+        "n_jobs",
+        "nthread",
+        "deterministic",
+        "feature_fraction_seed",
+        "bagging_seed",
+    }
 )
 """Set by the protocol: classes, one thread a process, and the published seed rule."""
 
@@ -46,7 +55,9 @@ class Preset:
                 params[name] = value
         unknown = sorted(set(params) - _known_params())
         if unknown:
-            raise InputError(f"--param {unknown[0]}: LightGBM has no parameter of this name; use its main name, no alias")
+            raise InputError(
+                f"--param {unknown[0]}: LightGBM has no parameter of this name; use its main name, no alias"
+            )
         if rounds < 1:
             raise InputError("--param num_iterations: give at least 1 round")
         return Preset(self.name, rounds, params)

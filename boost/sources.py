@@ -47,7 +47,9 @@ class Sources:
         """What a reader of any number must know first."""
         notes = []
         if self.synthetic:
-            notes.append("SYNTHETIC IMAGES: generated tissue, made to try the software; these numbers say nothing about medicine.")
+            notes.append(
+                "SYNTHETIC IMAGES: generated tissue, made to try the software; the numbers say nothing about medicine."
+            )
         random = sorted({h["encoder"] for h in self.headers.values() if h["weights"] == "random"})
         if random:
             notes.append(
@@ -119,7 +121,7 @@ def _files(features: Sequence[str | Path]) -> list[Path]:
             for parts in sorted(source.glob("*.parts")):
                 if not parts.with_suffix(".h5").is_file():
                     raise StoreError(
-                        f"{parts}: the parts of this store are not merged; run the same bchisto featurize without --shard"
+                        f"{parts}: its parts are not merged; run the same bchisto featurize without --shard"
                     )
             found.extend(sorted(source.glob("*.h5")))
         elif source.exists():

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..data import FoldPlan, fold_plan, write_fold_list
 from ..errors import InputError, SettingsConflictError
-from ..evaluate import PaperTable, Panel, write_report
+from ..evaluate import Panel, PaperTable, write_report
 from ..jobs import Shard, default_jobs, ensure_folder, read_json, remove_tree, run_units, write_json
 from ..runs import RunRecord, describe_differences, record_run
 from .ensemble import gather, plan_units
@@ -155,7 +155,12 @@ def train(
         specs = list(dict.fromkeys(folds)) or [_default_folds(sources)]
         plans = [
             fold_plan(
-                spec, image_ids=sources.image_ids, labels=sources.labels, groups=sources.groups, group_by=group_by, seed=seed
+                spec,
+                image_ids=sources.image_ids,
+                labels=sources.labels,
+                groups=sources.groups,
+                group_by=group_by,
+                seed=seed,
             )
             for spec in specs
         ]
@@ -222,7 +227,15 @@ class _Workshop:
         todo = [unit for unit in share if read_unit(unit) is None]
         if len(todo) < len(share):
             _log.info("%s: %d of %d models are trained already", folder.name, len(share) - len(todo), len(share))
-        run_units(train_unit, todo, steps=_one, jobs=jobs, dask=dask, label=f"boost {folder.name}", step_name="models")
+        run_units(
+            train_unit,
+            todo,
+            steps=_one,
+            jobs=jobs,
+            dask=dask,
+            label=f"boost {folder.name}",
+            step_name="models",
+        )
         protocol = protocol_text(plan.name, seed=self.seed)
         banners = (*sources.banners(), *plan.warnings)
         predictions = [found for found in map(read_unit, units) if found is not None]

@@ -66,7 +66,10 @@ def train_unit(unit: ModelUnit, ticker: Ticker) -> None:
     """Train and save the model, then predict from the saved text."""
     with open_store(unit.path) as store:
         text = fit_text(
-            store.features(unit.train), np.array(unit.labels, dtype=np.int64), params=unit.params, rounds=unit.rounds
+            store.features(unit.train),
+            np.array(unit.labels, dtype=np.int64),
+            params=unit.params,
+            rounds=unit.rounds,
         )
         with atomic_output(unit.model) as temporary:
             temporary.write_text(text, encoding="utf-8")

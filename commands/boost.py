@@ -12,19 +12,50 @@ from .options import common_options, done, split_names, to_shard, work_options
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
-@click.option("--features", multiple=True, type=click.Path(path_type=Path), help="Stores or folders of them; default RUN/features.")
-@click.option("--folds", multiple=True, help="A number, rakhlin10, eva, or a fold list; repeatable. Default: rakhlin10 for BACH, else 10.")
-@click.option("--group-by", type=click.Choice(["group", "none"]), help="Keep groups whole; default: where they are known.")
-@click.option("--head", multiple=True, type=click.Choice(["lightgbm"]), default=("lightgbm",), show_default=True, help="Classifier.")
+@click.option(
+    "--features",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Stores or folders of them; default RUN/features.",
+)
+@click.option(
+    "--folds",
+    multiple=True,
+    help="A number, rakhlin10, eva, or a fold list; repeatable. Default: rakhlin10 for BACH, else 10.",
+)
+@click.option(
+    "--group-by",
+    type=click.Choice(["group", "none"]),
+    help="Keep groups whole; default: where they are known.",
+)
+@click.option(
+    "--head",
+    multiple=True,
+    type=click.Choice(["lightgbm"]),
+    default=("lightgbm",),
+    show_default=True,
+    help="Classifier.",
+)
 @click.option("--seeds", type=int, default=5, show_default=True, help="Ensemble members per fold.")
-@click.option("--preset", type=click.Choice(["rakhlin2018"]), default="rakhlin2018", show_default=True, help="LightGBM settings.")
-@click.option("--param", multiple=True, metavar="KEY=VALUE", help="A LightGBM parameter on top of the preset; repeatable.")
+@click.option(
+    "--preset",
+    type=click.Choice(["rakhlin2018"]),
+    default="rakhlin2018",
+    show_default=True,
+    help="LightGBM settings.",
+)
+@click.option(
+    "--param",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A LightGBM parameter on top of the preset; repeatable.",
+)
 @click.option("--classes", callback=split_names, help="Class order; default: that of the stores.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Moves split folds.")
 @work_options
 @common_options
 @click.pass_context
-def boost(context: click.Context, **options: Any) -> None:
+def boost(context: click.Context, /, **options: Any) -> None:
     """Stage 2: train cross-validated LightGBM ensembles on the descriptors of a run.
 
     \b
@@ -62,12 +93,17 @@ def boost(context: click.Context, **options: Any) -> None:
         low, high = metrics["intervals"]["accuracy"]
         unit = metrics["intervals"]["unit"]
         click.echo(
-            f"fusion: {100 * metrics['accuracy']:.1f} % of {metrics['n']}, 95 % interval {100 * low:.1f} to {100 * high:.1f} "
-            f"(bootstrap over {unit}s)"
+            f"fusion: {100 * metrics['accuracy']:.1f} % of {metrics['n']}, "
+            f"95 % interval {100 * low:.1f} to {100 * high:.1f} (bootstrap over {unit}s)"
         )
         view = metrics.get("two_class")
         if view and view["auc"] is not None:
-            click.echo(f"{' + '.join(view['positive'])} against the rest: {100 * view['accuracy']:.1f} %, AUC {view['auc']:.3f}")
+            names = " + ".join(view["positive"])
+            click.echo(f"{names} against the rest: {100 * view['accuracy']:.1f} %, AUC {view['auc']:.3f}")
         wrote += [result.folder / "report.html", result.folder / "model.bchisto"]
-    then = f"bchisto predict {wrote[1]} --images DIR --out predictions.csv" if wrote else "the other shards, then the same command without --shard"
+    then = (
+        f"bchisto predict {wrote[1]} --images DIR --out predictions.csv"
+        if wrote
+        else "the other shards, then the same command without --shard"
+    )
     done(context, wrote=[*wrote, *([out / "report.html"] if wrote else [])], then=then)

@@ -65,7 +65,10 @@ def _read(images: Path, options: dict[str, Any]) -> Dataset:
 
 
 _images = click.option(
-    "--images", type=click.Path(path_type=Path), required=True, help="A folder, or a manifest path,label,group[,image_id]."
+    "--images",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A folder, or a manifest path,label,group[,image_id].",
 )
 
 
@@ -101,7 +104,7 @@ def list_(images: Path, **options: Any) -> None:
 @data_options
 @common_options
 @click.pass_context
-def check(context: click.Context, images: Path, decode: bool, as_json: bool, **options: Any) -> None:
+def check(context: click.Context, /, images: Path, decode: bool, as_json: bool, **options: Any) -> None:
     """Check a dataset against its layout; exit 1 when something is wrong.
 
     \b
@@ -133,21 +136,35 @@ def check(context: click.Context, images: Path, decode: bool, as_json: bool, **o
     else:
         for finding in findings:
             click.echo(f"{finding.level:8}{finding}")
-        click.echo(f"{dataset.name}: {len(dataset)} images, {len(wrong)} findings" + (" (synthetic)" if dataset.synthetic else ""))
+        click.echo(
+            f"{dataset.name}: {len(dataset)} images, {len(wrong)} findings"
+            + (" (synthetic)" if dataset.synthetic else "")
+        )
     context.exit(1 if wrong else 0)
 
 
 @data.command()
 @_images
 @click.option("--folds", default="10", show_default=True, help="A number, rakhlin10, eva, or a fold list.")
-@click.option("--group-by", type=click.Choice(["group", "none"]), help="Keep groups whole; default: where they are known.")
+@click.option(
+    "--group-by",
+    type=click.Choice(["group", "none"]),
+    help="Keep groups whole; default: where they are known.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The CSV file to write.")
 @data_options
 @common_options
 @click.pass_context
 def folds(
-    context: click.Context, images: Path, folds: str, group_by: str | None, seed: int, out: Path, **options: Any
+    context: click.Context,
+    /,
+    images: Path,
+    folds: str,
+    group_by: str | None,
+    seed: int,
+    out: Path,
+    **options: Any,
 ) -> None:
     """Write the fold list of a protocol for these images.
 
@@ -167,7 +184,12 @@ def folds(
     if not all(labels.values()):
         raise InputError(f"{images}: folds need a label for every image")
     plan = fold_plan(
-        folds, image_ids=ids, labels=list(labels.values()), groups=list(groups.values()), group_by=group_by, seed=seed
+        folds,
+        image_ids=ids,
+        labels=list(labels.values()),
+        groups=list(groups.values()),
+        group_by=group_by,
+        seed=seed,
     )
     for warning in plan.warnings:
         logging.getLogger(__name__).warning("%s", warning)

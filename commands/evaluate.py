@@ -14,13 +14,27 @@ from .options import common_options, done, split_names
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|PREDICTIONS.csv...")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for metrics and report.")
 @click.option("--positive", multiple=True, metavar="CLASS", help="Positive class of a two-class view; repeatable.")
-@click.option("--two-class", type=click.Choice(["sum", "max"]), default="sum", show_default=True, help="Add the probabilities of a side, or take its largest and renormalise.")
-@click.option("--threshold", "thresholds", multiple=True, type=float, default=(0.33, 0.5), show_default=True, help="Set point; repeatable.")
+@click.option(
+    "--two-class",
+    type=click.Choice(["sum", "max"]),
+    default="sum",
+    show_default=True,
+    help="Add the probabilities of a side, or take its largest and renormalise.",
+)
+@click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    type=float,
+    default=(0.33, 0.5),
+    show_default=True,
+    help="Set point; repeatable.",
+)
 @click.option("--bootstrap", type=int, default=2000, show_default=True, help="Replicates of the intervals; 0 for none.")
 @click.option("--classes", callback=split_names, help="Class order.")
 @common_options
 @click.pass_context
-def evaluate(context: click.Context, sources: tuple[Path, ...], out: Path, **options: Any) -> None:
+def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Evaluate prediction tables, of runs or from anywhere, side by side.
 
     \b
@@ -35,12 +49,15 @@ def evaluate(context: click.Context, sources: tuple[Path, ...], out: Path, **opt
         if metrics["accuracy_mean"] is not None:
             spread = f", {100 * metrics['accuracy_mean']:.1f} +- {100 * metrics['accuracy_std']:.1f} over folds"
         between = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
-        click.echo(f"{name}: accuracy {100 * metrics['accuracy']:.2f} %{between} of {metrics['n']}{spread}; {metrics['protocol']}")
+        accuracy = f"{100 * metrics['accuracy']:.2f} %{between} of {metrics['n']}{spread}"
+        click.echo(f"{name}: accuracy {accuracy}; {metrics['protocol']}")
         view = metrics.get("two_class")
         if view:
             auc = "" if view["auc"] is None else f", AUC {view['auc']:.3f}"
             click.echo(f"  {' + '.join(view['positive'])} against the rest: {100 * view['accuracy']:.2f} %{auc}")
             for point in view["thresholds"]:
-                sides = [f"{100 * point[s]:.1f}" if point[s] is not None else "-" for s in ("sensitivity", "specificity")]
+                sides = [
+                    f"{100 * point[s]:.1f}" if point[s] is not None else "-" for s in ("sensitivity", "specificity")
+                ]
                 click.echo(f"  set point {point['threshold']:g}: sensitivity {sides[0]}, specificity {sides[1]}")
     done(context, wrote=[out / "metrics.json", out / "tables.csv", out / "report.html"], then=None)

@@ -19,20 +19,48 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
 
 
 @click.command()
-@click.option("--images", type=click.Path(path_type=Path), required=True, help="A folder, or a manifest path,label,group[,image_id].")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A folder, or a manifest path,label,group[,image_id].",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
 @data_options
 @click.option(
-    "--encoder", multiple=True, default=("resnet50", "inceptionv3", "vgg16"), show_default=True, help="NAME[:LAYER+LAYER]; repeatable."
+    "--encoder",
+    multiple=True,
+    default=("resnet50", "inceptionv3", "vgg16"),
+    show_default=True,
+    help="NAME[:LAYER+LAYER]; repeatable.",
 )
-@click.option("--list-encoders", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Print all encoder names.")
-@click.option("--view", multiple=True, default=("0.5:400", "0.5:650"), show_default=True, help="SCALE:CROP; repeatable.")
+@click.option(
+    "--list-encoders",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list,
+    help="Print all encoder names.",
+)
+@click.option(
+    "--view", multiple=True, default=("0.5:400", "0.5:650"), show_default=True, help="SCALE:CROP; repeatable."
+)
 @click.option("--augmentations", type=int, default=50, show_default=True, help="Colour augmentations per image.")
 @click.option("--crops", type=int, default=20, show_default=True, help="Random crops per augmentation.")
 @click.option("--pool", type=float, default=3.0, show_default=True, help="Exponent of the pooling norm.")
-@click.option("--color-range", type=float, nargs=2, default=(0.7, 1.3), show_default=True, help="Bounds of the stain factors.")
 @click.option(
-    "--stain", default="macenko", show_default=True, help="macenko, none, or staintools-macenko, -vahadane, -reinhard."
+    "--color-range",
+    type=float,
+    nargs=2,
+    default=(0.7, 1.3),
+    show_default=True,
+    help="Bounds of the stain factors.",
+)
+@click.option(
+    "--stain",
+    default="macenko",
+    show_default=True,
+    help="macenko, none, or staintools-macenko, -vahadane, -reinhard.",
 )
 @click.option(
     "--stain-fallback",
@@ -42,18 +70,34 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     help="What to do with an image of too little tissue.",
 )
 @click.option(
-    "--weights", multiple=True, default=("imagenet",), show_default=True, help="imagenet, random, PATH, or ENCODER=PATH; repeatable."
+    "--weights",
+    multiple=True,
+    default=("imagenet",),
+    show_default=True,
+    help="imagenet, random, PATH, or ENCODER=PATH; repeatable.",
 )
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 @click.option("--mode", type=click.Choice(["exact"]), default="exact", show_default=True, help="How crops are encoded.")
-@click.option("--engine", type=click.Choice(["keras"]), default="keras", show_default=True, help="What runs the encoder.")
-@click.option("--batch-size", type=int, default=4, show_default=True, help="Most crops in one pass; a part of the settings.")
+@click.option(
+    "--engine",
+    type=click.Choice(["keras"]),
+    default="keras",
+    show_default=True,
+    help="What runs the encoder.",
+)
+@click.option(
+    "--batch-size",
+    type=int,
+    default=4,
+    show_default=True,
+    help="Most crops in one pass; a part of the settings.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
 @work_options
 @common_options
 @click.pass_context
-def featurize(context: click.Context, **options: Any) -> None:
+def featurize(context: click.Context, /, **options: Any) -> None:
     """Stage 1: turn images into descriptor stores below RUN/features.
 
     \b
@@ -72,8 +116,8 @@ def featurize(context: click.Context, **options: Any) -> None:
         **{
             name: options[name]
             for name in (
-                "augmentations", "crops", "pool", "stain", "stain_fallback", "precision", "mode", "engine", "batch_size",
-                "seed",
+                "augmentations", "crops", "pool", "stain", "stain_fallback", "precision", "mode", "engine",
+                "batch_size", "seed",
             )
         },
     )  # fmt: skip

@@ -27,9 +27,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 def common_options(function: F) -> F:
     """Add ``--config``, ``-v`` and ``--quiet``."""
     for option in (
-        click.option("--quiet", is_flag=True, expose_value=False, is_eager=True, callback=_quiet, help="Only warnings and errors."),
         click.option(
-            "-v", "--verbose", count=True, expose_value=False, is_eager=True, callback=_verbose, help="Say more; -vv for libraries too."
+            "--quiet",
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_quiet,
+            help="Only warnings and errors.",
+        ),
+        click.option(
+            "-v",
+            "--verbose",
+            count=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_verbose,
+            help="Say more; -vv for libraries too.",
         ),
         click.option(
             "--config",
@@ -47,7 +60,11 @@ def common_options(function: F) -> F:
 def data_options(function: F) -> F:
     """Add the options that say which images to read, and how."""
     for option in (
-        click.option("--classes", callback=split_names, help="Class order, e.g. normal,benign; default: the dataset's own."),
+        click.option(
+            "--classes",
+            callback=split_names,
+            help="Class order, e.g. normal,benign; default: the dataset's own.",
+        ),
         click.option(
             "--magnification",
             multiple=True,
@@ -134,7 +151,14 @@ def to_shard(text: str | None) -> Shard | None:
     return parse_shard(text)
 
 
-def done(context: click.Context, *, wrote: Sequence[Path | str], then: str | None, failures: int = 0, listed: Path | str = "") -> None:
+def done(
+    context: click.Context,
+    *,
+    wrote: Sequence[Path | str],
+    then: str | None,
+    failures: int = 0,
+    listed: Path | str = "",
+) -> None:
     """Say what was written and what to run next; exit with 1 if items failed."""
     for path in wrote:
         click.echo(f"wrote {path}", err=True)

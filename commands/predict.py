@@ -12,12 +12,26 @@ from .options import common_options, done
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--images", multiple=True, type=click.Path(path_type=Path), help="A folder, a manifest or an image; repeatable.")
+@click.option(
+    "--images",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A folder, a manifest or an image; repeatable.",
+)
 @click.argument("more_images", nargs=-1, type=click.Path(path_type=Path), metavar="[IMAGE...]")
-@click.option("--weights", multiple=True, help="imagenet, PATH, or ENCODER=PATH; repeatable. Must be the weights of training.")
+@click.option(
+    "--weights",
+    multiple=True,
+    help="imagenet, PATH, or ENCODER=PATH; repeatable. Must be the weights of training.",
+)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The CSV table to write.")
 @click.option(
-    "--format", "output_format", type=click.Choice(["bchisto", "iciar2018"]), default="bchisto", show_default=True, help="Table, or test0.tif,Benign."
+    "--format",
+    "output_format",
+    type=click.Choice(["bchisto", "iciar2018"]),
+    default="bchisto",
+    show_default=True,
+    help="Table, or test0.tif,Benign.",
 )
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing table.")
@@ -25,7 +39,14 @@ from .options import common_options, done
 @click.option("--jobs", type=int, help="Processes; default: one per core.")
 @common_options
 @click.pass_context
-def predict(context: click.Context, model: Path, images: tuple[Path, ...], more_images: tuple[Path, ...], **options: Any) -> None:
+def predict(
+    context: click.Context,
+    /,
+    model: Path,
+    images: tuple[Path, ...],
+    more_images: tuple[Path, ...],
+    **options: Any,
+) -> None:
     """Predict new images with a model bundle.
 
     \b

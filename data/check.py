@@ -63,6 +63,4 @@ def _repeated(dataset: Dataset) -> list[Finding]:
         unique = unique_images(dataset)
     except InputError as error:
         return [Finding("error", str(dataset.root), str(error))]
-    return [
-        Finding("warning", copy, f"the same image as {original}; used once") for copy, original in unique.repeated
-    ]
+    return [Finding("warning", copy, f"the same image as {original}; used once") for copy, original in unique.repeated]

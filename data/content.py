@@ -85,7 +85,10 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
     stamps = [_stamp(record) for record in dataset.records]
     with ThreadPoolExecutor(default_jobs()) as pool:
         hashes = list(
-            pool.map(lambda pair: known.get(pair[1]) or file_sha256(pair[0].path), zip(dataset.records, stamps, strict=True))
+            pool.map(
+                lambda pair: known.get(pair[1]) or file_sha256(pair[0].path),
+                zip(dataset.records, stamps, strict=True),
+            )
         )
     if cache is not None:
         rows = [(*stamp, sha) for stamp, sha in zip(stamps, hashes, strict=True)]

@@ -11,7 +11,15 @@ from typing import Literal
 
 from ..errors import InputError
 
-__all__ = ["DATASET_NAMES", "IMAGE_SUFFIXES", "Dataset", "Finding", "ImageRecord", "match_class", "order_classes"]
+__all__ = [
+    "DATASET_NAMES",
+    "IMAGE_SUFFIXES",
+    "Dataset",
+    "Finding",
+    "ImageRecord",
+    "match_class",
+    "order_classes",
+]
 
 DATASET_NAMES = ("bach", "breakhis", "folder", "csv")
 """Layouts that can be read, in the order in which they are tried."""

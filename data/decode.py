@@ -74,7 +74,14 @@ def _open(path: Path) -> Any:
         image = Image.open(path, formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise ImageError(f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image") from error
-    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError, *_WARNINGS) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        struct.error,
+        Image.DecompressionBombError,
+        *_WARNINGS,
+    ) as error:
         raise ImageError(f"{path}: its header cannot be read ({error})") from error
     if image.width * image.height > MAX_PIXELS:
         size = f"{image.width}x{image.height}"
@@ -152,7 +159,7 @@ def _is_deep(path: Path, image: Any) -> bool:
             return handle.read(25)[24:25] == b"\x10"
     if image.format == "TIFF":
         bits = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))
-        return max(bits if isinstance(bits, tuple) else (bits,)) == 16
+        return bool(max(bits if isinstance(bits, tuple) else (bits,)) == 16)
     return False
 
 

@@ -117,7 +117,11 @@ def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
 
 
 def _split(
-    count: int, image_ids: Sequence[str], labels: Sequence[str], groups: Sequence[str | None] | None, seed: int
+    count: int,
+    image_ids: Sequence[str],
+    labels: Sequence[str],
+    groups: Sequence[str | None] | None,
+    seed: int,
 ) -> FoldPlan:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -192,9 +196,11 @@ def read_fold_list(path: Path) -> list[Row]:
         raise InputError(f"{path}: the fold list has no rows")
     if "part" not in columns and len({fold for _, fold, _ in rows}) < 2:
         raise InputError(f"{path}: a partition needs at least 2 folds")
-    return [(image, fold, part) for image, fold, part in rows] if "part" in columns else [
-        (image, fold, "") for image, fold, _ in rows
-    ]
+    return (
+        [(image, fold, part) for image, fold, part in rows]
+        if "part" in columns
+        else [(image, fold, "") for image, fold, _ in rows]
+    )
 
 
 def _fit(name: str, listed: list[Row], image_ids: Sequence[str], *, where: str) -> FoldPlan:

@@ -128,7 +128,11 @@ def _settle_ids(records: Iterable[ImageRecord]) -> tuple[list[ImageRecord], list
             )
         elif first.label != record.label:
             findings.append(
-                Finding("error", record.image_id, f"the same image has two labels, {first.label} and {record.label}")
+                Finding(
+                    "error",
+                    record.image_id,
+                    f"the same image has two labels, {first.label} and {record.label}",
+                )
             )
         else:
             findings.append(Finding("warning", record.image_id, f"twice, also at {record.path}; used once"))

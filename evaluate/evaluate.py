@@ -89,9 +89,7 @@ def evaluate(
         for table in read_predictions(path, classes=classes or facts.get("classes", ()), name=name):
             if facts.get("protocol"):
                 table = _with_protocol(table, str(facts["protocol"]))
-            metrics = measure(
-                table, positive=positive, two_class=two_class, thresholds=thresholds, bootstrap=bootstrap
-            )
+            metrics = measure(table, positive=positive, two_class=two_class, thresholds=thresholds, bootstrap=bootstrap)
             panels.append(Panel(table, metrics))
     result = {"tables": {panel.table.name: panel.metrics for panel in panels}}
     if len(result["tables"]) < len(panels):
@@ -132,7 +130,18 @@ def _with_protocol(table: PredictionTable, protocol: str) -> PredictionTable:
 
 
 def _summary(panels: Sequence[Panel]) -> tuple[list[str], list[list[Any]]]:
-    header = ["table", "protocol", "n", "accuracy", "low", "high", "accuracy_mean", "accuracy_std", "balanced_accuracy", "auc"]
+    header = [
+        "table",
+        "protocol",
+        "n",
+        "accuracy",
+        "low",
+        "high",
+        "accuracy_mean",
+        "accuracy_std",
+        "balanced_accuracy",
+        "auc",
+    ]
     rows = []
     for panel in panels:
         m = panel.metrics

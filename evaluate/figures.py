@@ -68,7 +68,9 @@ def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> str | None:
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
     axes.plot(false, true, color=_BLUE, linewidth=1.8, label=f"AUC {view['auc']:.3f}")
     for colour, point in zip(_POINTS, view["thresholds"], strict=False):
-        label = f"set point {point['threshold']:g}: {100 * point['sensitivity']:.1f} / {100 * point['specificity']:.1f} %"
+        label = (
+            f"set point {point['threshold']:g}: {100 * point['sensitivity']:.1f} / {100 * point['specificity']:.1f} %"
+        )
         axes.plot(1 - point["specificity"], point["sensitivity"], "o", color=colour, label=label)
     axes.set_xlabel("1 - specificity")
     axes.set_ylabel("sensitivity")

@@ -89,11 +89,21 @@ def bootstrap_intervals(
         for name, replicate in values.items():
             draws.setdefault(name, []).append(replicate)
     flat = {name: _percentiles(np.concatenate(parts)) for name, parts in draws.items()}
-    return {"unit": "group" if grouped else "image", "units": units, "replicates": replicates, **_nest(flat, thresholds)}
+    return {
+        "unit": "group" if grouped else "image",
+        "units": units,
+        "replicates": replicates,
+        **_nest(flat, thresholds),
+    }
 
 
 def _statistics(
-    table: PredictionTable, weights: Weights, *, positive: Sequence[str], rule: str, thresholds: Sequence[float]
+    table: PredictionTable,
+    weights: Weights,
+    *,
+    positive: Sequence[str],
+    rule: str,
+    thresholds: Sequence[float],
 ) -> dict[str, Weights]:
     hits = (table.predicted == table.labels).astype(np.float64)
     one_hot = np.eye(len(table.classes))[table.labels]
@@ -133,7 +143,11 @@ def _nest(flat: dict[str, list[float] | None], thresholds: Sequence[float]) -> d
     two = {name.partition(".")[2]: value for name, value in flat.items() if name.startswith("two_class.")}
     if two:
         points = [
-            {"threshold": t, "sensitivity": flat.get(f"sensitivity@{t}"), "specificity": flat.get(f"specificity@{t}")}
+            {
+                "threshold": t,
+                "sensitivity": flat.get(f"sensitivity@{t}"),
+                "specificity": flat.get(f"specificity@{t}"),
+            }
             for t in thresholds
             if f"sensitivity@{t}" in flat
         ]

@@ -107,7 +107,13 @@ def _two_class(
     names = [name for name, chosen in zip(table.classes, mask, strict=True) if chosen]
     if table.probabilities is None:
         hits = mask[table.predicted] == truth
-        return {"positive": names, "rule": "predicted class", "auc": None, "accuracy": float(hits.mean()), "thresholds": []}
+        return {
+            "positive": names,
+            "rule": "predicted class",
+            "auc": None,
+            "accuracy": float(hits.mean()),
+            "thresholds": [],
+        }
     scores = two_class_scores(table.probabilities, mask, rule=rule)
     both = bool(truth.any() and not truth.all())
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +83,9 @@ class PaperTable:
 
 
 def paper_table(
-    by_seed: dict[str, Sequence[PredictionTable]], averaged: dict[str, PredictionTable], fusion: PredictionTable
+    by_seed: Mapping[str, Sequence[PredictionTable]],
+    averaged: Mapping[str, PredictionTable],
+    fusion: PredictionTable,
 ) -> PaperTable:
     """Make the table.
 
@@ -105,7 +107,11 @@ def paper_table(
     Rakhlin et al. 2018, Table 1.
     """
     rows = [
-        PaperRow(name, np.mean([fold_accuracies(t) for t in tables], axis=0).tolist(), fold_accuracies(averaged[name]))
+        PaperRow(
+            name,
+            np.mean([fold_accuracies(t) for t in tables], axis=0).tolist(),
+            fold_accuracies(averaged[name]),
+        )
         for name, tables in by_seed.items()
     ]
     rows.append(PaperRow("Model fusion", fold_accuracies(fusion), None))

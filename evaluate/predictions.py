@@ -111,7 +111,14 @@ def write_predictions(
     extra : sequence of (name, values)
         Further columns at the end.
     """
-    header = ["image_id", "label", "group", "fold", *(f"p_{name}" for name in classes), *(name for name, _ in extra)]
+    header = [
+        "image_id",
+        "label",
+        "group",
+        "fold",
+        *(f"p_{name}" for name in classes),
+        *(name for name, _ in extra),
+    ]
     body = (
         [image, label, group or "", fold, *map(repr, values), *(column[place] for _, column in extra)]
         for place, ((image, label, group, fold), values) in enumerate(zip(rows, probabilities.tolist(), strict=True))
@@ -190,7 +197,12 @@ class _Row:
 
 
 def _parse(
-    path: Path, number: int, row: dict[str, str], classes: tuple[str, ...], scores: list[str], named: list[str]
+    path: Path,
+    number: int,
+    row: dict[str, str],
+    classes: tuple[str, ...],
+    scores: list[str],
+    named: list[str],
 ) -> _Row:
     def position(text: str | None, column: str) -> int:
         found = match_class(text or "", classes)
@@ -220,7 +232,13 @@ def _parse(
     if fold and not fold.isdecimal():
         raise InputError(f"{path}:{number}: fold {fold!r} is not a whole number")
     return _Row(
-        number, row["image_id"], label, predicted, probabilities, int(fold) if fold else None, row.get("group") or None
+        number,
+        row["image_id"],
+        label,
+        predicted,
+        probabilities,
+        int(fold) if fold else None,
+        row.get("group") or None,
     )
 
 
@@ -242,4 +260,6 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) ->
         folds=tuple(row.fold for row in rows),
         groups=tuple(row.group for row in rows),
     )
-    return replace(table, protocol=f"{len(table.fold_numbers)} folds of the table" if table.fold_numbers else "no folds")
+    return replace(
+        table, protocol=f"{len(table.fold_numbers)} folds of the table" if table.fold_numbers else "no folds"
+    )

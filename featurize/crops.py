@@ -53,9 +53,7 @@ class Crop:
     flip_columns: bool
 
 
-def draw_augmentation(
-    image_id: str, augmentation: int, *, seed: int, color_range: tuple[float, float]
-) -> Augmentation:
+def draw_augmentation(image_id: str, augmentation: int, *, seed: int, color_range: tuple[float, float]) -> Augmentation:
     """Draw the stain factors of an augmentation.
 
     Parameters

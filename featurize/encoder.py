@@ -139,10 +139,10 @@ def _compile(model: Any, preprocess: Callable[[Any], Any]) -> Callable[[npt.NDAr
     if backend == "tensorflow":
         import tensorflow as tf
 
-        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)], reduce_retracing=True)
-        def forward(crops: Any) -> Any:
+        def graph(crops: Any) -> Any:
             return pooled(model(prepared(crops), training=False))
 
+        forward: Any = tf.function(graph, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
         return lambda crops: forward(tf.convert_to_tensor(crops)).numpy()
     if backend == "jax":
         import jax
@@ -150,12 +150,12 @@ def _compile(model: Any, preprocess: Callable[[Any], Any]) -> Callable[[npt.NDAr
         trained = [variable.value for variable in model.trainable_variables]
         fixed = [variable.value for variable in model.non_trainable_variables]
 
-        @jax.jit
         def stateless(crops: Any) -> Any:
             outputs, _ = model.stateless_call(trained, fixed, prepared(crops), training=False)
             return pooled(outputs)
 
-        return stateless
+        compiled: Callable[[npt.NDArray[np.uint8]], Any] = jax.jit(stateless)
+        return compiled
     import torch
 
     def eager(crops: npt.NDArray[np.uint8]) -> Any:

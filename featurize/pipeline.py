@@ -161,7 +161,11 @@ def featurize(
         _write_failures(run, failures, source=read_paths(source), keep=shard is not None)
         record.note(stores=[str(target.path.relative_to(run)) for target in targets], failures=len(failures))
     return FeaturizeResult(
-        tuple(target.path for target in targets), merged, len(unique.dataset) + len(refused), failures, skipped
+        tuple(target.path for target in targets),
+        merged,
+        len(unique.dataset) + len(refused),
+        failures,
+        skipped,
     )
 
 
@@ -275,7 +279,10 @@ class _Workshop:
             return
         encoders = {
             target.name: cached_encoder(
-                target.choice, weights=target.weights, precision=self.settings.precision, seed=self.settings.seed
+                target.choice,
+                weights=target.weights,
+                precision=self.settings.precision,
+                seed=self.settings.seed,
             )
             for target in targets
         }
@@ -355,9 +362,7 @@ def _merge(workshop: _Workshop, blocks: Sequence[Block]) -> tuple[tuple[tuple[st
     return tuple(failures.items()), tuple(skipped)
 
 
-def _write_failures(
-    run: Path, failures: Sequence[tuple[str, str]], *, source: dict[str, str], keep: bool
-) -> None:
+def _write_failures(run: Path, failures: Sequence[tuple[str, str]], *, source: dict[str, str], keep: bool) -> None:
     path = run / "failures.csv"
     if failures:
         write_rows(path, ("image_id", "path", "error"), [(i, source.get(i, ""), text) for i, text in failures])

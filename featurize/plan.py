@@ -21,7 +21,16 @@ from .registry import get_spec
 from .settings import EncoderChoice, FeaturizeSettings, View
 from .store import open_store
 
-__all__ = ["Block", "Target", "cached_encoder", "check_conflicts", "images_per_block", "plan_blocks", "plan_targets", "store_name"]
+__all__ = [
+    "Block",
+    "Target",
+    "cached_encoder",
+    "check_conflicts",
+    "images_per_block",
+    "plan_blocks",
+    "plan_targets",
+    "store_name",
+]
 
 _UNIT_SECONDS = 10.0
 """A unit takes at least about this long, so that starting it costs little (ours)."""

@@ -13,7 +13,7 @@ __all__ = ["norm_pool"]
 
 
 def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> npt.NDArray[np.float32]:
-    """Pool descriptors by the signed p-norm: m = mean(sign(d) |d|^p), result sign(m) |m|^(1/p).
+    """Pool descriptors by the signed p-norm: ``m = mean(sign(d) |d|^p)``, result ``sign(m) |m|^(1/p)``.
 
     For non-negative descriptors this is the p-norm of the paper: the mean at p = 1, towards the maximum as p
     grows. Values are divided by the largest of their feature first, so that no power overflows.
@@ -55,4 +55,4 @@ def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> npt.NDArray[np.flo
     with np.errstate(invalid="ignore", under="ignore"):
         mean = (np.sign(ratio) * np.abs(ratio) ** p).mean(axis=0)
         pooled = np.sign(mean) * np.abs(mean) ** (1.0 / p) * scale
-    return pooled.astype(np.float32)
+    return np.asarray(pooled, dtype=np.float32)

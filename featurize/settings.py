@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from ..errors import InputError
 from ..stains import STAIN_METHODS
 
-__all__ = ["DEFAULT_ENCODERS", "DEFAULT_VIEWS", "EncoderChoice", "FeaturizeSettings", "View", "parse_encoder", "parse_view"]
+__all__ = [
+    "DEFAULT_ENCODERS",
+    "DEFAULT_VIEWS",
+    "EncoderChoice",
+    "FeaturizeSettings",
+    "View",
+    "parse_encoder",
+    "parse_view",
+]
 
 DEFAULT_ENCODERS = ("resnet50", "inceptionv3", "vgg16")
 """Rakhlin et al. 2018, sec. 2.4."""
@@ -84,7 +92,11 @@ class FeaturizeSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for option, value in (("augmentations", self.augmentations), ("crops", self.crops), ("batch-size", self.batch_size)):
+        for option, value in (
+            ("augmentations", self.augmentations),
+            ("crops", self.crops),
+            ("batch-size", self.batch_size),
+        ):
             if value < 1:
                 raise InputError(f"--{option} {value}: give at least 1")
         if not (math.isfinite(self.pool) and self.pool >= 1):

@@ -82,7 +82,9 @@ class Store:
         result = np.empty((len(chosen), self.augmentations, self.dim), np.float32)
         dataset = self._file["features"]
         for place, image in enumerate(chosen):
-            dataset.read_direct(result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[place])
+            dataset.read_direct(
+                result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[place]
+            )
         return result
 
     def images(self, name: str) -> npt.NDArray[Any]:
@@ -114,15 +116,16 @@ def open_store(path: str | Path) -> Store:
         _check_schema(path, file)
         rows = file["features"].shape[0]
         images = file["images/image_id"].shape[0]
-        if rows != images * int(file.attrs["augmentations"]):
-            raise StoreError(f"{path}: {rows} rows do not fit {images} images; make it again with bchisto featurize")
-        return Store(path, file)
+        if rows == images * int(file.attrs["augmentations"]):
+            return Store(path, file)
     except KeyError as error:
         file.close()
         raise StoreError(f"{path}: damaged, {error.args[0]}; make it again with bchisto featurize") from error
     except StoreError:
         file.close()
         raise
+    file.close()
+    raise StoreError(f"{path}: {rows} rows do not fit {images} images; make it again with bchisto featurize")
 
 
 def _open(path: Path) -> Any:

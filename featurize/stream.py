@@ -132,7 +132,9 @@ def describe_images(
             if not broken:
                 yield ImageDescriptors(record, item.stain, features)
             else:
-                message = f"{record.path}: its descriptors of {broken[0]} are not finite; check the weights or use float32"
+                message = (
+                    f"{record.path}: its descriptors of {broken[0]} are not finite; check the weights or use float32"
+                )
                 if not skip_errors:
                     raise ImageError(message)
                 yield ImageFailure(record, message)
@@ -157,9 +159,7 @@ def _prepare(
             yield ImageFailure(record, message)
             continue
         for number in range(settings.augmentations):
-            drawn = draw_augmentation(
-                record.image_id, number, seed=settings.seed, color_range=settings.color_range
-            )
+            drawn = draw_augmentation(record.image_id, number, seed=settings.seed, color_range=settings.color_range)
             item = _Prepared(index, number, stain)
             coloured = {
                 scale: augmenter.augment(hematoxylin=drawn.hematoxylin, eosin=drawn.eosin)
@@ -242,7 +242,7 @@ def _prefetch(items: Iterable[T], *, ahead: int) -> Iterator[T]:
             if isinstance(entry, BchistoError):
                 raise entry
             if isinstance(entry, BaseException):
-                raise RuntimeError("preparing crops failed") from entry
+                raise RuntimeError("preparing crops failed") from entry  # noqa: TRY004 - a failure passed on
             yield entry[0]
     finally:
         stop.set()

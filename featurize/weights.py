@@ -94,10 +94,10 @@ def load_imagenet(spec: EncoderSpec) -> Any:
                 f"the ImageNet weights of {spec.name} cannot be loaded ({_first_line(error)}); remove the cached file "
                 f"below {_cache()}, or give --weights {spec.name}=PATH"
             ) from error
-        url = match[1]
+        url, file = match[1], match[1].rsplit("/")[-1]
         raise WeightsError(
-            f"the ImageNet weights of {spec.name} cannot be fetched: no network ({match[2]}). Put {url.rsplit('/')[-1]} "
-            f"from {url} into {_cache()}, or give --weights {spec.name}=PATH (or --weights random for a trial)"
+            f"the ImageNet weights of {spec.name} cannot be fetched: no network ({match[2]}). Put {file} from {url} "
+            f"into {_cache()}, or give --weights {spec.name}=PATH (or --weights random for a trial)"
         ) from error
 
 

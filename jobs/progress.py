@@ -104,6 +104,4 @@ class Progress:
             self._last_line = now
             rate = self._done / (now - self._started)
             left = format_seconds((self._total - self._done) / rate)
-            _log.info(
-                "%s: %d/%d %s, %.2f/s, %s left", self._label, self._done, self._total, self._unit, rate, left
-            )
+            _log.info("%s: %d/%d %s, %.2f/s, %s left", self._label, self._done, self._total, self._unit, rate, left)

@@ -105,7 +105,13 @@ def load_model(path: Path, weights: tuple[str, ...]) -> Model:
     built: dict[tuple[Any, ...], Encoder] = {}
     for name, header in bundle.stores.items():
         settings[name] = _settings(header)
-        key = (header["encoder"], tuple(header["layers"]), header["precision"], header["seed"], header["weights"])
+        key = (
+            header["encoder"],
+            tuple(header["layers"]),
+            header["precision"],
+            header["seed"],
+            header["weights"],
+        )
         if key not in built:
             built[key] = _encoder(path, header, weights)
         encoders[name] = built[key]
@@ -136,7 +142,11 @@ def _encoder(path: Path, header: dict[str, Any], options: tuple[str, ...]) -> En
     source = weights_of((default, *options), name)
     try:
         encoder = Encoder(
-            name, layers=header["layers"], weights=source, precision=header["precision"], seed=int(header["seed"])
+            name,
+            layers=header["layers"],
+            weights=source,
+            precision=header["precision"],
+            seed=int(header["seed"]),
         )
     except WeightsError as error:
         if header["weights"] != "file" or source != "imagenet":

@@ -181,7 +181,9 @@ def predict(
     )
     rows = [row for block in blocks for row in workshop.read(block) or []]
     failures = {**refused, **{row[0]: row[1] for row in rows if row[1]}}
-    counts = _write(path, output_format, {r.image_id: r for r in records}, [r for r in rows if not r[1]], bundle.classes)
+    counts = _write(
+        path, output_format, {r.image_id: r for r in records}, [r for r in rows if not r[1]], bundle.classes
+    )
     problems = path.with_name(f"{path.name}.failures.csv")
     if failures:
         write_rows(problems, ["image_id", "error"], failures.items())
@@ -205,7 +207,9 @@ def _records(images: Sequence[str | Path]) -> list[ImageRecord]:
         for record in group:
             other = found.setdefault(record.image_id, record)
             if other is not record:
-                raise InputError(f"{record.path} and {other.path}: two images have the id {record.image_id}; rename one")
+                raise InputError(
+                    f"{record.path} and {other.path}: two images have the id {record.image_id}; rename one"
+                )
     return sorted(found.values(), key=lambda record: _natural(record.image_id))
 
 
@@ -245,7 +249,8 @@ def _claim(workshop: _Workshop, records: Sequence[ImageRecord], *, overwrite: bo
         remove_tree(workshop.parts)
     if mark.is_file() and (found := read_json(mark)) != wanted:
         raise OutputError(
-            f"{workshop.parts}: left by other work: {describe_differences(found, wanted)}; use --overwrite or another --out"
+            f"{workshop.parts}: left by other work: {describe_differences(found, wanted)}; "
+            "use --overwrite or another --out"
         )
     write_json(mark, wanted)
 

@@ -109,7 +109,7 @@ class MacenkoNormalizer:
             )
         stains = self._extreme_stains(density_table(self.light)[image[tissue]])
         od = optical_density(image, light=self.light)
-        concentrations = _transform(od, np.linalg.pinv(stains)).reshape(-1, 2)
+        concentrations = _transform(od, np.asarray(np.linalg.pinv(stains), dtype=np.float64)).reshape(-1, 2)
         maxima = np.percentile(concentrations, MACENKO_MAX_PERCENTILE, axis=0).astype(np.float64)
         if not np.all(maxima > 0):
             raise TissueError("too little tissue to estimate stains: a stain has no positive concentration")
@@ -132,7 +132,7 @@ class MacenkoNormalizer:
         mixing = self.stains @ np.diag(scale) @ np.linalg.pinv(estimate.stains)
         # 240 exp(-M od) = exp(ln 240 - M od), one affine map of the optical density
         exponent = _transform(optical_density(image, light=self.light), -mixing, offset=float(np.log(self.light)))
-        return np.clip(cv2.exp(exponent), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(cv2.exp(exponent), 0, 255), dtype=np.uint8)
 
     def normalize(self, image: Image) -> Image:
         """Estimate and replace the stains of an image.
@@ -174,7 +174,8 @@ class MacenkoNormalizer:
         if np.linalg.matrix_rank(extremes, tol=RANK_TOLERANCE) < 2:
             raise TissueError("too little tissue to estimate stains: both extreme stains are the same")
         # the stain that absorbs more red is haematoxylin
-        return extremes if extremes[0, 0] > extremes[0, 1] else extremes[:, ::-1].copy()
+        ordered = extremes if extremes[0, 0] > extremes[0, 1] else extremes[:, ::-1]
+        return np.array(ordered, dtype=np.float64)
 
 
 def _transform(od: npt.NDArray[np.float32], matrix: Array, *, offset: float = 0.0) -> npt.NDArray[np.float32]:

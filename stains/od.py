@@ -24,9 +24,7 @@ def check_rgb(image: npt.NDArray[Any]) -> Image:
         Another dtype or shape.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ImageError(
-            f"expected a uint8 RGB image of shape (height, width, 3), got {image.dtype} {image.shape}"
-        )
+        raise ImageError(f"expected a uint8 RGB image of shape (height, width, 3), got {image.dtype} {image.shape}")
     return image
 
 

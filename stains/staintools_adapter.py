@@ -30,7 +30,7 @@ def reference_ramp() -> Image:
     steps = np.linspace(0.0, 1.0, _RAMP_PIXELS)
     haematoxylin, eosin = np.meshgrid(steps * REFERENCE_MAXIMA[0], steps * REFERENCE_MAXIMA[1], indexing="ij")
     density = np.stack([haematoxylin, eosin], axis=2) @ REFERENCE_STAINS.T
-    return np.clip(TRANSMITTED_LIGHT * np.exp(-density), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(TRANSMITTED_LIGHT * np.exp(-density), 0, 255), dtype=np.uint8)
 
 
 class StainToolsNormalizer:
@@ -56,9 +56,7 @@ class StainToolsNormalizer:
                 "pip install --force-reinstall --no-deps opencv-python-headless"
             ) from error
         self._normalizer: Any = (
-            staintools.ReinhardColorNormalizer()
-            if method == "reinhard"
-            else staintools.StainNormalizer(method=method)
+            staintools.ReinhardColorNormalizer() if method == "reinhard" else staintools.StainNormalizer(method=method)
         )
         self._normalizer.fit(reference_ramp())
         self._method = method
@@ -74,6 +72,6 @@ class StainToolsNormalizer:
         estimate = MacenkoNormalizer().estimate(image)
         try:
             normalised = self._normalizer.transform(image)
-        except Exception as error:  # noqa: BLE001 - StainTools raises bare exceptions of several kinds
+        except Exception as error:
             raise TissueError(f"StainTools {self._method} failed on this image: {error}") from error
         return np.asarray(normalised, dtype=np.uint8), None if self._method == "reinhard" else estimate

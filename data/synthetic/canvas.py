@@ -77,7 +77,13 @@ class Canvas:
         bend = self.noise(180.0) * (waviness / self.mpp)
         u = np.cos(angle) * x + np.sin(angle) * y + self.noise(220.0) * (waviness / self.mpp)
         v = -np.sin(angle) * x + np.cos(angle) * y + bend
-        fibres: Field = cv2.remap(bundle, u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        fibres: Field = cv2.remap(
+            bundle,
+            u.astype(np.float32),
+            v.astype(np.float32),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT,
+        )
         return fibres
 
     def scatter(self, distance: float, *, inside: npt.NDArray[np.bool_] | None = None) -> list[Point]:
@@ -102,7 +108,9 @@ class Canvas:
         column, row = int(point[0] / self.mpp), int(point[1] / self.mpp)
         return 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1] and bool(mask[row, column])
 
-    def outline(self, centre: Point, radius: float, *, roughness: float, stretch: float = 1.0) -> npt.NDArray[np.float64]:
+    def outline(
+        self, centre: Point, radius: float, *, roughness: float, stretch: float = 1.0
+    ) -> npt.NDArray[np.float64]:
         """A closed, irregular contour in micrometres, shape (points, 2)."""
         angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)
         r = np.ones_like(angle)
@@ -170,7 +178,9 @@ class Canvas:
         y, x = np.ogrid[top:bottom, left:right]
         dx, dy = x - centre[0] * scale, y - centre[1] * scale
         u, v = dx * np.cos(angle) + dy * np.sin(angle), -dx * np.sin(angle) + dy * np.cos(angle)
-        distance = np.hypot(u / a, v / b) * (1.0 + 0.3 * kind.spread * np.sin(3 * np.arctan2(v, u) + rng.uniform(0, 6.28)))
+        distance = np.hypot(u / a, v / b) * (
+            1.0 + 0.3 * kind.spread * np.sin(3 * np.arctan2(v, u) + rng.uniform(0, 6.28))
+        )
         cover = np.clip((1.0 - distance) * min(a, b) + 0.5, 0, 1).astype(np.float32)
         rim = np.exp(-(((distance - 0.85) / 0.18) ** 2))
         chromatin = rng.standard_normal(distance.shape).astype(np.float32) * 0.18

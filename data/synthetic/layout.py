@@ -16,7 +16,12 @@ _Task = tuple[str, str, int, int, tuple[int, int]]
 
 
 def make_bach(
-    out: str | Path, *, images_per_class: int = 10, seed: int = 0, size: tuple[int, int] = (2048, 1536), jobs: int = 1
+    out: str | Path,
+    *,
+    images_per_class: int = 10,
+    seed: int = 0,
+    size: tuple[int, int] = (2048, 1536),
+    jobs: int = 1,
 ) -> Path:
     """Write a synthetic dataset in the official BACH layout; images that are already there are kept.
 
@@ -58,9 +63,7 @@ def make_bach(
             if not path.is_file():
                 tasks.append((str(path), label, seed, number, size))
     run_units(_draw, tasks, steps=lambda _: 1, jobs=jobs, label="data make", step_name="images")
-    lines = [
-        f"{path.name},{label}\n" for label in TISSUE_CLASSES for path in sorted((photos / label).glob("*.tif"))
-    ]
+    lines = [f"{path.name},{label}\n" for label in TISSUE_CLASSES for path in sorted((photos / label).glob("*.tif"))]
     with atomic_output(photos / "microscopy_ground_truth.csv") as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
     return root
@@ -72,7 +75,9 @@ def _claim(mark: Path, content: dict[str, object]) -> None:
     if mark.is_file():
         found = read_json(mark)
         if found != content:
-            raise OutputError(f"{mark.parent}: holds a synthetic dataset with other settings ({found}); choose another --out")
+            raise OutputError(
+                f"{mark.parent}: holds a synthetic dataset with other settings ({found}); choose another --out"
+            )
     elif any((mark.parent / "Photos").rglob("*.tif")):
         raise OutputError(f"{mark.parent}: holds images that are not synthetic; choose another --out")
     write_json(mark, content)

@@ -7,7 +7,19 @@ import numpy.typing as npt
 
 from .canvas import Canvas, Nuclei, Point
 
-__all__ = ["EPITHELIUM", "FIBROBLAST", "LYMPHOCYTE", "TUMOUR", "fat", "filled_duct", "gland", "lymphocytes", "nest", "spindles", "stroma"]
+__all__ = [
+    "EPITHELIUM",
+    "FIBROBLAST",
+    "LYMPHOCYTE",
+    "TUMOUR",
+    "fat",
+    "filled_duct",
+    "gland",
+    "lymphocytes",
+    "nest",
+    "spindles",
+    "stroma",
+]
 
 EPITHELIUM = Nuclei(length=7.5, width=5.5, spread=0.12, darkness=1.35)
 MYOEPITHELIUM = Nuclei(length=7.0, width=2.6, spread=0.15, darkness=1.45)
@@ -59,7 +71,16 @@ def lymphocytes(canvas: Canvas, *, clusters: int) -> None:
             canvas.nucleus((x, y), LYMPHOCYTE, angle=canvas.rng.uniform(0, np.pi))
 
 
-def gland(canvas: Canvas, centre: Point, radius: float, *, lumen: float, layers: int, roughness: float, stretch: float) -> None:
+def gland(
+    canvas: Canvas,
+    centre: Point,
+    radius: float,
+    *,
+    lumen: float,
+    layers: int,
+    roughness: float,
+    stretch: float,
+) -> None:
     """An open gland: a basement membrane, one or more rows of regular nuclei, a lumen of relative size `lumen`."""
     outline = canvas.outline(centre, radius, roughness=roughness, stretch=stretch)
     middle = outline.mean(axis=0)
@@ -75,7 +96,14 @@ def gland(canvas: Canvas, centre: Point, radius: float, *, lumen: float, layers:
 
 
 def _row(
-    canvas: Canvas, outline: npt.NDArray[np.float64], middle: npt.NDArray[np.float64], depth: float, kind: Nuclei, *, spacing: float, along: bool
+    canvas: Canvas,
+    outline: npt.NDArray[np.float64],
+    middle: npt.NDArray[np.float64],
+    depth: float,
+    kind: Nuclei,
+    *,
+    spacing: float,
+    along: bool,
 ) -> None:
     """Nuclei along a contour shrunk to `depth`, lying along it or pointing inwards."""
     path = middle + (outline - middle) * depth

@@ -29,7 +29,15 @@ def _lobule(canvas: Canvas) -> None:
     canvas.paint(0.7 * canvas.mask(bed, blur=6.0), haem=0.08, eosin=0.3)
     for centre in canvas.scatter(46.0, inside=canvas.mask(bed) > 0.5):
         radius = canvas.rng.uniform(15, 20)
-        gland(canvas, centre, radius, lumen=canvas.rng.uniform(0.25, 0.45), layers=1, roughness=0.10, stretch=1.1)
+        gland(
+            canvas,
+            centre,
+            radius,
+            lumen=canvas.rng.uniform(0.25, 0.45),
+            layers=1,
+            roughness=0.10,
+            stretch=1.1,
+        )
 
 
 def _normal(canvas: Canvas) -> None:
@@ -47,7 +55,15 @@ def _benign(canvas: Canvas) -> None:
         if canvas.rng.random() < 0.8:
             lumen, layers = canvas.rng.uniform(0.4, 0.65), int(canvas.rng.integers(2, 4))
             stretch = canvas.rng.uniform(1.2, 3.0)
-            gland(canvas, centre, canvas.rng.uniform(34, 52), lumen=lumen, layers=layers, roughness=0.35, stretch=stretch)
+            gland(
+                canvas,
+                centre,
+                canvas.rng.uniform(34, 52),
+                lumen=lumen,
+                layers=layers,
+                roughness=0.35,
+                stretch=stretch,
+            )
 
 
 def _in_situ(canvas: Canvas) -> None:
@@ -78,9 +94,7 @@ TISSUE_CLASSES = tuple(_COMPOSE)
 """The four classes, in the order of BACH."""
 
 
-def make_tissue(
-    label: str, *, seed: int, index: int, size: tuple[int, int] = (2048, 1536)
-) -> npt.NDArray[np.uint8]:
+def make_tissue(label: str, *, seed: int, index: int, size: tuple[int, int] = (2048, 1536)) -> npt.NDArray[np.uint8]:
     """Draw one synthetic H&E image.
 
     Parameters
@@ -123,9 +137,7 @@ def make_tissue(
     return _stain(canvas, rng=rng, laboratories=np.random.default_rng([seed, 2018]))
 
 
-def _stain(
-    canvas: Canvas, *, rng: np.random.Generator, laboratories: np.random.Generator
-) -> npt.NDArray[np.uint8]:
+def _stain(canvas: Canvas, *, rng: np.random.Generator, laboratories: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Stain the concentrations with a laboratory's vectors, to a mean colour drawn without regard to the class."""
     import cv2
 
@@ -139,7 +151,7 @@ def _stain(
     density = cv2.transform(amounts, (vectors * scale[:, np.newaxis]).T.astype(np.float32))
     light = cv2.GaussianBlur(_LIGHT * cv2.exp(-density), (0, 0), 0.7)  # the microscope's blur
     light += rng.standard_normal(light.shape, dtype=np.float32) * 2.0  # and the camera's noise
-    return np.clip(light, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(light, 0, 255), dtype=np.uint8)
 
 
 def _match_colour(

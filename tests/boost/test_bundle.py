@@ -3,7 +3,6 @@ import zipfile
 
 import numpy as np
 import pytest
-
 from bchisto.boost import Bundle
 from bchisto.errors import BundleError
 from bchisto.featurize import open_store
@@ -35,7 +34,10 @@ def test_averages_all_fold_models(boosted, path):
     with open_store(boosted / "features" / "tiny-1.0-64.h5") as store:
         features = store.features([0, 7])
     texts = sorted((boosted / PAIR / "models").rglob("*.txt"))
-    each = [lightgbm.Booster(model_file=str(text)).predict(features.reshape(-1, 16)).reshape(2, 2, 2).mean(axis=1) for text in texts]
+    each = [
+        lightgbm.Booster(model_file=str(text)).predict(features.reshape(-1, 16)).reshape(2, 2, 2).mean(axis=1)
+        for text in texts
+    ]
     np.testing.assert_allclose(bundle.predict({"tiny-1.0-64": features}), np.mean(each, axis=0), rtol=1e-12)
 
 
@@ -69,8 +71,14 @@ def manifest(**changes):
     [
         (altered, "does not match its hash; the bundle is damaged or was altered"),
         (lambda m: {**m, "../evil.py": b"x"}, "its members are not those of its manifest"),
-        (lambda m: {k: v for k, v in m.items() if "fold1" not in k}, "its members are not those of its manifest"),
-        (lambda m: {k: v for k, v in m.items() if k != "manifest.json"}, "not a bchisto model bundle, or damaged"),
+        (
+            lambda m: {k: v for k, v in m.items() if "fold1" not in k},
+            "its members are not those of its manifest",
+        ),
+        (
+            lambda m: {k: v for k, v in m.items() if k != "manifest.json"},
+            "not a bchisto model bundle, or damaged",
+        ),
         (manifest(kind="other"), "a zip file, but not a bchisto model bundle"),
         (manifest(schema_version=9, bchisto_version="3.0"), r"written by bchisto 3\.0, newer than this"),
         (manifest(classes=None), "not a bchisto model bundle, or damaged"),

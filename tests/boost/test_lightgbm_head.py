@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from bchisto.boost import PRESETS, fit_text, model_params, parse_params, predict_proba
 from bchisto.errors import BundleError, InputError
 
@@ -15,7 +14,12 @@ def data(rng):
 
 def fit(features, labels, **changes):
     preset = PRESETS["rakhlin2018"].with_params({"num_iterations": 6, "min_data_in_leaf": 3, **changes})
-    return fit_text(features, labels, params=model_params(preset, classes=3, seed=0, fold_position=0), rounds=preset.rounds)
+    return fit_text(
+        features,
+        labels,
+        params=model_params(preset, classes=3, seed=0, fold_position=0),
+        rounds=preset.rounds,
+    )
 
 
 def test_the_preset_is_the_published_one():

@@ -5,7 +5,6 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-
 from bchisto.boost import Bundle, train
 from bchisto.errors import InputError, MissingInputError, SettingsConflictError, StoreError
 from bchisto.featurize import open_store
@@ -27,7 +26,14 @@ def texts(run, pair=PAIR):
 def test_writes_what_the_interface_says(boosted):
     folder = boosted / PAIR
     names = {path.name for path in folder.iterdir()}
-    assert {"folds.csv", "predictions.csv", "predictions-by-model.csv", "metrics.json", "report.html", "model.bchisto"} <= names
+    assert {
+        "folds.csv",
+        "predictions.csv",
+        "predictions-by-model.csv",
+        "metrics.json",
+        "report.html",
+        "model.bchisto",
+    } <= names
     assert sorted(texts(boosted)) == sorted(f"seed{s}-fold{f}.txt" for s in (0, 1) for f in (1, 2, 3))
     predictions = rows(folder / "predictions.csv")
     assert list(predictions[0]) == ["image_id", "label", "group", "fold", "p_benign", "p_malignant"]
@@ -60,7 +66,10 @@ def test_every_prediction_equals_plain_lightgbm_by_hand(boosted):
             data = lightgbm.Dataset(features[~test].reshape(-1, 16), np.repeat(labels[~test], 2), params=params)
             model = lightgbm.train(params, data, 8)
             total[test] += model.predict(features[test].reshape(-1, 16)).reshape(-1, 2, 2).mean(axis=1)
-    found = {row["image_id"]: [float(row["p_benign"]), float(row["p_malignant"])] for row in rows(boosted / PAIR / "predictions.csv")}
+    found = {
+        row["image_id"]: [float(row["p_benign"]), float(row["p_malignant"])]
+        for row in rows(boosted / PAIR / "predictions.csv")
+    }
     np.testing.assert_allclose([found[image] for image in ids], total / 2, rtol=1e-12)
 
 
@@ -212,7 +221,10 @@ def test_no_run_and_no_stores(tmp_path):
 def test_unmerged_parts_are_refused(described, run_copy):
     run = run_copy(described)
     (run / "features" / "other-1.0-64.parts").mkdir()
-    with pytest.raises(StoreError, match="the parts of this store are not merged; run the same bchisto featurize without --shard"):
+    with pytest.raises(
+        StoreError,
+        match="its parts are not merged; run the same bchisto featurize without --shard",
+    ):
         train(out=run, folds=["3"])
 
 
@@ -250,7 +262,18 @@ def test_killed_and_resumed_gives_equal_models(described, start, tmp_path):
     import time
 
     runs = {name: shutil.copytree(described, tmp_path / name) for name in ("killed", "whole")}
-    options = ["--folds", 3, "--seeds", 12, "--param", "min_data_in_leaf=1", "--param", "num_iterations=60", "--jobs", 1]
+    options = [
+        "--folds",
+        3,
+        "--seeds",
+        12,
+        "--param",
+        "min_data_in_leaf=1",
+        "--param",
+        "num_iterations=60",
+        "--jobs",
+        1,
+    ]
     models = runs["killed"] / "boost" / "3-lightgbm" / "models"
     for _ in range(2):
         before = len(list(models.rglob("*.txt")))

@@ -4,9 +4,8 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from PIL import Image
-
 from bchisto import __version__
+from PIL import Image
 
 
 def test_help_and_version(cli):
@@ -19,7 +18,18 @@ def test_help_and_version(cli):
 
 @pytest.mark.parametrize(
     "command",
-    [["demo"], ["data", "make"], ["data", "list"], ["data", "check"], ["data", "folds"], ["stain"], ["featurize"], ["boost"], ["predict"], ["evaluate"]],
+    [
+        ["demo"],
+        ["data", "make"],
+        ["data", "list"],
+        ["data", "check"],
+        ["data", "folds"],
+        ["stain"],
+        ["featurize"],
+        ["boost"],
+        ["predict"],
+        ["evaluate"],
+    ],
 )
 def test_every_command_has_help_with_an_example(cli, command):
     code, out, _ = cli(*command, "--help")
@@ -36,7 +46,10 @@ def test_every_command_has_help_with_an_example(cli, command):
         (["featurize"], "Missing option '--images'"),
         (["featurize", "--images", "x", "--out", "y", "--crops", "many"], "'many' is not a valid integer"),
         (["featurize", "--images", "x", "--out", "y", "--precision", "int8"], "'int8' is not one of"),
-        (["featurize", "--images", "x", "--out", "y", "--magnification", "50"], "is none of 40, 100, 200, 400"),
+        (
+            ["featurize", "--images", "x", "--out", "y", "--magnification", "50"],
+            "is none of 40, 100, 200, 400",
+        ),
         (["predict", "x", "--out", "y"], "give --images DIR or image files"),
     ],
 )
@@ -52,7 +65,18 @@ def test_the_main_road(cli, tissue, tmp_path, tiny_options):
     assert (code, out) == (0, "12 images described in 1 stores\n")
     assert f"wrote {run}/features/tiny-1.0-64.h5" in err
     assert f"next: bchisto boost --out {run}" in err
-    boost = ["--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1]
+    boost = [
+        "--folds",
+        3,
+        "--seeds",
+        2,
+        "--param",
+        "min_data_in_leaf=2",
+        "--param",
+        "num_iterations=8",
+        "--jobs",
+        1,
+    ]
     code, out, err = cli("boost", "--out", run, *boost)
     assert code == 0
     assert out.splitlines()[0].startswith("RANDOM WEIGHTS")
@@ -64,7 +88,9 @@ def test_the_main_road(cli, tissue, tmp_path, tiny_options):
     code, out, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert code == 0
     assert "12 images predicted: benign" in out
-    code, out, _ = cli("evaluate", run, tmp_path / "p.csv", "--out", tmp_path / "e", "--bootstrap", 100, "--threshold", 0.4)
+    code, out, _ = cli(
+        "evaluate", run, tmp_path / "p.csv", "--out", tmp_path / "e", "--bootstrap", 100, "--threshold", 0.4
+    )
     assert code == 0
     assert "set point 0.4: sensitivity" in out
     assert {"run/3-lightgbm", "p"} == set(json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"])
@@ -79,7 +105,7 @@ def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options
         assert "without --shard, which merges" in err
     code, _, err = cli("boost", "--out", run, "--folds", 3)
     assert code == 2
-    assert "the parts of this store are not merged" in err
+    assert "its parts are not merged" in err
     assert cli("featurize", "--images", tissue, "--out", run, *tiny_options)[0] == 0
     boost = ["boost", "--out", run, "--folds", 3, "--seeds", 1, "--param", "num_iterations=2", "--jobs", 1]
     code, out, _ = cli(*boost, "--shard", "1/2")
@@ -89,11 +115,25 @@ def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options
 
 def test_a_run_is_repeated_from_its_own_record(cli, tissue, tmp_path, tiny_options):
     cli("featurize", "--images", tissue, "--out", tmp_path / "a", *tiny_options)
-    code, out, err = cli("featurize", "--config", tmp_path / "a" / "run.json", "--out", tmp_path / "b", "--jobs", 1)
+    code, _, err = cli("featurize", "--config", tmp_path / "a" / "run.json", "--out", tmp_path / "b", "--jobs", 1)
     assert code == 0, err
-    with h5py.File(tmp_path / "a/features/tiny-1.0-64.h5") as a, h5py.File(tmp_path / "b/features/tiny-1.0-64.h5") as b:
+    with (
+        h5py.File(tmp_path / "a/features/tiny-1.0-64.h5") as a,
+        h5py.File(tmp_path / "b/features/tiny-1.0-64.h5") as b,
+    ):
         np.testing.assert_array_equal(a["features"][:], b["features"][:])
-    boost = ["--folds", 3, "--seeds", 2, "--param", "num_iterations=5", "--param", "min_data_in_leaf=2", "--jobs", 1]
+    boost = [
+        "--folds",
+        3,
+        "--seeds",
+        2,
+        "--param",
+        "num_iterations=5",
+        "--param",
+        "min_data_in_leaf=2",
+        "--jobs",
+        1,
+    ]
     cli("boost", "--out", tmp_path / "a", *boost)
     code, _, err = cli("boost", "--config", tmp_path / "a" / "run.json", "--out", tmp_path / "b", "--jobs", 1)
     assert code == 0, err
@@ -103,9 +143,12 @@ def test_a_run_is_repeated_from_its_own_record(cli, tissue, tmp_path, tiny_optio
 
 def test_config_from_yaml_loses_to_flags(cli, tissue, tmp_path):
     (tmp_path / "c.yaml").write_text(
-        f"images: {tissue}\nencoder: [tiny]\nweights: [random]\nview: ['1.0:64']\naugmentations: 1\ncrops: 2\ncolor-range: [0.9, 1.1]\n"
+        f"images: {tissue}\nencoder: [tiny]\nweights: [random]\n"
+        "view: ['1.0:64']\naugmentations: 1\ncrops: 2\ncolor-range: [0.9, 1.1]\n"
     )
-    code, _, err = cli("featurize", "--config", tmp_path / "c.yaml", "--crops", 3, "--out", tmp_path / "run", "--jobs", 1)
+    code, _, err = cli(
+        "featurize", "--config", tmp_path / "c.yaml", "--crops", 3, "--out", tmp_path / "run", "--jobs", 1
+    )
     assert code == 0, err
     with h5py.File(tmp_path / "run/features/tiny-1.0-64.h5") as file:
         assert (file.attrs["crops"], file.attrs["augmentations"]) == (3, 1)
@@ -133,7 +176,7 @@ def test_list_encoders(cli):
 
 
 def featurize(cli, images, tmp_path, *options, tiny):
-    code, out, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny, *options)
+    code, _, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny, *options)
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, err
     assert "Traceback" not in err
@@ -160,7 +203,9 @@ def test_images_that_cannot_be_used(cli, images, tmp_path, tiny_options):
     code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
     assert code == 2
     assert "a.tif: not a TIFF, PNG or JPEG image" in line
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(images / "benign" / "a.tif")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(
+        images / "benign" / "a.tif"
+    )
     (images / "benign" / "a.tif").write_bytes((images / "benign" / "a.tif").read_bytes()[:-60_000])
     code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
     assert code == 1
@@ -214,7 +259,18 @@ def test_too_few_images_for_the_folds(cli, described, run_copy):
 def test_wrong_weights_and_no_network(cli, images, tmp_path, shared, monkeypatch):
     weights = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
     options = ["--view", "1.0:64", "--augmentations", 1, "--crops", 1, "--jobs", 1]
-    code, _, err = cli("featurize", "--images", images, "--out", tmp_path / "a", "--encoder", "vgg16", "--weights", weights, *options)
+    code, _, err = cli(
+        "featurize",
+        "--images",
+        images,
+        "--out",
+        tmp_path / "a",
+        "--encoder",
+        "vgg16",
+        "--weights",
+        weights,
+        *options,
+    )
     assert code == 2
     assert "these are not the weights of vgg16" in err
     monkeypatch.setattr("keras.src.applications.vgg16.WEIGHTS_PATH_NO_TOP", "http://127.0.0.1:9/vgg16_notop.h5")

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-
 from bchisto.data import make_bach, read_dataset
 from bchisto.featurize import open_store
 
@@ -33,7 +32,9 @@ def test_breakhis_with_real_weights(cli, shared, tmp_path):
     assert metrics["intervals"]["unit"] == "group"
     images = sorted((shared / "data" / "breakhis").rglob("*.png"))[:5]
     weights = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
-    code, out, err = cli("predict", folder / "model.bchisto", *images, "--weights", weights, "--out", tmp_path / "p.csv")
+    code, out, err = cli(
+        "predict", folder / "model.bchisto", *images, "--weights", weights, "--out", tmp_path / "p.csv"
+    )
     assert code == 0, err
     with (tmp_path / "p.csv").open() as new, (folder / "predictions.csv").open() as old:
         new_rows, old_rows = list(csv.DictReader(new)), list(csv.DictReader(old))
@@ -49,8 +50,18 @@ def bach(tmp_path_factory):
 
 def test_the_three_published_encoders_at_published_scale(cli, bach, tmp_path):
     """ResNet-50, InceptionV3 and VGG-16 on BACH-sized images, random weights, both published views, few crops."""
-    code, out, err = cli(
-        "featurize", "--images", bach, "--weights", "random", "--augmentations", 1, "--crops", 1, "--out", tmp_path / "run"
+    code, _, err = cli(
+        "featurize",
+        "--images",
+        bach,
+        "--weights",
+        "random",
+        "--augmentations",
+        1,
+        "--crops",
+        1,
+        "--out",
+        tmp_path / "run",
     )
     assert code == 0, err
     dims = {"resnet50": 2048, "inceptionv3": 2048, "vgg16": 1408}

@@ -3,10 +3,9 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from bchisto.data import decode_image, read_header, resize_image
 from bchisto.errors import ImageError
+from PIL import Image
 
 
 @pytest.fixture

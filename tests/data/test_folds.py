@@ -2,7 +2,6 @@ import csv
 from collections import Counter
 
 import pytest
-
 from bchisto.data import fold_plan, read_fold_list, write_fold_list
 from bchisto.errors import InputError, MissingInputError
 
@@ -68,7 +67,11 @@ def test_image_level_folds_on_grouped_data_warn():
         ("1", {}, r"--folds 1: give at least 2 folds"),
         ("5", {"groups": ["p", "q"] * 20}, r"2 groups are fewer than the 5 folds"),
         ("nothing", {}, r"--folds nothing: neither a number, nor one of rakhlin10, eva, nor a file"),
-        ("rakhlin10", {}, r"--folds rakhlin10: 400 of its 400 rows name images that are not here, first b008\.tif"),
+        (
+            "rakhlin10",
+            {},
+            r"--folds rakhlin10: 400 of its 400 rows name images that are not here, first b008\.tif",
+        ),
     ],
 )
 def test_what_does_not_fit(spec, changes, message):
@@ -94,7 +97,11 @@ CLASS = {"b": "Benign", "n": "Normal", "is": "InSitu", "iv": "Invasive"}
 
 def bach():
     ids = [row["image_id"] for row in published_images("rakhlin10")]
-    return {"image_ids": ids, "labels": [CLASS[i.rstrip("0123456789.tif")[:2] if i[:2] in ("is", "iv") else i[0]] for i in ids], "groups": [None] * 400}
+    return {
+        "image_ids": ids,
+        "labels": [CLASS[i.rstrip("0123456789.tif")[:2] if i[:2] in ("is", "iv") else i[0]] for i in ids],
+        "groups": [None] * 400,
+    }
 
 
 def test_rakhlin10_is_the_published_list(shared):
@@ -125,7 +132,12 @@ def test_lists_match_on_the_file_name(tmp_path):
     data["image_ids"] = [f"folder/{image}" for image in data["image_ids"]]
     plan = fold_plan(str(path), **data)
     assert plan.name == "mine"
-    assert plan.images(1, "test") == ["folder/i000.png", "folder/i001.png", "folder/i004.png", "folder/i005.png"]
+    assert plan.images(1, "test") == [
+        "folder/i000.png",
+        "folder/i001.png",
+        "folder/i004.png",
+        "folder/i005.png",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +164,12 @@ def test_a_name_that_fits_two_images(tmp_path):
     (tmp_path / "mine.csv").write_text("image_id,fold\nx.png,1\n")
     (tmp_path / "mine.csv").write_text("image_id,fold\nx.png,1\ny.png,2\n")
     with pytest.raises(InputError, match=r"x\.png fits several images, a/x\.png and b/x\.png"):
-        fold_plan(str(tmp_path / "mine.csv"), image_ids=["a/x.png", "b/x.png", "y.png"], labels=list("aab"), groups=[None] * 3)
+        fold_plan(
+            str(tmp_path / "mine.csv"),
+            image_ids=["a/x.png", "b/x.png", "y.png"],
+            labels=list("aab"),
+            groups=[None] * 3,
+        )
 
 
 def test_hold_outs_may_leave_images_out(tmp_path):

@@ -3,10 +3,9 @@ import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from bchisto.data import check_dataset, make_bach, match_class, read_dataset, unique_images
 from bchisto.errors import InputError, MissingInputError
+from PIL import Image
 
 
 def image(path, seed=0, size=(40, 30)):
@@ -74,10 +73,16 @@ def test_bach_row_without_an_image_and_strange_rows(bach_copy):
 
 def test_bach_without_ground_truth_uses_folders_and_says_so(bach_copy):
     (bach_copy / "Photos" / "microscopy_ground_truth.csv").unlink()
-    (bach_copy / "Photos" / "Benign" / "odd.tif").write_bytes((bach_copy / "Photos" / "Benign" / "b001.tif").read_bytes())
+    (bach_copy / "Photos" / "Benign" / "odd.tif").write_bytes(
+        (bach_copy / "Photos" / "Benign" / "b001.tif").read_bytes()
+    )
     (bach_copy / "Photos" / "notes.txt").write_text("x")
     dataset = read_dataset(bach_copy)
-    assert {("warning", "microscopy_ground_truth.csv"), ("warning", "odd.tif"), ("warning", "notes.txt")} <= levels(dataset)
+    assert {
+        ("warning", "microscopy_ground_truth.csv"),
+        ("warning", "odd.tif"),
+        ("warning", "notes.txt"),
+    } <= levels(dataset)
 
 
 def test_bach_sizes_and_content_are_checked(bach_copy):
@@ -184,7 +189,9 @@ def test_known_classes_keep_their_order_in_folders(tmp_path):
 def test_manifest(tmp_path):
     for seed in range(3):
         image(tmp_path / "img" / f"{seed}.png", seed)
-    (tmp_path / "m.csv").write_text("\ufeffpath,label,group,image_id\nimg/0.png,a,p1,first\nimg/1.png,b,p2,\nimg/2.png,,,\n")
+    (tmp_path / "m.csv").write_text(
+        "\ufeffpath,label,group,image_id\nimg/0.png,a,p1,first\nimg/1.png,b,p2,\nimg/2.png,,,\n"
+    )
     dataset = read_dataset(tmp_path / "m.csv")
     assert [(r.image_id, r.label, r.group) for r in dataset.records] == [
         ("first", "a", "p1"),
@@ -228,7 +235,11 @@ def test_missing_and_empty_folders(tmp_path):
 
 def test_layouts_that_are_not_there(tmp_path):
     image(tmp_path / "a" / "1.png")
-    for name, message in (("bach", "no BACH layout here"), ("breakhis", "no BreakHis file here"), ("csv", "reads a manifest")):
+    for name, message in (
+        ("bach", "no BACH layout here"),
+        ("breakhis", "no BreakHis file here"),
+        ("csv", "reads a manifest"),
+    ):
         with pytest.raises(InputError, match=message):
             read_dataset(tmp_path, dataset=name)
     with pytest.raises(InputError, match="no such layout; choose one of bach, breakhis, folder, csv"):

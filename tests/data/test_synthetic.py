@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
-from PIL import Image
-
 from bchisto.data import make_bach, read_dataset
 from bchisto.data.synthetic import TISSUE_CLASSES, make_tissue
 from bchisto.errors import InputError, OutputError
 from bchisto.stains import MacenkoNormalizer
+from PIL import Image
 
 SMALL = (192, 144)
 
@@ -70,7 +69,8 @@ def test_the_official_layout_is_written(tmp_path):
     assert dataset.synthetic
     assert dataset.findings == ()
     np.testing.assert_array_equal(
-        np.array(Image.open(root / "Photos" / "Normal" / "n002.tif")), make_tissue("Normal", seed=5, index=2, size=SMALL)
+        np.array(Image.open(root / "Photos" / "Normal" / "n002.tif")),
+        make_tissue("Normal", seed=5, index=2, size=SMALL),
     )
 
 

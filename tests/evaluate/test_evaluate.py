@@ -4,9 +4,17 @@ import subprocess
 
 import numpy as np
 import pytest
-
 from bchisto.errors import InputError
-from bchisto.evaluate import Panel, PredictionTable, Sample, evaluate, measure, paper_table, thumbnail, write_report
+from bchisto.evaluate import (
+    Panel,
+    PredictionTable,
+    Sample,
+    evaluate,
+    measure,
+    paper_table,
+    thumbnail,
+    write_report,
+)
 
 
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
@@ -80,7 +88,13 @@ def report(tmp_path, he_image):
     panels = [Panel(table, measure(table, bootstrap=200), paper, [sample], [sample])]
     panels.append(Panel(tiny_table("other"), measure(tiny_table("other"), bootstrap=0)))
     path = tmp_path / "report.html"
-    write_report(path, title="A & B", panels=panels, banners=["SYNTHETIC IMAGES: mind <this>"], settings={"stain": "macenko"})
+    write_report(
+        path,
+        title="A & B",
+        panels=panels,
+        banners=["SYNTHETIC IMAGES: mind <this>"],
+        settings={"stain": "macenko"},
+    )
     return path
 
 
@@ -112,7 +126,14 @@ def test_the_report_in_a_real_browser(browser, report, tmp_path):
     )
     page = tmp_path / "probe.html"
     page.write_text(report.read_text().replace("</body>", probe + "</body>"))
-    command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=500,900"]
+    command = [
+        browser,
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--window-size=500,900",
+    ]
     done = subprocess.run(
         [*command, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, timeout=120, check=True,

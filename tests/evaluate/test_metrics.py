@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
-
 from bchisto.errors import InputError
-from bchisto.evaluate import PredictionTable, bootstrap_intervals, compute_metrics, default_positive, two_class_scores
+from bchisto.evaluate import (
+    PredictionTable,
+    bootstrap_intervals,
+    compute_metrics,
+    default_positive,
+    two_class_scores,
+)
 from bchisto.evaluate.intervals import weighted_auc
 
 

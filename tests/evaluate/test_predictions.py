@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from bchisto.errors import InputError, MissingInputError
 from bchisto.evaluate import read_predictions, write_predictions
 

@@ -2,7 +2,6 @@ import hashlib
 
 import numpy as np
 import pytest
-
 from bchisto.errors import ImageError
 from bchisto.featurize import crop_boxes, cut_crop, draw_augmentation
 

@@ -7,7 +7,6 @@ import threading
 
 import numpy as np
 import pytest
-
 from bchisto.errors import ImageError, InputError, WeightsError
 from bchisto.featurize import Encoder, get_spec, list_encoders
 
@@ -26,7 +25,9 @@ def applications(encoder, name, module):
     """The same network by keras.applications alone, with the weights of `encoder` copied over."""
     import keras
 
-    reference = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(None, None, 3), pooling="avg")
+    reference = getattr(keras.applications, name)(
+        include_top=False, weights=None, input_shape=(None, None, 3), pooling="avg"
+    )
     bare = keras.Model(reference.input, reference.layers[-2].output)
     bare.set_weights(encoder.model.get_weights())
     preprocess = getattr(keras.applications, module).preprocess_input
@@ -78,7 +79,10 @@ def test_any_layer_by_its_name_of_a_fresh_process(crops):
 
 
 def test_is_built_no_deeper_than_asked():
-    whole, part = Encoder("vgg16", weights="random"), Encoder("vgg16", layers=["block2_conv2"], weights="random")
+    whole, part = (
+        Encoder("vgg16", weights="random"),
+        Encoder("vgg16", layers=["block2_conv2"], weights="random"),
+    )
     assert [layer.name for layer in part.model.layers][-1] == "block2_conv2"
     assert part.model.count_params() < whole.model.count_params() / 10
 
@@ -104,7 +108,9 @@ def test_bfloat16_is_close_and_restores_the_policy(crops):
 def test_batches_give_what_single_crops_give(crops):
     encoder = Encoder("tiny", weights="random")
     whole = encoder.encode(crops)
-    np.testing.assert_allclose(whole, np.concatenate([encoder.encode(crops[k : k + 1]) for k in range(3)]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        whole, np.concatenate([encoder.encode(crops[k : k + 1]) for k in range(3)]), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("bad", [np.zeros((1, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8)])
@@ -124,7 +130,10 @@ def test_names():
 
 def test_weights_of_the_wrong_network(shared, tmp_path):
     path = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
-    with pytest.raises(WeightsError, match=r"mobilenetv2_imagenet.*: these are not the weights of vgg16 .*; check --weights vgg16=PATH"):
+    with pytest.raises(
+        WeightsError,
+        match=r"mobilenetv2_imagenet.*: these are not the weights of vgg16 .*; check --weights vgg16=PATH",
+    ):
         Encoder("vgg16", weights=str(path))
 
 
@@ -150,7 +159,6 @@ def legacy(path, model):
 
 def test_both_file_formats_whole_part_and_with_classifier(tmp_path, crops):
     import keras
-
     from bchisto.featurize.weights import randomize
 
     whole = keras.applications.VGG16(include_top=True, weights=None)

@@ -4,12 +4,10 @@ import shutil
 import signal
 import time
 
+import bchisto.featurize.plan as plan_module
 import h5py
 import numpy as np
 import pytest
-from PIL import Image
-
-import bchisto.featurize.plan as plan_module
 from bchisto.data import decode_image, read_dataset
 from bchisto.errors import ImageError, InputError, SettingsConflictError, StoreError, TissueError
 from bchisto.featurize import (
@@ -26,6 +24,7 @@ from bchisto.featurize import (
 from bchisto.featurize.plan import images_per_block
 from bchisto.jobs import Shard
 from bchisto.stains import MacenkoNormalizer, augment_he
+from PIL import Image
 
 STORE = "features/tiny-1.0-64.h5"
 
@@ -147,7 +146,10 @@ def test_other_settings_are_refused_with_the_list(tissue, tiny_settings, tmp_pat
 
     featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1, shard=None if finished else Shard(1, 3))
     changed = replace(tiny_settings, crops=4, pool=2.0)
-    with pytest.raises(SettingsConflictError, match=r"made with other settings: crops 3 -> 4, pool 3\.0 -> 2\.0; use the same"):
+    with pytest.raises(
+        SettingsConflictError,
+        match=r"made with other settings: crops 3 -> 4, pool 3\.0 -> 2\.0; use the same",
+    ):
         featurize(tissue, out=tmp_path, settings=changed, jobs=1)
     assert featurize(tissue, out=tmp_path, settings=changed, jobs=1, overwrite=True).merged
     with pytest.raises(InputError, match="overwrite without --shard"):
@@ -197,7 +199,10 @@ def images(tissue, tmp_path):
 
 def test_an_image_smaller_than_the_crop(images, tiny_settings, tmp_path):
     Image.new("RGB", (90, 40)).save(images / "benign" / "small.png")
-    with pytest.raises(InputError, match=r"small\.png: 90x40 at scale 1\.0 is smaller than the crop of 64; use a smaller --view"):
+    with pytest.raises(
+        InputError,
+        match=r"small\.png: 90x40 at scale 1\.0 is smaller than the crop of 64; use a smaller --view",
+    ):
         featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
 
 
@@ -235,7 +240,9 @@ def test_skip_errors_leaves_out_and_lists(images, tiny_settings, described, tmp_
     assert "zz.tif" in listed
     assert "text.tif" in listed
     (images / "benign" / "text.tif").unlink()
-    with pytest.raises(StoreError, match="lacks 1 images that failed earlier; mend them and use --overwrite, or accept"):
+    with pytest.raises(
+        StoreError, match="lacks 1 images that failed earlier; mend them and use --overwrite, or accept"
+    ):
         featurize(images, out=run, settings=tiny_settings, jobs=1)
 
 
@@ -264,7 +271,9 @@ def test_a_blank_image_can_be_an_error(images, tiny_settings, tmp_path):
 
     Image.new("RGB", (96, 96), (255, 255, 255)).save(images / "benign" / "blank.png")
     strict = replace(tiny_settings, stain_fallback="error")
-    with pytest.raises(TissueError, match=r"blank\.png: too little tissue .*; leave it out, or use --stain-fallback skip"):
+    with pytest.raises(
+        TissueError, match=r"blank\.png: too little tissue .*; leave it out, or use --stain-fallback skip"
+    ):
         featurize(images, out=tmp_path / "run", settings=strict, jobs=1)
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-
 from bchisto.errors import StoreError
 from bchisto.featurize import open_store
 
@@ -73,7 +72,9 @@ def test_newer_schema(store_path):
     with h5py.File(store_path, "a") as file:
         file.attrs["schema_version"] = 99
         file.attrs["bchisto_version"] = "7.0"
-    with pytest.raises(StoreError, match=r"schema 99, written by bchisto 7\.0, is newer .* pip install 'bchisto>=7\.0'"):
+    with pytest.raises(
+        StoreError, match=r"schema 99, written by bchisto 7\.0, is newer .* pip install 'bchisto>=7\.0'"
+    ):
         open_store(store_path)
 
 

@@ -10,23 +10,51 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import bchisto
+import pytest
 
 ROOT = Path(bchisto.__file__).parent
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-ROOMS = ["errors", "jobs", "runs", "stains", "data", "evaluate", "featurize", "boost", "predict", "recipes", "commands", "cli"]
+ROOMS = [
+    "errors",
+    "jobs",
+    "runs",
+    "stains",
+    "data",
+    "evaluate",
+    "featurize",
+    "boost",
+    "predict",
+    "recipes",
+    "commands",
+    "cli",
+]
 """Lowest first; docs/architecture.md has the same order."""
 
-HEAVY = ("tensorflow", "keras", "lightgbm", "sklearn", "matplotlib", "joblib", "dask", "distributed", "jinja2", "PIL", "cv2", "numpy", "h5py")
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "lightgbm",
+    "sklearn",
+    "matplotlib",
+    "joblib",
+    "dask",
+    "distributed",
+    "jinja2",
+    "PIL",
+    "cv2",
+    "numpy",
+    "h5py",
+)
 
 
 def sources():
     for room in ROOMS:
         path = ROOT / room
-        yield from ((room, file) for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]))
+        yield from (
+            (room, file) for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")])
+        )
 
 
 def imported_rooms(room, file):
@@ -77,7 +105,10 @@ def test_modules_stay_small():
 def test_nothing_that_runs_code_is_loaded():
     for _, file in sources():
         text = file.read_text()
-        assert not re.search(r"\bpickle\b.*import|import pickle|joblib\.(load|dump)|torch\.load|eval\(|exec\(|yaml\.load\(", text), file
+        assert not re.search(
+            r"\bpickle\b.*import|import pickle|joblib\.(load|dump)|torch\.load|eval\(|exec\(|yaml\.load\(",
+            text,
+        ), file
 
 
 def test_help_imports_nothing_heavy():
@@ -93,7 +124,7 @@ def test_help_imports_nothing_heavy():
 def test_importing_a_room_imports_no_engine():
     script = (
         "import sys, bchisto\n"
-        "for room in ('stains', 'data', 'featurize', 'boost', 'evaluate', 'predict', 'recipes'): getattr(bchisto, room)\n"
+        "for room in 'stains data featurize boost evaluate predict recipes'.split(): getattr(bchisto, room)\n"
         "print([name for name in ('tensorflow', 'keras', 'lightgbm', 'sklearn', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -143,13 +174,23 @@ def test_every_room_is_packaged_and_tests_are_not():
 @in_repository
 def test_the_reference_of_the_command_line_is_current():
     script = REPOSITORY / "docs" / "make_cli_reference.py"
-    done = subprocess.run([sys.executable, script, "--print"], capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "100"})
+    done = subprocess.run(
+        [sys.executable, script, "--print"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "100"},
+    )
     assert done.stdout == (REPOSITORY / "docs" / "cli.md").read_text(), "run: python docs/make_cli_reference.py"
 
 
 @in_repository
 def test_links_in_documents_resolve():
-    documents = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")]
+    documents = [
+        REPOSITORY / "README.md",
+        REPOSITORY / "CONTRIBUTING.md",
+        *(REPOSITORY / "docs").glob("*.md"),
+    ]
     for document in documents:
         for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#\s]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
@@ -159,10 +200,12 @@ def test_links_in_documents_resolve():
 def test_commands_in_documents_exist():
     """Every `bchisto ...` line of the README and the docs names known commands and options."""
     import click
-
     from bchisto.cli import cli
 
-    documents = [REPOSITORY / "README.md", *(path for path in (REPOSITORY / "docs").glob("*.md") if path.name != "cli.md")]
+    documents = [
+        REPOSITORY / "README.md",
+        *(path for path in (REPOSITORY / "docs").glob("*.md") if path.name != "cli.md"),
+    ]
     checked = 0
     for document in documents:
         for block in re.findall(r"```(?:sh|bash)\n(.*?)```", document.read_text(), flags=re.DOTALL):
@@ -187,7 +230,6 @@ def test_the_slurm_script_runs_as_it_stands(slurm, tissue, described, tmp_path):
     import time
 
     import numpy as np
-
     from bchisto.featurize import open_store
 
     environment = {
@@ -201,7 +243,9 @@ def test_the_slurm_script_runs_as_it_stands(slurm, tissue, described, tmp_path):
 
     def submit(*options):
         command = ["sbatch", "--parsable", f"--output={tmp_path}/%A-%a.log", *options, str(script)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.strip()
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
+        ).stdout.strip()
 
     array = submit("--array=1-3")
     submit("--array=0", f"--dependency=afterok:{array}")

@@ -3,10 +3,9 @@ import os
 import time
 
 import pytest
-from sample_units import fail_on_three, square
-
 from bchisto.errors import DependencyError, ImageError, InputError
 from bchisto.jobs import Progress, Ticker, default_jobs, format_seconds, run_units
+from sample_units import fail_on_three, square
 
 
 def options(**changes):
@@ -71,7 +70,10 @@ def test_default_jobs_are_the_cores_of_this_process():
 def test_a_log_gets_lines_with_rate_and_time_left(caplog, monkeypatch):
     clock = iter([0.0, 20.0, 21.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    with caplog.at_level(logging.INFO, "bchisto"), Progress(total=100, label="work", unit="images") as progress:
+    with (
+        caplog.at_level(logging.INFO, "bchisto"),
+        Progress(total=100, label="work", unit="images") as progress,
+    ):
         progress.update_to(40)
         progress.update_to(41)
         progress.update_to(30)

@@ -3,7 +3,6 @@ import os
 import stat
 
 import pytest
-
 from bchisto.errors import InputError, OutputError
 from bchisto.jobs import atomic_output, ensure_folder, read_json, remove_tree, write_json, write_rows
 

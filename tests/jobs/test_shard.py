@@ -1,5 +1,4 @@
 import pytest
-
 from bchisto.errors import InputError
 from bchisto.jobs import Shard, parse_shard
 
@@ -8,7 +7,7 @@ from bchisto.jobs import Shard, parse_shard
 def test_shards_cover_everything_once(count):
     units = list(range(40))
     shares = [Shard(k, count).select(units) for k in range(1, count + 1)]
-    assert sorted(sum(shares, [])) == units
+    assert sorted(unit for share in shares for unit in share) == units
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 

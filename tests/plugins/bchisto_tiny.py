@@ -3,7 +3,6 @@
 
 def spec():
     import keras
-
     from bchisto.featurize import EncoderSpec
 
     def build(*, weights=None, include_top=False):

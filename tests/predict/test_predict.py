@@ -3,13 +3,12 @@ import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from bchisto.boost import Bundle
 from bchisto.errors import ImageError, InputError, MissingInputError, OutputError, WeightsError
 from bchisto.evaluate import evaluate, read_predictions
 from bchisto.featurize import open_store
 from bchisto.predict import predict
+from PIL import Image
 
 PAIR = "boost/3-lightgbm"
 
@@ -33,7 +32,9 @@ def test_equals_the_bundle_on_the_stored_descriptors(boosted, model, tissue, tmp
         ids = store.image_ids
     found = {row["image_id"]: row for row in rows(tmp_path / "p.csv")}
     for image, values in zip(ids, expected, strict=True):
-        np.testing.assert_allclose([float(found[image][f"p_{name}"]) for name in ("benign", "malignant")], values, rtol=1e-6)
+        np.testing.assert_allclose(
+            [float(found[image][f"p_{name}"]) for name in ("benign", "malignant")], values, rtol=1e-6
+        )
         assert found[image]["predicted"] == ["benign", "malignant"][int(values.argmax())]
     assert not (tmp_path / "p.csv.parts").exists()
 
@@ -66,7 +67,10 @@ def test_single_files_and_unknown_folders(model, tissue, tmp_path):
     shutil.copy(one, other)
     result = predict(model, [one, tmp_path / "unnamed"], out=tmp_path / "p.csv", jobs=1)
     assert result.images == 2
-    assert [(row["image_id"], row["label"]) for row in rows(tmp_path / "p.csv")] == [("benign00.png", ""), ("x/a.png", "")]
+    assert [(row["image_id"], row["label"]) for row in rows(tmp_path / "p.csv")] == [
+        ("benign00.png", ""),
+        ("x/a.png", ""),
+    ]
 
 
 def test_resumes_what_was_interrupted(model, tissue, tmp_path, monkeypatch):
@@ -107,7 +111,10 @@ def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_pat
     from bchisto.featurize import Encoder
 
     Encoder("tiny", weights="random", seed=1).model.save_weights(tmp_path / "other.weights.h5")
-    with pytest.raises(WeightsError, match="tiny needs the weights of sha256 .*; give the right ones with --weights tiny=PATH"):
+    with pytest.raises(
+        WeightsError,
+        match="tiny needs the weights of sha256 .*; give the right ones with --weights tiny=PATH",
+    ):
         predict(model, [tissue], out=tmp_path / "p.csv", weights=[f"tiny={tmp_path / 'other.weights.h5'}"])
     Encoder("tiny", weights="random", seed=0).model.save_weights(tmp_path / "same.weights.h5")
     found = predict(model, [tissue], out=tmp_path / "p.csv", weights=[str(tmp_path / "same.weights.h5")], jobs=1)
@@ -116,14 +123,15 @@ def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_pat
 
 def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, tmp_path):
     import h5py
-
     from bchisto.boost import train
 
     run = run_copy(described)
     with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
         file.attrs["weights"] = "file"
     (result,) = train(out=run, folds=["3"], seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}, jobs=1)
-    with pytest.raises(WeightsError, match="tiny was trained with weights from a file .*; give them with --weights tiny=PATH"):
+    with pytest.raises(
+        WeightsError, match="tiny was trained with weights from a file .*; give them with --weights tiny=PATH"
+    ):
         predict(result.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv")
 
 

@@ -1,7 +1,6 @@
 import json
 
 import pytest
-
 from bchisto.errors import InputError, MissingInputError
 from bchisto.runs import describe_differences, differences, load_config, record_run
 
@@ -34,7 +33,10 @@ def test_is_closed_with_what_went_wrong(tmp_path, error, status):
 
 
 def test_two_commands_at_once_are_both_kept(tmp_path):
-    with record_run(tmp_path, command="featurize", config={}), record_run(tmp_path, command="boost", config={}):
+    with (
+        record_run(tmp_path, command="featurize", config={}),
+        record_run(tmp_path, command="boost", config={}),
+    ):
         pass
     assert [entry["command"] for entry in records(tmp_path)] == ["featurize", "boost"]
     assert {entry["status"] for entry in records(tmp_path)} == {"ok"}
@@ -42,7 +44,10 @@ def test_two_commands_at_once_are_both_kept(tmp_path):
 
 def test_config_from_yaml_and_from_a_run(tmp_path):
     (tmp_path / "a.yaml").write_text("color-range: [0.8, 1.2]\naugmentations: 4\n")
-    assert load_config(tmp_path / "a.yaml", command="featurize") == {"color_range": [0.8, 1.2], "augmentations": 4}
+    assert load_config(tmp_path / "a.yaml", command="featurize") == {
+        "color_range": [0.8, 1.2],
+        "augmentations": 4,
+    }
     for seeds in (1, 3):
         with record_run(tmp_path, command="boost", config={"seeds": seeds}):
             pass
@@ -63,6 +68,12 @@ def test_config_that_does_not_fit(tmp_path):
 
 
 def test_differences_in_words():
-    old, new = {"crops": 20, "layers": ["a"], "gone": "x" * 80}, {"crops": 10, "layers": ["a", "b"], "more": True}
+    old, new = (
+        {"crops": 20, "layers": ["a"], "gone": "x" * 80},
+        {"crops": 10, "layers": ["a", "b"], "more": True},
+    )
     assert set(differences(old, new)) == {"crops", "layers", "gone", "more"}
-    assert describe_differences(old, new) == "crops 20 -> 10, layers a -> a+b, gone xxxxxxxxxxxx... -> None, more None -> True"
+    assert (
+        describe_differences(old, new)
+        == "crops 20 -> 10, layers a -> a+b, gone xxxxxxxxxxxx... -> None, more None -> True"
+    )

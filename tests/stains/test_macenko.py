@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from bchisto.errors import ImageError, TissueError
 from bchisto.stains import MacenkoNormalizer, make_normalizer
 from bchisto.stains.constants import (
@@ -89,7 +88,11 @@ def test_recovers_known_stain_vectors(rng):
 @pytest.mark.parametrize("swap", [False, True])
 def test_does_not_depend_on_pixel_order_or_turns(he_image, swap):
     turned = np.rot90(he_image) if not swap else he_image[::-1]
-    back = np.rot90(MacenkoNormalizer().normalize(np.ascontiguousarray(turned)), -1) if not swap else MacenkoNormalizer().normalize(np.ascontiguousarray(turned))[::-1]
+    back = (
+        np.rot90(MacenkoNormalizer().normalize(np.ascontiguousarray(turned)), -1)
+        if not swap
+        else MacenkoNormalizer().normalize(np.ascontiguousarray(turned))[::-1]
+    )
     near(back, MacenkoNormalizer().normalize(he_image), share=1.0)
 
 
@@ -108,7 +111,10 @@ def test_glass_around_the_tissue_does_not_move_the_stains(he_image):
         (np.full((50, 50, 3), 255, np.uint8), "0 tissue pixels, at least 100 needed"),
         (np.zeros((50, 50, 3), np.uint8), "all tissue pixels lie on one colour line"),
         (np.full((50, 50, 3), 120, np.uint8), "all tissue pixels lie on one colour line"),
-        (np.repeat(np.arange(0, 200, dtype=np.uint8)[:, None, None], 3, axis=2).repeat(4, axis=1), "one colour line"),
+        (
+            np.repeat(np.arange(0, 200, dtype=np.uint8)[:, None, None], 3, axis=2).repeat(4, axis=1),
+            "one colour line",
+        ),
     ],
 )
 def test_too_little_tissue_is_a_named_condition(image, message):
@@ -116,17 +122,15 @@ def test_too_little_tissue_is_a_named_condition(image, message):
         MacenkoNormalizer().normalize(image)
 
 
-def test_ninety_nine_tissue_pixels_are_too_few_and_a_hundred_do(rng):
+def test_ninety_nine_tissue_pixels_are_too_few_and_a_hundred_do(he_image):
+    tissue = he_image[(he_image < 200).all(axis=2)]
     image = np.full((40, 40, 3), 255, np.uint8)
-    image.reshape(-1, 3)[:99] = rng.integers(20, 180, (99, 3))
+    image.reshape(-1, 3)[:99] = tissue[:: len(tissue) // 100][:99]
     with pytest.raises(TissueError, match="99 tissue pixels"):
-        MacenkoNormalizer().normalize(image)
-    image.reshape(-1, 3)[99] = (60, 20, 120)
-    image.reshape(-1, 3)[:100, 0] = image.reshape(-1, 3)[:100, 1] // 2 + 40
-    try:
-        assert MacenkoNormalizer().normalize(image).shape == image.shape
-    except TissueError as error:  # hundred random colours need not hold two stains, but they are counted
-        assert "tissue pixels" not in str(error).partition("stains:")[2]
+        MacenkoNormalizer().estimate(image)
+    image.reshape(-1, 3)[99] = tissue[-1]
+    # their concentrations are no 99th percentile of 1,600 pixels that are nearly all glass, so both may be small
+    assert MacenkoNormalizer().estimate(image).tissue == 100 / 1600
 
 
 @pytest.mark.parametrize("image", [np.zeros((5, 5, 3)), np.zeros((5, 5), np.uint8), np.zeros((5, 5, 4), np.uint8)])

@@ -4,7 +4,6 @@ import importlib.util
 
 import numpy as np
 import pytest
-
 from bchisto.errors import DependencyError, TissueError
 from bchisto.stains import MacenkoNormalizer, make_normalizer
 from bchisto.stains.staintools_adapter import reference_ramp

@@ -1,0 +1,63 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS ?= test
+RUN ?= demo-run
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format types docs wheel constraints clean
+
+help:  ## Show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/installed  ## Run the whole main road on synthetic tissue (about 4 minutes on 2 cores)
+	$(BIN)/bchisto demo --out $(RUN)
+
+test: $(VENV)/installed-$(EXTRAS)  ## Run the tests with coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest tests
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: lint types docs wheel  ## Lint, types, docs and wheel
+
+lint: $(VENV)/installed-lint  ## Ruff: format and rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(VENV)/installed-lint  ## Let ruff mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(VENV)/installed-lint  ## mypy, strict
+	@mkdir -p $(VENV)/types && ln -sfn "$(CURDIR)" $(VENV)/types/bchisto
+	MYPYPATH=$(VENV)/types $(BIN)/mypy --explicit-package-bases -p bchisto
+
+docs: $(VENV)/installed-docs  ## Build the documentation, warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+wheel: $(VENV)/installed-lint  ## Build the wheel and try it in an environment of its own
+	rm -rf build dist $(VENV)/wheel
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+	$(PYTHON) -m venv $(VENV)/wheel
+	$(VENV)/wheel/bin/pip install --quiet --no-deps dist/*.whl
+	$(BIN)/python .ci/check_wheel.py dist/*.whl
+
+constraints: $(VENV)/installed-test,dask,jax,docs,lint  ## Write the versions in .venv to constraints.txt
+	$(BIN)/pip freeze --exclude-editable | grep -v -i '^bchisto' > constraints.txt
+
+clean:  ## Remove environments and builds
+	rm -rf $(VENV) build dist docs/_build demo-run *.egg-info .coverage .coverage.*
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "bchisto needs Python 3.11 or later; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/created
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-%: pyproject.toml constraints.txt | $(VENV)/created
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@touch $@

@@ -1,0 +1,19 @@
+"""Sphinx configuration."""
+
+import bchisto
+
+project = "bchisto"
+author = "The bchisto developers"
+version = release = bchisto.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"bchisto {release}"
+myst_heading_anchors = 3
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+nitpicky = False

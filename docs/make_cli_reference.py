@@ -1,0 +1,35 @@
+"""Write docs/cli.md from the commands themselves."""
+
+import sys
+from pathlib import Path
+
+import click
+from bchisto.cli import cli
+
+WIDTH = 100
+
+
+def pages(command, path):
+    context = click.Context(command, info_name=" ".join(path), terminal_width=WIDTH, max_content_width=WIDTH)
+    yield path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            yield from pages(command.get_command(context, name), [*path, name])
+
+
+def text():
+    parts = [
+        "# Command line\n",
+        "Exit codes: 0 done; 1 the work failed or some items failed (`failures.csv`); 2 wrong usage or refused"
+        " input; 130 after Ctrl-C.\n",
+    ]
+    for path, page in pages(cli, ["bchisto"]):
+        parts.append(f"## `{' '.join(path)}`\n\n```text\n{page.rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    if "--print" in sys.argv:
+        sys.stdout.write(text())
+    else:
+        (Path(__file__).parent / "cli.md").write_text(text(), encoding="utf-8")
