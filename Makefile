@@ -30,15 +30,15 @@ format: $(VENV)/installed-lint  ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 
 types: $(VENV)/installed-lint  ## mypy, strict
-	@mkdir -p $(VENV)/types && ln -sfn "$(CURDIR)" $(VENV)/types/bchisto
-	MYPYPATH=$(VENV)/types $(BIN)/mypy --explicit-package-bases -p bchisto
+	@mkdir -p .types && ln -sfn "$(CURDIR)" .types/bchisto
+	MYPYPATH=.types $(BIN)/mypy --explicit-package-bases -p bchisto
 
 docs: $(VENV)/installed-docs  ## Build the documentation, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 wheel: $(VENV)/installed-lint  ## Build the wheel and try it in an environment of its own
 	rm -rf build dist $(VENV)/wheel
-	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir dist . > /dev/null
 	$(PYTHON) -m venv $(VENV)/wheel
 	$(VENV)/wheel/bin/pip install --quiet --no-deps dist/*.whl
 	$(BIN)/python .ci/check_wheel.py dist/*.whl
@@ -47,7 +47,7 @@ constraints: $(VENV)/installed-test,dask,jax,docs,lint  ## Write the versions in
 	$(BIN)/pip freeze --exclude-editable | grep -v -i '^bchisto' > constraints.txt
 
 clean:  ## Remove environments and builds
-	rm -rf $(VENV) build dist docs/_build demo-run *.egg-info .coverage .coverage.*
+	rm -rf $(VENV) .types build dist docs/_build demo-run *.egg-info .coverage .coverage.*
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "bchisto needs Python 3.11 or later; try make PYTHON=python3.11")'
