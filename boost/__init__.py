@@ -5,7 +5,7 @@ which the image is tested.
 """
 
 from .bundle import Bundle
-from .lightgbm_head import fit_text, predict_proba
+from .lightgbm_head import fit_text, parse_model, predict_proba
 from .presets import PRESETS, Preset, model_params, parse_params
 from .train import HEADS, BoostResult, train
 
@@ -17,6 +17,7 @@ __all__ = [
     "Preset",
     "fit_text",
     "model_params",
+    "parse_model",
     "parse_params",
     "predict_proba",
     "train",

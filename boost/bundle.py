@@ -17,7 +17,7 @@ import numpy.typing as npt
 from .. import __version__
 from ..errors import BundleError
 from ..jobs import atomic_output
-from .lightgbm_head import predict_proba
+from .lightgbm_head import parse_model, predict_proba
 
 __all__ = ["SCHEMA_VERSION", "Bundle"]
 
@@ -41,8 +41,8 @@ class Bundle:
         Order of the probabilities.
     stores : dict of str to dict
         Store name to the settings that made it: encoder, layers, weights hash, view, stain, ...
-    models : dict of str to list of str
-        Store name to the texts of its models.
+    models : dict of str to list of lightgbm.Booster
+        Store name to its models.
     protocol : str
         The folds the models come from.
     banners : tuple of str
@@ -51,7 +51,7 @@ class Bundle:
 
     classes: tuple[str, ...]
     stores: dict[str, dict[str, Any]]
-    models: dict[str, list[str]]
+    models: dict[str, list[Any]]
     protocol: str
     banners: tuple[str, ...] = ()
 
@@ -75,7 +75,7 @@ class Bundle:
         missing = sorted(set(self.models) - set(features))
         if missing:
             raise BundleError(f"descriptors of {missing[0]} are missing; the bundle needs {', '.join(self.models)}")
-        every = [predict_proba(text, features[name]) for name, texts in self.models.items() for text in texts]
+        every = [predict_proba(model, features[name]) for name, models in self.models.items() for model in models]
         return np.asarray(np.mean(every, axis=0))
 
     @staticmethod
@@ -158,12 +158,12 @@ class Bundle:
         present = {info.filename for info in infos} - {"manifest.json"}
         if present != set(members) or not all(_MEMBER.fullmatch(name) for name in present):
             raise BundleError(f"{path}: its members are not those of its manifest; it was altered")
-        models: dict[str, list[str]] = {name: [] for name in manifest["stores"]}
+        models: dict[str, list[Any]] = {name: [] for name in manifest["stores"]}
         for member, sha256 in members.items():
             data = archive.read(member)
             if hashlib.sha256(data).hexdigest() != sha256:
                 raise BundleError(f"{path}: {member} does not match its hash; the bundle is damaged or was altered")
-            models[member.split("/")[1]].append(data.decode("utf-8"))
+            models[member.split("/")[1]].append(parse_model(data.decode("utf-8")))
         return cls(
             tuple(manifest["classes"]),
             manifest["stores"],

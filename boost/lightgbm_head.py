@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from ..errors import BundleError
 
-__all__ = ["fit_text", "is_model_text", "predict_proba"]
+__all__ = ["fit_text", "is_model_text", "parse_model", "predict_proba"]
 
 _LAST_LINE = "pandas_categorical:"
 
@@ -54,21 +53,28 @@ def is_model_text(text: str) -> bool:
     return text.startswith("tree\n") and text.rstrip().rpartition("\n")[2].startswith(_LAST_LINE)
 
 
-@functools.lru_cache(maxsize=1024)
-def _booster(text: str) -> Any:
-    # Parsing a model costs more than predicting an image with it, so a process parses each text once.
+def parse_model(text: str) -> Any:
+    """Return the `lightgbm.Booster` of a model's text; parsing costs more than predicting an image.
+
+    Raises
+    ------
+    BundleError
+        Not a whole LightGBM model.
+    """
     import lightgbm
 
+    if not is_model_text(text):
+        raise BundleError("not a whole LightGBM text model; train it again")
     return lightgbm.Booster(model_str=text)
 
 
-def predict_proba(text: str, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def predict_proba(model: Any, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Predict images: the mean over augmentations of the class probabilities.
 
     Parameters
     ----------
-    text : str
-        A model's text.
+    model : lightgbm.Booster
+        Of `parse_model`.
     features : ndarray of float32, shape (images, augmentations, d)
 
     Returns
@@ -78,14 +84,11 @@ def predict_proba(text: str, features: npt.NDArray[np.float32]) -> npt.NDArray[n
     Raises
     ------
     BundleError
-        Not a whole LightGBM model, or one of another number of features.
+        The model takes another number of features.
     """
-    if not is_model_text(text):
-        raise BundleError("not a whole LightGBM text model; train it again")
-    booster = _booster(text)
     images, augmentations, dim = features.shape
-    if booster.num_feature() != dim:
-        raise BundleError(f"the model takes {booster.num_feature()} features, these descriptors have {dim}")
-    flat = booster.predict(features.reshape(images * augmentations, dim), num_threads=1)
+    if model.num_feature() != dim:
+        raise BundleError(f"the model takes {model.num_feature()} features, these descriptors have {dim}")
+    flat = model.predict(features.reshape(images * augmentations, dim), num_threads=1)
     mean: npt.NDArray[np.float64] = flat.reshape(images, augmentations, -1).mean(axis=1)
     return mean

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..featurize import open_store
 from ..jobs import Ticker, atomic_output, write_rows
-from .lightgbm_head import fit_text, is_model_text, predict_proba
+from .lightgbm_head import fit_text, is_model_text, parse_model, predict_proba
 
 __all__ = ["ModelUnit", "read_unit", "train_unit"]
 
@@ -73,7 +73,7 @@ def train_unit(unit: ModelUnit, ticker: Ticker) -> None:
         )
         with atomic_output(unit.model) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        probabilities = predict_proba(text, store.features(unit.test))
+        probabilities = predict_proba(parse_model(text), store.features(unit.test))
     rows = ([image, *map(repr, row)] for image, row in zip(unit.test_ids, probabilities.tolist(), strict=True))
     classes = probabilities.shape[1]
     write_rows(unit.predictions, ["image_id", *(f"p{place}" for place in range(classes))], rows)

@@ -34,10 +34,5 @@ def stain(context: click.Context, /, sources: tuple[Path, ...], out: Path, **opt
     from ..data import stain_images
 
     result = stain_images(sources, out=out, **options)
-    done(
-        context,
-        wrote=[*result.written, result.sheet],
-        then=None,
-        failures=len(result.failures),
-        listed=out / "failures.csv",
-    )
+    click.echo(f"{len(result.written)} images written as PNG")
+    done(context, wrote=[out, result.sheet], then=None, failures=len(result.failures), listed=out / "failures.csv")

@@ -123,6 +123,7 @@ def _files(sources: Sequence[str | Path]) -> list[Path]:
     if not files:
         raise MissingInputError(f"{sources[0]}: no TIFF, PNG or JPEG image in this folder")
     stems: dict[str, Path] = {}
+    files = list(dict.fromkeys(files))
     for path in files:
         if stems.setdefault(path.stem, path) != path:
             raise InputError(f"{path} and {stems[path.stem]}: both would be written as {path.stem}.png; rename one")

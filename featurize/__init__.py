@@ -7,6 +7,7 @@ In: a `bchisto.data.Dataset`. Out: one HDF5 store per encoder and view, ``featur
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
 from .encoder import Encoder
 from .pipeline import FeaturizeResult, featurize
+from .plan import images_per_block
 from .pooling import norm_pool
 from .registry import EncoderSpec, get_spec, list_encoders
 from .settings import EncoderChoice, FeaturizeSettings, View, parse_encoder, parse_view, weights_of
@@ -30,6 +31,7 @@ __all__ = [
     "draw_augmentation",
     "featurize",
     "get_spec",
+    "images_per_block",
     "list_encoders",
     "norm_pool",
     "open_store",

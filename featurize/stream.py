@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -41,7 +41,7 @@ class StainInfo:
     residual : float
         Optical density left unexplained, root mean square; NaN where no stains were estimated.
     skipped : bool
-        Whether normalisation was skipped for too little tissue.
+        Whether normalisation was skipped for too little tissue, at any scale.
     """
 
     vectors: npt.NDArray[np.float64] | None
@@ -205,7 +205,7 @@ def _normalised(
                     f"{record.path}: {error}; leave it out, or use --stain-fallback skip-normalisation"
                 ) from error
             normalised, info = resized, StainInfo(None, tissue, float("nan"), skipped=True)
-        first = first or info
+        first = info if first is None else replace(first, skipped=first.skipped or info.skipped)
         scales[view.scale] = HeAugmenter(normalised)
     if first is None:  # settings always hold a view
         raise ImageError(f"{record.path}: no view to describe it by")

@@ -21,6 +21,7 @@ from ..featurize import (
     ImageFailure,
     View,
     describe_images,
+    images_per_block,
     weights_of,
 )
 from ..jobs import Ticker
@@ -45,6 +46,11 @@ class Model:
     encoders: dict[str, Encoder]
 
     @property
+    def images_per_block(self) -> int:
+        """Images in a unit of work."""
+        return min(images_per_block(settings) for settings in self.settings.values())
+
+    @property
     def steps(self) -> int:
         """Progress steps per image: augmentations, summed over distinct settings."""
         return sum(settings.augmentations for settings, _ in self._passes())
@@ -67,28 +73,31 @@ class Model:
         ImageError
             An image cannot be used and `skip_errors` is off.
         """
-        for record in records:
+        passes = [
+            describe_images(records, settings=settings, targets=targets, ticker=ticker, skip_errors=skip_errors)
+            for settings, targets in self._passes()
+        ]
+        for record, *items in zip(records, *passes, strict=True):
             features: dict[str, npt.NDArray[np.float32]] = {}
             failure = None
-            for settings, targets in self._passes():
-                for item in describe_images(
-                    [record], settings=settings, targets=targets, ticker=ticker, skip_errors=skip_errors
-                ):
-                    if isinstance(item, ImageFailure):
-                        failure = item.message
-                    else:
-                        features.update({name: values[np.newaxis] for name, values in item.features.items()})
+            for item in items:
+                if isinstance(item, ImageFailure):
+                    failure = item.message
+                else:
+                    features.update({name: values[np.newaxis] for name, values in item.features.items()})
             yield record, failure if failure is not None else self.bundle.predict(features)[0]
 
 
 @functools.lru_cache(maxsize=2)
-def load_model(path: Path, weights: tuple[str, ...]) -> Model:
+def load_model(path: Path, weights: tuple[str, ...], sha256: str) -> Model:
     """Load a bundle and build its encoders, once per process.
 
     Parameters
     ----------
     path : Path
         The bundle.
+    sha256 : str
+        Hash of the file, so that a bundle that was replaced is read again.
     weights : tuple of str
         Values of ``--weights``; encoders that were seeded random are made so again.
 

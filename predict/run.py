@@ -36,9 +36,6 @@ _log = logging.getLogger(__name__)
 FORMATS = ("bchisto", "iciar2018")
 """Output formats: the prediction table, or the challenge's ``test0.tif,Benign`` without a header."""
 
-_BLOCK = 4
-"""Images in a unit (ours: with the published settings one takes minutes, and a crash costs at most these)."""
-
 
 @dataclass(frozen=True)
 class PredictResult:
@@ -74,6 +71,7 @@ class _Block:
 @dataclass(frozen=True)
 class _Workshop:
     model: Path
+    sha256: str
     weights: tuple[str, ...]
     parts: Path
     skip_errors: bool
@@ -82,7 +80,7 @@ class _Workshop:
         return self.parts / f"block-{block.index:05d}.csv"
 
     def __call__(self, block: _Block, ticker: Ticker) -> None:
-        model = load_model(self.model, self.weights)
+        model = load_model(self.model, self.weights, self.sha256)
         rows: list[list[str]] = []
         for record, found in model.predict(block.records, ticker=ticker, skip_errors=self.skip_errors):
             if isinstance(found, str):
@@ -156,16 +154,20 @@ def predict(
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; use --overwrite or another --out")
     ensure_folder(path.parent)
-    ready = load_model(Path(model), tuple(weights))
+    if not Path(model).is_file():
+        raise MissingInputError(f"{model}: no such model bundle; bchisto boost writes one as model.bchisto")
+    sha256 = file_sha256(Path(model))
+    ready = load_model(Path(model), tuple(weights), sha256)
     bundle = ready.bundle
     records = [_with_class(record, bundle.classes) for record in _records(images)]
     refused = _refused(records, skip_errors=skip_errors)
     records = [record for record in records if record.image_id not in refused]
+    size = ready.images_per_block
     blocks = [
-        _Block(number, tuple(records[start : start + _BLOCK]))
-        for number, start in enumerate(range(0, len(records), _BLOCK))
+        _Block(number, tuple(records[start : start + size]))
+        for number, start in enumerate(range(0, len(records), size))
     ]
-    workshop = _Workshop(Path(model), tuple(weights), path.with_name(f"{path.name}.parts"), skip_errors)
+    workshop = _Workshop(Path(model), sha256, tuple(weights), path.with_name(f"{path.name}.parts"), skip_errors)
     _claim(workshop, records, overwrite=overwrite)
     todo = [block for block in blocks if workshop.read(block) is None]
     if len(todo) < len(blocks):
@@ -243,7 +245,7 @@ def _claim(workshop: _Workshop, records: Sequence[ImageRecord], *, overwrite: bo
     digest = hashlib.sha256()
     for record in records:
         digest.update(f"{record.image_id}\0{file_sha256(record.path)}\n".encode())
-    wanted = {"model_sha256": file_sha256(workshop.model), "images_sha256": digest.hexdigest()}
+    wanted = {"model_sha256": workshop.sha256, "images_sha256": digest.hexdigest()}
     mark = workshop.parts / "settings.json"
     if overwrite:
         remove_tree(workshop.parts)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from bchisto.boost import PRESETS, fit_text, model_params, parse_params, predict_proba
+from bchisto.boost import PRESETS, fit_text, model_params, parse_model, parse_params, predict_proba
 from bchisto.errors import BundleError, InputError
 
 
@@ -50,7 +50,7 @@ def test_predictions_equal_plain_lightgbm(data):
     }  # fmt: skip
     plain = lightgbm.train(params, lightgbm.Dataset(features.reshape(-1, 10), np.repeat(labels, 3), params=params), 6)
     expected = plain.predict(features.reshape(-1, 10)).reshape(36, 3, 3).mean(axis=1)
-    np.testing.assert_array_equal(predict_proba(fit(features, labels), features), expected)
+    np.testing.assert_array_equal(predict_proba(parse_model(fit(features, labels)), features), expected)
 
 
 def test_same_text_every_time(data):
@@ -59,19 +59,19 @@ def test_same_text_every_time(data):
 
 def test_probabilities_are_means_over_augmentations(data):
     features, labels = data
-    text = fit(features, labels)
-    whole = predict_proba(text, features)
+    model = parse_model(fit(features, labels))
+    whole = predict_proba(model, features)
     np.testing.assert_allclose(whole.sum(axis=1), 1.0)
-    single = [predict_proba(text, features[:, k : k + 1]) for k in range(3)]
+    single = [predict_proba(model, features[:, k : k + 1]) for k in range(3)]
     np.testing.assert_allclose(whole, np.mean(single, axis=0))
 
 
 def test_texts_that_are_no_models(data):
     text = fit(*data)
     with pytest.raises(BundleError, match="not a whole LightGBM text model"):
-        predict_proba(text[: len(text) // 2], data[0])
+        parse_model(text[: len(text) // 2])
     with pytest.raises(BundleError, match="takes 10 features, these descriptors have 4"):
-        predict_proba(text, data[0][:, :, :4])
+        predict_proba(parse_model(text), data[0][:, :, :4])
 
 
 def test_parameters_by_text():

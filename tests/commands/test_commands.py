@@ -344,11 +344,12 @@ def test_stain_writes_images_and_a_sheet(cli, images, tmp_path):
     assert code == 1
     assert "1 images were left out" in err
     (images / "blank.png").unlink()
+    shutil.copytree(images / "benign", tmp_path / "twin")
     for arguments, message in (
         (["none"], "no such image or folder"),
         ([images, "--stain", "magic"], "no such method"),
         ([images, "--eosin", 0], "give positive factors"),
-        ([images, images], "both would be written as"),
+        ([images / "benign", tmp_path / "twin"], "both would be written as"),
     ):
         code, _, err = cli("stain", *arguments, "--out", tmp_path / "out4")
         assert code == 2, err

@@ -74,6 +74,7 @@ def test_single_files_and_unknown_folders(model, tissue, tmp_path):
 
 
 def test_resumes_what_was_interrupted(model, tissue, tmp_path, monkeypatch):
+    monkeypatch.setattr("bchisto.featurize.plan._MOST_IMAGES", 4)
     images = shutil.copytree(tissue, tmp_path / "images")
     bad = images / "malignant" / "zz.tif"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(bad)
@@ -136,6 +137,8 @@ def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, 
 
 
 def test_what_does_not_fit(model, tissue, tmp_path):
+    with pytest.raises(MissingInputError, match="no such model bundle"):
+        predict(tmp_path / "none.bchisto", [tissue], out=tmp_path / "p.csv")
     with pytest.raises(MissingInputError, match="no such image, folder or manifest"):
         predict(model, [tmp_path / "gone"], out=tmp_path / "p.csv")
     with pytest.raises(InputError, match="--format excel: choose one of bchisto, iciar2018"):
