@@ -63,6 +63,13 @@ def main(arguments: list[str] | None = None) -> None:
     except MemoryError:
         click.echo("error: out of memory; use fewer --jobs or a smaller --batch-size", err=True)
         sys.exit(1)
+    except Exception as error:
+        logging.getLogger(__package__).debug("unexpected error", exc_info=True)
+        name = type(error).__name__
+        click.echo(
+            f"error: unexpected {name}: {error}; this is a bug, please report it with the output of -v", err=True
+        )
+        sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

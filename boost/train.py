@@ -13,6 +13,7 @@ from typing import Any
 from ..data import FoldPlan, fold_plan, write_fold_list
 from ..errors import InputError, SettingsConflictError
 from ..evaluate import Panel, PaperTable, write_report
+from ..featurize import compared_settings
 from ..jobs import Shard, default_jobs, ensure_folder, read_json, remove_tree, run_units, write_json
 from ..runs import RunRecord, describe_differences, record_run
 from .ensemble import gather, plan_units
@@ -266,9 +267,8 @@ class _Workshop:
             **{f"param {key}": value for key, value in self.preset.params.items()},
         }
         for name, header in self.sources.headers.items():
-            kept = {k: v for k, v in header.items() if k not in ("bchisto_version", "weights_file_sha256", "backend")}
-            digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
-            wanted[f"store {name}"] = digest
+            settings = json.dumps(compared_settings(header), sort_keys=True)
+            wanted[f"store {name}"] = hashlib.sha256(settings.encode()).hexdigest()
         path = folder / "settings.json"
         found: dict[str, Any] = read_json(path) if path.is_file() else {}
         shared = {key: value for key, value in found.items() if not key.startswith("store ") or key in wanted}

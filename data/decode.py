@@ -100,9 +100,16 @@ def read_header(path: Path) -> ImageHeader:
     """
     with _open(path) as image:
         width, height = image.size
-        if image.getexif().get(_EXIF_ORIENTATION) in _TRANSPOSED:
+        try:
+            # Pillow decodes a whole PNG in search of EXIF data that may follow the pixels; there only what stands
+            # in front counts.
+            exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+            pages = getattr(image, "n_frames", 1)
+        except (OSError, ValueError, SyntaxError, struct.error, EOFError, *_WARNINGS) as error:
+            raise ImageError(f"{path}: its header cannot be read ({error}); copy the file again") from error
+        if exif.get(_EXIF_ORIENTATION) in _TRANSPOSED:
             width, height = height, width
-        return ImageHeader(image.format, width, height, image.mode, getattr(image, "n_frames", 1))
+        return ImageHeader(image.format, width, height, image.mode, pages)
 
 
 def decode_image(path: Path) -> npt.NDArray[np.uint8]:

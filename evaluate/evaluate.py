@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def evaluate(
         banners.update(dict.fromkeys(facts.get("banners", ())))
         for table in read_predictions(path, classes=classes or facts.get("classes", ()), name=name):
             if facts.get("protocol"):
-                table = _with_protocol(table, str(facts["protocol"]))
+                table = replace(table, protocol=str(facts["protocol"]))
             metrics = measure(table, positive=positive, two_class=two_class, thresholds=thresholds, bootstrap=bootstrap)
             panels.append(Panel(table, metrics))
     result = {"tables": {panel.table.name: panel.metrics for panel in panels}}
@@ -121,12 +122,6 @@ def _facts(path: Path) -> dict[str, Any]:
         return {}
     facts = read_json(metrics).get("run", {})
     return facts if isinstance(facts, dict) else {}
-
-
-def _with_protocol(table: PredictionTable, protocol: str) -> PredictionTable:
-    from dataclasses import replace
-
-    return replace(table, protocol=protocol)
 
 
 def _summary(panels: Sequence[Panel]) -> tuple[list[str], list[list[Any]]]:

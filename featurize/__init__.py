@@ -7,7 +7,7 @@ In: a `bchisto.data.Dataset`. Out: one HDF5 store per encoder and view, ``featur
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
 from .encoder import Encoder
 from .pipeline import FeaturizeResult, featurize
-from .plan import images_per_block
+from .plan import compared_settings, images_per_block
 from .pooling import norm_pool
 from .registry import EncoderSpec, get_spec, list_encoders
 from .settings import EncoderChoice, FeaturizeSettings, View, parse_encoder, parse_view, weights_of
@@ -25,6 +25,7 @@ __all__ = [
     "ImageFailure",
     "Store",
     "View",
+    "compared_settings",
     "crop_boxes",
     "cut_crop",
     "describe_images",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ from .plan import (
     Target,
     cached_encoder,
     check_conflicts,
-    compared,
+    compared_settings,
     images_per_block,
     plan_blocks,
     plan_targets,
@@ -261,7 +262,7 @@ class _Workshop:
         if not path.is_file():
             return None
         try:
-            part = read_part(path, header=compared(target.header), image_ids=block.image_ids, dim=target.dim)
+            part = read_part(path, header=compared_settings(target.header), image_ids=block.image_ids, dim=target.dim)
         except StoreError as error:
             _log.warning("%s; done again", error)
             return None
@@ -316,7 +317,7 @@ def _work(workshop: _Workshop, blocks: Sequence[Block], *, jobs: int, shard: Sha
     for target in workshop.targets:
         mark = target.parts / "settings.json"
         if not target.path.is_file() and not mark.is_file():
-            write_json(mark, compared(target.header))
+            write_json(mark, compared_settings(target.header))
     share = shard.select(blocks) if shard is not None else list(blocks)
     todo = [block for block in share if workshop.missing(block)]
     if len(todo) < len(share):
@@ -346,8 +347,6 @@ def _merge(workshop: _Workshop, blocks: Sequence[Block]) -> tuple[tuple[tuple[st
             elif not target.path.is_file():  # else another process merged it meanwhile
                 raise StoreError(f"{target.parts}: {len(blocks) - len(whole)} parts are missing; run the command again")
         with open_store(target.path) as store:
-            import json
-
             failures.update(json.loads(store.header["failures"]))
             flags = store.images("normalisation_skipped").tolist()
             skipped.update({i: None for i, flag in zip(store.image_ids, flags, strict=True) if flag})

@@ -26,6 +26,7 @@ __all__ = [
     "Target",
     "cached_encoder",
     "check_conflicts",
+    "compared_settings",
     "images_per_block",
     "plan_blocks",
     "plan_targets",
@@ -161,7 +162,7 @@ def plan_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder: P
     return targets
 
 
-def compared(header: dict[str, Any]) -> dict[str, Any]:
+def compared_settings(header: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes that decide the content of a store."""
     return {key: value for key, value in header.items() if key not in _NOT_COMPARED}
 
@@ -182,7 +183,7 @@ def check_conflicts(targets: Sequence[Target]) -> None:
             where, found = target.parts, read_json(mark)
         else:
             continue
-        wanted = compared(target.header)
+        wanted = compared_settings(target.header)
         old = {key: found.get(key) for key in wanted}
         if old != wanted:
             raise SettingsConflictError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import InputError, OutputError
-from ...jobs import Ticker, atomic_output, ensure_folder, run_units, write_json
+from ...jobs import Ticker, atomic_output, ensure_folder, read_json, run_units, write_json
 from .tissue import TISSUE_CLASSES, make_tissue
 
 __all__ = ["make_bach"]
@@ -70,8 +70,6 @@ def make_bach(
 
 
 def _claim(mark: Path, content: dict[str, object]) -> None:
-    from ...jobs import read_json
-
     if mark.is_file():
         found = read_json(mark)
         if found != content:

@@ -299,6 +299,25 @@ def test_interrupting_exits_with_130(cli, images, tmp_path, tiny_options, monkey
     assert "interrupted; run the same command again to resume" in err
 
 
+def test_a_bug_is_one_line_too(cli, images, tmp_path, tiny_options, monkeypatch):
+    def broken(*arguments, **options):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("bchisto.featurize.pipeline.plan_blocks", broken)
+    code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
+    assert code == 1
+    assert line.startswith("error: unexpected ZeroDivisionError: by zero; this is a bug")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_errors_of_worker_processes_are_one_line(cli, images, tmp_path, tiny_options, jobs):
+    for path in sorted(images.rglob("*.png"))[:1]:
+        path.write_bytes(path.read_bytes()[:-3000])
+    code, line = featurize(cli, images, tmp_path, "--jobs", jobs, tiny=tiny_options)
+    assert code == 1
+    assert "benign00.png: cannot be decoded" in line
+
+
 def test_data_make_list_check_folds(cli, tmp_path):
     code, _, err = cli("data", "make", "--out", tmp_path, "--images-per-class", 3, "--size", "128x96", "--jobs", 1)
     root = tmp_path / "ICIAR2018_BACH_Challenge"

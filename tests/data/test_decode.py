@@ -129,6 +129,15 @@ def test_a_truncated_uncompressed_tiff_of_bach_size(tmp_path):
         decode_image(tmp_path / "b001.tif")
 
 
+def test_reading_a_header_decodes_nothing(tmp_path, picture):
+    """A PNG cut off behind its first rows still has a header; it fails when it is decoded."""
+    Image.fromarray(np.tile(picture, (8, 8, 1))).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:2000])
+    assert read_header(tmp_path / "a.png").width == 256
+    with pytest.raises(ImageError, match=r"a\.png: cannot be decoded, the file is truncated or damaged"):
+        decode_image(tmp_path / "a.png")
+
+
 def test_pixel_count_is_checked_before_decoding(tmp_path):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
