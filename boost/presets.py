@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,8 +138,6 @@ def parse_params(options: Sequence[str]) -> dict[str, Any]:
 
 def _known_params() -> set[str]:
     """Return LightGBM's parameter names, which a model's text lists."""
-    import re
-
     import lightgbm
     import numpy as np
 

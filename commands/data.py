@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,9 +85,6 @@ def list_(images: Path, **options: Any) -> None:
     \b
     Example: bchisto data list --images BreaKHis_v1 > table.csv
     """
-    import csv
-    import sys
-
     dataset = _read(images, options)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["image_id", "path", "label", "group", "magnification", "mpp", "source"])
@@ -171,8 +171,6 @@ def folds(
     \b
     Example: bchisto data folds --images BreaKHis_v1 --folds 5 --out folds.csv
     """
-    import logging
-
     from ..data import fold_plan, write_fold_list
     from ..errors import InputError
 

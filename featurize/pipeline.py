@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data import Dataset, UniqueImages, read_dataset, read_header, scaled_side, unique_images
-from ..errors import ImageError, InputError, StoreError
+from ..data import Dataset, UniqueImages, read_dataset, unique_images
+from ..errors import InputError, OutputError, StoreError
 from ..jobs import (
     Shard,
     Ticker,
@@ -24,6 +24,7 @@ from ..jobs import (
     write_rows,
 )
 from ..runs import RunRecord, record_run
+from .intake import check_headers, report_findings
 from .plan import (
     Block,
     Target,
@@ -135,10 +136,10 @@ def featurize(
         source = read_dataset(
             images, dataset=dataset, classes=classes, label_level=label_level, magnifications=magnifications
         )
-        _report_findings(source)
+        report_findings(source)
         folder = ensure_folder(run / "features")
-        source, refused = _check_headers(source, settings=settings, skip_errors=skip_errors)
-        unique = unique_images(source, cache=folder / "images.csv")
+        usable, refused = check_headers(source, views=settings.views, skip_errors=skip_errors)
+        unique = unique_images(usable, cache=folder / "images.csv")
         targets = plan_targets(unique, settings=settings, folder=folder)
         if overwrite:
             for target in targets:
@@ -159,7 +160,7 @@ def featurize(
         else:
             found, skipped = _merge(workshop, blocks)
             failures, merged = (*refused, *found), True
-        _write_failures(run, failures, source=read_paths(source), keep=shard is not None)
+        _write_failures(run, failures, source=source, keep=shard is not None)
         record.note(stores=[str(target.path.relative_to(run)) for target in targets], failures=len(failures))
     return FeaturizeResult(
         tuple(target.path for target in targets),
@@ -168,11 +169,6 @@ def featurize(
         failures,
         skipped,
     )
-
-
-def read_paths(dataset: Dataset) -> dict[str, str]:
-    """Return image id to path, as text."""
-    return {record.image_id: str(record.path) for record in dataset.records}
 
 
 def _settings_config(settings: FeaturizeSettings) -> dict[str, Any]:
@@ -192,49 +188,6 @@ def _processes(jobs: int | None) -> int:
         return jobs
     # Several processes on one GPU would each take its memory.
     return 1 if Path("/dev/nvidia0").exists() else default_jobs()
-
-
-def _report_findings(dataset: Dataset) -> None:
-    dataset.raise_errors()
-    for finding in dataset.findings:
-        log = _log.warning if finding.level == "warning" else _log.debug
-        log("%s", finding)
-
-
-def _check_headers(
-    dataset: Dataset, *, settings: FeaturizeSettings, skip_errors: bool
-) -> tuple[Dataset, tuple[tuple[str, str], ...]]:
-    """Read every header before the first unit; images that cannot work are refused, or left out on request."""
-
-    def problem(path: Path) -> str | None:
-        try:
-            header = read_header(path)
-        except ImageError as error:
-            return str(error)
-        for view in settings.views:
-            width, height = scaled_side(header.width, view.scale), scaled_side(header.height, view.scale)
-            if min(width, height) < view.crop:
-                return (
-                    f"{path}: {width}x{height} at scale {view.scale} is smaller than the crop of {view.crop}; "
-                    "use a smaller --view"
-                )
-        return None
-
-    with ThreadPoolExecutor(default_jobs()) as pool:
-        problems = list(pool.map(problem, [record.path for record in dataset.records]))
-    refused = tuple(
-        (record.image_id, text) for record, text in zip(dataset.records, problems, strict=True) if text is not None
-    )
-    if refused and not skip_errors:
-        more = f" ({len(refused) - 1} more like it; --skip-errors leaves them out)" if len(refused) > 1 else ""
-        raise InputError(refused[0][1] + more)
-    for _, text in refused:
-        _log.warning("left out: %s", text)
-    bad = dict(refused)
-    kept = tuple(record for record in dataset.records if record.image_id not in bad)
-    if not kept:
-        raise InputError(f"{dataset.root}: none of the {len(dataset)} images can be used; first: {refused[0][1]}")
-    return replace(dataset, records=kept), refused
 
 
 def _note_plan(record: RunRecord, unique: UniqueImages, targets: Sequence[Target], blocks: Sequence[Block]) -> None:
@@ -302,22 +255,34 @@ class _Workshop:
                 described.append(item)
         sha256 = dict(zip(block.image_ids, block.sha256, strict=True))
         for target in targets:
-            write_part(
-                target.part(block.index),
-                header=target.header,
-                described=described,
-                key=target.name,
-                dim=target.dim,
-                sha256=sha256,
-                failures=failures,
-            )
+            with _unless_finished(target):
+                write_part(
+                    target.part(block.index),
+                    header=target.header,
+                    described=described,
+                    key=target.name,
+                    dim=target.dim,
+                    sha256=sha256,
+                    failures=failures,
+                )
+
+
+@contextlib.contextmanager
+def _unless_finished(target: Target) -> Iterator[None]:
+    """Let a failure pass where another process has finished the store and removed its parts meanwhile."""
+    try:
+        yield
+    except (OutputError, StoreError):
+        if not target.path.is_file():
+            raise
 
 
 def _work(workshop: _Workshop, blocks: Sequence[Block], *, jobs: int, shard: Shard | None, dask: str | None) -> None:
     for target in workshop.targets:
         mark = target.parts / "settings.json"
         if not target.path.is_file() and not mark.is_file():
-            write_json(mark, compared_settings(target.header))
+            with _unless_finished(target):
+                write_json(mark, compared_settings(target.header))
     share = shard.select(blocks) if shard is not None else list(blocks)
     todo = [block for block in share if workshop.missing(block)]
     if len(todo) < len(share):
@@ -343,8 +308,9 @@ def _merge(workshop: _Workshop, blocks: Sequence[Block]) -> tuple[tuple[tuple[st
             parts = [workshop.valid_part(target, block) for block in blocks]
             whole = [part for part in parts if part is not None]
             if len(whole) == len(blocks):
-                merge_parts(target.path, whole, header=target.header, dim=target.dim)
-            elif not target.path.is_file():  # else another process merged it meanwhile
+                with _unless_finished(target):
+                    merge_parts(target.path, whole, header=target.header, dim=target.dim)
+            elif not target.path.is_file():
                 raise StoreError(f"{target.parts}: {len(blocks) - len(whole)} parts are missing; run the command again")
         with open_store(target.path) as store:
             failures.update(json.loads(store.header["failures"]))
@@ -361,9 +327,10 @@ def _merge(workshop: _Workshop, blocks: Sequence[Block]) -> tuple[tuple[tuple[st
     return tuple(failures.items()), tuple(skipped)
 
 
-def _write_failures(run: Path, failures: Sequence[tuple[str, str]], *, source: dict[str, str], keep: bool) -> None:
+def _write_failures(run: Path, failures: Sequence[tuple[str, str]], *, source: Dataset, keep: bool) -> None:
     path = run / "failures.csv"
     if failures:
-        write_rows(path, ("image_id", "path", "error"), [(i, source.get(i, ""), text) for i, text in failures])
+        paths = {record.image_id: str(record.path) for record in source.records}
+        write_rows(path, ("image_id", "path", "error"), [(i, paths.get(i, ""), text) for i, text in failures])
     elif not keep:
         path.unlink(missing_ok=True)
