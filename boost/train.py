@@ -259,27 +259,28 @@ class _Workshop:
         return BoostResult(folder, protocol, len(units), True, ensemble.paper, panel.metrics, banners), named
 
     def _check_settings(self, folder: Path, plan: FoldPlan, classes: Sequence[str]) -> None:
-        """Refuse a folder of other folds or parameters; further seeds and stores extend it."""
-        wanted: dict[str, Any] = {
-            "folds_sha256": hashlib.sha256(json.dumps(sorted(plan.rows)).encode()).hexdigest(),
+        """Refuse a folder of other folds, parameters or descriptors; further seeds and stores extend it."""
+        rows = json.dumps(sorted(plan.rows)).encode()
+        settings: dict[str, Any] = {
+            "folds_sha256": hashlib.sha256(rows).hexdigest(),
             "classes": list(classes),
             "rounds": self.preset.rounds,
-            **{f"param {key}": value for key, value in self.preset.params.items()},
+            **self.preset.params,
         }
-        for name, header in self.sources.headers.items():
-            settings = json.dumps(compared_settings(header), sort_keys=True)
-            wanted[f"store {name}"] = hashlib.sha256(settings.encode()).hexdigest()
+        stores = {name: compared_settings(header) for name, header in self.sources.headers.items()}
         path = folder / "settings.json"
-        found: dict[str, Any] = read_json(path) if path.is_file() else {}
-        shared = {key: value for key, value in found.items() if not key.startswith("store ") or key in wanted}
-        new = {key: value for key, value in wanted.items() if not key.startswith("store ") or key in found}
-        if found and shared != new:
+        found: dict[str, Any] = read_json(path) if path.is_file() else {"settings": settings, "stores": {}}
+        clashes = [describe_differences(found["settings"], settings)]
+        for name in sorted(stores.keys() & found["stores"].keys()):
+            clash = describe_differences(found["stores"][name], stores[name])
+            clashes.append(f"{name}: {clash}" if clash else "")
+        if any(clashes):
             raise SettingsConflictError(
-                f"{folder}: made with other settings: {describe_differences(shared, new)}; use the same settings, "
+                f"{folder}: made with other settings: {'; '.join(filter(None, clashes))}; use the same settings, "
                 "another --out, or --overwrite"
             )
-        merged = {**found, **wanted}
-        if merged != found:
+        merged = {"settings": settings, "stores": {**found["stores"], **stores}}
+        if not path.is_file() or merged != found:
             write_json(path, merged)
 
 

@@ -129,6 +129,10 @@ def test_other_parameters_and_folds_are_refused(boosted, run_copy):
         train(out=run, folds=["3"], seeds=2, params=PARAMS, seed=1)
     (result,) = train(out=run, folds=["3"], seeds=1, params=PARAMS, seed=1, jobs=1, overwrite=True)
     assert result.finished
+    with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
+        file.attrs["crops"] = 9
+    with pytest.raises(SettingsConflictError, match=r"other settings: tiny-1\.0-64: crops 3 -> 9; use the same"):
+        train(out=run, folds=["3"], seeds=1, params=PARAMS, seed=1)
 
 
 def test_several_protocols_live_in_one_run(boosted, run_copy, tmp_path):
