@@ -34,6 +34,11 @@ def protocol_text(name: str, *, seed: int) -> str:
         return "rakhlin10: the ten published stratified folds, image-level (patients unknown)"
     if name == "eva":
         return "eva: the patient-disjoint 268/132 split, tested once"
+    if name.startswith("official"):
+        patient = "" if name == "official" else ", patient 14-13412 taken out of training where tested"
+        return f"{name}: the five published hold-outs of BreakHis, by slide{patient}"
+    if name == "idc-published":
+        return "idc-published: the 84/29/49 published slides, tested once"
     count, _, grouped = name.partition("-")
     if count.isdecimal():
         if grouped == "grouped":

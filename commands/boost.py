@@ -21,7 +21,8 @@ from .options import common_options, done, split_names, to_shard, work_options
 @click.option(
     "--folds",
     multiple=True,
-    help="A number, rakhlin10, eva, or a fold list; repeatable. Default: rakhlin10 for BACH, else 10.",
+    help="A number, a published list (rakhlin10, eva, official, official-corrected, idc-published) or a file; "
+    "repeatable. Default: rakhlin10 for BACH, else 10.",
 )
 @click.option(
     "--group-by",

@@ -145,7 +145,7 @@ def check(context: click.Context, /, images: Path, decode: bool, as_json: bool, 
 
 @data.command()
 @_images
-@click.option("--folds", default="10", show_default=True, help="A number, rakhlin10, eva, or a fold list.")
+@click.option("--folds", default="10", show_default=True, help="A number, a published list, or a fold list.")
 @click.option(
     "--group-by",
     type=click.Choice(["group", "none"]),

@@ -80,7 +80,7 @@ def data_options(function: F) -> F:
         ),
         click.option(
             "--dataset",
-            type=click.Choice(["bach", "breakhis", "folder", "csv"]),
+            type=click.Choice(["bach", "breakhis", "idc", "folder", "csv"]),
             help="Layout; default: recognised, and said.",
         ),
     ):

@@ -8,7 +8,8 @@ from .check import check_dataset
 from .content import UniqueImages, file_sha256, unique_images
 from .dataset import DATASET_NAMES, KNOWN_CLASSES, Dataset, Finding, ImageRecord, match_class, order_classes
 from .decode import ImageHeader, decode_image, read_header, resize_image, scaled_side
-from .folds import FoldPlan, fold_plan, read_fold_list, write_fold_list
+from .folds import fold_plan, read_fold_list, write_fold_list
+from .plans import FoldPlan
 from .read import read_dataset
 from .restain import RestainResult, stain_images
 from .synthetic import make_bach

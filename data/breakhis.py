@@ -19,6 +19,9 @@ BREAKHIS_TYPES = {
     "M": ("DC", "LC", "MC", "PC"),  # ductal, lobular, mucinous, papillary carcinoma
 }
 BREAKHIS_IMAGES = 7909
+SHARED_PATIENT = "14-13412"
+"""The one patient with two slides, in DC and LC, who trains and tests at once in official folds 1, 3 and 5."""
+
 BREAKHIS_SIZE = (700, 460)
 """Width and height, pixels. Spanhol et al. 2016, sec. II."""
 
@@ -77,6 +80,12 @@ def read_breakhis(
         )
     if not total:
         raise InputError(f"{root}: no BreakHis file here; expected names like SOB_M_DC-14-2523-40-001.png")
+    if {"DC", "LC"} <= {record.path.name.split("-")[0][-2:] for record in records if record.group == SHARED_PATIENT}:
+        findings.append(
+            Finding(
+                "note", SHARED_PATIENT, "this patient has slides of two tumour types; the official folds split them"
+            )
+        )
     if total != BREAKHIS_IMAGES:
         findings.append(Finding("note", str(root), f"{total} of the {BREAKHIS_IMAGES:,} published images are here"))
     return records, findings

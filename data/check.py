@@ -10,10 +10,11 @@ from .breakhis import BREAKHIS_SIZE
 from .content import unique_images
 from .dataset import Dataset, Finding
 from .decode import decode_image, read_header
+from .idc import IDC_SIZE
 
 __all__ = ["check_dataset"]
 
-_SIZES = {"bach": BACH_SIZE, "breakhis": BREAKHIS_SIZE}
+_SIZES = {"bach": BACH_SIZE, "breakhis": BREAKHIS_SIZE, "idc": IDC_SIZE}
 
 
 def check_dataset(

@@ -21,7 +21,7 @@ __all__ = [
     "order_classes",
 ]
 
-DATASET_NAMES = ("bach", "breakhis", "folder", "csv")
+DATASET_NAMES = ("bach", "breakhis", "idc", "folder", "csv")
 """Layouts that can be read, in the order in which they are tried."""
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
@@ -29,6 +29,7 @@ IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
 KNOWN_CLASSES: tuple[tuple[str, ...], ...] = (
     ("Normal", "Benign", "InSitu", "Invasive"),  # BACH, the order of its ground-truth table
     ("benign", "malignant"),  # BreakHis
+    ("negative", "positive"),  # IDC patches
 )
 """Class orders of published datasets."""
 

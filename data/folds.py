@@ -6,7 +6,6 @@ import csv
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +13,8 @@ import numpy as np
 
 from ..errors import InputError, MissingInputError
 from ..jobs import write_rows
+from .plans import PARTS, FoldPlan, Row
+from .slides import SLIDE_FOLDS, fit_slides
 
 __all__ = ["PUBLISHED_FOLDS", "FoldPlan", "fold_plan", "read_fold_list", "write_fold_list"]
 
@@ -21,40 +22,6 @@ _log = logging.getLogger(__name__)
 
 PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv"}
 """Fold lists that ship with the package; sources in ``published/SOURCES.md``."""
-
-PARTS = ("train", "val", "test")
-Row = tuple[str, int, str]
-
-
-@dataclass(frozen=True)
-class FoldPlan:
-    """Which images train, validate and test in each fold.
-
-    Attributes
-    ----------
-    name : str
-        Folder name of the protocol: ``rakhlin10``, ``eva``, ``10``, ``5-grouped``, or a file's stem.
-    rows : tuple of (image_id, fold, part)
-        One row per image and fold. Folds are numbered as in the source.
-    partition : bool
-        Whether every image is tested exactly once and trains in all other folds.
-    warnings : tuple of str
-        What a reader of the numbers must know.
-    """
-
-    name: str
-    rows: tuple[Row, ...]
-    partition: bool
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def folds(self) -> list[int]:
-        """Fold numbers in ascending order."""
-        return sorted({fold for _, fold, _ in self.rows})
-
-    def images(self, fold: int, part: str) -> list[str]:
-        """Return the sorted image ids of a part (``train``, ``val``, ``test``) in a fold."""
-        return sorted(image for image, number, role in self.rows if number == fold and role == part)
 
 
 def fold_plan(
@@ -98,10 +65,12 @@ def fold_plan(
         source = resources.files(__package__) / "published" / PUBLISHED_FOLDS[spec]
         with resources.as_file(source) as path:
             plan = _fit(spec, read_fold_list(path), image_ids, where=f"--folds {spec}")
+    elif spec in SLIDE_FOLDS:
+        plan = fit_slides(spec, group_of)
     else:
         path = Path(spec)
         if not path.is_file():
-            names = ", ".join(PUBLISHED_FOLDS)
+            names = ", ".join((*PUBLISHED_FOLDS, *SLIDE_FOLDS))
             raise MissingInputError(f"--folds {spec}: neither a number, nor one of {names}, nor a file")
         plan = _fit(path.stem, read_fold_list(path), image_ids, where=str(path))
     _check_classes(plan, classes)
@@ -256,8 +225,9 @@ def _leaks(plan: FoldPlan, group_of: dict[str, str | None]) -> tuple[str, ...]:
         shared |= {group for group in train & test if group is not None}
     if not shared:
         return ()
+    names = ", ".join(sorted(shared)[:5]) + (" ..." if len(shared) > 5 else "")
     return (
-        f"image-level folds on grouped data: {len(shared)} patients or slides both train and test in a fold, "
+        f"image-level folds on grouped data: {len(shared)} patients or slides both train and test in a fold ({names}), "
         "so these numbers are too high for new patients",
     )
 

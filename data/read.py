@@ -11,6 +11,7 @@ from .bach import BACH_CLASSES, find_photos, read_bach
 from .breakhis import BREAKHIS_NAME, BREAKHIS_TYPES, read_breakhis
 from .content import same_content
 from .dataset import DATASET_NAMES, Dataset, Finding, ImageRecord, order_classes
+from .idc import IDC_CLASSES, IDC_NAME, read_idc
 from .plain import read_folder, read_manifest
 
 __all__ = ["SYNTHETIC_MARK", "read_dataset"]
@@ -76,6 +77,9 @@ def read_dataset(
         records, findings = read_breakhis(root, label_level=label_level, magnifications=magnifications)
         types = BREAKHIS_TYPES["B"] + BREAKHIS_TYPES["M"]
         default = ("benign", "malignant") if label_level == "class" else types
+    elif name == "idc":
+        records, findings = read_idc(root)
+        default = IDC_CLASSES
     elif name == "csv":
         records, findings = read_manifest(root)
     else:
@@ -101,6 +105,8 @@ def _recognise(root: Path) -> str:
         return "bach"
     if any(BREAKHIS_NAME.fullmatch(path.name) for path in root.rglob("SOB_*.png")):
         return "breakhis"
+    if any(IDC_NAME.fullmatch(path.name) for path in root.rglob("*_idx5_*.png")):
+        return "idc"
     return "folder"
 
 

@@ -16,8 +16,8 @@ TWO_CLASS_RULES = ("sum", "max")
 """``sum`` adds the probabilities of the positive classes; ``max`` takes the largest of each side and
 renormalises, as the published code of Rakhlin et al. 2018 does."""
 
-_CARCINOMA = (("InSitu", "Invasive"), ("malignant",))
-"""Positive classes of known datasets: carcinoma (Rakhlin et al. 2018, sec. 3), malignant (BreakHis)."""
+_CARCINOMA = (("InSitu", "Invasive"), ("malignant",), ("positive",))
+"""Positive classes of known datasets: carcinoma (Rakhlin et al. 2018, sec. 3), malignant (BreakHis), positive (IDC)."""
 
 
 def default_positive(classes: Sequence[str]) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def test_image_level_folds_on_grouped_data_warn():
         ("10", {"count": 12}, r"class a has 6 images, fewer than the 10 folds; use --folds 6 or add images"),
         ("1", {}, r"--folds 1: give at least 2 folds"),
         ("5", {"groups": ["p", "q"] * 20}, r"2 groups are fewer than the 5 folds"),
-        ("nothing", {}, r"--folds nothing: neither a number, nor one of rakhlin10, eva, nor a file"),
+        ("nothing", {}, r"--folds nothing: neither a number, nor one of rakhlin10, eva, official, .*, nor a file"),
         (
             "rakhlin10",
             {},
@@ -193,3 +193,75 @@ def test_written_lists_read_back(tmp_path, spec):
     again = fold_plan(str(tmp_path / "folds.csv"), **data)
     assert sorted(again.rows) == sorted(plan.rows)
     assert read_fold_list(tmp_path / "folds.csv")
+
+
+def official_names(shared):
+    with (shared / "data" / "tables" / "breakhis" / "official_folds.csv").open() as handle:
+        return list(csv.DictReader(handle))
+
+
+def breakhis(names):
+    return {
+        "image_ids": names,
+        "labels": ["benign" if name[4] == "B" else "malignant" for name in names],
+        "groups": ["-".join(name.split("-")[1:3]) for name in names],
+    }
+
+
+def test_the_official_folds_of_breakhis(shared):
+    rows = official_names(shared)
+    plan = fold_plan("official", **breakhis([row["image"] for row in rows]))
+    assert (plan.partition, plan.folds) == (False, [1, 2, 3, 4, 5])
+    for fold in plan.folds:
+        expected = sorted(row["image"] for row in rows if row[f"fold{fold}"] == "test")
+        assert plan.images(fold, "test") == expected
+        assert len(plan.images(fold, "train")) == 7909 - len(expected)
+    assert plan.warnings == (
+        "image-level folds on grouped data: 1 patients or slides both train and test in a fold (14-13412), so these "
+        "numbers are too high for new patients",
+    )
+
+
+def test_the_corrected_official_folds_do_not_leak(shared):
+    data = breakhis([row["image"] for row in official_names(shared)])
+    plan, corrected = fold_plan("official", **data), fold_plan("official-corrected", **data)
+    assert corrected.warnings == ()
+    gone = set(plan.rows) - set(corrected.rows)
+    assert {fold for _, fold, _ in gone} == {1, 3, 5}
+    assert all("14-13412" in image and part == "train" for image, _, part in gone)
+
+
+def test_official_folds_of_a_subset_say_so(shared):
+    from bchisto.data import read_dataset
+
+    records = read_dataset(shared / "data" / "breakhis").records
+    plan = fold_plan("official", **breakhis([record.image_id for record in records]))
+    assert plan.warnings == ("19 of the 82 published slides are here",)
+    assert {image for image, _, _ in plan.rows} == {record.image_id for record in records}
+
+
+def test_the_published_lists_of_idc(shared):
+    from bchisto.data import read_dataset
+
+    dataset = read_dataset(shared / "data" / "idc")
+    data = {
+        "image_ids": [record.image_id for record in dataset.records],
+        "labels": [record.label for record in dataset.records],
+        "groups": [record.group for record in dataset.records],
+    }
+    plan = fold_plan("idc-published", **data)
+    lists = {
+        part: set((shared / "data" / "tables" / "idc" / f"cases_{part}.txt").read_text().split())
+        for part in ("train", "val", "test")
+    }
+    for part, slides in lists.items():
+        assert {image.split("_")[0] for image in plan.images(1, part)} <= slides
+    assert "3 slides in no published list are left out (8863, 8950, 8984)" in plan.warnings[0]
+    assert "of the 162 published slides are here" in plan.warnings[1]
+
+
+def test_published_slides_that_are_not_here():
+    with pytest.raises(
+        InputError, match="--folds official: none of its slides is here; it is for the images of BreakHis"
+    ):
+        fold_plan("official", **images(4))

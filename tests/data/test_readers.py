@@ -242,7 +242,7 @@ def test_layouts_that_are_not_there(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             read_dataset(tmp_path, dataset=name)
-    with pytest.raises(InputError, match="no such layout; choose one of bach, breakhis, folder, csv"):
+    with pytest.raises(InputError, match="no such layout; choose one of bach, breakhis, idc, folder, csv"):
         read_dataset(tmp_path, dataset="camelyon")
     with pytest.raises(InputError, match="its label 'a' is none of the classes x, y"):
         read_dataset(tmp_path, classes=["x", "y"])
@@ -292,3 +292,54 @@ def test_class_names_match_loosely():
     assert match_class("in situ", ["Normal", "InSitu"]) == "InSitu"
     assert match_class("IN-SITU", ["in_situ"]) == "in_situ"
     assert match_class("other", ["a"]) is None
+
+
+def test_idc_names_carry_slide_and_class(tmp_path):
+    for seed, name in enumerate(
+        ["8863/0/8863_idx5_x1_y51_class0.png", "8863/1/8863_idx5_x51_y1_class1.png", "9/1/9_idx5_x1_y1_class1.png"]
+    ):
+        image(tmp_path / name, seed, size=(50, 50) if seed else (50, 42))
+    (tmp_path / "9" / "1" / "9_idx5_other.png").write_bytes(b"")
+    (tmp_path / "9" / "notes.txt").write_text("x")
+    dataset = read_dataset(tmp_path)
+    assert (dataset.name, dataset.classes) == ("idc", ("negative", "positive"))
+    assert [(r.label, r.group) for r in dataset.records] == [
+        ("negative", "8863"),
+        ("positive", "8863"),
+        ("positive", "9"),
+    ]
+    assert {("warning", "9_idx5_other.png"), ("note", "notes.txt")} <= levels(dataset)
+    messages = [str(finding) for finding in check_dataset(dataset)]
+    assert any("class0.png: 50x42, published images are 50x50" in message for message in messages)
+    assert any("3 of the 277,524 published patches are here" in message for message in messages)
+
+
+def test_idc_repeated_tree_and_misplaced_patches(tmp_path):
+    image(tmp_path / "IDC_regular_ps50_idx5" / "9" / "1" / "9_idx5_x1_y1_class1.png", 0)
+    image(tmp_path / "9" / "1" / "9_idx5_x1_y1_class1.png", 0)
+    image(tmp_path / "9" / "0" / "9_idx5_x51_y1_class1.png", 1)
+    dataset = read_dataset(tmp_path)
+    assert len(dataset) == 2
+    assert any("twice, also at" in str(finding) for finding in dataset.findings)
+    with pytest.raises(InputError, match=r"9_idx5_x51_y1_class1\.png: lies in 9/0, its name says 9/1; move it"):
+        dataset.raise_errors()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a.txt").write_text("x")
+    with pytest.raises(InputError, match="no IDC patch here"):
+        read_dataset(tmp_path / "empty", dataset="idc")
+
+
+def test_idc_the_real_subset(shared):
+    dataset = read_dataset(shared / "data" / "idc")
+    assert (dataset.name, len(dataset)) == ("idc", 2564)
+    assert len({record.group for record in dataset.records}) == 19
+    assert len({record.group for record in dataset.records if record.label == "negative"}) == 5
+    dataset.raise_errors()
+
+
+def test_breakhis_patient_with_two_slides_is_named(tmp_path):
+    for seed, name in enumerate(["SOB_M_DC-14-13412-40-001", "SOB_M_LC-14-13412-40-001"]):
+        image(breakhis_path(tmp_path, name), seed)
+    assert any(
+        "14-13412: this patient has slides of two tumour types" in str(f) for f in read_dataset(tmp_path).findings
+    )
