@@ -11,7 +11,7 @@ from PIL import Image
 def test_help_and_version(cli):
     code, out, _ = cli("--help")
     assert code == 0
-    for name in ("demo", "data", "stain", "featurize", "boost", "predict", "evaluate"):
+    for name in ("demo", "data", "stain", "featurize", "boost", "predict", "evaluate", "runs"):
         assert f"\n  {name} " in out
     assert cli("--version")[1].strip() == f"bchisto, version {__version__}"
 
@@ -29,6 +29,9 @@ def test_help_and_version(cli):
         ["boost"],
         ["predict"],
         ["evaluate"],
+        ["runs", "list"],
+        ["runs", "show"],
+        ["runs", "diff"],
     ],
 )
 def test_every_command_has_help_with_an_example(cli, command):
@@ -379,3 +382,18 @@ def test_stain_none_is_the_identity(cli, images, tmp_path):
     cli("stain", images, "--out", tmp_path / "out", "--stain", "none")
     for path in images.rglob("*.png"):
         np.testing.assert_array_equal(np.array(Image.open(path)), np.array(Image.open(tmp_path / "out" / path.name)))
+
+
+def test_runs_list_show_diff(cli, boosted, described):
+    code, out, _ = cli("runs", "list", boosted.parent)
+    assert code == 0
+    assert f"{boosted}  boost  ok" in out
+    code, out, _ = cli("runs", "show", boosted)
+    assert code == 0
+    assert "featurize: ok" in out
+    assert "  crops: 3" in out
+    assert '"accuracy"' in out
+    code, out, _ = cli("runs", "diff", described, boosted)
+    assert code == 1
+    assert "boost seeds: null -> 2" in out
+    assert cli("runs", "diff", boosted, boosted)[0] == 0

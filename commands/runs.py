@@ -1,0 +1,80 @@
+"""``bchisto runs``: list, show, diff."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import common_options
+
+
+@click.group()
+def runs() -> None:
+    """List runs, show what one did, compare two."""
+
+
+@runs.command(name="list")
+@click.argument("folder", type=click.Path(path_type=Path), default=".")
+@common_options
+def list_(folder: Path) -> None:
+    """List the run folders at or below FOLDER with their last command.
+
+    \b
+    Example: bchisto runs list experiments
+    """
+    from ..jobs import format_seconds
+    from ..runs import list_runs
+
+    for entry in list_runs(folder):
+        took = "-" if entry.seconds is None else format_seconds(entry.seconds)
+        click.echo(f"{entry.run}  {entry.command}  {entry.status}  {entry.started}  {took}")
+
+
+@runs.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@common_options
+def show(run: Path) -> None:
+    """Show every command of a run: options, results, errors.
+
+    \b
+    Example: bchisto runs show run
+    """
+    from ..jobs import format_seconds
+    from ..runs import read_run
+
+    for entry in read_run(run):
+        took = "" if entry.seconds is None else f", {format_seconds(entry.seconds)}"
+        click.echo(f"{entry.command}: {entry.status}, {entry.started}{took}")
+        for name, value in {**entry.config, **entry.notes}.items():
+            if value not in (None, [], {}, ""):
+                click.echo(f"  {name}: {_text(value)}")
+        if entry.error:
+            click.echo(f"  error: {entry.error}")
+
+
+@runs.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@common_options
+@click.pass_context
+def diff(context: click.Context, first: Path, second: Path) -> None:
+    """Compare two runs: settings, versions, images, weights, accuracies; exit 1 when something differs.
+
+    \b
+    Example: bchisto runs diff run1 run2
+    """
+    from ..runs import diff_runs
+
+    found = list(diff_runs(first, second))
+    for name, old, new in found:
+        click.echo(f"{name}: {_text(old)} -> {_text(new)}")
+    if not found:
+        click.echo("no difference in settings, versions, images, weights and accuracies")
+    context.exit(1 if found else 0)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
