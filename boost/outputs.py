@@ -69,7 +69,7 @@ def write_outputs(
         folder / "metrics.json",
         {"tables": metrics, "run": {"protocol": protocol, "classes": list(classes), "banners": banners}},
     )
-    ensemble.paper.write_csv(folder / "table.csv")
+    ensemble.paper.write(folder / "table.csv")
     right, wrong = _samples(ensemble.fusion, sources, pictures)
     panel = Panel(ensemble.fusion, metrics["fusion"], ensemble.paper, right, wrong)
     write_report(

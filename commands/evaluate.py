@@ -60,4 +60,12 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
                     f"{100 * point[s]:.1f}" if point[s] is not None else "-" for s in ("sensitivity", "specificity")
                 ]
                 click.echo(f"  set point {point['threshold']:g}: sensitivity {sides[0]}, specificity {sides[1]}")
-    done(context, wrote=[out / "metrics.json", out / "tables.csv", out / "report.html"], then=None)
+    for row in result["comparisons"]:
+        test = row["mcnemar"]
+        limits = [f"{100 * limit:+.1f}" for limit in row["interval"] or []]
+        between = f" ({' to '.join(limits)})" if limits else ""
+        click.echo(
+            f"{row['second']} against {row['first']}: {100 * row['difference']:+.1f} points{between}, only one right "
+            f"{test['only_second']} / {test['only_first']}, McNemar p {test['p']:.4f}"
+        )
+    done(context, wrote=[out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"], then=None)

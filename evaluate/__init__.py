@@ -4,8 +4,11 @@ Knows prediction tables only: a table says for each image (and fold) the true cl
 per class or a predicted class.
 """
 
+from .calibration import calibration
+from .compare import compare_pairs, compare_tables
 from .evaluate import evaluate, measure
 from .intervals import bootstrap_intervals
+from .latex import latex_table
 from .metrics import compute_metrics
 from .paper import PaperTable, paper_table
 from .predictions import PredictionTable, read_predictions, write_predictions
@@ -18,9 +21,13 @@ __all__ = [
     "PredictionTable",
     "Sample",
     "bootstrap_intervals",
+    "calibration",
+    "compare_pairs",
+    "compare_tables",
     "compute_metrics",
     "default_positive",
     "evaluate",
+    "latex_table",
     "measure",
     "paper_table",
     "read_predictions",

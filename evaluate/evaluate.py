@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 from ..errors import InputError
 from ..jobs import ensure_folder, read_json, write_json, write_rows
+from .compare import compare_pairs
 from .intervals import bootstrap_intervals
+from .latex import write_latex
 from .metrics import DEFAULT_THRESHOLDS, compute_metrics
 from .predictions import PredictionTable, read_predictions
 from .report import Panel, write_report
@@ -52,7 +55,7 @@ def evaluate(
     sources : sequence of path
         Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken.
     out : str or Path
-        Gets ``metrics.json``, ``tables.csv`` and ``report.html``.
+        Gets ``metrics.json``, ``tables.csv``, ``tables.tex`` and ``report.html``.
     positive : sequence of str
         Positive classes of the two-class view; by default those of a known dataset (carcinoma, malignant).
     two_class : {"sum", "max"}
@@ -67,7 +70,8 @@ def evaluate(
     Returns
     -------
     dict
-        What is in ``metrics.json``: ``{"tables": {name: metrics}}``.
+        What is in ``metrics.json``: ``{"tables": {name: metrics}, "comparisons": [...]}``; paired tests are made
+        between tables that hold the same images in the same folds.
 
     Raises
     ------
@@ -92,27 +96,37 @@ def evaluate(
                 table = replace(table, protocol=str(facts["protocol"]))
             metrics = measure(table, positive=positive, two_class=two_class, thresholds=thresholds, bootstrap=bootstrap)
             panels.append(Panel(table, metrics))
-    result = {"tables": {panel.table.name: panel.metrics for panel in panels}}
+    result: dict[str, Any] = {"tables": {panel.table.name: panel.metrics for panel in panels}}
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
+    result["comparisons"] = compare_pairs([panel.table for panel in panels], replicates=bootstrap)
     write_json(folder / "metrics.json", result)
-    write_rows(folder / "tables.csv", *_summary(panels))
-    write_report(folder / "report.html", title="bchisto evaluation", panels=panels, banners=list(banners))
+    header, rows = _summary(panels)
+    write_rows(folder / "tables.csv", header, rows)
+    write_latex(folder / "tables.tex", header, [[_cell(value) for value in row] for row in rows])
+    write_report(
+        folder / "report.html",
+        title="bchisto evaluation",
+        panels=panels,
+        banners=list(banners),
+        comparisons=result["comparisons"],
+    )
     return result
 
 
-def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str | None]]:
-    found: list[tuple[Path, str | None]] = []
+def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:
+    """Return every table with its name: a file's stem or its protocol's folder, longer where these are not unique."""
+    found: list[tuple[Path, str, str]] = []
     for source in map(Path, sources):
         if not source.is_dir():
-            found.append((source, None))
+            found.append((source, source.stem, source.with_suffix("").as_posix()))
             continue
         inside = sorted(source.glob("**/predictions.csv"))
         if not inside:
             raise InputError(f"{source}: no predictions.csv in this run folder; run bchisto boost first")
-        several = len(sources) > 1
-        found.extend((path, f"{source.name}/{path.parent.name}" if several else path.parent.name) for path in inside)
-    return found
+        found.extend((path, path.parent.name, f"{source.as_posix()}/{path.parent.name}") for path in inside)
+    short = Counter(name for _, name, _ in found)
+    return [(path, name if short[name] == 1 else long) for path, name, long in found]
 
 
 def _facts(path: Path) -> dict[str, Any]:
@@ -146,3 +160,9 @@ def _summary(panels: Sequence[Panel]) -> tuple[list[str], list[list[Any]]]:
              m["balanced_accuracy"], m["auc"]]
         )  # fmt: skip
     return header, rows
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "--"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -11,7 +11,7 @@ import numpy as np
 from .predictions import PredictionTable
 from .two_class import positive_mask, two_class_scores
 
-__all__ = ["confusion_figure", "roc_figure"]
+__all__ = ["calibration_figure", "confusion_figure", "roc_figure"]
 
 _BLUE, _GREY = "#1f5fa8", "#888888"
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
@@ -78,4 +78,24 @@ def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> str | None:
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
+    return _svg(figure)
+
+
+def calibration_figure(metrics: dict[str, Any]) -> str | None:
+    """Draw the reliability curve of a table; None for a table without probabilities."""
+    found = metrics.get("calibration")
+    if found is None:
+        return None
+    confidence, accuracy, counts = (
+        [entry[name] for entry in found["bins"]] for name in ("confidence", "accuracy", "n")
+    )
+    figure, axes = _axes(4.4, 4.2)
+    axes.bar(confidence, np.array(counts) / sum(counts), width=0.04, color="#d5deea")
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
+    axes.plot(confidence, accuracy, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=f"ECE {found['ece']:.3f}")
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("share that is right")
+    axes.set_xlim(0, 1.01)
+    axes.set_ylim(0, 1.01)
+    axes.legend(loc="upper left", fontsize=8, frameon=False)
     return _svg(figure)

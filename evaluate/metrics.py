@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .calibration import calibration
 from .predictions import PredictionTable
 from .two_class import positive_mask, two_class_scores
 
@@ -48,8 +49,9 @@ def compute_metrics(
     dict
         ``n``, ``protocol``, ``classes``, ``accuracy``, ``folds``, ``accuracy_per_fold``, ``accuracy_mean``,
         ``accuracy_std`` (over folds, population), ``balanced_accuracy``, ``confusion`` (rows true),
-        ``per_class``, ``auc`` (one against the rest, mean over classes; null without probabilities or where a
-        class has no image), and ``two_class``.
+        ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc, average precision), ``auc`` (one
+        against the rest, mean over classes; null without probabilities or where a class has no image),
+        ``calibration``, and ``two_class``.
 
     Raises
     ------
@@ -76,25 +78,50 @@ def compute_metrics(
         "accuracy_std": float(np.std(per_fold)) if per_fold else None,
         "balanced_accuracy": float(recall[present].mean()),
         "confusion": confusion.tolist(),
+        "macro_f1": float(f1[present].mean()),
         "per_class": {
-            name: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(n)}
-            for name, p, r, f, n in zip(table.classes, precision, recall, f1, support, strict=True)
+            name: {
+                "precision": float(p),
+                "recall": float(r),
+                "specificity": _specificity(confusion, k),
+                "f1": float(f),
+                **_ranking(table, k),
+                "n": int(n),
+            }
+            for k, (name, p, r, f, n) in enumerate(zip(table.classes, precision, recall, f1, support, strict=True))
         },
-        "auc": multiclass_auc(table),
+        "auc": _mean_auc([_ranking(table, k)["auc"] for k in places]),
+        "calibration": calibration(table),
     }
     if positive:
         result["two_class"] = _two_class(table, positive=positive, rule=two_class, thresholds=thresholds)
     return result
 
 
-def multiclass_auc(table: PredictionTable) -> float | None:
-    """Return the mean over classes of the one-against-the-rest AUC; None where it is not defined."""
-    from sklearn.metrics import roc_auc_score
+def _specificity(confusion: npt.NDArray[np.int64], place: int) -> float | None:
+    """Return the share of other classes' images that are not called this class."""
+    others = np.delete(confusion, place, axis=0)
+    return float(1.0 - others[:, place].sum() / others.sum()) if others.sum() else None
 
-    if table.probabilities is None or len(set(table.labels.tolist())) < len(table.classes):
-        return None
-    one_hot = np.eye(len(table.classes))[table.labels]
-    return float(np.mean([roc_auc_score(one_hot[:, k], table.probabilities[:, k]) for k in range(one_hot.shape[1])]))
+
+def _ranking(table: PredictionTable, place: int) -> dict[str, float | None]:
+    """Return AUC and average precision of one class against the rest; None where they are not defined."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    truth = table.labels == place
+    if table.probabilities is None or truth.all() or not truth.any():
+        return {"auc": None, "average_precision": None}
+    scores = table.probabilities[:, place]
+    return {
+        "auc": float(roc_auc_score(truth, scores)),
+        "average_precision": float(average_precision_score(truth, scores)),
+    }
+
+
+def _mean_auc(per_class: Sequence[float | None]) -> float | None:
+    """Return the mean over classes of the one-against-the-rest AUC; None where one is not defined."""
+    known = [value for value in per_class if value is not None]
+    return float(np.mean(known)) if len(known) == len(per_class) else None
 
 
 def _two_class(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..jobs import write_rows
+from .latex import write_latex
 from .metrics import fold_accuracies
 from .predictions import PredictionTable
 
@@ -77,9 +78,11 @@ class PaperTable:
         rule = "-" * max(map(len, rendered))
         return "\n".join([rendered[0], rule, *rendered[1:-1], rule, rendered[-1]])
 
-    def write_csv(self, path: Path) -> None:
-        """Write the table as CSV, in percent."""
-        write_rows(path, ["model", *self.header()[1:]], self.cells())
+    def write(self, path: Path) -> None:
+        """Write the table in percent as CSV, and as LaTeX beside it."""
+        header = ["model", *self.header()[1:]]
+        write_rows(path, header, self.cells())
+        write_latex(path.with_suffix(".tex"), header, self.cells())
 
 
 def paper_table(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..jobs import atomic_output
-from .figures import confusion_figure, roc_figure
+from .figures import calibration_figure, confusion_figure, roc_figure
 from .paper import PaperTable
 from .predictions import PredictionTable
 
@@ -74,6 +74,7 @@ def write_report(
     panels: Sequence[Panel],
     banners: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
+    comparisons: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write a report.
 
@@ -88,6 +89,8 @@ def write_report(
         What a reader must know first: synthetic images, random weights, leaking folds.
     settings : mapping, optional
         Name to value, shown at the end.
+    comparisons : sequence of mapping
+        Of `compare_pairs`.
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -100,9 +103,11 @@ def write_report(
         lstrip_blocks=True,
     )
     environment.filters["percent"] = _percent
+    environment.filters["points"] = _points
     page = environment.get_template("report.html").render(
         title=title,
         banners=list(banners),
+        comparisons=list(comparisons),
         settings=dict(settings or {}),
         style=(folder / "report.css").read_text(encoding="utf-8"),
         panels=[
@@ -114,6 +119,7 @@ def write_report(
                 "wrong": panel.wrong,
                 "confusion": confusion_figure(panel.metrics),
                 "roc": roc_figure(panel.table, panel.metrics),
+                "calibration": calibration_figure(panel.metrics),
             }
             for panel in panels
         ],
@@ -128,3 +134,12 @@ def _percent(value: float | Sequence[float] | None) -> str:
     if isinstance(value, (list, tuple)):
         return f"{100 * value[0]:.1f} to {100 * value[1]:.1f} %"
     return f"{100 * float(value):.1f} %"  # type: ignore[arg-type]  # a sequence was handled above
+
+
+def _points(value: float | Sequence[float] | None) -> str:
+    """Write a difference of two shares in percentage points, with its sign."""
+    if value is None:
+        return "–"
+    if isinstance(value, (list, tuple)):
+        return f"{100 * value[0]:+.1f} to {100 * value[1]:+.1f}"
+    return f"{100 * float(value):+.1f}"  # type: ignore[arg-type]  # a sequence was handled above

@@ -96,7 +96,7 @@ def test_the_main_road(cli, tissue, tmp_path, tiny_options):
     )
     assert code == 0
     assert "set point 0.4: sensitivity" in out
-    assert {"run/3-lightgbm", "p"} == set(json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"])
+    assert {"3-lightgbm", "p"} == set(json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"])
 
 
 def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options):

@@ -40,6 +40,37 @@ def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path):
     assert "RANDOM WEIGHTS" in (tmp_path / "report.html").read_text()
 
 
+def test_tables_of_the_same_images_are_compared(boosted, tmp_path):
+    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    lines = table.read_text().splitlines()
+    columns = lines[0].split(",")
+    swapped = [columns.index("p_malignant"), columns.index("p_benign")]
+    other = tmp_path / "swapped.csv"
+    rows = [line.split(",") for line in lines[1:]]
+    for row in rows:
+        row[swapped[0]], row[swapped[1]] = row[swapped[1]], row[swapped[0]]
+    other.write_text("\n".join([lines[0], *map(",".join, rows)]) + "\n")
+    result = evaluate([table, other], out=tmp_path / "out", bootstrap=100)
+    (pair,) = result["comparisons"]
+    names = list(result["tables"])
+    accuracies = [result["tables"][name]["accuracy"] for name in names]
+    assert (pair["first"], pair["second"]) == tuple(names)
+    assert pair["difference"] == pytest.approx(accuracies[1] - accuracies[0])
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "Paired tests" in report
+    assert "McNemar" in report
+    assert r"\begin{tabular}" in (tmp_path / "out" / "tables.tex").read_text()
+
+
+def test_tables_of_the_same_file_name_get_longer_names(boosted, tmp_path):
+    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    other = tmp_path / "elsewhere" / "predictions.csv"
+    other.parent.mkdir()
+    other.write_bytes(table.read_bytes())
+    names = list(evaluate([table, other], out=tmp_path / "out", bootstrap=0)["tables"])
+    assert names == [str(table.with_suffix("")), str(other.with_suffix(""))]
+
+
 def test_what_does_not_fit(tmp_path, boosted):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no predictions\.csv in this run folder; run bchisto boost first"):
@@ -140,6 +171,6 @@ def test_the_report_in_a_real_browser(browser, report, tmp_path):
     )  # fmt: skip
     found = re.search(r"<title>probe (\d+) (\d+) (\w+)</title>", done.stdout)
     assert found, done.stderr
-    assert int(found[1]) == int(found[2]) == 6
+    assert int(found[1]) == int(found[2]) == 8
     assert found[3] == "true"
     assert "CONSOLE" not in done.stderr
