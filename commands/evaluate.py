@@ -31,6 +31,21 @@ from .options import common_options, done, split_names
     help="Set point; repeatable.",
 )
 @click.option("--bootstrap", type=int, default=2000, show_default=True, help="Replicates of the intervals; 0 for none.")
+@click.option(
+    "--level",
+    type=click.Choice(["row", "group"]),
+    default="row",
+    show_default=True,
+    help="One prediction per row, or per group (patient, slide, image of a patch).",
+)
+@click.option(
+    "--aggregate",
+    "rule",
+    type=click.Choice(["average", "sum", "vote", "exist", "exist-n"]),
+    default="average",
+    show_default=True,
+    help="How the rows of a group become one.",
+)
 @click.option("--classes", callback=split_names, help="Class order.")
 @common_options
 @click.pass_context

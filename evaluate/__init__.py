@@ -4,6 +4,7 @@ Knows prediction tables only: a table says for each image (and fold) the true cl
 per class or a predicted class.
 """
 
+from .aggregate import AGGREGATIONS, aggregate
 from .calibration import calibration
 from .compare import compare_pairs, compare_tables
 from .evaluate import evaluate, measure
@@ -16,10 +17,12 @@ from .report import Panel, Sample, thumbnail, write_report
 from .two_class import default_positive, two_class_scores
 
 __all__ = [
+    "AGGREGATIONS",
     "Panel",
     "PaperTable",
     "PredictionTable",
     "Sample",
+    "aggregate",
     "bootstrap_intervals",
     "calibration",
     "compare_pairs",

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..jobs import ensure_folder, read_json, write_json, write_rows
+from .aggregate import aggregate
 from .compare import compare_pairs
 from .intervals import bootstrap_intervals
 from .latex import write_latex
@@ -47,6 +48,8 @@ def evaluate(
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
     bootstrap: int = 2000,
     classes: Sequence[str] = (),
+    level: str = "row",
+    rule: str = "average",
 ) -> dict[str, Any]:
     """Evaluate prediction tables side by side.
 
@@ -66,6 +69,10 @@ def evaluate(
         Replicates of the intervals; 0 for none.
     classes : sequence of str
         Class order.
+    level : {"row", "group"}
+        One prediction per row, or one per group (patient, slide, or image of a patch).
+    rule : str
+        How rows of a group become one, see `aggregate`.
 
     Returns
     -------
@@ -94,6 +101,8 @@ def evaluate(
         for table in read_predictions(path, classes=classes or facts.get("classes", ()), name=name):
             if facts.get("protocol"):
                 table = replace(table, protocol=str(facts["protocol"]))
+            if level == "group":
+                table = aggregate(table, rule=rule, positive=positive)
             metrics = measure(table, positive=positive, two_class=two_class, thresholds=thresholds, bootstrap=bootstrap)
             panels.append(Panel(table, metrics))
     result: dict[str, Any] = {"tables": {panel.table.name: panel.metrics for panel in panels}}

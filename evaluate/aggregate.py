@@ -1,0 +1,108 @@
+"""From patches to images to patients: one prediction per group of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+from .predictions import PredictionTable
+from .two_class import default_positive, positive_mask
+
+__all__ = ["AGGREGATIONS", "EXIST_N", "aggregate"]
+
+AGGREGATIONS = ("average", "sum", "vote", "exist", "exist-n")
+"""Rules: the mean or the sum of the probabilities, the plurality of predicted classes, and for two classes: positive if
+one row, or at least n rows, are called positive. The rules published for patches of BreakHis images."""
+
+EXIST_N = 3
+"""Rows that make a group positive under ``exist-n``, as published with the rules."""
+
+
+def aggregate(
+    table: PredictionTable, *, rule: str = "average", positive: Sequence[str] = (), at_least: int = EXIST_N
+) -> PredictionTable:
+    """Make one row per group and fold.
+
+    Parameters
+    ----------
+    table : PredictionTable
+        Every row names its group (the image of a patch, the patient of an image).
+    rule : str
+        Of `AGGREGATIONS`. ``average`` and ``sum`` predict the same class; both give the mean as probabilities.
+        ``vote`` gives the shares of votes and settles a tie by the mean probability.
+    positive : sequence of str
+        The positive class of ``exist`` and ``exist-n``, which know two sides only; by default that of a known dataset.
+    at_least : int
+        The n of ``exist-n``.
+
+    Returns
+    -------
+    PredictionTable
+        The group is the image id. ``exist`` and ``exist-n`` give no probabilities.
+
+    Raises
+    ------
+    InputError
+        A row without a group, a group with two labels, an unknown rule, or no two sides for ``exist``.
+    """
+    if rule not in AGGREGATIONS:
+        raise InputError(f"--aggregate {rule}: no such rule; choose one of {', '.join(AGGREGATIONS)}")
+    missing = [image for image, group in zip(table.image_ids, table.groups, strict=True) if group is None]
+    if missing:
+        raise InputError(
+            f"{table.name}: {len(missing)} rows name no group, first {missing[0]}; --level group needs them"
+        )
+    if rule in ("average", "sum") and table.probabilities is None:
+        raise InputError(
+            f"{table.name}: --aggregate {rule} needs probabilities; this table holds predicted classes only"
+        )
+    members: dict[tuple[str, int | None], list[int]] = {}
+    for row, (group, fold) in enumerate(zip(table.groups, table.folds, strict=True)):
+        members.setdefault((str(group), fold), []).append(row)
+    labels = []
+    for (group, _), rows in members.items():
+        found = set(table.labels[rows].tolist())
+        if len(found) > 1:
+            names = ", ".join(table.classes[place] for place in sorted(found))
+            raise InputError(
+                f"{table.name}: group {group} has images of several classes ({names}); it cannot be one row"
+            )
+        labels.append(found.pop())
+    probabilities, predicted = _predict(table, list(members.values()), rule, positive, at_least)
+    return PredictionTable(
+        name=table.name,
+        classes=table.classes,
+        image_ids=tuple(group for group, _ in members),
+        labels=np.array(labels, dtype=np.int64),
+        probabilities=probabilities,
+        predicted=predicted,
+        folds=tuple(fold for _, fold in members),
+        groups=tuple(group for group, _ in members),
+        protocol=f"{table.protocol}; by group, rule {rule}".lstrip("; "),
+    )
+
+
+def _predict(
+    table: PredictionTable, members: list[list[int]], rule: str, positive: Sequence[str], at_least: int
+) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.int64]]:
+    if rule in ("exist", "exist-n"):
+        needed = 1 if rule == "exist" else at_least
+        mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
+        if mask.sum() != 1 or len(mask) != 2:
+            raise InputError(f"--aggregate {rule}: needs two classes, one of them --positive")
+        yes, no = int(np.flatnonzero(mask)[0]), int(np.flatnonzero(~mask)[0])
+        called = [(table.predicted[rows] == yes).sum() >= needed for rows in members]
+        return None, np.where(called, yes, no).astype(np.int64)
+    shares = np.array(
+        [np.bincount(table.predicted[rows], minlength=len(table.classes)) / len(rows) for rows in members]
+    )
+    if table.probabilities is None:
+        return shares, shares.argmax(axis=1)
+    means = np.array([table.probabilities[rows].mean(axis=0) for rows in members])
+    if rule == "vote":
+        # A tie in votes goes to the higher mean probability, which is too small to overturn a vote.
+        return shares, (shares + 1e-9 * means).argmax(axis=1)
+    return means, means.argmax(axis=1)

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from bchisto.errors import InputError
+from bchisto.evaluate import PredictionTable, aggregate, evaluate
+
+P = [0.9, 0.4, 0.45, 0.1, 0.6, 0.3, 0.7, 0.8, 0.55]  # of malignant
+GROUP = ["u", "u", "u", "v", "v", "w", "w", "w", "w"]
+
+
+def table(labels=None, groups=GROUP, probabilities=True, folds=None):
+    p = np.array(P)
+    both = np.column_stack([1 - p, p])
+    made = PredictionTable.from_probabilities(
+        name="t", classes=("benign", "malignant"), image_ids=[f"i{k}" for k in range(9)],
+        labels=labels or ["malignant"] * 3 + ["benign"] * 2 + ["malignant"] * 4, probabilities=both,
+        folds=folds or [1] * 9, groups=groups, protocol="p",
+    )  # fmt: skip
+    if probabilities:
+        return made
+    return PredictionTable(
+        made.name, made.classes, made.image_ids, made.labels, None, made.predicted, made.folds, made.groups
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "predicted"),
+    [
+        ("average", [1, 0, 1]),  # means 0.583, 0.35, 0.5875
+        ("sum", [1, 0, 1]),
+        ("vote", [0, 0, 1]),  # votes 1 of 3; 1 of 2, a tie that the mean settles; 3 of 4
+        ("exist", [1, 1, 1]),
+        ("exist-n", [0, 0, 1]),  # 1, 1 and 3 rows are called malignant
+    ],
+)
+def test_every_rule_by_hand(rule, predicted):
+    found = aggregate(table(), rule=rule)
+    assert found.image_ids == ("u", "v", "w")
+    np.testing.assert_array_equal(found.labels, [1, 0, 1])
+    np.testing.assert_array_equal(found.predicted, predicted)
+    assert found.protocol == f"p; by group, rule {rule}"
+
+
+def test_probabilities_are_means_or_shares():
+    np.testing.assert_allclose(aggregate(table()).probabilities[:, 1], [1.75 / 3, 0.35, 2.35 / 4])
+    np.testing.assert_allclose(aggregate(table(), rule="vote").probabilities[:, 1], [1 / 3, 1 / 2, 3 / 4])
+    assert aggregate(table(), rule="exist").probabilities is None
+
+
+def test_exist_n_takes_its_n():
+    np.testing.assert_array_equal(aggregate(table(), rule="exist-n", at_least=4).predicted, [0, 0, 0])
+
+
+def test_a_group_tested_in_two_folds_is_two_rows():
+    assert aggregate(table(folds=[1, 1, 2, 1, 1, 1, 1, 1, 1])).folds == (1, 2, 1, 1)
+
+
+def test_votes_need_no_probabilities():
+    np.testing.assert_array_equal(aggregate(table(probabilities=False), rule="vote").predicted, [0, 0, 1])
+
+
+def test_what_does_not_fit():
+    with pytest.raises(InputError, match="--aggregate median: no such rule; choose one of average, sum, vote"):
+        aggregate(table(), rule="median")
+    with pytest.raises(InputError, match="1 rows name no group, first i0; --level group needs them"):
+        aggregate(table(groups=[None, *GROUP[1:]]))
+    with pytest.raises(InputError, match=r"group u has images of several classes \(benign, malignant\)"):
+        aggregate(table(labels=["benign"] + ["malignant"] * 8))
+    with pytest.raises(InputError, match="--aggregate average needs probabilities"):
+        aggregate(table(probabilities=False))
+
+
+def test_exist_needs_two_sides():
+    three = PredictionTable.from_probabilities(
+        name="t", classes=("a", "b", "c"), image_ids=["x"], labels=["a"], probabilities=np.array([[0.5, 0.3, 0.2]]),
+        folds=[1], groups=["g"],
+    )  # fmt: skip
+    with pytest.raises(InputError, match="--aggregate exist: needs two classes, one of them --positive"):
+        aggregate(three, rule="exist", positive=["c"])
+
+
+def test_evaluation_by_group(tmp_path):
+    rows = "\n".join(
+        f"i{k},{'benign' if g == 'v' else 'malignant'},{g},1,{1 - p},{p}"
+        for k, (g, p) in enumerate(zip(GROUP, P, strict=True))
+    )
+    (tmp_path / "t.csv").write_text(f"image_id,label,group,fold,p_benign,p_malignant\n{rows}\n")
+    found = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", level="group", bootstrap=50)["tables"]["t"]
+    assert (found["n"], found["accuracy"]) == (3, 1.0)
+    assert found["protocol"].endswith("by group, rule average")
