@@ -5,7 +5,7 @@ EXTRAS ?= test
 RUN ?= demo-run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format types docs wheel constraints clean
+.PHONY: help demo test bench check lint format types docs wheel constraints clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,10 @@ test: $(VENV)/installed-$(EXTRAS)  ## Run the tests with coverage
 	$(BIN)/coverage run -m pytest tests
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+bench: $(VENV)/installed  ## Run the benchmarks, each in a short form
+	$(BIN)/python benchmarks/stains.py
+	$(BIN)/python benchmarks/featurize.py
 
 check: lint types docs wheel  ## Lint, types, docs and wheel
 

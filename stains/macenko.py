@@ -19,6 +19,7 @@ from .constants import (
     TRANSMITTED_LIGHT,
 )
 from .od import Image, check_rgb, density_table, optical_density
+from .quantile import extreme_percentiles, upper_percentile
 
 __all__ = ["MacenkoNormalizer", "StainEstimate"]
 
@@ -101,22 +102,23 @@ class MacenkoNormalizer:
         TissueError
             Fewer than 100 tissue pixels, or tissue of one colour only, so that two stains cannot be told apart.
         """
-        tissue = self._tissue(check_rgb(image))
+        od = optical_density(check_rgb(image), light=self.light)
+        tissue = self._tissue(image)
         count = int(np.count_nonzero(tissue))
         if count < MIN_TISSUE_PIXELS:
             raise TissueError(
                 f"too little tissue to estimate stains: {count} tissue pixels, at least {MIN_TISSUE_PIXELS} needed"
             )
-        stains = self._extreme_stains(density_table(self.light)[image[tissue]])
-        od = optical_density(image, light=self.light)
-        concentrations = _transform(od, np.asarray(np.linalg.pinv(stains), dtype=np.float64)).reshape(-1, 2)
-        maxima = np.percentile(concentrations, MACENKO_MAX_PERCENTILE, axis=0).astype(np.float64)
+        pixels = od.reshape(-1, 3)
+        stains = self._extreme_stains(np.compress(tissue.ravel(), pixels, axis=0))
+        unmixing = np.asarray(np.linalg.pinv(stains), dtype=np.float64)
+        concentrations = _transform(od, unmixing).reshape(-1, 2)
+        maxima = np.array([upper_percentile(column, MACENKO_MAX_PERCENTILE) for column in concentrations.T.copy()])
         if not np.all(maxima > 0):
             raise TissueError("too little tissue to estimate stains: a stain has no positive concentration")
-        rest = od.reshape(-1, 3) - concentrations @ stains.T.astype(np.float32)
-        return StainEstimate(
-            stains, maxima, count / tissue.size, float(np.sqrt(np.mean(np.square(rest, dtype=np.float64))))
-        )
+        # the sum of squares that the projection onto the stain plane leaves, from second moments alone
+        rest = np.trace((np.eye(3) - stains @ unmixing) @ _second_moments(pixels)) / pixels.size
+        return StainEstimate(stains, maxima, count / tissue.size, float(np.sqrt(max(rest, 0.0))))
 
     def apply(self, image: Image, estimate: StainEstimate) -> Image:
         """Replace the estimated stains by the reference.
@@ -132,7 +134,8 @@ class MacenkoNormalizer:
         mixing = self.stains @ np.diag(scale) @ np.linalg.pinv(estimate.stains)
         # 240 exp(-M od) = exp(ln 240 - M od), one affine map of the optical density
         exponent = _transform(optical_density(image, light=self.light), -mixing, offset=float(np.log(self.light)))
-        return np.asarray(np.clip(cv2.exp(exponent), 0, 255), dtype=np.uint8)
+        # the saturating cast rounds where the published code truncates
+        return np.asarray(cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5), dtype=np.uint8)
 
     def normalize(self, image: Image) -> Image:
         """Estimate and replace the stains of an image.
@@ -157,25 +160,38 @@ class MacenkoNormalizer:
 
     def _tissue(self, image: Image) -> npt.NDArray[np.bool_]:
         # od falls with the grey level, so "all three reach beta" is a bound on the brightest channel
-        brightest = int(np.count_nonzero(density_table(self.light) >= self.beta)) - 1
-        return np.asarray((image <= brightest).all(axis=2)) if brightest >= 0 else np.zeros(image.shape[:2], bool)
+        import cv2
 
-    def _extreme_stains(self, density: Array) -> Array:
-        values, vectors = np.linalg.eigh(np.cov(density, rowvar=False))
+        brightest = int(np.count_nonzero(density_table(self.light) >= self.beta)) - 1
+        if brightest < 0:
+            return np.zeros(image.shape[:2], np.bool_)
+        return np.asarray(cv2.inRange(image, (0, 0, 0), (brightest,) * 3)) > 0
+
+    def _extreme_stains(self, density: npt.NDArray[np.float32]) -> Array:
+        count = len(density)
+        mean = density.mean(axis=0, dtype=np.float64)
+        covariance = (_second_moments(density) - count * np.outer(mean, mean)) / (count - 1)
+        values, vectors = np.linalg.eigh(covariance)
         if values[2] <= 0 or values[1] <= RANK_TOLERANCE * values[2]:
             raise TissueError("too little tissue to estimate stains: all tissue pixels lie on one colour line")
         plane = vectors[:, [2, 1]]
-        projected = density @ plane
-        signs = np.where(projected.mean(axis=0) < 0, -1.0, 1.0)
-        plane, projected = plane * signs, projected * signs
-        angle = np.arctan2(projected[:, 1], projected[:, 0])
-        low, high = np.percentile(angle, [self.alpha, 100 - self.alpha])
+        plane = plane * np.where(mean @ plane < 0, -1.0, 1.0)
+        along, across = (density @ plane.astype(np.float32)).T.copy()
+        angle = np.arctan2(across, along)
+        low, high = extreme_percentiles(angle, self.alpha)
         extremes = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
         if np.linalg.matrix_rank(extremes, tol=RANK_TOLERANCE) < 2:
             raise TissueError("too little tissue to estimate stains: both extreme stains are the same")
         # the stain that absorbs more red is haematoxylin
         ordered = extremes if extremes[0, 0] > extremes[0, 1] else extremes[:, ::-1]
         return np.array(ordered, dtype=np.float64)
+
+
+def _second_moments(density: npt.NDArray[np.float32]) -> Array:
+    """Return the sum over pixels of od od^T, accumulated in float64; shape (3, 3)."""
+    import cv2
+
+    return np.asarray(cv2.mulTransposed(density, True, dtype=cv2.CV_64F), dtype=np.float64)
 
 
 def _transform(od: npt.NDArray[np.float32], matrix: Array, *, offset: float = 0.0) -> npt.NDArray[np.float32]:

@@ -16,7 +16,7 @@ __all__ = ["HeAugmenter", "augment_he"]
 
 
 class HeAugmenter:
-    """Make many H&E augmentations of one image.
+    """Make many H&E augmentations of one image; works in a buffer of its own, so one thread at a time.
 
     Parameters
     ----------
@@ -35,6 +35,7 @@ class HeAugmenter:
 
     def __init__(self, image: Image) -> None:
         self._density = optical_density(image)
+        self._buffer = np.empty_like(self._density)
 
     def augment(self, *, hematoxylin: float, eosin: float) -> Image:
         """Scale the two stains.
@@ -54,10 +55,9 @@ class HeAugmenter:
         # The bases cancel: 10^-(log10(x) A) = exp(-(ln(x) A)); rows become columns for cv2.transform.
         mixing = (RUIFROK_TO_HED.T @ np.diag([hematoxylin, eosin, 1.0]) @ RUIFROK_FROM_HED).T
         affine = np.column_stack([-mixing, np.full(3, np.log(TRANSMITTED_LIGHT))]).astype(np.float32)
-        bright = cv2.exp(cv2.transform(self._density, affine))
-        # minus 1 as published, and minus 0.5 because the saturating cast rounds where the paper truncates
-        shifted = cv2.add(bright, (-1.5, -1.5, -1.5, 0.0), dtype=cv2.CV_8U)
-        return np.asarray(shifted, dtype=np.uint8)
+        bright = cv2.exp(cv2.transform(self._density, affine, dst=self._buffer), dst=self._buffer)
+        # minus 1 as published, and minus 0.5 because the saturating cast rounds where the published code truncates
+        return np.asarray(cv2.convertScaleAbs(bright, alpha=1.0, beta=-1.5), dtype=np.uint8)
 
 
 def augment_he(image: Image, *, hematoxylin: float, eosin: float) -> Image:
