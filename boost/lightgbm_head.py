@@ -8,11 +8,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BundleError
+from ..errors import BundleError, DependencyError
 
-__all__ = ["fit_text", "is_model_text", "parse_model", "predict_proba"]
+__all__ = ["fit_text", "import_lightgbm", "is_model_text", "parse_model", "predict_proba"]
 
 _LAST_LINE = "pandas_categorical:"
+
+
+def import_lightgbm() -> Any:
+    """Import LightGBM.
+
+    Raises
+    ------
+    DependencyError
+        The system's OpenMP library, which LightGBM's package does not bring, is missing.
+    """
+    try:
+        import lightgbm
+    except OSError as error:
+        raise DependencyError(
+            f"LightGBM cannot be loaded ({error}); install the system's OpenMP library "
+            "(Debian: apt-get install libgomp1)"
+        ) from error
+    return lightgbm
 
 
 def fit_text(
@@ -40,8 +58,7 @@ def fit_text(
     str
         LightGBM's text format.
     """
-    import lightgbm
-
+    lightgbm = import_lightgbm()
     images, augmentations, dim = features.shape
     rows = features.reshape(images * augmentations, dim)
     data = lightgbm.Dataset(rows, np.repeat(labels, augmentations).astype(np.float32), params=dict(params))
@@ -61,11 +78,9 @@ def parse_model(text: str) -> Any:
     BundleError
         Not a whole LightGBM model.
     """
-    import lightgbm
-
     if not is_model_text(text):
         raise BundleError("not a whole LightGBM text model; train it again")
-    return lightgbm.Booster(model_str=text)
+    return import_lightgbm().Booster(model_str=text)
 
 
 def predict_proba(model: Any, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ..errors import InputError
+from .lightgbm_head import import_lightgbm
 
 __all__ = ["PRESETS", "Preset", "model_params", "parse_params"]
 
@@ -138,9 +140,7 @@ def parse_params(options: Sequence[str]) -> dict[str, Any]:
 
 def _known_params() -> set[str]:
     """Return LightGBM's parameter names, which a model's text lists."""
-    import lightgbm
-    import numpy as np
-
+    lightgbm = import_lightgbm()
     data = lightgbm.Dataset(np.zeros((2, 1)), [0.0, 1.0], params={"verbosity": -1})
     text = lightgbm.train({"verbosity": -1, "num_threads": 1}, data, num_boost_round=1).model_to_string()
     return set(re.findall(r"^\[(\w+): ", text, flags=re.MULTILINE)) | {"bagging_freq", "max_depth"}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import DependencyError, InputError
+from ..errors import BchistoError, DependencyError, InputError
 from .progress import Progress, Ticker
 
 __all__ = ["default_jobs", "run_units"]
@@ -72,6 +72,8 @@ def run_units(
         `jobs` is not positive, or no scheduler answers at `dask`.
     DependencyError
         `dask` is given and the package is not installed.
+    BchistoError
+        A worker process was killed from outside.
     """
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: give at least 1 process")
@@ -120,10 +122,17 @@ def _results(
             yield unit, work(unit, ticker)
         return
     import joblib
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     with _backend(dask, jobs=min(jobs, len(units))):
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        yield from parallel(joblib.delayed(_call)(work, unit, ticker) for unit in units)
+        try:
+            yield from parallel(joblib.delayed(_call)(work, unit, ticker) for unit in units)
+        except TerminatedWorkerError as error:
+            raise BchistoError(
+                "a worker process was killed, most often for lack of memory; what is done is kept, run it again with "
+                "fewer --jobs"
+            ) from error
 
 
 def _call(work: Callable[[U, Ticker], R], unit: U, ticker: Ticker) -> tuple[U, R]:

@@ -94,3 +94,23 @@ def test_parameters_by_text():
 def test_parameters_that_do_not_fit(changes, message):
     with pytest.raises(InputError, match=message):
         PRESETS["rakhlin2018"].with_params(changes)
+
+
+def test_a_missing_openmp_library_is_named(monkeypatch):
+    import builtins
+    import sys
+
+    from bchisto.boost.lightgbm_head import import_lightgbm
+    from bchisto.errors import DependencyError
+
+    real = builtins.__import__
+
+    def without(name, *arguments, **options):
+        if name == "lightgbm":
+            raise OSError("libgomp.so.1: cannot open shared object file")
+        return real(name, *arguments, **options)
+
+    monkeypatch.delitem(sys.modules, "lightgbm", raising=False)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(DependencyError, match="apt-get install libgomp1"):
+        import_lightgbm()

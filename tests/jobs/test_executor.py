@@ -3,9 +3,9 @@ import os
 import time
 
 import pytest
-from bchisto.errors import DependencyError, ImageError, InputError
+from bchisto.errors import BchistoError, DependencyError, ImageError, InputError
 from bchisto.jobs import Progress, Ticker, default_jobs, format_seconds, run_units
-from sample_units import fail_on_three, square
+from sample_units import fail_on_three, killed_on_three, square
 
 
 def options(**changes):
@@ -27,6 +27,11 @@ def test_in_worker_processes():
 def test_an_error_arrives_as_itself(jobs):
     with pytest.raises(ImageError, match=r"b003\.tif: truncated"):
         run_units(fail_on_three, [1, 2, 3, 4], **options(jobs=jobs))
+
+
+def test_a_worker_that_is_killed_is_one_clear_line():
+    with pytest.raises(BchistoError, match="a worker process was killed, most often for lack of memory; what is done"):
+        run_units(killed_on_three, [1, 2, 3, 4], **options(jobs=2))
 
 
 def test_nothing_to_do_and_bad_numbers():
