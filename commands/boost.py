@@ -97,6 +97,8 @@ def boost(context: click.Context, /, **options: Any) -> None:
             f"fusion: {100 * metrics['accuracy']:.1f} % of {metrics['n']}, "
             f"95 % interval {100 * low:.1f} to {100 * high:.1f} (bootstrap over {unit}s)"
         )
+        if metrics["intervals"]["warning"]:
+            click.echo(metrics["intervals"]["warning"], err=True)
         view = metrics.get("two_class")
         if view and view["auc"] is not None:
             names = " + ".join(view["positive"])

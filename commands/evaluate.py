@@ -66,6 +66,8 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
         between = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
         accuracy = f"{100 * metrics['accuracy']:.2f} %{between} of {metrics['n']}{spread}"
         click.echo(f"{name}: accuracy {accuracy}; {metrics['protocol']}")
+        if metrics["intervals"].get("warning"):
+            click.echo(f"{name}: {metrics['intervals']['warning']}", err=True)
         view = metrics.get("two_class")
         if view:
             auc = "" if view["auc"] is None else f", AUC {view['auc']:.3f}"
