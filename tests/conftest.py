@@ -171,25 +171,34 @@ def tiny_settings():
     )
 
 
+def snapshot(folder):
+    """Path and content of every file below a folder."""
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 @pytest.fixture(scope="session")
 def described(tmp_path_factory, tissue, tiny_settings):
-    """A run folder with the descriptors of `tissue`. Read only; copy it to change it."""
+    """A run folder with the descriptors of `tissue`. Read only, which is checked at the end; copy it to change it."""
     from bchisto.featurize import featurize
 
     run = tmp_path_factory.mktemp("described") / "run"
     featurize(tissue, out=run, settings=tiny_settings, jobs=1)
-    return run
+    before = snapshot(run)
+    yield run
+    assert snapshot(run) == before, "a test changed the shared run folder"
 
 
 @pytest.fixture(scope="session")
 def boosted(tmp_path_factory, described):
-    """A run folder with descriptors and a small ensemble. Read only."""
+    """A run folder with descriptors and a small ensemble. Read only, which is checked at the end."""
     from bchisto.boost import train
 
     run = tmp_path_factory.mktemp("boosted") / "run"
     shutil.copytree(described, run)
     train(out=run, folds=["3"], seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8}, jobs=1)
-    return run
+    before = snapshot(run)
+    yield run
+    assert snapshot(run) == before, "a test changed the shared run folder"
 
 
 @pytest.fixture

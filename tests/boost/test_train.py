@@ -202,14 +202,14 @@ def test_grouped_folds_and_leaks(described, run_copy):
         ({"overwrite": True, "shard": Shard(1, 2)}, "overwrite without --shard"),
     ],
 )
-def test_what_does_not_fit(described, changes, message):
+def test_what_does_not_fit(described, run_copy, changes, message):
     with pytest.raises(InputError, match=message):
-        train(out=described, **{"folds": ["3"], **changes})
+        train(out=run_copy(described), **{"folds": ["3"], **changes})
 
 
-def test_default_folds_are_ten(described):
+def test_default_folds_are_ten(described, run_copy):
     with pytest.raises(InputError, match="class benign has 6 images, fewer than the 10 folds"):
-        train(out=described)
+        train(out=run_copy(described))
 
 
 def test_no_run_and_no_stores(tmp_path):
