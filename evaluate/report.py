@@ -129,17 +129,17 @@ def write_report(
 
 
 def _percent(value: float | Sequence[float] | None) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, (list, tuple)):
-        return f"{100 * value[0]:.1f} to {100 * value[1]:.1f} %"
-    return f"{100 * float(value):.1f} %"  # type: ignore[arg-type]  # a sequence was handled above
+    """Write a share, or the two ends of an interval of one, in percent."""
+    return _hundredfold(value, ".1f", unit=" %")
 
 
 def _points(value: float | Sequence[float] | None) -> str:
-    """Write a difference of two shares in percentage points, with its sign."""
+    """Write a difference of two shares, or the two ends of an interval of one, in percentage points with a sign."""
+    return _hundredfold(value, "+.1f", unit="")
+
+
+def _hundredfold(value: float | Sequence[float] | None, form: str, *, unit: str) -> str:
     if value is None:
         return "–"
-    if isinstance(value, (list, tuple)):
-        return f"{100 * value[0]:+.1f} to {100 * value[1]:+.1f}"
-    return f"{100 * float(value):+.1f}"  # type: ignore[arg-type]  # a sequence was handled above
+    ends = value if isinstance(value, Sequence) else [value]
+    return " to ".join(format(100 * end, form) for end in ends) + unit
