@@ -225,7 +225,8 @@ class _Workshop:
         write_fold_list(folder / "folds.csv", plan, labels=labels, groups=groups)
         units = plan_units(sources, plan, preset=self.preset, seeds=self.seeds, classes=classes, folder=folder)
         share = units if shard is None else shard.select(units)
-        todo = [unit for unit in share if read_unit(unit) is None]
+        trained = {unit.model: read_unit(unit) for unit in share}
+        todo = [unit for unit in share if trained[unit.model] is None]
         if len(todo) < len(share):
             _log.info("%s: %d of %d models are trained already", folder.name, len(share) - len(todo), len(share))
         run_units(
@@ -239,7 +240,9 @@ class _Workshop:
         )
         protocol = protocol_text(plan.name, seed=self.seed)
         banners = (*sources.banners(), *plan.warnings)
-        predictions = [found for found in map(read_unit, units) if found is not None]
+        # read what was trained just now, or by other shards; the rest is read already
+        trained.update({unit.model: read_unit(unit) for unit in units if trained.get(unit.model) is None})
+        predictions = [found for unit in units if (found := trained[unit.model]) is not None]
         if shard is not None or len(predictions) < len(units):
             finished = len(predictions) == len(units)
             return BoostResult(folder, protocol, len(units), finished, None, None, banners), None

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .predictions import PredictionTable
+from .resample import bootstrap_counts, sampling_units
 
 __all__ = ["compare_pairs", "compare_tables"]
-
-_CHUNK = 500
 
 
 def compare_pairs(tables: Sequence[PredictionTable], *, replicates: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -67,18 +66,12 @@ def compare_tables(
 
 
 def _interval(table: PredictionTable, change: npt.NDArray[np.float64], *, replicates: int, seed: int) -> list[float]:
-    grouped = all(group is not None for group in table.groups)
-    keys = np.array([str(key) for key in (table.groups if grouped else table.image_ids)])
-    _, member = np.unique(keys, return_inverse=True)
-    units = int(member.max()) + 1
+    _, member = sampling_units(table)
     total = np.bincount(member, weights=change)
-    size = np.bincount(member).astype(np.float64)
-    rng = np.random.default_rng(seed)
-    draws = []
-    for start in range(0, replicates, _CHUNK):
-        count = min(_CHUNK, replicates - start)
-        weights = rng.multinomial(units, np.full(units, 1.0 / units), size=count)
-        draws.append((weights @ total) / (weights @ size))
+    size = np.bincount(member)
+    draws = [
+        (counts @ total) / (counts @ size) for counts in bootstrap_counts(len(size), replicates=replicates, seed=seed)
+    ]
     low, high = np.percentile(np.concatenate(draws), [2.5, 97.5])
     return [float(low), float(high)]
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .predictions import PredictionTable
+from .resample import bootstrap_counts, sampling_units
 from .two_class import positive_mask, two_class_scores
 
 __all__ = ["bootstrap_intervals", "weighted_auc"]
@@ -17,9 +18,6 @@ Weights = npt.NDArray[np.float64]
 ENOUGH = {"image": 200, "group": 100}
 """From this many images, or groups, on the intervals of an accuracy covered 93 to 97 % in our simulation
 (``tests/evaluate/test_coverage.py``; the figures below it are in ``docs/evaluation.md``)."""
-
-_CHUNK = 500
-"""Replicates at a time: bounds memory to a few hundred MB for 100,000 images (ours)."""
 
 
 def weighted_auc(truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], weights: Weights) -> Weights:
@@ -80,20 +78,14 @@ def bootstrap_intervals(
     """
     if replicates <= 0:
         return {}
-    grouped = all(group is not None for group in table.groups)
-    keys = table.groups if grouped else table.image_ids
-    _, member = np.unique(np.array([str(key) for key in keys]), return_inverse=True)
+    unit, member = sampling_units(table)
     units = int(member.max()) + 1
-    rng = np.random.default_rng(seed)
     draws: dict[str, list[Weights]] = {}
-    for start in range(0, replicates, _CHUNK):
-        size = min(_CHUNK, replicates - start)
-        counts = rng.multinomial(units, np.full(units, 1.0 / units), size=size).astype(np.float64)
+    for counts in bootstrap_counts(units, replicates=replicates, seed=seed):
         values = _statistics(table, counts[:, member], positive=positive, rule=two_class, thresholds=thresholds)
         for name, replicate in values.items():
             draws.setdefault(name, []).append(replicate)
     flat = {name: _percentiles(np.concatenate(parts)) for name, parts in draws.items()}
-    unit = "group" if grouped else "image"
     return {
         "unit": unit,
         "units": units,

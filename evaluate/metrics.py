@@ -67,6 +67,7 @@ def compute_metrics(
     )
     per_fold = fold_accuracies(table)
     present = support > 0
+    ranking = [_ranking(table, k) for k in places]
     result: dict[str, Any] = {
         "n": len(table),
         "protocol": table.protocol,
@@ -85,12 +86,12 @@ def compute_metrics(
                 "recall": float(r),
                 "specificity": _specificity(confusion, k),
                 "f1": float(f),
-                **_ranking(table, k),
+                **ranking[k],
                 "n": int(n),
             }
             for k, (name, p, r, f, n) in enumerate(zip(table.classes, precision, recall, f1, support, strict=True))
         },
-        "auc": _mean_auc([_ranking(table, k)["auc"] for k in places]),
+        "auc": _mean_auc([found["auc"] for found in ranking]),
         "calibration": calibration(table),
     }
     if positive:

@@ -6,6 +6,7 @@ In: a `bchisto.data.Dataset`. Out: one HDF5 store per encoder and view, ``featur
 
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
 from .encoder import Encoder
+from .intake import check_headers
 from .pipeline import FeaturizeResult, featurize
 from .plan import compared_settings, images_per_block
 from .pooling import norm_pool
@@ -25,6 +26,7 @@ __all__ = [
     "ImageFailure",
     "Store",
     "View",
+    "check_headers",
     "compared_settings",
     "crop_boxes",
     "cut_crop",

@@ -138,8 +138,8 @@ def featurize(
         )
         report_findings(source)
         folder = ensure_folder(run / "features")
-        usable, refused = check_headers(source, views=settings.views, skip_errors=skip_errors)
-        unique = unique_images(usable, cache=folder / "images.csv")
+        usable, refused = check_headers(source.records, views=settings.views, skip_errors=skip_errors)
+        unique = unique_images(dataclasses.replace(source, records=usable), cache=folder / "images.csv")
         targets = plan_targets(unique, settings=settings, folder=folder)
         if overwrite:
             for target in targets:

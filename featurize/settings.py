@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import InputError
 from ..stains import STAIN_METHODS
@@ -22,9 +23,6 @@ __all__ = [
 
 DEFAULT_ENCODERS = ("resnet50", "inceptionv3", "vgg16")
 """Rakhlin et al. 2018, sec. 2.4."""
-
-DEFAULT_VIEWS = ("0.5:400", "0.5:650")
-"""Rakhlin et al. 2018, sec. 2.3: half size, crops of 400 and 650 pixels."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,17 @@ class View:
 
     def __str__(self) -> str:
         return f"{self.scale}:{self.crop}"
+
+    def misfit(self, path: Path, *, width: int, height: int) -> str | None:
+        """Say that an image of this size after scaling is smaller than the crop; None if it is not."""
+        if min(width, height) >= self.crop:
+            return None
+        size = f"{width}x{height} at scale {self.scale}"
+        return f"{path}: {size} is smaller than the crop of {self.crop}; use a smaller --view"
+
+
+DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
+"""Rakhlin et al. 2018, sec. 2.3: half size, crops of 400 and 650 pixels."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class FeaturizeSettings:
 
     encoders: tuple[EncoderChoice, ...] = tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS)
     weights: tuple[str, ...] = ("imagenet",)
-    views: tuple[View, ...] = (View(0.5, 400), View(0.5, 650))
+    views: tuple[View, ...] = DEFAULT_VIEWS
     augmentations: int = 50
     crops: int = 20
     pool: float = 3.0

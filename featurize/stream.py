@@ -184,12 +184,9 @@ def _normalised(
         if view.scale in scales:
             continue
         resized = resize_image(image, view.scale)
-        if min(resized.shape[:2]) < view.crop:
-            height, width = resized.shape[:2]
-            raise ImageError(
-                f"{record.path}: {width}x{height} at scale {view.scale} is smaller than the crop of {view.crop}; "
-                "use a smaller --view"
-            )
+        height, width = resized.shape[:2]
+        if (message := view.misfit(record.path, width=width, height=height)) is not None:
+            raise ImageError(message)
         tissue = MacenkoNormalizer().tissue_share(resized)
         try:
             normalised, estimate = normalizer.normalize_with_estimate(resized)

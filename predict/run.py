@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import Dataset, ImageRecord, file_sha256, match_class, read_dataset, read_header
-from ..errors import ImageError, InputError, MissingInputError, OutputError
+from ..data import Dataset, ImageRecord, file_sha256, match_class, read_dataset
+from ..errors import InputError, MissingInputError, OutputError
 from ..evaluate import write_predictions
+from ..featurize import check_headers
 from ..jobs import (
     Ticker,
     atomic_output,
@@ -160,15 +161,12 @@ def predict(
     ready = load_model(Path(model), tuple(weights), sha256)
     bundle = ready.bundle
     records = [_with_class(record, bundle.classes) for record in _records(images)]
-    refused = _refused(records, skip_errors=skip_errors)
-    records = [record for record in records if record.image_id not in refused]
+    views = [view for settings in ready.settings.values() for view in settings.views]
+    usable, refused = check_headers(records, views=views, skip_errors=skip_errors)
     size = ready.images_per_block
-    blocks = [
-        _Block(number, tuple(records[start : start + size]))
-        for number, start in enumerate(range(0, len(records), size))
-    ]
+    blocks = [_Block(number, usable[start : start + size]) for number, start in enumerate(range(0, len(usable), size))]
     workshop = _Workshop(Path(model), sha256, tuple(weights), path.with_name(f"{path.name}.parts"), skip_errors)
-    _claim(workshop, records, overwrite=overwrite)
+    _claim(workshop, usable, overwrite=overwrite)
     todo = [block for block in blocks if workshop.read(block) is None]
     if len(todo) < len(blocks):
         _log.info("%d of %d blocks are done already", len(blocks) - len(todo), len(blocks))
@@ -182,10 +180,8 @@ def predict(
         step_name="augmentations",
     )
     rows = [row for block in blocks for row in workshop.read(block) or []]
-    failures = {**refused, **{row[0]: row[1] for row in rows if row[1]}}
-    counts = _write(
-        path, output_format, {r.image_id: r for r in records}, [r for r in rows if not r[1]], bundle.classes
-    )
+    failures = {**dict(refused), **{row[0]: row[1] for row in rows if row[1]}}
+    counts = _write(path, output_format, {r.image_id: r for r in usable}, [r for r in rows if not r[1]], bundle.classes)
     problems = path.with_name(f"{path.name}.failures.csv")
     if failures:
         write_rows(problems, ["image_id", "error"], failures.items())
@@ -223,21 +219,6 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
 def _with_class(record: ImageRecord, classes: Sequence[str]) -> ImageRecord:
     """Keep a label that is one of the model's classes; folders of new images often have other names."""
     return replace(record, label=None if record.label is None else match_class(record.label, classes))
-
-
-def _refused(records: Sequence[ImageRecord], *, skip_errors: bool) -> dict[str, str]:
-    refused = {}
-    for record in records:
-        try:
-            read_header(record.path)
-        except ImageError as error:
-            if not skip_errors:
-                raise InputError(str(error)) from error
-            _log.warning("left out: %s", error)
-            refused[record.image_id] = str(error)
-    if len(refused) == len(records):
-        raise InputError(f"none of the {len(records)} images can be used")
-    return refused
 
 
 def _claim(workshop: _Workshop, records: Sequence[ImageRecord], *, overwrite: bool) -> None:
