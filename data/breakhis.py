@@ -80,7 +80,7 @@ def read_breakhis(
         )
     if not total:
         raise InputError(f"{root}: no BreakHis file here; expected names like SOB_M_DC-14-2523-40-001.png")
-    if {"DC", "LC"} <= {record.path.name.split("-")[0][-2:] for record in records if record.group == SHARED_PATIENT}:
+    if len({record.image_id.rsplit("-", 2)[0] for record in records if record.group == SHARED_PATIENT}) > 1:
         findings.append(
             Finding(
                 "note", SHARED_PATIENT, "this patient has slides of two tumour types; the official folds split them"
