@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,25 @@ _TWO_CLASS_RULE = "max"
 """Rule of the two-class view in the tables of stage 2. Rakhlin et al. 2018, published code."""
 
 
-def protocol_text(name: str, *, seed: int) -> str:
+def protocol_text(name: str, *, seed: int, dataset: str = "") -> str:
     """Say in words what a protocol assumes."""
     if name == "rakhlin10":
         return "rakhlin10: the ten published stratified folds, image-level (patients unknown)"
     if name == "eva":
         return "eva: the patient-disjoint 268/132 split, tested once"
+    if name == "official" and dataset == "cbis-ddsm":
+        return "official: the training and test parts of CBIS-DDSM, patient-disjoint, tested once"
     if name.startswith("official"):
         patient = "" if name == "official" else ", patient 14-13412 taken out of training where tested"
         return f"{name}: the five published hold-outs of BreakHis, by slide{patient}"
     if name == "idc-published":
         return "idc-published: the 84/29/49 published slides, tested once"
+    if match := re.fullmatch(r"(\d+)-(\d+)-(\d+)(-grouped)?", name):
+        kept = "patients or slides kept whole" if match[4] else "image-level"
+        return (
+            f"{'/'.join(match.groups()[:3])} to train, validate and test once, {kept}, validation and test balanced "
+            f"(seed {seed}); the boosted road leaves the validation part unused"
+        )
     count, _, grouped = name.partition("-")
     if count.isdecimal():
         if grouped == "grouped":

@@ -238,7 +238,8 @@ class _Workshop:
             label=f"boost {folder.name}",
             step_name="models",
         )
-        protocol = protocol_text(plan.name, seed=self.seed)
+        datasets = {header["dataset"] for header in sources.headers.values()}
+        protocol = protocol_text(plan.name, seed=self.seed, dataset="".join(datasets) if len(datasets) == 1 else "")
         banners = (*sources.banners(), *plan.warnings)
         # read what was trained just now, or by other shards; the rest is read already
         trained.update({unit.model: read_unit(unit) for unit in units if trained.get(unit.model) is None})

@@ -64,6 +64,7 @@ def _read(images: Path, options: dict[str, Any]) -> Dataset:
         classes=options["classes"],
         label_level=options["label_level"],
         magnifications=options["magnification"],
+        lesions=options["lesion"],
     )
 
 

@@ -129,6 +129,7 @@ def featurize(context: click.Context, /, **options: Any) -> None:
         classes=options["classes"],
         label_level=options["label_level"],
         magnifications=options["magnification"],
+        lesions=options["lesion"],
         jobs=options["jobs"],
         shard=shard,
         dask=options["dask"],

@@ -72,6 +72,12 @@ def data_options(function: F) -> F:
             help="BreakHis: 40, 100, 200 or 400 (also 400X; repeatable); default all.",
         ),
         click.option(
+            "--lesion",
+            multiple=True,
+            type=click.Choice(["mass", "calcification"]),
+            help="CBIS-DDSM, DDSM: keep these abnormalities (repeatable); default both.",
+        ),
+        click.option(
             "--label-level",
             type=click.Choice(["class", "type"]),
             default="class",
@@ -80,7 +86,7 @@ def data_options(function: F) -> F:
         ),
         click.option(
             "--dataset",
-            type=click.Choice(["bach", "breakhis", "idc", "folder", "csv"]),
+            type=click.Choice(["bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv"]),
             help="Layout; default: recognised, and said.",
         ),
     ):

@@ -6,8 +6,8 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 
 from .check import check_dataset
 from .content import UniqueImages, file_sha256, unique_images
-from .dataset import DATASET_NAMES, KNOWN_CLASSES, Dataset, Finding, ImageRecord, match_class, order_classes
-from .decode import ImageHeader, decode_image, read_header, resize_image, scaled_side
+from .dataset import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, Dataset, Finding, ImageRecord, match_class, order_classes
+from .decode import ImageHeader, decode_image, decode_record, read_header, resize_image, scaled_side
 from .folds import fold_plan, read_fold_list, write_fold_list
 from .plans import FoldPlan
 from .read import read_dataset
@@ -17,6 +17,7 @@ from .synthetic import make_bach
 __all__ = [
     "DATASET_NAMES",
     "KNOWN_CLASSES",
+    "MAMMOGRAMS",
     "Dataset",
     "Finding",
     "FoldPlan",
@@ -26,6 +27,7 @@ __all__ = [
     "UniqueImages",
     "check_dataset",
     "decode_image",
+    "decode_record",
     "file_sha256",
     "fold_plan",
     "make_bach",

@@ -9,7 +9,7 @@ from .bach import BACH_SIZE
 from .breakhis import BREAKHIS_SIZE
 from .content import unique_images
 from .dataset import Dataset, Finding
-from .decode import decode_image, read_header
+from .decode import decode_record, read_header
 from .idc import IDC_SIZE
 
 __all__ = ["check_dataset"]
@@ -48,7 +48,7 @@ def check_dataset(
             if header.pages > 1:
                 findings.append(Finding("warning", record.image_id, f"{header.pages} pages, only the first is used"))
             if decode:
-                decode_image(record.path)
+                decode_record(record)
         except ImageError as error:
             readable = False
             findings.append(Finding("error", record.image_id, str(error)))

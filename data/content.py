@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import hashlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +36,7 @@ def file_sha256(path: Path) -> str:
 
 def same_content(first: Path, second: Path) -> bool:
     """Whether two files hold the same bytes."""
-    return first.stat().st_size == second.stat().st_size and file_sha256(first) == file_sha256(second)
+    return first.stat().st_size == second.stat().st_size and filecmp.cmp(first, second, shallow=False)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class UniqueImages:
     dataset : Dataset
         Without the repeated images.
     sha256 : dict of str to str
-        Image id to the SHA-256 of the file.
+        Image id to the SHA-256 of the file, or of that and the box where the image is a part of it.
     digest : str
         SHA-256 over ids, contents, labels and groups: the identity of the dataset.
     repeated : tuple of (str, str)
@@ -96,7 +97,8 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
     first: dict[str, ImageRecord] = {}
     kept: dict[str, str] = {}
     repeated = []
-    for record, sha in zip(dataset.records, hashes, strict=True):
+    for record, whole in zip(dataset.records, hashes, strict=True):
+        sha = whole if record.box is None else hashlib.sha256(f"{whole}:{record.box}".encode()).hexdigest()
         original = first.setdefault(sha, record)
         if original is record:
             kept[record.image_id] = sha

@@ -14,6 +14,7 @@ from ..errors import InputError
 __all__ = [
     "DATASET_NAMES",
     "IMAGE_SUFFIXES",
+    "MAMMOGRAMS",
     "Dataset",
     "Finding",
     "ImageRecord",
@@ -21,20 +22,23 @@ __all__ = [
     "order_classes",
 ]
 
-DATASET_NAMES = ("bach", "breakhis", "idc", "folder", "csv")
-"""Layouts that can be read, in the order in which they are tried."""
+DATASET_NAMES = ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv")
+"""Layouts that can be read."""
 
-IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg"})
+MAMMOGRAMS = frozenset({"inbreast", "cbis-ddsm", "ddsm"})
+"""Layouts of grey images without a stain."""
+
+IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".dcm", ".dicom"})
 
 KNOWN_CLASSES: tuple[tuple[str, ...], ...] = (
     ("Normal", "Benign", "InSitu", "Invasive"),  # BACH, the order of its ground-truth table
-    ("benign", "malignant"),  # BreakHis
-    ("negative", "positive"),  # IDC patches
+    ("benign", "malignant"),  # BreakHis, CBIS-DDSM, DDSM
+    ("negative", "positive"),  # IDC patches, INbreast
 )
 """Class orders of published datasets."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One image.
 
@@ -54,6 +58,11 @@ class ImageRecord:
         Micrometres per pixel.
     source : str
         Name of the layout it was read from.
+    box : tuple of int, or None
+        Left, top, right, bottom in pixels of the part of the file that is the image, right and bottom exclusive; None
+        for the whole file.
+    frame, mask : Path or None
+        CBIS-DDSM: the mammogram that the image was cut from, and the outline of the abnormality in it.
     """
 
     image_id: str
@@ -63,6 +72,9 @@ class ImageRecord:
     magnification: int | None = None
     mpp: float | None = None
     source: str = "folder"
+    box: tuple[int, int, int, int] | None = None
+    frame: Path | None = None
+    mask: Path | None = None
 
 
 @dataclass(frozen=True)

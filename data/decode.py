@@ -1,4 +1,4 @@
-"""Decoding of TIFF, PNG and JPEG into uint8 RGB, with guards.
+"""Decoding of TIFF, PNG, JPEG, DICOM and lossless JPEG into uint8 RGB, with guards.
 
 One stated rule per kind of file:
 
@@ -8,6 +8,7 @@ One stated rule per kind of file:
 - CMYK and YCbCr are converted to RGB by Pillow without a colour profile;
 - an EXIF orientation is applied;
 - of a file with several pages the first is read;
+- DICOM by the rules of `dicom`, lossless JPEG and converted mammograms stretched to their range of grey levels;
 - 32-bit integer, floating-point and Lab files are refused.
 
 The number of pixels is checked from the header, before anything is decoded.
@@ -24,8 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ImageError
+from .dataset import ImageRecord
+from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header, stretch_to_eight_bits
+from .ljpeg import LJPEG_SUFFIX, decode_ljpeg, read_ljpeg_header
 
-__all__ = ["MAX_PIXELS", "ImageHeader", "decode_image", "read_header", "resize_image"]
+__all__ = ["MAX_PIXELS", "ImageHeader", "decode_image", "decode_record", "read_header", "resize_image"]
 
 MAX_PIXELS = 85_000_000
 """Largest image that is decoded, pixels (ours: just below the size of which Pillow itself warns; a BACH image
@@ -49,11 +53,11 @@ class ImageHeader:
     Attributes
     ----------
     format : str
-        ``TIFF``, ``PNG`` or ``JPEG``.
+        ``TIFF``, ``PNG``, ``JPEG``, ``DICOM`` or ``LJPEG``.
     width, height : int
         Pixels, after the EXIF rotation.
     mode : str
-        Pillow's mode.
+        Pillow's mode; bits and photometric interpretation of DICOM and lossless JPEG.
     pages : int
         Number of pages.
     """
@@ -84,10 +88,15 @@ def _open(path: Path) -> Any:
     ) as error:
         raise ImageError(f"{path}: its header cannot be read ({error})") from error
     if image.width * image.height > MAX_PIXELS:
-        size = f"{image.width}x{image.height}"
         image.close()
-        raise ImageError(f"{path}: {size} is over the limit of {MAX_PIXELS:,} pixels; cut it into smaller images")
+        raise _too_large(path, image.width, image.height)
     return image
+
+
+def _too_large(path: Path, width: int, height: int) -> ImageError:
+    return ImageError(
+        f"{path}: {width}x{height} is over the limit of {MAX_PIXELS:,} pixels; cut it into smaller images"
+    )
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -96,8 +105,10 @@ def read_header(path: Path) -> ImageHeader:
     Raises
     ------
     ImageError
-        Missing, not a TIFF, PNG or JPEG, a broken header, or more than `MAX_PIXELS`.
+        Missing, not an image, a broken header, or more than `MAX_PIXELS`.
     """
+    if path.suffix.casefold() in (*DICOM_SUFFIXES, LJPEG_SUFFIX):
+        return _mammogram_header(path)
     with _open(path) as image:
         width, height = image.size
         try:
@@ -112,13 +123,46 @@ def read_header(path: Path) -> ImageHeader:
         return ImageHeader(image.format, width, height, image.mode, pages)
 
 
-def decode_image(path: Path) -> npt.NDArray[np.uint8]:
+def _mammogram_header(path: Path) -> ImageHeader:
+    if path.suffix.casefold() == LJPEG_SUFFIX:
+        lossless = read_ljpeg_header(path)
+        header = ImageHeader("LJPEG", lossless.width, lossless.height, f"{lossless.bits} bits", 1)
+    else:
+        found = read_dicom_header(path)
+        header = ImageHeader("DICOM", found.width, found.height, f"{found.photometric}, {found.bits} bits", 1)
+    if header.width * header.height > MAX_PIXELS:
+        raise _too_large(path, header.width, header.height)
+    return header
+
+
+def decode_record(record: ImageRecord) -> npt.NDArray[np.uint8]:
+    """Decode the image of a record: its file, or the part of it in the record's box.
+
+    Raises
+    ------
+    ImageError
+        As `decode_image`; a box that leaves the file.
+    """
+    image = decode_image(record.path, stretch_deep=record.source == "ddsm")
+    if record.box is None:
+        return image
+    left, top, right, bottom = record.box
+    height, width = image.shape[:2]
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise ImageError(f"{record.path}: {record.image_id} lies outside its {width}x{height} pixels; copy it again")
+    return np.ascontiguousarray(image[top:bottom, left:right])
+
+
+def decode_image(path: Path, *, stretch_deep: bool = False) -> npt.NDArray[np.uint8]:
     """Decode an image file to RGB by the rules of this module.
 
     Parameters
     ----------
     path : Path
-        A TIFF, PNG or JPEG file.
+        A TIFF, PNG, JPEG, DICOM or lossless JPEG file.
+    stretch_deep : bool
+        Map the range of values in a 16-bit grey TIFF or PNG to 0 to 255, instead of dividing by 257: converted
+        mammograms use 12 of their 16 bits.
 
     Returns
     -------
@@ -131,10 +175,14 @@ def decode_image(path: Path) -> npt.NDArray[np.uint8]:
     """
     from PIL import ImageOps
 
+    if path.suffix.casefold() in (*DICOM_SUFFIXES, LJPEG_SUFFIX):
+        _mammogram_header(path)  # bounds before pixels
+        dicom = path.suffix.casefold() != LJPEG_SUFFIX
+        return _grey(decode_dicom(path) if dicom else stretch_to_eight_bits(decode_ljpeg(path)))
     with _open(path) as image:
         try:
             if _is_deep(path, image):
-                return _decode_deep(path, image)
+                return _decode_deep(path, image, stretch=stretch_deep)
             image.load()
             orientation = ImageOps.exif_transpose(image)
             return _to_rgb(path, orientation)
@@ -170,7 +218,11 @@ def _is_deep(path: Path, image: Any) -> bool:
     return False
 
 
-def _decode_deep(path: Path, image: Any) -> npt.NDArray[np.uint8]:
+def _grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return np.repeat(image[:, :, np.newaxis], 3, axis=2)
+
+
+def _decode_deep(path: Path, image: Any, *, stretch: bool) -> npt.NDArray[np.uint8]:
     import cv2
 
     image.load()  # Pillow refuses a truncated file, which OpenCV would fill up with black
@@ -178,6 +230,8 @@ def _decode_deep(path: Path, image: Any) -> npt.NDArray[np.uint8]:
     raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if raw is None or raw.dtype != np.uint16:
         raise ImageError(f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB")
+    if stretch and raw.ndim == 2:
+        return _grey(stretch_to_eight_bits(raw))
     values = raw.astype(np.float32) / 257.0
     if values.ndim == 2:
         values = np.repeat(values[:, :, np.newaxis], 3, axis=2)

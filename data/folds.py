@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError, MissingInputError
 from ..jobs import write_rows
+from .holdout import HOLDOUT, holdout_plan
 from .plans import PARTS, FoldPlan, Row
 from .slides import SLIDE_FOLDS, fit_slides
 
@@ -38,7 +39,7 @@ def fold_plan(
     Parameters
     ----------
     spec : str
-        A number of folds, a published list (`PUBLISHED_FOLDS`), or the path of a fold list.
+        A number of folds, shares such as ``80/10/10``, a published list, or the path of a fold list.
     image_ids, labels, groups : sequence
         One entry per image; a group is None where unknown.
     group_by : {"group", "none"}, optional
@@ -61,6 +62,8 @@ def fold_plan(
     group_of = dict(zip(image_ids, groups, strict=True))
     if spec.isdecimal():
         plan = _split(int(spec), image_ids, labels, groups if grouped else None, seed)
+    elif HOLDOUT.fullmatch(spec):
+        plan = holdout_plan(spec, image_ids=image_ids, labels=labels, groups=groups if grouped else None, seed=seed)
     elif spec in PUBLISHED_FOLDS:
         source = resources.files(__package__) / "published" / PUBLISHED_FOLDS[spec]
         with resources.as_file(source) as path:
@@ -71,7 +74,9 @@ def fold_plan(
         path = Path(spec)
         if not path.is_file():
             names = ", ".join((*PUBLISHED_FOLDS, *SLIDE_FOLDS))
-            raise MissingInputError(f"--folds {spec}: neither a number, nor one of {names}, nor a file")
+            raise MissingInputError(
+                f"--folds {spec}: neither a number, nor shares like 80/10/10, nor one of {names}, nor a file"
+            )
         plan = _fit(path.stem, read_fold_list(path), image_ids, where=str(path))
     _check_classes(plan, classes)
     return FoldPlan(plan.name, plan.rows, plan.partition, (*plan.warnings, *_leaks(plan, group_of)))

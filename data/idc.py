@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import InputError
+from ..jobs import Progress
+from .content import same_content
 from .dataset import Finding, ImageRecord
+from .index import FileIndex
 
 __all__ = ["IDC_CLASSES", "IDC_NAME", "IDC_SIZE", "read_idc"]
 
@@ -25,13 +26,13 @@ IDC_PATCHES = 277_524
 
 
 def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
-    """Read a tree of IDC patches in one pass over its folders.
+    """Read a tree of IDC patches in one pass over its folders, which are remembered for next time.
 
     Parameters
     ----------
     root : Path
-        ``IDC_regular_ps50_idx5`` or any folder above it. The published archive repeats the whole tree; a patch at
-        two paths is used once by the caller.
+        ``IDC_regular_ps50_idx5`` or any folder above it. The published archive repeats the whole tree: a patch at
+        two paths is used once where both files are equal.
 
     Returns
     -------
@@ -43,31 +44,62 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     InputError
         No IDC file name below `root`.
     """
-    records: list[ImageRecord] = []
+    with Progress(total=None, label="index", unit="files") as progress:
+        index = FileIndex.open(root, on_files=progress.update_to)
     findings: list[Finding] = []
-    for folder, name in _files(root):
+    first: dict[str, str] = {}
+    second: list[tuple[str, str]] = []
+    for folder, name in index.files():
         match = IDC_NAME.fullmatch(name)
         if match is None:
-            finding = Finding("warning" if name.endswith(".png") else "note", name, "not an IDC patch, left out")
-            findings.append(finding)
+            findings.append(Finding("warning" if name.endswith(".png") else "note", name, "not an IDC patch, left out"))
             continue
-        if folder.name != match[4] or folder.parent.name != match[1]:
-            where = f"{folder.parent.name}/{folder.name}"
+        parent, _, last = folder.rpartition("/")
+        if last != match[4] or parent.rpartition("/")[2] != match[1]:
+            where = "/".join(folder.split("/")[-2:]) or "."
             findings.append(Finding("error", name, f"lies in {where}, its name says {match[1]}/{match[4]}; move it"))
-        records.append(
-            ImageRecord(
-                image_id=name, path=folder / name, label=IDC_CLASSES[int(match[4])], group=match[1], source="idc"
-            )
-        )
-    if not records:
+        if first.setdefault(name, folder) != folder:
+            second.append((folder, name))
+    if not first:
         raise InputError(f"{root}: no IDC patch here; expected names like 8863_idx5_x451_y1451_class0.png")
-    total = len({record.image_id for record in records})
-    if total != IDC_PATCHES:
-        findings.append(Finding("note", str(root), f"{total:,} of the {IDC_PATCHES:,} published patches are here"))
+    findings.extend(_repeated(index, first, second))
+    index.save()
+    paths = {folder: index.root / folder for folder in set(first.values())}
+    records = [
+        ImageRecord(
+            image_id=name,
+            path=paths[folder] / name,
+            label=IDC_CLASSES[name[-5] == "1"],
+            group=name.partition("_")[0],
+            source="idc",
+        )
+        for name, folder in first.items()
+    ]
+    if len(first) != IDC_PATCHES:
+        findings.append(Finding("note", str(root), f"{len(first):,} of the {IDC_PATCHES:,} published patches are here"))
     return records, findings
 
 
-def _files(root: Path) -> Iterator[tuple[Path, str]]:
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        yield from ((Path(folder), name) for name in sorted(names))
+def _repeated(index: FileIndex, first: dict[str, str], second: list[tuple[str, str]]) -> list[Finding]:
+    """Compare patches that lie at two paths; folders found equal before are not read again while unchanged."""
+    findings = []
+    equal = 0
+    differing: set[str] = set()
+    pairs: dict[str, set[str]] = {}
+    with Progress(total=len(second), label="compare", unit="repeated patches") as progress:
+        for place, (folder, name) in enumerate(second, start=1):
+            other = first[name]
+            if index.equal.get(folder) == other or same_content(index.root / folder / name, index.root / other / name):
+                equal += 1
+                pairs.setdefault(folder, set()).add(other)
+            else:
+                differing.add(folder)
+                message = f"two different patches have this name, in {other} and {folder}; remove one"
+                findings.append(Finding("error", name, message))
+            progress.update_to(place)
+    index.equal = {a: next(iter(b)) for a, b in pairs.items() if len(b) == 1 and a not in differing}
+    if equal:
+        where = f"first in {second[0][0]}"
+        message = f"{equal:,} patches lie at two paths with equal content, {where}; each is used once"
+        findings.append(Finding("warning", str(index.root), message))
+    return findings

@@ -23,7 +23,7 @@ def read_folder(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     Raises
     ------
     InputError
-        No TIFF, PNG or JPEG file below `root`.
+        No TIFF, PNG, JPEG or DICOM file below `root`.
     """
     findings: list[Finding] = []
     labelled: list[ImageRecord] = []
@@ -33,13 +33,13 @@ def read_folder(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
             continue
         relative = path.relative_to(root)
         if path.suffix.casefold() not in IMAGE_SUFFIXES:
-            findings.append(Finding("note", relative.as_posix(), "not a TIFF, PNG or JPEG file, left out"))
+            findings.append(Finding("note", relative.as_posix(), "not a TIFF, PNG, JPEG or DICOM file, left out"))
             continue
         label = relative.parts[0] if len(relative.parts) > 1 else None
         record = ImageRecord(image_id=relative.as_posix(), path=path, label=label)
         (loose if label is None else labelled).append(record)
     if not labelled and not loose:
-        raise InputError(f"{root}: no TIFF, PNG or JPEG image in this folder")
+        raise InputError(f"{root}: no TIFF, PNG, JPEG or DICOM image in this folder")
     if labelled and loose:
         findings.extend(
             Finding("warning", record.image_id, "lies beside the class folders and has no label, left out")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import InputError, MissingInputError
 from .bach import BACH_CLASSES, find_photos, read_bach
 from .breakhis import BREAKHIS_NAME, BREAKHIS_TYPES, read_breakhis
+from .cbis_ddsm import CBIS_TABLE, read_cbis_ddsm
 from .content import same_content
 from .dataset import DATASET_NAMES, Dataset, Finding, ImageRecord, order_classes
+from .ddsm import PATHOLOGY_CLASSES, read_ddsm
 from .idc import IDC_CLASSES, IDC_NAME, read_idc
+from .inbreast import BIRADS_CLASSES, INBREAST_NAME, read_inbreast
 from .plain import read_folder, read_manifest
 
 __all__ = ["SYNTHETIC_MARK", "read_dataset"]
@@ -29,6 +33,7 @@ def read_dataset(
     classes: Sequence[str] = (),
     label_level: str = "class",
     magnifications: Iterable[int] = (),
+    lesions: Iterable[str] = (),
 ) -> Dataset:
     """Read images in an official layout, a folder per class, or a CSV manifest.
 
@@ -44,6 +49,8 @@ def read_dataset(
         BreakHis: benign against malignant, or tumour types.
     magnifications : iterable of int
         BreakHis: keep these only; empty keeps all.
+    lesions : iterable of {"mass", "calcification"}
+        CBIS-DDSM, DDSM: keep these only; empty keeps all.
 
     Returns
     -------
@@ -80,6 +87,15 @@ def read_dataset(
     elif name == "idc":
         records, findings = read_idc(root)
         default = IDC_CLASSES
+    elif name == "inbreast":
+        records, findings = read_inbreast(root)
+        default = BIRADS_CLASSES
+    elif name == "cbis-ddsm":
+        records, findings = read_cbis_ddsm(root, lesions=lesions)
+        default = PATHOLOGY_CLASSES
+    elif name == "ddsm":
+        records, findings = read_ddsm(root, lesions=lesions)
+        default = PATHOLOGY_CLASSES
     elif name == "csv":
         records, findings = read_manifest(root)
     else:
@@ -103,11 +119,26 @@ def _recognise(root: Path) -> str:
         return "csv"
     if find_photos(root) is not None:
         return "bach"
-    if any(BREAKHIS_NAME.fullmatch(path.name) for path in root.rglob("SOB_*.png")):
-        return "breakhis"
-    if any(IDC_NAME.fullmatch(path.name) for path in root.rglob("*_idx5_*.png")):
-        return "idc"
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in sorted(names):
+            if (found := _layout_of(name)) is not None:
+                _log.debug("%s/%s: a file of %s", folder, name, found)
+                return found
     return "folder"
+
+
+def _layout_of(name: str) -> str | None:
+    """Return the layout that a file name belongs to."""
+    if BREAKHIS_NAME.fullmatch(name):
+        return "breakhis"
+    if IDC_NAME.fullmatch(name):
+        return "idc"
+    if INBREAST_NAME.fullmatch(name) or name.casefold() in ("inbreast.csv", "inbreast.xls"):
+        return "inbreast"
+    if CBIS_TABLE.fullmatch(name):
+        return "cbis-ddsm"
+    return "ddsm" if name.endswith(".ics") else None
 
 
 def _is_synthetic(root: Path) -> bool:

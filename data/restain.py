@@ -121,7 +121,7 @@ def _files(sources: Sequence[str | Path]) -> list[Path]:
         else:
             raise MissingInputError(f"{source}: no such image or folder")
     if not files:
-        raise MissingInputError(f"{sources[0]}: no TIFF, PNG or JPEG image in this folder")
+        raise MissingInputError(f"{sources[0]}: no TIFF, PNG, JPEG or DICOM image in this folder")
     stems: dict[str, Path] = {}
     files = list(dict.fromkeys(files))
     for path in files:

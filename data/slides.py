@@ -1,13 +1,15 @@
-"""Published fold lists of whole slides: BreakHis and IDC."""
+"""Published fold lists of whole slides, BreakHis and IDC, and the split that CBIS-DDSM writes into its names."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import PurePosixPath
 
 from ..errors import InputError
 from .breakhis import BREAKHIS_NAME
+from .cbis_ddsm import CBIS_NAME
 from .idc import IDC_NAME
 from .plans import FoldPlan
 
@@ -42,6 +44,8 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     InputError
         No image of a listed slide.
     """
+    if spec == "official" and group_of and all(map(CBIS_NAME.fullmatch, group_of)):
+        return _fit_cbis(group_of)
     source = resources.files(__package__) / "published" / SLIDE_FOLDS[spec]
     lines = source.read_text(encoding="utf-8").splitlines()
     listed = [(row["slide"], int(row["fold"]), row["part"]) for row in csv.DictReader(lines)]
@@ -51,7 +55,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
         by_slide.setdefault(slide or "", []).append(image)
     rows = [(image, fold, part) for slide, fold, part in listed for image in by_slide.get(slide, [])]
     if not rows:
-        name = "IDC" if spec.startswith("idc") else "BreakHis"
+        name = "IDC" if spec.startswith("idc") else "BreakHis and CBIS-DDSM" if spec == "official" else "BreakHis"
         raise InputError(f"--folds {spec}: none of its slides is here; it is for the images of {name}")
     known = {slide for slide, _, _ in listed}
     warnings = []
@@ -67,6 +71,20 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
         tested = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
         rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in tested]
     return FoldPlan(spec, tuple(rows), partition=False, warnings=tuple(warnings))
+
+
+def _fit_cbis(images: Iterable[str]) -> FoldPlan:
+    rows = []
+    for image in images:
+        match = CBIS_NAME.fullmatch(image)
+        if match is not None:
+            rows.append((image, 1, "test" if match[2] == "Test" else "train"))
+    if {part for _, _, part in rows} != {"train", "test"}:
+        missing = "test" if all(part == "train" for _, _, part in rows) else "training"
+        raise InputError(
+            f"--folds official: no image of the {missing} part of CBIS-DDSM is here; copy it, or split anew"
+        )
+    return FoldPlan("official", tuple(rows), partition=False)
 
 
 def _slide(image: str) -> str | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from ..data import Dataset, ImageRecord, read_header, scaled_side
+from ..data import MAMMOGRAMS, Dataset, ImageRecord, read_header, scaled_side
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs
-from .settings import View
+from .settings import FeaturizeSettings, View
 
-__all__ = ["check_headers", "report_findings"]
+__all__ = ["check_headers", "check_stain", "report_findings"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +28,21 @@ def report_findings(dataset: Dataset) -> None:
     for finding in dataset.findings:
         log = _log.warning if finding.level == "warning" else _log.debug
         log("%s", finding)
+
+
+def check_stain(dataset: Dataset, settings: FeaturizeSettings) -> None:
+    """Refuse stain work on images that have no stain.
+
+    Raises
+    ------
+    InputError
+        Mammograms with a stain method or a colour range.
+    """
+    if dataset.name in MAMMOGRAMS and (settings.stain != "none" or settings.color_range != (1.0, 1.0)):
+        raise InputError(
+            f"{dataset.root}: {dataset.name} holds grey mammograms, which have no stain; use --stain none and "
+            "--color-range 1 1"
+        )
 
 
 def check_headers(
@@ -55,19 +69,21 @@ def check_headers(
         An image that cannot work, or none that can.
     """
 
-    def problem(path: Path) -> str | None:
+    def problem(record: ImageRecord) -> str | None:
+        path = record.path
         try:
             header = read_header(path)
         except ImageError as error:
             return str(error)
+        left, top, right, bottom = record.box or (0, 0, header.width, header.height)
         for view in views:
-            width, height = scaled_side(header.width, view.scale), scaled_side(header.height, view.scale)
+            width, height = scaled_side(right - left, view.scale), scaled_side(bottom - top, view.scale)
             if (message := view.misfit(path, width=width, height=height)) is not None:
                 return message
         return None
 
     with ThreadPoolExecutor(default_jobs()) as pool:
-        problems = list(pool.map(problem, [record.path for record in records]))
+        problems = list(pool.map(problem, records))
     refused = tuple((record.image_id, text) for record, text in zip(records, problems, strict=True) if text is not None)
     if refused and not skip_errors:
         more = f" ({len(refused) - 1} more like it; --skip-errors leaves them out)" if len(refused) > 1 else ""

@@ -24,7 +24,7 @@ from ..jobs import (
     write_rows,
 )
 from ..runs import RunRecord, record_run
-from .intake import check_headers, report_findings
+from .intake import check_headers, check_stain, report_findings
 from .plan import (
     Block,
     Target,
@@ -78,6 +78,7 @@ def featurize(
     classes: Sequence[str] = (),
     label_level: str = "class",
     magnifications: Sequence[int] = (),
+    lesions: Sequence[str] = (),
     jobs: int | None = None,
     shard: Shard | None = None,
     dask: str | None = None,
@@ -94,7 +95,7 @@ def featurize(
         The run folder.
     settings : FeaturizeSettings, optional
         What to compute; the published settings by default.
-    dataset, classes, label_level, magnifications
+    dataset, classes, label_level, magnifications, lesions
         See `bchisto.data.read_dataset`.
     jobs : int, optional
         Processes; by default one per core, or one where a GPU is at hand.
@@ -129,14 +130,21 @@ def featurize(
         "classes": ",".join(classes) or None,
         "label_level": label_level,
         "magnification": list(magnifications),
+        "lesion": list(lesions),
         **_settings_config(settings),
         "skip_errors": skip_errors,
     }
     with record_run(run, command="featurize", config=config) as record:
         source = read_dataset(
-            images, dataset=dataset, classes=classes, label_level=label_level, magnifications=magnifications
+            images,
+            dataset=dataset,
+            classes=classes,
+            label_level=label_level,
+            magnifications=magnifications,
+            lesions=lesions,
         )
         report_findings(source)
+        check_stain(source, settings)
         folder = ensure_folder(run / "features")
         usable, refused = check_headers(source.records, views=settings.views, skip_errors=skip_errors)
         unique = unique_images(dataclasses.replace(source, records=usable), cache=folder / "images.csv")

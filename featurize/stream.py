@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..data import ImageRecord, decode_image, resize_image
+from ..data import ImageRecord, decode_record, resize_image
 from ..errors import BchistoError, ImageError, TissueError
 from ..jobs import Ticker
 from ..stains import HeAugmenter, MacenkoNormalizer, Normalizer, make_normalizer
@@ -162,8 +162,10 @@ def _prepare(
             drawn = draw_augmentation(record.image_id, number, seed=settings.seed, color_range=settings.color_range)
             item = _Prepared(index, number, stain)
             coloured = {
-                scale: augmenter.augment(hematoxylin=drawn.hematoxylin, eosin=drawn.eosin)
-                for scale, augmenter in scales.items()
+                scale: source.augment(hematoxylin=drawn.hematoxylin, eosin=drawn.eosin)
+                if isinstance(source, HeAugmenter)
+                else source
+                for scale, source in scales.items()
             }
             for view in views:
                 image = coloured[view.scale]
@@ -175,10 +177,13 @@ def _prepare(
 
 def _normalised(
     record: ImageRecord, *, settings: FeaturizeSettings, views: Sequence[View], normalizer: Normalizer
-) -> tuple[dict[float, HeAugmenter], StainInfo]:
-    """Decode an image, and resize and normalise it at every scale; the stains are those of the first scale."""
-    image = decode_image(record.path)
-    scales: dict[float, HeAugmenter] = {}
+) -> tuple[dict[float, HeAugmenter | npt.NDArray[np.uint8]], StainInfo]:
+    """Decode an image, and resize and normalise it at every scale; the stains are those of the first scale.
+
+    Where no colour is to change, the image itself stands in place of its augmenter.
+    """
+    image = decode_record(record)
+    scales: dict[float, HeAugmenter | npt.NDArray[np.uint8]] = {}
     first: StainInfo | None = None
     for view in views:
         if view.scale in scales:
@@ -203,7 +208,7 @@ def _normalised(
                 ) from error
             normalised, info = resized, StainInfo(None, tissue, float("nan"), skipped=True)
         first = info if first is None else replace(first, skipped=first.skipped or info.skipped)
-        scales[view.scale] = HeAugmenter(normalised)
+        scales[view.scale] = normalised if settings.color_range == (1.0, 1.0) else HeAugmenter(normalised)
     if first is None:  # settings always hold a view
         raise ImageError(f"{record.path}: no view to describe it by")
     return scales, first

@@ -63,20 +63,20 @@ class Progress:
 
     Parameters
     ----------
-    total : int
-        Steps in all.
+    total : int or None
+        Steps in all; None where that is not known, then no time left is shown.
     label : str
         What is being done, e.g. ``"featurize"``.
     unit : str
         What a step is, e.g. ``"descriptors"``.
     """
 
-    def __init__(self, *, total: int, label: str, unit: str) -> None:
+    def __init__(self, *, total: int | None, label: str, unit: str) -> None:
         self._total, self._label, self._unit = total, label, unit
         self._started = self._last_line = time.monotonic()
         self._done = 0
         self._bar: Any = None
-        if total and sys.stderr.isatty() and _log.isEnabledFor(logging.INFO):
+        if total != 0 and sys.stderr.isatty() and _log.isEnabledFor(logging.INFO):
             from tqdm import tqdm
 
             self._bar = tqdm(total=total, desc=label, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True)
@@ -92,7 +92,7 @@ class Progress:
 
     def update_to(self, done: int) -> None:
         """Show that `done` steps are finished; never goes backwards."""
-        done = min(done, self._total)
+        done = done if self._total is None else min(done, self._total)
         if done <= self._done:
             return
         step, self._done = done - self._done, done
@@ -103,5 +103,8 @@ class Progress:
         if now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
             rate = self._done / (now - self._started)
+            if self._total is None:
+                _log.info("%s: %d %s, %.2f/s", self._label, self._done, self._unit, rate)
+                return
             left = format_seconds((self._total - self._done) / rate)
             _log.info("%s: %d/%d %s, %.2f/s, %s left", self._label, self._done, self._total, self._unit, rate, left)

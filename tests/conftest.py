@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ PLUGINS = TESTS / "plugins"
 
 # One thread, as bchisto's own workers have, so that results in this process and in workers are the same.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["BCHISTO_CACHE"] = tempfile.mkdtemp(prefix="bchisto-tests-")  # nothing in the user's cache folder
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")]))
 sys.path.insert(0, str(PLUGINS))
 

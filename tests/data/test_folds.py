@@ -66,7 +66,11 @@ def test_image_level_folds_on_grouped_data_warn():
         ("10", {"count": 12}, r"class a has 6 images, fewer than the 10 folds; use --folds 6 or add images"),
         ("1", {}, r"--folds 1: give at least 2 folds"),
         ("5", {"groups": ["p", "q"] * 20}, r"2 groups are fewer than the 5 folds"),
-        ("nothing", {}, r"--folds nothing: neither a number, nor one of rakhlin10, eva, official, .*, nor a file"),
+        (
+            "nothing",
+            {},
+            r"neither a number, nor shares like 80/10/10, nor one of rakhlin10, eva, official, .*, nor a file",
+        ),
         (
             "rakhlin10",
             {},
@@ -265,3 +269,51 @@ def test_published_slides_that_are_not_here():
         InputError, match="--folds official: none of its slides is here; it is for the images of BreakHis"
     ):
         fold_plan("official", **images(4))
+
+
+def holdout(groups, labels, spec="80/10/10", seed=0, group_by=None):
+    ids = [f"{place:03d}" for place in range(len(labels))]
+    plan = fold_plan(spec, image_ids=ids, labels=labels, groups=groups, seed=seed, group_by=group_by)
+    label, group = dict(zip(ids, labels, strict=True)), dict(zip(ids, groups, strict=True))
+    return plan, label, group
+
+
+def test_holdout_is_by_patient_and_balanced(rng):
+    labels = ["benign"] * 110 + ["malignant"] * 90
+    groups = [f"p{i // 2}" if i % 7 else f"q{i}" for i in range(200)]
+    plan, label, group = holdout(groups, labels)
+    assert (plan.name, plan.partition, plan.warnings) == ("80-10-10-grouped", False, ())
+    owners = {}
+    for part, expected in (("train", 160), ("val", 20), ("test", 20)):
+        images = plan.images(1, part)
+        assert len(images) == expected
+        owners[part] = {group[image] for image in images}
+        if part != "train":
+            assert Counter(label[image] for image in images) == {"benign": 10, "malignant": 10}
+    assert owners["train"].isdisjoint(owners["val"] | owners["test"])
+    assert owners["val"].isdisjoint(owners["test"])
+    assert holdout(groups, labels)[0] == plan
+    assert holdout(groups, labels, seed=1)[0] != plan
+    assert holdout(groups, labels, group_by="none")[0].name == "80-10-10"
+
+
+def test_holdout_that_cannot_be_balanced_says_so():
+    labels = ["benign"] * 30 + ["malignant"] * 30
+    groups = [f"p{i}" for i in range(30)] + [f"q{i // 2}" for i in range(30)]
+    plan, _, _ = holdout(groups, labels)
+    assert "the test part is not exactly balanced, its groups do not allow it: benign 3, malignant 2" in " ".join(
+        plan.warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("80/10/20", "add up to 100"),
+        ("90/10/0", "add up to 100"),
+        ("10/45/45", "class b has 5 images; a balanced split"),
+    ],
+)
+def test_holdout_shares_that_do_not_work(spec, message):
+    with pytest.raises(InputError, match=message):
+        holdout([None] * 40, ["a"] * 35 + ["b"] * 5, spec=spec)

@@ -229,7 +229,7 @@ def test_missing_and_empty_folders(tmp_path):
         read_dataset(tmp_path / "empty")
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.txt").write_text("x")
-    with pytest.raises(InputError, match="no TIFF, PNG or JPEG image in this folder"):
+    with pytest.raises(InputError, match="no TIFF, PNG, JPEG or DICOM image in this folder"):
         read_dataset(tmp_path / "text")
 
 
@@ -242,7 +242,9 @@ def test_layouts_that_are_not_there(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             read_dataset(tmp_path, dataset=name)
-    with pytest.raises(InputError, match="no such layout; choose one of bach, breakhis, idc, folder, csv"):
+    with pytest.raises(
+        InputError, match="no such layout; choose one of bach, breakhis, idc, inbreast, cbis-ddsm, ddsm, folder, csv"
+    ):
         read_dataset(tmp_path, dataset="camelyon")
     with pytest.raises(InputError, match="its label 'a' is none of the classes x, y"):
         read_dataset(tmp_path, classes=["x", "y"])
@@ -320,7 +322,7 @@ def test_idc_repeated_tree_and_misplaced_patches(tmp_path):
     image(tmp_path / "9" / "0" / "9_idx5_x51_y1_class1.png", 1)
     dataset = read_dataset(tmp_path)
     assert len(dataset) == 2
-    assert any("twice, also at" in str(finding) for finding in dataset.findings)
+    assert any("patches lie at two paths with equal content" in str(finding) for finding in dataset.findings)
     with pytest.raises(InputError, match=r"9_idx5_x51_y1_class1\.png: lies in 9/0, its name says 9/1; move it"):
         dataset.raise_errors()
     (tmp_path / "empty").mkdir()

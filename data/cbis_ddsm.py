@@ -1,0 +1,183 @@
+"""The layout of CBIS-DDSM: four tables, and a folder of DICOM files for each mammogram and each abnormality.
+
+A row of the dataset is one abnormality, whose image is its crop.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ..errors import ImageError, InputError
+from .dataset import Finding, ImageRecord
+from .ddsm import pathology_label
+from .decode import read_header
+
+__all__ = ["CBIS_NAME", "CBIS_TABLE", "read_cbis_ddsm"]
+
+CBIS_TABLE = re.compile(r"(mass|calc)_case_description_(train|test)_set\.csv")
+CBIS_NAME = re.compile(r"(Mass|Calc)-(Training|Test)_(P_\d{5})_(LEFT|RIGHT)_(CC|MLO)_(\d+)")
+"""Pattern of an abnormality's folder, which is also its id: kind, part of the official split, patient, side, view,
+number."""
+
+_IMAGE, _CROP, _MASK = "image file path", "cropped image file path", "ROI mask file path"
+_COLUMNS = ("patient_id", "abnormality id", "pathology", _IMAGE, _CROP, _MASK)
+_KIND = {"mass": "mass", "calc": "calcification"}
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    patient: str
+    label: str
+    whole: PurePosixPath
+    crop: PurePosixPath
+    mask: PurePosixPath
+
+
+def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRecord], list[Finding]]:
+    """Read the tables and find the files of each row.
+
+    Parameters
+    ----------
+    root : Path
+        A folder that holds the tables and the image folders, at any depth.
+    lesions : iterable of {"mass", "calcification"}
+        Read the tables of these kinds only; empty reads all that are there.
+
+    Returns
+    -------
+    list of ImageRecord, list of Finding
+        ``path`` is the crop, ``mask`` the outline in the frame of the whole mammogram, ``frame`` the latter. Crop and
+        mask are told apart by their size, since the download often swaps them. The group is the patient.
+
+    Raises
+    ------
+    InputError
+        No table, a table without its columns, or no image of any row.
+    """
+    wanted = set(lesions) or set(_KIND.values())
+    tables = sorted(
+        path for path in root.rglob("*.csv") if (m := CBIS_TABLE.fullmatch(path.name)) and _KIND[m[1]] in wanted
+    )
+    if not tables:
+        raise InputError(
+            f"{root}: no table like mass_case_description_train_set.csv here; copy the tables beside the images"
+        )
+    folders = {path.name: path for path in root.rglob("*_P_*") if path.is_dir()}
+    records: list[ImageRecord] = []
+    findings: list[Finding] = []
+    for table in tables:
+        rows = _read_table(table, findings)
+        absent: list[str] = []
+        swapped: list[str] = []
+        for row in rows:
+            files = _dicom_files(folders.get(row.name))
+            if not files:
+                absent.append(row.name)
+                continue
+            record = _record(row, files, _dicom_files(folders.get(row.whole.parts[0])), findings)
+            if record is not None:
+                records.append(record)
+                if record.path.relative_to(folders[row.name]).parts == row.mask.parts[1:]:
+                    swapped.append(row.name)
+        if absent:
+            message = f"{len(absent)} of {len(rows)} rows name images that are not here, first {absent[0]}; left out"
+            findings.append(Finding("warning", table.name, message))
+        if swapped:
+            message = f"{len(swapped)} pairs of mask and crop are swapped, first {swapped[0]}; told apart by their size"
+            findings.append(Finding("note", table.name, message))
+    if not records:
+        raise InputError(
+            f"{root}: no image of its tables is here; expected folders like Mass-Training_P_00001_LEFT_CC_1"
+        )
+    return records, findings
+
+
+def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
+    """Read a table; cells hold line breaks, so that its rows are not its lines."""
+    rows = []
+    empty = 0
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle, strict=True)
+            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise InputError(f"{path}: no column {missing[0]!r}; copy the published table")
+            for number, cells in enumerate(reader, start=1):
+                # a row that is cut short holds None
+                row = {
+                    name: (value or "").strip()
+                    for name, value in cells.items()
+                    if name is not None and isinstance(value, str | None)
+                }
+                empty += any(
+                    name.endswith(("shape", "margins", "type", "distribution")) and not value
+                    for name, value in row.items()
+                )
+                parsed = _parse(row)
+                if isinstance(parsed, str):
+                    findings.append(Finding("error", f"{path.name}, row {number}", parsed))
+                else:
+                    rows.append(parsed)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a UTF-8 CSV file ({error}); copy the published table") from error
+    if empty:
+        findings.append(Finding("note", path.name, f"{empty} rows have an empty shape, margin, type or distribution"))
+    return rows
+
+
+def _parse(row: dict[str, str]) -> _Row | str:
+    label = pathology_label(row["pathology"])
+    if label is None:
+        return f"pathology {row['pathology']!r} is none of MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK; correct it"
+    whole, crop, mask = (PurePosixPath(row[name]) for name in (_IMAGE, _CROP, _MASK))
+    match = CBIS_NAME.fullmatch(crop.parts[0] if crop.parts else "")
+    if match is None or not whole.parts:
+        return (
+            f"{row[_CROP]!r} is no path like Mass-Training_P_00001_LEFT_CC_1/.../000000.dcm; copy the published table"
+        )
+    if match[3] != row["patient_id"] or match[6] != row["abnormality id"]:
+        columns = f"{row['patient_id']}, abnormality {row['abnormality id']}"
+        return f"its path is of {match[3]}, abnormality {match[6]}, its columns say {columns}; correct one"
+    return _Row(match[0], match[3], label, whole, crop, mask)
+
+
+def _dicom_files(folder: Path | None) -> list[Path]:
+    return [] if folder is None else sorted(folder.rglob("*.dcm"))
+
+
+def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Finding]) -> ImageRecord | None:
+    """Tell the crop from the mask: the mask has the size of the mammogram, the crop is smaller."""
+    try:
+        sizes = {path: (h.width, h.height) for path in (*files, *whole[:1]) for h in [read_header(path)]}
+    except ImageError as error:
+        findings.append(Finding("error", row.name, str(error)))
+        return None
+    if len(files) > 2:
+        findings.append(
+            Finding("error", row.name, f"{len(files)} files where a crop and a mask belong; remove the others")
+        )
+        return None
+    by_area = sorted(files, key=lambda path: sizes[path][0] * sizes[path][1])
+    crop, mask = by_area[0], by_area[-1] if len(files) == 2 else None
+    frame = whole[0] if whole else None
+    if mask is None and frame is not None and sizes[crop] == sizes[frame]:
+        findings.append(Finding("error", row.name, "has a mask but no crop; copy the crop"))
+        return None
+    if mask is None:
+        findings.append(Finding("warning", row.name, "has no mask; its crop alone is used"))
+    elif sizes[crop] == sizes[mask]:
+        findings.append(
+            Finding("error", row.name, "crop and mask are of one size and cannot be told apart; copy them again")
+        )
+        return None
+    elif frame is not None and sizes[mask] != sizes[frame]:
+        size = f"{sizes[mask][0]}x{sizes[mask][1]}, the mammogram is {sizes[frame][0]}x{sizes[frame][1]}"
+        findings.append(Finding("warning", row.name, f"its mask is {size}: it does not fit"))
+    return ImageRecord(
+        image_id=row.name, path=crop, label=row.label, group=row.patient, source="cbis-ddsm", frame=frame, mask=mask
+    )

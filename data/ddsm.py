@@ -1,0 +1,167 @@
+"""The layout of the DDSM: per case an ``.ics``, and per view an image and, where something was marked, an overlay.
+
+A row of the table is one marked abnormality: the part of its view within the boundary's box.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ImageError, InputError
+from .dataset import Finding, ImageRecord
+from .decode import read_header
+from .ljpeg import LJPEG_SUFFIX
+from .overlay import read_overlay
+
+__all__ = ["PATHOLOGY_CLASSES", "pathology_label", "read_ddsm"]
+
+PATHOLOGY_CLASSES = ("benign", "malignant")
+LESIONS = ("mass", "calcification")
+
+_PATHOLOGY = {"BENIGN": "benign", "BENIGN_WITHOUT_CALLBACK": "benign", "MALIGNANT": "malignant"}
+_VIEW = re.compile(
+    r"((?:LEFT|RIGHT)_(?:CC|MLO)) LINES (\d+) PIXELS_PER_LINE (\d+) BITS_PER_PIXEL (\d+) RESOLUTION ([\d.]+) "
+    r"(OVERLAY|NON_OVERLAY)"
+)
+_CONVERTED = (".tif", ".tiff", ".png")
+
+
+@dataclass(frozen=True)
+class _View:
+    name: str
+    height: int
+    width: int
+    overlay: bool
+
+
+@dataclass(frozen=True)
+class _Case:
+    name: str
+    views: tuple[_View, ...]
+
+
+def pathology_label(text: str) -> str | None:
+    """Return benign or malignant; BENIGN_WITHOUT_CALLBACK counts as benign, UNPROVEN as unknown."""
+    return _PATHOLOGY.get(re.sub(r"\s+", "_", text.strip().upper()))
+
+
+def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRecord], list[Finding]]:
+    """Read cases of the DDSM.
+
+    Parameters
+    ----------
+    root : Path
+        Any folder above the cases.
+    lesions : iterable of {"mass", "calcification"}
+        Keep abnormalities of these kinds only; empty keeps all.
+
+    Returns
+    -------
+    list of ImageRecord, list of Finding
+        Ids are ``B_3159_1.LEFT_CC_1`` (case, view, abnormality), the group is the case, which is one patient.
+
+    Raises
+    ------
+    InputError
+        No ``.ics`` file below `root`.
+    """
+    wanted = set(lesions) or set(LESIONS)
+    files = sorted(root.rglob("*.ics"))
+    if not files:
+        raise InputError(f"{root}: no DDSM case here; expected files like B-3159-1.ics")
+    records: list[ImageRecord] = []
+    findings: list[Finding] = []
+    unmarked = 0
+    other: dict[str, int] = {}
+    for path in files:
+        case = _read_case(path, findings)
+        for view in case.views if case else ():
+            if not view.overlay:
+                unmarked += 1
+                continue
+            records.extend(_marked(path.parent, case.name if case else "", view, wanted, other, findings))
+    if unmarked:
+        findings.append(Finding("note", str(root), f"{unmarked} views without a marked abnormality are left out"))
+    for kind, count in sorted(other.items()):
+        findings.append(Finding("note", str(root), f"{count} abnormalities left out: {kind}"))
+    return records, findings
+
+
+def _read_case(path: Path, findings: list[Finding]) -> _Case | None:
+    """Read the fields that are needed of an ``.ics``, and note values that cannot be true."""
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        findings.append(Finding("error", path.name, f"cannot be read as an .ics ({error}); copy it again"))
+        return None
+    name = path.stem
+    views = []
+    for line in (" ".join(line.split()) for line in text.splitlines()):
+        if line.startswith("filename "):
+            name = line.split()[1]
+        elif match := _VIEW.fullmatch(line):
+            views.append(_View(match[1], int(match[2]), int(match[3]), match[6] == "OVERLAY"))
+        elif re.match(r"(LEFT|RIGHT)_", line):
+            findings.append(Finding("error", path.name, f"not a view: {line!r}; copy the file again"))
+        elif line in ("DENSITY 0", "PATIENT_AGE 00", "PATIENT_AGE 0") or re.fullmatch(r"DATE\w* (0+ ?)+", line):
+            findings.append(Finding("note", path.name, f"{line}: means unknown"))
+    if not views:
+        findings.append(Finding("error", path.name, "names no view; copy the file again"))
+    return _Case(name, tuple(views))
+
+
+def _marked(
+    folder: Path, case: str, view: _View, wanted: set[str], other: dict[str, int], findings: list[Finding]
+) -> list[ImageRecord]:
+    """Return the abnormalities of a view that have a known pathology."""
+    stem = f"{case.replace('-', '_')}.{view.name}"
+    image = _image(folder, stem, view, findings)
+    overlay = folder / f"{stem}.OVERLAY"
+    if not overlay.is_file():
+        findings.append(Finding("error", overlay.name, "the .ics announces this overlay; copy it again"))
+        return []
+    try:
+        marks = read_overlay(overlay, width=view.width, height=view.height)
+    except InputError as error:
+        findings.append(Finding("error", overlay.name, str(error)))
+        return []
+    found = []
+    for mark in marks:
+        label = pathology_label(mark.pathology)
+        if label is None:
+            kind = f"of pathology {mark.pathology or 'not given'}"
+            other[kind] = other.get(kind, 0) + 1
+        elif not wanted & set(mark.lesions):
+            kind = " and ".join(sorted(set(mark.lesions))) or "of no lesion type"
+            other[kind] = other.get(kind, 0) + 1
+        elif image is not None:
+            name = f"{stem}_{mark.number}"
+            group = case.replace("_", "-")
+            found.append(ImageRecord(image_id=name, path=image, label=label, group=group, source="ddsm", box=mark.box))
+    return found
+
+
+def _image(folder: Path, stem: str, view: _View, findings: list[Finding]) -> Path | None:
+    """Find the image of a view: a converted file where there is one, else the lossless JPEG."""
+    by_suffix = {path.suffix.casefold(): path for path in folder.glob(f"{stem}.*")}
+    path = next((by_suffix[suffix] for suffix in (*_CONVERTED, LJPEG_SUFFIX) if suffix in by_suffix), None)
+    if path is None:
+        findings.append(
+            Finding("error", f"{stem}.LJPEG", "there is no such image, nor a TIFF or PNG of it; copy it again")
+        )
+        return None
+    if path.suffix.casefold() != LJPEG_SUFFIX:
+        findings.append(Finding("note", path.name, "a converted image is used in place of the lossless JPEG"))
+    try:
+        header = read_header(path)
+    except ImageError as error:
+        findings.append(Finding("error", path.name, str(error)))
+        return None
+    if (header.width, header.height) != (view.width, view.height):
+        size = f"{header.width}x{header.height}, the .ics says {view.width}x{view.height}"
+        findings.append(Finding("error", path.name, f"{size}: its outlines do not fit; convert it anew, unscaled"))
+        return None
+    return path

@@ -1,0 +1,109 @@
+"""One hold-out by shares, such as 80/10/10: groups whole, validation and test parts balanced by class."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import InputError
+from .plans import FoldPlan, Row
+
+__all__ = ["HOLDOUT", "holdout_plan"]
+
+HOLDOUT = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{1,2})")
+"""Shares in percent that train, validate and test."""
+
+_TRIES = 200
+"""Orders of the groups that are tried for the best balance (ours)."""
+
+
+def holdout_plan(
+    spec: str, *, image_ids: Sequence[str], labels: Sequence[str], groups: Sequence[str | None] | None, seed: int
+) -> FoldPlan:
+    """Split once, with as many images of each class in the validation and in the test part.
+
+    Parameters
+    ----------
+    spec : str
+        ``train/val/test`` in percent.
+    image_ids, labels : sequence
+        One entry per image.
+    groups : sequence or None
+        Kept whole; None splits by image.
+    seed : int
+
+    Returns
+    -------
+    FoldPlan
+        Of one fold. A warning says so where groups of several images or classes prevent an exact balance.
+
+    Raises
+    ------
+    InputError
+        Shares that do not add up to 100, or too few images of a class.
+
+    References
+    ----------
+    Seed of ``ddsm-masses``: 80/10/10 by patient, validation and test balanced.
+    """
+    match = HOLDOUT.fullmatch(spec)
+    shares = [int(part) for part in match.groups()] if match else []
+    if sum(shares) != 100 or min(shares) < 1:
+        raise InputError(f"--folds {spec}: give three shares in percent that add up to 100, for example 80/10/10")
+    classes = sorted(set(labels))
+    quota = {part: round(shares[place] / 100 * len(labels) / len(classes)) for place, part in ((1, "val"), (2, "test"))}
+    for label, count in sorted(Counter(labels).items()):
+        if min(quota.values()) < 1 or count <= sum(quota.values()):
+            raise InputError(
+                f"--folds {spec}: class {label} has {count} images; a balanced split of {len(labels)} needs "
+                f"{quota['val']} to validate, {quota['test']} to test and at least one to train"
+            )
+    members: dict[str, Counter[str]] = {}
+    owner = list(groups) if groups is not None else list(image_ids)
+    for name, label in zip(owner, labels, strict=True):
+        members.setdefault(str(name), Counter())[label] += 1
+    rng = np.random.default_rng(np.random.SeedSequence([seed, *shares]))
+    part_of: dict[str, str] = {}
+    for part in ("test", "val"):
+        part_of.update(dict.fromkeys(_draw(members, part_of, classes, quota[part], rng), part))
+    rows: list[Row] = [
+        (image, 1, part_of.get(str(name), "train")) for image, name in zip(image_ids, owner, strict=True)
+    ]
+    warnings = []
+    for part in ("val", "test"):
+        held = Counter(label for (_, _, role), label in zip(rows, labels, strict=True) if role == part)
+        if len({held[label] for label in classes}) > 1:
+            counts = ", ".join(f"{label} {held[label]}" for label in classes)
+            warnings.append(f"the {part} part is not exactly balanced, its groups do not allow it: {counts}")
+    name = spec.replace("/", "-") + ("-grouped" if groups is not None else "")
+    return FoldPlan(name, tuple(rows), partition=False, warnings=tuple(warnings))
+
+
+def _draw(
+    members: dict[str, Counter[str]],
+    taken: dict[str, str],
+    classes: Sequence[str],
+    quota: int,
+    rng: np.random.Generator,
+) -> list[str]:
+    """Draw groups that fill the quota of every class and never exceed it; the best of several orders."""
+    free = sorted(set(members) - set(taken))
+    best: list[str] = []
+    missing = quota * len(classes) + 1
+    for _ in range(_TRIES):
+        held: Counter[str] = Counter()
+        chosen = []
+        for place in rng.permutation(len(free)).tolist():
+            group = members[free[place]]
+            if all(held[label] + group[label] <= quota for label in classes):
+                held += group
+                chosen.append(free[place])
+        short = sum(quota - held[label] for label in classes)
+        if short < missing:
+            best, missing = chosen, short
+        if not missing:
+            break
+    return best

@@ -1,0 +1,181 @@
+"""The layout of INbreast: ``ALL-IMGS/*.dcm`` and the table ``INbreast.csv`` or ``INbreast.xls``."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import DependencyError, InputError
+from .dataset import Finding, ImageRecord
+
+__all__ = ["BIRADS_CLASSES", "INBREAST_NAME", "read_inbreast"]
+
+INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm")
+"""Pattern of the file names: image number, hash of the patient, side, view."""
+
+BIRADS_CLASSES = ("negative", "positive")
+"""BI-RADS 1 to 3, and 4 (also 4a, 4b, 4c), 5 and 6."""
+
+INBREAST_IMAGES = 410
+_COLUMNS = ("Laterality", "View", "File Name", "ACR", "Bi-Rads")
+"""All that is used of the table; ages and dates are passed over."""
+
+_VIEWS = {"CC": "CC", "MLO": "ML", "ML": "ML", "FB": "FB"}
+
+
+def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
+    """Read the table and the images.
+
+    Parameters
+    ----------
+    root : Path
+        The release, or any folder above it.
+
+    Returns
+    -------
+    list of ImageRecord, list of Finding
+        The group is the hash in the file name, which stands for the patient. Of an ``.xls`` only the first sheet is
+        read, of the folder ``MedicalReports`` nothing: both hold personal data.
+
+    Raises
+    ------
+    InputError
+        No table, more than one, or a table without its columns.
+    """
+    findings: list[Finding] = []
+    table, images = _files(root, findings)
+    labels = _labels(table, findings)
+    records = []
+    seen = set()
+    for path in sorted(images):
+        match = INBREAST_NAME.fullmatch(path.name)
+        if match is None:
+            findings.append(Finding("warning", path.name, "not an INbreast file name, left out"))
+            continue
+        row = labels.get(match[1])
+        if row is None:
+            message = f"no row with a BI-RADS class in {table.name}; add it or remove the image"
+            findings.append(Finding("error", path.name, message))
+            continue
+        label, side, view = row
+        if (side, _VIEWS.get(view, view)) != (match[3], match[4]):
+            message = f"its name says {match[3]} {match[4]}, {table.name} says {side} {view}"
+            findings.append(Finding("warning", path.name, message))
+        seen.add(match[1])
+        record = ImageRecord(image_id=path.name, path=path, label=label, group=match[2], source="inbreast")
+        records.append(record)
+    findings.extend(
+        Finding("error", f"{table.name}: {number}", "there is no such image; copy it again or remove the row")
+        for number in sorted(set(labels) - seen)
+    )
+    if len(records) != INBREAST_IMAGES:
+        findings.append(
+            Finding("note", str(root), f"{len(records)} of the {INBREAST_IMAGES} published images are here")
+        )
+    return records, findings
+
+
+def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
+    """Find the table and the DICOM files; nothing below ``MedicalReports`` is opened or listed."""
+    tables: dict[str, list[Path]] = {".csv": [], ".xls": []}
+    images = []
+    folders = [root]
+    while folders:
+        for path in sorted(folders.pop().iterdir()):
+            if path.is_dir():
+                if path.name.casefold() == "medicalreports":
+                    findings.append(Finding("note", path.name, "holds personal data and is not read"))
+                else:
+                    folders.append(path)
+            elif path.stem.casefold() == "inbreast" and path.suffix.casefold() in tables:
+                tables[path.suffix.casefold()].append(path)
+            elif path.suffix.casefold() == ".dcm":
+                images.append(path)
+    found = tables[".csv"] or tables[".xls"]
+    if not found:
+        raise InputError(f"{root}: no INbreast.csv or INbreast.xls here; copy the table of the release")
+    if len(found) > 1:
+        raise InputError(f"{found[0]} and {found[1]}: two tables; keep one")
+    return found[0], images
+
+
+def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, str]]:
+    """Return image number to class, side and view."""
+    rows = _csv_rows(table) if table.suffix.casefold() == ".csv" else _xls_rows(table, findings)
+    labels: dict[str, tuple[str, str, str]] = {}
+    for number, row in rows:
+        image, grade = row["File Name"], row["Bi-Rads"]
+        if not image.isdecimal():
+            text = " ".join(value for value in row.values() if value) or "blank"
+            findings.append(Finding("note", f"{table.name}:{number}", f"not an image ({text}), left out"))
+            continue
+        label = _birads(grade)
+        if label is None:
+            message = f"{image}: Bi-Rads {grade!r} is none of 1, 2, 3, 4, 4a, 4b, 4c, 5, 6; correct it"
+            findings.append(Finding("error", f"{table.name}:{number}", message))
+            continue
+        if image in labels:
+            findings.append(Finding("error", f"{table.name}:{number}", f"{image} has two rows; remove one"))
+        if row["View"] not in ("CC", "MLO", "ML"):
+            findings.append(Finding("note", f"{table.name}:{number}", f"{image}: an unusual view, {row['View']}"))
+        if not row["ACR"]:
+            findings.append(Finding("note", f"{table.name}:{number}", f"{image}: no ACR density"))
+        labels[image] = (label, row["Laterality"], row["View"])
+    return labels
+
+
+def _birads(text: str) -> str | None:
+    if not re.fullmatch(r"[12356]|4[abc]?", text):
+        return None
+    return BIRADS_CLASSES[text[0] in "456"]
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            yield from _columns(path, csv.reader(handle, delimiter=";"))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a UTF-8 table with ; between columns ({error})") from error
+
+
+def _xls_rows(path: Path, findings: list[Finding]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Read the first sheet; the others are never loaded."""
+    try:
+        import xlrd
+    except ImportError as error:
+        raise DependencyError(
+            f"{path}: xlrd is missing: pip install 'bchisto[mammograms]', or save its first sheet as INbreast.csv"
+        ) from error
+    try:
+        with xlrd.open_workbook(path, on_demand=True) as book:
+            if book.nsheets > 1:
+                findings.append(
+                    Finding("note", path.name, f"{book.nsheets - 1} further sheets, not read: they hold personal data")
+                )
+            sheet = book.sheet_by_index(0)
+            yield from _columns(path, ([_cell(cell.value) for cell in row] for row in sheet.get_rows()))
+    except (xlrd.XLRDError, OSError, ValueError, IndexError, KeyError, AssertionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not an Excel 97 workbook ({error}); save its first sheet as INbreast.csv") from error
+
+
+def _cell(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _columns(path: Path, rows: Iterable[list[str]]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield line number and the used columns; blank lines come too, so that they are named."""
+    header: list[str] = []
+    for number, cells in enumerate(rows, start=1):
+        if not header:
+            header = [cell.strip() for cell in cells]
+            missing = [name for name in _COLUMNS if name not in header]
+            if missing:
+                raise InputError(f"{path}: no column {missing[0]!r}; expected {', '.join(_COLUMNS)}")
+            continue
+        padded = [*cells, *[""] * len(header)]
+        yield number, {name: padded[header.index(name)].strip() for name in _COLUMNS}

@@ -1,0 +1,126 @@
+"""The file names below a folder, kept between runs by the modification stamps of its folders.
+
+A tree of 277,524 files in 558 folders is listed once; later only the folders' stamps are read. The list lies in
+the user's cache folder, never among the images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..jobs import ensure_folder, write_json
+
+__all__ = ["FileIndex", "cache_folder"]
+
+_SCHEMA = 1
+_SETTLED_NS = 2_000_000_000
+"""A folder changed less than this before it was listed is listed again: file systems stamp in steps (ours)."""
+
+
+def cache_folder() -> Path:
+    """Return ``$BCHISTO_CACHE``, else ``bchisto`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    chosen = os.environ.get("BCHISTO_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bchisto"
+
+
+@dataclass
+class FileIndex:
+    """Names of files by folder.
+
+    Attributes
+    ----------
+    root : Path
+        Absolute.
+    folders : dict of str to dict
+        Path from the root to ``stamp`` (nanoseconds), ``folders`` and ``files``, both sorted.
+    equal : dict of str to str
+        Folder to another folder whose files of the same names were found to be equal.
+    listed : int
+        Folders that were listed now, since they are new or changed.
+    """
+
+    root: Path
+    folders: dict[str, dict[str, Any]] = field(default_factory=dict)
+    equal: dict[str, str] = field(default_factory=dict)
+    listed: int = 0
+
+    @classmethod
+    def open(cls, root: Path, *, on_files: Callable[[int], None] = lambda count: None) -> FileIndex:
+        """List a tree, folder by folder, from the cache where the stamp is that of last time.
+
+        Parameters
+        ----------
+        root : Path
+        on_files : callable
+            Called with the number of files found so far.
+        """
+        root = root.resolve()
+        known = _load(root)
+        index = cls(root)
+        changed: set[str] = set()
+        waiting = [""]
+        count = 0
+        while waiting:
+            name = waiting.pop()
+            stamp = (root / name).stat().st_mtime_ns
+            entry = known["folders"].get(name)
+            if entry is None or entry["stamp"] != stamp:
+                entry = _list(root / name, stamp)
+                index.listed += 1
+                changed.add(name)
+            index.folders[name] = entry
+            waiting.extend(f"{name}/{folder}".lstrip("/") for folder in reversed(entry["folders"]))
+            count += len(entry["files"])
+            on_files(count)
+        index.equal = {a: b for a, b in known["equal"].items() if {a, b} <= index.folders.keys() - changed}
+        return index
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Yield (folder from the root, file name) in a fixed order."""
+        for folder in sorted(self.folders):
+            for name in self.folders[folder]["files"]:
+                yield folder, name
+
+    def save(self) -> None:
+        """Keep the index for next time; a cache folder that cannot be written is no error."""
+        path = _place(self.root)
+        try:
+            ensure_folder(path.parent)
+            write_json(path, {"schema": _SCHEMA, "root": str(self.root), "folders": self.folders, "equal": self.equal})
+        except OSError:
+            return
+
+
+def _list(folder: Path, stamp: int) -> dict[str, Any]:
+    folders: list[str] = []
+    files: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            (folders if entry.is_dir() else files).append(entry.name)
+    settled = time.time_ns() - stamp > _SETTLED_NS
+    return {"stamp": stamp if settled else -1, "folders": sorted(folders), "files": sorted(files)}
+
+
+def _place(root: Path) -> Path:
+    return cache_folder() / "index" / f"{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}.json"
+
+
+def _load(root: Path) -> dict[str, Any]:
+    empty: dict[str, Any] = {"folders": {}, "equal": {}}
+    try:
+        found = json.loads(_place(root).read_text(encoding="utf-8"))
+        whole = found["schema"] == _SCHEMA and found["root"] == str(root)
+        if not whole or not all({"stamp", "folders", "files"} <= entry.keys() for entry in found["folders"].values()):
+            return empty
+        return {"folders": dict(found["folders"]), "equal": dict(found["equal"])}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return empty

@@ -1,0 +1,170 @@
+"""DDSM overlays: what a radiologist marked in a view, as keywords and chain-coded outlines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+
+__all__ = ["Abnormality", "outline_points", "read_overlay"]
+
+_STEPS = np.array([[0, -1], [1, -1], [1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1]], dtype=np.int64)
+"""dx, dy of the chain codes 0 to 7: north, then clockwise. Heath et al. 2001, overlay format of the DDSM."""
+
+_MOST_BYTES = 8 * 1024**2
+"""Bound on an overlay (ours): the outlines of a view take some kilobytes."""
+
+
+@dataclass(frozen=True)
+class Abnormality:
+    """One marked abnormality of a view.
+
+    Attributes
+    ----------
+    number : int
+        As in the file, from 1.
+    lesions : tuple of str
+        ``mass`` or ``calcification``, one per LESION_TYPE line.
+    pathology : str
+        In the file's words: MALIGNANT, BENIGN, BENIGN_WITHOUT_CALLBACK, UNPROVEN.
+    boundary : ndarray of int, shape (points, 2)
+        x and y of every point of the outer outline, pixels.
+    cores : tuple of ndarray of int, shape (points, 2)
+        Further outlines within it.
+    """
+
+    number: int
+    lesions: tuple[str, ...]
+    pathology: str
+    boundary: npt.NDArray[np.int64]
+    cores: tuple[npt.NDArray[np.int64], ...] = ()
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom of the boundary in pixels; right and bottom are exclusive."""
+        left, top = self.boundary.min(axis=0).tolist()
+        right, bottom = self.boundary.max(axis=0).tolist()
+        return left, top, right + 1, bottom + 1
+
+
+def outline_points(text: str) -> npt.NDArray[np.int64]:
+    """Follow a chain ``x y c c c ... #``.
+
+    Parameters
+    ----------
+    text : str
+        Start and codes, ended by ``#``.
+
+    Returns
+    -------
+    ndarray of int, shape (codes + 1, 2)
+        x and y, the start first.
+
+    Raises
+    ------
+    InputError
+        No start, a code that is none of 0 to 7, or no ``#`` at the end.
+
+    Examples
+    --------
+    >>> outline_points("10 20 2 4 #").tolist()
+    [[10, 20], [11, 20], [11, 21]]
+    """
+    words = text.split()
+    if not words or words[-1] != "#":
+        raise InputError("its chain does not end with #")
+    if len(words) < 3 or not (words[0].isdecimal() and words[1].isdecimal()):
+        raise InputError("its chain does not begin with x and y")
+    codes = words[2:-1]
+    strange = next((code for code in codes if code not in {"0", "1", "2", "3", "4", "5", "6", "7"}), None)
+    if strange is not None:
+        raise InputError(f"{strange!r} in its chain is no code from 0 to 7")
+    start = np.array([[int(words[0]), int(words[1])]], dtype=np.int64)
+    moves = _STEPS[np.array(codes, dtype=np.int64)] if codes else np.zeros((0, 2), dtype=np.int64)
+    return np.concatenate([start, start + np.cumsum(moves, axis=0)])
+
+
+def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
+    """Read an overlay.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.OVERLAY`` file.
+    width, height : int
+        Size of the view, pixels; an outline that leaves it is broken.
+
+    Returns
+    -------
+    list of Abnormality
+
+    Raises
+    ------
+    InputError
+        Unreadable, fewer abnormalities than it announces, a broken chain; the message names file and abnormality.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError(f"{path}: too large for an overlay; replace it by the published file")
+        lines = path.read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as an overlay ({error}); copy it again") from error
+    blocks: list[list[str]] = []
+    announced: int | None = None
+    for line in (line.strip() for line in lines):
+        if line.startswith("TOTAL_ABNORMALITIES"):
+            announced = _number(path, line)
+        elif line.startswith("ABNORMALITY"):
+            blocks.append([line])
+        elif line and blocks:
+            blocks[-1].append(line)
+    if announced is None or announced != len(blocks):
+        raise InputError(
+            f"{path}: announces {announced} abnormalities and holds {len(blocks)}; the file is broken, copy it again"
+        )
+    return [_abnormality(path, block, width=width, height=height) for block in blocks]
+
+
+def _number(path: Path, line: str) -> int:
+    word = line.split()[-1]
+    if not word.isdecimal():
+        raise InputError(f"{path}: {line!r} names no number; the file is broken, copy it again")
+    return int(word)
+
+
+def _abnormality(path: Path, block: list[str], *, width: int, height: int) -> Abnormality:
+    number = _number(path, block[0])
+    lesions, pathology = [], ""
+    outlines: list[npt.NDArray[np.int64]] = []
+    announced = 0
+    for place, line in enumerate(block):
+        words = line.split()
+        if words[0] == "LESION_TYPE" and len(words) > 1:
+            lesions.append(words[1].casefold())
+        elif words[0] == "PATHOLOGY" and len(words) > 1:
+            pathology = words[1]
+        elif words[0] == "TOTAL_OUTLINES":
+            announced = _number(path, line)
+        elif words[0] in ("BOUNDARY", "CORE"):
+            chain = block[place + 1] if place + 1 < len(block) else ""
+            try:
+                points = outline_points(chain)
+            except InputError as error:
+                raise InputError(
+                    f"{path}: abnormality {number}, outline {len(outlines) + 1}: {error}; copy the file again"
+                ) from error
+            if points.min() < 0 or points[:, 0].max() >= width or points[:, 1].max() >= height:
+                raise InputError(
+                    f"{path}: abnormality {number}, outline {len(outlines) + 1}: its chain leaves the view of "
+                    f"{width}x{height}; copy the file again"
+                )
+            outlines.append(points)
+    if not outlines or announced != len(outlines):
+        raise InputError(
+            f"{path}: abnormality {number} announces {announced} outlines and has {len(outlines)}; copy the file again"
+        )
+    return Abnormality(number, tuple(lesions), pathology, outlines[0], tuple(outlines[1:]))

@@ -1,0 +1,116 @@
+"""Grey levels of DICOM files against the standard's formulas."""
+
+import numpy as np
+import pytest
+from bchisto.data import decode_image, read_dataset, read_header
+from bchisto.errors import ImageError
+from miniatures import write_dicom
+
+
+@pytest.fixture
+def values(rng):
+    return rng.integers(100, 4000, (20, 30)).astype(np.uint16)
+
+
+def linear(values, center, width):
+    """PS3.3, C.11.2.1.2.1, mapped to 0..255."""
+    share = (values.astype(np.float64) - (center - 0.5)) / (width - 1) + 0.5
+    return np.rint(255 * np.clip(share, 0, 1))
+
+
+def close(image, expected):
+    assert image.shape == (*expected.shape, 3)
+    assert image.dtype == np.uint8
+    assert np.abs(image - expected[:, :, None]).max() <= 1
+
+
+def test_without_a_window_the_range_is_used(tmp_path, values):
+    path = write_dicom(tmp_path / "a.dcm", values, bits=12)
+    span = values.astype(np.float64) - values.min()
+    close(decode_image(path), np.rint(255 * span / span.max()))
+    header = read_header(path)
+    assert (header.format, header.width, header.height, header.mode) == ("DICOM", 30, 20, "MONOCHROME2, 12 bits")
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_a_window_is_applied(tmp_path, values, implicit):
+    path = write_dicom(tmp_path / "a.dcm", values, bits=12, implicit=implicit, WindowCenter=2000, WindowWidth=1500)
+    close(decode_image(path), linear(values, 2000, 1500))
+
+
+def test_the_first_of_several_windows_counts(tmp_path, values):
+    path = write_dicom(tmp_path / "a.dcm", values, bits=12, WindowCenter=[2000, 1], WindowWidth=[1500, 2])
+    close(decode_image(path), linear(values, 2000, 1500))
+
+
+def test_the_window_is_in_rescaled_units(tmp_path, values):
+    slopes = {"RescaleSlope": "2", "RescaleIntercept": "-1000"}
+    path = write_dicom(tmp_path / "a.dcm", values, bits=12, WindowCenter=3000, WindowWidth=3000, **slopes)
+    close(decode_image(path), linear(values * 2.0 - 1000, 3000, 3000))
+
+
+def test_a_look_up_table_is_applied(tmp_path, values):
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    table = Dataset()
+    steps = np.rint(np.linspace(0, 1023, 4096) ** 2 / 1023).astype(np.uint16)
+    table.LUTDescriptor = [4096, 0, 10]
+    table.add_new("LUTData", "US", steps.tolist())
+    path = write_dicom(tmp_path / "a.dcm", values, bits=12, implicit=False, VOILUTSequence=Sequence([table]))
+    close(decode_image(path), np.rint(255.0 * steps.astype(np.float64)[values] / 1023.0))
+
+
+def test_monochrome1_is_inverted(tmp_path, values):
+    plain = decode_image(write_dicom(tmp_path / "a.dcm", values, bits=12))
+    inverted = decode_image(write_dicom(tmp_path / "b.dcm", values, bits=12, photometric="MONOCHROME1"))
+    assert np.array_equal(inverted, 255 - plain)
+
+
+def test_signed_and_flat_images(tmp_path):
+    signed = np.array([[-100, 0, 100, 155]], np.int16)
+    assert decode_image(write_dicom(tmp_path / "a.dcm", signed))[0, :, 0].tolist() == [0, 100, 200, 255]
+    flat = np.full((3, 3), 7, np.uint16)
+    assert decode_image(write_dicom(tmp_path / "b.dcm", flat)).max() == 0
+
+
+def test_bad_files_give_one_line(tmp_path, values):
+    path = tmp_path / "a.dcm"
+    write_dicom(path, values, pixels=False)
+    for read in (read_header, decode_image):
+        with pytest.raises(ImageError, match=r"a\.dcm: a DICOM file without pixels; leave it out"):
+            read(path)
+    path.write_bytes(b"not at all" * 40)
+    with pytest.raises(ImageError, match="not a DICOM file"):
+        read_header(path)
+    with pytest.raises(ImageError, match="no such file"):
+        read_header(tmp_path / "none.dcm")
+    write_dicom(path, values, NumberOfFrames=3)
+    with pytest.raises(ImageError, match="3 frames, 1 samples per pixel, MONOCHROME2; only single grey images"):
+        read_header(path)
+    write_dicom(path, values, photometric="PALETTE COLOR")
+    with pytest.raises(ImageError, match="PALETTE COLOR; only single grey images"):
+        read_header(path)
+    whole = write_dicom(path, values).read_bytes()
+    path.write_bytes(whole[:-200])
+    with pytest.raises(ImageError, match=r"a\.dcm: cannot be decoded"):
+        decode_image(path)
+
+
+def test_a_huge_header_is_refused_before_pixels(tmp_path, values):
+    path = write_dicom(tmp_path / "a.dcm", values)
+    data = path.read_bytes()
+    rows = b"\x28\x00\x10\x00\x02\x00\x00\x00" + np.uint16(20).tobytes()
+    columns = b"\x28\x00\x11\x00\x02\x00\x00\x00" + np.uint16(30).tobytes()
+    assert rows in data
+    huge = data.replace(rows, rows[:-2] + b"\xff\xff").replace(columns, columns[:-2] + b"\xff\xff")
+    path.write_bytes(huge)
+    for read in (read_header, decode_image):
+        with pytest.raises(ImageError, match=r"65535x65535 is over the limit of 85,000,000 pixels"):
+            read(path)
+
+
+def test_a_folder_of_dicom_files_is_a_dataset(tmp_path, values):
+    for name in ("benign", "malignant"):
+        write_dicom(tmp_path / name / "a.dcm", values, bits=12)
+    assert read_dataset(tmp_path).class_counts() == {"benign": 1, "malignant": 1}

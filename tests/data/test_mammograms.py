@@ -1,0 +1,411 @@
+"""INbreast, CBIS-DDSM and DDSM in true-layout miniatures, with each of their traps."""
+
+import builtins
+import json
+import shutil
+
+import miniatures as mini
+import numpy as np
+import pytest
+from bchisto.data import check_dataset, decode_record, fold_plan, read_dataset
+from bchisto.errors import ImageError, InputError, MissingInputError
+from PIL import Image
+
+GRADES = ["1", "2", "3", "4a", "4b", "4c", "5", "6"]
+
+
+def texts(findings, level=None):
+    return [str(finding) for finding in findings if level in (None, finding.level)]
+
+
+def has(findings, level, part):
+    return any(finding.level == level and part in str(finding) for finding in findings)
+
+
+@pytest.fixture
+def inbreast(tmp_path):
+    root = tmp_path / "INbreast"
+    mini.write_inbreast(root, GRADES)
+    return root
+
+
+def test_inbreast_labels_and_groups(inbreast):
+    dataset = read_dataset(inbreast)
+    assert (dataset.name, dataset.classes) == ("inbreast", ("negative", "positive"))
+    assert [record.label for record in dataset.records] == ["negative"] * 3 + ["positive"] * 5
+    assert [record.group for record in dataset.records] == [f"{n:016x}" for n in (1, 1, 2, 2, 3, 3, 4, 4)]
+    assert dataset.records[0].image_id == "20586900_0000000000000001_MG_L_CC_ANON.dcm"
+    assert texts(dataset.findings, "error") == texts(dataset.findings, "warning") == []
+    assert check_dataset(dataset, decode=True) == list(dataset.findings)
+
+
+def test_inbreast_odd_cells_are_named(inbreast):
+    rows = (inbreast / "INbreast.csv").read_text().splitlines()
+    rows[1] = rows[1].replace(";CC;", ";FB;")
+    rows[3] = ";".join([*rows[3].split(";")[:6], "", "3"])
+    (inbreast / "INbreast.csv").write_text("\r\n".join(rows) + "\r\n")
+    findings = read_dataset(inbreast).findings
+    assert has(findings, "note", "INbreast.csv:2: 20586900: an unusual view, FB")
+    assert has(findings, "warning", "its name says L CC, INbreast.csv says L FB")
+    assert has(findings, "note", "INbreast.csv:4: 20586902: no ACR density")
+
+
+def test_inbreast_rows_that_do_not_fit_are_errors(inbreast):
+    rows = (inbreast / "INbreast.csv").read_text().splitlines()
+    rows[1] = rows[1].rpartition(";")[0] + ";7"
+    rows.append(rows[2])
+    rows.append(rows[2].replace("20586901", "20586999"))
+    (inbreast / "INbreast.csv").write_text("\n".join(rows))
+    findings = read_dataset(inbreast).findings
+    assert has(findings, "error", "Bi-Rads '7' is none of")
+    assert has(findings, "error", "20586901 has two rows")
+    assert has(findings, "error", "20586999: there is no such image")
+    assert has(findings, "error", "no row with a BI-RADS class in INbreast.csv")
+
+
+def test_inbreast_xls_reads_the_first_sheet_only(inbreast, monkeypatch):
+    import xlrd
+
+    rows = [line.split(";") for line in (inbreast / "INbreast.csv").read_text().splitlines()[1:]]
+    expected = read_dataset(inbreast).records
+    (inbreast / "INbreast.csv").unlink()
+    mini.write_inbreast_xls(inbreast, rows, personal=["Jane Doe"])
+    loaded = []
+    load = xlrd.book.Book.get_sheet
+    monkeypatch.setattr(
+        xlrd.book.Book, "get_sheet", lambda book, n, *a, **k: (loaded.append(n), load(book, n, *a, **k))[1]
+    )
+    dataset = read_dataset(inbreast)
+    assert dataset.records == expected
+    assert loaded == [0]
+    assert has(dataset.findings, "note", "1 further sheets, not read: they hold personal data")
+    assert has(dataset.findings, "note", "INbreast.xls:10: not an image (blank)")
+    assert has(dataset.findings, "note", "INbreast.xls:11: not an image (Total: 8)")
+    assert "Jane" not in json.dumps(texts(dataset.findings))
+
+
+def test_inbreast_medical_reports_are_never_opened(inbreast, monkeypatch):
+    reports = inbreast / "MedicalReports"
+    reports.mkdir()
+    (reports / "20586900.txt").write_text("Jane Doe")
+    listed = []
+    walk = type(reports).iterdir
+    monkeypatch.setattr(type(reports), "iterdir", lambda path: (listed.append(path.name), walk(path))[1])
+    dataset = read_dataset(inbreast, dataset="inbreast")
+    assert has(dataset.findings, "note", "MedicalReports: holds personal data and is not read")
+    assert "MedicalReports" not in listed
+
+
+def test_inbreast_personal_elements_are_not_parsed(inbreast):
+    from bchisto.data.dicom import _read
+
+    path = next((inbreast / "ALL-IMGS").iterdir())
+    assert "PatientName" not in _read(path, pixels=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda root: (root / "INbreast.csv").unlink(), r"no INbreast\.csv or INbreast\.xls here"),
+        (lambda root: (root / "INbreast.csv").write_bytes(b"\xff\xfe\x00"), "not a UTF-8 table"),
+        (lambda root: (root / "INbreast.csv").write_text("a;b\n1;2\n"), "no column 'Laterality'"),
+        (lambda root: shutil.copy(root / "INbreast.csv", root / "ALL-IMGS"), "two tables; keep one"),
+        (lambda root: (root / "INbreast.csv").rename(root / "INbreast.xls"), "not an Excel 97 workbook"),
+    ],
+)
+def test_inbreast_tables_that_cannot_be_read(inbreast, change, message):
+    change(inbreast)
+    with pytest.raises(InputError, match=message):
+        read_dataset(inbreast, dataset="inbreast")
+
+
+def test_xls_without_its_package_says_what_to_do(inbreast, monkeypatch):
+    (inbreast / "INbreast.csv").rename(inbreast / "INbreast.xls")
+    real = builtins.__import__
+    monkeypatch.setattr(
+        builtins, "__import__", lambda name, *a, **k: real("no_such_module" if name == "xlrd" else name, *a, **k)
+    )
+    with pytest.raises(ImportError, match=r"xlrd is missing: pip install 'bchisto\[mammograms\]', or save its first"):
+        read_dataset(inbreast, dataset="inbreast")
+
+
+CASES = [
+    ("P_00001", "train", "MALIGNANT"),
+    ("P_00004", "train", "BENIGN"),
+    ("P_00009", "train", "BENIGN_WITHOUT_CALLBACK"),
+    ("P_00016", "test", "MALIGNANT"),
+    ("P_00017", "test", "BENIGN"),
+]
+
+
+@pytest.fixture
+def cbis(tmp_path):
+    root = tmp_path / "CBIS-DDSM"
+    mini.write_cbis(root, CASES, swap={"Mass-Training_P_00004_LEFT_CC_1"})
+    return root
+
+
+def test_cbis_rows_masks_and_crops(cbis):
+    dataset = read_dataset(cbis)
+    assert (dataset.name, dataset.classes) == ("cbis-ddsm", ("benign", "malignant"))
+    assert [record.label for record in dataset.records] == ["malignant", "benign", "malignant", "benign", "benign"]
+    by_id = {record.image_id: record for record in dataset.records}
+    for record in dataset.records:
+        assert decode_record(record).shape == (40, 36, 3)
+        assert record.mask.is_file()
+        assert record.frame.parent.parent.parent.name == record.image_id.removesuffix("_1")
+    swapped = by_id["Mass-Training_P_00004_LEFT_CC_1"]
+    assert (swapped.path.name, swapped.mask.name, swapped.group) == ("000001.dcm", "000000.dcm", "P_00004")
+    assert by_id["Mass-Training_P_00001_LEFT_CC_1"].path.name == "000000.dcm"
+    assert has(dataset.findings, "note", "1 pairs of mask and crop are swapped, first Mass-Training_P_00004_LEFT_CC_1")
+    assert has(dataset.findings, "note", "2 rows have an empty shape")
+    assert texts(dataset.findings, "warning") == texts(dataset.findings, "error") == []
+
+
+def test_cbis_own_split_is_by_patient(cbis):
+    dataset = read_dataset(cbis)
+    columns = {
+        "image_ids": [record.image_id for record in dataset.records],
+        "labels": [record.label for record in dataset.records],
+        "groups": [record.group for record in dataset.records],
+    }
+    plan = fold_plan("official", **columns)
+    assert plan.images(1, "test") == ["Mass-Test_P_00016_LEFT_CC_1", "Mass-Test_P_00017_LEFT_CC_1"]
+    assert len(plan.images(1, "train")) == 3
+    assert plan.warnings == ()
+    half = {name: [v for v, i in zip(values, columns["image_ids"], strict=True) if "Training" in i]
+            for name, values in columns.items()}  # fmt: skip
+    with pytest.raises(InputError, match="no image of the test part of CBIS-DDSM is here"):
+        fold_plan("official", **half)
+
+
+def test_cbis_calcification_tables_have_another_header(cbis):
+    mini.write_cbis(cbis, [("P_00005", "train", "MALIGNANT")], kind="calc", seed=3)
+    assert len(read_dataset(cbis)) == 6
+    assert len(read_dataset(cbis, lesions=["mass"])) == 5
+    (only,) = read_dataset(cbis, lesions=["calcification"]).records
+    assert only.image_id == "Calc-Training_P_00005_LEFT_CC_1"
+
+
+def test_cbis_files_that_are_missing_or_cannot_be_told_apart(cbis):
+    shutil.rmtree(cbis / "Mass-Training_P_00001_LEFT_CC_1")
+    inside = cbis / "Mass-Training_P_00004_LEFT_CC_1" / "1.3.8" / "1.3.9"
+    shutil.copy(inside / "000000.dcm", inside / "000001.dcm")
+    (cbis / "Mass-Training_P_00009_LEFT_CC_1" / "1.3.8" / "1.3.9" / "000001.dcm").unlink()
+    test = cbis / "Mass-Test_P_00016_LEFT_CC_1" / "1.3.8" / "1.3.9"
+    (test / "000000.dcm").unlink()
+    last = cbis / "Mass-Test_P_00017_LEFT_CC_1" / "1.3.8" / "1.3.9"
+    mini.write_dicom(last / "000001.dcm", np.zeros((99, 70), np.uint8))
+    findings = read_dataset(cbis).findings
+    assert has(findings, "warning", "1 of 3 rows name images that are not here, first Mass-Training_P_00001_LEFT_CC_1")
+    assert has(findings, "error", "Mass-Training_P_00004_LEFT_CC_1: crop and mask are of one size")
+    assert has(findings, "warning", "Mass-Training_P_00009_LEFT_CC_1: has no mask")
+    assert has(findings, "error", "Mass-Test_P_00016_LEFT_CC_1: has a mask but no crop")
+    assert has(findings, "warning", "its mask is 70x99, the mammogram is 96x128: it does not fit")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("MALIGNANT", "UNSURE", "row 1: pathology 'UNSURE' is none of"),
+        ("P_00001,3", "P_00002,3", "its path is of P_00001, abnormality 1, its columns say P_00002"),
+        ("Mass-Training_P_00001_LEFT_CC_1/1.3.8/1.3.9/000000", "elsewhere/000000", "is no path like Mass-Training"),
+    ],
+)
+def test_cbis_rows_that_do_not_fit_are_errors(cbis, old, new, message):
+    table = cbis / "mass_case_description_train_set.csv"
+    table.write_text(table.read_text().replace(old, new, 1))
+    assert has(read_dataset(cbis).findings, "error", message)
+
+
+def test_cbis_tables_without_images_or_columns(cbis, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(cbis / "mass_case_description_test_set.csv", alone)
+    with pytest.raises(InputError, match="no image of its tables is here"):
+        read_dataset(alone)
+    (alone / "mass_case_description_test_set.csv").write_text("patient_id\nP_00001\n")
+    with pytest.raises(InputError, match="no column 'abnormality id'"):
+        read_dataset(alone)
+    with pytest.raises(InputError, match="no table like mass_case_description_train_set"):
+        read_dataset(alone, dataset="cbis-ddsm", lesions=["calcification"])
+
+
+def test_the_published_cbis_tables_read_whole(shared, tmp_path):
+    from bchisto.data.cbis_ddsm import _read_table
+
+    tables = shared / "data" / "tables" / "cbis-ddsm"
+    counts, patients = {}, {}
+    for part, expected in (("train", 1318), ("test", 378)):
+        findings = []
+        rows = _read_table(tables / f"mass_case_description_{part}_set.csv", findings)
+        assert len(rows) == expected
+        assert texts(findings, "error") == []
+        patients[part] = {row.patient for row in rows}
+        counts[part] = sum(row.label == "malignant" for row in rows)
+    assert patients["train"].isdisjoint(patients["test"])
+    assert counts == {"train": 637, "test": 147}
+
+
+@pytest.fixture
+def ddsm(tmp_path):
+    root = tmp_path / "ddsm"
+    views = {
+        "LEFT_CC": mini.overlay((mini.MASS, "MALIGNANT", [mini.SQUARE, "20 20 2 2 4 4 6 6 0 0 #"])),
+        "LEFT_MLO": mini.overlay(
+            (mini.MASS, "BENIGN", [mini.SQUARE]), (mini.CALC, "MALIGNANT", ["3 4 2 2 4 4 6 6 0 0 #"])
+        ),
+        "RIGHT_CC": None,
+        "RIGHT_MLO": None,
+    }
+    mini.write_ddsm(root / "case3159", "B-3159-1", views)
+    more = {"LEFT_CC": mini.overlay((mini.MASS, "UNPROVEN", [mini.SQUARE]))}
+    zeros = ["DENSITY 0", "PATIENT_AGE 00", "DATE_OF_BIRTH 0 0 0"]
+    mini.write_ddsm(root / "case0012", "A-0012-1", more, seed=1, convert=True, extra=zeros)
+    return root
+
+
+def test_ddsm_abnormalities_become_rows(ddsm):
+    dataset = read_dataset(ddsm)
+    assert (dataset.name, dataset.classes) == ("ddsm", ("benign", "malignant"))
+    found = {record.image_id: (record.label, record.group, record.box) for record in dataset.records}
+    assert found == {
+        "B_3159_1.LEFT_CC_1": ("malignant", "B-3159-1", (10, 12, 41, 47)),
+        "B_3159_1.LEFT_MLO_1": ("benign", "B-3159-1", (10, 12, 41, 47)),
+        "B_3159_1.LEFT_MLO_2": ("malignant", "B-3159-1", (3, 4, 6, 7)),
+    }
+    assert len(read_dataset(ddsm, lesions=["mass"])) == 2
+    assert has(dataset.findings, "note", "2 views without a marked abnormality")
+    assert has(dataset.findings, "note", "1 abnormalities left out: of pathology UNPROVEN")
+    assert has(dataset.findings, "note", "a converted image is used in place of the lossless JPEG")
+    for text in ("DENSITY 0: means unknown", "PATIENT_AGE 00: means unknown", "DATE_OF_BIRTH 0 0 0: means unknown"):
+        assert has(dataset.findings, "note", text)
+    assert texts(check_dataset(dataset, decode=True), "error") == []
+
+
+def test_ddsm_pixels_are_the_stretched_box_of_the_view(ddsm):
+    import imagecodecs
+
+    record = next(r for r in read_dataset(ddsm).records if r.image_id == "B_3159_1.LEFT_CC_1")
+    whole = imagecodecs.ljpeg_decode(record.path.read_bytes()).astype(np.float64)
+    expected = np.rint((whole - whole.min()) / (whole.max() - whole.min()) * 255)[12:47, 10:41]
+    image = decode_record(record)
+    assert image.shape == (35, 31, 3)
+    assert np.abs(image - expected[:, :, None]).max() <= 1
+
+
+def test_ddsm_lossless_and_converted_images_are_equal(tmp_path):
+    views = {"LEFT_CC": mini.overlay((mini.MASS, "BENIGN", [mini.SQUARE]))}
+    mini.write_ddsm(tmp_path / "a", "A-0001-1", views, seed=5)
+    mini.write_ddsm(tmp_path / "b", "A-0001-1", views, seed=5, convert=True)
+    first, second = (decode_record(read_dataset(tmp_path / side).records[0]) for side in "ab")
+    assert np.array_equal(first, second)
+
+
+def test_two_abnormalities_of_a_view_are_two_images(ddsm):
+    from bchisto.data import unique_images
+
+    unique = unique_images(read_dataset(ddsm))
+    assert len(set(unique.sha256.values())) == 3
+    assert unique.repeated == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (" #", "", "abnormality 1, outline 1: its chain does not end with #"),
+        ("10 12 2", "10 12 9", "'9' in its chain is no code from 0 to 7"),
+        ("10 12", "x", "its chain does not begin with x and y"),
+        ("10 12", "50 12", "its chain leaves the view of 64x96"),
+        ("TOTAL_OUTLINES 2", "TOTAL_OUTLINES 3", "announces 3 outlines and has 2"),
+        ("TOTAL_ABNORMALITIES 1", "TOTAL_ABNORMALITIES 2", "announces 2 abnormalities and holds 1"),
+        ("TOTAL_ABNORMALITIES 1", "TOTAL_ABNORMALITIES some", "names no number"),
+    ],
+)
+def test_ddsm_broken_overlays_are_named(ddsm, old, new, message):
+    path = ddsm / "case3159" / "B_3159_1.LEFT_CC.OVERLAY"
+    path.write_text(path.read_text().replace(old, new, 1))
+    dataset = read_dataset(ddsm)
+    assert has(dataset.findings, "error", message)
+    assert has(dataset.findings, "error", "B_3159_1.LEFT_CC.OVERLAY")
+    with pytest.raises(InputError, match=r"B_3159_1\.LEFT_CC\.OVERLAY"):
+        dataset.raise_errors()
+
+
+def test_ddsm_missing_and_unfitting_files(ddsm):
+    case = ddsm / "case3159"
+    (case / "B_3159_1.LEFT_CC.OVERLAY").unlink()
+    (case / "B_3159_1.LEFT_MLO.LJPEG").unlink()
+    Image.fromarray(np.zeros((10, 10), np.uint16)).save(ddsm / "case0012" / "A_0012_1.LEFT_CC.png")
+    (ddsm / "B-0001-1.ics").write_text("filename B-0001-1\nLEFT_CC LINES many\n")
+    (ddsm / "B-0002-1.ics").write_bytes(b"\xff\xff")
+    findings = read_dataset(ddsm).findings
+    assert has(findings, "error", "B_3159_1.LEFT_CC.OVERLAY: the .ics announces this overlay")
+    assert has(findings, "error", "B_3159_1.LEFT_MLO.LJPEG: there is no such image, nor a TIFF or PNG of it")
+    assert has(findings, "error", "10x10, the .ics says 64x96")
+    assert has(findings, "error", "B-0001-1.ics: not a view: 'LEFT_CC LINES many'")
+    assert has(findings, "error", "B-0001-1.ics: names no view")
+    assert has(findings, "error", "B-0002-1.ics: cannot be read as an .ics")
+
+
+def test_truncated_and_foreign_lossless_files(ddsm):
+    record = next(r for r in read_dataset(ddsm).records if r.image_id == "B_3159_1.LEFT_CC_1")
+    data = record.path.read_bytes()
+    record.path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ImageError, match=r"LEFT_CC\.LJPEG: cannot be decoded"):
+        decode_record(record)
+    for content, message in [
+        (b"what", "not a JPEG file"),
+        (b"\xff\xd8\xff\xda\x00\x02", "no lossless JPEG"),
+        (b"\xff\xd8\xff\xc3\x00", "its header cannot be read"),
+        (b"\xff\xd8\xff\xc3\x00\x11\x0c\x00\x10\x00\x10\x03", "16x16 with 3 components, not a grey image"),
+        (b"\xff\xd8\xff\xc3\x00\x0b\x0c\xff\xff\xff\xff\x01", "65535x65535 is over the limit"),
+    ]:
+        record.path.write_bytes(content)
+        with pytest.raises(ImageError, match=message):
+            decode_record(record)
+
+
+def test_lossless_jpeg_without_its_package_says_what_to_do(ddsm, monkeypatch):
+    record = read_dataset(ddsm).records[0]
+    real = builtins.__import__
+    monkeypatch.setattr(
+        builtins, "__import__", lambda name, *a, **k: real("no_such_module" if name == "imagecodecs" else name, *a, **k)
+    )
+    with pytest.raises(
+        ImportError, match=r"pip install 'bchisto\[mammograms\]', or put the image as 16-bit TIFF or PNG"
+    ):
+        decode_record(record)
+
+
+def test_mammograms_are_refused_stain_work(cbis, tmp_path, cli, tiny_options):
+    code, _, err = cli("featurize", "--images", cbis, "--out", tmp_path / "run", *tiny_options, "--view", "1.0:32")
+    assert code == 2
+    assert "cbis-ddsm holds grey mammograms, which have no stain; use --stain none and --color-range 1 1" in err
+
+
+def test_mammograms_are_described_and_boosted(cbis, tmp_path, cli):
+    run = tmp_path / "run"
+    plain = ("--encoder", "tiny", "--weights", "random", "--augmentations", 2, "--crops", 2, "--jobs", 1)
+    view = ("--view", "1.0:32", "--stain", "none", "--color-range", 1, 1)
+    code, out, err = cli("featurize", "--images", cbis, "--out", run, *plain, *view)
+    assert (code, err.count("warning")) == (0, 0), err
+    code, out, err = cli("boost", "--out", run, "--folds", "official", "--seeds", 1, "--param", "min_data_in_leaf=1")
+    assert code == 0, err
+    assert "official: the training and test parts of CBIS-DDSM, patient-disjoint" in out
+
+
+def test_a_box_outside_its_file_is_an_error(ddsm):
+    from dataclasses import replace
+
+    record = read_dataset(ddsm).records[0]
+    with pytest.raises(ImageError, match="lies outside its 64x96 pixels"):
+        decode_record(replace(record, box=(0, 0, 65, 20)))
+
+
+def test_no_case_here(tmp_path):
+    (tmp_path / "x.txt").write_text("x")
+    with pytest.raises(InputError, match="no DDSM case here"):
+        read_dataset(tmp_path, dataset="ddsm")
+    with pytest.raises(MissingInputError):
+        read_dataset(tmp_path / "absent", dataset="ddsm")
