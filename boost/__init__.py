@@ -1,20 +1,24 @@
-"""Stage 2: descriptor stores to cross-validated LightGBM ensembles, predictions and a model bundle.
+"""Stage 2: descriptor stores to cross-validated ensembles (LightGBM and others), predictions and a model bundle.
 
 In: stores of shape (images, augmentations, d). Out: one probability per class and image, for every fold in
 which the image is tested.
 """
 
-from .bundle import Bundle
+from .blend import blend_weights
+from .bundle import Bundle, FoldModel
+from .heads import HEADS
 from .lightgbm_head import fit_text, parse_model, predict_proba
 from .presets import PRESETS, Preset, model_params, parse_params
-from .train import HEADS, BoostResult, train
+from .train import BoostResult, train
 
 __all__ = [
     "HEADS",
     "PRESETS",
     "BoostResult",
     "Bundle",
+    "FoldModel",
     "Preset",
+    "blend_weights",
     "fit_text",
     "model_params",
     "parse_model",

@@ -1,13 +1,14 @@
-"""The model bundle: one zip of texts with a manifest of hashes, and nothing that runs when it is read."""
+"""The model bundle: one zip of texts and arrays with a manifest of hashes, and nothing that runs when it is read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,37 @@ import numpy.typing as npt
 
 from .. import __version__
 from ..errors import BundleError
+from ..evaluate import apply_temperature
 from ..jobs import atomic_output
-from .lightgbm_head import parse_model, predict_proba
+from .heads import Classifier, parse_head
 
-__all__ = ["SCHEMA_VERSION", "Bundle"]
+__all__ = ["SCHEMA_VERSION", "Bundle", "FoldModel"]
 
 SCHEMA_VERSION = 1
-_MEMBER = re.compile(r"models/[\w.+-]+/seed\d+-fold\d+\.txt")
+_MEMBER = re.compile(r"models/([\w.+-]+)/(?:([a-z]+)-)?seed(\d+)-fold(\d+)\.(?:txt|npz)")
 _MOST_MEMBERS = 20_000
 _MOST_BYTES = 8 * 1024**3
 """Bounds on what is unpacked: the 600 models of the paper are some 2 GB of text (ours)."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every member, so that equal models give equal bundles."""
+
+
+@dataclass(frozen=True)
+class FoldModel:
+    """One model of a bundle.
+
+    Attributes
+    ----------
+    head : str
+    seed, fold : int
+    classifier : Classifier
+    """
+
+    head: str
+    seed: int
+    fold: int
+    classifier: Classifier
 
 
 @dataclass(frozen=True)
@@ -41,22 +60,33 @@ class Bundle:
         Order of the probabilities.
     stores : dict of str to dict
         Store name to the settings that made it: encoder, layers, weights hash, view, stain, ...
-    models : dict of str to list of lightgbm.Booster
+    models : dict of str to list of FoldModel
         Store name to its models.
     protocol : str
         The folds the models come from.
     banners : tuple of str
         What a reader of predictions must know.
+    head : str
+        The classifier, or ``stack``.
+    blend : dict of int to dict
+        Per fold the weight of each member (``<store> <head>``) of a stack; empty for other heads.
+    temperature : float or None
+        Fitted on the out-of-fold predictions of the fusion; see `calibrate`.
     """
 
     classes: tuple[str, ...]
     stores: dict[str, dict[str, Any]]
-    models: dict[str, list[Any]]
+    models: dict[str, list[FoldModel]]
     protocol: str
     banners: tuple[str, ...] = ()
+    head: str = "lightgbm"
+    blend: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    temperature: float | None = None
 
     def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
         """Predict images: the mean probability over all models, stores and augmentations, as published.
+
+        In a stack the members of a fold are weighted, and the mean is taken over folds.
 
         Parameters
         ----------
@@ -75,8 +105,27 @@ class Bundle:
         missing = sorted(set(self.models) - set(features))
         if missing:
             raise BundleError(f"descriptors of {missing[0]} are missing; the bundle needs {', '.join(self.models)}")
-        every = [predict_proba(model, features[name]) for name, models in self.models.items() for model in models]
-        return np.asarray(np.mean(every, axis=0))
+        every = [
+            (name, model, model.classifier.predict_proba(features[name]))
+            for name, models in self.models.items()
+            for model in models
+        ]
+        if self.blend:
+            weighted = [self.blend[model.fold][f"{name} {model.head}"] * found for name, model, found in every]
+            return np.asarray(np.sum(weighted, axis=0) / len(self.blend))
+        return np.asarray(np.mean([found for _, _, found in every], axis=0))
+
+    def calibrate(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Scale probabilities by the bundle's temperature, which keeps the predicted class.
+
+        Raises
+        ------
+        BundleError
+            The bundle holds no temperature.
+        """
+        if self.temperature is None:
+            raise BundleError("the bundle holds no temperature, since it was trained in a single fold")
+        return apply_temperature(probabilities, self.temperature)
 
     @staticmethod
     def save(
@@ -87,6 +136,9 @@ class Bundle:
         models: Mapping[str, Sequence[tuple[str, Path]]],
         protocol: str,
         banners: Sequence[str],
+        head: str = "lightgbm",
+        blend: Mapping[int, Mapping[str, float]] | None = None,
+        temperature: float | None = None,
     ) -> None:
         """Write a bundle.
 
@@ -94,10 +146,10 @@ class Bundle:
         ----------
         path : Path
             The ``.bchisto`` file.
-        classes, stores, protocol, banners
+        classes, stores, protocol, banners, head, blend, temperature
             As the attributes.
         models : mapping
-            Store name to (member name, text file) of its models.
+            Store name to (member name, file) of its models.
         """
         hashes: dict[str, str] = {}
         with (
@@ -113,12 +165,13 @@ class Bundle:
                 "kind": "bchisto model bundle",
                 "schema_version": SCHEMA_VERSION,
                 "bchisto_version": __version__,
-                "head": "lightgbm",
+                "head": head,
+                "blend": {str(fold): dict(weights) for fold, weights in (blend or {}).items()},
                 "classes": list(classes),
                 "stores": {name: dict(header) for name, header in stores.items()},
                 "protocol": protocol,
                 "banners": list(banners),
-                "calibration": None,
+                "calibration": None if temperature is None else {"temperature": temperature},
                 "members": hashes,
             }
             archive.writestr(_info("manifest.json"), json.dumps(manifest, indent=2, ensure_ascii=False))
@@ -156,21 +209,39 @@ class Bundle:
             raise BundleError(f"{path}: written by bchisto {writer}, newer than this; pip install 'bchisto>={writer}'")
         members: dict[str, str] = manifest["members"]
         present = {info.filename for info in infos} - {"manifest.json"}
-        if present != set(members) or not all(_MEMBER.fullmatch(name) for name in present):
+        matches = {name: _MEMBER.fullmatch(name) for name in members}
+        if present != set(members) or not all(matches.values()):
             raise BundleError(f"{path}: its members are not those of its manifest; it was altered")
-        models: dict[str, list[Any]] = {name: [] for name in manifest["stores"]}
+        head = str(manifest["head"])
+        blend = {int(fold): _weights(path, weights) for fold, weights in manifest.get("blend", {}).items()}
+        models: dict[str, list[FoldModel]] = {name: [] for name in manifest["stores"]}
         for member, sha256 in members.items():
             data = archive.read(member)
             if hashlib.sha256(data).hexdigest() != sha256:
                 raise BundleError(f"{path}: {member} does not match its hash; the bundle is damaged or was altered")
-            models[member.split("/")[1]].append(parse_model(data.decode("utf-8")))
+            store, base, seed, fold = matches[member].groups()  # type: ignore[union-attr]
+            model = FoldModel(base or head, int(seed), int(fold), parse_head(base or head, data))
+            if blend and f"{store} {model.head}" not in blend.get(model.fold, {}):
+                raise BundleError(f"{path}: {member} has no weight in its blend; the bundle was altered")
+            models[store].append(model)
+        calibration = manifest["calibration"]
         return cls(
             tuple(manifest["classes"]),
             manifest["stores"],
             models,
             manifest["protocol"],
             tuple(manifest["banners"]),
+            head,
+            blend,
+            None if calibration is None else float(calibration["temperature"]),
         )
+
+
+def _weights(path: Path, weights: Mapping[str, Any]) -> dict[str, float]:
+    found = {str(name): float(value) for name, value in weights.items()}
+    if not all(value >= 0.0 for value in found.values()) or not math.isclose(sum(found.values()), 1.0, abs_tol=1e-6):
+        raise BundleError(f"{path}: the weights of its blend are no shares of one; the bundle was altered")
+    return found
 
 
 def _info(name: str) -> zipfile.ZipInfo:

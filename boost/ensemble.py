@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from ..data import FoldPlan
 from ..evaluate import PaperTable, PredictionTable, paper_table, write_predictions
+from .blend import blend_weights
+from .heads import BASE_HEADS, SEEDED, STACK, SUFFIXES
 from .presets import Preset, model_params
 from .sources import Sources
-from .units import ModelUnit
+from .units import ModelUnit, read_inner
 
 __all__ = ["Ensemble", "gather", "plan_units"]
 
@@ -22,33 +24,73 @@ Probabilities = npt.NDArray[np.float64]
 
 
 def plan_units(
-    sources: Sources, plan: FoldPlan, *, preset: Preset, seeds: int, classes: Sequence[str], folder: Path
+    sources: Sources,
+    plan: FoldPlan,
+    *,
+    head: str,
+    preset: Preset,
+    seeds: int,
+    inner_seed: int,
+    classes: Sequence[str],
+    folder: Path,
 ) -> list[ModelUnit]:
-    """Return the models of a protocol, ordered by store, seed and fold."""
+    """Return the models of a protocol and head, ordered by member, seed and fold.
+
+    A head without a seed has one model per store and fold; a stack has one of each base head.
+    """
     position = {image: place for place, image in enumerate(sources.image_ids)}
     order = {label: place for place, label in enumerate(classes)}
+    bases = BASE_HEADS if head == STACK else (head,)
     units = []
     for store, path in sources.paths.items():
-        for seed in range(seeds):
-            for fold_position, fold in enumerate(plan.folds):
-                train = [position[image] for image in plan.images(fold, "train")]
-                tested = plan.images(fold, "test")
-                units.append(
-                    ModelUnit(
-                        store=store,
-                        path=path,
-                        seed=seed,
-                        fold=fold,
-                        train=tuple(train),
-                        test=tuple(position[image] for image in tested),
-                        labels=tuple(order[sources.labels[place]] for place in train),
-                        test_ids=tuple(tested),
-                        params=model_params(preset, classes=len(classes), seed=seed, fold_position=fold_position),
-                        rounds=preset.rounds,
-                        model=folder / "models" / store / f"seed{seed}-fold{fold}.txt",
+        for base in bases:
+            for seed in range(seeds if base in SEEDED and head != STACK else 1):
+                for fold_position, fold in enumerate(plan.folds):
+                    trained, tested = plan.images(fold, "train"), plan.images(fold, "test")
+                    train = [position[image] for image in trained]
+                    name = f"seed{seed}-fold{fold}{SUFFIXES[base]}"
+                    units.append(
+                        ModelUnit(
+                            store=store,
+                            path=path,
+                            head=base,
+                            member=f"{store} {base}" if head == STACK else store,
+                            seed=seed,
+                            fold=fold,
+                            train=tuple(train),
+                            test=tuple(position[image] for image in tested),
+                            labels=tuple(order[sources.labels[place]] for place in train),
+                            groups=tuple(sources.groups[place] for place in train),
+                            train_ids=tuple(trained),
+                            test_ids=tuple(tested),
+                            classes=len(classes),
+                            inner_seed=inner_seed,
+                            params=model_params(preset, classes=len(classes), seed=seed, fold_position=fold_position),
+                            rounds=preset.rounds,
+                            inner=head == STACK,
+                            model=folder / "models" / store / (f"{base}-{name}" if head == STACK else name),
+                        )
                     )
-                )
     return units
+
+
+def blend(units: Sequence[ModelUnit]) -> dict[int, dict[str, float]]:
+    """Return per fold the weight of each member of a stack, fitted on held-out training images of that fold."""
+    by_fold: dict[int, list[ModelUnit]] = {}
+    for unit in units:
+        by_fold.setdefault(unit.fold, []).append(unit)
+    return {
+        fold: dict(
+            zip(
+                (unit.member for unit in members),
+                blend_weights(
+                    np.array([read_inner(unit) for unit in members]), np.array(members[0].labels, dtype=np.int64)
+                ).tolist(),
+                strict=True,
+            )
+        )
+        for fold, members in sorted(by_fold.items())
+    }
 
 
 @dataclass(frozen=True)
@@ -58,15 +100,18 @@ class Ensemble:
     Attributes
     ----------
     fusion : PredictionTable
-        Mean over stores, seeds and augmentations.
+        Mean over stores, seeds and augmentations; in a stack the weighted mean.
     stores : dict of str to PredictionTable
         Mean over seeds and augmentations.
     paper : PaperTable
+    weights : dict of int to dict
+        Per fold the weight of each member of a stack; empty for other heads.
     """
 
     fusion: PredictionTable
     stores: dict[str, PredictionTable]
     paper: PaperTable
+    weights: dict[int, dict[str, float]]
 
 
 def gather(
@@ -95,11 +140,12 @@ def gather(
     seeds = sorted({unit.seed for unit in units})
     keys = sorted({(unit.fold, image) for unit in units for image in unit.test_ids})
     place = {key: row for row, key in enumerate(keys)}
-    names = list(sources.paths)
+    names = list(dict.fromkeys(unit.member for unit in units))
+    weights = blend(units) if units[0].inner else {}
     cube = np.full((len(names), len(seeds), len(keys), len(classes)), np.nan)
     for unit, probabilities in zip(units, predictions, strict=True):
         rows = [place[unit.fold, image] for image in unit.test_ids]
-        cube[names.index(unit.store), seeds.index(unit.seed), rows] = probabilities
+        cube[names.index(unit.member), seeds.index(unit.seed), rows] = probabilities
 
     def table(name: str, probabilities: Probabilities) -> PredictionTable:
         return PredictionTable.from_probabilities(
@@ -115,9 +161,13 @@ def gather(
 
     by_seed = {name: [table(name, cube[i, j]) for j in range(len(seeds))] for i, name in enumerate(names)}
     averaged = {name: table(name, cube[i].mean(axis=0)) for i, name in enumerate(names)}
-    fusion = table("fusion", cube.mean(axis=(0, 1)))
+    fused = cube.mean(axis=(0, 1))
+    if weights:
+        share = np.array([[weights[fold][name] for fold, _ in keys] for name in names])
+        fused = (share[:, :, np.newaxis] * cube.mean(axis=1)).sum(axis=0)
+    fusion = table("fusion", fused)
     written: list[tuple[str, str, str | None, int | str]] = [(i, label[i], group[i], fold) for fold, i in keys]
-    write_predictions(folder / "predictions.csv", classes=classes, rows=written, probabilities=cube.mean(axis=(0, 1)))
+    write_predictions(folder / "predictions.csv", classes=classes, rows=written, probabilities=fused)
     count = len(names) * len(seeds)
     extra: list[tuple[str, list[Any]]] = [
         ("store", [name for name in names for _ in range(len(seeds) * len(keys))]),
@@ -130,4 +180,4 @@ def gather(
         probabilities=cube.reshape(count * len(keys), len(classes)),
         extra=extra,
     )
-    return Ensemble(fusion, averaged, paper_table(by_seed, averaged, fusion))
+    return Ensemble(fusion, averaged, paper_table(by_seed, averaged, fusion), weights)

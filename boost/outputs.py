@@ -12,8 +12,8 @@ import numpy as np
 
 from ..data import decode_image
 from ..errors import ImageError
-from ..evaluate import Panel, PredictionTable, Sample, measure, thumbnail, write_report
-from ..jobs import write_json
+from ..evaluate import Panel, PredictionTable, Sample, fit_temperature, measure, thumbnail, write_report
+from ..jobs import write_json, write_rows
 from .bundle import Bundle
 from .ensemble import Ensemble
 from .presets import Preset
@@ -67,6 +67,7 @@ def write_outputs(
     classes: Sequence[str],
     warnings: Sequence[str],
     pictures: Path,
+    head: str,
 ) -> Panel:
     """Write ``metrics.json``, ``table.csv``, ``report.html`` and ``model.bchisto``; return the panel of the fusion."""
     banners = [*sources.banners(), *warnings]
@@ -86,7 +87,7 @@ def write_outputs(
         title=title,
         panels=[panel],
         banners=banners,
-        settings=_settings(sources, preset, protocol, units),
+        settings=_settings(sources, preset, protocol, units, head),
     )
     models: dict[str, list[tuple[str, Path]]] = {}
     for unit in units:
@@ -98,8 +99,21 @@ def write_outputs(
         models=models,
         protocol=protocol,
         banners=banners,
+        head=head,
+        blend=ensemble.weights,
+        temperature=_temperature(ensemble.fusion),
     )
+    if ensemble.weights:
+        shares = [[fold, name, share] for fold, found in ensemble.weights.items() for name, share in found.items()]
+        write_rows(folder / "blend.csv", ("fold", "member", "weight"), shares)
     return panel
+
+
+def _temperature(fusion: PredictionTable) -> float | None:
+    """Fit the temperature of new images on every out-of-fold prediction; None with one fold, which cannot check it."""
+    if fusion.probabilities is None or len(fusion.fold_numbers) < 2:
+        return None
+    return fit_temperature(fusion.probabilities, fusion.labels)
 
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:
@@ -108,14 +122,11 @@ def _portable(header: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in header.items() if key not in dropped}
 
 
-def _settings(sources: Sources, preset: Preset, protocol: str, units: Sequence[ModelUnit]) -> dict[str, str]:
-    shown = {
-        "protocol": protocol,
-        "models": str(len(units)),
-        "preset": preset.name,
-        "rounds": str(preset.rounds),
-    }
-    shown["LightGBM parameters"] = ", ".join(f"{key}={value}" for key, value in preset.params.items())
+def _settings(sources: Sources, preset: Preset, protocol: str, units: Sequence[ModelUnit], head: str) -> dict[str, str]:
+    shown = {"protocol": protocol, "head": head, "models": str(len(units))}
+    if any(unit.head == "lightgbm" for unit in units):
+        shown |= {"preset": preset.name, "rounds": str(preset.rounds)}
+        shown["LightGBM parameters"] = ", ".join(f"{key}={value}" for key, value in preset.params.items())
     for name, h in sources.headers.items():
         low, high = h["color_range"]
         layers = f" ({'+'.join(h['layers'])})"

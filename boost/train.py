@@ -7,29 +7,30 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from ..data import FoldPlan, fold_plan, write_fold_list
 from ..errors import InputError, SettingsConflictError
-from ..evaluate import Panel, PaperTable, write_report
+from ..evaluate import Panel, PaperTable, ProtocolGap, compare_pairs, protocol_gap, write_report
 from ..featurize import compared_settings
 from ..jobs import Shard, default_jobs, ensure_folder, read_json, remove_tree, run_units, write_json
 from ..runs import RunRecord, describe_differences, record_run
 from .ensemble import gather, plan_units
+from .heads import HEADS, STACK
 from .outputs import protocol_text, write_outputs
 from .presets import PRESETS, Preset
 from .sources import Sources, read_sources
 from .units import ModelUnit, read_unit, train_unit
 
-__all__ = ["HEADS", "BoostResult", "train"]
+__all__ = ["BoostResult", "train"]
 
 _log = logging.getLogger(__name__)
 
-HEADS = ("lightgbm",)
-"""Classifiers on the descriptors, by name."""
-
 _BACH_IMAGES = 400
+_REPLICATES = 2000
+"""Bootstrap replicates of paired differences (ours)."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,10 @@ def train(
     group_by : {"group", "none"}, optional
         Whether split folds keep groups whole; by default where groups are known.
     heads : sequence of str
-        Of `HEADS`.
+        Of `HEADS`: ``lightgbm``; ``logistic`` and ``svm`` (scikit-learn's, on standardised descriptors); ``stack``,
+        which blends one model of each of these over all stores by weights fitted inside the training part.
     seeds : int
-        Ensemble members per fold.
+        Ensemble members per fold, of LightGBM; the other heads have no seed.
     preset : str
         Of `PRESETS`.
     params : mapping, optional
@@ -171,7 +173,17 @@ def train(
         panels = [panel for _, panel in done if panel is not None]
         if len(panels) == len(done):
             banners = dict.fromkeys(banner for result, _ in done for banner in result.banners)
-            write_report(run / "report.html", title="bchisto boost", panels=panels, banners=list(banners))
+            gap = _gap(plans, [result for result, _ in done], heads)
+            write_report(
+                run / "report.html",
+                title="bchisto boost",
+                panels=panels,
+                banners=list(banners),
+                comparisons=compare_pairs([panel.table for panel in panels], replicates=_REPLICATES),
+                gap=gap,
+            )
+            if gap is not None:
+                gap.write(run / "protocols.csv")
         _note(record, [result for result, _ in done], run)
     return [result for result, _ in done]
 
@@ -182,6 +194,17 @@ def _default_folds(sources: Sources) -> str:
         _log.info("the 400 BACH images: using the published folds, --folds rakhlin10")
         return "rakhlin10"
     return "10"
+
+
+def _gap(plans: Sequence[FoldPlan], results: Sequence[BoostResult], heads: Sequence[str]) -> ProtocolGap | None:
+    """Put the protocols of this run in neighbouring columns."""
+    found = []
+    sentences = {}
+    for (plan, head), result in zip(product(plans, heads), results, strict=True):
+        if result.paper is not None:
+            found.append((plan.name, head, result.paper))
+            sentences[plan.name] = ". ".join((result.protocol, *plan.warnings))
+    return protocol_gap(found, sentences=sentences)
 
 
 def _note(record: RunRecord, results: Sequence[BoostResult], run: Path) -> None:
@@ -217,13 +240,22 @@ class _Workshop:
             remove_tree(folder)
         ensure_folder(folder)
         classes = [name for name in sources.classes if name in sources.labels]
-        self._check_settings(folder, plan, classes)
+        self._check_settings(folder, plan, head, classes)
         for warning in plan.warnings:
             _log.warning("%s: %s", plan.name, warning)
         labels = dict(zip(sources.image_ids, sources.labels, strict=True))
         groups = dict(zip(sources.image_ids, sources.groups, strict=True))
         write_fold_list(folder / "folds.csv", plan, labels=labels, groups=groups)
-        units = plan_units(sources, plan, preset=self.preset, seeds=self.seeds, classes=classes, folder=folder)
+        units = plan_units(
+            sources,
+            plan,
+            head=head,
+            preset=self.preset,
+            seeds=self.seeds,
+            inner_seed=self.seed,
+            classes=classes,
+            folder=folder,
+        )
         share = units if shard is None else shard.select(units)
         trained = {unit.model: read_unit(unit) for unit in share}
         todo = [unit for unit in share if trained[unit.model] is None]
@@ -258,19 +290,22 @@ class _Workshop:
             classes=classes,
             warnings=plan.warnings,
             pictures=self.run / "features" / "images.csv",
+            head=head,
         )
         named = Panel(_renamed(panel, folder.name), panel.metrics, panel.paper)
         return BoostResult(folder, protocol, len(units), True, ensemble.paper, panel.metrics, banners), named
 
-    def _check_settings(self, folder: Path, plan: FoldPlan, classes: Sequence[str]) -> None:
+    def _check_settings(self, folder: Path, plan: FoldPlan, head: str, classes: Sequence[str]) -> None:
         """Refuse a folder of other folds, parameters or descriptors; further seeds and stores extend it."""
         rows = json.dumps(sorted(plan.rows)).encode()
         settings: dict[str, Any] = {
             "folds_sha256": hashlib.sha256(rows).hexdigest(),
             "classes": list(classes),
-            "rounds": self.preset.rounds,
-            **self.preset.params,
         }
+        if head in ("lightgbm", STACK):
+            settings |= {"rounds": self.preset.rounds, **self.preset.params}
+        if head != "lightgbm":
+            settings |= {"inner_seed": self.seed}
         stores = {name: compared_settings(header) for name, header in self.sources.headers.items()}
         path = folder / "settings.json"
         found: dict[str, Any] = read_json(path) if path.is_file() else {"settings": settings, "stores": {}}

@@ -1,9 +1,10 @@
-"""One model as a work unit: train, save the text, predict the images that the fold tests."""
+"""One model as a work unit: train, save it, predict the images that the fold tests."""
 
 from __future__ import annotations
 
 import csv
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import BundleError, InputError
 from ..featurize import open_store
 from ..jobs import Ticker, atomic_output, write_rows
-from .lightgbm_head import fit_text, is_model_text, parse_model, predict_proba
+from .heads import Fit, fit_head, parse_head
+from .lightgbm_head import is_model_text
 
-__all__ = ["ModelUnit", "read_unit", "train_unit"]
+__all__ = ["ModelUnit", "read_inner", "read_unit", "train_unit"]
 
 _log = logging.getLogger(__name__)
+
+Probabilities = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,30 +35,48 @@ class ModelUnit:
         Name of the descriptor store.
     path : Path
         The store.
+    head : str
+        The classifier, of `BASE_HEADS`.
+    member : str
+        Row of the table that the model belongs to: the store, in a stack with its head.
     seed, fold : int
         Member of the ensemble (from 0) and fold (as in folds.csv).
     train, test : tuple of int
         Positions of images in the store.
     labels : tuple of int
         Class of each training image.
-    test_ids : tuple of str
+    groups : tuple of str or None
+        Group of each training image; None where folds were made without groups.
+    train_ids, test_ids : tuple of str
+    classes : int
+    inner_seed : int
+        Moves the folds inside the training part.
     params : dict
         For LightGBM.
     rounds : int
+    inner : bool
+        Whether predictions of held-out training images are kept.
     model : Path
-        The text file; the predictions of its test images lie beside it as CSV.
+        The model; the predictions of its test images lie beside it as CSV.
     """
 
     store: str
     path: Path
+    head: str
+    member: str
     seed: int
     fold: int
     train: tuple[int, ...]
     test: tuple[int, ...]
     labels: tuple[int, ...]
+    groups: tuple[str | None, ...]
+    train_ids: tuple[str, ...]
     test_ids: tuple[str, ...]
+    classes: int
+    inner_seed: int
     params: dict[str, Any]
     rounds: int
+    inner: bool
     model: Path
 
     @property
@@ -61,45 +84,97 @@ class ModelUnit:
         """The predictions of the test images."""
         return self.model.with_suffix(".csv")
 
+    @property
+    def held_out(self) -> Path:
+        """The predictions of training images that inner folds held out."""
+        return self.model.with_suffix(".inner.csv")
+
 
 def train_unit(unit: ModelUnit, ticker: Ticker) -> None:
-    """Train and save the model, then predict from the saved text."""
+    """Train and save the model, then predict from what was saved.
+
+    Raises
+    ------
+    InputError
+        The head cannot be fitted on this fold; the message names it.
+    """
     with open_store(unit.path) as store:
-        text = fit_text(
-            store.features(unit.train),
-            np.array(unit.labels, dtype=np.int64),
+        task = Fit(
+            features=store.features(unit.train),
+            labels=np.array(unit.labels, dtype=np.int64),
+            groups=unit.groups,
+            classes=unit.classes,
+            seed=unit.inner_seed,
             params=unit.params,
             rounds=unit.rounds,
+            inner=unit.inner,
         )
+        try:
+            data, inner = fit_head(unit.head, task)
+        except InputError as error:
+            raise InputError(f"{unit.member}, fold {unit.fold}: {error}") from error
         with atomic_output(unit.model) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        probabilities = predict_proba(parse_model(text), store.features(unit.test))
-    rows = ([image, *map(repr, row)] for image, row in zip(unit.test_ids, probabilities.tolist(), strict=True))
-    classes = probabilities.shape[1]
-    write_rows(unit.predictions, ["image_id", *(f"p{place}" for place in range(classes))], rows)
+            temporary.write_bytes(data)
+        probabilities = parse_head(unit.head, data).predict_proba(store.features(unit.test))
+    if unit.inner and inner is not None:
+        _write(unit.held_out, unit.train_ids, inner)
+    _write(unit.predictions, unit.test_ids, probabilities)
     ticker.tick()
 
 
-def read_unit(unit: ModelUnit) -> npt.NDArray[np.float64] | None:
-    """Return the predictions of a finished unit, float64 of shape (test images, classes); None if not finished.
+def _write(path: Path, image_ids: Sequence[str], probabilities: Probabilities) -> None:
+    rows = ([image, *map(repr, row)] for image, row in zip(image_ids, probabilities.tolist(), strict=True))
+    write_rows(path, ["image_id", *(f"p{place}" for place in range(probabilities.shape[1]))], rows)
 
-    A file that is there and does not hold is named in a warning, and the unit counts as not finished.
-    """
-    if not (unit.model.is_file() and unit.predictions.is_file()):
-        return None
-    with unit.predictions.open(newline="", encoding="utf-8") as handle:
+
+def _read(path: Path, image_ids: Sequence[str], classes: int) -> Probabilities | None:
+    """Read probabilities; None where the file does not hold those of these images."""
+    with path.open(newline="", encoding="utf-8") as handle:
         rows = list(csv.reader(handle))[1:]
     try:
         values = np.array([[float(cell) for cell in row[1:]] for row in rows])
     except ValueError:
-        values = np.empty((0, 0))
-    whole = (
-        tuple(row[0] for row in rows if row) == unit.test_ids
-        and values.shape == (len(unit.test_ids), unit.params["num_class"])
-        and bool(np.isfinite(values).all())
-        and is_model_text(unit.model.read_text(encoding="utf-8", errors="replace"))
-    )
-    if not whole:
+        return None
+    named = tuple(row[0] for row in rows if row) == tuple(image_ids)
+    return values if named and values.shape == (len(image_ids), classes) else None
+
+
+def read_inner(unit: ModelUnit) -> Probabilities:
+    """Return the predictions of held-out training images, float64 of shape (training images, classes).
+
+    NaN for images that no inner fold held out.
+
+    Raises
+    ------
+    InputError
+        The file is not whole.
+    """
+    values = _read(unit.held_out, unit.train_ids, unit.classes)
+    if values is None:
+        raise InputError(f"{unit.held_out}: does not hold the held-out predictions; remove it and run again")
+    return values
+
+
+def read_unit(unit: ModelUnit) -> Probabilities | None:
+    """Return the predictions of a finished unit, float64 of shape (test images, classes); None if not finished.
+
+    A file that is there and does not hold is named in a warning, and the unit counts as not finished.
+    """
+    if not (unit.model.is_file() and unit.predictions.is_file() and (unit.held_out.is_file() or not unit.inner)):
+        return None
+    values = _read(unit.predictions, unit.test_ids, unit.classes)
+    inner = _read(unit.held_out, unit.train_ids, unit.classes) if unit.inner else values
+    if values is None or inner is None or not np.isfinite(values).all() or not _is_whole(unit):
         _log.warning("%s: does not hold a whole model; trained again", unit.model)
         return None
     return values
+
+
+def _is_whole(unit: ModelUnit) -> bool:
+    if unit.head == "lightgbm":  # parsing a text costs more than looking at its ends
+        return is_model_text(unit.model.read_text(encoding="utf-8", errors="replace"))
+    try:
+        parse_head(unit.head, unit.model.read_bytes())
+    except BundleError:
+        return False
+    return True

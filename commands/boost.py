@@ -21,8 +21,8 @@ from .options import common_options, done, split_names, to_shard, work_options
 @click.option(
     "--folds",
     multiple=True,
-    help="A number, a published list (rakhlin10, eva, official, official-corrected, idc-published) or a file; "
-    "repeatable. Default: rakhlin10 for BACH, else 10.",
+    help="A number, shares (80/10/10), a published list (rakhlin10, eva, official, official-corrected, idc-published) "
+    "or a file; repeatable. Default: rakhlin10 for BACH, else 10.",
 )
 @click.option(
     "--group-by",
@@ -32,10 +32,10 @@ from .options import common_options, done, split_names, to_shard, work_options
 @click.option(
     "--head",
     multiple=True,
-    type=click.Choice(["lightgbm"]),
+    type=click.Choice(["lightgbm", "logistic", "svm", "stack"]),
     default=("lightgbm",),
     show_default=True,
-    help="Classifier.",
+    help="Classifier; stack blends the others over all stores; repeatable.",
 )
 @click.option("--seeds", type=int, default=5, show_default=True, help="Ensemble members per fold.")
 @click.option(

@@ -33,18 +33,21 @@ from .options import common_options, done, split_names
 @click.option("--bootstrap", type=int, default=2000, show_default=True, help="Replicates of the intervals; 0 for none.")
 @click.option(
     "--level",
-    type=click.Choice(["row", "group"]),
-    default="row",
+    "levels",
+    multiple=True,
+    type=click.Choice(["row", "image", "group"]),
+    default=("row",),
     show_default=True,
-    help="One prediction per row, or per group (patient, slide, image of a patch).",
+    help="One prediction per row (patch), image, or group (patient, slide); repeatable.",
 )
 @click.option(
     "--aggregate",
-    "rule",
+    "rules",
+    multiple=True,
     type=click.Choice(["average", "sum", "vote", "exist", "exist-n"]),
-    default="average",
+    default=("average",),
     show_default=True,
-    help="How the rows of a group become one.",
+    help="How rows become one at the levels above the row; repeatable.",
 )
 @click.option("--classes", callback=split_names, help="Class order.")
 @common_options
@@ -71,6 +74,8 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
         view = metrics.get("two_class")
         if view:
             auc = "" if view["auc"] is None else f", AUC {view['auc']:.3f}"
+            if view["auc_mean"] is not None:
+                auc += f" (folds {view['auc_mean']:.3f} +- {view['auc_std']:.3f})"
             click.echo(f"  {' + '.join(view['positive'])} against the rest: {100 * view['accuracy']:.2f} %{auc}")
             for point in view["thresholds"]:
                 sides = [
@@ -85,4 +90,6 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
             f"{row['second']} against {row['first']}: {100 * row['difference']:+.1f} points{between}, only one right "
             f"{test['only_second']} / {test['only_first']}, McNemar p {test['p']:.4f}"
         )
+    for note in result["notes"]:
+        click.echo(note, err=True)
     done(context, wrote=[out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"], then=None)

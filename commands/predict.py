@@ -33,6 +33,7 @@ from .options import common_options, done
     show_default=True,
     help="Table, or test0.tif,Benign.",
 )
+@click.option("--calibrated", is_flag=True, help="Scale the probabilities by the temperature of the bundle.")
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing table.")
 @click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")

@@ -4,7 +4,8 @@ Knows prediction tables only: a table says for each image (and fold) the true cl
 per class or a predicted class.
 """
 
-from .aggregate import AGGREGATIONS, aggregate
+from .abstain import abstention
+from .aggregate import AGGREGATIONS, LEVELS, aggregate
 from .calibration import calibration
 from .compare import compare_pairs, compare_tables
 from .evaluate import evaluate, measure
@@ -13,16 +14,28 @@ from .latex import latex_table
 from .metrics import compute_metrics
 from .paper import PaperTable, paper_table
 from .predictions import PredictionTable, read_predictions, write_predictions
+from .protocols import ProtocolGap, protocol_gap
+from .published import Comparison, PublishedFigure, write_comparisons
 from .report import Panel, Sample, thumbnail, write_report
+from .roc import FoldCurves, fold_curves
+from .tables import write_tables
+from .temperature import apply_temperature, fit_temperature, fold_temperatures
 from .two_class import default_positive, two_class_scores
 
 __all__ = [
     "AGGREGATIONS",
+    "LEVELS",
+    "Comparison",
+    "FoldCurves",
     "Panel",
     "PaperTable",
     "PredictionTable",
+    "ProtocolGap",
+    "PublishedFigure",
     "Sample",
+    "abstention",
     "aggregate",
+    "apply_temperature",
     "bootstrap_intervals",
     "calibration",
     "compare_pairs",
@@ -30,12 +43,18 @@ __all__ = [
     "compute_metrics",
     "default_positive",
     "evaluate",
+    "fit_temperature",
+    "fold_curves",
+    "fold_temperatures",
     "latex_table",
     "measure",
     "paper_table",
+    "protocol_gap",
     "read_predictions",
     "thumbnail",
     "two_class_scores",
+    "write_comparisons",
     "write_predictions",
     "write_report",
+    "write_tables",
 ]

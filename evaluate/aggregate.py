@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,28 +12,40 @@ from ..errors import InputError
 from .predictions import PredictionTable
 from .two_class import default_positive, positive_mask
 
-__all__ = ["AGGREGATIONS", "EXIST_N", "aggregate"]
+__all__ = ["AGGREGATIONS", "EXIST_N", "LEVELS", "aggregate"]
 
 AGGREGATIONS = ("average", "sum", "vote", "exist", "exist-n")
 """Rules: the mean or the sum of the probabilities, the plurality of predicted classes, and for two classes: positive if
 one row, or at least n rows, are called positive. The rules published for patches of BreakHis images."""
+
+LEVELS = ("row", "image", "group")
+"""What a prediction is about: a row as it stands (a patch, where the table names patches), an image, or a group
+(patient or slide)."""
 
 EXIST_N = 3
 """Rows that make a group positive under ``exist-n``, as published with the rules."""
 
 
 def aggregate(
-    table: PredictionTable, *, rule: str = "average", positive: Sequence[str] = (), at_least: int = EXIST_N
+    table: PredictionTable,
+    *,
+    rule: str = "average",
+    level: str = "group",
+    positive: Sequence[str] = (),
+    at_least: int = EXIST_N,
 ) -> PredictionTable:
-    """Make one row per group and fold.
+    """Make one row per image, or per group, and fold.
+
+    Patches become images and these become groups, by the same rule at each step; ``sum`` alone goes to the group at
+    once, since a sum of sums is the sum: there an image of more patches weighs more.
 
     Parameters
     ----------
     table : PredictionTable
-        Every row names its group (the image of a patch, the patient of an image).
     rule : str
-        Of `AGGREGATIONS`. ``average`` and ``sum`` predict the same class; both give the mean as probabilities.
+        Of `AGGREGATIONS`. ``average`` gives the mean probability of the members, ``sum`` that of all rows below.
         ``vote`` gives the shares of votes and settles a tie by the mean probability.
+    level : {"image", "group"}
     positive : sequence of str
         The positive class of ``exist`` and ``exist-n``, which know two sides only; by default that of a known dataset.
     at_least : int
@@ -41,47 +54,63 @@ def aggregate(
     Returns
     -------
     PredictionTable
-        The group is the image id. ``exist`` and ``exist-n`` give no probabilities.
+        At the level of groups, the group is the image id. ``exist`` and ``exist-n`` give no probabilities.
 
     Raises
     ------
     InputError
-        A row without a group, a group with two labels, an unknown rule, or no two sides for ``exist``.
+        A row without a group, a group with two labels, an unknown rule or level, or no two sides for ``exist``.
     """
     if rule not in AGGREGATIONS:
         raise InputError(f"--aggregate {rule}: no such rule; choose one of {', '.join(AGGREGATIONS)}")
+    if level not in LEVELS[1:]:
+        raise InputError(f"--level {level}: no such level; choose one of {', '.join(LEVELS)}")
+    if rule in ("average", "sum") and table.probabilities is None:
+        raise InputError(
+            f"{table.name}: --aggregate {rule} needs probabilities; this table holds predicted classes only"
+        )
+    join = functools.partial(_join, rule=rule, positive=positive, at_least=at_least)
+    if level == "image":
+        return join(table, table.image_ids, "image") if table.patches is not None else table
     missing = [image for image, group in zip(table.image_ids, table.groups, strict=True) if group is None]
     if missing:
         raise InputError(
             f"{table.name}: {len(missing)} rows name no group, first {missing[0]}; --level group needs them"
         )
-    if rule in ("average", "sum") and table.probabilities is None:
-        raise InputError(
-            f"{table.name}: --aggregate {rule} needs probabilities; this table holds predicted classes only"
-        )
+    images = table
+    if table.patches is not None and rule != "sum":
+        images = join(table, table.image_ids, "image")
+    return join(images, [str(group) for group in images.groups], "group")
+
+
+def _join(
+    table: PredictionTable, owners: Sequence[str], level: str, *, rule: str, positive: Sequence[str], at_least: int
+) -> PredictionTable:
+    """Make one row per owner and fold."""
     members: dict[tuple[str, int | None], list[int]] = {}
-    for row, (group, fold) in enumerate(zip(table.groups, table.folds, strict=True)):
-        members.setdefault((str(group), fold), []).append(row)
+    for row, key in enumerate(zip(owners, table.folds, strict=True)):
+        members.setdefault(key, []).append(row)
     labels = []
-    for (group, _), rows in members.items():
+    for (owner, _), rows in members.items():
         found = set(table.labels[rows].tolist())
         if len(found) > 1:
             names = ", ".join(table.classes[place] for place in sorted(found))
             raise InputError(
-                f"{table.name}: group {group} has images of several classes ({names}); it cannot be one row"
+                f"{table.name}: {level} {owner} has rows of several classes ({names}); it cannot be one row"
             )
         labels.append(found.pop())
     probabilities, predicted = _predict(table, list(members.values()), rule, positive, at_least)
+    said = f"; by {level}, rule {rule}"
     return PredictionTable(
         name=table.name,
         classes=table.classes,
-        image_ids=tuple(group for group, _ in members),
+        image_ids=tuple(owner for owner, _ in members),
         labels=np.array(labels, dtype=np.int64),
         probabilities=probabilities,
         predicted=predicted,
         folds=tuple(fold for _, fold in members),
-        groups=tuple(group for group, _ in members),
-        protocol=f"{table.protocol}; by group, rule {rule}".lstrip("; "),
+        groups=tuple(table.groups[rows[0]] for rows in members.values()),
+        protocol=(table.protocol.removesuffix(f"; by image, rule {rule}") + said).lstrip("; "),
     )
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .predictions import PredictionTable
 from .resample import bootstrap_counts, sampling_units
 
-__all__ = ["compare_pairs", "compare_tables"]
+__all__ = ["compare_pairs", "compare_tables", "unlike_pairs"]
 
 
 def compare_pairs(tables: Sequence[PredictionTable], *, replicates: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -24,8 +24,23 @@ def compare_pairs(tables: Sequence[PredictionTable], *, replicates: int, seed: i
     ]
 
 
-def _keys(table: PredictionTable) -> dict[tuple[str, int | None], int]:
-    return {key: place for place, key in enumerate(zip(table.image_ids, table.folds, strict=True))}
+def unlike_pairs(tables: Sequence[PredictionTable]) -> list[str]:
+    """Say which two tables cannot be compared, and why: they hold different images or folds."""
+    found = []
+    for a, b in combinations(tables, 2):
+        only_a, only_b = _keys(a).keys() - _keys(b).keys(), _keys(b).keys() - _keys(a).keys()
+        if only_a or only_b:
+            image, _, fold = min(only_a or only_b, key=str)
+            where = f" in fold {fold}" if fold is not None else ""
+            found.append(
+                f"{a.name} and {b.name} are not compared: {len(only_a)} rows stand in the first only, {len(only_b)} in "
+                f"the second only, for example {image}{where}"
+            )
+    return found
+
+
+def _keys(table: PredictionTable) -> dict[tuple[str, str, int | None], int]:
+    return {key: place for place, key in enumerate(table.keys)}
 
 
 def compare_tables(

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..jobs import ensure_folder, read_json, write_json, write_rows
-from .aggregate import aggregate
-from .compare import compare_pairs
+from ..jobs import ensure_folder, read_json, write_json
+from .aggregate import LEVELS, aggregate
+from .compare import compare_pairs, unlike_pairs
 from .intervals import bootstrap_intervals
-from .latex import write_latex
 from .metrics import DEFAULT_THRESHOLDS, compute_metrics
 from .predictions import PredictionTable, read_predictions
 from .report import Panel, write_report
+from .tables import write_tables
 from .two_class import TWO_CLASS_RULES, default_positive
 
 __all__ = ["evaluate", "measure"]
@@ -30,7 +30,7 @@ def measure(
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
     bootstrap: int = 2000,
 ) -> dict[str, Any]:
-    """Compute the metrics of a table and their intervals."""
+    """Compute the metrics of a table and their intervals, see `compute_metrics` and `bootstrap_intervals`."""
     chosen = tuple(positive) or default_positive(table.classes)
     metrics = compute_metrics(table, positive=chosen, two_class=two_class, thresholds=thresholds)
     metrics["intervals"] = bootstrap_intervals(
@@ -48,8 +48,8 @@ def evaluate(
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
     bootstrap: int = 2000,
     classes: Sequence[str] = (),
-    level: str = "row",
-    rule: str = "average",
+    levels: Sequence[str] = ("row",),
+    rules: Sequence[str] = ("average",),
 ) -> dict[str, Any]:
     """Evaluate prediction tables side by side.
 
@@ -58,7 +58,7 @@ def evaluate(
     sources : sequence of path
         Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken.
     out : str or Path
-        Gets ``metrics.json``, ``tables.csv``, ``tables.tex`` and ``report.html``.
+        Gets ``metrics.json``, ``report.html``, and every table of it as CSV and LaTeX.
     positive : sequence of str
         Positive classes of the two-class view; by default those of a known dataset (carcinoma, malignant).
     two_class : {"sum", "max"}
@@ -69,16 +69,16 @@ def evaluate(
         Replicates of the intervals; 0 for none.
     classes : sequence of str
         Class order.
-    level : {"row", "group"}
-        One prediction per row, or one per group (patient, slide, or image of a patch).
-    rule : str
-        How rows of a group become one, see `aggregate`.
+    levels : sequence of {"row", "image", "group"}
+        One prediction per row (patch), per image, or per group (patient or slide); each makes tables of its own.
+    rules : sequence of str
+        How rows become one at the levels above the row, see `aggregate`.
 
     Returns
     -------
     dict
-        What is in ``metrics.json``: ``{"tables": {name: metrics}, "comparisons": [...]}``; paired tests are made
-        between tables that hold the same images in the same folds.
+        What is in ``metrics.json``: ``{"tables": {name: metrics}, "comparisons": [...], "notes": [...]}``; paired tests
+        are made between tables that hold the same images in the same folds, and the notes say which do not.
 
     Raises
     ------
@@ -92,6 +92,11 @@ def evaluate(
     for threshold in thresholds:
         if not 0.0 <= threshold <= 1.0:
             raise InputError(f"--threshold {threshold}: give a score between 0 and 1")
+    strange = [level for level in levels if level not in LEVELS]
+    if strange:
+        raise InputError(f"--level {strange[0]}: no such level; choose one of {', '.join(LEVELS)}")
+    steps = [(level, rule) for level in dict.fromkeys(levels) for rule in (rules if level != "row" else ("",))]
+    steps = list(dict.fromkeys(steps))
     folder = ensure_folder(Path(out))
     panels: list[Panel] = []
     banners: dict[str, None] = {}
@@ -101,26 +106,49 @@ def evaluate(
         for table in read_predictions(path, classes=classes or facts.get("classes", ()), name=name):
             if facts.get("protocol"):
                 table = replace(table, protocol=str(facts["protocol"]))
-            if level == "group":
-                table = aggregate(table, rule=rule, positive=positive)
-            metrics = measure(table, positive=positive, two_class=two_class, thresholds=thresholds, bootstrap=bootstrap)
-            panels.append(Panel(table, metrics))
+            if not facts:
+                banners.update(dict.fromkeys(_leaks(table)))
+            for level, rule in steps:
+                made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=positive)
+                if len(steps) > 1:
+                    made = replace(made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
+                metrics = measure(
+                    made, positive=positive, two_class=two_class, thresholds=thresholds, bootstrap=bootstrap
+                )
+                panels.append(Panel(made, metrics))
     result: dict[str, Any] = {"tables": {panel.table.name: panel.metrics for panel in panels}}
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
-    result["comparisons"] = compare_pairs([panel.table for panel in panels], replicates=bootstrap)
+    compared = [panel.table for panel in panels]
+    result["comparisons"] = compare_pairs(compared, replicates=bootstrap)
+    result["notes"] = [*banners, *(unlike_pairs(compared) if len(steps) == 1 else ())]
     write_json(folder / "metrics.json", result)
-    header, rows = _summary(panels)
-    write_rows(folder / "tables.csv", header, rows)
-    write_latex(folder / "tables.tex", header, [[_cell(value) for value in row] for row in rows])
+    write_tables(folder, tables=result["tables"], comparisons=result["comparisons"])
     write_report(
         folder / "report.html",
         title="bchisto evaluation",
         panels=panels,
-        banners=list(banners),
+        banners=result["notes"],
         comparisons=result["comparisons"],
     )
     return result
+
+
+def _leaks(table: PredictionTable) -> list[str]:
+    """Say so where the folds of a partition split groups: then each such group trains and tests at once."""
+    if len(set(table.image_ids)) < len(table) and table.patches is None:
+        return []
+    folds: dict[str, set[int]] = {}
+    for group, fold in zip(table.groups, table.folds, strict=True):
+        if group is not None and fold is not None:
+            folds.setdefault(group, set()).add(fold)
+    split = sorted(group for group, found in folds.items() if len(found) > 1)
+    if not split:
+        return []
+    return [
+        f"{table.name}: image-level folds on grouped data, {len(split)} groups are tested in several folds (first "
+        f"{split[0]}) and so train and test at once; these numbers are too high for new patients"
+    ]
 
 
 def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:
@@ -145,33 +173,3 @@ def _facts(path: Path) -> dict[str, Any]:
         return {}
     facts = read_json(metrics).get("run", {})
     return facts if isinstance(facts, dict) else {}
-
-
-def _summary(panels: Sequence[Panel]) -> tuple[list[str], list[list[Any]]]:
-    header = [
-        "table",
-        "protocol",
-        "n",
-        "accuracy",
-        "low",
-        "high",
-        "accuracy_mean",
-        "accuracy_std",
-        "balanced_accuracy",
-        "auc",
-    ]
-    rows = []
-    for panel in panels:
-        m = panel.metrics
-        low, high = (m["intervals"] or {}).get("accuracy") or (None, None)
-        rows.append(
-            [panel.table.name, m["protocol"], m["n"], m["accuracy"], low, high, m["accuracy_mean"], m["accuracy_std"],
-             m["balanced_accuracy"], m["auc"]]
-        )  # fmt: skip
-    return header, rows
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "--"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from .predictions import PredictionTable
+from .roc import fold_curves
 from .two_class import positive_mask, two_class_scores
 
-__all__ = ["calibration_figure", "confusion_figure", "roc_figure"]
+__all__ = ["abstention_figure", "calibration_figure", "confusion_figure", "roc_figure"]
 
 _BLUE, _GREY = "#1f5fa8", "#888888"
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
@@ -55,7 +56,7 @@ def confusion_figure(metrics: dict[str, Any]) -> str:
 
 
 def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> str | None:
-    """Draw the ROC of the two-class view with its set points; None where there are no scores."""
+    """Draw the ROC of the two-class view with its set points, its folds and their mean; None without scores."""
     from sklearn.metrics import roc_curve
 
     view = metrics.get("two_class")
@@ -63,10 +64,19 @@ def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> str | None:
         return None
     mask = positive_mask(table.classes, view["positive"])
     scores = two_class_scores(table.probabilities, mask, rule=view["rule"])
-    false, true, _ = roc_curve(mask[table.labels], scores)
+    truth = mask[table.labels]
+    false, true, _ = roc_curve(truth, scores)
+    folds = fold_curves(table, truth, scores)
     figure, axes = _axes(4.4, 4.2)
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-    axes.plot(false, true, color=_BLUE, linewidth=1.8, label=f"AUC {view['auc']:.3f}")
+    if len(folds.curves) > 1:
+        for one_false, one_true in folds.curves:
+            axes.plot(one_false, one_true, color=_GREY, linewidth=0.6, alpha=0.5)
+        low, high = np.clip(folds.mean - folds.spread, 0, 1), np.clip(folds.mean + folds.spread, 0, 1)
+        axes.fill_between(folds.grid, low, high, color="#d5deea", linewidth=0)
+        label = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
+        axes.plot(folds.grid, folds.mean, color="#b8651b", linewidth=1.4, linestyle="--", label=label)
+    axes.plot(false, true, color=_BLUE, linewidth=1.8, label=f"all rows, AUC {view['auc']:.3f}")
     for colour, point in zip(_POINTS, view["thresholds"], strict=False):
         label = (
             f"set point {point['threshold']:g}: {100 * point['sensitivity']:.1f} / {100 * point['specificity']:.1f} %"
@@ -98,4 +108,20 @@ def calibration_figure(metrics: dict[str, Any]) -> str | None:
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, 1.01)
     axes.legend(loc="upper left", fontsize=8, frameon=False)
+    return _svg(figure)
+
+
+def abstention_figure(metrics: dict[str, Any]) -> str | None:
+    """Draw accuracy against the share of images answered; None for a table without probabilities."""
+    found = metrics.get("abstention")
+    if found is None:
+        return None
+    shares = [entry["n"] / metrics["n"] for entry in found]
+    figure, axes = _axes(4.4, 4.2)
+    axes.plot(shares, [entry["accuracy"] for entry in found], "o-", color=_BLUE, linewidth=1.8, markersize=4)
+    axes.axhline(metrics["accuracy"], color=_GREY, linewidth=0.8, linestyle=":")
+    axes.set_xlabel("share of images answered, the surest first")
+    axes.set_ylabel("accuracy on them")
+    axes.set_xlim(0, 1.01)
+    axes.set_ylim(top=1.01)
     return _svg(figure)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .abstain import abstention
 from .calibration import calibration
 from .predictions import PredictionTable
+from .roc import fold_curves
 from .two_class import positive_mask, two_class_scores
 
 __all__ = ["DEFAULT_THRESHOLDS", "compute_metrics", "fold_accuracies"]
@@ -51,7 +53,9 @@ def compute_metrics(
         ``accuracy_std`` (over folds, population), ``balanced_accuracy``, ``confusion`` (rows true),
         ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc, average precision), ``auc`` (one
         against the rest, mean over classes; null without probabilities or where a class has no image),
-        ``calibration``, and ``two_class``.
+        ``calibration``, ``abstention``, and ``two_class``: ``auc``, ``accuracy``, ``auc_per_fold`` (null where a fold
+        tests one side only), ``auc_mean``, ``auc_std``, and per set point ``sensitivity``, ``specificity`` and
+        ``confusion`` (rows true, negative first).
 
     Raises
     ------
@@ -93,6 +97,7 @@ def compute_metrics(
         },
         "auc": _mean_auc([found["auc"] for found in ranking]),
         "calibration": calibration(table),
+        "abstention": abstention(table),
     }
     if positive:
         result["two_class"] = _two_class(table, positive=positive, rule=two_class, thresholds=thresholds)
@@ -140,24 +145,35 @@ def _two_class(
             "rule": "predicted class",
             "auc": None,
             "accuracy": float(hits.mean()),
+            "auc_per_fold": [None] * len(table.fold_numbers),
+            "auc_mean": None,
+            "auc_std": None,
             "thresholds": [],
         }
     scores = two_class_scores(table.probabilities, mask, rule=rule)
     both = bool(truth.any() and not truth.all())
+    per_fold = fold_curves(table, truth, scores).aucs
+    known = [value for value in per_fold if value is not None]
     return {
         "positive": names,
         "rule": rule,
         "auc": float(roc_auc_score(truth, scores)) if both else None,
         "accuracy": float(((scores >= 0.5) == truth).mean()),
+        "auc_per_fold": per_fold,
+        "auc_mean": float(np.mean(known)) if known else None,
+        "auc_std": float(np.std(known)) if known else None,
         "thresholds": [_set_point(truth, scores, threshold) for threshold in thresholds],
     }
 
 
 def _set_point(truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], threshold: float) -> dict[str, Any]:
     called = scores >= threshold
-    yes, no = int(truth.sum()), int((~truth).sum())
+    confusion = [[int((side & answer).sum()) for answer in (~called, called)] for side in (~truth, truth)]
+    (true_negative, false_positive), (false_negative, true_positive) = confusion
+    yes, no = false_negative + true_positive, true_negative + false_positive
     return {
         "threshold": threshold,
-        "sensitivity": float((called & truth).sum() / yes) if yes else None,
-        "specificity": float((~called & ~truth).sum() / no) if no else None,
+        "sensitivity": true_positive / yes if yes else None,
+        "specificity": true_negative / no if no else None,
+        "confusion": confusion,
     }

@@ -42,6 +42,8 @@ class PredictionTable:
     groups : tuple of str or None per row
     protocol : str
         How folds were made; empty where unknown.
+    patches : tuple of str, optional
+        Patch of its image that each row is about; None for a table of whole images.
     """
 
     name: str
@@ -53,9 +55,15 @@ class PredictionTable:
     folds: tuple[int | None, ...]
     groups: tuple[str | None, ...]
     protocol: str = ""
+    patches: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    @property
+    def keys(self) -> list[tuple[str, str, int | None]]:
+        """What a row is about: image, patch (empty for whole images) and fold; each stands once in a table."""
+        return list(zip(self.image_ids, self.patches or [""] * len(self), self.folds, strict=True))
 
     @property
     def fold_numbers(self) -> list[int]:
@@ -134,8 +142,8 @@ def read_predictions(
     Parameters
     ----------
     path : str or Path
-        Columns ``image_id`` and ``label``, and ``p_<class>`` columns or ``predicted``; ``fold``, ``group`` and
-        ``model`` are optional. With ``model`` the rows make one table per model.
+        Columns ``image_id`` and ``label``, and ``p_<class>`` columns or ``predicted``; ``fold``, ``group``, ``patch``
+        and ``model`` are optional. With ``model`` the rows make one table per model.
     classes : sequence of str
         Class order; by default that of a known dataset, else of the ``p_`` columns, else sorted.
     name : str, optional
@@ -194,6 +202,7 @@ class _Row:
     probabilities: tuple[float, ...] | None
     fold: int | None
     group: str | None
+    patch: str
 
 
 def _parse(
@@ -239,16 +248,18 @@ def _parse(
         probabilities,
         int(fold) if fold else None,
         row.get("group") or None,
+        row.get("patch") or "",
     )
 
 
 def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) -> PredictionTable:
-    seen: set[tuple[str, int | None]] = set()
+    seen: set[tuple[str, str, int | None]] = set()
     for row in rows:
-        if (row.image, row.fold) in seen:
+        if (row.image, row.patch, row.fold) in seen:
             where = f" in fold {row.fold}" if row.fold is not None else ""
-            raise InputError(f"{path}:{row.number}: {row.image} is listed twice{where}; keep one row")
-        seen.add((row.image, row.fold))
+            patch = f", patch {row.patch}," if row.patch else ""
+            raise InputError(f"{path}:{row.number}: {row.image}{patch} is listed twice{where}; keep one row")
+        seen.add((row.image, row.patch, row.fold))
     given = [row.probabilities for row in rows if row.probabilities is not None]
     table = PredictionTable(
         name=name,
@@ -259,6 +270,7 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) ->
         predicted=np.array([row.predicted for row in rows], dtype=np.int64),
         folds=tuple(row.fold for row in rows),
         groups=tuple(row.group for row in rows),
+        patches=tuple(row.patch for row in rows) if any(row.patch for row in rows) else None,
     )
     return replace(
         table, protocol=f"{len(table.fold_numbers)} folds of the table" if table.fold_numbers else "no folds"

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..jobs import atomic_output
-from .figures import calibration_figure, confusion_figure, roc_figure
+from .figures import abstention_figure, calibration_figure, confusion_figure, roc_figure
 from .paper import PaperTable
 from .predictions import PredictionTable
+from .protocols import ProtocolGap
+from .published import Comparison
 
 __all__ = ["Panel", "Sample", "thumbnail", "write_report"]
 
@@ -75,6 +77,8 @@ def write_report(
     banners: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
     comparisons: Sequence[Mapping[str, Any]] = (),
+    gap: ProtocolGap | None = None,
+    published: Sequence[Comparison] = (),
 ) -> None:
     """Write a report.
 
@@ -91,6 +95,10 @@ def write_report(
         Name to value, shown at the end.
     comparisons : sequence of mapping
         Of `compare_pairs`.
+    gap : ProtocolGap, optional
+        The same models under several protocols.
+    published : sequence of Comparison
+        Published figures beside the obtained ones, shown first.
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -108,6 +116,8 @@ def write_report(
         title=title,
         banners=list(banners),
         comparisons=list(comparisons),
+        gap=gap,
+        published=list(published),
         settings=dict(settings or {}),
         style=(folder / "report.css").read_text(encoding="utf-8"),
         panels=[
@@ -120,6 +130,7 @@ def write_report(
                 "confusion": confusion_figure(panel.metrics),
                 "roc": roc_figure(panel.table, panel.metrics),
                 "calibration": calibration_figure(panel.metrics),
+                "abstention": abstention_figure(panel.metrics),
             }
             for panel in panels
         ],

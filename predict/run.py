@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ..data import Dataset, ImageRecord, file_sha256, match_class, read_dataset
-from ..errors import InputError, MissingInputError, OutputError
+from ..errors import BundleError, InputError, MissingInputError, OutputError
 from ..evaluate import write_predictions
 from ..featurize import check_headers
 from ..jobs import (
@@ -109,6 +110,7 @@ def predict(
     out: str | Path,
     weights: Sequence[str] = (),
     output_format: str = "bchisto",
+    calibrated: bool = False,
     jobs: int | None = None,
     dask: str | None = None,
     overwrite: bool = False,
@@ -127,6 +129,8 @@ def predict(
     weights : sequence of str
         ``imagenet``, a path, or ``ENCODER=`` one of these.
     output_format : {"bchisto", "iciar2018"}
+    calibrated : bool
+        Scale the probabilities by the temperature of the bundle.
     jobs : int, optional
         Processes; one per core by default.
     dask : str, optional
@@ -160,6 +164,10 @@ def predict(
     sha256 = file_sha256(Path(model))
     ready = load_model(Path(model), tuple(weights), sha256)
     bundle = ready.bundle
+    if calibrated and bundle.temperature is None:
+        raise BundleError(
+            f"{model}: holds no temperature, since it was trained in a single fold; leave out --calibrated"
+        )
     records = [_with_class(record, bundle.classes) for record in _records(images)]
     views = [view for settings in ready.settings.values() for view in settings.views]
     usable, refused = check_headers(records, views=views, skip_errors=skip_errors)
@@ -181,7 +189,16 @@ def predict(
     )
     rows = [row for block in blocks for row in workshop.read(block) or []]
     failures = {**dict(refused), **{row[0]: row[1] for row in rows if row[1]}}
-    counts = _write(path, output_format, {r.image_id: r for r in usable}, [r for r in rows if not r[1]], bundle.classes)
+    good = [row for row in rows if not row[1]]
+    probabilities = np.array([[float(cell) for cell in row[2:]] for row in good]).reshape(-1, len(bundle.classes))
+    known = {record.image_id: record for record in usable}
+    counts = _write(
+        path,
+        output_format,
+        [known[row[0]] for row in good],
+        bundle.calibrate(probabilities) if calibrated else probabilities,
+        bundle.classes,
+    )
     problems = path.with_name(f"{path.name}.failures.csv")
     if failures:
         write_rows(problems, ["image_id", "error"], failures.items())
@@ -241,24 +258,22 @@ def _claim(workshop: _Workshop, records: Sequence[ImageRecord], *, overwrite: bo
 def _write(
     path: Path,
     output_format: str,
-    records: dict[str, ImageRecord],
-    rows: Sequence[Sequence[str]],
+    records: Sequence[ImageRecord],
+    probabilities: npt.NDArray[np.float64],
     classes: Sequence[str],
 ) -> dict[str, int]:
     """Write the table; return images per predicted class."""
-    probabilities = np.array([[float(cell) for cell in row[2:]] for row in rows]).reshape(len(rows), len(classes))
-    predicted = [classes[place] for place in probabilities.argmax(axis=1)] if len(rows) else []
+    predicted = [classes[place] for place in probabilities.argmax(axis=1)] if len(records) else []
     if output_format == "iciar2018":
         with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
             csv.writer(handle, lineterminator="\n").writerows(
-                [Path(row[0]).name, name] for row, name in zip(rows, predicted, strict=True)
+                [Path(record.image_id).name, name] for record, name in zip(records, predicted, strict=True)
             )
     else:
-        known = [records[row[0]] for row in rows]
         write_predictions(
             path,
             classes=classes,
-            rows=[(record.image_id, record.label or "", record.group, "") for record in known],
+            rows=[(record.image_id, record.label or "", record.group, "") for record in records],
             probabilities=probabilities,
             extra=[("predicted", predicted)],
         )

@@ -63,7 +63,7 @@ def test_what_does_not_fit():
         aggregate(table(), rule="median")
     with pytest.raises(InputError, match="1 rows name no group, first i0; --level group needs them"):
         aggregate(table(groups=[None, *GROUP[1:]]))
-    with pytest.raises(InputError, match=r"group u has images of several classes \(benign, malignant\)"):
+    with pytest.raises(InputError, match=r"group u has rows of several classes \(benign, malignant\)"):
         aggregate(table(labels=["benign"] + ["malignant"] * 8))
     with pytest.raises(InputError, match="--aggregate average needs probabilities"):
         aggregate(table(probabilities=False))
@@ -84,6 +84,6 @@ def test_evaluation_by_group(tmp_path):
         for k, (g, p) in enumerate(zip(GROUP, P, strict=True))
     )
     (tmp_path / "t.csv").write_text(f"image_id,label,group,fold,p_benign,p_malignant\n{rows}\n")
-    found = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", level="group", bootstrap=50)["tables"]["t"]
+    found = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", levels=["group"], bootstrap=50)["tables"]["t"]
     assert (found["n"], found["accuracy"]) == (3, 1.0)
     assert found["protocol"].endswith("by group, rule average")

@@ -1,0 +1,71 @@
+"""Fitted arrays as NPZ bytes: written without a date, read without pickle and with every shape checked."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import BundleError
+
+__all__ = ["pack_arrays", "unpack_arrays"]
+
+_MOST_BYTES = 1024**3
+"""Bound on one unpacked model (ours): the largest have some 3,000 x 4,096 float32."""
+
+Array = npt.NDArray[Any]
+
+
+def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
+    """Return arrays as the bytes of an NPZ file; equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{name: np.asarray(array, order="C") for name, array in arrays.items()})
+    return buffer.getvalue()
+
+
+def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str | int, ...]]) -> dict[str, Array]:
+    """Read arrays and check that they belong together.
+
+    Parameters
+    ----------
+    data : bytes
+        Of `pack_arrays`.
+    shapes : mapping
+        Name of each array to its dimensions: a number, or a letter that must mean the same number wherever it stands.
+
+    Returns
+    -------
+    dict of str to ndarray
+
+    Raises
+    ------
+    BundleError
+        Damaged, too large, another set of arrays, other shapes, or values that are not finite.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(info.file_size for info in archive.infolist()) > _MOST_BYTES:
+                raise BundleError("the arrays of a model unpack to more than a model can hold; it is not read")
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            if set(file.files) != set(shapes):
+                raise BundleError(f"a model holds the arrays {', '.join(sorted(file.files))}; train it again")
+            arrays = {name: np.asarray(file[name]) for name in file.files}
+    except (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError) as error:
+        if isinstance(error, BundleError):
+            raise
+        raise BundleError(f"not a whole model of arrays ({error}); train it again") from error
+    known: dict[str, int] = {}
+    for name, expected in shapes.items():
+        array = arrays[name]
+        sizes = [
+            known.setdefault(e, n) if isinstance(e, str) else e for e, n in zip(expected, array.shape, strict=False)
+        ]
+        if len(expected) != array.ndim or sizes != list(array.shape):
+            raise BundleError(f"the array {name} of a model has the shape {array.shape}; train it again")
+        if array.dtype.kind not in "fi" or not np.isfinite(array).all():
+            raise BundleError(f"the array {name} of a model holds values that are no finite numbers; train it again")
+    return arrays

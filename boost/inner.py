@@ -1,0 +1,111 @@
+"""Inside the training part of a fold: rows, standardisation, and folds to choose hyperparameters by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+
+__all__ = ["MOST_ROWS", "Standardisation", "inner_folds", "out_of_fold", "spread_augmentations"]
+
+MOST_ROWS = 3000
+"""Most rows that a linear or kernel head is fitted on (ours): of 360 images some 8 augmentations each. A kernel head
+keeps most of its rows, so that time grows with their square and the bundle with their number."""
+
+INNER_FOLDS = 5
+"""Folds inside the training part (ours)."""
+
+Features = npt.NDArray[np.float32]
+Probabilities = npt.NDArray[np.float64]
+Standardisation = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Mean and scale of each feature."""
+
+
+def spread_augmentations(features: Features, *, most_rows: int = MOST_ROWS) -> Features:
+    """Keep evenly spaced augmentations, so that images x augmentations stay within `most_rows`.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (images, augmentations, d)
+    most_rows : int
+
+    Returns
+    -------
+    ndarray of float32, shape (images, kept, d)
+        At least one augmentation of each image.
+    """
+    images, augmentations, _ = features.shape
+    kept = max(1, min(augmentations, most_rows // images))
+    return features[:, np.linspace(0, augmentations - 1, kept).round().astype(np.int64)]
+
+
+def standardisation(features: Features) -> Standardisation:
+    """Return mean and standard deviation of each feature over all rows; a constant feature gets the scale 1."""
+    rows = features.reshape(-1, features.shape[-1])
+    mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    scale[scale < 1e-12 * np.maximum(np.abs(mean), 1.0)] = 1.0
+    return mean.astype(np.float32), scale.astype(np.float32)
+
+
+def inner_folds(
+    labels: npt.NDArray[np.int64], groups: Sequence[str | None], *, seed: int
+) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Split training images again, groups whole where all are known.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (images,)
+    groups : sequence of str or None
+    seed : int
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Positions of images that train and that are held out. A split whose training side lacks a class is left out.
+
+    Raises
+    ------
+    InputError
+        No split holds every class on its training side.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    grouped = all(group is not None for group in groups)
+    units = len(set(groups)) if grouped else len(labels)
+    count = min(INNER_FOLDS, int(np.bincount(labels)[np.unique(labels)].min()), units)
+    found = []
+    if count >= 2:
+        splitter = (StratifiedGroupKFold if grouped else StratifiedKFold)(count, shuffle=True, random_state=seed)
+        owners = np.array([str(group) for group in groups]) if grouped else None
+        wanted = set(labels.tolist())
+        for train, held in splitter.split(np.zeros(len(labels)), labels, owners):
+            if set(labels[train].tolist()) == wanted and len(held):
+                found.append((train, held))
+    if not found:
+        raise InputError(
+            "this head chooses its settings by folds inside the training part, and there a class is left with no image "
+            "to train on; use --head lightgbm, fewer --folds, or add images (patients) of that class"
+        )
+    return found
+
+
+def out_of_fold(
+    folds: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
+    images: int,
+    columns: int,
+    predict: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float64]],
+) -> npt.NDArray[np.float64]:
+    """Collect what `predict(train, held)` says of held-out images.
+
+    Returns
+    -------
+    ndarray of float64, shape (images, columns)
+        NaN for images that no split holds out.
+    """
+    result = np.full((images, columns), np.nan)
+    for train, held in folds:
+        result[held] = predict(train, held)
+    return result

@@ -1,0 +1,189 @@
+"""A support-vector machine with an RBF kernel on standardised descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import BundleError
+from .arrays import pack_arrays, unpack_arrays
+from .inner import Features, Probabilities, inner_folds, out_of_fold, spread_augmentations, standardisation
+from .linear_head import held_out_loss, multinomial, softmax
+
+__all__ = ["KernelModel", "fit_svm", "parse_svm"]
+
+_COSTS = (1.0, 10.0)
+_WIDTHS = (0.25, 1.0, 4.0)
+"""Costs and kernel widths that are tried (ours); a width of 1 is scikit-learn's ``gamma="scale"``, which on
+standardised features is one over their number."""
+
+_SHAPES: dict[str, tuple[str | int, ...]] = {
+    "mean": ("d",), "scale": ("d",), "vectors": ("m", "d"), "pairs": ("p", "m"), "offsets": ("p",),
+    "weights": ("k", "p"), "intercepts": ("k",), "gamma": (), "cost": (),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KernelModel:
+    """A fitted support-vector machine.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        ``mean``, ``scale`` (d,); ``vectors`` (m, d), standardised; ``pairs`` (p, m) and ``offsets`` (p,), the decision
+        of each pair of classes; ``weights`` (classes, p) and ``intercepts`` (classes,), which make probabilities of
+        decisions; ``gamma``, ``cost`` ().
+    """
+
+    arrays: dict[str, npt.NDArray[Any]]
+
+    def decisions(self, features: Features) -> npt.NDArray[np.float64]:
+        """Return the decision of each pair of classes, averaged over augmentations, shape (images, pairs)."""
+        a = self.arrays
+        images, augmentations, d = features.shape
+        if d != len(a["mean"]):
+            raise BundleError(f"the model takes {len(a['mean'])} features, these descriptors have {d}")
+        rows = ((features - a["mean"]) / a["scale"]).reshape(-1, d)
+        kernel = np.exp(-float(a["gamma"]) * _squared_distances(rows, a["vectors"]))
+        found = kernel @ a["pairs"].T + a["offsets"]
+        return np.asarray(found.reshape(images, augmentations, -1).mean(axis=1))
+
+    def predict_proba(self, features: Features) -> Probabilities:
+        """Predict images.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (images, augmentations, d)
+
+        Returns
+        -------
+        ndarray of float64, shape (images, classes)
+        """
+        return softmax(self.decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"])
+
+
+def _squared_distances(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return squared Euclidean distances, float64 of shape (len(a), len(b))."""
+    squares = (a * a).sum(axis=1, dtype=np.float64)[:, None] + (b * b).sum(axis=1, dtype=np.float64)
+    return np.asarray(np.maximum(squares - 2.0 * (a @ b.T), 0.0))
+
+
+def _fit_pairs(
+    kernel: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], cost: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Fit scikit-learn's machine on a kernel matrix.
+
+    Returns support rows (m,), and for each pair of classes in ascending order the coefficients (p, m) and the offset
+    (p,) of its decision, positive for the first of the pair; for two classes for the second, as scikit-learn has it.
+    """
+    from sklearn.svm import SVC
+
+    machine = SVC(C=cost, kernel="precomputed", cache_size=500).fit(kernel, labels)
+    count = len(machine.classes_)
+    ends = np.concatenate([[0], np.cumsum(machine.n_support_)])
+    pairs = []
+    for i, j in combinations(range(count), 2):
+        line = np.zeros(len(machine.support_))
+        line[ends[i] : ends[i + 1]] = machine.dual_coef_[j - 1, ends[i] : ends[i + 1]]
+        line[ends[j] : ends[j + 1]] = machine.dual_coef_[i, ends[j] : ends[j + 1]]
+        pairs.append(line)
+    return machine.support_.astype(np.int64), np.array(pairs), machine.intercept_.astype(np.float64)
+
+
+def fit_svm(
+    features: Features, labels: npt.NDArray[np.int64], groups: Sequence[str | None], *, classes: int, seed: int
+) -> tuple[bytes, Probabilities]:
+    """Fit a machine whose cost and width are chosen by grouped folds inside the training part.
+
+    Probabilities come from a multinomial logistic regression on the held-out decisions of the pairs of classes.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (images, augmentations, d)
+        Training images; augmentations are rows, see `inner.spread_augmentations`.
+    labels : ndarray of int, shape (images,)
+    groups : sequence of str or None
+    classes : int
+    seed : int
+        Moves the inner folds.
+
+    Returns
+    -------
+    bytes, ndarray of float64 of shape (images, classes)
+        The model, for `parse_svm`, and its probabilities for training images held out by the inner folds (NaN for
+        images that none holds out).
+
+    Raises
+    ------
+    InputError
+        See `inner_folds`.
+
+    References
+    ----------
+    Platt 1999 (probabilities of held-out decisions), here for several classes.
+    """
+    mean, scale = standardisation(features)
+    few = (spread_augmentations(features) - mean) / scale
+    images, augmentations, d = few.shape
+    rows = few.reshape(-1, d)
+    distances = _squared_distances(rows, rows)
+    folds = inner_folds(labels, groups, seed=seed)
+    row_labels = np.repeat(labels, augmentations)
+
+    def rows_of(chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return np.asarray((chosen[:, None] * augmentations + np.arange(augmentations)).ravel())
+
+    best: dict[str, Any] = {"loss": np.inf}
+    present = len(np.unique(labels))
+    for width in _WIDTHS:
+        kernel = np.exp(-width / d * distances)
+        for cost in _COSTS:
+
+            def held_out(
+                train: npt.NDArray[np.int64],
+                held: npt.NDArray[np.int64],
+                kernel: npt.NDArray[np.float64] = kernel,
+                cost: float = cost,
+            ) -> npt.NDArray[np.float64]:
+                inside = rows_of(train)
+                support, pairs, offsets = _fit_pairs(kernel[np.ix_(inside, inside)], row_labels[inside], cost)
+                found = kernel[np.ix_(rows_of(held), inside[support])] @ pairs.T + offsets
+                return np.asarray(found.reshape(len(held), augmentations, -1).mean(axis=1))
+
+            decisions = out_of_fold(folds, images, present * (present - 1) // 2, held_out)
+            known = ~np.isnan(decisions).any(axis=1)
+            weights, intercepts = multinomial(decisions[known], labels[known], strength=1.0, classes=classes)
+            inner = softmax(decisions @ weights.T + intercepts)
+            loss = held_out_loss(inner, labels)
+            if loss < best["loss"]:
+                best = {"loss": loss, "width": width, "cost": cost, "weights": weights, "intercepts": intercepts,
+                        "inner": inner}  # fmt: skip
+    support, pairs, offsets = _fit_pairs(np.exp(-best["width"] / d * distances), row_labels, best["cost"])
+    arrays = {
+        "mean": mean,
+        "scale": scale,
+        "vectors": rows[support].astype(np.float32),
+        "pairs": pairs,
+        "offsets": offsets,
+        "weights": best["weights"],
+        "intercepts": best["intercepts"],
+        "gamma": np.array(best["width"] / d),
+        "cost": np.array(best["cost"]),
+    }
+    return pack_arrays(arrays), best["inner"]
+
+
+def parse_svm(data: bytes) -> KernelModel:
+    """Read a model of `fit_svm`.
+
+    Raises
+    ------
+    BundleError
+        See `unpack_arrays`.
+    """
+    return KernelModel(unpack_arrays(data, _SHAPES))

@@ -1,0 +1,160 @@
+"""Logistic regression on standardised descriptors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import BundleError
+from .arrays import pack_arrays, unpack_arrays
+from .inner import Features, Probabilities, inner_folds, out_of_fold, spread_augmentations, standardisation
+
+__all__ = ["LinearModel", "fit_logistic", "multinomial", "parse_logistic", "softmax"]
+
+_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Inverse regularisation strengths that are tried (ours): descriptors have more features than there are images."""
+
+_ROUNDS = 300
+_SHAPES: dict[str, tuple[str | int, ...]] = {
+    "mean": ("d",), "scale": ("d",), "coefficients": ("k", "d"), "intercepts": ("k",), "strength": (),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """A fitted logistic regression.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        ``mean``, ``scale`` (d,), ``coefficients`` (classes, d), ``intercepts`` (classes,), ``strength`` ().
+    """
+
+    arrays: dict[str, npt.NDArray[Any]]
+
+    def predict_proba(self, features: Features) -> Probabilities:
+        """Predict images: the softmax of the decision averaged over augmentations.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (images, augmentations, d)
+
+        Returns
+        -------
+        ndarray of float64, shape (images, classes)
+        """
+        a = self.arrays
+        if features.shape[-1] != len(a["mean"]):
+            raise BundleError(f"the model takes {len(a['mean'])} features, these descriptors have {features.shape[-1]}")
+        # a linear decision averaged over rows is the decision of the averaged row
+        rows = ((features.astype(np.float64) - a["mean"]) / a["scale"]).mean(axis=1)
+        return softmax(rows @ a["coefficients"].T + a["intercepts"])
+
+
+def softmax(scores: npt.NDArray[np.float64]) -> Probabilities:
+    """Return probabilities, row by row."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def multinomial(
+    rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], *, strength: float, classes: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Fit scikit-learn's logistic regression; returns coefficients (classes, d) and intercepts (classes,).
+
+    Two classes are given two rows as well, whose softmax is the logistic function. A class without a row in `labels`
+    gets the intercept of a probability of zero.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=strength, max_iter=_ROUNDS)
+    with warnings.catch_warnings():
+        # stopping early is regularisation of its own here; the strength is chosen on held-out images either way
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(rows, labels)
+    weights, offsets = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+    if len(model.classes_) == 2:
+        weights, offsets = np.concatenate([-weights, weights]) / 2, np.concatenate([-offsets, offsets]) / 2
+    coefficients, intercepts = np.zeros((classes, weights.shape[1])), np.full(classes, -1e3)
+    coefficients[model.classes_], intercepts[model.classes_] = weights, offsets
+    return coefficients, intercepts
+
+
+def fit_logistic(
+    features: Features, labels: npt.NDArray[np.int64], groups: Sequence[str | None], *, classes: int, seed: int
+) -> tuple[bytes, Probabilities]:
+    """Fit a logistic regression whose strength is chosen by grouped folds inside the training part.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (images, augmentations, d)
+        Training images; augmentations are rows, see `inner.spread_augmentations`.
+    labels : ndarray of int, shape (images,)
+    groups : sequence of str or None
+    classes : int
+    seed : int
+        Moves the inner folds.
+
+    Returns
+    -------
+    bytes, ndarray of float64 of shape (images, classes)
+        The model, for `parse_logistic`, and its probabilities for training images held out by the inner folds (NaN for
+        images that none holds out).
+
+    Raises
+    ------
+    InputError
+        See `inner_folds`.
+    """
+    mean, scale = standardisation(features)
+    few = (spread_augmentations(features) - mean) / scale
+    folds = inner_folds(labels, groups, seed=seed)
+    augmentations, d = few.shape[1:]
+
+    def fit(images: npt.NDArray[np.int64], strength: float) -> Any:
+        return multinomial(
+            few[images].reshape(-1, d), np.repeat(labels[images], augmentations), strength=strength, classes=classes
+        )
+
+    best: tuple[float, float, Probabilities] | None = None
+    for strength in _STRENGTHS:
+
+        def held_out(
+            train: npt.NDArray[np.int64], held: npt.NDArray[np.int64], strength: float = strength
+        ) -> Probabilities:
+            weights, offsets = fit(train, strength)
+            return softmax(few[held].mean(axis=1) @ weights.T + offsets)
+
+        found = out_of_fold(folds, len(labels), classes, held_out)
+        loss = held_out_loss(found, labels)
+        if best is None or loss < best[0]:
+            best = (loss, strength, found)
+    if best is None:  # there is always a strength
+        raise RuntimeError("no strength was tried")
+    weights, offsets = fit(np.arange(len(labels)), best[1])
+    arrays = {"mean": mean, "scale": scale, "coefficients": weights, "intercepts": offsets}
+    return pack_arrays({**arrays, "strength": np.array(best[1])}), best[2]
+
+
+def held_out_loss(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> float:
+    """Return the mean negative log-likelihood over the images that were held out."""
+    chosen = probabilities[np.arange(len(labels)), labels]
+    known = chosen[~np.isnan(chosen)]
+    return float(-np.log(np.maximum(known, 1e-12)).mean())
+
+
+def parse_logistic(data: bytes) -> LinearModel:
+    """Read a model of `fit_logistic`.
+
+    Raises
+    ------
+    BundleError
+        See `unpack_arrays`.
+    """
+    return LinearModel(unpack_arrays(data, _SHAPES))

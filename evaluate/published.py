@@ -1,0 +1,134 @@
+"""Published figures beside the obtained ones: difference, interval, and whether the published value lies in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..jobs import write_rows
+from .latex import write_latex
+
+__all__ = ["Comparison", "PublishedFigure", "write_comparisons"]
+
+NOT_PRINTED = "not printed"
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """One figure of a paper and ours.
+
+    Attributes
+    ----------
+    name : str
+    published : float or None
+        None where the source shows the figure as a picture only, or not at all.
+    obtained : float or None
+        None where it was not computed in this run.
+    published_spread, obtained_spread : float or None
+        Over folds, as the paper gives it.
+    interval : tuple of float, or None
+        Our 95 % interval.
+    digits : int
+        Decimals of the printed values.
+    """
+
+    name: str
+    published: float | None
+    obtained: float | None
+    published_spread: float | None = None
+    obtained_spread: float | None = None
+    interval: tuple[float, float] | None = None
+    digits: int = 1
+
+    @property
+    def difference(self) -> float | None:
+        """Obtained minus published."""
+        return None if self.published is None or self.obtained is None else self.obtained - self.published
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether the published value, to its printed decimals, lies in our interval; None where one is missing."""
+        if self.published is None or self.interval is None:
+            return None
+        half = 0.5 * 10.0**-self.digits
+        return self.interval[0] - half <= self.published <= self.interval[1] + half
+
+    def cells(self) -> list[str]:
+        """Published, obtained, difference, interval, and whether the first lies in the last."""
+        low_high = "–"
+        if self.interval is not None:
+            low_high = " to ".join(self._text(end) for end in self.interval)
+        return [
+            NOT_PRINTED if self.published is None else self._text(self.published, self.published_spread),
+            "–" if self.obtained is None else self._text(self.obtained, self.obtained_spread),
+            "–" if self.difference is None else f"{self.difference:+.{self.digits}f}",
+            low_high,
+            "–" if self.inside is None else "yes" if self.inside else "no",
+        ]
+
+    def _text(self, value: float, spread: float | None = None) -> str:
+        text = f"{value:.{self.digits}f}"
+        return text if spread is None else f"{text} ± {spread:.{self.digits}f}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table of published figures.
+
+    Attributes
+    ----------
+    key : str
+        File name of the table.
+    title : str
+    source : str
+        Where the published figures stand.
+    figures : tuple of PublishedFigure
+    note : str
+        What a reader must know before comparing.
+    """
+
+    key: str
+    title: str
+    source: str
+    figures: tuple[PublishedFigure, ...]
+    note: str = ""
+
+    @staticmethod
+    def header() -> list[str]:
+        """Column names of `rows`."""
+        return ["figure", "published", "obtained", "difference", "95 % interval", "published in interval"]
+
+    def rows(self) -> list[list[str]]:
+        """Cells as text, one list a figure."""
+        return [[figure.name, *figure.cells()] for figure in self.figures]
+
+    def text(self) -> str:
+        """The table for a terminal."""
+        lines = [self.header(), *self.rows()]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+        body = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        ]
+        return "\n".join([f"{self.title} ({self.source})", *([self.note] if self.note else []), *body])
+
+
+def write_comparisons(folder: Path, comparisons: Sequence[Comparison]) -> list[Path]:
+    """Write each table as ``<key>.csv`` in full precision, and as LaTeX beside it; returns the CSV files."""
+    header = ["figure", "published", "published_spread", "obtained", "obtained_spread", "difference", "low", "high",
+              "published_in_interval"]  # fmt: skip
+    wrote = []
+    for comparison in comparisons:
+        path = folder / f"{comparison.key}.csv"
+        rows = []
+        for figure in comparison.figures:
+            low, high = figure.interval or (None, None)
+            published = NOT_PRINTED if figure.published is None else figure.published
+            values = [published, figure.published_spread, figure.obtained, figure.obtained_spread, figure.difference,
+                      low, high, figure.inside]  # fmt: skip
+            rows.append([figure.name, *("" if value is None else value for value in values)])
+        write_rows(path, header, rows)
+        plain = [[cell.replace("±", "+-").replace("–", "--") for cell in row] for row in comparison.rows()]
+        write_latex(path.with_suffix(".tex"), comparison.header(), plain)
+        wrote.append(path)
+    return wrote

@@ -1,0 +1,139 @@
+"""The tables of an evaluation as CSV and LaTeX: every table that the report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..jobs import write_rows
+from .latex import write_latex
+
+__all__ = ["write_tables"]
+
+Table = tuple[list[str], list[list[Any]]]
+
+
+def write_tables(
+    folder: Path, *, tables: Mapping[str, Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]]
+) -> list[Path]:
+    """Write each table as CSV with full precision, and as LaTeX with four decimals beside it.
+
+    Parameters
+    ----------
+    folder : Path
+    tables : mapping
+        Name of a prediction table to its metrics, with ``intervals``.
+    comparisons : sequence of mapping
+        Of `compare_pairs`.
+
+    Returns
+    -------
+    list of Path
+        The CSV files: ``tables`` (one row a table), ``per-fold``, ``per-class``, ``confusion``, ``set-points``,
+        ``calibration``, ``abstention`` and ``paired-tests``; those without a row are left out.
+    """
+    made = {
+        "tables": _summary(tables),
+        "per-fold": _per_fold(tables),
+        "per-class": _per_class(tables),
+        "confusion": _confusion(tables),
+        "set-points": _set_points(tables),
+        "calibration": _calibration(tables),
+        "abstention": _abstention(tables),
+        "paired-tests": _paired(comparisons),
+    }
+    wrote = []
+    for name, (header, rows) in made.items():
+        if rows:
+            path = folder / f"{name}.csv"
+            write_rows(path, header, rows)
+            write_latex(path.with_suffix(".tex"), header, [[_cell(value) for value in row] for row in rows])
+            wrote.append(path)
+    return wrote
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "--"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _summary(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    header = ["table", "protocol", "n", "accuracy", "low", "high", "accuracy_mean", "accuracy_std",
+              "balanced_accuracy", "auc"]  # fmt: skip
+    rows = []
+    for name, m in tables.items():
+        low, high = (m["intervals"] or {}).get("accuracy") or (None, None)
+        means = [m[key] for key in ("accuracy_mean", "accuracy_std", "balanced_accuracy", "auc")]
+        rows.append([name, m["protocol"], m["n"], m["accuracy"], low, high, *means])
+    return header, rows
+
+
+def _per_fold(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    rows = []
+    for name, m in tables.items():
+        aucs = m.get("two_class", {}).get("auc_per_fold") or [None] * len(m["folds"])
+        rows += [[name, *row] for row in zip(m["folds"], m["accuracy_per_fold"], aucs, strict=True)]
+    return ["table", "fold", "accuracy", "two_class_auc"], rows
+
+
+def _per_class(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    names = ["n", "precision", "recall", "specificity", "f1", "auc", "average_precision"]
+    rows = [
+        [table, label, *(values[name] for name in names)]
+        for table, m in tables.items()
+        for label, values in m["per_class"].items()
+    ]
+    return ["table", "class", *names], rows
+
+
+def _confusion(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    rows = [
+        [table, true, predicted, count]
+        for table, m in tables.items()
+        for true, line in zip(m["classes"], m["confusion"], strict=True)
+        for predicted, count in zip(m["classes"], line, strict=True)
+    ]
+    return ["table", "true", "predicted", "n"], rows
+
+
+def _set_points(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    header = ["table", "positive", "threshold", "sensitivity", "specificity", "true_negative", "false_positive",
+              "false_negative", "true_positive"]  # fmt: skip
+    rows = [
+        [table, " + ".join(view["positive"]), point["threshold"], point["sensitivity"], point["specificity"],
+         *(count for line in point["confusion"] for count in line)]
+        for table, m in tables.items()
+        if (view := m.get("two_class"))
+        for point in view["thresholds"]
+    ]  # fmt: skip
+    return header, rows
+
+
+def _calibration(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    rows = [
+        [table, entry["confidence"], entry["accuracy"], entry["n"]]
+        for table, m in tables.items()
+        for entry in (m["calibration"] or {}).get("bins", ())
+    ]
+    return ["table", "confidence", "accuracy", "n"], rows
+
+
+def _abstention(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    names = ["coverage", "confidence", "n", "accuracy"]
+    rows = [[table, *(entry[key] for key in names)] for table, m in tables.items() for entry in m["abstention"] or ()]
+    return ["table", *names], rows
+
+
+def _paired(comparisons: Sequence[Mapping[str, Any]]) -> Table:
+    header = ["second", "first", "difference", "low", "high", "only_first_right", "only_second_right", "mcnemar_p",
+              "corrected_t_p"]  # fmt: skip
+    rows = []
+    for row in comparisons:
+        low, high = row["interval"] or (None, None)
+        test = row["mcnemar"]
+        corrected = row["corrected_t"]["p"] if row["corrected_t"] else None
+        counts = [test["only_first"], test["only_second"], test["p"], corrected]
+        rows.append([row["second"], row["first"], row["difference"], low, high, *counts])
+    return header, rows

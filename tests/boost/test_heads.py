@@ -1,0 +1,330 @@
+"""Heads against scikit-learn and by their effect; none of them sees a test row."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from bchisto.boost import Bundle, blend_weights, train
+from bchisto.boost.arrays import pack_arrays, unpack_arrays
+from bchisto.boost.heads import Fit, fit_head, parse_head
+from bchisto.boost.inner import inner_folds, spread_augmentations, standardisation
+from bchisto.boost.kernel_head import _SHAPES as SVM_SHAPES
+from bchisto.boost.kernel_head import parse_svm
+from bchisto.boost.linear_head import _SHAPES as LINEAR_SHAPES
+from bchisto.errors import BundleError, InputError
+from bchisto.featurize import open_store
+
+
+def blobs(rng, images=60, augmentations=3, d=12, classes=3, spread=1.2):
+    """Descriptors around a centre per class; augmentations of an image lie close together."""
+    labels = np.arange(images) % classes
+    centres = rng.normal(0, 1, (classes, d))
+    middles = centres[labels] + spread * rng.normal(0, 1, (images, d))
+    features = middles[:, None] + 0.1 * rng.normal(0, 1, (images, augmentations, d))
+    return (5 + 3 * features).astype(np.float32), labels.astype(np.int64)
+
+
+def task(features, labels, groups=None, inner=False, seed=0):
+    params = {"objective": "multiclass", "num_class": int(labels.max()) + 1, "num_threads": 1, "verbosity": -1,
+              "min_data_in_leaf": 2, "deterministic": True, "force_row_wise": True}  # fmt: skip
+    groups = groups or [None] * len(labels)
+    return Fit(features, labels, groups, int(labels.max()) + 1, seed, params, 20, inner)
+
+
+@pytest.mark.parametrize("head", ["lightgbm", "logistic", "svm"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_head_learns_and_repeats(rng, head, classes):
+    features, labels = blobs(rng, images=80, classes=classes, spread=0.6)
+    fit = task(features[:60], labels[:60], inner=True)
+    data, inner = fit_head(head, fit)
+    again, _ = fit_head(head, fit)
+    assert data == again
+    found = parse_head(head, data).predict_proba(features[60:])
+    assert found.shape == (20, classes)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    assert (found.argmax(axis=1) == labels[60:]).mean() > 0.85
+    assert inner.shape == (60, classes)
+    assert (inner.argmax(axis=1) == labels[:60]).mean() > 0.8
+
+
+def test_logistic_is_scikit_learns(rng):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    features, labels = blobs(rng)
+    model = parse_head("logistic", fit_head("logistic", task(features, labels))[0])
+    rows = StandardScaler().fit(features.reshape(-1, 12))
+    reference = LogisticRegression(C=float(model.arrays["strength"]), max_iter=300)
+    reference.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
+    decisions = reference.decision_function(rows.transform(features.reshape(-1, 12))).reshape(60, 3, 3).mean(axis=1)
+    powers = np.exp(decisions - decisions.max(axis=1, keepdims=True))
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict_proba(features), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_svm_decisions_are_scikit_learns(rng, classes):
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    features, labels = blobs(rng, classes=classes)
+    model = parse_head("svm", fit_head("svm", task(features, labels))[0])
+    rows = StandardScaler().fit(features.reshape(-1, 12))
+    machine = SVC(C=float(model.arrays["cost"]), gamma=float(model.arrays["gamma"]), decision_function_shape="ovo")
+    machine.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
+    fresh = features[:7] + rng.normal(0, 1, (7, 3, 12)).astype(np.float32)
+    expected = machine.decision_function(rows.transform(fresh.reshape(-1, 12)))
+    np.testing.assert_allclose(model.decisions(fresh), expected.reshape(7, 3, -1).mean(axis=1), atol=2e-3)
+
+
+def test_hyperparameters_do_not_see_groups_on_both_sides(rng):
+    labels = np.repeat([0, 1], 20)
+    groups = [f"p{i // 4}" for i in range(40)]
+    for train_part, held in inner_folds(labels, groups, seed=0):
+        assert {groups[i] for i in train_part}.isdisjoint({groups[i] for i in held})
+    assert sorted(i for _, held in inner_folds(labels, groups, seed=0) for i in held) == list(range(40))
+
+
+def test_a_class_of_one_group_is_never_without_training_images():
+    labels = np.array([0] * 10 + [1] * 10)
+    groups = [f"p{i}" for i in range(10)] + ["q"] * 10
+    folds = inner_folds(labels, groups, seed=0)
+    assert folds
+    for train_part, held in folds:
+        assert set(labels[train_part]) == {0, 1}
+        assert not set(held) & set(range(10, 20))
+    with pytest.raises(InputError, match="a class is left with no image to train on; use --head lightgbm"):
+        inner_folds(np.array([0] * 10 + [1]), [None] * 11, seed=0)
+
+
+def test_rows_are_thinned_evenly(rng):
+    features = np.arange(2 * 50)[None].reshape(2, 50, 1).astype(np.float32)
+    kept = spread_augmentations(features, most_rows=10)
+    assert kept[0, :, 0].tolist() == [0, 12, 24, 37, 49]
+    assert spread_augmentations(features, most_rows=1).shape == (2, 1, 1)
+    assert spread_augmentations(features, most_rows=1000).shape == (2, 50, 1)
+
+
+def test_constant_features_do_not_divide_by_zero(rng):
+    features = rng.normal(0, 1, (20, 2, 3)).astype(np.float32)
+    features[:, :, 1] = 7.25
+    mean, scale = standardisation(features)
+    assert scale[1] == 1.0
+    np.testing.assert_allclose((mean, scale)[0][1], 7.25)
+    for head in ("logistic", "svm"):
+        data, _ = fit_head(head, task(features, np.arange(20) % 2))
+        assert np.isfinite(parse_head(head, data).predict_proba(features)).all()
+
+
+def test_blend_weights_are_the_best_mixture(rng):
+    from scipy.optimize import minimize
+
+    labels = rng.integers(0, 3, 200)
+    members = np.array(
+        [rng.dirichlet(np.ones(3) + sure * np.eye(3)[label]) for sure in (3.0, 1.0, 0.0) for label in labels]
+    )
+    members = members.reshape(3, 200, 3)
+    weights = blend_weights(members, labels)
+    chosen = members[:, np.arange(200), labels]
+    best = minimize(
+        lambda w: -np.log(w @ chosen).mean(), np.full(3, 1 / 3), bounds=[(0, 1)] * 3,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+    )  # fmt: skip
+    assert -np.log(weights @ chosen).mean() == pytest.approx(best.fun, abs=1e-5)
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[0] > weights[1] > weights[2]
+    holes = members.copy()
+    holes[1, :50] = np.nan
+    np.testing.assert_allclose(blend_weights(holes, labels), blend_weights(members[:, 50:], labels[50:]))
+    np.testing.assert_allclose(blend_weights(np.full((2, 4, 2), np.nan), np.zeros(4, int)), [0.5, 0.5])
+
+
+def test_arrays_are_checked(rng):
+    whole = {"mean": np.zeros(4), "scale": np.ones(4), "coefficients": np.zeros((3, 4)), "intercepts": np.zeros(3),
+             "strength": np.array(1.0)}  # fmt: skip
+    assert set(unpack_arrays(pack_arrays(whole), LINEAR_SHAPES)) == set(whole)
+    assert pack_arrays(whole) == pack_arrays(dict(whole))
+    for change, message in [
+        ({"scale": np.ones(5)}, r"the array scale of a model has the shape \(5,\)"),
+        ({"mean": np.zeros((4, 1))}, r"the array mean of a model has the shape \(4, 1\)"),
+        ({"mean": np.array(["a"] * 4)}, "the array mean of a model holds values that are no finite numbers"),
+        ({"mean": np.full(4, np.nan)}, "no finite numbers"),
+        ({"more": np.zeros(1)}, "a model holds the arrays coefficients, intercepts, mean, more"),
+    ]:
+        with pytest.raises(BundleError, match=message):
+            unpack_arrays(pack_arrays({**whole, **change}), LINEAR_SHAPES)
+    for data in (b"", b"tree", pack_arrays(whole)[:-40]):
+        with pytest.raises(BundleError, match="not a whole model of arrays"):
+            unpack_arrays(data, LINEAR_SHAPES)
+    with pytest.raises(BundleError, match="a model holds the arrays"):
+        parse_svm(pack_arrays(whole))
+    assert set(SVM_SHAPES) > {"vectors", "pairs"}
+
+
+def test_pickled_arrays_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", mean=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(BundleError, match="not a whole model of arrays"):
+        unpack_arrays((tmp_path / "x.npz").read_bytes(), {"mean": ("d",)})
+
+
+def test_a_model_of_other_features_says_so(rng):
+    features, labels = blobs(rng)
+    for head in ("lightgbm", "logistic", "svm"):
+        model = parse_head(head, fit_head(head, task(features, labels))[0])
+        with pytest.raises(BundleError, match="the model takes 12 features, these descriptors have 5"):
+            model.predict_proba(np.zeros((1, 1, 5), np.float32))
+    with pytest.raises(BundleError, match="the head 'forest', which this version does not know"):
+        parse_head("forest", b"")
+
+
+PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
+
+
+@pytest.fixture(scope="module")
+def every_head(tmp_path_factory, described):
+    import shutil
+
+    run = tmp_path_factory.mktemp("heads") / "run"
+    shutil.copytree(described, run)
+    heads = ("lightgbm", "logistic", "svm", "stack")
+    results = train(out=run, folds=["3"], heads=heads, seeds=2, params=PARAMS, jobs=1)
+    return run, dict(zip(heads, results, strict=True))
+
+
+def test_heads_share_folds_and_tables(every_head):
+    run, results = every_head
+    folders = {head: run / "boost" / f"3-{head}" for head in results}
+    folds = {(folder / "folds.csv").read_bytes() for folder in folders.values()}
+    assert len(folds) == 1
+    for head, folder in folders.items():
+        lines = (folder / "predictions.csv").read_text().splitlines()
+        assert (lines[0], len(lines)) == ("image_id,label,group,fold,p_benign,p_malignant", 13)
+        assert results[head].models == {"lightgbm": 6, "logistic": 3, "svm": 3, "stack": 9}[head]
+    report = (run / "report.html").read_text()
+    for head in results:
+        assert f"3-{head}" in report
+    assert "Paired tests" in report
+
+
+def test_the_stack_blends_by_the_weights_it_writes(every_head):
+    run, _results = every_head
+    import csv
+
+    folder = run / "boost" / "3-stack"
+    with (folder / "blend.csv").open() as handle:
+        weights = {(int(row["fold"]), row["member"]): float(row["weight"]) for row in csv.DictReader(handle)}
+    assert {member for _, member in weights} == {f"tiny-1.0-64 {head}" for head in ("lightgbm", "logistic", "svm")}
+    for fold in (1, 2, 3):
+        assert sum(value for (number, _), value in weights.items() if number == fold) == pytest.approx(1.0)
+    with (folder / "predictions-by-model.csv").open() as handle:
+        single = list(csv.DictReader(handle))
+    with (folder / "predictions.csv").open() as handle:
+        for row in csv.DictReader(handle):
+            parts = [
+                weights[int(s["fold"]), s["store"]] * float(s["p_benign"])
+                for s in single
+                if s["image_id"] == row["image_id"]
+            ]
+            assert len(parts) == 3
+            assert float(row["p_benign"]) == pytest.approx(sum(parts), abs=1e-12)
+
+
+@pytest.mark.parametrize("head", ["logistic", "svm", "stack"])
+def test_bundles_predict_without_pickle(every_head, head):
+    run, _results = every_head
+    path = run / "boost" / f"3-{head}" / "model.bchisto"
+    bundle = Bundle.load(path)
+    with open_store(run / "features" / "tiny-1.0-64.h5") as store:
+        features = store.features([0, 7])
+    found = bundle.predict({"tiny-1.0-64": features})
+    parts = {}
+    for model in bundle.models["tiny-1.0-64"]:
+        weight = bundle.blend[model.fold][f"tiny-1.0-64 {model.head}"] if head == "stack" else 1.0
+        parts.setdefault(model.fold, []).append(weight * model.classifier.predict_proba(features))
+    np.testing.assert_allclose(found, np.mean([np.sum(each, axis=0) for each in parts.values()], axis=0), rtol=1e-12)
+    with zipfile.ZipFile(path) as archive:
+        assert not any(b"\x80\x04" in archive.read(name)[:2] for name in archive.namelist())
+    calibrated = bundle.calibrate(found)
+    assert (calibrated.argmax(axis=1) == found.argmax(axis=1)).all()
+    assert bundle.temperature > 0
+
+
+def test_the_features_of_test_images_change_no_model(every_head, run_copy):
+    """Overwrite the descriptors of the images that fold 1 tests: its models stay as they are."""
+    import h5py
+
+    run, _ = every_head
+    copy = run_copy(run)
+    with (copy / "boost" / "3-svm" / "folds.csv").open() as handle:
+        tested = [line.split(",")[0] for line in handle if line.rstrip().endswith(",1")]
+    with h5py.File(copy / "features" / "tiny-1.0-64.h5", "r+") as file:
+        ids = [value.decode() for value in file["image_id"][:]]
+        rows = [place for place, name in enumerate(ids) if name in tested]
+        file["features"][rows] = file["features"][rows] * 3 + 1
+    train(out=copy, folds=["3"], heads=["logistic", "svm", "stack"], seeds=2, params=PARAMS, jobs=1, overwrite=True)
+    for head in ("logistic", "svm", "stack"):
+        for model in sorted((run / "boost" / f"3-{head}" / "models").rglob("*fold1.*")):
+            if model.suffix == ".csv" and ".inner" not in model.name:
+                continue
+            other = copy / model.relative_to(run)
+            assert other.read_bytes() == model.read_bytes(), model.name
+
+
+def test_a_damaged_model_is_trained_again(every_head, run_copy, caplog):
+    run, _ = every_head
+    copy = run_copy(run)
+    models = copy / "boost" / "3-stack" / "models" / "tiny-1.0-64"
+    before = {path.name: path.read_bytes() for path in models.iterdir()}
+    (models / "svm-seed0-fold1.npz").write_bytes(b"PK")
+    (models / "logistic-seed0-fold2.inner.csv").write_text("image_id,p0,p1\n")
+    train(out=copy, folds=["3"], heads=["stack"], params=PARAMS, jobs=1)
+    assert caplog.text.count("does not hold a whole model; trained again") == 2
+    assert {path.name: path.read_bytes() for path in models.iterdir()} == before
+
+
+def test_settings_of_a_head_are_compared(every_head, run_copy):
+    run, _ = every_head
+    copy = run_copy(run)
+    train(out=copy, folds=["3"], heads=["svm"], params={"num_leaves": 7}, jobs=1)  # not a setting of this head
+    with pytest.raises(InputError, match="num_leaves"):
+        train(out=copy, folds=["3"], heads=["stack"], params={**PARAMS, "num_leaves": 7}, jobs=1)
+
+
+def change_manifest(source, target, change):
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "manifest.json":
+                manifest = json.loads(data)
+                change(manifest)
+                data = json.dumps(manifest).encode()
+            new.writestr(name, data)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m["blend"]["1"].update({"tiny-1.0-64 svm": 5.0}), "the weights of its blend are no shares of one"),
+        (lambda m: m["blend"].pop("1"), "has no weight in its blend"),
+        (
+            lambda m: m.update(members={**m["members"], "models/x/../y.npz": "0"}),
+            "its members are not those of its manifest",
+        ),
+    ],
+)
+def test_an_altered_blend_is_refused(every_head, tmp_path, change, message):
+    path = every_head[0] / "boost" / "3-stack" / "model.bchisto"
+    with pytest.raises(BundleError, match=message):
+        Bundle.load(change_manifest(path, tmp_path / "x.bchisto", change))
+
+
+def test_predict_takes_any_head(every_head, tmp_path, tissue, cli):
+    run, _ = every_head
+    for head in ("svm", "stack"):
+        table = tmp_path / f"{head}.csv"
+        model = run / "boost" / f"3-{head}" / "model.bchisto"
+        code, _, err = cli("predict", model, "--images", tissue, "--out", table, "--jobs", 1, "--calibrated")
+        assert code == 0, err
+        assert len(table.read_text().splitlines()) == 13

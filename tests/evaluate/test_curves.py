@@ -1,0 +1,244 @@
+"""ROC per fold, abstention, temperature: against scikit-learn, scipy and by hand."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from bchisto.evaluate import (
+    PredictionTable,
+    PublishedFigure,
+    abstention,
+    apply_temperature,
+    compute_metrics,
+    evaluate,
+    fit_temperature,
+    fold_curves,
+    fold_temperatures,
+    write_comparisons,
+)
+from bchisto.evaluate.published import Comparison
+
+CLASSES = ("benign", "malignant")
+
+
+def random_table(rng, n=300, folds=5, sure=1.0, classes=CLASSES, groups=None, name="t"):
+    labels = rng.integers(0, len(classes), n)
+    logits = rng.normal(0, 1, (n, len(classes))) + 1.5 * np.eye(len(classes))[labels]
+    probabilities = apply_temperature(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), 1 / sure)
+    return PredictionTable.from_probabilities(
+        name=name,
+        classes=classes,
+        image_ids=[f"i{place}" for place in range(n)],
+        labels=[classes[label] for label in labels],
+        probabilities=probabilities,
+        folds=[1 + place % folds if folds else None for place in range(n)],
+        groups=groups or [None] * n,
+    )
+
+
+def test_fold_curves_are_scikit_learns(rng):
+    from sklearn.metrics import auc, roc_auc_score
+
+    table = random_table(rng)
+    truth, scores = table.labels == 1, table.probabilities[:, 1]
+    found = fold_curves(table, truth, scores)
+    folds = np.array(table.folds)
+    expected = [roc_auc_score(truth[folds == fold], scores[folds == fold]) for fold in range(1, 6)]
+    np.testing.assert_allclose(found.aucs, expected)
+    np.testing.assert_allclose([auc(x, y) for x, y in found.curves], expected)
+    assert (found.mean[0], found.mean[-1]) == (0.0, 1.0)
+    assert np.all(np.diff(found.mean) >= 0)
+    assert auc(found.grid, found.mean) == pytest.approx(np.mean(expected), abs=0.01)
+    view = compute_metrics(table, positive=["malignant"])["two_class"]
+    np.testing.assert_allclose(view["auc_per_fold"], expected)
+    assert view["auc_mean"] == pytest.approx(np.mean(expected))
+    assert view["auc_std"] == pytest.approx(np.std(expected))
+
+
+def test_a_label_missing_from_a_fold_leaves_that_auc_out(rng, tmp_path):
+    table = random_table(rng, n=40, folds=4)
+    folds = np.where(table.labels == 1, np.minimum(np.array(table.folds), 3), table.folds)
+    rows = ["image_id,label,fold,p_benign,p_malignant"]
+    rows += [
+        f"{i},{CLASSES[k]},{f},{p[0]!r},{p[1]!r}"
+        for i, k, f, p in zip(table.image_ids, table.labels, folds, table.probabilities.tolist(), strict=True)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    view = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", bootstrap=0)["tables"]["t"]["two_class"]
+    assert view["auc_per_fold"][3] is None
+    assert None not in view["auc_per_fold"][:3]
+    assert view["auc_mean"] == pytest.approx(np.mean(view["auc_per_fold"][:3]))
+    lines = (tmp_path / "out" / "per-fold.csv").read_text().splitlines()
+    assert lines[4].endswith(",")
+
+
+def test_confusion_at_set_points_is_scikit_learns(rng):
+    from sklearn.metrics import confusion_matrix
+
+    table = random_table(rng)
+    view = compute_metrics(table, positive=["malignant"], thresholds=[0.2, 0.5, 0.9])["two_class"]
+    for point in view["thresholds"]:
+        called = table.probabilities[:, 1] >= point["threshold"]
+        matrix = confusion_matrix(table.labels == 1, called)
+        assert point["confusion"] == matrix.tolist()
+        assert point["sensitivity"] == matrix[1, 1] / matrix[1].sum()
+        assert point["specificity"] == matrix[0, 0] / matrix[0].sum()
+
+
+def test_abstention_by_hand():
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
+    table = PredictionTable.from_probabilities(
+        name="t", classes=CLASSES, image_ids=list("abcd"), labels=["benign", "malignant", "benign", "malignant"],
+        probabilities=p, folds=[None] * 4, groups=[None] * 4,
+    )  # fmt: skip
+    found = {entry["coverage"]: entry for entry in abstention(table)}
+    assert found[1.0] == {"coverage": 1.0, "confidence": 0.6, "n": 4, "accuracy": 0.5}
+    assert found[0.75] == {"coverage": 0.75, "confidence": 0.7, "n": 3, "accuracy": pytest.approx(2 / 3)}
+    assert found[0.5]["accuracy"] == found[0.25]["accuracy"] == 1.0
+    assert found[0.05]["n"] == 1
+
+
+def test_equal_confidences_are_answered_together():
+    table = PredictionTable.from_probabilities(
+        name="t", classes=CLASSES, image_ids=list("ab"), labels=["benign", "malignant"],
+        probabilities=np.array([[0.7, 0.3], [0.7, 0.3]]), folds=[None] * 2, groups=[None] * 2,
+    )  # fmt: skip
+    assert {entry["n"] for entry in abstention(table)} == {2}
+
+
+def test_temperature_is_the_minimum_that_scipy_finds(rng):
+    from scipy.optimize import minimize
+
+    table = random_table(rng, n=2000, sure=3.0)
+
+    def loss(t):
+        scaled = apply_temperature(table.probabilities, float(t[0]))
+        return -np.log(scaled[np.arange(2000), table.labels]).mean()
+
+    best = minimize(loss, [1.0], method="Nelder-Mead")
+    assert fit_temperature(table.probabilities, table.labels) == pytest.approx(best.x[0], rel=1e-3)
+    assert best.x[0] > 1.5
+
+
+def test_temperature_mends_overconfidence_and_keeps_classes(rng):
+    table = random_table(rng, n=600, sure=4.0)
+    metrics = compute_metrics(table)["calibration"]
+    assert metrics["temperature"]["ece"] < 0.6 * metrics["ece"]
+    assert metrics["temperature"]["nll"] < metrics["nll"]
+    _, scaled = fold_temperatures(table)
+    assert (scaled.argmax(axis=1) == table.predicted).all()
+    np.testing.assert_allclose(scaled.sum(axis=1), 1.0)
+
+
+def test_the_temperature_of_a_fold_does_not_see_its_images(rng):
+    table = random_table(rng, n=100)
+    before, _ = fold_temperatures(table)
+    inside = np.array(table.folds) == 2
+    changed = PredictionTable.from_probabilities(
+        name="t", classes=CLASSES, image_ids=table.image_ids,
+        labels=[CLASSES[1 - k if i else k] for k, i in zip(table.labels, inside, strict=True)],
+        probabilities=table.probabilities, folds=table.folds, groups=table.groups,
+    )  # fmt: skip
+    after, _ = fold_temperatures(changed)
+    assert after[2] == before[2]
+    assert all(after[fold] != before[fold] for fold in (1, 3, 4, 5))
+
+
+def test_one_fold_has_no_temperature(rng):
+    for folds in (0, 1):
+        assert fold_temperatures(random_table(rng, n=20, folds=folds)) is None
+
+
+def test_zero_probabilities_have_a_temperature():
+    scaled = apply_temperature(np.array([[1.0, 0.0]]), 2.0)
+    assert np.isfinite(scaled).all()
+
+
+def test_every_table_is_written_as_csv_and_latex(rng, tmp_path):
+    tables = []
+    for name in ("a", "b"):
+        table = random_table(np.random.default_rng(0), n=60)
+        rows = ["image_id,label,fold,p_benign,p_malignant"]
+        rows += [
+            f"{i},{CLASSES[k]},{f},{p[0]!r},{p[1]!r}"
+            for i, k, f, p in zip(table.image_ids, table.labels, table.folds, table.probabilities.tolist(), strict=True)
+        ]
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join(rows))
+        tables.append(path)
+    result = evaluate(tables, out=tmp_path / "out", bootstrap=20)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    for stem in (
+        "tables",
+        "per-fold",
+        "per-class",
+        "confusion",
+        "set-points",
+        "calibration",
+        "abstention",
+        "paired-tests",
+    ):
+        assert {f"{stem}.csv", f"{stem}.tex"} <= names
+        with (tmp_path / "out" / f"{stem}.csv").open() as handle:
+            assert len({len(row) for row in csv.reader(handle)}) == 1
+    with (tmp_path / "out" / "confusion.csv").open() as handle:
+        total = sum(int(row["n"]) for row in csv.DictReader(handle))
+    assert total == 120
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result
+
+
+def test_tables_that_differ_in_rows_are_named(rng, tmp_path, cli):
+    lines = ["image_id,label,fold,predicted"] + [
+        f"i{n},benign,1,{'malignant' if n % 3 else 'benign'}" for n in range(9)
+    ]
+    lines += ["j,malignant,2,benign"]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    (tmp_path / "b.csv").write_text("\n".join(lines[:5] + lines[6:]))
+    code, _, err = cli("evaluate", tmp_path / "a.csv", tmp_path / "b.csv", "--out", tmp_path / "out", "--bootstrap", 0)
+    assert code == 0
+    assert (
+        "a and b are not compared: 1 rows stand in the first only, 0 in the second only, for example i4 in fold 1"
+        in err
+    )
+    assert "not compared" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_folds_that_split_groups_warn_in_every_output(rng, tmp_path, cli):
+    lines = ["image_id,label,group,fold,predicted"]
+    lines += [f"i{n},{CLASSES[n % 2]},p{n // 3},{1 + n % 2},{CLASSES[n % 2]}" for n in range(12)]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    code, _, err = cli("evaluate", tmp_path / "a.csv", "--out", tmp_path / "out", "--bootstrap", 0)
+    text = "a: image-level folds on grouped data, 4 groups are tested in several folds (first p0)"
+    assert code == 0
+    assert text in err
+    assert text in (tmp_path / "out" / "report.html").read_text()
+    assert text in (tmp_path / "out" / "metrics.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("published", "obtained", "interval", "cells"),
+    [
+        (87.2, 85.0, (81.0, 88.5), ["87.2", "85.0", "-2.2", "81.0 to 88.5", "yes"]),
+        (93.8, 85.0, (81.0, 88.5), ["93.8", "85.0", "-8.8", "81.0 to 88.5", "no"]),
+        (88.54, 85.0, (81.0, 88.5), ["88.5", "85.0", "-3.5", "81.0 to 88.5", "yes"]),
+        (None, 85.0, None, ["not printed", "85.0", "–", "–", "–"]),
+        (87.2, None, None, ["87.2", "–", "–", "–", "–"]),
+    ],
+)
+def test_published_beside_obtained(published, obtained, interval, cells):
+    assert PublishedFigure("x", published, obtained, interval=interval).cells() == cells
+
+
+def test_comparisons_are_written(tmp_path):
+    figure = PublishedFigure("ResNet_400", 84.2, 83.0, 4.2, 3.9, (80.0, 86.0))
+    comparison = Comparison("accuracy", "Accuracy", "Table 1", (figure, PublishedFigure("x", None, None)))
+    (path,) = write_comparisons(tmp_path, [comparison])
+    with path.open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert float(rows[0]["difference"]) == pytest.approx(-1.2)
+    assert rows[0]["published_in_interval"] == "True"
+    assert rows[1]["published"] == "not printed"
+    text = path.with_suffix(".tex").read_text()
+    assert r"ResNet\_400 & 84.2 +- 4.2 & 83.0 +- 3.9" in text
+    assert comparison.text().splitlines()[0] == "Accuracy (Table 1)"
