@@ -48,6 +48,8 @@ def protocol_text(name: str, *, seed: int, dataset: str = "") -> str:
             f"{'/'.join(match.groups()[:3])} to train, validate and test once, {kept}, validation and test balanced "
             f"(seed {seed}); the boosted road leaves the validation part unused"
         )
+    if name.endswith("-quick"):
+        return f"{name}: a fraction of the list {name.removesuffix('-quick')}"
     count, _, grouped = name.partition("-")
     if count.isdecimal():
         if grouped == "grouped":
@@ -65,19 +67,18 @@ def write_outputs(
     sources: Sources,
     preset: Preset,
     classes: Sequence[str],
-    warnings: Sequence[str],
+    banners: Sequence[str],
     pictures: Path,
     head: str,
 ) -> Panel:
     """Write ``metrics.json``, ``table.csv``, ``report.html`` and ``model.bchisto``; return the panel of the fusion."""
-    banners = [*sources.banners(), *warnings]
     protocol = ensemble.fusion.protocol
     metrics = {
         table.name: measure(table, two_class=_TWO_CLASS_RULE) for table in (ensemble.fusion, *ensemble.stores.values())
     }
     write_json(
         folder / "metrics.json",
-        {"tables": metrics, "run": {"protocol": protocol, "classes": list(classes), "banners": banners}},
+        {"tables": metrics, "run": {"protocol": protocol, "classes": list(classes), "banners": list(banners)}},
     )
     ensemble.paper.write(folder / "table.csv")
     right, wrong = _samples(ensemble.fusion, sources, pictures)

@@ -53,6 +53,8 @@ class BoostResult:
         Of the fusion, where finished.
     banners : tuple of str
         What a reader must know first.
+    panel : Panel or None
+        The fusion as a report shows it, where finished.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class BoostResult:
     paper: PaperTable | None
     metrics: dict[str, Any] | None
     banners: tuple[str, ...]
+    panel: Panel | None = None
 
 
 def train(
@@ -80,6 +83,7 @@ def train(
     shard: Shard | None = None,
     dask: str | None = None,
     overwrite: bool = False,
+    notes: Sequence[str] = (),
 ) -> list[BoostResult]:
     """Train cross-validated ensembles on the stores of a run; does only what is missing.
 
@@ -115,6 +119,8 @@ def train(
         Address of a Dask scheduler.
     overwrite : bool
         Remove what is in the folders of these protocols first.
+    notes : sequence of str
+        What a reader of any number must know, beside what the stores say: put into every output.
 
     Returns
     -------
@@ -168,12 +174,12 @@ def train(
             for spec in specs
         ]
         jobs = default_jobs() if jobs is None else jobs
-        workshop = _Workshop(run, sources, chosen, seeds, seed, overwrite)
+        workshop = _Workshop(run, sources, chosen, seeds, seed, overwrite, tuple(notes))
         done = [workshop.protocol(plan, head, jobs=jobs, shard=shard, dask=dask) for plan in plans for head in heads]
-        panels = [panel for _, panel in done if panel is not None]
+        panels = [result.panel for result in done if result.panel is not None]
         if len(panels) == len(done):
-            banners = dict.fromkeys(banner for result, _ in done for banner in result.banners)
-            gap = _gap(plans, [result for result, _ in done], heads)
+            banners = dict.fromkeys(banner for result in done for banner in result.banners)
+            gap = _gap(plans, done, heads)
             write_report(
                 run / "report.html",
                 title="bchisto boost",
@@ -184,8 +190,8 @@ def train(
             )
             if gap is not None:
                 gap.write(run / "protocols.csv")
-        _note(record, [result for result, _ in done], run)
-    return [result for result, _ in done]
+        _note(record, done, run)
+    return done
 
 
 def _default_folds(sources: Sources) -> str:
@@ -229,10 +235,9 @@ class _Workshop:
     seeds: int
     seed: int
     overwrite: bool
+    notes: tuple[str, ...]
 
-    def protocol(
-        self, plan: FoldPlan, head: str, *, jobs: int, shard: Shard | None, dask: str | None
-    ) -> tuple[BoostResult, Panel | None]:
+    def protocol(self, plan: FoldPlan, head: str, *, jobs: int, shard: Shard | None, dask: str | None) -> BoostResult:
         """Train a protocol and write its outputs if it is whole."""
         sources = self.sources
         folder = self.run / "boost" / f"{plan.name}-{head}"
@@ -272,13 +277,13 @@ class _Workshop:
         )
         datasets = {header["dataset"] for header in sources.headers.values()}
         protocol = protocol_text(plan.name, seed=self.seed, dataset="".join(datasets) if len(datasets) == 1 else "")
-        banners = (*sources.banners(), *plan.warnings)
+        banners = (*self.notes, *sources.banners(), *plan.warnings)
         # read what was trained just now, or by other shards; the rest is read already
         trained.update({unit.model: read_unit(unit) for unit in units if trained.get(unit.model) is None})
         predictions = [found for unit in units if (found := trained[unit.model]) is not None]
         if shard is not None or len(predictions) < len(units):
             finished = len(predictions) == len(units)
-            return BoostResult(folder, protocol, len(units), finished, None, None, banners), None
+            return BoostResult(folder, protocol, len(units), finished, None, None, banners)
         ensemble = gather(units, predictions, sources=sources, classes=classes, protocol=protocol, folder=folder)
         panel = write_outputs(
             folder,
@@ -288,12 +293,12 @@ class _Workshop:
             sources=sources,
             preset=self.preset,
             classes=classes,
-            warnings=plan.warnings,
+            banners=banners,
             pictures=self.run / "features" / "images.csv",
             head=head,
         )
         named = Panel(_renamed(panel, folder.name), panel.metrics, panel.paper)
-        return BoostResult(folder, protocol, len(units), True, ensemble.paper, panel.metrics, banners), named
+        return BoostResult(folder, protocol, len(units), True, ensemble.paper, panel.metrics, banners, named)
 
     def _check_settings(self, folder: Path, plan: FoldPlan, head: str, classes: Sequence[str]) -> None:
         """Refuse a folder of other folds, parameters or descriptors; further seeds and stores extend it."""

@@ -57,6 +57,11 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     help="Bounds of the stain factors.",
 )
 @click.option(
+    "--only",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="CSV with a column image_id: describe these images alone.",
+)
+@click.option(
     "--stain",
     default="macenko",
     show_default=True,
@@ -130,6 +135,7 @@ def featurize(context: click.Context, /, **options: Any) -> None:
         label_level=options["label_level"],
         magnifications=options["magnification"],
         lesions=options["lesion"],
+        only=options["only"],
         jobs=options["jobs"],
         shard=shard,
         dask=options["dask"],

@@ -8,7 +8,7 @@ from .check import check_dataset
 from .content import UniqueImages, file_sha256, unique_images
 from .dataset import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, Dataset, Finding, ImageRecord, match_class, order_classes
 from .decode import ImageHeader, decode_image, decode_record, read_header, resize_image, scaled_side
-from .folds import fold_plan, read_fold_list, write_fold_list
+from .folds import fold_plan, published_folds, read_fold_list, write_fold_list
 from .plans import FoldPlan
 from .read import read_dataset
 from .restain import RestainResult, stain_images
@@ -33,6 +33,7 @@ __all__ = [
     "make_bach",
     "match_class",
     "order_classes",
+    "published_folds",
     "read_dataset",
     "read_fold_list",
     "read_header",

@@ -17,7 +17,7 @@ from .holdout import HOLDOUT, holdout_plan
 from .plans import PARTS, FoldPlan, Row
 from .slides import SLIDE_FOLDS, fit_slides
 
-__all__ = ["PUBLISHED_FOLDS", "FoldPlan", "fold_plan", "read_fold_list", "write_fold_list"]
+__all__ = ["PUBLISHED_FOLDS", "FoldPlan", "fold_plan", "published_folds", "read_fold_list", "write_fold_list"]
 
 _log = logging.getLogger(__name__)
 
@@ -65,9 +65,7 @@ def fold_plan(
     elif HOLDOUT.fullmatch(spec):
         plan = holdout_plan(spec, image_ids=image_ids, labels=labels, groups=groups if grouped else None, seed=seed)
     elif spec in PUBLISHED_FOLDS:
-        source = resources.files(__package__) / "published" / PUBLISHED_FOLDS[spec]
-        with resources.as_file(source) as path:
-            plan = _fit(spec, read_fold_list(path), image_ids, where=f"--folds {spec}")
+        plan = _fit(spec, published_folds(spec), image_ids, where=f"--folds {spec}")
     elif spec in SLIDE_FOLDS:
         plan = fit_slides(spec, group_of)
     else:
@@ -80,6 +78,20 @@ def fold_plan(
         plan = _fit(path.stem, read_fold_list(path), image_ids, where=str(path))
     _check_classes(plan, classes)
     return FoldPlan(plan.name, plan.rows, plan.partition, (*plan.warnings, *_leaks(plan, group_of)))
+
+
+def published_folds(name: str) -> list[Row]:
+    """Return the rows of a fold list that ships with the package; the part is empty in a partition.
+
+    Raises
+    ------
+    InputError
+        No such list.
+    """
+    if name not in PUBLISHED_FOLDS:
+        raise InputError(f"--folds {name}: no published list of this name; choose one of {', '.join(PUBLISHED_FOLDS)}")
+    with resources.as_file(resources.files(__package__) / "published" / PUBLISHED_FOLDS[name]) as path:
+        return read_fold_list(path)
 
 
 def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:

@@ -17,6 +17,7 @@ from .predictions import PredictionTable, read_predictions, write_predictions
 from .protocols import ProtocolGap, protocol_gap
 from .published import Comparison, PublishedFigure, write_comparisons
 from .report import Panel, Sample, thumbnail, write_report
+from .resample import bootstrap_mean
 from .roc import FoldCurves, fold_curves
 from .tables import write_tables
 from .temperature import apply_temperature, fit_temperature, fold_temperatures
@@ -37,6 +38,7 @@ __all__ = [
     "aggregate",
     "apply_temperature",
     "bootstrap_intervals",
+    "bootstrap_mean",
     "calibration",
     "compare_pairs",
     "compare_tables",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .predictions import PredictionTable
-from .resample import bootstrap_counts, sampling_units
+from .resample import bootstrap_mean, sampling_units
 
 __all__ = ["compare_pairs", "compare_tables", "unlike_pairs"]
 
@@ -81,14 +81,9 @@ def compare_tables(
 
 
 def _interval(table: PredictionTable, change: npt.NDArray[np.float64], *, replicates: int, seed: int) -> list[float]:
-    _, member = sampling_units(table)
-    total = np.bincount(member, weights=change)
-    size = np.bincount(member)
-    draws = [
-        (counts @ total) / (counts @ size) for counts in bootstrap_counts(len(size), replicates=replicates, seed=seed)
-    ]
-    low, high = np.percentile(np.concatenate(draws), [2.5, 97.5])
-    return [float(low), float(high)]
+    unit, _ = sampling_units(table)
+    units = table.groups if unit == "group" else table.image_ids
+    return list(bootstrap_mean(change, [str(name) for name in units], replicates=replicates, seed=seed))
 
 
 def _mcnemar(only_first: int, only_second: int) -> dict[str, Any]:

@@ -53,9 +53,9 @@ def compute_metrics(
         ``accuracy_std`` (over folds, population), ``balanced_accuracy``, ``confusion`` (rows true),
         ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc, average precision), ``auc`` (one
         against the rest, mean over classes; null without probabilities or where a class has no image),
-        ``calibration``, ``abstention``, and ``two_class``: ``auc``, ``accuracy``, ``auc_per_fold`` (null where a fold
-        tests one side only), ``auc_mean``, ``auc_std``, and per set point ``sensitivity``, ``specificity`` and
-        ``confusion`` (rows true, negative first).
+        ``calibration``, ``abstention``, and ``two_class``: ``auc``, ``accuracy``, ``accuracy_std`` (over folds),
+        ``auc_per_fold`` (null where a fold tests one side only), ``auc_mean``, ``auc_std``, and per set point
+        ``sensitivity``, ``specificity`` and ``confusion`` (rows true, negative first).
 
     Raises
     ------
@@ -145,6 +145,7 @@ def _two_class(
             "rule": "predicted class",
             "auc": None,
             "accuracy": float(hits.mean()),
+            "accuracy_std": _fold_spread(table, hits),
             "auc_per_fold": [None] * len(table.fold_numbers),
             "auc_mean": None,
             "auc_std": None,
@@ -152,18 +153,27 @@ def _two_class(
         }
     scores = two_class_scores(table.probabilities, mask, rule=rule)
     both = bool(truth.any() and not truth.all())
+    hits = (scores >= 0.5) == truth
     per_fold = fold_curves(table, truth, scores).aucs
     known = [value for value in per_fold if value is not None]
     return {
         "positive": names,
         "rule": rule,
         "auc": float(roc_auc_score(truth, scores)) if both else None,
-        "accuracy": float(((scores >= 0.5) == truth).mean()),
+        "accuracy": float(hits.mean()),
+        "accuracy_std": _fold_spread(table, hits),
         "auc_per_fold": per_fold,
         "auc_mean": float(np.mean(known)) if known else None,
         "auc_std": float(np.std(known)) if known else None,
         "thresholds": [_set_point(truth, scores, threshold) for threshold in thresholds],
     }
+
+
+def _fold_spread(table: PredictionTable, hits: npt.NDArray[np.bool_]) -> float | None:
+    """Return the population standard deviation over folds of the share that is right."""
+    folds = np.array([-1 if fold is None else fold for fold in table.folds])
+    shares = [hits[folds == fold].mean() for fold in table.fold_numbers]
+    return float(np.std(shares)) if shares else None
 
 
 def _set_point(truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], threshold: float) -> dict[str, Any]:

@@ -182,6 +182,8 @@ def read_predictions(
     order = tuple(classes) or _class_order(mentioned, named)
     parsed: dict[str, list[_Row]] = {}
     for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise InputError(f"{path}:{number}: has another number of cells than the header; write the row anew")
         parsed.setdefault(row.get("model") or "", []).append(_parse(path, number, row, order, scores, named))
     stem = name or path.stem
     return [_table(path, f"{stem}: {model}" if model else stem, order, lines) for model, lines in parsed.items()]

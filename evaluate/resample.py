@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from .predictions import PredictionTable
 
-__all__ = ["bootstrap_counts", "sampling_units"]
+__all__ = ["bootstrap_counts", "bootstrap_mean", "sampling_units"]
 
 _CHUNK = 500
 """Replicates at a time: bounds memory to a few hundred MB for 100,000 images (ours)."""
@@ -29,3 +29,24 @@ def bootstrap_counts(units: int, *, replicates: int, seed: int) -> Iterator[npt.
     for start in range(0, replicates, _CHUNK):
         size = min(_CHUNK, replicates - start)
         yield rng.multinomial(units, np.full(units, 1.0 / units), size=size).astype(np.float64)
+
+
+def bootstrap_mean(
+    values: npt.NDArray[np.float64], units: Sequence[str], *, replicates: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of a mean over rows.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+    units : sequence of str
+        What is drawn: rows of the same unit (image, group) are drawn together.
+    replicates, seed : int
+    """
+    _, member = np.unique(np.array(units), return_inverse=True)
+    total, size = np.bincount(member, weights=values), np.bincount(member)
+    draws = [
+        (counts @ total) / (counts @ size) for counts in bootstrap_counts(len(size), replicates=replicates, seed=seed)
+    ]
+    low, high = np.percentile(np.concatenate(draws), [2.5, 97.5])
+    return float(low), float(high)

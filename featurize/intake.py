@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 from ..data import MAMMOGRAMS, Dataset, ImageRecord, read_header, scaled_side
-from ..errors import ImageError, InputError
+from ..errors import ImageError, InputError, MissingInputError
 from ..jobs import default_jobs
 from .settings import FeaturizeSettings, View
 
-__all__ = ["check_headers", "check_stain", "report_findings"]
+__all__ = ["check_headers", "check_stain", "only_listed", "report_findings"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +46,31 @@ def check_stain(dataset: Dataset, settings: FeaturizeSettings) -> None:
             f"{dataset.root}: {dataset.name} holds grey mammograms, which have no stain; use --stain none and "
             "--color-range 1 1"
         )
+
+
+def only_listed(dataset: Dataset, path: Path) -> Dataset:
+    """Keep the images that a CSV lists in its column ``image_id``.
+
+    Raises
+    ------
+    InputError
+        No such file or column, or an image that is not here.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"--only {path}: no such file")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            if "image_id" not in (reader.fieldnames or ()):
+                raise InputError(f"--only {path}: the header must have a column image_id")
+            wanted = {row["image_id"] for row in reader}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"--only {path}: not a UTF-8 CSV file ({error})") from error
+    absent = sorted(wanted - {record.image_id for record in dataset.records})
+    if absent or not wanted:
+        first = f", first {absent[0]}" if absent else ""
+        raise InputError(f"--only {path}: {len(absent)} of its {len(wanted)} images are not here{first}")
+    return replace(dataset, records=tuple(record for record in dataset.records if record.image_id in wanted))
 
 
 def check_headers(

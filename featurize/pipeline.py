@@ -24,7 +24,7 @@ from ..jobs import (
     write_rows,
 )
 from ..runs import RunRecord, record_run
-from .intake import check_headers, check_stain, report_findings
+from .intake import check_headers, check_stain, only_listed, report_findings
 from .plan import (
     Block,
     Target,
@@ -79,6 +79,7 @@ def featurize(
     label_level: str = "class",
     magnifications: Sequence[int] = (),
     lesions: Sequence[str] = (),
+    only: str | Path | None = None,
     jobs: int | None = None,
     shard: Shard | None = None,
     dask: str | None = None,
@@ -97,6 +98,8 @@ def featurize(
         What to compute; the published settings by default.
     dataset, classes, label_level, magnifications, lesions
         See `bchisto.data.read_dataset`.
+    only : str or Path, optional
+        A CSV with a column ``image_id``: describe these images alone.
     jobs : int, optional
         Processes; by default one per core, or one where a GPU is at hand.
     shard : Shard, optional
@@ -131,6 +134,7 @@ def featurize(
         "label_level": label_level,
         "magnification": list(magnifications),
         "lesion": list(lesions),
+        "only": None if only is None else str(only),
         **_settings_config(settings),
         "skip_errors": skip_errors,
     }
@@ -145,6 +149,8 @@ def featurize(
         )
         report_findings(source)
         check_stain(source, settings)
+        if only is not None:
+            source = only_listed(source, Path(only))
         folder = ensure_folder(run / "features")
         usable, refused = check_headers(source.records, views=settings.views, skip_errors=skip_errors)
         unique = unique_images(dataclasses.replace(source, records=usable), cache=folder / "images.csv")

@@ -84,3 +84,11 @@ def test_written_tables_read_back_exactly(tmp_path, rng):
     write_predictions(tmp_path / "p.csv", classes="xyz", rows=rows, probabilities=p, extra=[("store", ["s"] * 5)])
     (table,) = read_predictions(tmp_path / "p.csv")
     np.testing.assert_array_equal(table.probabilities, p)
+
+
+@pytest.mark.parametrize("row", ["b,benign,0.4", "b,benign,0.4,0.6,0.1"])
+def test_a_row_of_missing_or_surplus_cells_is_named(tmp_path, row):
+    path = tmp_path / "t.csv"
+    path.write_text(f"image_id,label,p_benign,p_malignant\na,benign,0.4,0.6\n{row}\n")
+    with pytest.raises(InputError, match=r"t\.csv:3: has another number of cells than the header"):
+        read_predictions(path)

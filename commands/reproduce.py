@@ -1,0 +1,90 @@
+"""``bchisto reproduce``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import common_options, done, to_shard, work_options
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@click.option("--images", type=click.Path(path_type=Path), help="The dataset, in its official layout.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder.")
+@click.option("--quick", is_flag=True, help="The same road on a fraction, in minutes; every output says so.")
+@click.option("--plan", is_flag=True, help="Print units, estimated time and disk from a few timed units, and stop.")
+@click.option(
+    "--variant", "variants", multiple=True, help="A variant of the recipe; repeatable; default: as published."
+)
+@click.option("--all-variants", is_flag=True, help="Every variant of the recipe.")
+@click.option("--full-scale", is_flag=True, help="Add the views at full scale.")
+@click.option("--settings", "show", is_flag=True, help="Print every setting of the recipe with its source, and stop.")
+@click.option("--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe.")
+@click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
+@work_options
+@common_options
+@click.pass_context
+def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
+    """Run a published system by its recipe: published and obtained figures side by side.
+
+    NAME is rakhlin2018, or the path of a recipe of your own.
+
+    \b
+    Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge --out run --quick
+    """
+    from ..jobs import default_jobs
+    from ..recipes import estimate_text, load_recipe, plan_recipe
+    from ..recipes import reproduce as run
+
+    recipe = load_recipe(name)
+    if options["show"]:
+        click.echo(f"{recipe.name}: {recipe.title}\n{recipe.citation}")
+        click.echo("\n".join(recipe.describe()))
+        return
+    if options["images"] is None:
+        raise click.UsageError("give --images, the dataset in its official layout")
+    variants = tuple(recipe.variants) if options["all_variants"] else options["variants"]
+    if options["plan"]:
+        jobs = default_jobs() if options["jobs"] is None else options["jobs"]
+        stages = plan_recipe(
+            name,
+            options["images"],
+            quick=options["quick"],
+            full_scale=options["full_scale"],
+            variants=variants,
+            jobs=jobs,
+        )
+        click.echo(estimate_text(stages, jobs=jobs))
+        return
+    if options["out"] is None:
+        raise click.UsageError("give --out, the run folder")
+    shard = to_shard(options["shard"])
+    result = run(
+        name,
+        options["images"],
+        out=options["out"],
+        quick=options["quick"],
+        full_scale=options["full_scale"],
+        variants=variants,
+        weights=options["weights"],
+        jobs=options["jobs"],
+        shard=shard,
+        dask=options["dask"],
+        overwrite=options["overwrite"],
+        skip_errors=options["skip_errors"],
+    )
+    if shard is not None:
+        done(context, wrote=[], then="the other shards, then the same command without --shard")
+        return
+    for banner in result.banners:
+        click.echo(banner)
+    for boosted in result.protocols:
+        if boosted.paper is not None:
+            click.echo(f"\n{boosted.folder.name}: accuracy in percent. Protocol: {boosted.protocol}")
+            click.echo(boosted.paper.text())
+    for comparison in result.comparisons:
+        click.echo(f"\n{comparison.text()}")
+    done(context, wrote=[result.folder / "report.html"], then=f"open {result.folder / 'report.html'}")

@@ -1,0 +1,188 @@
+"""Published figures of a boosted recipe beside those of a run, by the kind of table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..evaluate import Comparison, PublishedFigure, bootstrap_mean
+from ..jobs import read_json
+
+__all__ = ["compare_boosted"]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a protocol's folder holds.
+
+    Attributes
+    ----------
+    metrics : dict
+        ``metrics.json``: table name to metrics.
+    hits : dict of str to (ndarray, ndarray, list)
+        Store (or ``Model fusion``) to whether each seed is right (rows, seeds), the fold of each row, and its unit of
+        resampling (group or image).
+    """
+
+    metrics: dict[str, Any]
+    hits: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], list[str]]]
+
+
+def compare_boosted(folder: Path, tables: Sequence[Mapping[str, Any]], *, note: str) -> list[Comparison]:
+    """Put the published tables of a recipe beside a run.
+
+    Parameters
+    ----------
+    folder : Path
+        ``RUN/boost/<folds>-<head>``.
+    tables : sequence of mapping
+        The recipe's ``published``.
+    note : str
+        Shown over each table: why the figures cannot be compared, or empty.
+
+    Returns
+    -------
+    list of Comparison
+        Intervals are 95 %: bootstrap over images, or groups where known; of a fold or a cell of the confusion matrix
+        Wilson's.
+    """
+    run = _read(folder)
+    return [
+        Comparison(table["key"], table["title"], table["source"], tuple(_KINDS[table["kind"]](run, table)), note)
+        for table in tables
+    ]
+
+
+def _read(folder: Path) -> _Run:
+    by_image: dict[str, dict[tuple[str, int], list[float]]] = {}
+    units: dict[tuple[str, int], str] = {}
+    for name, store in (("predictions-by-model.csv", None), ("predictions.csv", "Model fusion")):
+        with (folder / name).open(newline="", encoding="utf-8") as handle:
+            reader = csv.DictReader(handle)
+            scores = [column for column in reader.fieldnames or () if column.startswith("p_")]
+            for row in reader:
+                values = [float(row[column]) for column in scores]
+                right = scores[int(np.argmax(values))] == f"p_{row['label']}"
+                key = (row["image_id"], int(row["fold"]))
+                by_image.setdefault(store or row["store"], {}).setdefault(key, []).append(float(right))
+                units[key] = row["group"] or row["image_id"]
+    hits = {
+        store: (
+            np.array(list(found.values())),
+            np.array([fold for _, fold in found]),
+            [units[key] for key in found],
+        )
+        for store, found in by_image.items()
+    }
+    return _Run(read_json(folder / "metrics.json")["tables"], hits)
+
+
+def _mean_figure(
+    run: _Run, name: str, published: float | None, published_spread: float | None = None, fold: int | None = None
+) -> PublishedFigure:
+    """Compare a mean over folds, or one fold; the interval resamples images and keeps the seeds.
+
+    The spread is that over all folds and seeds: the paper's is larger than that of its row of seed means, which is all
+    that it can mean otherwise.
+    """
+    label = name if fold is None else f"fold {fold}"
+    if name not in run.hits:
+        return PublishedFigure(label, published, None, published_spread)
+    hits, folds, units = run.hits[name]
+    inside = np.ones(len(hits), dtype=bool) if fold is None else folds == fold
+    if not inside.any():
+        return PublishedFigure(label, published, None, published_spread)
+    if fold is not None:
+        right, total = float(hits[inside].sum()), int(inside.sum())
+        return PublishedFigure(label, published, 100 * right / total, interval=_wilson(round(right), total))
+    per_fold = 100 * np.array([hits[folds == number].mean(axis=0) for number in np.unique(folds)])
+    low, high = bootstrap_mean(hits.mean(axis=1), units)
+    return PublishedFigure(
+        label,
+        published,
+        float(per_fold.mean()),
+        published_spread,
+        float(per_fold.std()),
+        (100 * low, 100 * high),
+    )
+
+
+def _wilson(right: int, total: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of a share of few images, in percent; a bootstrap of 40 is too narrow at its ends."""
+    from scipy.stats import binomtest
+
+    if not total:
+        return None
+    found = binomtest(right, total).proportion_ci(method="wilson")
+    return 100 * float(found.low), 100 * float(found.high)
+
+
+def _stores(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
+    named = [_mean_figure(run, name, row["mean"], row["std"]) for name, row in table["rows"].items()]
+    more = [_mean_figure(run, name, None) for name in run.hits if name not in table["rows"]]
+    return [*named, *more]
+
+
+def _fusion_folds(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
+    return [
+        _mean_figure(run, "Model fusion", value, fold=number) for number, value in enumerate(table["values"], start=1)
+    ]
+
+
+def _two_class(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
+    view, intervals = run.metrics["fusion"]["two_class"], run.metrics["fusion"]["intervals"]
+
+    def interval(entry: Any, *, times: float = 100.0) -> tuple[float, float] | None:
+        return None if entry is None else (times * entry[0], times * entry[1])
+
+    inside = intervals.get("two_class", {})
+    accuracy = table["accuracy"]
+    figures = [
+        PublishedFigure(
+            "accuracy, percent", accuracy["mean"], 100 * view["accuracy"], accuracy["std"],
+            None if view["accuracy_std"] is None else 100 * view["accuracy_std"],
+            interval(inside.get("accuracy")),
+        ),
+        PublishedFigure(
+            "AUC", table["auc"], view["auc"], interval=interval(inside.get("auc"), times=1.0), digits=3
+        ),
+    ]  # fmt: skip
+    obtained = {point["threshold"]: point for point in view["thresholds"]}
+    bounds = {point["threshold"]: point for point in inside.get("thresholds", [])}
+    for point in table["set_points"]:
+        threshold = point["threshold"]
+        for side in ("sensitivity", "specificity"):
+            value = obtained.get(threshold, {}).get(side)
+            figures.append(
+                PublishedFigure(
+                    f"{side} at {threshold:g}, percent", point[side], None if value is None else 100 * value,
+                    interval=interval(bounds.get(threshold, {}).get(side)),
+                )
+            )  # fmt: skip
+    return figures
+
+
+def _confusion(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
+    """Compare shares of the true class."""
+    metrics = run.metrics["fusion"]
+    figures = []
+    for true, counts in zip(table["classes"], table["matrix"], strict=True):
+        for predicted, count in zip(table["classes"], counts, strict=True):
+            name, published = f"{true} called {predicted}", 100 * count / sum(counts)
+            if true not in metrics["classes"] or predicted not in metrics["classes"]:
+                figures.append(PublishedFigure(name, published, None))
+                continue
+            row = metrics["confusion"][metrics["classes"].index(true)]
+            obtained, total = row[metrics["classes"].index(predicted)], sum(row)
+            share = 100 * obtained / total if total else None
+            figures.append(PublishedFigure(name, published, share, interval=_wilson(obtained, total)))
+    return figures
+
+
+_KINDS = {"stores": _stores, "fusion_folds": _fusion_folds, "two_class": _two_class, "confusion": _confusion}

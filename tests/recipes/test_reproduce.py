@@ -1,0 +1,315 @@
+"""Recipes: what they say, what they refuse, and a whole run of a small one and of the published one."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import yaml
+from bchisto.data import make_bach
+from bchisto.errors import InputError
+from bchisto.recipes import list_recipes, load_recipe, plan_recipe, reproduce
+from bchisto.recipes.figures import compare_boosted
+from PIL import Image
+
+TINY = {"tiny-1.0-48": {"mean": 84.2, "std": 4.2}}
+
+
+def small(**changes):
+    """The published recipe with a small encoder on small images."""
+    recipe = load_recipe("rakhlin2018")
+    content = {
+        "name": "small", "title": "t", "citation": "c", "road": "boosted", "dataset": "bach", "images": 400,
+        "featurize": {name: {"value": s.value, "source": s.source} for name, s in recipe.sections["featurize"].items()},
+        "boost": {name: {"value": s.value, "source": s.source} for name, s in recipe.sections["boost"].items()},
+        "variants": recipe.variants, "quick": recipe.quick, "full_scale": {"source": "x", "view": ["0.5:32"]},
+        "published": [
+            {**table, "rows": {**TINY, **table["rows"]}} if "rows" in table else table for table in recipe.published
+        ],
+    }  # fmt: skip
+    content["featurize"]["encoder"]["value"] = ["tiny"]
+    content["featurize"]["view"]["value"] = ["1.0:48"]
+    return {**content, **changes}
+
+
+def write(tmp_path, content):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def bach(tmp_path_factory):
+    """Noise under the names of all 400 images, in the official layout."""
+    root = tmp_path_factory.mktemp("bach") / "ICIAR2018_BACH_Challenge"
+    rng = np.random.default_rng(0)
+    rows = []
+    for place, (label, prefix) in enumerate([("Normal", "n"), ("Benign", "b"), ("InSitu", "is"), ("Invasive", "iv")]):
+        folder = root / "Photos" / label
+        folder.mkdir(parents=True)
+        for number in range(1, 101):
+            pixels = rng.integers(60 + 20 * place, 250, (66, 88, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{prefix}{number:03d}.tif")
+            rows.append(f"{prefix}{number:03d}.tif,{label}")
+    (root / "Photos" / "microscopy_ground_truth.csv").write_text("\n".join(rows) + "\n")
+    (root / "bchisto-synthetic.json").write_text("{}")
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, bach):
+    folder = tmp_path_factory.mktemp("recipe")
+    result = reproduce(
+        write(folder, small()), bach, out=folder / "run", quick=True, weights=["random"], jobs=1,
+        variants=["published", "patient-disjoint"],
+    )  # fmt: skip
+    return folder / "run", result
+
+
+def test_every_setting_of_the_published_recipe_has_a_source():
+    assert "rakhlin2018" in list_recipes()
+    for name in list_recipes():
+        recipe = load_recipe(name)
+        for settings in recipe.sections.values():
+            assert all(setting.source for setting in settings.values())
+
+
+def test_the_recipe_is_what_the_commands_default_to():
+    import inspect
+
+    from bchisto.boost import train
+    from bchisto.featurize import FeaturizeSettings
+
+    recipe = load_recipe("rakhlin2018")
+    values, defaults = recipe.values("featurize"), FeaturizeSettings()
+    for name in ("augmentations", "crops", "pool", "stain", "stain_fallback", "precision", "batch_size", "seed"):
+        assert values[name] == getattr(defaults, name), name
+    assert tuple(values["color_range"]) == defaults.color_range
+    assert values["encoder"] == [choice.name for choice in defaults.encoders]
+    assert values["view"] == [f"{view.scale}:{view.crop}" for view in defaults.views]
+    arguments = inspect.signature(train).parameters
+    for name, value in recipe.values("boost").items():
+        if name not in ("folds", "head"):
+            assert arguments[name].default == value
+
+
+def test_published_figures_agree_with_each_other():
+    tables = {table["key"]: table for table in load_recipe("rakhlin2018").published}
+    for row in tables["accuracy"]["rows"].values():
+        assert np.mean(row["folds"]) == pytest.approx(row["mean"], abs=0.06)
+    matrix = np.array(tables["confusion"]["matrix"])
+    assert np.trace(matrix) / matrix.sum() == pytest.approx(np.mean(tables["fusion-by-fold"]["values"]) / 100)
+    assert matrix.sum(axis=1).tolist() == [100] * 4
+
+
+def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
+    """Their table in the place of our predictions: every difference that it can show is nought."""
+    source = shared / "reference" / "rakhlin2018" / "crossvalidation.csv"
+    classes = ["Normal", "Benign", "InSitu", "Invasive"]
+    with source.open() as handle:
+        rows = list(csv.DictReader(handle))
+    folder = tmp_path / "x"
+    folder.mkdir()
+    from bchisto.data import match_class
+
+    for name, extra in (("predictions.csv", {}), ("predictions-by-model.csv", {"store": "other", "seed": "0"})):
+        with (folder / name).open("w", newline="") as handle:
+            header = ["image_id", "label", "group", "fold", *(f"p_{c}" for c in classes), *extra]
+            writer = csv.DictWriter(handle, header)
+            writer.writeheader()
+            for row in rows:
+                p = {f"p_{c}": float(c == match_class(row["predicted"], classes)) for c in classes}
+                label = match_class(row["label"], classes)
+                writer.writerow(
+                    {"image_id": row["image_id"], "label": label, "group": "", "fold": row["fold"], **p, **extra}
+                )
+    from bchisto.evaluate import measure, read_predictions
+
+    (table,) = read_predictions(folder / "predictions.csv")
+    metrics = measure(table, two_class="max", bootstrap=200)
+    (folder / "metrics.json").write_text(json.dumps({"tables": {"fusion": metrics}}))
+    found = {c.key: c for c in compare_boosted(folder, load_recipe("rakhlin2018").published, note="")}
+    assert [figure.difference for figure in found["fusion-by-fold"].figures] == pytest.approx([0] * 10)
+    assert [figure.difference for figure in found["confusion"].figures] == pytest.approx([0] * 16)
+    assert all(figure.inside for figure in found["confusion"].figures)
+    fusion = next(figure for figure in found["accuracy"].figures if figure.name == "Model fusion")
+    assert fusion.obtained == pytest.approx(87.25)
+    assert fusion.obtained_spread == pytest.approx(2.6, abs=0.05)
+    assert fusion.inside
+
+
+def test_a_quick_run_says_so_in_every_output(done):
+    run, result = done
+    assert [panel.folder.name for panel in result.protocols] == ["rakhlin10-quick-lightgbm", "eva-quick-lightgbm"]
+    banner = result.banners[0]
+    assert banner.startswith("QUICK: ")
+    assert f"{len((run / 'quick' / 'images.csv').read_text().splitlines()) - 1} of 400 images" in banner
+    for path in (
+        run / "report.html",
+        run / "reproduce" / "small" / "report.html",
+        *(run / "boost").rglob("report.html"),
+        *(run / "boost").rglob("metrics.json"),
+    ):
+        text = path.read_text()
+        assert "QUICK: " in text, path
+        assert "SYNTHETIC IMAGES" in text, path
+        assert "RANDOM WEIGHTS" in text, path
+    import zipfile
+
+    for path in (run / "boost").rglob("model.bchisto"):
+        with zipfile.ZipFile(path) as archive:
+            assert "QUICK: " in archive.read("manifest.json").decode()
+
+
+def test_published_and_obtained_stand_side_by_side(done):
+    run, result = done
+    assert [comparison.key for comparison in result.comparisons] == [
+        "accuracy",
+        "fusion-by-fold",
+        "two-class",
+        "confusion",
+    ]
+    with (run / "reproduce" / "small" / "accuracy.csv").open() as handle:
+        rows = {row["figure"]: row for row in csv.DictReader(handle)}
+    assert float(rows["tiny-1.0-48"]["published"]) == 84.2
+    paper = result.protocols[0].paper.rows[0]
+    assert float(rows["tiny-1.0-48"]["obtained"]) == pytest.approx(100 * paper.mean)
+    assert float(rows["tiny-1.0-48"]["obtained_spread"]) == pytest.approx(100 * paper.std)
+    assert (
+        float(rows["tiny-1.0-48"]["low"])
+        <= float(rows["tiny-1.0-48"]["obtained"])
+        <= float(rows["tiny-1.0-48"]["high"])
+    )
+    assert rows["vgg16-0.5-400"]["obtained"] == ""
+    report = (run / "reproduce" / "small" / "report.html").read_text()
+    assert "published in interval" in report
+    assert "Not comparable (quick, synthetic images, random weights)." in report
+    assert "(sec. 2.3)" in report
+    record = json.loads((run / "run.json").read_text())["records"]
+    assert [entry["command"] for entry in record] == ["reproduce", "featurize", "boost"]
+    assert {entry["status"] for entry in record} == {"ok"}
+
+
+def test_variants_stand_in_neighbouring_columns(done):
+    run, _ = done
+    with (run / "protocols.csv").open() as handle:
+        assert {row["protocol"] for row in csv.DictReader(handle)} == {"rakhlin10-quick", "eva-quick"}
+
+
+def test_a_second_run_does_nothing_and_gives_the_same(done, bach, tmp_path, caplog):
+    run, result = done
+    before = {path: path.read_bytes() for path in (run / "boost").rglob("*.csv")}
+    again = reproduce(
+        write(tmp_path, small()), bach, out=run, quick=True, weights=["random"], jobs=1,
+        variants=["published", "patient-disjoint"],
+    )  # fmt: skip
+    assert {path: path.read_bytes() for path in before} == before
+    assert again.comparisons == result.comparisons
+    assert "stores are complete already" in caplog.text or not caplog.records
+
+
+def test_a_run_is_repeated_from_its_own_run_json(done, tmp_path, cli):
+    run, _ = done
+    code, _, err = cli("reproduce", "--config", run / "run.json", "--out", tmp_path / "again", "--jobs", 1)
+    assert code == 0, err
+    for name in ("accuracy.csv", "two-class.csv", "confusion.csv"):
+        first, second = (folder / "reproduce" / "small" / name for folder in (run, tmp_path / "again"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_full_scale_adds_views(bach, tmp_path):
+    result = reproduce(
+        write(tmp_path, small()), bach, out=tmp_path / "run", quick=True, full_scale=True, weights=["random"], jobs=1
+    )
+    assert sorted(path.stem for path in (tmp_path / "run" / "features").glob("*.h5")) == ["tiny-0.5-32", "tiny-1.0-48"]
+    extra = next(figure for figure in result.comparisons[0].figures if figure.name == "tiny-0.5-32")
+    assert extra.published is None
+    assert extra.cells()[0] == "not printed"
+
+
+def test_a_plan_writes_nothing(bach, tmp_path):
+    before = sorted(bach.rglob("*"))
+    stages = plan_recipe(write(tmp_path, small()), bach, quick=True, jobs=2)
+    assert [stage.stage for stage in stages] == ["featurize", "boost"]
+    assert stages[1].units == 10
+    assert all(stage.seconds > 0 and stage.bytes > 0 for stage in stages)
+    assert sorted(bach.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"road": None}, None),
+        ({"extra": 1}, "recipe small: unknown extra"),
+        ({"boost": {"seeds": 5}}, r"boost\.seeds needs a value and a source"),
+        ({"quick": {"crops": 1}}, "variants, quick and full_scale name their source"),
+    ],
+)
+def test_recipes_of_ones_own_are_checked(tmp_path, change, message):
+    content = small(**change)
+    if message is None:
+        del content["road"]
+        message = "recipe small: no road"
+    with pytest.raises(InputError, match=message):
+        load_recipe(write(tmp_path, content))
+
+
+def test_what_is_refused(tmp_path, bach, cli):
+    (tmp_path / "x.yaml").write_text("a: [")
+    (tmp_path / "y.yaml").write_text("- 1")
+    for arguments, message in [
+        (("nothing",), "nothing: no such recipe or YAML file; choose one of rakhlin2018"),
+        ((tmp_path / "x.yaml",), "x.yaml: not YAML"),
+        ((tmp_path / "y.yaml",), "y.yaml: a recipe is a mapping"),
+        (("rakhlin2018",), "give --images"),
+        (("rakhlin2018", "--images", bach), "give --out"),
+        (("rakhlin2018", "--images", bach, "--out", tmp_path / "r", "--variant", "best"), "has the variants published"),
+        (("rakhlin2018", "--images", tmp_path, "--out", tmp_path / "r"), "no BACH layout here"),
+    ]:
+        code, _, err = cli("reproduce", *arguments)
+        assert code == 2
+        assert message in err
+
+
+def test_a_whole_run_needs_the_whole_dataset(tmp_path):
+    few = make_bach(tmp_path / "few", images_per_class=2, size=(160, 120))
+    content = small()
+    content["featurize"]["augmentations"]["value"] = 1
+    with pytest.raises(InputError, match="392 of its 400 rows name images that are not here.*use the full dataset"):
+        reproduce(write(tmp_path, content), few, out=tmp_path / "run", weights=["random"], jobs=1)
+
+
+def test_a_whole_run_is_compared_without_a_quick_banner(tmp_path, bach):
+    content = small()
+    content["featurize"]["augmentations"]["value"] = content["featurize"]["crops"]["value"] = 1
+    content["boost"]["seeds"]["value"] = 1
+    result = reproduce(write(tmp_path, content), bach, out=tmp_path / "run", weights=["random"], jobs=1)
+    assert result.protocols[0].folder.name == "rakhlin10-lightgbm"
+    assert not any("QUICK" in banner for banner in result.banners)
+    folds = next(comparison for comparison in result.comparisons if comparison.key == "fusion-by-fold")
+    assert len(folds.figures) == 10
+    assert all(figure.difference is not None for figure in folds.figures)
+
+
+def test_quick_needs_two_folds(tmp_path):
+    few = make_bach(tmp_path / "few", images_per_class=1, size=(160, 120))
+    with pytest.raises(InputError, match="too few images of the list eva are here for --quick"):
+        reproduce(write(tmp_path, small()), few, out=tmp_path / "run", quick=True, variants=["patient-disjoint"])
+
+
+def test_settings_are_printed_with_their_sources(cli):
+    code, out, _ = cli("reproduce", "rakhlin2018", "--settings")
+    assert code == 0
+    assert any("augmentations" in line and "50" in line and "sec. 2.3" in line for line in out.splitlines())
+
+
+def test_the_published_recipe_runs_quickly_on_synthetic_images(tmp_path, cli):
+    """The real encoders, views and folds, with random weights."""
+    bach = make_bach(tmp_path / "bach", images_per_class=3, jobs=2)
+    run = tmp_path / "run"
+    code, out, err = cli("reproduce", "rakhlin2018", "--images", bach, "--out", run, "--quick", "--weights", "random")
+    assert code == 0, err
+    assert out.startswith("QUICK: ")
+    for name in ("resnet50-0.5-400", "vgg16-0.5-650", "inceptionv3-0.5-400"):
+        assert any((line.startswith(name) and "83." in line) or "84." in line for line in out.splitlines())
+    assert (run / "reproduce" / "rakhlin2018" / "report.html").is_file()
