@@ -13,12 +13,12 @@ def pin_one_thread():
         os.environ[name] = "1"
 
 
-def interleaved(ways, *, rounds):
+def interleaved(ways, *, rounds, warm=True):
     """Run each of `ways` (name to function) in turn, `rounds` times, and return the CPU seconds of each run.
 
     CPU time of this process, in one run, one after the other: a busy machine slows all of them alike.
     """
-    for function in ways.values():
+    for function in ways.values() if warm else ():
         function()
     seconds = {name: [] for name in ways}
     for _ in range(rounds):

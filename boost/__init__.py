@@ -7,13 +7,14 @@ which the image is tested.
 from .blend import blend_weights
 from .bundle import Bundle, FoldModel
 from .heads import HEADS
-from .lightgbm_head import fit_text, parse_model, predict_proba
+from .lightgbm_head import BinnedRows, fit_text, parse_model, predict_proba
 from .presets import PRESETS, Preset, model_params, parse_params
 from .train import BoostResult, train
 
 __all__ = [
     "HEADS",
     "PRESETS",
+    "BinnedRows",
     "BoostResult",
     "Bundle",
     "FoldModel",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..errors import BundleError
 from .inner import inner_folds, out_of_fold
 from .kernel_head import fit_svm, parse_svm
-from .lightgbm_head import fit_text, parse_model, predict_proba
+from .lightgbm_head import BinnedRows, fit_text, parse_model, predict_proba
 from .linear_head import fit_logistic, parse_logistic
 
 __all__ = ["BASE_HEADS", "HEADS", "SEEDED", "STACK", "SUFFIXES", "Classifier", "Fit", "fit_head", "parse_head"]
@@ -52,8 +52,8 @@ class Fit:
     classes : int
     seed : int
         Of the inner folds.
-    params, rounds
-        For LightGBM.
+    rounds : int
+        Of LightGBM.
     inner : bool
         Whether predictions of held-out training images are wanted.
     """
@@ -63,29 +63,35 @@ class Fit:
     groups: Sequence[str | None]
     classes: int
     seed: int
-    params: Mapping[str, Any]
     rounds: int
     inner: bool = False
+
+
+Fitted = Iterator[tuple[bytes, Probabilities | None]]
+"""Per set of parameters the model, and probabilities of held-out training images where there are any."""
 
 
 @dataclass(frozen=True)
 class _Head:
     suffix: str
-    fit: Callable[[Fit], tuple[bytes, Probabilities | None]]
+    fit: Callable[[Fit, Sequence[Mapping[str, Any]]], Fitted]
     parse: Callable[[bytes], Classifier]
 
 
-def _fit_lightgbm(task: Fit) -> tuple[bytes, Probabilities | None]:
-    text = fit_text(task.features, task.labels, params=task.params, rounds=task.rounds).encode("utf-8")
-    if not task.inner:
-        return text, None
+def _fit_lightgbm(task: Fit, params: Sequence[Mapping[str, Any]]) -> Fitted:
+    binned = BinnedRows(task.features, task.labels, params=params[0])
+    for one in params:
+        text = binned.fit_text(params=one, rounds=task.rounds).encode("utf-8")
+        yield text, _held_out(task, one) if task.inner else None
 
+
+def _held_out(task: Fit, params: Mapping[str, Any]) -> Probabilities:
     def held_out(train: npt.NDArray[np.int64], held: npt.NDArray[np.int64]) -> Probabilities:
-        inner = fit_text(task.features[train], task.labels[train], params=task.params, rounds=task.rounds)
+        inner = fit_text(task.features[train], task.labels[train], params=params, rounds=task.rounds)
         return predict_proba(parse_model(inner), task.features[held])
 
     folds = inner_folds(task.labels, task.groups, seed=task.seed)
-    return text, out_of_fold(folds, len(task.labels), task.classes, held_out)
+    return out_of_fold(folds, len(task.labels), task.classes, held_out)
 
 
 def _parse_lightgbm(data: bytes) -> Classifier:
@@ -95,14 +101,18 @@ def _parse_lightgbm(data: bytes) -> Classifier:
         raise BundleError("not a whole LightGBM text model; train it again") from error
 
 
-def _with(fit: Callable[..., tuple[bytes, Probabilities]]) -> Callable[[Fit], tuple[bytes, Probabilities | None]]:
-    return lambda task: fit(task.features, task.labels, task.groups, classes=task.classes, seed=task.seed)
+def _unseeded(fit: Callable[..., tuple[bytes, Probabilities]]) -> Callable[[Fit, Sequence[Mapping[str, Any]]], Fitted]:
+    def fitted(task: Fit, params: Sequence[Mapping[str, Any]]) -> Fitted:
+        for _ in params:
+            yield fit(task.features, task.labels, task.groups, classes=task.classes, seed=task.seed)
+
+    return fitted
 
 
 _HEADS = {
     "lightgbm": _Head(".txt", _fit_lightgbm, _parse_lightgbm),
-    "logistic": _Head(".npz", _with(fit_logistic), parse_logistic),
-    "svm": _Head(".npz", _with(fit_svm), parse_svm),
+    "logistic": _Head(".npz", _unseeded(fit_logistic), parse_logistic),
+    "svm": _Head(".npz", _unseeded(fit_svm), parse_svm),
 }
 
 BASE_HEADS = tuple(_HEADS)
@@ -118,18 +128,31 @@ SEEDED = frozenset({"lightgbm"})
 """Heads that differ from seed to seed; the others are fitted once per fold."""
 
 
-def fit_head(name: str, task: Fit) -> tuple[bytes, Probabilities | None]:
-    """Fit a base head on one thread.
+def fit_head(name: str, task: Fit, *, params: Sequence[Mapping[str, Any]]) -> Fitted:
+    """Fit a base head on one thread, once per set of parameters.
 
-    Returns
-    -------
+    Parameters
+    ----------
+    name : str
+        Of `BASE_HEADS`.
+    task : Fit
+    params : sequence of mapping
+        For LightGBM; they differ in seeds only and share the bins. Heads without a seed get one.
+
+    Yields
+    ------
     bytes, ndarray or None
         The model, and probabilities of held-out training images where they were asked for or come anyway.
+
+    Raises
+    ------
+    InputError
+        See `inner_folds`.
     """
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
-        return _HEADS[name].fit(task)
+        yield from _HEADS[name].fit(task, params)
 
 
 def parse_head(name: str, data: bytes) -> Classifier:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..errors import BundleError, DependencyError
 
-__all__ = ["fit_text", "import_lightgbm", "is_model_text", "parse_model", "predict_proba"]
+__all__ = ["BinnedRows", "fit_text", "import_lightgbm", "is_model_text", "parse_model", "predict_proba"]
 
 _LAST_LINE = "pandas_categorical:"
 
@@ -33,6 +33,46 @@ def import_lightgbm() -> Any:
     return lightgbm
 
 
+class BinnedRows:
+    """Training rows in LightGBM's bins, made once and shared by models that differ in seeds only.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (images, augmentations, d)
+        Augmentations are rows of their own. Only training images: bins are made from these rows alone. The array is
+        not needed afterwards; the bins take a quarter of it.
+    labels : ndarray of int, shape (images,)
+        Class positions.
+    params : mapping
+        For `lightgbm.Dataset`.
+    """
+
+    def __init__(
+        self, features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, params: Mapping[str, Any]
+    ) -> None:
+        images, augmentations, dim = features.shape
+        rows = features.reshape(images * augmentations, dim)
+        repeated = np.repeat(labels, augmentations).astype(np.float32)
+        self._data = import_lightgbm().Dataset(rows, repeated, params=dict(params)).construct()
+
+    def fit_text(self, *, params: Mapping[str, Any], rounds: int) -> str:
+        """Train a model and return its text, equal to that of a model with bins of its own.
+
+        Parameters
+        ----------
+        params : mapping
+            For `lightgbm.train`; those that make the bins must be those of the rows.
+        rounds : int
+            Boosting rounds.
+
+        Returns
+        -------
+        str
+            LightGBM's text format.
+        """
+        return str(import_lightgbm().train(dict(params), self._data, num_boost_round=rounds).model_to_string())
+
+
 def fit_text(
     features: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int64],
@@ -40,29 +80,8 @@ def fit_text(
     params: Mapping[str, Any],
     rounds: int,
 ) -> str:
-    """Train a model and return its text.
-
-    Parameters
-    ----------
-    features : ndarray of float32, shape (images, augmentations, d)
-        Augmentations are rows of their own. Only training images: LightGBM's bins are made from these rows alone.
-    labels : ndarray of int, shape (images,)
-        Class positions.
-    params : mapping
-        For `lightgbm.train`.
-    rounds : int
-        Boosting rounds.
-
-    Returns
-    -------
-    str
-        LightGBM's text format.
-    """
-    lightgbm = import_lightgbm()
-    images, augmentations, dim = features.shape
-    rows = features.reshape(images * augmentations, dim)
-    data = lightgbm.Dataset(rows, np.repeat(labels, augmentations).astype(np.float32), params=dict(params))
-    return str(lightgbm.train(dict(params), data, num_boost_round=rounds).model_to_string())
+    """Train one model and return its text, see `BinnedRows`."""
+    return BinnedRows(features, labels, params=params).fit_text(params=params, rounds=rounds)
 
 
 def is_model_text(text: str) -> bool:

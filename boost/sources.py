@@ -100,6 +100,12 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         elif (found.image_ids, found.labels, found.sha256) != (first.image_ids, first.labels, first.sha256):
             other = next(iter(paths.values()))
             raise InputError(f"{path} and {other}: describe different images or labels; featurize them alike")
+    modes = {header["mode"]: name for name, header in headers.items()}
+    if len(modes) > 1:
+        named = " and ".join(f"{name} ({mode})" for mode, name in sorted(modes.items()))
+        raise InputError(
+            f"{named}: stores of different modes do not belong in one model; give those of one with --features"
+        )
     if first is None:
         raise MissingInputError(f"{features[0]}: no descriptor store (*.h5) here; run bchisto featurize first")
     unlabelled = [image for image, label in zip(first.image_ids, first.labels, strict=True) if not label]

@@ -22,7 +22,7 @@ from .heads import HEADS, STACK
 from .outputs import protocol_text, write_outputs
 from .presets import PRESETS, Preset
 from .sources import Sources, read_sources
-from .units import ModelUnit, read_unit, train_unit
+from .units import ModelGroup, group_units, read_unit, train_group
 
 __all__ = ["BoostResult", "train"]
 
@@ -261,15 +261,16 @@ class _Workshop:
             classes=classes,
             folder=folder,
         )
-        share = units if shard is None else shard.select(units)
+        batches = group_units(units)
+        share = [unit for batch in (batches if shard is None else shard.select(batches)) for unit in batch.units]
         trained = {unit.model: read_unit(unit) for unit in share}
         todo = [unit for unit in share if trained[unit.model] is None]
         if len(todo) < len(share):
             _log.info("%s: %d of %d models are trained already", folder.name, len(share) - len(todo), len(share))
         run_units(
-            train_unit,
-            todo,
-            steps=_one,
+            train_group,
+            group_units(todo),
+            steps=_models,
             jobs=jobs,
             dask=dask,
             label=f"boost {folder.name}",
@@ -332,5 +333,5 @@ def _renamed(panel: Panel, name: str) -> Any:
     return replace(panel.table, name=name)
 
 
-def _one(_: ModelUnit) -> int:
-    return 1
+def _models(group: ModelGroup) -> int:
+    return len(group.units)

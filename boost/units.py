@@ -1,4 +1,4 @@
-"""One model as a work unit: train, save it, predict the images that the fold tests."""
+"""Models as work units: train those of a member and fold, save them, predict the images that the fold tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..jobs import Ticker, atomic_output, write_rows
 from .heads import Fit, fit_head, parse_head
 from .lightgbm_head import is_model_text
 
-__all__ = ["ModelUnit", "read_inner", "read_unit", "train_unit"]
+__all__ = ["ModelGroup", "ModelUnit", "group_units", "read_inner", "read_unit", "train_group"]
 
 _log = logging.getLogger(__name__)
 
@@ -90,36 +90,52 @@ class ModelUnit:
         return self.model.with_suffix(".inner.csv")
 
 
-def train_unit(unit: ModelUnit, ticker: Ticker) -> None:
-    """Train and save the model, then predict from what was saved.
+@dataclass(frozen=True)
+class ModelGroup:
+    """Models of one member and fold, which differ in their seed only and share what they are trained on."""
+
+    units: tuple[ModelUnit, ...]
+
+
+def group_units(units: Sequence[ModelUnit]) -> list[ModelGroup]:
+    """Put models of the same member and fold together, in the order in which they first appear."""
+    groups: dict[tuple[str, int], list[ModelUnit]] = {}
+    for unit in units:
+        groups.setdefault((unit.member, unit.fold), []).append(unit)
+    return [ModelGroup(tuple(group)) for group in groups.values()]
+
+
+def train_group(group: ModelGroup, ticker: Ticker) -> None:
+    """Train and save each model of a group, then predict from what was saved.
 
     Raises
     ------
     InputError
         The head cannot be fitted on this fold; the message names it.
     """
-    with open_store(unit.path) as store:
+    first = group.units[0]
+    with open_store(first.path) as store:
         task = Fit(
-            features=store.features(unit.train),
-            labels=np.array(unit.labels, dtype=np.int64),
-            groups=unit.groups,
-            classes=unit.classes,
-            seed=unit.inner_seed,
-            params=unit.params,
-            rounds=unit.rounds,
-            inner=unit.inner,
+            features=store.features(first.train),
+            labels=np.array(first.labels, dtype=np.int64),
+            groups=first.groups,
+            classes=first.classes,
+            seed=first.inner_seed,
+            rounds=first.rounds,
+            inner=first.inner,
         )
+        tested = store.features(first.test)
+        fitted = fit_head(first.head, task, params=[unit.params for unit in group.units])
         try:
-            data, inner = fit_head(unit.head, task)
+            for unit, (data, inner) in zip(group.units, fitted, strict=True):
+                with atomic_output(unit.model) as temporary:
+                    temporary.write_bytes(data)
+                if unit.inner and inner is not None:
+                    _write(unit.held_out, unit.train_ids, inner)
+                _write(unit.predictions, unit.test_ids, parse_head(unit.head, data).predict_proba(tested))
+                ticker.tick()
         except InputError as error:
-            raise InputError(f"{unit.member}, fold {unit.fold}: {error}") from error
-        with atomic_output(unit.model) as temporary:
-            temporary.write_bytes(data)
-        probabilities = parse_head(unit.head, data).predict_proba(store.features(unit.test))
-    if unit.inner and inner is not None:
-        _write(unit.held_out, unit.train_ids, inner)
-    _write(unit.predictions, unit.test_ids, probabilities)
-    ticker.tick()
+            raise InputError(f"{first.member}, fold {first.fold}: {error}") from error
 
 
 def _write(path: Path, image_ids: Sequence[str], probabilities: Probabilities) -> None:

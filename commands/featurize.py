@@ -82,13 +82,19 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     help="imagenet, random, PATH, or ENCODER=PATH; repeatable.",
 )
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
-@click.option("--mode", type=click.Choice(["exact"]), default="exact", show_default=True, help="How crops are encoded.")
+@click.option(
+    "--mode",
+    type=click.Choice(["exact", "dense"]),
+    default="exact",
+    show_default=True,
+    help="dense encodes each frame once and pools its feature maps over the crops: far faster, other descriptors.",
+)
 @click.option(
     "--engine",
-    type=click.Choice(["keras"]),
+    type=click.Choice(["keras", "openvino"]),
     default="keras",
     show_default=True,
-    help="What runs the encoder.",
+    help="What runs the encoder; openvino needs its extra and is fastest on CPUs with --precision bfloat16.",
 )
 @click.option(
     "--batch-size",

@@ -18,7 +18,8 @@ from ..errors import ImageError
 
 __all__ = ["Augmentation", "Crop", "crop_boxes", "cut_crop", "draw_augmentation"]
 
-_COLOUR_CHILD = 0
+_COLOUR_CHILD, _FRAME_CHILD = 0, 1
+"""Children of the seed sequence beside those of the crop sizes, which are 32 and more."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class Augmentation:
     def crop_rng(self, crop: int) -> np.random.Generator:
         """Return the generator for crops of `crop` pixels."""
         return np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(crop,)))
+
+    def turn_frame(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Turn a frame by a random number of quarter turns and flip it at random: one of eight ways."""
+        rng = np.random.default_rng(np.random.SeedSequence(self.entropy, spawn_key=(_FRAME_CHILD,)))
+        turns, flip = (int(value) for value in rng.integers([4, 2]))
+        turned = np.rot90(image, turns)
+        return np.ascontiguousarray(turned[:, ::-1] if flip else turned)
 
 
 @dataclass(frozen=True)

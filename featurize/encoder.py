@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from ..data import file_sha256
 from ..errors import ImageError
 from . import network
 from . import weights as weight_files
+from .engines import compile_network
 from .registry import get_spec
 
 __all__ = ["Encoder"]
@@ -34,6 +34,8 @@ class Encoder:
         ``imagenet``, ``random``, or the path of a weights file.
     precision : {"float32", "bfloat16"}
         Precision of computation; descriptors are float32 either way.
+    engine : {"keras", "openvino"}
+        What runs the network.
     seed : int
         Of random weights.
 
@@ -41,7 +43,8 @@ class Encoder:
     ----------
     name : str
     backend : str
-        Keras's backend.
+        Keras's backend, or ``openvino``.
+    engine : str
     layers : tuple of str
     default_layers : bool
         Whether these are the encoder's default.
@@ -73,13 +76,16 @@ class Encoder:
         layers: Sequence[str] = (),
         weights: str = "imagenet",
         precision: str = "float32",
+        engine: str = "keras",
         seed: int = 0,
     ) -> None:
-        self.backend = network.prepare_backend()
+        backend = network.prepare_backend()
+        self.backend = "openvino" if engine == "openvino" else backend
         import keras
 
         spec = get_spec(name)
-        with network.precision_policy(precision):
+        # OpenVINO lowers the precision itself, from a float32 network
+        with network.precision_policy("float32" if engine == "openvino" else precision):
             base = weight_files.load_imagenet(spec) if weights == "imagenet" else spec.build(weights=None)
             chosen = tuple(layers) or spec.layers or (network.default_layer(base),)
             outputs = [layer.output for layer in network.find_layers(base, chosen, encoder=name)]
@@ -98,7 +104,8 @@ class Encoder:
         self.weights_sha256 = weight_files.weights_sha256(model)
         self.dim = sum(int(output.shape[-1]) for output in outputs)
         self.model = model
-        self._forward = _compile(model, spec.preprocess)
+        self.engine = engine
+        self._compiled = compile_network(model, spec.preprocess, engine=engine, precision=precision)
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops.
@@ -120,46 +127,32 @@ class Encoder:
         """
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
             raise ImageError(f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}")
-        return np.asarray(self._forward(crops), dtype=np.float32)
+        return np.asarray(self._compiled.crops(crops), dtype=np.float32)
 
+    def encode_windows(self, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Encode a whole frame once and average its feature maps over windows.
 
-def _compile(model: Any, preprocess: Callable[[Any], Any]) -> Callable[[npt.NDArray[np.uint8]], Any]:
-    """Return one compiled function from uint8 crops to pooled float32 descriptors, for the present backend."""
-    import keras
-    from keras import ops
+        These are not the descriptors of the cut crops: a window sees what lies around it, a crop sees zeros.
 
-    def pooled(outputs: Any) -> Any:
-        maps = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-        return ops.concatenate([ops.mean(ops.cast(m, "float32"), axis=(1, 2)) for m in maps], axis=-1)
+        Parameters
+        ----------
+        frame : ndarray of uint8, shape (height, width, 3)
+            RGB.
+        windows : ndarray of int, shape (k, 4)
+            Top, left, bottom, right in pixels; bottom and right are exclusive.
 
-    def prepared(crops: Any) -> Any:
-        return preprocess(ops.cast(crops, "float32"))
+        Returns
+        -------
+        ndarray of float32, shape (k, dim)
+            Averages over each window, in which a cell of the feature map counts by the share that lies within.
 
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        def graph(crops: Any) -> Any:
-            return pooled(model(prepared(crops), training=False))
-
-        forward: Any = tf.function(graph, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
-        return lambda crops: forward(tf.convert_to_tensor(crops)).numpy()
-    if backend == "jax":
-        import jax
-
-        trained = [variable.value for variable in model.trainable_variables]
-        fixed = [variable.value for variable in model.non_trainable_variables]
-
-        def stateless(crops: Any) -> Any:
-            outputs, _ = model.stateless_call(trained, fixed, prepared(crops), training=False)
-            return pooled(outputs)
-
-        compiled: Callable[[npt.NDArray[np.uint8]], Any] = jax.jit(stateless)
-        return compiled
-    import torch
-
-    def eager(crops: npt.NDArray[np.uint8]) -> Any:
-        with torch.inference_mode():
-            return ops.convert_to_numpy(pooled(model(prepared(ops.convert_to_tensor(crops)), training=False)))
-
-    return eager
+        Raises
+        ------
+        ImageError
+            Another dtype or shape.
+        """
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise ImageError(f"expected a uint8 frame of shape (height, width, 3), got {frame.dtype} {frame.shape}")
+        height, width = frame.shape[:2]
+        shares = (windows / np.array([height, width, height, width])).astype(np.float32)
+        return np.asarray(self._compiled.windows(frame[np.newaxis], shares), dtype=np.float32)

@@ -250,6 +250,7 @@ class _Workshop:
                 target.choice,
                 weights=target.weights,
                 precision=self.settings.precision,
+                engine=self.settings.engine,
                 seed=self.settings.seed,
             )
             for target in targets

@@ -42,6 +42,9 @@ _CORE_MACS_PER_SECOND = 9e10
 _IMAGE_SECONDS, _AUGMENTATION_SECONDS = 0.2, 0.02
 """Decoding and normalising an image; one augmentation with its crops (measured, 1024x768)."""
 
+_FRAME_PIXELS = 2048 * 1536
+"""Pixels of an image of BACH."""
+
 _MOST_IMAGES = 64
 """Most images in a block: bounds its memory and what a crash costs (ours)."""
 
@@ -50,9 +53,9 @@ _NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", 
 
 
 @functools.lru_cache(maxsize=16)
-def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, seed: int) -> Encoder:
+def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, engine: str, seed: int) -> Encoder:
     """Return an encoder, built once per process: units of a worker share it."""
-    return Encoder(choice.name, layers=choice.layers, weights=weights, precision=precision, seed=seed)
+    return Encoder(choice.name, layers=choice.layers, weights=weights, precision=precision, engine=engine, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,9 @@ def plan_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder: P
     targets = []
     for choice in settings.encoders:
         weights = settings.weights_of(choice.name)
-        encoder = cached_encoder(choice, weights=weights, precision=settings.precision, seed=settings.seed)
+        encoder = cached_encoder(
+            choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
+        )
         for view in settings.views:
             name = store_name(encoder, view, mode=settings.mode)
             header: dict[str, Any] = {
@@ -209,6 +214,8 @@ def images_per_block(settings: FeaturizeSettings) -> int:
     1
     """
     pixels = sum(settings.crops * view.crop**2 for view in settings.views)
+    if settings.mode == "dense":
+        pixels = round(sum(_FRAME_PIXELS * scale**2 for scale in {view.scale for view in settings.views}))
     macs = sum(get_spec(choice.name).macs_per_pixel for choice in settings.encoders) * pixels
     seconds = _IMAGE_SECONDS + settings.augmentations * (_AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND)
     return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / seconds)))

@@ -10,16 +10,21 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..stains import STAIN_METHODS
+from .engines import ENGINES
 
 __all__ = [
     "DEFAULT_ENCODERS",
     "DEFAULT_VIEWS",
+    "MODES",
     "EncoderChoice",
     "FeaturizeSettings",
     "View",
     "parse_encoder",
     "parse_view",
 ]
+
+MODES = ("exact", "dense")
+"""``exact`` encodes every crop; ``dense`` encodes the frame once and pools its feature maps over the crops' windows."""
 
 DEFAULT_ENCODERS = ("resnet50", "inceptionv3", "vgg16")
 """Rakhlin et al. 2018, sec. 2.4."""
@@ -78,8 +83,10 @@ class FeaturizeSettings:
         Method, and what to do with too little tissue: ``skip-normalisation`` or ``error``.
     precision : str
         ``float32`` or ``bfloat16``.
-    mode, engine : str
-        ``exact`` and ``keras``; named in the store so that later ones are never mixed in.
+    mode : str
+        Of `MODES`; named in the store, and never mixed in a model.
+    engine : str
+        Of `ENGINES`.
     batch_size : int
         Most crops in one pass; a batch never spans augmentations.
     seed : int
@@ -119,6 +126,10 @@ class FeaturizeSettings:
             raise InputError(f"--stain-fallback {self.stain_fallback}: choose skip-normalisation or error")
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"--precision {self.precision}: choose float32 or bfloat16")
+        if self.mode not in MODES:
+            raise InputError(f"--mode {self.mode}: choose one of {', '.join(MODES)}")
+        if self.engine not in ENGINES:
+            raise InputError(f"--engine {self.engine}: choose one of {', '.join(ENGINES)}")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed}: give a number from 0 up")
         if not self.encoders or not self.views:

@@ -69,12 +69,14 @@ class ImageFailure:
 
 @dataclass
 class _Prepared:
-    """The crops of one augmentation, or the failure of an image."""
+    """The crops of one augmentation, or in dense mode its frames with the windows in them."""
 
     image: int
     augmentation: int
     stain: StainInfo
     crops: dict[View, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    frames: dict[float, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    windows: dict[View, npt.NDArray[np.int64]] = field(default_factory=dict)
 
 
 def describe_images(
@@ -122,10 +124,15 @@ def describe_images(
         if item.augmentation == 0:
             shape = {name: (settings.augmentations, encoder.dim) for name, (encoder, _) in targets.items()}
             features = {name: np.empty(size, np.float32) for name, size in shape.items()}
-        for name, (encoder, view) in targets.items():
-            features[name][item.augmentation] = norm_pool(
-                _encode(encoder, item.crops[view], batch_size=settings.batch_size), settings.pool
-            )
+        if settings.mode == "dense":
+            encoded = _encode_frames(targets, item)
+        else:
+            encoded = {
+                name: _encode(encoder, item.crops[view], batch_size=settings.batch_size)
+                for name, (encoder, view) in targets.items()
+            }
+        for name, descriptors in encoded.items():
+            features[name][item.augmentation] = norm_pool(descriptors, settings.pool)
         ticker.tick()
         if item.augmentation + 1 == settings.augmentations:
             broken = [name for name, values in features.items() if not np.isfinite(values).all()]
@@ -143,6 +150,20 @@ def describe_images(
 def _encode(encoder: Encoder, crops: npt.NDArray[np.uint8], *, batch_size: int) -> npt.NDArray[np.float32]:
     batches = [encoder.encode(crops[start : start + batch_size]) for start in range(0, len(crops), batch_size)]
     return np.concatenate(batches)
+
+
+def _encode_frames(targets: Mapping[str, tuple[Encoder, View]], item: _Prepared) -> dict[str, npt.NDArray[np.float32]]:
+    """Encode each frame once per encoder, for the windows of all views of its scale."""
+    groups: dict[tuple[int, float], list[str]] = {}
+    for name, (encoder, view) in targets.items():
+        groups.setdefault((id(encoder), view.scale), []).append(name)
+    encoded: dict[str, npt.NDArray[np.float32]] = {}
+    for (_, scale), names in groups.items():
+        windows = [item.windows[targets[name][1]] for name in names]
+        found = targets[names[0]][0].encode_windows(item.frames[scale], np.concatenate(windows))
+        ends = np.cumsum([len(some) for some in windows])[:-1]
+        encoded.update(zip(names, np.split(found, ends), strict=True))
+    return encoded
 
 
 def _prepare(
@@ -167,11 +188,17 @@ def _prepare(
                 else source
                 for scale, source in scales.items()
             }
+            if settings.mode == "dense":
+                item.frames.update({scale: drawn.turn_frame(image) for scale, image in coloured.items()})
             for view in views:
-                image = coloured[view.scale]
+                image = (item.frames or coloured)[view.scale]
                 height, width = image.shape[:2]
                 boxes = crop_boxes(drawn, height=height, width=width, crop=view.crop, count=settings.crops)
-                item.crops[view] = np.stack([cut_crop(image, box, crop=view.crop) for box in boxes])
+                if settings.mode == "dense":
+                    corners = [(box.top, box.left, box.top + view.crop, box.left + view.crop) for box in boxes]
+                    item.windows[view] = np.array(corners, dtype=np.int64)
+                else:
+                    item.crops[view] = np.stack([cut_crop(image, box, crop=view.crop) for box in boxes])
             yield item
 
 

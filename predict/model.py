@@ -118,6 +118,7 @@ def load_model(path: Path, weights: tuple[str, ...], sha256: str) -> Model:
             header["encoder"],
             tuple(header["layers"]),
             header["precision"],
+            header["engine"],
             header["seed"],
             header["weights"],
         )
@@ -155,6 +156,7 @@ def _encoder(path: Path, header: dict[str, Any], options: tuple[str, ...]) -> En
             layers=header["layers"],
             weights=source,
             precision=header["precision"],
+            engine=header["engine"],
             seed=int(header["seed"]),
         )
     except WeightsError as error:

@@ -25,20 +25,21 @@ def blobs(rng, images=60, augmentations=3, d=12, classes=3, spread=1.2):
     return (5 + 3 * features).astype(np.float32), labels.astype(np.int64)
 
 
-def task(features, labels, groups=None, inner=False, seed=0):
+def fit(head, features, labels, inner=False):
+    """Fit one model: its bytes and the probabilities of held-out images."""
     params = {"objective": "multiclass", "num_class": int(labels.max()) + 1, "num_threads": 1, "verbosity": -1,
               "min_data_in_leaf": 2, "deterministic": True, "force_row_wise": True}  # fmt: skip
-    groups = groups or [None] * len(labels)
-    return Fit(features, labels, groups, int(labels.max()) + 1, seed, params, 20, inner)
+    task = Fit(features, labels, [None] * len(labels), int(labels.max()) + 1, 0, 20, inner)
+    ((data, held_out),) = fit_head(head, task, params=[params])
+    return data, held_out
 
 
 @pytest.mark.parametrize("head", ["lightgbm", "logistic", "svm"])
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_head_learns_and_repeats(rng, head, classes):
     features, labels = blobs(rng, images=80, classes=classes, spread=0.6)
-    fit = task(features[:60], labels[:60], inner=True)
-    data, inner = fit_head(head, fit)
-    again, _ = fit_head(head, fit)
+    data, inner = fit(head, features[:60], labels[:60], inner=True)
+    again, _ = fit(head, features[:60], labels[:60], inner=True)
     assert data == again
     found = parse_head(head, data).predict_proba(features[60:])
     assert found.shape == (20, classes)
@@ -53,7 +54,7 @@ def test_logistic_is_scikit_learns(rng):
     from sklearn.preprocessing import StandardScaler
 
     features, labels = blobs(rng)
-    model = parse_head("logistic", fit_head("logistic", task(features, labels))[0])
+    model = parse_head("logistic", fit("logistic", features, labels)[0])
     rows = StandardScaler().fit(features.reshape(-1, 12))
     reference = LogisticRegression(C=float(model.arrays["strength"]), max_iter=300)
     reference.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
@@ -69,7 +70,7 @@ def test_svm_decisions_are_scikit_learns(rng, classes):
     from sklearn.svm import SVC
 
     features, labels = blobs(rng, classes=classes)
-    model = parse_head("svm", fit_head("svm", task(features, labels))[0])
+    model = parse_head("svm", fit("svm", features, labels)[0])
     rows = StandardScaler().fit(features.reshape(-1, 12))
     machine = SVC(C=float(model.arrays["cost"]), gamma=float(model.arrays["gamma"]), decision_function_shape="ovo")
     machine.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
@@ -113,7 +114,7 @@ def test_constant_features_do_not_divide_by_zero(rng):
     assert scale[1] == 1.0
     np.testing.assert_allclose((mean, scale)[0][1], 7.25)
     for head in ("logistic", "svm"):
-        data, _ = fit_head(head, task(features, np.arange(20) % 2))
+        data, _ = fit(head, features, np.arange(20) % 2)
         assert np.isfinite(parse_head(head, data).predict_proba(features)).all()
 
 
@@ -171,7 +172,7 @@ def test_pickled_arrays_are_refused(tmp_path):
 def test_a_model_of_other_features_says_so(rng):
     features, labels = blobs(rng)
     for head in ("lightgbm", "logistic", "svm"):
-        model = parse_head(head, fit_head(head, task(features, labels))[0])
+        model = parse_head(head, fit(head, features, labels)[0])
         with pytest.raises(BundleError, match="the model takes 12 features, these descriptors have 5"):
             model.predict_proba(np.zeros((1, 1, 5), np.float32))
     with pytest.raises(BundleError, match="the head 'forest', which this version does not know"):

@@ -114,3 +114,16 @@ def test_a_missing_openmp_library_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(DependencyError, match="apt-get install libgomp1"):
         import_lightgbm()
+
+
+def test_models_that_share_bins_equal_models_with_bins_of_their_own(rng):
+    from bchisto.boost import BinnedRows
+
+    features = rng.normal(0, 1, (60, 4, 20)).astype(np.float32)
+    labels = rng.integers(0, 3, 60)
+    every = [model_params(PRESETS["rakhlin2018"], classes=3, seed=seed, fold_position=2) for seed in range(3)]
+    binned = BinnedRows(features, labels, params=every[0])
+    shared = [binned.fit_text(params=params, rounds=5) for params in every]
+    assert shared == [fit_text(features, labels, params=params, rounds=5) for params in every]
+    assert len(set(shared)) == 3
+    assert binned.fit_text(params=every[0], rounds=5) == shared[0]

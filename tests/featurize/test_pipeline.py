@@ -278,7 +278,9 @@ def test_a_blank_image_can_be_an_error(images, tiny_settings, tmp_path):
 
 
 def test_descriptors_that_are_not_finite_name_the_image(images, tiny_settings, tmp_path, monkeypatch):
-    encoder = plan_module.cached_encoder(EncoderChoice("tiny"), weights="random", precision="float32", seed=0)
+    encoder = plan_module.cached_encoder(
+        EncoderChoice("tiny"), weights="random", precision="float32", engine="keras", seed=0
+    )
     calls = []
 
     def broken(crops):
@@ -305,3 +307,24 @@ def test_the_parts_of_two_processes_at_once_end_in_one_store(tissue, start, desc
         _, messages = process.communicate(timeout=120)
         assert process.returncode == 0, messages
     np.testing.assert_array_equal(features(tmp_path / "run"), features(described))
+
+
+def test_only_the_listed_images(tissue, tmp_path, tiny_settings):
+    wanted = ["benign/benign01.png", "malignant/malignant03.png"]
+    listed = tmp_path / "only.csv"
+    listed.write_text("image_id\n" + "\n".join(wanted) + "\n")
+    result = featurize(tissue, out=tmp_path / "run", settings=tiny_settings, only=listed, jobs=1)
+    with open_store(result.stores[0]) as store:
+        assert store.image_ids == wanted
+    for content, message in [
+        (None, "no such file"),
+        (b"path\nx\n", "must have a column image_id"),
+        (b"image_id\nabsent.png\n", "1 of its 1 images are not here, first absent.png"),
+        (b"image_id\n", "0 of its 0 images are not here"),
+        (b"image_id\n\xff\n", "not a UTF-8 CSV file"),
+    ]:
+        listed.unlink(missing_ok=True)
+        if content is not None:
+            listed.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            featurize(tissue, out=tmp_path / "other", settings=tiny_settings, only=listed, jobs=1)

@@ -1,0 +1,213 @@
+"""Dense mode and OpenVINO: windows by hand, engines against each other, and what is never mixed."""
+
+import builtins
+
+import numpy as np
+import pytest
+from bchisto.boost import train
+from bchisto.data import ImageRecord, decode_image
+from bchisto.errors import ImageError, InputError
+from bchisto.featurize import (
+    Encoder,
+    EncoderChoice,
+    FeaturizeSettings,
+    View,
+    describe_images,
+    draw_augmentation,
+    featurize,
+    norm_pool,
+    open_store,
+)
+from bchisto.jobs import Ticker
+
+DENSE = FeaturizeSettings(
+    encoders=(EncoderChoice("tiny"),),
+    weights=("random",),
+    views=(View(1.0, 64), View(1.0, 48), View(0.5, 40)),
+    augmentations=2,
+    crops=3,
+    mode="dense",
+    stain="none",
+    color_range=(1.0, 1.0),
+)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return Encoder("tiny", weights="random")
+
+
+def maps_of(encoder, frame):
+    """The feature map of a frame, by the plain model."""
+    from bchisto.featurize.registry import get_spec
+
+    prepared = get_spec(encoder.name).preprocess(frame[np.newaxis].astype(np.float32))
+    outputs = encoder.model(prepared)
+    return np.asarray(outputs[0] if isinstance(outputs, list) else outputs)[0]
+
+
+def test_the_whole_frame_as_a_window_is_the_global_average(encoder, he_image):
+    height, width = he_image.shape[:2]
+    found = encoder.encode_windows(he_image, np.array([[0, 0, height, width]]))
+    np.testing.assert_allclose(found, encoder.encode(he_image[np.newaxis]), rtol=1e-5)
+
+
+def test_windows_weigh_cells_by_the_share_inside(encoder, he_image):
+    cells = maps_of(encoder, he_image)
+    rows, columns = cells.shape[:2]
+    height, width = he_image.shape[:2]
+    for top, left, bottom, right in [(0, 0, 64, 64), (10, 33, 83, 111), (101, 99, 165, 163)]:
+        total, weight = 0.0, 0.0
+        for r in range(rows):
+            for c in range(columns):
+                down = max(0.0, min(bottom, (r + 1) * height / rows) - max(top, r * height / rows))
+                across = max(0.0, min(right, (c + 1) * width / columns) - max(left, c * width / columns))
+                total, weight = total + down * across * cells[r, c], weight + down * across
+        found = encoder.encode_windows(he_image, np.array([[top, left, bottom, right]]))
+        np.testing.assert_allclose(found[0], total / weight, rtol=2e-4, atol=1e-6)
+
+
+def test_other_frames_are_refused(encoder):
+    with pytest.raises(ImageError, match="expected a uint8 frame"):
+        encoder.encode_windows(np.zeros((10, 10), np.uint8), np.array([[0, 0, 5, 5]]))
+
+
+def test_dense_descriptors_are_those_of_the_turned_frame(encoder, tissue):
+    path = sorted(tissue.rglob("*.png"))[0]
+    record = ImageRecord(image_id=path.name, path=path, label=None)
+    targets = {f"{view.scale}-{view.crop}": (encoder, view) for view in DENSE.views}
+    (found,) = describe_images([record], settings=DENSE, targets=targets, ticker=Ticker(None))
+    image = decode_image(path)
+    seen = set()
+    for number in range(2):
+        drawn = draw_augmentation(record.image_id, number, seed=0, color_range=(1.0, 1.0))
+        frame = drawn.turn_frame(image)
+        seen.add(frame.tobytes())
+        rng = drawn.crop_rng(64)
+        corners = []
+        for _ in range(3):
+            top, left = int(rng.integers(96 - 64 + 1)), int(rng.integers(96 - 64 + 1))
+            rng.integers([4, 2, 2])
+            corners.append((top, left, top + 64, left + 64))
+        expected = norm_pool(encoder.encode_windows(frame, np.array(corners)), 3.0)
+        np.testing.assert_allclose(found.features["1.0-64"][number], expected, rtol=1e-5)
+    assert len(seen) == 2
+    assert {name: values.shape for name, values in found.features.items()} == dict.fromkeys(targets, (2, 16))
+
+
+def test_frames_are_turned_in_all_eight_ways():
+    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    ways = {draw_augmentation("x", n, seed=0, color_range=(1, 1)).turn_frame(image).tobytes() for n in range(100)}
+    assert len(ways) == 8
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory, tissue):
+    run = tmp_path_factory.mktemp("dense") / "run"
+    from dataclasses import replace
+
+    featurize(tissue, out=run, settings=DENSE, jobs=1)
+    featurize(tissue, out=run, settings=replace(DENSE, mode="exact", views=DENSE.views[:1]), jobs=1)
+    return run
+
+
+def test_the_store_says_its_mode_and_has_a_name_of_its_own(both):
+    names = sorted(path.stem for path in (both / "features").glob("*.h5"))
+    assert len(names) == 4
+    assert "tiny-1.0-64" in names
+    modes = {}
+    for name in names:
+        with open_store(both / "features" / f"{name}.h5") as store:
+            modes[name] = store.header["mode"]
+    assert modes.pop("tiny-1.0-64") == "exact"
+    assert set(modes.values()) == {"dense"}
+
+
+def test_modes_are_never_mixed_in_a_model(both):
+    with pytest.raises(InputError, match=r"\(dense\) and tiny-1\.0-64 \(exact\): stores of different modes"):
+        train(out=both, folds=["3"])
+
+
+def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, cli):
+    stores = [path for path in (both / "features").glob("*.h5") if path.stem != "tiny-1.0-64"]
+    (result,) = train(
+        out=tmp_path / "run", features=stores, folds=["3"], seeds=1, params={"min_data_in_leaf": 2}, jobs=1
+    )
+    table = tmp_path / "p.csv"
+    code, _, err = cli("predict", result.folder / "model.bchisto", "--images", tissue, "--out", table, "--jobs", 1)
+    assert code == 0, err
+    from bchisto.boost import Bundle
+
+    features = {}
+    for path in stores:
+        with open_store(path) as store:
+            features[store.name] = store.features()
+            order = store.image_ids
+    expected = dict(zip(order, Bundle.load(result.folder / "model.bchisto").predict(features), strict=True))
+    lines = table.read_text().splitlines()[1:]
+    assert len(lines) == 12
+    for line in lines:
+        cells = line.split(",")
+        np.testing.assert_allclose([float(cells[4]), float(cells[5])], expected[cells[0]], rtol=1e-9)
+
+
+def test_modes_and_engines_that_do_not_exist():
+    for name in ("mode", "engine"):
+        with pytest.raises(InputError, match=f"--{name} fast: choose one of"):
+            FeaturizeSettings(**{name: "fast"})
+
+
+@pytest.fixture(scope="module")
+def openvino():
+    import importlib.util
+
+    from conftest import need
+
+    need("openvino", importlib.util.find_spec("openvino") is not None, "pip install 'bchisto[openvino]'")
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 3e-2)])
+def test_openvino_gives_the_same_descriptors(openvino, encoder, he_image, precision, tolerance):
+    other = Encoder("tiny", weights="random", engine="openvino", precision=precision)
+    assert other.weights_sha256 == encoder.weights_sha256
+    assert other.backend == "openvino"
+    windows = np.array([[0, 0, 100, 100], [20, 30, 101, 88]])
+    for expected, found in [
+        (encoder.encode(he_image[np.newaxis, :64, :64]), other.encode(he_image[np.newaxis, :64, :64])),
+        (encoder.encode(he_image[np.newaxis, :48, :64]), other.encode(he_image[np.newaxis, :48, :64])),
+        (encoder.encode_windows(he_image, windows), other.encode_windows(he_image, windows)),
+    ]:
+        assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def test_openvino_on_a_real_network(openvino, he_image):
+    """Several layers, and preprocessing by mean and order of channels."""
+    layers = ("block2_conv2", "block3_conv3")
+    plain = Encoder("vgg16", layers=layers, weights="random")
+    other = Encoder("vgg16", layers=layers, weights="random", engine="openvino")
+    crops = np.stack([he_image[:96, :96], he_image[60:156, 90:186]])
+    np.testing.assert_allclose(other.encode(crops), plain.encode(crops), rtol=1e-3, atol=1e-3)
+
+
+def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, tmp_path, cli, tiny_options):
+    run = tmp_path / "run"
+    code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--engine", "openvino")
+    assert code == 0, err
+    with open_store(run / "features" / "tiny-1.0-64.h5") as store:
+        assert (store.header["engine"], store.header["backend"]) == ("openvino", "openvino")
+    code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options)
+    assert code == 2
+    assert "engine" in err
+    train(out=run, folds=["3"], seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 4}, jobs=1)
+    model = run / "boost" / "3-lightgbm" / "model.bchisto"
+    code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    assert code == 0, err
+
+
+def test_openvino_that_is_missing_says_so(monkeypatch):
+    real = builtins.__import__
+    monkeypatch.setattr(
+        builtins, "__import__", lambda name, *a, **k: real("no_such_module" if name == "openvino" else name, *a, **k)
+    )
+    with pytest.raises(ImportError, match=r"OpenVINO is missing; pip install 'bchisto\[openvino\]'"):
+        Encoder("tiny", weights="random", engine="openvino")
