@@ -44,7 +44,7 @@ def stores(images, folder, settings):
         Augmentation.turn_frame = turn
         run = folder / name.replace(" ", "-")
         started = time.process_time()
-        result = featurize(images, out=run, settings=dataclasses.replace(settings, mode=mode), jobs=1)
+        result = featurize(images, out=run, settings=dataclasses.replace(settings, mode=mode), jobs=1, skip_errors=True)
         seconds[name] = time.process_time() - started
         with open_store(result.stores[0]) as store:
             found[name] = store.features()

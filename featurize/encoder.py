@@ -50,6 +50,8 @@ class Encoder:
         Whether these are the encoder's default.
     dim : int
         Length of a descriptor.
+    graph : callable
+        Crops to descriptors as tensors, for use within a compiled function of Keras's backend.
     weights : str
         ``imagenet``, ``random`` or ``file``.
     weights_sha256 : str
@@ -105,7 +107,8 @@ class Encoder:
         self.dim = sum(int(output.shape[-1]) for output in outputs)
         self.model = model
         self.engine = engine
-        self._compiled = compile_network(model, spec.preprocess, engine=engine, precision=precision)
+        compiled = compile_network(model, spec.preprocess, engine=engine, precision=precision)
+        self._compiled, self.graph = compiled, compiled.graph
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops.

@@ -6,7 +6,8 @@ descriptors of those windows (averages over their part of each feature map).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from ..errors import DependencyError
 
-__all__ = ["ENGINES", "Compiled", "compile_network"]
+__all__ = ["ENGINES", "Compiled", "compile_function", "compile_network"]
 
 ENGINES = ("keras", "openvino")
 """Values of ``--engine``."""
@@ -27,7 +28,7 @@ Preprocess = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Compiled:
-    """The two functions of an encoder.
+    """An encoder ready to run.
 
     Attributes
     ----------
@@ -36,10 +37,13 @@ class Compiled:
     windows : callable
         A uint8 frame (1, height, width, 3) and float32 windows (k, 4), as shares top, left, bottom, right of the
         frame, to float32 (k, d).
+    graph : callable
+        Crops to descriptors as tensors of Keras's backend, to be called within `compile_function`.
     """
 
     crops: Callable[[Crops], Any]
     windows: Callable[[Crops, Windows], Any]
+    graph: Callable[[Any], Any]
 
 
 def compile_network(model: Any, preprocess: Preprocess, *, engine: str, precision: str) -> Compiled:
@@ -61,39 +65,80 @@ def compile_network(model: Any, preprocess: Preprocess, *, engine: str, precisio
     DependencyError
         OpenVINO is not installed, or Keras does not run on TensorFlow, from which the network is exported.
     """
+    maps = _feature_maps(model, preprocess)
+
+    def crops(batch: Any) -> Any:
+        return _pooled(maps(batch))
+
+    def windows(image: Any, places: Any) -> Any:
+        return _pooled_windows(maps(image), places)
+
     if engine == "openvino":
-        return _openvino(model, preprocess, precision)
+        return _openvino(crops, windows, precision)
+    specs = ([("uint8", (None, None, None, 3))], [("uint8", (1, None, None, 3)), ("float32", (None, 4))])
+    return Compiled(compile_function(crops, specs[0]), compile_function(windows, specs[1]), crops)
+
+
+def compile_function(
+    function: Callable[..., Any], specs: Sequence[tuple[str, tuple[int | None, ...]]] | None = None
+) -> Callable[..., Any]:
+    """Compile a function of tensors for Keras's backend.
+
+    Parameters
+    ----------
+    function : callable
+        Written in ``keras.ops``.
+    specs : sequence of (dtype, shape), optional
+        Of its arguments, with None for sizes that vary; TensorFlow compiles once for all of them. Without, it compiles
+        anew for each shape, as JAX always does.
+
+    Returns
+    -------
+    callable
+        Takes arrays and gives arrays, or lists of them.
+    """
     import keras
 
-    return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](model, preprocess)
+    return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](function, specs)
 
 
-def _prepared(images: Any, preprocess: Preprocess) -> Any:
+def _feature_maps(model: Any, preprocess: Preprocess) -> Callable[[Any], list[Any]]:
+    """Return the network as a function of image tensors, for use within a compiled function."""
+    import keras
     from keras import ops
 
-    return preprocess(ops.cast(images, "float32"))
+    forward: Callable[[Any], Any]
+    if keras.backend.backend() == "jax":
+        trained = [variable.value for variable in model.trainable_variables]
+        fixed = [variable.value for variable in model.non_trainable_variables]
+
+        def forward(images: Any) -> Any:
+            return model.stateless_call(trained, fixed, images, training=False)[0]
+    else:
+
+        def forward(images: Any) -> Any:
+            return model(images, training=False)
+
+    def maps(images: Any) -> list[Any]:
+        outputs = forward(preprocess(ops.cast(images, "float32")))
+        return [ops.cast(m, "float32") for m in (outputs if isinstance(outputs, (list, tuple)) else [outputs])]
+
+    return maps
 
 
-def _maps(outputs: Any) -> list[Any]:
-    from keras import ops
-
-    maps = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-    return [ops.cast(m, "float32") for m in maps]
-
-
-def _pooled(outputs: Any) -> Any:
+def _pooled(maps: Sequence[Any]) -> Any:
     """Average each map over all of it, and concatenate."""
     from keras import ops
 
-    return ops.concatenate([ops.mean(m, axis=(1, 2)) for m in _maps(outputs)], axis=-1)
+    return ops.concatenate([ops.mean(m, axis=(1, 2)) for m in maps], axis=-1)
 
 
-def _pooled_windows(outputs: Any, windows: Any) -> Any:
+def _pooled_windows(maps: Sequence[Any], windows: Any) -> Any:
     """Average each map over each window, cells at its border by the share that lies within, and concatenate."""
     from keras import ops
 
     found = []
-    for m in _maps(outputs):
+    for m in maps:
         _, height, width, depth = ops.shape(m)
         rows = _overlap(windows[:, 0:1], windows[:, 2:3], height)
         columns = _overlap(windows[:, 1:2], windows[:, 3:4], width)
@@ -112,70 +157,40 @@ def _overlap(start: Any, stop: Any, cells: Any) -> Any:
     return ops.maximum(ops.minimum(stop * count, edges + 1.0) - ops.maximum(start * count, edges), 0.0)
 
 
-def _graphs(model: Any, preprocess: Preprocess) -> tuple[Any, Any]:
-    """Return the two functions as TensorFlow graphs."""
+def _tensorflow(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
     import tensorflow as tf
 
-    images = tf.TensorSpec([None, None, None, 3], tf.uint8)
-    frame = tf.TensorSpec([1, None, None, 3], tf.uint8)
+    signature = None if specs is None else [tf.TensorSpec(shape, dtype) for dtype, shape in specs]
+    compiled: Any = tf.function(function, input_signature=signature)
 
-    def crops(batch: Any) -> Any:
-        return _pooled(model(_prepared(batch, preprocess), training=False))
+    def run(*arrays: Any) -> Any:
+        return tf.nest.map_structure(lambda found: found.numpy(), compiled(*map(tf.convert_to_tensor, arrays)))
 
-    def windows(image: Any, places: Any) -> Any:
-        return _pooled_windows(model(_prepared(image, preprocess), training=False), places)
-
-    return (
-        tf.function(crops, input_signature=[images]),
-        tf.function(windows, input_signature=[frame, tf.TensorSpec([None, 4], tf.float32)]),
-    )
+    return run
 
 
-def _tensorflow(model: Any, preprocess: Preprocess) -> Compiled:
-    import tensorflow as tf
-
-    crops, windows = _graphs(model, preprocess)
-    return Compiled(
-        lambda batch: crops(tf.convert_to_tensor(batch)).numpy(),
-        lambda image, places: windows(tf.convert_to_tensor(image), tf.convert_to_tensor(places)).numpy(),
-    )
-
-
-def _jax(model: Any, preprocess: Preprocess) -> Compiled:
+def _jax(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
     import jax
 
-    trained = [variable.value for variable in model.trainable_variables]
-    fixed = [variable.value for variable in model.non_trainable_variables]
-
-    def forward(images: Any) -> Any:
-        outputs, _ = model.stateless_call(trained, fixed, _prepared(images, preprocess), training=False)
-        return outputs
-
-    return Compiled(
-        jax.jit(lambda batch: _pooled(forward(batch))),
-        jax.jit(lambda image, places: _pooled_windows(forward(image), places)),
-    )
+    compiled: Callable[..., Any] = jax.jit(function)
+    return compiled
 
 
-def _torch(model: Any, preprocess: Preprocess) -> Compiled:
+def _torch(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
     import torch
     from keras import ops
 
-    def forward(images: Crops) -> Any:
-        return model(_prepared(ops.convert_to_tensor(images), preprocess), training=False)
-
-    def crops(batch: Crops) -> Any:
+    def run(*arrays: Any) -> Any:
         with torch.inference_mode():
-            return ops.convert_to_numpy(_pooled(forward(batch)))
+            found = function(*map(ops.convert_to_tensor, arrays))
+            if isinstance(found, (list, tuple)):
+                return [ops.convert_to_numpy(one) for one in found]
+            return ops.convert_to_numpy(found)
 
-    def windows(image: Crops, places: Windows) -> Any:
-        with torch.inference_mode():
-            return ops.convert_to_numpy(_pooled_windows(forward(image), ops.convert_to_tensor(places)))
-
-    return Compiled(crops, windows)
+    return run
 
 
-def _openvino(model: Any, preprocess: Preprocess, precision: str) -> Compiled:
+def _openvino(crops: Callable[..., Any], windows: Callable[..., Any], precision: str) -> Compiled:
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -184,26 +199,28 @@ def _openvino(model: Any, preprocess: Preprocess, precision: str) -> Compiled:
         import openvino
     except ImportError as error:
         raise DependencyError("--engine openvino: OpenVINO is missing; pip install 'bchisto[openvino]'") from error
+    import tensorflow as tf
+
     core = openvino.Core()
     settings = {
         "INFERENCE_NUM_THREADS": 1,  # processes, not threads, use the cores
         "NUM_STREAMS": 1,
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
     }
-    crops, windows = (openvino.convert_model(graph) for graph in _graphs(model, preprocess))
-    compiled: dict[tuple[int, ...], Any] = {}
+    images, frame = tf.TensorSpec([None, None, None, 3], tf.uint8), tf.TensorSpec([1, None, None, 3], tf.uint8)
+    graphs = [
+        openvino.convert_model(tf.function(crops, input_signature=[images])),
+        openvino.convert_model(tf.function(windows, input_signature=[frame, tf.TensorSpec([None, 4], tf.float32)])),
+    ]
+    compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
 
-    def network(graph: Any, image: Crops, extra: tuple[Windows, ...]) -> Any:
-        """Compile for this shape, which runs faster than a network of any shape; shapes are few."""
-        key = (len(extra), *image.shape, *(array.shape[0] for array in extra))
-        if key not in compiled:
+    def run(graph: Any, *arrays: npt.NDArray[Any]) -> Any:
+        """Compile for these shapes, which runs faster than a network of any shape; there are few of them."""
+        shapes = tuple(array.shape for array in arrays)
+        if shapes not in compiled:
             fixed = graph.clone()
-            shapes = [list(image.shape), *(list(array.shape) for array in extra)]
-            fixed.reshape(dict(zip(fixed.inputs, shapes, strict=True)))
-            compiled[key] = core.compile_model(fixed, "CPU", settings)
-        return compiled[key]([image, *extra])[0]
+            fixed.reshape(dict(zip(fixed.inputs, map(list, shapes), strict=True)))
+            compiled[shapes] = core.compile_model(fixed, "CPU", settings)
+        return compiled[shapes](list(arrays))[0]
 
-    return Compiled(
-        lambda batch: network(crops, batch, ()),
-        lambda image, places: network(windows, image, (places,)),
-    )
+    return Compiled(functools.partial(run, graphs[0]), functools.partial(run, graphs[1]), crops)

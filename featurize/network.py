@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import DependencyError, InputError
 from .quiet import hushed_start
 
-__all__ = ["canonical_names", "default_layer", "find_layers", "precision_policy", "prepare_backend"]
+__all__ = ["canonical_names", "default_layer", "find_layers", "has_gpu", "precision_policy", "prepare_backend"]
 
 
 def prepare_backend() -> str:
@@ -54,6 +54,25 @@ def _start_tensorflow() -> None:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.zeros(1)  # looks for devices now, while its messages are caught
+
+
+def has_gpu() -> bool:
+    """Whether Keras's backend runs on a GPU."""
+    prepare_backend()
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    if backend == "jax":
+        import jax
+
+        return bool(jax.default_backend() in ("gpu", "cuda", "rocm"))
+    import torch
+
+    return bool(torch.cuda.is_available())
 
 
 @contextlib.contextmanager

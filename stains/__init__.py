@@ -3,18 +3,21 @@
 In and out: ``uint8`` arrays of shape (height, width, 3), channels in the order red, green, blue.
 """
 
+from .constants import TRANSMITTED_LIGHT
 from .macenko import MacenkoNormalizer, StainEstimate
 from .methods import STAIN_METHODS, Normalizer, make_normalizer
 from .od import check_rgb, optical_density
-from .ruifrok import HeAugmenter, augment_he
+from .ruifrok import HeAugmenter, augment_he, augmentation_matrix
 
 __all__ = [
     "STAIN_METHODS",
+    "TRANSMITTED_LIGHT",
     "HeAugmenter",
     "MacenkoNormalizer",
     "Normalizer",
     "StainEstimate",
     "augment_he",
+    "augmentation_matrix",
     "check_rgb",
     "make_normalizer",
     "optical_density",

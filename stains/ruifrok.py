@@ -8,11 +8,12 @@ optical density is computed once per image.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from .constants import RUIFROK_FROM_HED, RUIFROK_TO_HED, TRANSMITTED_LIGHT
 from .od import Image, optical_density
 
-__all__ = ["HeAugmenter", "augment_he"]
+__all__ = ["HeAugmenter", "augment_he", "augmentation_matrix"]
 
 
 class HeAugmenter:
@@ -52,12 +53,28 @@ class HeAugmenter:
         """
         import cv2
 
-        # The bases cancel: 10^-(log10(x) A) = exp(-(ln(x) A)); rows become columns for cv2.transform.
-        mixing = (RUIFROK_TO_HED.T @ np.diag([hematoxylin, eosin, 1.0]) @ RUIFROK_FROM_HED).T
+        mixing = augmentation_matrix(hematoxylin=hematoxylin, eosin=eosin).T  # cv2.transform takes columns
         affine = np.column_stack([-mixing, np.full(3, np.log(TRANSMITTED_LIGHT))]).astype(np.float32)
         bright = cv2.exp(cv2.transform(self._density, affine, dst=self._buffer), dst=self._buffer)
         # minus 1 as published, and minus 0.5 because the saturating cast rounds where the published code truncates
         return np.asarray(cv2.convertScaleAbs(bright, alpha=1.0, beta=-1.5), dtype=np.uint8)
+
+
+def augmentation_matrix(*, hematoxylin: float, eosin: float) -> npt.NDArray[np.float64]:
+    """Return the three linear steps of an augmentation as one matrix.
+
+    Parameters
+    ----------
+    hematoxylin, eosin : float
+        Factors.
+
+    Returns
+    -------
+    ndarray of float64, shape (3, 3)
+        A, so that with a pixel as a row ``out = 240 exp(-(od A)) - 1`` for ``od = -ln((x + 1)/240)``: the bases of the
+        published logarithm and power cancel.
+    """
+    return np.asarray(RUIFROK_TO_HED.T @ np.diag([hematoxylin, eosin, 1.0]) @ RUIFROK_FROM_HED)
 
 
 def augment_he(image: Image, *, hematoxylin: float, eosin: float) -> Image:

@@ -1,0 +1,227 @@
+"""From image files to what an encoder takes: decoding, stain work and crops, ahead of inference in a thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import ImageRecord, decode_record, resize_image
+from ..errors import BchistoError, ImageError, TissueError
+from ..stains import HeAugmenter, MacenkoNormalizer, Normalizer, make_normalizer
+from .crops import crop_boxes, cut_crop, draw_augmentation
+from .settings import FeaturizeSettings, View
+
+__all__ = [
+    "ImageFailure",
+    "NormalisedImage",
+    "PreparedCrops",
+    "StainInfo",
+    "normalise_images",
+    "prefetch",
+    "prepare_crops",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StainInfo:
+    """What stain normalisation found in an image at the first scale.
+
+    Attributes
+    ----------
+    vectors : ndarray of float64, shape (3, 2), or None
+        Haematoxylin and eosin as columns; None where none were estimated.
+    tissue : float
+        Share of tissue pixels.
+    residual : float
+        Optical density left unexplained, root mean square; NaN where no stains were estimated.
+    skipped : bool
+        Whether normalisation was skipped for too little tissue, at any scale.
+    """
+
+    vectors: npt.NDArray[np.float64] | None
+    tissue: float
+    residual: float
+    skipped: bool
+
+
+@dataclass(frozen=True)
+class ImageFailure:
+    """An image that could not be used, and why."""
+
+    record: ImageRecord
+    message: str
+
+
+@dataclass(frozen=True)
+class NormalisedImage:
+    """An image at every scale, normalised.
+
+    Attributes
+    ----------
+    index : int
+        Place among the records.
+    scales : dict of float to ndarray of uint8, shape (height, width, 3)
+    stain : StainInfo
+        Of the first scale.
+    """
+
+    index: int
+    scales: dict[float, npt.NDArray[np.uint8]]
+    stain: StainInfo
+
+
+@dataclass
+class PreparedCrops:
+    """The crops of one augmentation, or in dense mode its frames with the windows in them."""
+
+    image: int
+    augmentation: int
+    stain: StainInfo
+    crops: dict[View, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    frames: dict[float, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    windows: dict[View, npt.NDArray[np.int64]] = field(default_factory=dict)
+
+
+def normalise_images(
+    records: Sequence[ImageRecord], *, settings: FeaturizeSettings, views: Sequence[View], skip_errors: bool
+) -> Iterator[NormalisedImage | ImageFailure]:
+    """Decode and normalise images one after the other.
+
+    Raises
+    ------
+    ImageError
+        An image that cannot be used, unless `skip_errors` makes it an `ImageFailure`.
+    """
+    normalizer = make_normalizer(settings.stain)
+    for index, record in enumerate(records):
+        try:
+            scales, stain = _normalised(record, settings=settings, views=views, normalizer=normalizer)
+        except ImageError as error:
+            message = str(error) if str(record.path) in str(error) else f"{record.path}: {error}"
+            if not skip_errors:
+                raise type(error)(message) from error
+            yield ImageFailure(record, message)
+            continue
+        yield NormalisedImage(index, scales, stain)
+
+
+def prepare_crops(
+    images: Iterable[NormalisedImage | ImageFailure],
+    records: Sequence[ImageRecord],
+    *,
+    settings: FeaturizeSettings,
+    views: Sequence[View],
+) -> Iterator[PreparedCrops | ImageFailure]:
+    """Colour each image for each augmentation and cut its crops; in dense mode turn the frame instead."""
+    for image in images:
+        if isinstance(image, ImageFailure):
+            yield image
+            continue
+        # where no colour is to change, the image itself stands in place of its augmenter
+        plain = settings.color_range == (1.0, 1.0)
+        augmenters = {} if plain else {scale: HeAugmenter(pixels) for scale, pixels in image.scales.items()}
+        for number in range(settings.augmentations):
+            name = records[image.index].image_id
+            drawn = draw_augmentation(name, number, seed=settings.seed, color_range=settings.color_range)
+            item = PreparedCrops(image.index, number, image.stain)
+            coloured = (
+                image.scales
+                if plain
+                else {
+                    scale: augmenter.augment(hematoxylin=drawn.hematoxylin, eosin=drawn.eosin)
+                    for scale, augmenter in augmenters.items()
+                }
+            )
+            if settings.mode == "dense":
+                item.frames.update({scale: drawn.turn_frame(pixels) for scale, pixels in coloured.items()})
+            for view in views:
+                pixels = (item.frames or coloured)[view.scale]
+                height, width = pixels.shape[:2]
+                boxes = crop_boxes(drawn, height=height, width=width, crop=view.crop, count=settings.crops)
+                if settings.mode == "dense":
+                    corners = [(box.top, box.left, box.top + view.crop, box.left + view.crop) for box in boxes]
+                    item.windows[view] = np.array(corners, dtype=np.int64)
+                else:
+                    item.crops[view] = np.stack([cut_crop(pixels, box, crop=view.crop) for box in boxes])
+            yield item
+
+
+def _normalised(
+    record: ImageRecord, *, settings: FeaturizeSettings, views: Sequence[View], normalizer: Normalizer
+) -> tuple[dict[float, npt.NDArray[np.uint8]], StainInfo]:
+    """Decode an image, and resize and normalise it at every scale; the stains are those of the first scale."""
+    image = decode_record(record)
+    scales: dict[float, npt.NDArray[np.uint8]] = {}
+    first: StainInfo | None = None
+    for view in views:
+        if view.scale in scales:
+            continue
+        resized = resize_image(image, view.scale)
+        height, width = resized.shape[:2]
+        if (message := view.misfit(record.path, width=width, height=height)) is not None:
+            raise ImageError(message)
+        tissue = MacenkoNormalizer().tissue_share(resized)
+        try:
+            normalised, estimate = normalizer.normalize_with_estimate(resized)
+            info = StainInfo(
+                vectors=None if estimate is None else estimate.stains,
+                tissue=tissue,
+                residual=float("nan") if estimate is None else estimate.residual,
+                skipped=False,
+            )
+        except TissueError as error:
+            if settings.stain_fallback == "error":
+                raise TissueError(
+                    f"{record.path}: {error}; leave it out, or use --stain-fallback skip-normalisation"
+                ) from error
+            normalised, info = resized, StainInfo(None, tissue, float("nan"), skipped=True)
+        first = info if first is None else replace(first, skipped=first.skipped or info.skipped)
+        scales[view.scale] = normalised
+    if first is None:  # settings always hold a view
+        raise ImageError(f"{record.path}: no view to describe it by")
+    return scales, first
+
+
+def prefetch(items: Iterable[T], *, ahead: int) -> Iterator[T]:
+    """Yield `items`, made up to `ahead` in advance by a thread; an error in it is raised here."""
+    ready: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(maxsize=ahead)
+    stop = threading.Event()
+
+    def put(entry: tuple[T] | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                ready.put(entry, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def fill() -> None:
+        try:
+            for item in items:
+                put((item,))
+                if stop.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
+            put(error)
+
+    thread = threading.Thread(target=fill, daemon=True, name="bchisto-prepare")
+    thread.start()
+    try:
+        while (entry := ready.get()) is not None:
+            if isinstance(entry, BchistoError):
+                raise entry
+            if isinstance(entry, BaseException):
+                raise RuntimeError("preparing crops failed") from entry  # noqa: TRY004 - a failure passed on
+            yield entry[0]
+    finally:
+        stop.set()
+        thread.join()
