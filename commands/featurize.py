@@ -65,7 +65,8 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     "--stain",
     default="macenko",
     show_default=True,
-    help="macenko, none, or staintools-macenko, -vahadane, -reinhard.",
+    help="macenko, none, staintools-macenko, -vahadane, -reinhard, or a treatment: clahe, whitening, demean, "
+    "gaussian-clahe, clahe-whitening, whitening-clahe.",
 )
 @click.option(
     "--stain-fallback",

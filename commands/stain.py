@@ -18,7 +18,8 @@ from .options import common_options, done
     "method",
     default="macenko",
     show_default=True,
-    help="macenko, none, or staintools-macenko, -vahadane, -reinhard.",
+    help="macenko, none, staintools-macenko, -vahadane, -reinhard, or a treatment: clahe, whitening, demean, "
+    "gaussian-clahe, clahe-whitening, whitening-clahe.",
 )
 @click.option("--hematoxylin", type=float, default=1.0, show_default=True, help="Factor of the haematoxylin.")
 @click.option("--eosin", type=float, default=1.0, show_default=True, help="Factor of the eosin.")

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..data import MAMMOGRAMS, Dataset, ImageRecord, read_header, scaled_side
 from ..errors import ImageError, InputError, MissingInputError
 from ..jobs import default_jobs
+from ..stains import TREATMENTS
 from .settings import FeaturizeSettings, View
 
 __all__ = ["check_headers", "check_stain", "only_listed", "report_findings"]
@@ -41,10 +42,11 @@ def check_stain(dataset: Dataset, settings: FeaturizeSettings) -> None:
     InputError
         Mammograms with a stain method or a colour range.
     """
-    if dataset.name in MAMMOGRAMS and (settings.stain != "none" or settings.color_range != (1.0, 1.0)):
+    unstained = settings.stain in ("none", *TREATMENTS) and settings.color_range == (1.0, 1.0)
+    if dataset.name in MAMMOGRAMS and not unstained:
         raise InputError(
-            f"{dataset.root}: {dataset.name} holds grey mammograms, which have no stain; use --stain none and "
-            "--color-range 1 1"
+            f"{dataset.root}: {dataset.name} holds grey mammograms, which have no stain; use --stain none (or a "
+            f"treatment: {', '.join(TREATMENTS)}) and --color-range 1 1"
         )
 
 

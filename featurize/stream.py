@@ -82,7 +82,8 @@ def describe_images(
         if isinstance(item, ImageDescriptors):
             broken = [name for name, values in item.features.items() if not np.isfinite(values).all()]
             if broken:
-                message = f"{item.record.path}: its descriptors of {broken[0]} are not finite; check the weights or use float32"
+                where = f"{item.record.path}: its descriptors of {broken[0]}"
+                message = f"{where} are not finite; check the weights or use float32"
                 if not skip_errors:
                     raise ImageError(message)
                 yield ImageFailure(item.record, message)

@@ -8,10 +8,12 @@ from .macenko import MacenkoNormalizer, StainEstimate
 from .methods import STAIN_METHODS, Normalizer, make_normalizer
 from .od import check_rgb, optical_density
 from .ruifrok import HeAugmenter, augment_he, augmentation_matrix
+from .treatments import TREATMENTS, treat
 
 __all__ = [
     "STAIN_METHODS",
     "TRANSMITTED_LIGHT",
+    "TREATMENTS",
     "HeAugmenter",
     "MacenkoNormalizer",
     "Normalizer",
@@ -21,4 +23,5 @@ __all__ = [
     "check_rgb",
     "make_normalizer",
     "optical_density",
+    "treat",
 ]

@@ -7,10 +7,18 @@ from typing import Protocol
 from ..errors import InputError
 from .macenko import MacenkoNormalizer, StainEstimate
 from .od import Image
+from .treatments import TREATMENTS, treat
 
 __all__ = ["STAIN_METHODS", "Normalizer", "make_normalizer"]
 
-STAIN_METHODS = ("macenko", "none", "staintools-macenko", "staintools-vahadane", "staintools-reinhard")
+STAIN_METHODS = (
+    "macenko",
+    "none",
+    "staintools-macenko",
+    "staintools-vahadane",
+    "staintools-reinhard",
+    *TREATMENTS,
+)
 """Names that ``--stain`` takes."""
 
 
@@ -37,6 +45,14 @@ class _Macenko:
         return self._normalizer.apply(image, estimate), estimate
 
 
+class _Treated:
+    def __init__(self, method: str) -> None:
+        self._method = method
+
+    def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
+        return treat(image, self._method), None
+
+
 class _Unchanged:
     def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
         return image, None
@@ -56,6 +72,8 @@ def make_normalizer(method: str) -> Normalizer:
         return _Macenko()
     if method == "none":
         return _Unchanged()
+    if method in TREATMENTS:
+        return _Treated(method)
     if method in STAIN_METHODS:
         from .staintools_adapter import StainToolsNormalizer
 

@@ -17,9 +17,13 @@ from bchisto.jobs import Ticker
 from bchisto.stains import HeAugmenter, augment_he
 
 SETTINGS = FeaturizeSettings(
-    encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64), View(0.5, 33)), augmentations=5, crops=3,
+    encoders=(EncoderChoice("tiny"),),
+    weights=("random",),
+    views=(View(1.0, 64), View(0.5, 33)),
+    augmentations=5,
+    crops=3,
     batch_size=6,
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("turns", range(4))
