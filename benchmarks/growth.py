@@ -18,12 +18,12 @@ os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 import numpy as np  # noqa: E402 - after the threads are pinned
 from descriptors import make_descriptors  # noqa: E402
 
-BASE = {"images": 120, "augmentations": 10, "classes": 4, "models": 1}
+BASE = {"images": 480, "augmentations": 20, "classes": 4, "models": 1}
 STEPS = {
-    "images": [60, 120, 240, 480],
-    "augmentations": [5, 10, 20, 40],
+    "images": [480, 960, 1920, 3840],
+    "augmentations": [20, 40, 80, 160],
     "classes": [2, 4, 8],
-    "models": [1, 2, 4],
+    "models": [1, 2, 4, 8],
 }
 DIM, ROUNDS = 512, 20
 

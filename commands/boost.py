@@ -40,10 +40,10 @@ from .options import common_options, done, split_names, to_shard, work_options
 @click.option("--seeds", type=int, default=5, show_default=True, help="Ensemble members per fold.")
 @click.option(
     "--preset",
-    type=click.Choice(["rakhlin2018"]),
+    type=click.Choice(["rakhlin2018", "fast"]),
     default="rakhlin2018",
     show_default=True,
-    help="LightGBM settings.",
+    help="LightGBM settings; fast takes under a fifth of the time.",
 )
 @click.option(
     "--param",

@@ -127,3 +127,27 @@ def test_models_that_share_bins_equal_models_with_bins_of_their_own(rng):
     assert shared == [fit_text(features, labels, params=params, rounds=5) for params in every]
     assert len(set(shared)) == 3
     assert binned.fit_text(params=every[0], rounds=5) == shared[0]
+
+
+@pytest.mark.parametrize("preset", ["rakhlin2018", "fast"])
+def test_the_layout_changes_no_tree(data, preset):
+    features, labels = data
+    texts = []
+    for layout in ("row", "col"):
+        params = model_params(PRESETS[preset], classes=3, seed=1, fold_position=0)
+        del params[f"force_{PRESETS[preset].layout}_wise"]
+        texts.append(fit_text(features, labels, params={**params, f"force_{layout}_wise": True}, rounds=6))
+    first, second = (text.partition("\nparameters:")[0] for text in texts)
+    assert first == second
+
+
+def test_the_fast_preset_learns(rng):
+    labels = np.arange(90) % 3
+    features = rng.normal(size=(90, 4, 200)).astype(np.float32)
+    features[:, :, ::5] += labels[:, None, None]  # redundant, as descriptors are
+    preset = PRESETS["fast"].with_params({"min_data_in_leaf": 3})
+    params = model_params(preset, classes=3, seed=0, fold_position=0)
+    model = parse_model(fit_text(features[::2], labels[::2], params=params, rounds=preset.rounds))
+    assert (predict_proba(model, features[1::2]).argmax(axis=1) == labels[1::2]).mean() > 0.6
+    with pytest.raises(InputError, match="force_row_wise: is set by the protocol"):
+        PRESETS["fast"].with_params({"force_row_wise": True})

@@ -44,7 +44,7 @@ def test_clahe_raises_local_contrast_and_keeps_colours(rng):
     flat = np.clip(rng.normal(120, 3, (128, 128, 1)) + np.zeros(3), 0, 255).astype(np.uint8)
     found = treat(flat, "clahe")
     assert found.std() > 1.5 * flat.std()
-    pink = np.clip(flat.astype(int) + [60, -20, 30], 0, 255).astype(np.uint8)
+    pink = np.clip(flat + np.array([60, -20, 30]), 0, 255).astype(np.uint8)
     before, after = (
         cv2.cvtColor(x, cv2.COLOR_RGB2LAB)[:, :, 1:].mean(axis=(0, 1)) for x in (pink, treat(pink, "clahe"))
     )
