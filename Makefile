@@ -21,7 +21,11 @@ test: $(VENV)/installed-$(EXTRAS)  ## Run the tests with coverage
 
 bench: $(VENV)/installed  ## Run the benchmarks, each in a short form
 	$(BIN)/python benchmarks/stains.py
-	$(BIN)/python benchmarks/featurize.py
+	$(BIN)/python benchmarks/featurize.py --rounds 1
+	$(BIN)/python benchmarks/modes.py --encoders resnet50 --rounds 1
+	$(BIN)/python benchmarks/boost.py --images 60 --augmentations 10 --seeds 2
+	$(BIN)/python benchmarks/predict.py --images 60 --augmentations 10 --rounds 2
+	$(BIN)/python benchmarks/store.py
 
 check: lint types docs wheel  ## Lint, types, docs and wheel
 
@@ -47,7 +51,7 @@ wheel: $(VENV)/installed-lint  ## Build the wheel and try it in an environment o
 	$(VENV)/wheel/bin/pip install --quiet --no-deps dist/*.whl
 	$(BIN)/python .ci/check_wheel.py dist/*.whl
 
-constraints: $(VENV)/installed-test,dask,jax,docs,lint  ## Write the versions in .venv to constraints.txt
+constraints: $(VENV)/installed-test,dask,jax,openvino,docs,lint  ## Write the versions in .venv to constraints.txt
 	$(BIN)/pip freeze --exclude-editable | grep -v -i '^bchisto' > constraints.txt
 
 clean:  ## Remove environments and builds
