@@ -39,7 +39,6 @@ def run_units(
     label: str,
     step_name: str,
     dask: str | None = None,
-    on_result: Callable[[R], None] | None = None,
 ) -> list[R]:
     """Run `work` on every unit and return the results in the order in which they finish.
 
@@ -58,8 +57,6 @@ def run_units(
         What the progress bar says.
     dask : str, optional
         Address of a Dask scheduler; its workers are used instead of processes of this machine.
-    on_result : callable, optional
-        Called in this process with each result as it arrives.
 
     Returns
     -------
@@ -88,8 +85,6 @@ def run_units(
             for unit, result in _results(work, units, ticker=ticker, jobs=jobs, dask=dask):
                 finished += steps(unit)
                 progress.update_to(max(finished, ticker.count()))
-                if on_result is not None:
-                    on_result(result)
                 results.append(result)
     return results
 

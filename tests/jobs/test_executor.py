@@ -40,12 +40,6 @@ def test_nothing_to_do_and_bad_numbers():
         run_units(square, [1], **options(jobs=0))
 
 
-def test_results_are_handed_over_as_they_arrive():
-    seen = []
-    run_units(square, [1, 2], **options(on_result=seen.append))
-    assert [value for value, _ in seen] == [1, 4]
-
-
 def test_on_a_dask_cluster(dask):
     import distributed
 
