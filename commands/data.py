@@ -65,6 +65,7 @@ def _read(images: Path, options: dict[str, Any]) -> Dataset:
         label_level=options["label_level"],
         magnifications=options["magnification"],
         lesions=options["lesion"],
+        context=options["context"],
     )
 
 

@@ -142,6 +142,7 @@ def featurize(context: click.Context, /, **options: Any) -> None:
         label_level=options["label_level"],
         magnifications=options["magnification"],
         lesions=options["lesion"],
+        context=options["context"],
         only=options["only"],
         jobs=options["jobs"],
         shard=shard,

@@ -78,6 +78,13 @@ def data_options(function: F) -> F:
             help="CBIS-DDSM, DDSM: keep these abnormalities (repeatable); default both.",
         ),
         click.option(
+            "--context",
+            type=click.Choice(["tight", "small", "large"]),
+            default="tight",
+            show_default=True,
+            help="CBIS-DDSM, DDSM: the abnormality alone, 50 pixels more, or twice its box.",
+        ),
+        click.option(
             "--label-level",
             type=click.Choice(["class", "type"]),
             default="class",

@@ -12,6 +12,7 @@ from .bach import BACH_CLASSES, find_photos, read_bach
 from .breakhis import BREAKHIS_NAME, BREAKHIS_TYPES, read_breakhis
 from .cbis_ddsm import CBIS_TABLE, read_cbis_ddsm
 from .content import same_content
+from .context import CONTEXTS, show_context
 from .dataset import DATASET_NAMES, Dataset, Finding, ImageRecord, order_classes
 from .ddsm import PATHOLOGY_CLASSES, read_ddsm
 from .idc import IDC_CLASSES, IDC_NAME, read_idc
@@ -34,6 +35,7 @@ def read_dataset(
     label_level: str = "class",
     magnifications: Iterable[int] = (),
     lesions: Iterable[str] = (),
+    context: str = "tight",
 ) -> Dataset:
     """Read images in an official layout, a folder per class, or a CSV manifest.
 
@@ -51,6 +53,8 @@ def read_dataset(
         BreakHis: keep these only; empty keeps all.
     lesions : iterable of {"mass", "calcification"}
         CBIS-DDSM, DDSM: keep these only; empty keeps all.
+    context : {"tight", "small", "large"}
+        CBIS-DDSM, DDSM: how much is shown around an abnormality, see `CONTEXTS`.
 
     Returns
     -------
@@ -70,6 +74,8 @@ def read_dataset(
     if root.is_dir() and not any(root.iterdir()):
         raise MissingInputError(f"{root}: this folder is empty; check --images")
     name = dataset or _recognise(root)
+    if context not in CONTEXTS:
+        raise InputError(f"--context {context}: choose one of {', '.join(CONTEXTS)}")
     if name not in DATASET_NAMES:
         raise InputError(f"--dataset {name}: no such layout; choose one of {', '.join(DATASET_NAMES)}")
     if (name == "csv") != root.is_file():
@@ -100,6 +106,9 @@ def read_dataset(
         records, findings = read_manifest(root)
     else:
         records, findings = read_folder(root)
+    if context != "tight" and name in ("cbis-ddsm", "ddsm"):
+        records, unseen = show_context(records, context)
+        findings = [*findings, *unseen]
     records, repeated = _settle_ids(records)
     labels = [record.label for record in records if record.label is not None]
     order = tuple(classes) or tuple(c for c in default if c in labels) or order_classes(labels)

@@ -79,6 +79,7 @@ def featurize(
     label_level: str = "class",
     magnifications: Sequence[int] = (),
     lesions: Sequence[str] = (),
+    context: str = "tight",
     only: str | Path | None = None,
     jobs: int | None = None,
     shard: Shard | None = None,
@@ -96,7 +97,7 @@ def featurize(
         The run folder.
     settings : FeaturizeSettings, optional
         What to compute; the published settings by default.
-    dataset, classes, label_level, magnifications, lesions
+    dataset, classes, label_level, magnifications, lesions, context
         See `bchisto.data.read_dataset`.
     only : str or Path, optional
         A CSV with a column ``image_id``: describe these images alone.
@@ -134,6 +135,7 @@ def featurize(
         "label_level": label_level,
         "magnification": list(magnifications),
         "lesion": list(lesions),
+        "context": context,
         "only": None if only is None else str(only),
         **_settings_config(settings),
         "skip_errors": skip_errors,
@@ -146,6 +148,7 @@ def featurize(
             label_level=label_level,
             magnifications=magnifications,
             lesions=lesions,
+            context=context,
         )
         report_findings(source)
         check_stain(source, settings)

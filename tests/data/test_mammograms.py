@@ -409,3 +409,48 @@ def test_no_case_here(tmp_path):
         read_dataset(tmp_path, dataset="ddsm")
     with pytest.raises(MissingInputError):
         read_dataset(tmp_path / "absent", dataset="ddsm")
+
+
+@pytest.mark.parametrize(
+    ("context", "boxes"),
+    [
+        ("tight", [(10, 12, 41, 47), (10, 12, 41, 47), (3, 4, 6, 7)]),
+        ("small", [(0, 0, 64, 96), (0, 0, 64, 96), (0, 0, 56, 57)]),
+        ("large", [(0, 0, 57, 65), (0, 0, 57, 65), (1, 2, 8, 9)]),
+    ],
+)
+def test_ddsm_contexts_by_hand(ddsm, context, boxes):
+    dataset = read_dataset(ddsm, context=context)
+    assert [record.box for record in dataset.records] == boxes
+    for record in dataset.records:
+        left, top, right, bottom = record.box
+        assert decode_record(record).shape == (bottom - top, right - left, 3)
+
+
+def test_cbis_contexts_are_cut_from_the_mammogram(cbis):
+    tight = {record.image_id: record for record in read_dataset(cbis).records}
+    for record in read_dataset(cbis, context="large").records:
+        assert record.path == tight[record.image_id].frame
+        left, top, right, bottom = record.box
+        crop = tight[record.image_id]
+        import pydicom
+
+        whole, part = (pydicom.dcmread(path).pixel_array for path in (record.path, crop.path))
+        y, x = next((y, x) for y in range(whole.shape[0]) for x in range(whole.shape[1])
+                    if np.array_equal(whole[y : y + 40, x : x + 36], part))  # fmt: skip
+        assert (left, top) == (max(0, x - 18), max(0, y - 20))
+        assert (right, bottom) == (min(96, x + 36 + 18), min(128, y + 40 + 20))
+
+
+def test_cbis_contexts_need_mask_and_mammogram(cbis):
+    (cbis / "Mass-Training_P_00009_LEFT_CC_1" / "1.3.8" / "1.3.9" / "000001.dcm").unlink()
+    shutil.rmtree(cbis / "Mass-Test_P_00016_LEFT_CC")
+    empty = cbis / "Mass-Test_P_00017_LEFT_CC_1" / "1.3.8" / "1.3.9" / "000001.dcm"
+    mini.write_dicom(empty, np.zeros((128, 96), np.uint8))
+    dataset = read_dataset(cbis, context="small")
+    assert len(dataset) == 2
+    assert has(dataset.findings, "error", "P_00009_LEFT_CC_1: has no context: its mask is not here")
+    assert has(dataset.findings, "error", "P_00016_LEFT_CC_1: has no context: its mammogram is not here")
+    assert has(dataset.findings, "error", "000001.dcm: an empty mask")
+    with pytest.raises(InputError, match="--context wide: choose one of tight, small, large"):
+        read_dataset(cbis, context="wide")

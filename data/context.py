@@ -1,0 +1,79 @@
+"""How much of a mammogram is shown around a mass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ImageError
+from ..jobs import Progress
+from .dataset import Finding, ImageRecord
+from .decode import decode_image, read_header
+
+__all__ = ["CONTEXTS", "show_context"]
+
+CONTEXTS = ("tight", "small", "large")
+"""``tight``: the box of the outline. ``small``: 50 pixels more on each side. ``large``: twice the box about its middle.
+The latter two are those of the system of seed ``ddsm-masses``."""
+
+_PADDING = 50
+"""Pixels of the small context, as published."""
+
+Box = tuple[int, int, int, int]
+
+
+def show_context(records: Sequence[ImageRecord], context: str) -> tuple[list[ImageRecord], list[Finding]]:
+    """Widen each abnormality to its context, within its mammogram.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+        With a `box` (DDSM), or with `frame` and `mask` (CBIS-DDSM), whose outline is then read.
+    context : {"small", "large"}
+
+    Returns
+    -------
+    list of ImageRecord, list of Finding
+        Records whose path is the mammogram and whose box is the context. One without its mammogram or mask is left out
+        and named.
+    """
+    shown: list[ImageRecord] = []
+    findings: list[Finding] = []
+    with Progress(total=len(records), label="contexts", unit="outlines") as progress:
+        for place, record in enumerate(records, start=1):
+            try:
+                path, box = _outline(record)
+                header = read_header(path)
+            except ImageError as error:
+                findings.append(Finding("error", record.image_id, f"has no context: {error}"))
+            else:
+                widened = _widen(box, context, width=header.width, height=header.height)
+                shown.append(replace(record, path=path, box=widened))
+            progress.update_to(place)
+    return shown, findings
+
+
+def _outline(record: ImageRecord) -> tuple[Path, Box]:
+    """Return the mammogram of a record and the box of its outline."""
+    if record.box is not None:
+        return record.path, record.box
+    if record.frame is None or record.mask is None:
+        missing = "mammogram" if record.frame is None else "mask"
+        raise ImageError(f"its {missing} is not here; copy it, or use --context tight")
+    mask = decode_image(record.mask)[:, :, 0] > 0
+    if not mask.any():
+        raise ImageError(f"{record.mask}: an empty mask; copy it again, or use --context tight")
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return record.frame, (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def _widen(box: Box, context: str, *, width: int, height: int) -> Box:
+    left, top, right, bottom = box
+    if context == "small":
+        across = down = _PADDING
+    else:
+        across, down = (right - left + 1) // 2, (bottom - top + 1) // 2
+    return max(0, left - across), max(0, top - down), min(width, right + across), min(height, bottom + down)
