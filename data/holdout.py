@@ -38,7 +38,8 @@ def holdout_plan(
     Returns
     -------
     FoldPlan
-        Of one fold. A warning says so where groups of several images or classes prevent an exact balance.
+        Of one fold. Groups stay whole, and surplus images of a class in the validation and test parts are left out,
+        which a warning counts; another one says so where too few groups hold a class.
 
     Raises
     ------
@@ -69,17 +70,26 @@ def holdout_plan(
     part_of: dict[str, str] = {}
     for part in ("test", "val"):
         part_of.update(dict.fromkeys(_draw(members, part_of, classes, quota[part], rng), part))
-    rows: list[Row] = [
-        (image, 1, part_of.get(str(name), "train")) for image, name in zip(image_ids, owner, strict=True)
+    rows: list[Row] = []
+    held: Counter[tuple[str, str]] = Counter()
+    surplus: Counter[str] = Counter()
+    for place in rng.permutation(len(labels)).tolist():  # which images of a patient are left out is chance
+        part = part_of.get(str(owner[place]), "train")
+        held[part, labels[place]] += 1
+        if part != "train" and held[part, labels[place]] > quota[part]:
+            surplus[part] += 1
+        else:
+            rows.append((image_ids[place], 1, part))
+    warnings = [
+        f"{count} images of groups in the {part} part are left out, so that it holds as many of each class"
+        for part, count in sorted(surplus.items())
     ]
-    warnings = []
     for part in ("val", "test"):
-        held = Counter(label for (_, _, role), label in zip(rows, labels, strict=True) if role == part)
-        if len({held[label] for label in classes}) > 1:
-            counts = ", ".join(f"{label} {held[label]}" for label in classes)
-            warnings.append(f"the {part} part is not exactly balanced, its groups do not allow it: {counts}")
+        if any(held[part, label] < quota[part] for label in classes):
+            counts = ", ".join(f"{label} {min(held[part, label], quota[part])}" for label in classes)
+            warnings.append(f"the {part} part is not balanced, too few groups hold a class: {counts}")
     name = spec.replace("/", "-") + ("-grouped" if groups is not None else "")
-    return FoldPlan(name, tuple(rows), partition=False, warnings=tuple(warnings))
+    return FoldPlan(name, tuple(sorted(rows)), partition=False, warnings=tuple(warnings))
 
 
 def _draw(
@@ -89,21 +99,28 @@ def _draw(
     quota: int,
     rng: np.random.Generator,
 ) -> list[str]:
-    """Draw groups that fill the quota of every class and never exceed it; the best of several orders."""
+    """Draw groups that fill the quota of every class with the least surplus; the best of several orders.
+
+    One group of each class is always left to train.
+    """
     free = sorted(set(members) - set(taken))
     best: list[str] = []
-    missing = quota * len(classes) + 1
+    least = (quota * len(classes) + 1, 0)
     for _ in range(_TRIES):
         held: Counter[str] = Counter()
         chosen = []
+        left = Counter(label for name in free for label in members[name])
         for place in rng.permutation(len(free)).tolist():
             group = members[free[place]]
-            if all(held[label] + group[label] <= quota for label in classes):
+            wanted = any(held[label] < quota for label in group)
+            if wanted and all(left[label] > 1 for label in group):
                 held += group
+                left -= Counter(list(group))
                 chosen.append(free[place])
-        short = sum(quota - held[label] for label in classes)
-        if short < missing:
-            best, missing = chosen, short
-        if not missing:
+        short = sum(max(0, quota - held[label]) for label in classes)
+        over = sum(max(0, held[label] - quota) for label in classes)
+        if (short, over) < least:
+            best, least = chosen, (short, over)
+        if least == (0, 0):
             break
     return best

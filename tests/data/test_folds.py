@@ -297,13 +297,35 @@ def test_holdout_is_by_patient_and_balanced(rng):
     assert holdout(groups, labels, group_by="none")[0].name == "80-10-10"
 
 
-def test_holdout_that_cannot_be_balanced_says_so():
+def test_holdout_leaves_surplus_images_out(rng):
     labels = ["benign"] * 30 + ["malignant"] * 30
     groups = [f"p{i}" for i in range(30)] + [f"q{i // 2}" for i in range(30)]
-    plan, _, _ = holdout(groups, labels)
-    assert "the test part is not exactly balanced, its groups do not allow it: benign 3, malignant 2" in " ".join(
-        plan.warnings
+    plan, label, _ = holdout(groups, labels)
+    for part in ("val", "test"):
+        assert Counter(label[image] for image in plan.images(1, part)) == {"benign": 3, "malignant": 3}
+    assert len(plan.rows) == 58
+    assert plan.warnings == (
+        "1 images of groups in the test part are left out, so that it holds as many of each class",
+        "1 images of groups in the val part are left out, so that it holds as many of each class",
     )
+
+
+def test_holdout_of_few_large_groups():
+    labels = ["negative"] * 50 + ["positive"] * 50
+    groups = ["a"] * 20 + ["b"] * 15 + ["c"] * 15 + ["d"] * 40 + ["e"] * 5 + ["f"] * 5
+    plan, label, group = holdout(groups, labels)
+    parts = {part: {group[image] for image in plan.images(1, part)} for part in ("train", "val", "test")}
+    assert parts["train"].isdisjoint(parts["val"] | parts["test"])
+    for part in ("val", "test"):
+        assert Counter(label[image] for image in plan.images(1, part)) == {"negative": 5, "positive": 5}
+    assert {label[image] for image in plan.images(1, "train")} == {"negative", "positive"}
+
+
+def test_holdout_that_cannot_be_balanced_says_so():
+    labels = ["benign"] * 30 + ["malignant"] * 30
+    groups = [f"p{i}" for i in range(30)] + ["q"] * 28 + ["r", "s"]
+    plan, _, _ = holdout(groups, labels)
+    assert any("part is not balanced, too few groups hold a class" in warning for warning in plan.warnings)
 
 
 @pytest.mark.parametrize(
