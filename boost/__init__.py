@@ -9,7 +9,8 @@ from .bundle import Bundle, FoldModel
 from .heads import HEADS
 from .lightgbm_head import BinnedRows, fit_text, parse_model, predict_proba
 from .presets import PRESETS, Preset, model_params, parse_params
-from .train import BoostResult, train
+from .protocol import BoostResult
+from .train import train
 
 __all__ = [
     "HEADS",
