@@ -11,7 +11,7 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_ROOMS = ("boost", "data", "evaluate", "featurize", "jobs", "predict", "recipes", "runs", "stains")
+_ROOMS = ("boost", "data", "evaluate", "featurize", "finetune", "jobs", "predict", "recipes", "runs", "stains")
 
 __all__ = ["__version__", *_ROOMS]
 

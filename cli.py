@@ -14,7 +14,7 @@ from .errors import BchistoError
 
 __all__ = ["cli", "main"]
 
-_COMMANDS = ("demo", "data", "stain", "featurize", "boost", "predict", "evaluate", "reproduce", "runs")
+_COMMANDS = ("demo", "data", "stain", "featurize", "boost", "finetune", "predict", "evaluate", "reproduce", "runs")
 _INTERRUPTED = 130
 
 

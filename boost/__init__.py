@@ -8,6 +8,7 @@ from .blend import blend_weights
 from .bundle import Bundle, FoldModel
 from .heads import HEADS
 from .lightgbm_head import BinnedRows, fit_text, parse_model, predict_proba
+from .outputs import protocol_text
 from .presets import PRESETS, Preset, model_params, parse_params
 from .protocol import BoostResult
 from .train import train
@@ -26,5 +27,6 @@ __all__ = [
     "parse_model",
     "parse_params",
     "predict_proba",
+    "protocol_text",
     "train",
 ]

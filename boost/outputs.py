@@ -46,7 +46,7 @@ def protocol_text(name: str, *, seed: int, dataset: str = "") -> str:
         kept = "patients or slides kept whole" if match[4] else "image-level"
         return (
             f"{'/'.join(match.groups()[:3])} to train, validate and test once, {kept}, validation and test balanced "
-            f"(seed {seed}); the boosted road leaves the validation part unused"
+            f"(seed {seed})"
         )
     if name.endswith("-quick"):
         return f"{name}: a fraction of the list {name.removesuffix('-quick')}"

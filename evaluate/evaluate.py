@@ -21,6 +21,9 @@ from .two_class import TWO_CLASS_RULES, default_positive
 
 __all__ = ["evaluate", "measure"]
 
+_MOST_NOTES = 3
+"""Pairs of tables that are named where they cannot be compared (ours)."""
+
 
 def measure(
     table: PredictionTable,
@@ -121,7 +124,10 @@ def evaluate(
         raise InputError("two tables have the same name; rename one of the files")
     compared = [panel.table for panel in panels]
     result["comparisons"] = compare_pairs(compared, replicates=bootstrap)
-    result["notes"] = [*banners, *(unlike_pairs(compared) if len(steps) == 1 else ())]
+    unlike = unlike_pairs(compared) if len(steps) == 1 else []
+    if len(unlike) > _MOST_NOTES:
+        unlike[_MOST_NOTES:] = [f"{len(unlike) - _MOST_NOTES} further pairs of tables are not compared either"]
+    result["notes"] = [*banners, *unlike]
     write_json(folder / "metrics.json", result)
     write_tables(folder, tables=result["tables"], comparisons=result["comparisons"])
     write_report(

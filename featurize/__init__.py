@@ -7,6 +7,7 @@ In: a `bchisto.data.Dataset`. Out: one HDF5 store per encoder and view, ``featur
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
 from .encoder import Encoder
 from .intake import check_headers
+from .network import canonical_names
 from .pipeline import FeaturizeResult, featurize
 from .plan import compared_settings, images_per_block
 from .pooling import norm_pool
@@ -26,6 +27,7 @@ __all__ = [
     "ImageFailure",
     "Store",
     "View",
+    "canonical_names",
     "check_headers",
     "compared_settings",
     "crop_boxes",

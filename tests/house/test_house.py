@@ -25,6 +25,7 @@ ROOMS = [
     "evaluate",
     "featurize",
     "boost",
+    "finetune",
     "predict",
     "recipes",
     "commands",

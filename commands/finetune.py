@@ -1,0 +1,131 @@
+"""``bchisto finetune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import common_options, data_options, done, to_shard, work_options
+
+
+@click.command()
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A folder, or a manifest path,label,group[,image_id].",
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
+@click.option(
+    "--network",
+    required=True,
+    help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-residual (or with -kernel3, "
+    "-stride2, -doubled, -two-pools, -dropout), or an encoder of featurize --list-encoders, which gets a head.",
+)
+@click.option("--folds", multiple=True, default=("10",), show_default=True, help="As in boost; repeatable.")
+@click.option("--group-by", type=click.Choice(["group", "none"]), help="Keep groups whole; default: where known.")
+@click.option("--size", type=int, default=0, help="Side of the input, pixels; default: the network's own.")
+@click.option("--epochs", type=int, default=50, show_default=True, help="At most.")
+@click.option("--patience", type=int, default=8, show_default=True, help="Epochs without a better validation loss.")
+@click.option("--batch-size", type=int, default=0, help="Default: the network's own.")
+@click.option("--optimizer", type=click.Choice(["adam", "sgd"]), help="Default: the network's own.")
+@click.option("--rate", type=float, default=0.0, help="Learning rate; default: the network's own.")
+@click.option(
+    "--rate-multiplier",
+    multiple=True,
+    metavar="PREFIX=FACTOR",
+    help="Factor of the rate of layers whose name begins so; the longest prefix counts; repeatable.",
+)
+@click.option("--dropout", type=float, help="Default: the network's own.")
+@click.option("--l2", type=float, help="Default: the network's own.")
+@click.option("--freeze", default="", metavar="LAYER|all", help="Encoders: the last layer that is not trained.")
+@click.option("--weights", default="imagenet", show_default=True, help="Encoders: imagenet, random, or PATH.")
+@click.option("--class-weights", is_flag=True, help="Give each class the same share of the loss.")
+@click.option(
+    "--sampling",
+    type=click.Choice(["none", "under", "over", "under-over"]),
+    default="none",
+    show_default=True,
+    help="Of the training part only.",
+)
+@click.option(
+    "--augment",
+    multiple=True,
+    type=click.Choice(["isometries", "mirror", "rotation", "brightness", "noise", "crop", "stain"]),
+    default=("isometries",),
+    show_default=True,
+    help="Of training images; repeatable.",
+)
+@click.option("--no-augment", is_flag=True, help="Train on the images as they are.")
+@click.option("--stain", default="none", show_default=True, help="Normalisation or treatment, as in featurize.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@data_options
+@work_options
+@common_options
+@click.pass_context
+def finetune(context: click.Context, /, **options: Any) -> None:
+    """Train a CNN over the folds of a protocol, to the same prediction table as boost.
+
+    \b
+    Example: bchisto finetune --images BreaKHis_v1 --network breakhis-residual --folds 5 --out run
+    """
+    from ..errors import InputError
+    from ..finetune import FinetuneSettings
+    from ..finetune import finetune as run
+
+    multipliers = []
+    for text in options["rate_multiplier"]:
+        prefix, _, factor = text.rpartition("=")
+        try:
+            multipliers.append((prefix, float(factor)))
+        except ValueError:
+            raise InputError(f"--rate-multiplier {text}: write it as PREFIX=FACTOR") from None
+    settings = FinetuneSettings(
+        multipliers=tuple(multipliers),
+        weighted=options["class_weights"],
+        augmentations=() if options["no_augment"] else tuple(options["augment"]),
+        optimizer=options["optimizer"] or "",
+        **{
+            name: options[name]
+            for name in (
+                "network", "size", "epochs", "patience", "batch_size", "rate", "dropout", "l2", "freeze", "weights",
+                "sampling", "stain", "seed",
+            )
+        },
+    )  # fmt: skip
+    results = run(
+        options["images"],
+        out=options["out"],
+        settings=settings,
+        folds=options["folds"],
+        group_by=options["group_by"],
+        dataset=options["dataset"],
+        classes=options["classes"],
+        label_level=options["label_level"],
+        magnifications=options["magnification"],
+        lesions=options["lesion"],
+        context=options["context"],
+        jobs=options["jobs"],
+        shard=to_shard(options["shard"]),
+        dask=options["dask"],
+        overwrite=options["overwrite"],
+    )
+    wrote = []
+    for result in results:
+        if result.metrics is None:
+            click.echo(f"{result.folder.name}: this share of {result.folds} folds is trained")
+            continue
+        for banner in result.banners:
+            click.echo(banner)
+        m = result.metrics
+        low, high = m["intervals"]["accuracy"]
+        click.echo(
+            f"{result.folder.name}: accuracy {100 * m['accuracy']:.1f} % of {m['n']} (95 % interval {100 * low:.1f} to "
+            f"{100 * high:.1f}), {100 * m['accuracy_mean']:.1f} +- {100 * m['accuracy_std']:.1f} over folds. "
+            f"Protocol: {result.protocol}"
+        )
+        wrote.append(result.folder / "report.html")
+    then = f"bchisto evaluate {options['out']} --out DIR, which compares it with other tables of the run"
+    done(context, wrote=wrote, then=then if wrote else "the other shards, then the same command without --shard")

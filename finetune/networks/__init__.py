@@ -1,0 +1,5 @@
+"""CNNs in Keras 3, one file each; inputs are RGB in 0..255, outputs probabilities."""
+
+from .registry import NETWORKS, Network, build_network
+
+__all__ = ["NETWORKS", "Network", "build_network"]

@@ -1,0 +1,61 @@
+"""GoogLeNet without its auxiliary classifiers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .layers import finish, local_response, rescaled_input
+
+__all__ = ["build"]
+
+_MODULES = {
+    # 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection. Szegedy et al. 2015, Table 1.
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+
+
+def build(*, classes: int, size: int = 224, dropout: float = 0.2, l2: float = 0.0) -> Any:
+    """Build the network; its inception modules are named ``inception_3a`` to ``inception_5b``.
+
+    References
+    ----------
+    Szegedy et al. 2015, Table 1; dropout 0.2 and no auxiliary classifiers as in seed ``ddsm-masses``, sec. 4.
+    """
+    from keras import layers, regularizers
+
+    penalty = regularizers.L2(l2) if l2 else None
+
+    def conv(x: Any, filters: int, kernel: int, name: str, stride: int = 1) -> Any:
+        return layers.Conv2D(
+            filters, kernel, strides=stride, padding="same", activation="relu", kernel_regularizer=penalty, name=name
+        )(x)
+
+    def pool(x: Any, name: str) -> Any:
+        return layers.MaxPooling2D(3, strides=2, padding="same", name=name)(x)
+
+    images, x = rescaled_input(size)
+    x = local_response(pool(conv(x, 64, 7, "conv1", 2), "pool1"), name="norm1")
+    x = local_response(conv(conv(x, 64, 1, "conv2_reduce"), 192, 3, "conv2"), name="norm2")
+    x = pool(x, "pool2")
+    for name, (one, reduce3, three, reduce5, five, project) in _MODULES.items():
+        inside = f"inception_{name}"
+        pooled = layers.MaxPooling2D(3, strides=1, padding="same", name=f"{inside}_pool")(x)
+        branches = [
+            conv(x, one, 1, f"{inside}_1x1"),
+            conv(conv(x, reduce3, 1, f"{inside}_3x3_reduce"), three, 3, f"{inside}_3x3"),
+            conv(conv(x, reduce5, 1, f"{inside}_5x5_reduce"), five, 5, f"{inside}_5x5"),
+            conv(pooled, project, 1, f"{inside}_project"),
+        ]
+        x = layers.Concatenate(name=inside)(branches)
+        if name in ("3b", "4e"):
+            x = pool(x, f"pool{name[0]}")
+    x = layers.Dropout(dropout, seed=1, name="dropout")(layers.GlobalAveragePooling2D(name="average")(x))
+    return finish(x, images, classes=classes, name="googlenet")

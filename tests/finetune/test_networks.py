@@ -1,0 +1,92 @@
+"""Networks against the layer sizes and parameter counts of their sources."""
+
+import numpy as np
+import pytest
+from bchisto.errors import InputError
+from bchisto.finetune import NETWORKS, build_network
+
+
+def shape(model, name):
+    return tuple(model.get_layer(name).output.shape[1:])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_gives_probabilities(name):
+    model = build_network(name, classes=3)
+    images = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:])).astype(np.float32)
+    found = np.asarray(model(images))
+    assert found.shape == (2, 3)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-4)
+    assert all(not isinstance(layer.name, int) and layer.name for layer in model.layers)
+
+
+def test_alexnet_has_the_published_sizes():
+    model = build_network("alexnet", classes=1000)
+    assert model.count_params() == 60_965_224  # two groups of channels, as published
+    assert shape(model, "conv1") == (55, 55, 96)
+    assert shape(model, "conv2") == (27, 27, 256)
+    assert shape(model, "conv5") == (13, 13, 256)
+    assert shape(model, "pool5") == (6, 6, 256)
+    assert shape(model, "fc6") == shape(model, "fc7") == (4096,)
+
+
+def test_googlenet_has_the_published_sizes():
+    model = build_network("googlenet", classes=1000)
+    assert model.count_params() == 6_998_552  # without the auxiliary classifiers
+    for name, expected in {
+        "pool1": (56, 56, 64), "conv2": (56, 56, 192), "pool2": (28, 28, 192), "inception_3a": (28, 28, 256),
+        "inception_3b": (28, 28, 480), "inception_4a": (14, 14, 512), "inception_4d": (14, 14, 528),
+        "inception_4e": (14, 14, 832), "inception_5b": (7, 7, 1024),
+    }.items():  # fmt: skip
+        assert shape(model, name) == expected, name
+
+
+def test_the_baseline_has_the_published_sizes():
+    model = build_network("ddsm-baseline", classes=2)
+    assert model.input_shape == (None, 224, 224, 3)
+    assert [shape(model, f"block{n}_pool") for n in (1, 2, 3)] == [(112, 112, 32), (56, 56, 32), (28, 28, 64)]
+    assert [shape(model, name) for name in ("fc1", "fc2", "classes")] == [(128,), (64,), (2,)]
+    convolutions = (3 * 9 + 1) * 32 + (32 * 9 + 1) * 32 + (32 * 9 + 1) * 64
+    norms = 4 * (32 + 32 + 64)
+    dense = (28 * 28 * 64 + 1) * 128 + 129 * 64 + 65 * 2
+    assert model.count_params() == convolutions + norms + dense
+
+
+def test_the_variants_differ_as_they_say():
+    built = {name: build_network(name, classes=2) for name in NETWORKS if name.startswith("breakhis-residual")}
+    plain = built["breakhis-residual"]
+    assert len(built) == 6
+    assert plain.count_params() == 177_778  # ours, the source prints none
+    assert plain.get_layer("first").kernel.shape[:2] == (7, 7)
+    assert built["breakhis-residual-kernel3"].get_layer("first").kernel.shape[:2] == (3, 3)
+    assert shape(plain, "first") == (128, 128, 16)
+    assert shape(built["breakhis-residual-stride2"], "first") == (64, 64, 16)
+    assert shape(built["breakhis-residual-doubled"], "first") == (128, 128, 32)
+    assert shape(plain, "pool1") == (64, 64, 16)
+    assert shape(built["breakhis-residual-two-pools"], "pool2") == (32, 32, 16)
+    assert [layer.name for layer in built["breakhis-residual-dropout"].layers].count("dropout") == 1
+
+
+def test_the_patch_networks_are_pinned():
+    assert build_network("patch-resnet", classes=2).count_params() == 273_522
+    assert build_network("patch-densenet", classes=2).count_params() == 163_298
+
+
+def test_local_response_is_the_published_formula(rng):
+    import keras
+    from bchisto.finetune.networks.layers import local_response
+
+    inputs = keras.Input((3, 4, 8))
+    model = keras.Model(inputs, local_response(inputs, name="norm"))
+    x = rng.normal(0, 20, (2, 3, 4, 8)).astype(np.float32)
+    expected = np.empty_like(x)
+    for c in range(8):
+        near = x[..., max(0, c - 2) : c + 3]
+        total = (near**2).sum(axis=-1) / near.shape[-1]  # the mean over the channels that there are
+        expected[..., c] = x[..., c] / (1 + 1e-4 * total) ** 0.75
+    np.testing.assert_allclose(np.asarray(model(x)), expected, rtol=1e-4)
+
+
+def test_unknown_networks_are_refused():
+    with pytest.raises(InputError, match="--network vgg: no such network; choose one of ddsm-baseline, alexnet"):
+        build_network("vgg", classes=2)

@@ -1,0 +1,283 @@
+"""Balancing, augmentation and training by their effect; a resumed training against an uninterrupted one."""
+
+import csv
+import json
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bchisto.data import decode_image
+from bchisto.errors import InputError
+from bchisto.evaluate import evaluate
+from bchisto.finetune import AUGMENTATIONS, FinetuneSettings, class_weights, finetune, sample_training
+from bchisto.finetune.augment import make_augmenter
+from bchisto.finetune.fit import TrainingData, TrainingPlan, train_model
+from bchisto.finetune.model import build_model
+
+SMALL = FinetuneSettings("patch-resnet", size=32, epochs=2, patience=5, batch_size=8, augmentations=())
+
+
+def test_class_weights_are_scikit_learns(rng):
+    from sklearn.utils.class_weight import compute_class_weight
+
+    labels = rng.choice(3, 100, p=[0.7, 0.2, 0.1])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    np.testing.assert_allclose(list(class_weights(labels, classes=3).values()), expected)
+    with pytest.raises(InputError, match="class 3 has no image in a training part"):
+        class_weights(labels, classes=4)
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"), [("none", [80, 20]), ("under", [20, 20]), ("over", [80, 80]), ("under-over", [40, 40])]
+)
+def test_sampling_by_its_counts(rng, method, expected):
+    labels = rng.permutation(np.repeat([0, 1], [80, 20]))
+    chosen = sample_training(labels, method=method, seed=3)
+    assert np.bincount(labels[chosen]).tolist() == expected
+    if method in ("over", "under-over"):
+        assert set(np.flatnonzero(labels == 1)) <= set(chosen.tolist())
+    np.testing.assert_array_equal(chosen, sample_training(labels, method=method, seed=3))
+    if method != "none":
+        assert not np.array_equal(chosen, sample_training(labels, method=method, seed=4))
+
+
+def test_augmentation_follows_from_its_seed_alone(he_image):
+    image = he_image[:64, :64]
+    for name in AUGMENTATIONS:
+        augment = make_augmenter([name], size=64)
+        seeds = [np.random.SeedSequence([0, 7, epoch, 0]) for epoch in range(6)]
+        found = [augment(image, seed) for seed in seeds]
+        again = [make_augmenter([name], size=64)(image, np.random.SeedSequence([0, 7, e, 0])) for e in (5, 0)]
+        np.testing.assert_array_equal(found[5], again[0])
+        np.testing.assert_array_equal(found[0], again[1])
+        assert len({one.tobytes() for one in found}) > 1, name
+        assert all((one.shape, one.dtype) == (image.shape, np.uint8) for one in found)
+    turned = {make_augmenter(["isometries"], size=64)(image, np.random.SeedSequence(s)).tobytes() for s in range(60)}
+    assert len(turned) == 8
+
+
+def task(images, labels, train, validate, **changes):
+    data = TrainingData(images, np.asarray(labels), np.asarray(train), np.asarray(validate))
+    plan = TrainingPlan(**{"epochs": 3, "patience": 9, "batch_size": 8, "sampling": "none", "weighted": False,
+                           "augmentations": (), "seed": 0, "classes": 2, **changes})  # fmt: skip
+    return data, plan
+
+
+@pytest.fixture
+def toy(rng):
+    """Bright against dark noise, easy to learn."""
+    labels = np.arange(40) % 2
+    images = (rng.integers(0, 120, (40, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(np.uint8)
+    return images, labels
+
+
+def fit(tmp_path, toy, name, settings=SMALL, stop_after=None, **changes):
+    data, plan = task(*toy, range(28), range(28, 40), **changes)
+    model = build_model(settings, classes=2, fold=1)
+    seen = []
+
+    def on_epoch():
+        seen.append(1)
+        if stop_after is not None and len(seen) == stop_after:
+            raise KeyboardInterrupt
+
+    try:
+        train_model(model, data, plan, state=tmp_path / f"{name}.npz", log=tmp_path / f"{name}.csv", on_epoch=on_epoch)
+    except KeyboardInterrupt:
+        return None
+    return model
+
+
+def test_resumed_training_equals_uninterrupted(tmp_path, toy):
+    settings = replace(SMALL, dropout=0.3)
+    options = {"settings": settings, "epochs": 4, "augmentations": ("isometries", "brightness")}
+    whole = fit(tmp_path, toy, "a", **options)
+    assert fit(tmp_path, toy, "b", stop_after=2, **options) is None
+    resumed = fit(tmp_path, toy, "b", **options)
+    for one, two in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_a_damaged_state_trains_from_the_start(tmp_path, toy, caplog):
+    whole = fit(tmp_path, toy, "a", epochs=2)
+    (tmp_path / "b.npz").write_bytes(b"PK")
+    again = fit(tmp_path, toy, "b", epochs=2)
+    assert "not a whole training state" in caplog.text
+    for one, two in zip(whole.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_the_best_weights_are_kept_and_patience_ends(tmp_path, toy):
+    fit(tmp_path, toy, "a", epochs=30, patience=2)
+    with (tmp_path / "a.csv").open() as handle:
+        losses = [float(row["val_loss"]) for row in csv.DictReader(handle)]
+    assert len(losses) < 30
+    assert int(np.argmin(losses)) == len(losses) - 3
+    model = fit(tmp_path, toy, "a", epochs=30, patience=2)  # from its state: nothing more to train
+    loss = model.evaluate(toy[0][28:].astype(np.float32), toy[1][28:], verbose=0)[0]
+    assert loss == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
+    def change(multipliers, optimizer):
+        settings = replace(SMALL, multipliers=multipliers, optimizer=optimizer, rate=1e-3)
+        before = build_model(settings, classes=2, fold=1)
+        after = fit(tmp_path, toy, f"{optimizer}{len(multipliers)}{multipliers}", settings=settings, epochs=1)
+        return {
+            name: float(np.abs(after.get_layer(name).get_weights()[0] - before.get_layer(name).get_weights()[0]).mean())
+            for name in ("first", "stage3_block3_b", "classes")
+        }
+
+    for optimizer in ("adam", "sgd"):
+        plain = change((), optimizer)
+        frozen = change((("first", 0.0), ("stage", 1.0), ("classes", 10.0)), optimizer)
+        assert frozen["first"] == 0.0
+        assert plain["first"] > 0
+        assert frozen["classes"] > 4 * plain["classes"]
+    with pytest.raises(InputError, match="--rate-multiplier nothing: no trained layer begins so"):
+        build_model(replace(SMALL, multipliers=(("nothing", 2.0),)), classes=2, fold=1)
+
+
+def test_class_weights_move_the_predictions(tmp_path, rng):
+    labels = np.array(([0] * 9 + [1]) * 8)
+    images = (rng.integers(0, 200, (80, 32, 32, 3)) + 12 * labels[:, None, None, None]).astype(np.uint8)
+    called = {}
+    for weighted in (False, True):
+        data, plan = task(images, labels, range(60), range(60, 80), epochs=3, weighted=weighted)
+        model = build_model(SMALL, classes=2, fold=1)
+        name = str(weighted)
+        train_model(
+            model, data, plan, state=tmp_path / f"{name}.npz", log=tmp_path / f"{name}.csv", on_epoch=lambda: None
+        )
+        called[weighted] = float(model.predict(images.astype(np.float32), verbose=0)[:, 1].mean())
+    assert called[True] > called[False]
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path, toy):
+    with pytest.raises(InputError, match="--batch-size 64: more than the 28 images that train; lower it"):
+        fit(tmp_path, toy, "a", batch_size=64)
+
+
+def test_overfits_real_patches(shared, tmp_path):
+    """32 real IDC patches are learnt by heart: the training loop learns."""
+    files = sorted((shared / "data" / "idc").rglob("*_class0.png"))[::40][:16]
+    files += sorted((shared / "data" / "idc").rglob("*_class1.png"))[::40][:16]
+    images = np.stack([np.resize(decode_image(path), (50, 50, 3)) for path in files])
+    labels = np.array([0] * 16 + [1] * 16)
+    settings = replace(SMALL, size=50, rate=3e-3)
+    data, plan = task(images, labels, range(32), range(32), epochs=60, patience=60, batch_size=16)
+    model = build_model(settings, classes=2, fold=1)
+    train_model(model, data, plan, state=tmp_path / "s.npz", log=tmp_path / "l.csv", on_epoch=lambda: None)
+    found = model.predict(images.astype(np.float32), verbose=0).argmax(axis=1)
+    assert (found == labels).mean() > 0.95
+
+
+def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):
+    settings = FinetuneSettings("mobilenetv2", size=32, weights="random", freeze="all", batch_size=8, augmentations=())
+    before = build_model(settings, classes=2, fold=1)
+    after = fit(tmp_path, toy, "a", settings=settings, epochs=1)
+    assert len(before.trainable_variables) == 2
+    for one, two in zip(before.layers[-3].get_weights(), after.layers[-3].get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    part = build_model(replace(settings, freeze="block_16_project_BN"), classes=2, fold=1)
+    whole = build_model(replace(settings, freeze=""), classes=2, fold=1)
+    assert 2 < len(part.trainable_variables) < len(whole.trainable_variables)
+    with pytest.raises(InputError, match="--freeze nothing: mobilenetv2 has no such layer"):
+        build_model(replace(settings, freeze="nothing"), classes=2, fold=1)
+    with pytest.raises(InputError, match="patch-resnet starts untrained, so nothing is frozen"):
+        build_model(replace(SMALL, freeze="all"), classes=2, fold=1)
+
+
+OPTIONS = ("--network", "patch-resnet", "--size", 32, "--epochs", 2, "--batch-size", 4, "--folds", 3, "--jobs", 1)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory, tissue):
+    run = tmp_path_factory.mktemp("tuned") / "run"
+    settings = FinetuneSettings("patch-resnet", size=32, epochs=2, batch_size=4)
+    (result,) = finetune(tissue, out=run, settings=settings, folds=["3"], jobs=1)
+    return run, result
+
+
+def test_a_run_writes_what_the_boosted_road_writes(tuned):
+    run, result = tuned
+    folder = run / "finetune" / "3-patch-resnet"
+    assert result.folder == folder
+    lines = (folder / "predictions.csv").read_text().splitlines()
+    assert (lines[0], len(lines)) == ("image_id,label,group,fold,p_benign,p_malignant", 13)
+    assert (folder / "folds.csv").read_text().startswith("image_id,label,group,fold")
+    assert len(list((folder / "models").glob("fold*.weights.h5"))) == 3
+    assert not list((folder / "models").glob("*.npz"))
+    assert (folder / "logs" / "fold1.csv").read_text().startswith("epoch,loss,accuracy,val_loss,val_accuracy")
+    assert json.loads((folder / "metrics.json").read_text())["run"]["protocol"] == result.protocol
+    assert "bchisto finetune: 3-patch-resnet" in (folder / "report.html").read_text()
+
+
+def test_boosted_and_cnn_stand_side_by_side_with_paired_tests(tuned, boosted, tmp_path):
+    run, _ = tuned
+    result = evaluate([boosted, run], out=tmp_path, bootstrap=50)
+    assert set(result["tables"]) == {"3-lightgbm", "3-patch-resnet"}
+    assert len(result["comparisons"]) == 1  # the same folds, so the same images in each
+
+
+def test_a_finished_run_does_nothing_and_other_settings_are_refused(tuned, tissue, cli):
+    run, _ = tuned
+    folder = run / "finetune" / "3-patch-resnet"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"}
+    code, out, err = cli("finetune", "--images", tissue, "--out", run, *OPTIONS)
+    assert code == 0, err
+    assert "3-patch-resnet: accuracy" in out
+    assert {path: path.read_bytes() for path in before} == before
+    code, _, err = cli("finetune", "--images", tissue, "--out", run, *OPTIONS, "--class-weights")
+    assert code == 2
+    assert "made with other settings: weighted" in err
+
+
+def test_shards_and_processes_give_the_same(tuned, tissue, tmp_path, cli):
+    run, _ = tuned
+    for share in ("1/2", "2/2"):
+        code, out, err = cli("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, "--shard", share)
+        assert code == 0, err
+        assert "this share of 3 folds is trained" in out
+    code, _, err = cli("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS)
+    assert code == 0, err
+    name = "finetune/3-patch-resnet/predictions.csv"
+    assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_kill_nine_and_resume(tuned, tissue, tmp_path, start):
+    run, _ = tuned
+    command = ("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS)
+    process = start(*command)
+    state = tmp_path / "run" / "finetune" / "3-patch-resnet" / "models"
+    deadline = time.monotonic() + 120
+    while not list(state.glob("fold*.npz")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    again = start(*command)
+    _, err = again.communicate(timeout=240)
+    assert again.returncode == 0, err
+    name = "finetune/3-patch-resnet/predictions.csv"
+    assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--network", "lenet"), "--network lenet: no such network"),
+        (("--network", "patch-resnet", "--stain", "sepia"), "--stain sepia: choose one of"),
+        (("--network", "patch-resnet", "--rate-multiplier", "first"), "write it as PREFIX=FACTOR"),
+        (("--network", "patch-resnet", "--epochs", 0), "--epochs 0: give at least 1"),
+        (("--network", "patch-resnet", "--dropout", 1.5), "--dropout 1.5: give a share below 1"),
+        (("--network", "patch-resnet", "--size", 8), "--size 8: give at least 32 pixels"),
+        (("--network", "patch-resnet", "--folds", 3, "--batch-size", 99), "fold 1: --batch-size 99: more than the"),
+    ],
+)
+def test_what_is_refused(tissue, tmp_path, cli, options, message):
+    code, _, err = cli("finetune", "--images", tissue, "--out", tmp_path / "run", *options, "--jobs", 1)
+    assert code == 2
+    assert message in err
