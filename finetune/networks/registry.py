@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ...errors import InputError
+from ...featurize import prepare_backend
 from . import alexnet, breakhis_residual, ddsm_baseline, googlenet, patches
 
 __all__ = ["NETWORKS", "Network", "build_network"]
@@ -80,4 +81,5 @@ def build_network(name: str, *, classes: int, **options: Any) -> Any:
     """
     if name not in NETWORKS:
         raise InputError(f"--network {name}: no such network; choose one of {', '.join(NETWORKS)}")
+    prepare_backend()  # one thread a process, before anything runs
     return NETWORKS[name].build(classes=classes, **options)
