@@ -5,7 +5,7 @@ which the image is tested.
 """
 
 from .blend import blend_weights
-from .bundle import Bundle, FoldModel
+from .bundle import BUNDLE_KIND, Bundle, FoldModel
 from .heads import HEADS
 from .lightgbm_head import BinnedRows, fit_text, parse_model, predict_proba
 from .outputs import protocol_text
@@ -14,6 +14,7 @@ from .protocol import BoostResult
 from .train import train
 
 __all__ = [
+    "BUNDLE_KIND",
     "HEADS",
     "PRESETS",
     "BinnedRows",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,22 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import __version__
 from ..errors import BundleError
 from ..evaluate import apply_temperature
-from ..jobs import atomic_output
+from ..jobs import Archive, write_archive
 from .heads import Classifier, parse_head
 
-__all__ = ["SCHEMA_VERSION", "Bundle", "FoldModel"]
+__all__ = ["BUNDLE_KIND", "SCHEMA_VERSION", "Bundle", "FoldModel"]
 
+BUNDLE_KIND = "bchisto model bundle"
 SCHEMA_VERSION = 1
 _MEMBER = re.compile(r"models/([\w.+-]+)/(?:([a-z]+)-)?seed(\d+)-fold(\d+)\.(?:txt|npz)")
-_MOST_MEMBERS = 20_000
-_MOST_BYTES = 8 * 1024**3
-"""Bounds on what is unpacked: the 600 models of the paper are some 2 GB of text (ours)."""
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time stamp of every member, so that equal models give equal bundles."""
 
 
 @dataclass(frozen=True)
@@ -151,30 +142,18 @@ class Bundle:
         models : mapping
             Store name to (member name, file) of its models.
         """
-        hashes: dict[str, str] = {}
-        with (
-            atomic_output(path) as temporary,
-            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive,
-        ):
-            for store, files in models.items():
-                for name, file in files:
-                    member, data = f"models/{store}/{name}", file.read_bytes()
-                    hashes[member] = hashlib.sha256(data).hexdigest()
-                    archive.writestr(_info(member), data)
-            manifest = {
-                "kind": "bchisto model bundle",
-                "schema_version": SCHEMA_VERSION,
-                "bchisto_version": __version__,
-                "head": head,
-                "blend": {str(fold): dict(weights) for fold, weights in (blend or {}).items()},
-                "classes": list(classes),
-                "stores": {name: dict(header) for name, header in stores.items()},
-                "protocol": protocol,
-                "banners": list(banners),
-                "calibration": None if temperature is None else {"temperature": temperature},
-                "members": hashes,
-            }
-            archive.writestr(_info("manifest.json"), json.dumps(manifest, indent=2, ensure_ascii=False))
+        facts = {
+            "road": "boosted",
+            "head": head,
+            "blend": {str(fold): dict(weights) for fold, weights in (blend or {}).items()},
+            "classes": list(classes),
+            "stores": {name: dict(header) for name, header in stores.items()},
+            "protocol": protocol,
+            "banners": list(banners),
+            "calibration": None if temperature is None else {"temperature": temperature},
+        }
+        members = [(f"models/{store}/{name}", file) for store, files in models.items() for name, file in files]
+        write_archive(path, kind=BUNDLE_KIND, schema_version=SCHEMA_VERSION, members=members, facts=facts)
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -186,40 +165,28 @@ class Bundle:
             Missing, not a bundle, of a newer schema, too large, or a member that is unexpected or altered.
         """
         path = Path(path)
-        if not path.is_file():
-            raise BundleError(f"{path}: no such model bundle; bchisto boost writes one as model.bchisto")
-        try:
-            with zipfile.ZipFile(path) as archive:
+        with Archive(path, kind=BUNDLE_KIND, schema_version=SCHEMA_VERSION) as archive:
+            if archive.manifest.get("road", "boosted") != "boosted":
+                raise BundleError(f"{path}: a bundle of CNNs, which hold no boosted models")
+            try:
                 return cls._read(path, archive)
-        except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
-            if isinstance(error, BundleError):
+            except BundleError:
                 raise
-            raise BundleError(f"{path}: not a bchisto model bundle, or damaged ({error})") from error
+            except (KeyError, ValueError, TypeError, AttributeError) as error:
+                raise archive.damaged(error) from error
 
     @classmethod
-    def _read(cls, path: Path, archive: zipfile.ZipFile) -> Bundle:
-        infos = archive.infolist()
-        if len(infos) > _MOST_MEMBERS or sum(info.file_size for info in infos) > _MOST_BYTES:
-            raise BundleError(f"{path}: unpacks to more than a bundle can hold; it is not read")
-        manifest = json.loads(archive.read("manifest.json"))
-        if manifest.get("kind") != "bchisto model bundle":
-            raise BundleError(f"{path}: a zip file, but not a bchisto model bundle")
-        if manifest["schema_version"] > SCHEMA_VERSION:
-            writer = manifest.get("bchisto_version")
-            raise BundleError(f"{path}: written by bchisto {writer}, newer than this; pip install 'bchisto>={writer}'")
-        members: dict[str, str] = manifest["members"]
-        present = {info.filename for info in infos} - {"manifest.json"}
-        matches = {name: _MEMBER.fullmatch(name) for name in members}
-        if present != set(members) or not all(matches.values()):
-            raise BundleError(f"{path}: its members are not those of its manifest; it was altered")
+    def _read(cls, path: Path, archive: Archive) -> Bundle:
+        manifest = archive.manifest
         head = str(manifest["head"])
         blend = {int(fold): _weights(path, weights) for fold, weights in manifest.get("blend", {}).items()}
         models: dict[str, list[FoldModel]] = {name: [] for name in manifest["stores"]}
-        for member, sha256 in members.items():
+        for member in archive.members:
+            match = _MEMBER.fullmatch(member)
+            if match is None:
+                raise BundleError(f"{path}: its members are not those of a boosted model ({member}); it was altered")
             data = archive.read(member)
-            if hashlib.sha256(data).hexdigest() != sha256:
-                raise BundleError(f"{path}: {member} does not match its hash; the bundle is damaged or was altered")
-            store, base, seed, fold = matches[member].groups()  # type: ignore[union-attr]
+            store, base, seed, fold = match.groups()
             model = FoldModel(base or head, int(seed), int(fold), parse_head(base or head, data))
             if blend and f"{store} {model.head}" not in blend.get(model.fold, {}):
                 raise BundleError(f"{path}: {member} has no weight in its blend; the bundle was altered")
@@ -242,10 +209,3 @@ def _weights(path: Path, weights: Mapping[str, Any]) -> dict[str, float]:
     if not all(value >= 0.0 for value in found.values()) or not math.isclose(sum(found.values()), 1.0, abs_tol=1e-6):
         raise BundleError(f"{path}: the weights of its blend are no shares of one; the bundle was altered")
     return found
-
-
-def _info(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name, date_time=_EPOCH)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    info.external_attr = 0o644 << 16
-    return info

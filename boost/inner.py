@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..data import inner_splits
 from ..errors import InputError
 
 __all__ = ["MOST_ROWS", "Standardisation", "inner_folds", "out_of_fold", "spread_augmentations"]
@@ -71,19 +72,7 @@ def inner_folds(
     InputError
         No split holds every class on its training side.
     """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    grouped = all(group is not None for group in groups)
-    units = len(set(groups)) if grouped else len(labels)
-    count = min(INNER_FOLDS, int(np.bincount(labels)[np.unique(labels)].min()), units)
-    found = []
-    if count >= 2:
-        splitter = (StratifiedGroupKFold if grouped else StratifiedKFold)(count, shuffle=True, random_state=seed)
-        owners = np.array([str(group) for group in groups]) if grouped else None
-        wanted = set(labels.tolist())
-        for train, held in splitter.split(np.zeros(len(labels)), labels, owners):
-            if set(labels[train].tolist()) == wanted and len(held):
-                found.append((train, held))
+    found = inner_splits(labels, groups, count=INNER_FOLDS, seed=seed)
     if not found:
         raise InputError(
             "this head chooses its settings by folds inside the training part, and there a class is left with no image "

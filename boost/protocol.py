@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -140,11 +138,7 @@ class Workshop:
 
     def _check_settings(self, folder: Path, plan: FoldPlan, head: str, classes: Sequence[str]) -> None:
         """Refuse a folder of other folds, parameters or descriptors; further seeds and stores extend it."""
-        rows = json.dumps(sorted(plan.rows)).encode()
-        settings: dict[str, Any] = {
-            "folds_sha256": hashlib.sha256(rows).hexdigest(),
-            "classes": list(classes),
-        }
+        settings: dict[str, Any] = {"folds_sha256": plan.sha256, "classes": list(classes)}
         if head in ("lightgbm", STACK):
             settings |= {"rounds": self.preset.rounds, **self.preset.params}
         if head != "lightgbm":

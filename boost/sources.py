@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data import SYNTHETIC_BANNER
 from ..errors import InputError, MissingInputError, StoreError
 from ..featurize import open_store
 
@@ -47,9 +48,7 @@ class Sources:
         """What a reader of any number must know first."""
         notes = []
         if self.synthetic:
-            notes.append(
-                "SYNTHETIC IMAGES: generated tissue, made to try the software; the numbers say nothing about medicine."
-            )
+            notes.append(SYNTHETIC_BANNER)
         random = sorted({h["encoder"] for h in self.headers.values() if h["weights"] == "random"})
         if random:
             notes.append(

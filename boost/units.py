@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from ..errors import BundleError, InputError
 from ..featurize import open_store
-from ..jobs import Ticker, atomic_output, write_rows
+from ..jobs import Ticker, atomic_output, read_probabilities, write_probabilities
 from .heads import Fit, fit_head, parse_head
 from .lightgbm_head import is_model_text
 
@@ -131,28 +130,11 @@ def train_group(group: ModelGroup, ticker: Ticker) -> None:
                 with atomic_output(unit.model) as temporary:
                     temporary.write_bytes(data)
                 if unit.inner and inner is not None:
-                    _write(unit.held_out, unit.train_ids, inner)
-                _write(unit.predictions, unit.test_ids, parse_head(unit.head, data).predict_proba(tested))
+                    write_probabilities(unit.held_out, unit.train_ids, inner)
+                write_probabilities(unit.predictions, unit.test_ids, parse_head(unit.head, data).predict_proba(tested))
                 ticker.tick()
         except InputError as error:
             raise InputError(f"{first.member}, fold {first.fold}: {error}") from error
-
-
-def _write(path: Path, image_ids: Sequence[str], probabilities: Probabilities) -> None:
-    rows = ([image, *map(repr, row)] for image, row in zip(image_ids, probabilities.tolist(), strict=True))
-    write_rows(path, ["image_id", *(f"p{place}" for place in range(probabilities.shape[1]))], rows)
-
-
-def _read(path: Path, image_ids: Sequence[str], classes: int) -> Probabilities | None:
-    """Read probabilities; None where the file does not hold those of these images."""
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.reader(handle))[1:]
-    try:
-        values = np.array([[float(cell) for cell in row[1:]] for row in rows])
-    except ValueError:
-        return None
-    named = tuple(row[0] for row in rows if row) == tuple(image_ids)
-    return values if named and values.shape == (len(image_ids), classes) else None
 
 
 def read_inner(unit: ModelUnit) -> Probabilities:
@@ -165,7 +147,7 @@ def read_inner(unit: ModelUnit) -> Probabilities:
     InputError
         The file is not whole.
     """
-    values = _read(unit.held_out, unit.train_ids, unit.classes)
+    values = read_probabilities(unit.held_out, unit.train_ids, unit.classes)
     if values is None:
         raise InputError(f"{unit.held_out}: does not hold the held-out predictions; remove it and run again")
     return values
@@ -178,8 +160,8 @@ def read_unit(unit: ModelUnit) -> Probabilities | None:
     """
     if not (unit.model.is_file() and unit.predictions.is_file() and (unit.held_out.is_file() or not unit.inner)):
         return None
-    values = _read(unit.predictions, unit.test_ids, unit.classes)
-    inner = _read(unit.held_out, unit.train_ids, unit.classes) if unit.inner else values
+    values = read_probabilities(unit.predictions, unit.test_ids, unit.classes)
+    inner = read_probabilities(unit.held_out, unit.train_ids, unit.classes) if unit.inner else values
     if values is None or inner is None or not np.isfinite(values).all() or not _is_whole(unit):
         _log.warning("%s: does not hold a whole model; trained again", unit.model)
         return None

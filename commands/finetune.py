@@ -24,11 +24,32 @@ from .options import common_options, data_options, done, to_shard, work_options
     help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-residual (or with -kernel3, "
     "-stride2, -doubled, -two-pools, -dropout), or an encoder of featurize --list-encoders, which gets a head.",
 )
-@click.option("--folds", multiple=True, default=("10",), show_default=True, help="As in boost; repeatable.")
+@click.option(
+    "--folds", multiple=True, default=("10",), show_default=True, help="As in boost, or none: train on all; repeatable."
+)
+@click.option(
+    "--test-list",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --folds none: CSV with a column image_id; these images test, all others train.",
+)
 @click.option("--group-by", type=click.Choice(["group", "none"]), help="Keep groups whole; default: where known.")
+@click.option(
+    "--only",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="CSV with a column image_id: use these images alone.",
+)
+@click.option("--name", default="", help="Added to the folder's name, so that settings stand side by side in a run.")
 @click.option("--size", type=int, default=0, help="Side of the input, pixels; default: the network's own.")
+@click.option(
+    "--patches",
+    default="resize",
+    show_default=True,
+    metavar="resize|random:SIDE[:COUNT]|sliding:SIDE[:OVERLAP]",
+    help="The whole image, or squares cut from it at full resolution.",
+)
 @click.option("--epochs", type=int, default=50, show_default=True, help="At most.")
 @click.option("--patience", type=int, default=8, show_default=True, help="Epochs without a better validation loss.")
+@click.option("--no-validation", is_flag=True, help="Train for all epochs on every training image.")
 @click.option("--batch-size", type=int, default=0, help="Default: the network's own.")
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), help="Default: the network's own.")
 @click.option("--rate", type=float, default=0.0, help="Learning rate; default: the network's own.")
@@ -41,7 +62,34 @@ from .options import common_options, data_options, done, to_shard, work_options
 @click.option("--dropout", type=float, help="Default: the network's own.")
 @click.option("--l2", type=float, help="Default: the network's own.")
 @click.option("--freeze", default="", metavar="LAYER|all", help="Encoders: the last layer that is not trained.")
-@click.option("--weights", default="imagenet", show_default=True, help="Encoders: imagenet, random, or PATH.")
+@click.option(
+    "--top",
+    type=click.Choice(["average", "conv"]),
+    default="average",
+    show_default=True,
+    help="Encoders: global average, or convolution, max pooling and ReLU, before the softmax.",
+)
+@click.option(
+    "--weights",
+    default="",
+    help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or .weights.h5 of "
+    "the other networks.",
+)
+@click.option(
+    "--fresh", multiple=True, metavar="PREFIX", help="Layers that start at random whatever the file; repeatable."
+)
+@click.option(
+    "--convention",
+    type=click.Choice(["signed", "caffe"]),
+    help="AlexNet, GoogLeNet: input in -1..1, or BGR less the mean; default: that of the weights file.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Of computation; weights stay float32.",
+)
 @click.option("--class-weights", is_flag=True, help="Give each class the same share of the loss.")
 @click.option(
     "--sampling",
@@ -53,14 +101,18 @@ from .options import common_options, data_options, done, to_shard, work_options
 @click.option(
     "--augment",
     multiple=True,
-    type=click.Choice(["isometries", "mirror", "rotation", "brightness", "noise", "crop", "stain"]),
+    type=click.Choice(["isometries", "mirror", "rotation", "brightness", "noise", "crop", "stain", "rotations-crops"]),
     default=("isometries",),
     show_default=True,
-    help="Of training images; repeatable.",
+    help="Of training images; repeatable. rotations-crops: several rotations of each, and several crops of these.",
 )
+@click.option("--rotations", type=int, default=5, show_default=True, help="Of rotations-crops.")
+@click.option("--crops", type=int, default=5, show_default=True, help="Of each rotation of rotations-crops.")
 @click.option("--no-augment", is_flag=True, help="Train on the images as they are.")
 @click.option("--stain", default="none", show_default=True, help="Normalisation or treatment, as in featurize.")
+@click.option("--tensorboard", is_flag=True, help="Also write curves for TensorBoard.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
 @data_options
 @work_options
 @common_options
@@ -87,11 +139,14 @@ def finetune(context: click.Context, /, **options: Any) -> None:
         weighted=options["class_weights"],
         augmentations=() if options["no_augment"] else tuple(options["augment"]),
         optimizer=options["optimizer"] or "",
+        convention=options["convention"] or "",
+        validation=not options["no_validation"],
+        fresh=tuple(options["fresh"]),
         **{
             name: options[name]
             for name in (
-                "network", "size", "epochs", "patience", "batch_size", "rate", "dropout", "l2", "freeze", "weights",
-                "sampling", "stain", "seed",
+                "network", "name", "size", "patches", "epochs", "patience", "batch_size", "rate", "dropout", "l2",
+                "top", "freeze", "weights", "precision", "sampling", "rotations", "crops", "stain", "seed",
             )
         },
     )  # fmt: skip
@@ -100,32 +155,47 @@ def finetune(context: click.Context, /, **options: Any) -> None:
         out=options["out"],
         settings=settings,
         folds=options["folds"],
+        test_list=options["test_list"],
         group_by=options["group_by"],
+        only=options["only"],
         dataset=options["dataset"],
         classes=options["classes"],
         label_level=options["label_level"],
         magnifications=options["magnification"],
         lesions=options["lesion"],
         context=options["context"],
+        tensorboard=options["tensorboard"],
+        skip_errors=options["skip_errors"],
         jobs=options["jobs"],
         shard=to_shard(options["shard"]),
         dask=options["dask"],
         overwrite=options["overwrite"],
     )
-    wrote = []
+    wrote: list[Path] = []
     for result in results:
-        if result.metrics is None:
+        if not result.finished or options["shard"]:
             click.echo(f"{result.folder.name}: this share of {result.folds} folds is trained")
             continue
         for banner in result.banners:
             click.echo(banner)
+        wrote += [result.folder / "model.bchisto", result.folder / "report.html"]
         m = result.metrics
+        if m is None:
+            click.echo(f"{result.folder.name}: trained on all images, none tested. Protocol: {result.protocol}")
+            continue
         low, high = m["intervals"]["accuracy"]
+        over = (
+            f", {100 * m['accuracy_mean']:.1f} +- {100 * m['accuracy_std']:.1f} over folds" if result.folds > 1 else ""
+        )
         click.echo(
             f"{result.folder.name}: accuracy {100 * m['accuracy']:.1f} % of {m['n']} (95 % interval {100 * low:.1f} to "
-            f"{100 * high:.1f}), {100 * m['accuracy_mean']:.1f} +- {100 * m['accuracy_std']:.1f} over folds. "
-            f"Protocol: {result.protocol}"
+            f"{100 * high:.1f}){over}. Protocol: {result.protocol}"
         )
-        wrote.append(result.folder / "report.html")
     then = f"bchisto evaluate {options['out']} --out DIR, which compares it with other tables of the run"
-    done(context, wrote=wrote, then=then if wrote else "the other shards, then the same command without --shard")
+    done(
+        context,
+        wrote=wrote,
+        then=then if wrote else "the other shards, then the same command without --shard",
+        failures=len(results[0].failures),
+        listed=options["out"] / "finetune" / "failures.csv",
+    )

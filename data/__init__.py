@@ -4,11 +4,23 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 (height, width, 3).
 """
 
-from .check import check_dataset
+from .check import check_dataset, check_stain
 from .content import UniqueImages, file_sha256, unique_images
-from .dataset import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, Dataset, Finding, ImageRecord, match_class, order_classes
+from .dataset import (
+    DATASET_NAMES,
+    KNOWN_CLASSES,
+    MAMMOGRAMS,
+    SYNTHETIC_BANNER,
+    Dataset,
+    Finding,
+    ImageRecord,
+    match_class,
+    order_classes,
+)
 from .decode import ImageHeader, decode_image, decode_record, read_header, resize_image, scaled_side
 from .folds import fold_plan, published_folds, read_fold_list, write_fold_list
+from .inner import inner_splits
+from .lists import only_listed, read_image_list
 from .plans import FoldPlan
 from .read import read_dataset
 from .restain import RestainResult, stain_images
@@ -18,6 +30,7 @@ __all__ = [
     "DATASET_NAMES",
     "KNOWN_CLASSES",
     "MAMMOGRAMS",
+    "SYNTHETIC_BANNER",
     "Dataset",
     "Finding",
     "FoldPlan",
@@ -26,17 +39,21 @@ __all__ = [
     "RestainResult",
     "UniqueImages",
     "check_dataset",
+    "check_stain",
     "decode_image",
     "decode_record",
     "file_sha256",
     "fold_plan",
+    "inner_splits",
     "make_bach",
     "match_class",
+    "only_listed",
     "order_classes",
     "published_folds",
     "read_dataset",
     "read_fold_list",
     "read_header",
+    "read_image_list",
     "resize_image",
     "scaled_side",
     "stain_images",

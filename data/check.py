@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import ImageError, InputError
+from ..stains import TREATMENTS
 from .bach import BACH_SIZE
 from .breakhis import BREAKHIS_SIZE
 from .content import unique_images
-from .dataset import Dataset, Finding
+from .dataset import MAMMOGRAMS, Dataset, Finding
 from .decode import decode_record, read_header
 from .idc import IDC_SIZE
 
-__all__ = ["check_dataset"]
+__all__ = ["check_dataset", "check_stain"]
 
 _SIZES = {"bach": BACH_SIZE, "breakhis": BREAKHIS_SIZE, "idc": IDC_SIZE}
 
@@ -65,3 +66,28 @@ def _repeated(dataset: Dataset) -> list[Finding]:
     except InputError as error:
         return [Finding("error", str(dataset.root), str(error))]
     return [Finding("warning", copy, f"the same image as {original}; used once") for copy, original in unique.repeated]
+
+
+def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> None:
+    """Refuse stain work on images that have no stain.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    stain : str
+        Of `bchisto.stains.STAIN_METHODS`.
+    colours : bool
+        Whether stains are varied.
+    off : str
+        The option that leaves them, for the message.
+
+    Raises
+    ------
+    InputError
+        Mammograms with a stain method or varied stains.
+    """
+    if dataset.name in MAMMOGRAMS and (colours or stain not in ("none", *TREATMENTS)):
+        raise InputError(
+            f"{dataset.root}: {dataset.name} holds grey mammograms, which have no stain; use --stain none (or a "
+            f"treatment: {', '.join(TREATMENTS)}) and {off}"
+        )

@@ -15,6 +15,7 @@ __all__ = [
     "DATASET_NAMES",
     "IMAGE_SUFFIXES",
     "MAMMOGRAMS",
+    "SYNTHETIC_BANNER",
     "Dataset",
     "Finding",
     "ImageRecord",
@@ -27,6 +28,11 @@ DATASET_NAMES = ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "fo
 
 MAMMOGRAMS = frozenset({"inbreast", "cbis-ddsm", "ddsm"})
 """Layouts of grey images without a stain."""
+
+SYNTHETIC_BANNER = (
+    "SYNTHETIC IMAGES: generated tissue, made to try the software; the numbers say nothing about medicine."
+)
+"""What every output about generated images says first."""
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".dcm", ".dicom"})
 

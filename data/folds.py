@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import InputError, MissingInputError
 from ..jobs import write_rows
 from .holdout import HOLDOUT, holdout_plan
+from .lists import read_image_list
 from .plans import PARTS, FoldPlan, Row
 from .slides import SLIDE_FOLDS, fit_slides
 
@@ -33,19 +34,23 @@ def fold_plan(
     groups: Sequence[str | None],
     group_by: str | None = None,
     seed: int = 0,
+    test_list: Path | None = None,
 ) -> FoldPlan:
     """Make the folds of a protocol for these images.
 
     Parameters
     ----------
     spec : str
-        A number of folds, shares such as ``80/10/10``, a published list, or the path of a fold list.
+        A number of folds, shares such as ``80/10/10``, a published list, the path of a fold list, or ``none``: all
+        images train but those of `test_list`.
     image_ids, labels, groups : sequence
         One entry per image; a group is None where unknown.
     group_by : {"group", "none"}, optional
         Whether split folds keep groups whole; by default where all groups are known.
     seed : int
         Moves split folds.
+    test_list : Path, optional
+        With ``none`` alone: a CSV with a column ``image_id``.
 
     Returns
     -------
@@ -55,12 +60,16 @@ def fold_plan(
     ------
     InputError
         A class with fewer images (or groups) than folds, a list that does not fit the images, a training part
-        without one of the classes.
+        without one of the classes, or a group in two parts under ``--group-by group``.
     """
+    if test_list is not None and spec != "none":
+        raise InputError(f"--test-list {test_list}: goes with --folds none, not {spec}")
     grouped = _grouped(groups, group_by)
     classes = dict(zip(image_ids, labels, strict=True))
     group_of = dict(zip(image_ids, groups, strict=True))
-    if spec.isdecimal():
+    if spec == "none":
+        plan = _all_train(image_ids, test_list)
+    elif spec.isdecimal():
         plan = _split(int(spec), image_ids, labels, groups if grouped else None, seed)
     elif HOLDOUT.fullmatch(spec):
         plan = holdout_plan(spec, image_ids=image_ids, labels=labels, groups=groups if grouped else None, seed=seed)
@@ -77,7 +86,10 @@ def fold_plan(
             )
         plan = _fit(path.stem, read_fold_list(path), image_ids, where=str(path))
     _check_classes(plan, classes)
-    return FoldPlan(plan.name, plan.rows, plan.partition, (*plan.warnings, *_leaks(plan, group_of)))
+    leaks = _leaks(plan, group_of)
+    if leaks and group_by == "group":
+        raise InputError(f"--folds {plan.name}: {leaks[0]}; mend the list, or use --group-by none")
+    return FoldPlan(plan.name, plan.rows, plan.partition, (*plan.warnings, *leaks))
 
 
 def published_folds(name: str) -> list[Row]:
@@ -100,6 +112,16 @@ def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
         missing = sum(group is None for group in groups)
         raise InputError(f"--group-by group: {missing} of {len(groups)} images name no group; use --group-by none")
     return known if group_by is None else group_by == "group"
+
+
+def _all_train(image_ids: Sequence[str], test_list: Path | None) -> FoldPlan:
+    """Make one fold that tests a list and trains on everything else."""
+    if test_list is None:
+        return FoldPlan("none", tuple((image, 1, "train") for image in image_ids), partition=False)
+    rows = [(image, 1, "test") for image in sorted(read_image_list(test_list, option="--test-list"))]
+    tested = {image for image, _, _ in _fit("none", rows, image_ids, where=f"--test-list {test_list}").rows}
+    parts = tuple((image, 1, "test" if image in tested else "train") for image in image_ids)
+    return FoldPlan("none", parts, partition=False)
 
 
 def _split(
@@ -229,24 +251,34 @@ def _check_classes(plan: FoldPlan, classes: dict[str, str]) -> None:
         if wanted - train:
             missing = ", ".join(sorted(wanted - train))
             raise InputError(f"--folds {plan.name}: no image of class {missing} trains in fold {fold}; use fewer folds")
-        if not plan.images(fold, "test"):
+        if not plan.images(fold, "test") and plan.name != "none":
             raise InputError(f"--folds {plan.name}: fold {fold} tests no image")
 
 
 def _leaks(plan: FoldPlan, group_of: dict[str, str | None]) -> tuple[str, ...]:
-    """Name folds in which a group both trains and tests."""
-    shared: set[str] = set()
+    """Name groups that are in two parts of a fold."""
+    tested: set[str] = set()
+    stopped: set[str] = set()
     for fold in plan.folds:
-        train = {group_of[image] for image in plan.images(fold, "train")}
-        test = {group_of[image] for image in plan.images(fold, "test")}
-        shared |= {group for group in train & test if group is not None}
-    if not shared:
-        return ()
-    names = ", ".join(sorted(shared)[:5]) + (" ..." if len(shared) > 5 else "")
-    return (
-        f"image-level folds on grouped data: {len(shared)} patients or slides both train and test in a fold ({names}), "
-        "so these numbers are too high for new patients",
-    )
+        parts = {part: {group_of[image] for image in plan.images(fold, part)} - {None} for part in PARTS}
+        tested |= {str(group) for group in (parts["train"] | parts["val"]) & parts["test"]}
+        stopped |= {str(group) for group in parts["train"] & parts["val"]}
+    warnings = []
+    if tested:
+        warnings.append(
+            f"image-level folds on grouped data: {len(tested)} patients or slides both train and test in a fold "
+            f"({_few(tested)}), so these numbers are too high for new patients"
+        )
+    if stopped - tested:
+        warnings.append(
+            f"{len(stopped - tested)} patients or slides both train and validate in a fold "
+            f"({_few(stopped - tested)}), so training may stop too late"
+        )
+    return tuple(warnings)
+
+
+def _few(names: set[str]) -> str:
+    return ", ".join(sorted(names)[:5]) + (" ..." if len(names) > 5 else "")
 
 
 def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 __all__ = ["PARTS", "FoldPlan", "Row"]
@@ -40,3 +42,8 @@ class FoldPlan:
     def images(self, fold: int, part: str) -> list[str]:
         """Return the sorted image ids of a part (``train``, ``val``, ``test``) in a fold."""
         return sorted(image for image, number, role in self.rows if number == fold and role == part)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the rows, whatever their order."""
+        return hashlib.sha256(json.dumps(sorted(self.rows)).encode()).hexdigest()

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
-from ..data import MAMMOGRAMS, Dataset, ImageRecord, read_header, scaled_side
-from ..errors import ImageError, InputError, MissingInputError
+from ..data import Dataset, ImageRecord, read_header, scaled_side
+from ..errors import ImageError, InputError
 from ..jobs import default_jobs
-from ..stains import TREATMENTS
-from .settings import FeaturizeSettings, View
 
-__all__ = ["check_headers", "check_stain", "only_listed", "report_findings"]
+__all__ = ["check_headers", "report_findings"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,49 +31,18 @@ def report_findings(dataset: Dataset) -> None:
         log("%s", finding)
 
 
-def check_stain(dataset: Dataset, settings: FeaturizeSettings) -> None:
-    """Refuse stain work on images that have no stain.
+class Fit(Protocol):
+    """What an image must be large enough for, at a scale: a `View`, or patches."""
 
-    Raises
-    ------
-    InputError
-        Mammograms with a stain method or a colour range.
-    """
-    unstained = settings.stain in ("none", *TREATMENTS) and settings.color_range == (1.0, 1.0)
-    if dataset.name in MAMMOGRAMS and not unstained:
-        raise InputError(
-            f"{dataset.root}: {dataset.name} holds grey mammograms, which have no stain; use --stain none (or a "
-            f"treatment: {', '.join(TREATMENTS)}) and --color-range 1 1"
-        )
+    @property
+    def scale(self) -> float: ...
 
-
-def only_listed(dataset: Dataset, path: Path) -> Dataset:
-    """Keep the images that a CSV lists in its column ``image_id``.
-
-    Raises
-    ------
-    InputError
-        No such file or column, or an image that is not here.
-    """
-    if not path.is_file():
-        raise MissingInputError(f"--only {path}: no such file")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            if "image_id" not in (reader.fieldnames or ()):
-                raise InputError(f"--only {path}: the header must have a column image_id")
-            wanted = {row["image_id"] for row in reader}
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"--only {path}: not a UTF-8 CSV file ({error})") from error
-    absent = sorted(wanted - {record.image_id for record in dataset.records})
-    if absent or not wanted:
-        first = f", first {absent[0]}" if absent else ""
-        raise InputError(f"--only {path}: {len(absent)} of its {len(wanted)} images are not here{first}")
-    return replace(dataset, records=tuple(record for record in dataset.records if record.image_id in wanted))
+    def misfit(self, path: Path, *, width: int, height: int) -> str | None:
+        """Say what is wrong with an image of this size after scaling."""
 
 
 def check_headers(
-    records: Sequence[ImageRecord], *, views: Sequence[View], skip_errors: bool
+    records: Sequence[ImageRecord], *, views: Sequence[Fit], skip_errors: bool
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
     """Read every header before the first unit of work.
 
@@ -84,7 +50,7 @@ def check_headers(
     ----------
     records : sequence of ImageRecord
     views : sequence of View
-        Every crop must fit into every image.
+        Every crop must fit into every image; anything with a `scale` and a `misfit` will do.
     skip_errors : bool
         Leave out images that cannot work, instead of refusing them.
 

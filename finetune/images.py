@@ -1,61 +1,202 @@
-"""Images at the size of a network, once for all folds: a memory-mapped array beside the run."""
+"""Decoded images, once for all folds: one memory-mapped file beside the run, whatever the sizes of the images."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..data import ImageRecord, decode_record
-from ..errors import TissueError
-from ..jobs import Progress, atomic_output
+from ..errors import ImageError, TissueError
+from ..jobs import Progress, atomic_output, default_jobs
 from ..stains import make_normalizer
+from .patches import PatchRule
 
-__all__ = ["prepare_images"]
+__all__ = ["ImageBank", "make_reader", "prepare_images"]
+
+Image = npt.NDArray[np.uint8]
+
+_AHEAD = 64
+"""Images that are decoded before any is written (ours)."""
 
 
-def prepare_images(records: Sequence[ImageRecord], *, digest: str, size: int, stain: str, folder: Path) -> Path:
-    """Decode, normalise and resize every image, or map what an earlier run left.
+@dataclass(frozen=True)
+class ImageBank:
+    """Images of any size, one after the other.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8
+        All pixels, flat.
+    index : ndarray of int64, shape (n, 4)
+        Offset, height, width and key of each image; the key follows from the image's id and seeds what is random.
+    """
+
+    pixels: Image
+    index: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def shape(self, position: int) -> tuple[int, int]:
+        """Return height and width."""
+        return int(self.index[position, 1]), int(self.index[position, 2])
+
+    def key(self, position: int) -> int:
+        """Return the key of an image."""
+        return int(self.index[position, 3])
+
+    def counts(self, positions: npt.NDArray[np.int64], rule: PatchRule) -> npt.NDArray[np.int64]:
+        """Return how many patches each of these images has."""
+        return np.array([rule.number(*self.shape(position)) for position in positions], dtype=np.int64)
+
+    def patch(self, position: int, place: tuple[int, int], *, rule: PatchRule, size: int) -> Image:
+        """Return a patch at the size of a network, uint8 of shape (size, size, 3)."""
+        import cv2
+
+        offset, height, width, _ = (int(value) for value in self.index[position])
+        image = self.pixels[offset : offset + height * width * 3].reshape(height, width, 3)
+        if rule.kind != "resize":
+            top, left = place
+            image = image[top : top + rule.side, left : left + rule.side]
+        if image.shape[:2] == (size, size):
+            return image
+        how = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(image, (size, size), interpolation=how), dtype=np.uint8)
+
+    @classmethod
+    def of(cls, images: Sequence[Image], ids: Sequence[str]) -> ImageBank:
+        """Make a bank in memory."""
+        offsets = np.cumsum([0, *(image.size for image in images)])[:-1].tolist()
+        index = [
+            (offset, *image.shape[:2], _key(name)) for offset, image, name in zip(offsets, images, ids, strict=True)
+        ]
+        return cls(np.concatenate([image.ravel() for image in images]), np.array(index, dtype=np.int64))
+
+    @classmethod
+    def open(cls, path: Path) -> ImageBank:
+        """Map a file that `prepare_images` wrote."""
+        index = np.load(path.with_suffix(".npy"), allow_pickle=False)
+        return cls(np.memmap(path, dtype=np.uint8, mode="r"), index)
+
+
+def _key(image_id: str) -> int:
+    """Return 56 bits of the hash of an id."""
+    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:7], "big")
+
+
+def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRecord], Image]:
+    """Return a function that decodes an image and treats it as training does.
+
+    Parameters
+    ----------
+    stain : str
+        Of `bchisto.stains.STAIN_METHODS`; an image of too little tissue stays as it is, as in stage 1 by default.
+    rule : PatchRule
+    size : int
+        Side to which a whole image is squeezed by area averaging, pixels; patches are cut at full resolution.
+
+    Returns
+    -------
+    callable
+        Record to uint8 RGB; raises `ImageError` for an image that cannot be decoded or is smaller than a patch.
+    """
+    normalizer: Any = make_normalizer(stain)
+
+    def read(record: ImageRecord) -> Image:
+        import cv2
+
+        image = decode_record(record)
+        if misfit := rule.misfit(record.path, height=image.shape[0], width=image.shape[1]):
+            raise ImageError(misfit)
+        with contextlib.suppress(TissueError):
+            image, _ = normalizer.normalize_with_estimate(image)
+        if rule.kind == "resize":
+            image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(image, dtype=np.uint8)
+
+    return read
+
+
+def prepare_images(
+    records: Sequence[ImageRecord],
+    *,
+    digest: str,
+    size: int,
+    stain: str,
+    rule: PatchRule,
+    folder: Path,
+    skip_errors: bool = False,
+) -> tuple[Path, dict[str, str]]:
+    """Decode and treat every image, or map what an earlier run left.
 
     Parameters
     ----------
     records : sequence of ImageRecord
     digest : str
         Identity of the dataset.
-    size : int
-        Pixels; images are squeezed to a square by area averaging.
-    stain : str
-        Of `bchisto.stains.STAIN_METHODS`; an image of too little tissue stays as it is.
+    size, stain, rule
+        See `make_reader`.
     folder : Path
+    skip_errors : bool
+        Leave an image that cannot be used as an empty place, and name it.
 
     Returns
     -------
     Path
-        ``images-<16 hex>.npy`` in that folder: uint8 of shape (n, size, size, 3).
+        ``images-<16 hex>.bin`` in that folder, for `ImageBank.open`; the index lies beside it as ``.npy``.
+    dict of str to str
+        Image id to what is wrong with it.
 
     Raises
     ------
     ImageError
-        An image cannot be decoded.
+        An image cannot be used, and `skip_errors` is off.
     """
-    import cv2
+    kept = size if rule.kind == "resize" else f"patches of {rule.side}"
+    key = hashlib.sha256(f"{digest}:{kept}:{stain}".encode()).hexdigest()[:16]
+    path = folder / f"images-{key}.bin"
+    index = path.with_suffix(".npy")
+    read = make_reader(stain=stain, rule=rule, size=size)
 
-    key = hashlib.sha256(f"{digest}:{size}:{stain}".encode()).hexdigest()[:16]
-    path = folder / f"images-{key}.npy"
-    if not path.is_file():
-        normalizer = make_normalizer(stain)
-        with atomic_output(path) as temporary, Progress(total=len(records), label="images", unit="images") as progress:
-            shape = (len(records), size, size, 3)
-            array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            for place, record in enumerate(records):
-                image = decode_record(record)
-                with contextlib.suppress(TissueError):  # then it stays as it is, as in stage 1 by default
-                    image, _ = normalizer.normalize_with_estimate(image)
-                array[place] = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-                progress.update_to(place + 1)
-            array.flush()
-            del array
-    return path
+    def attempt(record: ImageRecord) -> Image | ImageError:
+        try:
+            return read(record)
+        except ImageError as error:
+            return error
+
+    if path.is_file() and index.is_file():
+        empty = [place for place, (_, height, _, _) in enumerate(np.load(index, allow_pickle=False)) if height == 0]
+        if not empty or skip_errors:
+            found = {records[place].image_id: attempt(records[place]) for place in empty}
+            return path, {image: str(error) for image, error in found.items()}
+    rows: list[tuple[int, int, int, int]] = []
+    failures: dict[str, str] = {}
+    with (
+        atomic_output(path) as temporary,
+        temporary.open("wb") as handle,
+        ThreadPoolExecutor(default_jobs()) as pool,
+        Progress(total=len(records), label="images", unit="images") as progress,
+    ):
+        for start in range(0, len(records), _AHEAD):
+            some = records[start : start + _AHEAD]
+            for record, result in zip(some, pool.map(attempt, some), strict=True):
+                if isinstance(result, ImageError):
+                    if not skip_errors:
+                        raise result
+                    failures[record.image_id] = str(result)
+                    rows.append((handle.tell(), 0, 0, 0))
+                else:
+                    rows.append((handle.tell(), *result.shape[:2], _key(record.image_id)))
+                    handle.write(result.tobytes())
+            progress.update_to(start + len(some))
+    with atomic_output(index) as temporary, temporary.open("wb") as handle:
+        np.save(handle, np.array(rows, dtype=np.int64), allow_pickle=False)
+    return path, failures

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..featurize import Encoder, canonical_names, get_spec, list_encoders
-from .networks import NETWORKS, Network, build_network
+from ..featurize import Encoder, canonical_names, get_spec, list_encoders, precision_policy, prepare_backend
+from .networks import NETWORKS, Network, add_top, build_network
+from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 
 __all__ = ["build_model", "network_of", "resolved"]
 
 _ENCODER_SIZE = 224
-"""Side of the input of an encoder with a head, pixels (ours: that of ImageNet)."""
+"""Side of the input of an encoder with a top, pixels (ours: that of ImageNet)."""
 
 
 def network_of(name: str) -> Network:
@@ -37,13 +39,25 @@ def network_of(name: str) -> Network:
 
 
 def resolved(settings: FinetuneSettings) -> dict[str, Any]:
-    """Return size, batch size, optimiser and rate, from the network where they are not set."""
+    """Return size, batch size, optimiser, rate, weights and input convention, from the network where they are not set.
+
+    Raises
+    ------
+    InputError
+        No such network.
+    WeightsError
+        A weights file that cannot be read.
+    """
     network = network_of(settings.network)
+    weights = settings.weights or ("random" if settings.network in NETWORKS else "imagenet")
+    of_file = settings.network in CAFFE_LAYERS and weights not in ("imagenet", "random")
     return {
         "size": settings.size or network.size,
         "batch_size": settings.batch_size or network.batch_size,
         "optimizer": settings.optimizer or network.optimizer,
         "rate": settings.rate or network.rate,
+        "weights": weights,
+        "convention": settings.convention or (input_convention(Path(weights)) if of_file else "signed"),
     }
 
 
@@ -55,17 +69,17 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
     InputError
         No such network, layer, or prefix.
     WeightsError
-        Weights of an encoder that cannot be had.
+        Weights that cannot be had, or belong to another network.
     """
+    prepare_backend()  # one thread a process, before anything runs
     chosen = resolved(settings)
-    options = {name: value for name in ("dropout", "l2") if (value := getattr(settings, name)) is not None}
-    if settings.network in NETWORKS:
-        if settings.freeze:
-            raise InputError(f"--freeze {settings.freeze}: {settings.network} starts untrained, so nothing is frozen")
-        model = build_network(settings.network, classes=classes, size=chosen["size"], **options)
-        _seed(model, [settings.seed, fold])
-    else:
-        model = _encoder_with_head(settings, classes=classes, fold=fold, size=chosen["size"])
+    with precision_policy(settings.precision):
+        if settings.network in NETWORKS:
+            model = _own_network(settings, chosen, classes=classes, fold=fold)
+        else:
+            model = _encoder_with_top(
+                settings, classes=classes, fold=fold, size=chosen["size"], weights=chosen["weights"]
+            )
     model.compile(
         optimizer=_optimizer(model, chosen["optimizer"], chosen["rate"], settings.multipliers),
         loss="sparse_categorical_crossentropy",
@@ -73,6 +87,26 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
         # one step after the other on every backend alike
         jit_compile=False,
     )
+    return model
+
+
+def _own_network(settings: FinetuneSettings, chosen: dict[str, Any], *, classes: int, fold: int) -> Any:
+    weights = chosen["weights"]
+    if settings.freeze or settings.top != "average":
+        raise InputError(f"--freeze and --top belong to encoders; {settings.network} is trained as a whole")
+    if weights == "imagenet":
+        raise InputError(
+            f"--weights imagenet: Keras has none of {settings.network}; give a .npz or .safetensors file, or random"
+        )
+    options = {name: value for name in ("dropout", "l2") if (value := getattr(settings, name)) is not None}
+    if chosen["convention"] != "signed":
+        if settings.network not in CAFFE_LAYERS:
+            raise InputError(f"--convention {chosen['convention']}: belongs to {', '.join(CAFFE_LAYERS)}")
+        options["convention"] = chosen["convention"]
+    model = build_network(settings.network, classes=classes, size=chosen["size"], **options)
+    _seed(model, [settings.seed, fold])
+    if weights != "random":
+        load_pretrained(model, Path(weights), network=settings.network, fresh=settings.fresh)
     return model
 
 
@@ -88,13 +122,12 @@ def _seed(model: Any, entropy: Sequence[int]) -> None:
         variable.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
 
 
-def _encoder_with_head(settings: FinetuneSettings, *, classes: int, fold: int, size: int) -> Any:
+def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int, size: int, weights: str) -> Any:
     import keras
-    from keras import layers
 
-    from .networks.layers import finish
-
-    encoder = Encoder(settings.network, weights=settings.weights, seed=settings.seed)
+    if settings.fresh:
+        raise InputError("--fresh: the top of an encoder is always fresh, and the rest comes from its weights")
+    encoder = Encoder(settings.network, weights=weights, precision=settings.precision, seed=settings.seed)
     base = encoder.model
     base.trainable = True
     names = canonical_names(base)
@@ -106,12 +139,11 @@ def _encoder_with_head(settings: FinetuneSettings, *, classes: int, fold: int, s
             if settings.freeze != "all" and layer.name == names[settings.freeze]:
                 break
     images = keras.Input((size, size, 3), name="image")
-    x = base(get_spec(settings.network).preprocess(images))
-    x = layers.GlobalAveragePooling2D(name="average")(x[-1] if isinstance(x, (list, tuple)) else x)
-    if settings.dropout:
-        x = layers.Dropout(settings.dropout, seed=1, name="dropout")(x)
-    model = finish(x, images, classes=classes, name=settings.network)
-    _seed(keras.Model(x, model.output), [settings.seed, fold])
+    features = base(get_spec(settings.network).preprocess(images))
+    features = features[-1] if isinstance(features, (list, tuple)) else features
+    model = add_top(features, images, classes=classes, top=settings.top, dropout=settings.dropout or 0.0,
+                    l2=settings.l2 or 0.0, name=settings.network)  # fmt: skip
+    _seed(keras.Model(features, model.output), [settings.seed, fold])
     return model
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from ..jobs import Ticker, atomic_output, write_rows
-from .fit import TrainingData, TrainingPlan, train_model
+from ..jobs import Ticker, atomic_output, read_probabilities, write_probabilities
+from .batches import Source, still_batches
+from .fit import TrainingPlan, train_model
+from .images import ImageBank
 from .model import build_model, resolved
 from .settings import FinetuneSettings
 
-__all__ = ["FoldUnit", "read_fold", "train_fold"]
+__all__ = ["FoldUnit", "predict_samples", "read_fold", "train_fold"]
 
 _log = logging.getLogger(__name__)
 
@@ -30,15 +32,20 @@ class FoldUnit:
     settings : FinetuneSettings
     fold : int
     images : Path
-        The array of all images, see `prepare_images`.
+        The file of all images, see `prepare_images`.
     labels : tuple of int
         Of all images.
     train, validate, test : tuple of int
         Positions.
-    test_ids : tuple of str
+    test_names : tuple of (str, str)
+        Image and patch of each prediction; the patch is empty for whole images.
     classes : int
     folder : Path
         ``RUN/finetune/<folds>-<network>``.
+    workers : int
+        Threads that prepare batches.
+    tensorboard : bool
+        Whether curves are written for TensorBoard.
     """
 
     settings: FinetuneSettings
@@ -48,9 +55,11 @@ class FoldUnit:
     train: tuple[int, ...]
     validate: tuple[int, ...]
     test: tuple[int, ...]
-    test_ids: tuple[str, ...]
+    test_names: tuple[tuple[str, str], ...]
     classes: int
     folder: Path
+    workers: int = 1
+    tensorboard: bool = False
 
     @property
     def weights(self) -> Path:
@@ -62,6 +71,16 @@ class FoldUnit:
         """The predictions of the test images."""
         return self.folder / "models" / f"fold{self.fold}.csv"
 
+    @property
+    def log(self) -> Path:
+        """Loss and accuracy of each epoch."""
+        return self.folder / "logs" / f"fold{self.fold}.csv"
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the predictions in their file."""
+        return tuple(f"{image}:{patch}" if patch else image for image, patch in self.test_names)
+
 
 def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     """Train, save the weights, predict.
@@ -72,35 +91,41 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
         See `train_model`; the message names the fold.
     """
     settings = unit.settings
-    images = np.load(unit.images, mmap_mode="r", allow_pickle=False)
-    labels = np.array(unit.labels, dtype=np.int64)
+    chosen = resolved(settings)
+    source = Source(
+        bank=ImageBank.open(unit.images),
+        labels=np.array(unit.labels, dtype=np.int64),
+        rule=settings.rule,
+        size=chosen["size"],
+        seed=settings.seed,
+        batch_size=chosen["batch_size"],
+        workers=unit.workers,
+    )
     model = build_model(settings, classes=unit.classes, fold=unit.fold)
     state = unit.folder / "models" / f"fold{unit.fold}.state.npz"
     ticked = 0
 
-    def tick() -> None:
+    def tick(words: str) -> None:
         nonlocal ticked
         ticked += 1
-        ticker.tick()
+        ticker.tick(note=f"fold {unit.fold}: {words}")
 
+    plan = TrainingPlan(
+        train=np.array(unit.train, dtype=np.int64),
+        validate=np.array(unit.validate, dtype=np.int64),
+        epochs=settings.epochs,
+        patience=settings.patience,
+        sampling=settings.sampling,
+        weighted=settings.weighted,
+        augmentations=settings.augmentations,
+        rotations=settings.rotations,
+        crops=settings.crops,
+        seed=settings.seed,
+        classes=unit.classes,
+    )
+    events = unit.folder / "logs" / "tensorboard" / f"fold{unit.fold}" if unit.tensorboard else None
     try:
-        train_model(
-            model,
-            TrainingData(images, labels, np.array(unit.train), np.array(unit.validate)),
-            TrainingPlan(
-                epochs=settings.epochs,
-                patience=settings.patience,
-                batch_size=resolved(settings)["batch_size"],
-                sampling=settings.sampling,
-                weighted=settings.weighted,
-                augmentations=settings.augmentations,
-                seed=settings.seed,
-                classes=unit.classes,
-            ),
-            state=state,
-            log=unit.folder / "logs" / f"fold{unit.fold}.csv",
-            on_epoch=tick,
-        )
+        train_model(model, source, plan, state=state, log=unit.log, on_epoch=tick, events=events)
     except InputError as error:
         raise InputError(f"fold {unit.fold}: {error}") from error
     ticker.tick(settings.epochs - ticked)  # training that stopped early is done as well
@@ -109,26 +134,28 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
         beside = temporary.with_name(f"{temporary.name}.weights.h5")
         model.save_weights(beside)
         beside.replace(temporary)
-    found = model.predict(images[list(unit.test)].astype(np.float32), batch_size=32, verbose=0)
-    probabilities = np.asarray(found, dtype=np.float64)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    rows = ([image, *map(repr, row)] for image, row in zip(unit.test_ids, probabilities.tolist(), strict=True))
-    write_rows(unit.predictions, ["image_id", *(f"p{place}" for place in range(unit.classes))], rows)
+    found = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=unit.classes)
+    write_probabilities(unit.predictions, unit.rows, found)
     state.unlink(missing_ok=True)
 
 
+def predict_samples(
+    model: Any, source: Source, positions: npt.NDArray[np.int64], *, classes: int
+) -> npt.NDArray[np.float64]:
+    """Predict every patch of these images, float64 of shape (patches, classes)."""
+    if not len(positions):
+        return np.empty((0, classes))
+    found = model.predict(still_batches(source, source.samples(positions)), verbose=0)
+    probabilities = np.asarray(found, dtype=np.float64)
+    return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
+
+
 def read_fold(unit: FoldUnit) -> npt.NDArray[np.float64] | None:
-    """Return the predictions of a finished fold, float64 of shape (test images, classes); None if not finished."""
+    """Return the predictions of a finished fold, float64 of shape (test rows, classes); None if not finished."""
     if not (unit.weights.is_file() and unit.predictions.is_file()):
         return None
-    with unit.predictions.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.reader(handle))[1:]
-    try:
-        values = np.array([[float(cell) for cell in row[1:]] for row in rows])
-    except ValueError:
-        values = np.empty((0, 0))
-    named = tuple(row[0] for row in rows if row) == unit.test_ids
-    if not named or values.shape != (len(unit.test_ids), unit.classes) or not np.isfinite(values).all():
+    values = read_probabilities(unit.predictions, unit.rows, unit.classes)
+    if values is None or not np.isfinite(values).all():
         _log.warning("%s: does not hold the predictions of its fold; trained again", unit.predictions)
         return None
     return values

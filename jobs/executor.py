@@ -84,7 +84,7 @@ def run_units(
             finished = 0
             for unit, result in _results(work, units, ticker=ticker, jobs=jobs, dask=dask):
                 finished += steps(unit)
-                progress.update_to(max(finished, ticker.count()))
+                progress.update_to(max(finished, ticker.count()), note=ticker.note())
                 results.append(result)
     return results
 
@@ -96,7 +96,7 @@ def _watched(progress: Progress, ticker: Ticker) -> Iterator[None]:
 
     def watch() -> None:
         while not stop.wait(_POLL_SECONDS):
-            progress.update_to(ticker.count())
+            progress.update_to(ticker.count(), note=ticker.note())
 
     thread = threading.Thread(target=watch, daemon=True, name="bchisto-progress")
     thread.start()

@@ -17,6 +17,9 @@ _log = logging.getLogger(__name__)
 _LINE_SECONDS = 15.0
 """Seconds between two lines in a log: rare enough to read, often enough to see that it lives."""
 
+_NOTE = ".note"
+"""Suffix of the file in which a process leaves words for the bar."""
+
 
 def format_seconds(seconds: float) -> str:
     """Write a duration as ``h:mm:ss``.
@@ -45,17 +48,26 @@ class Ticker:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def tick(self, steps: int = 1) -> None:
-        """Add finished steps."""
+    def tick(self, steps: int = 1, *, note: str = "") -> None:
+        """Add finished steps, with a few words on how it goes (a loss, a metric), of which the latest are shown."""
         if self._folder is not None and self._folder.is_dir():
             with (self._folder / str(os.getpid())).open("ab") as handle:
                 handle.write(b"." * steps)
+            if note:
+                (self._folder / f"{os.getpid()}{_NOTE}").write_text(note, encoding="utf-8")
 
     def count(self) -> int:
         """Return the steps finished by all processes."""
         if self._folder is None:
             return 0
-        return sum(entry.stat().st_size for entry in self._folder.iterdir())
+        return sum(entry.stat().st_size for entry in self._folder.iterdir() if entry.suffix != _NOTE)
+
+    def note(self) -> str:
+        """Return the latest words of any process."""
+        if self._folder is None:
+            return ""
+        notes = list(self._folder.glob(f"*{_NOTE}"))
+        return max(notes, key=lambda path: path.stat().st_mtime_ns).read_text(encoding="utf-8") if notes else ""
 
 
 class Progress:
@@ -90,21 +102,26 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def update_to(self, done: int) -> None:
-        """Show that `done` steps are finished; never goes backwards."""
+    def update_to(self, done: int, *, note: str = "") -> None:
+        """Show that `done` steps are finished, and `note` behind them; never goes backwards."""
         done = done if self._total is None else min(done, self._total)
         if done <= self._done:
             return
         step, self._done = done - self._done, done
         if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(step)
             return
         now = time.monotonic()
         if now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
             rate = self._done / (now - self._started)
+            said = f"; {note}" if note else ""
             if self._total is None:
-                _log.info("%s: %d %s, %.2f/s", self._label, self._done, self._unit, rate)
+                _log.info("%s: %d %s, %.2f/s%s", self._label, self._done, self._unit, rate, said)
                 return
             left = format_seconds((self._total - self._done) / rate)
-            _log.info("%s: %d/%d %s, %.2f/s, %s left", self._label, self._done, self._total, self._unit, rate, left)
+            _log.info(
+                "%s: %d/%d %s, %.2f/s, %s left%s", self._label, self._done, self._total, self._unit, rate, left, said
+            )

@@ -1,4 +1,4 @@
-"""A bundle ready to predict: its encoders built and checked against the hashes it was trained with."""
+"""A bundle ready to predict: its networks built, and encoders checked against the hashes it was trained with."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..boost import Bundle
+from ..boost import BUNDLE_KIND, Bundle
 from ..data import ImageRecord
-from ..errors import WeightsError
+from ..errors import InputError, WeightsError
 from ..featurize import (
     Encoder,
     EncoderChoice,
@@ -24,14 +24,59 @@ from ..featurize import (
     images_per_block,
     weights_of,
 )
-from ..jobs import Ticker
+from ..finetune import CnnBundle, PatchRule, predict_images
+from ..jobs import Archive, Ticker
 
 __all__ = ["Model", "load_model"]
 
+_NEWEST_SCHEMA = 2
+_CNN_BLOCK = 16
+"""Images in a unit of work of a CNN, and in memory at once (ours)."""
+
+Found = Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str]]
+
 
 @dataclass(frozen=True)
-class Model:
-    """A bundle with its encoders.
+class CnnModel:
+    """A bundle of fine-tuned networks.
+
+    Attributes
+    ----------
+    bundle : CnnBundle
+    """
+
+    bundle: CnnBundle
+
+    images_per_block = _CNN_BLOCK
+
+    @property
+    def steps(self) -> int:
+        """Progress steps per image: models."""
+        return len(self.bundle.models)
+
+    @property
+    def step_name(self) -> str:
+        """What a step is."""
+        return "predictions"
+
+    @property
+    def fits(self) -> tuple[PatchRule, ...]:
+        """What an image must be large enough for."""
+        return (self.bundle.settings.rule,)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How a dataset is read: as the training images were."""
+        return self.bundle.reading
+
+    def predict(self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool) -> Found:
+        """Predict images one after the other, see `bchisto.finetune.predict_images`."""
+        return predict_images(self.bundle, records, ticker=ticker, skip_errors=skip_errors)
+
+
+@dataclass(frozen=True)
+class BoostedModel:
+    """A bundle of boosted models with its encoders.
 
     Attributes
     ----------
@@ -55,6 +100,21 @@ class Model:
         """Progress steps per image: augmentations, summed over distinct settings."""
         return sum(settings.augmentations for settings, _ in self._passes())
 
+    @property
+    def step_name(self) -> str:
+        """What a step is."""
+        return "augmentations"
+
+    @property
+    def fits(self) -> tuple[View, ...]:
+        """What an image must be large enough for."""
+        return tuple(view for settings in self.settings.values() for view in settings.views)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How a dataset is read: by default."""
+        return {}
+
     def _passes(self) -> list[tuple[FeaturizeSettings, dict[str, tuple[Encoder, View]]]]:
         """Group stores whose crops and colours are the same, so that each image is decoded once per group."""
         groups: dict[FeaturizeSettings, dict[str, tuple[Encoder, View]]] = {}
@@ -63,9 +123,7 @@ class Model:
             groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
         return list(groups.items())
 
-    def predict(
-        self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool
-    ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str]]:
+    def predict(self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool) -> Found:
         """Predict images one after the other; a failed one comes with its message instead of probabilities.
 
         Raises
@@ -88,9 +146,12 @@ class Model:
             yield record, failure if failure is not None else self.bundle.predict(features)[0]
 
 
+Model = BoostedModel | CnnModel
+
+
 @functools.lru_cache(maxsize=2)
 def load_model(path: Path, weights: tuple[str, ...], sha256: str) -> Model:
-    """Load a bundle and build its encoders, once per process.
+    """Load a bundle and build its networks, once per process.
 
     Parameters
     ----------
@@ -104,10 +165,18 @@ def load_model(path: Path, weights: tuple[str, ...], sha256: str) -> Model:
     Raises
     ------
     BundleError
-        See `Bundle.load`.
+        See `Bundle.load` and `CnnBundle.load`.
+    InputError
+        Weights for a bundle that holds its own.
     WeightsError
         Weights that cannot be had, or differ from those the bundle was trained with.
     """
+    with Archive(path, kind=BUNDLE_KIND, schema_version=_NEWEST_SCHEMA) as archive:
+        road = archive.manifest.get("road")
+    if road == "cnn":
+        if weights:
+            raise InputError(f"--weights {weights[0]}: {path} holds the weights of its networks; leave it out")
+        return CnnModel(CnnBundle.load(path))
     bundle = Bundle.load(path)
     settings: dict[str, FeaturizeSettings] = {}
     encoders: dict[str, Encoder] = {}
@@ -125,7 +194,7 @@ def load_model(path: Path, weights: tuple[str, ...], sha256: str) -> Model:
         if key not in built:
             built[key] = _encoder(path, header, weights)
         encoders[name] = built[key]
-    return Model(bundle, settings, encoders)
+    return BoostedModel(bundle, settings, encoders)
 
 
 def _settings(header: dict[str, Any]) -> FeaturizeSettings:

@@ -9,13 +9,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data import Dataset, ImageRecord, file_sha256, match_class, read_dataset
 from ..errors import BundleError, InputError, MissingInputError, OutputError
-from ..evaluate import write_predictions
+from ..evaluate import apply_temperature, write_predictions
 from ..featurize import check_headers
 from ..jobs import (
     Ticker,
@@ -160,7 +161,7 @@ def predict(
         raise OutputError(f"{path}: exists already; use --overwrite or another --out")
     ensure_folder(path.parent)
     if not Path(model).is_file():
-        raise MissingInputError(f"{model}: no such model bundle; bchisto boost writes one as model.bchisto")
+        raise MissingInputError(f"{model}: no such model bundle; bchisto boost and finetune write one as model.bchisto")
     sha256 = file_sha256(Path(model))
     ready = load_model(Path(model), tuple(weights), sha256)
     bundle = ready.bundle
@@ -168,9 +169,8 @@ def predict(
         raise BundleError(
             f"{model}: holds no temperature, since it was trained in a single fold; leave out --calibrated"
         )
-    records = [_with_class(record, bundle.classes) for record in _records(images)]
-    views = [view for settings in ready.settings.values() for view in settings.views]
-    usable, refused = check_headers(records, views=views, skip_errors=skip_errors)
+    records = [_with_class(record, bundle.classes) for record in _records(images, **ready.reading)]
+    usable, refused = check_headers(records, views=ready.fits, skip_errors=skip_errors)
     size = ready.images_per_block
     blocks = [_Block(number, usable[start : start + size]) for number, start in enumerate(range(0, len(usable), size))]
     workshop = _Workshop(Path(model), sha256, tuple(weights), path.with_name(f"{path.name}.parts"), skip_errors)
@@ -185,7 +185,7 @@ def predict(
         jobs=default_jobs() if jobs is None else jobs,
         dask=dask,
         label="predict",
-        step_name="augmentations",
+        step_name=ready.step_name,
     )
     rows = [row for block in blocks for row in workshop.read(block) or []]
     failures = {**dict(refused), **{row[0]: row[1] for row in rows if row[1]}}
@@ -196,7 +196,7 @@ def predict(
         path,
         output_format,
         [known[row[0]] for row in good],
-        bundle.calibrate(probabilities) if calibrated else probabilities,
+        apply_temperature(probabilities, bundle.temperature) if calibrated and bundle.temperature else probabilities,
         bundle.classes,
     )
     problems = path.with_name(f"{path.name}.failures.csv")
@@ -208,13 +208,13 @@ def predict(
     return PredictResult(path, sum(counts.values()), counts, tuple(failures.items()), bundle.banners)
 
 
-def _records(images: Sequence[str | Path]) -> list[ImageRecord]:
+def _records(images: Sequence[str | Path], **reading: Any) -> list[ImageRecord]:
     found: dict[str, ImageRecord] = {}
     for source in map(Path, images):
         if source.is_file() and source.suffix.casefold() != ".csv":
             group = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
-            dataset: Dataset = read_dataset(source)
+            dataset: Dataset = read_dataset(source, **reading)
             dataset.raise_errors()
             group = list(dataset.records)
         else:

@@ -23,7 +23,7 @@ def _grouped(x: Any, filters: int, kernel: int, *, penalty: Any, name: str) -> A
     return layers.Concatenate(name=name)(parts)
 
 
-def build(*, classes: int, size: int = 227, dropout: float = 0.5, l2: float = 0.0) -> Any:
+def build(*, classes: int, size: int = 227, dropout: float = 0.5, l2: float = 0.0, convention: str = "signed") -> Any:
     """Build the network.
 
     References
@@ -33,7 +33,7 @@ def build(*, classes: int, size: int = 227, dropout: float = 0.5, l2: float = 0.
     from keras import layers, regularizers
 
     penalty = regularizers.L2(l2) if l2 else None
-    images, x = rescaled_input(size)
+    images, x = rescaled_input(size, convention)
     x = layers.Conv2D(96, 11, strides=4, activation="relu", kernel_regularizer=penalty, name="conv1")(x)
     x = layers.MaxPooling2D(3, strides=2, name="pool1")(local_response(x, name="norm1"))
     x = _grouped(x, 256, 5, penalty=penalty, name="conv2")

@@ -22,7 +22,7 @@ _MODULES = {
 }
 
 
-def build(*, classes: int, size: int = 224, dropout: float = 0.2, l2: float = 0.0) -> Any:
+def build(*, classes: int, size: int = 224, dropout: float = 0.2, l2: float = 0.0, convention: str = "signed") -> Any:
     """Build the network; its inception modules are named ``inception_3a`` to ``inception_5b``.
 
     References
@@ -33,16 +33,19 @@ def build(*, classes: int, size: int = 224, dropout: float = 0.2, l2: float = 0.
 
     penalty = regularizers.L2(l2) if l2 else None
 
-    def conv(x: Any, filters: int, kernel: int, name: str, stride: int = 1) -> Any:
-        return layers.Conv2D(
-            filters, kernel, strides=stride, padding="same", activation="relu", kernel_regularizer=penalty, name=name
-        )(x)
+    def conv(x: Any, filters: int, kernel: int, name: str) -> Any:
+        return layers.Conv2D(filters, kernel, padding="same", activation="relu", kernel_regularizer=penalty, name=name)(
+            x
+        )
 
     def pool(x: Any, name: str) -> Any:
         return layers.MaxPooling2D(3, strides=2, padding="same", name=name)(x)
 
-    images, x = rescaled_input(size)
-    x = local_response(pool(conv(x, 64, 7, "conv1", 2), "pool1"), name="norm1")
+    images, x = rescaled_input(size, convention)
+    # three pixels on every side, where Keras would put two and three
+    x = layers.ZeroPadding2D(3, name="pad1")(x)
+    x = layers.Conv2D(64, 7, strides=2, activation="relu", kernel_regularizer=penalty, name="conv1")(x)
+    x = local_response(pool(x, "pool1"), name="norm1")
     x = local_response(conv(conv(x, 64, 1, "conv2_reduce"), 192, 3, "conv2"), name="norm2")
     x = pool(x, "pool2")
     for name, (one, reduce3, three, reduce5, five, project) in _MODULES.items():

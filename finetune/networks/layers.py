@@ -12,11 +12,21 @@ MOMENTUM = 0.9
 images give in the first epochs."""
 
 
-def rescaled_input(size: int) -> tuple[Any, Any]:
-    """Return an input of RGB in 0..255 and the tensor scaled to -1..1, which every network of ours starts from."""
+_CAFFE_MEAN = (104.0, 117.0, 123.0)
+"""Mean blue, green and red of ImageNet, which the published Caffe models subtract."""
+
+
+def rescaled_input(size: int, convention: str = "signed") -> tuple[Any, Any]:
+    """Return an input of RGB in 0..255, and the tensor that a network of ours starts from.
+
+    That is scaled to -1..1, or for weights of a published Caffe model in the order BGR and less the mean.
+    """
     from keras import Input, layers
 
     images = Input((size, size, 3), name="image")
+    if convention == "caffe":
+        offset = [-mean for mean in _CAFFE_MEAN]
+        return images, layers.Rescaling(1.0, offset=offset, name="rescale")(images[..., ::-1])
     return images, layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(images)
 
 
@@ -51,7 +61,7 @@ def residual_block(x: Any, filters: int, *, stride: int = 1, l2: float = 0.0, na
 def local_response(x: Any, *, name: str) -> Any:
     """Normalise by the squares of five neighbouring channels (Krizhevsky et al. 2012, sec. 3.3), without weights.
 
-    The constants are those of the published networks: k = 1 as in Caffe, alpha = 1e-4 over the sum, beta = 0.75.
+    The constants are those of the published Caffe models: k = 1, alpha = 1e-4 over the mean of five, beta = 0.75.
     """
     from keras import layers
 
@@ -59,7 +69,9 @@ def local_response(x: Any, *, name: str) -> Any:
     height, width, channels = x.shape[1:]
     # channels become the second axis of an image of one channel, so that pooling runs along them
     rows = layers.Reshape((height * width, channels, 1), name=f"{name}_rows")(squares)
-    mean = layers.AveragePooling2D((1, 5), strides=1, padding="same", name=f"{name}_mean")(rows)
+    # zeros beyond the ends count in the mean, as in Caffe
+    rows = layers.ZeroPadding2D((0, 2), name=f"{name}_ends")(rows)
+    mean = layers.AveragePooling2D((1, 5), strides=1, name=f"{name}_mean")(rows)
     mean = layers.Reshape((height, width, channels), name=f"{name}_back")(mean)
     base = layers.Rescaling(1e-4, offset=1.0, name=f"{name}_base")(mean)
     return Power(-0.75, name=f"{name}_power")([x, base])

@@ -67,7 +67,8 @@ def build_network(name: str, *, classes: int, **options: Any) -> Any:
         Of `NETWORKS`.
     classes : int
     options
-        ``size``, ``dropout``, ``l2``; by default those of the network.
+        ``size``, ``dropout``, ``l2``; by default those of the network. AlexNet and GoogLeNet also
+        ``convention``: ``signed`` input in -1..1, or ``caffe``.
 
     Returns
     -------

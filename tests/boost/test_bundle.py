@@ -90,7 +90,7 @@ def test_bundles_that_do_not_hold(path, tmp_path, change, message):
 
 
 def test_other_files(tmp_path):
-    with pytest.raises(BundleError, match="no such model bundle"):
+    with pytest.raises(BundleError, match="no such bchisto model bundle"):
         Bundle.load(tmp_path / "none.bchisto")
     (tmp_path / "x.bchisto").write_bytes(b"PK not a zip")
     with pytest.raises(BundleError, match="not a bchisto model bundle, or damaged"):
@@ -98,6 +98,6 @@ def test_other_files(tmp_path):
 
 
 def test_a_bundle_that_unpacks_to_too_much_is_not_read(path, monkeypatch):
-    monkeypatch.setattr("bchisto.boost.bundle._MOST_BYTES", 1000)
+    monkeypatch.setattr("bchisto.jobs.archive._MOST_BYTES", 1000)
     with pytest.raises(BundleError, match="unpacks to more than a bundle can hold"):
         Bundle.load(path)

@@ -320,7 +320,7 @@ def test_only_the_listed_images(tissue, tmp_path, tiny_settings):
         (None, "no such file"),
         (b"path\nx\n", "must have a column image_id"),
         (b"image_id\nabsent.png\n", "1 of its 1 images are not here, first absent.png"),
-        (b"image_id\n", "0 of its 0 images are not here"),
+        (b"image_id\n", "lists no image"),
         (b"image_id\n\xff\n", "not a UTF-8 CSV file"),
     ]:
         listed.unlink(missing_ok=True)

@@ -13,9 +13,18 @@ import pytest
 from bchisto.data import decode_image
 from bchisto.errors import InputError
 from bchisto.evaluate import evaluate
-from bchisto.finetune import AUGMENTATIONS, FinetuneSettings, class_weights, finetune, sample_training
+from bchisto.finetune import (
+    AUGMENTATIONS,
+    FinetuneSettings,
+    ImageBank,
+    PatchRule,
+    class_weights,
+    finetune,
+    sample_training,
+)
 from bchisto.finetune.augment import make_augmenter
-from bchisto.finetune.fit import TrainingData, TrainingPlan, train_model
+from bchisto.finetune.batches import Source
+from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
 
 SMALL = FinetuneSettings("patch-resnet", size=32, epochs=2, patience=5, batch_size=8, augmentations=())
@@ -60,11 +69,13 @@ def test_augmentation_follows_from_its_seed_alone(he_image):
     assert len(turned) == 8
 
 
-def task(images, labels, train, validate, **changes):
-    data = TrainingData(images, np.asarray(labels), np.asarray(train), np.asarray(validate))
-    plan = TrainingPlan(**{"epochs": 3, "patience": 9, "batch_size": 8, "sampling": "none", "weighted": False,
-                           "augmentations": (), "seed": 0, "classes": 2, **changes})  # fmt: skip
-    return data, plan
+def task(images, labels, train, validate, batch_size=8, size=32, rule=None, **changes):
+    bank = ImageBank.of(list(images), [f"{place}.png" for place in range(len(images))])
+    source = Source(bank, np.asarray(labels), rule or PatchRule(), size, 0, batch_size)
+    plan = TrainingPlan(**{"train": np.asarray(train), "validate": np.asarray(validate), "epochs": 3, "patience": 9,
+                           "sampling": "none", "weighted": False, "augmentations": (), "seed": 0, "classes": 2,
+                           **changes})  # fmt: skip
+    return source, plan
 
 
 @pytest.fixture
@@ -76,17 +87,19 @@ def toy(rng):
 
 
 def fit(tmp_path, toy, name, settings=SMALL, stop_after=None, **changes):
-    data, plan = task(*toy, range(28), range(28, 40), **changes)
+    source, plan = task(*toy, **{"train": range(28), "validate": range(28, 40), **changes})
     model = build_model(settings, classes=2, fold=1)
     seen = []
 
-    def on_epoch():
+    def on_epoch(words):
         seen.append(1)
         if stop_after is not None and len(seen) == stop_after:
             raise KeyboardInterrupt
 
     try:
-        train_model(model, data, plan, state=tmp_path / f"{name}.npz", log=tmp_path / f"{name}.csv", on_epoch=on_epoch)
+        train_model(
+            model, source, plan, state=tmp_path / f"{name}.npz", log=tmp_path / f"{name}.csv", on_epoch=on_epoch
+        )
     except KeyboardInterrupt:
         return None
     return model
@@ -148,18 +161,16 @@ def test_class_weights_move_the_predictions(tmp_path, rng):
     images = (rng.integers(0, 200, (80, 32, 32, 3)) + 12 * labels[:, None, None, None]).astype(np.uint8)
     called = {}
     for weighted in (False, True):
-        data, plan = task(images, labels, range(60), range(60, 80), epochs=3, weighted=weighted)
+        source, plan = task(images, labels, range(60), range(60, 80), weighted=weighted)
         model = build_model(SMALL, classes=2, fold=1)
         name = str(weighted)
-        train_model(
-            model, data, plan, state=tmp_path / f"{name}.npz", log=tmp_path / f"{name}.csv", on_epoch=lambda: None
-        )
+        train_model(model, source, plan, state=tmp_path / f"{name}.npz", log=tmp_path / f"{name}.csv", on_epoch=print)
         called[weighted] = float(model.predict(images.astype(np.float32), verbose=0)[:, 1].mean())
     assert called[True] > called[False]
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path, toy):
-    with pytest.raises(InputError, match="--batch-size 64: more than the 28 images that train; lower it"):
+    with pytest.raises(InputError, match="--batch-size 64: more than the 28 samples that train; lower it"):
         fit(tmp_path, toy, "a", batch_size=64)
 
 
@@ -170,9 +181,9 @@ def test_overfits_real_patches(shared, tmp_path):
     images = np.stack([np.resize(decode_image(path), (50, 50, 3)) for path in files])
     labels = np.array([0] * 16 + [1] * 16)
     settings = replace(SMALL, size=50, rate=3e-3)
-    data, plan = task(images, labels, range(32), range(32), epochs=60, patience=60, batch_size=16)
+    source, plan = task(images, labels, range(32), range(32), epochs=60, patience=60, batch_size=16, size=50)
     model = build_model(settings, classes=2, fold=1)
-    train_model(model, data, plan, state=tmp_path / "s.npz", log=tmp_path / "l.csv", on_epoch=lambda: None)
+    train_model(model, source, plan, state=tmp_path / "s.npz", log=tmp_path / "l.csv", on_epoch=print)
     found = model.predict(images.astype(np.float32), verbose=0).argmax(axis=1)
     assert (found == labels).mean() > 0.95
 
@@ -189,7 +200,7 @@ def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):
     assert 2 < len(part.trainable_variables) < len(whole.trainable_variables)
     with pytest.raises(InputError, match="--freeze nothing: mobilenetv2 has no such layer"):
         build_model(replace(settings, freeze="nothing"), classes=2, fold=1)
-    with pytest.raises(InputError, match="patch-resnet starts untrained, so nothing is frozen"):
+    with pytest.raises(InputError, match="--freeze and --top belong to encoders; patch-resnet is trained as a whole"):
         build_model(replace(SMALL, freeze="all"), classes=2, fold=1)
 
 

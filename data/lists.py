@@ -1,0 +1,57 @@
+"""Lists of images: a CSV with a column ``image_id``."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import InputError, MissingInputError
+from .dataset import Dataset
+
+__all__ = ["only_listed", "read_image_list"]
+
+
+def read_image_list(path: Path, *, option: str) -> frozenset[str]:
+    """Return the images that a CSV lists in its column ``image_id``.
+
+    Parameters
+    ----------
+    path : Path
+        UTF-8, with a header; further columns are ignored.
+    option : str
+        What named it, for messages.
+
+    Raises
+    ------
+    InputError
+        No such file or column, or an empty list.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"{option} {path}: no such file")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            if "image_id" not in (reader.fieldnames or ()):
+                raise InputError(f"{option} {path}: the header must have a column image_id")
+            listed = frozenset(row["image_id"] for row in reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{option} {path}: not a UTF-8 CSV file ({error})") from error
+    if not listed:
+        raise InputError(f"{option} {path}: lists no image")
+    return listed
+
+
+def only_listed(dataset: Dataset, path: Path) -> Dataset:
+    """Keep the images that a CSV lists.
+
+    Raises
+    ------
+    InputError
+        See `read_image_list`; or an image that is not here.
+    """
+    wanted = read_image_list(path, option="--only")
+    absent = sorted(wanted - {record.image_id for record in dataset.records})
+    if absent:
+        raise InputError(f"--only {path}: {len(absent)} of its {len(wanted)} images are not here, first {absent[0]}")
+    return replace(dataset, records=tuple(record for record in dataset.records if record.image_id in wanted))

@@ -1,0 +1,162 @@
+"""The bundle of fine-tuned networks: their settings and weights, and nothing that runs when it is read."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..boost import BUNDLE_KIND
+from ..errors import BundleError, InputError, WeightsError
+from ..jobs import Archive, write_archive
+from .model import build_model, resolved
+from .pretrained import load_h5
+from .settings import FinetuneSettings
+
+__all__ = ["CnnBundle"]
+
+SCHEMA_VERSION = 2
+"""Boosted bundles are of version 1, which knows no other road."""
+
+_MEMBER = re.compile(r"models/fold(\d+)\.weights\.h5")
+
+
+@dataclass(frozen=True)
+class CnnBundle:
+    """Fold models with what is needed to predict new images elsewhere.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        Order of the probabilities.
+    settings : FinetuneSettings
+    models : dict of int to keras.Model
+        Fold to network.
+    dataset : str
+        Layout of the training images.
+    reading : dict
+        How they were read: ``label_level``, ``context``.
+    protocol : str
+    banners : tuple of str
+        What a reader of predictions must know.
+    temperature : float or None
+        Fitted on the predictions of images that did not train.
+    """
+
+    classes: tuple[str, ...]
+    settings: FinetuneSettings
+    models: dict[int, Any]
+    dataset: str
+    reading: dict[str, Any]
+    protocol: str
+    banners: tuple[str, ...]
+    temperature: float | None
+
+    @staticmethod
+    def save(
+        path: Path,
+        *,
+        settings: FinetuneSettings,
+        classes: Sequence[str],
+        models: Mapping[int, Path],
+        dataset: str,
+        reading: Mapping[str, Any],
+        protocol: str,
+        banners: Sequence[str],
+        temperature: float | None,
+    ) -> None:
+        """Write a bundle.
+
+        Parameters
+        ----------
+        path : Path
+            The ``.bchisto`` file.
+        models : mapping of int to Path
+            Fold to its ``.weights.h5``.
+        settings, classes, dataset, reading, protocol, banners, temperature
+            As the attributes.
+        """
+        facts = {
+            "road": "cnn",
+            "settings": asdict(replace(settings, **_chosen(settings))),
+            "classes": list(classes),
+            "dataset": dataset,
+            "reading": dict(reading),
+            "protocol": protocol,
+            "banners": list(banners),
+            "calibration": None if temperature is None else {"temperature": temperature},
+        }
+        members = [(f"models/fold{fold}.weights.h5", file) for fold, file in models.items()]
+        write_archive(path, kind=BUNDLE_KIND, schema_version=SCHEMA_VERSION, members=members, facts=facts)
+
+    @classmethod
+    def load(cls, path: str | Path) -> CnnBundle:
+        """Read and check a bundle, and build its networks.
+
+        Raises
+        ------
+        BundleError
+            Missing, not a bundle of CNNs, of a newer schema, too large, or a member that is unexpected or altered.
+        """
+        path = Path(path)
+        with Archive(path, kind=BUNDLE_KIND, schema_version=SCHEMA_VERSION) as archive:
+            manifest = archive.manifest
+            if manifest.get("road") != "cnn":
+                raise BundleError(f"{path}: a bundle of boosted models, which hold no CNN")
+            try:
+                settings = _settings(manifest["settings"])
+                classes = tuple(str(name) for name in manifest["classes"])
+                calibration = manifest["calibration"]
+                rest = (
+                    str(manifest["dataset"]),
+                    dict(manifest["reading"]),
+                    str(manifest["protocol"]),
+                    tuple(manifest["banners"]),
+                    None if calibration is None else float(calibration["temperature"]),
+                )
+                models = {fold: _model(archive, name, settings, classes) for fold, name in _folds(path, archive)}
+            except BundleError:
+                raise
+            except (KeyError, ValueError, TypeError, AttributeError, InputError, WeightsError) as error:
+                raise archive.damaged(error) from error
+        return cls(classes, settings, models, *rest)
+
+
+def _chosen(settings: FinetuneSettings) -> dict[str, Any]:
+    """Return what a network was built with, so that later defaults do not change it."""
+    return {name: value for name, value in resolved(settings).items() if name != "weights"}
+
+
+def _settings(content: Mapping[str, Any]) -> FinetuneSettings:
+    """Return the settings with random weights, since those of the members replace them."""
+    lists = {field.name for field in fields(FinetuneSettings) if str(field.type).startswith("tuple")}
+    plain = {name: _tuple(value) if name in lists else value for name, value in content.items()}
+    return replace(FinetuneSettings(**plain), weights="random", fresh=(), multipliers=())
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(_tuple(one) for one in value) if isinstance(value, list) else value
+
+
+def _folds(path: Path, archive: Archive) -> list[tuple[int, str]]:
+    found = []
+    for name in archive.members:
+        match = _MEMBER.fullmatch(name)
+        if match is None:
+            raise BundleError(f"{path}: its members are not those of a CNN ({name}); it was altered")
+        found.append((int(match[1]), name))
+    if not found:
+        raise BundleError(f"{path}: holds no model")
+    return sorted(found)
+
+
+def _model(archive: Archive, name: str, settings: FinetuneSettings, classes: Sequence[str]) -> Any:
+    model = build_model(settings, classes=len(classes), fold=0)
+    with tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
+        file = Path(folder) / "model.weights.h5"
+        file.write_bytes(archive.read(name))
+        load_h5(model, file, of=settings.network)
+    return model

@@ -1,0 +1,150 @@
+"""Patches: the whole image at the network's size, or squares cut from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+
+__all__ = ["PatchRule", "Samples", "parse_patches"]
+
+_COUNT = 8
+"""Random patches of an image (ours)."""
+
+_OVERLAP = 0.5
+"""Share of its side that a window of a grid shares with the next (ours)."""
+
+_KINDS = ("resize", "random", "sliding")
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PatchRule:
+    """How an image becomes samples of a network.
+
+    Attributes
+    ----------
+    kind : {"resize", "random", "sliding"}
+        The image squeezed to a square; squares at random places, which training draws anew in each epoch; or a grid of
+        squares, the last of a row or column flush with the edge. The three of seed ``breakhis-resnet``.
+    side : int
+        Of a square, pixels; 0 for ``resize``.
+    count : int
+        Random squares of an image.
+    overlap : float
+        Of the grid.
+    """
+
+    kind: str = "resize"
+    side: int = 0
+    count: int = _COUNT
+    overlap: float = _OVERLAP
+
+    @property
+    def scale(self) -> float:
+        """Of the image that patches are cut from."""
+        return 1.0
+
+    def misfit(self, path: Path, *, width: int, height: int) -> str | None:
+        """Say that an image of this size is smaller than a patch; None if it is not."""
+        if min(height, width) >= self.side:
+            return None
+        return f"{path}: {width}x{height} is smaller than patches of {self.side}; use --patches resize or smaller ones"
+
+    def places(self, height: int, width: int, *, entropy: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Return top and left of every patch of an image; `entropy` moves random ones."""
+        if self.kind == "resize":
+            return [(0, 0)]
+        if self.kind == "sliding":
+            return [(top, left) for top in self._starts(height) for left in self._starts(width)]
+        rng = np.random.default_rng(np.random.SeedSequence(entropy))
+        tops = rng.integers(0, height - self.side, self.count, endpoint=True)
+        lefts = rng.integers(0, width - self.side, self.count, endpoint=True)
+        return list(zip(tops.tolist(), lefts.tolist(), strict=True))
+
+    def number(self, height: int, width: int) -> int:
+        """Return how many patches an image has."""
+        if self.kind == "sliding":
+            return len(self._starts(height)) * len(self._starts(width))
+        return self.count if self.kind == "random" else 1
+
+    def name(self, number: int, place: tuple[int, int]) -> str:
+        """Return what a patch is called in tables: its corner, and for random ones, which may coincide, its number."""
+        if self.kind == "resize":
+            return ""
+        corner = f"x{place[1]}_y{place[0]}"
+        return corner if self.kind == "sliding" else f"{number}_{corner}"
+
+    def _starts(self, length: int) -> list[int]:
+        step = max(1, round(self.side * (1.0 - self.overlap)))
+        starts = list(range(0, length - self.side + 1, step))
+        return starts if starts[-1] == length - self.side else [*starts, length - self.side]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a network sees in an epoch, as three equally long arrays.
+
+    Attributes
+    ----------
+    images : ndarray of int64
+        Position of the image.
+    numbers : ndarray of int64
+        Number of the patch in it.
+    copies : ndarray of int64
+        Which of the repeats of this patch.
+    """
+
+    images: Indices
+    numbers: Indices
+    copies: Indices
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def of(cls, images: Indices, counts: Indices, *, copies: int = 1) -> Samples:
+        """List every patch of these images `copies` times; `counts` are the patches of each."""
+        each = counts * copies
+        within = np.arange(each.sum()) - np.repeat(np.cumsum(each) - each, each)
+        return cls(np.repeat(images, each), within // copies, within % copies)
+
+
+def parse_patches(text: str) -> PatchRule:
+    """Read ``resize``, ``random:SIDE[:COUNT]`` or ``sliding:SIDE[:OVERLAP]``.
+
+    Raises
+    ------
+    InputError
+        Another form, or numbers out of range.
+
+    Examples
+    --------
+    >>> parse_patches("sliding:128")
+    PatchRule(kind='sliding', side=128, count=8, overlap=0.5)
+    """
+    kind, *numbers = text.split(":")
+    try:
+        if kind == "resize" and not numbers:
+            return PatchRule()
+        side = int(numbers[0])
+        if kind == "random" and len(numbers) <= 2:
+            rule = PatchRule(kind, side, count=int(numbers[1]) if len(numbers) > 1 else _COUNT)
+        elif kind == "sliding" and len(numbers) <= 2:
+            rule = PatchRule(kind, side, overlap=float(numbers[1]) if len(numbers) > 1 else _OVERLAP)
+        else:
+            side, rule = 0, PatchRule()
+    except (ValueError, IndexError):
+        side, rule = 0, PatchRule()
+    if rule.kind == "resize":
+        raise InputError(
+            f"--patches {text}: write resize, random:SIDE[:COUNT] or sliding:SIDE[:OVERLAP], such as sliding:128:0.5"
+        )
+    if side < 8 or rule.count < 1 or not 0.0 <= rule.overlap < 1.0:
+        raise InputError(f"--patches {text}: give a side from 8 up, a count from 1 up and an overlap below 1")
+    return rule

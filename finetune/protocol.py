@@ -1,0 +1,241 @@
+"""One protocol with one network: folds as units, settings guarded, outputs written when all are there."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..boost import protocol_text
+from ..data import SYNTHETIC_BANNER, Dataset, FoldPlan, file_sha256, inner_splits, write_fold_list
+from ..errors import InputError, SettingsConflictError
+from ..evaluate import Panel
+from ..jobs import Shard, default_jobs, ensure_folder, read_json, remove_tree, run_units, write_json
+from ..runs import describe_differences
+from .batches import Source
+from .images import ImageBank
+from .model import resolved
+from .networks import NETWORKS
+from .outputs import write_outputs
+from .settings import FinetuneSettings
+from .units import FoldUnit, read_fold, train_fold
+
+__all__ = ["FinetuneResult", "Workshop"]
+
+_log = logging.getLogger(__name__)
+
+_VALIDATION_FOLDS = 8
+"""An eighth of a training part validates where the protocol names no validation part (ours)."""
+
+_PRETRAINED = frozenset({"alexnet", "googlenet"})
+"""Networks that their source starts from ImageNet weights, which Keras does not have."""
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What was trained for one protocol.
+
+    Attributes
+    ----------
+    folder : Path
+        ``RUN/finetune/<folds>-<network>[-<name>]``.
+    protocol : str
+        In words.
+    folds : int
+    finished : bool
+        Whether all folds are there; a shard leaves the rest to the run without ``--shard``.
+    panel : Panel or None
+        Predictions of images and their metrics, where finished and images were tested.
+    banners : tuple of str
+        What a reader must know first.
+    failures : tuple of (image_id, message)
+        Images left out.
+    """
+
+    folder: Path
+    protocol: str
+    folds: int
+    finished: bool
+    panel: Panel | None
+    banners: tuple[str, ...]
+    failures: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """Metrics of images, where there are any."""
+        return None if self.panel is None else self.panel.metrics
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What all protocols of a run share.
+
+    Attributes
+    ----------
+    folder : Path
+        ``RUN/finetune``.
+    dataset : Dataset
+        Every image, in the order of the file of images.
+    digest : str
+        Its identity.
+    images : Path
+        See `prepare_images`.
+    settings : FinetuneSettings
+    reading : dict
+        How the dataset was read, for the bundle.
+    failures : dict of str to str
+        Images that could not be used.
+    notes : tuple of str
+        Banners of the caller.
+    overwrite, tensorboard : bool
+    """
+
+    folder: Path
+    dataset: Dataset
+    digest: str
+    images: Path
+    settings: FinetuneSettings
+    reading: dict[str, Any]
+    failures: dict[str, str]
+    notes: tuple[str, ...]
+    overwrite: bool
+    tensorboard: bool
+
+    def protocol(self, plan: FoldPlan, *, jobs: int, shard: Shard | None, dask: str | None) -> FinetuneResult:
+        """Train the folds of a protocol and write its outputs if it is whole."""
+        folder = self.folder / "-".join(filter(None, (plan.name, self.settings.network, self.settings.name)))
+        if self.overwrite:
+            remove_tree(folder)
+        ensure_folder(folder)
+        self._check_settings(folder, plan)
+        for warning in plan.warnings:
+            _log.warning("%s: %s", plan.name, warning)
+        labels = {item.image_id: item.label or "" for item in self.dataset.records}
+        groups = {item.image_id: item.group for item in self.dataset.records}
+        write_fold_list(folder / "folds.csv", plan, labels=labels, groups=groups)
+        units = self._units(plan, folder, jobs=jobs)
+        share = units if shard is None else shard.select(units)
+        todo = [unit for unit in share if read_fold(unit) is None]
+        run_units(
+            train_fold,
+            todo,
+            steps=_epochs,
+            jobs=jobs,
+            dask=dask,
+            label=f"finetune {folder.name}",
+            step_name="epochs",
+        )
+        protocol = protocol_text(plan.name, seed=self.settings.seed, dataset=self.dataset.name)
+        banners = (*self.notes, *self._banners(), *plan.warnings)
+        found = [read_fold(unit) for unit in units]
+        whole = [values for values in found if values is not None]
+        finished = len(whole) == len(units)
+        panel = None
+        if shard is None and finished:
+            panel = write_outputs(
+                folder,
+                units=units,
+                probabilities=np.concatenate(whole),
+                dataset=self.dataset,
+                reading=self.reading,
+                protocol=protocol,
+                banners=banners,
+            )
+        return FinetuneResult(folder, protocol, len(units), finished, panel, banners, tuple(self.failures.items()))
+
+    def _units(self, plan: FoldPlan, folder: Path, *, jobs: int) -> list[FoldUnit]:
+        position = {item.image_id: place for place, item in enumerate(self.dataset.records)}
+        order = {label: place for place, label in enumerate(self.dataset.classes)}
+        labels = tuple(order[item.label or ""] for item in self.dataset.records)
+        settings = self.settings
+        rule = settings.rule
+        source = Source(ImageBank.open(self.images), np.array(labels), rule, 0, settings.seed, 1)
+        units = []
+        for fold in plan.folds:
+            train = [position[image] for image in plan.images(fold, "train")]
+            validate = [position[image] for image in plan.images(fold, "val")]
+            if not settings.validation:
+                train, validate = train + validate, []
+            elif not validate:
+                train, validate = self._split(train, labels, fold)
+            tested = [(image, position[image]) for image in plan.images(fold, "test")]
+            names = tuple(
+                (image, rule.name(number, corner))
+                for image, place in tested
+                for number, corner in enumerate(source.places(place))
+            )
+            units.append(
+                FoldUnit(
+                    settings=settings,
+                    fold=fold,
+                    images=self.images,
+                    labels=labels,
+                    train=tuple(train),
+                    validate=tuple(validate),
+                    test=tuple(place for _, place in tested),
+                    test_names=names,
+                    classes=len(self.dataset.classes),
+                    folder=folder,
+                    workers=max(1, default_jobs() // min(jobs, len(plan.folds))),
+                    tensorboard=self.tensorboard,
+                )
+            )
+        return units
+
+    def _split(self, train: Sequence[int], labels: Sequence[int], fold: int) -> tuple[list[int], list[int]]:
+        """Set an eighth of the training images aside to validate; groups stay whole, every class goes on training."""
+        chosen = np.array([labels[place] for place in train], dtype=np.int64)
+        groups = [self.dataset.records[place].group for place in train]
+        for kept, held in inner_splits(chosen, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed):
+            return [train[k] for k in kept], [train[k] for k in held]
+        raise InputError(
+            f"fold {fold}: no images (patients) can be set aside to validate without taking a whole class out of "
+            "training; add some, use fewer --folds, a list with val parts, or --no-validation"
+        )
+
+    def _banners(self) -> list[str]:
+        notes = [SYNTHETIC_BANNER] if self.dataset.synthetic else []
+        settings = self.settings
+        weights = resolved(settings)["weights"]
+        if settings.network in _PRETRAINED and weights == "random":
+            notes.append(f"RANDOM START: {settings.network} began untrained; its source starts from ImageNet weights.")
+        elif settings.network not in NETWORKS and weights == "random":
+            notes.append(f"RANDOM WEIGHTS: {settings.network} began untrained.")
+        if not settings.validation:
+            notes.append(
+                f"NO VALIDATION: trained for all {settings.epochs} epochs on every training image; nothing but the "
+                "last epoch chose the weights."
+            )
+        if self.failures:
+            notes.append(f"{len(self.failures)} images could not be used and were left out")
+        return notes
+
+    def _check_settings(self, folder: Path, plan: FoldPlan) -> None:
+        """Refuse a folder of other folds, images or settings."""
+        found_weights = Path(self.settings.weights)
+        wanted = {
+            "folds_sha256": plan.sha256,
+            "images_sha256": self.digest,
+            "classes": list(self.dataset.classes),
+            **json.loads(json.dumps(asdict(self.settings))),
+            **resolved(self.settings),
+            "weights_file_sha256": file_sha256(found_weights) if found_weights.is_file() else "",
+        }
+        path = folder / "settings.json"
+        found: dict[str, Any] = read_json(path) if path.is_file() else wanted
+        if clash := describe_differences(found, wanted):
+            raise SettingsConflictError(
+                f"{folder}: made with other settings: {clash}; use the same settings, another --name or --out, or "
+                "--overwrite"
+            )
+        if not path.is_file():
+            write_json(path, wanted)
+
+
+def _epochs(unit: FoldUnit) -> int:
+    return unit.settings.epochs

@@ -1,0 +1,42 @@
+"""The probabilities that a unit leaves: a small table by name, checked when it is read back."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .parts import write_rows
+
+__all__ = ["read_probabilities", "write_probabilities"]
+
+Probabilities = npt.NDArray[np.float64]
+
+
+def write_probabilities(path: Path, names: Sequence[str], probabilities: Probabilities) -> None:
+    """Write ``name,p0,p1,...`` in full precision.
+
+    Parameters
+    ----------
+    path : Path
+    names : sequence of str
+        One per row.
+    probabilities : ndarray of float64, shape (n, classes)
+    """
+    rows = ([name, *map(repr, row)] for name, row in zip(names, probabilities.tolist(), strict=True))
+    write_rows(path, ["name", *(f"p{place}" for place in range(probabilities.shape[1]))], rows)
+
+
+def read_probabilities(path: Path, names: Sequence[str], classes: int) -> Probabilities | None:
+    """Read them back, float64 of shape (n, classes); None where the file does not hold those of these names."""
+    with path.open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.reader(handle))[1:]
+    try:
+        values = np.array([[float(cell) for cell in row[1:]] for row in rows])
+    except ValueError:
+        return None
+    named = tuple(row[0] for row in rows if row) == tuple(names)
+    return values.reshape(-1, classes) if named and values.size == len(names) * classes else None

@@ -1,0 +1,216 @@
+"""Patches: their places, their tables, and the three levels of metrics."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from bchisto.errors import InputError
+from bchisto.evaluate import aggregate, evaluate, read_predictions
+from bchisto.finetune import ImageBank, PatchRule, Samples, parse_patches
+from bchisto.finetune.augment import make_offline
+from bchisto.finetune.batches import Source, still_batches, training_batches
+
+OPTIONS = ("--network", "patch-resnet", "--size", 32, "--epochs", 1, "--batch-size", 8, "--folds", 3, "--jobs", 1)
+
+
+def test_a_grid_covers_the_image_and_ends_flush():
+    rule = parse_patches("sliding:40:0.5")
+    places = rule.places(96, 128, entropy=(0,))
+    assert len(places) == rule.number(96, 128) == 4 * 6
+    assert {top for top, _ in places} == {0, 20, 40, 56}
+    assert {left for _, left in places} == {0, 20, 40, 60, 80, 88}
+    covered = np.zeros((96, 128), dtype=bool)
+    for top, left in places:
+        covered[top : top + 40, left : left + 40] = True
+    assert covered.all()
+    assert parse_patches("sliding:96:0").places(96, 96, entropy=(0,)) == [(0, 0)]
+
+
+def test_random_patches_follow_their_seed_and_reach_the_edges():
+    rule = parse_patches("random:30:200")
+    places = rule.places(33, 50, entropy=(1, 2))
+    assert places == rule.places(33, 50, entropy=(1, 2)) != rule.places(33, 50, entropy=(1, 3))
+    tops, lefts = {top for top, _ in places}, {left for _, left in places}
+    assert tops == {0, 1, 2, 3}
+    assert min(lefts) == 0
+    assert max(lefts) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tiles:128", "write resize, random:SIDE"),
+        ("sliding", "write resize, random:SIDE"),
+        ("sliding:a", "write resize, random:SIDE"),
+        ("random:64:2:3", "write resize, random:SIDE"),
+        ("resize:64", "write resize, random:SIDE"),
+        ("sliding:64:1", "an overlap below 1"),
+        ("random:64:0", "a count from 1 up"),
+        ("sliding:4", "a side from 8 up"),
+    ],
+)
+def test_rules_that_are_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        parse_patches(text)
+
+
+def test_samples_list_every_patch_of_every_copy():
+    samples = Samples.of(np.array([4, 2]), np.array([2, 1]), copies=3)
+    assert samples.images.tolist() == [4] * 6 + [2] * 3
+    assert samples.numbers.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0]
+    assert samples.copies.tolist() == [0, 1, 2] * 3
+
+
+@pytest.fixture
+def bank(rng):
+    images = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((64, 80, 3), (70, 64, 3), (64, 64, 3))]
+    return images, ImageBank.of(images, ["a", "b", "c"])
+
+
+def test_patches_are_cut_from_their_image(bank):
+    images, stored = bank
+    source = Source(stored, np.array([0, 1, 0]), parse_patches("sliding:32:0.5"), 32, 0, 4)
+    samples = source.samples(np.array([1, 2]))
+    batches = still_batches(source, samples)
+    found = np.concatenate([batches[place][0] for place in range(len(batches))])
+    labels = np.concatenate([batches[place][1] for place in range(len(batches))])
+    expected = [
+        images[image][top : top + 32, left : left + 32]
+        for image in (1, 2)
+        for top, left in source.rule.places(*images[image].shape[:2], entropy=(0,))
+    ]
+    np.testing.assert_array_equal(found, np.array(expected, dtype=np.float32))
+    assert labels.tolist() == [1] * (4 * 3) + [0] * 9
+
+
+def test_random_patches_are_drawn_anew_in_training_and_stay_in_testing(bank):
+    _, stored = bank
+    source = Source(stored, np.array([0, 1, 0]), parse_patches("random:32:3"), 32, 0, 9)
+    samples = source.samples(np.arange(3))
+    batches = training_batches(source, samples, augmentations=(), crops=1)
+    first, again, second = (batches(epoch)[0][0] for epoch in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert {one.tobytes() for one in first} != {one.tobytes() for one in second}
+    still = [still_batches(source, samples)[0][0] for _ in range(2)]
+    np.testing.assert_array_equal(*still)
+
+
+def test_batches_are_the_same_in_any_number_of_threads(bank):
+    import keras
+
+    _, stored = bank
+    found = []
+    for workers in (1, 3):
+        source = Source(stored, np.array([0, 1, 0]), parse_patches("random:32:4"), 32, 0, 2, workers=workers)
+        make = training_batches(source, source.samples(np.arange(3)), augmentations=("isometries", "noise"), crops=1)
+        batches = make(2)
+        assert isinstance(batches, keras.utils.PyDataset)
+        assert batches.workers == workers
+        found.append(np.concatenate([batches[place][0] for place in range(len(batches))]))
+    np.testing.assert_array_equal(*found)
+
+
+def test_five_rotations_by_five_crops(he_image):
+    """Each copy is another picture, the same in every epoch; the crops of one rotation share its angle."""
+    image = he_image[:64, :64]
+    offline = make_offline(size=64, crops=5, seed=1)
+    copies = [offline(image, 9, copy) for copy in range(25)]
+    assert len({one.tobytes() for one in copies}) > 20
+    np.testing.assert_array_equal(copies[7], make_offline(size=64, crops=5, seed=1)(image, 9, 7))
+    assert all((one.shape, one.dtype) == (image.shape, np.uint8) for one in copies)
+    # a rotated wedge: its direction is shared by the crops of one rotation
+    wedge = np.zeros((64, 64, 3), dtype=np.uint8)
+    wedge[:, 32:] = 255
+
+    def direction(picture):
+        gray = picture[:, :, 0].astype(float)
+        return np.arctan2(np.diff(gray, axis=0).sum(), np.diff(gray, axis=1).sum())
+
+    angles = np.array([direction(offline(wedge, 9, copy)) for copy in range(25)]).reshape(5, 5)
+    within = np.abs(np.exp(1j * angles).mean(axis=1))
+    assert within.min() > np.abs(np.exp(1j * angles[:, 0]).mean())
+
+
+def test_an_epoch_holds_every_copy(tissue, tmp_path, cli):
+    code, _, err = cli(
+        "finetune", "--images", tissue, "--out", tmp_path, *OPTIONS, "--augment", "rotations-crops", "--rotations", 2,
+        "--crops", 3, "--batch-size", 30,
+    )  # fmt: skip
+    assert code == 0, err  # 6 images would not fill a batch of 30, their 36 copies do
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory, tissue):
+    from bchisto.cli import main
+
+    run = tmp_path_factory.mktemp("cut") / "run"
+    with pytest.raises(SystemExit) as ended:
+        main(
+            ["finetune", "--images", str(tissue), "--out", str(run), *map(str, OPTIONS), "--patches", "sliding:48:0.5"]
+        )
+    assert ended.value.code == 0
+    return run / "finetune" / "3-patch-resnet"
+
+
+def test_patches_stand_in_a_table_of_their_own(cut):
+    with (cut / "predictions-by-patch.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 12 * 9
+    assert {row["patch"] for row in rows} == {f"x{x}_y{y}" for x in (0, 24, 48) for y in (0, 24, 48)}
+    (patches,) = read_predictions(cut / "predictions-by-patch.csv")
+    (images,) = read_predictions(cut / "predictions.csv")
+    expected = aggregate(patches, level="image")
+    assert images.patches is None
+    assert images.image_ids == expected.image_ids
+    np.testing.assert_allclose(images.probabilities, expected.probabilities, rtol=1e-12)
+
+
+def test_metrics_at_every_level_by_every_rule(cut, tmp_path):
+    tables = json.loads((cut / "metrics.json").read_text())["tables"]
+    rules = ("average", "sum", "vote", "exist", "exist-n")
+    assert set(tables) == {
+        "patch-resnet", "patch-resnet (patch)", *(f"patch-resnet (image, {rule})" for rule in rules)
+    }  # fmt: skip
+    assert tables["patch-resnet (patch)"]["n"] == 108
+    assert tables["patch-resnet"]["n"] == 12
+    assert tables["patch-resnet"]["accuracy"] == tables["patch-resnet (image, average)"]["accuracy"]
+    result = evaluate(
+        [cut / "predictions-by-patch.csv"], out=tmp_path, levels=["row", "image"], rules=rules, bootstrap=0
+    )
+    assert [m["accuracy"] for m in result["tables"].values()] == [tables[name]["accuracy"] for name in list(tables)[1:]]
+
+
+def test_images_smaller_than_patches_are_refused_before_any_work(tissue, tmp_path, cli):
+    code, _, err = cli("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, "--patches", "random:128")
+    assert code == 2
+    assert "96x96 is smaller than patches of 128; use --patches resize or smaller ones" in err
+    assert not list((tmp_path / "run" / "finetune").glob("images-*.bin"))
+
+
+def test_metrics_of_patients(tmp_path, cli):
+    """BreakHis names: two images a patient, so that groups have metrics too."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for patient in range(6):
+        for kind, name in (("benign", "B_A"), ("malignant", "M_DC")):
+            folder = tmp_path / "BreaKHis_v1" / kind / f"{patient}"
+            folder.mkdir(parents=True)
+            for number in (1, 2):
+                pixels = rng.integers(0, 200 if kind == "benign" else 255, (40, 48, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"SOB_{name}-14-{patient}{kind[0].upper()}-40-{number:03d}.png")
+    options = ("--images", tmp_path / "BreaKHis_v1", "--dataset", "breakhis", "--out", tmp_path / "run", *OPTIONS)
+    code, _, err = cli("finetune", *options, "--patches", "random:32:2")
+    assert code == 0, err
+    metrics = json.loads((tmp_path / "run" / "finetune" / "3-grouped-patch-resnet" / "metrics.json").read_text())
+    sizes = {name: table["n"] for name, table in metrics["tables"].items()}
+    assert sizes["patch-resnet (patch)"] == 48
+    assert sizes["patch-resnet"] == 24
+    assert sizes["patch-resnet (group, vote)"] == 12
+
+
+def test_rules_are_settings(bank):
+    assert PatchRule().places(9, 9, entropy=()) == [(0, 0)]
+    assert PatchRule().name(0, (0, 0)) == ""
+    assert parse_patches("random:32").name(3, (5, 6)) == "3_x6_y5"

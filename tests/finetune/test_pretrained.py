@@ -1,0 +1,201 @@
+"""Weights from files: the networks in plain NumPy against ours, layer maps, and files that do not fit."""
+
+import numpy as np
+import pytest
+from bchisto.errors import InputError, WeightsError
+from bchisto.finetune import CAFFE_LAYERS, FinetuneSettings, build_network
+from bchisto.finetune.model import build_model
+from safetensors.numpy import save_file
+
+MEAN = np.array([104.0, 117.0, 123.0])
+
+
+def conv(x, weight, bias, *, stride=1, pad=0, groups=1):
+    """Convolve (channels, rows, columns) with (out, in, rows, columns), as Caffe does, and rectify."""
+    x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
+    parts = []
+    for part, kernel in zip(np.split(x, groups), np.split(weight, groups), strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(part, kernel.shape[2:], axis=(1, 2))[:, ::stride, ::stride]
+        parts.append(np.tensordot(kernel, windows, axes=([1, 2, 3], [0, 3, 4])))
+    return np.maximum(np.concatenate(parts) + bias[:, None, None], 0)
+
+
+def pool(x, *, stride=2, pad=0):
+    """Largest of 3x3 windows, the last ones cut off at the edge, as Caffe has them."""
+    rows = -(-(x.shape[1] + 2 * pad - 3) // stride) * stride + 3 - x.shape[1] - pad
+    x = np.pad(x, ((0, 0), (pad, rows), (pad, rows)), constant_values=-np.inf)
+    return np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))[:, ::stride, ::stride].max(axis=(3, 4))
+
+
+def local(x):
+    squares = np.pad(x**2, ((2, 2), (0, 0), (0, 0)))
+    total = sum(squares[start : start + len(x)] for start in range(5))
+    return x / (1 + 1e-4 / 5 * total) ** 0.75
+
+
+def softmax(x):
+    e = np.exp(x - x.max())
+    return e / e.sum()
+
+
+def enter(image):
+    """RGB to BGR less the mean, channels first."""
+    return (image[:, :, ::-1] - MEAN).transpose(2, 0, 1)
+
+
+def alexnet(image, w):
+    def c(x, name, **options):
+        return conv(x, w[f"{name}.weight"], w[f"{name}.bias"], **options)
+
+    x = pool(local(c(enter(image), "conv1", stride=4)))
+    x = pool(local(c(x, "conv2", pad=2, groups=2)))
+    x = c(c(c(x, "conv3", pad=1), "conv4", pad=1, groups=2), "conv5", pad=1, groups=2)
+    x = pool(x).ravel()
+    for name in ("fc6", "fc7"):
+        x = np.maximum(w[f"{name}.weight"] @ x + w[f"{name}.bias"], 0)
+    return softmax(w["fc8.weight"] @ x + w["fc8.bias"])
+
+
+def googlenet(image, w):
+    def c(x, name, **options):
+        return conv(x, w[f"{name}.weight"], w[f"{name}.bias"], **options)
+
+    x = local(pool(c(enter(image), "conv1/7x7_s2", stride=2, pad=3)))
+    x = pool(local(c(c(x, "conv2/3x3_reduce"), "conv2/3x3", pad=1)))
+    for module in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"):
+        name = f"inception_{module}"
+        x = np.concatenate([
+            c(x, f"{name}/1x1"),
+            c(c(x, f"{name}/3x3_reduce"), f"{name}/3x3", pad=1),
+            c(c(x, f"{name}/5x5_reduce"), f"{name}/5x5", pad=2),
+            c(pool(x, stride=1, pad=1), f"{name}/pool_proj"),
+        ])  # fmt: skip
+        if module in ("3b", "4e"):
+            x = pool(x)
+    x = x.mean(axis=(1, 2))
+    return softmax(w["loss3/classifier.weight"] @ x + w["loss3/classifier.bias"])
+
+
+def caffe_weights(network, rng, classes=7):
+    """Random weights under the published names and shapes, scaled so that signals stay alive through the network."""
+    model = build_network(network, classes=classes)
+    shapes = {}
+    for layer in model.layers:
+        for variable in layer.weights:
+            name = layer.name.removesuffix("_a").removesuffix("_b")
+            grouped = name != layer.name
+            kind = "weight" if variable.name == "kernel" else "bias"
+            shape = list(variable.shape)
+            if kind == "weight" and len(shape) == 4:
+                shape = [shape[3], shape[2], shape[0], shape[1]]
+            elif kind == "weight":
+                shape = shape[::-1]
+            if grouped:
+                shape[0] *= 2
+            shapes[f"{CAFFE_LAYERS[network][name]}.{kind}"] = tuple(shape)
+    weights = {}
+    for name, shape in shapes.items():
+        spread = np.sqrt(2 / np.prod(shape[1:])) if name.endswith("weight") else 0.1
+        last = 0.01 if name.startswith(CAFFE_LAYERS[network]["classes"]) else 1.0  # so that no class is certain
+        weights[name] = rng.normal(0, last * spread, shape).astype(np.float32)
+    return weights
+
+
+@pytest.mark.parametrize(("network", "forward"), [("alexnet", alexnet), ("googlenet", googlenet)])
+def test_a_caffe_model_gives_what_plain_numpy_gives(network, forward, rng, tmp_path):
+    weights = caffe_weights(network, rng)
+    save_file(weights, tmp_path / "w.safetensors")
+    settings = FinetuneSettings(network, weights=str(tmp_path / "w.safetensors"))
+    model = build_model(settings, classes=7, fold=1)
+    size = model.input_shape[1]
+    image = rng.integers(0, 256, (size, size, 3)).astype(np.float64)
+    expected = forward(image, {name: value.astype(np.float64) for name, value in weights.items()})
+    found = np.asarray(model(image[None].astype(np.float32)))[0]
+    assert expected.max() < 0.999  # else every network would agree
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-6)
+    other = build_model(settings, classes=2, fold=1)
+    np.testing.assert_array_equal(*(m.layers[-3].get_weights() or [0] for m in (model, other)))
+
+
+def ours(model):
+    return {f"{layer.name}/{variable.name}": np.array(variable) for layer in model.layers for variable in layer.weights}
+
+
+SMALL = FinetuneSettings("patch-resnet", size=32)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors", "weights.h5"])
+def test_our_own_names_in_every_format(suffix, tmp_path):
+    model = build_model(FinetuneSettings("patch-resnet", size=32, seed=5), classes=2, fold=3)
+    path = tmp_path / f"w.{suffix}"
+    if suffix == "npz":
+        np.savez(path, **ours(model))
+    elif suffix == "safetensors":
+        save_file(ours(model), path)
+    else:
+        model.save_weights(path)
+    found = build_model(FinetuneSettings("patch-resnet", size=32, weights=str(path)), classes=2, fold=1)
+    plain = build_model(SMALL, classes=2, fold=1)
+    part = build_model(
+        FinetuneSettings("patch-resnet", size=32, weights=str(path), fresh=("stage3", "classes")), classes=2, fold=1
+    )
+    for name, value in ours(model).items():
+        np.testing.assert_array_equal(ours(found)[name], value)
+        fresh = name.startswith(("stage3", "classes"))
+        np.testing.assert_array_equal(ours(part)[name], ours(plain)[name] if fresh else value)
+
+
+def test_another_number_of_classes_keeps_a_random_last_layer(tmp_path):
+    model = build_model(SMALL, classes=5, fold=1)
+    np.savez(tmp_path / "w.npz", **ours(model))
+    found = build_model(FinetuneSettings("patch-resnet", size=32, weights=str(tmp_path / "w.npz")), classes=2, fold=1)
+    np.testing.assert_array_equal(ours(found)["first/kernel"], ours(model)["first/kernel"])
+    np.testing.assert_array_equal(
+        ours(found)["classes/kernel"], ours(build_model(SMALL, classes=2, fold=1))["classes/kernel"]
+    )
+
+
+def test_files_that_do_not_fit(tmp_path, rng):
+    def load(path, network="patch-resnet", **options):
+        return build_model(FinetuneSettings(network, size=32, weights=str(path), **options), classes=2, fold=1)
+
+    model = build_model(SMALL, classes=2, fold=1)
+    whole = ours(model)
+    np.savez(tmp_path / "short.npz", **{name: value for name, value in whole.items() if not name.startswith("first")})
+    np.savez(tmp_path / "other.npz", **{**whole, "first/kernel": np.zeros((7, 7, 3, 16), np.float32)})
+    np.savez(tmp_path / "caffe.npz", **{"conv1.weight": np.zeros(3), "conv1.bias": np.zeros(3)})
+    np.savez(tmp_path / "pickled.npz", first=np.array([{}], dtype=object))
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
+    (tmp_path / "cut.weights.h5").write_bytes(b"not HDF5")
+    (tmp_path / "w.pkl").write_bytes(b"")
+    build_model(FinetuneSettings("patch-densenet", size=32), classes=2, fold=1).save_weights(
+        tmp_path / "dense.weights.h5"
+    )
+    for name, message in [
+        ("gone.npz", "no such weights file"),
+        ("short.npz", "has no first/kernel, so it is not of patch-resnet"),
+        ("other.npz", r"first/kernel has the shape \(7, 7, 3, 16\).*weights of another architecture"),
+        ("caffe.npz", "a Caffe model; only alexnet, googlenet are read from one"),
+        ("pickled.npz", "not a weights file, or damaged"),
+        ("cut.npz", "not a weights file, or damaged"),
+        ("cut.safetensors", "not a safetensors file, or damaged"),
+        ("cut.weights.h5", "not weights of patch-resnet"),
+        ("dense.weights.h5", "not weights of patch-resnet"),
+        ("w.pkl", r"give weights as .npz, .safetensors or .weights.h5"),
+    ]:
+        with pytest.raises(WeightsError, match=message):
+            load(tmp_path / name)
+    with pytest.raises(InputError, match="--weights imagenet: Keras has none of patch-resnet"):
+        load("imagenet")
+    with pytest.raises(InputError, match="--convention caffe: belongs to alexnet, googlenet"):
+        load("random", convention="caffe")
+    with pytest.raises(InputError, match="--fresh: the top of an encoder is always fresh"):
+        load("random", network="mobilenetv2", fresh=("top",))
+
+
+def test_a_file_that_unpacks_to_too_much_is_not_read(tmp_path, monkeypatch):
+    np.savez(tmp_path / "w.npz", a=np.zeros(1000))
+    monkeypatch.setattr("bchisto.finetune.pretrained._MOST_BYTES", 1000)
+    with pytest.raises(WeightsError, match="unpacks to more than a network can hold"):
+        build_model(FinetuneSettings("patch-resnet", size=32, weights=str(tmp_path / "w.npz")), classes=2, fold=1)
