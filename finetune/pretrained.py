@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import WeightsError
+from ..jobs import atomic_output
 
-__all__ = ["CAFFE_LAYERS", "input_convention", "load_h5", "load_pretrained"]
+__all__ = ["CAFFE_LAYERS", "input_convention", "load_h5", "load_pretrained", "save_h5"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -132,20 +133,33 @@ def _read(path: Path) -> Arrays:
     raise WeightsError(f"{path}: give weights as .npz, .safetensors or .weights.h5")
 
 
+def save_h5(model: Any, path: Path) -> None:
+    """Write the weights of a model as Keras does, without the state of its optimiser, which is twice as large."""
+    import keras
+
+    with atomic_output(path) as temporary:
+        # Keras wants the suffix, so it writes beside and the file is moved
+        beside = temporary.with_name(f"{temporary.name}.weights.h5")
+        keras.Model(model.inputs, model.outputs).save_weights(beside)
+        beside.replace(temporary)
+
+
 def load_h5(model: Any, path: Path, *, of: str) -> None:
-    """Load a ``.weights.h5``; `of` says what it must belong to.
+    """Load a ``.weights.h5`` that `save_h5` wrote; `of` says what it must belong to.
 
     Raises
     ------
     WeightsError
         A file that is missing, damaged, or of another network; Keras only warns of the last and goes on untrained.
     """
+    import keras
+
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
-            model.load_weights(path)
+            keras.Model(model.inputs, model.outputs).load_weights(path)
     except (OSError, ValueError, KeyError, UserWarning) as error:
         reason = str(error).splitlines()[0][:120]
         raise WeightsError(f"{path}: not weights of {of} with this size and these classes ({reason})") from error

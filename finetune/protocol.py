@@ -112,13 +112,13 @@ class Workshop:
         if self.overwrite:
             remove_tree(folder)
         ensure_folder(folder)
-        self._check_settings(folder, plan)
         for warning in plan.warnings:
             _log.warning("%s: %s", plan.name, warning)
+        units = self._units(plan, folder, jobs=jobs)  # refuses what cannot be split before anything is written
+        self._check_settings(folder, plan)
         labels = {item.image_id: item.label or "" for item in self.dataset.records}
         groups = {item.image_id: item.group for item in self.dataset.records}
         write_fold_list(folder / "folds.csv", plan, labels=labels, groups=groups)
-        units = self._units(plan, folder, jobs=jobs)
         share = units if shard is None else shard.select(units)
         todo = [unit for unit in share if read_fold(unit) is None]
         run_units(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import check_stain, fold_plan, only_listed, read_dataset, unique_images
-from ..errors import InputError
+from ..errors import InputError, WeightsError
 from ..featurize import check_headers
 from ..jobs import Shard, default_jobs, ensure_folder, write_rows
 from ..runs import record_run
@@ -84,6 +84,9 @@ def finetune(
     """
     run = Path(out)
     network_of(settings.network)
+    weights = resolved(settings)["weights"]
+    if weights not in ("imagenet", "random") and not Path(weights).is_file():
+        raise WeightsError(f"{weights}: no such weights file; give one with --weights, or random")
     reading = {"label_level": label_level, "context": context}
     config = {
         "images": str(images), "out": str(out), "folds": list(folds), "group_by": group_by, "dataset": dataset,

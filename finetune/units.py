@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from ..jobs import Ticker, atomic_output, read_probabilities, write_probabilities
+from ..jobs import Ticker, read_probabilities, write_probabilities
 from .batches import Source, still_batches
 from .fit import TrainingPlan, train_model
 from .images import ImageBank
 from .model import build_model, resolved
+from .pretrained import save_h5
 from .settings import FinetuneSettings
 
 __all__ = ["FoldUnit", "predict_samples", "read_fold", "train_fold"]
@@ -129,11 +130,7 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     except InputError as error:
         raise InputError(f"fold {unit.fold}: {error}") from error
     ticker.tick(settings.epochs - ticked)  # training that stopped early is done as well
-    with atomic_output(unit.weights) as temporary:
-        # Keras wants the suffix, so it writes beside and the file is moved
-        beside = temporary.with_name(f"{temporary.name}.weights.h5")
-        model.save_weights(beside)
-        beside.replace(temporary)
+    save_h5(model, unit.weights)
     found = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=unit.classes)
     write_probabilities(unit.predictions, unit.rows, found)
     state.unlink(missing_ok=True)

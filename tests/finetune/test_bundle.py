@@ -1,0 +1,148 @@
+"""A bundle of networks predicts new images as a boosted one does."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from bchisto.boost import Bundle
+from bchisto.data import read_dataset
+from bchisto.errors import BundleError, ImageError, InputError
+from bchisto.evaluate import read_predictions
+from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
+from bchisto.predict import predict
+from PIL import Image
+
+SETTINGS = FinetuneSettings("patch-resnet", size=32, epochs=1, batch_size=4)
+CUT = FinetuneSettings("patch-resnet", size=32, epochs=1, batch_size=4, patches="random:48:3", stain="macenko")
+
+
+@pytest.fixture(scope="module", params=[SETTINGS, CUT], ids=["whole", "patches"])
+def tuned(tmp_path_factory, tissue, request):
+    run = tmp_path_factory.mktemp("tuned") / "run"
+    (result,) = finetune(tissue, out=run, settings=request.param, folds=["3"], jobs=1)
+    return result.folder
+
+
+def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue, tmp_path):
+    """New images take the whole road again: decoded, treated, cut, predicted, averaged."""
+    bundle = CnnBundle.load(tuned / "model.bchisto")
+    (table,) = read_predictions(tuned / "predictions.csv")
+    from bchisto.finetune import predict_images
+    from bchisto.jobs import Ticker
+
+    records = read_dataset(tissue).records
+    for fold, model in bundle.models.items():
+        alone = CnnBundle(**{**vars(bundle), "models": {fold: model}})
+        found = {r.image_id: p for r, p in predict_images(alone, records, ticker=Ticker(None), skip_errors=False)}
+        for image, number, expected in zip(table.image_ids, table.folds, table.probabilities, strict=True):
+            if number == fold:
+                np.testing.assert_allclose(found[image], expected, rtol=1e-5)
+
+
+def test_the_command_takes_either_bundle(tuned, tissue, tmp_path, cli):
+    options = ("predict", tuned / "model.bchisto", "--images", tissue, "--jobs", 1)
+    code, out, err = cli(*options, "--out", tmp_path / "p.csv")
+    assert code == 0, err
+    assert "12 images predicted: benign" in out
+    (table,) = read_predictions(tmp_path / "p.csv")
+    assert table.classes == ("benign", "malignant")
+    code, _, err = cli(*options, "--out", tmp_path / "q.csv", "--weights", "imagenet")
+    assert code == 2
+    assert "holds the weights of its networks; leave it out" in err
+    code, _, _ = cli(*options, "--out", tmp_path / "c.csv", "--calibrated")
+    assert code == 0
+    (calibrated,) = read_predictions(tmp_path / "c.csv")
+    np.testing.assert_array_equal(calibrated.predicted, table.predicted)
+    assert not np.allclose(calibrated.probabilities, table.probabilities)
+
+
+def test_blocks_order_and_processes_change_nothing(tuned, tissue, tmp_path):
+    files = sorted(tissue.rglob("*.png"))
+    predict(tuned / "model.bchisto", files, out=tmp_path / "a.csv", jobs=2)
+    predict(tuned / "model.bchisto", files[5:6], out=tmp_path / "b.csv", jobs=1)
+    (whole,), (one,) = read_predictions_of(tmp_path / "a.csv"), read_predictions_of(tmp_path / "b.csv")
+    place = [row["image_id"] for row in whole].index(one[0]["image_id"])
+    np.testing.assert_allclose(float(whole[place]["p_benign"]), float(one[0]["p_benign"]), rtol=1e-5)
+
+
+def read_predictions_of(path):
+    import csv
+
+    with path.open() as handle:
+        return (list(csv.DictReader(handle)),)
+
+
+def test_bad_images_are_named_or_skipped(tuned, tissue, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in sorted(tissue.rglob("*.png"))[:2]:
+        (images / path.name).write_bytes(path.read_bytes())
+    whole = (images / path.name).read_bytes()
+    (images / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match=r"cut\.png"):
+        predict(tuned / "model.bchisto", [images], out=tmp_path / "p.csv", jobs=1)
+    result = predict(tuned / "model.bchisto", [images], out=tmp_path / "p.csv", jobs=1, skip_errors=True)
+    assert result.images == 2
+    assert [name for name, _ in result.failures] == ["cut.png"]
+
+
+def test_images_too_small_for_the_patches(tuned, tmp_path):
+    settings = CnnBundle.load(tuned / "model.bchisto").settings
+    if settings.rule.kind == "resize":
+        return
+    Image.fromarray(np.full((40, 40, 3), 128, np.uint8)).save(tmp_path / "small.png")
+    with pytest.raises(InputError, match="40x40 is smaller than patches of 48"):
+        predict(tuned / "model.bchisto", [tmp_path / "small.png"], out=tmp_path / "p.csv")
+
+
+def rewrite(source, target, change):
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        members = {name: old.read(name) for name in old.namelist()}
+        for name, data in change(members).items():
+            new.writestr(name, data)
+    return target
+
+
+def manifest(change):
+    def apply(members):
+        content = json.loads(members["manifest.json"])
+        return {**members, "manifest.json": json.dumps(change(content)).encode()}
+
+    return apply
+
+
+def renamed(members):
+    content = json.loads(members.pop("manifest.json"))
+    content["members"]["../x.h5"] = content["members"].pop("models/fold1.weights.h5")
+    members["../x.h5"] = members.pop("models/fold1.weights.h5")
+    return {**members, "manifest.json": json.dumps(content).encode()}
+
+
+def other_settings(**changes):
+    return manifest(lambda content: {**content, "settings": {**content["settings"], **changes}})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: {**m, "models/fold1.weights.h5": m["models/fold1.weights.h5"] + b" "}, "does not match its hash"),
+        (lambda m: {**m, "extra": b""}, "its members are not those of its manifest"),
+        (renamed, r"its members are not those of a CNN \(\.\./x\.h5\)"),
+        (manifest(lambda c: {**c, "schema_version": 9}), "newer than this"),
+        (manifest(lambda c: {k: v for k, v in c.items() if k != "settings"}), "damaged"),
+        (other_settings(network="vgg"), "damaged"),
+        (other_settings(network="patch-densenet"), "damaged .*not weights of patch-densenet"),
+        (other_settings(strange=1), "damaged"),
+    ],
+)
+def test_bundles_that_do_not_hold(tuned, tmp_path, change, message):
+    with pytest.raises(BundleError, match=message):
+        CnnBundle.load(rewrite(tuned / "model.bchisto", tmp_path / "x.bchisto", change))
+
+
+def test_each_road_names_a_bundle_of_the_other(tuned, boosted):
+    with pytest.raises(BundleError, match="a bundle of CNNs|newer than this"):
+        Bundle.load(tuned / "model.bchisto")
+    with pytest.raises(BundleError, match="a bundle of boosted models, which hold no CNN"):
+        CnnBundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto")

@@ -1,0 +1,263 @@
+"""Single options of `bchisto finetune` by their effect, and what it refuses."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+
+import miniatures
+import numpy as np
+import pytest
+from bchisto.errors import InputError
+from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
+from bchisto.finetune.model import build_model
+
+SMALL = FinetuneSettings("patch-resnet", size=32, epochs=2, batch_size=4)
+OPTIONS = ("--network", "patch-resnet", "--size", 32, "--epochs", 2, "--batch-size", 4, "--jobs", 1)
+
+
+def test_tensorboard_reads_the_curves(tissue, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    (result,) = finetune(tissue, out=tmp_path, settings=SMALL, folds=["2"], jobs=1, tensorboard=True)
+    for fold in (1, 2):
+        events = EventAccumulator(str(result.folder / "logs" / "tensorboard" / f"fold{fold}"))
+        events.Reload()
+        with (result.folder / "logs" / f"fold{fold}.csv").open() as handle:
+            rows = list(csv.DictReader(handle))
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            points = [(one.step, float(make_ndarray(one.tensor_proto))) for one in events.Tensors(name)]
+            assert [step for step, _ in points] == [1, 2]
+            np.testing.assert_allclose([value for _, value in points], [float(row[name]) for row in rows], rtol=1e-5)
+        assert events.SummaryMetadata("loss").plugin_data.plugin_name == "scalars"
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_keeps_float32_weights_and_output(precision, tissue, tmp_path):
+    settings = replace(SMALL, precision=precision)
+    model = build_model(settings, classes=2, fold=1)
+    assert model.get_layer("first").compute_dtype == precision
+    assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
+    assert str(model.output.dtype) == "float32"
+    full = build_model(SMALL, classes=2, fold=1)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
+    near, exact = np.asarray(model(images)), np.asarray(full(images))
+    assert not np.array_equal(near, exact)
+    np.testing.assert_allclose(near, exact, atol=0.05)
+    (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["2"], jobs=1)
+    assert result.metrics["n"] == 12
+    encoder = build_model(
+        FinetuneSettings("mobilenetv2", size=32, weights="random", precision=precision), classes=2, fold=1
+    )
+    assert str(encoder.output.dtype) == "float32"
+
+
+def test_rate_multipliers_work_in_float16(tmp_path):
+    """There Keras wraps the optimiser to scale the loss."""
+    settings = replace(SMALL, precision="float16", multipliers=(("first", 0.0),))
+    model = build_model(settings, classes=2, fold=1)
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.float32)
+    for _ in range(4):  # the first steps may overflow and be left out
+        model.fit(images, np.arange(8) % 2, verbose=0)
+    np.testing.assert_array_equal(model.get_layer("first").get_weights()[0], before["first"][0])
+    assert not np.array_equal(model.get_layer("classes").get_weights()[0], before["classes"][0])
+
+
+def test_the_top_of_the_inbreast_system():
+    settings = FinetuneSettings(
+        "mobilenetv2", size=96, weights="random", top="conv", freeze="all", dropout=0.2, l2=1e-3
+    )
+    model = build_model(settings, classes=2, fold=1)
+    names = [layer.name for layer in model.layers]
+    assert names[-6:] == ["top_conv", "top_pool", "top_relu", "top_flatten", "dropout", "classes"]
+    assert model.get_layer("top_conv").output.shape[1:] == (3, 3, 64)
+    assert model.get_layer("top_flatten").output.shape[1:] == (2 * 2 * 64,)
+    trained = {variable.path.split("/")[0] for variable in model.trainable_variables}
+    assert trained == {"top_conv", "classes"}
+    assert model.losses  # of the L2 penalty
+
+
+def test_train_on_all_with_a_fixed_test_list(tissue, tmp_path, cli):
+    listed = tmp_path / "test.csv"
+    tested = ["benign/benign00.png", "malignant/malignant05.png"]
+    listed.write_text("image_id\n" + "\n".join(tested) + "\n")
+    run = tmp_path / "run"
+    options = ("finetune", "--images", tissue, "--out", run, *OPTIONS, "--folds", "none")
+    code, out, err = cli(*options, "--test-list", listed)
+    assert code == 0, err
+    assert "Protocol: none: " in out
+    folder = run / "finetune" / "none-patch-resnet"
+    with (folder / "predictions.csv").open() as handle:
+        assert [row["image_id"] for row in csv.DictReader(handle)] == tested
+    with (folder / "folds.csv").open() as handle:
+        parts = {row["image_id"]: row["part"] for row in csv.DictReader(handle)}
+    assert sorted(image for image, part in parts.items() if part == "test") == tested
+    assert list(parts.values()).count("train") == 10
+    code, _, err = cli(*options, "--test-list", listed, "--name", "last", "--no-validation")
+    assert code == 0, err
+    with (run / "finetune" / "none-patch-resnet-last" / "logs" / "fold1.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 2
+    assert {row["val_loss"] for row in rows} == {""}
+    metrics = json.loads((run / "finetune" / "none-patch-resnet-last" / "metrics.json").read_text())
+    assert any(banner.startswith("NO VALIDATION: trained for all 2 epochs") for banner in metrics["run"]["banners"])
+
+
+def test_train_on_all_and_test_none(tissue, tmp_path, cli):
+    options = ("--images", tissue, "--out", tmp_path / "run", *OPTIONS, "--folds", "none")
+    code, out, err = cli("finetune", *options)
+    assert code == 0, err
+    assert "trained on all images, none tested" in out
+    folder = tmp_path / "run" / "finetune" / "none-patch-resnet"
+    assert not (folder / "predictions.csv").exists()
+    bundle = CnnBundle.load(folder / "model.bchisto")
+    assert list(bundle.models) == [1]
+    assert bundle.temperature is None
+    code, _, err = cli("finetune", *options, "--test-list", tmp_path / "gone.csv")
+    assert (code, "no such file" in err) == (2, True)
+
+
+def test_options_of_a_run_can_be_given_again(tissue, tmp_path, cli):
+    run = tmp_path / "run"
+    code, _, err = cli("finetune", "--images", tissue, "--out", run, *OPTIONS, "--folds", 2, "--fresh", "x")
+    assert code == 0, err
+    code, out, err = cli("finetune", "--config", run / "run.json")
+    assert code == 0, err
+    assert "2-patch-resnet: accuracy" in out
+
+
+def test_bad_images_stop_the_run_or_are_left_out(tissue, tmp_path, cli):
+    images = tmp_path / "images"
+    shutil.copytree(tissue, images)
+    broken = images / "benign" / "benign02.png"
+    broken.write_bytes(broken.read_bytes()[:300])
+    options = ("finetune", "--images", images, "--out", tmp_path / "run", *OPTIONS, "--folds", 4)
+    code, _, err = cli(*options)
+    assert code in (1, 2)
+    assert "benign02.png" in err
+    assert "Traceback" not in err
+    code, _, err = cli(*options, "--skip-errors")
+    assert code == 1, err
+    assert "1 images were left out, listed in" in err
+    with (tmp_path / "run" / "finetune" / "failures.csv").open() as handle:
+        assert [row["image_id"] for row in csv.DictReader(handle)] == ["benign/benign02.png"]
+    metrics = json.loads((tmp_path / "run" / "finetune" / "4-patch-resnet" / "metrics.json").read_text())
+    assert metrics["tables"]["patch-resnet"]["n"] == 11
+    assert "1 images could not be used and were left out" in metrics["run"]["banners"]
+    again, _, _ = cli(*options, "--skip-errors")
+    assert again == 1  # said again, though nothing was decoded
+
+
+def grouped(tmp_path, tissue):
+    manifest = tmp_path / "manifest.csv"
+    files = sorted(tissue.rglob("*.png"))
+    rows = [f"{path},{path.parent.name},p{place // 2}" for place, path in enumerate(files)]
+    manifest.write_text("path,label,group\n" + "\n".join(rows) + "\n")
+    return manifest, [path.name for path in files]
+
+
+def fold_list(tmp_path, names, parts):
+    path = tmp_path / "list.csv"
+    path.write_text("image_id,fold,part\n" + "".join(f"{n},1,{p}\n" for n, p in zip(names, parts, strict=True)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (["train", "test"] + ["train"] * 8 + ["test"] * 2, "1 patients or slides both train and test in a fold (p0)"),
+        (["train"] * 4 + ["val", "test"] + ["train"] * 6, "1 patients or slides both train and test in a fold (p2)"),
+        (
+            ["test"] * 2 + ["train", "val"] + ["train"] * 8,
+            "1 patients or slides both train and validate in a fold (p1)",
+        ),
+    ],
+)
+def test_a_patient_in_two_parts(tissue, tmp_path, cli, parts, message):
+    manifest, names = grouped(tmp_path, tissue)
+    folds = fold_list(tmp_path, names, parts)
+    options = ("finetune", "--images", manifest, "--out", tmp_path / "run", *OPTIONS, "--folds", folds)
+    code, _, err = cli(*options, "--group-by", "group")
+    assert code == 2
+    assert message in err
+    assert err.count("error:") == 1
+    code, out, err = cli(*options)
+    assert code == 0, err  # published lists have such patients too: trained, and said
+    assert message in out
+
+
+def test_a_class_absent_from_a_training_part(tissue, tmp_path, cli):
+    manifest, names = grouped(tmp_path, tissue)
+    folds = fold_list(tmp_path, names, ["train"] * 6 + ["test"] * 6)
+    code, _, err = cli("finetune", "--images", manifest, "--out", tmp_path / "run", *OPTIONS, "--folds", folds)
+    assert code == 2
+    assert "no image of class malignant trains in fold 1" in err
+
+
+def test_too_few_to_validate(tmp_path, tissue, cli):
+    manifest, names = grouped(tmp_path, tissue)
+    folds = fold_list(tmp_path, names, ["train"] * 2 + ["test"] * 4 + ["train"] * 2 + ["test"] * 4)
+    options = ("finetune", "--images", manifest, "--out", tmp_path / "run", *OPTIONS, "--folds", folds)
+    code, _, err = cli(*options)
+    assert code == 2
+    assert "fold 1: no images (patients) can be set aside to validate" in err
+    code, _, err = cli(*options, "--no-validation")
+    assert code == 0, err
+
+
+def test_mammograms_have_no_stain(tmp_path, cli):
+    miniatures.write_inbreast(tmp_path / "INbreast", ["1", "2", "4a", "5"] * 4)
+    options = ("finetune", "--images", tmp_path / "INbreast", "--out", tmp_path / "run", *OPTIONS, "--folds", 2)
+    for more in (("--stain", "macenko"), ("--augment", "stain")):
+        code, _, err = cli(*options, *more)
+        assert code == 2
+        assert "holds grey mammograms, which have no stain" in err
+    code, _, err = cli(
+        *options, "--stain", "clahe", "--augment", "mirror", "--augment", "brightness", "--augment", "noise"
+    )
+    assert code == 0, err
+
+
+def test_a_mask_without_its_image(tmp_path, cli):
+    root = tmp_path / "CBIS-DDSM"
+    cases = [(f"P_{n:05d}", "test" if n % 3 == 0 else "train", ("BENIGN", "MALIGNANT")[n % 2]) for n in range(12)]
+    miniatures.write_cbis(root, cases)
+    options = ("--dataset", "cbis-ddsm", "--context", "large", "--folds", "official")
+    code, _, err = cli("finetune", "--images", root, "--out", tmp_path / "run", *OPTIONS, *options, "--no-validation")
+    assert code == 0, err
+    shutil.rmtree(root / "Mass-Training_P_00001_LEFT_CC")
+    code, _, err = cli("finetune", "--images", root, "--out", tmp_path / "other", *OPTIONS, *options)
+    assert code == 2
+    assert "P_00001_LEFT_CC_1: has no context: its mammogram is not here" in err
+    assert not (tmp_path / "other" / "finetune").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--top", "deep"), "Invalid value for '--top'"),
+        (("--name", "a/b"), "--name a/b: becomes part of a folder's name"),
+        (("--patches", "tiles"), "--patches tiles: write resize"),
+        (("--rotations", 0), "--rotations 0: give at least 1"),
+        (("--folds", 3, "--test-list", "x.csv"), "--test-list x.csv: goes with --folds none, not 3"),
+        (("--only", "gone.csv"), "--only gone.csv: no such file"),
+        (("--weights", "gone.npz"), "gone.npz: no such weights file"),
+    ],
+)
+def test_what_is_refused(tissue, tmp_path, cli, options, message):
+    code, _, err = cli("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS, *options)
+    assert code == 2
+    assert message in err
+
+
+def test_settings_that_are_refused():
+    for options, message in [
+        ({"precision": "int8"}, "--precision int8: choose one of float32, bfloat16, float16"),
+        ({"top": "deep"}, "--top deep"),
+        ({"convention": "torch"}, "--convention torch"),
+        ({"augmentations": ("blur",)}, "--augment blur"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            FinetuneSettings("patch-resnet", **options)
