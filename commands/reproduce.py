@@ -30,11 +30,13 @@ from .options import common_options, done, to_shard, work_options
 def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
     """Run a published system by its recipe: published and obtained figures side by side.
 
-    NAME is rakhlin2018, or the path of a recipe of your own.
+    NAME is rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses, or the path of a recipe of your
+    own.
 
     \b
     Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge --out run --quick
     """
+    from ..boost import BoostResult
     from ..jobs import default_jobs
     from ..recipes import estimate_text, load_recipe, plan_recipe
     from ..recipes import reproduce as run
@@ -81,10 +83,13 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
         return
     for banner in result.banners:
         click.echo(banner)
-    for boosted in result.protocols:
-        if boosted.paper is not None:
-            click.echo(f"\n{boosted.folder.name}: accuracy in percent. Protocol: {boosted.protocol}")
-            click.echo(boosted.paper.text())
+    for one in result.protocols:
+        if isinstance(one, BoostResult) and one.paper is not None:
+            click.echo(f"\n{one.folder.name}: accuracy in percent. Protocol: {one.protocol}")
+            click.echo(one.paper.text())
+        elif one.metrics is not None:
+            said = f"accuracy {100 * one.metrics['accuracy']:.1f} % of {one.metrics['n']}"
+            click.echo(f"\n{one.folder.relative_to(options['out'])}: {said}. Protocol: {one.protocol}")
     for comparison in result.comparisons:
         click.echo(f"\n{comparison.text()}")
     done(context, wrote=[result.folder / "report.html"], then=f"open {result.folder / 'report.html'}")

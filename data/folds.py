@@ -137,10 +137,8 @@ def _split(
         raise InputError(f"--folds {count}: give at least 2 folds")
     for label, images in sorted(Counter(labels).items()):
         if images < count:
-            raise InputError(
-                f"class {label} has {images} images, fewer than the {count} folds; use --folds {max(2, images)} "
-                "or add images"
-            )
+            fewer = f"use --folds {images} or add images" if images > 1 else "add images"
+            raise InputError(f"class {label} has {images} images, fewer than the {count} folds; {fewer}")
     if groups is None:
         splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
         parts = splitter.split(np.zeros(len(labels)), labels)

@@ -17,7 +17,7 @@ from .predictions import PredictionTable, read_predictions, write_predictions
 from .protocols import ProtocolGap, protocol_gap
 from .published import Comparison, PublishedFigure, write_comparisons
 from .report import Panel, Sample, thumbnail, write_report
-from .resample import bootstrap_mean
+from .resample import bootstrap_mean, wilson
 from .roc import FoldCurves, fold_curves
 from .tables import write_tables
 from .temperature import apply_temperature, fit_temperature, fold_temperatures
@@ -55,6 +55,7 @@ __all__ = [
     "read_predictions",
     "thumbnail",
     "two_class_scores",
+    "wilson",
     "write_comparisons",
     "write_predictions",
     "write_report",

@@ -144,7 +144,7 @@ def weights_of(options: Sequence[str], encoder: str) -> str:
     """Return the value of the last of `options` for `encoder`; ``NAME=...`` fits that encoder only."""
     chosen, named = "imagenet", None
     for option in options:
-        match = re.fullmatch(r"([A-Za-z0-9_]+)=(.+)", option)
+        match = re.fullmatch(r"([A-Za-z0-9_-]+)=(.+)", option)
         if match is None:
             chosen = option
         elif match[1].casefold() == encoder.casefold():

@@ -12,6 +12,7 @@ from .pretrained import CAFFE_LAYERS
 from .protocol import FinetuneResult
 from .run import finetune
 from .settings import FinetuneSettings
+from .timing import time_training
 
 __all__ = [
     "AUGMENTATIONS",
@@ -34,4 +35,5 @@ __all__ = [
     "parse_patches",
     "predict_images",
     "sample_training",
+    "time_training",
 ]

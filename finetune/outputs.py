@@ -31,6 +31,11 @@ from .units import FoldUnit
 
 __all__ = ["write_outputs"]
 
+_REPLICATES = 2000
+_MOST_RESAMPLED = 20_000
+"""Patches up to which intervals are computed at once (ours): of 200,000 they take a minute on one core, and ``bchisto
+evaluate --level row`` gives them."""
+
 
 def write_outputs(
     folder: Path,
@@ -55,8 +60,10 @@ def write_outputs(
             _write_table(folder / "predictions-by-patch.csv", table)
         if image.probabilities is not None and len(image.fold_numbers) > 1:
             temperature = fit_temperature(image.probabilities, image.labels)
-    # rows of the other levels depend on each other; `bchisto evaluate --level` resamples them by image and group
-    metrics = {one.name: measure(one, bootstrap=2000 if place == 0 else 0) for place, one in enumerate(tables)}
+    metrics = {
+        one.name: measure(one, bootstrap=_REPLICATES if one.patches is None or len(one) <= _MOST_RESAMPLED else 0)
+        for one in tables
+    }
     facts = {
         "protocol": protocol,
         "classes": list(dataset.classes),

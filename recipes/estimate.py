@@ -12,9 +12,10 @@ import numpy as np
 from ..boost import PRESETS, fit_text, model_params
 from ..data import ImageRecord
 from ..featurize import Encoder, FeaturizeSettings, describe_images, images_per_block
+from ..finetune import FinetuneSettings, time_training
 from ..jobs import Ticker, format_seconds
 
-__all__ = ["Estimate", "estimate_boosted", "estimate_text"]
+__all__ = ["Estimate", "estimate_boosted", "estimate_cnn", "estimate_text"]
 
 _FEW, _MORE = 1, 3
 """Augmentations, and boosting rounds over 2, of the two timed units; their difference is the cost of one (ours)."""
@@ -117,6 +118,37 @@ def _time_model(images: int, augmentations: int, dim: int, *, classes: int, pres
     bytes_per_round = (more_bytes - few_bytes) / (2 * (_MORE - _FEW))
     start = max(0.0, few - 2 * _FEW * per_round)
     return start + chosen.rounds * per_round, few_bytes + chosen.rounds * bytes_per_round
+
+
+def estimate_cnn(
+    records: Sequence[ImageRecord],
+    *,
+    stage: str,
+    settings: FinetuneSettings,
+    classes: int,
+    folds: int,
+    parts: int,
+    jobs: int,
+) -> Estimate:
+    """Time a few steps of training and scale them up: at most so long, since training stops early.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+        All images; the first is read.
+    stage : str
+        What the estimate is of.
+    settings : FinetuneSettings
+    classes, folds : int
+    parts : int
+        Into how many the images are divided, each with folds of its own.
+    jobs : int
+        Processes.
+    """
+    read, step, samples, bytes_each = time_training(records[0], settings=settings, classes=classes)
+    epoch = _TRAIN_SHARE * len(records) * samples * step
+    seconds = len(records) * read + folds * settings.epochs * epoch
+    return Estimate(stage, folds * parts, seconds / jobs, round(folds * parts * bytes_each * 2))
 
 
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..evaluate import Comparison, PublishedFigure, bootstrap_mean
+from ..evaluate import Comparison, PublishedFigure, bootstrap_mean, wilson
 from ..jobs import read_json
 
 __all__ = ["compare_boosted"]
@@ -100,7 +100,7 @@ def _mean_figure(
         return PublishedFigure(label, published, None, published_spread)
     if fold is not None:
         right, total = float(hits[inside].sum()), int(inside.sum())
-        return PublishedFigure(label, published, 100 * right / total, interval=_wilson(round(right), total))
+        return PublishedFigure(label, published, 100 * right / total, interval=_percent(wilson(round(right), total)))
     per_fold = 100 * np.array([hits[folds == number].mean(axis=0) for number in np.unique(folds)])
     low, high = bootstrap_mean(hits.mean(axis=1), units)
     return PublishedFigure(
@@ -113,14 +113,8 @@ def _mean_figure(
     )
 
 
-def _wilson(right: int, total: int) -> tuple[float, float] | None:
-    """Return the 95 % interval of a share of few images, in percent; a bootstrap of 40 is too narrow at its ends."""
-    from scipy.stats import binomtest
-
-    if not total:
-        return None
-    found = binomtest(right, total).proportion_ci(method="wilson")
-    return 100 * float(found.low), 100 * float(found.high)
+def _percent(share: tuple[float, float] | None) -> tuple[float, float] | None:
+    return None if share is None else (100 * share[0], 100 * share[1])
 
 
 def _stores(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
@@ -181,7 +175,7 @@ def _confusion(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
             row = metrics["confusion"][metrics["classes"].index(true)]
             obtained, total = row[metrics["classes"].index(predicted)], sum(row)
             share = 100 * obtained / total if total else None
-            figures.append(PublishedFigure(name, published, share, interval=_wilson(obtained, total)))
+            figures.append(PublishedFigure(name, published, share, interval=_percent(wilson(obtained, total))))
     return figures
 
 

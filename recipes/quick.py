@@ -9,18 +9,18 @@ from ..data import Dataset, published_folds
 from ..errors import InputError
 from ..jobs import write_rows
 
-__all__ = ["QuickPlan", "quick_banner", "write_quick"]
+__all__ = ["QuickPlan", "quick_banner", "write_few", "write_quick"]
 
 Row = tuple[str, int, str]
 QuickPlan = tuple[list[str], Path]
 """Fold lists, by path, and the list of images they name."""
 
 
-def quick_banner(images: int, published: int, settings: Mapping[str, int]) -> str:
-    """Say in one line what a quick run is."""
+def quick_banner(images: int, published: int, settings: Mapping[str, int], *, part: str = "") -> str:
+    """Say in one line what a quick run is; `part` says which of the published images it is of."""
     said = ", ".join(f"{name} {value}" for name, value in settings.items())
     return (
-        f"QUICK: {images} of {published} images, {said}: the same road on a fraction, to see that it works; numbers "
+        f"QUICK: {images} of {published} images{part}, {said}: the same road on a fraction, to see that it works; numbers "
         "that cannot be compared with the published ones."
     )
 
@@ -76,3 +76,42 @@ def _few(rows: Sequence[Row], labels: Mapping[str, str], count: int) -> list[str
             taken[key] = taken.get(key, 0) + 1
             images.append(image)
     return images
+
+
+def write_few(dataset: Dataset, *, count: int, folder: Path) -> Path:
+    """Choose a few images of each class, from as many patients or slides as there are, and list them.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    count : int
+        Images of each class; fewer where there are not so many.
+    folder : Path
+        Gets ``images.csv``.
+
+    Returns
+    -------
+    Path
+        The list.
+
+    Raises
+    ------
+    InputError
+        A class without an image.
+    """
+    chosen: list[str] = []
+    for label in dataset.classes:
+        by_group: dict[str, list[str]] = {}
+        for record in dataset.records:
+            if record.label == label:
+                by_group.setdefault(record.group or record.image_id, []).append(record.image_id)
+        if not by_group:
+            raise InputError(f"{dataset.root}: no image of class {label} is here")
+        # one image of each group, then a second of each, and so on
+        ranked = sorted(
+            (place, group, image) for group, images in by_group.items() for place, image in enumerate(images)
+        )
+        chosen += [image for _, _, image in ranked[:count]]
+    path = folder / "images.csv"
+    write_rows(path, ["image_id"], [[image] for image in sorted(chosen)])
+    return path

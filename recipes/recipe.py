@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,9 +14,12 @@ from ..errors import InputError
 
 __all__ = ["Recipe", "Setting", "list_recipes", "load_recipe"]
 
-_SECTIONS = ("featurize", "boost")
+_SECTIONS = ("featurize", "boost", "finetune")
+_ROADS = {"boosted": ("featurize", "boost"), "cnn": ("finetune",)}
+"""Sections that a recipe of each road must have."""
+
 _REQUIRED = frozenset({"name", "title", "citation", "road", "dataset", "images", "variants", "quick", "published"})
-_OPTIONAL = frozenset({*_SECTIONS, "full_scale"})
+_OPTIONAL = frozenset({*_SECTIONS, "full_scale", "split_by", "notes"})
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,16 @@ class Recipe:
     Attributes
     ----------
     name, title, citation : str
-    road : {"boosted"}
+    road : {"boosted", "cnn"}
         Which part of the house runs it.
-    dataset : str
-        Layout of its images.
+    datasets : tuple of str
+        Layouts that its images may have.
     images : int
         Images of the published dataset.
     sections : dict of str to dict of str to Setting
         Command to its settings.
+    magnifications : tuple of int
+        The system is run for each of them apart; empty runs it once.
     full_scale : dict
         What ``--full-scale`` adds, with its source.
     variants : dict of str to dict
@@ -50,19 +55,36 @@ class Recipe:
         What ``--quick`` changes, with its source.
     published : list of dict
         Tables of published figures.
+    notes : tuple of str
+        What a reader of the figures must know.
     """
 
     name: str
     title: str
     citation: str
     road: str
-    dataset: str
+    datasets: tuple[str, ...]
     images: int
     sections: dict[str, dict[str, Setting]]
+    magnifications: tuple[int, ...]
     full_scale: dict[str, Any]
     variants: dict[str, dict[str, Any]]
     quick: dict[str, Any]
     published: list[dict[str, Any]]
+    notes: tuple[str, ...] = ()
+
+    def chosen(self, variants: Sequence[str]) -> list[str]:
+        """Return the variants to run; the published one by default.
+
+        Raises
+        ------
+        InputError
+            A variant that the recipe does not have.
+        """
+        unknown = [name for name in variants if name not in self.variants]
+        if unknown:
+            raise InputError(f"--variant {unknown[0]}: {self.name} has the variants {', '.join(self.variants)}")
+        return list(variants) or list(self.variants)[:1]
 
     def values(self, section: str) -> dict[str, Any]:
         """Return the settings of a command without their sources."""
@@ -127,21 +149,31 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
     if missing or unknown:
         names = [f"no {name}" for name in sorted(missing)] + [f"unknown {name}" for name in sorted(unknown)]
         raise InputError(f"recipe {content.get('name')}: {', '.join(names)}")
+    name, road = content["name"], content["road"]
+    if road not in _ROADS:
+        raise InputError(f"recipe {name}: road {road}: choose one of {', '.join(_ROADS)}")
+    if lacking := [section for section in _ROADS[road] if section not in content]:
+        raise InputError(f"recipe {name}: no {lacking[0]}, which road {road} needs")
     sections: dict[str, dict[str, Setting]] = {}
     for section in _SECTIONS:
-        for name, entry in content.get(section, {}).items():
+        for key, entry in content.get(section, {}).items():
             if not isinstance(entry, Mapping) or entry.keys() != {"value", "source"}:
-                raise InputError(f"recipe {content['name']}: {section}.{name} needs a value and a source")
-            sections.setdefault(section, {})[name] = Setting(entry["value"], str(entry["source"]))
-    for part in (content["quick"], content.get("full_scale", {"source": ""}), *content["variants"].values()):
+                raise InputError(f"recipe {name}: {section}.{key} needs a value and a source")
+            sections.setdefault(section, {})[key] = Setting(entry["value"], str(entry["source"]))
+    split = content.get("split_by", {"source": ""})
+    for part in (content["quick"], content.get("full_scale", {"source": ""}), split, *content["variants"].values()):
         if "source" not in part:
-            raise InputError(f"recipe {content['name']}: variants, quick and full_scale name their source")
-    plain = {name: content[name] for name in ("name", "title", "citation", "road", "dataset", "images")}
+            raise InputError(f"recipe {name}: variants, quick, split_by and full_scale name their source")
+    plain = {key: content[key] for key in ("name", "title", "citation", "road", "images")}
+    layouts = content["dataset"]
     return Recipe(
         **plain,
+        datasets=tuple(layouts) if isinstance(layouts, list) else (layouts,),
         sections=sections,
+        magnifications=tuple(split.get("magnification", ())),
         full_scale=dict(content.get("full_scale", {})),
         variants=dict(content["variants"]),
         quick=dict(content["quick"]),
         published=list(content["published"]),
+        notes=tuple(content.get("notes", ())),
     )

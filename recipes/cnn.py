@@ -1,0 +1,276 @@
+"""The CNN road of a recipe: each variant over its folds, frozen features beside it, and the tables of the source."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..boost import BoostResult, train
+from ..data import Dataset, fold_plan, only_listed, read_dataset
+from ..errors import InputError
+from ..featurize import featurize, weights_of
+from ..finetune import NETWORKS, FinetuneResult, FinetuneSettings, finetune
+from ..jobs import default_jobs, ensure_folder, write_rows
+from .boosted import featurize_settings
+from .cnn_figures import Obtained, compare_cnn
+from .estimate import Estimate, estimate_cnn
+from .quick import quick_banner, write_few
+from .recipe import Recipe
+from .work import Outcome, Work, comparable_note
+
+__all__ = ["plan_cnn", "run_cnn"]
+
+_log = logging.getLogger(__name__)
+
+_RENAMED = {"rate_multiplier": "multipliers", "augment": "augmentations", "class_weights": "weighted"}
+_OFFICIAL_FOLDS = 5
+"""Hold-outs of the authors of BreakHis; other published lists test once."""
+
+_OF_DATA = ("folds", "group_by", "lesion", "context", "tensorboard")
+"""Settings of a recipe that are not of the network."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The images of one magnification, or all."""
+
+    magnification: int | None
+    layout: str
+    only: Path | None
+    run: Path
+
+    @property
+    def magnifications(self) -> list[int]:
+        return [] if self.magnification is None else [self.magnification]
+
+
+def run_cnn(recipe: Recipe, work: Work) -> Outcome:
+    """Train every chosen variant, at each magnification where the recipe has them, and compare.
+
+    Raises
+    ------
+    InputError
+        See `reproduce`. A quick run goes on where a variant or magnification has too few images, and says so.
+    """
+    chosen = recipe.chosen(work.variants)
+    notes = list(recipe.notes)
+    obtained: dict[tuple[str, int | None], Obtained] = {}
+    protocols: list[BoostResult | FinetuneResult] = []
+    for magnification in recipe.magnifications or (None,):
+        try:
+            part, quick = _part(recipe, work, magnification)
+        except InputError as error:
+            if not work.quick or magnification is None:
+                raise
+            notes.append(f"{magnification}x was left out: {error}")
+            continue
+        for variant in chosen:
+            _log.info("%s: %s%s", recipe.name, variant, "" if magnification is None else f" at {magnification}x")
+            try:
+                result = _run_variant(recipe, work, variant, part, notes=[*quick, *recipe.notes])
+            except InputError as error:
+                if not work.quick or (len(chosen) == 1 and magnification is None):
+                    raise
+                where = "" if magnification is None else f" at {magnification}x"
+                notes.append(f"{variant}{where} was left out: {error}")
+                _log.warning(notes[-1])
+                continue
+            protocols.append(result)
+            if result.panel is not None:
+                obtained[variant, magnification] = Obtained(result.folder, result.panel)
+    if not protocols:
+        raise InputError(f"{work.images}: too few images for --quick: {notes[-1]}")
+    banners = tuple(dict.fromkeys([*(banner for result in protocols for banner in result.banners), *notes]))
+    if work.shard is not None:
+        return Outcome(protocols, [], banners)
+    comparisons = compare_cnn(recipe, obtained, note=comparable_note(banners))
+    return Outcome(protocols, comparisons, banners)
+
+
+def _part(recipe: Recipe, work: Work, magnification: int | None) -> tuple[_Part, list[str]]:
+    """Return the images of a magnification, cut down for a quick run, and what must be said of that."""
+    run = work.run if magnification is None else work.run / f"{magnification}x"
+    layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
+    values = recipe.values("finetune")
+    dataset = _read(work, layout, magnification, values)
+    if dataset.name not in recipe.datasets:
+        raise InputError(f"{work.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
+    part = _Part(magnification, dataset.name, None, run)
+    if not work.quick:
+        return part, []
+    only = write_few(dataset, count=recipe.quick["images_per_class"], folder=ensure_folder(run / "quick"))
+    few = len(only_listed(dataset, only).records)
+    smaller = {key: value for key, value in recipe.quick["finetune"].items() if key in ("epochs", "size", "crops")}
+    where = "" if magnification is None else f" at {magnification}x"
+    return replace(part, only=only), [quick_banner(few, recipe.images, smaller, part=where)]
+
+
+def _read(work: Work, layout: str | None, magnification: int | None, values: Mapping[str, Any]) -> Dataset:
+    dataset = read_dataset(
+        work.images,
+        dataset=layout,
+        magnifications=[] if magnification is None else [magnification],
+        lesions=values.get("lesion", ()),
+        context=values.get("context", "tight"),
+    )
+    dataset.raise_errors()
+    if not dataset.records:
+        raise InputError(f"{work.images}: no image of {magnification}x is here")
+    return dataset
+
+
+def _run_variant(
+    recipe: Recipe, work: Work, variant: str, part: _Part, *, notes: list[str]
+) -> BoostResult | FinetuneResult:
+    change = recipe.variants[variant]
+    if "featurize" in change:
+        return _run_frozen(recipe, work, change, part, notes)
+    values = _values(recipe, variant, quick=work.quick)
+    settings, said = _settings(values, variant, work)
+    (folds,) = values["folds"]
+    (result,) = finetune(
+        work.images,
+        out=part.run,
+        settings=settings,
+        folds=[folds],
+        test_list=_test_list(recipe, work, part, values, fold=change["test_fold"]) if "test_fold" in change else None,
+        group_by=values.get("group_by"),
+        only=part.only,
+        dataset=part.layout,
+        magnifications=part.magnifications,
+        lesions=values.get("lesion", ()),
+        context=values.get("context", "tight"),
+        tensorboard=values.get("tensorboard", False),
+        jobs=work.jobs,
+        shard=work.shard,
+        dask=work.dask,
+        overwrite=work.overwrite,
+        skip_errors=work.skip_errors,
+        notes=[*notes, *said],
+    )
+    return result
+
+
+def _run_frozen(recipe: Recipe, work: Work, change: Mapping[str, Any], part: _Part, notes: list[str]) -> BoostResult:
+    """Describe the images with a frozen encoder and train a classifier on that: the boosted road on the same folds."""
+    boost = {**change["boost"], **(recipe.quick.get("boost", {}) if work.quick else {})}
+    featurize(
+        work.images,
+        out=part.run,
+        settings=featurize_settings(change["featurize"], weights=work.weights),
+        dataset=part.layout,
+        magnifications=part.magnifications,
+        only=part.only,
+        jobs=work.jobs,
+        dask=work.dask,
+        overwrite=work.overwrite,
+        skip_errors=work.skip_errors,
+    )
+    (result,) = train(
+        out=part.run,
+        folds=boost["folds"],
+        heads=boost["head"],
+        seeds=boost.get("seeds", 5),
+        jobs=work.jobs,
+        shard=work.shard,
+        dask=work.dask,
+        notes=notes,
+    )
+    return result
+
+
+def _values(recipe: Recipe, variant: str, *, quick: bool) -> dict[str, Any]:
+    """Return the settings of a variant; a quick run makes them smaller, but keeps folds that are its point."""
+    change = recipe.variants[variant].get("finetune", {})
+    values = {**recipe.values("finetune"), **change}
+    if quick:
+        fixed = {"folds"} if "folds" in change and not all(map(str.isdecimal, change["folds"])) else set()
+        values |= {key: value for key, value in recipe.quick["finetune"].items() if key not in fixed}
+        kind, *rest = values["patches"].split(":")
+        if kind == "sliding" and "overlap" in recipe.quick:
+            values["patches"] = ":".join((kind, rest[0], str(recipe.quick["overlap"])))
+    return values
+
+
+def _settings(values: Mapping[str, Any], variant: str, work: Work) -> tuple[FinetuneSettings, list[str]]:
+    """Return the settings of the network, and what must be said of them."""
+    plain = {_RENAMED.get(key, key): value for key, value in values.items() if key not in _OF_DATA}
+    unknown = sorted(plain.keys() - {field.name for field in fields(FinetuneSettings)})
+    if unknown:
+        raise InputError(f"recipe: finetune.{unknown[0]}: no such setting")
+    network = str(plain["network"])
+    default = plain.get("weights") or ("random" if network in NETWORKS else "imagenet")
+    weights = weights_of((default, *work.weights), network)
+    said = []
+    multipliers = [str(text).rpartition("=") for text in plain.pop("multipliers", ())]
+    if multipliers and weights == "random":
+        said.append(f"{network} began untrained, so all its layers have one learning rate")
+        multipliers = []
+    settings = FinetuneSettings(
+        **{
+            **plain,
+            "name": variant,
+            "weights": weights,
+            "multipliers": tuple((prefix, float(factor)) for prefix, _, factor in multipliers),
+            "augmentations": tuple(plain.get("augmentations", ())),
+            "fresh": tuple(plain.get("fresh", ())),
+        }
+    )
+    return settings, said
+
+
+def _test_list(recipe: Recipe, work: Work, part: _Part, values: Mapping[str, Any], *, fold: int) -> Path:
+    """Write the images that the recipe's own folds test in one fold: the fixed test list of another variant."""
+    own = {**recipe.values("finetune"), **(recipe.quick["finetune"] if work.quick else {})}
+    dataset = _read(work, part.layout, part.magnification, values)
+    if part.only is not None:
+        dataset = only_listed(dataset, part.only)
+    plan = fold_plan(
+        own["folds"][0],
+        image_ids=[record.image_id for record in dataset.records],
+        labels=[record.label or "" for record in dataset.records],
+        groups=[record.group for record in dataset.records],
+        seed=own["seed"],
+    )
+    path = ensure_folder(part.run / "reproduce" / recipe.name) / "test-list.csv"
+    write_rows(path, ["image_id"], [[image] for image in plan.images(fold, "test")])
+    return path
+
+
+def plan_cnn(recipe: Recipe, work: Work) -> list[Estimate]:
+    """Estimate what `run_cnn` would take, without writing anything; frozen features are not counted.
+
+    Raises
+    ------
+    InputError
+        See `reproduce`.
+    """
+    estimates = []
+    layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
+    for variant in recipe.chosen(work.variants):
+        if "featurize" in recipe.variants[variant]:
+            continue
+        values = _values(recipe, variant, quick=work.quick)
+        settings, _ = _settings(values, variant, work)
+        dataset = _read(work, layout, None, values)
+        records = dataset.records
+        if work.quick:
+            parts = max(1, len(recipe.magnifications))
+            records = records[: recipe.quick["images_per_class"] * len(dataset.classes) * parts]
+        folds = values["folds"][0]
+        count = int(folds) if folds.isdecimal() else _OFFICIAL_FOLDS if dataset.name == "breakhis" else 1
+        estimates.append(
+            estimate_cnn(
+                records,
+                stage=variant,
+                settings=settings,
+                classes=len(dataset.classes),
+                folds=count,
+                parts=max(1, len(recipe.magnifications)),
+                jobs=default_jobs() if work.jobs is None else work.jobs,
+            )
+        )
+    return estimates

@@ -1,0 +1,66 @@
+"""What a road is asked to do with a recipe, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..boost import BoostResult
+from ..evaluate import Comparison
+from ..finetune import FinetuneResult
+from ..jobs import Shard
+
+__all__ = ["Outcome", "Work", "comparable_note"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How a recipe is run: the arguments of `reproduce`.
+
+    Attributes
+    ----------
+    images, run : Path
+    quick, full_scale : bool
+    variants, weights : tuple of str
+    jobs : int or None
+    shard : Shard or None
+    dask : str or None
+    overwrite, skip_errors : bool
+    """
+
+    images: Path
+    run: Path
+    quick: bool = False
+    full_scale: bool = False
+    variants: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    jobs: int | None = None
+    shard: Shard | None = None
+    dask: str | None = None
+    overwrite: bool = False
+    skip_errors: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a road made.
+
+    Attributes
+    ----------
+    protocols : list of BoostResult or FinetuneResult
+        One per protocol, or variant.
+    comparisons : list of Comparison
+    banners : tuple of str
+        What a reader must know first.
+    """
+
+    protocols: Sequence[BoostResult | FinetuneResult]
+    comparisons: list[Comparison]
+    banners: tuple[str, ...]
+
+
+def comparable_note(banners: Sequence[str]) -> str:
+    """Say why figures cannot be compared, from the capitals that such banners begin with; else nothing."""
+    kinds = [banner.partition(":")[0] for banner in banners if banner.partition(":")[0].isupper()]
+    return f"Not comparable ({', '.join(dict.fromkeys(kinds)).lower()})." if kinds else ""
