@@ -48,6 +48,8 @@ def protocol_text(name: str, *, seed: int, dataset: str = "") -> str:
             f"{'/'.join(match.groups()[:3])} to train, validate and test once, {kept}, validation and test balanced "
             f"(seed {seed})"
         )
+    if name == "none":
+        return "none: trained on every image that is not on the test list"
     if name.endswith("-quick"):
         return f"{name}: a fraction of the list {name.removesuffix('-quick')}"
     count, _, grouped = name.partition("-")

@@ -123,6 +123,8 @@ def train(
     with record_run(run, command="boost", config=config) as record:
         sources = read_sources(features or [run / "features"], classes=classes)
         specs = list(dict.fromkeys(folds)) or [_default_folds(sources)]
+        if "none" in specs:
+            raise InputError("--folds none: boost averages fold models; bchisto finetune trains on all images")
         plans = [
             fold_plan(
                 spec,

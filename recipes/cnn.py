@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..boost import BoostResult, train
-from ..data import Dataset, fold_plan, only_listed, read_dataset
+from ..data import Dataset, FoldPlan, fold_plan, only_listed, read_dataset
 from ..errors import InputError
 from ..featurize import featurize, weights_of
 from ..finetune import NETWORKS, FinetuneResult, FinetuneSettings, finetune
@@ -59,14 +59,20 @@ def run_cnn(recipe: Recipe, work: Work) -> Outcome:
     notes = list(recipe.notes)
     obtained: dict[tuple[str, int | None], Obtained] = {}
     protocols: list[BoostResult | FinetuneResult] = []
+    parts: list[tuple[_Part, list[str]]] = []
     for magnification in recipe.magnifications or (None,):
         try:
-            part, quick = _part(recipe, work, magnification)
+            parts.append(_part(recipe, work, magnification))
         except InputError as error:
             if not work.quick or magnification is None:
                 raise
             notes.append(f"{magnification}x was left out: {error}")
-            continue
+    if not work.quick:  # a whole run refuses what does not fit before it trains for days
+        for part, _ in parts:
+            for variant in chosen:
+                _plan_folds(recipe, work, variant, part)
+    for part, quick in parts:
+        magnification = part.magnification
         for variant in chosen:
             _log.info("%s: %s%s", recipe.name, variant, "" if magnification is None else f" at {magnification}x")
             try:
@@ -136,7 +142,7 @@ def _run_variant(
         out=part.run,
         settings=settings,
         folds=[folds],
-        test_list=_test_list(recipe, work, part, values, fold=change["test_fold"]) if "test_fold" in change else None,
+        test_list=_test_list(recipe, work, part, fold=change["test_fold"]) if "test_fold" in change else None,
         group_by=values.get("group_by"),
         only=part.only,
         dataset=part.layout,
@@ -222,22 +228,36 @@ def _settings(values: Mapping[str, Any], variant: str, work: Work) -> tuple[Fine
     return settings, said
 
 
-def _test_list(recipe: Recipe, work: Work, part: _Part, values: Mapping[str, Any], *, fold: int) -> Path:
+def _test_list(recipe: Recipe, work: Work, part: _Part, *, fold: int) -> Path:
     """Write the images that the recipe's own folds test in one fold: the fixed test list of another variant."""
-    own = {**recipe.values("finetune"), **(recipe.quick["finetune"] if work.quick else {})}
-    dataset = _read(work, part.layout, part.magnification, values)
-    if part.only is not None:
-        dataset = only_listed(dataset, part.only)
-    plan = fold_plan(
-        own["folds"][0],
-        image_ids=[record.image_id for record in dataset.records],
-        labels=[record.label or "" for record in dataset.records],
-        groups=[record.group for record in dataset.records],
-        seed=own["seed"],
-    )
+    plan = _plan_folds(recipe, work, next(iter(recipe.variants)), part)
     path = ensure_folder(part.run / "reproduce" / recipe.name) / "test-list.csv"
     write_rows(path, ["image_id"], [[image] for image in plan.images(fold, "test")])
     return path
+
+
+def _plan_folds(recipe: Recipe, work: Work, variant: str, part: _Part) -> FoldPlan:
+    """Make the folds of a variant.
+
+    Raises
+    ------
+    InputError
+        The images do not fit them.
+    """
+    change = recipe.variants[variant]
+    frozen = "featurize" in change
+    values = _values(recipe, next(iter(recipe.variants)) if frozen else variant, quick=work.quick)
+    dataset = _read(work, part.layout, part.magnification, values)
+    if part.only is not None:
+        dataset = only_listed(dataset, part.only)
+    return fold_plan(
+        (change["boost"] if frozen else values)["folds"][0],
+        image_ids=[record.image_id for record in dataset.records],
+        labels=[record.label or "" for record in dataset.records],
+        groups=[record.group for record in dataset.records],
+        group_by=values.get("group_by"),
+        seed=values["seed"],
+    )
 
 
 def plan_cnn(recipe: Recipe, work: Work) -> list[Estimate]:

@@ -20,8 +20,8 @@ def quick_banner(images: int, published: int, settings: Mapping[str, int], *, pa
     """Say in one line what a quick run is; `part` says which of the published images it is of."""
     said = ", ".join(f"{name} {value}" for name, value in settings.items())
     return (
-        f"QUICK: {images} of {published} images{part}, {said}: the same road on a fraction, to see that it works; numbers "
-        "that cannot be compared with the published ones."
+        f"QUICK: {images} of {published} images{part}, {said}: the same road on a fraction, to see that it works; "
+        "numbers that cannot be compared with the published ones."
     )
 
 
