@@ -104,24 +104,13 @@ def fit_svm(
 
     Parameters
     ----------
-    features : ndarray of float32, shape (images, augmentations, d)
-        Training images; augmentations are rows, see `inner.spread_augmentations`.
-    labels : ndarray of int, shape (images,)
-    groups : sequence of str or None
-    classes : int
-    seed : int
-        Moves the inner folds.
+    features, labels, groups, classes, seed
+        As in `fit_logistic`.
 
     Returns
     -------
     bytes, ndarray of float64 of shape (images, classes)
-        The model, for `parse_svm`, and its probabilities for training images held out by the inner folds (NaN for
-        images that none holds out).
-
-    Raises
-    ------
-    InputError
-        See `inner_folds`.
+        The model, for `parse_svm`, and the probabilities of held-out training images, as from `fit_logistic`.
 
     References
     ----------

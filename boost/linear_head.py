@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BundleError
+from ..evaluate import negative_log_likelihood
 from .arrays import pack_arrays, unpack_arrays
 from .inner import Features, Probabilities, inner_folds, out_of_fold, spread_augmentations, standardisation
 
@@ -58,8 +59,9 @@ class LinearModel:
 
 def softmax(scores: npt.NDArray[np.float64]) -> Probabilities:
     """Return probabilities, row by row."""
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    from scipy import special
+
+    return np.asarray(special.softmax(scores, axis=1))
 
 
 def multinomial(
@@ -144,9 +146,8 @@ def fit_logistic(
 
 def held_out_loss(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> float:
     """Return the mean negative log-likelihood over the images that were held out."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    known = chosen[~np.isnan(chosen)]
-    return float(-np.log(np.maximum(known, 1e-12)).mean())
+    known = ~np.isnan(probabilities).any(axis=1)
+    return negative_log_likelihood(probabilities[known], labels[known])
 
 
 def parse_logistic(data: bytes) -> LinearModel:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import common_options, data_options, done
+from .options import common_options, data_choices, data_options, done
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -60,12 +60,7 @@ def _read(images: Path, options: dict[str, Any]) -> Dataset:
 
     return read_dataset(
         images,
-        dataset=options["dataset"],
-        classes=options["classes"],
-        label_level=options["label_level"],
-        magnifications=options["magnification"],
-        lesions=options["lesion"],
-        context=options["context"],
+        **data_choices(options),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, data_options, done, to_shard, work_options
+from .options import common_options, data_choices, data_options, done, to_shard, work_options
 
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -137,12 +137,7 @@ def featurize(context: click.Context, /, **options: Any) -> None:
         options["images"],
         out=out,
         settings=settings,
-        dataset=options["dataset"],
-        classes=options["classes"],
-        label_level=options["label_level"],
-        magnifications=options["magnification"],
-        lesions=options["lesion"],
-        context=options["context"],
+        **data_choices(options),
         only=options["only"],
         jobs=options["jobs"],
         shard=shard,

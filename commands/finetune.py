@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, data_options, done, to_shard, work_options
+from .options import common_options, data_choices, data_options, done, to_shard, work_options
 
 
 @click.command()
@@ -158,12 +158,7 @@ def finetune(context: click.Context, /, **options: Any) -> None:
         test_list=options["test_list"],
         group_by=options["group_by"],
         only=options["only"],
-        dataset=options["dataset"],
-        classes=options["classes"],
-        label_level=options["label_level"],
-        magnifications=options["magnification"],
-        lesions=options["lesion"],
-        context=options["context"],
+        **data_choices(options),
         tensorboard=options["tensorboard"],
         skip_errors=options["skip_errors"],
         jobs=options["jobs"],

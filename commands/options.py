@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "common_options",
+    "data_choices",
     "data_options",
     "done",
     "split_names",
@@ -99,6 +100,18 @@ def data_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def data_choices(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `data_options` were set to, under the names that library functions take them by."""
+    return {
+        "dataset": options["dataset"],
+        "classes": options["classes"],
+        "label_level": options["label_level"],
+        "magnifications": options["magnification"],
+        "lesions": options["lesion"],
+        "context": options["context"],
+    }
 
 
 def work_options(function: F) -> F:

@@ -20,7 +20,7 @@ from .report import Panel, Sample, thumbnail, write_report
 from .resample import bootstrap_mean, wilson
 from .roc import FoldCurves, fold_curves
 from .tables import write_tables
-from .temperature import apply_temperature, fit_temperature, fold_temperatures
+from .temperature import apply_temperature, fit_temperature, fold_temperatures, negative_log_likelihood
 from .two_class import default_positive, two_class_scores
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "fold_temperatures",
     "latex_table",
     "measure",
+    "negative_log_likelihood",
     "paper_table",
     "protocol_gap",
     "read_predictions",

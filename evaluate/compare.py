@@ -101,7 +101,7 @@ def _corrected_t(table: PredictionTable, change: npt.NDArray[np.float64]) -> dic
     folds = table.fold_numbers
     if len(folds) < 2 or len(set(table.image_ids)) < len(table):
         return None
-    member = np.array([-1 if fold is None else fold for fold in table.folds])
+    member = table.fold_array
     differences = np.array([change[member == fold].mean() for fold in folds])
     spread = float(differences.var(ddof=1))
     if spread == 0.0:

@@ -22,8 +22,12 @@ DEFAULT_THRESHOLDS = (0.33, 0.5)
 
 def fold_accuracies(table: PredictionTable) -> list[float]:
     """Return the accuracy of each fold, in fold order; empty where rows name no fold."""
-    hits = table.predicted == table.labels
-    folds = np.array([-1 if fold is None else fold for fold in table.folds])
+    return _fold_shares(table, table.predicted == table.labels)
+
+
+def _fold_shares(table: PredictionTable, hits: npt.NDArray[np.bool_]) -> list[float]:
+    """Return the share of each fold that is right."""
+    folds = table.fold_array
     return [float(hits[folds == fold].mean()) for fold in table.fold_numbers]
 
 
@@ -171,8 +175,7 @@ def _two_class(
 
 def _fold_spread(table: PredictionTable, hits: npt.NDArray[np.bool_]) -> float | None:
     """Return the population standard deviation over folds of the share that is right."""
-    folds = np.array([-1 if fold is None else fold for fold in table.folds])
-    shares = [hits[folds == fold].mean() for fold in table.fold_numbers]
+    shares = _fold_shares(table, hits)
     return float(np.std(shares)) if shares else None
 
 

@@ -70,6 +70,11 @@ class PredictionTable:
         """The folds in ascending order; empty where rows name none."""
         return sorted({fold for fold in self.folds if fold is not None})
 
+    @property
+    def fold_array(self) -> npt.NDArray[np.int64]:
+        """The fold of each row, -1 where it names none."""
+        return np.array([-1 if fold is None else fold for fold in self.folds], dtype=np.int64)
+
     @classmethod
     def from_probabilities(
         cls,

@@ -54,7 +54,7 @@ def fold_curves(table: PredictionTable, truth: npt.NDArray[np.bool_], scores: np
     """
     from sklearn.metrics import roc_auc_score, roc_curve
 
-    folds = np.array([-1 if fold is None else fold for fold in table.folds])
+    folds = table.fold_array
     aucs: list[float | None] = []
     curves = []
     for fold in table.fold_numbers:

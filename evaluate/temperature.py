@@ -32,9 +32,9 @@ def apply_temperature(probabilities: Probabilities, temperature: float) -> Proba
     >>> apply_temperature(np.array([[0.8, 0.2]]), 2.0).round(3)
     array([[0.667, 0.333]])
     """
-    logits = np.log(np.maximum(probabilities, _LEAST)) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    from scipy.special import softmax
+
+    return np.asarray(softmax(np.log(np.maximum(probabilities, _LEAST)) / temperature, axis=1))
 
 
 def fit_temperature(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 from ..boost import BoostResult, train
 from ..data import Dataset, FoldPlan, fold_plan, only_listed, read_dataset
 from ..errors import InputError
+from ..evaluate import Panel, PredictionTable, compare_pairs
 from ..featurize import featurize, weights_of
 from ..finetune import NETWORKS, FinetuneResult, FinetuneSettings, finetune
 from ..jobs import default_jobs, ensure_folder, write_rows
@@ -26,6 +27,9 @@ __all__ = ["plan_cnn", "run_cnn"]
 _log = logging.getLogger(__name__)
 
 _RENAMED = {"rate_multiplier": "multipliers", "augment": "augmentations", "class_weights": "weighted"}
+_REPLICATES = 2000
+"""Bootstrap replicates of paired differences (ours)."""
+
 _OFFICIAL_FOLDS = 5
 """Hold-outs of the authors of BreakHis; other published lists test once."""
 
@@ -84,16 +88,38 @@ def run_cnn(recipe: Recipe, work: Work) -> Outcome:
                 notes.append(f"{variant}{where} was left out: {error}")
                 _log.warning(notes[-1])
                 continue
-            protocols.append(result)
-            if result.panel is not None:
-                obtained[variant, magnification] = Obtained(result.folder, result.panel)
-    if not protocols:
+            if result is None:
+                continue
+            panel = _named(result.panel, variant, magnification)
+            protocols.append(replace(result, panel=panel))
+            if panel is not None:
+                obtained[variant, magnification] = Obtained(result.folder, panel)
+    if not protocols and work.shard is None:
         raise InputError(f"{work.images}: too few images for --quick: {notes[-1]}")
     banners = tuple(dict.fromkeys([*(banner for result in protocols for banner in result.banners), *notes]))
     if work.shard is not None:
         return Outcome(protocols, [], banners)
     comparisons = compare_cnn(recipe, obtained, note=comparable_note(banners))
-    return Outcome(protocols, comparisons, banners)
+    return Outcome(protocols, comparisons, banners, _pairs(obtained))
+
+
+def _named(panel: Panel | None, variant: str, magnification: int | None) -> Panel | None:
+    """Name the table after its variant, since variants may share a network."""
+    name = variant if magnification is None else f"{variant} at {magnification}x"
+    return None if panel is None else replace(panel, table=replace(panel.table, name=name))
+
+
+def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str, Any]]:
+    """Test the first variant against each other one, at the same magnification and where both test the same images."""
+    first: dict[int | None, PredictionTable] = {}
+    for (_, magnification), run in obtained.items():
+        first.setdefault(magnification, run.panel.table)
+    return [
+        pair
+        for (_, magnification), run in obtained.items()
+        if run.panel.table is not first[magnification]
+        for pair in compare_pairs([first[magnification], run.panel.table], replicates=_REPLICATES)
+    ]
 
 
 def _part(recipe: Recipe, work: Work, magnification: int | None) -> tuple[_Part, list[str]]:
@@ -130,7 +156,7 @@ def _read(work: Work, layout: str | None, magnification: int | None, values: Map
 
 def _run_variant(
     recipe: Recipe, work: Work, variant: str, part: _Part, *, notes: list[str]
-) -> BoostResult | FinetuneResult:
+) -> BoostResult | FinetuneResult | None:
     change = recipe.variants[variant]
     if "featurize" in change:
         return _run_frozen(recipe, work, change, part, notes)
@@ -160,8 +186,13 @@ def _run_variant(
     return result
 
 
-def _run_frozen(recipe: Recipe, work: Work, change: Mapping[str, Any], part: _Part, notes: list[str]) -> BoostResult:
-    """Describe the images with a frozen encoder and train a classifier on that: the boosted road on the same folds."""
+def _run_frozen(
+    recipe: Recipe, work: Work, change: Mapping[str, Any], part: _Part, notes: list[str]
+) -> BoostResult | None:
+    """Describe the images with a frozen encoder and train a classifier on that: the boosted road on the same folds.
+
+    A shard describes its share, and leaves the training to the run without ``--shard``.
+    """
     boost = {**change["boost"], **(recipe.quick.get("boost", {}) if work.quick else {})}
     featurize(
         work.images,
@@ -171,17 +202,20 @@ def _run_frozen(recipe: Recipe, work: Work, change: Mapping[str, Any], part: _Pa
         magnifications=part.magnifications,
         only=part.only,
         jobs=work.jobs,
+        shard=work.shard,
         dask=work.dask,
         overwrite=work.overwrite,
         skip_errors=work.skip_errors,
     )
+    if work.shard is not None:
+        return None
     (result,) = train(
         out=part.run,
         folds=boost["folds"],
         heads=boost["head"],
         seeds=boost.get("seeds", 5),
+        seed=recipe.values("finetune")["seed"],
         jobs=work.jobs,
-        shard=work.shard,
         dask=work.dask,
         notes=notes,
     )

@@ -18,6 +18,32 @@ _SECTIONS = ("featurize", "boost", "finetune")
 _ROADS = {"boosted": ("featurize", "boost"), "cnn": ("finetune",)}
 """Sections that a recipe of each road must have."""
 
+_NEEDED = {
+    "finetune": ("network", "patches", "folds", "seed"),
+    "boost": ("head", "seeds", "preset", "seed"),
+    "featurize": ("encoder", "view", "augmentations", "crops"),
+}
+"""Settings that a section cannot do without."""
+
+_QUICK = {
+    "boosted": ("images_per_class_and_fold", "augmentations", "crops", "seeds"),
+    "cnn": ("images_per_class", "finetune"),
+}
+
+_TABLES = {
+    "stores": ("rows",),
+    "fusion_folds": ("values",),
+    "two_class": ("accuracy", "auc", "set_points"),
+    "confusion": ("classes", "matrix"),
+    "variants": ("metric", "rows"),
+    "scores": ("digits", "rows"),
+    "rules": ("variant", "level", "rows"),
+    "levels": ("variant",),
+    "folds": ("variant",),
+    "validation": ("digits", "rows"),
+}
+"""Kinds of published tables, the first four of boosted recipes, and what each must have."""
+
 _REQUIRED = frozenset({"name", "title", "citation", "road", "dataset", "images", "variants", "quick", "published"})
 _OPTIONAL = frozenset({*_SECTIONS, "full_scale", "split_by", "notes"})
 
@@ -160,10 +186,16 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
             if not isinstance(entry, Mapping) or entry.keys() != {"value", "source"}:
                 raise InputError(f"recipe {name}: {section}.{key} needs a value and a source")
             sections.setdefault(section, {})[key] = Setting(entry["value"], str(entry["source"]))
+        if lacking := [key for key in _NEEDED[section] if section in sections and key not in sections[section]]:
+            raise InputError(f"recipe {name}: {section} has no {lacking[0]}")
     split = content.get("split_by", {"source": ""})
     for part in (content["quick"], content.get("full_scale", {"source": ""}), split, *content["variants"].values()):
         if "source" not in part:
             raise InputError(f"recipe {name}: variants, quick, split_by and full_scale name their source")
+    if lacking := [key for key in _QUICK[road] if key not in content["quick"]]:
+        raise InputError(f"recipe {name}: quick has no {lacking[0]}")
+    for table in content["published"]:
+        _check_table(name, table)
     plain = {key: content[key] for key in ("name", "title", "citation", "road", "images")}
     layouts = content["dataset"]
     return Recipe(
@@ -177,3 +209,14 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
         published=list(content["published"]),
         notes=tuple(content.get("notes", ())),
     )
+
+
+def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
+    """Refuse a published table without what its kind needs."""
+    kind = table.get("kind")
+    if kind not in _TABLES:
+        raise InputError(f"recipe {recipe}: a table of kind {kind}; choose one of {', '.join(_TABLES)}")
+    lacking = [key for key in ("key", "title", "source", *_TABLES[kind]) if key not in table]
+    lacking += [f"claim.{key}" for key in ("says", "better", "than") if "claim" in table and key not in table["claim"]]
+    if lacking:
+        raise InputError(f"recipe {recipe}: the table {table.get('key', kind)} has no {lacking[0]}")

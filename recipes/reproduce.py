@@ -158,6 +158,7 @@ def reproduce(
                 panels=[result.panel for result in outcome.protocols if result.panel is not None],
                 banners=outcome.banners,
                 published=outcome.comparisons,
+                comparisons=outcome.pairs,
                 settings={
                     "system": f"{recipe.title}. {recipe.citation}",
                     **{

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..boost import BoostResult
 from ..evaluate import Comparison
@@ -53,11 +54,14 @@ class Outcome:
     comparisons : list of Comparison
     banners : tuple of str
         What a reader must know first.
+    pairs : list of dict
+        Paired tests between protocols, of `compare_pairs`.
     """
 
     protocols: Sequence[BoostResult | FinetuneResult]
     comparisons: list[Comparison]
     banners: tuple[str, ...]
+    pairs: list[dict[str, Any]] = field(default_factory=list)
 
 
 def comparable_note(banners: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...featurize import prepare_backend
-from . import alexnet, breakhis_residual, ddsm_baseline, googlenet, patches
+from . import alexnet, breakhis_residual, ddsm_baseline, googlenet, patch_densenet, patch_resnet
 
 __all__ = ["NETWORKS", "Network", "build_network"]
 
@@ -46,8 +46,8 @@ NETWORKS: dict[str, Network] = {
     "googlenet": Network(
         googlenet.build, 224, optimizer="sgd", rate=1e-2, source="Szegedy et al. 2015; seed ddsm-masses, sec. 4.2"
     ),
-    "patch-resnet": Network(patches.build_resnet, 50),
-    "patch-densenet": Network(patches.build_densenet, 50),
+    "patch-resnet": Network(patch_resnet.build, 50),
+    "patch-densenet": Network(patch_densenet.build, 50),
     **{
         "breakhis-residual" if variant == "plain" else f"breakhis-residual-{variant}": Network(
             partial(breakhis_residual.build, variant=variant), 128, source="seed breakhis-resnet; rates ours"

@@ -3,6 +3,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from archives import rewrite
 from bchisto.boost import Bundle
 from bchisto.errors import BundleError
 from bchisto.featurize import open_store
@@ -13,15 +14,6 @@ PAIR = "boost/3-lightgbm"
 @pytest.fixture
 def path(boosted):
     return boosted / PAIR / "model.bchisto"
-
-
-def rewrite(source, target, change):
-    """Copy a bundle, passing its members through `change`."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-        members = {name: old.read(name) for name in old.namelist()}
-        for name, data in change(members).items():
-            new.writestr(name, data)
-    return target
 
 
 def test_averages_all_fold_models(boosted, path):

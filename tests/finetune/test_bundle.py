@@ -1,10 +1,10 @@
 """A bundle of networks predicts new images as a boosted one does."""
 
 import json
-import zipfile
 
 import numpy as np
 import pytest
+from archives import rewrite
 from bchisto.boost import Bundle
 from bchisto.data import read_dataset
 from bchisto.errors import BundleError, ImageError, InputError
@@ -94,14 +94,6 @@ def test_images_too_small_for_the_patches(tuned, tmp_path):
     Image.fromarray(np.full((40, 40, 3), 128, np.uint8)).save(tmp_path / "small.png")
     with pytest.raises(InputError, match="40x40 is smaller than patches of 48"):
         predict(tuned / "model.bchisto", [tmp_path / "small.png"], out=tmp_path / "p.csv")
-
-
-def rewrite(source, target, change):
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-        members = {name: old.read(name) for name in old.namelist()}
-        for name, data in change(members).items():
-            new.writestr(name, data)
-    return target
 
 
 def manifest(change):

@@ -174,6 +174,28 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path, toy):
         fit(tmp_path, toy, "a", batch_size=64)
 
 
+@pytest.mark.parametrize("method", ["none", "under", "over", "under-over"])
+def test_sampling_and_augmentation_see_the_training_part_alone(tmp_path, rng, method):
+    labels = np.array(([0] * 9 + [1]) * 4)
+    images = rng.integers(0, 255, (40, 32, 32, 3), dtype=np.uint8)
+    source, plan = task(images, labels, range(20), range(20, 30), batch_size=2, epochs=2, sampling=method)
+    seen = []
+
+    class Watched(ImageBank):
+        def patch(self, position, *arguments, **options):
+            seen.append(position)
+            return super().patch(position, *arguments, **options)
+
+    source = replace(source, bank=Watched(source.bank.pixels, source.bank.index))
+    model = build_model(SMALL, classes=2, fold=1)
+    train_model(model, source, plan, state=tmp_path / "s.npz", log=tmp_path / "l.csv", on_epoch=print)
+    counts = np.bincount(seen, minlength=40)
+    assert counts[30:].sum() == 0  # nothing of the test part
+    assert (counts[20:30] > 0).all()  # the validation part as it is
+    chosen = sample_training(labels[:20], method=method, seed=0)
+    assert set(np.flatnonzero(counts[:20])) == set(chosen.tolist())
+
+
 def test_overfits_real_patches(shared, tmp_path):
     """32 real IDC patches are learnt by heart: the training loop learns."""
     files = sorted((shared / "data" / "idc").rglob("*_class0.png"))[::40][:16]

@@ -79,6 +79,22 @@ def test_a_log_gets_lines_with_rate_and_time_left(caplog, monkeypatch):
     assert [record.message for record in caplog.records] == ["work: 40/100 images, 2.00/s, 0:00:30 left"]
 
 
+def test_words_of_a_process_stand_behind_the_rate(monkeypatch, caplog, tmp_path):
+    ticker = Ticker(tmp_path)
+    assert ticker.note() == ""
+    ticker.tick(note="loss 0.9")
+    ticker.tick(note="loss 0.5")
+    assert (ticker.count(), ticker.note()) == (2, "loss 0.5")
+    import time
+
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    with caplog.at_level(logging.INFO, "bchisto"), Progress(total=4, label="work", unit="epochs") as progress:
+        progress.update_to(ticker.count(), note=ticker.note())
+    assert [record.message for record in caplog.records] == ["work: 2/4 epochs, 0.10/s, 0:00:20 left; loss 0.5"]
+    monkeypatch.undo()
+
+
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     import sys
 

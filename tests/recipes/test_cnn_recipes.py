@@ -157,6 +157,10 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert float(levels["patch auc at 40x"]) == pytest.approx(100 * first["breakhis-residual-stride2 (patch)"]["auc"])
     assert float(levels["patient accuracy at 100x"]) >= 0
     report = (folder / "report.html").read_text()
+    assert "best at 40x" in report
+    for other in ("normal at 40x", "decaf at 40x", "normal at 100x"):
+        assert other in report
+    assert "McNemar" in report
     assert "Conclusion: first stride 2 is the best. Here: not run" in report
     assert "Not comparable (quick" in report
 
@@ -257,6 +261,20 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     for row in rows(tmp_path / "p.csv"):
         if row["image_id"] in expected:
             assert float(row["p_benign"]) == pytest.approx(float(expected[row["image_id"]]["p_benign"]), rel=1e-4)
+
+
+def test_the_masses_system_on_the_ddsm(tmp_path):
+    """The original layout: .ics, .OVERLAY and lossless JPEG."""
+    for number in range(24):
+        pathology = ("BENIGN", "MALIGNANT")[number % 2]
+        text = miniatures.overlay((miniatures.MASS, pathology, [miniatures.SQUARE]))
+        case = f"B-3{number:03d}-1"
+        miniatures.write_ddsm(tmp_path / "DDSM" / f"case3{number:03d}", case, {"LEFT_CC": text}, seed=number)
+    result = reproduce(
+        "ddsm-masses", tmp_path / "DDSM", out=tmp_path / "run", quick=True, variants=["baseline"], jobs=1
+    )  # fmt: skip
+    assert result.protocols[0].folder.name == "80-10-10-grouped-ddsm-baseline-baseline"
+    assert result.protocols[0].metrics["n"] >= 2
 
 
 def test_the_masses_system_takes_two_layouts(inbreast, tmp_path):

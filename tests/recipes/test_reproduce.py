@@ -242,7 +242,17 @@ def test_a_plan_writes_nothing(bach, tmp_path):
         ({"road": None}, None),
         ({"extra": 1}, "recipe small: unknown extra"),
         ({"boost": {"seeds": 5}}, r"boost\.seeds needs a value and a source"),
-        ({"quick": {"crops": 1}}, "variants, quick and full_scale name their source"),
+        ({"quick": {"crops": 1}}, "variants, quick, split_by and full_scale name their source"),
+        ({"quick": {"source": "x", "crops": 1}}, "quick has no images_per_class_and_fold"),
+        ({"road": "other"}, "road other: choose one of boosted, cnn"),
+        ({"road": "cnn"}, "no finetune, which road cnn needs"),
+        ({"boost": {"seeds": {"value": 5, "source": "x"}}}, "boost has no head"),
+        ({"published": [{"kind": "bars"}]}, "a table of kind bars; choose one of stores"),
+        ({"published": [{"kind": "stores", "key": "a", "title": "b"}]}, "the table a has no source"),
+        (
+            {"published": [{"kind": "stores", "key": "a", "title": "b", "source": "c", "rows": {}, "claim": {}}]},
+            r"the table a has no claim\.says",
+        ),
     ],
 )
 def test_recipes_of_ones_own_are_checked(tmp_path, change, message):
@@ -258,7 +268,7 @@ def test_what_is_refused(tmp_path, bach, cli):
     (tmp_path / "x.yaml").write_text("a: [")
     (tmp_path / "y.yaml").write_text("- 1")
     for arguments, message in [
-        (("nothing",), "nothing: no such recipe or YAML file; choose one of rakhlin2018"),
+        (("nothing",), "nothing: no such recipe or YAML file; choose one of breakhis-resnet, ddsm-masses"),
         ((tmp_path / "x.yaml",), "x.yaml: not YAML"),
         ((tmp_path / "y.yaml",), "y.yaml: a recipe is a mapping"),
         (("rakhlin2018",), "give --images"),

@@ -1,31 +1,15 @@
-"""Small networks for 50-pixel patches: a residual and a densely connected one. Their sizes are ours."""
+"""A small densely connected network for 50-pixel patches. Its size is ours."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .layers import MOMENTUM, conv_norm_relu, finish, rescaled_input, residual_block
+from .layers import MOMENTUM, finish, rescaled_input
 
-__all__ = ["build_densenet", "build_resnet"]
-
-
-def build_resnet(*, classes: int, size: int = 50, dropout: float = 0.0, l2: float = 1e-4) -> Any:
-    """Build a residual network of 20 layers, as He et al. 2016, sec. 4.2, have it for pictures of 32 pixels."""
-    from keras import layers
-
-    images, x = rescaled_input(size)
-    x = conv_norm_relu(x, 16, 3, l2=l2, name="first")
-    for stage, filters in enumerate((16, 32, 64), start=1):
-        for block in range(1, 4):
-            stride = 2 if stage > 1 and block == 1 else 1
-            x = residual_block(x, filters, stride=stride, l2=l2, name=f"stage{stage}_block{block}")
-    x = layers.GlobalAveragePooling2D(name="average")(x)
-    if dropout:
-        x = layers.Dropout(dropout, seed=1, name="dropout")(x)
-    return finish(x, images, classes=classes, name="patch-resnet")
+__all__ = ["build"]
 
 
-def build_densenet(*, classes: int, size: int = 50, dropout: float = 0.0, l2: float = 1e-4) -> Any:
+def build(*, classes: int, size: int = 50, dropout: float = 0.0, l2: float = 1e-4) -> Any:
     """Build a densely connected network of growth 12 with three blocks of six layers (Huang et al. 2017, sec. 3)."""
     from keras import layers, regularizers
 
