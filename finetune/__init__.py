@@ -12,7 +12,7 @@ from .pretrained import CAFFE_LAYERS
 from .protocol import FinetuneResult
 from .run import finetune
 from .settings import FinetuneSettings
-from .timing import time_training
+from .timing import TrainingCost, time_training
 
 __all__ = [
     "AUGMENTATIONS",
@@ -27,6 +27,7 @@ __all__ = [
     "Network",
     "PatchRule",
     "Samples",
+    "TrainingCost",
     "build_network",
     "class_weights",
     "finetune",

@@ -154,7 +154,14 @@ class Workshop:
         labels = tuple(order[item.label or ""] for item in self.dataset.records)
         settings = self.settings
         rule = settings.rule
-        source = Source(ImageBank.open(self.images), np.array(labels), rule, 0, settings.seed, 1)
+        source = Source(
+            bank=ImageBank.open(self.images),
+            labels=np.array(labels),
+            rule=rule,
+            size=0,
+            seed=settings.seed,
+            batch_size=1,
+        )
         units = []
         for fold in plan.folds:
             train = [position[image] for image in plan.images(fold, "train")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,13 +14,34 @@ from .images import ImageBank, make_reader
 from .model import build_model, resolved
 from .settings import FinetuneSettings
 
-__all__ = ["time_training"]
+__all__ = ["TrainingCost", "time_training"]
 
 _STEPS = 3
 """Steps that are timed, after a first one that compiles (ours)."""
 
 
-def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: int) -> tuple[float, float, int, int]:
+@dataclass(frozen=True)
+class TrainingCost:
+    """What training costs.
+
+    Attributes
+    ----------
+    read, step : float
+        Seconds to read an image, and to train a sample.
+    samples : int
+        Of an image in an epoch.
+    image_bytes, weight_bytes : int
+        On the disk, of an image and of a model.
+    """
+
+    read: float
+    step: float
+    samples: int
+    image_bytes: int
+    weight_bytes: int
+
+
+def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: int) -> TrainingCost:
     """Time the reading of an image and the training of a sample, with random weights.
 
     Parameters
@@ -32,8 +53,7 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
 
     Returns
     -------
-    tuple of float, float, int, int
-        Seconds to read an image, seconds to train a sample, samples of an image in an epoch, bytes of the weights.
+    TrainingCost
     """
     chosen = resolved(replace(settings, weights="random"))
     started = time.perf_counter()
@@ -52,4 +72,4 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     step = (time.perf_counter() - started) / (_STEPS * batch)
     copies = settings.rotations * settings.crops if OFFLINE in settings.augmentations else 1
     size = sum(int(np.prod(weight.shape)) for weight in model.weights) * 4
-    return read, step, settings.rule.number(*image.shape[:2]) * copies, size
+    return TrainingCost(read, step, settings.rule.number(*image.shape[:2]) * copies, image.nbytes, size)

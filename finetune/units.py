@@ -142,8 +142,10 @@ def predict_samples(
     """Predict every patch of these images, float64 of shape (patches, classes)."""
     if not len(positions):
         return np.empty((0, classes))
-    found = model.predict(still_batches(source, source.samples(positions)), verbose=0)
-    probabilities = np.asarray(found, dtype=np.float64)
+    batches = still_batches(source, source.samples(positions))
+    # not model.predict, whose every call leaves a data pipeline behind
+    found = [np.asarray(model.predict_on_batch(batches[place][0])) for place in range(len(batches))]
+    probabilities = np.concatenate(found).astype(np.float64)
     return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 

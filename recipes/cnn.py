@@ -303,6 +303,7 @@ def plan_cnn(recipe: Recipe, work: Work) -> list[Estimate]:
         See `reproduce`.
     """
     estimates = []
+    seen: set[tuple[Any, ...]] = set()
     layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
     for variant in recipe.chosen(work.variants):
         if "featurize" in recipe.variants[variant]:
@@ -316,9 +317,11 @@ def plan_cnn(recipe: Recipe, work: Work) -> list[Estimate]:
             records = records[: recipe.quick["images_per_class"] * len(dataset.classes) * parts]
         folds = values["folds"][0]
         count = int(folds) if folds.isdecimal() else _OFFICIAL_FOLDS if dataset.name == "breakhis" else 1
+        kept = (settings.stain, settings.size if settings.rule.kind == "resize" else 0, values.get("context"))
         estimates.append(
             estimate_cnn(
                 records,
+                new_images=kept not in seen,
                 stage=variant,
                 settings=settings,
                 classes=len(dataset.classes),
@@ -327,4 +330,5 @@ def plan_cnn(recipe: Recipe, work: Work) -> list[Estimate]:
                 jobs=default_jobs() if work.jobs is None else work.jobs,
             )
         )
+        seen.add(kept)
     return estimates

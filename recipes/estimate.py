@@ -129,6 +129,7 @@ def estimate_cnn(
     folds: int,
     parts: int,
     jobs: int,
+    new_images: bool = True,
 ) -> Estimate:
     """Time a few steps of training and scale them up: at most so long, since training stops early.
 
@@ -144,11 +145,15 @@ def estimate_cnn(
         Into how many the images are divided, each with folds of its own.
     jobs : int
         Processes.
+    new_images : bool
+        Whether the decoded images are not those of an earlier stage.
     """
-    read, step, samples, bytes_each = time_training(records[0], settings=settings, classes=classes)
-    epoch = _TRAIN_SHARE * len(records) * samples * step
-    seconds = len(records) * read + folds * settings.epochs * epoch
-    return Estimate(stage, folds * parts, seconds / jobs, round(folds * parts * bytes_each * 2))
+    cost = time_training(records[0], settings=settings, classes=classes)
+    epoch = _TRAIN_SHARE * len(records) * cost.samples * cost.step
+    seconds = folds * settings.epochs * epoch + (len(records) * cost.read if new_images else 0.0)
+    # weights lie in the folder and in the bundle
+    size = 2 * folds * parts * cost.weight_bytes + (len(records) * cost.image_bytes if new_images else 0)
+    return Estimate(stage, folds * parts, seconds / jobs, size)
 
 
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:
