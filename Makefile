@@ -13,9 +13,9 @@ help:  ## Show the targets
 demo: $(VENV)/installed  ## Run the whole main road on synthetic tissue (about 4 minutes on 2 cores)
 	$(BIN)/bchisto demo --out $(RUN)
 
-test: $(VENV)/installed-$(EXTRAS)  ## Run the tests with coverage
+test: $(VENV)/installed-$(EXTRAS)  ## Run the tests with coverage, one process a core
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest tests
+	$(BIN)/coverage run -m pytest tests -n auto --dist loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
