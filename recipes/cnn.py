@@ -10,7 +10,7 @@ from typing import Any
 
 from ..boost import BoostResult, train
 from ..data import Dataset, FoldPlan, fold_plan, only_listed, read_dataset
-from ..errors import InputError
+from ..errors import InputError, SettingsConflictError
 from ..evaluate import Panel, PredictionTable, compare_pairs
 from ..featurize import featurize, weights_of
 from ..finetune import NETWORKS, FinetuneResult, FinetuneSettings, finetune
@@ -64,9 +64,10 @@ def run_cnn(recipe: Recipe, work: Work) -> Outcome:
     obtained: dict[tuple[str, int | None], Obtained] = {}
     protocols: list[BoostResult | FinetuneResult] = []
     parts: list[tuple[_Part, list[str]]] = []
+    layout = _layout(recipe, work)
     for magnification in recipe.magnifications or (None,):
         try:
-            parts.append(_part(recipe, work, magnification))
+            parts.append(_part(recipe, work, magnification, layout=layout))
         except InputError as error:
             if not work.quick or magnification is None:
                 raise
@@ -82,7 +83,8 @@ def run_cnn(recipe: Recipe, work: Work) -> Outcome:
             try:
                 result = _run_variant(recipe, work, variant, part, notes=[*quick, *recipe.notes])
             except InputError as error:
-                if not work.quick or (len(chosen) == 1 and magnification is None):
+                alone = len(chosen) == 1 and magnification is None
+                if not work.quick or alone or isinstance(error, SettingsConflictError):
                     raise
                 where = "" if magnification is None else f" at {magnification}x"
                 notes.append(f"{variant}{where} was left out: {error}")
@@ -122,15 +124,26 @@ def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str
     ]
 
 
-def _part(recipe: Recipe, work: Work, magnification: int | None) -> tuple[_Part, list[str]]:
-    """Return the images of a magnification, cut down for a quick run, and what must be said of that."""
-    run = work.run if magnification is None else work.run / f"{magnification}x"
-    layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
-    values = recipe.values("finetune")
-    dataset = _read(work, layout, magnification, values)
+def _layout(recipe: Recipe, work: Work) -> str:
+    """Return the layout of the images.
+
+    Raises
+    ------
+    InputError
+        No images, or in none of the recipe's layouts.
+    """
+    only = recipe.datasets[0] if len(recipe.datasets) == 1 else None
+    dataset = _read(work, only, None, recipe.values("finetune"))
     if dataset.name not in recipe.datasets:
         raise InputError(f"{work.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
-    part = _Part(magnification, dataset.name, None, run)
+    return dataset.name
+
+
+def _part(recipe: Recipe, work: Work, magnification: int | None, *, layout: str) -> tuple[_Part, list[str]]:
+    """Return the images of a magnification, cut down for a quick run, and what must be said of that."""
+    run = work.run if magnification is None else work.run / f"{magnification}x"
+    dataset = _read(work, layout, magnification, recipe.values("finetune"))
+    part = _Part(magnification, layout, None, run)
     if not work.quick:
         return part, []
     only = write_few(dataset, count=recipe.quick["images_per_class"], folder=ensure_folder(run / "quick"))
@@ -150,7 +163,7 @@ def _read(work: Work, layout: str | None, magnification: int | None, values: Map
     )
     dataset.raise_errors()
     if not dataset.records:
-        raise InputError(f"{work.images}: no image of {magnification}x is here")
+        raise InputError(f"{work.images}: no image{'' if magnification is None else f' of {magnification}x'} is here")
     return dataset
 
 
@@ -304,7 +317,7 @@ def plan_cnn(recipe: Recipe, work: Work) -> list[Estimate]:
     """
     estimates = []
     seen: set[tuple[Any, ...]] = set()
-    layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
+    layout = _layout(recipe, work)
     for variant in recipe.chosen(work.variants):
         if "featurize" in recipe.variants[variant]:
             continue

@@ -10,7 +10,7 @@ import miniatures
 import numpy as np
 import pytest
 from bchisto.data import read_dataset
-from bchisto.errors import InputError
+from bchisto.errors import InputError, MissingInputError, SettingsConflictError
 from bchisto.evaluate import Panel, PredictionTable, evaluate, measure
 from bchisto.finetune import NETWORKS, CnnBundle, FinetuneSettings
 from bchisto.predict import predict
@@ -174,6 +174,24 @@ def test_a_second_run_trains_nothing(done, breakhis):
     )  # fmt: skip
     assert {path: path.read_bytes() for path in before} == before
     assert again.comparisons == result.comparisons
+
+
+def test_other_settings_are_refused_also_in_a_quick_run(done, breakhis, tmp_path):
+    run, _ = done
+    shutil.copytree(run, tmp_path / "run")
+    path = tmp_path / "run" / "40x" / "finetune" / "2-grouped-breakhis-residual-normal" / "settings.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "rate": 0.5}))
+    with pytest.raises(SettingsConflictError, match="rate 0.5 -> 0.001"):
+        reproduce("breakhis-resnet", breakhis, out=tmp_path / "run", quick=True, variants=["best", "normal"], jobs=1)
+
+
+def test_images_that_are_not_there(tmp_path):
+    with pytest.raises(MissingInputError, match="gone: no such folder or manifest"):
+        reproduce("breakhis-resnet", tmp_path / "gone", out=tmp_path / "run", quick=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.txt").write_text("")
+    with pytest.raises(InputError, match="no BreakHis"):
+        reproduce("breakhis-resnet", tmp_path / "other", out=tmp_path / "run", quick=True)
 
 
 def test_whole_runs_do_not_leave_magnifications_out(breakhis, tmp_path):
