@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from ..boost import BoostResult, train
 from ..data import Dataset, FoldPlan, fold_plan, only_listed, read_dataset
 from ..errors import InputError, SettingsConflictError
 from ..evaluate import Panel, PredictionTable, compare_pairs
-from ..featurize import featurize, weights_of
-from ..finetune import NETWORKS, FinetuneResult, FinetuneSettings, finetune
+from ..featurize import featurize
+from ..finetune import FinetuneResult, finetune
 from ..jobs import default_jobs, ensure_folder, write_rows
 from .boosted import featurize_settings
 from .cnn_figures import Obtained, compare_cnn
+from .cnn_settings import network_settings, variant_values
 from .estimate import Estimate, estimate_cnn
 from .quick import quick_banner, write_few
 from .recipe import Recipe
@@ -26,15 +27,11 @@ __all__ = ["plan_cnn", "run_cnn"]
 
 _log = logging.getLogger(__name__)
 
-_RENAMED = {"rate_multiplier": "multipliers", "augment": "augmentations", "class_weights": "weighted"}
 _REPLICATES = 2000
 """Bootstrap replicates of paired differences (ours)."""
 
 _OFFICIAL_FOLDS = 5
 """Hold-outs of the authors of BreakHis; other published lists test once."""
-
-_OF_DATA = ("folds", "group_by", "lesion", "context", "tensorboard")
-"""Settings of a recipe that are not of the network."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +170,8 @@ def _run_variant(
     change = recipe.variants[variant]
     if "featurize" in change:
         return _run_frozen(recipe, work, change, part, notes)
-    values = _values(recipe, variant, quick=work.quick)
-    settings, said = _settings(values, variant, work)
+    values = variant_values(recipe, variant, quick=work.quick)
+    settings, said = network_settings(values, variant, weights=work.weights)
     (folds,) = values["folds"]
     (result,) = finetune(
         work.images,
@@ -235,46 +232,6 @@ def _run_frozen(
     return result
 
 
-def _values(recipe: Recipe, variant: str, *, quick: bool) -> dict[str, Any]:
-    """Return the settings of a variant; a quick run makes them smaller, but keeps folds that are its point."""
-    change = recipe.variants[variant].get("finetune", {})
-    values = {**recipe.values("finetune"), **change}
-    if quick:
-        fixed = {"folds"} if "folds" in change and not all(map(str.isdecimal, change["folds"])) else set()
-        values |= {key: value for key, value in recipe.quick["finetune"].items() if key not in fixed}
-        kind, *rest = values["patches"].split(":")
-        if kind == "sliding" and "overlap" in recipe.quick:
-            values["patches"] = ":".join((kind, rest[0], str(recipe.quick["overlap"])))
-    return values
-
-
-def _settings(values: Mapping[str, Any], variant: str, work: Work) -> tuple[FinetuneSettings, list[str]]:
-    """Return the settings of the network, and what must be said of them."""
-    plain = {_RENAMED.get(key, key): value for key, value in values.items() if key not in _OF_DATA}
-    unknown = sorted(plain.keys() - {field.name for field in fields(FinetuneSettings)})
-    if unknown:
-        raise InputError(f"recipe: finetune.{unknown[0]}: no such setting")
-    network = str(plain["network"])
-    default = plain.get("weights") or ("random" if network in NETWORKS else "imagenet")
-    weights = weights_of((default, *work.weights), network)
-    said = []
-    multipliers = [str(text).rpartition("=") for text in plain.pop("multipliers", ())]
-    if multipliers and weights == "random":
-        said.append(f"{network} began untrained, so all its layers have one learning rate")
-        multipliers = []
-    settings = FinetuneSettings(
-        **{
-            **plain,
-            "name": variant,
-            "weights": weights,
-            "multipliers": tuple((prefix, float(factor)) for prefix, _, factor in multipliers),
-            "augmentations": tuple(plain.get("augmentations", ())),
-            "fresh": tuple(plain.get("fresh", ())),
-        }
-    )
-    return settings, said
-
-
 def _test_list(recipe: Recipe, work: Work, part: _Part, *, fold: int) -> Path:
     """Write the images that the recipe's own folds test in one fold: the fixed test list of another variant."""
     plan = _plan_folds(recipe, work, next(iter(recipe.variants)), part)
@@ -293,7 +250,7 @@ def _plan_folds(recipe: Recipe, work: Work, variant: str, part: _Part) -> FoldPl
     """
     change = recipe.variants[variant]
     frozen = "featurize" in change
-    values = _values(recipe, next(iter(recipe.variants)) if frozen else variant, quick=work.quick)
+    values = variant_values(recipe, next(iter(recipe.variants)) if frozen else variant, quick=work.quick)
     dataset = _read(work, part.layout, part.magnification, values)
     if part.only is not None:
         dataset = only_listed(dataset, part.only)
@@ -321,8 +278,8 @@ def plan_cnn(recipe: Recipe, work: Work) -> list[Estimate]:
     for variant in recipe.chosen(work.variants):
         if "featurize" in recipe.variants[variant]:
             continue
-        values = _values(recipe, variant, quick=work.quick)
-        settings, _ = _settings(values, variant, work)
+        values = variant_values(recipe, variant, quick=work.quick)
+        settings, _ = network_settings(values, variant, weights=work.weights)
         dataset = _read(work, layout, None, values)
         records = dataset.records
         if work.quick:
