@@ -61,6 +61,11 @@ def measure(name, *, batches, rounds):
         def __getitem__(self, number):
             return self.whole[number]
 
+    def by_py_dataset():
+        whole = make(1)
+        for place in range(count):
+            whole[place]
+
     def by_tf_data():
         whole = make(1)
         spec = (tf.TensorSpec((None, size, size, 3), tf.float32), tf.TensorSpec((None,), tf.int64))
@@ -69,7 +74,7 @@ def measure(name, *, batches, rounds):
             pass
 
     ways = {
-        "input, PyDataset": lambda: [make(1)[place] for place in range(count)],
+        "input, PyDataset": by_py_dataset,
         "input, tf.data": by_tf_data,
         "network alone": lambda: [model.train_on_batch(*given) for _ in range(count)],
         "plain fit": lambda: model.fit(*held, batch_size=batch, epochs=1, verbose=0),

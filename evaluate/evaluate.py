@@ -21,6 +21,9 @@ from .two_class import TWO_CLASS_RULES, default_positive
 
 __all__ = ["evaluate", "measure"]
 
+_OURS = ("predictions.csv", "predictions-by-patch.csv")
+"""Tables of a run, beside which stands what a reader must know of them."""
+
 _MOST_NOTES = 3
 """Pairs of tables that are named where they cannot be compared (ours)."""
 
@@ -175,7 +178,7 @@ def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:
 def _facts(path: Path) -> dict[str, Any]:
     """What the run says of a table: its protocol and what a reader must know; empty for tables from elsewhere."""
     metrics = path.parent / "metrics.json"
-    if path.name != "predictions.csv" or not metrics.is_file():
+    if path.name not in _OURS or not metrics.is_file():
         return {}
     facts = read_json(metrics).get("run", {})
     return facts if isinstance(facts, dict) else {}

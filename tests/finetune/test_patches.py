@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -179,6 +180,18 @@ def test_metrics_at_every_level_by_every_rule(cut, tmp_path):
         [cut / "predictions-by-patch.csv"], out=tmp_path, levels=["row", "image"], rules=rules, bootstrap=0
     )
     assert [m["accuracy"] for m in result["tables"].values()] == [tables[name]["accuracy"] for name in list(tables)[1:]]
+    protocol = json.loads((cut / "metrics.json").read_text())["run"]["protocol"]
+    assert {m["protocol"].partition(";")[0] for m in result["tables"].values()} == {protocol}
+
+
+def test_what_must_be_known_of_a_run_is_known_of_its_patches(cut, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(cut, run)
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["run"]["banners"] = ["QUICK: a few"]
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    result = evaluate([run / "predictions-by-patch.csv"], out=tmp_path / "e", bootstrap=0)
+    assert result["notes"] == ["QUICK: a few"]
 
 
 def test_images_smaller_than_patches_are_refused_before_any_work(tissue, tmp_path, cli):
