@@ -60,6 +60,7 @@ def run_cnn(recipe: Recipe, work: Work) -> Outcome:
     notes = list(recipe.notes)
     obtained: dict[tuple[str, int | None], Obtained] = {}
     protocols: list[BoostResult | FinetuneResult] = []
+    left_out: dict[tuple[int | None, str], list[str]] = {}
     parts: list[tuple[_Part, list[str]]] = []
     layout = _layout(recipe, work)
     for magnification in recipe.magnifications or (None,):
@@ -83,9 +84,7 @@ def run_cnn(recipe: Recipe, work: Work) -> Outcome:
                 alone = len(chosen) == 1 and magnification is None
                 if not work.quick or alone or isinstance(error, SettingsConflictError):
                     raise
-                where = "" if magnification is None else f" at {magnification}x"
-                notes.append(f"{variant}{where} was left out: {error}")
-                _log.warning(notes[-1])
+                left_out.setdefault((magnification, str(error)), []).append(variant)
                 continue
             if result is None:
                 continue
@@ -93,6 +92,11 @@ def run_cnn(recipe: Recipe, work: Work) -> Outcome:
             protocols.append(replace(result, panel=panel))
             if panel is not None:
                 obtained[variant, magnification] = Obtained(result.folder, panel)
+    for (magnification, reason), names in left_out.items():
+        what = "every variant" if names == chosen else ", ".join(names)
+        where = "" if magnification is None else f" at {magnification}x"
+        notes.append(f"{what}{where} was left out: {reason}")
+        _log.warning(notes[-1])
     if not protocols and work.shard is None:
         raise InputError(f"{work.images}: too few images for --quick: {notes[-1]}")
     banners = tuple(dict.fromkeys([*(banner for result in protocols for banner in result.banners), *notes]))
