@@ -25,6 +25,7 @@ bench: $(VENV)/installed  ## Run the benchmarks, each in a short form
 	$(BIN)/python benchmarks/modes.py --encoders resnet50 --rounds 1
 	$(BIN)/python benchmarks/boost.py --images 60 --augmentations 10 --seeds 2
 	$(BIN)/python benchmarks/predict.py --images 60 --augmentations 10 --rounds 2
+	$(BIN)/python benchmarks/finetune.py --batches 3 --rounds 1 --networks patch-resnet
 	$(BIN)/python benchmarks/store.py
 
 check: lint types docs wheel  ## Lint, types, docs and wheel
