@@ -141,7 +141,9 @@ def _write_table(path: Path, table: PredictionTable) -> None:
 
 
 def _best(unit: FoldUnit) -> dict[str, Any]:
-    """Return the epoch whose weights were kept, from the log."""
+    """Return the epoch whose weights were kept, from the log; nothing where that was removed."""
+    if not unit.log.is_file():
+        return {}
     with unit.log.open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
     best = min(rows, key=lambda row: float(row["val_loss"])) if rows[-1]["val_loss"] else rows[-1]

@@ -123,6 +123,7 @@ def test_options_of_a_run_can_be_given_again(tissue, tmp_path, cli):
     run = tmp_path / "run"
     code, _, err = cli("finetune", "--images", tissue, "--out", run, *OPTIONS, "--folds", 2, "--fresh", "x")
     assert code == 0, err
+    shutil.rmtree(run / "finetune" / "2-patch-resnet" / "logs")  # of use to people only
     code, out, err = cli("finetune", "--config", run / "run.json")
     assert code == 0, err
     assert "2-patch-resnet: accuracy" in out
