@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,11 @@ def input_convention(path: Path) -> str:
     """
     if path.name.endswith(".h5"):
         return "signed"
-    return "caffe" if any(name.endswith(".weight") for name in _read(path)) else "signed"
+    return "caffe" if _is_caffe(_read(path, arrays=False)) else "signed"
+
+
+def _is_caffe(names: Iterable[str]) -> bool:
+    return any(name.endswith(".weight") for name in names)
 
 
 def load_pretrained(model: Any, path: Path, *, network: str, fresh: Sequence[str] = ()) -> None:
@@ -88,7 +92,7 @@ def load_pretrained(model: Any, path: Path, *, network: str, fresh: Sequence[str
         load_h5(model, path, of=network)
     else:
         arrays = _read(path)
-        caffe = input_convention(path) == "caffe"
+        caffe = _is_caffe(arrays)
         if caffe and network not in CAFFE_LAYERS:
             raise WeightsError(f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one")
         for (layer, name), variable in variables.items():
@@ -108,7 +112,8 @@ def load_pretrained(model: Any, path: Path, *, network: str, fresh: Sequence[str
         variables[key].assign(value)
 
 
-def _read(path: Path) -> Arrays:
+def _read(path: Path, *, arrays: bool = True) -> Arrays:
+    """Return the arrays of a file by name; with `arrays` off empty ones, since names cost nothing to read."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; give a .npz or .safetensors file, or --weights random")
     try:
@@ -117,13 +122,13 @@ def _read(path: Path) -> Arrays:
                 if sum(info.file_size for info in archive.infolist()) > _MOST_BYTES:
                     raise WeightsError(f"{path}: unpacks to more than a network can hold; it is not read")
             with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
+                return {name: file[name] if arrays else np.empty(0) for name in file.files}
         if path.suffix == ".safetensors":
-            from safetensors import SafetensorError
-            from safetensors.numpy import load_file
+            from safetensors import SafetensorError, safe_open
 
             try:
-                return dict(load_file(path))
+                with safe_open(path, framework="numpy") as file:
+                    return {name: file.get_tensor(name) if arrays else np.empty(0) for name in file.keys()}  # noqa: SIM118
             except SafetensorError as error:
                 raise WeightsError(f"{path}: not a safetensors file, or damaged ({error})") from error
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
