@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from conftest import snapshot
 
 WRITTEN = Path(__file__).parent / "release-0.1"
 
-TINY = "--encoder tiny --weights random --view 1.0:48 --augmentations 2 --crops 3 --jobs 1".split()
-HALF = "--encoder tiny --weights random --view 1.0:48 --augmentations 4 --crops 6 --jobs 1".split()
-BOOST = "--folds 3 --seeds 2 --param min_data_in_leaf=2 --param num_iterations=4 --jobs 1".split()
-CNN = "--network tiny --weights random --folds 3 --size 48 --batch-size 4 --jobs 1".split()
+TINY = shlex.split("--encoder tiny --weights random --view 1.0:48 --augmentations 2 --crops 3 --jobs 1")
+HALF = shlex.split("--encoder tiny --weights random --view 1.0:48 --augmentations 4 --crops 6 --jobs 1")
+BOOST = shlex.split("--folds 3 --seeds 2 --param min_data_in_leaf=2 --param num_iterations=4 --jobs 1")
+CNN = shlex.split("--network tiny --weights random --folds 3 --size 48 --batch-size 4 --jobs 1")
 
 
 @pytest.fixture
