@@ -134,7 +134,8 @@ class MacenkoNormalizer:
         mixing = self.stains @ np.diag(scale) @ np.linalg.pinv(estimate.stains)
         # 240 exp(-M od) = exp(ln 240 - M od), one affine map of the optical density
         exponent = _transform(optical_density(image, light=self.light), -mixing, offset=float(np.log(self.light)))
-        # the saturating cast rounds where the published code truncates
+        # The saturating cast rounds where the published code truncates. Nothing is below -0.5 here, so the absolute
+        # value that this call takes rounds to 0 as well.
         return np.asarray(cv2.convertScaleAbs(cv2.exp(exponent), alpha=1.0, beta=-0.5), dtype=np.uint8)
 
     def normalize(self, image: Image) -> Image:

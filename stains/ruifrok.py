@@ -56,8 +56,9 @@ class HeAugmenter:
         mixing = augmentation_matrix(hematoxylin=hematoxylin, eosin=eosin).T  # cv2.transform takes columns
         affine = np.column_stack([-mixing, np.full(3, np.log(TRANSMITTED_LIGHT))]).astype(np.float32)
         bright = cv2.exp(cv2.transform(self._density, affine, dst=self._buffer), dst=self._buffer)
-        # minus 1 as published, and minus 0.5 because the saturating cast rounds where the published code truncates
-        return np.asarray(cv2.convertScaleAbs(bright, alpha=1.0, beta=-1.5), dtype=np.uint8)
+        # Minus 1 as published, and minus 0.5 because the saturating cast rounds where the published code truncates. A
+        # very dark pixel is below 0 then and must saturate: convertScaleAbs would take its absolute value.
+        return np.asarray(cv2.subtract(bright, (1.5, 1.5, 1.5, 0.0), dtype=cv2.CV_8U), dtype=np.uint8)
 
 
 def augmentation_matrix(*, hematoxylin: float, eosin: float) -> npt.NDArray[np.float64]:

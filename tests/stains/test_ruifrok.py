@@ -33,6 +33,17 @@ def test_every_colour_of_a_coarse_cube_and_its_extremes(rng):
         assert difference.max() <= 1
 
 
+def test_the_darkest_pixels_are_0_as_published(rng):
+    """Values from -1 to 0 are clipped to 0; their absolute value would round to 1."""
+    dark = rng.integers(0, 12, (64, 64, 3)).astype(np.uint8)
+    for h, e in [(1.3, 1.3), (1.3, 0.7), (1.0, 1.0)]:
+        expected = literal(dark, h, e)
+        assert (expected == 0).mean() > 0.01
+        found = augment_he(dark, hematoxylin=h, eosin=e)
+        assert (found == expected).mean() > 0.9999
+        assert found[expected == 0].max() == 0
+
+
 def test_factors_of_one_are_nearly_the_identity(he_image):
     same = augment_he(he_image, hematoxylin=1.0, eosin=1.0).astype(int) - he_image
     assert 0 < np.abs(same).max() <= 6
