@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..data import ImageRecord, UniqueImages
-from ..errors import SettingsConflictError, StoreError
+from ..errors import SettingsConflictError
 from ..jobs import read_json
 from ..runs import describe_differences
 from .encoder import Encoder
@@ -198,11 +198,8 @@ def check_conflicts(targets: Sequence[Target]) -> None:
 
 
 def _header_of(path: Path) -> dict[str, Any]:
-    try:
-        with open_store(path) as store:
-            return store.header
-    except StoreError as error:
-        raise StoreError(f"{error}, with --overwrite or after removing this file") from error
+    with open_store(path) as store:
+        return store.header
 
 
 def images_per_block(settings: FeaturizeSettings) -> int:

@@ -9,6 +9,7 @@ Everything else is an attribute.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from ..errors import StoreError
 from ..jobs import atomic_output
+from .opening import open_for_reading
 from .stream import ImageDescriptors, StainInfo
 
 __all__ = ["SCHEMA_VERSION", "Part", "Store", "merge_parts", "open_store", "read_part", "write_part"]
@@ -108,34 +110,43 @@ def open_store(path: str | Path) -> Store:
     Raises
     ------
     StoreError
-        Missing, truncated, not a bchisto store, or of a newer schema (the message says which version reads it).
+        Missing, not readable, truncated, open elsewhere in a way that cannot be shared, not a bchisto store, or of a
+        newer schema (the message says which version reads it).
+
+    Notes
+    -----
+    The file may be open in ``h5py`` at the same time, in this process or in another.
     """
     path = Path(path)
-    file = _open(path)
+    file, busy = _open(path)
     try:
         _check_schema(path, file)
         rows = file["features"].shape[0]
         images = file["images/image_id"].shape[0]
         if rows == images * int(file.attrs["augmentations"]):
             return Store(path, file)
-    except KeyError as error:
+    except (KeyError, OSError) as error:
         file.close()
-        raise StoreError(f"{path}: damaged, {error.args[0]}; make it again with bchisto featurize") from error
+        raise StoreError(f"{path}: {_mend(f'damaged, {error.args[0]}', busy=busy)}") from error
     except StoreError:
         file.close()
         raise
     file.close()
-    raise StoreError(f"{path}: {rows} rows do not fit {images} images; make it again with bchisto featurize")
+    raise StoreError(f"{path}: {_mend(f'{rows} rows do not fit {images} images', busy=busy)}")
 
 
-def _open(path: Path) -> Any:
-    if not path.is_file():
+def _open(path: Path) -> tuple[Any, bool]:
+    """Open a store or part; also whether another process has it open for writing."""
+    if not os.path.lexists(path):
         raise StoreError(f"{path}: no such descriptor store; run bchisto featurize first")
-    try:
-        # Locks fail on some network file systems, and a finished store never changes in place.
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise StoreError(f"{path}: not an HDF5 file, or truncated; make it again with bchisto featurize") from error
+    return open_for_reading(path)
+
+
+def _mend(fault: str, *, busy: bool) -> str:
+    """Say what to do about a fault; what another process is writing may be whole once it is closed there."""
+    if busy:
+        return "open for writing in another program; close it there and try again"
+    return f"{fault}; make it again with bchisto featurize --overwrite"
 
 
 def _check_schema(path: Path, file: Any) -> None:
@@ -254,7 +265,7 @@ def read_part(path: Path, *, header: Mapping[str, Any], image_ids: Sequence[str]
     StoreError
         What does not hold.
     """
-    with _open(path) as file:
+    with _open(path)[0] as file:
         try:
             _check_schema(path, file)
             found = _read_header(file)
@@ -298,7 +309,7 @@ def merge_parts(path: Path, parts: Sequence[Part], *, header: Mapping[str, Any],
         _tables(file, rows=images * augmentations, images=images, dim=dim)
         row = image = 0
         for part in parts:
-            with _open(part.path) as source:
+            with _open(part.path)[0] as source:
                 rows, count = len(part.image_ids) * augmentations, len(part.image_ids)
                 for name in ("features", "image_id", "label", "group", "augmentation"):
                     if rows:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..errors import WeightsError
 from .network import canonical_names
+from .opening import hdf5_reason, hdf5_trouble
 from .registry import EncoderSpec
 
 __all__ = ["load_file", "load_imagenet", "randomize", "weights_sha256"]
@@ -133,17 +134,17 @@ def load_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) -> None:
     WeightsError
         Missing, not HDF5, or the weights of another network.
     """
-    import h5py
-
-    if not path.is_file():
+    if not path.exists():
         raise WeightsError(f"{path}: no such weights file; check --weights")
     if not path.name.endswith((".h5", ".hdf5")):
         raise WeightsError(f"{path}: expected Keras weights, a .weights.h5 or published .h5 file")
-    if not h5py.is_hdf5(path):
-        raise WeightsError(f"{path}: not an HDF5 file, so no Keras weights; it may be truncated or a saved web page")
+    if (trouble := hdf5_trouble(path)) is not None:
+        raise WeightsError(f"{path}: {trouble}, so no Keras weights could be read; check --weights")
     error = _try_load(base, path)
     if _is_whole(part, error) or _is_whole(part, _try_load(part, path)) or _load_with_top(path, spec=spec, part=part):
         return
+    if isinstance(error, OSError):  # HDF5 refused it before Keras saw any layer
+        raise WeightsError(f"{path}: {hdf5_reason([str(error)])}") from error
     reason = "some layers are not in it" if error is None else _first_line(error)
     raise WeightsError(f"{path}: these are not the weights of {spec.name} ({reason}); check --weights {spec.name}=PATH")
 

@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -6,6 +8,7 @@ import numpy as np
 import pytest
 from bchisto.errors import StoreError
 from bchisto.featurize import open_store
+from bchisto.featurize.opening import hdf5_reason
 
 OLD = Path(__file__).parent / "data" / "store-schema1.h5"
 
@@ -57,8 +60,108 @@ def test_missing(tmp_path):
 
 def test_truncated(store_path):
     store_path.write_bytes(store_path.read_bytes()[:3000])
-    with pytest.raises(StoreError, match=r"tiny-1\.0-64\.h5: not an HDF5 file, or truncated; make it again"):
+    with pytest.raises(StoreError, match=r"tiny-1\.0-64\.h5: truncated, 3000 of \d+ bytes are there"):
         open_store(store_path)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+"])
+@pytest.mark.parametrize("locking", [None, False, True, "best-effort"])
+def test_a_store_that_is_open_in_h5py_is_read(store_path, mode, locking):
+    with h5py.File(store_path, mode, locking=locking) as theirs:
+        rows = theirs["features"]
+        with open_store(store_path) as store:
+            assert store.features().shape == (12, 2, 16)
+        assert rows[0].shape == (16,)  # closing ours leaves theirs alone
+
+
+def test_what_is_changed_in_h5py_and_not_yet_flushed_is_read(store_path):
+    with h5py.File(store_path, "r+") as theirs:
+        theirs["label"][:] = "malignant"
+        with open_store(store_path) as store:
+            assert set(store.labels) == {"malignant"}
+
+
+@pytest.mark.parametrize("locking", [None, "best-effort"])
+def test_h5py_opens_what_is_open_as_a_store(store_path, locking):
+    with open_store(store_path) as store, h5py.File(store_path, "r", locking=locking) as theirs:
+        assert theirs["features"].shape == (24, 16)
+        assert store.features().shape == (12, 2, 16)
+
+
+def test_training_beside_an_open_store(described, run_copy):
+    from bchisto.boost import train
+
+    run = run_copy(described)
+    with h5py.File(run / "features" / "tiny-1.0-64.h5", "r+"):
+        (result,) = train(out=run, folds=["3"], seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 2}, jobs=1)
+    assert (result.folder / "model.bchisto").is_file()
+
+
+_HOLD = """
+import sys, h5py
+with h5py.File(sys.argv[1], "r+") as file:
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def held(store_path):
+    """A store that another process has open for writing."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(store_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"open\n"
+        yield store_path
+        other.stdin.close()
+
+
+def test_a_store_that_another_process_has_open_is_read(held):
+    with open_store(held) as store:
+        assert store.features().shape == (12, 2, 16)
+
+
+def test_a_store_that_another_process_is_writing_is_no_damage(held):
+    with held.open("r+b") as file:  # half written: the length that HDF5 wants is not there yet
+        file.truncate(3000)
+    with pytest.raises(StoreError, match="open for writing in another program; close it there and try again") as told:
+        open_store(held)
+    assert "make it again" not in str(told.value)
+
+
+def test_causes_have_their_own_lines(store_path, tmp_path, monkeypatch):
+    (tmp_path / "empty.h5").touch()
+    (tmp_path / "text.h5").write_text("no HDF5 at all")
+    (tmp_path / "link.h5").symlink_to(tmp_path / "gone.h5")
+    for name, line in [
+        ("empty.h5", "an empty file; its copy or download did not finish"),
+        ("text.h5", "not an HDF5 file"),
+        ("link.h5", "a link whose file is missing"),
+        (".", "a folder, not an HDF5 file"),
+    ]:
+        with pytest.raises(StoreError, match=line) as told:
+            open_store(tmp_path / name)
+        assert "make it again" not in str(told.value)
+
+    def denied(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    # tests may run as root, who may read anything
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(StoreError, match="no permission to read it") as told:
+        open_store(store_path)
+    assert "make it again" not in str(told.value)
+
+
+def test_what_hdf5_says_is_put_in_words():
+    shared = "Unable to synchronously open file (file locking flag values don't match)"
+    assert hdf5_reason([shared]) == (
+        "open in this program already, in a way that cannot be shared (file locking flag values don't match); "
+        "close it first"
+    )
+    assert "HDF5 cannot open it (bad superblock version number)" in hdf5_reason(
+        ["Unable to synchronously open file (bad superblock version number)"]
+    )
 
 
 def test_foreign(tmp_path):
