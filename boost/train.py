@@ -12,7 +12,7 @@ from typing import Any
 from ..data import FoldPlan, fold_plan
 from ..errors import InputError
 from ..evaluate import ProtocolGap, compare_pairs, protocol_gap, write_report
-from ..jobs import Shard, default_jobs
+from ..jobs import Shard, cpu_resources
 from ..runs import RunRecord, record_run
 from .heads import HEADS
 from .presets import PRESETS
@@ -136,9 +136,11 @@ def train(
             )
             for spec in specs
         ]
-        jobs = default_jobs() if jobs is None else jobs
+        processes = cpu_resources(jobs).processes
         workshop = Workshop(run, sources, chosen, seeds, seed, overwrite, tuple(notes))
-        done = [workshop.protocol(plan, head, jobs=jobs, shard=shard, dask=dask) for plan in plans for head in heads]
+        done = [
+            workshop.protocol(plan, head, jobs=processes, shard=shard, dask=dask) for plan in plans for head in heads
+        ]
         panels = [result.panel for result in done if result.panel is not None]
         if len(panels) == len(done):
             banners = dict.fromkeys(banner for result in done for banner in result.banners)

@@ -120,7 +120,9 @@ def work_options(function: F) -> F:
         click.option("--overwrite", is_flag=True, help="Remove existing results first; default: resume."),
         click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler."),
         click.option("--shard", metavar="K/N", help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all."),
-        click.option("--jobs", type=int, help="Processes; default: one per core."),
+        click.option(
+            "--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any."
+        ),
     ):
         function = option(function)
     return function

@@ -37,7 +37,7 @@ from .options import common_options, done
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing table.")
 @click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
-@click.option("--jobs", type=int, help="Processes; default: one per core.")
+@click.option("--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any.")
 @common_options
 @click.pass_context
 def predict(

@@ -37,7 +37,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
     Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge --out run --quick
     """
     from ..boost import BoostResult
-    from ..jobs import default_jobs
+    from ..jobs import network_resources
     from ..recipes import estimate_text, load_recipe, plan_recipe
     from ..recipes import reproduce as run
 
@@ -50,16 +50,15 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
         raise click.UsageError("give --images, the dataset in its official layout")
     variants = tuple(recipe.variants) if options["all_variants"] else options["variants"]
     if options["plan"]:
-        jobs = default_jobs() if options["jobs"] is None else options["jobs"]
         stages = plan_recipe(
             name,
             options["images"],
             quick=options["quick"],
             full_scale=options["full_scale"],
             variants=variants,
-            jobs=jobs,
+            jobs=options["jobs"],
         )
-        click.echo(estimate_text(stages, jobs=jobs))
+        click.echo(estimate_text(stages, jobs=network_resources(options["jobs"]).processes))
         return
     if options["out"] is None:
         raise click.UsageError("give --out, the run folder")

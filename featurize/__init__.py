@@ -7,7 +7,7 @@ In: a `bchisto.data.Dataset`. Out: one HDF5 store per encoder and view, ``featur
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
 from .encoder import Encoder
 from .intake import check_headers
-from .network import canonical_names, precision_policy, prepare_backend
+from .network import canonical_names, precision_policy
 from .pipeline import FeaturizeResult, featurize
 from .plan import compared_settings, images_per_block
 from .pooling import norm_pool
@@ -43,6 +43,5 @@ __all__ = [
     "parse_encoder",
     "parse_view",
     "precision_policy",
-    "prepare_backend",
     "weights_of",
 ]

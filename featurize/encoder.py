@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..data import file_sha256
 from ..errors import ImageError
+from ..jobs import prepare_backend
 from . import network
 from . import weights as weight_files
 from .engines import compile_network
@@ -81,7 +82,7 @@ class Encoder:
         engine: str = "keras",
         seed: int = 0,
     ) -> None:
-        backend = network.prepare_backend()
+        backend = prepare_backend()
         self.backend = "openvino" if engine == "openvino" else backend
         import keras
 

@@ -3,76 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..errors import DependencyError, InputError
-from .quiet import hushed_start
+from ..errors import InputError
 
-__all__ = ["canonical_names", "default_layer", "find_layers", "has_gpu", "precision_policy", "prepare_backend"]
-
-
-def prepare_backend() -> str:
-    """Import Keras, with one thread a process on TensorFlow, and return the name of its backend.
-
-    Raises
-    ------
-    DependencyError
-        The backend named by ``KERAS_BACKEND`` is not installed, or images are set to channels first.
-    """
-    # One compiled function per encoder is what we want; TensorFlow takes several for a mistake and says so.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        with hushed_start():
-            import keras
-
-            backend = str(keras.backend.backend())
-            if backend == "tensorflow":
-                _start_tensorflow()
-    except ImportError as error:
-        raise DependencyError(
-            f"Keras cannot load its backend ({error}); install it or set KERAS_BACKEND=tensorflow"
-        ) from error
-    if keras.config.image_data_format() != "channels_last":
-        raise DependencyError('Keras is set to channels first; set "image_data_format": "channels_last" in keras.json')
-    if backend == "torch":
-        import torch
-
-        torch.set_num_threads(1)
-    return backend
-
-
-def _start_tensorflow() -> None:
-    import tensorflow as tf
-
-    # Processes, not threads, use the cores; refused once TensorFlow has run something, then it stays as it is.
-    with contextlib.suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.zeros(1)  # looks for devices now, while its messages are caught
-
-
-def has_gpu() -> bool:
-    """Whether Keras's backend runs on a GPU."""
-    prepare_backend()
-    import keras
-
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return bool(tf.config.list_physical_devices("GPU"))
-    if backend == "jax":
-        import jax
-
-        return bool(jax.default_backend() in ("gpu", "cuda", "rocm"))
-    import torch
-
-    return bool(torch.cuda.is_available())
+__all__ = ["canonical_names", "default_layer", "find_layers", "precision_policy"]
 
 
 @contextlib.contextmanager

@@ -14,10 +14,12 @@ from typing import Any
 from ..data import Dataset, UniqueImages, check_stain, only_listed, read_dataset, unique_images
 from ..errors import InputError, OutputError, StoreError
 from ..jobs import (
+    Resources,
     Shard,
     Ticker,
-    default_jobs,
+    cpu_resources,
     ensure_folder,
+    network_resources,
     remove_tree,
     run_units,
     write_json,
@@ -102,7 +104,7 @@ def featurize(
     only : str or Path, optional
         A CSV with a column ``image_id``: describe these images alone.
     jobs : int, optional
-        Processes; by default one per core, or one where a GPU is at hand.
+        Processes; by default one per core, or one per GPU where Keras's backend sees any.
     shard : Shard, optional
         Do this share of the blocks and do not merge.
     dask : str, optional
@@ -169,7 +171,9 @@ def featurize(
         if all(target.path.is_file() for target in targets):
             _log.info("all %d stores are complete already", len(targets))
         else:
-            _work(workshop, blocks, jobs=_processes(jobs), shard=shard, dask=dask)
+            # OpenVINO runs on the CPU, whatever Keras sees
+            resources = network_resources(jobs) if settings.engine == "keras" else cpu_resources(jobs)
+            _work(workshop, blocks, resources=resources, shard=shard, dask=dask)
         if shard is not None:
             failures = refused
             merged = all(target.path.is_file() for target in targets)
@@ -198,13 +202,6 @@ def _settings_config(settings: FeaturizeSettings) -> dict[str, Any]:
         "view": [str(view) for view in settings.views],
         **{key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()},
     }
-
-
-def _processes(jobs: int | None) -> int:
-    if jobs is not None:
-        return jobs
-    # Several processes on one GPU would each take its memory.
-    return 1 if Path("/dev/nvidia0").exists() else default_jobs()
 
 
 def _note_plan(record: RunRecord, unique: UniqueImages, targets: Sequence[Target], blocks: Sequence[Block]) -> None:
@@ -295,7 +292,9 @@ def _unless_finished(target: Target) -> Iterator[None]:
             raise
 
 
-def _work(workshop: _Workshop, blocks: Sequence[Block], *, jobs: int, shard: Shard | None, dask: str | None) -> None:
+def _work(
+    workshop: _Workshop, blocks: Sequence[Block], *, resources: Resources, shard: Shard | None, dask: str | None
+) -> None:
     for target in workshop.targets:
         mark = target.parts / "settings.json"
         if not target.path.is_file() and not mark.is_file():
@@ -310,7 +309,8 @@ def _work(workshop: _Workshop, blocks: Sequence[Block], *, jobs: int, shard: Sha
         workshop,
         todo,
         steps=lambda block: len(block.records) * settings.augmentations,
-        jobs=jobs,
+        jobs=resources.processes,
+        gpus=resources.gpus,
         dask=dask,
         label="featurize",
         step_name="augmentations",

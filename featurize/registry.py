@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import InputError
-from .network import prepare_backend
+from ..jobs import prepare_backend
 
 __all__ = ["ENTRY_POINT_GROUP", "EncoderSpec", "get_spec", "list_encoders"]
 

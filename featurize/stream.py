@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from ..data import ImageRecord
 from ..errors import ImageError
-from ..jobs import Ticker
+from ..jobs import Ticker, visible_gpus
 from .crops import draw_augmentation
 from .device import DeviceDescriber
 from .encoder import Encoder
-from .network import has_gpu
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, normalise_images, prefetch, prepare_crops
 from .settings import FeaturizeSettings, View
@@ -73,7 +72,7 @@ def describe_images(
     views = tuple(dict.fromkeys(view for _, view in targets.values()))
     normalised = normalise_images(records, settings=settings, views=views, skip_errors=skip_errors)
     device = settings.mode == "exact" and settings.engine == "keras"
-    if device and (has_gpu() if on_device is None else on_device):
+    if device and (bool(visible_gpus()) if on_device is None else on_device):
         described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, targets, ticker)
     else:
         crops = prepare_crops(normalised, records, settings=settings, views=views)

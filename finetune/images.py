@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..data import ImageRecord, decode_record
 from ..errors import ImageError, TissueError
-from ..jobs import Progress, atomic_output, default_jobs
+from ..jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv
 from ..stains import make_normalizer
 from .patches import PatchRule
 
@@ -182,6 +182,7 @@ def prepare_images(
     with (
         atomic_output(path) as temporary,
         temporary.open("wb") as handle,
+        one_thread_of_opencv(),
         ThreadPoolExecutor(default_jobs()) as pool,
         Progress(total=len(records), label="images", unit="images") as progress,
     ):

@@ -15,7 +15,7 @@ from ..boost import protocol_text
 from ..data import SYNTHETIC_BANNER, Dataset, FoldPlan, file_sha256, inner_splits, write_fold_list
 from ..errors import InputError, SettingsConflictError
 from ..evaluate import Panel
-from ..jobs import Shard, default_jobs, ensure_folder, read_json, remove_tree, run_units, write_json
+from ..jobs import Resources, Shard, ensure_folder, read_json, remove_tree, run_units, write_json
 from ..runs import describe_differences
 from .batches import Source
 from .images import ImageBank
@@ -106,7 +106,9 @@ class Workshop:
     overwrite: bool
     tensorboard: bool
 
-    def protocol(self, plan: FoldPlan, *, jobs: int, shard: Shard | None, dask: str | None) -> FinetuneResult:
+    def protocol(
+        self, plan: FoldPlan, *, resources: Resources, shard: Shard | None, dask: str | None
+    ) -> FinetuneResult:
         """Train the folds of a protocol and write its outputs if it is whole."""
         folder = self.folder / "-".join(filter(None, (plan.name, self.settings.network, self.settings.name)))
         if self.overwrite:
@@ -114,7 +116,9 @@ class Workshop:
         ensure_folder(folder)
         for warning in plan.warnings:
             _log.warning("%s: %s", plan.name, warning)
-        units = self._units(plan, folder, jobs=jobs)  # refuses what cannot be split before anything is written
+        units = self._units(
+            plan, folder, workers=resources.helpers(len(plan.folds))
+        )  # refuses what cannot be split before anything is written
         self._check_settings(folder, plan)
         labels = {item.image_id: item.label or "" for item in self.dataset.records}
         groups = {item.image_id: item.group for item in self.dataset.records}
@@ -125,7 +129,8 @@ class Workshop:
             train_fold,
             todo,
             steps=_epochs,
-            jobs=jobs,
+            jobs=resources.processes,
+            gpus=resources.gpus,
             dask=dask,
             label=f"finetune {folder.name}",
             step_name="epochs",
@@ -148,7 +153,7 @@ class Workshop:
             )
         return FinetuneResult(folder, protocol, len(units), finished, panel, banners, tuple(self.failures.items()))
 
-    def _units(self, plan: FoldPlan, folder: Path, *, jobs: int) -> list[FoldUnit]:
+    def _units(self, plan: FoldPlan, folder: Path, *, workers: int) -> list[FoldUnit]:
         position = {item.image_id: place for place, item in enumerate(self.dataset.records)}
         order = {label: place for place, label in enumerate(self.dataset.classes)}
         labels = tuple(order[item.label or ""] for item in self.dataset.records)
@@ -188,7 +193,7 @@ class Workshop:
                     test_names=names,
                     classes=len(self.dataset.classes),
                     folder=folder,
-                    workers=max(1, default_jobs() // min(jobs, len(plan.folds))),
+                    workers=workers,
                     tensorboard=self.tensorboard,
                 )
             )

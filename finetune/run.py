@@ -10,7 +10,7 @@ from typing import Any
 from ..data import check_stain, fold_plan, only_listed, read_dataset, unique_images
 from ..errors import InputError, WeightsError
 from ..featurize import check_headers
-from ..jobs import Shard, default_jobs, ensure_folder, write_rows
+from ..jobs import Shard, ensure_folder, network_resources, write_rows
 from ..runs import record_run
 from .images import prepare_images
 from .model import network_of, resolved
@@ -64,7 +64,8 @@ def finetune(
     tensorboard : bool
         Write curves to ``logs/tensorboard/``.
     jobs, shard, dask, overwrite
-        As in `bchisto.boost.train`; a unit is a fold.
+        As in `bchisto.boost.train`; a unit is a fold. By default a process per core, or one per GPU where Keras's
+        backend sees any.
     skip_errors : bool
         Leave out images that cannot be used, and list them in ``RUN/finetune/failures.csv``.
     notes : sequence of str
@@ -151,8 +152,8 @@ def finetune(
             overwrite=overwrite,
             tensorboard=tensorboard,
         )
-        jobs = default_jobs() if jobs is None else jobs
-        results = [workshop.protocol(plan, jobs=jobs, shard=shard, dask=dask) for plan in plans]
+        resources = network_resources(jobs)
+        results = [workshop.protocol(plan, resources=resources, shard=shard, dask=dask) for plan in plans]
         record.note(results={r.folder.name: r.metrics["accuracy"] if r.metrics else None for r in results})
     return results
 

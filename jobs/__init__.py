@@ -1,30 +1,38 @@
-"""Work units: atomic part files, shards, executors and progress.
+"""Work units: atomic part files, shards, executors, progress, and what each gets of the machine.
 
 A unit is a piece of work that writes its result under a temporary name, checks it and renames it into place.
 Resume, crash safety, sharding and concurrent runs all come from that one rule.
 """
 
 from .archive import Archive, write_archive
-from .executor import default_jobs, run_units
+from .backend import prepare_backend, visible_gpus
+from .executor import run_units
 from .parts import atomic_output, ensure_folder, read_json, remove_tree, write_json, write_rows
 from .progress import Progress, Ticker, format_seconds
+from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
 from .shard import Shard, parse_shard
 from .tables import read_probabilities, write_probabilities
 
 __all__ = [
     "Archive",
     "Progress",
+    "Resources",
     "Shard",
     "Ticker",
     "atomic_output",
+    "cpu_resources",
     "default_jobs",
     "ensure_folder",
     "format_seconds",
+    "network_resources",
+    "one_thread_of_opencv",
     "parse_shard",
+    "prepare_backend",
     "read_json",
     "read_probabilities",
     "remove_tree",
     "run_units",
+    "visible_gpus",
     "write_archive",
     "write_json",
     "write_probabilities",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import tempfile
 import threading
 import warnings
@@ -14,8 +13,9 @@ from typing import Any, TypeVar
 
 from ..errors import BchistoError, DependencyError, InputError
 from .progress import Progress, Ticker
+from .resources import GpuClaims, one_thread_of_opencv
 
-__all__ = ["default_jobs", "run_units"]
+__all__ = ["run_units"]
 
 U = TypeVar("U")
 R = TypeVar("R")
@@ -23,11 +23,6 @@ _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
 """How often the bar looks at what workers have finished (ours)."""
-
-
-def default_jobs() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_units(
@@ -39,6 +34,7 @@ def run_units(
     label: str,
     step_name: str,
     dask: str | None = None,
+    gpus: Sequence[str] = (),
 ) -> list[R]:
     """Run `work` on every unit and return the results in the order in which they finish.
 
@@ -57,6 +53,8 @@ def run_units(
         What the progress bar says.
     dask : str, optional
         Address of a Dask scheduler; its workers are used instead of processes of this machine.
+    gpus : sequence of str
+        GPUs that the work runs on, see `Resources`. With several processes each gets one to itself as far as they go.
 
     Returns
     -------
@@ -82,7 +80,8 @@ def run_units(
         ticker = Ticker(Path(folder))
         with _watched(progress, ticker):
             finished = 0
-            for unit, result in _results(work, units, ticker=ticker, jobs=jobs, dask=dask):
+            cards = GpuClaims(Path(folder), tuple(gpus), jobs)
+            for unit, result in _results(work, units, ticker=ticker, jobs=jobs, dask=dask, cards=cards):
                 finished += steps(unit)
                 progress.update_to(max(finished, ticker.count()), note=ticker.note())
                 results.append(result)
@@ -108,13 +107,21 @@ def _watched(progress: Progress, ticker: Ticker) -> Iterator[None]:
 
 
 def _results(
-    work: Callable[[U, Ticker], R], units: Sequence[U], *, ticker: Ticker, jobs: int, dask: str | None
+    work: Callable[[U, Ticker], R],
+    units: Sequence[U],
+    *,
+    ticker: Ticker,
+    jobs: int,
+    dask: str | None,
+    cards: GpuClaims,
 ) -> Iterator[tuple[U, R]]:
     if not units:
         return
     if dask is None and (jobs == 1 or len(units) == 1):
         for unit in units:
-            yield unit, work(unit, ticker)
+            with one_thread_of_opencv():
+                result = work(unit, ticker)
+            yield unit, result
         return
     import joblib
     from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -122,7 +129,9 @@ def _results(
     with _backend(dask, jobs=min(jobs, len(units))):
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
         try:
-            yield from parallel(joblib.delayed(_call)(work, unit, ticker) for unit in units)
+            yield from parallel(
+                joblib.delayed(_call)(work, unit, ticker, cards if dask is None else None) for unit in units
+            )
         except TerminatedWorkerError as error:
             raise BchistoError(
                 "a worker process was killed, most often for lack of memory; what is done is kept, run it again with "
@@ -130,8 +139,11 @@ def _results(
             ) from error
 
 
-def _call(work: Callable[[U, Ticker], R], unit: U, ticker: Ticker) -> tuple[U, R]:
-    return unit, work(unit, ticker)
+def _call(work: Callable[[U, Ticker], R], unit: U, ticker: Ticker, cards: GpuClaims | None) -> tuple[U, R]:
+    if cards is not None:
+        cards.claim()
+    with one_thread_of_opencv():
+        return unit, work(unit, ticker)
 
 
 @contextlib.contextmanager

@@ -48,6 +48,7 @@ class CnnModel:
     bundle: CnnBundle
 
     images_per_block = _CNN_BLOCK
+    on_keras = True
 
     @property
     def steps(self) -> int:
@@ -89,6 +90,11 @@ class BoostedModel:
     bundle: Bundle
     settings: dict[str, FeaturizeSettings]
     encoders: dict[str, Encoder]
+
+    @property
+    def on_keras(self) -> bool:
+        """Whether any of its networks runs on Keras, and so on a GPU where that sees one."""
+        return any(settings.engine == "keras" for settings in self.settings.values())
 
     @property
     def images_per_block(self) -> int:

@@ -21,8 +21,9 @@ from ..featurize import check_headers
 from ..jobs import (
     Ticker,
     atomic_output,
-    default_jobs,
+    cpu_resources,
     ensure_folder,
+    network_resources,
     read_json,
     remove_tree,
     run_units,
@@ -133,7 +134,7 @@ def predict(
     calibrated : bool
         Scale the probabilities by the temperature of the bundle.
     jobs : int, optional
-        Processes; one per core by default.
+        Processes; by default one per core, or one per GPU where Keras's backend sees any.
     dask : str, optional
         Address of a Dask scheduler.
     overwrite : bool
@@ -178,11 +179,13 @@ def predict(
     todo = [block for block in blocks if workshop.read(block) is None]
     if len(todo) < len(blocks):
         _log.info("%d of %d blocks are done already", len(blocks) - len(todo), len(blocks))
+    resources = network_resources(jobs) if ready.on_keras else cpu_resources(jobs)
     run_units(
         workshop,
         todo,
         steps=lambda block: len(block.records) * ready.steps,
-        jobs=default_jobs() if jobs is None else jobs,
+        jobs=resources.processes,
+        gpus=resources.gpus,
         dask=dask,
         label="predict",
         step_name=ready.step_name,

@@ -11,7 +11,7 @@ from typing import Any
 from ..boost import train
 from ..data import Dataset, published_folds, read_dataset
 from ..featurize import FeaturizeSettings, featurize, parse_encoder, parse_view
-from ..jobs import default_jobs, ensure_folder
+from ..jobs import ensure_folder
 from .estimate import Estimate, estimate_boosted
 from .figures import compare_boosted
 from .quick import quick_banner, write_quick
@@ -82,7 +82,7 @@ def plan_boosted(recipe: Recipe, work: Work) -> list[Estimate]:
         seeds=experiment.boost["seeds"],
         preset=experiment.boost["preset"],
         classes=len(experiment.dataset.classes),
-        jobs=default_jobs() if work.jobs is None else work.jobs,
+        jobs=work.jobs,
     )
 
 

@@ -14,7 +14,7 @@ from ..errors import InputError, SettingsConflictError
 from ..evaluate import Panel, PredictionTable, compare_pairs
 from ..featurize import featurize
 from ..finetune import FinetuneResult, finetune
-from ..jobs import default_jobs, ensure_folder, write_rows
+from ..jobs import ensure_folder, write_rows
 from .boosted import featurize_settings
 from .cnn_figures import Obtained, compare_cnn
 from .cnn_settings import network_settings, variant_values
@@ -301,7 +301,7 @@ def plan_cnn(recipe: Recipe, work: Work) -> list[Estimate]:
                 classes=len(dataset.classes),
                 folds=count,
                 parts=max(1, len(recipe.magnifications)),
-                jobs=default_jobs() if work.jobs is None else work.jobs,
+                jobs=work.jobs,
             )
         )
         seen.add(kept)

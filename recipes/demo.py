@@ -10,7 +10,7 @@ from ..boost import BoostResult, train
 from ..data import make_bach
 from ..errors import WeightsError
 from ..featurize import Encoder, EncoderChoice, FeaturizeSettings, View, featurize
-from ..jobs import default_jobs
+from ..jobs import cpu_resources
 
 __all__ = ["DemoResult", "demo"]
 
@@ -56,7 +56,7 @@ def demo(out: str | Path, *, images_per_class: int = 12, seed: int = 0, jobs: in
         At least 5, the number of folds.
     seed : int
     jobs : int, optional
-        Processes; one per core by default.
+        Processes; by default as each stage has them.
 
     Returns
     -------
@@ -68,9 +68,8 @@ def demo(out: str | Path, *, images_per_class: int = 12, seed: int = 0, jobs: in
         Fewer than five images per class.
     """
     run = Path(out)
-    jobs = default_jobs() if jobs is None else jobs
     _log.info("1/3 drawing synthetic tissue, %d images of each of four classes", images_per_class)
-    images = make_bach(run / "images", images_per_class=images_per_class, seed=seed, jobs=jobs)
+    images = make_bach(run / "images", images_per_class=images_per_class, seed=seed, jobs=cpu_resources(jobs).processes)
     weights = _weights()
     _log.info("2/3 describing the images with %s weights", weights)
     featurize(images, out=run, settings=replace(_SETTINGS, weights=(weights,), seed=seed), jobs=jobs)

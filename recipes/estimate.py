@@ -13,7 +13,7 @@ from ..boost import PRESETS, fit_text, model_params
 from ..data import ImageRecord
 from ..featurize import Encoder, FeaturizeSettings, describe_images, images_per_block
 from ..finetune import FinetuneSettings, time_training
-from ..jobs import Ticker, format_seconds
+from ..jobs import Ticker, cpu_resources, format_seconds, network_resources
 
 __all__ = ["Estimate", "estimate_boosted", "estimate_cnn", "estimate_text"]
 
@@ -42,7 +42,7 @@ def estimate_boosted(
     seeds: int,
     preset: str,
     classes: int,
-    jobs: int,
+    jobs: int | None,
 ) -> list[Estimate]:
     """Time a few units of each stage and scale them up.
 
@@ -55,8 +55,8 @@ def estimate_boosted(
         Over all protocols.
     seeds, preset, classes
         Of the boosting.
-    jobs : int
-        Processes.
+    jobs : int or None
+        Processes; None means those that each stage has by default.
 
     Returns
     -------
@@ -83,7 +83,10 @@ def estimate_boosted(
     numbers = len(records) * settings.augmentations * sum(encoder.dim for encoder, _ in targets.values())
     stages = [
         Estimate(
-            "featurize", math.ceil(len(records) / images_per_block(settings)), len(records) * image / jobs, 4 * numbers
+            "featurize",
+            math.ceil(len(records) / images_per_block(settings)),
+            len(records) * image / network_resources(jobs).processes,
+            4 * numbers,
         )
     ]
     seconds = size = 0.0
@@ -97,7 +100,7 @@ def estimate_boosted(
             stores * folds * seeds * model_bytes * 2
         )  # in the folder and, compressed to about a third, in the bundle
     models = len(targets) * folds * seeds
-    return [*stages, Estimate("boost", models, seconds / jobs, round(size * 2 / 3))]
+    return [*stages, Estimate("boost", models, seconds / cpu_resources(jobs).processes, round(size * 2 / 3))]
 
 
 def _time_model(images: int, augmentations: int, dim: int, *, classes: int, preset: str) -> tuple[float, float]:
@@ -128,7 +131,7 @@ def estimate_cnn(
     classes: int,
     folds: int,
     parts: int,
-    jobs: int,
+    jobs: int | None,
     new_images: bool = True,
 ) -> Estimate:
     """Time a few steps of training and scale them up: at most so long, since training stops early.
@@ -143,8 +146,8 @@ def estimate_cnn(
     classes, folds : int
     parts : int
         Into how many the images are divided, each with folds of its own.
-    jobs : int
-        Processes.
+    jobs : int or None
+        Processes; None means those that each stage has by default.
     new_images : bool
         Whether the decoded images are not those of an earlier stage.
     """
@@ -153,7 +156,7 @@ def estimate_cnn(
     seconds = folds * settings.epochs * epoch + (len(records) * cost.read if new_images else 0.0)
     # weights lie in the folder and in the bundle
     size = 2 * folds * parts * cost.weight_bytes + (len(records) * cost.image_bytes if new_images else 0)
-    return Estimate(stage, folds * parts, seconds / jobs, size)
+    return Estimate(stage, folds * parts, seconds / network_resources(jobs).processes, size)
 
 
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ...errors import InputError
-from ...featurize import prepare_backend
+from ...jobs import prepare_backend
 from . import alexnet, breakhis_residual, ddsm_baseline, googlenet, patch_densenet, patch_resnet
 
 __all__ = ["NETWORKS", "Network", "build_network"]

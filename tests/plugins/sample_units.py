@@ -21,3 +21,17 @@ def killed_on_three(unit, ticker):
     if unit == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return unit
+
+
+def card(unit, ticker):
+    import os
+    import time
+
+    time.sleep(0.2)
+    return os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def opencv_threads(unit, ticker):
+    import cv2
+
+    return cv2.getNumThreads()

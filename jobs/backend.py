@@ -1,0 +1,124 @@
+"""The start of Keras's backend, and the GPUs that it sees; every process of ours starts it here."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+
+from ..errors import DependencyError
+from .quiet import hushed_start
+
+__all__ = ["prepare_backend", "visible_gpus"]
+
+
+def prepare_backend() -> str:
+    """Import Keras so that several processes can share this machine, and return the name of its backend.
+
+    On the CPU TensorFlow and PyTorch get one thread a process, since processes and not threads use the cores. On a GPU
+    memory is taken as it is needed, not all of a card at the start, unless the user's environment says otherwise; no
+    card is claimed before a network is built.
+
+    Raises
+    ------
+    DependencyError
+        The backend named by ``KERAS_BACKEND`` is not installed, or images are set to channels first.
+    """
+    # One compiled function per encoder is what we want; TensorFlow takes several for a mistake and says so.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # JAX reads it when it first looks for devices, and otherwise takes three quarters of every card there
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    try:
+        with hushed_start():
+            import keras
+
+            backend = str(keras.backend.backend())
+            if backend == "tensorflow":
+                _start_tensorflow()
+            elif backend == "torch":
+                _start_torch()
+    except ImportError as error:
+        raise DependencyError(
+            f"Keras cannot load its backend ({error}); install it or set KERAS_BACKEND=tensorflow"
+        ) from error
+    if keras.config.image_data_format() != "channels_last":
+        raise DependencyError('Keras is set to channels first; set "image_data_format": "channels_last" in keras.json')
+    return backend
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Return the GPUs on which Keras's backend computes, as ``CUDA_VISIBLE_DEVICES`` names them.
+
+    The backend is asked, not the machine: one that was built for the CPU sees none on a host that has GPUs, and in a
+    container it sees those that were passed in, whatever their numbers are outside.
+
+    Returns
+    -------
+    tuple of str
+        Empty where networks run on the CPU.
+
+    Raises
+    ------
+    DependencyError
+        See `prepare_backend`.
+    """
+    backend = prepare_backend()
+    with hushed_start():
+        if backend == "tensorflow":
+            places = _tensorflow_gpus()
+        elif backend == "jax":
+            places = _jax_gpus()
+        else:
+            places = _torch_gpus()
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return tuple(named[place] if place < len(named) else str(place) for place in places)
+
+
+def _start_tensorflow() -> None:
+    import tensorflow as tf
+
+    # Asking for devices loads the libraries of the card, while their messages are caught, and takes no memory on it.
+    gpus = tf.config.get_visible_devices("GPU")
+    # Both are refused once TensorFlow has run something, or the user has divided the card; then it stays as it is.
+    with contextlib.suppress(RuntimeError, ValueError):
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus:
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.zeros(1)  # starts it now, while its messages are caught
+
+
+def _start_torch() -> None:
+    import torch
+
+    if not _torch_gpus():
+        torch.set_num_threads(1)
+
+
+def _tensorflow_gpus() -> list[int]:
+    import tensorflow as tf
+
+    return [int(device.name.rpartition(":")[2]) for device in tf.config.get_visible_devices("GPU")]
+
+
+def _jax_gpus() -> list[int]:
+    import jax
+
+    return [int(device.id) for device in jax.local_devices()] if jax.default_backend() == "gpu" else []
+
+
+def _torch_gpus() -> list[int]:
+    """Follow the order in which Keras chooses a device of PyTorch, without making a tensor, which would claim it."""
+    import torch
+
+    chosen = os.environ.get("KERAS_TORCH_DEVICE", "")
+    if chosen:
+        kind = chosen.partition(":")[0]
+    else:
+        kind = "mps" if torch.backends.mps.is_available() else "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "cuda":
+        return [int(chosen.partition(":")[2])] if ":" in chosen else list(range(torch.cuda.device_count()))
+    return [] if kind == "cpu" else [0]

@@ -1,0 +1,136 @@
+"""How many processes, threads and GPUs a piece of work gets: one rule for every command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .backend import visible_gpus
+
+__all__ = ["GpuClaims", "Resources", "cpu_resources", "default_jobs", "network_resources", "one_thread_of_opencv"]
+
+_CLAIM = "BCHISTO_GPU_CLAIM"
+"""Variable of a worker process that says for which run it holds a card."""
+
+_CLAIM_SECONDS = 10.0
+"""How long a new worker waits for the place of one that is just ending (ours)."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a piece of work gets of this machine.
+
+    Attributes
+    ----------
+    processes : int
+        Units that are worked on at once.
+    cores : int
+        Cores that this process may use.
+    gpus : tuple of str
+        GPUs that the networks run on, as ``CUDA_VISIBLE_DEVICES`` names them; empty on the CPU.
+    """
+
+    processes: int
+    cores: int
+    gpus: tuple[str, ...] = ()
+
+    def helpers(self, units: int) -> int:
+        """Return how many threads or processes prepare the input of each of `units` units, at least 1.
+
+        Examples
+        --------
+        >>> Resources(processes=2, cores=16, gpus=("0", "1")).helpers(10)
+        8
+        """
+        return max(1, self.cores // max(1, min(self.processes, units)))
+
+
+def default_jobs() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_resources(jobs: int | None = None) -> Resources:
+    """Return what work without networks gets: a process per core, or as many as the user says."""
+    cores = default_jobs()
+    return Resources(cores if jobs is None else jobs, cores)
+
+
+def network_resources(jobs: int | None = None) -> Resources:
+    """Return what work with networks gets.
+
+    On the CPU that is a process of one thread per core; on GPUs a process per card that Keras's backend sees, since
+    several processes on one card wait for each other and each takes memory. The other cores prepare their input.
+
+    Parameters
+    ----------
+    jobs : int, optional
+        The user's number of processes, which wins; those beyond the number of cards share them.
+
+    Raises
+    ------
+    DependencyError
+        Keras cannot load its backend.
+    """
+    cores, gpus = default_jobs(), visible_gpus()
+    return Resources((len(gpus) or cores) if jobs is None else jobs, cores, gpus)
+
+
+@contextlib.contextmanager
+def one_thread_of_opencv() -> Iterator[None]:
+    """Hold OpenCV to one thread inside the block, where processes or threads of ours use the cores already."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+@dataclass(frozen=True)
+class GpuClaims:
+    """Deals GPUs out to worker processes: each holds a place for as long as it lives, and the place says which card.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the places lie, as files that are locked; a lock ends with its process, however that ends.
+    gpus : tuple of str
+        See `Resources`.
+    processes : int
+        Workers, and so places; where there are more than cards, they share them evenly.
+    """
+
+    folder: Path
+    gpus: tuple[str, ...]
+    processes: int
+
+    def claim(self) -> None:
+        """Show this process one card alone; call before anything in it has looked for cards. Once done, it stays."""
+        if len(self.gpus) < 2 or os.environ.get(_CLAIM) == str(self.folder):
+            return
+        os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus[self._place() % len(self.gpus)]
+        os.environ[_CLAIM] = str(self.folder)
+
+    def _place(self) -> int:
+        """Lock a place that no living process holds; its file stays open for as long as this process lives."""
+        import fcntl
+
+        until = time.monotonic() + _CLAIM_SECONDS
+        while time.monotonic() < until:
+            for place in range(self.processes):
+                handle = os.open(self.folder / f"gpu-{place}", os.O_CREAT | os.O_RDWR)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    os.close(handle)
+                else:
+                    return place
+            time.sleep(0.05)
+        return os.getpid()  # no place came free; better to share a card than to stop

@@ -1,0 +1,139 @@
+"""How work is spread over a machine. No GPU is at hand where these run: where one is needed, what the backend says of
+its devices is replaced, and the test says so."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import sample_units
+from bchisto.jobs import Resources, Ticker, cpu_resources, default_jobs, network_resources, run_units
+
+
+def test_without_a_gpu_networks_get_a_process_per_core(monkeypatch):
+    cores = len(os.sched_getaffinity(0))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # a host with cards, and a backend that sees none
+    assert default_jobs() == cores
+    assert network_resources() == cpu_resources() == Resources(cores, cores)
+    assert network_resources(7) == Resources(7, cores)
+
+
+@pytest.mark.parametrize(
+    ("seen", "environment", "gpus"),
+    [([0], "", ("0",)), ([0, 1, 2], "", ("0", "1", "2")), ([0, 1], "4,GPU-8f2c", ("4", "GPU-8f2c"))],
+)
+def test_on_gpus_networks_get_a_process_per_card(monkeypatch, seen, environment, gpus):
+    """What TensorFlow sees is replaced."""
+    monkeypatch.setattr("bchisto.jobs.backend._tensorflow_gpus", lambda: seen)
+    monkeypatch.setattr("bchisto.jobs.resources.default_jobs", lambda: 16)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", environment)
+    found = network_resources()
+    assert found == Resources(len(seen), 16, gpus)
+    assert [found.helpers(units) for units in (0, 1, 100)] == [16, 16, 16 // len(seen)]
+    assert network_resources(5) == Resources(5, 16, gpus)
+    assert cpu_resources() == Resources(16, 16)
+
+
+def test_cores_that_do_not_work_prepare_input():
+    assert Resources(8, 8).helpers(100) == 1
+    assert Resources(8, 8).helpers(2) == 4
+    assert Resources(32, 8).helpers(100) == 1
+
+
+def test_each_worker_holds_one_card():
+    """The cards are names: a worker never looks at them here."""
+    units = list(range(8))
+    for processes, expected in [(2, [1, 1]), (4, [2, 2])]:
+        found = run_units(
+            sample_units.card, units, steps=lambda _: 1, jobs=processes, gpus=("3", "GPU-b"), label="t", step_name="u"
+        )
+        by_process = {process: {card for other, card in found if other == process} for process, _ in found}
+        assert all(len(cards) == 1 for cards in by_process.values())
+        held = [card for cards in by_process.values() for card in cards]
+        assert set(held) <= {"3", "GPU-b"}
+        if len(held) == processes:  # on a busy machine one worker may do all
+            assert sorted([held.count("3"), held.count("GPU-b")]) == expected
+    assert "BCHISTO_GPU_CLAIM" not in os.environ
+
+
+def test_one_card_is_left_as_it_is(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    found = run_units(sample_units.card, [1, 2], steps=lambda _: 1, jobs=2, gpus=("7",), label="t", step_name="u")
+    assert {card for _, card in found} == {"7"}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_worker_has_one_thread_of_opencv(jobs):
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        found = run_units(sample_units.opencv_threads, [1, 2], steps=lambda _: 1, jobs=jobs, label="t", step_name="u")
+        assert found == [1, 1]
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
+
+
+GROWTH = """
+import os
+import tensorflow as tf
+from tensorflow.python.eager import context
+
+class Card:
+    name = "/physical_device:GPU:0"
+
+asked = []
+real = tf.config.get_visible_devices
+tf.config.get_visible_devices = lambda kind=None: [Card()] if kind == "GPU" else real(kind)
+tf.config.experimental.set_memory_growth = lambda card, on: asked.append((card.name, on))
+from bchisto.jobs import network_resources
+assert network_resources().gpus == ("0",), network_resources()
+assert asked and set(asked) == {("/physical_device:GPU:0", True)}, asked
+assert not context.context()._initialized, "a card was claimed by asking"
+assert tf.config.threading.get_intra_op_parallelism_threads() == 0, "one thread feeds a card"
+print("ok")
+"""
+
+
+def test_asking_takes_no_memory_of_a_card_and_networks_take_what_they_need():
+    """TensorFlow's list of cards is replaced; that its context is not started is real."""
+    done = subprocess.run(
+        [sys.executable, "-c", GROWTH], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    assert done.stdout.strip() == "ok", done.stderr
+
+
+JAX = """
+import os
+from bchisto.jobs import network_resources
+found = network_resources()
+assert found.gpus == () and found.processes == found.cores, found
+print(os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"])
+"""
+
+
+@pytest.mark.parametrize(("set_by_user", "expected"), [(None, "false"), ("true", "true")])
+def test_jax_takes_memory_as_it_needs_it(set_by_user, expected):
+    import importlib.util
+
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("needs jax")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("XLA_PYTHON_CLIENT")}
+    if set_by_user:
+        environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = set_by_user
+    done = subprocess.run(
+        [sys.executable, "-c", JAX], capture_output=True, text=True, timeout=120,
+        env={**environment, "KERAS_BACKEND": "jax"},
+    )  # fmt: skip
+    assert done.stdout.strip() == expected, done.stderr
+    assert not done.stderr
+
+
+def test_counts_take_no_notice_of_claims(tmp_path):
+    (tmp_path / "gpu-0").touch()
+    ticker = Ticker(tmp_path)
+    ticker.tick(3)
+    assert ticker.count() == 3
