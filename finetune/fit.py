@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from ..jobs import atomic_output, write_rows
+from ..jobs import DAMAGE, atomic_output, write_rows
 from .augment import OFFLINE
 from .balance import class_weights, sample_training
 from .batches import Source, still_batches, training_batches
@@ -89,9 +90,10 @@ def train_model(
     source : Source
     plan : TrainingPlan
     state : Path
-        Everything that the next epoch depends on, written after each one; read where it exists.
+        Everything that the next epoch depends on and the history so far, written after each one; read where it exists.
     log : Path
-        CSV: epoch, loss, accuracy, and both on the validation part.
+        CSV: epoch, loss, accuracy, and both on the validation part. Written from the history, so that it never tells
+        other epochs than the state.
     on_epoch : callable
         Called after each epoch with a few words, also for those that an earlier run trained.
     events : Path, optional
@@ -114,6 +116,8 @@ def train_model(
     variables = [*model.variables, *model.optimizer.variables]
     now = _restore(state, model, variables)
     curves = None if events is None else EventLog(events)
+    if now.rows:
+        write_rows(log, _COLUMNS, now.rows)
     for row in now.rows:
         on_epoch(_words(row))
     while now.done < plan.epochs and now.waited < plan.patience:
@@ -156,21 +160,26 @@ def _save(path: Path, variables: list[Any], now: _Progress) -> None:
 
 
 def _restore(path: Path, model: Any, variables: list[Any]) -> _Progress:
-    """Read a saved state into the model; one that does not fit is left, and training starts anew."""
+    """Read a saved state into the model; one that does not hold is left, and training starts anew."""
     fresh = _Progress(0, math.inf, 0, [], [np.asarray(value) for value in model.get_weights()])
     if not path.is_file():
         return fresh
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, zipfile.ZipFile(handle), np.load(handle, allow_pickle=False) as file:
             facts = json.loads(file["facts"].tobytes())
             now = [file[f"now{place}"] for place in range(len(variables))]
             kept = [file[f"best{place}"] for place in range(len(fresh.kept))]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        _log.warning("%s: not a whole training state (%s); trained from the start", path, error)
+        found = _Progress(int(facts["done"]), float(facts["best"]), int(facts["waited"]), list(facts["rows"]), kept)
+        if len(found.rows) != found.done or [row[0] for row in found.rows] != list(range(1, found.done + 1)):
+            raise ValueError("its history is not that of its epochs")
+    except DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        _log.warning("%s: not a whole training state (%s); trained from the start", path, reason)
         return fresh
-    if any(tuple(value.shape) != tuple(variable.shape) for value, variable in zip(now, variables, strict=True)):
+    pairs = [*zip(now, variables, strict=True), *zip(kept, fresh.kept, strict=True)]
+    if any(tuple(value.shape) != tuple(variable.shape) for value, variable in pairs):
         _log.warning("%s: the state of another network; trained from the start", path)
         return fresh
     for value, variable in zip(now, variables, strict=True):
         variable.assign(value)
-    return _Progress(int(facts["done"]), float(facts["best"]), int(facts["waited"]), list(facts["rows"]), kept)
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ import numpy.typing as npt
 
 from ..data import ImageRecord, decode_record
 from ..errors import ImageError, TissueError
-from ..jobs import Progress, atomic_output, default_jobs, one_thread_of_opencv
+from ..jobs import DAMAGE, Progress, atomic_output, default_jobs, one_thread_of_opencv
 from ..stains import make_normalizer
 from .patches import PatchRule
 
 __all__ = ["ImageBank", "make_reader", "prepare_images"]
+
+_log = logging.getLogger(__name__)
 
 Image = npt.NDArray[np.uint8]
 
@@ -160,8 +163,8 @@ def prepare_images(
     ImageError
         An image cannot be used, and `skip_errors` is off.
     """
-    kept = size if rule.kind == "resize" else f"patches of {rule.side}"
-    key = hashlib.sha256(f"{digest}:{kept}:{stain}".encode()).hexdigest()[:16]
+    treated = size if rule.kind == "resize" else f"patches of {rule.side}"
+    key = hashlib.sha256(f"{digest}:{treated}:{stain}".encode()).hexdigest()[:16]
     path = folder / f"images-{key}.bin"
     index = path.with_suffix(".npy")
     read = make_reader(stain=stain, rule=rule, size=size)
@@ -172,8 +175,9 @@ def prepare_images(
         except ImageError as error:
             return error
 
-    if path.is_file() and index.is_file():
-        empty = [place for place, (_, height, _, _) in enumerate(np.load(index, allow_pickle=False)) if height == 0]
+    kept = _read_index(path, images=len(records)) if path.is_file() and index.is_file() else None
+    if kept is not None:
+        empty = np.flatnonzero(kept[:, 1] == 0).tolist()
         if not empty or skip_errors:
             found = {records[place].image_id: attempt(records[place]) for place in empty}
             return path, {image: str(error) for image, error in found.items()}
@@ -201,3 +205,18 @@ def prepare_images(
     with atomic_output(index) as temporary, temporary.open("wb") as handle:
         np.save(handle, np.array(rows, dtype=np.int64), allow_pickle=False)
     return path, failures
+
+
+def _read_index(path: Path, *, images: int) -> npt.NDArray[np.int64] | None:
+    """Return the index of a file of images, int64 of shape (images, 4); None and a warning where either is damaged."""
+    index = path.with_suffix(".npy")
+    try:
+        found = np.load(index, allow_pickle=False)
+        fits = found.dtype == np.int64 and found.shape == (images, 4)
+        if fits and int((found[:, 1] * found[:, 2] * 3).sum()) == path.stat().st_size:
+            return np.asarray(found)
+        reason = "it is not of these images"
+    except DAMAGE as error:
+        reason = str(error) or type(error).__name__
+    _log.warning("%s: not a whole file of decoded images (%s); decoded again", path, reason)
+    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -11,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import WeightsError
-from ..jobs import atomic_output
+from ..errors import OutputError, WeightsError
+from ..jobs import DAMAGE, atomic_output
 
-__all__ = ["CAFFE_LAYERS", "input_convention", "load_h5", "load_pretrained", "save_h5"]
+__all__ = ["CAFFE_LAYERS", "input_convention", "is_whole_h5", "load_h5", "load_pretrained", "save_h5"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -131,7 +133,7 @@ def _read(path: Path, *, arrays: bool = True) -> Arrays:
                     return {name: file.get_tensor(name) if arrays else np.empty(0) for name in file.keys()}  # noqa: SIM118
             except SafetensorError as error:
                 raise WeightsError(f"{path}: not a safetensors file, or damaged ({error})") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except DAMAGE as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"{path}: not a weights file, or damaged ({error})") from error
@@ -139,14 +141,75 @@ def _read(path: Path, *, arrays: bool = True) -> Arrays:
 
 
 def save_h5(model: Any, path: Path) -> None:
-    """Write the weights of a model as Keras does, without the state of its optimiser, which is twice as large."""
+    """Write the weights of a model, without the state of its optimiser, which is twice as large.
+
+    The file is Keras's ``.weights.h5`` but for names that Keras counts up in a process (``functional_1``), which stand
+    as they would in a fresh one: equal weights give equal bytes.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
     import keras
 
+    bare = keras.Model(model.inputs, model.outputs)
+    size = sum(int(np.prod(variable.shape)) * 4 for variable in bare.variables)
     with atomic_output(path) as temporary:
-        # Keras wants the suffix, so it writes beside and the file is moved
+        _claim_space(temporary, 2 * size)
+        # Keras wants the suffix, so it writes beside
         beside = temporary.with_name(f"{temporary.name}.weights.h5")
-        keras.Model(model.inputs, model.outputs).save_weights(beside)
-        beside.replace(temporary)
+        try:
+            bare.save_weights(beside)
+            _rewrite(beside, temporary)
+        except RuntimeError as error:  # HDF5's own, where writing fails halfway
+            raise OutputError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from error
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _claim_space(path: Path, size: int) -> None:
+    """Fail with a plain OSError where there is no room: HDF5 on a full disk fails in every object it still holds."""
+    with path.open("wb") as handle:
+        if size and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle.fileno(), 0, size)
+            handle.truncate(0)
+
+
+def _rewrite(source: Path, target: Path) -> None:
+    """Copy an HDF5 file of Keras in the order of its names, without names that follow from a count in the process."""
+    import h5py
+
+    with h5py.File(source, "r") as old, h5py.File(target, "w") as new:
+
+        def copy(group: Any, into: Any, own: str) -> None:
+            for key, value in sorted(group.attrs.items()):
+                into.attrs[key] = own if key == "name" and _is_automatic(str(value), own) else value
+            for key in sorted(group):
+                if isinstance(group[key], h5py.Group):
+                    copy(group[key], into.create_group(key), own if key == "vars" else key)
+                else:
+                    found = into.create_dataset(key, data=group[key][()])
+                    for name, value in sorted(group[key].attrs.items()):
+                        found.attrs[name] = value
+
+        copy(old, new, "functional")
+
+
+def _is_automatic(name: str, own: str) -> bool:
+    """Whether a name is that of its group but for the number at its end; the group's own number is its place."""
+    return re.sub(r"_\d+$", "", name) == re.sub(r"_\d+$", "", own)
+
+
+def is_whole_h5(path: Path) -> bool:
+    """Whether a file is HDF5 from end to end and holds something; the arrays are not read."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file) and len(file) > 0 and file.visititems(lambda _name, item: None) is None
+    except DAMAGE:
+        return False
 
 
 def load_h5(model: Any, path: Path, *, of: str) -> None:
@@ -165,8 +228,8 @@ def load_h5(model: Any, path: Path, *, of: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             keras.Model(model.inputs, model.outputs).load_weights(path)
-    except (OSError, ValueError, KeyError, UserWarning) as error:
-        reason = str(error).splitlines()[0][:120]
+    except (*DAMAGE, UserWarning) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise WeightsError(f"{path}: not weights of {of} with this size and these classes ({reason})") from error
 
 

@@ -16,7 +16,7 @@ from .batches import Source, still_batches
 from .fit import TrainingPlan, train_model
 from .images import ImageBank
 from .model import build_model, resolved
-from .pretrained import save_h5
+from .pretrained import is_whole_h5, save_h5
 from .settings import FinetuneSettings
 
 __all__ = ["FoldUnit", "predict_samples", "read_fold", "train_fold"]
@@ -78,6 +78,11 @@ class FoldUnit:
         return self.folder / "logs" / f"fold{self.fold}.csv"
 
     @property
+    def state(self) -> Path:
+        """What training goes on from, until the fold is finished."""
+        return self.folder / "models" / f"fold{self.fold}.state.npz"
+
+    @property
     def rows(self) -> tuple[str, ...]:
         """Names of the predictions in their file."""
         return tuple(f"{image}:{patch}" if patch else image for image, patch in self.test_names)
@@ -103,7 +108,6 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
         workers=unit.workers,
     )
     model = build_model(settings, classes=unit.classes, fold=unit.fold)
-    state = unit.folder / "models" / f"fold{unit.fold}.state.npz"
     ticked = 0
 
     def tick(words: str) -> None:
@@ -126,14 +130,14 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     )
     events = unit.folder / "logs" / "tensorboard" / f"fold{unit.fold}" if unit.tensorboard else None
     try:
-        train_model(model, source, plan, state=state, log=unit.log, on_epoch=tick, events=events)
+        train_model(model, source, plan, state=unit.state, log=unit.log, on_epoch=tick, events=events)
     except InputError as error:
         raise InputError(f"fold {unit.fold}: {error}") from error
     ticker.tick(settings.epochs - ticked)  # training that stopped early is done as well
     save_h5(model, unit.weights)
     found = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=unit.classes)
     write_probabilities(unit.predictions, unit.rows, found)
-    state.unlink(missing_ok=True)
+    unit.state.unlink(missing_ok=True)
 
 
 def predict_samples(
@@ -150,11 +154,19 @@ def predict_samples(
 
 
 def read_fold(unit: FoldUnit) -> npt.NDArray[np.float64] | None:
-    """Return the predictions of a finished fold, float64 of shape (test rows, classes); None if not finished."""
+    """Return the predictions of a finished fold, float64 of shape (test rows, classes); None if not finished.
+
+    A file that is there and does not hold is named in a warning, and the fold counts as not finished. The training
+    state of a finished fold, which a process killed at the end leaves, is removed.
+    """
     if not (unit.weights.is_file() and unit.predictions.is_file()):
         return None
     values = read_probabilities(unit.predictions, unit.rows, unit.classes)
     if values is None or not np.isfinite(values).all():
         _log.warning("%s: does not hold the predictions of its fold; trained again", unit.predictions)
         return None
+    if not is_whole_h5(unit.weights):
+        _log.warning("%s: does not hold the weights of its fold; trained again", unit.weights)
+        return None
+    unit.state.unlink(missing_ok=True)
     return values

@@ -6,6 +6,7 @@ Resume, crash safety, sharding and concurrent runs all come from that one rule.
 
 from .archive import Archive, write_archive
 from .backend import prepare_backend, visible_gpus
+from .damage import DAMAGE
 from .executor import run_units
 from .parts import atomic_output, ensure_folder, read_json, remove_tree, write_json, write_rows
 from .progress import Progress, Ticker, format_seconds
@@ -14,6 +15,7 @@ from .shard import Shard, parse_shard
 from .tables import read_probabilities, write_probabilities
 
 __all__ = [
+    "DAMAGE",
     "Archive",
     "Progress",
     "Resources",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .damage import DAMAGE
 from .parts import write_rows
 
 __all__ = ["read_probabilities", "write_probabilities"]
@@ -32,11 +33,11 @@ def write_probabilities(path: Path, names: Sequence[str], probabilities: Probabi
 
 def read_probabilities(path: Path, names: Sequence[str], classes: int) -> Probabilities | None:
     """Read them back, float64 of shape (n, classes); None where the file does not hold those of these names."""
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.reader(handle))[1:]
     try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.reader(handle))[1:]
         values = np.array([[float(cell) for cell in row[1:]] for row in rows])
-    except ValueError:
+    except DAMAGE:
         return None
     named = tuple(row[0] for row in rows if row) == tuple(names)
     return values.reshape(-1, classes) if named and values.size == len(names) * classes else None

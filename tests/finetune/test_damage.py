@@ -1,0 +1,201 @@
+"""What is killed, cut or full in the middle of training: done again, and equal in the end."""
+
+import resource
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bchisto.errors import OutputError
+from bchisto.finetune import CnnBundle, FinetuneSettings, ImageBank, PatchRule, finetune
+from bchisto.finetune.batches import Source
+from bchisto.finetune.fit import TrainingPlan, train_model
+from bchisto.finetune.model import build_model
+from bchisto.finetune.pretrained import is_whole_h5, load_h5, save_h5
+
+SMALL = FinetuneSettings("patch-resnet", size=32, epochs=3, batch_size=8, augmentations=())
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture(scope="module")
+def work():
+    """Bright against dark noise."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(16) % 2
+    images = (rng.integers(0, 120, (16, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(np.uint8)
+    bank = ImageBank.of(list(images), [f"{place}.png" for place in range(16)])
+    source = Source(bank, labels, PatchRule(), 32, 0, 8)
+    return source, TrainingPlan(np.arange(8), np.arange(8, 16), 3, 9, "none", False, (), 0, 2)
+
+
+def train(work, folder, stop_after=None):
+    source, plan = work
+    model = build_model(SMALL, classes=2, fold=1)
+    seen = []
+
+    def on_epoch(words):
+        seen.append(words)
+        if len(seen) == stop_after:
+            raise Killed
+
+    folder.mkdir(exist_ok=True)
+    train_model(model, source, plan, state=folder / "state.npz", log=folder / "log.csv", on_epoch=on_epoch)
+    return model, seen
+
+
+@pytest.fixture(scope="module")
+def whole(work, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    model, _ = train(work, folder)
+    return folder, model
+
+
+def test_the_log_is_that_of_the_state(work, whole, tmp_path):
+    """Killed after the state of the last epoch, before its row of the log."""
+    folder, model = whole
+    shutil.copy(folder / "state.npz", tmp_path)
+    rows = (folder / "log.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "log.csv").write_text("".join(rows[:-1]))
+    resumed, seen = train(work, tmp_path)
+    assert len(seen) == 3
+    assert (tmp_path / "log.csv").read_bytes() == (folder / "log.csv").read_bytes()
+    for one, two in zip(model.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def cuts(data):
+    """Truncated at every kind of place, emptied, zeroed as a whole and in parts, and altered."""
+    size = len(data)
+    places = [
+        0,
+        1,
+        3,
+        4,
+        29,
+        30,
+        60,
+        200,
+        size // 3,
+        size // 2,
+        size - 5000,
+        size - 1000,
+        size - 22,
+        size - 21,
+        size - 1,
+    ]
+    yield from ((f"cut at {place}", data[:place]) for place in places)
+    yield "zeros", bytes(size)
+    for place in (0, 128, size // 2, size - 300, size - 30):
+        yield f"zeros at {place}", data[:place] + bytes(64) + data[place + 64 :]
+    yield "other", b"PK\x03\x04" + b"\xff" * 500
+    yield "text", b"{}"
+    yield "list", b"\x93NUMPY\x01\x00" + b"\x76\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
+
+
+def test_any_damaged_state_is_warned_of_and_trained_from_the_start(work, whole, tmp_path, caplog):
+    from bchisto.finetune.fit import _restore
+
+    model = build_model(SMALL, classes=2, fold=1)
+    model.optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.optimizer.variables]
+    before = [np.array(value) for value in variables]
+    state = tmp_path / "state.npz"
+    for name, data in cuts((whole[0] / "state.npz").read_bytes()):
+        caplog.clear()
+        state.write_bytes(data)
+        assert _restore(state, model, variables).done == 0, name
+        assert caplog.text.count("not a whole training state") == 1, name
+        for one, two in zip(before, variables, strict=True):
+            np.testing.assert_array_equal(one, np.array(two))
+
+
+def test_a_fold_of_a_cut_state_ends_equal(work, whole, tmp_path, caplog):
+    data = (whole[0] / "state.npz").read_bytes()
+    (tmp_path / "state.npz").write_bytes(data[: len(data) // 2])
+    again, seen = train(work, tmp_path)
+    assert len(seen) == 3
+    assert "trained from the start" in caplog.text
+    for one, two in zip(whole[1].get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("network", ["patch-resnet", "mobilenetv2"])
+def test_equal_weights_are_equal_bytes(tmp_path, network):
+    """Keras counts its names up in a process: the second network of one has others."""
+    settings = replace(SMALL, network=network, weights="random")
+    for name in ("a", "b"):
+        save_h5(build_model(settings, classes=2, fold=1), tmp_path / f"{name}.weights.h5")
+    assert (tmp_path / "a.weights.h5").read_bytes() == (tmp_path / "b.weights.h5").read_bytes()
+    other = build_model(settings, classes=2, fold=2)
+    load_h5(other, tmp_path / "a.weights.h5", of=network)
+    expected = build_model(settings, classes=2, fold=1).get_weights()
+    for one, two in zip(expected, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.weights.h5", "b.weights.h5"}
+
+
+@pytest.mark.parametrize("room", [0, 5000, 300_000])
+def test_a_full_disk_leaves_nothing_behind(whole, tmp_path, room):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"a\.weights\.h5: cannot be written \(File too large\)"):
+            save_h5(whole[1], tmp_path / "a.weights.h5")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
+OPTIONS = {"settings": replace(SMALL, epochs=1, batch_size=4), "folds": ["2"], "jobs": 1}
+
+
+@pytest.fixture(scope="module")
+def run(tissue, tmp_path_factory):
+    run = tmp_path_factory.mktemp("run") / "run"
+    finetune(tissue, out=run, **OPTIONS)
+    return run
+
+
+def test_damaged_parts_of_a_run_are_made_again(run, tissue, tmp_path, caplog):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    folder = copy / "finetune" / "2-patch-resnet"
+    weights, table = folder / "models" / "fold1.weights.h5", folder / "models" / "fold2.csv"
+    (bank,) = (copy / "finetune").glob("*.bin")
+    weights.write_bytes(weights.read_bytes()[:-200_000])
+    table.write_bytes(b"\xff\xfe" + table.read_bytes())
+    bank.write_bytes(bank.read_bytes()[:-7])
+    (folder / "models" / "fold2.state.npz").write_bytes(b"PK")
+    finetune(tissue, out=copy, **OPTIONS)
+    for words in ("the weights of its fold; trained again", "the predictions of its fold; trained again",
+                  "not a whole file of decoded images", "not a whole training state"):  # fmt: skip
+        assert caplog.text.count(words) == 1, words
+    for name in ("model.bchisto", "predictions.csv", "models/fold1.weights.h5", "metrics.json", "logs/fold2.csv"):
+        assert (folder / name).read_bytes() == (run / "finetune" / "2-patch-resnet" / name).read_bytes(), name
+    assert not list(folder.rglob("*.state.npz"))
+    assert len(CnnBundle.load(folder / "model.bchisto").models) == 2
+
+
+def test_what_an_index_of_images_may_hold(run, tissue, tmp_path, caplog):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (index,) = (copy / "finetune").glob("images-*.npy")
+    expected = index.read_bytes()
+    for place, data in enumerate((b"", bytes(100), expected[:90], expected[:-1])):
+        index.write_bytes(data)
+        finetune(tissue, out=copy, **OPTIONS)
+        assert caplog.text.count("not a whole file of decoded images") == place + 1
+        assert index.read_bytes() == expected
+
+
+def test_hdf5_that_is_cut(whole, tmp_path):
+    path = tmp_path / "a.weights.h5"
+    save_h5(whole[1], path)
+    data = path.read_bytes()
+    assert is_whole_h5(path)
+    for cut in (b"", data[:8], data[:1000], data[: len(data) // 2], data[:-1], bytes(len(data))):
+        path.write_bytes(cut)
+        assert not is_whole_h5(path)
