@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boost import BUNDLE_KIND, Bundle
-from ..data import ImageRecord
+from ..data import ImageRecord, file_sha256
 from ..errors import InputError, WeightsError
 from ..featurize import (
     Encoder,
@@ -27,7 +27,7 @@ from ..featurize import (
 from ..finetune import CnnBundle, PatchRule, predict_images
 from ..jobs import Archive, Ticker
 
-__all__ = ["Model", "load_model"]
+__all__ = ["Model", "load_model", "model_identity"]
 
 _NEWEST_SCHEMA = 2
 _CNN_BLOCK = 16
@@ -155,18 +155,24 @@ class BoostedModel:
 Model = BoostedModel | CnnModel
 
 
+def model_identity(path: Path, weights: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the SHA-256 of a bundle, then of each weights file that is given for it."""
+    given = (Path(text) for option in weights for text in dict.fromkeys((option, option.partition("=")[2])) if text)
+    return (file_sha256(path), *(file_sha256(file) for file in given if file.is_file()))
+
+
 @functools.lru_cache(maxsize=2)
-def load_model(path: Path, weights: tuple[str, ...], sha256: str) -> Model:
+def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) -> Model:
     """Load a bundle and build its networks, once per process.
 
     Parameters
     ----------
     path : Path
         The bundle.
-    sha256 : str
-        Hash of the file, so that a bundle that was replaced is read again.
     weights : tuple of str
         Values of ``--weights``; encoders that were seeded random are made so again.
+    identity : tuple of str
+        See `model_identity`: a bundle or weights file that was replaced is read again.
 
     Raises
     ------
@@ -184,22 +190,8 @@ def load_model(path: Path, weights: tuple[str, ...], sha256: str) -> Model:
             raise InputError(f"--weights {weights[0]}: {path} holds the weights of its networks; leave it out")
         return CnnModel(CnnBundle.load(path))
     bundle = Bundle.load(path)
-    settings: dict[str, FeaturizeSettings] = {}
-    encoders: dict[str, Encoder] = {}
-    built: dict[tuple[Any, ...], Encoder] = {}
-    for name, header in bundle.stores.items():
-        settings[name] = _settings(header)
-        key = (
-            header["encoder"],
-            tuple(header["layers"]),
-            header["precision"],
-            header["engine"],
-            header["seed"],
-            header["weights"],
-        )
-        if key not in built:
-            built[key] = _encoder(path, header, weights)
-        encoders[name] = built[key]
+    settings = {name: _settings(header) for name, header in bundle.stores.items()}
+    encoders = _encoders(path, bundle.stores, weights)
     return BoostedModel(bundle, settings, encoders)
 
 
@@ -221,29 +213,64 @@ def _settings(header: dict[str, Any]) -> FeaturizeSettings:
     )
 
 
-def _encoder(path: Path, header: dict[str, Any], options: tuple[str, ...]) -> Encoder:
-    name = header["encoder"]
+def _encoders(path: Path, stores: Mapping[str, dict[str, Any]], options: tuple[str, ...]) -> dict[str, Encoder]:
+    """Return the encoder of every store, each with the weights that the store was made with.
+
+    Stores of one encoder may come from different weights. So where the option that wins by the rule of ``--weights``
+    does not fit a store, those before it are tried; but it must fit one store of its encoder.
+    """
+    built: dict[tuple[Any, ...], Encoder | WeightsError] = {}
+    first = {store: _fitting(path, header, _sources(header, options)[0], built) for store, header in stores.items()}
+    fitting = {stores[store]["encoder"] for store, found in first.items() if isinstance(found, Encoder)}
+    encoders: dict[str, Encoder] = {}
+    for store, found in first.items():
+        header = stores[store]
+        if isinstance(found, WeightsError):
+            others = _sources(header, options)[1:] if header["encoder"] in fitting else []
+            tried = (_fitting(path, header, source, built) for source in others)
+            encoder = next((one for one in tried if isinstance(one, Encoder)), None)
+            if encoder is None:
+                raise found
+            encoders[store] = encoder
+        else:
+            encoders[store] = found
+    return encoders
+
+
+def _sources(header: dict[str, Any], options: tuple[str, ...]) -> list[str]:
+    """Return where the weights of a store may come from, the option that wins first."""
     default = "random" if header["weights"] == "random" else "imagenet"
-    source = weights_of((default, *options), name)
-    try:
-        encoder = Encoder(
-            name,
-            layers=header["layers"],
-            weights=source,
-            precision=header["precision"],
-            engine=header["engine"],
-            seed=int(header["seed"]),
-        )
-    except WeightsError as error:
-        if header["weights"] != "file" or source != "imagenet":
-            raise
-        raise WeightsError(
-            f"{path}: {name} was trained with weights from a file (sha256 {header['weights_sha256'][:12]}); "
-            f"give them with --weights {name}=PATH"
-        ) from error
-    if encoder.weights_sha256 != header["weights_sha256"]:
-        raise WeightsError(
-            f"{path}: {name} needs the weights of sha256 {header['weights_sha256'][:12]}, {source} has "
-            f"{encoder.weights_sha256[:12]}; give the right ones with --weights {name}=PATH"
-        )
-    return encoder
+    ends = range(len(options), -1, -1)
+    return list(dict.fromkeys(weights_of((default, *options[:end]), header["encoder"]) for end in ends))
+
+
+def _fitting(
+    path: Path, header: dict[str, Any], source: str, built: dict[tuple[Any, ...], Encoder | WeightsError]
+) -> Encoder | WeightsError:
+    """Return the encoder with the weights of `source`, or why these are not the weights of the store."""
+    name, needed = header["encoder"], str(header["weights_sha256"])
+    key = (name, tuple(header["layers"]), header["precision"], header["engine"], header["seed"], source)
+    if key not in built:
+        try:
+            built[key] = Encoder(
+                name,
+                layers=header["layers"],
+                weights=source,
+                precision=header["precision"],
+                engine=header["engine"],
+                seed=int(header["seed"]),
+            )
+        except WeightsError as error:
+            built[key] = error
+    encoder = built[key]
+    if isinstance(encoder, Encoder) and encoder.weights_sha256 == needed:
+        return encoder
+    if header["weights"] == "file" and source == "imagenet":
+        why = f"{path}: {name} was trained with weights from a file (sha256 {needed[:12]})"
+        return WeightsError(f"{why}; give them with --weights {name}=PATH")
+    if isinstance(encoder, WeightsError):
+        return encoder
+    return WeightsError(
+        f"{path}: {name} needs the weights of sha256 {needed[:12]}, {source} has "
+        f"{encoder.weights_sha256[:12]}; give the right ones with --weights {name}=PATH"
+    )

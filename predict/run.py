@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,33 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..data import Dataset, ImageRecord, file_sha256, match_class, read_dataset
 from ..errors import BundleError, InputError, MissingInputError, OutputError
-from ..evaluate import apply_temperature, write_predictions
+from ..evaluate import apply_temperature
 from ..featurize import check_headers
-from ..jobs import (
-    Ticker,
-    atomic_output,
-    cpu_resources,
-    ensure_folder,
-    network_resources,
-    read_json,
-    remove_tree,
-    run_units,
-    write_json,
-    write_rows,
-)
-from ..runs import describe_differences
-from .model import load_model
+from ..jobs import cpu_resources, ensure_folder, network_resources, remove_tree, write_rows
+from .blocks import Block, Workshop, claim, do_blocks
+from .model import load_model, model_identity
+from .table import FORMATS, Table
 
 __all__ = ["FORMATS", "PredictResult", "predict"]
-
-_log = logging.getLogger(__name__)
-
-FORMATS = ("bchisto", "iciar2018")
-"""Output formats: the prediction table, or the challenge's ``test0.tif,Benign`` without a header."""
 
 
 @dataclass(frozen=True)
@@ -64,45 +46,6 @@ class PredictResult:
     counts: dict[str, int]
     failures: tuple[tuple[str, str], ...]
     banners: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Block:
-    index: int
-    records: tuple[ImageRecord, ...]
-
-
-@dataclass(frozen=True)
-class _Workshop:
-    model: Path
-    sha256: str
-    weights: tuple[str, ...]
-    parts: Path
-    skip_errors: bool
-
-    def part(self, block: _Block) -> Path:
-        return self.parts / f"block-{block.index:05d}.csv"
-
-    def __call__(self, block: _Block, ticker: Ticker) -> None:
-        model = load_model(self.model, self.weights, self.sha256)
-        rows: list[list[str]] = []
-        for record, found in model.predict(block.records, ticker=ticker, skip_errors=self.skip_errors):
-            if isinstance(found, str):
-                rows.append([record.image_id, found])
-            else:
-                rows.append([record.image_id, "", *map(repr, found.tolist())])
-        write_rows(self.part(block), ["image_id", "error", *(f"p_{name}" for name in model.bundle.classes)], rows)
-
-    def read(self, block: _Block) -> list[list[str]] | None:
-        """Return the rows of a finished part, None where it is missing or does not hold."""
-        path = self.part(block)
-        if not path.is_file():
-            return None
-        with path.open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.reader(handle))[1:]
-        failed = any(row[1] for row in rows)
-        fits = [row[0] for row in rows] == [record.image_id for record in block.records]
-        return rows if fits and (self.skip_errors or not failed) else None
 
 
 def predict(
@@ -163,8 +106,8 @@ def predict(
     ensure_folder(path.parent)
     if not Path(model).is_file():
         raise MissingInputError(f"{model}: no such model bundle; bchisto boost and finetune write one as model.bchisto")
-    sha256 = file_sha256(Path(model))
-    ready = load_model(Path(model), tuple(weights), sha256)
+    identity = model_identity(Path(model), tuple(weights))
+    ready = load_model(Path(model), tuple(weights), identity)
     bundle = ready.bundle
     if calibrated and bundle.temperature is None:
         raise BundleError(
@@ -173,42 +116,30 @@ def predict(
     records = [_with_class(record, bundle.classes) for record in _records(images, **ready.reading)]
     usable, refused = check_headers(records, views=ready.fits, skip_errors=skip_errors)
     size = ready.images_per_block
-    blocks = [_Block(number, usable[start : start + size]) for number, start in enumerate(range(0, len(usable), size))]
-    workshop = _Workshop(Path(model), sha256, tuple(weights), path.with_name(f"{path.name}.parts"), skip_errors)
-    _claim(workshop, usable, overwrite=overwrite)
-    todo = [block for block in blocks if workshop.read(block) is None]
-    if len(todo) < len(blocks):
-        _log.info("%d of %d blocks are done already", len(blocks) - len(todo), len(blocks))
+    blocks = [Block(number, usable[start : start + size]) for number, start in enumerate(range(0, len(usable), size))]
+    settings = {"model_sha256": identity[0], "images_sha256": _digest(usable)}
+    parts = path.with_name(f"{path.name}.parts")
+    claim(parts, settings, overwrite=overwrite)
+    workshop = Workshop(Path(model), tuple(weights), identity, parts, settings, skip_errors)
     resources = network_resources(jobs) if ready.on_keras else cpu_resources(jobs)
-    run_units(
-        workshop,
-        todo,
-        steps=lambda block: len(block.records) * ready.steps,
-        jobs=resources.processes,
-        gpus=resources.gpus,
-        dask=dask,
-        label="predict",
-        step_name=ready.step_name,
-    )
-    rows = [row for block in blocks for row in workshop.read(block) or []]
+    rows = do_blocks(workshop, blocks, resources=resources, dask=dask, model=ready)
     failures = {**dict(refused), **{row[0]: row[1] for row in rows if row[1]}}
     good = [row for row in rows if not row[1]]
     probabilities = np.array([[float(cell) for cell in row[2:]] for row in good]).reshape(-1, len(bundle.classes))
+    if calibrated and bundle.temperature:
+        probabilities = apply_temperature(probabilities, bundle.temperature)
     known = {record.image_id: record for record in usable}
-    counts = _write(
-        path,
-        output_format,
-        [known[row[0]] for row in good],
-        apply_temperature(probabilities, bundle.temperature) if calibrated and bundle.temperature else probabilities,
-        bundle.classes,
-    )
+    table = Table(output_format, [known[row[0]] for row in good], probabilities, bundle.classes)
+    table.finish(path, overwrite=overwrite)
     problems = path.with_name(f"{path.name}.failures.csv")
     if failures:
         write_rows(problems, ["image_id", "error"], failures.items())
     else:
         problems.unlink(missing_ok=True)
-    remove_tree(workshop.parts)
-    return PredictResult(path, sum(counts.values()), counts, tuple(failures.items()), bundle.banners)
+    remove_tree(parts)
+    predicted = table.predicted
+    counts = {name: predicted.count(name) for name in bundle.classes}
+    return PredictResult(path, len(predicted), counts, tuple(failures.items()), bundle.banners)
 
 
 def _records(images: Sequence[str | Path], **reading: Any) -> list[ImageRecord]:
@@ -241,43 +172,10 @@ def _with_class(record: ImageRecord, classes: Sequence[str]) -> ImageRecord:
     return replace(record, label=None if record.label is None else match_class(record.label, classes))
 
 
-def _claim(workshop: _Workshop, records: Sequence[ImageRecord], *, overwrite: bool) -> None:
-    """Refuse parts that another model or other images left at this place."""
+def _digest(records: Sequence[ImageRecord]) -> str:
+    """Return the identity of the images: their ids and contents, in their order."""
     digest = hashlib.sha256()
     for record in records:
-        digest.update(f"{record.image_id}\0{file_sha256(record.path)}\n".encode())
-    wanted = {"model_sha256": workshop.sha256, "images_sha256": digest.hexdigest()}
-    mark = workshop.parts / "settings.json"
-    if overwrite:
-        remove_tree(workshop.parts)
-    if mark.is_file() and (found := read_json(mark)) != wanted:
-        raise OutputError(
-            f"{workshop.parts}: left by other work: {describe_differences(found, wanted)}; "
-            "use --overwrite or another --out"
-        )
-    write_json(mark, wanted)
-
-
-def _write(
-    path: Path,
-    output_format: str,
-    records: Sequence[ImageRecord],
-    probabilities: npt.NDArray[np.float64],
-    classes: Sequence[str],
-) -> dict[str, int]:
-    """Write the table; return images per predicted class."""
-    predicted = [classes[place] for place in probabilities.argmax(axis=1)] if len(records) else []
-    if output_format == "iciar2018":
-        with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-            csv.writer(handle, lineterminator="\n").writerows(
-                [Path(record.image_id).name, name] for record, name in zip(records, predicted, strict=True)
-            )
-    else:
-        write_predictions(
-            path,
-            classes=classes,
-            rows=[(record.image_id, record.label or "", record.group, "") for record in records],
-            probabilities=probabilities,
-            extra=[("predicted", predicted)],
-        )
-    return {name: predicted.count(name) for name in classes}
+        box = "" if record.box is None else f"\0{record.box}"
+        digest.update(f"{record.image_id}\0{file_sha256(record.path)}{box}\n".encode())
+    return digest.hexdigest()

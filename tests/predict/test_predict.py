@@ -1,5 +1,6 @@
 import csv
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -134,6 +135,49 @@ def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, 
         WeightsError, match="tiny was trained with weights from a file .*; give them with --weights tiny=PATH"
     ):
         predict(result.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv")
+
+
+@pytest.fixture(scope="module")
+def two_weights(tmp_path_factory, tissue, tiny_settings):
+    """A bundle of two stores of one encoder, made with the weights of two files."""
+    from bchisto.boost import train
+    from bchisto.featurize import Encoder, View, featurize
+
+    root = tmp_path_factory.mktemp("two")
+    for seed, crop in ((1, 64), (2, 48)):
+        file = root / f"{seed}.weights.h5"
+        Encoder("tiny", weights="random", seed=seed).model.save_weights(file)
+        settings = replace(tiny_settings, weights=(str(file),), views=(View(1.0, crop),))
+        featurize(tissue, out=root / str(seed), settings=settings, jobs=1)
+    stores = [root / "1" / "features", root / "2" / "features"]
+    params = {"num_iterations": 4, "min_data_in_leaf": 2}
+    (result,) = train(out=root / "run", features=stores, folds=["3"], seeds=1, params=params, jobs=1)
+    return root, result.folder / "model.bchisto"
+
+
+def test_every_store_of_an_encoder_has_its_weights_checked(two_weights, tissue, tmp_path):
+    """The second store's encoder is not that of the first, though all but the weights agree."""
+    root, bundle = two_weights
+    for seed, other in ((1, 2), (2, 1)):
+        with pytest.raises(WeightsError, match=rf"tiny needs the weights of sha256 .*, \S*{seed}\.weights\.h5 has"):
+            predict(bundle, [tissue], out=tmp_path / "p.csv", weights=[f"tiny={root / f'{seed}.weights.h5'}"])
+        both = [f"tiny={root / f'{one}.weights.h5'}" for one in (seed, other)]
+        assert predict(bundle, [tissue], out=tmp_path / f"{seed}.csv", weights=both, jobs=1).images == 12
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+
+
+def test_a_weights_file_that_is_replaced_is_checked_again(model, tissue, tmp_path):
+    from bchisto.featurize import Encoder
+
+    file = tmp_path / "tiny.weights.h5"
+    one = sorted(tissue.rglob("*.png"))[0]
+    for seed, fits in ((0, True), (3, False), (0, True)):
+        Encoder("tiny", weights="random", seed=seed).model.save_weights(file)
+        if fits:
+            predict(model, [one], out=tmp_path / "p.csv", weights=[str(file)], jobs=1, overwrite=True)
+        else:
+            with pytest.raises(WeightsError, match="tiny needs the weights of sha256"):
+                predict(model, [one], out=tmp_path / "p.csv", weights=[str(file)], jobs=1, overwrite=True)
 
 
 def test_what_does_not_fit(model, tissue, tmp_path):

@@ -1,0 +1,184 @@
+"""The blocks of a prediction: work units, their part files, and what of them is done already."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data import ImageRecord
+from ..errors import OutputError
+from ..jobs import Resources, Ticker, read_json, remove_tree, run_units, write_json, write_rows
+from ..runs import describe_differences
+from .model import Model, load_model
+
+__all__ = ["Block", "Rows", "Workshop", "claim", "do_blocks"]
+
+_log = logging.getLogger(__name__)
+
+_WORK = "work:"
+_MARK = "settings.json"
+
+Rows = list[list[str]]
+"""Image id, error or nothing, then the probabilities."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Images that are predicted as one unit."""
+
+    index: int
+    records: tuple[ImageRecord, ...]
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What does a block.
+
+    Attributes
+    ----------
+    model : Path
+    weights : tuple of str
+    identity : tuple of str
+        See `load_model`.
+    parts : Path
+        The folder of parts, ``<out>.parts``.
+    settings : dict
+        What decides the content of the parts; its hash stands in each of them.
+    skip_errors : bool
+    """
+
+    model: Path
+    weights: tuple[str, ...]
+    identity: tuple[str, ...]
+    parts: Path
+    settings: Mapping[str, Any]
+    skip_errors: bool
+
+    @property
+    def work(self) -> str:
+        """The last cell of a part's header: whose part it is."""
+        text = json.dumps(dict(self.settings), sort_keys=True)
+        return f"{_WORK}{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def part(self, block: Block) -> Path:
+        """Return where the rows of a block are kept until all are there."""
+        return self.parts / f"block-{block.index:05d}.csv"
+
+    def __call__(self, block: Block, ticker: Ticker) -> tuple[int, Rows]:
+        """Return the rows of a block and keep them as a part; one that another process made meanwhile is taken."""
+        model = load_model(self.model, self.weights, self.identity)
+        if (made := self.read(block)) is not None:
+            ticker.tick(len(block.records) * model.steps)
+            return block.index, made
+        rows: Rows = []
+        for record, found in model.predict(block.records, ticker=ticker, skip_errors=self.skip_errors):
+            if isinstance(found, str):
+                rows.append([record.image_id, found])
+            else:
+                rows.append([record.image_id, "", *map(repr, found.tolist())])
+        self._keep(block, ["image_id", "error", *(f"p_{name}" for name in model.bundle.classes), self.work], rows)
+        return block.index, rows
+
+    def _keep(self, block: Block, header: list[str], rows: Rows) -> None:
+        """Write a part; once more where another process, which has finished the table, is just removing the folder."""
+        try:
+            write_rows(self.part(block), header, rows)
+        except OutputError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            write_rows(self.part(block), header, rows)
+
+    def read(self, block: Block) -> Rows | None:
+        """Return the rows of a finished part, None where it is missing or does not hold."""
+        path = self.part(block)
+        try:
+            with path.open(newline="", encoding="utf-8") as handle:
+                header, *rows = list(csv.reader(handle)) or [[""]]
+        except FileNotFoundError:
+            return None
+        except (ValueError, csv.Error):
+            header, rows = [""], []
+        # parts of 0.1 do not say whose they are; the settings beside them do
+        foreign = header[-1:] != [self.work] and header[-1].startswith(_WORK)
+        classes = sum(name.startswith("p_") for name in header)
+        ids = [row[0] if len(row) > 1 else None for row in rows]
+        whole = ids == [record.image_id for record in block.records] and all(
+            row[1] or _are_shares(row[2:], classes) for row in rows
+        )
+        if foreign or not whole:
+            _log.warning("%s: does not hold the predictions of its images; predicted again", path)
+            return None
+        return rows if self.skip_errors or not any(row[1] for row in rows) else None
+
+
+def _are_shares(cells: Sequence[str], classes: int) -> bool:
+    try:
+        return len(cells) == classes and all(math.isfinite(float(cell)) for cell in cells)
+    except ValueError:
+        return False
+
+
+def claim(parts: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Refuse parts that another model or other images left at this place.
+
+    Raises
+    ------
+    OutputError
+        With what differs.
+    """
+    mark = parts / _MARK
+    if overwrite:
+        remove_tree(parts)
+    if mark.is_file() and (found := read_json(mark)) != settings:
+        raise OutputError(
+            f"{parts}: left by other work: {describe_differences(found, settings)}; use --overwrite or another --out"
+        )
+    write_json(mark, dict(settings))
+
+
+def do_blocks(
+    workshop: Workshop, blocks: Sequence[Block], *, resources: Resources, dask: str | None, model: Model
+) -> Rows:
+    """Do the blocks that are missing; return the rows of all in their order.
+
+    What was read or made stays in memory: another process that does the same work may remove the parts, since it has
+    finished.
+
+    Raises
+    ------
+    OutputError
+        A part cannot be written.
+    ImageError
+        An image that cannot be used; finished blocks are kept.
+    """
+    found = {block.index: workshop.read(block) for block in blocks}
+    todo = [block for block in blocks if found[block.index] is None]
+    if len(todo) < len(blocks):
+        _log.info("%d of %d blocks are done already", len(blocks) - len(todo), len(blocks))
+    try:
+        made = run_units(
+            workshop,
+            todo,
+            steps=lambda block: len(block.records) * model.steps,
+            jobs=resources.processes,
+            gpus=resources.gpus,
+            dask=dask,
+            label="predict",
+            step_name=model.step_name,
+        )
+    except BaseException:
+        if not any(workshop.parts.glob("block-*")):
+            remove_tree(workshop.parts)  # nothing to resume from
+        raise
+    found.update(made)
+    rows = [row for block in blocks for row in found[block.index] or ()]
+    if len(rows) != sum(len(block.records) for block in blocks):
+        raise OutputError(f"{workshop.parts}: a part is missing; run the same command again")
+    return rows

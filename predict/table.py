@@ -1,0 +1,113 @@
+"""The table of a prediction: written whole or not at all, also where two processes finish it."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import ImageRecord
+from ..errors import OutputError
+from ..evaluate import write_predictions
+from ..jobs import atomic_output
+
+__all__ = ["FORMATS", "Table"]
+
+_log = logging.getLogger(__name__)
+
+FORMATS = ("bchisto", "iciar2018")
+"""Output formats: the prediction table, or the challenge's ``test0.tif,Benign`` without a header."""
+
+_ROUNDING = 1e-4
+"""What probabilities of one work may differ by between machines or devices (ours)."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is written.
+
+    Attributes
+    ----------
+    output_format : str
+        Of `FORMATS`.
+    records : sequence of ImageRecord
+    probabilities : ndarray of float64, shape (n, classes)
+    classes : tuple of str
+    """
+
+    output_format: str
+    records: Sequence[ImageRecord]
+    probabilities: npt.NDArray[np.float64]
+    classes: Sequence[str]
+
+    @property
+    def predicted(self) -> list[str]:
+        """The likeliest class of each image."""
+        return [self.classes[place] for place in self.probabilities.argmax(axis=1)] if len(self.records) else []
+
+    def finish(self, path: Path, *, overwrite: bool) -> None:
+        """Write the table; where another process has written it meanwhile, keep that if it says the same.
+
+        Raises
+        ------
+        OutputError
+            Another table lies there by now, or it cannot be written.
+        """
+        if overwrite or not path.exists():
+            self._write(path)
+            return
+        ours = path.with_name(f"{path.name}.part-{secrets.token_hex(4)}")
+        try:
+            self._write(ours)
+            same = _equal(ours, path)
+        finally:
+            ours.unlink(missing_ok=True)
+        if not same:
+            raise OutputError(
+                f"{path}: another process wrote another table meanwhile; use --overwrite or another --out"
+            )
+        _log.info("%s: another process finished the same table meanwhile; it is kept", path)
+
+    def _write(self, path: Path) -> None:
+        if self.output_format == "iciar2018":
+            with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+                csv.writer(handle, lineterminator="\n").writerows(
+                    [Path(record.image_id).name, name]
+                    for record, name in zip(self.records, self.predicted, strict=True)
+                )
+        else:
+            write_predictions(
+                path,
+                classes=self.classes,
+                rows=[(record.image_id, record.label or "", record.group, "") for record in self.records],
+                probabilities=self.probabilities,
+                extra=[("predicted", self.predicted)],
+            )
+
+
+def _equal(one: Path, other: Path) -> bool:
+    """Whether two tables hold the same cells, but for the rounding of numbers."""
+    tables = []
+    for path in (one, other):
+        with path.open(newline="", encoding="utf-8", errors="replace") as handle:
+            tables.append(list(csv.reader(handle)))
+    first, second = tables
+    return len(first) == len(second) and all(
+        len(a) == len(b) and all(map(_same_cell, a, b)) for a, b in zip(first, second, strict=True)
+    )
+
+
+def _same_cell(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    try:
+        return math.isclose(float(one), float(other), abs_tol=_ROUNDING)
+    except ValueError:
+        return False
