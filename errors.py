@@ -7,19 +7,45 @@ work that failed.
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+from collections.abc import Iterator
+
 __all__ = [
     "BchistoError",
     "BundleError",
     "DependencyError",
+    "DiskFullError",
     "ImageError",
     "InputError",
     "MissingInputError",
     "OutputError",
     "SettingsConflictError",
     "StoreError",
+    "Terminated",
     "TissueError",
     "WeightsError",
+    "error_number",
+    "is_out_of_memory",
+    "os_error",
+    "output_error",
 ]
+
+_REFUSED = frozenset(
+    {
+        errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+        errno.ELOOP, errno.EROFS, errno.EINVAL, errno.ENOTEMPTY, errno.EBUSY, errno.ENXIO, errno.EILSEQ,
+    }
+)  # fmt: skip
+"""What is wrong with a name or its permissions; everything else (disk full, input/output error) is work that failed."""
+
+_MEMORY = re.compile(
+    r"bad_alloc|cannot allocate memory|unable to allocate|out of memory|insufficient memory|memory allocation failed"
+    r"|failed to map segment|can't start new thread|OOM when allocating|RESOURCE_EXHAUSTED",
+    re.IGNORECASE,
+)
+"""How Python, NumPy, OpenCV, HDF5, LightGBM, TensorFlow and the linker say that there is no memory."""
 
 
 class BchistoError(Exception):
@@ -81,7 +107,87 @@ class OutputError(BchistoError, OSError):
         return str(self.args[0]) if self.args else ""
 
 
+class DiskFullError(OutputError):
+    """An output that cannot be written since the disk, the quota or the device fails: the work failed."""
+
+    exit_code = 1
+
+
 class DependencyError(BchistoError, ImportError):
     """A feature whose optional package is not installed."""
 
     exit_code = 2
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGUSR1, as a scheduler sends before it kills: an interrupt like Ctrl-C with its own exit code."""
+
+    exit_code = 143
+
+
+def error_number(error: BaseException) -> int | None:
+    """Return the number of a system error; HDF5 often gives it in words only. None where it is no system error."""
+    number = getattr(error, "errno", None)
+    if isinstance(number, int):
+        return number
+    match = re.search(r"errno = (\d+)", str(error))
+    return int(match[1]) if match else None
+
+
+def output_error(error: BaseException, what: str, *, then: str = "") -> OutputError:
+    """Return the error to raise for a system error while writing.
+
+    Parameters
+    ----------
+    error : Exception
+        The system's; see `error_number`.
+    what : str
+        The path, and what could not be done.
+    then : str
+        How to mend it, where the disk is not full.
+
+    Returns
+    -------
+    OutputError
+        A `DiskFullError` where not the name or its permissions are the cause.
+    """
+    number = error_number(error)
+    reason = str(error).splitlines()[0] if number is None else os.strerror(number)
+    if number in _REFUSED:
+        return OutputError(f"{what} ({reason}){'; ' if then else ''}{then}")
+    return DiskFullError(f"{what} ({reason}); what is done is kept, free some space and run the command again")
+
+
+def os_error(error: OSError) -> tuple[str, int]:
+    """Return one line on a system error that names its file, and the exit code: 2 for a name that cannot be used."""
+    number = error_number(error)
+    reason = str(error).splitlines()[0] if number is None else os.strerror(number)
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    if not names and number is not None and error.strerror and error.strerror != reason:
+        reason = error.strerror.splitlines()[0]
+    line = f"{' -> '.join(names)}: {reason}" if names else reason
+    if number in (errno.EACCES, errno.EPERM):
+        line += "; change its permissions"
+    elif number in (errno.ENOSPC, errno.EDQUOT):
+        line += "; what is done is kept, free some space and run the command again"
+    elif number == errno.EMFILE:
+        line += "; allow more open files (ulimit -n) or use fewer --jobs"
+    return line, 2 if number in _REFUSED and names else 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or one that it came from, is a lack of memory, in the words of any library."""
+    return any(
+        isinstance(found, MemoryError)
+        or (isinstance(found, OSError) and found.errno == errno.ENOMEM)
+        or _MEMORY.search(str(found)) is not None
+        for found in _chain(error)
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

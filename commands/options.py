@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -17,6 +20,7 @@ __all__ = [
     "data_choices",
     "data_options",
     "done",
+    "overwrite_option",
     "split_names",
     "to_shard",
     "work_options",
@@ -26,7 +30,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def common_options(function: F) -> F:
-    """Add ``--config``, ``-v`` and ``--quiet``."""
+    """Add ``--config``, ``-v`` and ``--quiet``; the command's temporary files go into a folder that is removed."""
+    function = _in_scratch(function)
     for option in (
         click.option(
             "--quiet",
@@ -56,6 +61,36 @@ def common_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def _in_scratch(function: F) -> F:
+    """Let temporary files of all libraries go into one folder of this process."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **options: Any) -> Any:
+        from ..jobs import scratch_folder
+
+        before = tempfile.tempdir
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # no room for one: whoever needs it says so
+                tempfile.tempdir = str(stack.enter_context(scratch_folder()))
+            try:
+                return function(*arguments, **options)
+            finally:
+                tempfile.tempdir = before
+
+    return cast(F, run)
+
+
+def overwrite_option(text: str) -> Callable[[F], F]:
+    """Return the option ``--overwrite``; an interrupted command says how to resume it."""
+
+    def note(context: click.Context, _: click.Parameter, value: bool) -> bool:
+        if isinstance(context.obj, dict):
+            context.obj["overwrite"] = value
+        return value
+
+    return click.option("--overwrite", is_flag=True, callback=note, help=text)
 
 
 def data_options(function: F) -> F:
@@ -117,7 +152,7 @@ def data_choices(options: Mapping[str, Any]) -> dict[str, Any]:
 def work_options(function: F) -> F:
     """Add the options that say how the work is done; none of them changes its result."""
     for option in (
-        click.option("--overwrite", is_flag=True, help="Remove existing results first; default: resume."),
+        overwrite_option("Remove existing results first; default: resume."),
         click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler."),
         click.option("--shard", metavar="K/N", help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all."),
         click.option(

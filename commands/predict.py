@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, done
+from .options import common_options, done, overwrite_option
 
 
 @click.command()
@@ -35,7 +35,7 @@ from .options import common_options, done
 )
 @click.option("--calibrated", is_flag=True, help="Scale the probabilities by the temperature of the bundle.")
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing table.")
+@overwrite_option("Replace an existing table.")
 @click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
 @click.option("--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any.")
 @common_options

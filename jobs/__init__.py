@@ -8,7 +8,9 @@ from .archive import Archive, write_archive
 from .backend import prepare_backend, visible_gpus
 from .damage import DAMAGE
 from .executor import run_units
+from .interrupts import hold_interrupts, prepare_worker
 from .parts import atomic_output, ensure_folder, read_json, remove_tree, write_json, write_rows
+from .processes import is_running, scratch_folder, this_process
 from .progress import Progress, Ticker, format_seconds
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
 from .shard import Shard, parse_shard
@@ -26,14 +28,19 @@ __all__ = [
     "default_jobs",
     "ensure_folder",
     "format_seconds",
+    "hold_interrupts",
+    "is_running",
     "network_resources",
     "one_thread_of_opencv",
     "parse_shard",
+    "prepare_worker",
     "prepare_backend",
     "read_json",
     "read_probabilities",
     "remove_tree",
     "run_units",
+    "scratch_folder",
+    "this_process",
     "visible_gpus",
     "write_archive",
     "write_json",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
+import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..errors import BchistoError, DependencyError, InputError
+from .interrupts import hold_interrupts, prepare_worker
+from .processes import scratch_folder
 from .progress import Progress, Ticker
 from .resources import GpuClaims, one_thread_of_opencv
 
@@ -23,6 +26,21 @@ _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
 """How often the bar looks at what workers have finished (ours)."""
+
+_SIGNAL_SECONDS = 0.5
+"""How long after a worker's end the signal that ended it may still be on its way to this process (ours)."""
+
+_DASK_SECONDS = 30
+"""How long a Dask scheduler may be without a worker (ours)."""
+
+_TICKS = "ticks"
+"""Below the folder for temporary files, into which workers put other things as well."""
+
+_THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+)  # fmt: skip
+"""Set to 1 in workers: two OpenMP threads on a busy machine spin and cost far more than they bring."""
 
 
 def run_units(
@@ -68,20 +86,24 @@ def run_units(
     DependencyError
         `dask` is given and the package is not installed.
     BchistoError
-        A worker process was killed from outside.
+        A worker process was killed from outside, no worker can be started, or the Dask scheduler is gone.
     """
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: give at least 1 process")
     results: list[R] = []
     with (
-        tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
+        _scratch() as folder,
         Progress(total=sum(map(steps, units)), label=label, unit=step_name) as progress,
     ):
-        ticker = Ticker(Path(folder))
-        with _watched(progress, ticker):
+        ticker = Ticker(None if folder is None else folder / _TICKS)
+        cards = None if folder is None else GpuClaims(folder, tuple(gpus), jobs)
+        with (
+            _watched(progress, ticker),
+            # closed at once where the loop is left, or workers would go on until the error is forgotten
+            contextlib.closing(_results(work, units, ticker=ticker, jobs=jobs, dask=dask, cards=cards)) as found,
+        ):
             finished = 0
-            cards = GpuClaims(Path(folder), tuple(gpus), jobs)
-            for unit, result in _results(work, units, ticker=ticker, jobs=jobs, dask=dask, cards=cards):
+            for unit, result in found:
                 finished += steps(unit)
                 progress.update_to(max(finished, ticker.count()), note=ticker.note())
                 results.append(result)
@@ -106,6 +128,17 @@ def _watched(progress: Progress, ticker: Ticker) -> Iterator[None]:
         thread.join()
 
 
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path | None]:
+    """Make a folder for temporary files; None where there is no room for one, since only the bar needs it."""
+    with contextlib.ExitStack() as stack:
+        folder = None
+        with contextlib.suppress(OSError):
+            folder = stack.enter_context(scratch_folder())
+            (folder / _TICKS).mkdir()
+        yield folder
+
+
 def _results(
     work: Callable[[U, Ticker], R],
     units: Sequence[U],
@@ -113,30 +146,19 @@ def _results(
     ticker: Ticker,
     jobs: int,
     dask: str | None,
-    cards: GpuClaims,
+    cards: GpuClaims | None,
 ) -> Iterator[tuple[U, R]]:
     if not units:
         return
-    if dask is None and (jobs == 1 or len(units) == 1):
+    if dask is not None:
+        yield from _on_dask(work, units, ticker=ticker, address=dask)
+    elif jobs == 1 or len(units) == 1:
         for unit in units:
             with one_thread_of_opencv():
                 result = work(unit, ticker)
             yield unit, result
-        return
-    import joblib
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    with _backend(dask, jobs=min(jobs, len(units))):
-        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        try:
-            yield from parallel(
-                joblib.delayed(_call)(work, unit, ticker, cards if dask is None else None) for unit in units
-            )
-        except TerminatedWorkerError as error:
-            raise BchistoError(
-                "a worker process was killed, most often for lack of memory; what is done is kept, run it again with "
-                "fewer --jobs"
-            ) from error
+    else:
+        yield from _in_processes(work, units, ticker=ticker, jobs=min(jobs, len(units)), cards=cards)
 
 
 def _call(work: Callable[[U, Ticker], R], unit: U, ticker: Ticker, cards: GpuClaims | None) -> tuple[U, R]:
@@ -146,34 +168,63 @@ def _call(work: Callable[[U, Ticker], R], unit: U, ticker: Ticker, cards: GpuCla
         return unit, work(unit, ticker)
 
 
-@contextlib.contextmanager
-def _backend(dask: str | None, *, jobs: int) -> Iterator[Any]:
-    import joblib
+def _in_processes(
+    work: Callable[[U, Ticker], R], units: Sequence[U], *, ticker: Ticker, jobs: int, cards: GpuClaims | None
+) -> Iterator[tuple[U, R]]:
+    from concurrent.futures import as_completed
 
-    if dask is None:
-        from joblib.externals.loky import get_reusable_executor
+    # joblib's own pool: workers are new interpreters, started from any script and replaced when their memory grows
+    from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
-        with warnings.catch_warnings():
-            # loky replaces a worker whose memory grew, as it does when a network is built; nothing is lost.
-            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-            try:
-                # One thread a process: two OpenMP threads on a busy machine spin and cost far more than they bring.
-                with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1) as config:
-                    yield config
-            finally:
-                # Workers kept for the next stage would hold this stage's networks in memory.
-                get_reusable_executor().shutdown(wait=True)
-        return
+    with warnings.catch_warnings():
+        # a worker whose memory grew is replaced, as when a network was built; nothing is lost
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        # without psutil and pgrep the children of a worker are not found; ours have none
+        warnings.filterwarnings("ignore", "Failed to kill subprocesses", UserWarning)
+        pool = None
+        whole = False
+        try:
+            with hold_interrupts():
+                pool = ProcessPoolExecutor(
+                    jobs,
+                    initializer=prepare_worker,
+                    initargs=(os.getpid(), None if cards is None else str(cards.folder)),
+                    env=dict.fromkeys(_THREADS, "1"),
+                )
+                found = as_completed([pool.submit(_call, work, unit, ticker, cards) for unit in units])
+            for future in found:
+                yield future.result()
+            whole = True
+        except TerminatedWorkerError as error:
+            time.sleep(_SIGNAL_SECONDS)  # a signal to the whole group is an interrupt, not a lack of memory
+            raise BchistoError(
+                "a worker process was killed, most often for lack of memory; what is done is kept, run it again with "
+                "fewer --jobs"
+            ) from error
+        except BrokenProcessPool as error:
+            raise BchistoError(f"worker processes cannot be used ({error.__cause__ or error}); try --jobs 1") from error
+        finally:
+            if pool is not None:
+                with hold_interrupts():
+                    pool.shutdown(wait=True, kill_workers=not whole)
+
+
+def _on_dask(
+    work: Callable[[U, Ticker], R], units: Sequence[U], *, ticker: Ticker, address: str
+) -> Iterator[tuple[U, R]]:
     try:
-        from distributed import Client
+        from distributed import Client, as_completed
     except ImportError as error:
         raise DependencyError("--dask needs the Dask extra: pip install 'bchisto[dask]'") from error
     try:
-        client = Client(dask, timeout=10)
+        client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"--dask {dask}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
+            f"--dask {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
         ) from error
-    with client, joblib.parallel_config("dask", wait_for_workers_timeout=30) as config:
-        _log.info("using the Dask cluster at %s", dask)
-        yield config
+    with client:
+        _log.info("using the Dask cluster at %s", address)
+        futures = [client.submit(_call, work, unit, ticker, None, pure=False) for unit in units]
+        for future in as_completed(futures):
+            yield future.result()

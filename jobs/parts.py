@@ -6,13 +6,13 @@ import contextlib
 import csv
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, OutputError
+from ..errors import InputError, OutputError, error_number, output_error
+from .processes import temporary_name, unlink_stale
 
 __all__ = ["atomic_output", "ensure_folder", "read_json", "remove_tree", "write_json", "write_rows"]
 
@@ -38,9 +38,7 @@ def ensure_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot create this folder ({error.strerror or error}); choose another --out"
-        ) from error
+        raise output_error(error, f"{path}: cannot create this folder", then="choose another --out") from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: this folder is not writable; change its permissions or choose another --out")
     return path
@@ -51,7 +49,8 @@ def atomic_output(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on a clean exit sync it and rename it into place.
 
     On an error the temporary file is removed and `path` is left as it was. After ``kill -9`` only a file named
-    ``<name>.part-<random>`` can remain, which nothing ever reads.
+    ``<name>.part-<process>-<random>`` can remain, which nothing ever reads, and which the next to write `path` on this
+    host removes.
 
     Parameters
     ----------
@@ -66,21 +65,28 @@ def atomic_output(path: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        The file cannot be written (permissions, disk full).
+        The file cannot be written (permissions); `DiskFullError` where the disk is full or fails.
     """
     ensure_folder(path.parent)
-    temporary = path.with_name(f"{path.name}.part-{secrets.token_hex(4)}")
+    unlink_stale(path)
+    temporary = path.with_name(temporary_name(path.name))
     try:
         yield temporary
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
-    except OSError as error:
-        if isinstance(error, OutputError) or error.errno is None:
+    except (OSError, RuntimeError) as error:  # HDF5 ends in either when a disk is full
+        named = getattr(error, "filename", None)
+        if (
+            isinstance(error, OutputError)
+            or error_number(error) is None
+            or named not in (None, str(temporary), str(path))
+        ):
             raise
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise output_error(error, f"{path}: cannot be written") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

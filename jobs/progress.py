@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -50,7 +51,10 @@ class Ticker:
 
     def tick(self, steps: int = 1, *, note: str = "") -> None:
         """Add finished steps, with a few words on how it goes (a loss, a metric), of which the latest are shown."""
-        if self._folder is not None and self._folder.is_dir():
+        if self._folder is None or not self._folder.is_dir():
+            return
+        # a full disk must not cost the unit for the sake of the bar
+        with contextlib.suppress(OSError):
             with (self._folder / str(os.getpid())).open("ab") as handle:
                 handle.write(b"." * steps)
             if note:
@@ -58,7 +62,7 @@ class Ticker:
 
     def count(self) -> int:
         """Return the steps finished by all processes."""
-        if self._folder is None:
+        if self._folder is None or not self._folder.is_dir():
             return 0
         return sum(entry.stat().st_size for entry in self._folder.iterdir() if entry.suffix != _NOTE)
 

@@ -30,7 +30,7 @@ def hushed_start() -> Iterator[None]:
         os.dup2(caught.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(terminal, 2)
             caught.seek(0)
             os.write(2, caught.read())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, MissingInputError
-from ..jobs import read_json
+from ..jobs import is_running, read_json
 from .compare import differences
 
 __all__ = ["RunEntry", "diff_runs", "list_runs", "read_run"]
@@ -26,7 +26,8 @@ class RunEntry:
     run : Path
         The run folder.
     command, status, started : str
-        The verb; running, ok, error or interrupted; UTC time.
+        The verb; running, ok, error, interrupted, or ``not checked here`` where a process of another host ran it and
+        left no end; UTC time.
     seconds : float or None
         None while it runs, or after it was killed.
     config : dict
@@ -71,7 +72,7 @@ def read_run(run: str | Path) -> list[RunEntry]:
             RunEntry(
                 run=Path(run),
                 command=record["command"],
-                status=record["status"],
+                status=_status(record),
                 started=record["started"],
                 seconds=record.get("seconds"),
                 config=record["config"],
@@ -83,6 +84,14 @@ def read_run(run: str | Path) -> list[RunEntry]:
         ]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not a run.json of bchisto") from error
+
+
+def _status(record: Mapping[str, Any]) -> str:
+    """Return how a command ended; one that could not write its end (``kill -9``) was interrupted."""
+    status = str(record["status"])
+    if status != "running":
+        return status
+    return {True: "running", False: "interrupted", None: "not checked here"}[is_running(record.get("process", {}))]
 
 
 def list_runs(folder: str | Path) -> list[RunEntry]:

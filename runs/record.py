@@ -7,10 +7,8 @@ them. So shards that run at once on several hosts need no lock: the last writer 
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 import secrets
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -22,7 +20,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError, MissingInputError
-from ..jobs import default_jobs, ensure_folder, read_json, write_json
+from ..jobs import default_jobs, ensure_folder, read_json, this_process, write_json
 
 __all__ = ["RunRecord", "load_config", "record_run"]
 
@@ -77,7 +75,7 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
             "config": dict(config),
             "versions": _versions(),
             "hardware": _hardware(),
-            "process": {"host": socket.gethostname(), "pid": os.getpid()},
+            "process": this_process(),
         },
     )
     _save(run, record)

@@ -1,0 +1,71 @@
+"""Ctrl-C and signals of a scheduler around pools of workers, and workers that end with their parent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["hold_interrupts", "prepare_worker"]
+
+_SIGNALS = frozenset(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""What a user, a shell or a scheduler interrupts a command with, often all of its processes at once."""
+
+_WATCH_SECONDS = 1.0
+"""How often a worker looks whether its parent lives (ours): cheap, and well below the ten seconds it may live on."""
+
+
+@contextlib.contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Let an interrupt that comes inside the block wait until its end.
+
+    Around what must not be left half done: starting worker processes and ending them. Processes started inside begin
+    with these signals blocked, so that none kills them before `prepare_worker`.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    came: list[int] = []
+    before: dict[int, Any] = {}
+    for number in _SIGNALS:
+        before[number] = signal.signal(number, lambda number, _: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+def prepare_worker(parent: int, folder: str | None = None) -> None:
+    """Make this process a worker: it leaves interrupts to its parent, and ends when its parent is gone.
+
+    Parameters
+    ----------
+    parent : int
+        Number of the parent process.
+    folder : str, optional
+        Where temporary files of libraries go; the parent removes it.
+    """
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    if folder is not None:
+        tempfile.tempdir = folder
+    threading.Thread(target=_follow, args=(parent,), daemon=True, name="bchisto-follow").start()
+
+
+def _follow(parent: int) -> None:
+    # a process whose parent has ended is given another one
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
