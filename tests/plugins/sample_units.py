@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from pathlib import Path
 
 from bchisto.errors import ImageError
 
@@ -35,3 +37,8 @@ def opencv_threads(unit, ticker):
     import cv2
 
     return cv2.getNumThreads()
+
+
+def sleep(folder, ticker):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)

@@ -54,3 +54,22 @@ def test_folders_that_are_no_runs(tmp_path):
         read_run(tmp_path)
     with pytest.raises(MissingInputError, match="no such folder"):
         list_runs(tmp_path / "none")
+
+
+def test_a_run_whose_process_is_gone_was_interrupted(tmp_path):
+    import json
+
+    from bchisto.jobs import this_process
+
+    mine = this_process()
+
+    def status(process):
+        record = {"command": "boost", "status": "running", "started": "2026", "config": {}, "process": process}
+        (tmp_path / "run.json").write_text(json.dumps({"schema_version": 1, "records": [record]}))
+        return read_run(tmp_path)[0].status
+
+    assert status(mine) == "running"
+    assert status({**mine, "pid": 2**22 + 1}) == "interrupted"
+    assert status({"host": mine["host"], "pid": 2**22 + 1}) == "interrupted"  # as 0.1 wrote it
+    assert status({**mine, "host": "elsewhere"}) == "not checked here"
+    assert status({}) == "not checked here"

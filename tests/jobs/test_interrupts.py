@@ -1,0 +1,134 @@
+"""Interrupts of a pool of workers, with real signals: what is left, and who lives on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from bchisto.jobs import hold_interrupts, is_running, scratch_folder, this_process
+
+SLEEPERS = """
+import logging, signal, sys
+from bchisto.errors import Terminated
+from bchisto.jobs import run_units
+from sample_units import sleep
+
+def stop(number, frame):
+    raise Terminated
+
+signal.signal(signal.SIGTERM, stop)
+run_units(sleep, [sys.argv[1]] * 4, steps=lambda _: 1, jobs=2, label="test", step_name="units")
+"""
+
+
+def start_sleepers(folder, temporary):
+    """Start two workers that write their numbers into `folder`; return the process and these numbers."""
+    folder.mkdir()
+    temporary.mkdir(exist_ok=True)
+    with folder.with_name("stderr").open("w") as words:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SLEEPERS, str(folder)],
+            env={**os.environ, "TMPDIR": str(temporary)},
+            stderr=words,
+            start_new_session=True,
+        )
+    until = time.monotonic() + 30
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    workers = [int(path.name) for path in folder.iterdir()]
+    assert len(workers) == 2
+    return process, workers
+
+
+def lives(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def all_gone(pids, seconds=10):
+    until = time.monotonic() + seconds
+    while any(map(lives, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not any(map(lives, pids))
+
+
+def semaphores(pid):
+    return list(Path("/dev/shm").glob(f"sem.loky-{pid}-*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    process, workers = start_sleepers(tmp_path / "units", tmp_path / "tmp")
+    process.kill()
+    process.wait()
+    assert all_gone(workers)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("group", [False, True], ids=["parent", "group"])
+def test_a_signal_ends_all_at_once_and_leaves_nothing(tmp_path, group):
+    process, workers = start_sleepers(tmp_path / "units", tmp_path / "tmp")
+    if group:
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        process.send_signal(signal.SIGTERM)
+    process.wait(timeout=20)
+    err = (tmp_path / "stderr").read_text()
+    assert "Terminated" in err
+    assert "lack of memory" not in err
+    assert "leaked" not in err
+    assert all_gone(workers, seconds=1)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert semaphores(process.pid) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_next_run_removes_what_a_killed_group_left(tmp_path, monkeypatch):
+    process, workers = start_sleepers(tmp_path / "units", tmp_path / "tmp")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert all_gone(workers)
+    left = list((tmp_path / "tmp").iterdir())
+    assert len(left) == 1
+    (tmp_path / "tmp" / "bchisto-of-another-kind").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    with scratch_folder() as own, scratch_folder() as second:
+        assert {path.name for path in (tmp_path / "tmp").iterdir()} == {
+            own.name, second.name, "bchisto-of-another-kind"
+        }  # fmt: skip
+    assert semaphores(process.pid) == []
+
+
+def test_an_interrupt_waits_for_the_end_of_what_is_held():
+    done = []
+
+    def held():
+        with hold_interrupts():
+            signal.raise_signal(signal.SIGINT)
+            done.append("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        held()
+    assert done == ["went on"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_process_is_told_from_others_of_its_number():
+    mine = this_process()
+    assert is_running(mine) is True
+    assert is_running({"host": mine["host"], "pid": mine["pid"]}) is True  # as 0.1 wrote it
+    assert is_running({**mine, "host": "elsewhere"}) is None
+    if mine["started"] is not None:
+        assert is_running({**mine, "started": mine["started"] - 1}) is False
+        boot, _, names = mine["space"].partition(".")
+        assert is_running({**mine, "space": f"00000000.{names}"}) is False
+        assert is_running({**mine, "space": f"{boot}.1"}) is None
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert is_running({**mine, "pid": ended.pid}) is False
