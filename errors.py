@@ -21,6 +21,7 @@ __all__ = [
     "InputError",
     "MissingInputError",
     "OutputError",
+    "OverwrittenError",
     "SettingsConflictError",
     "StoreError",
     "Terminated",
@@ -70,6 +71,10 @@ class MissingInputError(InputError, FileNotFoundError):
 
 class SettingsConflictError(InputError):
     """An existing output was made with other settings."""
+
+
+class OverwrittenError(BchistoError):
+    """Another command has overwritten the folder that this one works on."""
 
 
 class ImageError(BchistoError, ValueError):

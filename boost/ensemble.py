@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..data import FoldPlan
 from ..evaluate import PaperTable, PredictionTable, paper_table, write_predictions
+from ..runs import Mark
 from .blend import blend_weights
 from .heads import BASE_HEADS, SEEDED, STACK, SUFFIXES
 from .presets import Preset, model_params
@@ -32,11 +33,12 @@ def plan_units(
     seeds: int,
     inner_seed: int,
     classes: Sequence[str],
+    marks: Mapping[str, Mark],
     folder: Path,
 ) -> list[ModelUnit]:
     """Return the models of a protocol and head, ordered by member, seed and fold.
 
-    A head without a seed has one model per store and fold; a stack has one of each base head.
+    A head without a seed has one model per store and fold; a stack has one of each base head. `marks` is by store.
     """
     position = {image: place for place, image in enumerate(sources.image_ids)}
     order = {label: place for place, label in enumerate(classes)}
@@ -68,6 +70,7 @@ def plan_units(
                             params=model_params(preset, classes=len(classes), seed=seed, fold_position=fold_position),
                             rounds=preset.rounds,
                             inner=head == STACK,
+                            mark=marks[store],
                             model=folder / "models" / store / (f"{base}-{name}" if head == STACK else name),
                         )
                     )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..data import FoldPlan, write_fold_list
-from ..errors import SettingsConflictError
+from ..errors import BchistoError, SettingsConflictError
 from ..evaluate import Panel, PaperTable
-from ..featurize import compared_settings
-from ..jobs import Shard, ensure_folder, read_json, remove_tree, run_units, write_json
-from ..runs import describe_differences
+from ..featurize import ABSENT_SETTINGS, compared_settings
+from ..jobs import Shard, run_units
+from ..runs import Claim, versions_of
 from .ensemble import gather, plan_units
-from .heads import STACK
+from .heads import BASE_HEADS, STACK
 from .outputs import protocol_text, write_outputs
 from .presets import Preset
 from .sources import Sources
@@ -73,19 +74,26 @@ class Workshop:
     notes: tuple[str, ...]
 
     def protocol(self, plan: FoldPlan, head: str, *, jobs: int, shard: Shard | None, dask: str | None) -> BoostResult:
-        """Train a protocol and write its outputs if it is whole."""
-        sources = self.sources
-        folder = self.run / "boost" / f"{plan.name}-{head}"
-        if self.overwrite:
-            remove_tree(folder)
-        ensure_folder(folder)
-        classes = [name for name in sources.classes if name in sources.labels]
-        self._check_settings(folder, plan, head, classes)
+        """Train a protocol and write its outputs if it is whole; after `check`.
+
+        Raises
+        ------
+        SettingsConflictError
+            See `Claim.check`.
+        OverwrittenError
+            Another command has overwritten the folder meanwhile.
+        BchistoError
+            Models are missing at the end though all were trained.
+        """
+        sources, classes, folder = self.sources, self._classes, self._folder(plan, head)
+        claim = self._claim(plan, head)
+        claim.take()
         for warning in plan.warnings:
             _log.warning("%s: %s", plan.name, warning)
         labels = dict(zip(sources.image_ids, sources.labels, strict=True))
         groups = dict(zip(sources.image_ids, sources.groups, strict=True))
         write_fold_list(folder / "folds.csv", plan, labels=labels, groups=groups)
+        marks = {name: claim.mark(name) for name in sources.paths}
         units = plan_units(
             sources,
             plan,
@@ -94,6 +102,7 @@ class Workshop:
             seeds=self.seeds,
             inner_seed=self.seed,
             classes=classes,
+            marks=marks,
             folder=folder,
         )
         batches = group_units(units)
@@ -102,6 +111,8 @@ class Workshop:
         todo = [unit for unit in share if trained[unit.model] is None]
         if len(todo) < len(share):
             _log.info("%s: %d of %d models are trained already", folder.name, len(share) - len(todo), len(share))
+        if todo:
+            claim.note_versions()
         run_units(
             train_group,
             group_units(todo),
@@ -117,9 +128,14 @@ class Workshop:
         # read what was trained just now, or by other shards; the rest is read already
         trained.update({unit.model: read_unit(unit) for unit in units if trained.get(unit.model) is None})
         predictions = [found for unit in units if (found := trained[unit.model]) is not None]
-        if shard is not None or len(predictions) < len(units):
+        if shard is not None:
             finished = len(predictions) == len(units)
             return BoostResult(folder, protocol, len(units), finished, None, None, banners)
+        for mark in marks.values():
+            mark.hold()
+        if len(predictions) < len(units):
+            missing = len(units) - len(predictions)
+            raise BchistoError(f"{folder}: {missing} of {len(units)} models are missing; run the same command again")
         ensemble = gather(units, predictions, sources=sources, classes=classes, protocol=protocol, folder=folder)
         panel = write_outputs(
             folder,
@@ -136,28 +152,72 @@ class Workshop:
         named = Panel(_renamed(panel, folder.name), panel.metrics, panel.paper)
         return BoostResult(folder, protocol, len(units), True, ensemble.paper, panel.metrics, banners, named)
 
-    def _check_settings(self, folder: Path, plan: FoldPlan, head: str, classes: Sequence[str]) -> None:
-        """Refuse a folder of other folds, parameters or descriptors; further seeds and stores extend it."""
-        settings: dict[str, Any] = {"folds_sha256": plan.sha256, "classes": list(classes)}
+    def check(self, plan: FoldPlan, head: str) -> None:
+        """Refuse a folder of other folds, parameters or descriptors, or of a larger result; writes nothing.
+
+        Raises
+        ------
+        SettingsConflictError
+            The message lists the differences. Further seeds and stores extend a folder, fewer are refused.
+        """
+        self._claim(plan, head).check()
+        if not self.overwrite:
+            _refuse_fewer(self._folder(plan, head), stores=self.sources.paths, seeds=self.seeds)
+
+    @property
+    def _classes(self) -> list[str]:
+        return [name for name in self.sources.classes if name in self.sources.labels]
+
+    def _folder(self, plan: FoldPlan, head: str) -> Path:
+        return self.run / "boost" / f"{plan.name}-{head}"
+
+    def _claim(self, plan: FoldPlan, head: str) -> Claim:
+        settings: dict[str, Any] = {"folds_sha256": plan.sha256, "classes": self._classes}
+        packages = ["bchisto", "numpy"]
         if head in ("lightgbm", STACK):
             settings |= {"rounds": self.preset.rounds, **self.preset.params}
+            packages.append("lightgbm")
         if head != "lightgbm":
             settings |= {"inner_seed": self.seed}
-        stores = {name: compared_settings(header) for name, header in self.sources.headers.items()}
-        path = folder / "settings.json"
-        found: dict[str, Any] = read_json(path) if path.is_file() else {"settings": settings, "stores": {}}
-        clashes = [describe_differences(found["settings"], settings)]
-        for name in sorted(stores.keys() & found["stores"].keys()):
-            clash = describe_differences(found["stores"][name], stores[name])
-            clashes.append(f"{name}: {clash}" if clash else "")
-        if any(clashes):
-            raise SettingsConflictError(
-                f"{folder}: made with other settings: {'; '.join(filter(None, clashes))}; use the same settings, "
-                "another --out, or --overwrite"
-            )
-        merged = {"settings": settings, "stores": {**found["stores"], **stores}}
-        if not path.is_file() or merged != found:
-            write_json(path, merged)
+            packages.append("scikit-learn")
+        return Claim(
+            self._folder(plan, head),
+            settings=settings,
+            stores={name: compared_settings(header) for name, header in self.sources.headers.items()},
+            work=("models/*/*", "predictions.csv"),
+            overwrite=self.overwrite,
+            absent=ABSENT_SETTINGS,
+            made_with=versions_of(packages),
+        )
+
+
+def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
+    """Refuse to replace the result of more stores or seeds by one of fewer.
+
+    Raises
+    ------
+    SettingsConflictError
+        The message names what the result holds.
+    """
+    table = folder / "predictions-by-model.csv"
+    if not table.is_file():
+        return
+    with table.open(newline="", encoding="utf-8") as handle:
+        held = {(row["store"], int(row["seed"])) for row in csv.DictReader(handle)}
+    more = max((seed for _, seed in held), default=-1) + 1
+    # the rows of a stack are named "<store> <head>"
+    lost = sorted({name for name, _ in held if not any(name in (one, *_members(one)) for one in stores)})
+    if lost or more > seeds:
+        has = [f"{len(lost)} more stores ({', '.join(lost)})"] if lost else []
+        has += [f"{more} seeds, not {seeds}"] if more > seeds else []
+        raise SettingsConflictError(
+            f"{folder}: holds a larger result: {' and '.join(has)}; ask for all of it, or use another --out, or "
+            "--overwrite to replace it by this smaller one"
+        )
+
+
+def _members(store: str) -> list[str]:
+    return [f"{store} {head}" for head in BASE_HEADS]
 
 
 def _renamed(panel: Panel, name: str) -> Any:

@@ -138,6 +138,8 @@ def train(
         ]
         processes = cpu_resources(jobs).processes
         workshop = Workshop(run, sources, chosen, seeds, seed, overwrite, tuple(notes))
+        for plan, head in product(plans, heads):  # refuses before any of them is trained
+            workshop.check(plan, head)
         done = [
             workshop.protocol(plan, head, jobs=processes, shard=shard, dask=dask) for plan in plans for head in heads
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import numpy.typing as npt
 
 from ..errors import BundleError, InputError
 from ..featurize import open_store
-from ..jobs import Ticker, atomic_output, read_probabilities, write_probabilities
+from ..jobs import Ticker, atomic_output, read_marks, read_probabilities, write_probabilities
+from ..runs import Mark
 from .heads import Fit, fit_head, parse_head
 from .lightgbm_head import is_model_text
 
@@ -55,6 +57,8 @@ class ModelUnit:
     rounds : int
     inner : bool
         Whether predictions of held-out training images are kept.
+    mark : Mark
+        What the model is made under.
     model : Path
         The model; the predictions of its test images lie beside it as CSV.
     """
@@ -76,6 +80,7 @@ class ModelUnit:
     params: dict[str, Any]
     rounds: int
     inner: bool
+    mark: Mark
     model: Path
 
     @property
@@ -111,6 +116,8 @@ def train_group(group: ModelGroup, ticker: Ticker) -> None:
     ------
     InputError
         The head cannot be fitted on this fold; the message names it.
+    OverwrittenError
+        Another command has overwritten the folder meanwhile.
     """
     first = group.units[0]
     with open_store(first.path) as store:
@@ -127,11 +134,14 @@ def train_group(group: ModelGroup, ticker: Ticker) -> None:
         fitted = fit_head(first.head, task, params=[unit.params for unit in group.units])
         try:
             for unit, (data, inner) in zip(group.units, fitted, strict=True):
+                unit.mark.hold()
+                marks = {"settings": unit.mark.sha256, "model": hashlib.sha256(data).hexdigest()}
                 with atomic_output(unit.model) as temporary:
                     temporary.write_bytes(data)
                 if unit.inner and inner is not None:
-                    write_probabilities(unit.held_out, unit.train_ids, inner)
-                write_probabilities(unit.predictions, unit.test_ids, parse_head(unit.head, data).predict_proba(tested))
+                    write_probabilities(unit.held_out, unit.train_ids, inner, marks=marks)
+                tests = parse_head(unit.head, data).predict_proba(tested)
+                write_probabilities(unit.predictions, unit.test_ids, tests, marks=marks)
                 ticker.tick()
         except InputError as error:
             raise InputError(f"{first.member}, fold {first.fold}: {error}") from error
@@ -162,17 +172,29 @@ def read_unit(unit: ModelUnit) -> Probabilities | None:
         return None
     values = read_probabilities(unit.predictions, unit.test_ids, unit.classes)
     inner = read_probabilities(unit.held_out, unit.train_ids, unit.classes) if unit.inner else values
-    if values is None or inner is None or not np.isfinite(values).all() or not _is_whole(unit):
+    if values is None or inner is None or not np.isfinite(values).all():
+        _log.warning("%s: does not hold a whole model; trained again", unit.model)
+        return None
+    tables = (unit.predictions, unit.held_out) if unit.inner else (unit.predictions,)
+    marks = [read_marks(table) for table in tables]
+    if not all(unit.mark.accepts(mark.get("settings")) for mark in marks):
+        _log.warning("%s: made under other settings; trained again", unit.model)
+        return None
+    if not _is_whole(unit, {mark["model"] for mark in marks if "model" in mark}):
         _log.warning("%s: does not hold a whole model; trained again", unit.model)
         return None
     return values
 
 
-def _is_whole(unit: ModelUnit) -> bool:
+def _is_whole(unit: ModelUnit, sha256: set[str]) -> bool:
+    """Whether the model is the one that its tables vouch for; of bchisto 0.1, whose tables did not, if it reads."""
+    data = unit.model.read_bytes()
+    if sha256:
+        return sha256 == {hashlib.sha256(data).hexdigest()}
     if unit.head == "lightgbm":  # parsing a text costs more than looking at its ends
-        return is_model_text(unit.model.read_text(encoding="utf-8", errors="replace"))
+        return is_model_text(data.decode("utf-8", errors="replace"))
     try:
-        parse_head(unit.head, unit.model.read_bytes())
+        parse_head(unit.head, data)
     except BundleError:
         return False
     return True

@@ -9,7 +9,7 @@ from .encoder import Encoder
 from .intake import check_headers
 from .network import canonical_names, precision_policy
 from .pipeline import FeaturizeResult, featurize
-from .plan import compared_settings, images_per_block
+from .plan import ABSENT_SETTINGS, compared_settings, images_per_block
 from .pooling import norm_pool
 from .registry import EncoderSpec, get_spec, list_encoders
 from .settings import EncoderChoice, FeaturizeSettings, View, parse_encoder, parse_view, weights_of
@@ -17,6 +17,7 @@ from .store import Store, open_store
 from .stream import ImageDescriptors, ImageFailure, describe_images
 
 __all__ = [
+    "ABSENT_SETTINGS",
     "Augmentation",
     "Encoder",
     "EncoderChoice",

@@ -22,6 +22,7 @@ from .settings import EncoderChoice, FeaturizeSettings, View
 from .store import open_store
 
 __all__ = [
+    "ABSENT_SETTINGS",
     "Block",
     "Target",
     "cached_encoder",
@@ -50,6 +51,9 @@ _MOST_IMAGES = 64
 
 _NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", "backend"})
 """Attributes that say where a store came from and do not decide its content."""
+
+ABSENT_SETTINGS: dict[str, Any] = {}
+"""Attributes that came after the first release and decide content, each with the value that its absence means."""
 
 
 @functools.lru_cache(maxsize=16)

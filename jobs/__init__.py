@@ -9,12 +9,22 @@ from .backend import prepare_backend, visible_gpus
 from .damage import DAMAGE
 from .executor import run_units
 from .interrupts import hold_interrupts, prepare_worker
-from .parts import atomic_output, ensure_folder, read_json, remove_tree, write_json, write_rows
+from .parts import (
+    atomic_output,
+    ensure_folder,
+    is_set_aside,
+    read_json,
+    remove_leftovers,
+    remove_tree,
+    set_aside,
+    write_json,
+    write_rows,
+)
 from .processes import is_running, scratch_folder, this_process
 from .progress import Progress, Ticker, format_seconds
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
 from .shard import Shard, parse_shard
-from .tables import read_probabilities, write_probabilities
+from .tables import read_marks, read_probabilities, write_probabilities
 
 __all__ = [
     "DAMAGE",
@@ -30,16 +40,20 @@ __all__ = [
     "format_seconds",
     "hold_interrupts",
     "is_running",
+    "is_set_aside",
     "network_resources",
     "one_thread_of_opencv",
     "parse_shard",
     "prepare_backend",
     "prepare_worker",
     "read_json",
+    "read_marks",
     "read_probabilities",
+    "remove_leftovers",
     "remove_tree",
     "run_units",
     "scratch_folder",
+    "set_aside",
     "this_process",
     "visible_gpus",
     "write_archive",

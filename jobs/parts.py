@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
+import glob
 import json
+import logging
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError, error_number, output_error
 from .processes import temporary_name, unlink_stale
 
-__all__ = ["atomic_output", "ensure_folder", "read_json", "remove_tree", "write_json", "write_rows"]
+__all__ = [
+    "atomic_output",
+    "ensure_folder",
+    "is_set_aside",
+    "read_json",
+    "remove_leftovers",
+    "remove_tree",
+    "set_aside",
+    "write_json",
+    "write_rows",
+]
+
+_log = logging.getLogger(__name__)
+
+_ASIDE = re.compile(r"\.old-[0-9a-f]{8}$")
+"""End of the name of what is being overwritten, from the moment it is set aside."""
+
+_REMOVALS = 5
+"""How often a folder into which another process goes on writing is emptied before that is an error (ours)."""
 
 
 def ensure_folder(path: Path) -> Path:
@@ -130,5 +152,82 @@ def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder of parts; files that another process removed meanwhile are no error."""
-    shutil.rmtree(path, ignore_errors=True)
+    """Remove a file or a folder; what another process removed meanwhile is no error.
+
+    Raises
+    ------
+    OutputError
+        Something cannot be removed; the message names it.
+    """
+    if path.is_symlink() or not path.is_dir():
+        _remove(path, os.unlink)
+        return
+    for attempt in range(1, _REMOVALS + 1):
+        for folder, folders, files in os.walk(path, topdown=False, onerror=_refuse):
+            for name in files:
+                _remove(Path(folder, name), os.unlink)
+            for name in folders:  # those that are links; the others were emptied and removed on the way up
+                if Path(folder, name).is_symlink():
+                    _remove(Path(folder, name), os.unlink)
+            _remove(Path(folder), os.rmdir, patient=attempt < _REMOVALS)
+        if not path.exists():
+            return
+
+
+def _remove(path: Path, remove: Callable[[Path], None], *, patient: bool = False) -> None:
+    try:
+        remove(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if not (patient and error.errno == errno.ENOTEMPTY):  # another process has just written into it
+            _refuse(error)
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise OutputError(
+            f"{error.filename}: cannot be removed ({error.strerror}); change its permissions or remove it yourself"
+        ) from error
+
+
+def set_aside(path: Path) -> None:
+    """Remove a file or folder so that at every moment it is whole or gone: rename it, then remove that.
+
+    What a kill leaves is called ``<name>.old-<random>``, and goes with `remove_leftovers`.
+
+    Raises
+    ------
+    OutputError
+        It cannot be renamed or removed.
+    """
+    place = Path(os.path.realpath(path))  # of a link the target, so that the link goes on holding
+    aside = place.with_name(f"{place.name}.old-{secrets.token_hex(4)}")
+    try:
+        place.rename(aside)
+        _sync(place.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be renamed to be overwritten ({error.strerror or error}); change the permissions of "
+            f"{place.parent} or choose another --out"
+        ) from error
+    remove_tree(aside)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed overwrites of `path` left; nothing reads it, so what cannot be removed is only a warning."""
+    place = Path(os.path.realpath(path))
+    for aside in place.parent.glob(f"{glob.escape(place.name)}.old-*"):
+        if not _ASIDE.search(aside.name):
+            continue
+        try:
+            remove_tree(aside)
+        except OutputError as error:
+            _log.warning("left by an earlier --overwrite: %s", error)
+
+
+def is_set_aside(path: Path) -> bool:
+    """Whether a path is, or lies in, what is being overwritten."""
+    return any(_ASIDE.search(part) for part in path.parts)

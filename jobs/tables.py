@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,14 @@ import numpy.typing as npt
 from .damage import DAMAGE
 from .parts import write_rows
 
-__all__ = ["read_probabilities", "write_probabilities"]
+__all__ = ["read_marks", "read_probabilities", "write_probabilities"]
 
 Probabilities = npt.NDArray[np.float64]
 
 
-def write_probabilities(path: Path, names: Sequence[str], probabilities: Probabilities) -> None:
+def write_probabilities(
+    path: Path, names: Sequence[str], probabilities: Probabilities, *, marks: Mapping[str, str] | None = None
+) -> None:
     """Write ``name,p0,p1,...`` in full precision.
 
     Parameters
@@ -26,9 +28,20 @@ def write_probabilities(path: Path, names: Sequence[str], probabilities: Probabi
     names : sequence of str
         One per row.
     probabilities : ndarray of float64, shape (n, classes)
+    marks : mapping, optional
+        What the table vouches for, such as the hash of the model; stands behind the names of the columns as
+        ``key=value``.
     """
     rows = ([name, *map(repr, row)] for name, row in zip(names, probabilities.tolist(), strict=True))
-    write_rows(path, ["name", *(f"p{place}" for place in range(probabilities.shape[1]))], rows)
+    header = ["name", *(f"p{place}" for place in range(probabilities.shape[1]))]
+    write_rows(path, [*header, *(f"{key}={value}" for key, value in (marks or {}).items())], rows)
+
+
+def read_marks(path: Path) -> dict[str, str]:
+    """Return what a table vouches for; empty for one of bchisto 0.1, which had no marks."""
+    with path.open(newline="", encoding="utf-8", errors="replace") as handle:
+        header = next(csv.reader(handle), [])
+    return dict(cell.split("=", 1) for cell in header if "=" in cell)
 
 
 def read_probabilities(path: Path, names: Sequence[str], classes: int) -> Probabilities | None:

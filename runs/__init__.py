@@ -1,10 +1,13 @@
 """The run folder: what ran, with which settings, versions, hardware and results."""
 
+from .claim import Claim, Mark, other_settings
 from .compare import describe_differences, differences
 from .history import RunEntry, diff_runs, list_runs, read_run
-from .record import RunRecord, load_config, record_run
+from .record import RunRecord, load_config, record_run, versions_of
 
 __all__ = [
+    "Claim",
+    "Mark",
     "RunEntry",
     "RunRecord",
     "describe_differences",
@@ -12,6 +15,8 @@ __all__ = [
     "differences",
     "list_runs",
     "load_config",
+    "other_settings",
     "read_run",
     "record_run",
+    "versions_of",
 ]

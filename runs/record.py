@@ -11,7 +11,7 @@ import platform
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -19,16 +19,17 @@ from typing import Any
 
 import yaml
 
+from .. import __version__
 from ..errors import InputError, MissingInputError
 from ..jobs import default_jobs, ensure_folder, read_json, this_process, write_json
 
-__all__ = ["RunRecord", "load_config", "record_run"]
+__all__ = ["RunRecord", "load_config", "record_run", "versions_of"]
 
 SCHEMA_VERSION = 1
 
 _PACKAGES = (
-    "bchisto", "tensorflow", "keras", "lightgbm", "scikit-learn", "numpy", "h5py", "opencv-python-headless",
-    "Pillow", "joblib",
+    "bchisto", "tensorflow", "jax", "torch", "openvino", "keras", "lightgbm", "scikit-learn", "scipy", "numpy", "h5py",
+    "opencv-python-headless", "Pillow", "joblib",
 )  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
             "started": started.isoformat(timespec="seconds"),
             "argv": sys.argv,
             "config": dict(config),
-            "versions": _versions(),
+            "versions": {"python": platform.python_version(), **versions_of(_PACKAGES)},
             "hardware": _hardware(),
             "process": this_process(),
         },
@@ -100,11 +101,12 @@ def _save(run: Path, record: RunRecord) -> None:
     write_json(run / "run.json", {"schema_version": SCHEMA_VERSION, "records": records})
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+def versions_of(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of those of these packages that are installed."""
+    found = {}
+    for package in packages:
         try:
-            found[package] = metadata.version(package)
+            found[package] = __version__ if package == "bchisto" else metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
     return found

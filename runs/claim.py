@@ -1,0 +1,275 @@
+"""The claim of a folder: work in it is done under one set of settings, which every part carries.
+
+``settings.json`` says what decides the content of a folder. A command that wants other settings is refused with the
+differences, unless it overwrites; further stores extend the folder. The hash of the settings goes into every part and
+is checked on reading, so that two commands at once, or one killed while it overwrites, never mix their work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, OverwrittenError, SettingsConflictError
+from ..jobs import ensure_folder, read_json, remove_leftovers, set_aside, write_json
+from .compare import describe_differences
+
+__all__ = ["Claim", "Mark", "other_settings"]
+
+_log = logging.getLogger(__name__)
+
+_FILE = "settings.json"
+_OWN = "claim"
+"""The section of the file that is about the file; absent where bchisto 0.1 wrote it."""
+
+_SCHEMA = 2
+_FIRST = {"bchisto": "0.1"}
+"""What made a folder that does not say so."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a part carries and is checked against; cheap to send to workers.
+
+    Attributes
+    ----------
+    folder : Path
+        The claimed folder.
+    store : str
+        The store that the part is made of; empty where there are none.
+    sha256 : str
+        Hash of the settings, and of those of the store.
+    unmarked : bool
+        Whether parts without a hash count: bchisto 0.1 began the folder.
+    """
+
+    folder: Path
+    store: str
+    sha256: str
+    unmarked: bool
+
+    def accepts(self, found: str | None) -> bool:
+        """Whether a part that carries this hash was made under these settings."""
+        return self.unmarked if found is None else found == self.sha256
+
+    def hold(self) -> None:
+        """Check that the folder is still held to these settings: called before a part or a result is written.
+
+        Raises
+        ------
+        OverwrittenError
+            Another command has overwritten the folder with other settings meanwhile.
+        """
+        found = _read(self.folder / _FILE)
+        if found is None or found.mark(self.folder, self.store).sha256 != self.sha256:
+            raise OverwrittenError(
+                f"{self.folder}: another command has overwritten this folder meanwhile; this one stops, so that their "
+                "results do not mix"
+            )
+
+
+@dataclass
+class _Content:
+    """What stands in ``settings.json``."""
+
+    settings: dict[str, Any]
+    stores: dict[str, Any] | None
+    own: dict[str, Any] = field(default_factory=dict)
+
+    def mark(self, folder: Path, store: str) -> Mark:
+        # hashed as the file has them, so that 1 and 1.0 from two commands are one
+        about = [self.settings, (self.stores or {}).get(store)] if store else [self.settings]
+        text = json.dumps(about, sort_keys=True, ensure_ascii=False)
+        return Mark(folder, store, hashlib.sha256(text.encode()).hexdigest(), bool(self.own.get("unmarked")))
+
+    def json(self) -> dict[str, Any]:
+        if self.stores is None:
+            return {**self.settings, _OWN: self.own}
+        return {"settings": self.settings, "stores": self.stores, _OWN: self.own}
+
+
+class Claim:
+    """Work that wants a folder for itself. `check` refuses or agrees and writes nothing; `take` makes it so.
+
+    Parameters
+    ----------
+    folder : Path
+    settings : mapping
+        What decides the content of every part, JSON-ready.
+    work : sequence of str
+        Patterns of the files that are work done. In a folder without any, other settings are no conflict: nothing was
+        made under them.
+    stores : mapping, optional
+        What decides the content of the parts of one store, by its name. Further stores extend a folder.
+    overwrite : bool
+        Remove what is there.
+    absent : mapping, optional
+        Settings that came after the first release, with what their absence means.
+    made_with : mapping, optional
+        Package to version. Another minor version is no conflict; it is warned of and kept in the file.
+    otherwise : str
+        What a message proposes beside ``--overwrite``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        settings: Mapping[str, Any],
+        work: Sequence[str],
+        stores: Mapping[str, Mapping[str, Any]] | None = None,
+        overwrite: bool = False,
+        absent: Mapping[str, Any] | None = None,
+        made_with: Mapping[str, str] | None = None,
+        otherwise: str = "another --out",
+    ) -> None:
+        self.folder = folder
+        self._wanted = _Content(_plain(settings), None if stores is None else _plain(stores))
+        self._work = work
+        self._overwrite = overwrite
+        self._absent = dict(absent or {})
+        self._made_with = dict(made_with or {})
+        self._otherwise = otherwise
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / _FILE
+
+    def check(self) -> None:
+        """Refuse a folder that holds work of other settings.
+
+        Raises
+        ------
+        SettingsConflictError
+            The message lists the differences.
+        InputError
+            The file of settings is damaged, or of a newer version.
+        """
+        if self._overwrite:
+            return
+        found = _read(self._file)
+        if found is None or not self.begun:
+            return
+        clashes = [self._clash(found.settings, self._wanted.settings)]
+        for name in sorted((found.stores or {}).keys() & (self._wanted.stores or {}).keys()):
+            clash = self._clash((found.stores or {})[name], (self._wanted.stores or {})[name])
+            clashes.append(f"{name}: {clash}" if clash else "")
+        if any(clashes):
+            raise other_settings(self.folder, "; ".join(filter(None, clashes)), otherwise=self._otherwise)
+
+    def take(self) -> None:
+        """Overwrite if asked to, then hold the folder to these settings and those of stores that are there already.
+
+        Raises
+        ------
+        SettingsConflictError, InputError
+            See `check`.
+        OutputError
+            Something cannot be removed or written.
+        """
+        self.check()
+        if self._overwrite:
+            set_aside(self.folder)
+            self._overwrite = False
+        remove_leftovers(self.folder)
+        ensure_folder(Path(os.path.realpath(self.folder)))  # of a link whose target was set aside, the target anew
+        found = _read(self._file) if self.begun else None
+        if found is None:
+            content = self._wanted
+        else:
+            stores = None
+            if self._wanted.stores is not None:
+                stores = dict(sorted({**self._wanted.stores, **(found.stores or {})}.items()))
+            content = _Content(found.settings, stores, found.own)
+        self._write(content)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds work."""
+        return any(next(self.folder.glob(pattern), None) is not None for pattern in self._work)
+
+    def mark(self, store: str = "") -> Mark:
+        """Return what the parts of a store carry; after `take`."""
+        found = _read(self._file)
+        if found is None:
+            raise OverwrittenError(f"{self._file}: removed meanwhile; run the same command again")
+        return found.mark(self.folder, store)
+
+    def note_versions(self) -> None:
+        """Keep which versions work on the folder; called when there is work to do.
+
+        Another minor version of a package than that which began the folder is warned of.
+        """
+        found = _read(self._file)
+        if found is None or not self._made_with:
+            return
+        known = found.own.setdefault("made_with", [])
+        if self._made_with in known:
+            return
+        if known:
+            now = {name: version for name, version in self._made_with.items() if name in known[0]}
+            begun = {name: known[0][name] for name in now}
+            if any(_minor(begun[name]) != _minor(now[name]) for name in now):
+                _log.warning(
+                    "%s: begun with other versions (%s); where these give other results, both are in this folder, and "
+                    "--overwrite makes all of it anew",
+                    self.folder,
+                    describe_differences(begun, now),
+                )
+        known.append(self._made_with)
+        self._write(found)
+
+    def _clash(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+        """Describe the differences; a setting that one side lacks has the value that its absence means."""
+        filled = [{**{k: v for k, v in self._absent.items() if k in old or k in new}, **side} for side in (old, new)]
+        return describe_differences(*filled)
+
+    def _write(self, content: _Content) -> None:
+        content.own = {"schema_version": _SCHEMA, **content.own}
+        if not self._file.is_file() or read_json(self._file) != content.json():
+            write_json(self._file, content.json())
+
+
+def other_settings(place: Path, differences: str, *, otherwise: str = "another --out") -> SettingsConflictError:
+    """Return the error for a place that was made with other settings."""
+    return SettingsConflictError(
+        f"{place}: made with other settings: {differences}; use the same settings, {otherwise}, or --overwrite"
+    )
+
+
+def _read(path: Path) -> _Content | None:
+    """Read a file of settings of this version or of 0.1; None where there is none."""
+    try:
+        if not path.is_file():
+            return None
+        found = read_json(path)
+    except InputError:
+        if not path.is_file():  # overwritten at this moment
+            return None
+        raise
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: not a file of settings; use --overwrite to begin this folder anew")
+    own = found.pop(_OWN, {"unmarked": True, "made_with": [_FIRST]})
+    if not isinstance(own, dict):
+        raise InputError(f"{path}: not a file of settings; use --overwrite to begin this folder anew")
+    if own.get("schema_version", _SCHEMA) > _SCHEMA:
+        raise InputError(f"{path}: written by a newer bchisto; update this one")
+    if isinstance(found.get("stores"), dict) and isinstance(found.get("settings"), dict):
+        return _Content(found["settings"], found["stores"], own)
+    return _Content(found, None, own)
+
+
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping as JSON has it: tuples as lists."""
+    plain: dict[str, Any] = json.loads(json.dumps(value))
+    return plain
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
