@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,15 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BundleError
+from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature
-from ..jobs import Archive, write_archive
+from ..jobs import DAMAGE, Archive, check_archive_size, write_archive
 from .heads import Classifier, parse_head
 
 __all__ = ["BUNDLE_KIND", "SCHEMA_VERSION", "Bundle", "FoldModel"]
 
 BUNDLE_KIND = "bchisto model bundle"
 SCHEMA_VERSION = 1
+_FOLDER = re.compile(r"[\w.+-]+")
 _MEMBER = re.compile(r"models/([\w.+-]+)/(?:([a-z]+)-)?seed(\d+)-fold(\d+)\.(?:txt|npz)")
 
 
@@ -142,6 +144,7 @@ class Bundle:
         models : mapping
             Store name to (member name, file) of its models.
         """
+        folders = {name: _folder(name) for name in stores}
         facts = {
             "road": "boosted",
             "head": head,
@@ -152,8 +155,45 @@ class Bundle:
             "banners": list(banners),
             "calibration": None if temperature is None else {"temperature": temperature},
         }
-        members = [(f"models/{store}/{name}", file) for store, files in models.items() for name, file in files]
-        write_archive(path, kind=BUNDLE_KIND, schema_version=SCHEMA_VERSION, members=members, facts=facts)
+        if renamed := {name: folder for name, folder in folders.items() if name != folder}:
+            facts["folders"] = renamed
+        members = [(f"models/{folders[store]}/{name}", file) for store, files in models.items() for name, file in files]
+        write_archive(
+            path,
+            kind=BUNDLE_KIND,
+            schema_version=SCHEMA_VERSION,
+            members=members,
+            facts=facts,
+            check=lambda archive: Bundle._read(path, archive, parse=False),
+        )
+
+    @staticmethod
+    def check(*, stores: Sequence[str], models: int) -> None:
+        """Refuse, before any model is trained, what a bundle could not hold.
+
+        Parameters
+        ----------
+        stores : sequence of str
+            Names of the stores.
+        models : int
+            Number of models in all.
+
+        Raises
+        ------
+        InputError
+            Too many models, or a store whose name is no text.
+        """
+        for name in stores:
+            try:
+                name.encode("utf-8")
+            except UnicodeEncodeError:
+                shown = name.encode("utf-8", "backslashreplace").decode()
+                raise InputError(f"{shown}.h5: the name of this store is no UTF-8 text; rename the file") from None
+            if name in (".", ".."):
+                raise InputError(
+                    f"{name}.h5: the models of this store would get no folder of their own; rename the file"
+                )
+        check_archive_size(members=models)
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -172,25 +212,31 @@ class Bundle:
                 return cls._read(path, archive)
             except BundleError:
                 raise
-            except (KeyError, ValueError, TypeError, AttributeError) as error:
+            except DAMAGE as error:
                 raise archive.damaged(error) from error
 
     @classmethod
-    def _read(cls, path: Path, archive: Archive) -> Bundle:
+    def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> Bundle:
+        """Read a bundle; without `parse` look at everything but into the models, and return it without them."""
         manifest = archive.manifest
         head = str(manifest["head"])
+        folders = manifest.get("folders", {})
+        store_of = {str(folders.get(name, name)): name for name in manifest["stores"]}
         blend = {int(fold): _weights(path, weights) for fold, weights in manifest.get("blend", {}).items()}
         models: dict[str, list[FoldModel]] = {name: [] for name in manifest["stores"]}
         for member in archive.members:
             match = _MEMBER.fullmatch(member)
             if match is None:
                 raise BundleError(f"{path}: its members are not those of a boosted model ({member}); it was altered")
-            data = archive.read(member)
-            store, base, seed, fold = match.groups()
-            model = FoldModel(base or head, int(seed), int(fold), parse_head(base or head, data))
-            if blend and f"{store} {model.head}" not in blend.get(model.fold, {}):
+            folder, base, seed, fold = match.groups()
+            if folder not in store_of:
+                raise BundleError(f"{path}: {member} is of no store that the bundle names; it was altered")
+            store = store_of[folder]
+            if blend and f"{store} {base or head}" not in blend.get(int(fold), {}):
                 raise BundleError(f"{path}: {member} has no weight in its blend; the bundle was altered")
-            models[store].append(model)
+            if parse:
+                classifier = parse_head(base or head, archive.read(member))
+                models[store].append(FoldModel(base or head, int(seed), int(fold), classifier))
         calibration = manifest["calibration"]
         return cls(
             tuple(manifest["classes"]),
@@ -202,6 +248,16 @@ class Bundle:
             blend,
             None if calibration is None else float(calibration["temperature"]),
         )
+
+
+def _folder(store: str) -> str:
+    """Return the folder of a store's models in a bundle: the store's name, or one made of it where that holds spaces.
+
+    The hash tells stores apart whose names differ in such characters alone.
+    """
+    if _FOLDER.fullmatch(store):
+        return store
+    return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', store)[:60]}-{hashlib.sha256(store.encode()).hexdigest()[:16]}"
 
 
 def _weights(path: Path, weights: Mapping[str, Any]) -> dict[str, float]:

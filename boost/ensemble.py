@@ -19,7 +19,7 @@ from .presets import Preset, model_params
 from .sources import Sources
 from .units import ModelUnit, read_inner
 
-__all__ = ["Ensemble", "gather", "plan_units"]
+__all__ = ["Ensemble", "count_models", "gather", "plan_units"]
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -46,7 +46,7 @@ def plan_units(
     units = []
     for store, path in sources.paths.items():
         for base in bases:
-            for seed in range(seeds if base in SEEDED and head != STACK else 1):
+            for seed in range(_seeds_of(base, head, seeds)):
                 for fold_position, fold in enumerate(plan.folds):
                     trained, tested = plan.images(fold, "train"), plan.images(fold, "test")
                     train = [position[image] for image in trained]
@@ -75,6 +75,16 @@ def plan_units(
                         )
                     )
     return units
+
+
+def count_models(stores: int, folds: int, *, head: str, seeds: int) -> int:
+    """Return how many models `plan_units` plans."""
+    bases = BASE_HEADS if head == STACK else (head,)
+    return stores * folds * sum(_seeds_of(base, head, seeds) for base in bases)
+
+
+def _seeds_of(base: str, head: str, seeds: int) -> int:
+    return seeds if base in SEEDED and head != STACK else 1
 
 
 def blend(units: Sequence[ModelUnit]) -> dict[int, dict[str, float]]:

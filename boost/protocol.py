@@ -15,7 +15,8 @@ from ..evaluate import Panel, PaperTable
 from ..featurize import ABSENT_SETTINGS, compared_settings
 from ..jobs import Shard, run_units
 from ..runs import Claim, versions_of
-from .ensemble import gather, plan_units
+from .bundle import Bundle
+from .ensemble import count_models, gather, plan_units
 from .heads import BASE_HEADS, STACK
 from .outputs import protocol_text, write_outputs
 from .presets import Preset
@@ -157,9 +158,13 @@ class Workshop:
 
         Raises
         ------
+        InputError
+            See `Bundle.check`.
         SettingsConflictError
             The message lists the differences. Further seeds and stores extend a folder, fewer are refused.
         """
+        count = count_models(len(self.sources.paths), len(plan.folds), head=head, seeds=self.seeds)
+        Bundle.check(stores=list(self.sources.paths), models=count)
         self._claim(plan, head).check()
         if not self.overwrite:
             _refuse_fewer(self._folder(plan, head), stores=self.sources.paths, seeds=self.seeds)

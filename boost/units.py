@@ -110,7 +110,7 @@ def group_units(units: Sequence[ModelUnit]) -> list[ModelGroup]:
 
 
 def train_group(group: ModelGroup, ticker: Ticker) -> None:
-    """Train and save each model of a group, then predict from what was saved.
+    """Train each model of a group, predict from it as it is saved, and save both.
 
     Raises
     ------
@@ -134,13 +134,14 @@ def train_group(group: ModelGroup, ticker: Ticker) -> None:
         fitted = fit_head(first.head, task, params=[unit.params for unit in group.units])
         try:
             for unit, (data, inner) in zip(group.units, fitted, strict=True):
+                # before anything is written, so that what cannot be read is no part
+                tests = parse_head(unit.head, data).predict_proba(tested)
                 unit.mark.hold()
                 marks = {"settings": unit.mark.sha256, "model": hashlib.sha256(data).hexdigest()}
                 with atomic_output(unit.model) as temporary:
                     temporary.write_bytes(data)
                 if unit.inner and inner is not None:
                     write_probabilities(unit.held_out, unit.train_ids, inner, marks=marks)
-                tests = parse_head(unit.head, data).predict_proba(tested)
                 write_probabilities(unit.predictions, unit.test_ids, tests, marks=marks)
                 ticker.tick()
         except InputError as error:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..boost import BUNDLE_KIND
-from ..errors import BundleError, InputError, WeightsError
-from ..jobs import Archive, write_archive
+from ..errors import BundleError
+from ..jobs import DAMAGE, Archive, write_archive
 from .model import build_model, resolved
 from .pretrained import load_h5
 from .settings import FinetuneSettings
@@ -90,7 +90,14 @@ class CnnBundle:
             "calibration": None if temperature is None else {"temperature": temperature},
         }
         members = [(f"models/fold{fold}.weights.h5", file) for fold, file in models.items()]
-        write_archive(path, kind=BUNDLE_KIND, schema_version=SCHEMA_VERSION, members=members, facts=facts)
+        write_archive(
+            path,
+            kind=BUNDLE_KIND,
+            schema_version=SCHEMA_VERSION,
+            members=members,
+            facts=facts,
+            check=lambda archive: CnnBundle._read(path, archive, share=True),
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> CnnBundle:
@@ -103,26 +110,39 @@ class CnnBundle:
         """
         path = Path(path)
         with Archive(path, kind=BUNDLE_KIND, schema_version=SCHEMA_VERSION) as archive:
-            manifest = archive.manifest
-            if manifest.get("road") != "cnn":
+            if archive.manifest.get("road") != "cnn":
                 raise BundleError(f"{path}: a bundle of boosted models, which hold no CNN")
             try:
-                settings = _settings(manifest["settings"])
-                classes = tuple(str(name) for name in manifest["classes"])
-                calibration = manifest["calibration"]
-                rest = (
-                    str(manifest["dataset"]),
-                    dict(manifest["reading"]),
-                    str(manifest["protocol"]),
-                    tuple(manifest["banners"]),
-                    None if calibration is None else float(calibration["temperature"]),
-                )
-                models = {fold: _model(archive, name, settings, classes) for fold, name in _folds(path, archive)}
+                return cls._read(path, archive)
             except BundleError:
                 raise
-            except (KeyError, ValueError, TypeError, AttributeError, InputError, WeightsError) as error:
+            except DAMAGE as error:
                 raise archive.damaged(error) from error
-        return cls(classes, settings, models, *rest)
+
+    @classmethod
+    def _read(cls, path: Path, archive: Archive, *, share: bool = False) -> CnnBundle:
+        """Read a bundle; with `share` all its weights into one network, only to see that they can be."""
+        manifest = archive.manifest
+        settings = _settings(manifest["settings"])
+        classes = tuple(str(name) for name in manifest["classes"])
+        calibration = manifest["calibration"]
+        models: dict[int, Any] = {}
+        for fold, name in _folds(path, archive):
+            model = (
+                next(iter(models.values())) if share and models else build_model(settings, classes=len(classes), fold=0)
+            )
+            _load(model, archive, name, settings)
+            models[fold] = model
+        return cls(
+            classes,
+            settings,
+            models,
+            str(manifest["dataset"]),
+            dict(manifest["reading"]),
+            str(manifest["protocol"]),
+            tuple(manifest["banners"]),
+            None if calibration is None else float(calibration["temperature"]),
+        )
 
 
 def _chosen(settings: FinetuneSettings) -> dict[str, Any]:
@@ -153,10 +173,8 @@ def _folds(path: Path, archive: Archive) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def _model(archive: Archive, name: str, settings: FinetuneSettings, classes: Sequence[str]) -> Any:
-    model = build_model(settings, classes=len(classes), fold=0)
+def _load(model: Any, archive: Archive, name: str, settings: FinetuneSettings) -> None:
     with tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
         file = Path(folder) / "model.weights.h5"
         file.write_bytes(archive.read(name))
         load_h5(model, file, of=settings.network)
-    return model

@@ -4,7 +4,7 @@ A unit is a piece of work that writes its result under a temporary name, checks 
 Resume, crash safety, sharding and concurrent runs all come from that one rule.
 """
 
-from .archive import Archive, write_archive
+from .archive import Archive, check_archive_size, write_archive
 from .backend import prepare_backend, visible_gpus
 from .damage import DAMAGE
 from .executor import run_units
@@ -34,6 +34,7 @@ __all__ = [
     "Shard",
     "Ticker",
     "atomic_output",
+    "check_archive_size",
     "cpu_resources",
     "default_jobs",
     "ensure_folder",

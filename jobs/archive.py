@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..errors import BundleError
+from ..errors import BchistoError, BundleError, InputError, OutputError
+from .damage import DAMAGE
 from .parts import atomic_output
 
-__all__ = ["Archive", "write_archive"]
+__all__ = ["Archive", "check_archive_size", "write_archive"]
 
 _MANIFEST = "manifest.json"
 _MOST_MEMBERS = 20_000
@@ -24,10 +25,43 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every member, so that equal content gives equal archives."""
 
 
+def check_archive_size(*, members: int, size: int = 0) -> None:
+    """Refuse what an archive could not hold, before any work is put into it.
+
+    Parameters
+    ----------
+    members : int
+        Members beside the manifest.
+    size : int
+        Bytes that they unpack to, as far as known.
+
+    Raises
+    ------
+    InputError
+        More than `Archive` reads.
+    """
+    if members + 1 > _MOST_MEMBERS:
+        raise InputError(
+            f"{members:,} models are more than the {_MOST_MEMBERS - 1:,} that a bundle can hold; use fewer --folds or "
+            "--seeds, or fewer stores"
+        )
+    if size > _MOST_BYTES:
+        raise InputError(
+            f"models of {size / 1024**3:.1f} GiB are more than the {_MOST_BYTES / 1024**3:.0f} GiB that a bundle can "
+            "hold; use fewer --folds or --seeds, fewer stores, or smaller models"
+        )
+
+
 def write_archive(
-    path: Path, *, kind: str, schema_version: int, members: Iterable[tuple[str, Path]], facts: Mapping[str, Any]
+    path: Path,
+    *,
+    kind: str,
+    schema_version: int,
+    members: Iterable[tuple[str, Path]],
+    facts: Mapping[str, Any],
+    check: Callable[[Archive], object] | None = None,
 ) -> None:
-    """Write an archive.
+    """Write an archive, read it back, and only then put it in its place.
 
     Parameters
     ----------
@@ -39,20 +73,38 @@ def write_archive(
     members : iterable of (name, file)
     facts : mapping
         The rest of the manifest.
+    check : callable, optional
+        Called with the archive open for reading; what it raises is why the archive cannot be read.
+
+    Raises
+    ------
+    InputError
+        More members, or larger ones, than can be read.
+    OutputError
+        The archive cannot be written, or what was written cannot be read.
     """
+    chosen = list(members)
+    check_archive_size(members=len(chosen), size=sum(file.stat().st_size for _, file in chosen))
     hashes: dict[str, str] = {}
-    with (
-        atomic_output(path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive,
-    ):
-        for name, file in members:
-            data = file.read_bytes()
-            hashes[name] = hashlib.sha256(data).hexdigest()
-            archive.writestr(_info(name), data)
-        head = {"kind": kind, "schema_version": schema_version, "bchisto_version": __version__}
-        archive.writestr(
-            _info(_MANIFEST), json.dumps({**head, **facts, "members": hashes}, indent=2, ensure_ascii=False)
-        )
+    with atomic_output(path) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+            for name, file in chosen:
+                data = file.read_bytes()
+                hashes[name] = hashlib.sha256(data).hexdigest()
+                archive.writestr(_info(name), data)
+            head = {"kind": kind, "schema_version": schema_version, "bchisto_version": __version__}
+            archive.writestr(
+                _info(_MANIFEST), json.dumps({**head, **facts, "members": hashes}, indent=2, ensure_ascii=False)
+            )
+        try:
+            with Archive(temporary, kind=kind, schema_version=schema_version) as written:
+                for name in written.members:
+                    written.read(name)
+                if check is not None:
+                    check(written)
+        except (BchistoError, *DAMAGE) as error:
+            reason = str(error).replace(str(temporary), "it")
+            raise OutputError(f"{path}: not written, since it could not be read back ({reason})") from error
 
 
 class Archive:
@@ -82,14 +134,14 @@ class Archive:
             raise BundleError(f"{path}: no such {kind}")
         try:
             self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise self.damaged(error) from error
         try:
             self.manifest = self._check(schema_version)
         except BundleError:
             self._zip.close()
             raise
-        except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, EOFError) as error:
+        except DAMAGE as error:
             self._zip.close()
             raise self.damaged(error) from error
 
@@ -114,7 +166,7 @@ class Archive:
         """
         try:
             data = self._zip.read(name)
-        except (OSError, zipfile.BadZipFile, EOFError) as error:
+        except DAMAGE as error:
             raise self.damaged(error) from error
         if hashlib.sha256(data).hexdigest() != self.manifest["members"][name]:
             raise BundleError(f"{self._path}: {name} does not match its hash; the bundle is damaged or was altered")
@@ -122,13 +174,17 @@ class Archive:
 
     def damaged(self, error: Exception) -> BundleError:
         """Return the error to raise for content that cannot be read."""
-        return BundleError(f"{self._path}: not a bchisto model bundle, or damaged ({error})")
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return BundleError(f"{self._path}: not a bchisto model bundle, or damaged ({reason})")
 
     def _check(self, schema_version: int) -> dict[str, Any]:
         """Return the manifest of an archive that holds what it says."""
         infos = self._zip.infolist()
         if len(infos) > _MOST_MEMBERS or sum(info.file_size for info in infos) > _MOST_BYTES:
             raise BundleError(f"{self._path}: unpacks to more than a bundle can hold; it is not read")
+        names = [info.filename for info in infos]
+        if len(set(names)) < len(names):
+            raise BundleError(f"{self._path}: holds a member twice; it was altered")
         manifest: dict[str, Any] = json.loads(self._zip.read(_MANIFEST))
         if manifest.get("kind") != self._kind:
             raise BundleError(f"{self._path}: a zip file, but not a {self._kind}")
@@ -137,7 +193,7 @@ class Archive:
             raise BundleError(
                 f"{self._path}: written by bchisto {writer}, newer than this; pip install 'bchisto>={writer}'"
             )
-        if {info.filename for info in infos} - {_MANIFEST} != set(manifest["members"]):
+        if set(names) - {_MANIFEST} != set(manifest["members"]):
             raise BundleError(f"{self._path}: its members are not those of its manifest; it was altered")
         return manifest
 

@@ -1,12 +1,15 @@
 import json
+import re
+import shutil
 import zipfile
 
 import numpy as np
 import pytest
 from archives import rewrite
-from bchisto.boost import Bundle
-from bchisto.errors import BundleError
+from bchisto.boost import Bundle, train
+from bchisto.errors import BundleError, InputError, OutputError
 from bchisto.featurize import open_store
+from bchisto.predict import predict
 
 PAIR = "boost/3-lightgbm"
 
@@ -74,6 +77,8 @@ def manifest(**changes):
         (manifest(kind="other"), "a zip file, but not a bchisto model bundle"),
         (manifest(schema_version=9, bchisto_version="3.0"), r"written by bchisto 3\.0, newer than this"),
         (manifest(classes=None), "not a bchisto model bundle, or damaged"),
+        (manifest(folders={"tiny-1.0-64": "other"}), "is of no store that the bundle names"),
+        (manifest(folders=3), "not a bchisto model bundle, or damaged"),
     ],
 )
 def test_bundles_that_do_not_hold(path, tmp_path, change, message):
@@ -93,3 +98,79 @@ def test_a_bundle_that_unpacks_to_too_much_is_not_read(path, monkeypatch):
     monkeypatch.setattr("bchisto.jobs.archive._MOST_BYTES", 1000)
     with pytest.raises(BundleError, match="unpacks to more than a bundle can hold"):
         Bundle.load(path)
+
+
+@pytest.mark.parametrize("flag", ["encrypted", "method", "deflate"])
+def test_a_zip_that_cannot_be_unpacked(path, tmp_path, flag):
+    data = bytearray(path.read_bytes())
+    place = data.index(b"PK\x01\x02")  # the first entry of the directory
+    if flag == "encrypted":
+        data[place + 8] |= 1
+    elif flag == "method":
+        data[place + 10] = 99
+    else:
+        data[100:110] = b"\xff" * 10
+    (tmp_path / "x.bchisto").write_bytes(data)
+    with pytest.raises(BundleError, match="or damaged"):
+        Bundle.load(tmp_path / "x.bchisto")
+
+
+NAMES = ("my store (1)", "a\u0308lter \u00e4", "a b", "a-b")
+
+
+def test_stores_of_any_name_make_a_bundle_that_predicts(described, tmp_path, tissue):
+    """Spaces, brackets and combining accents: names that a member of a bundle does not have."""
+    run = tmp_path / "run"
+    (run / "features").mkdir(parents=True)
+    for name in NAMES:
+        shutil.copy(described / "features" / "tiny-1.0-64.h5", run / "features" / f"{name}.h5")
+    options = {"folds": ["2"], "heads": ["lightgbm", "stack"], "seeds": 1, "jobs": 1}
+    lightgbm, stack = train(out=run, params={"min_data_in_leaf": 2, "num_iterations": 2}, **options)
+    with open_store(described / "features" / "tiny-1.0-64.h5") as store:
+        features = dict.fromkeys(NAMES, store.features())
+    for result, models in ((lightgbm, 2), (stack, 6)):
+        bundle = Bundle.load(result.folder / "model.bchisto")
+        assert {name: len(found) for name, found in bundle.models.items()} == dict.fromkeys(NAMES, models)
+        assert bundle.predict(features).shape == (12, 2)
+        with zipfile.ZipFile(result.folder / "model.bchisto") as archive:
+            assert all(re.fullmatch(r"[A-Za-z0-9_./+-]+", name) for name in archive.namelist())
+    table = predict(lightgbm.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv", jobs=1)
+    assert table.images == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("caf\udce9", r"caf\\udce9\.h5: the name of this store is no UTF-8 text; rename"),
+        ("..", "no folder of their own"),
+    ],
+)
+def test_names_that_no_bundle_can_hold_are_refused_before_training(described, tmp_path, name, message):
+    run = tmp_path / "run"
+    (run / "features").mkdir(parents=True)
+    shutil.copy(described / "features" / "tiny-1.0-64.h5", run / "features" / f"{name}.h5")
+    with pytest.raises(InputError, match=message):
+        train(out=run, folds=["2"], seeds=1, jobs=1)
+    assert not list((run / "boost").rglob("*.txt"))
+
+
+def test_more_models_than_a_bundle_reads_are_refused_before_training(described, run_copy, monkeypatch):
+    run = run_copy(described)
+    monkeypatch.setattr("bchisto.jobs.archive._MOST_MEMBERS", 6)
+    with pytest.raises(InputError, match=r"6 models are more than the 5 that a bundle can hold; use fewer --folds"):
+        train(out=run, folds=["3"], seeds=2, jobs=1)
+    assert not list((run / "boost").rglob("*.txt"))
+
+
+def test_what_cannot_be_read_is_not_written(boosted, tmp_path, monkeypatch):
+    text = next((boosted / PAIR / "models").rglob("*.txt"))
+    facts = {"classes": ["a", "b"], "protocol": "p", "banners": [], "stores": {"s": {}}}
+    path = tmp_path / "m.bchisto"
+    with pytest.raises(OutputError, match=r"m\.bchisto: not written, since it could not be read back \(.*seed0"):
+        Bundle.save(path, **facts, models={"s": [("seed0-fold1.pickle", text)]})
+    with pytest.raises(OutputError, match=r"could not be read back \(.*no weight in its blend"):
+        Bundle.save(path, **facts, models={"s": [("seed0-fold1.txt", text)]}, blend={1: {"t lightgbm": 1.0}})
+    monkeypatch.setattr("bchisto.jobs.archive._MOST_BYTES", 1000)
+    with pytest.raises(InputError, match=r"are more than the .* that a bundle can hold"):
+        Bundle.save(path, **facts, models={"s": [("seed0-fold1.txt", text)]})
+    assert not list(tmp_path.iterdir())
