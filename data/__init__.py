@@ -5,7 +5,7 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 """
 
 from .check import check_dataset, check_stain
-from .content import UniqueImages, file_sha256, unique_images
+from .content import UniqueImages, content_sha256, file_sha256, unique_images
 from .dataset import (
     DATASET_NAMES,
     KNOWN_CLASSES,
@@ -40,6 +40,7 @@ __all__ = [
     "UniqueImages",
     "check_dataset",
     "check_stain",
+    "content_sha256",
     "decode_image",
     "decode_record",
     "file_sha256",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import filecmp
+import functools
 import hashlib
 import logging
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +17,15 @@ from ..errors import ImageError, InputError
 from ..jobs import default_jobs, write_rows
 from .dataset import Dataset, ImageRecord
 
-__all__ = ["UniqueImages", "file_sha256", "same_content", "unique_images"]
+__all__ = ["UniqueImages", "content_sha256", "file_sha256", "same_content", "unique_images"]
 
 _log = logging.getLogger(__name__)
+
+_CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256")
+
+_SETTLED_NS = 2_000_000_000
+"""The hash of a file changed less than this before is not kept: file systems stamp in steps, so that a second change
+might leave the stamp as it is (ours)."""
 
 
 def file_sha256(path: Path) -> str:
@@ -32,6 +41,41 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def content_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, read again in this process only where size, times or inode say that it changed.
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if not _settled(status):
+        return file_sha256(path)
+    return _hash_once(path.absolute(), (*_identity(status), str(status.st_dev)))
+
+
+@functools.lru_cache(maxsize=256)
+def _hash_once(path: Path, identity: tuple[str, ...]) -> str:
+    return file_sha256(path)
+
+
+def _identity(status: os.stat_result) -> tuple[str, str, str, str]:
+    """Return size, time of content, time of status and inode.
+
+    The time of status is set by the system alone: it tells a file that was renamed here, or was given an old time of
+    content, as unpacking and ``cp -p`` do.
+    """
+    return str(status.st_size), str(status.st_mtime_ns), str(status.st_ctime_ns), str(status.st_ino)
+
+
+def _settled(status: os.stat_result) -> bool:
+    return time.time_ns() - max(status.st_ctime_ns, status.st_mtime_ns) > _SETTLED_NS
 
 
 def same_content(first: Path, second: Path) -> bool:
@@ -69,7 +113,7 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
     dataset : Dataset
         Any.
     cache : Path, optional
-        A CSV of earlier hashes, reused where size and modification time are unchanged, and written anew.
+        A CSV of earlier hashes, reused where size, times and inode of a file are unchanged, and written anew.
 
     Returns
     -------
@@ -93,7 +137,7 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
         )
     if cache is not None:
         rows = [(*stamp, sha) for stamp, sha in zip(stamps, hashes, strict=True)]
-        write_rows(cache, ("path", "bytes", "modified_ns", "sha256"), rows)
+        write_rows(cache, _CACHE_COLUMNS, rows)
     first: dict[str, ImageRecord] = {}
     kept: dict[str, str] = {}
     repeated = []
@@ -118,17 +162,17 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
     return UniqueImages(replace(dataset, records=records), kept, identity.hexdigest(), tuple(repeated))
 
 
-def _stamp(record: ImageRecord) -> tuple[str, str, str]:
+def _stamp(record: ImageRecord) -> tuple[str, ...]:
     try:
         status = record.path.stat()
     except OSError as error:
         raise ImageError(f"{record.path}: cannot be read ({error.strerror or error})") from error
-    return str(record.path.resolve()), str(status.st_size), str(status.st_mtime_ns)
+    return str(record.path.resolve()), *_identity(status)
 
 
-def _read_cache(path: Path | None) -> dict[tuple[str, str, str], str]:
+def _read_cache(path: Path | None) -> dict[tuple[str, ...], str]:
     if path is None or not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as handle:
         rows = list(csv.reader(handle))[1:]
-    return {(row[0], row[1], row[2]): row[3] for row in rows if len(row) == 4}
+    return {tuple(row[:-1]): row[-1] for row in rows if len(row) == len(_CACHE_COLUMNS)}

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..data import file_sha256
-from ..errors import ImageError
+from ..data import content_sha256
+from ..errors import ImageError, WeightsError
 from ..jobs import prepare_backend
 from . import network
 from . import weights as weight_files
@@ -97,8 +97,12 @@ class Encoder:
         if weights == "random":
             weight_files.randomize(model, seed=seed)
         elif weights != "imagenet":
-            weight_files.load_file(Path(weights), spec=spec, base=base, part=model)
-            self.weights_file_sha256 = file_sha256(Path(weights))
+            path = Path(weights)
+            before = weight_files.content_key(weights)
+            weight_files.load_file(path, spec=spec, base=base, part=model)
+            self.weights_file_sha256 = content_sha256(path)
+            if self.weights_file_sha256 != before:
+                raise WeightsError(f"{path}: changed while it was read; run the command again")
         model.trainable = False
         self.name = spec.name
         self.layers = chosen

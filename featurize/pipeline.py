@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Dataset, UniqueImages, check_stain, only_listed, read_dataset, unique_images
-from ..errors import InputError, OutputError, StoreError
+from ..errors import InputError, OutputError, StoreError, WeightsError
 from ..jobs import (
     Resources,
     Shard,
@@ -26,6 +26,7 @@ from ..jobs import (
     write_rows,
 )
 from ..runs import RunRecord, record_run
+from .encoder import Encoder
 from .intake import check_headers, report_findings
 from .plan import (
     Block,
@@ -235,6 +236,22 @@ class _Workshop:
             return None
         return part if self.skip_errors or not part.failures else None
 
+    def _encoder(self, target: Target) -> Encoder:
+        """Return the encoder of a store, if its weights are those that the store's header names."""
+        encoder = cached_encoder(
+            target.choice,
+            weights=target.weights,
+            precision=self.settings.precision,
+            engine=self.settings.engine,
+            seed=self.settings.seed,
+        )
+        if encoder.weights_sha256 != target.header["weights_sha256"]:
+            raise WeightsError(
+                f"{target.weights}: the weights of {encoder.name} changed while the command ran; put back those it "
+                "began with and run it again, or use another --out"
+            )
+        return encoder
+
     def missing(self, block: Block) -> list[Target]:
         """Return the targets without a valid part for this block, and not finished."""
         return [t for t in self.targets if not t.path.is_file() and self.valid_part(t, block) is None]
@@ -245,16 +262,7 @@ class _Workshop:
         if not targets:  # another process did it meanwhile
             ticker.tick(len(block.records) * self.settings.augmentations)
             return
-        encoders = {
-            target.name: cached_encoder(
-                target.choice,
-                weights=target.weights,
-                precision=self.settings.precision,
-                engine=self.settings.engine,
-                seed=self.settings.seed,
-            )
-            for target in targets
-        }
+        encoders = {target.name: self._encoder(target) for target in targets}
         described: list[ImageDescriptors] = []
         failures: list[tuple[str, str]] = []
         for item in describe_images(

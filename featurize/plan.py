@@ -20,6 +20,7 @@ from .encoder import Encoder
 from .registry import get_spec
 from .settings import EncoderChoice, FeaturizeSettings, View
 from .store import open_store
+from .weights import content_key
 
 __all__ = [
     "ABSENT_SETTINGS",
@@ -56,9 +57,13 @@ ABSENT_SETTINGS: dict[str, Any] = {}
 """Attributes that came after the first release and decide content, each with the value that its absence means."""
 
 
-@functools.lru_cache(maxsize=16)
 def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, engine: str, seed: int) -> Encoder:
-    """Return an encoder, built once per process: units of a worker share it."""
+    """Return an encoder, built once per process and content of its weights file: units of a worker share it."""
+    return _built(choice, weights, content_key(weights), precision, engine, seed)
+
+
+@functools.lru_cache(maxsize=16)
+def _built(choice: EncoderChoice, weights: str, content: str, precision: str, engine: str, seed: int) -> Encoder:
     return Encoder(choice.name, layers=choice.layers, weights=weights, precision=precision, engine=engine, seed=seed)
 
 

@@ -16,12 +16,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import WeightsError
+from ..data import content_sha256
+from ..errors import ImageError, WeightsError
 from .network import canonical_names
 from .opening import hdf5_reason, hdf5_trouble
 from .registry import EncoderSpec
 
-__all__ = ["load_file", "load_imagenet", "randomize", "weights_sha256"]
+__all__ = ["content_key", "load_file", "load_imagenet", "randomize", "weights_sha256"]
+
+
+def content_key(weights: str) -> str:
+    """Return what tells whether weights are still those of before: the SHA-256 of their file.
+
+    Empty where they come from no file, or from one that cannot be read, which loading it says.
+    """
+    if weights in ("imagenet", "random"):
+        return ""
+    try:
+        return content_sha256(Path(weights))
+    except ImageError:
+        return ""
 
 
 def _variables(model: Any) -> Iterator[tuple[str, str, Any]]:

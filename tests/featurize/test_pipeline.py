@@ -8,8 +8,8 @@ import bchisto.featurize.plan as plan_module
 import h5py
 import numpy as np
 import pytest
-from bchisto.data import decode_image, read_dataset
-from bchisto.errors import ImageError, InputError, SettingsConflictError, StoreError, TissueError
+from bchisto.data import decode_image, read_dataset, unique_images
+from bchisto.errors import ImageError, InputError, SettingsConflictError, StoreError, TissueError, WeightsError
 from bchisto.featurize import (
     Encoder,
     EncoderChoice,
@@ -328,3 +328,76 @@ def test_only_the_listed_images(tissue, tmp_path, tiny_settings):
             listed.write_bytes(content)
         with pytest.raises(InputError, match=message):
             featurize(tissue, out=tmp_path / "other", settings=tiny_settings, only=listed, jobs=1)
+
+
+def test_images_renamed_between_runs_are_hashed_again(images, tiny_settings, tmp_path):
+    """Two files of one size and one time of content change places: unpacked archives are like that."""
+    first, second = images / "benign" / "benign00.png", images / "benign" / "benign01.png"
+    folder = tmp_path / "run" / "features"
+    folder.mkdir(parents=True)
+
+    def hashes():
+        return unique_images(read_dataset(images), cache=folder / "images.csv").sha256
+
+    size = max(first.stat().st_size, second.stat().st_size)
+    for path in (first, second):
+        path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+        os.utime(path, ns=(10**18, 10**18))
+    before = hashes()
+    first.rename(images / "x")
+    second.rename(first)
+    (images / "x").rename(second)
+    after = hashes()
+    names = "benign/benign00.png", "benign/benign01.png"
+    assert [before[name] for name in names] == [after[name] for name in reversed(names)]
+
+
+def _weights_file(path, seed):
+    """Write weights over a file without changing its inode, size or time of content."""
+    stamp = path.stat().st_mtime_ns if path.exists() else None
+    made = path.with_name(f"seed{seed}.weights.h5")
+    Encoder("tiny", weights="random", seed=seed).model.save_weights(made)
+    path.write_bytes(made.read_bytes())
+    made.unlink()
+    if stamp is not None:
+        os.utime(path, ns=(stamp, stamp))
+
+
+def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_settings, tmp_path):
+    import hashlib
+    from dataclasses import replace
+
+    path = tmp_path / "w.weights.h5"
+    settings = replace(tiny_settings, weights=(str(path),), views=tiny_settings.views[:1], augmentations=1)
+    found = []
+    for seed in (1, 2):
+        _weights_file(path, seed)
+        run = tmp_path / f"run{seed}"
+        (store,) = featurize(images, out=run, settings=settings, jobs=1).stores
+        with open_store(store) as opened:
+            assert opened.header["weights_file_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+            found.append((opened.features(), opened.header["weights_sha256"], opened.header["weights_file_sha256"]))
+    assert not np.array_equal(found[0][0], found[1][0])
+    assert found[0][1] != found[1][1]
+    assert found[0][2] != found[1][2]
+    with pytest.raises(SettingsConflictError, match="weights_sha256"):
+        featurize(images, out=tmp_path / "run1", settings=settings, jobs=1)
+
+
+def test_weights_replaced_while_a_command_runs_stop_it(images, tiny_settings, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from bchisto.featurize import pipeline
+
+    path = tmp_path / "w.weights.h5"
+    _weights_file(path, 1)
+    real = pipeline.run_units
+
+    def swap(*args, **kwargs):
+        _weights_file(path, 2)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(pipeline, "run_units", swap)
+    with pytest.raises(WeightsError, match="changed while the command ran"):
+        featurize(images, out=tmp_path / "run", settings=replace(tiny_settings, weights=(str(path),)), jobs=1)
+    assert not list((tmp_path / "run" / "features").rglob("block-*.h5"))
