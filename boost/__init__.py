@@ -9,7 +9,8 @@ from .bundle import BUNDLE_KIND, Bundle, FoldModel
 from .heads import HEADS
 from .lightgbm_head import BinnedRows, fit_text, parse_model, predict_proba
 from .outputs import protocol_text
-from .presets import PRESETS, Preset, model_params, parse_params
+from .parameters import parse_params
+from .presets import PRESETS, Preset, model_params
 from .protocol import BoostResult
 from .train import train
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import yaml
-
 from ..errors import InputError
-from .lightgbm_head import import_lightgbm
+from .parameters import check_params, parse_rounds, plain_value, try_params
 
-__all__ = ["PRESETS", "Preset", "model_params", "parse_params"]
+__all__ = ["PRESETS", "Preset", "model_params"]
 
 _ROUND_NAMES = frozenset({"num_iterations", "num_boost_round", "n_estimators", "num_trees", "num_rounds", "num_round"})
 
@@ -58,23 +54,22 @@ class Preset:
         Raises
         ------
         InputError
-            A parameter that the protocol sets, or one that LightGBM does not know.
+            A parameter that the protocol sets, that LightGBM does not know or take, or that means nothing here.
         """
-        params, rounds = dict(self.params), self.rounds
-        for name, value in changes.items():
+        if not changes:
+            return self
+        params, rounds, changed = dict(self.params), self.rounds, {}
+        for name, given in changes.items():
+            value = plain_value(name, given)
             if name in _RESERVED:
                 raise InputError(f"--param {name}: is set by the protocol and cannot be changed")
             if name in _ROUND_NAMES:
-                rounds = int(value)
+                rounds = parse_rounds(name, value)
             else:
-                params[name] = value
-        unknown = sorted(set(params) - _known_params())
-        if unknown:
-            raise InputError(
-                f"--param {unknown[0]}: LightGBM has no parameter of this name; use its main name, no alias"
-            )
-        if rounds < 1:
-            raise InputError("--param num_iterations: give at least 1 round")
+                params[name] = changed[name] = value
+        check_params(list(changed))
+        if changed:
+            try_params(model_params(self, classes=3, seed=0, fold_position=0), changed)
         return Preset(self.name, rounds, params, self.layout)
 
 
@@ -147,28 +142,3 @@ def model_params(preset: Preset, *, classes: int, seed: int, fold_position: int)
         f"force_{preset.layout}_wise": True,
         "verbosity": -1,
     }
-
-
-def parse_params(options: Sequence[str]) -> dict[str, Any]:
-    """Read ``key=value`` options; values are YAML scalars.
-
-    Examples
-    --------
-    >>> parse_params(["num_leaves=31", "extra_trees=true"])
-    {'num_leaves': 31, 'extra_trees': True}
-    """
-    parsed = {}
-    for option in options:
-        name, separator, text = option.partition("=")
-        if not separator or not name:
-            raise InputError(f"--param {option}: write it as key=value")
-        parsed[name.strip()] = yaml.safe_load(text)
-    return parsed
-
-
-def _known_params() -> set[str]:
-    """Return LightGBM's parameter names, which a model's text lists."""
-    lightgbm = import_lightgbm()
-    data = lightgbm.Dataset(np.zeros((2, 1)), [0.0, 1.0], params={"verbosity": -1})
-    text = lightgbm.train({"verbosity": -1, "num_threads": 1}, data, num_boost_round=1).model_to_string()
-    return set(re.findall(r"^\[(\w+): ", text, flags=re.MULTILINE)) | {"bagging_freq", "max_depth"}

@@ -89,11 +89,60 @@ def test_parameters_by_text():
         ({"objective": "binary"}, "--param objective: is set by the protocol"),
         ({"num_threads": 4}, "--param num_threads: is set by the protocol"),
         ({"num_iterations": 0}, "give at least 1 round"),
+        ({"num_iterations": "abc"}, "--param num_iterations=abc: give at least 1 round, as a whole number"),
+        ({"num_round": True}, "--param num_round=True: give at least 1 round"),
+        ({"num_iterations": 2.5}, "--param num_iterations=2.5: give at least 1 round"),
+        ({"early_stopping_round": 3}, "--param early_stopping_round: needs a validation set, which boost does not"),
+        ({"metric": "foo"}, "--param metric=foo: LightGBM does not take it"),
+        ({"learning_rate": "abc"}, r"--param learning_rate=abc: LightGBM does not take it \(abc is no number\)"),
+        ({"learning_rate": -0.1}, r"--param learning_rate=-0.1: LightGBM does not take it \(learning_rate must be > 0"),
+        ({"learning_rate": float("nan")}, "--param learning_rate: cannot be nan"),
+        ({"learning_rate": None}, "--param learning_rate: cannot be nothing"),
+        ({"num_leaves": 1}, r"--param num_leaves=1: LightGBM does not take it \(num_leaves must be > 1\)"),
+        ({"num_leaves": True}, r"--param num_leaves=True: LightGBM does not take it \(.*of type int"),
+        ({"num_leaves": [1, 2]}, r"--param num_leaves=1,2: LightGBM does not take it \(.*of type int"),
+        ({"num_leaves": 10**12}, "--param num_leaves: cannot be 1000000000000"),
+        ({"max_bin": 63, "max_depth": "x"}, "--param max_depth=x: LightGBM does not take it"),
+        ({"boosting": "gbdt num_threads=4"}, "--param boosting: cannot be gbdt num_threads=4"),
+        ({"monotone_constraints": [1, 0]}, "--param monotone_constraints: names single features"),
+        ({"data": "x"}, "--param data: belongs to LightGBM's own program"),
+        ({"boosting": "rf", "feature_fraction": 1.0}, "boosting=rf feature_fraction=1.0: LightGBM does not take these"),
     ],
 )
-def test_parameters_that_do_not_fit(changes, message):
-    with pytest.raises(InputError, match=message):
+def test_parameters_that_do_not_fit(changes, message, capfd):
+    with pytest.raises(InputError, match=message) as caught:
         PRESETS["rakhlin2018"].with_params(changes)
+    assert "\n" not in str(caught.value)
+    assert "config_auto" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")  # LightGBM's library writes a line of its own
+
+
+@pytest.mark.parametrize("text", ["x=[1", "num_leaves=2024-99-99", "a=" + "[" * 3000])
+def test_values_that_cannot_be_read(text):
+    with pytest.raises(InputError, match="its value cannot be read; write it as key=value"):
+        parse_params([text])
+    with pytest.raises(InputError, match="--param num_leaves: given twice, as 3 and 4"):
+        parse_params(["num_leaves=3", "num_leaves=4"])
+
+
+def test_parameters_that_fit():
+    changes = {"num_leaves": np.int64(7), "extra_trees": True, "boosting": "dart", "n_estimators": 3.0}
+    preset = PRESETS["rakhlin2018"].with_params(changes)
+    assert preset.rounds == 3
+    assert {name: preset.params[name] for name in ("num_leaves", "extra_trees", "boosting")} == {
+        "num_leaves": 7, "extra_trees": True, "boosting": "dart",
+    }  # fmt: skip
+    assert type(preset.params["num_leaves"]) is int
+
+
+def test_a_parameter_is_refused_before_anything_is_written(described, run_copy, cli):
+    run = run_copy(described)
+    before = sorted(run.rglob("*"))
+    code, _, err = cli("boost", "--out", run, "--param", "num_leaves=1")
+    assert code == 2
+    assert "--param num_leaves=1: LightGBM does not take it" in err
+    assert "Traceback" not in err
+    assert sorted(run.rglob("*")) == before
 
 
 def test_a_missing_openmp_library_is_named(monkeypatch):

@@ -1,0 +1,223 @@
+"""LightGBM parameters as users type them: read, and refused in one line where they cannot work, before any training."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ..errors import InputError
+from .lightgbm_head import import_lightgbm
+
+__all__ = ["check_params", "parse_params", "parse_rounds", "plain_value", "try_params"]
+
+_BY_VALIDATION = frozenset({"early_stopping_round", "early_stopping_min_delta", "first_metric_only"})
+"""What acts on a validation set."""
+
+_BY_FEATURE = frozenset(
+    {
+        "monotone_constraints", "interaction_constraints", "feature_contri", "max_bin_by_feature",
+        "cegb_penalty_feature_lazy", "cegb_penalty_feature_coupled", "categorical_feature", "forcedbins_filename",
+        "forcedsplits_filename",
+    }
+)  # fmt: skip
+"""What names single features; those of a descriptor have no meaning, and stores differ in their number."""
+
+_BY_PROGRAM = frozenset(
+    {
+        "config", "task", "data", "valid", "input_model", "output_model", "output_result", "save_binary",
+        "snapshot_freq", "machines", "num_machines", "machine_list_filename", "local_listen_port", "time_out", "header",
+        "label_column", "weight_column", "group_column", "ignore_column", "two_round", "convert_model",
+        "convert_model_language",
+    }
+)  # fmt: skip
+"""What belongs to LightGBM's own program: its files and its network."""
+
+_TOY = (60, 8, 3)
+"""Rows, features and classes of the trial (ours): leaves of the default size can be split."""
+
+
+def parse_params(options: Sequence[str]) -> dict[str, Any]:
+    """Read ``key=value`` options; values are YAML scalars.
+
+    Raises
+    ------
+    InputError
+        Not written so, or twice with two values.
+
+    Examples
+    --------
+    >>> parse_params(["num_leaves=31", "extra_trees=true"])
+    {'num_leaves': 31, 'extra_trees': True}
+    """
+    parsed: dict[str, Any] = {}
+    for option in options:
+        name, separator, text = option.partition("=")
+        name = name.strip()
+        if not separator or not name:
+            raise InputError(f"--param {option}: write it as key=value")
+        try:
+            value = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError) as error:
+            raise InputError(f"--param {option}: its value cannot be read; write it as key=value") from error
+        if name in parsed and parsed[name] != value:
+            raise InputError(f"--param {name}: given twice, as {parsed[name]} and {value}")
+        parsed[name] = value
+    return parsed
+
+
+def plain_value(name: str, value: Any) -> Any:
+    """Return a value as plain Python: a truth value, a finite number, a text without spaces, or a list of these.
+
+    Raises
+    ------
+    InputError
+        Anything else; the message names the parameter.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (list, tuple)):
+        return [plain_value(name, one) for one in value]
+    if isinstance(value, str):
+        # LightGBM takes all parameters as one text, so that a space would begin another
+        fits = bool(value) and not re.search(r"\s", value)
+    elif isinstance(value, int):
+        fits = abs(value) < 2**31  # LightGBM's whole numbers, which would come out as another
+    else:
+        fits = isinstance(value, float) and math.isfinite(value)
+    if not fits:
+        shown = "nothing" if value is None else str(value)
+        raise InputError(f"--param {name}: cannot be {shown}; give a number, a word, true or false")
+    return value
+
+
+def parse_rounds(name: str, value: Any) -> int:
+    """Return a number of boosting rounds.
+
+    Raises
+    ------
+    InputError
+        Not a whole number from 1 up.
+    """
+    whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
+    if not whole or value < 1:
+        raise InputError(f"--param {name}={value}: give at least 1 round, as a whole number")
+    return int(value)
+
+
+def check_params(names: Sequence[str]) -> None:
+    """Refuse parameters that LightGBM does not know, or that mean nothing here.
+
+    Raises
+    ------
+    InputError
+        The message names the first.
+    """
+    known = _known_params()
+    for name in names:
+        if name in _BY_VALIDATION:
+            raise InputError(
+                f"--param {name}: needs a validation set, which boost does not have; set the rounds with "
+                "--param num_iterations=N"
+            )
+        if name in _BY_FEATURE:
+            raise InputError(f"--param {name}: names single features, and those of descriptors have no meaning")
+        if name in _BY_PROGRAM:
+            raise InputError(f"--param {name}: belongs to LightGBM's own program, not to its library")
+        if name not in known:
+            raise InputError(f"--param {name}: LightGBM has no parameter of this name; use its main name, no alias")
+
+
+def try_params(base: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Train two rounds on a few made-up rows, which is how LightGBM itself says what it does not take.
+
+    Parameters
+    ----------
+    base : mapping
+        Parameters that work.
+    changes : mapping
+        What is put on top of them.
+
+    Raises
+    ------
+    InputError
+        LightGBM refuses one of the changes, which the message names, or their combination.
+    """
+    reason = _refusal({**base, **changes})
+    if reason is None:
+        return
+    for name, value in changes.items():
+        alone = _refusal({**base, name: value})
+        if alone is not None:
+            raise InputError(f"--param {name}={_shown(value)}: LightGBM does not take it ({alone})")
+    together = " ".join(f"{name}={_shown(value)}" for name, value in changes.items())
+    raise InputError(f"--param {together}: LightGBM does not take these together ({reason})")
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(_shown, value)) if isinstance(value, list) else str(value)
+
+
+def _refusal(params: Mapping[str, Any]) -> str | None:
+    """Return what LightGBM says against parameters; None where it trains, saves, reads and predicts with them."""
+    lightgbm = import_lightgbm()
+    rows, features, classes = _TOY
+    values = np.random.default_rng(0).normal(size=(rows, features))
+    labels = np.arange(rows) % classes
+    chosen = {**params, "num_class": classes}
+    with _quiet():
+        try:
+            data = lightgbm.Dataset(values, labels, params=dict(chosen)).construct()
+            model = lightgbm.train(dict(chosen), data, num_boost_round=2)
+            lightgbm.Booster(model_str=model.model_to_string()).predict(values, num_threads=1)
+        except (lightgbm.basic.LightGBMError, ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
+            return _reason(str(error))
+    return None
+
+
+def _reason(text: str) -> str:
+    """Shorten a message of LightGBM: without places in its source, and checks as what must hold."""
+    found = (text.splitlines() or [""])[0]
+    found = re.sub(r" at /\S+, line \d+ ?\.?$", "", found).strip()
+    if simple := re.fullmatch(r"Check failed: \((\w+)\) (\S+) \((\S+)\)", found):
+        return f"{simple[1]} must be {simple[2]} {simple[3]}"
+    if token := re.fullmatch(r"Unknown token (\S+) in data file", found):
+        return f"{token[1]} is no number"
+    return found.replace("Check failed: ", "needed: ")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what LightGBM's library writes to stderr by itself, before it raises, from the user."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        try:
+            kept = os.dup(2)
+        except OSError:  # stderr is closed
+            yield
+            return
+        stack.callback(os.close, kept)
+        sink = stack.enter_context(tempfile.TemporaryFile())
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os.dup2(sink.fileno(), 2)
+        stack.callback(os.dup2, kept, 2)
+        yield
+
+
+def _known_params() -> set[str]:
+    """Return LightGBM's parameter names, which a model's text lists."""
+    lightgbm = import_lightgbm()
+    data = lightgbm.Dataset(np.zeros((2, 1)), [0.0, 1.0], params={"verbosity": -1})
+    text = lightgbm.train({"verbosity": -1, "num_threads": 1}, data, num_boost_round=1).model_to_string()
+    return set(re.findall(r"^\[(\w+): ", text, flags=re.MULTILINE)) | {"bagging_freq", "max_depth"}
