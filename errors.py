@@ -11,6 +11,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
+from typing import Any
 
 __all__ = [
     "BchistoError",
@@ -22,6 +23,7 @@ __all__ = [
     "MissingInputError",
     "OutputError",
     "OverwrittenError",
+    "ReportError",
     "SettingsConflictError",
     "StoreError",
     "Terminated",
@@ -116,6 +118,20 @@ class DiskFullError(OutputError):
     """An output that cannot be written since the disk, the quota or the device fails: the work failed."""
 
     exit_code = 1
+
+
+class ReportError(BchistoError):
+    """A report or table for reading that could not be written; models, predictions and metrics are.
+
+    Attributes
+    ----------
+    results : object
+        What the call would have returned.
+    """
+
+    def __init__(self, message: str, results: Any = None) -> None:
+        super().__init__(message)
+        self.results = results
 
 
 class DependencyError(BchistoError, ImportError):

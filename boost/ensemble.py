@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import FoldPlan
-from ..evaluate import PaperTable, PredictionTable, paper_table, write_predictions
+from ..evaluate import PaperTable, PredictionTable, fold_notes, paper_table, write_predictions
 from ..runs import Mark
 from .blend import blend_weights
 from .heads import BASE_HEADS, SEEDED, STACK, SUFFIXES
@@ -151,6 +151,7 @@ def gather(
     label = dict(zip(sources.image_ids, sources.labels, strict=True))
     group = dict(zip(sources.image_ids, sources.groups, strict=True))
     seeds = sorted({unit.seed for unit in units})
+    notes = fold_notes({unit.fold: [classes[place] for place in unit.labels] for unit in units}, classes)
     keys = sorted({(unit.fold, image) for unit in units for image in unit.test_ids})
     place = {key: row for row, key in enumerate(keys)}
     names = list(dict.fromkeys(unit.member for unit in units))
@@ -161,7 +162,7 @@ def gather(
         cube[names.index(unit.member), seeds.index(unit.seed), rows] = probabilities
 
     def table(name: str, probabilities: Probabilities) -> PredictionTable:
-        return PredictionTable.from_probabilities(
+        made = PredictionTable.from_probabilities(
             name=name,
             classes=classes,
             image_ids=[image for _, image in keys],
@@ -171,6 +172,7 @@ def gather(
             groups=[group[image] for _, image in keys],
             protocol=protocol,
         )
+        return replace(made, fold_notes=notes)
 
     by_seed = {name: [table(name, cube[i, j]) for j in range(len(seeds))] for i, name in enumerate(names)}
     averaged = {name: table(name, cube[i].mean(axis=0)) for i, name in enumerate(names)}

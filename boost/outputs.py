@@ -5,14 +5,25 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..data import decode_image
+from ..data import FoldPlan, decode_image
 from ..errors import ImageError
-from ..evaluate import Panel, PredictionTable, Sample, fit_temperature, measure, thumbnail, write_report
+from ..evaluate import (
+    Panel,
+    PredictionTable,
+    Sample,
+    TwoClassView,
+    fit_temperature,
+    measure,
+    reporting,
+    thumbnail,
+    write_report,
+)
 from ..jobs import write_json, write_rows
 from .bundle import Bundle
 from .ensemble import Ensemble
@@ -24,9 +35,6 @@ __all__ = ["protocol_text", "write_outputs"]
 
 _SAMPLES = 8
 """Images shown per heading in a report (ours)."""
-
-_TWO_CLASS_RULE = "max"
-"""Rule of the two-class view in the tables of stage 2. Rakhlin et al. 2018, published code."""
 
 
 def protocol_text(name: str, *, seed: int, dataset: str = "") -> str:
@@ -70,28 +78,34 @@ def write_outputs(
     preset: Preset,
     classes: Sequence[str],
     banners: Sequence[str],
+    plan: FoldPlan,
     pictures: Path,
     head: str,
+    view: TwoClassView,
+    failed: list[str],
 ) -> Panel:
-    """Write ``metrics.json``, ``table.csv``, ``report.html`` and ``model.bchisto``; return the panel of the fusion."""
+    """Write what a protocol leaves beside its predictions; return the panel of the fusion.
+
+    What others need comes first: ``metrics.json``, the bundle, ``blend.csv``. Then ``table.csv`` and ``report.html``,
+    whose failure costs nothing and is put into `failed`.
+    """
     protocol = ensemble.fusion.protocol
     metrics = {
-        table.name: measure(table, two_class=_TWO_CLASS_RULE) for table in (ensemble.fusion, *ensemble.stores.values())
+        table.name: measure(table, positive=view.positive, two_class=view.rule, thresholds=view.thresholds)
+        for table in (ensemble.fusion, *ensemble.stores.values())
     }
-    write_json(
-        folder / "metrics.json",
-        {"tables": metrics, "run": {"protocol": protocol, "classes": list(classes), "banners": list(banners)}},
-    )
-    ensemble.paper.write(folder / "table.csv")
-    right, wrong = _samples(ensemble.fusion, sources, pictures)
-    panel = Panel(ensemble.fusion, metrics["fusion"], ensemble.paper, right, wrong)
-    write_report(
-        folder / "report.html",
-        title=title,
-        panels=[panel],
-        banners=banners,
-        settings=_settings(sources, preset, protocol, units, head),
-    )
+    facts = {
+        "protocol": protocol,
+        "classes": list(classes),
+        "banners": list(banners),
+        "folds": plan.name,
+        "fold_warnings": list(plan.warnings),
+        "head": head,
+        "images_sha256": next(iter(sources.headers.values()))["images_sha256"],
+        "two_class": view.recorded(classes),
+        "paper": ensemble.paper.content(),
+    }
+    write_json(folder / "metrics.json", {"tables": metrics, "run": facts})
     models: dict[str, list[tuple[str, Path]]] = {}
     for unit in units:
         models.setdefault(unit.store, []).append((unit.model.name, unit.model))
@@ -109,6 +123,18 @@ def write_outputs(
     if ensemble.weights:
         shares = [[fold, name, share] for fold, found in ensemble.weights.items() for name, share in found.items()]
         write_rows(folder / "blend.csv", ("fold", "member", "weight"), shares)
+    with reporting(folder / "table.csv", failed):
+        ensemble.paper.write(folder / "table.csv")
+    panel = Panel(ensemble.fusion, metrics["fusion"], ensemble.paper)
+    with reporting(folder / "report.html", failed):
+        right, wrong = _samples(ensemble.fusion, sources, pictures)
+        write_report(
+            folder / "report.html",
+            title=title,
+            panels=[replace(panel, right=right, wrong=wrong)],
+            banners=banners,
+            settings=_settings(sources, preset, protocol, units, head),
+        )
     return panel
 
 

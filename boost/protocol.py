@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..data import FoldPlan, write_fold_list
 from ..errors import BchistoError, SettingsConflictError
-from ..evaluate import Panel, PaperTable
+from ..evaluate import Panel, PaperTable, TwoClassView
 from ..featurize import ABSENT_SETTINGS, compared_settings
 from ..jobs import Shard, run_units
 from ..runs import Claim, versions_of
@@ -50,6 +50,8 @@ class BoostResult:
         What a reader must know first.
     panel : Panel or None
         The fusion as a report shows it, where finished.
+    unreported : tuple of str
+        One line for each table or report that could not be written.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class BoostResult:
     metrics: dict[str, Any] | None
     banners: tuple[str, ...]
     panel: Panel | None = None
+    unreported: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Workshop:
     seed: int
     overwrite: bool
     notes: tuple[str, ...]
+    view: TwoClassView = field(default_factory=TwoClassView)
 
     def protocol(self, plan: FoldPlan, head: str, *, jobs: int, shard: Shard | None, dask: str | None) -> BoostResult:
         """Train a protocol and write its outputs if it is whole; after `check`.
@@ -138,6 +142,7 @@ class Workshop:
             missing = len(units) - len(predictions)
             raise BchistoError(f"{folder}: {missing} of {len(units)} models are missing; run the same command again")
         ensemble = gather(units, predictions, sources=sources, classes=classes, protocol=protocol, folder=folder)
+        failed: list[str] = []
         panel = write_outputs(
             folder,
             title=f"bchisto boost: {folder.name}",
@@ -147,11 +152,16 @@ class Workshop:
             preset=self.preset,
             classes=classes,
             banners=banners,
+            plan=plan,
             pictures=self.run / "features" / "images.csv",
             head=head,
+            view=self.view,
+            failed=failed,
         )
         named = Panel(_renamed(panel, folder.name), panel.metrics, panel.paper)
-        return BoostResult(folder, protocol, len(units), True, ensemble.paper, panel.metrics, banners, named)
+        return BoostResult(
+            folder, protocol, len(units), True, ensemble.paper, panel.metrics, banners, named, tuple(failed)
+        )
 
     def check(self, plan: FoldPlan, head: str) -> None:
         """Refuse a folder of other folds, parameters or descriptors, or of a larger result; writes nothing.

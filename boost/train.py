@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..data import FoldPlan, fold_plan
-from ..errors import InputError
-from ..evaluate import ProtocolGap, compare_pairs, protocol_gap, write_report
+from ..data import fold_plan
+from ..errors import InputError, ReportError
+from ..evaluate import TwoClassView, reporting, write_run_report
 from ..jobs import Shard, cpu_resources
 from ..runs import RunRecord, record_run
 from .heads import HEADS
@@ -24,8 +23,6 @@ __all__ = ["train"]
 _log = logging.getLogger(__name__)
 
 _BACH_IMAGES = 400
-_REPLICATES = 2000
-"""Bootstrap replicates of paired differences (ours)."""
 
 
 def train(
@@ -45,6 +42,7 @@ def train(
     dask: str | None = None,
     overwrite: bool = False,
     notes: Sequence[str] = (),
+    view: TwoClassView | None = None,
 ) -> list[BoostResult]:
     """Train cross-validated ensembles on the stores of a run; does only what is missing.
 
@@ -82,6 +80,9 @@ def train(
         Remove what is in the folders of these protocols first.
     notes : sequence of str
         What a reader of any number must know, beside what the stores say: put into every output.
+    view : TwoClassView, optional
+        Positive classes, rule and set points of the two-class view of every table; by default the positive classes of
+        a known dataset and the rule ``sum``.
 
     Returns
     -------
@@ -94,8 +95,12 @@ def train(
         Stores, folds or parameters that do not fit; an existing folder of other folds or parameters.
     StoreError
         A damaged or unmerged store.
+    ReportError
+        A report could not be written; models, predictions, metrics and bundles are, and ``results`` holds the list.
     """
     run = Path(out)
+    view = TwoClassView() if view is None else view
+    view.check()
     if seeds < 1:
         raise InputError(f"--seeds {seeds}: give at least 1")
     if preset not in PRESETS:
@@ -119,9 +124,13 @@ def train(
         "param": [f"{key}={json.dumps(value)}" for key, value in (params or {}).items()],
         "classes": ",".join(classes) or None,
         "seed": seed,
+        "positive": list(view.positive),
+        "two_class": view.rule,
+        "thresholds": list(view.thresholds),
     }
     with record_run(run, command="boost", config=config) as record:
         sources = read_sources(features or [run / "features"], classes=classes)
+        view.check([name for name in sources.classes if name in sources.labels])
         specs = list(dict.fromkeys(folds)) or [_default_folds(sources)]
         if "none" in specs:
             raise InputError("--folds none: boost averages fold models; bchisto finetune trains on all images")
@@ -137,27 +146,24 @@ def train(
             for spec in specs
         ]
         processes = cpu_resources(jobs).processes
-        workshop = Workshop(run, sources, chosen, seeds, seed, overwrite, tuple(notes))
+        workshop = Workshop(run, sources, chosen, seeds, seed, overwrite, tuple(notes), view)
         for plan, head in product(plans, heads):  # refuses before any of them is trained
             workshop.check(plan, head)
         done = [
             workshop.protocol(plan, head, jobs=processes, shard=shard, dask=dask) for plan in plans for head in heads
         ]
-        panels = [result.panel for result in done if result.panel is not None]
-        if len(panels) == len(done):
-            banners = dict.fromkeys(banner for result in done for banner in result.banners)
-            gap = _gap(plans, done, heads)
-            write_report(
-                run / "report.html",
-                title="bchisto boost",
-                panels=panels,
-                banners=list(banners),
-                comparisons=compare_pairs([panel.table for panel in panels], replicates=_REPLICATES),
-                gap=gap,
-            )
-            if gap is not None:
-                gap.write(run / "protocols.csv")
         _note(record, done, run)
+        failed = [line for result in done for line in result.unreported]
+        if all(result.panel is not None for result in done):
+            images = next(iter(sources.headers.values()))["images_sha256"]
+            with reporting(run / "report.html", failed):
+                write_run_report(run, images=images)
+        if failed:
+            wrote = ", ".join(str(result.folder) for result in done if result.panel is not None)
+            raise ReportError(
+                f"{'; '.join(failed)}; models, predictions.csv, metrics.json and model.bchisto are written in {wrote}",
+                done,
+            )
     return done
 
 
@@ -167,17 +173,6 @@ def _default_folds(sources: Sources) -> str:
         _log.info("the 400 BACH images: using the published folds, --folds rakhlin10")
         return "rakhlin10"
     return "10"
-
-
-def _gap(plans: Sequence[FoldPlan], results: Sequence[BoostResult], heads: Sequence[str]) -> ProtocolGap | None:
-    """Put the protocols of this run in neighbouring columns."""
-    found = []
-    sentences = {}
-    for (plan, head), result in zip(product(plans, heads), results, strict=True):
-        if result.paper is not None:
-            found.append((plan.name, head, result.paper))
-            sentences[plan.name] = ". ".join((result.protocol, *plan.warnings))
-    return protocol_gap(found, sentences=sentences)
 
 
 def _note(record: RunRecord, results: Sequence[BoostResult], run: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, done, split_names, to_shard, work_options
+from .options import common_options, done, split_names, to_shard, two_class_options, two_class_view, work_options
 
 
 @click.command()
@@ -53,6 +53,7 @@ from .options import common_options, done, split_names, to_shard, work_options
 )
 @click.option("--classes", callback=split_names, help="Class order; default: that of the stores.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Moves split folds.")
+@two_class_options
 @work_options
 @common_options
 @click.pass_context
@@ -63,24 +64,31 @@ def boost(context: click.Context, /, **options: Any) -> None:
     Example: bchisto boost --out run --folds 10 --seeds 5
     """
     from ..boost import parse_params, train
+    from ..errors import ReportError
+    from ..evaluate import headline
 
     out: Path = options["out"]
-    results = train(
-        out=out,
-        features=options["features"],
-        folds=options["folds"],
-        group_by=options["group_by"],
-        heads=tuple(dict.fromkeys(options["head"])),
-        seeds=options["seeds"],
-        preset=options["preset"],
-        params=parse_params(options["param"]),
-        classes=options["classes"],
-        seed=options["seed"],
-        jobs=options["jobs"],
-        shard=to_shard(options["shard"]),
-        dask=options["dask"],
-        overwrite=options["overwrite"],
-    )
+    failed: ReportError | None = None
+    try:
+        results = train(
+            out=out,
+            features=options["features"],
+            folds=options["folds"],
+            group_by=options["group_by"],
+            heads=tuple(dict.fromkeys(options["head"])),
+            seeds=options["seeds"],
+            preset=options["preset"],
+            params=parse_params(options["param"]),
+            classes=options["classes"],
+            seed=options["seed"],
+            jobs=options["jobs"],
+            shard=to_shard(options["shard"]),
+            dask=options["dask"],
+            overwrite=options["overwrite"],
+            view=two_class_view(options),
+        )
+    except ReportError as error:
+        failed, results = error, error.results
     wrote: list[Path] = []
     for result in results:
         if result.paper is None or result.metrics is None:
@@ -88,22 +96,13 @@ def boost(context: click.Context, /, **options: Any) -> None:
             continue
         for banner in result.banners:
             click.echo(banner)
-        click.echo(f"{result.folder.name}: accuracy in percent. Protocol: {result.protocol}")
+        click.echo(f"{result.folder.name}: accuracy per fold, percent")
         click.echo(result.paper.text())
-        metrics = result.metrics
-        low, high = metrics["intervals"]["accuracy"]
-        unit = metrics["intervals"]["unit"]
-        click.echo(
-            f"fusion: {100 * metrics['accuracy']:.1f} % of {metrics['n']}, "
-            f"95 % interval {100 * low:.1f} to {100 * high:.1f} (bootstrap over {unit}s)"
-        )
-        if metrics["intervals"]["warning"]:
-            click.echo(metrics["intervals"]["warning"], err=True)
-        view = metrics.get("two_class")
-        if view and view["auc"] is not None:
-            names = " + ".join(view["positive"])
-            click.echo(f"{names} against the rest: {100 * view['accuracy']:.1f} %, AUC {view['auc']:.3f}")
+        for line in headline("fusion", result.metrics):
+            click.echo(line)
         wrote += [result.folder / "report.html", result.folder / "model.bchisto"]
+    if failed is not None:
+        raise failed
     then = (
         f"bchisto predict {wrote[1]} --images DIR --out predictions.csv"
         if wrote

@@ -22,15 +22,18 @@ def demo(context: click.Context, out: Path, images_per_class: int, seed: int, jo
     \b
     Example: bchisto demo --out demo-run
     """
+    from ..evaluate import headline
     from ..recipes import demo as run
 
     result = run(out, images_per_class=images_per_class, seed=seed, jobs=jobs)
     boosted = result.boost
     for banner in boosted.banners:
         click.echo(banner)
-    click.echo(f"accuracy in percent. Protocol: {boosted.protocol}")
-    if boosted.paper is not None:
+    if boosted.paper is not None and boosted.metrics is not None:
+        click.echo("accuracy per fold, percent")
         click.echo(boosted.paper.text())
+        for line in headline("fusion", boosted.metrics):
+            click.echo(line)
     click.echo("chance is 25.0")
     done(
         context,

@@ -13,22 +13,24 @@ from .options import common_options, done, split_names
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|PREDICTIONS.csv...")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for metrics and report.")
-@click.option("--positive", multiple=True, metavar="CLASS", help="Positive class of a two-class view; repeatable.")
+@click.option(
+    "--positive",
+    multiple=True,
+    metavar="CLASS",
+    help="Positive class of a two-class view; repeatable; default: those of the run, else of a known dataset.",
+)
 @click.option(
     "--two-class",
     type=click.Choice(["sum", "max"]),
-    default="sum",
-    show_default=True,
-    help="Add the probabilities of a side, or take its largest and renormalise.",
+    help="Add the probabilities of a side, or take its largest and renormalise; default: as the run of a table did, "
+    "else sum.",
 )
 @click.option(
     "--threshold",
     "thresholds",
     multiple=True,
     type=float,
-    default=(0.33, 0.5),
-    show_default=True,
-    help="Set point; repeatable.",
+    help="Set point; repeatable; default: those of the run, else 0.33 and 0.5.",
 )
 @click.option("--bootstrap", type=int, default=2000, show_default=True, help="Replicates of the intervals; 0 for none.")
 @click.option(
@@ -58,30 +60,18 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
     \b
     Example: bchisto evaluate run predictions.csv --out evaluation --positive InSitu --positive Invasive
     """
+    from ..errors import ReportError
     from ..evaluate import evaluate as run
+    from ..evaluate import headline
 
-    result = run(sources, out=out, **options)
+    failed: ReportError | None = None
+    try:
+        result = run(sources, out=out, **options)
+    except ReportError as error:
+        failed, result = error, error.results
     for name, metrics in result["tables"].items():
-        interval = (metrics["intervals"] or {}).get("accuracy")
-        spread = ""
-        if metrics["accuracy_mean"] is not None:
-            spread = f", {100 * metrics['accuracy_mean']:.1f} +- {100 * metrics['accuracy_std']:.1f} over folds"
-        between = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
-        accuracy = f"{100 * metrics['accuracy']:.2f} %{between} of {metrics['n']}{spread}"
-        click.echo(f"{name}: accuracy {accuracy}; {metrics['protocol']}")
-        if metrics["intervals"].get("warning"):
-            click.echo(f"{name}: {metrics['intervals']['warning']}", err=True)
-        view = metrics.get("two_class")
-        if view:
-            auc = "" if view["auc"] is None else f", AUC {view['auc']:.3f}"
-            if view["auc_mean"] is not None:
-                auc += f" (folds {view['auc_mean']:.3f} +- {view['auc_std']:.3f})"
-            click.echo(f"  {' + '.join(view['positive'])} against the rest: {100 * view['accuracy']:.2f} %{auc}")
-            for point in view["thresholds"]:
-                sides = [
-                    f"{100 * point[s]:.1f}" if point[s] is not None else "-" for s in ("sensitivity", "specificity")
-                ]
-                click.echo(f"  set point {point['threshold']:g}: sensitivity {sides[0]}, specificity {sides[1]}")
+        for line in headline(name, metrics):
+            click.echo(line)
     for row in result["comparisons"]:
         test = row["mcnemar"]
         limits = [f"{100 * limit:+.1f}" for limit in row["interval"] or []]
@@ -92,4 +82,6 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
         )
     for note in result["notes"]:
         click.echo(note, err=True)
+    if failed is not None:
+        raise failed
     done(context, wrote=[out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"], then=None)

@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from .options import common_options, data_choices, data_options, done, to_shard, work_options
+from .options import (
+    common_options,
+    data_choices,
+    data_options,
+    done,
+    to_shard,
+    two_class_options,
+    two_class_view,
+    work_options,
+)
 
 
 @click.command()
@@ -113,6 +122,7 @@ from .options import common_options, data_choices, data_options, done, to_shard,
 @click.option("--tensorboard", is_flag=True, help="Also write curves for TensorBoard.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
+@two_class_options
 @data_options
 @work_options
 @common_options
@@ -123,7 +133,8 @@ def finetune(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto finetune --images BreaKHis_v1 --network breakhis-residual --folds 5 --out run
     """
-    from ..errors import InputError
+    from ..errors import InputError, ReportError
+    from ..evaluate import headline
     from ..finetune import FinetuneSettings
     from ..finetune import finetune as run
 
@@ -150,22 +161,27 @@ def finetune(context: click.Context, /, **options: Any) -> None:
             )
         },
     )  # fmt: skip
-    results = run(
-        options["images"],
-        out=options["out"],
-        settings=settings,
-        folds=options["folds"],
-        test_list=options["test_list"],
-        group_by=options["group_by"],
-        only=options["only"],
-        **data_choices(options),
-        tensorboard=options["tensorboard"],
-        skip_errors=options["skip_errors"],
-        jobs=options["jobs"],
-        shard=to_shard(options["shard"]),
-        dask=options["dask"],
-        overwrite=options["overwrite"],
-    )
+    failed: ReportError | None = None
+    try:
+        results = run(
+            options["images"],
+            out=options["out"],
+            settings=settings,
+            folds=options["folds"],
+            test_list=options["test_list"],
+            group_by=options["group_by"],
+            only=options["only"],
+            **data_choices(options),
+            tensorboard=options["tensorboard"],
+            skip_errors=options["skip_errors"],
+            jobs=options["jobs"],
+            shard=to_shard(options["shard"]),
+            dask=options["dask"],
+            overwrite=options["overwrite"],
+            view=two_class_view(options),
+        )
+    except ReportError as error:
+        failed, results = error, error.results
     wrote: list[Path] = []
     for result in results:
         if not result.finished or options["shard"]:
@@ -178,14 +194,10 @@ def finetune(context: click.Context, /, **options: Any) -> None:
         if m is None:
             click.echo(f"{result.folder.name}: trained on all images, none tested. Protocol: {result.protocol}")
             continue
-        low, high = m["intervals"]["accuracy"]
-        over = (
-            f", {100 * m['accuracy_mean']:.1f} +- {100 * m['accuracy_std']:.1f} over folds" if result.folds > 1 else ""
-        )
-        click.echo(
-            f"{result.folder.name}: accuracy {100 * m['accuracy']:.1f} % of {m['n']} (95 % interval {100 * low:.1f} to "
-            f"{100 * high:.1f}){over}. Protocol: {result.protocol}"
-        )
+        for line in headline(result.folder.name, m):
+            click.echo(line)
+    if failed is not None:
+        raise failed
     then = f"bchisto evaluate {options['out']} --out DIR, which compares it with other tables of the run"
     done(
         context,

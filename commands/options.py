@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 if TYPE_CHECKING:
+    from ..evaluate import TwoClassView
     from ..jobs import Shard
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "overwrite_option",
     "split_names",
     "to_shard",
+    "two_class_options",
+    "two_class_view",
     "work_options",
 ]
 
@@ -161,6 +164,43 @@ def work_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def two_class_options(function: F) -> F:
+    """Add the options that say what the two-class view of a table is."""
+    for option in (
+        click.option(
+            "--threshold",
+            "thresholds",
+            multiple=True,
+            type=float,
+            default=(0.33, 0.5),
+            show_default=True,
+            help="Set point of the two-class view; repeatable.",
+        ),
+        click.option(
+            "--two-class",
+            type=click.Choice(["sum", "max"]),
+            default="sum",
+            show_default=True,
+            help="Add the probabilities of a side, or take its largest and renormalise.",
+        ),
+        click.option(
+            "--positive",
+            multiple=True,
+            metavar="CLASS",
+            help="Positive class of a two-class view; repeatable; default: those of a known dataset.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def two_class_view(options: Mapping[str, Any]) -> TwoClassView:
+    """Return what `two_class_options` were set to."""
+    from ..evaluate import TwoClassView
+
+    return TwoClassView(tuple(options["positive"]), options["two_class"], tuple(options["thresholds"]))
 
 
 def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:

@@ -37,6 +37,8 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
     Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge --out run --quick
     """
     from ..boost import BoostResult
+    from ..errors import ReportError
+    from ..evaluate import headline
     from ..jobs import network_resources
     from ..recipes import estimate_text, load_recipe, plan_recipe
     from ..recipes import reproduce as run
@@ -63,20 +65,24 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
     if options["out"] is None:
         raise click.UsageError("give --out, the run folder")
     shard = to_shard(options["shard"])
-    result = run(
-        name,
-        options["images"],
-        out=options["out"],
-        quick=options["quick"],
-        full_scale=options["full_scale"],
-        variants=variants,
-        weights=options["weights"],
-        jobs=options["jobs"],
-        shard=shard,
-        dask=options["dask"],
-        overwrite=options["overwrite"],
-        skip_errors=options["skip_errors"],
-    )
+    failed: ReportError | None = None
+    try:
+        result = run(
+            name,
+            options["images"],
+            out=options["out"],
+            quick=options["quick"],
+            full_scale=options["full_scale"],
+            variants=variants,
+            weights=options["weights"],
+            jobs=options["jobs"],
+            shard=shard,
+            dask=options["dask"],
+            overwrite=options["overwrite"],
+            skip_errors=options["skip_errors"],
+        )
+    except ReportError as error:
+        failed, result = error, error.results
     if shard is not None:
         done(context, wrote=[], then="the other shards, then the same command without --shard")
         return
@@ -84,11 +90,13 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
         click.echo(banner)
     for one in result.protocols:
         if isinstance(one, BoostResult) and one.paper is not None:
-            click.echo(f"\n{one.folder.name}: accuracy in percent. Protocol: {one.protocol}")
+            click.echo(f"\n{one.folder.relative_to(options['out'])}: accuracy per fold, percent")
             click.echo(one.paper.text())
-        elif one.metrics is not None:
-            said = f"accuracy {100 * one.metrics['accuracy']:.1f} % of {one.metrics['n']}"
-            click.echo(f"\n{one.folder.relative_to(options['out'])}: {said}. Protocol: {one.protocol}")
+        if one.metrics is not None:
+            for line in headline(str(one.folder.relative_to(options["out"])), one.metrics):
+                click.echo(line)
     for comparison in result.comparisons:
         click.echo(f"\n{comparison.text()}")
+    if failed is not None:
+        raise failed
     done(context, wrote=[result.folder / "report.html"], then=f"open {result.folder / 'report.html'}")

@@ -9,6 +9,9 @@ from .aggregate import AGGREGATIONS, LEVELS, aggregate
 from .calibration import calibration
 from .compare import compare_pairs, compare_tables
 from .evaluate import evaluate, measure
+from .finished import write_run_report
+from .fold_notes import FoldNote, fold_notes
+from .headline import headline
 from .intervals import bootstrap_intervals
 from .latex import latex_table
 from .metrics import compute_metrics
@@ -16,24 +19,26 @@ from .paper import PaperTable, paper_table
 from .predictions import PredictionTable, read_predictions, write_predictions
 from .protocols import ProtocolGap, protocol_gap
 from .published import Comparison, PublishedFigure, write_comparisons
-from .report import Panel, Sample, thumbnail, write_report
+from .report import Panel, Sample, reporting, thumbnail, write_report
 from .resample import bootstrap_mean, wilson
 from .roc import FoldCurves, fold_curves
 from .tables import write_tables
 from .temperature import apply_temperature, fit_temperature, fold_temperatures, negative_log_likelihood
-from .two_class import default_positive, two_class_scores
+from .two_class import TwoClassView, default_positive, two_class_scores
 
 __all__ = [
     "AGGREGATIONS",
     "LEVELS",
     "Comparison",
     "FoldCurves",
+    "FoldNote",
     "Panel",
     "PaperTable",
     "PredictionTable",
     "ProtocolGap",
     "PublishedFigure",
     "Sample",
+    "TwoClassView",
     "abstention",
     "aggregate",
     "apply_temperature",
@@ -47,18 +52,22 @@ __all__ = [
     "evaluate",
     "fit_temperature",
     "fold_curves",
+    "fold_notes",
     "fold_temperatures",
+    "headline",
     "latex_table",
     "measure",
     "negative_log_likelihood",
     "paper_table",
     "protocol_gap",
     "read_predictions",
+    "reporting",
     "thumbnail",
     "two_class_scores",
     "wilson",
     "write_comparisons",
     "write_predictions",
     "write_report",
+    "write_run_report",
     "write_tables",
 ]

@@ -111,6 +111,7 @@ def _join(
         folds=tuple(fold for _, fold in members),
         groups=tuple(table.groups[rows[0]] for rows in members.values()),
         protocol=(table.protocol.removesuffix(f"; by image, rule {rule}") + said).lstrip("; "),
+        fold_notes=table.fold_notes,
     )
 
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..jobs import ensure_folder, read_json, write_json
+from ..errors import InputError, ReportError
+from ..jobs import ensure_folder, write_json
 from .aggregate import LEVELS, aggregate
 from .compare import compare_pairs, unlike_pairs
+from .finished import read_facts
 from .intervals import bootstrap_intervals
-from .metrics import DEFAULT_THRESHOLDS, compute_metrics
+from .metrics import compute_metrics
 from .predictions import PredictionTable, read_predictions
-from .report import Panel, write_report
+from .report import Panel, reporting, write_report
 from .tables import write_tables
-from .two_class import TWO_CLASS_RULES, default_positive
+from .two_class import DEFAULT_THRESHOLDS, TWO_CLASS_RULES, TwoClassView, default_positive
 
 __all__ = ["evaluate", "measure"]
-
-_OURS = ("predictions.csv", "predictions-by-patch.csv")
-"""Tables of a run, beside which stands what a reader must know of them."""
 
 _MOST_NOTES = 3
 """Pairs of tables that are named where they cannot be compared (ours)."""
@@ -50,8 +48,8 @@ def evaluate(
     *,
     out: str | Path,
     positive: Sequence[str] = (),
-    two_class: str = "sum",
-    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+    two_class: str | None = None,
+    thresholds: Sequence[float] = (),
     bootstrap: int = 2000,
     classes: Sequence[str] = (),
     levels: Sequence[str] = ("row",),
@@ -66,11 +64,12 @@ def evaluate(
     out : str or Path
         Gets ``metrics.json``, ``report.html``, and every table of it as CSV and LaTeX.
     positive : sequence of str
-        Positive classes of the two-class view; by default those of a known dataset (carcinoma, malignant).
-    two_class : {"sum", "max"}
-        Rule of the two-class score.
+        Positive classes of the two-class view; by default those that the run of a table used, and for tables from
+        elsewhere those of a known dataset (carcinoma, malignant).
+    two_class : {"sum", "max"}, optional
+        Rule of the two-class score; by default that of the run, and ``sum`` for tables from elsewhere.
     thresholds : sequence of float
-        Set points.
+        Set points; by default those of the run, and 0.33 and 0.5 for tables from elsewhere.
     bootstrap : int
         Replicates of the intervals; 0 for none.
     classes : sequence of str
@@ -90,14 +89,12 @@ def evaluate(
     ------
     InputError
         A table that does not fit, see `read_predictions`; no table in a run folder.
+    ReportError
+        The report or a table of it could not be written; ``metrics.json`` is, and ``results`` holds what is in it.
     """
-    if two_class not in TWO_CLASS_RULES:
-        raise InputError(f"--two-class {two_class}: choose one of {', '.join(TWO_CLASS_RULES)}")
+    TwoClassView(tuple(positive), two_class or "sum", tuple(thresholds)).check()
     if bootstrap < 0:
         raise InputError(f"--bootstrap {bootstrap}: give 0 or more replicates")
-    for threshold in thresholds:
-        if not 0.0 <= threshold <= 1.0:
-            raise InputError(f"--threshold {threshold}: give a score between 0 and 1")
     strange = [level for level in levels if level not in LEVELS]
     if strange:
         raise InputError(f"--level {strange[0]}: no such level; choose one of {', '.join(LEVELS)}")
@@ -107,19 +104,28 @@ def evaluate(
     panels: list[Panel] = []
     banners: dict[str, None] = {}
     for path, name in _tables(sources):
-        facts = _facts(path)
-        banners.update(dict.fromkeys(facts.get("banners", ())))
-        for table in read_predictions(path, classes=classes or facts.get("classes", ()), name=name):
-            if facts.get("protocol"):
-                table = replace(table, protocol=str(facts["protocol"]))
-            if not facts:
+        facts = read_facts(path)
+        banners.update(dict.fromkeys(facts.run.get("banners", ())))
+        recorded = facts.view
+        view = TwoClassView(
+            tuple(positive) or recorded.positive, two_class or recorded.rule, tuple(thresholds) or recorded.thresholds
+        )
+        for found in read_predictions(path, classes=classes or facts.run.get("classes", ()), name=name):
+            table = facts.described(found)
+            if facts.rule_of_0_1 and two_class is None:
+                banners[_old_rule(table.name, facts.rule_of_0_1)] = None
+            if not facts.run:
                 banners.update(dict.fromkeys(_leaks(table)))
             for level, rule in steps:
-                made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=positive)
+                made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=view.positive)
                 if len(steps) > 1:
                     made = replace(made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
                 metrics = measure(
-                    made, positive=positive, two_class=two_class, thresholds=thresholds, bootstrap=bootstrap
+                    made,
+                    positive=view.positive,
+                    two_class=view.rule,
+                    thresholds=view.thresholds,
+                    bootstrap=bootstrap,
                 )
                 panels.append(Panel(made, metrics))
     result: dict[str, Any] = {"tables": {panel.table.name: panel.metrics for panel in panels}}
@@ -130,22 +136,42 @@ def evaluate(
     unlike = unlike_pairs(compared) if len(steps) == 1 else []
     if len(unlike) > _MOST_NOTES:
         unlike[_MOST_NOTES:] = [f"{len(unlike) - _MOST_NOTES} further pairs of tables are not compared either"]
-    result["notes"] = [*banners, *unlike]
+    result["notes"] = [*banners, *_unlike_rules(result["tables"]), *unlike]
     write_json(folder / "metrics.json", result)
-    write_tables(folder, tables=result["tables"], comparisons=result["comparisons"])
-    write_report(
-        folder / "report.html",
-        title="bchisto evaluation",
-        panels=panels,
-        banners=result["notes"],
-        comparisons=result["comparisons"],
-    )
+    failed: list[str] = []
+    with reporting(folder / "tables.csv", failed):
+        write_tables(folder, tables=result["tables"], comparisons=result["comparisons"])
+    with reporting(folder / "report.html", failed):
+        write_report(
+            folder / "report.html",
+            title="bchisto evaluation",
+            panels=panels,
+            banners=result["notes"],
+            comparisons=result["comparisons"],
+        )
+    if failed:
+        raise ReportError(f"{'; '.join(failed)}; {folder / 'metrics.json'} is written", result)
     return result
+
+
+def _old_rule(name: str, rule: str) -> str:
+    other = "" if rule == "sum" else "; --two-class sum gives the rule that boost follows now"
+    return f"{name}: its metrics.json is of bchisto 0.1, which followed the two-class rule {rule} there{other}"
+
+
+def _unlike_rules(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say so where two-class figures that stand side by side do not mean the same."""
+    rules = {name: view["rule"] for name, m in tables.items() if (view := m.get("two_class"))}
+    probable = {name: rule for name, rule in rules.items() if rule in TWO_CLASS_RULES}
+    if len(set(probable.values())) < 2:
+        return []
+    said = ", ".join(f"{name} {rule}" for name, rule in probable.items())
+    return [f"two-class figures follow two rules and cannot be compared ({said}); give --two-class for one"]
 
 
 def _leaks(table: PredictionTable) -> list[str]:
     """Say so where the folds of a partition split groups: then each such group trains and tests at once."""
-    if len(set(table.image_ids)) < len(table) and table.patches is None:
+    if len({(image, patch) for image, patch, _ in table.keys}) < len(table):  # repeated hold-outs split nothing
         return []
     folds: dict[str, set[int]] = {}
     for group, fold in zip(table.groups, table.folds, strict=True):
@@ -173,12 +199,3 @@ def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:
         found.extend((path, path.parent.name, f"{source.as_posix()}/{path.parent.name}") for path in inside)
     short = Counter(name for _, name, _ in found)
     return [(path, name if short[name] == 1 else long) for path, name, long in found]
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    """What the run says of a table: its protocol and what a reader must know; empty for tables from elsewhere."""
-    metrics = path.parent / "metrics.json"
-    if path.name not in _OURS or not metrics.is_file():
-        return {}
-    facts = read_json(metrics).get("run", {})
-    return facts if isinstance(facts, dict) else {}

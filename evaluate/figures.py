@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
-from typing import Any
+import warnings
+from collections.abc import Callable
+from itertools import cycle
+from typing import Any, ParamSpec
 
 import numpy as np
 
@@ -14,18 +18,44 @@ from .two_class import positive_mask, two_class_scores
 
 __all__ = ["abstention_figure", "calibration_figure", "confusion_figure", "roc_figure"]
 
+P = ParamSpec("P")
+
 _BLUE, _GREY = "#1f5fa8", "#888888"
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
 
 
-def _svg(figure: Any) -> str:
-    """Return a figure as a data address; without a date, so that equal content gives equal bytes."""
-    import matplotlib as mpl
+def _drawn(draw: Callable[P, Any]) -> Callable[P, str | None]:
+    """Make a function that draws a figure, or None, one that returns it as a data address of an SVG image.
 
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "bchisto", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    Class names are text, whatever signs they hold: a dollar sign begins no formula. A name in letters that matplotlib's
+    font lacks is left to the fonts of the reader's browser. No date, so that equal content gives equal bytes.
+    """
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **options: P.kwargs) -> str | None:
+        import matplotlib as mpl
+
+        buffer = io.BytesIO()
+        with mpl.rc_context({"text.parse_math": False, "svg.hashsalt": "bchisto", "svg.fonttype": "path"}):
+            figure = draw(*args, **options)
+            if figure is None:
+                return None
+            with warnings.catch_warnings():
+                if _lacks_glyphs(figure):
+                    mpl.rcParams["svg.fonttype"] = "none"
+                    warnings.filterwarnings("ignore", message="Glyph .* missing from")
+                figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+        return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+    return drawn
+
+
+def _lacks_glyphs(figure: Any) -> bool:
+    from matplotlib.font_manager import findfont, get_font
+    from matplotlib.text import Text
+
+    known = get_font(findfont("DejaVu Sans")).get_charmap()
+    return any(ord(sign) not in known for text in figure.findobj(Text) for sign in text.get_text() if sign != "\n")
 
 
 def _axes(width: float, height: float) -> tuple[Any, Any]:
@@ -37,7 +67,8 @@ def _axes(width: float, height: float) -> tuple[Any, Any]:
     return figure, figure.add_subplot()
 
 
-def confusion_figure(metrics: dict[str, Any]) -> str:
+@_drawn
+def confusion_figure(metrics: dict[str, Any]) -> Any:
     """Draw the confusion matrix of a table; rows true, columns predicted."""
     classes, matrix = metrics["classes"], np.array(metrics["confusion"])
     side = 1.6 + 0.75 * len(classes)
@@ -52,10 +83,11 @@ def confusion_figure(metrics: dict[str, Any]) -> str:
     axes.set_yticks(places, classes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    return _svg(figure)
+    return figure
 
 
-def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> str | None:
+@_drawn
+def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> Any:
     """Draw the ROC of the two-class view with its set points, its folds and their mean; None without scores."""
     from sklearn.metrics import roc_curve
 
@@ -77,7 +109,7 @@ def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> str | None:
         label = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
         axes.plot(folds.grid, folds.mean, color="#b8651b", linewidth=1.4, linestyle="--", label=label)
     axes.plot(false, true, color=_BLUE, linewidth=1.8, label=f"all rows, AUC {view['auc']:.3f}")
-    for colour, point in zip(_POINTS, view["thresholds"], strict=False):
+    for colour, point in zip(cycle(_POINTS), view["thresholds"], strict=False):
         label = (
             f"set point {point['threshold']:g}: {100 * point['sensitivity']:.1f} / {100 * point['specificity']:.1f} %"
         )
@@ -88,10 +120,11 @@ def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> str | None:
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
-    return _svg(figure)
+    return figure
 
 
-def calibration_figure(metrics: dict[str, Any]) -> str | None:
+@_drawn
+def calibration_figure(metrics: dict[str, Any]) -> Any:
     """Draw the reliability curve of a table; None for a table without probabilities."""
     found = metrics.get("calibration")
     if found is None:
@@ -108,10 +141,11 @@ def calibration_figure(metrics: dict[str, Any]) -> str | None:
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, 1.01)
     axes.legend(loc="upper left", fontsize=8, frameon=False)
-    return _svg(figure)
+    return figure
 
 
-def abstention_figure(metrics: dict[str, Any]) -> str | None:
+@_drawn
+def abstention_figure(metrics: dict[str, Any]) -> Any:
     """Draw accuracy against the share of images answered; None for a table without probabilities."""
     found = metrics.get("abstention")
     if found is None:
@@ -124,4 +158,4 @@ def abstention_figure(metrics: dict[str, Any]) -> str | None:
     axes.set_ylabel("accuracy on them")
     axes.set_xlim(0, 1.01)
     axes.set_ylim(top=1.01)
-    return _svg(figure)
+    return figure

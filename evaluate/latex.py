@@ -1,18 +1,24 @@
-"""Tables as LaTeX (booktabs)."""
+"""Tables for people: as CSV for a spreadsheet, and as LaTeX (booktabs) beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from ..jobs import atomic_output
+from ..jobs import atomic_output, write_rows
 
-__all__ = ["latex_table", "write_latex"]
+__all__ = ["latex_table", "write_table"]
 
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "\n": " ", "\r": " ", "[": "{[}", "*": "{*}", "±": "+-", "–": "--",
 }  # fmt: skip
+"""A bracket or star that begins a row would be read as an option of the line break before it."""
+
+_FORMULA = ("=", "@", "+", "-", "\t", "\r")
+"""Signs with which spreadsheets begin a formula."""
 
 
 def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -38,7 +44,38 @@ def _row(cells: Sequence[str]) -> str:
     return " & ".join("".join(_ESCAPES.get(sign, sign) for sign in cell) for cell in cells) + r" \\"
 
 
-def write_latex(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table as LaTeX, atomically."""
-    with atomic_output(path) as temporary:
-        temporary.write_text(latex_table(header, rows) + "\n", encoding="utf-8")
+def write_table(
+    path: Path,
+    header: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    shown: tuple[Sequence[str], Sequence[Sequence[str]]] | None = None,
+) -> None:
+    """Write a table as CSV, and as LaTeX beside it, both atomically.
+
+    A text that a spreadsheet would run as a formula (a class called ``=1+1``) gets an apostrophe before it, as
+    spreadsheets write such texts; numbers stay as they are, also as text (a class called ``-1``).
+
+    Parameters
+    ----------
+    path : Path
+        The CSV file.
+    header : sequence of str
+    rows : sequence of sequence
+        Cells in full precision.
+    shown : (header, rows), optional
+        The table as LaTeX shows it, where that is not the same.
+    """
+    write_rows(path, header, [[_plain(cell) for cell in row] for row in rows])
+    with atomic_output(path.with_suffix(".tex")) as temporary:
+        temporary.write_text(latex_table(*(shown or (header, rows))) + "\n", encoding="utf-8")
+
+
+def _plain(cell: Any) -> Any:
+    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

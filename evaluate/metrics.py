@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,9 @@ from .abstain import abstention
 from .calibration import calibration
 from .predictions import PredictionTable
 from .roc import fold_curves
-from .two_class import positive_mask, two_class_scores
+from .two_class import DEFAULT_THRESHOLDS, positive_mask, two_class_scores
 
-__all__ = ["DEFAULT_THRESHOLDS", "compute_metrics", "fold_accuracies"]
-
-DEFAULT_THRESHOLDS = (0.33, 0.5)
-"""Set points of Rakhlin et al. 2018, sec. 3."""
+__all__ = ["compute_metrics", "fold_accuracies"]
 
 
 def fold_accuracies(table: PredictionTable) -> list[float]:
@@ -54,12 +52,13 @@ def compute_metrics(
     -------
     dict
         ``n``, ``protocol``, ``classes``, ``accuracy``, ``folds``, ``accuracy_per_fold``, ``accuracy_mean``,
-        ``accuracy_std`` (over folds, population), ``balanced_accuracy``, ``confusion`` (rows true),
-        ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc, average precision), ``auc`` (one
-        against the rest, mean over classes; null without probabilities or where a class has no image),
-        ``calibration``, ``abstention``, and ``two_class``: ``auc``, ``accuracy``, ``accuracy_std`` (over folds),
-        ``auc_per_fold`` (null where a fold tests one side only), ``auc_mean``, ``auc_std``, and per set point
-        ``sensitivity``, ``specificity`` and ``confusion`` (rows true, negative first).
+        ``accuracy_std`` (over folds, population), ``fold_notes`` (see `FoldNote`), ``balanced_accuracy``,
+        ``confusion`` (rows true), ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc, average
+        precision), ``auc`` (one against the rest, mean over classes; null without probabilities or where a class has
+        no image), ``calibration``, ``abstention``, and, where a side is positive, ``two_class``: ``positive``,
+        ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a fold tests one
+        side only), ``auc_mean``, ``auc_std``, and per set point ``sensitivity``, ``specificity`` and ``confusion``
+        (rows true, negative first).
 
     Raises
     ------
@@ -85,6 +84,7 @@ def compute_metrics(
         "accuracy_per_fold": per_fold,
         "accuracy_mean": float(np.mean(per_fold)) if per_fold else None,
         "accuracy_std": float(np.std(per_fold)) if per_fold else None,
+        "fold_notes": [asdict(note) for note in table.fold_notes],
         "balanced_accuracy": float(recall[present].mean()),
         "confusion": confusion.tolist(),
         "macro_f1": float(f1[present].mean()),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..jobs import write_rows
-from .latex import write_latex
+from .latex import write_table
 from .metrics import fold_accuracies
 from .predictions import PredictionTable
 
@@ -46,27 +46,52 @@ class PaperRow:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """Rows of the table and its folds."""
+    """Rows of the table and its folds.
+
+    Attributes
+    ----------
+    folds : list of int
+    rows : list of PaperRow
+        The fusion is the last.
+    noted : frozenset of int
+        Folds that hardly trained on a class; a terminal and a report mark them with a star.
+    """
 
     folds: list[int]
     rows: list[PaperRow]
+    noted: frozenset[int] = frozenset()
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any], *, noted: Iterable[int] = ()) -> PaperTable:
+        """Make the table from what `content` gave."""
+        rows = [PaperRow(row["name"], row["per_fold"], row["averaged"]) for row in content["rows"]]
+        return cls(list(content["folds"]), rows, frozenset(noted))
+
+    def content(self) -> dict[str, Any]:
+        """Return the table JSON-ready, in full precision."""
+        return {"folds": self.folds, "rows": [asdict(row) for row in self.rows]}
 
     def header(self) -> list[str]:
         """Column names."""
         return ["", *(f"f{fold}" for fold in self.folds), "mean", "std", "seed avg"]
 
+    def shown_header(self) -> list[str]:
+        """Column names with a star at each fold that hardly trained on a class."""
+        starred = [f"f{fold}*" if fold in self.noted else f"f{fold}" for fold in self.folds]
+        return ["", *starred, *self.header()[1 + len(self.folds) :]]
+
     def cells(self) -> list[list[str]]:
-        """Cells in percent, one list a row."""
+        """Cells in percent, one list a row; one fold has no spread."""
         result = []
         for row in self.rows:
             average = "" if row.averaged is None else f"{100 * np.mean(row.averaged):.1f}"
-            values = [f"{100 * value:.1f}" for value in (*row.per_fold, row.mean, row.std)]
-            result.append([row.name, *values, average])
+            spread = f"{100 * row.std:.1f}" if len(self.folds) > 1 else ""
+            result.append([row.name, *(f"{100 * value:.1f}" for value in (*row.per_fold, row.mean)), spread, average])
         return result
 
     def text(self) -> str:
         """The table for a terminal."""
-        lines = [self.header(), *self.cells()]
+        lines = [self.shown_header(), *self.cells()]
         widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
         rendered = [
             "  ".join(
@@ -81,8 +106,7 @@ class PaperTable:
     def write(self, path: Path) -> None:
         """Write the table in percent as CSV, and as LaTeX beside it."""
         header = ["model", *self.header()[1:]]
-        write_rows(path, header, self.cells())
-        write_latex(path.with_suffix(".tex"), header, self.cells())
+        write_table(path, header, self.cells())
 
 
 def paper_table(
@@ -118,4 +142,4 @@ def paper_table(
         for name, tables in by_seed.items()
     ]
     rows.append(PaperRow("Model fusion", fold_accuracies(fusion), None))
-    return PaperTable(fusion.fold_numbers, rows)
+    return PaperTable(fusion.fold_numbers, rows, frozenset(note.fold for note in fusion.fold_notes))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..data import KNOWN_CLASSES, match_class, order_classes
 from ..errors import InputError, MissingInputError
 from ..jobs import write_rows
+from .fold_notes import FoldNote
 
 __all__ = ["PredictionTable", "read_predictions", "write_predictions"]
 
@@ -44,6 +45,8 @@ class PredictionTable:
         How folds were made; empty where unknown.
     patches : tuple of str, optional
         Patch of its image that each row is about; None for a table of whole images.
+    fold_notes : tuple of FoldNote
+        Folds whose training part holds next to nothing of a class, where that is known.
     """
 
     name: str
@@ -56,6 +59,7 @@ class PredictionTable:
     groups: tuple[str | None, ...]
     protocol: str = ""
     patches: tuple[str, ...] | None = None
+    fold_notes: tuple[FoldNote, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)

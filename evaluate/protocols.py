@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..jobs import write_rows
-from .latex import write_latex
+from .latex import write_table
 from .paper import PaperTable
 
 __all__ = ["ProtocolGap", "protocol_gap"]
@@ -22,11 +21,12 @@ class ProtocolGap:
     protocols : dict of str to str
         Name to one sentence on what it assumes.
     rows : dict of str to list of (mean, spread) or None
-        Model to its accuracy over folds under each protocol, as shares; None where it was not trained there.
+        Model to its accuracy over folds under each protocol, as shares; None where it was not trained there. One fold
+        has no spread.
     """
 
     protocols: dict[str, str]
-    rows: dict[str, list[tuple[float, float] | None]]
+    rows: dict[str, list[tuple[float, float | None] | None]]
 
     def header(self) -> list[str]:
         """Column names."""
@@ -35,20 +35,23 @@ class ProtocolGap:
     def cells(self) -> list[list[str]]:
         """Cells in percent, mean ± spread over folds, one list a row."""
         return [
-            [name, *("–" if value is None else f"{100 * value[0]:.1f} ± {100 * value[1]:.1f}" for value in values)]
+            [name, *("–" if value is None else _mean_spread(*value) for value in values)]
             for name, values in self.rows.items()
         ]
 
     def write(self, path: Path) -> None:
         """Write the table as CSV (shares, in full) and as LaTeX (percent) beside it."""
         flat = [
-            [name, protocol, *(value or ("", ""))]
+            [name, protocol, *("" if share is None else share for share in value or (None, None))]
             for name, values in self.rows.items()
             for protocol, value in zip(self.protocols, values, strict=True)
         ]
-        write_rows(path, ["model", "protocol", "accuracy_mean", "accuracy_std"], flat)
-        plain = [[cell.replace("±", "+-").replace("–", "--") for cell in row] for row in self.cells()]
-        write_latex(path.with_suffix(".tex"), self.header(), plain)
+        columns = ["model", "protocol", "accuracy_mean", "accuracy_std"]
+        write_table(path, columns, flat, shown=(self.header(), self.cells()))
+
+
+def _mean_spread(mean: float, spread: float | None) -> str:
+    return f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
 
 
 def protocol_gap(found: Sequence[tuple[str, str, PaperTable]], *, sentences: Mapping[str, str]) -> ProtocolGap | None:
@@ -69,10 +72,10 @@ def protocol_gap(found: Sequence[tuple[str, str, PaperTable]], *, sentences: Map
     if len(protocols) < 2:
         return None
     heads = list(dict.fromkeys(head for _, head, _ in found))
-    rows: dict[str, list[tuple[float, float] | None]] = {}
+    rows: dict[str, list[tuple[float, float | None] | None]] = {}
     for protocol, head, paper in found:
         for row in paper.rows:
             name = row.name if len(heads) == 1 else f"{head}: {row.name}"
             values = rows.setdefault(name, [None] * len(protocols))
-            values[protocols.index(protocol)] = (row.mean, row.std)
+            values[protocols.index(protocol)] = (row.mean, row.std if len(paper.folds) > 1 else None)
     return ProtocolGap({name: sentences[name] for name in protocols}, rows)

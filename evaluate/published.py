@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..jobs import write_rows
-from .latex import write_latex
+from .latex import write_table
 
 __all__ = ["Comparison", "PublishedFigure", "write_comparisons"]
 
@@ -127,8 +126,6 @@ def write_comparisons(folder: Path, comparisons: Sequence[Comparison]) -> list[P
             values = [published, figure.published_spread, figure.obtained, figure.obtained_spread, figure.difference,
                       low, high, figure.inside]  # fmt: skip
             rows.append([figure.name, *("" if value is None else value for value in values)])
-        write_rows(path, header, rows)
-        plain = [[cell.replace("±", "+-").replace("–", "--") for cell in row] for row in comparison.rows()]
-        write_latex(path.with_suffix(".tex"), comparison.header(), plain)
+        write_table(path, header, rows, shown=(comparison.header(), comparison.rows()))
         wrote.append(path)
     return wrote

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -13,14 +15,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import BchistoError
 from ..jobs import atomic_output
 from .figures import abstention_figure, calibration_figure, confusion_figure, roc_figure
+from .fold_notes import fold_note_lines
 from .paper import PaperTable
 from .predictions import PredictionTable
 from .protocols import ProtocolGap
 from .published import Comparison
 
-__all__ = ["Panel", "Sample", "thumbnail", "write_report"]
+__all__ = ["Panel", "Sample", "reporting", "thumbnail", "write_report"]
+
+_log = logging.getLogger(__name__)
 
 _THUMBNAIL = 240
 """Longest side of a thumbnail, pixels (ours)."""
@@ -56,6 +62,28 @@ class Panel:
     paper: PaperTable | None = None
     right: Sequence[Sample] = ()
     wrong: Sequence[Sample] = field(default_factory=tuple)
+
+
+@contextmanager
+def reporting(path: Path, failed: list[str]) -> Iterator[None]:
+    """Go on where a report or a table for reading cannot be written, and note that in one line.
+
+    Nothing depends on a report, so its failure must not cost what was trained: callers write what matters first, and
+    raise `ReportError` once all is written.
+
+    Parameters
+    ----------
+    path : Path
+        What is written inside the block.
+    failed : list of str
+        Gets the line.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong in a figure
+        _log.debug("%s", path, exc_info=True)
+        why = str(error) if isinstance(error, BchistoError) else f"{path}: {type(error).__name__}: {error}"
+        failed.append(f"this report could not be written: {' '.join(why.split())}")
 
 
 def thumbnail(image: npt.NDArray[np.uint8]) -> str:
@@ -124,6 +152,8 @@ def write_report(
             {
                 "name": panel.table.name,
                 "metrics": panel.metrics,
+                "fold_notes": fold_note_lines(panel.metrics),
+                "fold_aucs": _fold_aucs(panel.metrics),
                 "paper": panel.paper,
                 "right": panel.right,
                 "wrong": panel.wrong,
@@ -137,6 +167,12 @@ def write_report(
     )
     with atomic_output(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _fold_aucs(metrics: Mapping[str, Any]) -> int:
+    """Return how many folds have an AUC of the two-class view."""
+    view = metrics.get("two_class") or {}
+    return sum(value is not None for value in view.get("auc_per_fold", ()))
 
 
 def _percent(value: float | Sequence[float] | None) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..jobs import write_rows
-from .latex import write_latex
+from .latex import write_table
 
 __all__ = ["write_tables"]
 
@@ -30,15 +29,18 @@ def write_tables(
     Returns
     -------
     list of Path
-        The CSV files: ``tables`` (one row a table), ``per-fold``, ``per-class``, ``confusion``, ``set-points``,
-        ``calibration``, ``abstention`` and ``paired-tests``; those without a row are left out.
+        The CSV files: ``tables`` (one row a table), ``per-fold``, ``per-class``, ``confusion``, ``two-class``,
+        ``set-points``, ``fold-notes``, ``calibration``, ``abstention`` and ``paired-tests``; those without a row are
+        left out.
     """
     made = {
         "tables": _summary(tables),
         "per-fold": _per_fold(tables),
         "per-class": _per_class(tables),
         "confusion": _confusion(tables),
+        "two-class": _two_class(tables),
         "set-points": _set_points(tables),
+        "fold-notes": _fold_notes(tables),
         "calibration": _calibration(tables),
         "abstention": _abstention(tables),
         "paired-tests": _paired(comparisons),
@@ -47,8 +49,7 @@ def write_tables(
     for name, (header, rows) in made.items():
         if rows:
             path = folder / f"{name}.csv"
-            write_rows(path, header, rows)
-            write_latex(path.with_suffix(".tex"), header, [[_cell(value) for value in row] for row in rows])
+            write_table(path, header, rows, shown=(header, [[_cell(value) for value in row] for row in rows]))
             wrote.append(path)
     return wrote
 
@@ -73,7 +74,7 @@ def _summary(tables: Mapping[str, Mapping[str, Any]]) -> Table:
 def _per_fold(tables: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = []
     for name, m in tables.items():
-        aucs = m.get("two_class", {}).get("auc_per_fold") or [None] * len(m["folds"])
+        aucs = (m.get("two_class") or {}).get("auc_per_fold") or [None] * len(m["folds"])
         rows += [[name, *row] for row in zip(m["folds"], m["accuracy_per_fold"], aucs, strict=True)]
     return ["table", "fold", "accuracy", "two_class_auc"], rows
 
@@ -98,12 +99,33 @@ def _confusion(tables: Mapping[str, Mapping[str, Any]]) -> Table:
     return ["table", "true", "predicted", "n"], rows
 
 
+def _two_class(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    header = ["table", "positive", "rule", "accuracy", "accuracy_low", "accuracy_high", "accuracy_std", "auc",
+              "auc_low", "auc_high", "auc_mean", "auc_std"]  # fmt: skip
+    rows = []
+    for table, m in tables.items():
+        if view := m.get("two_class"):
+            inside = (m["intervals"] or {}).get("two_class", {})
+            accuracy, auc = (inside.get(key) or (None, None) for key in ("accuracy", "auc"))
+            rows.append([
+                table, " + ".join(view["positive"]), view["rule"], view["accuracy"], *accuracy, view["accuracy_std"],
+                view["auc"], *auc, view["auc_mean"], view["auc_std"],
+            ])  # fmt: skip
+    return header, rows
+
+
+def _fold_notes(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    names = ["fold", "label", "trained"]
+    rows = [[table, *(note[key] for key in names)] for table, m in tables.items() for note in m.get("fold_notes", ())]
+    return ["table", *names], rows
+
+
 def _set_points(tables: Mapping[str, Mapping[str, Any]]) -> Table:
     header = ["table", "positive", "threshold", "sensitivity", "specificity", "true_negative", "false_positive",
-              "false_negative", "true_positive"]  # fmt: skip
+              "false_negative", "true_positive", "rule"]  # fmt: skip
     rows = [
         [table, " + ".join(view["positive"]), point["threshold"], point["sensitivity"], point["specificity"],
-         *(count for line in point["confusion"] for count in line)]
+         *(count for line in point["confusion"] for count in line), view["rule"]]
         for table, m in tables.items()
         if (view := m.get("two_class"))
         for point in view["thresholds"]

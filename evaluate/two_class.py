@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,18 @@ import numpy.typing as npt
 from ..data import match_class
 from ..errors import InputError
 
-__all__ = ["TWO_CLASS_RULES", "default_positive", "positive_mask", "two_class_scores"]
+__all__ = [
+    "DEFAULT_THRESHOLDS",
+    "TWO_CLASS_RULES",
+    "TwoClassView",
+    "default_positive",
+    "positive_mask",
+    "two_class_scores",
+]
+
+DEFAULT_THRESHOLDS = (0.33, 0.5)
+"""Set points of Rakhlin et al. 2018, sec. 3."""
+
 
 TWO_CLASS_RULES = ("sum", "max")
 """``sum`` adds the probabilities of the positive classes; ``max`` takes the largest of each side and
@@ -33,6 +46,54 @@ def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
         if len(found) == len(known) < len(classes):
             return found
     return ()
+
+
+@dataclass(frozen=True)
+class TwoClassView:
+    """What the two-class view of a table is made of.
+
+    Attributes
+    ----------
+    positive : tuple of str
+        Classes of the positive side; empty takes those of a known dataset, and no view of any other.
+    rule : {"sum", "max"}
+        See `TWO_CLASS_RULES`.
+    thresholds : tuple of float
+        Set points; positive if score >= threshold.
+    """
+
+    positive: tuple[str, ...] = ()
+    rule: str = "sum"
+    thresholds: tuple[float, ...] = DEFAULT_THRESHOLDS
+
+    def check(self, classes: Sequence[str] | None = None) -> None:
+        """Refuse what cannot be computed, before any work.
+
+        Parameters
+        ----------
+        classes : sequence of str, optional
+            Those of the tables, as soon as they are known.
+
+        Raises
+        ------
+        InputError
+            An unknown rule, a set point outside 0 to 1, a positive class that is none, or every class positive.
+        """
+        if self.rule not in TWO_CLASS_RULES:
+            raise InputError(f"--two-class {self.rule}: choose one of {', '.join(TWO_CLASS_RULES)}")
+        for threshold in self.thresholds:
+            if not 0.0 <= threshold <= 1.0:
+                raise InputError(f"--threshold {threshold}: give a score between 0 and 1")
+        if classes is not None and self.positive:
+            positive_mask(classes, self.positive)
+
+    def recorded(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return what ``metrics.json`` says of the view, so that evaluating the table again follows it."""
+        return {
+            "positive": list(self.positive or default_positive(classes)),
+            "rule": self.rule,
+            "thresholds": list(self.thresholds),
+        }
 
 
 def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data import Dataset
+from ..data import Dataset, FoldPlan
 from ..errors import InputError
 from ..evaluate import (
     AGGREGATIONS,
     Panel,
     PredictionTable,
+    TwoClassView,
     aggregate,
     fit_temperature,
+    fold_notes,
     measure,
+    reporting,
     write_predictions,
     write_report,
 )
@@ -44,16 +47,24 @@ def write_outputs(
     probabilities: npt.NDArray[np.float64],
     dataset: Dataset,
     reading: dict[str, Any],
+    plan: FoldPlan,
+    digest: str,
     protocol: str,
     banners: tuple[str, ...],
+    view: TwoClassView,
+    failed: list[str],
 ) -> Panel | None:
-    """Write everything; return predictions and metrics of images, None where none is tested."""
+    """Write everything; return predictions and metrics of images, None where none is tested.
+
+    What others need comes first: predictions, ``metrics.json``, the bundle. Then ``report.html``, whose failure costs
+    nothing and is put into `failed`.
+    """
     settings = units[0].settings
     table = _table(units, probabilities, dataset, protocol) if len(probabilities) else None
     tables: list[PredictionTable] = []
     temperature = None
     if table is not None:
-        tables = [table if table.patches is None else aggregate(table, level="image"), *_levels(table)]
+        tables = [table if table.patches is None else aggregate(table, level="image"), *_levels(table, view.positive)]
         image = tables[0]
         _write_table(folder / "predictions.csv", image)
         if table.patches is not None:
@@ -61,24 +72,26 @@ def write_outputs(
         if image.probabilities is not None and len(image.fold_numbers) > 1:
             temperature = fit_temperature(image.probabilities, image.labels)
     metrics = {
-        one.name: measure(one, bootstrap=_REPLICATES if one.patches is None or len(one) <= _MOST_RESAMPLED else 0)
+        one.name: measure(
+            one,
+            positive=view.positive,
+            two_class=view.rule,
+            thresholds=view.thresholds,
+            bootstrap=_REPLICATES if one.patches is None or len(one) <= _MOST_RESAMPLED else 0,
+        )
         for one in tables
     }
     facts = {
         "protocol": protocol,
         "classes": list(dataset.classes),
         "banners": list(banners),
+        "folds": plan.name,
+        "fold_warnings": list(plan.warnings),
+        "images_sha256": digest,
+        "two_class": view.recorded(dataset.classes),
         "validation": {str(unit.fold): _best(unit) for unit in units},
     }
     write_json(folder / "metrics.json", {"tables": metrics, "run": facts})
-    panels = [Panel(one, metrics[one.name]) for one in tables]
-    write_report(
-        folder / "report.html",
-        title=f"bchisto finetune: {folder.name}",
-        panels=panels,
-        banners=banners,
-        settings=_shown(settings),
-    )
     CnnBundle.save(
         folder / "model.bchisto",
         settings=settings,
@@ -90,6 +103,15 @@ def write_outputs(
         banners=banners,
         temperature=temperature,
     )
+    panels = [Panel(one, metrics[one.name]) for one in tables]
+    with reporting(folder / "report.html", failed):
+        write_report(
+            folder / "report.html",
+            title=f"bchisto finetune: {folder.name}",
+            panels=panels,
+            banners=banners,
+            settings=_shown(settings),
+        )
     return panels[0] if panels else None
 
 
@@ -98,7 +120,7 @@ def _table(
 ) -> PredictionTable:
     known = {record.image_id: record for record in dataset.records}
     keys = [(image, patch, unit.fold) for unit in units for image, patch in unit.test_names]
-    table = PredictionTable.from_probabilities(
+    made = PredictionTable.from_probabilities(
         name=units[0].settings.network,
         classes=dataset.classes,
         image_ids=[image for image, _, _ in keys],
@@ -108,18 +130,20 @@ def _table(
         groups=[known[image].group for image, _, _ in keys],
         protocol=protocol,
     )
+    trained = {unit.fold: [dataset.classes[unit.labels[place]] for place in unit.train] for unit in units}
+    table = replace(made, fold_notes=fold_notes(trained, dataset.classes))
     cut = units[0].settings.rule.kind != "resize"
     return replace(table, patches=tuple(patch for _, patch, _ in keys)) if cut else table
 
 
-def _levels(table: PredictionTable) -> list[PredictionTable]:
+def _levels(table: PredictionTable, positive: Sequence[str]) -> list[PredictionTable]:
     """Return the further tables: of patches, and of images and groups by each rule, as far as the data has them."""
     found = [] if table.patches is None else [replace(table, name=f"{table.name} (patch)")]
     levels = ("group",) if table.patches is None else ("image", "group")
     for level in levels:
         for rule in AGGREGATIONS:
             try:
-                made = aggregate(table, rule=rule, level=level)
+                made = aggregate(table, rule=rule, level=level, positive=positive)
             except InputError:  # groups unknown or of two classes, or no two sides for this rule
                 continue
             found.append(replace(made, name=f"{table.name} ({level}, {rule})"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from ..boost import protocol_text
 from ..data import SYNTHETIC_BANNER, Dataset, FoldPlan, file_sha256, inner_splits, write_fold_list
 from ..errors import InputError, SettingsConflictError
-from ..evaluate import Panel
+from ..evaluate import Panel, TwoClassView
 from ..jobs import Resources, Shard, ensure_folder, read_json, remove_tree, run_units, write_json
 from ..runs import describe_differences
 from .batches import Source
@@ -55,6 +55,8 @@ class FinetuneResult:
         What a reader must know first.
     failures : tuple of (image_id, message)
         Images left out.
+    unreported : tuple of str
+        One line for each report that could not be written.
     """
 
     folder: Path
@@ -64,6 +66,7 @@ class FinetuneResult:
     panel: Panel | None
     banners: tuple[str, ...]
     failures: tuple[tuple[str, str], ...] = ()
+    unreported: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> dict[str, Any] | None:
@@ -93,6 +96,8 @@ class Workshop:
     notes : tuple of str
         Banners of the caller.
     overwrite, tensorboard : bool
+    view : TwoClassView
+        The two-class view of every table.
     """
 
     folder: Path
@@ -105,6 +110,7 @@ class Workshop:
     notes: tuple[str, ...]
     overwrite: bool
     tensorboard: bool
+    view: TwoClassView = field(default_factory=TwoClassView)
 
     def protocol(
         self, plan: FoldPlan, *, resources: Resources, shard: Shard | None, dask: str | None
@@ -141,6 +147,7 @@ class Workshop:
         whole = [values for values in found if values is not None]
         finished = len(whole) == len(units)
         panel = None
+        failed: list[str] = []
         if shard is None and finished:
             panel = write_outputs(
                 folder,
@@ -148,10 +155,15 @@ class Workshop:
                 probabilities=np.concatenate(whole),
                 dataset=self.dataset,
                 reading=self.reading,
+                plan=plan,
+                digest=self.digest,
                 protocol=protocol,
                 banners=banners,
+                view=self.view,
+                failed=failed,
             )
-        return FinetuneResult(folder, protocol, len(units), finished, panel, banners, tuple(self.failures.items()))
+        left_out = tuple(self.failures.items())
+        return FinetuneResult(folder, protocol, len(units), finished, panel, banners, left_out, tuple(failed))
 
     def _units(self, plan: FoldPlan, folder: Path, *, workers: int) -> list[FoldUnit]:
         position = {item.image_id: place for place, item in enumerate(self.dataset.records)}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..data import check_stain, fold_plan, only_listed, read_dataset, unique_images
-from ..errors import InputError, WeightsError
+from ..errors import InputError, ReportError, WeightsError
+from ..evaluate import TwoClassView, reporting, write_run_report
 from ..featurize import check_headers
 from ..jobs import Shard, ensure_folder, network_resources, write_rows
 from ..runs import record_run
@@ -42,6 +43,7 @@ def finetune(
     overwrite: bool = False,
     skip_errors: bool = False,
     notes: Sequence[str] = (),
+    view: TwoClassView | None = None,
 ) -> list[FinetuneResult]:
     """Train a network on the folds of each protocol; does only what is missing.
 
@@ -70,6 +72,8 @@ def finetune(
         Leave out images that cannot be used, and list them in ``RUN/finetune/failures.csv``.
     notes : sequence of str
         Shown in every output, before anything else.
+    view : TwoClassView, optional
+        As in `bchisto.boost.train`.
 
     Returns
     -------
@@ -82,8 +86,12 @@ def finetune(
         Images, folds or settings that do not fit; an existing folder of others.
     ImageError
         An image that cannot be used, without `skip_errors`.
+    ReportError
+        A report could not be written; networks, predictions, metrics and bundles are, and ``results`` holds the list.
     """
     run = Path(out)
+    view = TwoClassView() if view is None else view
+    view.check()
     network_of(settings.network)
     weights = resolved(settings)["weights"]
     if weights not in ("imagenet", "random") and not Path(weights).is_file():
@@ -93,6 +101,7 @@ def finetune(
         "images": str(images), "out": str(out), "folds": list(folds), "group_by": group_by, "dataset": dataset,
         "test_list": None if test_list is None else str(test_list), "only": None if only is None else str(only),
         "classes": ",".join(classes) or None, "magnification": list(magnifications), "lesion": list(lesions),
+        "positive": list(view.positive), "two_class": view.rule, "thresholds": list(view.thresholds),
         "tensorboard": tensorboard, "skip_errors": skip_errors, **reading, **_config(settings),
     }  # fmt: skip
     with record_run(run, command="finetune", config=config) as record:
@@ -101,6 +110,7 @@ def finetune(
             lesions=lesions, context=context,
         )  # fmt: skip
         source.raise_errors()
+        view.check(source.classes)
         check_stain(source, stain=settings.stain, colours="stain" in settings.augmentations, off="no --augment stain")
         if only is not None:
             source = only_listed(source, Path(only))
@@ -151,10 +161,21 @@ def finetune(
             notes=tuple(notes),
             overwrite=overwrite,
             tensorboard=tensorboard,
+            view=view,
         )
         resources = network_resources(jobs)
         results = [workshop.protocol(plan, resources=resources, shard=shard, dask=dask) for plan in plans]
         record.note(results={r.folder.name: r.metrics["accuracy"] if r.metrics else None for r in results})
+        failed = [line for result in results for line in result.unreported]
+        if shard is None and any(result.panel is not None for result in results):
+            with reporting(run / "report.html", failed):
+                write_run_report(run, images=unique.digest)
+        if failed:
+            wrote = ", ".join(str(result.folder) for result in results if result.finished)
+            raise ReportError(
+                f"{'; '.join(failed)}; models, predictions.csv, metrics.json and model.bchisto are written in {wrote}",
+                results,
+            )
     return results
 
 

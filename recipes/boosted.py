@@ -10,13 +10,14 @@ from typing import Any
 
 from ..boost import train
 from ..data import Dataset, published_folds, read_dataset
+from ..evaluate import TwoClassView
 from ..featurize import FeaturizeSettings, featurize, parse_encoder, parse_view
 from ..jobs import ensure_folder
 from .estimate import Estimate, estimate_boosted
 from .figures import compare_boosted
 from .quick import quick_banner, write_quick
 from .recipe import Recipe
-from .work import Outcome, Work, comparable_note
+from .work import Outcome, Work, comparable_note, reported_later
 
 __all__ = ["featurize_settings", "plan_boosted", "run_boosted"]
 
@@ -117,7 +118,10 @@ def run_boosted(recipe: Recipe, work: Work) -> Outcome:
     if work.shard is not None:
         return Outcome([], [], tuple(notes))
     _log.info("%s, 2/3: training the ensembles", recipe.name)
-    protocols = train(
+    failed: list[str] = []
+    protocols = reported_later(
+        failed,
+        train,
         out=work.run,
         folds=folds,
         heads=experiment.boost["head"],
@@ -128,6 +132,7 @@ def run_boosted(recipe: Recipe, work: Work) -> Outcome:
         dask=work.dask,
         overwrite=work.overwrite,
         notes=notes,
+        view=_view(experiment.boost),
     )
     _log.info("%s, 3/3: comparing with the published figures", recipe.name)
     first = str(next(iter(recipe.variants.values()))["folds"][0])
@@ -138,7 +143,17 @@ def run_boosted(recipe: Recipe, work: Work) -> Outcome:
         for comparison in compare_boosted(result.folder, recipe.published, note=comparable_note(result.banners))
     ]
     banners = tuple(dict.fromkeys(banner for result in protocols for banner in result.banners))
-    return Outcome(protocols, comparisons, banners)
+    return Outcome(protocols, comparisons, banners, unreported=tuple(failed))
+
+
+def _view(boost: Mapping[str, Any]) -> TwoClassView:
+    """Return the two-class view that a recipe names by the options of ``bchisto boost``; the rest are defaults."""
+    found = TwoClassView()
+    return TwoClassView(
+        tuple(boost.get("positive", found.positive)),
+        boost.get("two_class", found.rule),
+        tuple(boost.get("threshold", found.thresholds)),
+    )
 
 
 def _rows(path: Path) -> int:

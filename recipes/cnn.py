@@ -21,7 +21,7 @@ from .cnn_settings import network_settings, variant_values
 from .estimate import Estimate, estimate_cnn
 from .quick import quick_banner, write_few
 from .recipe import Recipe
-from .work import Outcome, Work, comparable_note
+from .work import Outcome, Work, comparable_note, reported_later
 
 __all__ = ["plan_cnn", "run_cnn"]
 
@@ -60,6 +60,7 @@ def run_cnn(recipe: Recipe, work: Work) -> Outcome:
     notes = list(recipe.notes)
     obtained: dict[tuple[str, int | None], Obtained] = {}
     protocols: list[BoostResult | FinetuneResult] = []
+    failed: list[str] = []
     left_out: dict[tuple[int | None, str], list[str]] = {}
     parts: list[tuple[_Part, list[str]]] = []
     layout = _layout(recipe, work)
@@ -79,7 +80,7 @@ def run_cnn(recipe: Recipe, work: Work) -> Outcome:
         for variant in chosen:
             _log.info("%s: %s%s", recipe.name, variant, "" if magnification is None else f" at {magnification}x")
             try:
-                result = _run_variant(recipe, work, variant, part, notes=[*quick, *recipe.notes])
+                result = _run_variant(recipe, work, variant, part, notes=[*quick, *recipe.notes], failed=failed)
             except InputError as error:
                 alone = len(chosen) == 1 and magnification is None
                 if not work.quick or alone or isinstance(error, SettingsConflictError):
@@ -103,7 +104,7 @@ def run_cnn(recipe: Recipe, work: Work) -> Outcome:
     if work.shard is not None:
         return Outcome(protocols, [], banners)
     comparisons = compare_cnn(recipe, obtained, note=comparable_note(banners))
-    return Outcome(protocols, comparisons, banners, _pairs(obtained))
+    return Outcome(protocols, comparisons, banners, _pairs(obtained), tuple(failed))
 
 
 def _named(panel: Panel | None, variant: str, magnification: int | None) -> Panel | None:
@@ -169,15 +170,17 @@ def _read(work: Work, layout: str | None, magnification: int | None, values: Map
 
 
 def _run_variant(
-    recipe: Recipe, work: Work, variant: str, part: _Part, *, notes: list[str]
+    recipe: Recipe, work: Work, variant: str, part: _Part, *, notes: list[str], failed: list[str]
 ) -> BoostResult | FinetuneResult | None:
     change = recipe.variants[variant]
     if "featurize" in change:
-        return _run_frozen(recipe, work, change, part, notes)
+        return _run_frozen(recipe, work, change, part, notes, failed)
     values = variant_values(recipe, variant, quick=work.quick)
     settings, said = network_settings(values, variant, weights=work.weights)
     (folds,) = values["folds"]
-    (result,) = finetune(
+    (result,) = reported_later(
+        failed,
+        finetune,
         work.images,
         out=part.run,
         settings=settings,
@@ -201,7 +204,7 @@ def _run_variant(
 
 
 def _run_frozen(
-    recipe: Recipe, work: Work, change: Mapping[str, Any], part: _Part, notes: list[str]
+    recipe: Recipe, work: Work, change: Mapping[str, Any], part: _Part, notes: list[str], failed: list[str]
 ) -> BoostResult | None:
     """Describe the images with a frozen encoder and train a classifier on that: the boosted road on the same folds.
 
@@ -223,7 +226,9 @@ def _run_frozen(
     )
     if work.shard is not None:
         return None
-    (result,) = train(
+    (result,) = reported_later(
+        failed,
+        train,
         out=part.run,
         folds=boost["folds"],
         heads=boost["head"],

@@ -186,9 +186,10 @@ def _folds(runs: Runs, table: Mapping[str, Any], at: Sequence[int | None]) -> tu
         if run is None:
             continue
         metrics = run.panel.metrics
-        for fold, value in zip(metrics["folds"], metrics["two_class"]["auc_per_fold"], strict=True):
+        view = metrics.get("two_class") or {"auc_per_fold": [None] * len(metrics["folds"]), "auc_mean": None}
+        for fold, value in zip(metrics["folds"], view["auc_per_fold"], strict=True):
             figures.append(_figure(f"fold {fold}", (value, None), magnification=magnification))
-        figures.append(_figure("mean of the folds", (metrics["two_class"]["auc_mean"], None)))
+        figures.append(_figure("mean of the folds", (view["auc_mean"], None), magnification=magnification))
     return {}, figures
 
 

@@ -129,8 +129,14 @@ def _fusion_folds(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
     ]
 
 
+def _times(factor: float, value: float | None) -> float | None:
+    return None if value is None else factor * value
+
+
 def _two_class(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
-    view, intervals = run.metrics["fusion"]["two_class"], run.metrics["fusion"]["intervals"]
+    view, intervals = run.metrics["fusion"].get("two_class"), run.metrics["fusion"]["intervals"]
+    if view is None:  # classes without a known positive side
+        view = {"accuracy": None, "accuracy_std": None, "auc": None, "thresholds": []}
 
     def interval(entry: Any, *, times: float = 100.0) -> tuple[float, float] | None:
         return None if entry is None else (times * entry[0], times * entry[1])
@@ -139,8 +145,8 @@ def _two_class(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
     accuracy = table["accuracy"]
     figures = [
         PublishedFigure(
-            "accuracy, percent", accuracy["mean"], 100 * view["accuracy"], accuracy["std"],
-            None if view["accuracy_std"] is None else 100 * view["accuracy_std"],
+            "accuracy, percent", accuracy["mean"], _times(100, view["accuracy"]), accuracy["std"],
+            _times(100, view["accuracy_std"]),
             interval(inside.get("accuracy")),
         ),
         PublishedFigure(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..boost import BoostResult
-from ..errors import InputError
-from ..evaluate import Comparison, write_comparisons, write_report
+from ..errors import InputError, ReportError
+from ..evaluate import Comparison, reporting, write_comparisons, write_report
 from ..finetune import FinetuneResult
 from ..jobs import Shard, ensure_folder
 from ..runs import record_run
@@ -16,7 +16,7 @@ from .boosted import plan_boosted, run_boosted
 from .cnn import plan_cnn, run_cnn
 from .estimate import Estimate
 from .recipe import Recipe, load_recipe
-from .work import Work
+from .work import Outcome, Work
 
 __all__ = ["ReproduceResult", "plan_recipe", "reproduce"]
 
@@ -121,6 +121,8 @@ def reproduce(
     ------
     InputError
         No such recipe or variant, or images that are not the published ones.
+    ReportError
+        A report could not be written; all else is, and ``results`` holds what would have been returned.
     """
     recipe = _recipe(name, full_scale=full_scale)
     run = Path(out)
@@ -150,27 +152,35 @@ def reproduce(
     folder = run / "reproduce" / recipe.name
     with record_run(run, command="reproduce", config=config) as record:
         outcome = run_cnn(recipe, work) if recipe.road == "cnn" else run_boosted(recipe, work)
+        result = ReproduceResult(recipe, folder, outcome.protocols, outcome.comparisons, outcome.banners)
         if shard is None:
-            write_comparisons(ensure_folder(folder), outcome.comparisons)
-            write_report(
-                folder / "report.html",
-                title=f"{recipe.name}: published and obtained",
-                panels=[result.panel for result in outcome.protocols if result.panel is not None],
-                banners=outcome.banners,
-                published=outcome.comparisons,
-                comparisons=outcome.pairs,
-                settings={
-                    "system": f"{recipe.title}. {recipe.citation}",
-                    **{
-                        f"{section} {key}": f"{setting.value} ({setting.source})"
-                        for section, settings in recipe.sections.items()
-                        for key, setting in settings.items()
-                    },
-                },
-            )
+            failed = list(outcome.unreported)
+            with reporting(folder, failed):
+                write_comparisons(ensure_folder(folder), outcome.comparisons)
+            with reporting(folder / "report.html", failed):
+                _report(folder / "report.html", recipe, outcome)
             done = {result.folder.name: result.metrics for result in outcome.protocols}
             record.note(results={key: metrics["accuracy"] for key, metrics in done.items() if metrics})
-    return ReproduceResult(recipe, folder, outcome.protocols, outcome.comparisons, outcome.banners)
+            if failed:
+                raise ReportError(f"{'; '.join(failed)}; all else is written below {run}", result)
+    return result
+
+
+def _report(path: Path, recipe: Recipe, outcome: Outcome) -> None:
+    settings = {
+        f"{section} {key}": f"{setting.value} ({setting.source})"
+        for section, found in recipe.sections.items()
+        for key, setting in found.items()
+    }
+    write_report(
+        path,
+        title=f"{recipe.name}: published and obtained",
+        panels=[result.panel for result in outcome.protocols if result.panel is not None],
+        banners=outcome.banners,
+        published=outcome.comparisons,
+        comparisons=outcome.pairs,
+        settings={"system": f"{recipe.title}. {recipe.citation}", **settings},
+    )
 
 
 def _recipe(name: str, *, full_scale: bool) -> Recipe:

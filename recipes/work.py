@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from ..boost import BoostResult
+from ..errors import ReportError
 from ..evaluate import Comparison
 from ..finetune import FinetuneResult
 from ..jobs import Shard
 
-__all__ = ["Outcome", "Work", "comparable_note"]
+__all__ = ["Outcome", "Work", "comparable_note", "reported_later"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,25 @@ class Outcome:
         What a reader must know first.
     pairs : list of dict
         Paired tests between protocols, of `compare_pairs`.
+    unreported : tuple of str
+        One line for each report that could not be written on the way.
     """
 
     protocols: Sequence[BoostResult | FinetuneResult]
     comparisons: list[Comparison]
     banners: tuple[str, ...]
     pairs: list[dict[str, Any]] = field(default_factory=list)
+    unreported: tuple[str, ...] = ()
+
+
+def reported_later(failed: list[str], train: Callable[P, list[R]], *args: P.args, **options: P.kwargs) -> list[R]:
+    """Train, and go on where only a report failed, which `failed` then says."""
+    try:
+        return train(*args, **options)
+    except ReportError as error:
+        failed.append(str(error))
+        found: list[R] = error.results
+        return found
 
 
 def comparable_note(banners: Sequence[str]) -> str:

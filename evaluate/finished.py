@@ -1,0 +1,175 @@
+"""What finished folders of a run say of their tables, and the report that compares them all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import BchistoError
+from ..jobs import read_json
+from .compare import compare_pairs
+from .fold_notes import FoldNote
+from .paper import PaperTable
+from .predictions import PredictionTable, read_predictions
+from .protocols import ProtocolGap, protocol_gap
+from .report import Panel, write_report
+from .two_class import DEFAULT_THRESHOLDS, TwoClassView
+
+__all__ = ["Facts", "read_facts", "write_run_report"]
+
+_log = logging.getLogger(__name__)
+
+_OURS = ("predictions.csv", "predictions-by-patch.csv")
+"""Tables of a run, beside which ``metrics.json`` says what a reader must know of them."""
+
+_ROADS = ("boost", "finetune")
+"""Folders of a run that hold a folder per finished table."""
+
+_REPLICATES = 2000
+"""Bootstrap replicates of paired differences (ours)."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run says of one of its tables; all empty for a table from elsewhere.
+
+    Attributes
+    ----------
+    run : dict
+        ``run`` of ``metrics.json``: ``protocol``, ``classes``, ``banners`` and more.
+    metrics : dict
+        Those of the table.
+    rule_of_0_1 : str
+        Set where ``metrics.json`` is of 0.1, which did not record its rule beside each table: that rule.
+    """
+
+    run: dict[str, Any]
+    metrics: dict[str, Any]
+    rule_of_0_1: str = ""
+
+    @property
+    def view(self) -> TwoClassView:
+        """The two-class view that the run used."""
+        if found := self.run.get("two_class"):
+            return TwoClassView(tuple(found["positive"]), found["rule"], tuple(found["thresholds"]))
+        view = self.metrics.get("two_class") or {}
+        points = tuple(point["threshold"] for point in view.get("thresholds", ()))
+        return TwoClassView(tuple(view.get("positive", ())), self.rule_of_0_1 or "sum", points or DEFAULT_THRESHOLDS)
+
+    def described(self, table: PredictionTable) -> PredictionTable:
+        """Return the table with its protocol and the folds to be noted."""
+        if not self.run:
+            return table
+        notes = tuple(FoldNote(**note) for note in self.metrics.get("fold_notes", ()))
+        protocol = self.metrics.get("protocol") or self.run.get("protocol") or table.protocol
+        return replace(table, protocol=str(protocol), fold_notes=notes)
+
+
+def read_facts(path: Path) -> Facts:
+    """Read what the run says of a predictions file.
+
+    Parameters
+    ----------
+    path : Path
+        ``predictions.csv`` or ``predictions-by-patch.csv``; beside any other file nothing is looked for.
+
+    Raises
+    ------
+    InputError
+        A ``metrics.json`` that is no JSON.
+    """
+    metrics = path.parent / "metrics.json"
+    content = read_json(metrics) if path.name in _OURS and metrics.is_file() else {}
+    run, tables = (content.get(key) if isinstance(content, dict) else None for key in ("run", "tables"))
+    if not isinstance(run, dict) or not isinstance(tables, dict):
+        return Facts({}, {})
+    names = [name for name in tables if name.endswith(" (patch)") == (path.name == _OURS[1])]
+    found = tables[names[0]] if names else {}
+    if "two_class" in run:
+        return Facts(run, found)
+    # 0.1: boost took the largest class of each side, everything else the sum
+    rule = (found.get("two_class") or {}).get("rule") or ("max" if "fusion" in tables else "sum")
+    return Facts(run, found, rule if rule in ("sum", "max") else "sum")
+
+
+@dataclass(frozen=True)
+class _Finished:
+    folder: Path
+    facts: Facts
+    panel: Panel
+
+
+def write_run_report(run: Path, *, images: str) -> None:
+    """Compare all finished folders of a run about the same images, in ``RUN/report.html`` and ``RUN/protocols.csv``.
+
+    All is read from the folders' files, so that it does not matter which call made them.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    images : str
+        Identity of the images of the call that asks; folders about others are named and left out.
+    """
+    found: list[_Finished] = []
+    others: list[str] = []
+    for path in sorted(path for road in _ROADS for path in (run / road).glob("*/predictions.csv")):
+        name = path.parent.relative_to(run).as_posix()
+        try:
+            finished = _read(path)
+        except (BchistoError, KeyError, TypeError, ValueError) as error:
+            _log.warning("%s is left out of %s: %s", name, run / "report.html", error)
+            others.append(f"{name} is not shown: its files cannot be read")
+            continue
+        if finished is None:
+            continue
+        if _images(finished) not in ("", images):
+            others.append(f"{name} is not shown: it is about other images")
+            continue
+        found.append(finished)
+    gap = _gap(found)
+    write_report(
+        run / "report.html",
+        title="bchisto run",
+        panels=[one.panel for one in found],
+        banners=[*dict.fromkeys(banner for one in found for banner in one.facts.run.get("banners", ())), *others],
+        comparisons=compare_pairs([one.panel.table for one in found], replicates=_REPLICATES),
+        gap=gap,
+    )
+    if gap is not None:
+        gap.write(run / "protocols.csv")
+
+
+def _read(path: Path) -> _Finished | None:
+    """Read a folder; None for one without metrics, which is not finished or not ours."""
+    facts = read_facts(path)
+    if not facts.metrics or path.parent.name.startswith("."):
+        return None
+    (table,) = read_predictions(path, classes=facts.run["classes"], name=path.parent.name)
+    noted = [note["fold"] for note in facts.metrics.get("fold_notes", ())]
+    paper = PaperTable.read(facts.run["paper"], noted=noted) if "paper" in facts.run else None
+    return _Finished(path.parent, facts, Panel(facts.described(table), facts.metrics, paper))
+
+
+def _images(finished: _Finished) -> str:
+    """Return the identity of the images; empty where 0.1 did not write it where it can be found."""
+    if "images_sha256" in finished.facts.run:
+        return str(finished.facts.run["images_sha256"])
+    path = finished.folder / "settings.json"
+    settings = read_json(path) if path.is_file() else {}
+    stores = [store.get("images_sha256", "") for store in settings.get("stores", {}).values()]
+    return str(settings.get("images_sha256") or next(iter(stores), ""))
+
+
+def _gap(found: Sequence[_Finished]) -> ProtocolGap | None:
+    """Put the protocols of the boosted folders in neighbouring columns."""
+    papers, sentences = [], {}
+    for one in found:
+        if one.panel.paper is not None:
+            run = one.facts.run
+            papers.append((run["folds"], run["head"], one.panel.paper))
+            sentences[run["folds"]] = ". ".join((run["protocol"], *run["fold_warnings"]))
+    return protocol_gap(papers, sentences=sentences)
