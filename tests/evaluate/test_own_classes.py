@@ -1,0 +1,185 @@
+"""Classes of anyone's own: any number, any names, with and without a positive side."""
+
+import base64
+import csv
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from bchisto.errors import InputError, ReportError
+from bchisto.evaluate import (
+    Panel,
+    PredictionTable,
+    TwoClassView,
+    evaluate,
+    fold_notes,
+    headline,
+    measure,
+    write_predictions,
+    write_report,
+)
+
+NAMES = {
+    2: ("grade1", "grade2"),
+    3: ("Tissu sain", "Lésion $x_$", '<b>"50 %" & more</b>'),
+    8: ("$\\frac{$", "b_c", "été 2", "[x]", "=1+1", "-1", "組織", "a very long name of a class, with a comma"),
+}
+
+
+def own_table(classes, *, rng, positive=(), n=60, folds=3):
+    labels = np.arange(n) % len(classes)
+    logits = rng.normal(0, 1, (n, len(classes))) + 1.5 * np.eye(len(classes))[labels]
+    return PredictionTable.from_probabilities(
+        name="t", classes=classes, image_ids=[f"i{place}" for place in range(n)],
+        labels=[classes[label] for label in labels],
+        probabilities=np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True),
+        folds=[1 + place // len(classes) % folds for place in range(n)], groups=[None] * n,
+    )  # fmt: skip
+
+
+def saved(table, path):
+    rows = [
+        (image, table.classes[label], None, fold)
+        for image, label, fold in zip(table.image_ids, table.labels.tolist(), table.folds, strict=True)
+    ]
+    write_predictions(path, classes=table.classes, rows=rows, probabilities=table.probabilities)
+    return path
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+@pytest.mark.parametrize("known", [False, True], ids=["no positive side", "a positive side"])
+def test_a_report_of_any_classes(count, known, rng, tmp_path):
+    classes = NAMES[count]
+    table = saved(own_table(classes, rng=rng), tmp_path / "t.csv")
+    positive = classes[-1:] if known else ()
+    result = evaluate([table], out=tmp_path / "out", bootstrap=20, positive=positive)
+    assert ("two_class" in result["tables"]["t"]) == known
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<b>" not in text
+    assert text.count("data:image/svg+xml") == 3 + known
+    with (tmp_path / "out" / "per-class.csv").open(encoding="utf-8", newline="") as handle:
+        named = [row["class"] for row in csv.DictReader(handle)]
+    assert [name.removeprefix("'") for name in named] == list(classes)
+    assert [name for name in named if name.startswith("'")] == [f"'{name}" for name in classes if name[0] == "="]
+
+
+def test_signs_of_formulas_are_drawn_as_they_are(rng, tmp_path):
+    """A dollar sign begins no formula; letters that matplotlib's font lacks are left to the browser, as text."""
+    from bchisto.evaluate.figures import confusion_figure
+
+    for classes, text in ((NAMES[3], False), (NAMES[8], True)):
+        figure = confusion_figure(measure(own_table(classes, rng=rng), bootstrap=0))
+        drawing = base64.b64decode(figure.partition(",")[2]).decode("utf-8")
+        assert ("<text" in drawing) == text
+        assert text == ("組織</text>" in drawing)
+        assert text == ("$\\frac{$</text>" in drawing)
+
+
+def test_tables_compile_in_latex(rng, tmp_path):
+    """Signs that LaTeX reads are escaped, also a bracket that would be an option of the line break before it."""
+    evaluate([saved(own_table(NAMES[8], rng=rng), tmp_path / "t.csv")], out=tmp_path / "out", bootstrap=0)
+    text = (tmp_path / "out" / "per-class.tex").read_text(encoding="utf-8")
+    assert r"\$\textbackslash{}frac\{\$" in text
+    assert "& {[}x] &" in text
+    assert not re.search(r"(?<!\\)[$%#_]", text.replace("&", ""))
+    command = shutil.which("pdflatex") or shutil.which("xelatex")
+    if command:
+        (tmp_path / "x.tex").write_text(
+            r"\documentclass{article}\usepackage{booktabs}\begin{document}" + text.replace("組織", "")
+            + r"\end{document}", encoding="utf-8",
+        )  # fmt: skip
+        subprocess.run([command, "-halt-on-error", "x.tex"], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_a_class_tested_nowhere_and_one_fold(rng, tmp_path):
+    """Classes without a row, one fold: no spread is shown where there is none."""
+    table = own_table(("a", "b", "c"), rng=rng, folds=1)
+    kept = PredictionTable.from_probabilities(
+        name="t", classes=("a", "b", "c"), image_ids=table.image_ids, labels=["ab"[k % 2] for k in table.labels],
+        probabilities=table.probabilities, folds=table.folds, groups=table.groups,
+    )  # fmt: skip
+    for view in (TwoClassView(), TwoClassView(("c",)), TwoClassView(("a", "b"))):
+        metrics = measure(kept, positive=view.positive, bootstrap=20)
+        write_report(tmp_path / "r.html", title="x", panels=[Panel(kept, metrics), Panel(kept, metrics)])
+        assert "± 0.0" not in (tmp_path / "r.html").read_text()
+        lines = headline("t", metrics)
+        assert not any("+-" in line for line in lines)
+        assert "95 % interval" in lines[0]
+        assert any("may cover less than 95 %" in line for line in lines)
+
+
+def test_a_failing_report_costs_nothing_else(rng, tmp_path, monkeypatch, cli):
+    """The figure library is replaced, since no known input breaks a figure any more."""
+    from bchisto.evaluate import report
+
+    def fail(metrics):
+        raise ValueError("two\nlines")
+
+    monkeypatch.setattr(report, "confusion_figure", fail)
+    table = saved(own_table(("a", "b"), rng=rng), tmp_path / "t.csv")
+    code, out, err = cli("evaluate", table, "--out", tmp_path / "out", "--bootstrap", 20)
+    assert code == 1
+    assert out.startswith("t: accuracy ")
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert f"report could not be written: {tmp_path / 'out' / 'report.html'}: ValueError: two lines; " in line
+    assert f"{tmp_path / 'out' / 'metrics.json'} is written" in line
+    assert {"metrics.json", "tables.csv", "per-class.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(ReportError) as caught:
+        evaluate([table], out=tmp_path / "out", bootstrap=20)
+    assert caught.value.results == json.loads((tmp_path / "out" / "metrics.json").read_text())
+
+
+def test_folds_that_hardly_trained_on_a_class_are_named(rng):
+    from dataclasses import replace
+
+    notes = fold_notes({1: ["a"] * 9 + ["b"] * 4, 2: ["a"] * 9 + ["b"] * 5, 3: ["a"] * 9}, ["a", "b"])
+    assert [(note.fold, note.label, note.trained) for note in notes] == [(1, "b", 4), (3, "b", 0)]
+    metrics = measure(replace(own_table(("a", "b"), rng=rng), fold_notes=notes), bootstrap=0)
+    assert metrics["fold_notes"] == [{"fold": 1, "label": "b", "trained": 4}, {"fold": 3, "label": "b", "trained": 0}]
+    share = [f"{100 * value:.1f}" for value in metrics["accuracy_per_fold"]]
+    assert headline("t", metrics)[1:] == [
+        f"  fold 1 trained on 4 images of b, fewer than 5: its {share[0]} % says little",
+        f"  fold 3 trained on no image of b, fewer than 5: its {share[2]} % says little",
+    ]
+
+
+def test_many_such_folds_are_one_line(rng):
+    from dataclasses import replace
+
+    notes = fold_notes({fold: list("abcde") for fold in range(1, 6)}, list("abcde"))
+    metrics = measure(replace(own_table(tuple("abcde"), rng=rng), fold_notes=notes), bootstrap=0)
+    assert headline("t", metrics)[1:] == [
+        "  5 folds trained on fewer than 5 images of a class and their figures say little; the first: fold 1 trained on "
+        "1 image of a, 1 image of b, 1 image of c and 2 further classes"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        (TwoClassView(("c",)), "--positive c: no such class; choose among a, b"),
+        (TwoClassView(("a", "b")), "every class is positive"),
+        (TwoClassView(rule="mean"), "--two-class mean: choose one of sum, max"),
+        (TwoClassView(thresholds=(2.0,)), r"--threshold 2\.0: give a score between 0 and 1"),
+    ],
+)
+def test_a_view_is_checked_before_work(view, message):
+    with pytest.raises(InputError, match=message):
+        view.check(["a", "b"])
+
+
+def test_patches_of_disjoint_hold_outs_do_not_leak(tmp_path):
+    """The same patients are tested in several hold-outs, never trained on there; a partition that splits them leaks."""
+    lines = ["image_id,patch,label,group,fold,predicted"]
+    for fold in (1, 2):
+        lines += [f"i{i},{patch},{'ab'[i % 2]},p{i},{fold},a" for i in range(6) for patch in range(2)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    assert evaluate([tmp_path / "t.csv"], out=tmp_path / "out", bootstrap=0)["notes"] == []
+    split = [line for line in lines if line.split(",")[4] != "2" or line.split(",")[1] == "1"]
+    split = [line for line in split if line.split(",")[4] != "1" or line.split(",")[1] != "1"]
+    (tmp_path / "s.csv").write_text("\n".join(split))
+    (note,) = evaluate([tmp_path / "s.csv"], out=tmp_path / "out", bootstrap=0)["notes"]
+    assert "image-level folds on grouped data" in note
