@@ -152,8 +152,8 @@ def test_many_such_folds_are_one_line(rng):
     notes = fold_notes({fold: list("abcde") for fold in range(1, 6)}, list("abcde"))
     metrics = measure(replace(own_table(tuple("abcde"), rng=rng), fold_notes=notes), bootstrap=0)
     assert headline("t", metrics)[1:] == [
-        "  5 folds trained on fewer than 5 images of a class and their figures say little; the first: fold 1 trained on "
-        "1 image of a, 1 image of b, 1 image of c and 2 further classes"
+        "  5 folds trained on fewer than 5 images of a class and their figures say little; the first: fold 1 trained "
+        "on 1 image of a, 1 image of b, 1 image of c and 2 further classes"
     ]
 
 
