@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, ReportError
-from ..jobs import ensure_folder, write_json
+from ..jobs import ensure_folder, is_set_aside, write_json
 from .aggregate import LEVELS, aggregate
 from .compare import compare_pairs, unlike_pairs
 from .finished import read_facts
@@ -193,7 +193,7 @@ def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:
         if not source.is_dir():
             found.append((source, source.stem, source.with_suffix("").as_posix()))
             continue
-        inside = sorted(source.glob("**/predictions.csv"))
+        inside = [path for path in sorted(source.glob("**/predictions.csv")) if not is_set_aside(path)]
         if not inside:
             raise InputError(f"{source}: no predictions.csv in this run folder; run bchisto boost first")
         found.extend((path, path.parent.name, f"{source.as_posix()}/{path.parent.name}") for path in inside)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BchistoError
-from ..jobs import read_json
+from ..jobs import is_set_aside, read_json
 from .compare import compare_pairs
 from .fold_notes import FoldNote
 from .paper import PaperTable
@@ -116,7 +116,8 @@ def write_run_report(run: Path, *, images: str) -> None:
     """
     found: list[_Finished] = []
     others: list[str] = []
-    for path in sorted(path for road in _ROADS for path in (run / road).glob("*/predictions.csv")):
+    tables = sorted(path for road in _ROADS for path in (run / road).glob("*/predictions.csv"))
+    for path in (path for path in tables if not is_set_aside(path)):
         name = path.parent.relative_to(run).as_posix()
         try:
             finished = _read(path)
@@ -146,7 +147,7 @@ def write_run_report(run: Path, *, images: str) -> None:
 def _read(path: Path) -> _Finished | None:
     """Read a folder; None for one without metrics, which is not finished or not ours."""
     facts = read_facts(path)
-    if not facts.metrics or path.parent.name.startswith("."):
+    if not facts.metrics:
         return None
     (table,) = read_predictions(path, classes=facts.run["classes"], name=path.parent.name)
     noted = [note["fold"] for note in facts.metrics.get("fold_notes", ())]

@@ -1,0 +1,180 @@
+"""What stage 2 says of its tables: in metrics.json, on the terminal, in reports, and again by evaluate."""
+
+import csv
+import json
+import shutil
+
+import h5py
+import pytest
+from bchisto.boost import Bundle, train
+from bchisto.errors import InputError, ReportError
+from bchisto.evaluate import TwoClassView, evaluate
+
+PARAMS = {"min_data_in_leaf": 2, "num_iterations": 3}
+
+
+def relabelled(described, folder, *, labels, classes, groups=None):
+    """A run whose store has other labels: the i-th of twelve images gets the i-th of `labels`, and of `groups`."""
+    run = shutil.copytree(described, folder / "run")
+    with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
+        images = sorted({image.decode() for image in file["image_id"][:]})
+        for row, image in enumerate(file["image_id"][:]):
+            place = images.index(image.decode())
+            file["label"][row] = labels[place]
+            if groups is not None:
+                file["group"][row] = groups[place]
+        kind = file.attrs["classes"]
+        text = isinstance(kind, str | bytes)
+        file.attrs["classes"] = json.dumps(list(classes)) if text else list(classes)
+    return run
+
+
+@pytest.fixture(scope="module")
+def own(described, tmp_path_factory):
+    """Three classes of one's own, without a positive side, in groups of two images."""
+    classes = ("Tissu sain", "grade $1_$", "grade 2 & 3")
+    return relabelled(
+        described, tmp_path_factory.mktemp("own"), classes=classes, labels=[classes[place % 3] for place in range(12)],
+        groups=[f"p{place // 2}" for place in range(12)],
+    )  # fmt: skip
+
+
+def metrics_of(folder):
+    content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return content["tables"], content["run"]
+
+
+@pytest.mark.parametrize("view", [None, TwoClassView(("grade2&3",), "max", (0.25,))], ids=["none", "max"])
+@pytest.mark.parametrize("group_by", ["group", "none"])
+def test_evaluate_says_what_boost_said(own, run_copy, tmp_path, view, group_by):
+    """Every metric of every table, to the last digit; two heads, with a two-class view and without."""
+    run = run_copy(own)
+    results = train(out=run, folds=["2"], group_by=group_by, heads=["lightgbm", "logistic"], seeds=2, params=PARAMS,
+                    jobs=1, view=view)  # fmt: skip
+    found = evaluate([run], out=tmp_path / "e")["tables"]
+    assert set(found) == {result.folder.name for result in results}
+    for result in results:
+        tables, facts = metrics_of(result.folder)
+        assert found[result.folder.name] == tables["fusion"]
+        assert ("two_class" in tables["fusion"]) == (view is not None)
+        assert facts["two_class"]["rule"] == ("sum" if view is None else "max")
+        assert Bundle.load(result.folder / "model.bchisto").classes == ("Tissu sain", "grade $1_$", "grade 2 & 3")
+    other = evaluate([run], out=tmp_path / "e", positive=["grade $1_$"], two_class="sum", bootstrap=0)["tables"]
+    assert {m["two_class"]["rule"] for m in other.values()} == {"sum"}
+    assert {tuple(m["two_class"]["positive"]) for m in other.values()} == {("grade $1_$",)}
+
+
+def test_a_positive_class_that_is_none_is_refused_before_training(own, run_copy):
+    run = run_copy(own)
+    with pytest.raises(InputError, match="--positive malignant: no such class; choose among Tissu sain, grade"):
+        train(out=run, folds=["2"], params=PARAMS, jobs=1, view=TwoClassView(("malignant",)))
+    assert not (run / "boost").exists()
+
+
+def test_the_rule_of_0_1_is_followed_and_said(boosted, run_copy, tmp_path):
+    run = run_copy(boosted)
+    path = run / "boost" / "3-lightgbm" / "metrics.json"
+    content = json.loads(path.read_text())
+    del content["run"]["two_class"]
+    for rule in ("max", "sum"):
+        for metrics in content["tables"].values():
+            metrics["two_class"]["rule"] = rule
+        path.write_text(json.dumps(content))
+        result = evaluate([run], out=tmp_path / "e", bootstrap=0)
+        assert result["tables"]["3-lightgbm"]["two_class"]["rule"] == rule
+        assert f"metrics.json is of bchisto 0.1, which followed the two-class rule {rule} there" in result["notes"][-1]
+    content["tables"] = {"fusion": {}}
+    path.write_text(json.dumps(content))
+    result = evaluate([run], out=tmp_path / "e", bootstrap=0)
+    assert result["tables"]["3-lightgbm"]["two_class"]["rule"] == "max"  # a boosted table
+    result = evaluate([run], out=tmp_path / "e", bootstrap=0, two_class="sum")
+    assert result["tables"]["3-lightgbm"]["two_class"]["rule"] == "sum"
+    assert not any("0.1" in note for note in result["notes"])
+
+
+def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
+    """A later call with one head keeps the others, read from their files; one about other images is named."""
+    run = run_copy(boosted)
+    train(out=run, folds=["2"], seeds=1, params=PARAMS, jobs=1)
+    train(out=run, folds=["3"], heads=["logistic"], jobs=1)
+    text = (run / "report.html").read_text()
+    for name in ("3-lightgbm", "2-lightgbm", "3-logistic"):
+        assert f"<h2>{name}</h2>" in text
+    assert "3-logistic against 3-lightgbm" in text
+    with (run / "protocols.csv").open() as handle:
+        rows = {(row["model"], row["protocol"]): row["accuracy_mean"] for row in csv.DictReader(handle)}
+    tables, _ = metrics_of(run / "boost" / "3-logistic")
+    assert float(rows["logistic: Model fusion", "3"]) == pytest.approx(tables["fusion"]["accuracy_mean"])
+    assert rows["logistic: Model fusion", "2"] == ""
+    old = run / "boost" / "3-lightgbm" / "metrics.json"
+    content = json.loads(old.read_text())
+    content["run"] = {key: content["run"][key] for key in ("protocol", "classes", "banners")}  # as 0.1 wrote it
+    old.write_text(json.dumps(content))
+    other = run / "boost" / "2-lightgbm" / "metrics.json"
+    content = json.loads(other.read_text())
+    content["run"]["images_sha256"] = "0" * 64
+    other.write_text(json.dumps(content))
+    (run / "boost" / "4-svm").mkdir()
+    (run / "boost" / "4-svm" / "predictions.csv").write_text("image_id\n")
+    (run / "boost" / "4-svm" / "metrics.json").write_text("{")
+    train(out=run, folds=["3"], heads=["logistic"], jobs=1)
+    text = (run / "report.html").read_text()
+    assert "<h2>3-lightgbm</h2>" in text
+    assert "<h2>2-lightgbm</h2>" not in text
+    assert "boost/2-lightgbm is not shown: it is about other images" in text
+    assert "boost/4-svm is not shown: its files cannot be read" in text
+
+
+def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
+    """The template is broken, as 0.1's was for such classes; every model, table and bundle is there, and exit 1."""
+    from bchisto.evaluate import report
+
+    run = run_copy(own)
+    whole = report._points
+
+    def fail(value):
+        raise KeyError("no such figure")
+
+    monkeypatch.setattr(report, "_percent", fail)
+    options = ("--folds", 2, "--seeds", 1, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2", "--jobs", 1)
+    code, out, err = cli("boost", "--out", run, *options)
+    assert code == 1
+    assert "fusion: accuracy " in out
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    folder = run / "boost" / "2-grouped-lightgbm"
+    assert f"report could not be written: {folder / 'report.html'}: KeyError: 'no such figure'" in line
+    assert f"models, predictions.csv, metrics.json and model.bchisto are written in {folder}" in line
+    assert not (folder / "report.html").exists()
+    assert {"metrics.json", "predictions.csv", "model.bchisto", "table.csv"} <= {p.name for p in folder.iterdir()}
+    with pytest.raises(ReportError) as caught:
+        train(out=run, folds=["2"], seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}, jobs=1)
+    assert caught.value.results[0].panel is not None
+    monkeypatch.setattr(report, "_percent", whole)
+    assert cli("boost", "--out", run, *options)[0] == 0
+    assert (folder / "report.html").is_file()
+
+
+def test_folds_without_enough_of_a_class_are_named(described, tmp_path, cli):
+    """Few malignant images, all but one of one patient: where that patient is tested, almost none trains."""
+    labels = ["benign"] * 8 + ["malignant"] * 4
+    groups = [f"b{place}" for place in range(8)] + ["m0", "m0", "m0", "m1"]
+    run = relabelled(described, tmp_path, labels=labels, classes=("benign", "malignant"), groups=groups)
+    options = ("--folds", 2, "--seeds", 1, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2", "--jobs", 1)
+    code, out, err = cli("boost", "--out", run, *options)
+    assert code == 0, err
+    folder = run / "boost" / "2-grouped-lightgbm"
+    tables, _ = metrics_of(folder)
+    notes = tables["fusion"]["fold_notes"]
+    assert {(note["label"], note["trained"]) for note in notes} >= {("malignant", 1), ("malignant", 3)}
+    fold = next(note["fold"] for note in notes if note["trained"] == 1)
+    said = f"old {fold} trained on "
+    assert f"f{said}" in out
+    assert "1 image of malignant" in out
+    assert f"f{fold}*" in out
+    for page in (folder / "report.html", run / "report.html"):
+        text = page.read_text()
+        assert f"F{said}" in text
+        assert "1 image of malignant" in text
+        assert f"f{fold}*" in text
+    result = evaluate([run], out=tmp_path / "e", bootstrap=0)
+    assert result["tables"][folder.name]["fold_notes"] == notes
