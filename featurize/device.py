@@ -1,13 +1,20 @@
 """On a GPU: colours, crops, turns, encoding and pooling in one compiled function, from one uint8 image.
 
-Only the image at each scale, the stain matrices and the corners of the crops go to the device; only pooled
-descriptors come back. The formulas are those of the CPU road; a pixel differs from it by one grey level at most,
-where the two exponentials round to different sides.
+Only the image at each scale, the stain matrices and the places of the crops go to the device; only pooled descriptors
+come back. The formulas are those of the CPU road; a pixel differs from it by one grey level at most, where the two
+exponentials round to different sides.
+
+What goes there has few shapes, so that the function is compiled once and not for every image: pixels are a flat list,
+filled up to one of few lengths, a crop is three numbers that say where in this list its pixels lie, and a batch of
+augmentations that is not full is filled up.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,35 +23,76 @@ import numpy.typing as npt
 from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
 from .crops import Augmentation, Crop, crop_boxes
 from .encoder import Encoder
-from .engines import compile_function
+from .engines import compile_tensors
 from .settings import FeaturizeSettings, View
 
-__all__ = ["DeviceDescriber", "crop_map"]
+__all__ = ["DeviceDescriber", "PendingDescriptors", "cached_describer", "crop_map", "padded_length"]
 
 
-def crop_map(box: Crop, *, crop: int) -> npt.NDArray[np.int32]:
-    """Return where a pixel of a turned crop comes from, as two affine maps.
+def crop_map(box: Crop, *, crop: int, width: int) -> tuple[int, int, int]:
+    """Return where a pixel of a turned crop lies in the flat list of an image's pixels.
 
     Parameters
     ----------
     box : Crop
     crop : int
         Pixels.
+    width : int
+        Of the image, pixels.
 
     Returns
     -------
-    ndarray of int32, shape (2, 3)
-        Row and column in the image of pixel (i, j): offset + by i * i + by j * j.
+    tuple of int
+        Offset, step by row and step by column: pixel (i, j) lies at offset + i * step by row + j * step by column.
     """
 
-    def source(i: int, j: int) -> tuple[int, int]:
+    def source(i: int, j: int) -> int:
         last = crop - 1
         i, j = (last - i if box.flip_rows else i), (last - j if box.flip_columns else j)
         r, c = [(i, j), (j, last - i), (last - i, last - j), (last - j, i)][box.turns % 4]
-        return box.top + r, box.left + c
+        return (box.top + r) * width + box.left + c
 
-    (r0, c0), (ri, ci), (rj, cj) = source(0, 0), source(1, 0), source(0, 1)
-    return np.array([[r0, ri - r0, rj - r0], [c0, ci - c0, cj - c0]], dtype=np.int32)
+    offset = source(0, 0)
+    return offset, source(1, 0) - offset, source(0, 1) - offset
+
+
+def padded_length(pixels: int) -> int:
+    """Return the length up to which a list of pixels is filled: four lengths in each octave, a quarter more at most.
+
+    Examples
+    --------
+    >>> padded_length(1024), padded_length(1025), padded_length(786_432)
+    (1024, 1280, 786432)
+    """
+    quarter = 2 ** max(0, math.ceil(math.log2(pixels)) - 3)
+    return -(-pixels // quarter) * quarter
+
+
+@dataclass(frozen=True)
+class PendingDescriptors:
+    """Descriptors that the device is still working on.
+
+    Attributes
+    ----------
+    parts : dict of str to list
+        Store name to tensors of shape (augmentations at once, d).
+    augmentations : int
+        How many of them count; the rest filled up the last batch.
+    """
+
+    parts: dict[str, list[Any]]
+    augmentations: int
+
+    def fetch(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Wait for them: store name to float32 of shape (augmentations, d)."""
+        from keras import ops
+
+        return {
+            name: np.concatenate([np.asarray(ops.convert_to_numpy(part), np.float32) for part in parts])[
+                : self.augmentations
+            ]
+            for name, parts in self.parts.items()
+        }
 
 
 class DeviceDescriber:
@@ -59,82 +107,102 @@ class DeviceDescriber:
     """
 
     def __init__(self, targets: Mapping[str, tuple[Encoder, View]], settings: FeaturizeSettings) -> None:
+        import keras
+
         self._settings = settings
+        # JAX counts in 32 bits; TensorFlow calculates with 32-bit integers on the CPU even where it has a GPU
+        self._places = np.dtype(np.int32 if keras.backend.backend() == "jax" else np.int64)
+        most = max(1, settings.batch_size // settings.crops)
+        self._at_once = math.ceil(settings.augmentations / math.ceil(settings.augmentations / most))
         self._views: dict[View, tuple[list[str], Callable[..., Any]]] = {}
         by_view: dict[View, dict[str, Encoder]] = {}
         for name, (encoder, view) in targets.items():
             by_view.setdefault(view, {})[name] = encoder
-        colours = settings.color_range != (1.0, 1.0)
         for view, encoders in by_view.items():
             function = _describe(
-                [encoder.graph for encoder in encoders.values()], crop=view.crop, power=settings.pool, colours=colours
+                [encoder.graph for encoder in encoders.values()],
+                crop=view.crop,
+                power=settings.pool,
+                colours=settings.color_range != (1.0, 1.0),
             )
-            self._views[view] = (list(encoders), compile_function(function))
+            shapes = [
+                ("uint8", (None, 3)),
+                ("float32", (self._at_once, 3, 3)),
+                (self._places.name, (self._at_once, settings.crops, 3)),
+            ]
+            self._views[view] = (list(encoders), compile_tensors(function, shapes))
 
-    def describe(
-        self, images: Mapping[float, npt.NDArray[np.uint8]], drawn: Sequence[Augmentation]
-    ) -> dict[str, npt.NDArray[np.float32]]:
-        """Describe all augmentations of one image.
+    def start(self, images: Mapping[float, npt.NDArray[np.uint8]], drawn: Sequence[Augmentation]) -> PendingDescriptors:
+        """Let the device describe all augmentations of one image, and go on before it has.
 
         Parameters
         ----------
         images : mapping
             Scale to the normalised image, uint8 of shape (height, width, 3).
         drawn : sequence of Augmentation
-
-        Returns
-        -------
-        dict of str to ndarray of float32, shape (augmentations, d)
+            As many as the settings say.
         """
+        from keras import ops
+
         settings = self._settings
-        at_once = max(1, settings.batch_size // settings.crops)
-        found: dict[str, list[npt.NDArray[np.float32]]] = {}
+        matrices = np.array([augmentation_matrix(hematoxylin=a.hematoxylin, eosin=a.eosin) for a in drawn], np.float32)
+        pixels = {scale: ops.convert_to_tensor(_flat(image)) for scale, image in images.items()}
+        found: dict[str, list[Any]] = {}
         for view, (names, function) in self._views.items():
-            image = images[view.scale]
-            height, width = image.shape[:2]
-            for start in range(0, len(drawn), at_once):
-                some = drawn[start : start + at_once]
-                matrices = [augmentation_matrix(hematoxylin=a.hematoxylin, eosin=a.eosin) for a in some]
-                maps = [
-                    [
-                        crop_map(box, crop=view.crop)
-                        for box in crop_boxes(a, height=height, width=width, crop=view.crop, count=settings.crops)
-                    ]
-                    for a in some
-                ]
-                pooled = function(image, np.array(matrices, dtype=np.float32), np.array(maps, dtype=np.int32))
+            height, width = images[view.scale].shape[:2]
+            boxes = [crop_boxes(a, height=height, width=width, crop=view.crop, count=settings.crops) for a in drawn]
+            maps = np.array(
+                [[crop_map(box, crop=view.crop, width=width) for box in some] for some in boxes], dtype=self._places
+            )
+            for start in range(0, len(drawn), self._at_once):
+                chosen = np.minimum(np.arange(start, start + self._at_once), len(drawn) - 1)
+                pooled = function(pixels[view.scale], matrices[chosen], maps[chosen])
                 for name, values in zip(names, pooled, strict=True):
-                    found.setdefault(name, []).append(np.asarray(values, dtype=np.float32))
-        return {name: np.concatenate(parts) for name, parts in found.items()}
+                    found.setdefault(name, []).append(values)
+        return PendingDescriptors(found, len(drawn))
+
+
+@functools.lru_cache(maxsize=8)
+def cached_describer(targets: tuple[tuple[str, Encoder, View], ...], settings: FeaturizeSettings) -> DeviceDescriber:
+    """Return the describer for these encoders and views, compiled once per process: units of a worker share it."""
+    return DeviceDescriber({name: (encoder, view) for name, encoder, view in targets}, settings)
+
+
+def _flat(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the pixels of an image one after the other, filled up to one of few lengths."""
+    pixels = image.reshape(-1, 3)
+    filled = np.zeros((padded_length(len(pixels)), 3), dtype=np.uint8)
+    filled[: len(pixels)] = pixels
+    return filled
 
 
 def _describe(
     encoders: Sequence[Callable[[Any], Any]], *, crop: int, power: float, colours: bool
 ) -> Callable[[Any, Any, Any], list[Any]]:
-    """Return the function from an image, matrices (a, 3, 3) and crop maps (a, n, 2, 3) to descriptors (a, d) each."""
+    """Return the function from pixels (p, 3), matrices (a, 3, 3) and crop maps (a, n, 3) to descriptors (a, d) each."""
     from keras import ops
 
-    def function(image: Any, matrices: Any, maps: Any) -> list[Any]:
-        width = ops.shape(image)[1]
-        augmentations, count = ops.shape(maps)[0], ops.shape(maps)[1]
-        pixels = ops.cast(ops.reshape(image, (-1, 3)), "float32")
-        steps = ops.arange(crop, dtype="int32")
-        i, j = steps[None, None, :, None], steps[None, None, None, :]
-        place = [maps[:, :, k, 0, None, None] + maps[:, :, k, 1, None, None] * i + maps[:, :, k, 2, None, None] * j
-                 for k in (0, 1)]  # fmt: skip
-        flat = ops.reshape(place[0] * width + place[1], (augmentations, -1))
+    def function(pixels: Any, matrices: Any, maps: Any) -> list[Any]:
+        augmentations, count = maps.shape[0], maps.shape[1]
+        steps = ops.arange(crop, dtype=maps.dtype)
+        rows, columns = steps[None, None, :, None], steps[None, None, None, :]
+        offset, by_row, by_column = (maps[:, :, k, None, None] for k in range(3))
+        flat = ops.reshape(offset + by_row * rows + by_column * columns, (augmentations, -1))
+        values = ops.cast(pixels, "float32")
         if colours:
             # only the pixels that a crop shows are coloured: (a, n crop^2, 3)
-            density = ops.take(ops.log((pixels + 1.0) / TRANSMITTED_LIGHT), flat, axis=0)
-            bright = ops.exp(ops.matmul(density, matrices)) * TRANSMITTED_LIGHT
+            density = ops.take(ops.log((values + 1.0) / TRANSMITTED_LIGHT), flat, axis=0)
+            # not a matrix product, which GPUs round to ten bits unless told otherwise
+            mixed = sum(density[:, :, k, None] * matrices[:, None, k, :] for k in range(3))
+            bright = ops.exp(mixed) * TRANSMITTED_LIGHT
             shown = ops.floor(ops.clip(bright - 1.0, 0.0, 255.0))
         else:
-            shown = ops.take(pixels, flat, axis=0)
-        crops = ops.reshape(shown, (-1, crop, crop, 3))
+            shown = ops.take(values, flat, axis=0)
+        crops = ops.reshape(shown, (augmentations * count, crop, crop, 3))
         found = []
         for encode in encoders:
             descriptors = encode(crops)
-            grouped = ops.reshape(descriptors, (augmentations, count, ops.shape(descriptors)[-1]))
+            grouped = ops.reshape(descriptors, (augmentations, count, descriptors.shape[-1]))
             found.append(_norm_pool(grouped, power))
         return found
 

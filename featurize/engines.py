@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..errors import DependencyError
 
-__all__ = ["ENGINES", "Compiled", "compile_function", "compile_network"]
+__all__ = ["ENGINES", "Compiled", "compile_function", "compile_network", "compile_tensors"]
 
 ENGINES = ("keras", "openvino")
 """Values of ``--engine``."""
@@ -97,6 +97,23 @@ def compile_function(
     callable
         Takes arrays and gives arrays, or lists of them.
     """
+    compiled = compile_tensors(function, specs)
+
+    def run(*arrays: Any) -> Any:
+        from keras import ops
+
+        found = compiled(*arrays)
+        if isinstance(found, (list, tuple)):
+            return [ops.convert_to_numpy(one) for one in found]
+        return ops.convert_to_numpy(found)
+
+    return run
+
+
+def compile_tensors(
+    function: Callable[..., Any], specs: Sequence[tuple[str, tuple[int | None, ...]]] | None = None
+) -> Callable[..., Any]:
+    """Do as `compile_function`, and leave what the function gives where it is: nothing waits for a device."""
     import keras
 
     return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](function, specs)
@@ -164,7 +181,7 @@ def _tensorflow(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
     compiled: Any = tf.function(function, input_signature=signature)
 
     def run(*arrays: Any) -> Any:
-        return tf.nest.map_structure(lambda found: found.numpy(), compiled(*map(tf.convert_to_tensor, arrays)))
+        return compiled(*map(tf.convert_to_tensor, arrays))
 
     return run
 
@@ -182,10 +199,7 @@ def _torch(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
 
     def run(*arrays: Any) -> Any:
         with torch.inference_mode():
-            found = function(*map(ops.convert_to_tensor, arrays))
-            if isinstance(found, (list, tuple)):
-                return [ops.convert_to_numpy(one) for one in found]
-            return ops.convert_to_numpy(found)
+            return function(*map(ops.convert_to_tensor, arrays))
 
     return run
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..data import Dataset, UniqueImages, check_stain, only_listed, read_dataset, unique_images
-from ..errors import InputError, OutputError, StoreError, WeightsError
+from ..errors import InputError, StoreError
 from ..jobs import (
     Resources,
     Shard,
-    Ticker,
     cpu_resources,
     ensure_folder,
     network_resources,
@@ -26,12 +24,10 @@ from ..jobs import (
     write_rows,
 )
 from ..runs import RunRecord, record_run
-from .encoder import Encoder
 from .intake import check_headers, report_findings
 from .plan import (
     Block,
     Target,
-    cached_encoder,
     check_conflicts,
     compared_settings,
     images_per_block,
@@ -39,8 +35,8 @@ from .plan import (
     plan_targets,
 )
 from .settings import FeaturizeSettings
-from .store import Part, merge_parts, open_store, read_part, write_part
-from .stream import ImageDescriptors, ImageFailure, describe_images
+from .store import merge_parts, open_store
+from .workshop import Workshop, steps_of, stretches, unless_finished
 
 __all__ = ["FeaturizeResult", "featurize"]
 
@@ -168,7 +164,7 @@ def featurize(
         check_conflicts(targets)
         blocks = plan_blocks(unique, unique.dataset.records, size=images_per_block(settings))
         _note_plan(record, unique, targets, blocks)
-        workshop = _Workshop(tuple(targets), settings, skip_errors)
+        workshop = Workshop(tuple(targets), settings, skip_errors)
         if all(target.path.is_file() for target in targets):
             _log.info("all %d stores are complete already", len(targets))
         else:
@@ -216,107 +212,24 @@ def _note_plan(record: RunRecord, unique: UniqueImages, targets: Sequence[Target
     )
 
 
-@dataclass(frozen=True)
-class _Workshop:
-    """What every block needs; sent to workers whole."""
-
-    targets: tuple[Target, ...]
-    settings: FeaturizeSettings
-    skip_errors: bool
-
-    def valid_part(self, target: Target, block: Block) -> Part | None:
-        """Return the part if it is there and holds; with a warning where it is there and does not."""
-        path = target.part(block.index)
-        if not path.is_file():
-            return None
-        try:
-            part = read_part(path, header=compared_settings(target.header), image_ids=block.image_ids, dim=target.dim)
-        except StoreError as error:
-            _log.warning("%s; done again", error)
-            return None
-        return part if self.skip_errors or not part.failures else None
-
-    def _encoder(self, target: Target) -> Encoder:
-        """Return the encoder of a store, if its weights are those that the store's header names."""
-        encoder = cached_encoder(
-            target.choice,
-            weights=target.weights,
-            precision=self.settings.precision,
-            engine=self.settings.engine,
-            seed=self.settings.seed,
-        )
-        if encoder.weights_sha256 != target.header["weights_sha256"]:
-            raise WeightsError(
-                f"{target.weights}: the weights of {encoder.name} changed while the command ran; put back those it "
-                "began with and run it again, or use another --out"
-            )
-        return encoder
-
-    def missing(self, block: Block) -> list[Target]:
-        """Return the targets without a valid part for this block, and not finished."""
-        return [t for t in self.targets if not t.path.is_file() and self.valid_part(t, block) is None]
-
-    def __call__(self, block: Block, ticker: Ticker) -> None:
-        """Do a block: describe its images for every target that lacks its part, and write the parts."""
-        targets = self.missing(block)
-        if not targets:  # another process did it meanwhile
-            ticker.tick(len(block.records) * self.settings.augmentations)
-            return
-        encoders = {target.name: self._encoder(target) for target in targets}
-        described: list[ImageDescriptors] = []
-        failures: list[tuple[str, str]] = []
-        for item in describe_images(
-            block.records,
-            settings=self.settings,
-            targets={target.name: (encoders[target.name], target.view) for target in targets},
-            ticker=ticker,
-            skip_errors=self.skip_errors,
-        ):
-            if isinstance(item, ImageFailure):
-                failures.append((item.record.image_id, item.message))
-            else:
-                described.append(item)
-        sha256 = dict(zip(block.image_ids, block.sha256, strict=True))
-        for target in targets:
-            with _unless_finished(target):
-                write_part(
-                    target.part(block.index),
-                    header=target.header,
-                    described=described,
-                    key=target.name,
-                    dim=target.dim,
-                    sha256=sha256,
-                    failures=failures,
-                )
-
-
-@contextlib.contextmanager
-def _unless_finished(target: Target) -> Iterator[None]:
-    """Let a failure pass where another process has finished the store and removed its parts meanwhile."""
-    try:
-        yield
-    except (OutputError, StoreError):
-        if not target.path.is_file():
-            raise
-
-
 def _work(
-    workshop: _Workshop, blocks: Sequence[Block], *, resources: Resources, shard: Shard | None, dask: str | None
+    workshop: Workshop, blocks: Sequence[Block], *, resources: Resources, shard: Shard | None, dask: str | None
 ) -> None:
     for target in workshop.targets:
         mark = target.parts / "settings.json"
         if not target.path.is_file() and not mark.is_file():
-            with _unless_finished(target):
+            with unless_finished(target):
                 write_json(mark, compared_settings(target.header))
     share = shard.select(blocks) if shard is not None else list(blocks)
     todo = [block for block in share if workshop.missing(block)]
     if len(todo) < len(share):
         _log.info("%d of %d blocks are done already", len(share) - len(todo), len(share))
-    settings = workshop.settings
+    units = stretches(todo, resources)
+    helpers = resources.helpers(len(units)) if resources.gpus else 1
     run_units(
-        workshop,
-        todo,
-        steps=lambda block: len(block.records) * settings.augmentations,
+        dataclasses.replace(workshop, helpers=helpers),
+        units,
+        steps=lambda blocks: steps_of(blocks, workshop.settings),
         jobs=resources.processes,
         gpus=resources.gpus,
         dask=dask,
@@ -325,7 +238,7 @@ def _work(
     )
 
 
-def _merge(workshop: _Workshop, blocks: Sequence[Block]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+def _merge(workshop: Workshop, blocks: Sequence[Block]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     """Merge every target that is not finished; return failures and images without normalisation."""
     failures: dict[str, str] = {}
     skipped: dict[str, None] = {}
@@ -334,7 +247,7 @@ def _merge(workshop: _Workshop, blocks: Sequence[Block]) -> tuple[tuple[tuple[st
             parts = [workshop.valid_part(target, block) for block in blocks]
             whole = [part for part in parts if part is not None]
             if len(whole) == len(blocks):
-                with _unless_finished(target):
+                with unless_finished(target):
                     merge_parts(target.path, whole, header=target.header, dim=target.dim)
             elif not target.path.is_file():
                 raise StoreError(f"{target.parts}: {len(blocks) - len(whole)} parts are missing; run the command again")

@@ -1,7 +1,8 @@
-"""From image files to what an encoder takes: decoding, stain work and crops, ahead of inference in a thread."""
+"""From image files to what an encoder takes: decoding, stain work and crops, ahead in a thread or in processes."""
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from ..data import ImageRecord, decode_record, resize_image
 from ..errors import BchistoError, ImageError, TissueError
+from ..jobs import map_ahead
 from ..stains import HeAugmenter, MacenkoNormalizer, Normalizer, make_normalizer
 from .crops import crop_boxes, cut_crop, draw_augmentation
 from .settings import FeaturizeSettings, View
@@ -91,26 +93,49 @@ class PreparedCrops:
 
 
 def normalise_images(
-    records: Sequence[ImageRecord], *, settings: FeaturizeSettings, views: Sequence[View], skip_errors: bool
+    records: Sequence[ImageRecord],
+    *,
+    settings: FeaturizeSettings,
+    views: Sequence[View],
+    skip_errors: bool,
+    processes: int = 1,
 ) -> Iterator[NormalisedImage | ImageFailure]:
-    """Decode and normalise images one after the other.
+    """Decode and normalise images one after the other, or ahead of their turn in worker processes.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+    settings : FeaturizeSettings
+    views : sequence of View
+    skip_errors : bool
+    processes : int
+        1 does it here, when the next image is asked for.
 
     Raises
     ------
     ImageError
         An image that cannot be used, unless `skip_errors` makes it an `ImageFailure`.
     """
-    normalizer = make_normalizer(settings.stain)
-    for index, record in enumerate(records):
-        try:
-            scales, stain = _normalised(record, settings=settings, views=views, normalizer=normalizer)
-        except ImageError as error:
-            message = str(error) if str(record.path) in str(error) else f"{record.path}: {error}"
-            if not skip_errors:
-                raise type(error)(message) from error
-            yield ImageFailure(record, message)
-            continue
-        yield NormalisedImage(index, scales, stain)
+    one = functools.partial(_normalise, settings=settings, views=tuple(views), skip_errors=skip_errors)
+    numbered = list(enumerate(records))
+    if processes == 1 or len(numbered) == 1:
+        yield from map(one, numbered)
+    else:
+        yield from map_ahead(one, numbered, processes=processes)
+
+
+def _normalise(
+    numbered: tuple[int, ImageRecord], *, settings: FeaturizeSettings, views: Sequence[View], skip_errors: bool
+) -> NormalisedImage | ImageFailure:
+    index, record = numbered
+    try:
+        scales, stain = _normalised(record, settings=settings, views=views, normalizer=make_normalizer(settings.stain))
+    except ImageError as error:
+        message = str(error) if str(record.path) in str(error) else f"{record.path}: {error}"
+        if not skip_errors:
+            raise type(error)(message) from error
+        return ImageFailure(record, message)
+    return NormalisedImage(index, scales, stain)
 
 
 def prepare_crops(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..data import ImageRecord
 from ..errors import ImageError
 from ..jobs import Ticker, visible_gpus
 from .crops import draw_augmentation
-from .device import DeviceDescriber
+from .device import PendingDescriptors, cached_describer
 from .encoder import Encoder
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, normalise_images, prefetch, prepare_crops
@@ -22,6 +22,9 @@ __all__ = ["ImageDescriptors", "ImageFailure", "StainInfo", "describe_images"]
 
 _AHEAD = 2
 """Items prepared ahead of inference: one being encoded, one ready (ours; more only costs memory)."""
+
+
+_Started = ImageFailure | tuple[ImageRecord, StainInfo, PendingDescriptors]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ def describe_images(
     ticker: Ticker,
     skip_errors: bool = False,
     on_device: bool | None = None,
-) -> Iterator[ImageDescriptors | ImageFailure]:
+    helpers: int = 1,
+) -> Generator[ImageDescriptors | ImageFailure, None, None]:
     """Describe images one after the other.
 
     Parameters
@@ -58,6 +62,8 @@ def describe_images(
         Yield an `ImageFailure` for an image that cannot be used, instead of raising.
     on_device : bool, optional
         Colour, crop and pool on the device of Keras's backend as well; by default where that is a GPU.
+    helpers : int
+        Processes that decode and normalise ahead of the encoders, beside a GPU; 1 is a thread of this one.
 
     Yields
     ------
@@ -70,7 +76,7 @@ def describe_images(
         An image cannot be decoded or used, or gives a descriptor that is not finite; the message names it.
     """
     views = tuple(dict.fromkeys(view for _, view in targets.values()))
-    normalised = normalise_images(records, settings=settings, views=views, skip_errors=skip_errors)
+    normalised = normalise_images(records, settings=settings, views=views, skip_errors=skip_errors, processes=helpers)
     device = settings.mode == "exact" and settings.engine == "keras"
     if device and (bool(visible_gpus()) if on_device is None else on_device):
         described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, targets, ticker)
@@ -128,19 +134,36 @@ def _on_device(
     targets: Mapping[str, tuple[Encoder, View]],
     ticker: Ticker,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
-    """Let the device do all that follows normalisation."""
-    describer = DeviceDescriber(targets, settings)
-    for item in images:
+    """Let the device do all that follows normalisation; it has the next image before the last is waited for."""
+    describer = cached_describer(tuple((name, *target) for name, target in targets.items()), settings)
+    waiting: list[_Started] = []
+
+    def finished() -> Iterator[ImageDescriptors | ImageFailure]:
+        item = waiting.pop(0)
+        found = item if isinstance(item, ImageFailure) else ImageDescriptors(item[0], item[1], item[2].fetch())
         ticker.tick(settings.augmentations)
-        if isinstance(item, ImageFailure):
-            yield item
-            continue
-        record = records[item.index]
-        drawn = [
-            draw_augmentation(record.image_id, number, seed=settings.seed, color_range=settings.color_range)
-            for number in range(settings.augmentations)
-        ]
-        yield ImageDescriptors(record, item.stain, describer.describe(item.scales, drawn))
+        yield found
+
+    try:
+        for item in images:
+            if isinstance(item, ImageFailure):
+                waiting.append(item)
+            else:
+                record = records[item.index]
+                drawn = [
+                    draw_augmentation(record.image_id, number, seed=settings.seed, color_range=settings.color_range)
+                    for number in range(settings.augmentations)
+                ]
+                waiting.append((record, item.stain, describer.start(item.scales, drawn)))
+            if len(waiting) > 1:
+                yield from finished()
+    except ImageError:
+        # those before the image that cannot be used are done, as they are crop by crop
+        while waiting:
+            yield from finished()
+        raise
+    while waiting:
+        yield from finished()
 
 
 def _encode(encoder: Encoder, crops: npt.NDArray[np.uint8], *, batch_size: int) -> npt.NDArray[np.float32]:

@@ -4,6 +4,7 @@ A unit is a piece of work that writes its result under a temporary name, checks 
 Resume, crash safety, sharding and concurrent runs all come from that one rule.
 """
 
+from .ahead import map_ahead, map_ahead_in_threads
 from .archive import Archive, check_archive_size, write_archive
 from .backend import prepare_backend, visible_gpus
 from .damage import DAMAGE
@@ -42,6 +43,8 @@ __all__ = [
     "hold_interrupts",
     "is_running",
     "is_set_aside",
+    "map_ahead",
+    "map_ahead_in_threads",
     "network_resources",
     "one_thread_of_opencv",
     "parse_shard",

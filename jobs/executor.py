@@ -16,7 +16,7 @@ from ..errors import BchistoError, DependencyError, InputError
 from .interrupts import hold_interrupts, prepare_worker
 from .processes import scratch_folder
 from .progress import Progress, Ticker
-from .resources import GpuClaims, one_thread_of_opencv
+from .resources import THREADS, GpuClaims, one_thread_of_opencv
 
 __all__ = ["run_units"]
 
@@ -35,12 +35,6 @@ _DASK_SECONDS = 30
 
 _TICKS = "ticks"
 """Below the folder for temporary files, into which workers put other things as well."""
-
-_THREADS = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS",
-)  # fmt: skip
-"""Set to 1 in workers: two OpenMP threads on a busy machine spin and cost far more than they bring."""
 
 
 def run_units(
@@ -190,7 +184,7 @@ def _in_processes(
                     jobs,
                     initializer=prepare_worker,
                     initargs=(os.getpid(), None if cards is None else str(cards.folder)),
-                    env=dict.fromkeys(_THREADS, "1"),
+                    env=dict.fromkeys(THREADS, "1"),
                 )
                 found = as_completed([pool.submit(_call, work, unit, ticker, cards) for unit in units])
             for future in found:

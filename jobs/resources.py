@@ -11,7 +11,21 @@ from pathlib import Path
 
 from .backend import visible_gpus
 
-__all__ = ["GpuClaims", "Resources", "cpu_resources", "default_jobs", "network_resources", "one_thread_of_opencv"]
+__all__ = [
+    "THREADS",
+    "GpuClaims",
+    "Resources",
+    "cpu_resources",
+    "default_jobs",
+    "network_resources",
+    "one_thread_of_opencv",
+]
+
+THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+)  # fmt: skip
+"""Variables that are 1 in workers: two OpenMP threads on a busy machine spin and cost far more than they bring."""
 
 _CLAIM = "BCHISTO_GPU_CLAIM"
 """Variable of a worker process that says for which run it holds a card."""

@@ -10,9 +10,10 @@ import sys
 import numpy as np
 import pytest
 from bchisto.data import ImageRecord
+from bchisto.errors import ImageError
 from bchisto.featurize import Encoder, EncoderChoice, FeaturizeSettings, View, describe_images
 from bchisto.featurize.crops import Crop, cut_crop
-from bchisto.featurize.device import crop_map
+from bchisto.featurize.device import cached_describer, crop_map, padded_length
 from bchisto.jobs import Ticker
 from bchisto.stains import HeAugmenter, augment_he
 
@@ -31,18 +32,31 @@ SETTINGS = FeaturizeSettings(
 def test_maps_give_the_turned_crop(rng, turns, flips):
     image = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
     box = Crop(7, 11, turns, *flips)
-    rows, columns = crop_map(box, crop=16)
+    offset, by_row, by_column = crop_map(box, crop=16, width=50)
     i, j = np.arange(16)[:, None], np.arange(16)[None]
-    found = image[rows[0] + rows[1] * i + rows[2] * j, columns[0] + columns[1] * i + columns[2] * j]
+    found = image.reshape(-1, 3)[offset + by_row * i + by_column * j]
     np.testing.assert_array_equal(found, cut_crop(image, box, crop=16))
 
 
-def described(tissue, settings, on_device, count=3):
+def test_lists_of_pixels_have_few_lengths(rng):
+    sizes = [1, 2, 7, 9, 1024, 1025, 85_000_000, *rng.integers(1, 10_000_000, 500).tolist()]
+    for pixels in sizes:
+        assert pixels <= padded_length(pixels) <= max(1.25 * pixels, 1)
+        assert padded_length(padded_length(pixels)) == padded_length(pixels)
+    lengths = {padded_length(pixels) for pixels in range(1, 100_001)}
+    assert len(lengths) <= 4 * 17 + 4
+
+
+def described(tissue, settings, on_device, count=3, helpers=1):
     encoder = Encoder("tiny", weights="random")
     targets = {f"{view.scale}-{view.crop}": (encoder, view) for view in settings.views}
     targets["again"] = (Encoder("tiny", weights="random", seed=1), settings.views[0])
     records = [ImageRecord(image_id=p.name, path=p, label=None) for p in sorted(tissue.rglob("*.png"))[:count]]
-    return list(describe_images(records, settings=settings, targets=targets, ticker=Ticker(None), on_device=on_device))
+    return list(
+        describe_images(
+            records, settings=settings, targets=targets, ticker=Ticker(None), on_device=on_device, helpers=helpers
+        )
+    )
 
 
 def test_descriptors_equal_those_of_the_cpu_road(tissue):
@@ -74,8 +88,8 @@ def test_colours_are_those_of_the_augmenter(he_image, darker):
     np.testing.assert_array_equal(expected, augment_he(he_image, hematoxylin=1.2, eosin=0.8))
     differing = 0
     for row, column in np.random.default_rng(0).integers(0, 192, (200, 2)):
-        box = np.array([[[[row, 0, 0], [column, 0, 0]]]], dtype=np.int32)
-        found = np.asarray(seen(he_image, matrix, box)[0])[0]
+        box = np.array([[[row * he_image.shape[1] + column, 0, 0]]], dtype=np.int64)
+        found = np.asarray(seen(he_image.reshape(-1, 3), matrix, box)[0])[0]
         assert np.abs(found - expected[row, column]).max() <= 1
         differing += int((found != expected[row, column]).any())
     assert differing <= 4
@@ -91,11 +105,95 @@ def test_a_failed_image_is_skipped_on_the_device_too(tissue, tmp_path):
     assert "not a TIFF, PNG or JPEG image" in found.message
 
 
+def counted(encoder):
+    """Count how often the graph of an encoder is traced: its Python runs once per compilation, never per call."""
+    traces, graph = [], encoder.graph
+
+    def trace(crops):
+        traces.append(tuple(crops.shape))
+        return graph(crops)
+
+    encoder.graph = trace
+    return traces
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory):
+    """Images of several sizes."""
+    from conftest import write_tissue
+
+    root = tmp_path_factory.mktemp("sizes")
+    for number, size in enumerate([(96, 96), (130, 90), (90, 130), (200, 150), (97, 96)]):
+        write_tissue(root / str(number), per_class=1, size=size, classes=("a",), seed=number)
+    return [ImageRecord(image_id=str(path), path=path, label=None) for path in sorted(root.rglob("*.png"))]
+
+
+def test_one_compilation_serves_all_blocks_and_sizes(sizes):
+    encoder = Encoder("tiny", weights="random")
+    traces = counted(encoder)
+    targets = {f"{view.scale}-{view.crop}": (encoder, view) for view in SETTINGS.views}
+    settings = dataclasses.replace(SETTINGS, crops=3, batch_size=6, augmentations=5)  # 2 + 2 + 1 augmentations
+    for some in (sizes[:1], sizes[1:3], sizes[3:]):  # blocks
+        found = list(describe_images(some, settings=settings, targets=targets, ticker=Ticker(None), on_device=True))
+        plain = describe_images(some, settings=settings, targets=targets, ticker=Ticker(None), on_device=False)
+        for a, b in zip(found, plain, strict=True):
+            for name, values in b.features.items():
+                assert np.abs(a.features[name] - values).max() <= 2e-3 * np.abs(values).max()
+    assert sorted(traces) == [(6, 33, 33, 3), (6, 64, 64, 3)]  # one a view
+
+
+def test_the_describer_follows_encoders_and_settings():
+    one, other = Encoder("tiny", weights="random"), Encoder("tiny", weights="random", seed=1)
+    view = SETTINGS.views[0]
+    held = cached_describer((("a", one, view),), SETTINGS)
+    assert cached_describer((("a", one, view),), SETTINGS) is held
+    assert cached_describer((("a", other, view),), SETTINGS) is not held
+    assert cached_describer((("a", one, view),), dataclasses.replace(SETTINGS, pool=1.0)) is not held
+
+
+def test_processes_ahead_change_nothing(tissue, tmp_path):
+    expected = described(tissue, SETTINGS, True, count=7)
+    found = described(tissue, SETTINGS, True, count=7, helpers=2)
+    crop_by_crop = described(tissue, SETTINGS, False, count=7, helpers=2)
+    for a, b, c in zip(expected, found, crop_by_crop, strict=True):
+        assert a.record == b.record == c.record
+        assert (a.stain.tissue, a.stain.residual) == (b.stain.tissue, b.stain.residual)
+        for name, values in a.features.items():
+            np.testing.assert_array_equal(b.features[name], values)
+            assert np.abs(c.features[name] - values).max() <= 2e-3 * np.abs(values).max()
+
+
+@pytest.mark.parametrize("helpers", [1, 2])
+def test_an_error_comes_in_its_place(tissue, tmp_path, helpers):
+    broken = tmp_path / "images" / "broken.png"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no image")
+    paths = sorted(tissue.rglob("*.png"))[:4]
+    records = [ImageRecord(image_id=p.name, path=p, label=None) for p in [*paths[:3], broken, paths[3]]]
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    options = {
+        "settings": SETTINGS,
+        "targets": {"a": (Encoder("tiny", weights="random"), SETTINGS.views[0])},
+        "ticker": Ticker(counts),
+        "on_device": True,
+        "helpers": helpers,
+    }
+    items = describe_images(records, **options)
+    assert [next(items).record.image_id for _ in range(3)] == [path.name for path in paths[:3]]
+    with pytest.raises(ImageError, match=r"broken\.png: not a TIFF, PNG or JPEG image"):
+        next(items)
+    assert Ticker(counts).count() == 3 * SETTINGS.augmentations
+    whole = list(describe_images(records, **options, skip_errors=True))
+    assert [type(item).__name__ for item in whole] == ["ImageDescriptors"] * 3 + ["ImageFailure", "ImageDescriptors"]
+
+
 SCRIPT = """
 import sys, dataclasses, numpy as np
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_device import SETTINGS, described
+from test_device import *
+from test_device import SETTINGS, counted, described
 settings = dataclasses.replace(SETTINGS, color_range=(1.0, 1.0), stain="none")
 for a, b in zip(described(Path(sys.argv[1]), settings, False, 1), described(Path(sys.argv[1]), settings, True, 1)):
     for name in a.features:
@@ -103,6 +201,14 @@ for a, b in zip(described(Path(sys.argv[1]), settings, False, 1), described(Path
 dense = dataclasses.replace(settings, mode="dense")
 for item in described(Path(sys.argv[1]), dense, None, 1):
     assert all(np.isfinite(values).all() for values in item.features.values())
+encoder = Encoder("tiny", weights="random")
+traces = counted(encoder)
+for blocks in range(2):
+    for image in sorted(Path(sys.argv[1]).rglob("*.png"))[:2]:
+        record = ImageRecord(image_id=str(image), path=image, label=None)
+        targets = {"a": (encoder, SETTINGS.views[0])}
+        list(describe_images([record], settings=SETTINGS, targets=targets, ticker=Ticker(None), on_device=True))
+assert len(traces) == (12 if sys.argv[3] == "torch" else 1), traces  # PyTorch is not compiled
 print("equal")
 """
 
@@ -116,7 +222,7 @@ def test_other_backends_give_the_same(tissue, backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"needs {backend}")
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tissue), str(Path(__file__).parent)],
+        [sys.executable, "-c", SCRIPT, str(tissue), str(Path(__file__).parent), backend],
         capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": backend}, timeout=300,
     )  # fmt: skip
     assert done.stdout.strip().endswith("equal"), done.stderr

@@ -1,0 +1,143 @@
+"""The unit of stage 1: blocks of images, described for every store that lacks them, written as parts."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import OutputError, StoreError, WeightsError
+from ..jobs import Resources, Ticker
+from .encoder import Encoder
+from .plan import Block, Target, cached_encoder, compared_settings
+from .settings import FeaturizeSettings
+from .store import Part, read_part, write_part
+from .stream import ImageDescriptors, ImageFailure, describe_images
+
+__all__ = ["Workshop", "steps_of", "stretches", "unless_finished"]
+
+_log = logging.getLogger(__name__)
+
+_STRETCHES, _STRETCH_IMAGES = 8, 256
+"""Beside a GPU: stretches for each process at least, so that all end at about the same time, and most images in one
+(ours)."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every block needs; sent to workers whole.
+
+    Attributes
+    ----------
+    targets : tuple of Target
+    settings : FeaturizeSettings
+    skip_errors : bool
+    helpers : int
+        Processes that decode and normalise beside the one that encodes.
+    """
+
+    targets: tuple[Target, ...]
+    settings: FeaturizeSettings
+    skip_errors: bool
+    helpers: int = 1
+
+    def valid_part(self, target: Target, block: Block) -> Part | None:
+        """Return the part if it is there and holds; with a warning where it is there and does not."""
+        path = target.part(block.index)
+        if not path.is_file():
+            return None
+        try:
+            part = read_part(path, header=compared_settings(target.header), image_ids=block.image_ids, dim=target.dim)
+        except StoreError as error:
+            _log.warning("%s; done again", error)
+            return None
+        return part if self.skip_errors or not part.failures else None
+
+    def _encoder(self, target: Target) -> Encoder:
+        """Return the encoder of a store, if its weights are those that the store's header names."""
+        encoder = cached_encoder(
+            target.choice,
+            weights=target.weights,
+            precision=self.settings.precision,
+            engine=self.settings.engine,
+            seed=self.settings.seed,
+        )
+        if encoder.weights_sha256 != target.header["weights_sha256"]:
+            raise WeightsError(
+                f"{target.weights}: the weights of {encoder.name} changed while the command ran; put back those it "
+                "began with and run it again, or use another --out"
+            )
+        return encoder
+
+    def missing(self, block: Block) -> list[Target]:
+        """Return the targets without a valid part for this block, and not finished."""
+        return [t for t in self.targets if not t.path.is_file() and self.valid_part(t, block) is None]
+
+    def __call__(self, blocks: tuple[Block, ...], ticker: Ticker) -> None:
+        """Do blocks one after the other: describe their images for every target that lacks its part, write the parts.
+
+        Images of a later block are prepared while an earlier one is described.
+        """
+        lacking = [(tuple(self.missing(block)), block) for block in blocks]
+        for targets, group in itertools.groupby(lacking, key=lambda pair: pair[0]):
+            some = [block for _, block in group]
+            if targets:
+                self._describe(some, targets, ticker)
+            else:  # another process did them meanwhile
+                ticker.tick(steps_of(some, self.settings))
+
+    def _describe(self, blocks: Sequence[Block], targets: Sequence[Target], ticker: Ticker) -> None:
+        encoders = {target.name: self._encoder(target) for target in targets}
+        items = describe_images(
+            [record for block in blocks for record in block.records],
+            settings=self.settings,
+            targets={target.name: (encoders[target.name], target.view) for target in targets},
+            ticker=ticker,
+            skip_errors=self.skip_errors,
+            helpers=self.helpers,
+        )
+        with contextlib.closing(items):
+            for block in blocks:
+                self._write(block, targets, list(itertools.islice(items, len(block.records))))
+
+    def _write(self, block: Block, targets: Sequence[Target], items: Sequence[ImageDescriptors | ImageFailure]) -> None:
+        sha256 = dict(zip(block.image_ids, block.sha256, strict=True))
+        for target in targets:
+            with unless_finished(target):
+                write_part(
+                    target.part(block.index),
+                    header=target.header,
+                    described=[item for item in items if isinstance(item, ImageDescriptors)],
+                    key=target.name,
+                    dim=target.dim,
+                    sha256=sha256,
+                    failures=[(item.record.image_id, item.message) for item in items if isinstance(item, ImageFailure)],
+                )
+
+
+def steps_of(blocks: Sequence[Block], settings: FeaturizeSettings) -> int:
+    """Return the progress steps of blocks: augmentations."""
+    return sum(len(block.records) for block in blocks) * settings.augmentations
+
+
+@contextlib.contextmanager
+def unless_finished(target: Target) -> Iterator[None]:
+    """Let a failure pass where another process has finished the store and removed its parts meanwhile."""
+    try:
+        yield
+    except (OutputError, StoreError):
+        if not target.path.is_file():
+            raise
+
+
+def stretches(blocks: Sequence[Block], resources: Resources) -> list[tuple[Block, ...]]:
+    """Return what a process does in one go: a block, or beside a GPU several, since it must never wait for the next."""
+    if not blocks:
+        return []
+    size = 1
+    if resources.gpus:
+        share = -(-len(blocks) // (resources.processes * _STRETCHES))
+        size = min(share, -(-_STRETCH_IMAGES // len(blocks[0].records)))
+    return [tuple(blocks[start : start + size]) for start in range(0, len(blocks), size)]

@@ -1,0 +1,60 @@
+"""Beside a GPU a process does several blocks in one go. No GPU is at hand: what Keras sees is replaced, and the
+road that a GPU takes runs on the CPU."""
+
+import shutil
+
+import numpy as np
+import pytest
+from bchisto.errors import ImageError
+from bchisto.featurize import featurize, open_store
+from bchisto.featurize.plan import Block
+from bchisto.featurize.workshop import stretches
+from bchisto.jobs import Resources
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.setattr("bchisto.featurize.pipeline.network_resources", lambda jobs: Resources(1, 2, ("0",)))
+    monkeypatch.setattr("bchisto.featurize.stream.visible_gpus", lambda: ("0",))
+    monkeypatch.setattr("bchisto.featurize.pipeline.images_per_block", lambda settings: 2)
+
+
+def test_stretches_hold_all_blocks_in_order():
+    blocks = [Block(number, ("image",) * 4, ()) for number in range(100)]
+    for resources, size in [(Resources(4, 4), 1), (Resources(1, 8, ("0",)), 13), (Resources(4, 8, ("0", "1")), 4)]:
+        found = stretches(blocks, resources)
+        assert [block for some in found for block in some] == blocks
+        assert {len(some) for some in found[:-1]} == {size}
+    assert len(stretches(blocks * 100, Resources(1, 8, ("0",)))[0]) == 64  # 256 images
+    assert stretches([], Resources(1, 8, ("0",))) == []
+
+
+def test_a_run_beside_a_gpu_gives_the_same_store(tissue, tmp_path, tiny_settings, described, gpu):
+    result = featurize(tissue, out=tmp_path / "run", settings=tiny_settings)
+    with open_store(result.stores[0]) as store, open_store(described / "features" / "tiny-1.0-64.h5") as expected:
+        assert list(store.image_ids) == list(expected.image_ids)
+        plain = expected.features()
+        assert np.abs(store.features() - plain).max() <= 2e-3 * np.abs(plain).max()
+
+
+def test_what_was_done_before_an_error_is_kept_and_resumed(tissue, tmp_path, tiny_settings, gpu):
+    images = tmp_path / "images"
+    shutil.copytree(tissue, images)
+    names = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.png"))
+    broken = images / names[5]
+    good = broken.read_bytes()
+    broken.write_bytes(good[: len(good) // 2])  # its header can be read
+    run = tmp_path / "run"
+    with pytest.raises(ImageError, match=broken.name):
+        featurize(images, out=run, settings=tiny_settings)
+    parts = run / "features" / "tiny-1.0-64.parts"
+    assert sorted(path.name for path in parts.glob("*.h5")) == ["block-00000.h5", "block-00001.h5"]
+    before = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.h5")}
+    skipped = featurize(images, out=run, settings=tiny_settings, skip_errors=True)
+    assert [name for name, _ in skipped.failures] == [names[5]]
+    shutil.rmtree(run)
+    assert len(before) == 2
+    broken.write_bytes(good)
+    whole = featurize(images, out=run, settings=tiny_settings)
+    with open_store(whole.stores[0]) as store:
+        assert list(store.image_ids) == names
