@@ -33,6 +33,7 @@ __all__ = [
     "is_out_of_memory",
     "os_error",
     "output_error",
+    "readable_name",
 ]
 
 _REFUSED = frozenset(
@@ -49,6 +50,24 @@ _MEMORY = re.compile(
     re.IGNORECASE,
 )
 """How Python, NumPy, OpenCV, HDF5, LightGBM, TensorFlow and the linker say that there is no memory."""
+
+
+def readable_name(text: str) -> str:
+    r"""Return a file name for people: bytes that are not UTF-8, which Python keeps as surrogates, stand as ``\xe9``.
+
+    Examples
+    --------
+    >>> print(readable_name("caf\udce9.png"))
+    caf\xe9.png
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(text).decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:  # surrogates that no file name has
+            return text.encode("utf-8", "backslashreplace").decode()
+    return text
 
 
 class BchistoError(Exception):

@@ -58,10 +58,16 @@ def make(context: click.Context, out: Path, images_per_class: int, size: str, se
 def _read(images: Path, options: dict[str, Any]) -> Dataset:
     from ..data import read_dataset
 
-    return read_dataset(
-        images,
-        **data_choices(options),
-    )
+    return read_dataset(images, **data_choices(options))
+
+
+def _read_usable(images: Path, options: dict[str, Any]) -> Dataset:
+    """Read a dataset, refuse it where it has errors, and say what else was found."""
+    from ..data import report_findings
+
+    dataset = _read(images, options)
+    report_findings(dataset.findings)
+    return dataset
 
 
 _images = click.option(
@@ -82,7 +88,7 @@ def list_(images: Path, **options: Any) -> None:
     \b
     Example: bchisto data list --images BreaKHis_v1 > table.csv
     """
-    dataset = _read(images, options)
+    dataset = _read_usable(images, options)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["image_id", "path", "label", "group", "magnification", "mpp", "source"])
     for record in dataset.records:
@@ -171,8 +177,7 @@ def folds(
     from ..data import fold_plan, write_fold_list
     from ..errors import InputError
 
-    dataset = _read(images, options)
-    dataset.raise_errors()
+    dataset = _read_usable(images, options)
     ids = [record.image_id for record in dataset.records]
     labels = {record.image_id: record.label or "" for record in dataset.records}
     groups = {record.image_id: record.group for record in dataset.records}

@@ -5,19 +5,17 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 """
 
 from .check import check_dataset, check_stain
+from .classes import KNOWN_CLASSES, check_order, match_class, order_classes, settle_labels, spell_labels
 from .content import UniqueImages, content_sha256, file_sha256, unique_images
 from .dataset import (
     DATASET_NAMES,
-    KNOWN_CLASSES,
     MAMMOGRAMS,
     SYNTHETIC_BANNER,
     Dataset,
-    Finding,
     ImageRecord,
-    match_class,
-    order_classes,
 )
 from .decode import ImageHeader, decode_image, decode_record, read_header, resize_image, scaled_side
+from .findings import Finding, few, report_findings
 from .folds import fold_plan, published_folds, read_fold_list, write_fold_list
 from .inner import inner_splits
 from .lists import only_listed, read_image_list
@@ -39,10 +37,12 @@ __all__ = [
     "RestainResult",
     "UniqueImages",
     "check_dataset",
+    "check_order",
     "check_stain",
     "content_sha256",
     "decode_image",
     "decode_record",
+    "few",
     "file_sha256",
     "fold_plan",
     "inner_splits",
@@ -55,8 +55,11 @@ __all__ = [
     "read_fold_list",
     "read_header",
     "read_image_list",
+    "report_findings",
     "resize_image",
     "scaled_side",
+    "settle_labels",
+    "spell_labels",
     "stain_images",
     "unique_images",
     "write_fold_list",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import InputError
-from .dataset import IMAGE_SUFFIXES, Finding, ImageRecord, match_class
+from .classes import match_class
+from .dataset import IMAGE_SUFFIXES, ImageRecord
+from .findings import Finding
+from .walk import is_folder, walk_files
 
 __all__ = ["BACH_CLASSES", "BACH_MPP", "BACH_SIZE", "find_photos", "read_bach"]
 
@@ -29,7 +33,7 @@ def find_photos(root: Path) -> Path | None:
     """Return the folder that holds the four class folders, at `root` or up to two levels below; None if none."""
     candidates = [root, root / "Photos", root / "ICIAR2018_BACH_Challenge" / "Photos"]
     for folder in candidates:
-        if sum((folder / name).is_dir() for name in BACH_CLASSES) >= 2 and any(_official(folder)):
+        if sum(is_folder(folder / name) for name in BACH_CLASSES) >= 2 and any(_official(folder)):
             return folder
     return None
 
@@ -38,7 +42,7 @@ def _official(photos: Path) -> Iterator[Path]:
     """Yield files with an official name in the folder of their class."""
     for name, prefix in _PREFIX.items():
         folder = photos / name
-        if folder.is_dir():
+        with contextlib.suppress(OSError):  # a folder that cannot be listed is named by the reader
             yield from (path for path in folder.iterdir() if re.fullmatch(rf"{prefix}\d{{3}}\.tif", path.name))
 
 
@@ -67,8 +71,8 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     findings: list[Finding] = []
     truth = _read_truth(photos / GROUND_TRUTH, findings)
     records = []
-    for path in sorted(photos.rglob("*")):
-        if path.is_dir() or path.name == GROUND_TRUTH:
+    for path in sorted(walk_files(photos, findings, hidden=True)):
+        if path.name == GROUND_TRUTH:
             continue
         folder = path.parent.name if path.parent.parent == photos else ""
         record = _record(path, folder, truth, findings)
@@ -78,6 +82,11 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     findings.extend(
         Finding("error", name, f"in {GROUND_TRUTH} but there is no such image; copy it again or remove the row")
         for name in sorted(set(truth) - present)
+    )
+    findings.extend(
+        Finding("warning", f"{name}/", "no image of this class is in its folder")
+        for name in BACH_CLASSES
+        if name not in {record.label for record in records} and is_folder(photos / name)
     )
     if (photos.parent / "WSI").is_dir():
         findings.append(Finding("note", "WSI", "whole-slide images are not part of this task and are left out"))

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError
-from .dataset import IMAGE_SUFFIXES, Finding, ImageRecord
+from .dataset import IMAGE_SUFFIXES, ImageRecord
+from .findings import Finding
+from .walk import walk_files
 
 __all__ = ["BREAKHIS_NAME", "BREAKHIS_TYPES", "read_breakhis"]
 
@@ -56,8 +58,8 @@ def read_breakhis(
     records: list[ImageRecord] = []
     findings: list[Finding] = []
     total = 0
-    for path in sorted(root.rglob("*")):
-        if path.suffix.casefold() not in IMAGE_SUFFIXES or not path.is_file():
+    for path in sorted(walk_files(root, findings, hidden=True)):
+        if path.suffix.casefold() not in IMAGE_SUFFIXES:
             continue
         match = BREAKHIS_NAME.fullmatch(path.name)
         if match is None or match[2] not in BREAKHIS_TYPES[match[1]]:
@@ -78,7 +80,7 @@ def read_breakhis(
                 source="breakhis",
             )
         )
-    if not total:
+    if not total and not any(finding.level == "error" for finding in findings):
         raise InputError(f"{root}: no BreakHis file here; expected names like SOB_M_DC-14-2523-40-001.png")
     if len({record.image_id.rsplit("-", 2)[0] for record in records if record.group == SHARED_PATIENT}) > 1:
         findings.append(

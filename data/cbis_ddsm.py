@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..errors import ImageError, InputError
-from .dataset import Finding, ImageRecord
+from .dataset import ImageRecord
 from .ddsm import pathology_label
 from .decode import read_header
+from .findings import Finding
+from .walk import walk_files
 
 __all__ = ["CBIS_NAME", "CBIS_TABLE", "read_cbis_ddsm"]
 
@@ -60,26 +62,32 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
         No table, a table without its columns, or no image of any row.
     """
     wanted = set(lesions) or set(_KIND.values())
-    tables = sorted(
-        path for path in root.rglob("*.csv") if (m := CBIS_TABLE.fullmatch(path.name)) and _KIND[m[1]] in wanted
-    )
+    findings: list[Finding] = []
+    tables: list[Path] = []
+    files: dict[Path, list[Path]] = {}
+    for path in sorted(walk_files(root, findings)):
+        if path.suffix == ".dcm":
+            for folder in path.relative_to(root).parents:
+                if "_P_" in folder.name:
+                    files.setdefault(root / folder, []).append(path)
+        elif (match := CBIS_TABLE.fullmatch(path.name)) and _KIND[match[1]] in wanted:
+            tables.append(path)
+    folders = {folder.name: folder for folder in sorted(files)}
     if not tables:
         raise InputError(
             f"{root}: no table like mass_case_description_train_set.csv here; copy the tables beside the images"
         )
-    folders = {path.name: path for path in root.rglob("*_P_*") if path.is_dir()}
     records: list[ImageRecord] = []
-    findings: list[Finding] = []
     for table in tables:
         rows = _read_table(table, findings)
         absent: list[str] = []
         swapped: list[str] = []
         for row in rows:
-            files = _dicom_files(folders.get(row.name))
-            if not files:
+            own = files.get(folders.get(row.name, root), [])
+            if not own:
                 absent.append(row.name)
                 continue
-            record = _record(row, files, _dicom_files(folders.get(row.whole.parts[0])), findings)
+            record = _record(row, own, files.get(folders.get(row.whole.parts[0], root), []), findings)
             if record is not None:
                 records.append(record)
                 if record.path.relative_to(folders[row.name]).parts == row.mask.parts[1:]:
@@ -90,7 +98,7 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
         if swapped:
             message = f"{len(swapped)} pairs of mask and crop are swapped, first {swapped[0]}; told apart by their size"
             findings.append(Finding("note", table.name, message))
-    if not records:
+    if not records and not any(finding.level == "error" for finding in findings):
         raise InputError(
             f"{root}: no image of its tables is here; expected folders like Mass-Training_P_00001_LEFT_CC_1"
         )
@@ -144,10 +152,6 @@ def _parse(row: dict[str, str]) -> _Row | str:
         columns = f"{row['patient_id']}, abnormality {row['abnormality id']}"
         return f"its path is of {match[3]}, abnormality {match[6]}, its columns say {columns}; correct one"
     return _Row(match[0], match[3], label, whole, crop, mask)
-
-
-def _dicom_files(folder: Path | None) -> list[Path]:
-    return [] if folder is None else sorted(folder.rglob("*.dcm"))
 
 
 def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Finding]) -> ImageRecord | None:

@@ -9,8 +9,9 @@ from ..stains import TREATMENTS
 from .bach import BACH_SIZE
 from .breakhis import BREAKHIS_SIZE
 from .content import unique_images
-from .dataset import MAMMOGRAMS, Dataset, Finding
+from .dataset import MAMMOGRAMS, Dataset
 from .decode import decode_record, read_header
+from .findings import Finding
 from .idc import IDC_SIZE
 
 __all__ = ["check_dataset", "check_stain"]

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..errors import ImageError
 from ..jobs import Progress
-from .dataset import Finding, ImageRecord
+from .dataset import ImageRecord
 from .decode import decode_image, read_header
+from .findings import Finding
 
 __all__ = ["CONTEXTS", "show_context"]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from ..errors import InputError
+from .classes import spell_labels
+from .findings import Finding, raise_errors
 
 __all__ = [
     "DATASET_NAMES",
@@ -17,10 +17,7 @@ __all__ = [
     "MAMMOGRAMS",
     "SYNTHETIC_BANNER",
     "Dataset",
-    "Finding",
     "ImageRecord",
-    "match_class",
-    "order_classes",
 ]
 
 DATASET_NAMES = ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv")
@@ -35,13 +32,6 @@ SYNTHETIC_BANNER = (
 """What every output about generated images says first."""
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".dcm", ".dicom"})
-
-KNOWN_CLASSES: tuple[tuple[str, ...], ...] = (
-    ("Normal", "Benign", "InSitu", "Invasive"),  # BACH, the order of its ground-truth table
-    ("benign", "malignant"),  # BreakHis, CBIS-DDSM, DDSM
-    ("negative", "positive"),  # IDC patches, INbreast
-)
-"""Class orders of published datasets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +71,6 @@ class ImageRecord:
     box: tuple[int, int, int, int] | None = None
     frame: Path | None = None
     mask: Path | None = None
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something in a dataset that does not fit its layout.
-
-    Attributes
-    ----------
-    level : {"note", "warning", "error"}
-        A note is known debris or a fact worth saying; an error keeps the dataset from being used.
-    file : str
-        The file or row it is about.
-    message : str
-        What is wrong, and how to mend it.
-    """
-
-    level: Literal["note", "warning", "error"]
-    file: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -153,10 +121,7 @@ class Dataset:
         InputError
             The first such finding, and how many more there are.
         """
-        errors = [finding for finding in self.findings if finding.level == "error"]
-        if errors:
-            more = f" ({len(errors) - 1} more; see `bchisto data check`)" if len(errors) > 1 else ""
-            raise InputError(f"{errors[0]}{more}")
+        raise_errors(self.findings)
 
     def with_classes(self, classes: Sequence[str]) -> Dataset:
         """Return the dataset with its labels spelled and ordered as in `classes`.
@@ -164,41 +129,16 @@ class Dataset:
         Raises
         ------
         InputError
-            A label is none of `classes`.
+            A label is none of `classes`, or see `spell_labels`.
         """
-        records = []
-        for record in self.records:
-            label = None if record.label is None else match_class(record.label, classes)
-            if record.label is not None and label is None:
-                raise InputError(
-                    f"{record.path}: its label {record.label!r} is none of the classes {', '.join(classes)}"
-                )
-            records.append(replace(record, label=label))
+        spelled = spell_labels((r.label for r in self.records if r.label is not None), classes)
+        strange = sorted(label for label, known in spelled.items() if known is None)
+        if strange:
+            first = next(record for record in self.records if record.label == strange[0])
+            more = f" (nor are {', '.join(strange[1:])})" if strange[1:] else ""
+            raise InputError(
+                f"{first.path}: its label {strange[0]!r} is none of the classes {', '.join(classes)}{more}; name every "
+                "class in --classes"
+            )
+        records = [r if r.label is None else replace(r, label=spelled[r.label]) for r in self.records]
         return replace(self, records=tuple(records), classes=tuple(classes))
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).casefold()
-
-
-def match_class(name: str, classes: Sequence[str]) -> str | None:
-    """Return the class that `name` means, ignoring case, spaces, ``_`` and ``-``; None where there is none.
-
-    Examples
-    --------
-    >>> match_class("in_situ", ["Normal", "InSitu"])
-    'InSitu'
-    """
-    return next((known for known in classes if _key(known) == _key(name)), None)
-
-
-def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the class order of a dataset that does not set one.
-
-    The order and spelling of a known dataset where the labels are exactly its classes, else sorted.
-    """
-    found = sorted(set(labels))
-    for known in KNOWN_CLASSES:
-        if {_key(name) for name in known} == {_key(name) for name in found}:
-            return known
-    return tuple(found)

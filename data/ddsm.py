@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ImageError, InputError
-from .dataset import Finding, ImageRecord
+from .dataset import ImageRecord
 from .decode import read_header
+from .findings import Finding
 from .ljpeg import LJPEG_SUFFIX
 from .overlay import read_overlay
+from .walk import walk_files
 
 __all__ = ["PATHOLOGY_CLASSES", "pathology_label", "read_ddsm"]
 
@@ -69,11 +71,11 @@ def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRec
         No ``.ics`` file below `root`.
     """
     wanted = set(lesions) or set(LESIONS)
-    files = sorted(root.rglob("*.ics"))
-    if not files:
+    findings: list[Finding] = []
+    files = sorted(path for path in walk_files(root, findings) if path.suffix == ".ics")
+    if not files and not findings:
         raise InputError(f"{root}: no DDSM case here; expected files like B-3159-1.ics")
     records: list[ImageRecord] = []
-    findings: list[Finding] = []
     unmarked = 0
     other: dict[str, int] = {}
     for path in files:

@@ -8,7 +8,8 @@ from pathlib import Path
 from ..errors import InputError
 from ..jobs import Progress
 from .content import same_content
-from .dataset import Finding, ImageRecord
+from .dataset import ImageRecord
+from .findings import Finding
 from .index import FileIndex
 
 __all__ = ["IDC_CLASSES", "IDC_NAME", "IDC_SIZE", "read_idc"]
@@ -46,7 +47,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     """
     with Progress(total=None, label="index", unit="files") as progress:
         index = FileIndex.open(root, on_files=progress.update_to)
-    findings: list[Finding] = []
+    findings: list[Finding] = list(index.findings)
     first: dict[str, str] = {}
     second: list[tuple[str, str]] = []
     for folder, name in index.files():
@@ -60,7 +61,7 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
             findings.append(Finding("error", name, f"lies in {where}, its name says {match[1]}/{match[4]}; move it"))
         if first.setdefault(name, folder) != folder:
             second.append((folder, name))
-    if not first:
+    if not first and not any(finding.level == "error" for finding in findings):
         raise InputError(f"{root}: no IDC patch here; expected names like 8863_idx5_x451_y1451_class0.png")
     findings.extend(_repeated(index, first, second))
     index.save()

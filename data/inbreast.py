@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DependencyError, InputError
-from .dataset import Finding, ImageRecord
+from .dataset import ImageRecord
+from .findings import Finding
+from .walk import walk_files
 
 __all__ = ["BIRADS_CLASSES", "INBREAST_NAME", "read_inbreast"]
 
@@ -18,6 +20,9 @@ INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm"
 
 BIRADS_CLASSES = ("negative", "positive")
 """BI-RADS 1 to 3, and 4 (also 4a, 4b, 4c), 5 and 6."""
+
+PRIVATE_FOLDERS = {"medicalreports": "holds personal data and is not read"}
+"""Folders of the release that are neither listed nor opened."""
 
 INBREAST_IMAGES = 410
 _COLUMNS = ("Laterality", "View", "File Name", "ACR", "Bi-Rads")
@@ -82,18 +87,11 @@ def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
     """Find the table and the DICOM files; nothing below ``MedicalReports`` is opened or listed."""
     tables: dict[str, list[Path]] = {".csv": [], ".xls": []}
     images = []
-    folders = [root]
-    while folders:
-        for path in sorted(folders.pop().iterdir()):
-            if path.is_dir():
-                if path.name.casefold() == "medicalreports":
-                    findings.append(Finding("note", path.name, "holds personal data and is not read"))
-                else:
-                    folders.append(path)
-            elif path.stem.casefold() == "inbreast" and path.suffix.casefold() in tables:
-                tables[path.suffix.casefold()].append(path)
-            elif path.suffix.casefold() == ".dcm":
-                images.append(path)
+    for path in walk_files(root, findings, skip=PRIVATE_FOLDERS):
+        if path.stem.casefold() == "inbreast" and path.suffix.casefold() in tables:
+            tables[path.suffix.casefold()].append(path)
+        elif path.suffix.casefold() == ".dcm":
+            images.append(path)
     found = tables[".csv"] or tables[".xls"]
     if not found:
         raise InputError(f"{root}: no INbreast.csv or INbreast.xls here; copy the table of the release")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ..jobs import ensure_folder, write_json
+from .findings import Finding
+from .walk import circle, unreadable
 
 __all__ = ["FileIndex", "cache_folder"]
 
-_SCHEMA = 1
+_SCHEMA = 2
 _SETTLED_NS = 2_000_000_000
 """A folder changed less than this before it was listed is listed again: file systems stamp in steps (ours)."""
 
@@ -46,12 +49,15 @@ class FileIndex:
         Folder to another folder whose files of the same names were found to be equal.
     listed : int
         Folders that were listed now, since they are new or changed.
+    findings : list of Finding
+        Folders that cannot be listed, and links that lead nowhere or in a circle.
     """
 
     root: Path
     folders: dict[str, dict[str, Any]] = field(default_factory=dict)
     equal: dict[str, str] = field(default_factory=dict)
     listed: int = 0
+    findings: list[Finding] = field(default_factory=list)
 
     @classmethod
     def open(cls, root: Path, *, on_files: Callable[[int], None] = lambda count: None) -> FileIndex:
@@ -68,16 +74,26 @@ class FileIndex:
         index = cls(root)
         changed: set[str] = set()
         waiting = [""]
+        above: dict[str, tuple[tuple[int, int], ...]] = {"": ()}
         count = 0
         while waiting:
             name = waiting.pop()
-            stamp = (root / name).stat().st_mtime_ns
-            entry = known["folders"].get(name)
-            if entry is None or entry["stamp"] != stamp:
-                entry = _list(root / name, stamp)
-                index.listed += 1
-                changed.add(name)
+            try:
+                status = (root / name).stat()
+                here = (status.st_dev, status.st_ino)
+                if here in above[name]:
+                    index.findings.append(circle(name))
+                    continue
+                entry = known["folders"].get(name)
+                if entry is None or entry["stamp"] != status.st_mtime_ns:
+                    entry = _list(root, name, status.st_mtime_ns, index.findings)
+                    index.listed += 1
+                    changed.add(name)
+            except OSError as error:
+                index.findings.append(unreadable(name or str(root), error, folder=True))
+                continue
             index.folders[name] = entry
+            above |= {f"{name}/{folder}".lstrip("/"): (*above[name], here) for folder in entry["folders"]}
             waiting.extend(f"{name}/{folder}".lstrip("/") for folder in reversed(entry["folders"]))
             count += len(entry["files"])
             on_files(count)
@@ -100,13 +116,20 @@ class FileIndex:
             return
 
 
-def _list(folder: Path, stamp: int) -> dict[str, Any]:
+def _list(root: Path, name: str, stamp: int, findings: list[Finding]) -> dict[str, Any]:
     folders: list[str] = []
     files: list[str] = []
-    with os.scandir(folder) as entries:
+    linked = False
+    with os.scandir(root / name) as entries:
         for entry in entries:
-            (folders if entry.is_dir() else files).append(entry.name)
-    settled = time.time_ns() - stamp > _SETTLED_NS
+            try:
+                linked |= entry.is_symlink()
+                folder = stat.S_ISDIR(entry.stat().st_mode) if entry.is_symlink() else entry.is_dir()
+                (folders if folder else files).append(entry.name)
+            except OSError as error:
+                findings.append(unreadable(f"{name}/{entry.name}".lstrip("/"), error, link=True))
+    # what a link leads to changes without the folder's stamp, so a folder with links is listed again
+    settled = time.time_ns() - stamp > _SETTLED_NS and not linked
     return {"stamp": stamp if settled else -1, "folders": sorted(folders), "files": sorted(files)}
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ..errors import InputError, MissingInputError
+from ..errors import InputError, MissingInputError, readable_name
 from .bach import BACH_CLASSES, find_photos, read_bach
 from .breakhis import BREAKHIS_NAME, BREAKHIS_TYPES, read_breakhis
 from .cbis_ddsm import CBIS_TABLE, read_cbis_ddsm
+from .classes import check_order, order_classes, settle_labels
 from .content import same_content
 from .context import CONTEXTS, show_context
-from .dataset import DATASET_NAMES, Dataset, Finding, ImageRecord, order_classes
+from .dataset import DATASET_NAMES, Dataset, ImageRecord
 from .ddsm import PATHOLOGY_CLASSES, read_ddsm
+from .findings import Finding
 from .idc import IDC_CLASSES, IDC_NAME, read_idc
-from .inbreast import BIRADS_CLASSES, INBREAST_NAME, read_inbreast
-from .plain import read_folder, read_manifest
+from .inbreast import BIRADS_CLASSES, INBREAST_NAME, PRIVATE_FOLDERS, read_inbreast
+from .plain import check_split_folders, read_folder, read_manifest
+from .walk import walk_files
 
 __all__ = ["SYNTHETIC_MARK", "read_dataset"]
 
@@ -69,10 +72,8 @@ def read_dataset(
         The layout is not that of `dataset`, or a label is none of `classes`.
     """
     root = Path(images)
-    if not root.exists():
-        raise MissingInputError(f"{root}: no such folder or manifest; check --images")
-    if root.is_dir() and not any(root.iterdir()):
-        raise MissingInputError(f"{root}: this folder is empty; check --images")
+    _check_root(root)
+    check_order(classes)
     name = dataset or _recognise(root)
     if context not in CONTEXTS:
         raise InputError(f"--context {context}: choose one of {', '.join(CONTEXTS)}")
@@ -109,6 +110,9 @@ def read_dataset(
     if context != "tight" and name in ("cbis-ddsm", "ddsm"):
         records, unseen = show_context(records, context)
         findings = [*findings, *unseen]
+    if name == "folder" and not classes:
+        findings = [*findings, *check_split_folders(root, records)]
+    records, spelled = _settle_classes(records, classes)
     records, repeated = _settle_ids(records)
     labels = [record.label for record in records if record.label is not None]
     order = tuple(classes) or tuple(c for c in default if c in labels) or order_classes(labels)
@@ -117,10 +121,35 @@ def read_dataset(
         root=root,
         records=tuple(sorted(records, key=lambda record: record.image_id)),
         classes=(),
-        findings=(*findings, *repeated),
+        findings=(*findings, *spelled, *repeated),
         synthetic=_is_synthetic(root),
-    )
-    return result.with_classes(order)
+    ).with_classes(order)
+    without = [name for name, count in result.class_counts().items() if not count and labels and name in classes]
+    unused = [Finding("warning", str(root), f"--classes names {name}, of which no image is here") for name in without]
+    return replace(result, findings=(*result.findings, *unused))
+
+
+def _check_root(root: Path) -> None:
+    try:
+        if not root.exists():
+            raise MissingInputError(f"{root}: no such folder or manifest; check --images")
+        if root.is_dir() and not any(root.iterdir()):
+            raise MissingInputError(f"{root}: this folder is empty; check --images")
+    except OSError as error:
+        if isinstance(error, MissingInputError):
+            raise
+        raise InputError(f"{root}: cannot be read ({error.strerror or error}); check --images") from error
+    if (name := readable_name(str(root.resolve()))) != str(root.resolve()):
+        raise InputError(f"{name}: this path is not UTF-8, so nothing can be written of it; rename the folder")
+
+
+def _settle_classes(records: Iterable[ImageRecord], classes: Sequence[str]) -> tuple[list[ImageRecord], list[Finding]]:
+    """Give spellings of one class one label."""
+    kept = list(records)
+    names, findings = settle_labels((r.label for r in kept if r.label is not None), classes=classes)
+    if any(label != name for label, name in names.items()):
+        kept = [r if r.label is None else replace(r, label=names[r.label]) for r in kept]
+    return kept, findings
 
 
 def _recognise(root: Path) -> str:
@@ -128,12 +157,10 @@ def _recognise(root: Path) -> str:
         return "csv"
     if find_photos(root) is not None:
         return "bach"
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        for name in sorted(names):
-            if (found := _layout_of(name)) is not None:
-                _log.debug("%s/%s: a file of %s", folder, name, found)
-                return found
+    for path in walk_files(root, [], skip=PRIVATE_FOLDERS, hidden=True):  # what cannot be read is named by the reader
+        if (found := _layout_of(path.name)) is not None:
+            _log.debug("%s: a file of %s", path, found)
+            return found
     return "folder"
 
 
@@ -161,6 +188,9 @@ def _settle_ids(records: Iterable[ImageRecord]) -> tuple[list[ImageRecord], list
     kept: dict[str, ImageRecord] = {}
     findings = []
     for record in records:
+        if (problem := _unwritable(record.image_id)) is not None:
+            findings.append(Finding("error", record.image_id, problem))
+            continue
         first = kept.setdefault(record.image_id, record)
         if first is record:
             continue
@@ -183,3 +213,14 @@ def _settle_ids(records: Iterable[ImageRecord]) -> tuple[list[ImageRecord], list
         else:
             findings.append(Finding("warning", record.image_id, f"twice, also at {record.path}; used once"))
     return list(kept.values()), findings
+
+
+def _unwritable(image_id: str) -> str | None:
+    """Say what is wrong with an id that no table can hold."""
+    if "\0" in image_id:
+        return "holds a null character; give it another name"
+    if (shown := readable_name(image_id)) == image_id:
+        return None
+    if "\\x" in shown:
+        return "this name is not UTF-8; rename the file or its folder"
+    return "this name is UTF-8, which the present locale does not read; set LANG=C.UTF-8 or PYTHONUTF8=1"

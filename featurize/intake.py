@@ -1,4 +1,4 @@
-"""What is refused before any work: dataset errors, unreadable headers, images smaller than a crop."""
+"""What is refused before any work: unreadable headers, images smaller than a crop."""
 
 from __future__ import annotations
 
@@ -8,27 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
-from ..data import Dataset, ImageRecord, read_header, scaled_side
+from ..data import ImageRecord, read_header, scaled_side
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs
 
-__all__ = ["check_headers", "report_findings"]
+__all__ = ["check_headers"]
 
 _log = logging.getLogger(__name__)
-
-
-def report_findings(dataset: Dataset) -> None:
-    """Refuse a dataset with errors, and log its warnings.
-
-    Raises
-    ------
-    InputError
-        See `Dataset.raise_errors`.
-    """
-    dataset.raise_errors()
-    for finding in dataset.findings:
-        log = _log.warning if finding.level == "warning" else _log.debug
-        log("%s", finding)
 
 
 class Fit(Protocol):

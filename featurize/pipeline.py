@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data import Dataset, UniqueImages, check_stain, only_listed, read_dataset, unique_images
+from ..data import Dataset, UniqueImages, check_stain, only_listed, read_dataset, report_findings, unique_images
 from ..errors import InputError, StoreError
 from ..jobs import (
     Resources,
@@ -24,7 +24,7 @@ from ..jobs import (
     write_rows,
 )
 from ..runs import RunRecord, record_run
-from .intake import check_headers, report_findings
+from .intake import check_headers
 from .plan import (
     Block,
     Target,
@@ -149,7 +149,7 @@ def featurize(
             lesions=lesions,
             context=context,
         )
-        report_findings(source)
+        report_findings(source.findings)
         check_stain(source, stain=settings.stain, colours=settings.color_range != (1.0, 1.0), off="--color-range 1 1")
         if only is not None:
             source = only_listed(source, Path(only))

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..data import check_stain, fold_plan, only_listed, read_dataset, unique_images
+from ..data import check_stain, fold_plan, only_listed, read_dataset, report_findings, unique_images
 from ..errors import InputError, ReportError, WeightsError
 from ..evaluate import TwoClassView, reporting, write_run_report
 from ..featurize import check_headers
@@ -109,7 +109,7 @@ def finetune(
             images, dataset=dataset, classes=classes, label_level=label_level, magnifications=magnifications,
             lesions=lesions, context=context,
         )  # fmt: skip
-        source.raise_errors()
+        report_findings(source.findings)
         view.check(source.classes)
         check_stain(source, stain=settings.stain, colours="stain" in settings.augmentations, off="no --augment stain")
         if only is not None:

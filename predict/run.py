@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Dataset, ImageRecord, file_sha256, match_class, read_dataset
+from ..data import Dataset, ImageRecord, few, file_sha256, read_dataset, report_findings, spell_labels
 from ..errors import BundleError, InputError, MissingInputError, OutputError
 from ..evaluate import apply_temperature
 from ..featurize import check_headers
@@ -21,6 +22,8 @@ from .model import load_model, model_identity
 from .table import FORMATS, Table
 
 __all__ = ["FORMATS", "PredictResult", "predict"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def predict(
         raise BundleError(
             f"{model}: holds no temperature, since it was trained in a single fold; leave out --calibrated"
         )
-    records = [_with_class(record, bundle.classes) for record in _records(images, **ready.reading)]
+    records = _with_classes(_records(images, **ready.reading), bundle.classes)
     usable, refused = check_headers(records, views=ready.fits, skip_errors=skip_errors)
     size = ready.images_per_block
     blocks = [Block(number, usable[start : start + size]) for number, start in enumerate(range(0, len(usable), size))]
@@ -149,7 +152,7 @@ def _records(images: Sequence[str | Path], **reading: Any) -> list[ImageRecord]:
             group = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
             dataset: Dataset = read_dataset(source, **reading)
-            dataset.raise_errors()
+            report_findings(dataset.findings, labels=False)
             group = list(dataset.records)
         else:
             raise MissingInputError(f"{source}: no such image, folder or manifest; check --images")
@@ -167,9 +170,14 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"(\d+)", text) if p]
 
 
-def _with_class(record: ImageRecord, classes: Sequence[str]) -> ImageRecord:
-    """Keep a label that is one of the model's classes; folders of new images often have other names."""
-    return replace(record, label=None if record.label is None else match_class(record.label, classes))
+def _with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[ImageRecord]:
+    """Keep labels that are classes of the model, in its spelling; folders of new images often have other names."""
+    spelled = spell_labels((record.label for record in records if record.label is not None), classes)
+    strange = [label for label, known in spelled.items() if known is None]
+    if strange:
+        level = logging.WARNING if len(strange) < len(spelled) else logging.INFO
+        _log.log(level, "labels that are no class of the model are left out of the table: %s", few(strange))
+    return [replace(record, label=spelled.get(record.label or "")) for record in records]
 
 
 def _digest(records: Sequence[ImageRecord]) -> str:

@@ -2,7 +2,9 @@
 
 import builtins
 import json
+import os
 import shutil
+from pathlib import Path
 
 import miniatures as mini
 import numpy as np
@@ -89,9 +91,11 @@ def test_inbreast_medical_reports_are_never_opened(inbreast, monkeypatch):
     reports.mkdir()
     (reports / "20586900.txt").write_text("Jane Doe")
     listed = []
-    walk = type(reports).iterdir
+    walk, scan = type(reports).iterdir, os.scandir
     monkeypatch.setattr(type(reports), "iterdir", lambda path: (listed.append(path.name), walk(path))[1])
-    dataset = read_dataset(inbreast, dataset="inbreast")
+    monkeypatch.setattr(os, "scandir", lambda path: (listed.append(Path(path).name), scan(path))[1])
+    dataset = read_dataset(inbreast)
+    assert "ALL-IMGS" in listed
     assert has(dataset.findings, "note", "MedicalReports: holds personal data and is not read")
     assert "MedicalReports" not in listed
 

@@ -170,7 +170,7 @@ def test_folder_per_class(tmp_path):
     dataset = read_dataset(tmp_path)
     assert [record.image_id for record in dataset.records] == ["a/2.png", "a/deep/3.jpg", "b/1.png"]
     assert dataset.classes == ("a", "b")
-    assert levels(dataset) == {("warning", "loose.png"), ("note", "a/notes.txt")}
+    assert levels(dataset) == {("warning", "loose.png"), ("note", "a/notes.txt"), ("note", "a/deep")}
     assert read_dataset(tmp_path, classes=["b", "A"]).classes == ("b", "A")
 
 

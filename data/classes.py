@@ -1,0 +1,164 @@
+"""Names of classes: which spellings are one class, their order, and which class a loosely written name means."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ..errors import InputError
+from .findings import Finding
+
+__all__ = ["KNOWN_CLASSES", "check_order", "match_class", "order_classes", "settle_labels", "spell_labels"]
+
+KNOWN_CLASSES: tuple[tuple[str, ...], ...] = (
+    ("Normal", "Benign", "InSitu", "Invasive"),  # BACH, the order of its ground-truth table
+    ("benign", "malignant"),  # BreakHis, CBIS-DDSM, DDSM
+    ("negative", "positive"),  # IDC patches, INbreast
+)
+"""Class orders of published datasets."""
+
+
+def _exact(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _caseless(name: str) -> str:
+    return _exact(_exact(name).casefold())
+
+
+def _loose(name: str) -> str:
+    """Drop spaces, ``_`` and ``-``, but for a sign and a separator between two digits: -1 is not 1, 1-0 is not 10."""
+    text = re.sub(r"(?<=\d)[\s_-]+(?=\d)", "\0", _caseless(name).strip())
+    return re.sub(r"(?!^-\s*\d)[\s_-]+", "", text)
+
+
+def match_class(name: str, classes: Sequence[str]) -> str | None:
+    """Return the class that `name` means: the same name, else one that differs in case, spaces, ``_`` and ``-`` alone.
+
+    Unicode is compared in its composed form (NFC). A minus sign before a digit, and what separates two digits, count.
+
+    Parameters
+    ----------
+    name : str
+    classes : sequence of str
+
+    Returns
+    -------
+    str or None
+        None where there is none.
+
+    Raises
+    ------
+    InputError
+        The name is none of them, and differs from several in such characters alone.
+
+    Examples
+    --------
+    >>> match_class("in_situ", ["Normal", "InSitu"])
+    'InSitu'
+    >>> match_class("-1", ["0", "1"])
+    """
+    if name in classes:
+        return name
+    for key in (_exact, _caseless, _loose):
+        wanted = key(name)
+        found = [known for known in classes if wanted and key(known) == wanted]
+        if len(found) > 1:
+            raise InputError(f"{name!r} fits two classes, {found[0]} and {found[1]}; write one of them exactly")
+        if found:
+            return found[0]
+    return None
+
+
+def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str | None]:
+    """Return the class of each label in the spelling of `classes`, None where it is none of them.
+
+    Raises
+    ------
+    InputError
+        Two labels fit one class, or a label fits two.
+    """
+    found: dict[str, str | None] = {}
+    first: dict[str, str] = {}
+    for label in sorted(set(labels)):
+        known = match_class(label, classes)
+        found[label] = known
+        if known is not None and _caseless(first.setdefault(known, label)) != _caseless(label):
+            raise InputError(
+                f"the labels {first[known]!r} and {label!r} both fit the class {known}; rename one, or name both where "
+                "classes are given"
+            )
+    return found
+
+
+def check_order(classes: Sequence[str]) -> None:
+    """Refuse a class order (``--classes``) that names a class twice.
+
+    Raises
+    ------
+    InputError
+        Two names are equal but for case and Unicode form.
+    """
+    named = Counter(map(_caseless, classes))
+    twice = [name for name in classes if named[_caseless(name)] > 1]
+    if twice:
+        raise InputError(f"--classes {','.join(classes)}: names {twice[0]} twice; name each class once")
+
+
+def settle_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[dict[str, str], list[Finding]]:
+    """Make one class of labels that are equal but for case and Unicode form; the most frequent spelling names it.
+
+    Parameters
+    ----------
+    labels : iterable of str
+        One per image.
+    classes : sequence of str
+        Spellings that the user chose.
+
+    Returns
+    -------
+    dict of str to str
+        Each spelling and its class, in Unicode's composed form (NFC); of spellings equally frequent the first sorted.
+    list of Finding
+        Names which spellings were joined, and which names are alike and stay distinct.
+    """
+    counts = Counter(labels)
+    spellings: dict[str, Counter[str]] = {}
+    for label, count in counts.items():
+        spellings.setdefault(_caseless(label), Counter())[_exact(label)] += count
+    names = {key: min(found, key=lambda name: (-found[name], name)) for key, found in spellings.items()}
+    chosen = {_caseless(name): name for name in classes}
+    names |= {key: chosen[key] for key in names.keys() & chosen.keys()}
+    findings = []
+    for key, found in sorted(spellings.items()):
+        if len(found) > 1:
+            said = ", ".join(f"{name} ({count} images)" for name, count in sorted(found.items()))
+            why = "as --classes has it" if key in chosen else "the most frequent spelling"
+            message = f"one class in several spellings: {said}; called {names[key]}, {why}"
+            findings.append(Finding("warning", names[key], message))
+        elif len({label for label in counts if _caseless(label) == key}) > 1:
+            findings.append(Finding("note", names[key], "written in two Unicode forms (NFC and NFD); one class"))
+    alike: dict[str, list[str]] = {}
+    for name in sorted(names.values()):
+        alike.setdefault(_loose(name), []).append(name)
+    findings.extend(
+        Finding("warning", ", ".join(found), "differ in spaces, _ or - alone; they stay classes of their own")
+        for found in alike.values()
+        if len(found) > 1
+    )
+    return {label: names[_caseless(label)] for label in counts}, findings
+
+
+def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the class order of a dataset that does not set one.
+
+    The order and spelling of a known dataset where the labels are exactly its classes, but for case, spaces, ``_`` and
+    ``-``; else sorted.
+    """
+    found = sorted(set(labels))
+    for known in KNOWN_CLASSES:
+        if len(found) == len(known) and {_loose(name) for name in known} == {_loose(name) for name in found}:
+            return known
+    return tuple(found)

@@ -1,0 +1,104 @@
+"""What does not fit a dataset's layout: one treatment for every command that reads images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import InputError, readable_name
+
+__all__ = ["Finding", "few", "raise_errors", "report_findings"]
+
+_log = logging.getLogger(__name__)
+
+_NAMED = 3
+"""Files that are named of those with the same finding (ours)."""
+
+_LINES = 10
+"""Lines of warnings, and of notes, before the rest is only counted (ours)."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    r"""Something in a dataset that does not fit its layout.
+
+    Attributes
+    ----------
+    level : {"note", "warning", "error"}
+        A note is known debris or a fact worth saying; an error keeps the dataset from being used.
+    file : str
+        The file or row it is about; bytes of a name that are not UTF-8 stand as ``\xe9``.
+    message : str
+        What is wrong, and how to mend it.
+    labels_only : bool
+        Whether it concerns labels alone, so that work without labels can go on.
+    """
+
+    level: Literal["note", "warning", "error"]
+    file: str
+    message: str
+    labels_only: bool = False
+
+    def __post_init__(self) -> None:
+        # A name that is not UTF-8 can be neither printed nor written.
+        object.__setattr__(self, "file", readable_name(self.file))
+        object.__setattr__(self, "message", readable_name(self.message))
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}"
+
+
+def few(names: Iterable[str], *, most: int = _NAMED) -> str:
+    """Return the first names and how many more there are.
+
+    Examples
+    --------
+    >>> few(["a.png", "b.png", "c.png", "d.png", "e.png"])
+    'a.png, b.png, c.png and 2 more'
+    """
+    found = list(names)
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more
+
+
+def raise_errors(findings: Iterable[Finding]) -> None:
+    """Refuse findings of level error.
+
+    Raises
+    ------
+    InputError
+        The first such finding, and how many more there are.
+    """
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        more = f" ({len(errors) - 1} more; see `bchisto data check`)" if len(errors) > 1 else ""
+        raise InputError(f"{errors[0]}{more}")
+
+
+def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None:
+    """Refuse findings of level error, and log all others: files with the same finding in one line.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        Of `read_dataset`.
+    labels : bool
+        Whether labels matter; without them an error that concerns labels alone is a warning.
+
+    Raises
+    ------
+    InputError
+        See `raise_errors`.
+    """
+    raise_errors(finding for finding in findings if labels or not finding.labels_only)
+    for level, log in (("warning", _log.warning), ("note", _log.info)):
+        files: dict[str, list[str]] = {}
+        for finding in findings:
+            if finding.level == level or (level == "warning" and finding.level == "error"):
+                files.setdefault(finding.message, []).append(finding.file)
+        for message, names in list(files.items())[:_LINES]:
+            log("%s: %s", few(names), message)
+        if len(files) > _LINES:
+            log("%d further %ss; `bchisto data check` shows them all", len(files) - _LINES, level)

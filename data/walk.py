@@ -1,0 +1,113 @@
+"""Every file below a folder; nothing that cannot be read is passed over in silence."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from .dataset import IMAGE_SUFFIXES
+from .findings import Finding
+
+__all__ = ["circle", "is_folder", "unreadable", "walk_files"]
+
+_MATTERS = IMAGE_SUFFIXES | {""}
+
+_SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
+"""Folders that an operating system keeps on a disk, mostly unreadable."""
+
+
+def walk_files(
+    root: Path, findings: list[Finding], *, skip: Mapping[str, str] | None = None, hidden: bool = False
+) -> Iterator[Path]:
+    """Yield every regular file below a folder, by folders in the order of their names.
+
+    Links to files and folders are followed. Folders whose name begins with a dot are passed over.
+
+    Parameters
+    ----------
+    root : Path
+    findings : list of Finding
+        Gets an error for each folder that cannot be listed, each link whose target is not there, and each link that
+        leads in a circle; a warning for a pipe, a socket or a device, and for a link that names no image or folder.
+    skip : mapping of str to str
+        Names of folders, in lower case, that are neither listed nor opened, and the note that says why.
+    hidden : bool
+        Yield files whose name begins with a dot, too.
+    """
+    yield from _walk(root, root, findings, skip=skip or {}, hidden=hidden, above=())
+
+
+def _walk(
+    folder: Path,
+    root: Path,
+    findings: list[Finding],
+    *,
+    skip: Mapping[str, str],
+    hidden: bool,
+    above: tuple[tuple[int, int], ...],
+) -> Iterator[Path]:
+    try:
+        status = folder.stat()
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            findings.append(circle(_shown(folder, root)))
+            return
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        findings.append(unreadable(_shown(folder, root), error, folder=True))
+        return
+    for entry in entries:
+        name, path = entry.name, folder / entry.name
+        seen = hidden or not name.startswith(".")
+        try:
+            # the kind of an entry is known from its folder, but for links, whose target is asked
+            mode = path.stat().st_mode if entry.is_symlink() else None
+            is_folder = entry.is_dir() if mode is None else stat.S_ISDIR(mode)
+            is_file = entry.is_file() if mode is None else stat.S_ISREG(mode)
+        except OSError as error:
+            if seen:
+                findings.append(unreadable(_shown(path, root), error, link=entry.is_symlink()))
+            continue
+        if is_folder:
+            if name.casefold() in skip:
+                findings.append(Finding("note", _shown(path, root), skip[name.casefold()]))
+            elif not (name.startswith(".") or name in _SYSTEM):
+                yield from _walk(path, root, findings, skip=skip, hidden=hidden, above=(*above, here))
+        elif not is_file:
+            findings.append(Finding("warning", _shown(path, root), "a pipe, socket or device and no file, left out"))
+        elif seen:
+            yield path
+
+
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path != root else str(root)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; not so where it cannot be asked, which `walk_files` names."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def circle(name: str) -> Finding:
+    """Return the error about a link that leads in a circle."""
+    return Finding("error", name, "a link to a folder that it lies in, which would never end; remove it")
+
+
+def unreadable(name: str, error: OSError, *, link: bool = False, folder: bool = False) -> Finding:
+    """Return the finding about a folder that cannot be listed, or a file or link that leads nowhere."""
+    why = error.strerror or str(error)
+    if link:
+        # without a suffix it may have been a folder of images
+        level: Literal["warning", "error"] = "error" if Path(name).suffix.casefold() in _MATTERS else "warning"
+        gone = isinstance(error, FileNotFoundError)
+        what = "a link to something that is not there" if gone else f"a link that leads nowhere ({why})"
+        return Finding(level, name, f"{what}; mend or remove it")
+    what = "this folder cannot be listed" if folder else "cannot be read"
+    return Finding("error", name, f"{what} ({why}); mend it, or take it out of the images")

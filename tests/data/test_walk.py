@@ -1,0 +1,162 @@
+"""Trees that cannot be read whole: each loss is refused or said."""
+
+import os
+import socket
+
+import pytest
+from bchisto.data import read_dataset, report_findings
+from bchisto.errors import InputError
+from test_classes import findings, tree
+
+BREAKHIS = "SOB_B_A-14-22549AB-100-002.png"
+IDC = "8863_idx5_x1_y51_class0.png"
+LAYOUTS = [
+    ("folder", ("benign/1.png", "malignant/2.png")),
+    ("bach", ("Photos/Benign/b001.tif", "Photos/Normal/n001.tif")),
+    ("breakhis", (f"SOB_B_A_14-22549AB/100X/{BREAKHIS}", "SOB_M_DC_14-2523/40X/SOB_M_DC-14-2523-40-001.png")),
+    ("idc", (f"8863/0/{IDC}", "9/1/9_idx5_x1_y1_class1.png")),
+]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("BCHISTO_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(("name", "files"), LAYOUTS)
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch, name, files):
+    """Root may list every folder, so that the refusal of the file system is put in its place here."""
+    root = tree(tmp_path / "images", *files)
+    closed = (root / files[0]).parent
+    scan = os.scandir
+
+    def refuse(path):
+        if os.fspath(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    dataset = read_dataset(root, dataset=name)
+    shown = closed.relative_to(root / "Photos" if name == "bach" else root).as_posix()
+    with pytest.raises(InputError, match=f"{shown}: this folder cannot be listed \\(Permission denied\\); mend it"):
+        report_findings(dataset.findings)
+
+
+@pytest.mark.parametrize(("name", "files"), LAYOUTS)
+def test_dangling_links_are_refused(tmp_path, name, files):
+    root = tree(tmp_path / "images", *files)
+    gone = root / files[0]
+    gone.unlink()
+    gone.symlink_to(tmp_path / "nowhere.png")
+    for _ in range(2):  # the second time from the index, where there is one
+        dataset = read_dataset(root, dataset=name)
+        with pytest.raises(InputError, match=f"{gone.name}: a link to something that is not there; mend or remove it"):
+            report_findings(dataset.findings)
+
+
+@pytest.mark.parametrize(("name", "files"), LAYOUTS)
+def test_link_loops_end_and_are_refused(tmp_path, name, files):
+    root = tree(tmp_path / "images", *files)
+    folder = (root / files[0]).parent
+    (folder / "again").symlink_to(root / "Photos" if name == "bach" else root)
+    (folder / "self").symlink_to(folder / "self")
+    errors = findings(read_dataset(root, dataset=name), "error")
+    assert any("again: a link to a folder that it lies in, which would never end" in text for text in errors)
+    assert any("self: a link that leads nowhere (Too many levels of symbolic links)" in text for text in errors)
+
+
+def test_a_class_folder_that_is_a_link_is_read(tmp_path):
+    tree(tmp_path / "elsewhere", "1.png", "2.png")
+    root = tree(tmp_path / "images", "benign/1.png")
+    (root / "malignant").symlink_to(tmp_path / "elsewhere")
+    dataset = read_dataset(root)
+    assert dataset.class_counts() == {"benign": 1, "malignant": 2}
+    assert dataset.findings == ()
+
+
+def test_a_dangling_class_folder_is_refused(tmp_path):
+    root = tree(tmp_path, "benign/1.png", "malignant/2.png")
+    (root / "normal").symlink_to(tmp_path / "not mounted")
+    (root / "old.txt").symlink_to(tmp_path / "gone.txt")
+    dataset = read_dataset(root)
+    assert findings(dataset, "error") == ["normal: a link to something that is not there; mend or remove it"]
+    assert findings(dataset, "warning") == ["old.txt: a link to something that is not there; mend or remove it"]
+
+
+def test_empty_class_folders_and_what_is_no_file_are_said(tmp_path):
+    root = tree(tmp_path, "benign/1.png", "malignant/2.png")
+    (root / "normal" / "deeper").mkdir(parents=True)
+    (root / ".cache").mkdir()
+    (root / "lost+found").mkdir()
+    os.mkfifo(root / "benign" / "3.png")
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(os.path.relpath(root / "benign" / "4.png"))  # the length of such a path is limited
+    assert sorted(findings(read_dataset(root), "warning")) == [
+        "benign/3.png: a pipe, socket or device and no file, left out",
+        "benign/4.png: a pipe, socket or device and no file, left out",
+        "lost+found/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is no class",
+        "normal/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is no class",
+    ]
+
+
+def test_an_empty_class_folder_of_bach_is_said(tmp_path):
+    root = tree(tmp_path, "Photos/Benign/b001.tif", "Photos/Normal/n001.tif")
+    (root / "Photos" / "InSitu").mkdir()
+    texts = findings(read_dataset(root), "warning")
+    assert "InSitu/: no image of this class is in its folder" in texts
+
+
+def test_folders_below_a_class_are_said_not_to_be_patients(tmp_path):
+    dataset = read_dataset(tree(tmp_path, "benign/P1/1.png", "benign/P2/2.png", "malignant/P3/3.png"))
+    assert not dataset.has_groups
+    (note,) = findings(dataset, "note")
+    assert note.startswith("benign/P1, benign/P2, malignant/P3: these folders below the classes are not taken for pat")
+    assert "the column group of a manifest" in note
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("Train", "VAL", "test"), ("training",), ("dev", "validation")])
+def test_parts_of_a_split_are_no_classes(tmp_path, names):
+    files = [f"{name}/{label}/1.png" for name in names for label in ("benign", "malignant")]
+    dataset = read_dataset(tree(tmp_path, *files))
+    with pytest.raises(InputError, match=r"look like parts of a split and would become the classes, not benign, mali"):
+        report_findings(dataset.findings)
+    report_findings(dataset.findings, labels=False)
+    report_findings(read_dataset(tmp_path, classes=names).findings)
+    assert read_dataset(tmp_path / names[0]).classes == ("benign", "malignant")
+
+
+def test_what_looks_like_a_split_in_part_is_none(tmp_path):
+    dataset = read_dataset(tree(tmp_path / "one", "train/a/1.png", "control/b/2.png"))
+    assert dataset.classes == ("control", "train")
+    assert findings(dataset, "error") == []
+    flat = read_dataset(tree(tmp_path / "two", "train/1.png", "test/2.png"))
+    assert "look like parts of a split, and are taken for the classes" in findings(flat, "warning")[0]
+
+
+def test_a_name_that_is_not_utf_8_is_refused_and_shown(tmp_path):
+    root = tree(tmp_path, "benign/1.png", "malignant/2.png")
+    name = os.fsencode(root) + b"/benign/caf\xe9.png"
+    with open(name, "wb") as handle:  # noqa: PTH123
+        handle.write(b"x")
+    with open(os.fsencode(root) + b"/caf\xe9.txt", "wb") as handle:  # noqa: PTH123
+        handle.write(b"x")
+    dataset = read_dataset(root)
+    with pytest.raises(
+        InputError, match=r"benign/caf\\xe9\.png: this name is not UTF-8; rename the file or its folder"
+    ):
+        report_findings(dataset.findings)
+    assert len(dataset) == 2
+    for finding in dataset.findings:
+        str(finding).encode()
+
+
+def test_findings_alike_are_one_line(caplog):
+    from bchisto.data import Finding
+
+    caplog.set_level("INFO", logger="bchisto")
+    many = [Finding("warning", f"{n}.png", "left out") for n in range(9)]
+    report_findings([*many, *(Finding("note", f"{n}.txt", f"note {n}") for n in range(14))])
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "0.png, 1.png, 2.png and 6 more: left out"
+    assert len(lines) == 12
+    assert lines[-1] == "4 further notes; `bchisto data check` shows them all"
