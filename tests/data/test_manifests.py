@@ -3,7 +3,7 @@
 import pytest
 from bchisto.data import read_dataset
 from bchisto.errors import InputError
-from test_classes import findings, tree
+from sample_trees import findings, tree
 
 
 def manifest(folder, text):

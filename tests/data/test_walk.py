@@ -6,7 +6,7 @@ import socket
 import pytest
 from bchisto.data import read_dataset, report_findings
 from bchisto.errors import InputError
-from test_classes import findings, tree
+from sample_trees import findings, tree
 
 BREAKHIS = "SOB_B_A-14-22549AB-100-002.png"
 IDC = "8863_idx5_x1_y51_class0.png"

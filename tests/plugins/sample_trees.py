@@ -1,0 +1,17 @@
+"""Trees of small images, and what is found in them."""
+
+import numpy as np
+from PIL import Image
+
+
+def tree(root, *names):
+    """Write an image for each path; equal seeds would be equal images."""
+    for seed, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (12, 16, 3)).astype(np.uint8)).save(path)
+    return root
+
+
+def findings(dataset, level):
+    return [str(finding) for finding in dataset.findings if finding.level == level]
