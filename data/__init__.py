@@ -16,10 +16,11 @@ from .dataset import (
 )
 from .decode import ImageHeader, decode_image, decode_record, read_header, resize_image, scaled_side
 from .findings import Finding, few, report_findings
-from .folds import fold_plan, published_folds, read_fold_list, write_fold_list
+from .folds import fold_plan, fold_plans, published_folds, read_fold_list, write_fold_list
 from .inner import inner_splits
 from .lists import only_listed, read_image_list
 from .plans import FoldPlan
+from .protocols import protocol_text
 from .read import read_dataset
 from .restain import RestainResult, stain_images
 from .synthetic import make_bach
@@ -45,11 +46,13 @@ __all__ = [
     "few",
     "file_sha256",
     "fold_plan",
+    "fold_plans",
     "inner_splits",
     "make_bach",
     "match_class",
     "only_listed",
     "order_classes",
+    "protocol_text",
     "published_folds",
     "read_dataset",
     "read_fold_list",

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import logging
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from importlib import resources
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, MissingInputError
 from ..jobs import write_rows
+from .csvtable import read_csv
+from .findings import few
 from .holdout import HOLDOUT, holdout_plan
 from .lists import read_image_list
-from .plans import PARTS, FoldPlan, Row
+from .plans import PARTS, FoldPlan, Row, spread
+from .protocols import PUBLISHED_FOLDS, identify, published_rows
 from .slides import SLIDE_FOLDS, fit_slides
 
-__all__ = ["PUBLISHED_FOLDS", "FoldPlan", "fold_plan", "published_folds", "read_fold_list", "write_fold_list"]
-
-_log = logging.getLogger(__name__)
-
-PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv"}
-"""Fold lists that ship with the package; sources in ``published/SOURCES.md``."""
+__all__ = ["FoldPlan", "fold_plan", "fold_plans", "published_folds", "read_fold_list", "write_fold_list"]
 
 
 def fold_plan(
@@ -35,6 +34,7 @@ def fold_plan(
     group_by: str | None = None,
     seed: int = 0,
     test_list: Path | None = None,
+    failed: Collection[str] = (),
 ) -> FoldPlan:
     """Make the folds of a protocol for these images.
 
@@ -51,6 +51,8 @@ def fold_plan(
         Moves split folds.
     test_list : Path, optional
         With ``none`` alone: a CSV with a column ``image_id``.
+    failed : collection of str
+        Images left out since they could not be used: these, and no others, may stand in a list and not be here.
 
     Returns
     -------
@@ -68,13 +70,14 @@ def fold_plan(
     classes = dict(zip(image_ids, labels, strict=True))
     group_of = dict(zip(image_ids, groups, strict=True))
     if spec == "none":
-        plan = _all_train(image_ids, test_list)
+        plan = _all_train(image_ids, test_list, failed)
     elif spec.isdecimal():
         plan = _split(int(spec), image_ids, labels, groups if grouped else None, seed)
     elif HOLDOUT.fullmatch(spec):
         plan = holdout_plan(spec, image_ids=image_ids, labels=labels, groups=groups if grouped else None, seed=seed)
     elif spec in PUBLISHED_FOLDS:
-        plan = _fit(spec, published_folds(spec), image_ids, where=f"--folds {spec}")
+        plan = _fit(spec, published_folds(spec), image_ids, failed, where=f"--folds {spec}")
+        plan = replace(plan, origin="published", source=spec)
     elif spec in SLIDE_FOLDS:
         plan = fit_slides(spec, group_of)
     else:
@@ -84,12 +87,37 @@ def fold_plan(
             raise MissingInputError(
                 f"--folds {spec}: neither a number, nor shares like 80/10/10, nor one of {names}, nor a file"
             )
-        plan = _fit(path.stem, read_fold_list(path), image_ids, where=str(path))
+        plan = identify(_fit(path.stem, read_fold_list(path), image_ids, failed, where=str(path)), group_of)
     _check_classes(plan, classes)
     leaks = _leaks(plan, group_of)
     if leaks and group_by == "group":
         raise InputError(f"--folds {plan.name}: {leaks[0]}; mend the list, or use --group-by none")
-    return FoldPlan(plan.name, plan.rows, plan.partition, (*plan.warnings, *leaks))
+    absent = _absent(plan, failed)
+    return replace(plan, warnings=(*absent, *plan.warnings, *leaks))
+
+
+def fold_plans(specs: Iterable[str], **images: Any) -> list[FoldPlan]:
+    """Make the folds of several protocols, each of which gets a folder by its name; see `fold_plan`.
+
+    Raises
+    ------
+    InputError
+        See `fold_plan`; or two files of one name with different folds.
+    """
+    plans: dict[str, tuple[str, FoldPlan]] = {}
+    for spec in dict.fromkeys(specs):
+        plan = fold_plan(spec, **images)
+        other, first = plans.setdefault(plan.name, (spec, plan))
+        if first.sha256 != plan.sha256:
+            raise InputError(f"--folds {other} and {spec}: both would be called {plan.name}; rename one of the files")
+    return [plan for _, plan in plans.values()]
+
+
+def _absent(plan: FoldPlan, failed: Collection[str]) -> tuple[str, ...]:
+    """Say which images no fold holds since they could not be used."""
+    if not failed:
+        return ()
+    return (f"{len(failed)} images could not be used and are in no fold: {few(sorted(failed))}",)
 
 
 def published_folds(name: str) -> list[Row]:
@@ -102,8 +130,7 @@ def published_folds(name: str) -> list[Row]:
     """
     if name not in PUBLISHED_FOLDS:
         raise InputError(f"--folds {name}: no published list of this name; choose one of {', '.join(PUBLISHED_FOLDS)}")
-    with resources.as_file(resources.files(__package__) / "published" / PUBLISHED_FOLDS[name]) as path:
-        return read_fold_list(path)
+    return published_rows(name)
 
 
 def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
@@ -114,14 +141,15 @@ def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
     return known if group_by is None else group_by == "group"
 
 
-def _all_train(image_ids: Sequence[str], test_list: Path | None) -> FoldPlan:
+def _all_train(image_ids: Sequence[str], test_list: Path | None, failed: Collection[str]) -> FoldPlan:
     """Make one fold that tests a list and trains on everything else."""
-    if test_list is None:
-        return FoldPlan("none", tuple((image, 1, "train") for image in image_ids), partition=False)
-    rows = [(image, 1, "test") for image in sorted(read_image_list(test_list, option="--test-list"))]
-    tested = {image for image, _, _ in _fit("none", rows, image_ids, where=f"--test-list {test_list}").rows}
+    tested: set[str] = set()
+    if test_list is not None:
+        rows = [(image, 1, "test") for image in sorted(read_image_list(test_list, option="--test-list"))]
+        fitted = _fit("none", rows, image_ids, failed, where=f"--test-list {test_list}")
+        tested = {image for image, _, _ in fitted.rows}
     parts = tuple((image, 1, "test" if image in tested else "train") for image in image_ids)
-    return FoldPlan("none", parts, partition=False)
+    return FoldPlan("none", parts, partition=False, origin="none")
 
 
 def _split(
@@ -155,7 +183,7 @@ def _split(
         if not tested:
             raise InputError(f"--folds {count}: fold {number} would be empty, the groups are too large; use fewer")
         rows.extend((image, number, "test" if i in tested else "train") for i, image in enumerate(image_ids))
-    return FoldPlan(name, tuple(rows), partition=True)
+    return FoldPlan(name, tuple(rows), partition=True, origin="split")
 
 
 def read_fold_list(path: Path) -> list[Row]:
@@ -176,70 +204,78 @@ def read_fold_list(path: Path) -> list[Row]:
     InputError
         A missing column, a fold that is no integer, an unknown part, an image listed twice in a fold.
     """
+    table = read_csv(path, needed=("image_id", "fold"), expected="image_id,fold[,part]")
     rows: list[Row] = []
     seen: set[tuple[str, int | None]] = set()
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            columns = set(reader.fieldnames or ())
-            if not {"image_id", "fold"} <= columns:
-                raise InputError(f"{path}: a fold list needs the columns image_id,fold[,part]")
-            for number, row in enumerate(reader, start=2):
-                image, text, part = row["image_id"], row["fold"], row.get("part") or "test"
-                if not (text or "").strip().isdecimal():
-                    raise InputError(f"{path}:{number}: fold {text!r} is not a whole number")
-                if part not in PARTS:
-                    raise InputError(f"{path}:{number}: part {part!r} is none of {', '.join(PARTS)}")
-                fold = int(text)
-                key = (image, fold if "part" in columns else None)
-                if key in seen:
-                    raise InputError(f"{path}:{number}: {image} is listed twice; keep one row")
-                seen.add(key)
-                rows.append((image, fold, part))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from error
+    parts = "part" in table.columns
+    for number, row in table.rows:
+        image, text, part = row["image_id"], row["fold"], row.get("part") or "test"
+        if not re.fullmatch(r"[0-9]{1,9}", text):
+            raise InputError(f"{path}:{number}: fold {text!r} is not a whole number")
+        if part not in PARTS:
+            raise InputError(f"{path}:{number}: part {part!r} is none of {', '.join(PARTS)}")
+        fold = int(text)
+        key = (image, fold if parts else None)
+        if key in seen:
+            raise InputError(f"{path}:{number}: {image} is listed twice; keep one row")
+        seen.add(key)
+        rows.append((image, fold, part if parts else ""))
     if not rows:
         raise InputError(f"{path}: the fold list has no rows")
-    if "part" not in columns and len({fold for _, fold, _ in rows}) < 2:
+    if not parts and len({fold for _, fold, _ in rows}) < 2:
         raise InputError(f"{path}: a partition needs at least 2 folds")
-    return (
-        [(image, fold, part) for image, fold, part in rows]
-        if "part" in columns
-        else [(image, fold, "") for image, fold, _ in rows]
-    )
+    return rows
 
 
-def _fit(name: str, listed: list[Row], image_ids: Sequence[str], *, where: str) -> FoldPlan:
+def _fit(
+    name: str, listed: Sequence[Row], image_ids: Sequence[str], failed: Collection[str], *, where: str
+) -> FoldPlan:
     """Bring a list to these images: ids match whole or by file name; both sides must be complete."""
-    by_name: dict[str, list[str]] = {}
-    for image in image_ids:
-        by_name.setdefault(PurePosixPath(image).name, []).append(image)
-    known = set(image_ids)
+    find = _finder([*image_ids, *failed], where)
     partition = listed[0][2] == ""
     rows: list[Row] = []
-    absent = []
+    absent: list[str] = []
+    spelled: dict[tuple[str, int | None], str] = {}
     for image, fold, part in listed:
-        matches = [image] if image in known else by_name.get(PurePosixPath(image).name, [])
-        if len(matches) > 1:
-            raise InputError(f"{where}: {image} fits several images, {matches[0]} and {matches[1]}; write their paths")
-        if matches:
-            rows.append((matches[0], fold, part))
-        else:
+        found = find(image)
+        if found is None:
             absent.append(image)
+            continue
+        first = spelled.setdefault((found, None if partition else fold), image)
+        if first != image:
+            raise InputError(f"{where}: {first} and {image} are one image, {found}; keep one row of it")
+        rows.append((found, fold, part))
     if absent:
         raise InputError(
             f"{where}: {len(absent)} of its {len(listed)} rows name images that are not here, first {absent[0]}; "
             "use the full dataset or another fold list"
         )
-    unlisted = sorted(known - {image for image, _, _ in rows})
+    rows = [row for row in rows if row[0] not in failed]
+    unlisted = sorted(set(image_ids) - {image for image, _, _ in rows})
     if unlisted and partition:
         raise InputError(f"{where}: {len(unlisted)} images are in no fold, first {unlisted[0]}; add them to the list")
     warnings = (f"{len(unlisted)} images are in no fold of {name} and are left out",) if unlisted else ()
-    if partition:
-        folds = sorted({fold for _, fold, _ in rows})
-        tested = {image: fold for image, fold, _ in rows}
-        rows = [(i, fold, "test" if tested[i] == fold else "train") for fold in folds for i in tested]
-    return FoldPlan(name, tuple(rows), partition, warnings)
+    return FoldPlan(name, tuple(spread(rows)), partition, warnings)
+
+
+def _finder(image_ids: Sequence[str], where: str) -> Callable[[str], str | None]:
+    """Return what finds an image by its id, else by its file name; either Unicode form of a name will do."""
+    exact = set(image_ids)
+    by_path: dict[str, list[str]] = {}
+    by_name: dict[str, list[str]] = {}
+    for image in image_ids:
+        key = unicodedata.normalize("NFC", image)
+        by_path.setdefault(key, []).append(image)
+        by_name.setdefault(PurePosixPath(key).name, []).append(image)
+
+    def find(image: str) -> str | None:
+        key = unicodedata.normalize("NFC", image)
+        matches = [image] if image in exact else by_path.get(key) or by_name.get(PurePosixPath(key).name, [])
+        if len(matches) > 1:
+            raise InputError(f"{where}: {image} fits several images, {matches[0]} and {matches[1]}; write their paths")
+        return matches[0] if matches else None
+
+    return find
 
 
 def _check_classes(plan: FoldPlan, classes: dict[str, str]) -> None:
@@ -265,18 +301,14 @@ def _leaks(plan: FoldPlan, group_of: dict[str, str | None]) -> tuple[str, ...]:
     if tested:
         warnings.append(
             f"image-level folds on grouped data: {len(tested)} patients or slides both train and test in a fold "
-            f"({_few(tested)}), so these numbers are too high for new patients"
+            f"({few(sorted(tested), most=5)}), so these numbers are too high for new patients"
         )
     if stopped - tested:
         warnings.append(
             f"{len(stopped - tested)} patients or slides both train and validate in a fold "
-            f"({_few(stopped - tested)}), so training may stop too late"
+            f"({few(sorted(stopped - tested), most=5)}), so training may stop too late"
         )
     return tuple(warnings)
-
-
-def _few(names: set[str]) -> str:
-    return ", ".join(sorted(names)[:5]) + (" ..." if len(names) > 5 else "")
 
 
 def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]) -> None:

@@ -89,7 +89,7 @@ def holdout_plan(
             counts = ", ".join(f"{label} {min(held[part, label], quota[part])}" for label in classes)
             warnings.append(f"the {part} part is not balanced, too few groups hold a class: {counts}")
     name = spec.replace("/", "-") + ("-grouped" if groups is not None else "")
-    return FoldPlan(name, tuple(sorted(rows)), partition=False, warnings=tuple(warnings))
+    return FoldPlan(name, tuple(sorted(rows)), partition=False, warnings=tuple(warnings), origin="split")
 
 
 def _draw(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError, MissingInputError
+from .csvtable import read_csv
 from .dataset import Dataset
 
 __all__ = ["only_listed", "read_image_list"]
@@ -29,14 +29,8 @@ def read_image_list(path: Path, *, option: str) -> frozenset[str]:
     """
     if not path.is_file():
         raise MissingInputError(f"{option} {path}: no such file")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            if "image_id" not in (reader.fieldnames or ()):
-                raise InputError(f"{option} {path}: the header must have a column image_id")
-            listed = frozenset(row["image_id"] for row in reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{option} {path}: not a UTF-8 CSV file ({error})") from error
+    table = read_csv(path, needed=("image_id",), expected="image_id")
+    listed = frozenset(row["image_id"] for _, row in table.rows)
     if not listed:
         raise InputError(f"{option} {path}: lists no image")
     return listed

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["PARTS", "FoldPlan", "Row"]
+__all__ = ["PARTS", "FoldPlan", "Row", "spread"]
 
 PARTS = ("train", "val", "test")
 Row = tuple[str, int, str]
@@ -20,19 +22,29 @@ class FoldPlan:
     Attributes
     ----------
     name : str
-        Folder name of the protocol: ``rakhlin10``, ``eva``, ``10``, ``5-grouped``, or a file's stem.
+        Folder name of the protocol: ``rakhlin10``, ``eva``, ``10``, ``5-grouped``, or a file's stem, with ``-file``
+        where that is the name of another protocol.
     rows : tuple of (image_id, fold, part)
         One row per image and fold. Folds are numbered as in the source.
     partition : bool
         Whether every image is tested exactly once and trains in all other folds.
     warnings : tuple of str
         What a reader of the numbers must know.
+    origin : {"split", "published", "part", "none", "file"}
+        Split by us, a published list, some images of one, no folds at all, or a list of the user's own.
+    source : str
+        The published list, where it is one or a part of one.
+    whole : int
+        Images of that list, where it is a part.
     """
 
     name: str
     rows: tuple[Row, ...]
     partition: bool
     warnings: tuple[str, ...] = ()
+    origin: Literal["split", "published", "part", "none", "file"] = "file"
+    source: str = ""
+    whole: int = 0
 
     @property
     def folds(self) -> list[int]:
@@ -47,3 +59,12 @@ class FoldPlan:
     def sha256(self) -> str:
         """Hash of the rows, whatever their order."""
         return hashlib.sha256(json.dumps(sorted(self.rows)).encode()).hexdigest()
+
+
+def spread(rows: Sequence[Row]) -> list[Row]:
+    """Write a list out: in a partition, whose parts are empty, an image trains wherever it is not tested."""
+    if any(part for _, _, part in rows):
+        return list(rows)
+    folds = sorted({fold for _, fold, _ in rows})
+    tested = {image: fold for image, fold, _ in rows}
+    return [(i, fold, "test" if tested[i] == fold else "train") for fold in folds for i in tested]

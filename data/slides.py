@@ -70,7 +70,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     if spec == "official-corrected":
         tested = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
         rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in tested]
-    return FoldPlan(spec, tuple(rows), partition=False, warnings=tuple(warnings))
+    return FoldPlan(spec, tuple(rows), partition=False, warnings=tuple(warnings), origin="published", source=spec)
 
 
 def _fit_cbis(images: Iterable[str]) -> FoldPlan:
@@ -84,7 +84,7 @@ def _fit_cbis(images: Iterable[str]) -> FoldPlan:
         raise InputError(
             f"--folds official: no image of the {missing} part of CBIS-DDSM is here; copy it, or split anew"
         )
-    return FoldPlan("official", tuple(rows), partition=False)
+    return FoldPlan("official", tuple(rows), partition=False, origin="published", source="official")
 
 
 def _slide(image: str) -> str | None:

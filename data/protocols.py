@@ -1,0 +1,116 @@
+"""What a protocol is: told by the content of its folds, never by the name of a file."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import re
+from dataclasses import replace
+from importlib import resources
+from pathlib import PurePosixPath
+
+from ..errors import InputError
+from .plans import FoldPlan, Row, spread
+from .slides import SLIDE_FOLDS, fit_slides
+
+__all__ = ["PUBLISHED_FOLDS", "identify", "protocol_text", "published_rows"]
+
+PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv"}
+"""Fold lists that ship with the package; sources in ``published/SOURCES.md``."""
+
+_SPLIT_NAME = re.compile(r"\d+(-grouped)?|\d{1,2}-\d{1,2}-\d{1,2}(-grouped)?|none")
+"""Names of protocols that are no file."""
+
+
+def published_rows(name: str) -> list[Row]:
+    """Return the rows of a list of `PUBLISHED_FOLDS`; the part is empty in a partition."""
+    text = (resources.files(__package__) / "published" / PUBLISHED_FOLDS[name]).read_text(encoding="utf-8")
+    return [(row["image_id"], int(row["fold"]), row.get("part") or "") for row in csv.DictReader(text.splitlines())]
+
+
+def identify(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
+    """Say of a list from a file whether it is a published one, and give it a name that is not mistaken for one.
+
+    Parameters
+    ----------
+    plan : FoldPlan
+        As read, named by the file's stem.
+    group_of : dict
+        Image id to patient or slide.
+
+    Returns
+    -------
+    FoldPlan
+        Of origin ``published`` where its folds are those of a published list for these images, ``part`` where they are
+        those of the list for some of its images, else ``file``. A file named like another protocol keeps that name if
+        it is that protocol; else ``-file`` is added.
+    """
+    mine = {(PurePosixPath(image).name, fold, part) for image, fold, part in plan.rows}
+    images, folds = {image for image, _, _ in mine}, {fold for _, fold, _ in mine}
+    found = replace(plan, origin="file")
+    for name in PUBLISHED_FOLDS:
+        known = set(spread(published_rows(name)))
+        if mine == known:
+            found = replace(plan, origin="published", source=name)
+            break
+        if mine == {row for row in known if row[0] in images and row[1] in folds}:
+            found = replace(plan, origin="part", source=name, whole=len({image for image, _, _ in known}))
+            break
+    else:
+        for name in sorted(SLIDE_FOLDS, key=lambda name: name != plan.name):  # two are the same for some images
+            with contextlib.suppress(InputError):  # these are images of other datasets
+                if set(fit_slides(name, group_of).rows) == set(plan.rows):
+                    found = replace(plan, origin="published", source=name)
+                    break
+    ours = {(name, "published") for name in (*PUBLISHED_FOLDS, *SLIDE_FOLDS)}
+    ours |= {(f"{name}-quick", origin) for name in PUBLISHED_FOLDS for origin in ("part", "published")}
+    taken = _SPLIT_NAME.fullmatch(plan.name) or plan.name in {name for name, _ in ours}
+    itself = (plan.name, found.origin) in ours and plan.name in (found.source, f"{found.source}-quick")
+    return found if itself or not taken else replace(found, name=f"{plan.name}-file")
+
+
+def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
+    """Say in words what a protocol assumes.
+
+    Parameters
+    ----------
+    plan : FoldPlan
+    seed : int
+        What split folds were made with.
+    dataset : str
+        Of `DATASET_NAMES`.
+    """
+    name = plan.name
+    if plan.origin == "published":
+        said = _published_text(plan.source, dataset)
+        return said if name == plan.source else f"{name}: the same folds as {said}"
+    if plan.origin == "part":
+        count = len({image for image, _, _ in plan.rows})
+        return f"{name}: {count} of the {plan.whole} images of the published list {plan.source}"
+    if plan.origin == "none":
+        return "none: trained on every image that is not on the test list"
+    if plan.origin == "file":
+        return f"{name}: a given fold list"
+    if match := re.fullmatch(r"(\d+)-(\d+)-(\d+)(-grouped)?", name):
+        kept = "patients or slides kept whole" if match[4] else "image-level"
+        return (
+            f"{'/'.join(match.groups()[:3])} to train, validate and test once, {kept}, validation and test balanced "
+            f"(seed {seed})"
+        )
+    count, _, grouped = name.partition("-")
+    if grouped == "grouped":
+        return f"{count} stratified folds that keep patients or slides whole (seed {seed})"
+    return f"{count} stratified image-level folds (seed {seed})"
+
+
+def _published_text(name: str, dataset: str) -> str:
+    if name == "rakhlin10":
+        return "rakhlin10: the ten published stratified folds, image-level (patients unknown)"
+    if name == "eva":
+        return "eva: the patient-disjoint 268/132 split, tested once"
+    if name == "official" and dataset == "cbis-ddsm":
+        return "official: the training and test parts of CBIS-DDSM, patient-disjoint, tested once"
+    if name == "idc-published":
+        return "idc-published: the 84/29/49 published slides, tested once"
+    patient = "" if name == "official" else ", patient 14-13412 taken out of training where tested"
+    return f"{name}: the five published hold-outs of BreakHis, by slide{patient}"
