@@ -8,7 +8,6 @@ from .blend import blend_weights
 from .bundle import BUNDLE_KIND, Bundle, FoldModel
 from .heads import HEADS
 from .lightgbm_head import BinnedRows, fit_text, parse_model, predict_proba
-from .outputs import protocol_text
 from .parameters import parse_params
 from .presets import PRESETS, Preset, model_params
 from .protocol import BoostResult
@@ -29,6 +28,5 @@ __all__ = [
     "parse_model",
     "parse_params",
     "predict_proba",
-    "protocol_text",
     "train",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,41 +30,10 @@ from .presets import Preset
 from .sources import Sources
 from .units import ModelUnit
 
-__all__ = ["protocol_text", "write_outputs"]
+__all__ = ["write_outputs"]
 
 _SAMPLES = 8
 """Images shown per heading in a report (ours)."""
-
-
-def protocol_text(name: str, *, seed: int, dataset: str = "") -> str:
-    """Say in words what a protocol assumes."""
-    if name == "rakhlin10":
-        return "rakhlin10: the ten published stratified folds, image-level (patients unknown)"
-    if name == "eva":
-        return "eva: the patient-disjoint 268/132 split, tested once"
-    if name == "official" and dataset == "cbis-ddsm":
-        return "official: the training and test parts of CBIS-DDSM, patient-disjoint, tested once"
-    if name.startswith("official"):
-        patient = "" if name == "official" else ", patient 14-13412 taken out of training where tested"
-        return f"{name}: the five published hold-outs of BreakHis, by slide{patient}"
-    if name == "idc-published":
-        return "idc-published: the 84/29/49 published slides, tested once"
-    if match := re.fullmatch(r"(\d+)-(\d+)-(\d+)(-grouped)?", name):
-        kept = "patients or slides kept whole" if match[4] else "image-level"
-        return (
-            f"{'/'.join(match.groups()[:3])} to train, validate and test once, {kept}, validation and test balanced "
-            f"(seed {seed})"
-        )
-    if name == "none":
-        return "none: trained on every image that is not on the test list"
-    if name.endswith("-quick"):
-        return f"{name}: a fraction of the list {name.removesuffix('-quick')}"
-    count, _, grouped = name.partition("-")
-    if count.isdecimal():
-        if grouped == "grouped":
-            return f"{count} stratified folds that keep patients or slides whole (seed {seed})"
-        return f"{count} stratified image-level folds (seed {seed})"
-    return f"{name}: a given fold list"
 
 
 def write_outputs(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..data import FoldPlan, write_fold_list
+from ..data import FoldPlan, protocol_text, write_fold_list
 from ..errors import BchistoError, SettingsConflictError
 from ..evaluate import Panel, PaperTable, TwoClassView
 from ..featurize import ABSENT_SETTINGS, compared_settings
@@ -18,7 +18,7 @@ from ..runs import Claim, versions_of
 from .bundle import Bundle
 from .ensemble import count_models, gather, plan_units
 from .heads import BASE_HEADS, STACK
-from .outputs import protocol_text, write_outputs
+from .outputs import write_outputs
 from .presets import Preset
 from .sources import Sources
 from .units import ModelGroup, group_units, read_unit, train_group
@@ -128,7 +128,7 @@ class Workshop:
             step_name="models",
         )
         datasets = {header["dataset"] for header in sources.headers.values()}
-        protocol = protocol_text(plan.name, seed=self.seed, dataset="".join(datasets) if len(datasets) == 1 else "")
+        protocol = protocol_text(plan, seed=self.seed, dataset="".join(datasets) if len(datasets) == 1 else "")
         banners = (*self.notes, *sources.banners(), *plan.warnings)
         # read what was trained just now, or by other shards; the rest is read already
         trained.update({unit.model: read_unit(unit) for unit in units if trained.get(unit.model) is None})

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..data import SYNTHETIC_BANNER
+from ..data import SYNTHETIC_BANNER, check_order, spell_labels
 from ..errors import InputError, MissingInputError, StoreError
 from ..featurize import open_store
 
 __all__ = ["Sources", "read_sources"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Sources:
     sha256 : dict of str to str
         Image id to the hash of its file.
     classes : tuple of str
+    failed : tuple of str
+        Images that stage 1 left out, since they could not be used.
     """
 
     paths: dict[str, Path]
@@ -38,6 +44,7 @@ class Sources:
     groups: tuple[str | None, ...]
     sha256: dict[str, str]
     classes: tuple[str, ...]
+    failed: tuple[str, ...] = ()
 
     @property
     def synthetic(self) -> bool:
@@ -92,7 +99,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
                 labels=tuple(store.labels),
                 groups=tuple(group or None for group in store.groups),
                 sha256=dict(zip(store.image_ids, hashes, strict=True)),
-                classes=tuple(classes) or tuple(store.header["classes"]),
+                classes=tuple(store.header["classes"]),
             )
         if first is None:
             first = found
@@ -107,16 +114,43 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         )
     if first is None:
         raise MissingInputError(f"{features[0]}: no descriptor store (*.h5) here; run bchisto featurize first")
+    failed = {image for header in headers.values() for image in _failed(header)} - set(first.image_ids)
+    first = replace(first, failed=tuple(sorted(failed)))
     unlabelled = [image for image, label in zip(first.image_ids, first.labels, strict=True) if not label]
     if unlabelled:
         raise InputError(f"{len(unlabelled)} images have no label, first {unlabelled[0]}; boost needs labels for all")
-    unknown = sorted(set(first.labels) - set(first.classes))
-    if unknown:
-        raise InputError(f"label {unknown[0]} is none of the classes {', '.join(first.classes)}; correct --classes")
+    if classes:
+        first = _spelled(first, classes)
+    _refuse_unknown(sorted(set(first.labels) - set(first.classes)), first.classes)
     present = tuple(name for name in first.classes if name in first.labels)
     if len(present) < 2:
         raise InputError(f"all images are of class {present[0]}; boost needs at least two classes")
     return first
+
+
+def _spelled(sources: Sources, classes: Sequence[str]) -> Sources:
+    """Give the labels the spelling and order of ``--classes``."""
+    check_order(classes)
+    spelled = spell_labels(sources.labels, classes)
+    _refuse_unknown([label for label, known in spelled.items() if known is None], classes)
+    labels = tuple(spelled[label] or "" for label in sources.labels)
+    without = [name for name in classes if name not in labels]
+    if without:
+        _log.warning("--classes names %s, of which no image is here", ", ".join(without))
+    return replace(sources, labels=labels, classes=tuple(classes))
+
+
+def _refuse_unknown(labels: Sequence[str], classes: Sequence[str]) -> None:
+    if labels:
+        more = f" (nor are {', '.join(labels[1:])})" if labels[1:] else ""
+        raise InputError(
+            f"label {labels[0]} is none of the classes {', '.join(classes)}{more}; name every class in --classes"
+        )
+
+
+def _failed(header: dict[str, Any]) -> list[str]:
+    """Return the images that a store names as left out."""
+    return [str(image) for image, _ in json.loads(header.get("failures", "[]"))]
 
 
 def _files(features: Sequence[str | Path]) -> list[Path]:

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..data import fold_plan
+from ..data import fold_plans
 from ..errors import InputError, ReportError
 from ..evaluate import TwoClassView, reporting, write_run_report
 from ..jobs import Shard, cpu_resources
@@ -135,17 +135,15 @@ def train(
         specs = list(dict.fromkeys(folds)) or [_default_folds(sources)]
         if "none" in specs:
             raise InputError("--folds none: boost averages fold models; bchisto finetune trains on all images")
-        plans = [
-            fold_plan(
-                spec,
-                image_ids=sources.image_ids,
-                labels=sources.labels,
-                groups=sources.groups,
-                group_by=group_by,
-                seed=seed,
-            )
-            for spec in specs
-        ]
+        plans = fold_plans(
+            specs,
+            image_ids=sources.image_ids,
+            labels=sources.labels,
+            groups=sources.groups,
+            group_by=group_by,
+            seed=seed,
+            failed=sources.failed,
+        )
         processes = cpu_resources(jobs).processes
         workshop = Workshop(run, sources, chosen, seeds, seed, overwrite, tuple(notes), view)
         for plan, head in product(plans, heads):  # refuses before any of them is trained
@@ -170,7 +168,7 @@ def train(
 
 def _default_folds(sources: Sources) -> str:
     bach = all(header["dataset"] == "bach" for header in sources.headers.values())
-    if bach and len(sources.image_ids) == _BACH_IMAGES and not sources.synthetic:
+    if bach and len(sources.image_ids) + len(sources.failed) == _BACH_IMAGES and not sources.synthetic:
         _log.info("the 400 BACH images: using the published folds, --folds rakhlin10")
         return "rakhlin10"
     return "10"

@@ -117,7 +117,8 @@ def _absent(plan: FoldPlan, failed: Collection[str]) -> tuple[str, ...]:
     """Say which images no fold holds since they could not be used."""
     if not failed:
         return ()
-    return (f"{len(failed)} images could not be used and are in no fold: {few(sorted(failed))}",)
+    said = "1 image could not be used and is" if len(failed) == 1 else f"{len(failed)} images could not be used and are"
+    return (f"{said} in no fold: {few(sorted(failed))}",)
 
 
 def published_folds(name: str) -> list[Row]:

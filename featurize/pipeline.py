@@ -176,8 +176,8 @@ def featurize(
             merged = all(target.path.is_file() for target in targets)
             skipped: tuple[str, ...] = ()
         else:
-            found, skipped = _merge(workshop, blocks)
-            failures, merged = (*refused, *found), True
+            found, skipped = _merge(workshop, blocks, refused)
+            failures, merged = tuple({**dict(refused), **dict(found)}.items()), True
         _write_failures(run, failures, source=source, keep=shard is not None)
         record.note(stores=[str(target.path.relative_to(run)) for target in targets], failures=len(failures))
     return FeaturizeResult(
@@ -238,7 +238,9 @@ def _work(
     )
 
 
-def _merge(workshop: Workshop, blocks: Sequence[Block]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+def _merge(
+    workshop: Workshop, blocks: Sequence[Block], refused: Sequence[tuple[str, str]]
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     """Merge every target that is not finished; return failures and images without normalisation."""
     failures: dict[str, str] = {}
     skipped: dict[str, None] = {}
@@ -248,7 +250,7 @@ def _merge(workshop: Workshop, blocks: Sequence[Block]) -> tuple[tuple[tuple[str
             whole = [part for part in parts if part is not None]
             if len(whole) == len(blocks):
                 with unless_finished(target):
-                    merge_parts(target.path, whole, header=target.header, dim=target.dim)
+                    merge_parts(target.path, whole, header=target.header, dim=target.dim, refused=refused)
             elif not target.path.is_file():
                 raise StoreError(f"{target.parts}: {len(blocks) - len(whole)} parts are missing; run the command again")
         with open_store(target.path) as store:

@@ -31,6 +31,8 @@ SCHEMA_VERSION = 1
 _KIND = "bchisto descriptor store"
 _TEXT = h5py.string_dtype("utf-8")
 _LISTS = ("layers", "classes", "color_range")
+_LONGEST_ATTRIBUTE = 60_000
+"""Characters of an attribute (ours; HDF5 ends at 64 KiB for the attribute and its name)."""
 
 
 class Store:
@@ -168,6 +170,8 @@ def _read_header(file: Any) -> dict[str, Any]:
             header[key] = [v.item() if isinstance(v, np.generic) else v for v in value]
         else:
             header[key] = value.item() if isinstance(value, np.generic) else value
+    if "failures" in file:
+        header["failures"] = file["failures"][()].decode()
     return header
 
 
@@ -236,7 +240,7 @@ def write_part(
     augmentations = int(header["augmentations"])
     with atomic_output(path) as temporary, h5py.File(temporary, "w") as file:
         _write_header(file, header)
-        file.attrs["failures"] = json.dumps(list(failures))
+        _write_failures(file, failures)
         _tables(file, rows=len(described) * augmentations, images=len(described), dim=dim)
         for place, image in enumerate(described):
             rows = np.s_[place * augmentations : (place + 1) * augmentations]
@@ -271,7 +275,7 @@ def read_part(path: Path, *, header: Mapping[str, Any], image_ids: Sequence[str]
             found = _read_header(file)
             if any(found.get(key) != _plain(value) for key, value in header.items()):
                 raise StoreError(f"{path}: made with other settings")
-            failures = tuple((str(i), str(m)) for i, m in json.loads(file.attrs["failures"]))
+            failures = tuple((str(i), str(m)) for i, m in json.loads(found["failures"]))
             expected = [image for image in image_ids if image not in dict(failures)]
             present = [text.decode() for text in file["images/image_id"][:]]
             shape = (len(expected) * int(header["augmentations"]), dim)
@@ -292,8 +296,34 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def merge_parts(path: Path, parts: Sequence[Part], *, header: Mapping[str, Any], dim: int) -> None:
+def _write_failures(file: Any, failures: Sequence[tuple[str, str]]) -> None:
+    """Keep what failed as an attribute, which HDF5 limits to 64 KiB; as a dataset where it is longer."""
+    text = json.dumps(list(failures))
+    if len(text) > _LONGEST_ATTRIBUTE:
+        file.create_dataset("failures", data=text, dtype=_TEXT)
+        text = "[]"
+    file.attrs["failures"] = text
+
+
+def merge_parts(
+    path: Path,
+    parts: Sequence[Part],
+    *,
+    header: Mapping[str, Any],
+    dim: int,
+    refused: Sequence[tuple[str, str]] = (),
+) -> None:
     """Copy validated parts into one store, atomically; block by block, so memory stays at one part.
+
+    Parameters
+    ----------
+    path : Path
+    parts : sequence of Part
+    header : mapping
+    dim : int
+        Length of a descriptor.
+    refused : sequence of (image_id, message)
+        Images that were left out before any part was made; the store names them with those that failed.
 
     Raises
     ------
@@ -302,10 +332,10 @@ def merge_parts(path: Path, parts: Sequence[Part], *, header: Mapping[str, Any],
     """
     augmentations = int(header["augmentations"])
     images = sum(len(part.image_ids) for part in parts)
-    failures = [failure for part in parts for failure in part.failures]
+    failures = [*refused, *(failure for part in parts for failure in part.failures)]
     with atomic_output(path) as temporary, h5py.File(temporary, "w") as file:
         _write_header(file, header)
-        file.attrs["failures"] = json.dumps(failures)
+        _write_failures(file, failures)
         _tables(file, rows=images * augmentations, images=images, dim=dim)
         row = image = 0
         for part in parts:

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..boost import protocol_text
-from ..data import SYNTHETIC_BANNER, Dataset, FoldPlan, file_sha256, inner_splits, write_fold_list
+from ..data import SYNTHETIC_BANNER, Dataset, FoldPlan, file_sha256, inner_splits, protocol_text, write_fold_list
 from ..errors import InputError, SettingsConflictError
 from ..evaluate import Panel, TwoClassView
 from ..jobs import Resources, Shard, ensure_folder, read_json, remove_tree, run_units, write_json
@@ -141,7 +140,7 @@ class Workshop:
             label=f"finetune {folder.name}",
             step_name="epochs",
         )
-        protocol = protocol_text(plan.name, seed=self.settings.seed, dataset=self.dataset.name)
+        protocol = protocol_text(plan, seed=self.settings.seed, dataset=self.dataset.name)
         banners = (*self.notes, *self._banners(), *plan.warnings)
         found = [read_fold(unit) for unit in units]
         whole = [values for values in found if values is not None]
@@ -235,8 +234,6 @@ class Workshop:
                 f"NO VALIDATION: trained for all {settings.epochs} epochs on every training image; nothing but the "
                 "last epoch chose the weights."
             )
-        if self.failures:
-            notes.append(f"{len(self.failures)} images could not be used and were left out")
         return notes
 
     def _check_settings(self, folder: Path, plan: FoldPlan) -> None:

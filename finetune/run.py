@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..data import check_stain, fold_plan, only_listed, read_dataset, report_findings, unique_images
+from ..data import check_stain, fold_plans, only_listed, read_dataset, report_findings, unique_images
 from ..errors import InputError, ReportError, WeightsError
 from ..evaluate import TwoClassView, reporting, write_run_report
 from ..featurize import check_headers
@@ -122,18 +122,16 @@ def finetune(
 
         def plan_all(failed: dict[str, str]) -> list[Any]:
             usable = [item for item in records if item.image_id not in failed]
-            return [
-                fold_plan(
-                    spec,
-                    image_ids=[item.image_id for item in usable],
-                    labels=[item.label or "" for item in usable],
-                    groups=[item.group for item in usable],
-                    group_by=group_by,
-                    seed=settings.seed,
-                    test_list=None if test_list is None else Path(test_list),
-                )
-                for spec in dict.fromkeys(folds)
-            ]
+            return fold_plans(
+                folds,
+                image_ids=[item.image_id for item in usable],
+                labels=[item.label or "" for item in usable],
+                groups=[item.group for item in usable],
+                group_by=group_by,
+                seed=settings.seed,
+                test_list=None if test_list is None else Path(test_list),
+                failed=failed,
+            )
 
         plans = plan_all({})  # refuses lists that do not fit before images are decoded
         if not skip_errors:

@@ -2,7 +2,7 @@ import csv
 from collections import Counter
 
 import pytest
-from bchisto.data import fold_plan, read_fold_list, write_fold_list
+from bchisto.data import fold_plan, fold_plans, protocol_text, read_fold_list, write_fold_list
 from bchisto.errors import InputError, MissingInputError
 
 
@@ -147,7 +147,7 @@ def test_lists_match_on_the_file_name(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,fold\nx,1\n", "needs the columns image_id,fold"),
+        ("image,fold\nx,1\n", "the header must have a column `image_id`"),
         ("image_id,fold\n", "has no rows"),
         ("image_id,fold\ni000.png,one\n", r":2: fold 'one' is not a whole number"),
         ("image_id,fold\ni000.png,1\ni000.png,2\n", r":3: i000\.png is listed twice"),
@@ -339,3 +339,125 @@ def test_holdout_that_cannot_be_balanced_says_so():
 def test_holdout_shares_that_do_not_work(spec, message):
     with pytest.raises(InputError, match=message):
         holdout([None] * 40, ["a"] * 35 + ["b"] * 5, spec=spec)
+
+
+def write_partition(path, folds, header="image_id,fold"):
+    path.write_text(header + "\n" + "".join(f"{image},{fold}\n" for image, fold in folds.items()))
+    return path
+
+
+def published_partition():
+    return {row["image_id"]: int(row["fold"]) for row in published_images("rakhlin10")}
+
+
+def test_one_image_under_two_spellings_is_refused(tmp_path):
+    data = {"image_ids": ["A/a1.png", "A/a2.png", "B/b1.png", "B/b2.png"], "labels": list("aabb"), "groups": [None] * 4}
+    path = tmp_path / "mine.csv"
+    path.write_text("image_id,fold\nA/a1.png,1\na1.png,2\nA/a2.png,2\nB/b1.png,1\nB/b2.png,2\n")
+    with pytest.raises(InputError, match=r"mine\.csv: A/a1\.png and a1\.png are one image, A/a1\.png; keep one row"):
+        fold_plan(str(path), **data)
+    path.write_text("image_id,fold,part\nA/a1.png,1,train\na1.png,1,test\nB/b1.png,1,train\nb2.png,1,test\n")
+    with pytest.raises(InputError, match=r"A/a1\.png and a1\.png are one image"):
+        fold_plan(str(path), **data)
+    path.write_text("image_id\nA/a1.png\na1.png\n")
+    with pytest.raises(InputError, match=r"--test-list .*: A/a1\.png and a1\.png are one image"):
+        fold_plan("none", **data, test_list=path)
+
+
+def test_either_unicode_form_of_a_name_is_found(tmp_path):
+    data = {"image_ids": ["Be\u0301nin/e\u0301.png", "b.png", "c.png", "d.png"], "labels": list("aabb")}
+    path = tmp_path / "mine.csv"
+    path.write_text("image_id,fold\nB\u00e9nin/\u00e9.png,1\nb.png,2\nc.png,1\nd.png,2\n")
+    plan = fold_plan(str(path), **data, groups=[None] * 4)
+    assert plan.images(1, "test") == ["Be\u0301nin/e\u0301.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    "name", ["rakhlin10", "eva", "official", "idc-published", "none", "10", "5-grouped", "80-10-10"]
+)
+def test_a_list_of_ones_own_is_never_called_another_protocol(tmp_path, name):
+    data = images(8)
+    path = write_partition(
+        tmp_path / f"{name}.csv", {image: n % 4 // 2 + 1 for n, image in enumerate(data["image_ids"])}
+    )
+    plan = fold_plan(str(path), **data)
+    assert (plan.name, plan.origin) == (f"{name}-file", "file")
+    assert protocol_text(plan, seed=0) == f"{name}-file: a given fold list"
+
+
+def test_a_published_list_is_known_by_its_content(tmp_path):
+    data, folds = bach(), published_partition()
+    said = "rakhlin10: the ten published stratified folds, image-level (patients unknown)"
+    built_in = fold_plan("rakhlin10", **data)
+    assert protocol_text(built_in, seed=0) == said
+    same = fold_plan(str(write_partition(tmp_path / "rakhlin10.csv", folds)), **data)
+    assert (same.name, same.sha256, protocol_text(same, seed=0)) == ("rakhlin10", built_in.sha256, said)
+    renamed = fold_plan(str(write_partition(tmp_path / "mine.csv", folds, " Image ID, Fold")), **data)
+    assert (renamed.name, protocol_text(renamed, seed=0)) == ("mine", f"mine: the same folds as {said}")
+    other = fold_plan(str(write_partition(tmp_path / "eva.csv", folds)), **data)
+    assert protocol_text(other, seed=0) == f"eva-file: the same folds as {said}"
+    moved = fold_plan(str(write_partition(tmp_path / "rakhlin10.csv", {**folds, "b008.tif": 2})), **data)
+    assert protocol_text(moved, seed=0) == "rakhlin10-file: a given fold list"
+
+
+def test_a_part_of_a_published_list_is_known_by_its_content(tmp_path):
+    folds = {image: fold for image, fold in published_partition().items() if fold in (2, 3)}
+    data = bach()
+    few = [place for place, image in enumerate(data["image_ids"]) if image in folds]
+    data = {key: [values[place] for place in few] for key, values in data.items()}
+    plan = fold_plan(str(write_partition(tmp_path / "rakhlin10-quick.csv", folds)), **data)
+    said = "rakhlin10-quick: 80 of the 400 images of the published list rakhlin10"
+    assert protocol_text(plan, seed=0) == said
+    own = fold_plan(str(write_partition(tmp_path / "rakhlin10-quick.csv", {**folds, "b007.tif": 3})), **data)
+    assert protocol_text(own, seed=0) == "rakhlin10-quick-file: a given fold list"
+
+
+def test_slide_lists_are_known_by_their_content(shared, tmp_path):
+    from bchisto.data import read_dataset
+
+    records = read_dataset(shared / "data" / "breakhis").records
+    data = breakhis([record.image_id for record in records])
+    plan = fold_plan("official-corrected", **data)
+    labels = dict(zip(data["image_ids"], data["labels"], strict=True))
+    write_fold_list(tmp_path / "official-corrected.csv", plan, labels=labels, groups=dict.fromkeys(labels))
+    again = fold_plan(str(tmp_path / "official-corrected.csv"), **data)
+    assert (again.name, again.origin, again.source) == ("official-corrected", "published", "official-corrected")
+
+
+def test_split_protocols_are_described(rng):
+    data = images(40, groups=[f"p{number // 4}" for number in range(40)])
+    assert protocol_text(fold_plan("5", **data, seed=3), seed=3) == (
+        "5 stratified folds that keep patients or slides whole (seed 3)"
+    )
+    assert protocol_text(fold_plan("5", **images(40)), seed=0) == "5 stratified image-level folds (seed 0)"
+    assert protocol_text(fold_plan("none", **images(4)), seed=0).startswith("none: trained on every image")
+    assert protocol_text(fold_plan("80/10/10", **images(40)), seed=0).startswith("80/10/10 to train, validate and test")
+
+
+def test_only_images_that_failed_may_be_absent(tmp_path):
+    data = bach()
+    kept = {key: values[2:] for key, values in data.items()}
+    gone = data["image_ids"][:2]
+    with pytest.raises(InputError, match="--folds rakhlin10: 2 of its 400 rows name images that are not here"):
+        fold_plan("rakhlin10", **kept)
+    with pytest.raises(InputError, match=f"1 of its 400 rows name images that are not here, first {gone[1]}"):
+        fold_plan("rakhlin10", **kept, failed=gone[:1])
+    plan = fold_plan("rakhlin10", **kept, failed=gone)
+    assert plan.warnings == (f"2 images could not be used and are in no fold: {', '.join(sorted(gone))}",)
+    assert len({image for image, _, _ in plan.rows}) == 398
+    assert protocol_text(plan, seed=0).startswith("rakhlin10: the ten published")
+    assert fold_plan("5", **kept, failed=gone).warnings == plan.warnings
+    (tmp_path / "l.csv").write_text("image_id\n" + "\n".join(data["image_ids"][:5]))
+    assert len(fold_plan("none", **kept, failed=gone, test_list=tmp_path / "l.csv").images(1, "test")) == 3
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    data = images(8)
+    for place, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        folds = {image: (n + place) % 4 // 2 + 1 for n, image in enumerate(data["image_ids"])}
+        write_partition(tmp_path / folder / "mine.csv", folds)
+    specs = [str(tmp_path / folder / "mine.csv") for folder in "ab"]
+    with pytest.raises(InputError, match=r"mine\.csv and .*mine\.csv: both would be called mine; rename one"):
+        fold_plans(specs, **data)
+    assert len(fold_plans([specs[0], specs[0], "2"], **data)) == 2

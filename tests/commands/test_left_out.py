@@ -1,0 +1,125 @@
+"""Images left out by ``--skip-errors``, and lists of one's own, through the commands."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+BOOST = ("--seeds", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=4", "--jobs", 1)
+
+
+def write_list(path, images, *, folds=2):
+    rows = "".join(f"{image},{place % folds + 1}\n" for place, image in enumerate(sorted(images)))
+    path.write_text(f"image_id,fold\n{rows}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def broken(tissue, tmp_path_factory):
+    """Twelve good images, one that cannot be decoded and one whose header says that it is too small."""
+    images = tmp_path_factory.mktemp("broken") / "images"
+    shutil.copytree(tissue, images)
+    whole = (tissue / "benign" / "benign00.png").read_bytes()
+    (images / "benign" / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    Image.fromarray(np.full((20, 20, 3), 99, np.uint8)).save(images / "malignant" / "small.png")
+    return images
+
+
+def ids(images):
+    return [path.relative_to(images).as_posix() for path in images.rglob("*.png")]
+
+
+def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, cli, tiny_options):
+    run = tmp_path / "run"
+    code, _, _ = cli("featurize", "--images", broken, "--out", run, *tiny_options, "--skip-errors")
+    assert code == 1
+    listed = write_list(tmp_path / "mine.csv", ids(broken))
+    said = "2 images could not be used and are in no fold: benign/truncated.png, malignant/small.png"
+    code, _, err = cli("boost", "--out", run, "--folds", listed, *BOOST)
+    assert (code, said in err) == (0, True), err
+    folder = run / "boost" / "mine-lightgbm"
+    assert said in json.loads((folder / "metrics.json").read_text())["run"]["banners"]
+    assert said in (folder / "report.html").read_text()
+    assert len((folder / "predictions.csv").read_text().splitlines()) == 13
+    code, _, err = cli("boost", "--out", run, "--folds", listed, "--seeds", 2, *BOOST[2:])
+    assert (code, said in err) == (0, True)
+    code, _, err = cli("boost", "--out", run, "--folds", 2, *BOOST)
+    assert (code, said in err) == (0, True)
+    write_list(tmp_path / "mine.csv", [*ids(broken), "benign/gone.png"])
+    code, _, err = cli("boost", "--out", run, "--folds", listed, *BOOST)
+    assert code == 2
+    assert "1 of its 15 rows name images that are not here, first benign/gone.png" in err
+
+
+def test_finetune_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, cli):
+    listed = write_list(tmp_path / "mine.csv", ids(broken))
+    options = ("--network", "patch-resnet", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
+    command = ("finetune", "--images", broken, "--out", tmp_path / "run", "--no-validation", *options, "--skip-errors")
+    said = "1 image could not be used and is in no fold: benign/truncated.png"
+    for _ in range(2):  # the second time from what is there
+        code, _, err = cli(*command, "--folds", listed)
+        assert (code, said in err) == (1, True), err
+    (folder,) = (tmp_path / "run" / "finetune").glob("mine-*")
+    assert said in json.loads((folder / "metrics.json").read_text())["run"]["banners"]
+    write_list(tmp_path / "mine.csv", [*ids(broken), "benign/gone.png"])
+    code, _, err = cli(*command, "--folds", listed)
+    assert (code, "first benign/gone.png" in err) == (2, True)
+
+
+def test_a_list_called_as_a_published_one_stays_the_users(described, run_copy, tmp_path, cli, tissue):
+    run = run_copy(described)
+    listed = write_list(tmp_path / "rakhlin10.csv", ids(tissue))
+    code, out, err = cli("boost", "--out", run, "--folds", listed, "--folds", 2, *BOOST)
+    assert code == 0, err
+    assert "rakhlin10-file: a given fold list" in out
+    assert "ten published" not in out + err
+    folder = run / "boost" / "rakhlin10-file-lightgbm"
+    assert "ten published" not in (folder / "report.html").read_text() + (run / "report.html").read_text()
+    code, out, _ = cli("evaluate", run, "--out", tmp_path / "evaluation", "--bootstrap", 0)
+    assert code == 0
+    tables = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())["tables"]
+    assert {name: table["protocol"] for name, table in tables.items()} == {
+        "2-lightgbm": "2 stratified image-level folds (seed 0)",
+        "rakhlin10-file-lightgbm": "rakhlin10-file: a given fold list",
+    }
+
+
+def test_every_command_says_what_was_found(tissue, tmp_path, cli, tiny_options):
+    images = tmp_path / "images"
+    shutil.copytree(tissue, images)
+    for name in ("a.txt", "b.txt", "c.txt", "d.txt"):
+        (images / name).write_text("x")
+    (images / "normal").mkdir()
+    noted = "a.txt, b.txt, c.txt and 1 more: not a TIFF, PNG, JPEG or DICOM file, left out"
+    warned = "warning: normal/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is no class"
+    network = ("--network", "patch-resnet", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
+    for command in (
+        ("data", "list", "--images", images),
+        ("data", "folds", "--images", images, "--folds", 2, "--out", tmp_path / "folds.csv"),
+        ("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options),
+        ("finetune", "--images", images, "--out", tmp_path / "run", "--folds", "none", "--no-validation", *network),
+    ):
+        code, _, err = cli(*command)
+        assert code == 0, err
+        assert noted in err, command
+        assert warned in err, command
+
+
+def test_every_command_refuses_parts_of_a_split(tissue, tmp_path, cli, tiny_options):
+    images = tmp_path / "tt"
+    shutil.copytree(tissue, images / "train")
+    shutil.copytree(tissue, images / "test")
+    for command in (
+        ("data", "list", "--images", images),
+        ("data", "folds", "--images", images, "--folds", 2, "--out", tmp_path / "folds.csv"),
+        ("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options),
+        ("finetune", "--images", images, "--out", tmp_path / "run", "--network", "patch-resnet"),
+    ):
+        code, out, err = cli(*command)
+        assert (code, out) == (2, "")
+        assert "the folders test and train look like parts of a split and would become the classes" in err
+        assert f"give one part (--images {images / 'test'})" in err
+    code, out, _ = cli("data", "check", "--images", images)
+    assert (code, "look like parts of a split" in out) == (1, True)
