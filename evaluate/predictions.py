@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data import KNOWN_CLASSES, match_class, order_classes
+from ..data import KNOWN_CLASSES, settle_labels, spell_labels
 from ..errors import InputError, MissingInputError
 from ..jobs import write_rows
 from .fold_notes import FoldNote
 
 __all__ = ["PredictionTable", "read_predictions", "write_predictions"]
+
+_log = logging.getLogger(__name__)
 
 _SUM_TOLERANCE = 1e-3
 """How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
@@ -187,21 +190,48 @@ def read_predictions(
     if not rows:
         raise InputError(f"{path}: the table has no rows")
     named = [column.removeprefix("p_") for column in scores]
-    mentioned = [row[column] or "" for row in rows for column in ("label", "predicted") if column in row]
-    order = tuple(classes) or _class_order(mentioned, named)
+    mentioned = {
+        column: [(row[column] or "").strip() for row in rows] for column in ("label", "predicted") if column in columns
+    }
+    order = tuple(classes) or _class_order(path, mentioned, named)
+    spelled = {column: _spell(path, names, order) for column, names in {**mentioned, "column p_": named}.items()}
     parsed: dict[str, list[_Row]] = {}
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise InputError(f"{path}:{number}: has another number of cells than the header; write the row anew")
-        parsed.setdefault(row.get("model") or "", []).append(_parse(path, number, row, order, scores, named))
+        parsed.setdefault(row.get("model") or "", []).append(_parse(path, number, row, order, spelled, scores, named))
     stem = name or path.stem
     return [_table(path, f"{stem}: {model}" if model else stem, order, lines) for model, lines in parsed.items()]
 
 
-def _class_order(mentioned: Sequence[str], named: Sequence[str]) -> tuple[str, ...]:
+def _class_order(path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequence[str]) -> tuple[str, ...]:
     """Return the order of a known dataset, else of the ``p_`` columns, else sorted."""
-    order = order_classes(named or mentioned)
-    return order if not named or order in KNOWN_CLASSES else tuple(named)
+    for known in KNOWN_CLASSES:
+        found = [_spell_loosely(names, known) for names in ([named] if named else mentioned.values())]
+        if all(found) and {name for spelled in found for name in spelled.values()} == set(known):
+            return known
+    names, findings = settle_labels(named or [name for column in mentioned.values() for name in column])
+    if named and len(set(names.values())) < len(named):
+        raise InputError(f"{path}: two columns p_ name one class ({findings[0].message}); keep one")
+    for finding in findings:
+        _log.warning("%s: %s", path, finding)
+    return tuple(named) or tuple(sorted(set(names.values())))
+
+
+def _spell_loosely(names: Iterable[str], classes: Sequence[str]) -> dict[str, str]:
+    """Return the class of each name; nothing where a name is no class, or two names are one."""
+    try:
+        spelled = spell_labels(names, classes)
+    except InputError:
+        return {}
+    return {name: known for name, known in spelled.items() if known is not None} if all(spelled.values()) else {}
+
+
+def _spell(path: Path, names: Iterable[str], classes: Sequence[str]) -> dict[str, str | None]:
+    try:
+        return spell_labels(names, classes)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -221,11 +251,12 @@ def _parse(
     number: int,
     row: dict[str, str],
     classes: tuple[str, ...],
+    spelled: Mapping[str, Mapping[str, str | None]],
     scores: list[str],
     named: list[str],
 ) -> _Row:
     def position(text: str | None, column: str) -> int:
-        found = match_class(text or "", classes)
+        found = spelled[column].get((text or "").strip() if column != "column p_" else text or "")
         if found is None:
             raise InputError(f"{path}:{number}: {column} {text!r} is none of the classes {', '.join(classes)}")
         return classes.index(found)

@@ -42,7 +42,10 @@ def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
     ('InSitu', 'Invasive')
     """
     for known in _CARCINOMA:
-        found = tuple(name for name in (match_class(k, classes) for k in known) if name is not None)
+        try:
+            found = tuple(name for name in (match_class(k, classes) for k in known) if name is not None)
+        except InputError:  # two classes fit one, so these are the user's own
+            continue
         if len(found) == len(known) < len(classes):
             return found
     return ()

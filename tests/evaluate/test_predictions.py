@@ -92,3 +92,43 @@ def test_a_row_of_missing_or_surplus_cells_is_named(tmp_path, row):
     path.write_text(f"image_id,label,p_benign,p_malignant\na,benign,0.4,0.6\n{row}\n")
     with pytest.raises(InputError, match=r"t\.csv:3: has another number of cells than the header"):
         read_predictions(path)
+
+
+def read_text(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    (table,) = read_predictions(tmp_path / "t.csv")
+    return table
+
+
+def test_spellings_of_a_class_are_one_and_said(tmp_path, caplog):
+    rows = "1,Tumor,Tumor\n2,TUMOR,Tumor\n3,Be\u0301nin,B\u00e9nin\n4,B\u00e9nin,TUMOR\n"
+    table = read_text(tmp_path, "image_id,label,predicted\n" + rows)
+    assert table.classes == ("B\u00e9nin", "Tumor")
+    assert table.labels.tolist() == [1, 1, 0, 0]
+    assert table.predicted.tolist() == [1, 1, 0, 1]
+    assert "Tumor: one class in several spellings: TUMOR (2 images), Tumor (3 images)" in caplog.text
+
+
+def test_classes_that_differ_in_punctuation_stay_apart(tmp_path):
+    table = read_text(tmp_path, "image_id,label,p_-1,p_1\n1,-1,0.9,0.1\n2,1,0.2,0.8\n")
+    assert (table.classes, table.labels.tolist(), table.predicted.tolist()) == (("-1", "1"), [0, 1], [0, 1])
+    table = read_text(tmp_path, "image_id,label,predicted\n1,1-0,10\n2,10,10\n")
+    assert (table.classes, table.labels.tolist()) == (("1-0", "10"), [0, 1])
+    with pytest.raises(InputError, match=r"t\.csv: the labels 'a b' and 'a_b' both fit the class a-b"):
+        read_text(tmp_path, "image_id,label,p_a-b,p_x\n1,a b,1,0\n2,a_b,1,0\n")
+    with pytest.raises(InputError, match=r"t\.csv: two columns p_ name one class"):
+        read_text(tmp_path, "image_id,label,p_A,p_a\n1,a,1,0\n")
+
+
+def test_a_known_dataset_is_known_in_two_spellings(tmp_path):
+    rows = "1,in_situ,InSitu\n2,normal,Normal\n3,benign,Benign\n4,invasive,Invasive\n"
+    table = read_text(tmp_path, "image_id,label,predicted\n" + rows)
+    assert table.classes == ("Normal", "Benign", "InSitu", "Invasive")
+    assert (table.labels == table.predicted).all()
+
+
+def test_classes_of_which_two_fit_have_no_positive_side():
+    from bchisto.evaluate import default_positive
+
+    assert default_positive(["in situ", "in_situ", "Invasive", "x"]) == ()
+    assert default_positive(["in situ", "Invasive", "x"]) == ("in situ", "Invasive")
