@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from ..errors import BundleError, DependencyError
 
-__all__ = ["BinnedRows", "fit_text", "import_lightgbm", "is_model_text", "parse_model", "predict_proba"]
+__all__ = ["BinnedRows", "count_splits", "fit_text", "import_lightgbm", "is_model_text", "parse_model", "predict_proba"]
 
 _LAST_LINE = "pandas_categorical:"
 
@@ -87,6 +88,11 @@ def fit_text(
 def is_model_text(text: str) -> bool:
     """Whether a text is a whole LightGBM model."""
     return text.startswith("tree\n") and text.rstrip().rpartition("\n")[2].startswith(_LAST_LINE)
+
+
+def count_splits(text: str) -> int:
+    """Return the number of splits in all trees of a model's text."""
+    return sum(int(leaves) - 1 for leaves in re.findall(r"^num_leaves=(\d+)$", text, flags=re.MULTILINE))
 
 
 def parse_model(text: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ def write_outputs(
     head: str,
     view: TwoClassView,
     failed: list[str],
+    learning: Mapping[str, Any],
 ) -> Panel:
     """Write what a protocol leaves beside its predictions; return the panel of the fusion.
 
@@ -73,6 +74,8 @@ def write_outputs(
         "two_class": view.recorded(classes),
         "paper": ensemble.paper.content(),
     }
+    if learning:  # there only where a model learnt nothing
+        facts["learning"] = dict(learning)
     write_json(folder / "metrics.json", {"tables": metrics, "run": facts})
     models: dict[str, list[tuple[str, Path]]] = {}
     for unit in units:

@@ -18,6 +18,7 @@ from ..runs import Claim, versions_of
 from .bundle import Bundle
 from .ensemble import count_models, gather, plan_units
 from .heads import BASE_HEADS, STACK
+from .learning import learning_banner, models_without_split
 from .outputs import write_outputs
 from .presets import Preset
 from .sources import Sources
@@ -143,6 +144,10 @@ class Workshop:
             raise BchistoError(f"{folder}: {missing} of {len(units)} models are missing; run the same command again")
         ensemble = gather(units, predictions, sources=sources, classes=classes, protocol=protocol, folder=folder)
         failed: list[str] = []
+        augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
+        learning = models_without_split(units, augmentations=augmentations)
+        if learning:
+            banners = (*banners, learning_banner(learning))
         panel = write_outputs(
             folder,
             title=f"bchisto boost: {folder.name}",
@@ -157,6 +162,7 @@ class Workshop:
             head=head,
             view=self.view,
             failed=failed,
+            learning=learning,
         )
         named = Panel(_renamed(panel, folder.name), panel.metrics, panel.paper)
         return BoostResult(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import OutputError, WeightsError
+from ..errors import WeightsError
 from ..jobs import DAMAGE, atomic_output
 
 __all__ = ["CAFFE_LAYERS", "input_convention", "is_whole_h5", "load_h5", "load_pretrained", "save_h5"]
@@ -162,8 +162,6 @@ def save_h5(model: Any, path: Path) -> None:
         try:
             bare.save_weights(beside)
             _rewrite(beside, temporary)
-        except RuntimeError as error:  # HDF5's own, where writing fails halfway
-            raise OutputError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from error
         finally:
             beside.unlink(missing_ok=True)
 
