@@ -87,9 +87,10 @@ def test_the_recipe_is_what_the_commands_default_to():
     assert tuple(values["color_range"]) == defaults.color_range
     assert values["encoder"] == [choice.name for choice in defaults.encoders]
     assert values["view"] == [f"{view.scale}:{view.crop}" for view in defaults.views]
+    assert recipe.values("boost")["two_class"] == "max"  # the code's own rule; the commands' is the sum
     arguments = inspect.signature(train).parameters
     for name, value in recipe.values("boost").items():
-        if name not in ("folds", "head"):
+        if name not in ("folds", "head", "two_class"):
             assert arguments[name].default == value
 
 
@@ -185,6 +186,8 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert "published in interval" in report
     assert "Not comparable (quick, synthetic images, random weights)." in report
     assert "(sec. 2.3)" in report
+    metrics = json.loads((result.protocols[0].folder / "metrics.json").read_text())
+    assert metrics["run"]["two_class"]["rule"] == metrics["tables"]["fusion"]["two_class"]["rule"] == "max"
     record = json.loads((run / "run.json").read_text())["records"]
     assert [entry["command"] for entry in record] == ["reproduce", "featurize", "boost"]
     assert {entry["status"] for entry in record} == {"ok"}
