@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .errors import BchistoError, Terminated, is_out_of_memory, os_error
+from .errors import BchistoError, Terminated, is_out_of_memory, os_error, readable_name
 
 __all__ = ["cli", "main"]
 
@@ -59,6 +60,10 @@ def main(arguments: list[str] | None = None) -> None:
     """
     _set_up_logging()
     said: dict[str, Any] = {}  # what options left for the ends below
+    for text in sys.argv[1:] if arguments is None else arguments:
+        if readable_name(text) != text:  # neither a record nor a table could hold it
+            click.echo(f"error: {readable_name(text)}: this name is not UTF-8; rename the file or folder", err=True)
+            sys.exit(2)
     try:
         with _interruptible():
             status = cli.main(args=arguments, prog_name="bchisto", standalone_mode=False, obj=said)
@@ -132,6 +137,10 @@ def _interruptible() -> Iterator[None]:
 
 
 def _set_up_logging() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # what the terminal's encoding lacks is written as an escape; a name must not end a command
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter())
     logging.getLogger().handlers[:] = [handler]

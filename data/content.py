@@ -21,6 +21,9 @@ __all__ = ["UniqueImages", "content_sha256", "file_sha256", "same_content", "uni
 
 _log = logging.getLogger(__name__)
 
+_SAID = 3
+"""Repeated images that are named before the rest is counted (ours)."""
+
 _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256")
 
 _SETTLED_NS = 2_000_000_000
@@ -153,7 +156,10 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
                 f"({record.label}, {record.group} against {original.label}, {original.group}); remove one"
             )
         repeated.append((record.image_id, original.image_id))
-        _log.warning("%s: the same image as %s; used once", record.image_id, original.image_id)
+    for image, first_id in repeated[:_SAID]:
+        _log.warning("%s: the same image as %s; used once", image, first_id)
+    if len(repeated) > _SAID:
+        _log.warning("%d further images stand in the dataset twice; each is used once", len(repeated) - _SAID)
     records = tuple(record for record in dataset.records if record.image_id in kept)
     identity = hashlib.sha256()
     for record in records:

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError, InputError, MissingInputError
+from ..errors import ImageError, InputError, MissingInputError, readable_name
 from ..jobs import Progress, atomic_output, ensure_folder, write_rows
 from ..stains import augment_he, make_normalizer
 from .dataset import IMAGE_SUFFIXES
 from .decode import decode_image
+from .findings import Finding, report_findings
+from .walk import walk_files
 
 __all__ = ["RestainResult", "stain_images"]
 
@@ -115,7 +117,10 @@ def _files(sources: Sequence[str | Path]) -> list[Path]:
     files: list[Path] = []
     for source in map(Path, sources):
         if source.is_dir():
-            files.extend(sorted(path for path in source.rglob("*") if path.suffix.casefold() in IMAGE_SUFFIXES))
+            findings: list[Finding] = []
+            found = sorted(walk_files(source, findings))
+            report_findings(findings)
+            files.extend(path for path in found if path.suffix.casefold() in IMAGE_SUFFIXES)
         elif source.exists():
             files.append(source)
         else:
@@ -125,6 +130,8 @@ def _files(sources: Sequence[str | Path]) -> list[Path]:
     stems: dict[str, Path] = {}
     files = list(dict.fromkeys(files))
     for path in files:
+        if readable_name(str(path)) != str(path):
+            raise InputError(f"{readable_name(str(path))}: this name is not UTF-8; rename the file or its folder")
         if stems.setdefault(path.stem, path) != path:
             raise InputError(f"{path} and {stems[path.stem]}: both would be written as {path.stem}.png; rename one")
     return files

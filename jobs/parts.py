@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, OutputError, error_number, output_error
+from ..errors import InputError, OutputError, error_number, output_error, readable_name
 from .processes import temporary_name, unlink_stale
 
 __all__ = [
@@ -87,7 +87,8 @@ def atomic_output(path: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        The file cannot be written (permissions); `DiskFullError` where the disk is full or fails.
+        The file cannot be written (permissions), or a name in it is not UTF-8; `DiskFullError` where the disk is
+        full or fails.
     """
     ensure_folder(path.parent)
     unlink_stale(path)
@@ -106,6 +107,11 @@ def atomic_output(path: Path) -> Iterator[Path]:
         ):
             raise
         raise output_error(error, f"{path}: cannot be written") from error
+    except UnicodeEncodeError as error:  # a file name that is not UTF-8, which Python keeps as surrogates
+        line = error.object[: error.end].rpartition("\n")[2] + error.object[error.end :].partition("\n")[0]
+        raise OutputError(
+            f"{path}: cannot hold a name that is not UTF-8 ({readable_name(line.strip())}); rename that file or folder"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

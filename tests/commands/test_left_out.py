@@ -1,6 +1,7 @@
 """Images left out by ``--skip-errors``, and lists of one's own, through the commands."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -123,3 +124,49 @@ def test_every_command_refuses_parts_of_a_split(tissue, tmp_path, cli, tiny_opti
         assert f"give one part (--images {images / 'test'})" in err
     code, out, _ = cli("data", "check", "--images", images)
     assert (code, "look like parts of a split" in out) == (1, True)
+
+
+def test_names_that_are_not_utf_8_are_refused_everywhere(tissue, tmp_path, cli, tiny_options):
+    images = tmp_path / "images"
+    shutil.copytree(tissue, images)
+    strange = os.fsdecode(os.fsencode(images) + b"/benign/caf\xe9.png")
+    shutil.copy(tissue / "benign" / "benign00.png", strange)
+    shown = r"benign/caf\xe9.png: this name is not UTF-8; rename the file or its folder"
+    for command in (
+        ("data", "list", "--images", images),
+        ("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options),
+        ("finetune", "--images", images, "--out", tmp_path / "run", "--network", "patch-resnet"),
+        ("stain", images, "--out", tmp_path / "stained"),
+    ):
+        code, out, err = cli(*command)
+        assert (code, out, shown in err) == (2, "", True), err
+    for options in ((), ("--json",)):
+        code, out, _ = cli("data", "check", "--images", images, *options)
+        assert (code, "xe9.png" in out) == (1, True)
+    code, _, err = cli("featurize", "--images", strange, "--out", tmp_path / "run")
+    assert (code, r"caf\xe9.png: this name is not UTF-8; rename the file or folder" in err) == (2, True)
+
+
+def test_a_terminal_without_utf_8_ends_nothing(tissue, tmp_path, start):
+    images = tmp_path / "images"
+    shutil.copytree(tissue / "benign", images / "Be\u0301nin")
+    shutil.copytree(tissue / "malignant", images / "\u2265 2")
+    (images / os.fsdecode(b"caf\xe9.txt")).write_text("x")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    process = start("data", "list", "--images", images, env=environment)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, "Traceback" in err) == (0, False), err
+    assert len(out.splitlines()) == 13
+    assert r"caf\xe9.txt: not a TIFF, PNG, JPEG or DICOM file, left out" in err
+
+
+def test_python_gets_one_line_too(tmp_path):
+    from bchisto.errors import OutputError
+    from bchisto.jobs import write_json, write_rows
+
+    name = os.fsdecode(b"caf\xe9.png")
+    with pytest.raises(OutputError, match=r"t\.csv: cannot hold a name that is not UTF-8 \(caf\\xe9\.png,1\)"):
+        write_rows(tmp_path / "t.csv", ["a", "b"], [[name, 1]])
+    with pytest.raises(OutputError, match=r"t\.json: cannot hold a name that is not UTF-8 .*caf\\xe9\.png"):
+        write_json(tmp_path / "t.json", {"images": name})
+    assert list(tmp_path.iterdir()) == []
