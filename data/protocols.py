@@ -85,8 +85,8 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
         said = _published_text(plan.source, dataset)
         return said if name == plan.source else f"{name}: the same folds as {said}"
     if plan.origin == "part":
-        count = len({image for image, _, _ in plan.rows})
-        return f"{name}: {count} of the {plan.whole} images of the published list {plan.source}"
+        images = len({image for image, _, _ in plan.rows})
+        return f"{name}: {images} of the {plan.whole} images of the published list {plan.source}"
     if plan.origin == "none":
         return "none: trained on every image that is not on the test list"
     if plan.origin == "file":

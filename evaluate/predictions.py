@@ -178,7 +178,8 @@ def read_predictions(
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.DictReader(handle)
-            columns = list(reader.fieldnames or ())
+            columns = [column.strip() for column in reader.fieldnames or ()]
+            reader.fieldnames = columns  # blanks around a name would lose the column, and with it the patients
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8") from error
@@ -190,7 +191,7 @@ def read_predictions(
     if not rows:
         raise InputError(f"{path}: the table has no rows")
     named = [column.removeprefix("p_") for column in scores]
-    mentioned = {
+    mentioned: dict[str, Sequence[str]] = {
         column: [(row[column] or "").strip() for row in rows] for column in ("label", "predicted") if column in columns
     }
     order = tuple(classes) or _class_order(path, mentioned, named)
@@ -289,7 +290,7 @@ def _parse(
         predicted,
         probabilities,
         int(fold) if fold else None,
-        row.get("group") or None,
+        (row.get("group") or "").strip() or None,
         row.get("patch") or "",
     )
 

@@ -132,3 +132,8 @@ def test_classes_of_which_two_fit_have_no_positive_side():
 
     assert default_positive(["in situ", "in_situ", "Invasive", "x"]) == ()
     assert default_positive(["in situ", "Invasive", "x"]) == ("in situ", "Invasive")
+
+
+def test_blanks_in_a_header_lose_no_column(tmp_path):
+    table = read_text(tmp_path, "image_id, label , group,p_a, p_b\n1,a, g1 ,1,0\n2,b,g2,0,1\n")
+    assert (table.groups, table.classes) == (("g1", "g2"), ("a", "b"))
