@@ -5,7 +5,7 @@ which the image is tested.
 """
 
 from .blend import blend_weights
-from .bundle import BUNDLE_KIND, Bundle, FoldModel
+from .bundle import BUNDLE_KIND, BUNDLE_SCHEMA, Bundle, FoldModel, read_crop_seed
 from .heads import HEADS
 from .lightgbm_head import BinnedRows, fit_text, parse_model, predict_proba
 from .parameters import parse_params
@@ -15,6 +15,7 @@ from .train import train
 
 __all__ = [
     "BUNDLE_KIND",
+    "BUNDLE_SCHEMA",
     "HEADS",
     "PRESETS",
     "BinnedRows",
@@ -28,5 +29,6 @@ __all__ = [
     "parse_model",
     "parse_params",
     "predict_proba",
+    "read_crop_seed",
     "train",
 ]

@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..data import CROP_SEEDS
 from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature
 from ..jobs import DAMAGE, Archive, check_archive_size, write_archive
 from .heads import Classifier, parse_head
 
-__all__ = ["BUNDLE_KIND", "SCHEMA_VERSION", "Bundle", "FoldModel"]
+__all__ = ["BUNDLE_KIND", "BUNDLE_SCHEMA", "Bundle", "FoldModel", "read_crop_seed"]
 
 BUNDLE_KIND = "bchisto model bundle"
-SCHEMA_VERSION = 1
+BUNDLE_SCHEMA = 3
+"""Of bundles of either road. Since 3 `crop_seed` says what seeds the crops of new images; 1 (boosted) and 2 (networks)
+are those of 0.1, which knew image ids alone."""
 _FOLDER = re.compile(r"[\w.+-]+")
 _MEMBER = re.compile(r"models/([\w.+-]+)/(?:([a-z]+)-)?seed(\d+)-fold(\d+)\.(?:txt|npz)")
 
@@ -65,6 +68,8 @@ class Bundle:
         Per fold the weight of each member (``<store> <head>``) of a stack; empty for other heads.
     temperature : float or None
         Fitted on the out-of-fold predictions of the fusion; see `calibrate`.
+    crop_seed : {"id", "pixels"}
+        What seeds the crops of new images, see `bchisto.data.CROP_SEEDS`.
     """
 
     classes: tuple[str, ...]
@@ -75,6 +80,7 @@ class Bundle:
     head: str = "lightgbm"
     blend: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     temperature: float | None = None
+    crop_seed: str = "id"
 
     def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
         """Predict images: the mean probability over all models, stores and augmentations, as published.
@@ -132,6 +138,7 @@ class Bundle:
         head: str = "lightgbm",
         blend: Mapping[int, Mapping[str, float]] | None = None,
         temperature: float | None = None,
+        crop_seed: str = "pixels",
     ) -> None:
         """Write a bundle.
 
@@ -139,7 +146,7 @@ class Bundle:
         ----------
         path : Path
             The ``.bchisto`` file.
-        classes, stores, protocol, banners, head, blend, temperature
+        classes, stores, protocol, banners, head, blend, temperature, crop_seed
             As the attributes.
         models : mapping
             Store name to (member name, file) of its models.
@@ -154,6 +161,7 @@ class Bundle:
             "protocol": protocol,
             "banners": list(banners),
             "calibration": None if temperature is None else {"temperature": temperature},
+            "crop_seed": crop_seed,
         }
         if renamed := {name: folder for name, folder in folders.items() if name != folder}:
             facts["folders"] = renamed
@@ -161,7 +169,7 @@ class Bundle:
         write_archive(
             path,
             kind=BUNDLE_KIND,
-            schema_version=SCHEMA_VERSION,
+            schema_version=BUNDLE_SCHEMA,
             members=members,
             facts=facts,
             check=lambda archive: Bundle._read(path, archive, parse=False),
@@ -205,7 +213,7 @@ class Bundle:
             Missing, not a bundle, of a newer schema, too large, or a member that is unexpected or altered.
         """
         path = Path(path)
-        with Archive(path, kind=BUNDLE_KIND, schema_version=SCHEMA_VERSION) as archive:
+        with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
             if archive.manifest.get("road", "boosted") != "boosted":
                 raise BundleError(f"{path}: a bundle of CNNs, which hold no boosted models")
             try:
@@ -247,6 +255,7 @@ class Bundle:
             head,
             blend,
             None if calibration is None else float(calibration["temperature"]),
+            read_crop_seed(path, manifest),
         )
 
 
@@ -258,6 +267,20 @@ def _folder(store: str) -> str:
     if _FOLDER.fullmatch(store):
         return store
     return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', store)[:60]}-{hashlib.sha256(store.encode()).hexdigest()[:16]}"
+
+
+def read_crop_seed(path: Path, manifest: Mapping[str, Any]) -> str:
+    """Return what seeds the crops of new images by a bundle's manifest; bundles of 0.1 say nothing and mean the id.
+
+    Raises
+    ------
+    BundleError
+        A rule that no version has written.
+    """
+    rule = str(manifest.get("crop_seed", "id"))
+    if rule not in CROP_SEEDS:
+        raise BundleError(f"{path}: its crop_seed {rule!r} is none of {', '.join(CROP_SEEDS)}; the bundle was altered")
+    return rule
 
 
 def _weights(path: Path, weights: Mapping[str, Any]) -> dict[str, float]:

@@ -6,7 +6,7 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 
 from .check import check_dataset, check_stain
 from .classes import KNOWN_CLASSES, check_order, match_class, order_classes, settle_labels, spell_labels
-from .content import UniqueImages, content_sha256, file_sha256, unique_images
+from .content import CROP_SEEDS, UniqueImages, content_sha256, crop_key, file_sha256, pixels_sha256, unique_images
 from .dataset import (
     DATASET_NAMES,
     MAMMOGRAMS,
@@ -26,6 +26,7 @@ from .restain import RestainResult, stain_images
 from .synthetic import make_bach
 
 __all__ = [
+    "CROP_SEEDS",
     "DATASET_NAMES",
     "KNOWN_CLASSES",
     "MAMMOGRAMS",
@@ -41,6 +42,7 @@ __all__ = [
     "check_order",
     "check_stain",
     "content_sha256",
+    "crop_key",
     "decode_image",
     "decode_record",
     "few",
@@ -52,6 +54,7 @@ __all__ = [
     "match_class",
     "only_listed",
     "order_classes",
+    "pixels_sha256",
     "protocol_text",
     "published_folds",
     "read_dataset",

@@ -13,11 +13,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs, write_rows
 from .dataset import Dataset, ImageRecord
 
-__all__ = ["UniqueImages", "content_sha256", "file_sha256", "same_content", "unique_images"]
+__all__ = [
+    "CROP_SEEDS",
+    "UniqueImages",
+    "content_sha256",
+    "crop_key",
+    "file_sha256",
+    "pixels_sha256",
+    "same_content",
+    "unique_images",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +41,10 @@ _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256
 _SETTLED_NS = 2_000_000_000
 """The hash of a file changed less than this before is not kept: file systems stamp in steps, so that a second change
 might leave the stamp as it is (ours)."""
+
+CROP_SEEDS = ("id", "pixels")
+"""What seeds everything random about an image: its id, as in training, or its decoded pixels, as for new images, whose
+name and place say nothing about them."""
 
 
 def file_sha256(path: Path) -> str:
@@ -79,6 +95,43 @@ def _identity(status: os.stat_result) -> tuple[str, str, str, str]:
 
 def _settled(status: os.stat_result) -> bool:
     return time.time_ns() - max(status.st_ctime_ns, status.st_mtime_ns) > _SETTLED_NS
+
+
+def pixels_sha256(image: npt.NDArray[np.uint8]) -> str:
+    """Return the SHA-256 of an image as decoded, hexadecimal: of its shape, then its pixels.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width, 3)
+        Before any scaling.
+
+    Returns
+    -------
+    str
+        Of the text ``HEIGHTxWIDTHx3`` and a line feed, then the pixels row by row. The same for one picture as PNG and
+        as TIFF.
+
+    Examples
+    --------
+    >>> pixels_sha256(np.zeros((2, 3, 3), np.uint8))[:16]
+    '83f4458ef16426f6'
+    """
+    digest = hashlib.sha256("x".join(map(str, image.shape)).encode() + b"\n")
+    digest.update(np.ascontiguousarray(image))
+    return digest.hexdigest()
+
+
+def crop_key(record: ImageRecord, image: npt.NDArray[np.uint8], *, crop_seed: str) -> str:
+    """Return what seeds the crops, colours and patches of an image, by a rule of `CROP_SEEDS`.
+
+    Raises
+    ------
+    InputError
+        No such rule.
+    """
+    if crop_seed not in CROP_SEEDS:
+        raise InputError(f"crop_seed {crop_seed}: choose one of {', '.join(CROP_SEEDS)}")
+    return pixels_sha256(image) if crop_seed == "pixels" else record.image_id
 
 
 def same_content(first: Path, second: Path) -> bool:

@@ -61,13 +61,14 @@ class Crop:
     flip_columns: bool
 
 
-def draw_augmentation(image_id: str, augmentation: int, *, seed: int, color_range: tuple[float, float]) -> Augmentation:
+def draw_augmentation(key: str, augmentation: int, *, seed: int, color_range: tuple[float, float]) -> Augmentation:
     """Draw the stain factors of an augmentation.
 
     Parameters
     ----------
-    image_id : str
-        Hashed by SHA-256 into eight big-endian 32-bit words.
+    key : str
+        The image id, or what stands for it (`bchisto.data.crop_key`); hashed by SHA-256 into eight big-endian 32-bit
+        words.
     augmentation : int
         Counted from 0.
     seed : int
@@ -83,7 +84,7 @@ def draw_augmentation(image_id: str, augmentation: int, *, seed: int, color_rang
     ----------
     Rakhlin et al. 2018, sec. 2.3 (U[0.7, 1.3]).
     """
-    words = np.frombuffer(hashlib.sha256(image_id.encode("utf-8")).digest(), dtype=">u4").tolist()
+    words = np.frombuffer(hashlib.sha256(key.encode("utf-8")).digest(), dtype=">u4").tolist()
     entropy = (seed, *words, augmentation)
     rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(_COLOUR_CHILD,)))
     hematoxylin, eosin = rng.uniform(*color_range, size=2).tolist()

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..data import ImageRecord, decode_record, resize_image
+from ..data import ImageRecord, crop_key, decode_record, resize_image
 from ..errors import BchistoError, ImageError, TissueError
 from ..jobs import map_ahead
 from ..stains import HeAugmenter, MacenkoNormalizer, Normalizer, make_normalizer
@@ -73,11 +73,14 @@ class NormalisedImage:
     scales : dict of float to ndarray of uint8, shape (height, width, 3)
     stain : StainInfo
         Of the first scale.
+    key : str
+        What seeds its colours and crops, see `bchisto.data.crop_key`.
     """
 
     index: int
     scales: dict[float, npt.NDArray[np.uint8]]
     stain: StainInfo
+    key: str
 
 
 @dataclass
@@ -98,6 +101,7 @@ def normalise_images(
     settings: FeaturizeSettings,
     views: Sequence[View],
     skip_errors: bool,
+    crop_seed: str = "id",
     processes: int = 1,
 ) -> Iterator[NormalisedImage | ImageFailure]:
     """Decode and normalise images one after the other, or ahead of their turn in worker processes.
@@ -108,6 +112,8 @@ def normalise_images(
     settings : FeaturizeSettings
     views : sequence of View
     skip_errors : bool
+    crop_seed : {"id", "pixels"}
+        See `bchisto.data.CROP_SEEDS`.
     processes : int
         1 does it here, when the next image is asked for.
 
@@ -116,7 +122,9 @@ def normalise_images(
     ImageError
         An image that cannot be used, unless `skip_errors` makes it an `ImageFailure`.
     """
-    one = functools.partial(_normalise, settings=settings, views=tuple(views), skip_errors=skip_errors)
+    one = functools.partial(
+        _normalise, settings=settings, views=tuple(views), skip_errors=skip_errors, crop_seed=crop_seed
+    )
     numbered = list(enumerate(records))
     if processes == 1 or len(numbered) == 1:
         yield from map(one, numbered)
@@ -125,22 +133,28 @@ def normalise_images(
 
 
 def _normalise(
-    numbered: tuple[int, ImageRecord], *, settings: FeaturizeSettings, views: Sequence[View], skip_errors: bool
+    numbered: tuple[int, ImageRecord],
+    *,
+    settings: FeaturizeSettings,
+    views: Sequence[View],
+    skip_errors: bool,
+    crop_seed: str,
 ) -> NormalisedImage | ImageFailure:
     index, record = numbered
     try:
-        scales, stain = _normalised(record, settings=settings, views=views, normalizer=make_normalizer(settings.stain))
+        image = decode_record(record)
+        normalizer = make_normalizer(settings.stain)
+        scales, stain = _normalised(record, image, settings=settings, views=views, normalizer=normalizer)
     except ImageError as error:
         message = str(error) if str(record.path) in str(error) else f"{record.path}: {error}"
         if not skip_errors:
             raise type(error)(message) from error
         return ImageFailure(record, message)
-    return NormalisedImage(index, scales, stain)
+    return NormalisedImage(index, scales, stain, crop_key(record, image, crop_seed=crop_seed))
 
 
 def prepare_crops(
     images: Iterable[NormalisedImage | ImageFailure],
-    records: Sequence[ImageRecord],
     *,
     settings: FeaturizeSettings,
     views: Sequence[View],
@@ -154,8 +168,7 @@ def prepare_crops(
         plain = settings.color_range == (1.0, 1.0)
         augmenters = {} if plain else {scale: HeAugmenter(pixels) for scale, pixels in image.scales.items()}
         for number in range(settings.augmentations):
-            name = records[image.index].image_id
-            drawn = draw_augmentation(name, number, seed=settings.seed, color_range=settings.color_range)
+            drawn = draw_augmentation(image.key, number, seed=settings.seed, color_range=settings.color_range)
             item = PreparedCrops(image.index, number, image.stain)
             coloured = (
                 image.scales
@@ -180,10 +193,14 @@ def prepare_crops(
 
 
 def _normalised(
-    record: ImageRecord, *, settings: FeaturizeSettings, views: Sequence[View], normalizer: Normalizer
+    record: ImageRecord,
+    image: npt.NDArray[np.uint8],
+    *,
+    settings: FeaturizeSettings,
+    views: Sequence[View],
+    normalizer: Normalizer,
 ) -> tuple[dict[float, npt.NDArray[np.uint8]], StainInfo]:
-    """Decode an image, and resize and normalise it at every scale; the stains are those of the first scale."""
-    image = decode_record(record)
+    """Resize and normalise an image at every scale; the stains are those of the first scale."""
     scales: dict[float, npt.NDArray[np.uint8]] = {}
     first: StainInfo | None = None
     for view in views:

@@ -43,6 +43,7 @@ def describe_images(
     targets: Mapping[str, tuple[Encoder, View]],
     ticker: Ticker,
     skip_errors: bool = False,
+    crop_seed: str = "id",
     on_device: bool | None = None,
     helpers: int = 1,
 ) -> Generator[ImageDescriptors | ImageFailure, None, None]:
@@ -60,6 +61,8 @@ def describe_images(
         Ticked once per augmentation of an image.
     skip_errors : bool
         Yield an `ImageFailure` for an image that cannot be used, instead of raising.
+    crop_seed : {"id", "pixels"}
+        What seeds colours and crops: the image's id, or its decoded pixels, see `bchisto.data.CROP_SEEDS`.
     on_device : bool, optional
         Colour, crop and pool on the device of Keras's backend as well; by default where that is a GPU.
     helpers : int
@@ -76,12 +79,14 @@ def describe_images(
         An image cannot be decoded or used, or gives a descriptor that is not finite; the message names it.
     """
     views = tuple(dict.fromkeys(view for _, view in targets.values()))
-    normalised = normalise_images(records, settings=settings, views=views, skip_errors=skip_errors, processes=helpers)
+    normalised = normalise_images(
+        records, settings=settings, views=views, skip_errors=skip_errors, crop_seed=crop_seed, processes=helpers
+    )
     device = settings.mode == "exact" and settings.engine == "keras"
     if device and (bool(visible_gpus()) if on_device is None else on_device):
         described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, targets, ticker)
     else:
-        crops = prepare_crops(normalised, records, settings=settings, views=views)
+        crops = prepare_crops(normalised, settings=settings, views=views)
         described = _crop_by_crop(prefetch(crops, ahead=_AHEAD), records, settings, targets, ticker)
     for item in described:
         if isinstance(item, ImageDescriptors):
@@ -151,7 +156,7 @@ def _on_device(
             else:
                 record = records[item.index]
                 drawn = [
-                    draw_augmentation(record.image_id, number, seed=settings.seed, color_range=settings.color_range)
+                    draw_augmentation(item.key, number, seed=settings.seed, color_range=settings.color_range)
                     for number in range(settings.augmentations)
                 ]
                 waiting.append((record, item.stain, describer.start(item.scales, drawn)))

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..boost import BUNDLE_KIND
+from ..boost import BUNDLE_KIND, BUNDLE_SCHEMA, read_crop_seed
 from ..errors import BundleError
 from ..jobs import DAMAGE, Archive, write_archive
 from .model import build_model, resolved
@@ -17,9 +17,6 @@ from .pretrained import load_h5
 from .settings import FinetuneSettings
 
 __all__ = ["CnnBundle"]
-
-SCHEMA_VERSION = 2
-"""Boosted bundles are of version 1, which knows no other road."""
 
 _MEMBER = re.compile(r"models/fold(\d+)\.weights\.h5")
 
@@ -44,6 +41,8 @@ class CnnBundle:
         What a reader of predictions must know.
     temperature : float or None
         Fitted on the predictions of images that did not train.
+    crop_seed : {"id", "pixels"}
+        What seeds the patches of new images, see `bchisto.data.CROP_SEEDS`.
     """
 
     classes: tuple[str, ...]
@@ -54,6 +53,7 @@ class CnnBundle:
     protocol: str
     banners: tuple[str, ...]
     temperature: float | None
+    crop_seed: str = "id"
 
     @staticmethod
     def save(
@@ -67,6 +67,7 @@ class CnnBundle:
         protocol: str,
         banners: Sequence[str],
         temperature: float | None,
+        crop_seed: str = "pixels",
     ) -> None:
         """Write a bundle.
 
@@ -76,7 +77,7 @@ class CnnBundle:
             The ``.bchisto`` file.
         models : mapping of int to Path
             Fold to its ``.weights.h5``.
-        settings, classes, dataset, reading, protocol, banners, temperature
+        settings, classes, dataset, reading, protocol, banners, temperature, crop_seed
             As the attributes.
         """
         facts = {
@@ -88,12 +89,13 @@ class CnnBundle:
             "protocol": protocol,
             "banners": list(banners),
             "calibration": None if temperature is None else {"temperature": temperature},
+            "crop_seed": crop_seed,
         }
         members = [(f"models/fold{fold}.weights.h5", file) for fold, file in models.items()]
         write_archive(
             path,
             kind=BUNDLE_KIND,
-            schema_version=SCHEMA_VERSION,
+            schema_version=BUNDLE_SCHEMA,
             members=members,
             facts=facts,
             check=lambda archive: CnnBundle._read(path, archive, share=True),
@@ -109,7 +111,7 @@ class CnnBundle:
             Missing, not a bundle of CNNs, of a newer schema, too large, or a member that is unexpected or altered.
         """
         path = Path(path)
-        with Archive(path, kind=BUNDLE_KIND, schema_version=SCHEMA_VERSION) as archive:
+        with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
             if archive.manifest.get("road") != "cnn":
                 raise BundleError(f"{path}: a bundle of boosted models, which hold no CNN")
             try:
@@ -142,6 +144,7 @@ class CnnBundle:
             str(manifest["protocol"]),
             tuple(manifest["banners"]),
             None if calibration is None else float(calibration["temperature"]),
+            read_crop_seed(path, manifest),
         )
 
 

@@ -20,7 +20,7 @@ from ..jobs import DAMAGE, Progress, atomic_output, default_jobs, one_thread_of_
 from ..stains import make_normalizer
 from .patches import PatchRule
 
-__all__ = ["ImageBank", "make_reader", "prepare_images"]
+__all__ = ["ImageBank", "make_reader", "make_treatment", "prepare_images"]
 
 _log = logging.getLogger(__name__)
 
@@ -75,11 +75,11 @@ class ImageBank:
         return np.asarray(cv2.resize(image, (size, size), interpolation=how), dtype=np.uint8)
 
     @classmethod
-    def of(cls, images: Sequence[Image], ids: Sequence[str]) -> ImageBank:
-        """Make a bank in memory."""
+    def of(cls, images: Sequence[Image], names: Sequence[str]) -> ImageBank:
+        """Make a bank in memory; `names` seed what is random: image ids, or what stands for them."""
         offsets = np.cumsum([0, *(image.size for image in images)])[:-1].tolist()
         index = [
-            (offset, *image.shape[:2], _key(name)) for offset, image, name in zip(offsets, images, ids, strict=True)
+            (offset, *image.shape[:2], _key(name)) for offset, image, name in zip(offsets, images, names, strict=True)
         ]
         return cls(np.concatenate([image.ravel() for image in images]), np.array(index, dtype=np.int64))
 
@@ -111,12 +111,21 @@ def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRec
     callable
         Record to uint8 RGB; raises `ImageError` for an image that cannot be decoded or is smaller than a patch.
     """
-    normalizer: Any = make_normalizer(stain)
+    treat = make_treatment(stain=stain, rule=rule, size=size)
 
     def read(record: ImageRecord) -> Image:
+        return treat(record, decode_record(record))
+
+    return read
+
+
+def make_treatment(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRecord, Image], Image]:
+    """Return the part of `make_reader` that follows decoding: record and decoded image to treated image."""
+    normalizer: Any = make_normalizer(stain)
+
+    def treat(record: ImageRecord, image: Image) -> Image:
         import cv2
 
-        image = decode_record(record)
         if misfit := rule.misfit(record.path, height=image.shape[0], width=image.shape[1]):
             raise ImageError(misfit)
         with contextlib.suppress(TissueError):
@@ -125,7 +134,7 @@ def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRec
             image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(image, dtype=np.uint8)
 
-    return read
+    return treat
 
 
 def prepare_images(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..data import ImageRecord
+from ..data import ImageRecord, crop_key, decode_record
 from ..errors import ImageError
-from ..jobs import Ticker
+from ..jobs import Ticker, visible_gpus
 from .batches import Source
 from .bundle import CnnBundle
-from .images import Image, ImageBank, make_reader
+from .images import Image, ImageBank, make_treatment
 from .model import resolved
 from .units import predict_samples
 
@@ -45,12 +46,15 @@ def predict_images(
     """
     settings = bundle.settings
     chosen = resolved(settings)
-    read = make_reader(stain=settings.stain, rule=settings.rule, size=chosen["size"])
+    treat = make_treatment(stain=settings.stain, rule=settings.rule, size=chosen["size"])
     images: dict[str, Image] = {}
+    keys: list[str] = []
     failures: dict[str, str] = {}
     for record in records:
         try:
-            images[record.image_id] = read(record)
+            image = decode_record(record)
+            images[record.image_id] = treat(record, image)
+            keys.append(crop_key(record, image, crop_seed=bundle.crop_seed))
         except ImageError as error:
             if not skip_errors:
                 raise
@@ -58,16 +62,27 @@ def predict_images(
             ticker.tick(len(bundle.models))
     mean: dict[str, npt.NDArray[np.float64]] = {}
     if images:
-        bank = ImageBank.of(list(images.values()), list(images))
+        bank = ImageBank.of(list(images.values()), keys)
         nothing = np.zeros(len(bank), dtype=np.int64)
         source = Source(bank, nothing, settings.rule, chosen["size"], settings.seed, chosen["batch_size"])
-        positions = np.arange(len(bank))
-        ends = np.cumsum(bank.counts(positions, settings.rule))[:-1]
         total = np.zeros((len(bank), len(bundle.classes)))
         for model in bundle.models.values():
-            found = predict_samples(model, source, positions, classes=len(bundle.classes))
-            total += [part.mean(axis=0) for part in np.split(found, ends)]
+            total += _predict(model, source, classes=len(bundle.classes))
             ticker.tick(len(bank))
         mean = dict(zip(images, total / len(bundle.models), strict=True))
     for record in records:
         yield record, failures.get(record.image_id) or mean[record.image_id]
+
+
+def _predict(model: Any, source: Source, *, classes: int) -> npt.NDArray[np.float64]:
+    """Return the mean over the patches of each image, float64 of shape (images, classes).
+
+    A batch holds the patches of one image alone: in a batch with others the last bits of its probabilities would depend
+    on these. On a GPU, where a batch of one costs many times its share and the last bits depend on the card, images go
+    together.
+    """
+    positions = np.arange(len(source.bank))
+    together = [positions] if visible_gpus() else np.split(positions, len(positions))
+    found = np.concatenate([predict_samples(model, source, some, classes=classes) for some in together])
+    ends = np.cumsum(source.bank.counts(positions, source.rule))[:-1]
+    return np.array([part.mean(axis=0) for part in np.split(found, ends)])

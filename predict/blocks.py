@@ -14,7 +14,7 @@ from typing import Any
 
 from ..data import ImageRecord
 from ..errors import OutputError
-from ..jobs import Resources, Ticker, read_json, remove_tree, run_units, write_json, write_rows
+from ..jobs import Resources, Ticker, read_json, remove_leftovers, run_units, set_aside, write_json, write_rows
 from ..runs import describe_differences
 from .model import Model, load_model
 
@@ -135,7 +135,8 @@ def claim(parts: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
     """
     mark = parts / _MARK
     if overwrite:
-        remove_tree(parts)
+        set_aside(parts)
+    remove_leftovers(parts)
     if mark.is_file() and (found := read_json(mark)) != settings:
         raise OutputError(
             f"{parts}: left by other work: {describe_differences(found, settings)}; use --overwrite or another --out"
@@ -175,7 +176,7 @@ def do_blocks(
         )
     except BaseException:
         if not any(workshop.parts.glob("block-*")):
-            remove_tree(workshop.parts)  # nothing to resume from
+            set_aside(workshop.parts)  # nothing to resume from
         raise
     found.update(made)
     rows = [row for block in blocks for row in found[block.index] or ()]

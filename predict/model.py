@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..boost import BUNDLE_KIND, Bundle
+from ..boost import BUNDLE_KIND, BUNDLE_SCHEMA, Bundle
 from ..data import ImageRecord, file_sha256
 from ..errors import InputError, WeightsError
 from ..featurize import (
@@ -29,7 +29,6 @@ from ..jobs import Archive, Ticker
 
 __all__ = ["Model", "load_model", "model_identity"]
 
-_NEWEST_SCHEMA = 2
 _CNN_BLOCK = 16
 """Images in a unit of work of a CNN, and in memory at once (ours)."""
 
@@ -138,7 +137,14 @@ class BoostedModel:
             An image cannot be used and `skip_errors` is off.
         """
         passes = [
-            describe_images(records, settings=settings, targets=targets, ticker=ticker, skip_errors=skip_errors)
+            describe_images(
+                records,
+                settings=settings,
+                targets=targets,
+                ticker=ticker,
+                skip_errors=skip_errors,
+                crop_seed=self.bundle.crop_seed,
+            )
             for settings, targets in self._passes()
         ]
         for record, *items in zip(records, *passes, strict=True):
@@ -183,7 +189,7 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
     WeightsError
         Weights that cannot be had, or differ from those the bundle was trained with.
     """
-    with Archive(path, kind=BUNDLE_KIND, schema_version=_NEWEST_SCHEMA) as archive:
+    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
         road = archive.manifest.get("road")
     if road == "cnn":
         if weights:

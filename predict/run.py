@@ -16,7 +16,7 @@ from ..data import Dataset, ImageRecord, few, file_sha256, read_dataset, report_
 from ..errors import BundleError, InputError, MissingInputError, OutputError
 from ..evaluate import apply_temperature
 from ..featurize import check_headers
-from ..jobs import cpu_resources, ensure_folder, network_resources, remove_tree, write_rows
+from ..jobs import cpu_resources, ensure_folder, network_resources, set_aside, write_rows
 from .blocks import Block, Workshop, claim, do_blocks
 from .model import load_model, model_identity
 from .table import FORMATS, Table
@@ -139,7 +139,7 @@ def predict(
         write_rows(problems, ["image_id", "error"], failures.items())
     else:
         problems.unlink(missing_ok=True)
-    remove_tree(parts)
+    set_aside(parts)
     predicted = table.predicted
     counts = {name: predicted.count(name) for name in bundle.classes}
     return PredictResult(path, len(predicted), counts, tuple(failures.items()), bundle.banners)

@@ -1,5 +1,6 @@
 """Altered copies of bundles."""
 
+import json
 import zipfile
 
 
@@ -10,3 +11,15 @@ def rewrite(source, target, change):
         for name, data in change(members).items():
             new.writestr(name, data)
     return target
+
+
+def as_of_0_1(source, target):
+    """Copy a bundle as bchisto 0.1 wrote it, which seeds crops by image ids: as those of its training are seeded."""
+
+    def change(members):
+        content = json.loads(members["manifest.json"])
+        del content["crop_seed"]
+        content["schema_version"] = 1 if content["road"] == "boosted" else 2
+        return {**members, "manifest.json": json.dumps(content).encode()}
+
+    return rewrite(source, target, change)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from archives import as_of_0_1
 from bchisto.boost import Bundle
 from bchisto.errors import ImageError, InputError, MissingInputError, OutputError, WeightsError
 from bchisto.evaluate import evaluate, read_predictions
@@ -25,7 +26,9 @@ def rows(path):
 
 
 def test_equals_the_bundle_on_the_stored_descriptors(boosted, model, tissue, tmp_path):
-    """New images take the whole road again; the training images must give what their stored descriptors give."""
+    """New images take the whole road again; with crops seeded by id, training images give what is stored of them."""
+    model = as_of_0_1(model, tmp_path / "id.bchisto")
+    assert Bundle.load(model).crop_seed == "id"
     result = predict(model, [tissue], out=tmp_path / "p.csv", jobs=1)
     assert (result.images, result.failures) == (12, ())
     with open_store(boosted / "features" / "tiny-1.0-64.h5") as store:
