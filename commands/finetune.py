@@ -59,7 +59,7 @@ from .options import (
 @click.option("--epochs", type=int, default=50, show_default=True, help="At most.")
 @click.option("--patience", type=int, default=8, show_default=True, help="Epochs without a better validation loss.")
 @click.option("--no-validation", is_flag=True, help="Train for all epochs on every training image.")
-@click.option("--batch-size", type=int, default=0, help="Default: the network's own.")
+@click.option("--batch-size", type=int, default=0, help="Default: the network's own, or what there is.")
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), help="Default: the network's own.")
 @click.option("--rate", type=float, default=0.0, help="Learning rate; default: the network's own.")
 @click.option(

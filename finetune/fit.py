@@ -20,9 +20,9 @@ from .augment import OFFLINE
 from .balance import class_weights, sample_training
 from .batches import Source, still_batches, training_batches
 from .events import EventLog
-from .patches import Indices
+from .patches import Indices, Samples
 
-__all__ = ["TrainingPlan", "train_model"]
+__all__ = ["TrainingPlan", "train_model", "training_samples"]
 
 _log = logging.getLogger(__name__)
 
@@ -104,9 +104,7 @@ def train_model(
     InputError
         A batch larger than the training part, a class without an image there, or a loss that is no number.
     """
-    chosen = plan.train[sample_training(source.labels[plan.train], method=plan.sampling, seed=plan.seed)]
-    copies = plan.rotations * plan.crops if OFFLINE in plan.augmentations else 1
-    samples = source.samples(chosen, copies=copies)
+    samples = training_samples(source, plan)
     if source.batch_size > len(samples):
         raise InputError(f"--batch-size {source.batch_size}: more than the {len(samples)} samples that train; lower it")
     weights = class_weights(source.labels[plan.train], classes=plan.classes) if plan.weighted else None
@@ -141,6 +139,19 @@ def train_model(
         _log.debug("%s: epoch %d, %s", log.stem, now.done, _words(row))
         on_epoch(_words(row))
     model.set_weights(now.kept)
+
+
+def training_samples(source: Source, plan: TrainingPlan) -> Samples:
+    """List what an epoch trains on: the sampled images, their patches and copies.
+
+    Raises
+    ------
+    InputError
+        See `sample_training`.
+    """
+    chosen = plan.train[sample_training(source.labels[plan.train], method=plan.sampling, seed=plan.seed)]
+    copies = plan.rotations * plan.crops if OFFLINE in plan.augmentations else 1
+    return source.samples(chosen, copies=copies)
 
 
 def _words(row: list[Any]) -> str:

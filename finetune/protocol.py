@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from .model import resolved
 from .networks import NETWORKS
 from .outputs import write_outputs
 from .settings import FinetuneSettings
-from .units import FoldUnit, read_fold, train_fold
+from .units import FoldUnit, fit_batch_size, read_fold, train_fold
 
 __all__ = ["FinetuneResult", "Workshop"]
 
@@ -163,6 +163,16 @@ class Workshop:
             )
         left_out = tuple(self.failures.items())
         return FinetuneResult(folder, protocol, len(units), finished, panel, banners, left_out, tuple(failed))
+
+    def fitted(self, plan: FoldPlan) -> Workshop:
+        """Return the workshop with settings that fit a protocol's data, see `fit_batch_size`; writes nothing.
+
+        Raises
+        ------
+        InputError
+            Folds that cannot be trained: see `fit_batch_size`, or no images to validate.
+        """
+        return replace(self, settings=fit_batch_size(self.settings, self._units(plan, self.folder, workers=1)))
 
     def _units(self, plan: FoldPlan, folder: Path, *, workers: int) -> list[FoldUnit]:
         position = {item.image_id: place for place, item in enumerate(self.dataset.records)}

@@ -162,7 +162,11 @@ def finetune(
             view=view,
         )
         resources = network_resources(jobs)
-        results = [workshop.protocol(plan, resources=resources, shard=shard, dask=dask) for plan in plans]
+        shops = [workshop.fitted(plan) for plan in plans]  # refuses what does not fit before anything is written
+        results = [
+            shop.protocol(plan, resources=resources, shard=shard, dask=dask)
+            for shop, plan in zip(shops, plans, strict=True)
+        ]
         record.note(results={r.folder.name: r.metrics["accuracy"] if r.metrics else None for r in results})
         failed = [line for result in results for line in result.unreported]
         if shard is None and any(result.panel is not None for result in results):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..jobs import Ticker, read_probabilities, write_probabilities
+from .balance import class_weights
 from .batches import Source, still_batches
-from .fit import TrainingPlan, train_model
+from .fit import TrainingPlan, train_model, training_samples
 from .images import ImageBank
 from .model import build_model, resolved
 from .pretrained import is_whole_h5, save_h5
 from .settings import FinetuneSettings
 
-__all__ = ["FoldUnit", "predict_samples", "read_fold", "train_fold"]
+__all__ = ["FoldUnit", "fit_batch_size", "predict_samples", "read_fold", "train_fold"]
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +89,75 @@ class FoldUnit:
         """Names of the predictions in their file."""
         return tuple(f"{image}:{patch}" if patch else image for image, patch in self.test_names)
 
+    @property
+    def plan(self) -> TrainingPlan:
+        """How the fold is trained."""
+        settings = self.settings
+        return TrainingPlan(
+            train=np.array(self.train, dtype=np.int64),
+            validate=np.array(self.validate, dtype=np.int64),
+            epochs=settings.epochs,
+            patience=settings.patience,
+            sampling=settings.sampling,
+            weighted=settings.weighted,
+            augmentations=settings.augmentations,
+            rotations=settings.rotations,
+            crops=settings.crops,
+            seed=settings.seed,
+            classes=self.classes,
+        )
+
+    def source(self) -> Source:
+        """Return the images, read as the network takes them."""
+        settings = self.settings
+        chosen = resolved(settings)
+        return Source(
+            bank=ImageBank.open(self.images),
+            labels=np.array(self.labels, dtype=np.int64),
+            rule=settings.rule,
+            size=chosen["size"],
+            seed=settings.seed,
+            batch_size=chosen["batch_size"],
+            workers=self.workers,
+        )
+
+
+def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> FinetuneSettings:
+    """Return settings whose batches the smallest training part fills, before anything is trained or written.
+
+    The network's own batch size is lowered to what there is; one that was asked for is refused.
+
+    Parameters
+    ----------
+    settings : FinetuneSettings
+    units : sequence of FoldUnit
+        All folds of a protocol.
+
+    Raises
+    ------
+    InputError
+        A batch larger than a training part, or a part that lacks a class which is to be weighted or sampled.
+    """
+    wanted = int(resolved(settings)["batch_size"])
+    counts: dict[int, int] = {}
+    for unit in units:
+        try:
+            source, plan = unit.source(), unit.plan
+            counts[unit.fold] = len(training_samples(source, plan))
+            if plan.weighted:
+                class_weights(source.labels[plan.train], classes=plan.classes)
+        except InputError as error:
+            raise InputError(f"fold {unit.fold}: {error}") from error
+    fold, least = min(counts.items(), key=lambda item: item[1])
+    if not least:
+        raise InputError(f"fold {fold}: no image is left to train on; use fewer --folds, or add images")
+    if wanted <= least:
+        return settings
+    if settings.batch_size:
+        raise InputError(f"fold {fold}: --batch-size {wanted}: more than the {least} samples that train; lower it")
+    _log.info("batches of %d, not of %d, since fold %d has no more samples to train on", least, wanted, fold)
+    return replace(settings, batch_size=least)
+
 
 def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     """Train, save the weights, predict.
@@ -97,16 +168,7 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
         See `train_model`; the message names the fold.
     """
     settings = unit.settings
-    chosen = resolved(settings)
-    source = Source(
-        bank=ImageBank.open(unit.images),
-        labels=np.array(unit.labels, dtype=np.int64),
-        rule=settings.rule,
-        size=chosen["size"],
-        seed=settings.seed,
-        batch_size=chosen["batch_size"],
-        workers=unit.workers,
-    )
+    source = unit.source()
     model = build_model(settings, classes=unit.classes, fold=unit.fold)
     ticked = 0
 
@@ -115,22 +177,9 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
         ticked += 1
         ticker.tick(note=f"fold {unit.fold}: {words}")
 
-    plan = TrainingPlan(
-        train=np.array(unit.train, dtype=np.int64),
-        validate=np.array(unit.validate, dtype=np.int64),
-        epochs=settings.epochs,
-        patience=settings.patience,
-        sampling=settings.sampling,
-        weighted=settings.weighted,
-        augmentations=settings.augmentations,
-        rotations=settings.rotations,
-        crops=settings.crops,
-        seed=settings.seed,
-        classes=unit.classes,
-    )
     events = unit.folder / "logs" / "tensorboard" / f"fold{unit.fold}" if unit.tensorboard else None
     try:
-        train_model(model, source, plan, state=unit.state, log=unit.log, on_epoch=tick, events=events)
+        train_model(model, source, unit.plan, state=unit.state, log=unit.log, on_epoch=tick, events=events)
     except InputError as error:
         raise InputError(f"fold {unit.fold}: {error}") from error
     ticker.tick(settings.epochs - ticked)  # training that stopped early is done as well

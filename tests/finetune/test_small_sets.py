@@ -1,0 +1,40 @@
+"""Fewer images than a batch: the defaults fit, what was typed is answered, and nothing is left in the way."""
+
+import json
+
+import pytest
+from bchisto.errors import InputError
+from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
+from bchisto.finetune.model import resolved
+
+COMMAND = ("--network", "patch-resnet", "--size", 32, "--epochs", 1, "--folds", 2, "--jobs", 1)
+
+
+def test_defaults_fit_twelve_images(tissue, tmp_path, cli):
+    """Six train in each of two folds, one or two of which validate; the network's own batch is larger."""
+    run = tmp_path / "run"
+    typed = ("finetune", "--images", tissue, "--out", run, *COMMAND)
+    assert resolved(FinetuneSettings("patch-resnet"))["batch_size"] > 6
+    code, _, err = cli(*typed, "--batch-size", 64)
+    assert code == 2
+    assert "fold 1: --batch-size 64: more than the 4 samples that train; lower it" in err
+    folder = run / "finetune" / "2-patch-resnet"
+    assert not (folder / "settings.json").exists()
+    code, _, err = cli(*typed)
+    assert code == 0, err
+    assert json.loads((folder / "settings.json").read_text())["batch_size"] == 4
+    assert CnnBundle.load(folder / "model.bchisto").settings.batch_size == 4
+    code, _, err = cli(*typed, "--batch-size", 3)
+    assert code == 2
+    assert "batch_size 4 -> 3" in err
+
+
+def test_a_class_that_a_fold_lacks_is_named_before_anything_is_trained(tmp_path, tissue):
+    (tmp_path / "folds.csv").write_text(
+        "image_id,fold\n"
+        + "".join(f"benign/benign{n:02d}.png,{1 + (n > 2)}\nmalignant/malignant{n:02d}.png,1\n" for n in range(6))
+    )
+    settings = FinetuneSettings("patch-resnet", size=32, weighted=True, validation=False)
+    with pytest.raises(InputError, match="fold 1: .*class"):
+        finetune(tissue, out=tmp_path / "run", settings=settings, folds=[str(tmp_path / "folds.csv")], jobs=1)
+    assert not list((tmp_path / "run" / "finetune").rglob("*.json"))
