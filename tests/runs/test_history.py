@@ -57,8 +57,6 @@ def test_folders_that_are_no_runs(tmp_path):
 
 
 def test_a_run_whose_process_is_gone_was_interrupted(tmp_path):
-    import json
-
     from bchisto.jobs import this_process
 
     mine = this_process()
