@@ -1,12 +1,14 @@
 """Kill every stage at random moments, resume it, and compare the end with that of a run that was let alone.
 
-Kills are SIGKILL and SIGTERM, of the parent alone and of its process group, in equal parts. After each: whether a process
-is left after ten seconds, what a SIGTERM ended with, and what lies in the folder for temporary files and in /dev/shm.
+Kills are SIGKILL and SIGTERM, of the parent alone and of its process group, in equal parts. After each: whether a
+process is left after ten seconds, what a SIGTERM ended with, and what lies in the folder for temporary files and in
+/dev/shm.
 
 Run: python benchmarks/crash.py [--stages featurize boost finetune predict] [--kills 30] [--seed 0]
 """
 
 import argparse
+import contextlib
 import hashlib
 import itertools
 import json
@@ -61,14 +63,14 @@ class Tally:
 def commands(images, run):
     """Return the arguments of each stage, which work on one run folder."""
     work = ["--jobs", "2"]
-    bundle = run / "boost" / "4-lightgbm" / "model.bchisto"
+    predicting = ["predict", run / "boost" / "3-lightgbm" / "model.bchisto", "--weights", "random"]
     return {
         "featurize": ["featurize", "--images", images, "--out", run, *TINY, *work],
-        "boost": ["boost", "--out", run, "--folds", "4", "--seeds", "3", "--param", "min_data_in_leaf=3",
-                  "--param", "num_iterations=400", *work],
+        "boost": ["boost", "--out", run, "--folds", "3", "--seeds", "2", "--param", "min_data_in_leaf=3",
+                  "--param", "num_iterations=150", *work],
         "finetune": ["finetune", "--images", images, "--out", run, "--network", "patch-resnet", "--folds", "3",
-                     "--epochs", "4", "--patience", "4", "--size", "64", "--batch-size", "6", *work],
-        "predict": ["predict", bundle, "--images", images, "--weights", "random", "--out", run / "predictions.csv", *work],
+                     "--epochs", "3", "--patience", "3", "--size", "64", "--batch-size", "6", *work],
+        "predict": [*predicting, "--images", images, "--out", run / "predictions.csv", *work],
     }  # fmt: skip
 
 
@@ -128,10 +130,8 @@ def strike(process, number, whom):
 def kill_once(arguments, temporary, *, after, number, whom, tally, label):
     """Run a command and kill it after some seconds; return whether it was done before that."""
     process = start(arguments, temporary)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=after)
-    except subprocess.TimeoutExpired:
-        pass
     hit = strike(process, number, whom)
     took = wait_for_none(process.pid)
     if took is None:
@@ -176,9 +176,8 @@ def content(path):
                 attributes = sorted((key, str(value)) for key, value in item.attrs.items())
                 digest.update(f"{name} {attributes}".encode())
                 if isinstance(item, h5py.Dataset):
-                    digest.update(
-                        np.asarray(item[()]).astype(str).tobytes() if item.dtype.kind == "O" else item[()].tobytes()
-                    )
+                    values = np.asarray(item[()])
+                    digest.update((values.astype(str) if values.dtype.kind == "O" else values).tobytes())
 
             add("/", file)
             file.visititems(add)
@@ -258,9 +257,7 @@ def campaign(stage, base, images, work, *, kills, seed=0, say=lambda text: None)
             if left:
                 tally.leftovers.append(f"{label}: {left} after a whole run")
             compare(run, wanted, tally, label)
-            say(
-                f"{stage}: {tally.kills} kills, {tally.resumed} runs resumed to their end, {len(tally.faults())} faults"
-            )
+            say(f"{stage}: {tally.kills} kills, {tally.resumed} runs to their end, {len(tally.faults())} faults")
             since = 0
             shutil.rmtree(run)
             shutil.copytree(base, run)
