@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import os
 import signal
 import sys
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -24,8 +26,10 @@ __all__ = ["cli", "main"]
 
 _COMMANDS = ("demo", "data", "stain", "featurize", "boost", "finetune", "predict", "evaluate", "reproduce", "runs")
 _INTERRUPTED = 130
-_AGAIN_SECONDS = 0.05
-"""After how long an interrupt that Python dropped is sent again (ours)."""
+_AGAIN_SECONDS = 5.0
+"""After how long a command that goes on after a signal is sent it again (ours): longer than an orderly end takes."""
+_AT_ONCE_SECONDS = 0.05
+"""The same where the interrupt is known to be lost (ours)."""
 
 
 class _LazyGroup(click.Group):
@@ -59,78 +63,113 @@ def main(arguments: list[str] | None = None) -> None:
     0 done, 1 work failed, 2 wrong usage or refused input, 130 after Ctrl-C, 143 after SIGTERM or SIGUSR1.
     """
     _set_up_logging()
-    said: dict[str, Any] = {}  # what options left for the ends below
+    said: dict[str, Any] = {}  # what options left for the end
     for text in sys.argv[1:] if arguments is None else arguments:
         if readable_name(text) != text:  # neither a record nor a table could hold it
             click.echo(f"error: {readable_name(text)}: this name is not UTF-8; rename the file or folder", err=True)
             sys.exit(2)
-    try:
-        with _interruptible():
+    with _interruptible() as stop:
+        try:
             status = cli.main(args=arguments, prog_name="bchisto", standalone_mode=False, obj=said)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt) as error:
-        how = "without --overwrite to resume" if said.get("overwrite") else "again to resume"
-        click.echo(f"interrupted; run the same command {how}", err=True)
-        terminated = isinstance(error, Terminated) or isinstance(error.__cause__, Terminated)
-        sys.exit(Terminated.exit_code if terminated else _INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
-    except Exception as error:
-        logging.getLogger(__package__).debug("the error in full", exc_info=True)
-        line, code = _last_words(error)
-        click.echo(f"error: {line}", err=True)
-        sys.exit(code)
+        except click.ClickException as error:
+            error.show()
+            status = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            status = _interrupted(stop, said)
+        except BrokenPipeError:
+            sys.stderr.close()
+            status = 1
+        except Exception as error:
+            logging.getLogger(__package__).debug("the error in full", exc_info=True)
+            status = _failed(error) if stop.received is None else _interrupted(stop, said)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _last_words(error: Exception) -> tuple[str, int]:
-    """Return the line on an error, and the exit code."""
+def _interrupted(stop: _Stop, said: Mapping[str, Any]) -> int:
+    """Say how to resume; return the exit code."""
+    how = "without --overwrite to resume" if said.get("overwrite") else "again to resume"
+    click.echo(f"interrupted; run the same command {how}", err=True)
+    return _INTERRUPTED if stop.received in (None, signal.SIGINT) else Terminated.exit_code
+
+
+def _failed(error: Exception) -> int:
+    """Say in a line what ended the command; return the exit code."""
+    code = 1
     if isinstance(error, BchistoError):
-        return str(error), error.exit_code
-    if is_out_of_memory(error):
-        return "out of memory; what is done is kept, run it again with fewer --jobs or a smaller --batch-size", 1
-    if isinstance(error, OSError):
-        return os_error(error)
-    return f"unexpected {type(error).__name__}: {error}; this is a bug, please report it with the output of -v", 1
+        line, code = str(error), error.exit_code
+    elif is_out_of_memory(error):
+        line = "out of memory; what is done is kept, run it again with fewer --jobs or a smaller --batch-size"
+    elif isinstance(error, OSError):
+        line, code = os_error(error)
+    else:
+        name = type(error).__name__
+        line = f"unexpected {name}: {error}; this is a bug, please report it with the output of -v"
+    click.echo(f"error: {line}", err=True)
+    return code
+
+
+class _Stop:
+    """Turns signals into interrupts, and remembers that one came.
+
+    C code may drop an exception that is raised inside it, or end in an error of its own; so the signal is sent again
+    while the command goes on, and whatever ends it afterwards counts as the interrupt.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._raised = -math.inf
+        self._timer: threading.Timer | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGINT:
+            now = time.monotonic()
+            if now - self._raised < _AGAIN_SECONDS:  # a group and its parent are often told one after the other
+                return
+            self._raised = now
+            self.again(number, _AGAIN_SECONDS + 0.1)
+        self.received = number
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(signal.Signals(number).name)
+
+    def again(self, number: int, seconds: float) -> None:
+        """Send the signal again in some seconds."""
+        self.cancel()
+        self._timer = threading.Timer(seconds, os.kill, (os.getpid(), number))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Send it no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def dropped(self, unraisable: Any) -> None:
+        """Take an interrupt that fell into a finaliser or a callback, where Python drops it."""
+        self._raised = -math.inf
+        self.again(self.received or signal.SIGINT, _AT_ONCE_SECONDS)
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
+def _interruptible() -> Iterator[_Stop]:
     """Let SIGTERM and SIGUSR1 end the command as Ctrl-C does."""
+    stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stop
         return
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
     hook = sys.unraisablehook
-    first = True
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal first
-        if first:  # what comes later must not disturb the end that has begun
-            first = False
-            raise Terminated(signal.Signals(number).name)
-
-    def drop(unraisable: Any) -> None:
-        # An interrupt that falls into a finaliser or a callback of C code is dropped there: send it again.
-        nonlocal first
-        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
-            hook(unraisable)
-            return
-        first = True
-        number = signal.SIGTERM if issubclass(unraisable.exc_type, Terminated) else signal.SIGINT
-        threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()
-
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # as under nohup: what was told to ignore it goes on ignoring it
-            signal.signal(number, interrupt)
-    sys.unraisablehook = drop
+            signal.signal(number, stop)
+
+    def unraisable(what: Any) -> None:
+        (stop.dropped if issubclass(what.exc_type, KeyboardInterrupt) else hook)(what)
+
+    sys.unraisablehook = unraisable
     try:
-        yield
+        yield stop
     finally:
+        stop.cancel()
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

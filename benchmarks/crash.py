@@ -264,7 +264,7 @@ def campaign(stage, base, images, work, *, kills, seed=0, say=lambda text: None)
     return tally
 
 
-def draw(folder, *, per_class=8, size=(192, 144)):
+def draw(folder, *, per_class=5, size=(160, 120)):
     """Write textured H&E-like images, a folder per class."""
     sys.path[:0] = [str(PLUGINS), str(PLUGINS.parent)]
     from conftest import write_tissue

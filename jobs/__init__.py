@@ -9,7 +9,7 @@ from .archive import Archive, check_archive_size, write_archive
 from .backend import prepare_backend, visible_gpus
 from .damage import DAMAGE
 from .executor import run_units
-from .interrupts import hold_interrupts, prepare_worker
+from .interrupts import hold_interrupts, is_interrupt, prepare_worker
 from .parts import (
     atomic_output,
     ensure_folder,
@@ -41,6 +41,7 @@ __all__ = [
     "ensure_folder",
     "format_seconds",
     "hold_interrupts",
+    "is_interrupt",
     "is_running",
     "is_set_aside",
     "map_ahead",

@@ -7,6 +7,7 @@ import logging
 import os
 
 from ..errors import DependencyError
+from .interrupts import hold_interrupts
 from .quiet import hushed_start
 
 __all__ = ["prepare_backend", "visible_gpus"]
@@ -30,7 +31,8 @@ def prepare_backend() -> str:
     # JAX reads it when it first looks for devices, and otherwise takes three quarters of every card there
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
-        with hushed_start():
+        # an interrupt inside an import would be lost in C code, or leave half a module
+        with hold_interrupts(), hushed_start():
             import keras
 
             backend = str(keras.backend.backend())

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["hold_interrupts", "prepare_worker"]
+__all__ = ["hold_interrupts", "is_interrupt", "prepare_worker"]
 
 _SIGNALS = frozenset(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 """What a user, a shell or a scheduler interrupts a command with, often all of its processes at once."""
@@ -43,6 +43,13 @@ def hold_interrupts() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if came:
             signal.raise_signal(came[0])
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error is an interrupt, or what C code made of one: the command line remembers that one came."""
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    return any(getattr(signal.getsignal(number), "received", None) is not None for number in _SIGNALS)
 
 
 def prepare_worker(parent: int, folder: str | None = None) -> None:

@@ -21,7 +21,7 @@ import yaml
 
 from .. import __version__
 from ..errors import InputError, MissingInputError
-from ..jobs import default_jobs, ensure_folder, read_json, this_process, write_json
+from ..jobs import default_jobs, ensure_folder, hold_interrupts, is_interrupt, read_json, this_process, write_json
 
 __all__ = ["RunRecord", "load_config", "record_run", "versions_of"]
 
@@ -84,15 +84,15 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
     try:
         yield record
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        record.content["status"] = "interrupted" if interrupted else "error"
+        record.content["status"] = "interrupted" if is_interrupt(error) else "error"
         record.content["error"] = f"{type(error).__name__}: {error}"
         raise
     else:
         record.content["status"] = "ok"
     finally:
-        record.content["seconds"] = round(time.monotonic() - clock, 3)
-        _save(run, record)
+        with hold_interrupts():
+            record.content["seconds"] = round(time.monotonic() - clock, 3)
+            _save(run, record)
 
 
 def _save(run: Path, record: RunRecord) -> None:
