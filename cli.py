@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .errors import BchistoError, Terminated, is_out_of_memory, os_error, readable_name
+from .errors import BchistoError, DependencyError, Terminated, is_out_of_memory, os_error, readable_name
 
 __all__ = ["cli", "main"]
 
@@ -95,7 +95,7 @@ def _interrupted(stop: _Stop, said: Mapping[str, Any]) -> int:
 def _failed(error: Exception) -> int:
     """Say in a line what ended the command; return the exit code."""
     code = 1
-    if isinstance(error, BchistoError):
+    if isinstance(error, BchistoError) and not (isinstance(error, DependencyError) and is_out_of_memory(error)):
         line, code = str(error), error.exit_code
     elif is_out_of_memory(error):
         line = "out of memory; what is done is kept, run it again with fewer --jobs or a smaller --batch-size"
@@ -185,6 +185,8 @@ def _set_up_logging() -> None:
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger("bchisto").setLevel(logging.INFO)
     logging.captureWarnings(True)
+    # joblib says so of a full /dev/shm, and we in our words
+    warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
     # Pillow warns of damaged tags just before the error that we report with the file's name.
     warnings.filterwarnings("ignore", module="PIL")
 

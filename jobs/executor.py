@@ -190,6 +190,13 @@ def _in_processes(
             for future in found:
                 yield future.result()
             whole = True
+        except OSError as error:
+            if pool is not None or error.filename is not None:
+                raise
+            raise BchistoError(
+                f"worker processes cannot be started ({error.strerror or error}): /dev/shm, which they need, is full or "
+                "not writable; free some of it or use --jobs 1"
+            ) from error
         except TerminatedWorkerError as error:
             time.sleep(_SIGNAL_SECONDS)  # a signal to the whole group is an interrupt, not a lack of memory
             raise BchistoError(
