@@ -243,7 +243,7 @@ def campaign(stage, base, images, work, *, kills, seed=0, say=lambda text: None)
     shutil.rmtree(run)
     shutil.copytree(base, run)
     ways = itertools.cycle(WAYS)
-    since = told = 0
+    since, told = 0, []
     while tally.kills < kills:
         number, whom = next(ways)
         label = f"{stage}, kill {tally.kills + 1}, {number.name} to the {whom}"
@@ -258,9 +258,10 @@ def campaign(stage, base, images, work, *, kills, seed=0, say=lambda text: None)
                 tally.leftovers.append(f"{label}: {left} after a whole run")
             compare(run, wanted, tally, label)
             say(f"{stage}: {tally.kills} kills, {tally.resumed} runs to their end, {len(tally.faults())} faults")
-            for fault in tally.faults()[told:]:
-                say(fault)
-            told = len(tally.faults())
+            for fault in tally.faults():
+                if fault not in told:
+                    say(fault)
+            told = tally.faults()
             since = 0
             shutil.rmtree(run)
             shutil.copytree(base, run)

@@ -177,7 +177,7 @@ def _in_processes(
         # without psutil and pgrep the children of a worker are not found; ours have none
         warnings.filterwarnings("ignore", "Failed to kill subprocesses", UserWarning)
         pool = None
-        whole = False
+        started = whole = False
         try:
             with hold_interrupts():
                 pool = ProcessPoolExecutor(
@@ -187,15 +187,16 @@ def _in_processes(
                     env=dict.fromkeys(THREADS, "1"),
                 )
                 found = as_completed([pool.submit(_call, work, unit, ticker, cards) for unit in units])
+            started = True
             for future in found:
                 yield future.result()
             whole = True
         except OSError as error:
-            if pool is not None or error.filename is not None:
+            if started or error.filename is not None:
                 raise
             raise BchistoError(
-                f"worker processes cannot be started ({error.strerror or error}): /dev/shm, which they need, is full or "
-                "not writable; free some of it or use --jobs 1"
+                f"worker processes cannot be started ({error.strerror or error}): /dev/shm, which they need, is full "
+                "or not writable; free some of it or use --jobs 1"
             ) from error
         except TerminatedWorkerError as error:
             time.sleep(_SIGNAL_SECONDS)  # a signal to the whole group is an interrupt, not a lack of memory
