@@ -238,6 +238,7 @@ def test_the_slurm_script_runs_as_it_stands(slurm, tissue, described, tmp_path):
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "IMAGES": str(tissue),
         "RUN": str(tmp_path / "run"),
+        "SHARDS": "3",
         "OPTIONS": "--encoder tiny --weights random --view 1.0:64 --augmentations 2 --crops 3",
     }
     script = REPOSITORY / "docs" / "featurize.slurm"
@@ -248,13 +249,15 @@ def test_the_slurm_script_runs_as_it_stands(slurm, tissue, described, tmp_path):
             command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
         ).stdout.strip()
 
-    array = submit("--array=1-3")
-    submit("--array=0", f"--dependency=afterok:{array}")
+    array = submit("--array=1,3")
+    alone = submit("--array=2")  # a task that is submitted alone does its own share of three
+    submit("--array=0", f"--dependency=afterany:{array}:{alone}")
     store = tmp_path / "run" / "features" / "tiny-1.0-64.h5"
     deadline = time.monotonic() + 150
     while not store.is_file() and time.monotonic() < deadline:
         time.sleep(1)
     logs = "\n".join(path.read_text() for path in tmp_path.glob("*.log"))
     assert store.is_file(), logs
+    assert all(f"shard {number}/3 is done" in logs for number in (1, 2, 3))
     with open_store(store) as found, open_store(described / "features" / "tiny-1.0-64.h5") as expected:
         np.testing.assert_array_equal(found.features(), expected.features())
