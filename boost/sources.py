@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,12 +106,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         elif (found.image_ids, found.labels, found.sha256) != (first.image_ids, first.labels, first.sha256):
             other = next(iter(paths.values()))
             raise InputError(f"{path} and {other}: describe different images or labels; featurize them alike")
-    modes = {header["mode"]: name for name, header in headers.items()}
-    if len(modes) > 1:
-        named = " and ".join(f"{name} ({mode})" for mode, name in sorted(modes.items()))
-        raise InputError(
-            f"{named}: stores of different modes do not belong in one model; give those of one with --features"
-        )
+    _refuse_mixed_modes(headers)
     if first is None:
         raise MissingInputError(f"{features[0]}: no descriptor store (*.h5) here; run bchisto featurize first")
     failed = {image for header in headers.values() for image in _failed(header)} - set(first.image_ids)
@@ -126,6 +121,22 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     if len(present) < 2:
         raise InputError(f"all images are of class {present[0]}; boost needs at least two classes")
     return first
+
+
+def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse exact beside dense stores, and dense stores that place their windows differently."""
+    modes = {(str(header["mode"]), int(header.get("geometry", 1))): name for name, header in headers.items()}
+    if len({mode for mode, _ in modes}) > 1:
+        named = " and ".join(f"{name} ({mode})" for (mode, _), name in sorted(modes.items()))
+        raise InputError(
+            f"{named}: stores of different modes do not belong in one model; give those of one with --features"
+        )
+    if len(modes) > 1:
+        named = " and ".join(f"{name} (geometry {geometry})" for (_, geometry), name in sorted(modes.items()))
+        raise InputError(
+            f"{named}: dense stores of different releases of bchisto place their windows differently and do not belong "
+            "in one model; give those of one geometry with --features"
+        )
 
 
 def _spelled(sources: Sources, classes: Sequence[str]) -> Sources:

@@ -14,6 +14,7 @@ from ..jobs import prepare_backend
 from . import network
 from . import weights as weight_files
 from .engines import compile_network
+from .geometry import GEOMETRY, Places
 from .registry import get_spec
 
 __all__ = ["Encoder"]
@@ -114,6 +115,7 @@ class Encoder:
         self.engine = engine
         compiled = compile_network(model, spec.preprocess, engine=engine, precision=precision)
         self._compiled, self.graph = compiled, compiled.graph
+        self._places = Places(model)
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops.
@@ -137,7 +139,9 @@ class Encoder:
             raise ImageError(f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}")
         return np.asarray(self._compiled.crops(crops), dtype=np.float32)
 
-    def encode_windows(self, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def encode_windows(
+        self, frame: npt.NDArray[np.uint8], windows: npt.NDArray[np.int64], *, geometry: int = GEOMETRY
+    ) -> npt.NDArray[np.float32]:
         """Encode a whole frame once and average its feature maps over windows.
 
         These are not the descriptors of the cut crops: a window sees what lies around it, a crop sees zeros.
@@ -148,6 +152,9 @@ class Encoder:
             RGB.
         windows : ndarray of int, shape (k, 4)
             Top, left, bottom, right in pixels; bottom and right are exclusive.
+        geometry : {2, 1}
+            Which cells belong to a window: 2, those that a crop cut there would have, by their centres; 1, as bchisto
+            0.1, the cells that it covers where the map is taken to tile the frame.
 
         Returns
         -------
@@ -162,5 +169,8 @@ class Encoder:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise ImageError(f"expected a uint8 frame of shape (height, width, 3), got {frame.dtype} {frame.shape}")
         height, width = frame.shape[:2]
-        shares = (windows / np.array([height, width, height, width])).astype(np.float32)
-        return np.asarray(self._compiled.windows(frame[np.newaxis], shares), dtype=np.float32)
+        if geometry == 1:
+            shares = (windows / np.array([height, width, height, width])).astype(np.float32)
+            return np.asarray(self._compiled.tiled_windows(frame[np.newaxis], shares), dtype=np.float32)
+        places = self._places(windows, height=height, width=width)
+        return np.asarray(self._compiled.windows(frame[np.newaxis], places), dtype=np.float32)

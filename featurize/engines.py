@@ -6,7 +6,6 @@ descriptors of those windows (averages over their part of each feature map).
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,10 @@ __all__ = ["ENGINES", "Compiled", "compile_function", "compile_network", "compil
 
 ENGINES = ("keras", "openvino")
 """Values of ``--engine``."""
+
+_MOST_SHAPES = 4
+"""Compiled shapes that OpenVINO keeps of each function: two views with a smaller last batch each, or two scales of
+frames in two orientations (ours)."""
 
 Crops = npt.NDArray[np.uint8]
 Windows = npt.NDArray[np.float32]
@@ -35,14 +38,17 @@ class Compiled:
     crops : callable
         uint8 crops (n, height, width, 3) to float32 (n, d).
     windows : callable
-        A uint8 frame (1, height, width, 3) and float32 windows (k, 4), as shares top, left, bottom, right of the
-        frame, to float32 (k, d).
+        A uint8 frame (1, height, width, 3) and float32 windows (maps, k, 4) to float32 (k, d): top, left, bottom, right
+        in cells of each map, from the edge of its first cell. Geometry 2.
+    tiled_windows : callable
+        Likewise with float32 windows (k, 4) as shares of the frame, which the cells are taken to tile. Geometry 1.
     graph : callable
         Crops to descriptors as tensors of Keras's backend, to be called within `compile_function`.
     """
 
     crops: Callable[[Crops], Any]
     windows: Callable[[Crops, Windows], Any]
+    tiled_windows: Callable[[Crops, Windows], Any]
     graph: Callable[[Any], Any]
 
 
@@ -71,12 +77,20 @@ def compile_network(model: Any, preprocess: Preprocess, *, engine: str, precisio
         return _pooled(maps(batch))
 
     def windows(image: Any, places: Any) -> Any:
-        return _pooled_windows(maps(image), places)
+        return _pooled_windows(maps(image), places, _placed)
 
+    def tiled_windows(image: Any, shares: Any) -> Any:
+        return _pooled_windows(maps(image), [shares] * len(model.outputs), _tiled)
+
+    frame = ("uint8", (1, None, None, 3))
+    functions: list[tuple[Callable[..., Any], list[tuple[str, tuple[int | None, ...]]]]] = [
+        (crops, [("uint8", (None, None, None, 3))]),
+        (windows, [frame, ("float32", (len(model.outputs), None, 4))]),
+        (tiled_windows, [frame, ("float32", (None, 4))]),
+    ]
     if engine == "openvino":
-        return _openvino(crops, windows, precision)
-    specs = ([("uint8", (None, None, None, 3))], [("uint8", (1, None, None, 3)), ("float32", (None, 4))])
-    return Compiled(compile_function(crops, specs[0]), compile_function(windows, specs[1]), crops)
+        return Compiled(*_openvino(functions, precision), crops)
+    return Compiled(*(compile_function(function, specs) for function, specs in functions), crops)
 
 
 def compile_function(
@@ -150,22 +164,35 @@ def _pooled(maps: Sequence[Any]) -> Any:
     return ops.concatenate([ops.mean(m, axis=(1, 2)) for m in maps], axis=-1)
 
 
-def _pooled_windows(maps: Sequence[Any], windows: Any) -> Any:
-    """Average each map over each window, cells at its border by the share that lies within, and concatenate."""
+def _pooled_windows(maps: Sequence[Any], windows: Any, overlap: Callable[[Any, Any, Any], Any]) -> Any:
+    """Average each map over its windows, cells at their border by the share that lies within, and concatenate."""
     from keras import ops
 
     found = []
-    for m in maps:
+    for place, m in enumerate(maps):
         _, height, width, depth = ops.shape(m)
-        rows = _overlap(windows[:, 0:1], windows[:, 2:3], height)
-        columns = _overlap(windows[:, 1:2], windows[:, 3:4], width)
+        rows = overlap(windows[place][:, 0:1], windows[place][:, 2:3], height)
+        columns = overlap(windows[place][:, 1:2], windows[place][:, 3:4], width)
         weights = ops.reshape(rows[:, :, None] * columns[:, None, :], (-1, height * width))
         sums = ops.matmul(weights, ops.reshape(m, (height * width, depth)))
         found.append(sums / ops.sum(weights, axis=1, keepdims=True))
     return ops.concatenate(found, axis=-1)
 
 
-def _overlap(start: Any, stop: Any, cells: Any) -> Any:
+def _placed(start: Any, stop: Any, cells: Any) -> Any:
+    """Return how much of each of `cells` cells lies between start and stop, which count in cells; shape (k, cells).
+
+    A window beyond the map gets the cell next to it.
+    """
+    from keras import ops
+
+    edges = ops.cast(ops.arange(cells), "float32")[None, :]
+    count = ops.cast(cells, "float32")
+    start, stop = ops.minimum(start, count - 1.0), ops.maximum(stop, 1.0)
+    return ops.maximum(ops.minimum(stop, edges + 1.0) - ops.maximum(start, edges), 0.0)
+
+
+def _tiled(start: Any, stop: Any, cells: Any) -> Any:
     """Return how much of each of `cells` equal cells of 0..1 lies between start and stop, shape (k, cells)."""
     from keras import ops
 
@@ -204,7 +231,7 @@ def _torch(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
     return run
 
 
-def _openvino(crops: Callable[..., Any], windows: Callable[..., Any], precision: str) -> Compiled:
+def _openvino(functions: Sequence[tuple[Callable[..., Any], Any]], precision: str) -> list[Callable[..., Any]]:
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -213,28 +240,44 @@ def _openvino(crops: Callable[..., Any], windows: Callable[..., Any], precision:
         import openvino
     except ImportError as error:
         raise DependencyError("--engine openvino: OpenVINO is missing; pip install 'bchisto[openvino]'") from error
-    import tensorflow as tf
-
     core = openvino.Core()
     settings = {
         "INFERENCE_NUM_THREADS": 1,  # processes, not threads, use the cores
         "NUM_STREAMS": 1,
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
     }
-    images, frame = tf.TensorSpec([None, None, None, 3], tf.uint8), tf.TensorSpec([1, None, None, 3], tf.uint8)
-    graphs = [
-        openvino.convert_model(tf.function(crops, input_signature=[images])),
-        openvino.convert_model(tf.function(windows, input_signature=[frame, tf.TensorSpec([None, 4], tf.float32)])),
-    ]
-    compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
+    return [_OpenvinoFunction(core, function, specs, settings) for function, specs in functions]
 
-    def run(graph: Any, *arrays: npt.NDArray[Any]) -> Any:
-        """Compile for these shapes, which runs faster than a network of any shape; there are few of them."""
+
+class _OpenvinoFunction:
+    """A function of tensors exported to OpenVINO when it is first called, and compiled for the shapes it meets.
+
+    A network of fixed shapes runs faster than one of any shape, but keeps its memory: some 100 MB for a frame. So those
+    of the last few shapes alone are kept.
+    """
+
+    def __init__(self, core: Any, function: Callable[..., Any], specs: Any, settings: dict[str, Any]) -> None:
+        self._core, self._function, self._specs, self._settings = core, function, specs, settings
+        self._graph: Any = None
+        self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
+
+    def __call__(self, *arrays: npt.NDArray[Any]) -> Any:
         shapes = tuple(array.shape for array in arrays)
-        if shapes not in compiled:
-            fixed = graph.clone()
-            fixed.reshape(dict(zip(fixed.inputs, map(list, shapes), strict=True)))
-            compiled[shapes] = core.compile_model(fixed, "CPU", settings)
-        return compiled[shapes](list(arrays))[0]
+        ready = self._compiled.pop(shapes, None)
+        if ready is None:
+            while len(self._compiled) >= _MOST_SHAPES:
+                del self._compiled[next(iter(self._compiled))]
+            ready = self._compile(shapes)
+        self._compiled[shapes] = ready  # the last one used stands last
+        return ready(list(arrays))[0]
 
-    return Compiled(functools.partial(run, graphs[0]), functools.partial(run, graphs[1]), crops)
+    def _compile(self, shapes: Sequence[tuple[int, ...]]) -> Any:
+        if self._graph is None:
+            import openvino
+            import tensorflow as tf
+
+            signature = [tf.TensorSpec(shape, dtype) for dtype, shape in self._specs]
+            self._graph = openvino.convert_model(tf.function(self._function, input_signature=signature))
+        fixed = self._graph.clone()
+        fixed.reshape(dict(zip(fixed.inputs, map(list, shapes), strict=True)))
+        return self._core.compile_model(fixed, "CPU", self._settings)

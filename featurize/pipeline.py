@@ -194,6 +194,7 @@ def _settings_config(settings: FeaturizeSettings) -> dict[str, Any]:
     plain = dataclasses.asdict(settings)
     plain.pop("encoders")
     plain.pop("views")
+    plain.pop("geometry")  # no option: what is made now has the present one
     return {
         "encoder": [str(choice) for choice in settings.encoders],
         "view": [str(view) for view in settings.views],

@@ -17,6 +17,7 @@ from ..errors import SettingsConflictError
 from ..jobs import read_json
 from ..runs import describe_differences
 from .encoder import Encoder
+from .geometry import GEOMETRY
 from .registry import get_spec
 from .settings import EncoderChoice, FeaturizeSettings, View
 from .store import open_store
@@ -53,7 +54,7 @@ _MOST_IMAGES = 64
 _NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", "backend"})
 """Attributes that say where a store came from and do not decide its content."""
 
-ABSENT_SETTINGS: dict[str, Any] = {}
+ABSENT_SETTINGS: dict[str, Any] = {"geometry": 1}
 """Attributes that came after the first release and decide content, each with the value that its absence means."""
 
 
@@ -119,13 +120,15 @@ class Block:
         return [record.image_id for record in self.records]
 
 
-def store_name(encoder: Encoder, view: View, *, mode: str) -> str:
+def store_name(encoder: Encoder, view: View, *, mode: str, geometry: int = GEOMETRY) -> str:
     """Return ``<encoder>-<scale>-<crop>``, with 8 hex of layers and mode where they are not the default."""
     name = f"{encoder.name}-{view.scale}-{view.crop}"
     if encoder.default_layers and mode == "exact":
         return name
-    special = json.dumps({"layers": encoder.layers, "mode": mode}, sort_keys=True)
-    return f"{name}-{hashlib.sha256(special.encode()).hexdigest()[:8]}"
+    special: dict[str, Any] = {"layers": encoder.layers, "mode": mode}
+    if mode == "dense" and geometry != ABSENT_SETTINGS["geometry"]:
+        special["geometry"] = geometry
+    return f"{name}-{hashlib.sha256(json.dumps(special, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
 def plan_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path) -> list[Target]:
@@ -145,7 +148,7 @@ def plan_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder: P
             choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
         )
         for view in settings.views:
-            name = store_name(encoder, view, mode=settings.mode)
+            name = store_name(encoder, view, mode=settings.mode, geometry=settings.geometry)
             header: dict[str, Any] = {
                 "encoder": encoder.name,
                 "layers": list(encoder.layers),
@@ -161,6 +164,8 @@ def plan_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder: P
                 "stain_fallback": settings.stain_fallback,
                 "color_range": list(settings.color_range),
                 "mode": settings.mode,
+                # exact stores have no windows, and keep the attributes of 0.1
+                **({"geometry": settings.geometry} if settings.mode == "dense" else {}),
                 "engine": settings.engine,
                 "precision": settings.precision,
                 "batch_size": settings.batch_size,

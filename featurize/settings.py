@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..stains import STAIN_METHODS
 from .engines import ENGINES
+from .geometry import GEOMETRY
 
 __all__ = [
     "DEFAULT_ENCODERS",
@@ -90,6 +91,8 @@ class FeaturizeSettings:
     batch_size : int
         Most crops in one pass; a batch never spans augmentations.
     seed : int
+    geometry : int
+        How dense mode places windows, see `Encoder.encode_windows`; 1 for what bchisto 0.1 made.
     """
 
     encoders: tuple[EncoderChoice, ...] = tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS)
@@ -106,6 +109,7 @@ class FeaturizeSettings:
     engine: str = "keras"
     batch_size: int = 4
     seed: int = 0
+    geometry: int = GEOMETRY
 
     def __post_init__(self) -> None:
         for option, value in (
@@ -130,6 +134,8 @@ class FeaturizeSettings:
             raise InputError(f"--mode {self.mode}: choose one of {', '.join(MODES)}")
         if self.engine not in ENGINES:
             raise InputError(f"--engine {self.engine}: choose one of {', '.join(ENGINES)}")
+        if self.geometry not in range(1, GEOMETRY + 1):
+            raise InputError(f"geometry {self.geometry} of dense windows is not known here; upgrade bchisto")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed}: give a number from 0 up")
         if not self.encoders or not self.views:

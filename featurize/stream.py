@@ -119,7 +119,7 @@ def _crop_by_crop(
             shape = {name: (settings.augmentations, encoder.dim) for name, (encoder, _) in targets.items()}
             features = {name: np.empty(size, np.float32) for name, size in shape.items()}
         if settings.mode == "dense":
-            encoded = _encode_frames(targets, item)
+            encoded = _encode_frames(targets, item, geometry=settings.geometry)
         else:
             encoded = {
                 name: _encode(encoder, item.crops[view], batch_size=settings.batch_size)
@@ -177,7 +177,7 @@ def _encode(encoder: Encoder, crops: npt.NDArray[np.uint8], *, batch_size: int) 
 
 
 def _encode_frames(
-    targets: Mapping[str, tuple[Encoder, View]], item: PreparedCrops
+    targets: Mapping[str, tuple[Encoder, View]], item: PreparedCrops, *, geometry: int
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Encode each frame once per encoder, for the windows of all views of its scale."""
     groups: dict[tuple[int, float], list[str]] = {}
@@ -186,7 +186,8 @@ def _encode_frames(
     encoded: dict[str, npt.NDArray[np.float32]] = {}
     for (_, scale), names in groups.items():
         windows = [item.windows[targets[name][1]] for name in names]
-        found = targets[names[0]][0].encode_windows(item.frames[scale], np.concatenate(windows))
+        encoder = targets[names[0]][0]
+        found = encoder.encode_windows(item.frames[scale], np.concatenate(windows), geometry=geometry)
         ends = np.cumsum([len(some) for some in windows])[:-1]
         encoded.update(zip(names, np.split(found, ends), strict=True))
     return encoded

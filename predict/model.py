@@ -216,6 +216,7 @@ def _settings(header: dict[str, Any]) -> FeaturizeSettings:
         engine=header["engine"],
         batch_size=int(header["batch_size"]),
         seed=int(header["seed"]),
+        geometry=int(header.get("geometry", 1)),  # 0.1 named none
     )
 
 

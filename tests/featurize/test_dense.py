@@ -18,6 +18,8 @@ from bchisto.featurize import (
     norm_pool,
     open_store,
 )
+from bchisto.featurize.geometry import map_axes
+from bchisto.featurize.plan import store_name
 from bchisto.jobs import Ticker
 
 DENSE = FeaturizeSettings(
@@ -52,7 +54,38 @@ def test_the_whole_frame_as_a_window_is_the_global_average(encoder, he_image):
     np.testing.assert_allclose(found, encoder.encode(he_image[np.newaxis]), rtol=1e-5)
 
 
-def test_windows_weigh_cells_by_the_share_inside(encoder, he_image):
+def test_a_window_on_whole_strides_is_the_crop_of_a_network_that_does_not_pad(encoder, he_image):
+    """Its cells are those of the crop, by their centres: 16 pixels apart, the first at 7.5 + 0.5 + 4."""
+    corners = [(0, 0), (16, 32), (96, 128), (128, 112)]
+    windows = np.array([(top, left, top + 64, left + 64) for top, left in corners])
+    crops = np.stack([he_image[top : top + 64, left : left + 64] for top, left in corners])
+    np.testing.assert_allclose(encoder.encode_windows(he_image, windows), encoder.encode(crops), rtol=1e-4, atol=1e-6)
+
+
+def test_windows_between_strides_weigh_cells_by_the_share_inside(encoder, he_image):
+    cells = maps_of(encoder, he_image)
+    (rows,) = map_axes(encoder.model, size=192, axis=0)
+    (crop,) = map_axes(encoder.model, size=64, axis=0)
+    for top, left in [(5, 16), (31, 100), (128, 128)]:
+        total, weight = 0.0, 0.0
+        for r in range(rows.cells):
+            for c in range(rows.cells):
+                share = 1.0
+                for number, start in ((r, top), (c, left)):
+                    low = rows.first + (number - 0.5) * rows.stride
+                    inside = min(start + crop.edges[1], low + rows.stride) - max(start + crop.edges[0], low)
+                    share *= max(0.0, inside)
+                total, weight = total + share * cells[r, c], weight + share
+        found = encoder.encode_windows(he_image, np.array([[top, left, top + 64, left + 64]]))
+        np.testing.assert_allclose(found[0], total / weight, rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("window", [(0, 0, 5, 5), (187, 187, 192, 192), (190, 0, 192, 192)])
+def test_windows_too_small_for_a_cell_get_the_next_one(encoder, he_image, window):
+    assert np.isfinite(encoder.encode_windows(he_image, np.array([window]))).all()
+
+
+def test_windows_of_0_1_weigh_cells_that_tile_the_frame(encoder, he_image):
     cells = maps_of(encoder, he_image)
     rows, columns = cells.shape[:2]
     height, width = he_image.shape[:2]
@@ -63,7 +96,7 @@ def test_windows_weigh_cells_by_the_share_inside(encoder, he_image):
                 down = max(0.0, min(bottom, (r + 1) * height / rows) - max(top, r * height / rows))
                 across = max(0.0, min(right, (c + 1) * width / columns) - max(left, c * width / columns))
                 total, weight = total + down * across * cells[r, c], weight + down * across
-        found = encoder.encode_windows(he_image, np.array([[top, left, bottom, right]]))
+        found = encoder.encode_windows(he_image, np.array([[top, left, bottom, right]]), geometry=1)
         np.testing.assert_allclose(found[0], total / weight, rtol=2e-4, atol=1e-6)
 
 
@@ -128,6 +161,47 @@ def test_modes_are_never_mixed_in_a_model(both):
         train(out=both, folds=["3"])
 
 
+def test_geometry_is_named_by_dense_stores_alone(both):
+    names = {path.stem for path in (both / "features").glob("*.h5")}
+    for name in names:
+        with open_store(both / "features" / f"{name}.h5") as store:
+            assert store.header.get("geometry") == (None if name == "tiny-1.0-64" else 2)
+    old = store_name(Encoder("tiny", weights="random"), View(1.0, 64), mode="dense", geometry=1)
+    assert old not in names
+    assert old.startswith("tiny-1.0-64-")
+
+
+def test_geometries_are_never_mixed_in_a_model(both, tmp_path, tissue):
+    from dataclasses import replace
+
+    run = tmp_path / "run"
+    settings = replace(DENSE, geometry=1, views=DENSE.views[:1])
+    (old,) = featurize(tissue, out=run, settings=settings, jobs=1).stores
+    new = next(path for path in (both / "features").glob("tiny-1.0-64-*.h5"))
+    assert old.name != new.name
+    with open_store(old) as first, open_store(new) as second:
+        assert not np.array_equal(first.features(), second.features())
+    with pytest.raises(InputError, match=r"\(geometry 1\) and .*\(geometry 2\): dense stores of different releases"):
+        train(out=run, features=[old, new], folds=["3"])
+
+
+def test_a_geometry_that_is_not_known_is_refused():
+    with pytest.raises(InputError, match="geometry 3 of dense windows is not known here; upgrade bchisto"):
+        FeaturizeSettings(mode="dense", geometry=3)
+
+
+@pytest.mark.parametrize("geometry", [1, 2])
+def test_a_bundle_predicts_with_the_geometry_of_its_stores(geometry):
+    from bchisto.predict.model import _settings
+
+    header = {
+        "encoder": "tiny", "layers": [], "scale": 1.0, "crop": 64, "augmentations": 1, "crops": 1, "pool": 3.0,
+        "color_range": [1.0, 1.0], "stain": "none", "stain_fallback": "error", "precision": "float32", "mode": "dense",
+        "engine": "keras", "batch_size": 4, "seed": 0,
+    }  # fmt: skip
+    assert _settings(header if geometry == 1 else {**header, "geometry": 2}).geometry == geometry
+
+
 def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, cli):
     stores = [path for path in (both / "features").glob("*.h5") if path.stem != "tiny-1.0-64"]
     (result,) = train(
@@ -178,6 +252,17 @@ def test_openvino_gives_the_same_descriptors(openvino, encoder, he_image, precis
         (encoder.encode_windows(he_image, windows), other.encode_windows(he_image, windows)),
     ]:
         assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def test_openvino_keeps_the_last_shapes_alone(openvino, he_image):
+    """A compiled frame keeps its memory, and images of one's own have many sizes."""
+    other = Encoder("tiny", weights="random", engine="openvino")
+    windows = np.array([[0, 0, 64, 64]])
+    first = other.encode_windows(he_image[:100, :100], windows)
+    for size in range(101, 109):
+        other.encode_windows(he_image[:size, :100], windows)
+    assert len(other._compiled.windows._compiled) == 4
+    np.testing.assert_array_equal(other.encode_windows(he_image[:100, :100], windows), first)
 
 
 def test_openvino_on_a_real_network(openvino, he_image):

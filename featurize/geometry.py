@@ -1,0 +1,232 @@
+"""Where the cells of a feature map look: centre and stride in pixels of the frame, calculated from the layers.
+
+Pixel i of a frame reaches from i to i + 1. Along each axis a map is described by the centre of its first cell, the
+stride and the number of cells; every layer changes these three by its own rule (Dumoulin & Visin 2016, "A guide to
+convolution arithmetic for deep learning"; Araujo et al. 2019, "Computing receptive fields of convolutional neural
+networks").
+
+Branches that meet have one stride. Those of ResNet, MobileNet, DenseNet and Inception have one centre as well. Where
+they differ, as beside the padded pooling of Xception and in NASNet, the mean of the centres stands for them; of
+concatenated maps it is weighted by their features. A branch without a place, as the averages of
+squeeze-and-excitation, does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["GEOMETRY", "Axis", "Places", "map_axes"]
+
+GEOMETRY = 2
+"""How dense mode places windows now. Named in dense stores and bundles; 1, where it is not, is that of bchisto 0.1,
+which took the cells of a map to tile the frame evenly."""
+
+
+_MOST_SIZES = 256
+"""Sizes of frames and crops whose geometry is kept (ours; one costs a tenth of a second)."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The cells of a map along one axis.
+
+    Attributes
+    ----------
+    first : float
+        Centre of the first cell, pixels from the edge of the frame.
+    stride : float
+        From a cell to the next, pixels.
+    cells : int
+        How many; below 1 where the frame is too small for the network.
+    """
+
+    first: float
+    stride: float
+    cells: int
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Where the first cell begins and the last one ends, pixels; a cell is a stride wide around its centre."""
+        return self.first - self.stride / 2, self.first + (self.cells - 0.5) * self.stride
+
+
+class Places:
+    """Finds windows on the feature maps of a network.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional, of images, channels last.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._known: dict[tuple[int, int], list[Axis]] = {}
+
+    def __call__(self, windows: npt.NDArray[np.int64], *, height: int, width: int) -> npt.NDArray[np.float32]:
+        """Return windows in cells of each map.
+
+        A window gets the cells that a crop cut there would have, each a stride wide: their place in the frame follows
+        from the centres of both. So a network that does not pad sees less than the window, as it does of a crop.
+
+        Parameters
+        ----------
+        windows : ndarray of int, shape (k, 4)
+            Top, left, bottom, right in pixels; bottom and right are exclusive.
+        height, width : int
+            Of the frame, pixels.
+
+        Returns
+        -------
+        ndarray of float32, shape (maps, k, 4)
+            The same four in cells, counted from the edge of the first cell.
+        """
+        found = np.empty((len(self._model.outputs), len(windows), 4))
+        for axis, size in enumerate((height, width)):
+            for number, frame in enumerate(self._axes(size, axis)):
+                for row, window in enumerate(windows):
+                    start, stop = int(window[axis]), int(window[axis + 2])
+                    crop = self._axes(stop - start, axis)[number]
+                    low, high = crop.edges if crop.cells > 0 else (0.0, float(stop - start))
+                    for column, pixel in ((axis, start + low), (axis + 2, start + high)):
+                        found[number, row, column] = (pixel - frame.edges[0]) / frame.stride
+        return found.astype(np.float32)
+
+    def _axes(self, size: int, axis: int) -> list[Axis]:
+        key = size, axis
+        if key not in self._known:
+            if len(self._known) >= _MOST_SIZES:
+                self._known.clear()
+            self._known[key] = map_axes(self._model, size=size, axis=axis)
+        return self._known[key]
+
+
+def map_axes(model: Any, *, size: int, axis: int) -> list[Axis]:
+    """Return the geometry of each output of a network along one axis.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional, of images, channels last.
+    size : int
+        Height or width of the frame, pixels.
+    axis : int
+        0 for rows, 1 for columns.
+
+    Returns
+    -------
+    list of Axis
+        One per output. An output without a place, or of a network that cannot be followed, is taken to tile the frame.
+    """
+    start: list[Axis | None] = [Axis(0.5, 1.0, size)] * len(model.inputs)
+    return [found or Axis(size / 2, float(size), 1) for found in _follow(model, start, axis)]
+
+
+def _follow(model: Any, inputs: Sequence[Axis | None], axis: int) -> list[Axis | None]:
+    """Carry the geometry of the inputs of a functional model to its outputs; None where there is no place."""
+    known: dict[int, Axis | None] = {id(t): found for t, found in zip(model.inputs, inputs, strict=True)}
+    waiting = list(model.outputs)
+    while waiting:
+        tensor = waiting[-1]
+        if id(tensor) in known:
+            waiting.pop()
+            continue
+        operation, node, place = tensor._keras_history
+        sources = operation._inbound_nodes[node].input_tensors
+        missing = [source for source in sources if id(source) not in known]
+        if missing:
+            waiting.extend(missing)
+            continue
+        known[id(tensor)] = _through(operation, [(s, known[id(s)]) for s in sources], tensor, place, axis)
+    return [known[id(tensor)] for tensor in model.outputs]
+
+
+def _through(
+    operation: Any, sources: Sequence[tuple[Any, Axis | None]], tensor: Any, place: int, axis: int
+) -> Axis | None:
+    """Return the geometry behind an operation."""
+    import keras
+    from keras import layers
+
+    located = [(source, found) for source, found in sources if found is not None]
+    if not located or len(tensor.shape) != 4 or isinstance(operation, _globals()):
+        return None
+    if isinstance(operation, keras.Model):
+        return _follow(operation, [found for _, found in sources], axis)[place]
+    if len(located) > 1:
+        joined = isinstance(operation, layers.Concatenate)
+        return _mean([found for _, found in located], [source.shape[-1] if joined else 1 for source, _ in located])
+    before = located[0][1]
+    if isinstance(operation, (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)):
+        reach = operation.dilation_rate[axis] * (operation.kernel_size[axis] - 1) + 1
+        return _slid(before, reach, operation.strides[axis], operation.padding)
+    if isinstance(operation, (layers.MaxPooling2D, layers.AveragePooling2D)):
+        return _slid(before, operation.pool_size[axis], operation.strides[axis], operation.padding)
+    if isinstance(operation, layers.ZeroPadding2D):
+        return _cut(before, -operation.padding[axis][0], -operation.padding[axis][1])
+    if isinstance(operation, layers.Cropping2D):
+        return _cut(before, *operation.cropping[axis])
+    return _resized(before, _cells_behind(operation, located[0][0], before.cells, axis))
+
+
+def _globals() -> tuple[type, ...]:
+    from keras import layers
+
+    return layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D
+
+
+def _slid(before: Axis, reach: int, stride: int, padding: str) -> Axis:
+    """Slide a kernel of `reach` cells, as Keras pads on every backend."""
+    if padding == "same":
+        cells = -(-before.cells // stride)
+        left = max((cells - 1) * stride + reach - before.cells, 0) // 2
+    else:
+        cells, left = (before.cells - reach) // stride + 1, 0
+    return Axis(before.first + ((reach - 1) / 2 - left) * before.stride, before.stride * stride, cells)
+
+
+def _cut(before: Axis, left: int, right: int) -> Axis:
+    return Axis(before.first + left * before.stride, before.stride, before.cells - left - right)
+
+
+def _resized(before: Axis, cells: int) -> Axis:
+    """Take an operation without a rule of its own to spread its cells evenly over those before it."""
+    if cells == before.cells or cells < 1:
+        return before
+    stride = before.stride * before.cells / cells
+    return Axis(before.edges[0] + stride / 2, stride, cells)
+
+
+def _cells_behind(operation: Any, source: Any, cells: int, axis: int) -> int:
+    """Return the cells along an axis behind an operation of one map; as many as before where it does not say."""
+    import keras
+
+    if type(operation).__name__ in _POINTWISE or cells < 1:
+        return cells
+    shape = [1, cells, cells, source.shape[-1]]
+    try:
+        found = operation.compute_output_spec(keras.KerasTensor(shape, dtype=source.dtype))
+        return int(found.shape[1 + axis])
+    except (TypeError, ValueError, AttributeError, IndexError, NotImplementedError):
+        return cells
+
+
+_POINTWISE = frozenset({
+    "Activation", "BatchNormalization", "Dense", "Dropout", "ELU", "GroupNormalization", "LayerNormalization",
+    "LayerScale", "LeakyReLU", "Normalization", "PReLU", "ReLU", "Rescaling", "Softmax", "SpatialDropout2D",
+})  # fmt: skip
+"""Layers that leave every cell where it is, so that they need not be asked."""
+
+
+def _mean(axes: Sequence[Axis], weights: Sequence[int]) -> Axis:
+    """Return the geometry of branches that meet; see the module."""
+    return Axis(
+        float(np.average([axis.first for axis in axes], weights=weights)),
+        float(np.average([axis.stride for axis in axes], weights=weights)),
+        min(axis.cells for axis in axes),
+    )
