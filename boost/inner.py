@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..data import inner_splits
 from ..errors import InputError
 
-__all__ = ["MOST_ROWS", "Standardisation", "inner_folds", "out_of_fold", "spread_augmentations"]
+__all__ = ["MOST_ROWS", "Standardisation", "few_images", "inner_folds", "out_of_fold", "spread_augmentations"]
 
 MOST_ROWS = 3000
 """Most rows that a linear or kernel head is fitted on (ours): of 360 images some 8 augmentations each. A kernel head
@@ -41,6 +41,43 @@ def spread_augmentations(features: Features, *, most_rows: int = MOST_ROWS) -> F
     images, augmentations, _ = features.shape
     kept = max(1, min(augmentations, most_rows // images))
     return features[:, np.linspace(0, augmentations - 1, kept).round().astype(np.int64)]
+
+
+def few_images(
+    labels: npt.NDArray[np.int64], groups: Sequence[str | None], *, seed: int, most: int = MOST_ROWS
+) -> npt.NDArray[np.int64]:
+    """Choose images where there are more than rows that may be fitted on.
+
+    Every class keeps its share, and at least two images where it has them; in a class the groups take turns, so that
+    none is left out before each has given one.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (images,)
+    groups : sequence of str or None
+    seed : int
+    most : int
+
+    Returns
+    -------
+    ndarray of int64
+        Positions, ascending; all of them where they are no more than `most`.
+    """
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    order = np.random.default_rng(np.random.SeedSequence([seed, len(labels)])).permutation(len(labels))
+    chosen: list[int] = []
+    for label in np.unique(labels):
+        turns: dict[str, int] = {}
+        ranked: list[tuple[int, int, int]] = []
+        for place, image in enumerate(order[labels[order] == label].tolist()):
+            group = groups[image]
+            key = f"image {image}" if group is None else f"group {group}"
+            turns[key] = turns.get(key, 0) + 1
+            ranked.append((turns[key], place, image))
+        share = max(min(2, len(ranked)), most * len(ranked) // len(labels))
+        chosen += [image for _, _, image in sorted(ranked)[:share]]
+    return np.sort(np.array(chosen, dtype=np.int64))
 
 
 def standardisation(features: Features) -> Standardisation:

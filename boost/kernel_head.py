@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import BundleError
 from .arrays import pack_arrays, unpack_arrays
-from .inner import Features, Probabilities, inner_folds, out_of_fold, spread_augmentations, standardisation
+from .inner import Features, Probabilities, few_images, inner_folds, out_of_fold, spread_augmentations, standardisation
 from .linear_head import held_out_loss, multinomial, softmax
 
 __all__ = ["KernelModel", "fit_svm", "parse_svm"]
@@ -21,6 +21,9 @@ _COSTS = (1.0, 10.0)
 _WIDTHS = (0.25, 1.0, 4.0)
 """Costs and kernel widths that are tried (ours); a width of 1 is scikit-learn's ``gamma="scale"``, which on
 standardised features is one over their number."""
+
+_MOST_PREDICTED = 20_000
+"""Rows that are predicted at once (ours): with 3,000 vectors half a gigabyte of kernel."""
 
 _SHAPES: dict[str, tuple[str | int, ...]] = {
     "mean": ("d",), "scale": ("d",), "vectors": ("m", "d"), "pairs": ("p", "m"), "offsets": ("p",),
@@ -48,6 +51,10 @@ class KernelModel:
         images, augmentations, d = features.shape
         if d != len(a["mean"]):
             raise BundleError(f"the model takes {len(a['mean'])} features, these descriptors have {d}")
+        share = max(1, _MOST_PREDICTED // augmentations)
+        if images > share:
+            parts = [self.decisions(features[start : start + share]) for start in range(0, images, share)]
+            return np.concatenate(parts)
         rows = ((features - a["mean"]) / a["scale"]).reshape(-1, d)
         kernel = np.exp(-float(a["gamma"]) * _squared_distances(rows, a["vectors"]))
         found = kernel @ a["pairs"].T + a["offsets"]
@@ -100,6 +107,8 @@ def fit_svm(
 ) -> tuple[bytes, Probabilities]:
     """Fit a machine whose cost and width are chosen by grouped folds inside the training part.
 
+    Of more images than `MOST_ROWS` it sees a choice, see `few_images`; the others count as not held out.
+
     Probabilities come from a multinomial logistic regression on the held-out decisions of the pairs of classes.
 
     Parameters
@@ -116,6 +125,14 @@ def fit_svm(
     ----------
     Platt 1999 (probabilities of held-out decisions), here for several classes.
     """
+    chosen = few_images(labels, groups, seed=seed)
+    if len(chosen) < len(labels):  # the matrix of distances grows with the square of the rows
+        data, found = fit_svm(
+            features[chosen], labels[chosen], [groups[place] for place in chosen], classes=classes, seed=seed
+        )
+        inner = np.full((len(labels), classes), np.nan)
+        inner[chosen] = found
+        return data, inner
     mean, scale = standardisation(features)
     few = (spread_augmentations(features) - mean) / scale
     images, augmentations, d = few.shape

@@ -18,6 +18,7 @@ from ..runs import Claim, versions_of
 from .bundle import Bundle
 from .ensemble import count_models, gather, plan_units
 from .heads import BASE_HEADS, STACK
+from .inner import MOST_ROWS
 from .learning import learning_banner, models_without_split
 from .outputs import write_outputs
 from .presets import Preset
@@ -146,6 +147,9 @@ class Workshop:
         failed: list[str] = []
         augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
         learning = models_without_split(units, augmentations=augmentations)
+        if head in ("svm", STACK) and (largest := self._largest(plan)) > MOST_ROWS:
+            notice = f"The head svm was fitted on {MOST_ROWS:,} of up to {largest:,} training images of a fold."
+            banners = (*banners, notice)
         if learning:
             banners = (*banners, learning_banner(learning))
         panel = write_outputs(
@@ -185,6 +189,10 @@ class Workshop:
         if not self.overwrite:
             _refuse_fewer(self._folder(plan, head), stores=self.sources.paths, seeds=self.seeds)
 
+    @staticmethod
+    def _largest(plan: FoldPlan) -> int:
+        return max(len(plan.images(fold, "train")) for fold in plan.folds)
+
     @property
     def _classes(self) -> list[str]:
         return [name for name in self.sources.classes if name in self.sources.labels]
@@ -200,6 +208,8 @@ class Workshop:
             packages.append("lightgbm")
         if head != "lightgbm":
             settings |= {"inner_seed": self.seed}
+            if head != "logistic" and self._largest(plan) > MOST_ROWS:
+                settings |= {"svm_images": MOST_ROWS}  # bchisto 0.1, which recorded none, took them all
             packages.append("scikit-learn")
         return Claim(
             self._folder(plan, head),

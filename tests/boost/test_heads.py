@@ -8,7 +8,7 @@ import pytest
 from bchisto.boost import Bundle, blend_weights, train
 from bchisto.boost.arrays import pack_arrays, unpack_arrays
 from bchisto.boost.heads import Fit, fit_head, parse_head
-from bchisto.boost.inner import inner_folds, spread_augmentations, standardisation
+from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
 from bchisto.boost.kernel_head import _SHAPES as SVM_SHAPES
 from bchisto.boost.kernel_head import parse_svm
 from bchisto.boost.linear_head import _SHAPES as LINEAR_SHAPES
@@ -329,3 +329,24 @@ def test_predict_takes_any_head(every_head, tmp_path, tissue, cli):
         code, _, err = cli("predict", model, "--images", tissue, "--out", table, "--jobs", 1, "--calibrated")
         assert code == 0, err
         assert len(table.read_text().splitlines()) == 13
+
+
+def test_few_images_keep_classes_and_groups():
+    labels = np.array([0] * 900 + [1] * 90 + [2] * 3)
+    groups = [f"p{place % 30}" for place in range(900)] + [None] * 93
+    found = few_images(labels, groups, seed=0, most=100)
+    np.testing.assert_array_equal(found, few_images(labels, groups, seed=0, most=100))
+    assert not np.array_equal(found, few_images(labels, groups, seed=1, most=100))
+    assert np.bincount(labels[found]).tolist() == [90, 9, 2]
+    assert {groups[place] for place in found if place < 900} == {f"p{place}" for place in range(30)}
+    np.testing.assert_array_equal(few_images(labels, groups, seed=0), np.arange(993))
+
+
+def test_svm_sees_no_more_rows_than_its_limit(rng):
+    """3,500 images of one augmentation: the vectors are at most 3,000, and the others are not held out."""
+    features, labels = blobs(rng, images=3500, augmentations=1, d=4, classes=2, spread=0.2)
+    data, inner = fit("svm", features, labels)
+    model = parse_svm(data)
+    assert len(model.arrays["vectors"]) <= 3000
+    assert np.isnan(inner).any(axis=1).sum() == 500
+    assert (model.predict_proba(features).argmax(axis=1) == labels).mean() > 0.9
