@@ -11,7 +11,7 @@ from ..errors import InputError, MissingInputError, readable_name
 from .bach import BACH_CLASSES, find_photos, read_bach
 from .breakhis import BREAKHIS_NAME, BREAKHIS_TYPES, read_breakhis
 from .cbis_ddsm import CBIS_TABLE, read_cbis_ddsm
-from .classes import KNOWN_CLASSES, check_order, order_classes, settle_labels
+from .classes import check_order, order_classes, settle_labels
 from .content import same_content
 from .context import CONTEXTS, show_context
 from .dataset import DATASET_NAMES, Dataset, ImageRecord
@@ -146,9 +146,7 @@ def _check_root(root: Path) -> None:
 def _settle_classes(records: Iterable[ImageRecord], classes: Sequence[str]) -> tuple[list[ImageRecord], list[Finding]]:
     """Give spellings of one class one label."""
     kept = list(records)
-    labels = [record.label for record in kept if record.label is not None]
-    known = order_classes(list(settle_labels(labels)[0].values()))  # a known dataset has its own spelling
-    names, findings = settle_labels(labels, classes=classes or (known if known in KNOWN_CLASSES else ()))
+    names, findings = settle_labels((r.label for r in kept if r.label is not None), classes=classes)
     if any(label != name for label, name in names.items()):
         kept = [r if r.label is None else replace(r, label=names[r.label]) for r in kept]
     return kept, findings

@@ -129,7 +129,7 @@ def train_model(
         now.done += 1
         now.rows.append(row)
         if not len(held) or judged < now.best:
-            now.best, now.waited, now.kept = judged, 0, [np.asarray(value) for value in model.get_weights()]
+            now.best, now.waited, now.kept = judged, 0, _copied(model)
         else:
             now.waited += 1
         _save(state, variables, now)
@@ -154,6 +154,11 @@ def training_samples(source: Source, plan: TrainingPlan) -> Samples:
     return source.samples(chosen, copies=copies)
 
 
+def _copied(model: Any) -> list[npt.NDArray[Any]]:
+    """Return the weights in memory of their own: JAX's next step writes into that of the present ones."""
+    return [np.array(value) for value in model.get_weights()]
+
+
 def _words(row: list[Any]) -> str:
     held = f", val_loss {row[3]:.3f}, val_accuracy {row[4]:.3f}" if row[3] != "" else ""
     return f"loss {row[1]:.3f}, accuracy {row[2]:.3f}{held}"
@@ -172,7 +177,7 @@ def _save(path: Path, variables: list[Any], now: _Progress) -> None:
 
 def _restore(path: Path, model: Any, variables: list[Any]) -> _Progress:
     """Read a saved state into the model; one that does not hold is left, and training starts anew."""
-    fresh = _Progress(0, math.inf, 0, [], [np.asarray(value) for value in model.get_weights()])
+    fresh = _Progress(0, math.inf, 0, [], _copied(model))
     if not path.is_file():
         return fresh
     try:

@@ -73,6 +73,8 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
         Weights that cannot be had, or belong to another network.
     """
     prepare_backend()  # one thread a process, before anything runs
+    import keras
+
     chosen = resolved(settings)
     with precision_policy(settings.precision):
         if settings.network in NETWORKS:
@@ -85,8 +87,9 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
         optimizer=_optimizer(model, chosen["optimizer"], chosen["rate"], settings.multipliers),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        # one step after the other on every backend alike
-        jit_compile=False,
+        # On JAX this compiles the step, which otherwise runs operation by operation; on TensorFlow it means XLA, beside
+        # the graph that is compiled anyway, and on PyTorch a compiler that not every machine has.
+        jit_compile=keras.backend.backend() == "jax",
     )
     return model
 
