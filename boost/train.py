@@ -7,8 +7,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
+from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts, as_whole
 from ..data import fold_plans
 from ..errors import InputError, ReportError
 from ..evaluate import TwoClassView, reporting, write_run_report
@@ -28,21 +29,21 @@ _BACH_IMAGES = 400
 
 def train(
     *,
-    out: str | Path,
-    features: Sequence[str | Path] = (),
-    folds: Sequence[str] = (),
+    out: PathInput,
+    features: Many[PathInput] = (),
+    folds: Many[TextInput] = (),
     group_by: str | None = None,
-    heads: Sequence[str] = ("lightgbm",),
-    seeds: int = 5,
+    heads: Many[TextInput] = ("lightgbm",),
+    seeds: SupportsIndex = 5,
     preset: str = "rakhlin2018",
     params: Mapping[str, Any] | None = None,
-    classes: Sequence[str] = (),
-    seed: int = 0,
+    classes: Many[TextInput] = (),
+    seed: SupportsIndex = 0,
     jobs: int | None = None,
     shard: Shard | None = None,
     dask: str | None = None,
     overwrite: bool = False,
-    notes: Sequence[str] = (),
+    notes: Many[TextInput] = (),
     view: TwoClassView | None = None,
 ) -> list[BoostResult]:
     """Train cross-validated ensembles on the stores of a run; does only what is missing.
@@ -99,6 +100,14 @@ def train(
     ReportError
         A report could not be written; models, predictions, metrics and bundles are, and ``results`` holds the list.
     """
+    features = as_paths(features, "features")
+    folds = as_texts(folds, "folds")
+    heads = as_texts(heads, "heads")
+    classes = as_texts(classes, "classes")
+    notes = as_texts(notes, "notes")
+    seeds = as_whole(seeds, "seeds")
+    seed = as_whole(seed, "seed")
+    out = as_path(out, "out")
     run = Path(out)
     view = TwoClassView() if view is None else view
     view.check()

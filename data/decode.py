@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import PathInput, as_path
 from ..errors import ImageError
 from .dataset import ImageRecord
 from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header, stretch_to_eight_bits
@@ -99,7 +100,7 @@ def _too_large(path: Path, width: int, height: int) -> ImageError:
     )
 
 
-def read_header(path: Path) -> ImageHeader:
+def read_header(path: PathInput) -> ImageHeader:
     """Read the header of an image file without decoding it.
 
     Raises
@@ -107,6 +108,7 @@ def read_header(path: Path) -> ImageHeader:
     ImageError
         Missing, not an image, a broken header, or more than `MAX_PIXELS`.
     """
+    path = as_path(path, "path")
     if path.suffix.casefold() in (*DICOM_SUFFIXES, LJPEG_SUFFIX):
         return _mammogram_header(path)
     with _open(path) as image:
@@ -153,7 +155,7 @@ def decode_record(record: ImageRecord) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(image[top:bottom, left:right])
 
 
-def decode_image(path: Path, *, stretch_deep: bool = False) -> npt.NDArray[np.uint8]:
+def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[np.uint8]:
     """Decode an image file to RGB by the rules of this module.
 
     Parameters
@@ -173,6 +175,7 @@ def decode_image(path: Path, *, stretch_deep: bool = False) -> npt.NDArray[np.ui
     ImageError
         The file cannot be decoded whole (truncated, foreign, damaged), is too large, or is of a refused kind.
     """
+    path = as_path(path, "path")
     from PIL import ImageOps
 
     if path.suffix.casefold() in (*DICOM_SUFFIXES, LJPEG_SUFFIX):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import PathInput, TextInput, as_path, as_text
 from ..errors import InputError, MissingInputError
 from ..jobs import write_rows
 from .csvtable import read_csv
@@ -26,7 +27,7 @@ __all__ = ["FoldPlan", "fold_plan", "fold_plans", "published_folds", "read_fold_
 
 
 def fold_plan(
-    spec: str,
+    spec: TextInput,
     *,
     image_ids: Sequence[str],
     labels: Sequence[str],
@@ -64,6 +65,7 @@ def fold_plan(
         A class with fewer images (or groups) than folds, a list that does not fit the images, a training part
         without one of the classes, or a group in two parts under ``--group-by group``.
     """
+    spec = as_text(spec, "spec")
     if test_list is not None and spec != "none":
         raise InputError(f"--test-list {test_list}: goes with --folds none, not {spec}")
     grouped = _grouped(groups, group_by)
@@ -187,7 +189,7 @@ def _split(
     return FoldPlan(name, tuple(rows), partition=True, origin="split")
 
 
-def read_fold_list(path: Path) -> list[Row]:
+def read_fold_list(path: PathInput) -> list[Row]:
     """Read a fold list: ``image_id,fold`` (a partition) or ``image_id,fold,part``.
 
     Parameters
@@ -205,6 +207,7 @@ def read_fold_list(path: Path) -> list[Row]:
     InputError
         A missing column, a fold that is no integer, an unknown part, an image listed twice in a fold.
     """
+    path = as_path(path, "path")
     table = read_csv(path, needed=("image_id", "fold"), expected="image_id,fold[,part]")
     rows: list[Row] = []
     seen: set[tuple[str, int | None]] = set()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import Many, PathInput, as_path, as_paths
 from ..errors import ImageError, InputError, MissingInputError, readable_name
 from ..jobs import Progress, atomic_output, ensure_folder, write_rows
 from ..stains import augment_he, make_normalizer
@@ -36,9 +37,9 @@ class RestainResult:
 
 
 def stain_images(
-    sources: Sequence[str | Path],
+    sources: Many[PathInput],
     *,
-    out: str | Path,
+    out: PathInput,
     method: str = "macenko",
     hematoxylin: float = 1.0,
     eosin: float = 1.0,
@@ -70,6 +71,8 @@ def stain_images(
     ImageError
         An image that cannot be decoded or has too little tissue; images before it are written.
     """
+    sources = as_paths(sources, "sources")
+    out = as_path(out, "out")
     if min(hematoxylin, eosin) <= 0:
         raise InputError("--hematoxylin and --eosin: give positive factors")
     files = _files(sources)

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
+from ..arguments import Many, PathInput, TextInput, as_numbers, as_path, as_paths, as_texts
 from ..errors import InputError, ReportError
 from ..jobs import ensure_folder, is_set_aside, write_json
 from .aggregate import LEVELS, aggregate
@@ -44,16 +45,16 @@ def measure(
 
 
 def evaluate(
-    sources: Sequence[str | Path],
+    sources: Many[PathInput],
     *,
-    out: str | Path,
-    positive: Sequence[str] = (),
+    out: PathInput,
+    positive: Many[TextInput] = (),
     two_class: str | None = None,
-    thresholds: Sequence[float] = (),
+    thresholds: Many[SupportsFloat] = (),
     bootstrap: int = 2000,
-    classes: Sequence[str] = (),
-    levels: Sequence[str] = ("row",),
-    rules: Sequence[str] = ("average",),
+    classes: Many[TextInput] = (),
+    levels: Many[TextInput] = ("row",),
+    rules: Many[TextInput] = ("average",),
 ) -> dict[str, Any]:
     """Evaluate prediction tables side by side.
 
@@ -92,6 +93,13 @@ def evaluate(
     ReportError
         The report or a table of it could not be written; ``metrics.json`` is, and ``results`` holds what is in it.
     """
+    sources = as_paths(sources, "sources")
+    out = as_path(out, "out")
+    positive = as_texts(positive, "positive")
+    thresholds = as_numbers(thresholds, "thresholds")
+    classes = as_texts(classes, "classes")
+    levels = as_texts(levels, "levels")
+    rules = as_texts(rules, "rules")
     TwoClassView(tuple(positive), two_class or "sum", tuple(thresholds)).check()
     if bootstrap < 0:
         raise InputError(f"--bootstrap {bootstrap}: give 0 or more replicates")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import Many, PathInput, TextInput, as_path, as_texts
 from ..data import KNOWN_CLASSES, settle_labels, spell_labels
 from ..errors import InputError, MissingInputError
 from ..jobs import write_rows
@@ -147,7 +148,7 @@ def write_predictions(
 
 
 def read_predictions(
-    path: str | Path, *, classes: Sequence[str] = (), name: str | None = None
+    path: PathInput, *, classes: Many[TextInput] = (), name: str | None = None
 ) -> list[PredictionTable]:
     """Read a predictions CSV from anywhere.
 
@@ -172,6 +173,8 @@ def read_predictions(
         A missing column, an unknown class, a probability that is NaN, negative or does not add up to 1, a row
         twice, a file that is not UTF-8; the message names the file and the row.
     """
+    path = as_path(path, "path")
+    classes = as_texts(classes, "classes")
     path = Path(path)
     if not path.is_file():
         raise MissingInputError(f"{path}: no such predictions file")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import Many, TextInput, as_text, as_texts, as_whole
 from ..data import content_sha256
 from ..errors import ImageError, WeightsError
 from ..jobs import prepare_backend
@@ -77,12 +78,15 @@ class Encoder:
         self,
         name: str,
         *,
-        layers: Sequence[str] = (),
-        weights: str = "imagenet",
+        layers: Many[TextInput] = (),
+        weights: TextInput = "imagenet",
         precision: str = "float32",
         engine: str = "keras",
-        seed: int = 0,
+        seed: SupportsIndex = 0,
     ) -> None:
+        layers = as_texts(layers, "layers")
+        weights = as_text(weights, "weights")
+        seed = as_whole(seed, "seed")
         backend = prepare_backend()
         self.backend = "openvino" if engine == "openvino" else backend
         import keras

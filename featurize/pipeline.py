@@ -8,8 +8,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
+from ..arguments import Many, PathInput, TextInput, as_path, as_texts, as_wholes
 from ..data import Dataset, UniqueImages, check_stain, only_listed, read_dataset, report_findings, unique_images
 from ..errors import InputError, StoreError
 from ..jobs import (
@@ -69,15 +70,15 @@ class FeaturizeResult:
 
 
 def featurize(
-    images: str | Path,
+    images: PathInput,
     *,
-    out: str | Path,
+    out: PathInput,
     settings: FeaturizeSettings | None = None,
     dataset: str | None = None,
-    classes: Sequence[str] = (),
+    classes: Many[TextInput] = (),
     label_level: str = "class",
-    magnifications: Sequence[int] = (),
-    lesions: Sequence[str] = (),
+    magnifications: Many[SupportsIndex] = (),
+    lesions: Many[TextInput] = (),
     context: str = "tight",
     only: str | Path | None = None,
     jobs: int | None = None,
@@ -122,6 +123,11 @@ def featurize(
     ImageError
         An image that cannot be decoded or used; finished blocks are kept.
     """
+    images = as_path(images, "images")
+    out = as_path(out, "out")
+    classes = as_texts(classes, "classes")
+    magnifications = as_wholes(magnifications, "magnifications")
+    lesions = as_texts(lesions, "lesions")
     settings = settings or FeaturizeSettings()
     if overwrite and shard is not None:
         raise InputError("--overwrite with --shard would remove the parts of other shards; overwrite without --shard")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..arguments import as_texts, as_whole, items_of
 from ..errors import InputError
 from ..stains import STAIN_METHODS
 from .engines import ENGINES
@@ -112,6 +113,16 @@ class FeaturizeSettings:
     geometry: int = GEOMETRY
 
     def __post_init__(self) -> None:
+        # one or many, as text or as what it means: encoders="resnet50", views="0.5:400", weights="x.h5"
+        put = object.__setattr__
+        chosen = [one if isinstance(one, EncoderChoice) else parse_encoder(str(one))
+                  for one in items_of(self.encoders)]  # fmt: skip
+        put(self, "encoders", tuple(chosen))
+        views = [one if isinstance(one, View) else parse_view(str(one)) for one in items_of(self.views)]
+        put(self, "views", tuple(views))
+        put(self, "weights", as_texts(self.weights, "weights"))
+        for name in ("augmentations", "crops", "batch_size", "seed"):
+            put(self, name, as_whole(getattr(self, name), name))
         for option, value in (
             ("augmentations", self.augmentations),
             ("crops", self.crops),

@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import PathInput, as_path
 from ..errors import StoreError
 from ..jobs import atomic_output
 from .opening import open_for_reading
@@ -97,7 +98,7 @@ class Store:
         return values
 
 
-def open_store(path: str | Path) -> Store:
+def open_store(path: PathInput) -> Store:
     """Open a finished store for reading.
 
     Parameters
@@ -119,6 +120,7 @@ def open_store(path: str | Path) -> Store:
     -----
     The file may be open in ``h5py`` at the same time, in this process or in another.
     """
+    path = as_path(path, "path")
     path = Path(path)
     file, busy = _open(path)
     try:

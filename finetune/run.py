@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
+from ..arguments import Many, PathInput, TextInput, as_path, as_texts, as_wholes
 from ..data import check_stain, fold_plans, only_listed, read_dataset, report_findings, unique_images
 from ..errors import InputError, ReportError, WeightsError
 from ..evaluate import TwoClassView, reporting, write_run_report
@@ -22,19 +22,19 @@ __all__ = ["finetune"]
 
 
 def finetune(
-    images: str | Path,
+    images: PathInput,
     *,
-    out: str | Path,
+    out: PathInput,
     settings: FinetuneSettings,
-    folds: Sequence[str] = ("10",),
+    folds: Many[TextInput] = ("10",),
     test_list: str | Path | None = None,
     group_by: str | None = None,
     only: str | Path | None = None,
     dataset: str | None = None,
-    classes: Sequence[str] = (),
+    classes: Many[TextInput] = (),
     label_level: str = "class",
-    magnifications: Sequence[int] = (),
-    lesions: Sequence[str] = (),
+    magnifications: Many[SupportsIndex] = (),
+    lesions: Many[TextInput] = (),
     context: str = "tight",
     tensorboard: bool = False,
     jobs: int | None = None,
@@ -42,7 +42,7 @@ def finetune(
     dask: str | None = None,
     overwrite: bool = False,
     skip_errors: bool = False,
-    notes: Sequence[str] = (),
+    notes: Many[TextInput] = (),
     view: TwoClassView | None = None,
 ) -> list[FinetuneResult]:
     """Train a network on the folds of each protocol; does only what is missing.
@@ -89,6 +89,13 @@ def finetune(
     ReportError
         A report could not be written; networks, predictions, metrics and bundles are, and ``results`` holds the list.
     """
+    images = as_path(images, "images")
+    out = as_path(out, "out")
+    folds = as_texts(folds, "folds")
+    classes = as_texts(classes, "classes")
+    magnifications = as_wholes(magnifications, "magnifications")
+    lesions = as_texts(lesions, "lesions")
+    notes = as_texts(notes, "notes")
     run = Path(out)
     view = TwoClassView() if view is None else view
     view.check()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ..arguments import as_text, as_texts, as_whole
 from ..errors import InputError
 from ..stains import STAIN_METHODS
 from .augment import AUGMENTATIONS, OFFLINE
@@ -107,6 +108,12 @@ class FinetuneSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        put = object.__setattr__
+        for name in ("fresh", "augmentations"):
+            put(self, name, as_texts(getattr(self, name), name))
+        put(self, "weights", as_text(self.weights, "weights"))
+        for name in ("size", "epochs", "patience", "batch_size", "rotations", "crops", "seed"):
+            put(self, name, as_whole(getattr(self, name), name))
         for option in ("epochs", "patience", "rotations", "crops"):
             if (value := getattr(self, option)) < 1:
                 raise InputError(f"--{option} {value}: give at least 1")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..data import Dataset, ImageRecord, few, file_sha256, read_dataset, report_findings, spell_labels
 from ..errors import BundleError, InputError, MissingInputError, OutputError
 from ..evaluate import apply_temperature
@@ -52,11 +53,11 @@ class PredictResult:
 
 
 def predict(
-    model: str | Path,
-    images: Sequence[str | Path],
+    model: PathInput,
+    images: Many[PathInput],
     *,
-    out: str | Path,
-    weights: Sequence[str] = (),
+    out: PathInput,
+    weights: Many[TextInput] = (),
     output_format: str = "bchisto",
     calibrated: bool = False,
     jobs: int | None = None,
@@ -101,6 +102,10 @@ def predict(
     ImageError
         An image that cannot be decoded or used; finished blocks are kept.
     """
+    images = as_paths(images, "images")
+    weights = as_texts(weights, "weights")
+    model = as_path(model, "model")
+    out = as_path(out, "out")
     path = Path(out)
     if output_format not in FORMATS:
         raise InputError(f"--format {output_format}: choose one of {', '.join(FORMATS)}")

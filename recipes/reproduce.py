@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..arguments import Many, PathInput, TextInput, as_path, as_texts
 from ..boost import BoostResult
 from ..errors import InputError, ReportError
 from ..evaluate import Comparison, reporting, write_comparisons, write_report
@@ -46,11 +47,11 @@ class ReproduceResult:
 
 def plan_recipe(
     name: str,
-    images: str | Path,
+    images: PathInput,
     *,
     quick: bool = False,
     full_scale: bool = False,
-    variants: Sequence[str] = (),
+    variants: Many[TextInput] = (),
     jobs: int | None = None,
 ) -> list[Estimate]:
     """Estimate what `reproduce` would take, without writing anything.
@@ -64,6 +65,8 @@ def plan_recipe(
     -------
     list of Estimate
     """
+    images = as_path(images, "images")
+    variants = as_texts(variants, "variants")
     recipe = _recipe(name, full_scale=full_scale)
     work = Work(
         images=Path(images),
@@ -79,13 +82,13 @@ def plan_recipe(
 
 def reproduce(
     name: str,
-    images: str | Path,
+    images: PathInput,
     *,
-    out: str | Path,
+    out: PathInput,
     quick: bool = False,
     full_scale: bool = False,
-    variants: Sequence[str] = (),
-    weights: Sequence[str] = (),
+    variants: Many[TextInput] = (),
+    weights: Many[TextInput] = (),
     jobs: int | None = None,
     shard: Shard | None = None,
     dask: str | None = None,
@@ -124,6 +127,10 @@ def reproduce(
     ReportError
         A report could not be written; all else is, and ``results`` holds what would have been returned.
     """
+    images = as_path(images, "images")
+    out = as_path(out, "out")
+    variants = as_texts(variants, "variants")
+    weights = as_texts(weights, "weights")
     recipe = _recipe(name, full_scale=full_scale)
     run = Path(out)
     config = {

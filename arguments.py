@@ -1,0 +1,161 @@
+"""What Python callers pass, brought to one form: paths as text or `os.PathLike`, one value or many, any whole number.
+
+Every public function takes its arguments through these: ``folds=4``, ``weights="x.h5"`` and a NumPy integer mean
+what they seem to, and a text is never read as a list of letters.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
+
+from .errors import InputError
+
+__all__ = [
+    "Many",
+    "PathInput",
+    "TextInput",
+    "as_number",
+    "as_numbers",
+    "as_path",
+    "as_paths",
+    "as_text",
+    "as_texts",
+    "as_whole",
+    "as_wholes",
+    "items_of",
+]
+
+T = TypeVar("T")
+
+PathInput: TypeAlias = str | os.PathLike[str]
+"""A path."""
+
+TextInput: TypeAlias = str | os.PathLike[str] | SupportsIndex
+"""A name, a path or a whole number, where a text is meant: ``"10"``, ``10``, ``Path("folds.csv")``."""
+
+Many: TypeAlias = T | Iterable[T]
+"""One value, or any number of them."""
+
+
+def items_of(value: Any) -> tuple[Any, ...]:
+    """Return one value or an iterable of them as a tuple; a text, a path or a mapping is one value.
+
+    Examples
+    --------
+    >>> items_of("abc"), items_of(["a", "b"]), items_of(4)
+    (('abc',), ('a', 'b'), (4,))
+    """
+    if isinstance(value, (str, bytes, os.PathLike, dict)) or not isinstance(value, Iterable):
+        return (value,)
+    return tuple(value)
+
+
+def as_path(value: PathInput, name: str) -> Path:
+    """Return a path; `name` is that of the parameter, for the message.
+
+    Raises
+    ------
+    InputError
+        Neither a text nor an `os.PathLike`.
+    """
+    found = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(found, str):
+        raise InputError(f"{name}={value!r}: give a path, as text or as pathlib.Path")
+    return Path(found)
+
+
+def as_paths(value: Many[PathInput], name: str) -> tuple[Path, ...]:
+    """Return one path or many as a tuple.
+
+    Raises
+    ------
+    InputError
+        See `as_path`.
+    """
+    return tuple(as_path(item, name) for item in items_of(value))
+
+
+def as_text(value: TextInput, name: str) -> str:
+    """Return a text; a path or a whole number becomes one.
+
+    Raises
+    ------
+    InputError
+        Something else.
+
+    Examples
+    --------
+    >>> as_text(4, "folds")
+    '4'
+    """
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, os.PathLike):
+        return str(as_path(value, name))
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise InputError(f"{name}={value!r}: give a text, a path or a whole number, or a list of these")
+    return str(operator.index(value))
+
+
+def as_texts(value: Many[TextInput], name: str) -> tuple[str, ...]:
+    """Return one text or many as a tuple.
+
+    Raises
+    ------
+    InputError
+        See `as_text`.
+    """
+    return tuple(as_text(item, name) for item in items_of(value))
+
+
+def as_whole(value: SupportsIndex, name: str) -> int:
+    """Return a whole number, NumPy's included.
+
+    Raises
+    ------
+    InputError
+        Something else.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise InputError(f"{name}={value!r}: give a whole number")
+    return operator.index(value)
+
+
+def as_wholes(value: Many[SupportsIndex], name: str) -> tuple[int, ...]:
+    """Return one whole number or many as a tuple.
+
+    Raises
+    ------
+    InputError
+        See `as_whole`.
+    """
+    return tuple(as_whole(item, name) for item in items_of(value))
+
+
+def as_number(value: SupportsFloat, name: str) -> float:
+    """Return a finite number, NumPy's included.
+
+    Raises
+    ------
+    InputError
+        Something else.
+    """
+    if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__") or not math.isfinite(float(value)):
+        raise InputError(f"{name}={value!r}: give a number")
+    return float(value)
+
+
+def as_numbers(value: Many[SupportsFloat], name: str) -> tuple[float, ...]:
+    """Return one number or many as a tuple.
+
+    Raises
+    ------
+    InputError
+        See `as_number`.
+    """
+    return tuple(as_number(item, name) for item in items_of(value))

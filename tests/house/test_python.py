@@ -1,0 +1,105 @@
+"""The library takes what a Python user passes, and the examples of docs/python.md run."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bchisto.arguments import as_number, as_numbers, as_path, as_paths, as_text, as_texts, as_whole, as_wholes
+from bchisto.boost import train
+from bchisto.data import decode_image, fold_plan, read_dataset, read_header
+from bchisto.errors import InputError
+from bchisto.evaluate import evaluate
+from bchisto.featurize import Encoder, EncoderChoice, FeaturizeSettings, View, open_store
+from bchisto.finetune import FinetuneSettings
+from bchisto.predict import predict
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_one_or_many():
+    assert as_paths("/a/b.tif", "x") == as_paths([Path("/a/b.tif")], "x") == (Path("/a/b.tif"),)
+    assert as_texts(4, "x") == as_texts(np.int64(4), "x") == as_texts("4", "x") == as_texts(iter(["4"]), "x") == ("4",)
+    assert as_texts(Path("f.csv"), "x") == ("f.csv",)
+    assert as_wholes(np.array([1, 2]), "x") == (1, 2)
+    assert as_numbers(np.float32(0.5), "x") == as_numbers([0.5], "x") == (0.5,)
+
+
+@pytest.mark.parametrize(
+    ("convert", "value", "message"),
+    [
+        (as_path, 3, "x=3: give a path"),
+        (as_path, b"a", "x=b'a': give a path"),
+        (as_text, 2.5, "x=2.5: give a text, a path or a whole number"),
+        (as_text, None, "x=None: give a text"),
+        (as_whole, "3", "x='3': give a whole number"),
+        (as_whole, True, "x=True: give a whole number"),
+        (as_number, "a", "x='a': give a number"),
+    ],
+)
+def test_what_is_refused(convert, value, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        convert(value, "x")
+
+
+def test_settings():
+    made = FeaturizeSettings(encoders="tiny", views="1.0:64", weights="x.h5", crops=np.int64(3), seed=np.int32(1))
+    assert made.encoders == (EncoderChoice("tiny"),)
+    assert made.views == (View(1.0, 64),)
+    assert (made.weights, type(made.crops), type(made.seed)) == (("x.h5",), int, int)
+    assert FeaturizeSettings(weights=[Path("x.h5")]).weights == ("x.h5",)
+    tuned = FinetuneSettings("alexnet", augmentations="mirror", weights=Path("w.npz"), epochs=np.int64(2))
+    assert (tuned.augmentations, tuned.weights, type(tuned.epochs)) == (("mirror",), "w.npz", int)
+
+
+def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
+    file = str(sorted(tissue.rglob("*.png"))[0])
+    assert decode_image(file).shape == (96, 96, 3)
+    assert read_header(file).width == 96
+    data = read_dataset(str(tissue), classes=["benign", "malignant"])
+    ids, labels = [r.image_id for r in data.records], [r.label for r in data.records]
+    assert fold_plan(np.int64(3), image_ids=ids, labels=labels, groups=[None] * len(ids)).folds == [1, 2, 3]
+    store = boosted / "features" / "tiny-1.0-64.h5"
+    with open_store(str(store)) as found:
+        assert len(found.image_ids) == 12
+    weights = tmp_path / "tiny.weights.h5"
+    Encoder("tiny", weights="random", seed=np.int64(0), layers="middle").model.save_weights(weights)
+    assert Encoder("tiny", weights=weights, layers="middle").weights == "file"
+    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    assert predict(str(model), file, out=str(tmp_path / "p.csv"), jobs=1).images == 1
+    run = run_copy(boosted)
+    small = {"min_data_in_leaf": 2, "num_iterations": 2}
+    (result,) = train(
+        out=str(run), features=str(run / "features" / store.name), folds=np.int64(4), heads="lightgbm",
+        seeds=np.int64(1), params=small, jobs=1,
+    )  # fmt: skip
+    assert result.folder.name == "4-lightgbm"
+    table = str(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+    assert evaluate(table, out=tmp_path / "e", positive="malignant", thresholds=0.5, bootstrap=0)["tables"]
+
+
+@pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")
+def test_the_examples_run(tissue, tmp_path, monkeypatch):
+    """As they stand, but for a small encoder, few models, and one process."""
+    shutil.copytree(tissue, tmp_path / "images")
+    shutil.copy(sorted(tissue.rglob("*.png"))[0], tmp_path / "images" / "a.png")
+    (tmp_path / "images" / "a.png").rename(tmp_path / "a.png")
+    shutil.copytree(tissue, tmp_path / "new")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "python.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) == 2
+    names = {}
+    for block in blocks:
+        for there, here in (
+            ("images/a.png", "a.png"),
+            ('encoders="resnet50"', 'encoders="tiny", weights="random"'),
+            ("0.5:400", "1.0:64"),
+            ("settings=settings", "settings=settings, jobs=1"),
+            ("seeds=2", 'seeds=1, jobs=1, params={"num_iterations": 2, "min_data_in_leaf": 2}'),
+            ('out="predictions.csv"', 'out="predictions.csv", jobs=1'),
+        ):
+            block = block.replace(there, here)
+        exec(compile(block, "docs/python.md", "exec"), names)
+    assert names["darker"].dtype == np.uint8
+    assert (tmp_path / "evaluation" / "metrics.json").is_file()
