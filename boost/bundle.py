@@ -152,7 +152,7 @@ class Bundle:
             Store name to (member name, file) of its models.
         """
         folders = {name: _folder(name) for name in stores}
-        facts = {
+        facts: dict[str, Any] = {
             "road": "boosted",
             "head": head,
             "blend": {str(fold): dict(weights) for fold, weights in (blend or {}).items()},

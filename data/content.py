@@ -117,7 +117,7 @@ def pixels_sha256(image: npt.NDArray[np.uint8]) -> str:
     '83f4458ef16426f6'
     """
     digest = hashlib.sha256("x".join(map(str, image.shape)).encode() + b"\n")
-    digest.update(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 
