@@ -16,9 +16,6 @@ from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 from .errors import InputError
 
 __all__ = [
-    "Many",
-    "PathInput",
-    "TextInput",
     "as_number",
     "as_numbers",
     "as_path",
