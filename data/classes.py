@@ -115,7 +115,7 @@ def settle_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tupl
     labels : iterable of str
         One per image.
     classes : sequence of str
-        Spellings that the user chose.
+        Spellings that the user or a known dataset sets.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def settle_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tupl
     for key, found in sorted(spellings.items()):
         if len(found) > 1:
             said = ", ".join(f"{name} ({count} images)" for name, count in sorted(found.items()))
-            why = "as --classes has it" if key in chosen else "the most frequent spelling"
+            why = "as in the order of classes" if key in chosen else "the most frequent spelling"
             message = f"one class in several spellings: {said}; called {names[key]}, {why}"
             findings.append(Finding("warning", names[key], message))
         elif len({label for label in counts if _caseless(label) == key}) > 1:

@@ -6,14 +6,12 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import SupportsIndex
 
-from ..arguments import Many, TextInput, as_texts, as_wholes
 from ..errors import InputError, MissingInputError, readable_name
 from .bach import BACH_CLASSES, find_photos, read_bach
 from .breakhis import BREAKHIS_NAME, BREAKHIS_TYPES, read_breakhis
 from .cbis_ddsm import CBIS_TABLE, read_cbis_ddsm
-from .classes import check_order, order_classes, settle_labels
+from .classes import KNOWN_CLASSES, check_order, order_classes, settle_labels
 from .content import same_content
 from .context import CONTEXTS, show_context
 from .dataset import DATASET_NAMES, Dataset, ImageRecord
@@ -36,10 +34,10 @@ def read_dataset(
     images: str | Path,
     *,
     dataset: str | None = None,
-    classes: Many[TextInput] = (),
+    classes: Sequence[str] = (),
     label_level: str = "class",
-    magnifications: Many[SupportsIndex] = (),
-    lesions: Many[TextInput] = (),
+    magnifications: Iterable[int] = (),
+    lesions: Iterable[str] = (),
     context: str = "tight",
 ) -> Dataset:
     """Read images in an official layout, a folder per class, or a CSV manifest.
@@ -73,9 +71,6 @@ def read_dataset(
     InputError
         The layout is not that of `dataset`, or a label is none of `classes`.
     """
-    classes = as_texts(classes, "classes")
-    magnifications = as_wholes(magnifications, "magnifications")
-    lesions = as_texts(lesions, "lesions")
     root = Path(images)
     _check_root(root)
     check_order(classes)
@@ -151,7 +146,9 @@ def _check_root(root: Path) -> None:
 def _settle_classes(records: Iterable[ImageRecord], classes: Sequence[str]) -> tuple[list[ImageRecord], list[Finding]]:
     """Give spellings of one class one label."""
     kept = list(records)
-    names, findings = settle_labels((r.label for r in kept if r.label is not None), classes=classes)
+    labels = [record.label for record in kept if record.label is not None]
+    known = order_classes(list(settle_labels(labels)[0].values()))  # a known dataset has its own spelling
+    names, findings = settle_labels(labels, classes=classes or (known if known in KNOWN_CLASSES else ()))
     if any(label != name for label, name in names.items()):
         kept = [r if r.label is None else replace(r, label=names[r.label]) for r in kept]
     return kept, findings
