@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..jobs import DAMAGE, atomic_output, write_rows
+from ..runs import Mark
 from .augment import OFFLINE
 from .balance import class_weights, sample_training
 from .batches import Source, still_batches, training_batches
@@ -80,6 +81,7 @@ def train_model(
     log: Path,
     on_epoch: Callable[[str], None],
     events: Path | None = None,
+    mark: Mark | None = None,
 ) -> None:
     """Train until the validation loss has not fallen for `patience` epochs, and keep the best weights.
 
@@ -98,6 +100,8 @@ def train_model(
         Called after each epoch with a few words, also for those that an earlier run trained.
     events : Path, optional
         Folder for TensorBoard.
+    mark : Mark, optional
+        What the state is made under; one of other settings is not gone on from.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def train_model(
     held = source.samples(plan.validate)
     model.optimizer.build(model.trainable_variables)  # its slots are part of the state
     variables = [*model.variables, *model.optimizer.variables]
-    now = _restore(state, model, variables)
+    now = _restore(state, model, variables, mark)
     curves = None if events is None else EventLog(events)
     if now.rows:
         write_rows(log, _COLUMNS, now.rows)
@@ -132,7 +136,7 @@ def train_model(
             now.best, now.waited, now.kept = judged, 0, _copied(model)
         else:
             now.waited += 1
-        _save(state, variables, now)
+        _save(state, variables, now, mark)
         write_rows(log, _COLUMNS, now.rows)
         if curves is not None:
             curves.write(dict(zip(_COLUMNS[1:], row[1:], strict=True)), step=now.done)
@@ -164,18 +168,21 @@ def _words(row: list[Any]) -> str:
     return f"loss {row[1]:.3f}, accuracy {row[2]:.3f}{held}"
 
 
-def _save(path: Path, variables: list[Any], now: _Progress) -> None:
+def _save(path: Path, variables: list[Any], now: _Progress, mark: Mark | None) -> None:
     from keras import ops
 
+    if mark is not None:
+        mark.hold()
     arrays = {f"now{place}": ops.convert_to_numpy(variable.value) for place, variable in enumerate(variables)}
     arrays |= {f"best{place}": value for place, value in enumerate(now.kept)}
     facts = {"done": now.done, "best": now.best, "waited": now.waited, "rows": now.rows}
+    facts |= {} if mark is None else {"settings": mark.sha256}
     arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
         np.savez(handle, allow_pickle=False, **arrays)
 
 
-def _restore(path: Path, model: Any, variables: list[Any]) -> _Progress:
+def _restore(path: Path, model: Any, variables: list[Any], mark: Mark | None) -> _Progress:
     """Read a saved state into the model; one that does not hold is left, and training starts anew."""
     fresh = _Progress(0, math.inf, 0, [], _copied(model))
     if not path.is_file():
@@ -191,6 +198,9 @@ def _restore(path: Path, model: Any, variables: list[Any]) -> _Progress:
     except DAMAGE as error:
         reason = str(error) or type(error).__name__
         _log.warning("%s: not a whole training state (%s); trained from the start", path, reason)
+        return fresh
+    if mark is not None and not mark.accepts(facts.get("settings")):
+        _log.warning("%s: made under other settings; trained from the start", path)
         return fresh
     pairs = [*zip(now, variables, strict=True), *zip(kept, fresh.kept, strict=True)]
     if any(tuple(value.shape) != tuple(variable.shape) for value, variable in pairs):

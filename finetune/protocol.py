@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..data import SYNTHETIC_BANNER, Dataset, FoldPlan, file_sha256, inner_splits, protocol_text, write_fold_list
-from ..errors import InputError, SettingsConflictError
+from ..errors import BchistoError, InputError
 from ..evaluate import Panel, TwoClassView
-from ..jobs import Resources, Shard, ensure_folder, read_json, remove_tree, run_units, write_json
-from ..runs import describe_differences
+from ..jobs import Resources, Shard, prepare_backend, run_units, visible_gpus
+from ..runs import Claim, versions_of
 from .batches import Source
 from .images import ImageBank
 from .model import resolved
@@ -114,22 +113,34 @@ class Workshop:
     def protocol(
         self, plan: FoldPlan, *, resources: Resources, shard: Shard | None, dask: str | None
     ) -> FinetuneResult:
-        """Train the folds of a protocol and write its outputs if it is whole."""
-        folder = self.folder / "-".join(filter(None, (plan.name, self.settings.network, self.settings.name)))
-        if self.overwrite:
-            remove_tree(folder)
-        ensure_folder(folder)
+        """Train the folds of a protocol and write its outputs if it is whole; after `check`.
+
+        Raises
+        ------
+        SettingsConflictError
+            See `Claim.check`.
+        OverwrittenError
+            Another command has overwritten the folder meanwhile.
+        BchistoError
+            Folds are missing at the end though all were trained.
+        """
+        claim = self._claim(plan)
+        folder = claim.folder
         for warning in plan.warnings:
             _log.warning("%s: %s", plan.name, warning)
         units = self._units(
             plan, folder, workers=resources.helpers(len(plan.folds))
         )  # refuses what cannot be split before anything is written
-        self._check_settings(folder, plan)
+        claim.take()
+        mark = claim.mark()
+        units = [replace(unit, mark=mark) for unit in units]
         labels = {item.image_id: item.label or "" for item in self.dataset.records}
         groups = {item.image_id: item.group for item in self.dataset.records}
         write_fold_list(folder / "folds.csv", plan, labels=labels, groups=groups)
         share = units if shard is None else shard.select(units)
         todo = [unit for unit in share if read_fold(unit) is None]
+        if todo:
+            claim.note_versions()
         run_units(
             train_fold,
             todo,
@@ -147,7 +158,11 @@ class Workshop:
         finished = len(whole) == len(units)
         panel = None
         failed: list[str] = []
-        if shard is None and finished:
+        if shard is None:
+            mark.hold()
+            if not finished:
+                missing = len(units) - len(whole)
+                raise BchistoError(f"{folder}: {missing} of {len(units)} folds are missing; run the same command again")
             panel = write_outputs(
                 folder,
                 units=units,
@@ -246,26 +261,41 @@ class Workshop:
             )
         return notes
 
-    def _check_settings(self, folder: Path, plan: FoldPlan) -> None:
-        """Refuse a folder of other folds, images or settings."""
+    def check(self, plan: FoldPlan) -> None:
+        """Refuse a folder of other folds, images or settings; writes nothing.
+
+        Raises
+        ------
+        SettingsConflictError
+            The message lists the differences.
+        """
+        self._claim(plan).check()
+
+    def _claim(self, plan: FoldPlan) -> Claim:
         found_weights = Path(self.settings.weights)
-        wanted = {
+        backend = prepare_backend()
+        settings = {
             "folds_sha256": plan.sha256,
             "images_sha256": self.digest,
             "classes": list(self.dataset.classes),
-            **json.loads(json.dumps(asdict(self.settings))),
+            **asdict(self.settings),
             **resolved(self.settings),
             "weights_file_sha256": file_sha256(found_weights) if found_weights.is_file() else "",
+            "backend": backend,
         }
-        path = folder / "settings.json"
-        found: dict[str, Any] = read_json(path) if path.is_file() else wanted
-        if clash := describe_differences(found, wanted):
-            raise SettingsConflictError(
-                f"{folder}: made with other settings: {clash}; use the same settings, another --name or --out, or "
-                "--overwrite"
-            )
-        if not path.is_file():
-            write_json(path, wanted)
+        defaults = {f.name: f.default for f in fields(self.settings) if f.default is not MISSING}
+        return Claim(
+            self.folder / "-".join(filter(None, (plan.name, self.settings.network, self.settings.name))),
+            settings=settings,
+            work=("models/*", "predictions.csv"),
+            overwrite=self.overwrite,
+            absent={**defaults, "backend": backend},  # 0.1 did not say which
+            made_with={
+                **versions_of(("bchisto", "keras", "numpy", backend)),
+                "device": "GPU" if visible_gpus() else "CPU",
+            },
+            otherwise="another --name or --out",
+        )
 
 
 def _epochs(unit: FoldUnit) -> int:

@@ -99,6 +99,8 @@ def finetune(
     run = Path(out)
     view = TwoClassView() if view is None else view
     view.check()
+    if overwrite and shard is not None:
+        raise InputError("--overwrite with --shard would remove the folds of other shards; overwrite without --shard")
     network_of(settings.network)
     weights = resolved(settings)["weights"]
     if weights not in ("imagenet", "random") and not Path(weights).is_file():
@@ -170,6 +172,8 @@ def finetune(
         )
         resources = network_resources(jobs)
         shops = [workshop.fitted(plan) for plan in plans]  # refuses what does not fit before anything is written
+        for shop, plan in zip(shops, plans, strict=True):  # refuses before any of them is trained
+            shop.check(plan)
         results = [
             shop.protocol(plan, resources=resources, shard=shard, dask=dask)
             for shop, plan in zip(shops, plans, strict=True)

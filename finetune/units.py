@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..data import file_sha256
 from ..errors import InputError
-from ..jobs import Ticker, read_probabilities, write_probabilities
+from ..jobs import Ticker, read_marks, read_probabilities, write_probabilities
+from ..runs import Mark
 from .balance import class_weights
 from .batches import Source, still_batches
 from .fit import TrainingPlan, train_model, training_samples
@@ -49,6 +51,8 @@ class FoldUnit:
         Threads that prepare batches.
     tensorboard : bool
         Whether curves are written for TensorBoard.
+    mark : Mark or None
+        What the fold is trained under.
     """
 
     settings: FinetuneSettings
@@ -63,6 +67,7 @@ class FoldUnit:
     folder: Path
     workers: int = 1
     tensorboard: bool = False
+    mark: Mark | None = None
 
     @property
     def weights(self) -> Path:
@@ -166,6 +171,8 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     ------
     InputError
         See `train_model`; the message names the fold.
+    OverwrittenError
+        Another command has overwritten the folder meanwhile.
     """
     settings = unit.settings
     source = unit.source()
@@ -179,13 +186,18 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
 
     events = unit.folder / "logs" / "tensorboard" / f"fold{unit.fold}" if unit.tensorboard else None
     try:
-        train_model(model, source, unit.plan, state=unit.state, log=unit.log, on_epoch=tick, events=events)
+        train_model(
+            model, source, unit.plan, state=unit.state, log=unit.log, on_epoch=tick, events=events, mark=unit.mark
+        )
     except InputError as error:
         raise InputError(f"fold {unit.fold}: {error}") from error
     ticker.tick(settings.epochs - ticked)  # training that stopped early is done as well
+    if unit.mark is not None:
+        unit.mark.hold()
     save_h5(model, unit.weights)
+    marks = {} if unit.mark is None else {"settings": unit.mark.sha256, "model": file_sha256(unit.weights)}
     found = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=unit.classes)
-    write_probabilities(unit.predictions, unit.rows, found)
+    write_probabilities(unit.predictions, unit.rows, found, marks=marks)
     unit.state.unlink(missing_ok=True)
 
 
@@ -214,7 +226,12 @@ def read_fold(unit: FoldUnit) -> npt.NDArray[np.float64] | None:
     if values is None or not np.isfinite(values).all():
         _log.warning("%s: does not hold the predictions of its fold; trained again", unit.predictions)
         return None
-    if not is_whole_h5(unit.weights):
+    marks = read_marks(unit.predictions)
+    if unit.mark is not None and not unit.mark.accepts(marks.get("settings")):
+        _log.warning("%s: made under other settings; trained again", unit.predictions)
+        return None
+    # version 0.1 kept no hash of the weights
+    if not (file_sha256(unit.weights) == marks["model"] if "model" in marks else is_whole_h5(unit.weights)):
         _log.warning("%s: does not hold the weights of its fold; trained again", unit.weights)
         return None
     unit.state.unlink(missing_ok=True)

@@ -202,7 +202,7 @@ class Claim:
         return found.mark(self.folder, store)
 
     def note_versions(self) -> None:
-        """Keep which versions work on the folder; called when there is work to do.
+        """Keep which versions (and device) work on the folder; called when there is work to do.
 
         Another minor version of a package than that which began the folder is warned of.
         """
@@ -217,8 +217,8 @@ class Claim:
             begun = {name: known[0][name] for name in now}
             if any(_minor(begun[name]) != _minor(now[name]) for name in now):
                 _log.warning(
-                    "%s: begun with other versions (%s); where these give other results, both are in this folder, and "
-                    "--overwrite makes all of it anew",
+                    "%s: begun in another environment (%s); where that gives other results, both are in this folder, "
+                    "and --overwrite makes all of it anew",
                     self.folder,
                     describe_differences(begun, now),
                 )

@@ -181,7 +181,7 @@ def test_other_versions_are_said_and_kept(tmp_path, caplog):
     begin("4.5.1")
     assert caplog.text == ""
     begin("4.6.0")
-    assert "begun with other versions (lightgbm 4.5.0 -> 4.6.0); where these give other results" in caplog.text
+    assert "begun in another environment (lightgbm 4.5.0 -> 4.6.0); where that gives other results" in caplog.text
     caplog.clear()
     begin("4.6.0")
     assert caplog.text == ""
