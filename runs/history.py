@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, MissingInputError
-from ..jobs import is_running, read_json
+from ..jobs import read_json
 from .compare import differences
+from .record import process_runs
 
 __all__ = ["RunEntry", "diff_runs", "list_runs", "read_run"]
+
+_log = logging.getLogger(__name__)
+
+_MOST_SECONDS = 1e9
+"""More seconds than a command can have taken: what is above is no time (ours)."""
 
 _OWN_PLACE = frozenset({"out"})
 """Options that differ between any two runs and say nothing about them."""
@@ -66,24 +73,44 @@ def read_run(run: str | Path) -> list[RunEntry]:
         raise MissingInputError(
             f"{run}: no run.json in this folder; give a folder that was --out of featurize or boost"
         )
-    content = read_json(path)
     try:
-        return [
-            RunEntry(
-                run=Path(run),
-                command=record["command"],
-                status=_status(record),
-                started=record["started"],
-                seconds=record.get("seconds"),
-                config=record["config"],
-                notes=record.get("notes", {}),
-                versions=record.get("versions", {}),
-                error=record.get("error", ""),
-            )
-            for record in content["records"]
-        ]
-    except (KeyError, TypeError) as error:
+        content = read_json(path)
+    except RecursionError as error:
         raise InputError(f"{path}: not a run.json of bchisto") from error
+    records = content.get("records") if isinstance(content, dict) else None
+    if not isinstance(records, list):
+        raise InputError(f"{path}: not a run.json of bchisto")
+    found = [_entry(Path(run), record) for record in records]
+    entries = [entry for entry in found if entry is not None]
+    if len(entries) < len(found):
+        _log.warning("%s: %d of its %d records are not whole and left out", path, len(found) - len(entries), len(found))
+    if not entries:
+        raise InputError(f"{path}: not a run.json of bchisto, or without a whole record")
+    return entries
+
+
+def _entry(run: Path, record: Any) -> RunEntry | None:
+    """Read a record; None for one without a command and a status, and nothing in place of a value that is none."""
+    if not isinstance(record, Mapping) or not all(isinstance(record.get(k), str) for k in ("command", "status")):
+        return None
+
+    def table(name: str) -> dict[str, Any]:
+        value = record.get(name)
+        return dict(value) if isinstance(value, Mapping) else {}
+
+    seconds = record.get("seconds")
+    timed = isinstance(seconds, (int, float)) and 0 <= seconds < _MOST_SECONDS
+    return RunEntry(
+        run=run,
+        command=record["command"],
+        status=_status(record),
+        started=str(record.get("started", "")),
+        seconds=seconds if timed else None,
+        config=table("config"),
+        notes=table("notes"),
+        versions=table("versions"),
+        error=str(record.get("error", "")),
+    )
 
 
 def _status(record: Mapping[str, Any]) -> str:
@@ -91,15 +118,22 @@ def _status(record: Mapping[str, Any]) -> str:
     status = str(record["status"])
     if status != "running":
         return status
-    return {True: "running", False: "interrupted", None: "not checked here"}[is_running(record.get("process", {}))]
+    return {True: "running", False: "interrupted", None: "not checked here"}[process_runs(record.get("process"))]
 
 
 def list_runs(folder: str | Path) -> list[RunEntry]:
-    """Return the last command of every run at or below `folder`, by path."""
+    """Return the last command of every run at or below `folder`, by path; what cannot be read is a warning."""
     root = Path(folder)
     if not root.is_dir():
         raise MissingInputError(f"{root}: no such folder")
-    return [read_run(path.parent)[-1] for path in sorted(root.rglob("run.json")) if (path.parent / "records").is_dir()]
+    found = []
+    for path in sorted(root.rglob("run.json")):
+        if (path.parent / "records").is_dir():
+            try:
+                found.append(read_run(path.parent)[-1])
+            except InputError as error:
+                _log.warning("%s", error)
+    return found
 
 
 def diff_runs(first: str | Path, second: str | Path) -> Iterator[tuple[str, Any, Any]]:
@@ -125,7 +159,11 @@ def _facts(entries: list[RunEntry]) -> dict[str, Any]:
 
 
 def _results(notes: Mapping[str, Any]) -> dict[str, Any]:
-    results = {f"accuracy of {name}": found.get("accuracy") for name, found in notes.get("results", {}).items()}
+    results: dict[str, Any] = {}
+    of_folders = notes.get("results")
+    for name, found in of_folders.items() if isinstance(of_folders, Mapping) else ():
+        # boost notes several facts of a folder, finetune its accuracy alone
+        results[f"accuracy of {name}"] = found.get("accuracy") if isinstance(found, Mapping) else found
     for name in ("images", "images_sha256", "weights_sha256"):
         if name in notes:
             results[name] = notes[name]

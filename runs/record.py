@@ -7,6 +7,8 @@ them. So shards that run at once on several hosts need no lock: the last writer 
 from __future__ import annotations
 
 import datetime
+import json
+import logging
 import platform
 import secrets
 import sys
@@ -21,9 +23,25 @@ import yaml
 
 from .. import __version__
 from ..errors import InputError, MissingInputError
-from ..jobs import default_jobs, ensure_folder, hold_interrupts, is_interrupt, read_json, this_process, write_json
+from ..jobs import (
+    default_jobs,
+    ensure_folder,
+    hold_interrupts,
+    is_interrupt,
+    is_running,
+    read_json,
+    this_process,
+    write_json,
+)
 
 __all__ = ["RunRecord", "load_config", "record_run", "versions_of"]
+
+_log = logging.getLogger(__name__)
+
+_PATHS = ("out", "images", "features", "only", "test_list", "sources", "model")
+"""Options whose values are paths; those of `_MAYBE_PATHS` are where such a file or folder exists."""
+
+_MAYBE_PATHS = ("folds", "weights")
 
 SCHEMA_VERSION = 1
 
@@ -77,8 +95,10 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
             "versions": {"python": platform.python_version(), **versions_of(_PACKAGES)},
             "hardware": _hardware(),
             "process": this_process(),
+            "folder": str(Path.cwd()),
         },
     )
+    _mark_interrupted(record.path.parent)
     _save(run, record)
     clock = time.monotonic()
     try:
@@ -97,8 +117,39 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
 
 def _save(run: Path, record: RunRecord) -> None:
     write_json(record.path, record.content)
-    records = [read_json(path) for path in sorted(record.path.parent.glob("*.json"))]
+    records = [found for _, found in _read_records(record.path.parent)]
     write_json(run / "run.json", {"schema_version": SCHEMA_VERSION, "records": records})
+
+
+def _read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the records that are whole; one that is not is named in a warning, and stops no command."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found = read_json(path)
+            json.dumps(found, allow_nan=False)
+        except (InputError, ValueError, RecursionError) as error:
+            if path.is_file():
+                _log.warning("%s: left out of run.json, since it is not a readable record (%s)", path, error)
+            continue
+        if isinstance(found, dict):
+            yield path, found
+        else:
+            _log.warning("%s: left out of run.json, since it is not a record", path)
+
+
+def _mark_interrupted(folder: Path) -> None:
+    """Close the records of commands whose process on this host is gone: it could not do so itself (``kill -9``)."""
+    for path, found in _read_records(folder):
+        if found.get("status") == "running" and process_runs(found.get("process")) is False:
+            write_json(path, {**found, "status": "interrupted", "error": "its process is gone"})
+
+
+def process_runs(process: Any) -> bool | None:
+    """Tell whether the process that a record names is still there; None where that cannot be seen from here."""
+    try:
+        return is_running(process)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):  # not what bchisto writes
+        return None
 
 
 def versions_of(packages: Sequence[str]) -> dict[str, str]:
@@ -130,7 +181,7 @@ def load_config(path: Path, *, command: str) -> dict[str, Any]:
     ----------
     path : Path
         A YAML mapping of option names to values (``color_range`` or ``color-range``), or a ``run.json``, of
-        which the last record of `command` is taken.
+        which the last record of `command` is taken; its relative paths begin in the folder in which it ran.
     command : str
         The verb.
 
@@ -148,13 +199,42 @@ def load_config(path: Path, *, command: str) -> dict[str, Any]:
         raise MissingInputError(f"--config {path}: no such file")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {path}: neither YAML nor JSON ({str(error).splitlines()[0]})") from error
+    except RecursionError as error:
+        raise InputError(f"--config {path}: nested too deeply to be options") from error
+    except (yaml.YAMLError, ValueError, OSError) as error:  # text that is not UTF-8, and dates that are none
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"--config {path}: neither YAML nor JSON ({reason})") from error
     if not isinstance(content, dict):
         raise InputError(f"--config {path}: expected a mapping of option names to values")
     if isinstance(content.get("records"), list):
-        configs = [entry["config"] for entry in content["records"] if entry.get("command") == command]
-        if not configs:
+        entries = [one for one in content["records"] if isinstance(one, dict) and one.get("command") == command]
+        if not entries or not isinstance(entries[-1].get("config"), dict):
             raise InputError(f"--config {path}: this run.json holds no `bchisto {command}`")
-        content = configs[-1]
+        content = _recorded(entries[-1], command)
     return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def _recorded(entry: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """Return the options of a record, with paths that hold from the present folder."""
+    config = dict(entry["config"])
+    if command == "boost" and not config.get("features") and isinstance(config.get("out"), str):
+        config["features"] = [str(Path(config["out"]) / "features")]  # what the default was then
+    folder = entry.get("folder")  # version 0.1 did not say
+    if not isinstance(folder, str) or Path(folder) == Path.cwd():
+        return config
+    for name in (*_PATHS, *_MAYBE_PATHS):
+        value = config.get(name)
+        if isinstance(value, str):
+            config[name] = _placed(value, folder, always=name in _PATHS)
+        elif isinstance(value, list):
+            config[name] = [_placed(one, folder, always=name in _PATHS) for one in value]
+    return config
+
+
+def _placed(value: Any, folder: str, *, always: bool) -> Any:
+    """Return a relative path as one from anywhere; of ``ENCODER=PATH`` the path."""
+    if not isinstance(value, str):
+        return value
+    key, equals, path = ("", "", value) if always else value.rpartition("=")
+    placed = Path(folder) / path
+    return f"{key}{equals}{placed}" if always or placed.exists() else value

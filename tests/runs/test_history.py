@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 from bchisto.errors import InputError, MissingInputError
@@ -71,3 +73,47 @@ def test_a_run_whose_process_is_gone_was_interrupted(tmp_path):
     assert status({"host": mine["host"], "pid": 2**22 + 1}) == "interrupted"  # as 0.1 wrote it
     assert status({**mine, "host": "elsewhere"}) == "not checked here"
     assert status({}) == "not checked here"
+
+
+def test_any_record_is_survived(tmp_path, caplog, cli):
+    """Damaged files in records/ block no command; odd values in run.json block no listing."""
+    run = make(tmp_path / "run")
+    for number, text in enumerate(("", "[]", "{", '{"seconds": NaN}', "[" * 100_000)):
+        (run / "records" / f"0-{number}.json").write_text(text)
+    make(run)
+    assert caplog.text.count("left out of run.json, since it is not a re") >= 5
+    assert [entry.command for entry in read_run(run)] == ["featurize", "boost"] * 2
+    odd = {"command": "boost", "status": "running", "seconds": "abc", "process": {"pid": "x", "host": 3}, "config": 4}
+    (run / "run.json").write_text(json.dumps({"records": [3, {}, odd, {**odd, "seconds": 1e999, "notes": []}]}))
+    broken = tmp_path / "broken"
+    (broken / "records").mkdir(parents=True)
+    (broken / "run.json").write_text('{"records": []}')
+    code, out, err = cli("runs", "list", tmp_path)
+    assert code == 0, err
+    assert out.count("boost  not checked here") == 1
+    assert "broken/run.json: not a run.json of bchisto, or without a whole record" in err
+    assert cli("runs", "show", run)[0] == 0
+    assert cli("runs", "diff", run, run)[0] == 0
+
+
+def test_runs_with_a_finetune_are_compared(tmp_path):
+    """finetune notes accuracies alone."""
+    for name, accuracy in (("a", 0.8), ("b", None)):
+        with record_run(tmp_path / name, command="finetune", config={}) as record:
+            record.note(results={"3-tiny": accuracy})
+    assert list(diff_runs(tmp_path / "a", tmp_path / "b")) == [("accuracy of 3-tiny", 0.8, None)]
+
+
+def test_records_of_killed_commands_are_closed_by_the_next(tmp_path):
+    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    with record_run(tmp_path, command="boost", config={}) as record:
+        whole = json.loads(record.path.read_text())
+    killed = {**whole, "status": "running", "process": {**whole["process"], "pid": int(child.stdout), "started": 1}}
+    elsewhere = {**killed, "process": {**killed["process"], "host": "elsewhere"}}
+    for name, content in (("0-a.json", killed), ("0-b.json", elsewhere)):
+        (tmp_path / "records" / name).write_text(json.dumps(content))
+    with record_run(tmp_path, command="boost", config={}):
+        pass
+    found = {p.name: json.loads(p.read_text())["status"] for p in (tmp_path / "records").glob("0-*.json")}
+    assert found == {"0-a.json": "interrupted", "0-b.json": "running"}
+    assert [entry.status for entry in read_run(tmp_path)] == ["interrupted", "not checked here", "ok", "ok"]

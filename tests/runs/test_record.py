@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from bchisto.errors import InputError, MissingInputError
@@ -77,3 +78,38 @@ def test_differences_in_words():
         describe_differences(old, new)
         == "crops 20 -> 10, layers a -> a+b, gone xxxxxxxxxxxx... -> None, more None -> True"
     )
+
+
+def test_a_run_is_repeated_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "list.csv").write_text("image_id,fold\n")
+    monkeypatch.chdir(tmp_path / "here")
+    config = {"out": "run", "folds": ["10", "list.csv"], "images": "/data/x", "weights": ["imagenet", "a=list.csv"]}
+    with record_run(Path("run"), command="boost", config=config):
+        pass
+    features = ["run/features"]
+    assert load_config(Path("run/run.json"), command="boost") == {**config, "features": features}
+    monkeypatch.chdir(tmp_path)
+    here = f"{tmp_path}/here"
+    assert load_config(Path("here/run/run.json"), command="boost") == {
+        "out": f"{here}/run",
+        "folds": ["10", f"{here}/list.csv"],
+        "images": "/data/x",
+        "weights": ["imagenet", f"a={here}/list.csv"],
+        "features": [f"{here}/run/features"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 2024-99-99", "neither YAML nor JSON"),
+        ("a: !!int abc", "neither YAML nor JSON"),
+        ("[" * 5000, "nested too deeply|neither YAML nor JSON"),
+        ('{"records": [3, {"command": "boost", "config": 4}]}', "holds no `bchisto boost`"),
+    ],
+)
+def test_strange_configs_are_refused_in_one_line(tmp_path, text, message):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_config(tmp_path / "c.yaml", command="boost")
