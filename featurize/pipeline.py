@@ -12,16 +12,18 @@ from typing import Any, SupportsIndex
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts, as_wholes
 from ..data import Dataset, UniqueImages, check_stain, only_listed, read_dataset, report_findings, unique_images
-from ..errors import InputError, StoreError
+from ..errors import InputError, OutputError, StoreError
 from ..jobs import (
     Resources,
     Shard,
     cpu_resources,
     ensure_folder,
     network_resources,
+    remove_leftovers,
     remove_tree,
     run_units,
-    write_json,
+    set_aside,
+    visible_gpus,
     write_rows,
 )
 from ..runs import RunRecord, record_run
@@ -30,7 +32,7 @@ from .plan import (
     Block,
     Target,
     check_conflicts,
-    compared_settings,
+    claim_parts,
     images_per_block,
     plan_blocks,
     plan_targets,
@@ -165,9 +167,10 @@ def featurize(
         targets = plan_targets(unique, settings=settings, folder=folder)
         if overwrite:
             for target in targets:
-                target.path.unlink(missing_ok=True)
-                remove_tree(target.parts)
-        check_conflicts(targets)
+                set_aside(target.path)
+                set_aside(target.parts)
+        road = _road(settings)
+        check_conflicts(targets, road=road)
         blocks = plan_blocks(unique, unique.dataset.records, size=images_per_block(settings))
         _note_plan(record, unique, targets, blocks)
         workshop = Workshop(tuple(targets), settings, skip_errors)
@@ -176,7 +179,7 @@ def featurize(
         else:
             # OpenVINO runs on the CPU, whatever Keras sees
             resources = network_resources(jobs) if settings.engine == "keras" else cpu_resources(jobs)
-            _work(workshop, blocks, resources=resources, shard=shard, dask=dask)
+            _work(workshop, blocks, road=road, resources=resources, shard=shard, dask=dask)
         if shard is not None:
             failures = refused
             merged = all(target.path.is_file() for target in targets)
@@ -219,14 +222,27 @@ def _note_plan(record: RunRecord, unique: UniqueImages, targets: Sequence[Target
     )
 
 
+def _road(settings: FeaturizeSettings) -> str:
+    """Say where colours, crops and pooling are worked out, see `describe_images`: ``device`` or ``cpu``."""
+    return "device" if settings.mode == "exact" and settings.engine == "keras" and visible_gpus() else "cpu"
+
+
 def _work(
-    workshop: Workshop, blocks: Sequence[Block], *, resources: Resources, shard: Shard | None, dask: str | None
+    workshop: Workshop,
+    blocks: Sequence[Block],
+    *,
+    road: str,
+    resources: Resources,
+    shard: Shard | None,
+    dask: str | None,
 ) -> None:
     for target in workshop.targets:
-        mark = target.parts / "settings.json"
-        if not target.path.is_file() and not mark.is_file():
+        remove_leftovers(target.path)
+        if not target.path.is_file():
             with unless_finished(target):
-                write_json(mark, compared_settings(target.header))
+                claim = claim_parts(target, road=road)
+                claim.take()
+                claim.note_versions()
     share = shard.select(blocks) if shard is not None else list(blocks)
     todo = [block for block in share if workshop.missing(block)]
     if len(todo) < len(share):
@@ -264,7 +280,10 @@ def _merge(
             failures.update(json.loads(store.header["failures"]))
             flags = store.images("normalisation_skipped").tolist()
             skipped.update({i: None for i, flag in zip(store.image_ids, flags, strict=True) if flag})
-        remove_tree(target.parts)
+        try:
+            remove_tree(target.parts)
+        except OutputError as error:  # the store is whole, and nothing reads them any more
+            _log.warning("%s", error)
     if failures and not workshop.skip_errors:
         raise StoreError(
             f"{workshop.targets[0].path}: lacks {len(failures)} images that failed earlier; mend them and use "

@@ -13,9 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..data import ImageRecord, UniqueImages
-from ..errors import SettingsConflictError
-from ..jobs import read_json
-from ..runs import describe_differences
+from ..runs import Claim, describe_differences, other_settings, versions_of
 from .encoder import Encoder
 from .geometry import GEOMETRY
 from .registry import get_spec
@@ -29,6 +27,7 @@ __all__ = [
     "Target",
     "cached_encoder",
     "check_conflicts",
+    "claim_parts",
     "compared_settings",
     "images_per_block",
     "plan_blocks",
@@ -186,7 +185,23 @@ def compared_settings(header: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in header.items() if key not in _NOT_COMPARED}
 
 
-def check_conflicts(targets: Sequence[Target]) -> None:
+def claim_parts(target: Target, *, road: str) -> Claim:
+    """Return the claim of the folder of a store's parts.
+
+    Parts of another backend, or of the GPU's road beside those of the CPU's, agree to rounding only: what a store holds
+    would then depend on which machine did which block.
+    """
+    backend = target.header["backend"]
+    return Claim(
+        target.parts,
+        settings={**compared_settings(target.header), "backend": backend, "road": road},
+        work=("block-*.h5",),
+        absent={**ABSENT_SETTINGS, "backend": backend, "road": road},  # 0.1 did not say
+        made_with=versions_of(("bchisto", "keras", "numpy", "opencv-python-headless", backend)),
+    )
+
+
+def check_conflicts(targets: Sequence[Target], *, road: str) -> None:
     """Refuse stores and parts that were made with other settings.
 
     Raises
@@ -195,20 +210,13 @@ def check_conflicts(targets: Sequence[Target]) -> None:
         Names the store and the settings that differ.
     """
     for target in targets:
-        mark = target.parts / "settings.json"
-        if target.path.is_file():
-            where, found = target.path, _header_of(target.path)
-        elif mark.is_file():
-            where, found = target.parts, read_json(mark)
-        else:
+        if not target.path.is_file():
+            claim_parts(target, road=road).check()
             continue
         wanted = compared_settings(target.header)
-        old = {key: found.get(key) for key in wanted}
-        if old != wanted:
-            raise SettingsConflictError(
-                f"{where}: made with other settings: {describe_differences(old, wanted)}; use the same settings, "
-                "another --out, or --overwrite"
-            )
+        found = {**ABSENT_SETTINGS, **_header_of(target.path)}
+        if differing := describe_differences({key: found.get(key) for key in wanted}, wanted):
+            raise other_settings(target.path, differing)
 
 
 def _header_of(path: Path) -> dict[str, Any]:

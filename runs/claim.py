@@ -232,7 +232,11 @@ class Claim:
 
     def _write(self, content: _Content) -> None:
         content.own = {"schema_version": _SCHEMA, **content.own}
-        if not self._file.is_file() or read_json(self._file) != content.json():
+        try:
+            same = self._file.is_file() and read_json(self._file) == content.json()
+        except InputError:  # removed at this moment
+            same = False
+        if not same:
             write_json(self._file, content.json())
 
 

@@ -401,3 +401,16 @@ def test_weights_replaced_while_a_command_runs_stop_it(images, tiny_settings, tm
     with pytest.raises(WeightsError, match="changed while the command ran"):
         featurize(images, out=tmp_path / "run", settings=replace(tiny_settings, weights=(str(path),)), jobs=1)
     assert not list((tmp_path / "run" / "features").rglob("block-*.h5"))
+
+
+def test_parts_of_another_backend_or_road_are_not_gone_on_from(tissue, tiny_settings, tmp_path):
+    """They agree to rounding only; parts of version 0.1, which did not say, are."""
+    featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1, shard=Shard(1, 3))
+    path = tmp_path / "features" / "tiny-1.0-64.parts" / "settings.json"
+    ours = json.loads(path.read_text())
+    for name, other in (("backend", "another"), ("road", "device")):
+        path.write_text(json.dumps({**ours, name: other}))
+        with pytest.raises(SettingsConflictError, match=f"made with other settings: {name} {other} -> "):
+            featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1)
+    path.write_text(json.dumps({name: ours[name] for name in ours if name not in ("backend", "road", "claim")}))
+    assert featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1).merged
