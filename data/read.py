@@ -6,7 +6,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import SupportsIndex
 
+from ..arguments import Many, TextInput, as_texts, as_wholes
 from ..errors import InputError, MissingInputError, readable_name
 from .bach import BACH_CLASSES, find_photos, read_bach
 from .breakhis import BREAKHIS_NAME, BREAKHIS_TYPES, read_breakhis
@@ -34,10 +36,10 @@ def read_dataset(
     images: str | Path,
     *,
     dataset: str | None = None,
-    classes: Sequence[str] = (),
+    classes: Many[TextInput] = (),
     label_level: str = "class",
-    magnifications: Iterable[int] = (),
-    lesions: Iterable[str] = (),
+    magnifications: Many[SupportsIndex] = (),
+    lesions: Many[TextInput] = (),
     context: str = "tight",
 ) -> Dataset:
     """Read images in an official layout, a folder per class, or a CSV manifest.
@@ -71,6 +73,9 @@ def read_dataset(
     InputError
         The layout is not that of `dataset`, or a label is none of `classes`.
     """
+    classes = as_texts(classes, "classes")
+    magnifications = as_wholes(magnifications, "magnifications")
+    lesions = as_texts(lesions, "lesions")
     root = Path(images)
     _check_root(root)
     check_order(classes)
