@@ -1,0 +1,182 @@
+"""Two checkouts of bchisto run the same commands; arrays, model texts, tables, metrics and fold lists are compared.
+
+For a change that must not change results:
+
+    git worktree add /tmp/before HEAD~5
+    python benchmarks/equality.py /tmp/before . --shared ../shared
+
+Real BreakHis and IDC images are taken where --shared holds them, and synthetic BACH. Prints a line per kind of output
+and exits with 1 where any differs.
+"""
+
+import argparse
+import csv
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+TINY = "--encoder tiny --weights random --augmentations 2 --crops 2 --jobs 2"
+TREES = "--param min_data_in_leaf=2 --param num_iterations=4 --seeds 2"
+BOOST = f"{TREES} --jobs 2 --head lightgbm --head logistic --head stack"
+CNN = "--epochs 1 --batch-size 4 --jobs 2"
+
+COMMANDS = {
+    "bach": [
+        "data list --images {images} > {out}/list.csv",
+        "featurize --images {images} --out {out} {tiny} --view 0.25:200 --view 0.25:120",
+        "boost --out {out} --folds 2 --folds 60/20/20 {boost} --head svm",
+        "featurize --images {images} --out {out}-dense {tiny} --view 0.25:120 --stain none --color-range 1 1",
+        "finetune --images {images} --out {out} --network patch-resnet --size 32 --folds 2 {cnn}",
+        "evaluate {out} --out {out}/evaluated --bootstrap 100",
+        "predict {out}/boost/2-lightgbm/model.bchisto --images {images} --out {out}/predicted.csv --jobs 2",
+        "predict {out}/finetune/2-patch-resnet/model.bchisto --images {images} --out {out}/predicted-cnn.csv --jobs 2",
+    ],
+    "breakhis": [
+        "data list --images {images} > {out}/list.csv",
+        "featurize --images {images} --out {out} {tiny} --view 0.25:96",
+        "boost --out {out} --folds 2 {boost}",
+        "boost --out {out} --folds 3 --group-by none {boost}",
+        "evaluate {out} --out {out}/evaluated --bootstrap 100",
+        "predict {out}/boost/2-grouped-lightgbm/model.bchisto --images {images} --out {out}/predicted.csv --jobs 2",
+    ],
+    "idc": [
+        "data list --images {images} > {out}/list.csv",
+        "featurize --images {images} --out {out} {tiny} --view 1.0:32 --only {only}",
+        "boost --out {out} --folds 2 --folds idc-published {boost}",
+        "finetune --images {images} --out {out} --network patch-densenet --size 32 --folds 2 --only {only} {cnn}",
+        "evaluate {out} --out {out}/evaluated --bootstrap 100",
+    ],
+}
+
+
+def run_all(checkout, data, out):
+    """Run every command with the code of a checkout, in a folder of its own."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place, "bchisto").symlink_to(checkout.resolve())
+        plugins = checkout.resolve() / "tests" / "plugins"
+        environment = {**os.environ, "PYTHONPATH": f"{place}{os.pathsep}{plugins}", "OMP_NUM_THREADS": "1"}
+        for name, (images, only) in data.items():
+            target = out / name
+            target.mkdir(parents=True)
+            for command in COMMANDS[name]:
+                filled = command.format(
+                    images=shlex.quote(str(images)), out=shlex.quote(str(target)), only=shlex.quote(str(only)),
+                    tiny=TINY, boost=BOOST, cnn=CNN,
+                )  # fmt: skip
+                done = subprocess.run(
+                    f"{shlex.quote(sys.executable)} -m bchisto {filled}",
+                    shell=True, env=environment, cwd=out, capture_output=True, text=True, check=False,
+                )  # fmt: skip
+                if done.returncode:
+                    print(f"{checkout}: bchisto {filled}\n{done.stderr}", file=sys.stderr)
+                    sys.exit(1)
+
+
+def flat(value, path=""):
+    """Yield every leaf of a JSON value with its path."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from flat(inner, f"{path}/{key}")
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from flat(inner, f"{path}/{place}")
+    else:
+        yield path, value
+
+
+def differences(old, new):
+    """Return what differs between two files, as short texts; columns and keys that only the new one has do not."""
+    kind = old.suffix
+    if kind == ".h5" and "features" in str(old):
+        with h5py.File(old) as a, h5py.File(new) as b:
+            names = ["features", "image_id", "label", "group", "augmentation"]
+            return [name for name in names if not np.array_equal(a[name][:], b[name][:])]
+    if kind == ".h5":
+        found = []
+        with h5py.File(old) as a, h5py.File(new) as b:
+            arrays = [[], []]
+            for place, file in enumerate((a, b)):
+                file.visititems(lambda _, item, p=place: arrays[p].append(item[()]) if hasattr(item, "shape") else None)
+            same = len(arrays[0]) == len(arrays[1])
+            if not same or not all(np.array_equal(x, y) for x, y in zip(*arrays, strict=True)):
+                found.append("weights")
+        return found
+    if kind == ".json":
+        after = dict(flat(json.loads(new.read_text(encoding="utf-8"))))
+        before = dict(flat(json.loads(old.read_text(encoding="utf-8"))))
+        return [f"{p}: {v!r} -> {after.get(p)!r}" for p, v in before.items() if after.get(p) != v]
+    if kind == ".csv":
+        with old.open(newline="", encoding="utf-8") as a, new.open(newline="", encoding="utf-8") as b:
+            rows, others = list(csv.DictReader(a)), list(csv.DictReader(b))
+        if len(rows) != len(others):
+            return [f"{len(rows)} -> {len(others)} rows"]
+        wrong = Counter(
+            key for row, other in zip(rows, others, strict=True) for key in row if row[key] != other.get(key)
+        )
+        return [f"column {key} in {count} rows" for key, count in wrong.items()]
+    if kind == ".txt":  # a model: its trees, without the list of parameters
+        trees = [path.read_text(encoding="utf-8").partition("\nparameters:")[0] for path in (old, new)]
+        return [] if trees[0] == trees[1] else ["trees"]
+    if kind == ".bchisto":
+        with zipfile.ZipFile(old) as a, zipfile.ZipFile(new) as b:
+            return [] if len(a.namelist()) == len(b.namelist()) else ["members"]
+    return []
+
+
+def compare(before, after):
+    """Print a line per kind of file; return how many files differ."""
+    counts, wrong = Counter(), 0
+    for old in sorted(path for path in before.rglob("*") if path.is_file()):
+        relative = old.relative_to(before)
+        if old.suffix in (".html", ".tex") or old.name in ("run.json", "images.csv") or "records" in relative.parts:
+            continue
+        if old.name == "settings.json" or old.suffix in (".npy", ".bin", ".npz"):
+            continue
+        new = after / relative
+        found = differences(old, new) if new.is_file() else ["missing"]
+        counts[old.suffix or old.name] += 1
+        if found:
+            wrong += 1
+            print(f"{relative}: {'; '.join(found[:4])}{f' and {len(found) - 4} more' if len(found) > 4 else ''}")
+    for kind, count in sorted(counts.items()):
+        print(f"{count:5} files {kind} compared")
+    return wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("before", type=Path)
+    parser.add_argument("after", type=Path)
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--keep", type=Path, help="Keep the outputs here.")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.keep) as folder:
+        place = Path(folder)
+        make = [sys.executable, "-m", "bchisto", "data", "make", "--images-per-class", "5", "--size", "1024x800"]
+        subprocess.run([*make, "--out", place / "tissue"], check=True, capture_output=True)
+        data = {"bach": (place / "tissue", "")}
+        if (options.shared / "data").is_dir():
+            shared = (options.shared / "data").resolve()
+            only = place / "only.csv"
+            patches = sorted(path.name for path in (shared / "idc").rglob("*.png"))[::20]
+            only.write_text("image_id\n" + "\n".join(patches) + "\n")
+            data["breakhis"] = (shared / "breakhis" / "BreaKHis_v1", "")
+            data["idc"] = (shared / "idc" / "IDC_regular_ps50_idx5", only)
+        for name, checkout in (("before", options.before), ("after", options.after)):
+            run_all(checkout, data, place / name)
+        wrong = compare(place / "before", place / "after")
+        print("everything is equal" if wrong == 0 else f"{wrong} files differ")
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,303 @@
+"""Every layout, label level, head, protocol and network once, by the command line, to report, bundle and predictions.
+
+Each case is a stranger's data set through the whole road: what fails here would be met first by a user.
+"""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bchisto.evaluate import read_predictions
+from conftest import write_tissue
+from miniatures import CALC, MASS, SQUARE, overlay, write_cbis, write_ddsm, write_inbreast
+
+HEADS = ("lightgbm", "logistic", "svm", "stack")
+SMALL = ("--weights", "random", "--encoder", "tiny", "--augmentations", 2, "--crops", 2, "--jobs", 1)
+BOOST = ("--param", "min_data_in_leaf=2", "--param", "num_iterations=3", "--seeds", 2, "--jobs", 1)
+CNN = ("--epochs", 1, "--jobs", 1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A data set, how it is read, and what is trained on it.
+
+    Attributes
+    ----------
+    make : callable
+        From a folder to write to and the folder of shared data to what ``--images`` takes.
+    classes : tuple of str
+        Those that must come out, in order.
+    networks : dict
+        Network to further options of finetune.
+    folds : dict
+        Name of a protocol's folder to what ``--folds`` takes; ``{here}`` is the folder of the case.
+    reading : tuple
+        Options of every command that reads images.
+    view : str
+    stain : str
+    heads : tuple of str
+    group_by : tuple
+    """
+
+    make: Callable
+    classes: tuple[str, ...]
+    networks: dict[str, tuple] = field(default_factory=dict)
+    folds: dict[str, str] = field(default_factory=lambda: {"2": "2"})
+    reading: tuple = ()
+    view: str = "1.0:48"
+    stain: str = "macenko"
+    heads: tuple[str, ...] = HEADS
+    group_by: tuple = ()
+
+
+def folders(*classes, per_class=6):
+    return lambda here, shared: write_tissue(here / "images", per_class=per_class, size=(64, 64), classes=classes)
+
+
+def write_table(path, header, rows):
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows([header, *rows])
+    return path
+
+
+def manifest_with_some_patients(here, shared):
+    """Three patients of four images, the rest without; a header as people type it."""
+    root = write_tissue(here / "pictures of mine", per_class=9, size=(64, 64), classes=("neg", "pos"))
+    rows = []
+    for place, path in enumerate(sorted(root.rglob("*.png"))):
+        patient = f"P{place % 9 // 2}" if place % 9 < 6 else ""
+        rows.append([path.relative_to(here), path.parent.name, patient])
+    return write_table(here / "table.csv", ["Path", "label ", "patient"], rows)
+
+
+def listed_folds(here, shared):
+    """Own lists beside the images: a partition, and one with parts."""
+    root = folders("a", "b", "c")(here, shared)
+    ids = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.png"))]
+    write_table(here / "mine.csv", ["image_id", "fold"], [(image, 1 + i % 3) for i, image in enumerate(ids)])
+    part = ["train", "train", "train", "val", "test", "test"]
+    write_table(here / "parts.csv", ["image_id", "fold", "part"], [(im, 1, part[i % 6]) for i, im in enumerate(ids)])
+    return root
+
+
+def bach(here, shared):
+    """All 400 images by their official names, small."""
+    from PIL import Image
+
+    rng = np.random.default_rng(5)
+    photos = here / "ICIAR2018_BACH_Challenge" / "Photos"
+    rows = []
+    for name, prefix in (("Benign", "b"), ("InSitu", "is"), ("Invasive", "iv"), ("Normal", "n")):
+        (photos / name).mkdir(parents=True)
+        for number in range(1, 101):
+            pixels = rng.integers(60, 240, (36, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(photos / name / f"{prefix}{number:03d}.tif")
+            rows.append(f"{prefix}{number:03d}.tif,{name}\n")
+    (photos / "microscopy_ground_truth.csv").write_text("".join(rows))
+    return photos.parent
+
+
+def two_of_bach(here, shared):
+    return folders("Normal", "Benign")(here, shared)
+
+
+def breakhis(here, shared):
+    return shared / "data" / "breakhis" / "BreaKHis_v1"
+
+
+def breakhis_types(here, shared):
+    """The real images without lobular carcinoma, which has one."""
+    root = shared / "data" / "breakhis" / "BreaKHis_v1"
+    for path in sorted(root.rglob("*.png")):
+        if "_LC" not in path.name:
+            target = here / "types" / path.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    return here / "types"
+
+
+def idc(here, shared):
+    """A few real patches of slides of each published part."""
+    root = shared / "data" / "idc" / "IDC_regular_ps50_idx5"
+    for folder in sorted(root.glob("*/[01]")):
+        for path in sorted(folder.glob("*.png"))[5:50:11]:
+            target = here / "idc" / path.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    return here / "idc"
+
+
+def inbreast(here, shared):
+    write_inbreast(here / "INbreast", ["1", "2", "4a", "5", "2", "1", "6", "4c", "3", "2", "5", "5"] * 2)
+    return here / "INbreast"
+
+
+def cbis(here, shared):
+    cases = [(f"P_{n:05d}", "train" if n < 9 else "test", ("BENIGN", "MALIGNANT")[n % 2]) for n in range(1, 17)]
+    write_cbis(here / "CBIS-DDSM", cases)
+    return here / "CBIS-DDSM"
+
+
+def ddsm(here, shared):
+    for number in range(1, 9):
+        text = overlay((MASS, ("BENIGN", "MALIGNANT")[number % 2], [SQUARE]))
+        write_ddsm(here / "DDSM", f"B-{3000 + number}-1", {"LEFT_CC": text, "RIGHT_CC": None}, seed=number)
+    write_ddsm(here / "DDSM", "B-3009-1", {"LEFT_CC": overlay((CALC, "BENIGN", [SQUARE]))}, seed=9)
+    return here / "DDSM"
+
+
+EIGHT = ("1 Normal", "2 Bénin", "Adénose", "Carcinome in situ", "carcinome-infiltrant", "x_y", "Ü", "100 %")
+
+CASES = {
+    "two grades": Case(folders("grade1", "grade2"), ("grade1", "grade2"), {"patch-resnet": ("--size", 32)}),
+    "three with accents": Case(
+        folders("Bénin", "Tissu sain", "stade 3"),
+        ("Bénin", "Tissu sain", "stade 3"),
+        {"patch-densenet": ("--size", 32), "breakhis-residual": ("--size", 48)},
+        folds={"2": "2", "60-20-20": "60/20/20"},
+    ),
+    "eight": Case(folders(*EIGHT), tuple(sorted(EIGHT)), {"tiny": ("--weights", "random", "--size", 48)}),
+    "numbers": Case(
+        folders("-1", "1", "10", "1-0"), ("-1", "1", "1-0", "10"), {"breakhis-residual-kernel3": ("--size", 48)}
+    ),
+    "normal and benign": Case(two_of_bach, ("Benign", "Normal"), {"breakhis-residual-two-pools": ("--size", 64)}),
+    "own lists": Case(
+        listed_folds,
+        ("a", "b", "c"),
+        {"breakhis-residual-dropout": ("--size", 48, "--patches", "random:48:2")},
+        folds={"mine": "{here}/mine.csv", "parts": "{here}/parts.csv"},
+    ),
+    "some patients": Case(
+        manifest_with_some_patients, ("neg", "pos"), {"breakhis-residual-doubled": ("--size", 48, "--class-weights")}
+    ),
+    "bach": Case(
+        bach,
+        ("Normal", "Benign", "InSitu", "Invasive"),
+        folds={"rakhlin10": "rakhlin10", "eva": "eva"},
+        view="1.0:32",
+        stain="none",
+        heads=("lightgbm",),
+    ),
+    "breakhis": Case(
+        breakhis,
+        ("benign", "malignant"),
+        {"breakhis-residual-stride2": ("--size", 48, "--sampling", "over")},
+        folds={"2-grouped": "2"},
+        view="0.25:96",
+        heads=("lightgbm", "logistic"),
+    ),
+    "breakhis types": Case(
+        breakhis_types,
+        ("adenosis", "fibroadenoma"),
+        folds={"2": "2"},
+        reading=("--label-level", "type"),
+        group_by=("--group-by", "none"),
+        view="0.25:96",
+        heads=("lightgbm", "stack"),
+    ),
+    "idc": Case(
+        idc,
+        ("negative", "positive"),
+        {"googlenet": ("--size", 64)},
+        folds={"idc-published": "idc-published"},
+        view="1.0:32",
+        heads=("lightgbm", "svm"),
+    ),
+    "inbreast": Case(
+        inbreast,
+        ("negative", "positive"),
+        {"ddsm-baseline": ("--size", 64, "--tensorboard")},
+        folds={"2-grouped": "2"},
+        stain="none",
+        heads=("lightgbm", "logistic"),
+    ),
+    "cbis-ddsm": Case(
+        cbis,
+        ("benign", "malignant"),
+        {"alexnet": ("--size", 67)},
+        folds={"official": "official"},
+        view="1.0:32",
+        stain="none",
+        heads=("lightgbm",),
+    ),
+    "ddsm": Case(
+        ddsm,
+        ("benign", "malignant"),
+        {"tiny": ("--weights", "random", "--size", 48, "--top", "conv")},
+        folds={"2-grouped": "2"},
+        reading=("--lesion", "mass", "--context", "large"),
+        view="1.0:32",
+        stain="none",
+        heads=("lightgbm", "logistic"),
+    ),
+}
+
+
+def succeed(cli, *arguments):
+    code, out, err = cli(*arguments)
+    assert code == 0, err
+    assert "this is a bug" not in err
+    return out, err
+
+
+def check_outputs(folder, classes):
+    """A finished folder: the model, a sound table, metrics without NaN, a report that names every class."""
+    assert (folder / "model.bchisto").is_file()
+    (table,) = read_predictions(folder / "predictions.csv")
+    assert table.classes == classes
+    np.testing.assert_allclose(table.probabilities.sum(axis=1), 1.0, rtol=1e-6)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert "NaN" not in json.dumps(metrics)
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    for name in classes:
+        assert name in report
+    return table
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_whole_road(name, tmp_path, request, cli, monkeypatch):
+    case = CASES[name]
+    here = tmp_path / "a folder of mine"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    needs_shared = case.make in (breakhis, breakhis_types, idc)
+    images = case.make(here, request.getfixturevalue("shared") if needs_shared else None)
+    read = ("--images", images, *case.reading)
+    colours = ("--color-range", 1, 1) if case.stain == "none" else ()
+    view = ("--view", case.view, "--stain", case.stain, *colours)
+    succeed(cli, "featurize", *read, "--out", "run", *SMALL, *view)
+
+    folds = [part for spec in case.folds.values() for part in ("--folds", spec.format(here=here))]
+    heads = [part for head in case.heads for part in ("--head", head)]
+    out, _ = succeed(cli, "boost", "--out", "run", *folds, *heads, *BOOST, *case.group_by)
+    assert "accuracy in percent" in out
+    made = sorted(path.name for path in Path("run/boost").iterdir())
+    classes = case.classes
+    if name == "breakhis types":
+        classes = read_predictions(Path("run/boost/2-lightgbm/predictions.csv"))[0].classes
+        assert len(classes) == 7
+    assert len(made) == len(case.folds) * len(case.heads)
+    for folder in made:
+        check_outputs(Path("run/boost") / folder, classes)
+    assert Path("run/report.html").is_file()
+
+    for network, options in case.networks.items():
+        succeed(cli, "finetune", *read, "--out", "run", "--network", network, *CNN, *options, *folds, *case.group_by)
+    for folder in Path("run/finetune").glob("*/"):
+        check_outputs(folder, classes)
+    succeed(cli, "evaluate", "run", "--out", "evaluated", "--bootstrap", 20)
+    evaluated = json.loads(Path("evaluated/metrics.json").read_text(encoding="utf-8"))["tables"]
+    assert len(evaluated) == len(case.folds) * (len(case.heads) + len(case.networks))
+
+    bundles = sorted(Path("run").glob("*/*/model.bchisto"))
+    assert len(bundles) == len(evaluated)
+    for place, bundle in enumerate(bundles):
+        out, _ = succeed(cli, "predict", bundle, "--images", images, "--out", f"new {place}.csv", "--jobs", 1)
+        (table,) = read_predictions(f"new {place}.csv")
+        assert table.classes == classes
+        assert len(table) > 10
