@@ -275,7 +275,7 @@ def test_the_whole_road(name, tmp_path, request, cli, monkeypatch):
     folds = [part for spec in case.folds.values() for part in ("--folds", spec.format(here=here))]
     heads = [part for head in case.heads for part in ("--head", head)]
     out, _ = succeed(cli, "boost", "--out", "run", *folds, *heads, *BOOST, *case.group_by)
-    assert "accuracy in percent" in out
+    assert "accuracy per fold, percent" in out
     made = sorted(path.name for path in Path("run/boost").iterdir())
     classes = case.classes
     if name == "breakhis types":
