@@ -64,7 +64,7 @@ def padded_length(pixels: int) -> int:
     >>> padded_length(1024), padded_length(1025), padded_length(786_432)
     (1024, 1280, 786432)
     """
-    quarter = 2 ** max(0, math.ceil(math.log2(pixels)) - 3)
+    quarter = int(2 ** max(0, math.ceil(math.log2(pixels)) - 3))
     return -(-pixels // quarter) * quarter
 
 

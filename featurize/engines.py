@@ -89,8 +89,10 @@ def compile_network(model: Any, preprocess: Preprocess, *, engine: str, precisio
         (tiled_windows, [frame, ("float32", (None, 4))]),
     ]
     if engine == "openvino":
-        return Compiled(*_openvino(functions, precision), crops)
-    return Compiled(*(compile_function(function, specs) for function, specs in functions), crops)
+        ready = list(_openvino(functions, precision))
+    else:
+        ready = [compile_function(function, specs) for function, specs in functions]
+    return Compiled(crops=ready[0], windows=ready[1], tiled_windows=ready[2], graph=crops)
 
 
 def compile_function(

@@ -222,11 +222,12 @@ def load_h5(model: Any, path: Path, *, of: str) -> None:
 
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
+    unfit: tuple[type[Exception], ...] = (*DAMAGE, UserWarning)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             keras.Model(model.inputs, model.outputs).load_weights(path)
-    except (*DAMAGE, UserWarning) as error:
+    except unfit as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise WeightsError(f"{path}: not weights of {of} with this size and these classes ({reason})") from error
 

@@ -96,13 +96,14 @@ def write_archive(
             archive.writestr(
                 _info(_MANIFEST), json.dumps({**head, **facts, "members": hashes}, indent=2, ensure_ascii=False)
             )
+        unreadable: tuple[type[Exception], ...] = (BchistoError, *DAMAGE)
         try:
             with Archive(temporary, kind=kind, schema_version=schema_version) as written:
                 for name in written.members:
                     written.read(name)
                 if check is not None:
                     check(written)
-        except (BchistoError, *DAMAGE) as error:
+        except unreadable as error:
             reason = str(error).replace(str(temporary), "it")
             raise OutputError(f"{path}: not written, since it could not be read back ({reason})") from error
 

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -141,7 +141,7 @@ def _results(
     jobs: int,
     dask: str | None,
     cards: GpuClaims | None,
-) -> Iterator[tuple[U, R]]:
+) -> Generator[tuple[U, R]]:
     if not units:
         return
     if dask is not None:
