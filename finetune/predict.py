@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..data import ImageRecord, crop_key, decode_record
 from ..errors import ImageError
-from ..jobs import Ticker, visible_gpus
+from ..jobs import Ticker, map_ahead_in_threads, visible_gpus
 from .batches import Source
 from .bundle import CnnBundle
 from .images import Image, ImageBank, make_treatment
@@ -21,7 +21,7 @@ __all__ = ["predict_images"]
 
 
 def predict_images(
-    bundle: CnnBundle, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool
+    bundle: CnnBundle, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
 ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str]]:
     """Predict images: the mean probability over the patches of each, then over the fold models.
 
@@ -33,6 +33,8 @@ def predict_images(
     ticker : Ticker
         Ticks once per image and model.
     skip_errors : bool
+    helpers : int
+        Threads that decode images and prepare batches ahead of the networks.
 
     Yields
     ------
@@ -50,21 +52,28 @@ def predict_images(
     images: dict[str, Image] = {}
     keys: list[str] = []
     failures: dict[str, str] = {}
-    for record in records:
+
+    def attempt(record: ImageRecord) -> tuple[Image, str] | ImageError:
         try:
             image = decode_record(record)
-            images[record.image_id] = treat(record, image)
-            keys.append(crop_key(record, image, crop_seed=bundle.crop_seed))
+            return treat(record, image), crop_key(record, image, crop_seed=bundle.crop_seed)
         except ImageError as error:
+            return error
+
+    for record, found in zip(records, map_ahead_in_threads(attempt, records, threads=helpers), strict=True):
+        if isinstance(found, ImageError):
             if not skip_errors:
-                raise
-            failures[record.image_id] = str(error)
+                raise found
+            failures[record.image_id] = str(found)
             ticker.tick(len(bundle.models))
+        else:
+            images[record.image_id] = found[0]
+            keys.append(found[1])
     mean: dict[str, npt.NDArray[np.float64]] = {}
     if images:
         bank = ImageBank.of(list(images.values()), keys)
         nothing = np.zeros(len(bank), dtype=np.int64)
-        source = Source(bank, nothing, settings.rule, chosen["size"], settings.seed, chosen["batch_size"])
+        source = Source(bank, nothing, settings.rule, chosen["size"], settings.seed, chosen["batch_size"], helpers)
         total = np.zeros((len(bank), len(bundle.classes)))
         for model in bundle.models.values():
             total += _predict(model, source, classes=len(bundle.classes))

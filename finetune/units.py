@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..data import file_sha256
 from ..errors import InputError
-from ..jobs import Ticker, read_marks, read_probabilities, write_probabilities
+from ..jobs import Ticker, map_ahead_in_threads, read_marks, read_probabilities, write_probabilities
 from ..runs import Mark
 from .balance import class_weights
 from .batches import Source, still_batches
@@ -208,8 +208,9 @@ def predict_samples(
     if not len(positions):
         return np.empty((0, classes))
     batches = still_batches(source, source.samples(positions))
-    # not model.predict, whose every call leaves a data pipeline behind
-    found = [np.asarray(model.predict_on_batch(batches[place][0])) for place in range(len(batches))]
+    # batches are made while the network works; not by model.predict, whose every call leaves a data pipeline behind
+    ahead = map_ahead_in_threads(lambda place: batches[place][0], range(len(batches)), threads=source.workers)
+    found = [np.asarray(model.predict_on_batch(batch)) for batch in ahead]
     probabilities = np.concatenate(found).astype(np.float64)
     return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 

@@ -52,6 +52,8 @@ class Workshop:
     settings : dict
         What decides the content of the parts; its hash stands in each of them.
     skip_errors : bool
+    helpers : int
+        Processes or threads that prepare images beside the one that predicts.
     """
 
     model: Path
@@ -60,6 +62,7 @@ class Workshop:
     parts: Path
     settings: Mapping[str, Any]
     skip_errors: bool
+    helpers: int = 1
 
     @property
     def work(self) -> str:
@@ -78,7 +81,9 @@ class Workshop:
             ticker.tick(len(block.records) * model.steps)
             return block.index, made
         rows: Rows = []
-        for record, found in model.predict(block.records, ticker=ticker, skip_errors=self.skip_errors):
+        for record, found in model.predict(
+            block.records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers
+        ):
             if isinstance(found, str):
                 rows.append([record.image_id, found])
             else:

@@ -69,9 +69,9 @@ class CnnModel:
         """How a dataset is read: as the training images were."""
         return self.bundle.reading
 
-    def predict(self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool) -> Found:
+    def predict(self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1) -> Found:
         """Predict images one after the other, see `bchisto.finetune.predict_images`."""
-        return predict_images(self.bundle, records, ticker=ticker, skip_errors=skip_errors)
+        return predict_images(self.bundle, records, ticker=ticker, skip_errors=skip_errors, helpers=helpers)
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,10 @@ class BoostedModel:
             groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
         return list(groups.items())
 
-    def predict(self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool) -> Found:
+    def predict(self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1) -> Found:
         """Predict images one after the other; a failed one comes with its message instead of probabilities.
+
+        `helpers` processes decode and normalise ahead, beside a GPU.
 
         Raises
         ------
@@ -144,6 +146,7 @@ class BoostedModel:
                 ticker=ticker,
                 skip_errors=skip_errors,
                 crop_seed=self.bundle.crop_seed,
+                helpers=helpers,
             )
             for settings, targets in self._passes()
         ]

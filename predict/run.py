@@ -24,6 +24,9 @@ from .table import FORMATS, Table
 
 __all__ = ["FORMATS", "PredictResult", "predict"]
 
+_GPU_BLOCK = 32
+"""Images in a unit of work on a GPU at least (ours)."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -123,13 +126,15 @@ def predict(
         )
     records = _with_classes(_records(images, **ready.reading), bundle.classes)
     usable, refused = check_headers(records, views=ready.fits, skip_errors=skip_errors)
-    size = ready.images_per_block
+    resources = network_resources(jobs) if ready.on_keras else cpu_resources(jobs)
+    # beside a GPU images are prepared ahead, which takes several in a block
+    size = max(ready.images_per_block, _GPU_BLOCK) if resources.gpus else ready.images_per_block
     blocks = [Block(number, usable[start : start + size]) for number, start in enumerate(range(0, len(usable), size))]
     settings = {"model_sha256": identity[0], "images_sha256": _digest(usable)}
     parts = path.with_name(f"{path.name}.parts")
     claim(parts, settings, overwrite=overwrite)
-    workshop = Workshop(Path(model), tuple(weights), identity, parts, settings, skip_errors)
-    resources = network_resources(jobs) if ready.on_keras else cpu_resources(jobs)
+    helpers = resources.helpers(len(blocks)) if resources.gpus else 1
+    workshop = Workshop(Path(model), tuple(weights), identity, parts, settings, skip_errors, helpers)
     rows = do_blocks(workshop, blocks, resources=resources, dask=dask, model=ready)
     failures = {**dict(refused), **{row[0]: row[1] for row in rows if row[1]}}
     good = [row for row in rows if not row[1]]
