@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-__version__ = "0.1.0"
+__version__ = "0.1.1"
 
 _ROOMS = ("boost", "data", "evaluate", "featurize", "finetune", "jobs", "predict", "recipes", "runs", "stains")
 
