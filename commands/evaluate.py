@@ -63,12 +63,17 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
     from ..errors import ReportError
     from ..evaluate import evaluate as run
     from ..evaluate import headline
+    from ..runs import record_run
 
     failed: ReportError | None = None
-    try:
-        result = run(sources, out=out, **options)
-    except ReportError as error:
-        failed, result = error, error.results
+    config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
+    with record_run(out, command="evaluate", config=config) as record:
+        try:
+            result = run(sources, out=out, **options)
+        except ReportError as error:
+            failed, result = error, error.results
+            record.note(unwritten=str(error))
+        record.note(results={name: {"accuracy": metrics["accuracy"]} for name, metrics in result["tables"].items()})
     for name, metrics in result["tables"].items():
         for line in headline(name, metrics):
             click.echo(line)
@@ -85,3 +90,9 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
     if failed is not None:
         raise failed
     done(context, wrote=[out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"], then=None)
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options as ``--config`` takes them back."""
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    return {**plain, "classes": ",".join(options["classes"]) or None}

@@ -15,6 +15,7 @@ from bchisto.evaluate import (
     thumbnail,
     write_report,
 )
+from bchisto.runs import read_run
 
 
 def test_the_published_predictions_give_the_published_figures(shared, tmp_path):
@@ -174,3 +175,19 @@ def test_the_report_in_a_real_browser(browser, report, tmp_path):
     assert int(found[1]) == int(found[2]) == 10
     assert found[3] == "true"
     assert "CONSOLE" not in done.stderr
+
+
+def test_what_ran_is_recorded_and_can_be_repeated(boosted, tmp_path, cli):
+    table = boosted / "boost" / "3-lightgbm" / "predictions.csv"
+    out = tmp_path / "out"
+    code, _, err = cli("evaluate", table, "--out", out, "--positive", "malignant", "--bootstrap", 50)
+    assert code == 0, err
+    (entry,) = read_run(out)
+    assert (entry.command, entry.status, entry.config["positive"]) == ("evaluate", "ok", ["malignant"])
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert {name: one["accuracy"] for name, one in entry.notes["results"].items()} == {
+        name: one["accuracy"] for name, one in metrics["tables"].items()
+    }
+    code, _, err = cli("evaluate", table, "--config", out / "run.json", "--out", tmp_path / "again")
+    assert code == 0, err
+    assert json.loads((tmp_path / "again" / "metrics.json").read_text()) == metrics
