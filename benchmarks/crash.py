@@ -67,7 +67,7 @@ def commands(images, run):
     return {
         "featurize": ["featurize", "--images", images, "--out", run, *TINY, *work],
         "boost": ["boost", "--out", run, "--folds", "3", "--seeds", "2", "--param", "min_data_in_leaf=3",
-                  "--param", "num_iterations=150", *work],
+                  "--param", "num_iterations=40", *work],
         "finetune": ["finetune", "--images", images, "--out", run, "--network", "patch-resnet", "--folds", "3",
                      "--epochs", "3", "--patience", "3", "--size", "64", "--batch-size", "6", *work],
         "predict": [*predicting, "--images", images, "--out", run / "predictions.csv", *work],
@@ -212,7 +212,7 @@ def compare(run, wanted, tally, label):
         tally.unequal.append(f"{label}: {other}")
 
 
-def campaign(stage, base, images, work, *, kills, seed=0, say=lambda text: None):
+def campaign(stage, base, images, work, *, kills, seed=0, ways=WAYS, moments=(0, 1.1), say=lambda text: None):
     """Kill one stage `kills` times.
 
     Parameters
@@ -224,6 +224,10 @@ def campaign(stage, base, images, work, *, kills, seed=0, say=lambda text: None)
     work : Path
         An empty folder.
     kills, seed : int
+    ways : sequence of (signal, str)
+        Which signals, to whom, in turn.
+    moments : (float, float)
+        Bounds of when, in times of a whole run.
     say : callable
         Gets a line for each finished run.
 
@@ -242,12 +246,12 @@ def campaign(stage, base, images, work, *, kills, seed=0, say=lambda text: None)
     wanted = contents(run)
     shutil.rmtree(run)
     shutil.copytree(base, run)
-    ways = itertools.cycle(WAYS)
+    ways = itertools.cycle(ways)
     since, told = 0, []
     while tally.kills < kills:
         number, whom = next(ways)
         label = f"{stage}, kill {tally.kills + 1}, {number.name} to the {whom}"
-        after = chance.uniform(0, 1.1 * whole)
+        after = whole * chance.uniform(*moments)
         done = kill_once(arguments, temporary, after=after, number=number, whom=whom, tally=tally, label=label)
         since += not done
         if done or since == 4 or tally.kills == kills:  # a few kills on top of each other, then the end

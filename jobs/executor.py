@@ -216,7 +216,8 @@ def _on_dask(
     work: Callable[[U, Ticker], R], units: Sequence[U], *, ticker: Ticker, address: str
 ) -> Iterator[tuple[U, R]]:
     try:
-        from distributed import Client, as_completed
+        from distributed import CancelledError, Client, KilledWorker, as_completed
+        from distributed.comm import CommClosedError
     except ImportError as error:
         raise DependencyError("--dask needs the Dask extra: pip install 'bchisto[dask]'") from error
     try:
@@ -227,6 +228,22 @@ def _on_dask(
         ) from error
     with client:
         _log.info("using the Dask cluster at %s", address)
-        futures = [client.submit(_call, work, unit, ticker, None, pure=False) for unit in units]
-        for future in as_completed(futures):
-            yield future.result()
+        try:
+            client.wait_for_workers(1, timeout=_DASK_SECONDS)
+        except TimeoutError as error:
+            raise InputError(
+                f"--dask {address}: the scheduler has no workers; start some with `dask worker {address}`"
+            ) from error
+        try:
+            futures = [client.submit(_call, work, unit, ticker, None, pure=False) for unit in units]
+            for future in as_completed(futures):
+                yield future.result()
+        except (CancelledError, CommClosedError) as error:
+            raise BchistoError(
+                f"--dask {address}: the scheduler is gone; what is done is kept, start it and run the command again"
+            ) from error
+        except KilledWorker as error:
+            raise BchistoError(
+                "several Dask workers were killed at the same unit, most often for lack of memory; what is done is "
+                "kept, give workers more memory and run the command again"
+            ) from error
