@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
+from ..boost import Bundle
 from ..data import Dataset, ImageRecord, few, file_sha256, read_dataset, report_findings, spell_labels
 from ..errors import BundleError, InputError, MissingInputError, OutputError
 from ..evaluate import apply_temperature
 from ..featurize import check_headers
+from ..finetune import CnnBundle
 from ..jobs import cpu_resources, ensure_folder, network_resources, set_aside, write_rows
+from ..runs import record_table
 from .blocks import Block, Workshop, claim, do_blocks
 from .model import load_model, model_identity
 from .table import FORMATS, Table
@@ -117,26 +120,51 @@ def predict(
     ensure_folder(path.parent)
     if not Path(model).is_file():
         raise MissingInputError(f"{model}: no such model bundle; bchisto boost and finetune write one as model.bchisto")
-    identity = model_identity(Path(model), tuple(weights))
-    ready = load_model(Path(model), tuple(weights), identity)
-    bundle = ready.bundle
-    if calibrated and bundle.temperature is None:
-        raise BundleError(
-            f"{model}: holds no temperature, since it was trained in a single fold; leave out --calibrated"
+    config = {
+        "model": str(model), "images": [str(source) for source in images], "out": str(path), "weights": list(weights),
+        "output_format": output_format, "calibrated": calibrated, "skip_errors": skip_errors,
+    }  # fmt: skip
+    with record_table(path, command="predict", config=config) as record:
+        identity = model_identity(Path(model), tuple(weights))
+        ready = load_model(Path(model), tuple(weights), identity)
+        if calibrated and ready.bundle.temperature is None:
+            raise BundleError(
+                f"{model}: holds no temperature, since it was trained in a single fold; leave out --calibrated"
+            )
+        records = _with_classes(_records(images, **ready.reading), ready.bundle.classes)
+        usable, refused = check_headers(records, views=ready.fits, skip_errors=skip_errors)
+        settings = {"model_sha256": identity[0], "images_sha256": _digest(usable)}
+        record.note(**settings, images=len(usable))
+        parts = path.with_name(f"{path.name}.parts")
+        claim(parts, settings, overwrite=overwrite)
+        resources = network_resources(jobs) if ready.on_keras else cpu_resources(jobs)
+        # beside a GPU images are prepared ahead, which takes several in a block
+        size = max(ready.images_per_block, _GPU_BLOCK) if resources.gpus else ready.images_per_block
+        blocks = [Block(place, usable[at : at + size]) for place, at in enumerate(range(0, len(usable), size))]
+        helpers = resources.helpers(len(blocks)) if resources.gpus else 1
+        workshop = Workshop(Path(model), tuple(weights), identity, parts, settings, skip_errors, helpers)
+        rows = do_blocks(workshop, blocks, resources=resources, dask=dask, model=ready)
+        result = _finish(
+            path, rows, usable, dict(refused), ready.bundle, output_format, calibrated=calibrated, overwrite=overwrite
         )
-    records = _with_classes(_records(images, **ready.reading), bundle.classes)
-    usable, refused = check_headers(records, views=ready.fits, skip_errors=skip_errors)
-    resources = network_resources(jobs) if ready.on_keras else cpu_resources(jobs)
-    # beside a GPU images are prepared ahead, which takes several in a block
-    size = max(ready.images_per_block, _GPU_BLOCK) if resources.gpus else ready.images_per_block
-    blocks = [Block(number, usable[start : start + size]) for number, start in enumerate(range(0, len(usable), size))]
-    settings = {"model_sha256": identity[0], "images_sha256": _digest(usable)}
-    parts = path.with_name(f"{path.name}.parts")
-    claim(parts, settings, overwrite=overwrite)
-    helpers = resources.helpers(len(blocks)) if resources.gpus else 1
-    workshop = Workshop(Path(model), tuple(weights), identity, parts, settings, skip_errors, helpers)
-    rows = do_blocks(workshop, blocks, resources=resources, dask=dask, model=ready)
-    failures = {**dict(refused), **{row[0]: row[1] for row in rows if row[1]}}
+        set_aside(parts)
+        record.note(predicted=result.images, failures=len(result.failures))
+    return result
+
+
+def _finish(
+    path: Path,
+    rows: Sequence[Sequence[str]],
+    usable: Sequence[ImageRecord],
+    refused: Mapping[str, str],
+    bundle: Bundle | CnnBundle,
+    output_format: str,
+    *,
+    calibrated: bool,
+    overwrite: bool,
+) -> PredictResult:
+    """Write the table of all blocks, and the list of images that failed."""
+    failures = {**refused, **{row[0]: row[1] for row in rows if row[1]}}
     good = [row for row in rows if not row[1]]
     probabilities = np.array([[float(cell) for cell in row[2:]] for row in good]).reshape(-1, len(bundle.classes))
     if calibrated and bundle.temperature:
@@ -149,7 +177,6 @@ def predict(
         write_rows(problems, ["image_id", "error"], failures.items())
     else:
         problems.unlink(missing_ok=True)
-    set_aside(parts)
     predicted = table.predicted
     counts = {name: predicted.count(name) for name in bundle.classes}
     return PredictResult(path, len(predicted), counts, tuple(failures.items()), bundle.banners)

@@ -3,7 +3,7 @@
 from .claim import Claim, Mark, other_settings
 from .compare import describe_differences, differences
 from .history import RunEntry, diff_runs, list_runs, read_run
-from .record import RunRecord, load_config, record_run, versions_of
+from .record import RunRecord, load_config, record_run, record_table, versions_of
 
 __all__ = [
     "Claim",
@@ -18,5 +18,6 @@ __all__ = [
     "other_settings",
     "read_run",
     "record_run",
+    "record_table",
     "versions_of",
 ]

@@ -13,7 +13,7 @@ import platform
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +34,7 @@ from ..jobs import (
     write_json,
 )
 
-__all__ = ["RunRecord", "load_config", "record_run", "versions_of"]
+__all__ = ["RunRecord", "load_config", "record_run", "record_table", "versions_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -82,27 +82,60 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
         To note results on.
     """
     ensure_folder(run)
-    started = datetime.datetime.now(datetime.UTC)
-    name = f"{started:%Y%m%dT%H%M%S%f}-{command}-{secrets.token_hex(2)}.json"
-    record = RunRecord(
-        run / "records" / name,
-        {
-            "command": command,
-            "status": "running",
-            "started": started.isoformat(timespec="seconds"),
-            "argv": sys.argv,
-            "config": dict(config),
-            "versions": {"python": platform.python_version(), **versions_of(_PACKAGES)},
-            "hardware": _hardware(),
-            "process": this_process(),
-            "folder": str(Path.cwd()),
-        },
-    )
+    content = _opened(command, config)
+    name = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}-{command}-{secrets.token_hex(2)}.json"
+    record = RunRecord(run / "records" / name, content)
     _mark_interrupted(record.path.parent)
-    _save(run, record)
+    with _closed(record, save=lambda: _save(run, record)):
+        yield record
+
+
+@contextmanager
+def record_table(table: Path, *, command: str, config: Mapping[str, Any]) -> Iterator[RunRecord]:
+    """Record a command that writes one table, in ``<table>.run.json`` beside it, as `record_run` does a folder's.
+
+    Parameters
+    ----------
+    table : Path
+        What the command writes.
+    command, config
+        As in `record_run`. The file holds this command alone; ``--config`` takes it as any ``run.json``.
+
+    Yields
+    ------
+    RunRecord
+    """
+    record = RunRecord(table.with_name(f"{table.name}.run.json"), _opened(command, config))
+
+    def save() -> None:
+        write_json(record.path, {"schema_version": SCHEMA_VERSION, "records": [record.content]})
+
+    with _closed(record, save=save):
+        yield record
+
+
+def _opened(command: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record of a command that begins."""
+    return {
+        "command": command,
+        "status": "running",
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "argv": sys.argv,
+        "config": dict(config),
+        "versions": {"python": platform.python_version(), **versions_of(_PACKAGES)},
+        "hardware": _hardware(),
+        "process": this_process(),
+        "folder": str(Path.cwd()),
+    }
+
+
+@contextmanager
+def _closed(record: RunRecord, *, save: Callable[[], None]) -> Iterator[None]:
+    """Save a record now, and again with how the work ended and how long it took."""
+    save()
     clock = time.monotonic()
     try:
-        yield record
+        yield
     except BaseException as error:
         record.content["status"] = "interrupted" if is_interrupt(error) else "error"
         record.content["error"] = f"{type(error).__name__}: {error}"
@@ -112,7 +145,7 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
     finally:
         with hold_interrupts():
             record.content["seconds"] = round(time.monotonic() - clock, 3)
-            _save(run, record)
+            save()
 
 
 def _save(run: Path, record: RunRecord) -> None:

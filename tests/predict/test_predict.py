@@ -1,4 +1,5 @@
 import csv
+import json
 import shutil
 from dataclasses import replace
 
@@ -201,3 +202,17 @@ def test_what_does_not_fit(model, tissue, tmp_path):
         predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv")
     with pytest.raises(InputError, match="none of the 1 images can be used"):
         predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv", skip_errors=True)
+
+
+def test_a_prediction_is_recorded_and_repeated_from_its_record(model, tissue, tmp_path, cli):
+    code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    assert code == 0, err
+    (record,) = json.loads((tmp_path / "p.csv.run.json").read_text(encoding="utf-8"))["records"]
+    assert (record["command"], record["status"], record["notes"]["predicted"]) == ("predict", "ok", 12)
+    again = ("predict", "--config", tmp_path / "p.csv.run.json", "--out", tmp_path / "q.csv", "--jobs", 1)
+    code, _, err = cli(*again)
+    assert code == 0, err
+    assert (tmp_path / "q.csv").read_bytes() == (tmp_path / "p.csv").read_bytes()
+    before = (tmp_path / "q.csv.run.json").read_bytes()
+    assert cli(*again)[0] == 2  # the table exists, and keeps its record
+    assert (tmp_path / "q.csv.run.json").read_bytes() == before
