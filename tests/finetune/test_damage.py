@@ -149,7 +149,8 @@ def test_a_full_disk_leaves_nothing_behind(whole, tmp_path, room):
     assert not list(tmp_path.iterdir())
 
 
-OPTIONS = {"settings": replace(SMALL, epochs=1, batch_size=4), "folds": ["2"], "jobs": 1}
+TINY = replace(SMALL, network="tiny", weights="random", epochs=1, batch_size=4)
+OPTIONS = {"settings": TINY, "folds": ["2"], "jobs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -162,10 +163,10 @@ def run(tissue, tmp_path_factory):
 def test_damaged_parts_of_a_run_are_made_again(run, tissue, tmp_path, caplog):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    folder = copy / "finetune" / "2-patch-resnet"
+    folder = copy / "finetune" / "2-tiny"
     weights, table = folder / "models" / "fold1.weights.h5", folder / "models" / "fold2.csv"
     (bank,) = (copy / "finetune").glob("*.bin")
-    weights.write_bytes(weights.read_bytes()[:-200_000])
+    weights.write_bytes(weights.read_bytes()[:-5_000])
     table.write_bytes(b"\xff\xfe" + table.read_bytes())
     bank.write_bytes(bank.read_bytes()[:-7])
     (folder / "models" / "fold2.state.npz").write_bytes(b"PK")
@@ -174,7 +175,7 @@ def test_damaged_parts_of_a_run_are_made_again(run, tissue, tmp_path, caplog):
                   "not a whole file of decoded images", "not a whole training state"):  # fmt: skip
         assert caplog.text.count(words) == 1, words
     for name in ("model.bchisto", "predictions.csv", "models/fold1.weights.h5", "metrics.json", "logs/fold2.csv"):
-        assert (folder / name).read_bytes() == (run / "finetune" / "2-patch-resnet" / name).read_bytes(), name
+        assert (folder / name).read_bytes() == (run / "finetune" / "2-tiny" / name).read_bytes(), name
     assert not list(folder.rglob("*.state.npz"))
     assert len(CnnBundle.load(folder / "model.bchisto").models) == 2
 
