@@ -106,7 +106,7 @@ def test_any_damaged_state_is_warned_of_and_trained_from_the_start(work, whole, 
     for name, data in cuts((whole[0] / "state.npz").read_bytes()):
         caplog.clear()
         state.write_bytes(data)
-        assert _restore(state, model, variables).done == 0, name
+        assert _restore(state, model, variables, None).done == 0, name
         assert caplog.text.count("not a whole training state") == 1, name
         for one, two in zip(before, variables, strict=True):
             np.testing.assert_array_equal(one, np.array(two))
