@@ -1,0 +1,174 @@
+"""Every `bchisto` line in README and docs holds: all are parsed, and all that can be small are run, in their order.
+
+Data that is not here is stood in for by small images under the name that the document gives. What a line leaves to
+defaults that take days comes from a file of settings (``--config``), which no option of the line gives way to.
+"""
+
+import contextlib
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import yaml
+from bchisto.errors import MissingInputError
+from conftest import write_tissue
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").glob("*.md"))
+DOCUMENTS = [*PAGES, "README.md"]
+
+SMALL = {
+    "featurize": {"encoder": ["tiny"], "weights": ["random"], "view": ["1.0:48"], "augmentations": 1, "crops": 2},
+    "boost": {"seeds": 1, "param": ["num_iterations=3", "min_data_in_leaf=2"]},
+    "finetune": {"epochs": 1, "size": 48},
+    "evaluate": {"bootstrap": 20},
+}
+"""Defaults in place of the published ones; one process, so that the tests' own encoder is known to all."""
+
+SUBSTITUTES = {
+    "--encoder resnet50": "--encoder tiny",
+    "--images-per-class 12": "--images-per-class 5 --size 1024x900",
+    "--folds 5 --stain": "--folds 2 --stain",
+    "/5-grouped-": "/2-grouped-",
+}
+"""Weights of ResNet-50 are not here, and its tests stand elsewhere; fewer and smaller images, fewer folds."""
+
+FINDINGS = ("data check --images tissue", "runs diff")
+"""Lines that exit with 1 to say that they found something: images smaller than those of BACH; differences."""
+
+NOT_RUN = {
+    "README.md": ("--out run", "run/boost/rakhlin10"),  # needs the 400 images of BACH: tests/matrix
+    "docs/cluster.md": ("--dask",),  # tests/jobs start a scheduler
+    "docs/finetune.md": ("CBIS-DDSM",),  # a converted GoogLeNet is the user's: tests/finetune/test_pretrained.py
+    "docs/reproduce.md": ("reproduce",),  # tests/recipes
+    "docs/weights.md": ("--weights",),  # files of the user's: tests/featurize/test_encoder.py
+}
+"""Parts of lines that are only parsed, each with where the same is run."""
+
+
+def lines_of(document):
+    """Return the commands of the shell blocks of a document, without what stands behind ``#``."""
+    text = (REPOSITORY / document).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line.startswith("bchisto ")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_lines_name_options_that_exist(document):
+    from bchisto.cli import cli
+
+    for line in lines_of(document):
+        arguments = shlex.split(line)[1:]
+        command = cli
+        with click.Context(cli) as context:
+            while isinstance(command, click.Group):
+                name, command, arguments = command.resolve_command(context, arguments)
+            # an option that answers at once ends, and files that a line names are not here
+            with contextlib.suppress(click.exceptions.Exit, MissingInputError):
+                try:
+                    command.make_context(name, list(arguments), parent=context)
+                except click.BadParameter as error:
+                    if "does not exist" not in error.message:
+                        raise
+
+
+def bach_predictions(path):
+    """A table with the classes of BACH and patients, which the lines on evaluation name."""
+    rng = np.random.default_rng(1)
+    classes = ["Normal", "Benign", "InSitu", "Invasive"]
+    rows = ["image_id,label,group,fold,patch," + ",".join(f"p_{name}" for name in classes)]
+    for number in range(40):
+        shares = rng.dirichlet(np.ones(4))
+        place = number // 2 % 5  # five images of two patches in each class, of three patients
+        at = f"i{number // 2}.tif,{classes[number // 10]},P{number // 10}-{place // 2},{place + 1},{number % 2}"
+        rows.append(at + "," + ",".join(map(repr, shares.tolist())))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(rows) + "\n")
+
+
+def without_patches(path, target):
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("\n".join(",".join(row[:4] + row[5:]) for row in rows[:1] + rows[1::2]) + "\n")
+
+
+def evaluation(here, boosted):
+    bach_predictions(here / "patches.csv")
+    without_patches(here / "patches.csv", here / "predictions.csv")
+    without_patches(here / "patches.csv", here / "run" / "boost" / "10-lightgbm" / "predictions.csv")
+
+
+def two_runs(here, boosted):
+    shutil.copytree(boosted, here / "run")
+    shutil.copytree(boosted, here / "trial")
+
+
+def breakhis(here, boosted):
+    from PIL import Image
+
+    rng = np.random.default_rng(2)
+    slides = here / "BreaKHis_v1" / "histology_slides" / "breast"
+    for side, kind, word in (("benign", "B_A", "adenosis"), ("malignant", "M_DC", "ductal_carcinoma")):
+        for patient in range(6):
+            for number in range(2):
+                name = f"SOB_{kind}-14-{1000 + patient}-200-{number + 1:03d}.png"
+                path = slides / side / "SOB" / word / f"SOB_{kind}_14-{1000 + patient}" / "200X" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(80, 230, (140, 150, 3), dtype=np.uint8)).save(path)
+    write_tissue(here / "new", per_class=1, size=(140, 140))
+
+
+def own_images(here, boosted):
+    breakhis(here, boosted)
+    files = sorted((here / "new").rglob("*.png"))
+    rows = [f"{path.relative_to(here)},{path.parent.name},P{place}" for place, path in enumerate(files)]
+    (here / "manifest.csv").write_text("path,label,group\n" + "\n".join(rows) + "\n")
+    shutil.copy(files[0], here / "slide.png")
+
+
+MADE_BEFORE = {
+    "README.md": lambda here, boosted: write_tissue(here / "images", per_class=6, size=(840, 840)),
+    "docs/cluster.md": lambda here, boosted: write_tissue(here / "images", per_class=12, size=(64, 64)),
+    "docs/evaluation.md": evaluation,
+    "docs/files.md": two_runs,
+    "docs/finetune.md": breakhis,
+    "docs/own-images.md": own_images,
+    "docs/tutorial.md": lambda here, boosted: None,
+    "docs/weights.md": lambda here, boosted: None,
+}
+
+
+def test_every_document_with_commands_is_run_or_named():
+    assert {document for document in DOCUMENTS if lines_of(document)} == set(MADE_BEFORE) | {"docs/reproduce.md"}
+
+
+@pytest.mark.parametrize("document", MADE_BEFORE)
+def test_lines_run_as_they_stand(document, tmp_path, boosted, cli, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    MADE_BEFORE[document](tmp_path, boosted)
+    for name, values in SMALL.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    ran = 0
+    for line in lines_of(document):
+        if any(part in line for part in NOT_RUN.get(document, ())):
+            continue
+        for given, instead in SUBSTITUTES.items():
+            line = line.replace(given, instead)
+        arguments = shlex.split(line)[1:]
+        verb = arguments[0]
+        if verb in SMALL and "--config" not in arguments and "--list-encoders" not in arguments:
+            arguments += ["--config", f"{verb}.yaml"]
+        if verb in ("featurize", "boost", "finetune", "predict") and "--list-encoders" not in arguments:
+            arguments += ["--jobs", "1"]
+        if "new-images" in arguments:
+            shutil.copytree(next((tmp_path / "tissue").rglob("Benign")), tmp_path / "new-images" / "Benign")
+        code, _, err = cli(*arguments)
+        found = code == 1 and any(part in line for part in FINDINGS)
+        assert code == 0 or found, f"{line}\n{err}"
+        ran += 1
+    assert ran
