@@ -69,7 +69,7 @@ def commands(images, run):
         "boost": ["boost", "--out", run, "--folds", "3", "--seeds", "2", "--param", "min_data_in_leaf=3",
                   "--param", "num_iterations=40", *work],
         "finetune": ["finetune", "--images", images, "--out", run, "--network", "patch-resnet", "--folds", "3",
-                     "--epochs", "3", "--patience", "3", "--size", "64", "--batch-size", "6", *work],
+                     "--epochs", "3", "--patience", "3", "--size", "64", "--batch-size", "3", *work],
         "predict": [*predicting, "--images", images, "--out", run / "predictions.csv", *work],
     }  # fmt: skip
 
@@ -272,7 +272,7 @@ def campaign(stage, base, images, work, *, kills, seed=0, ways=WAYS, moments=(0,
     return tally
 
 
-def draw(folder, *, per_class=5, size=(160, 120)):
+def draw(folder, *, per_class=6, size=(160, 120)):
     """Write textured H&E-like images, a folder per class."""
     sys.path[:0] = [str(PLUGINS), str(PLUGINS.parent)]
     from conftest import write_tissue

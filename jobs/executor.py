@@ -30,6 +30,9 @@ _POLL_SECONDS = 0.5
 _SIGNAL_SECONDS = 0.5
 """How long after a worker's end the signal that ended it may still be on its way to this process (ours)."""
 
+_TAKEN_SECONDS = 0.1
+"""In which the pool's thread has taken in what was submitted (ours)."""
+
 _DASK_SECONDS = 30
 """How long a Dask scheduler may be without a worker (ours)."""
 
@@ -165,7 +168,8 @@ def _call(work: Callable[[U, Ticker], R], unit: U, ticker: Ticker, cards: GpuCla
 def _in_processes(
     work: Callable[[U, Ticker], R], units: Sequence[U], *, ticker: Ticker, jobs: int, cards: GpuClaims | None
 ) -> Iterator[tuple[U, R]]:
-    from concurrent.futures import as_completed
+    from concurrent.futures import FIRST_COMPLETED, Future, wait
+    from itertools import islice
 
     # joblib's own pool: workers are new interpreters, started from any script and replaced when their memory grows
     from joblib.externals.loky import ProcessPoolExecutor
@@ -178,6 +182,8 @@ def _in_processes(
         warnings.filterwarnings("ignore", "Failed to kill subprocesses", UserWarning)
         pool = None
         started = whole = False
+        waiting = iter(units)
+        underway: set[Future[tuple[U, R]]] = set()
         try:
             with hold_interrupts():
                 pool = ProcessPoolExecutor(
@@ -186,10 +192,17 @@ def _in_processes(
                     initargs=(os.getpid(), None if cards is None else str(cards.folder)),
                     env=dict.fromkeys(THREADS, "1"),
                 )
-                found = as_completed([pool.submit(_call, work, unit, ticker, cards) for unit in units])
+                # No more than the pool takes in at once: ended with units that it has not taken, its thread fails.
+                for unit in islice(waiting, 2 * jobs):
+                    underway.add(pool.submit(_call, work, unit, ticker, cards))
             started = True
-            for future in found:
-                yield future.result()
+            while underway:
+                done, underway = wait(underway, return_when=FIRST_COMPLETED)
+                with hold_interrupts():
+                    for unit in islice(waiting, len(done)):
+                        underway.add(pool.submit(_call, work, unit, ticker, cards))
+                for future in done:
+                    yield future.result()
             whole = True
         except OSError as error:
             if started or error.filename is not None:
@@ -209,6 +222,8 @@ def _in_processes(
         finally:
             if pool is not None:
                 with hold_interrupts():
+                    if not whole:
+                        time.sleep(_TAKEN_SECONDS)
                     pool.shutdown(wait=True, kill_workers=not whole)
 
 
