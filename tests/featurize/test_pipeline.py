@@ -114,7 +114,7 @@ def test_killed_twice_and_resumed_gives_equal_arrays(tissue, start, tmp_path, mo
         assert ("blocks are done already" in messages) == (run == "killed")
     np.testing.assert_array_equal(features(tmp_path / "killed"), features(tmp_path / "whole"))
     statuses = [entry["status"] for entry in json.loads((tmp_path / "killed" / "run.json").read_text())["records"]]
-    assert statuses == ["running", "running", "ok"]
+    assert statuses == ["interrupted", "interrupted", "ok"]
 
 
 def test_a_part_that_does_not_hold_is_done_again(described, tissue, tiny_settings, tmp_path, caplog):
