@@ -241,7 +241,7 @@ def test_skip_errors_leaves_out_and_lists(images, tiny_settings, described, tmp_
     assert "text.tif" in listed
     (images / "benign" / "text.tif").unlink()
     with pytest.raises(
-        StoreError, match="lacks 1 images that failed earlier; mend them and use --overwrite, or accept"
+        StoreError, match="lacks 2 images that failed earlier; mend them and use --overwrite, or accept"
     ):
         featurize(images, out=run, settings=tiny_settings, jobs=1)
 
@@ -318,7 +318,7 @@ def test_only_the_listed_images(tissue, tmp_path, tiny_settings):
         assert store.image_ids == wanted
     for content, message in [
         (None, "no such file"),
-        (b"path\nx\n", "must have a column image_id"),
+        (b"path\nx\n", "must have a column `image_id`"),
         (b"image_id\nabsent.png\n", "1 of its 1 images are not here, first absent.png"),
         (b"image_id\n", "lists no image"),
         (b"image_id\n\xff\n", "not a UTF-8 CSV file"),

@@ -106,6 +106,8 @@ def test_the_next_run_removes_what_a_killed_group_left(tmp_path, monkeypatch):
 
 
 def test_an_interrupt_waits_for_the_end_of_what_is_held():
+    # a shell starts what it runs in the background with Ctrl-C ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     done = []
 
     def held():
@@ -113,10 +115,13 @@ def test_an_interrupt_waits_for_the_end_of_what_is_held():
             signal.raise_signal(signal.SIGINT)
             done.append("went on")
 
-    with pytest.raises(KeyboardInterrupt):
-        held()
-    assert done == ["went on"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            held()
+        assert done == ["went on"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_process_is_told_from_others_of_its_number():

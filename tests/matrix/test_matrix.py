@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 from bchisto.evaluate import read_predictions
 from conftest import write_tissue
-from miniatures import CALC, MASS, SQUARE, overlay, write_cbis, write_ddsm, write_inbreast
+from miniatures import CALC, MASS, overlay, write_cbis, write_ddsm, write_inbreast
+
+OUTLINE = "10 12 " + "2 " * 34 + "4 " * 38 + "6 " * 34 + "0 " * 38 + "#"
+"""A mass of 35 x 39 pixels as a chain code."""
 
 HEADS = ("lightgbm", "logistic", "svm", "stack")
 SMALL = ("--weights", "random", "--encoder", "tiny", "--augmentations", 2, "--crops", 2, "--jobs", 1)
@@ -145,9 +148,9 @@ def cbis(here, shared):
 
 def ddsm(here, shared):
     for number in range(1, 9):
-        text = overlay((MASS, ("BENIGN", "MALIGNANT")[number % 2], [SQUARE]))
+        text = overlay((MASS, ("BENIGN", "MALIGNANT")[number % 2], [OUTLINE]))
         write_ddsm(here / "DDSM", f"B-{3000 + number}-1", {"LEFT_CC": text, "RIGHT_CC": None}, seed=number)
-    write_ddsm(here / "DDSM", "B-3009-1", {"LEFT_CC": overlay((CALC, "BENIGN", [SQUARE]))}, seed=9)
+    write_ddsm(here / "DDSM", "B-3009-1", {"LEFT_CC": overlay((CALC, "BENIGN", [OUTLINE]))}, seed=9)
     return here / "DDSM"
 
 
@@ -158,7 +161,7 @@ CASES = {
     "three with accents": Case(
         folders("Bénin", "Tissu sain", "stade 3"),
         ("Bénin", "Tissu sain", "stade 3"),
-        {"patch-densenet": ("--size", 32), "breakhis-residual": ("--size", 48)},
+        {"patch-densenet": ("--size", 32)},
         folds={"2": "2", "60-20-20": "60/20/20"},
     ),
     "eight": Case(folders(*EIGHT), tuple(sorted(EIGHT)), {"tiny": ("--weights", "random", "--size", 48)}),
@@ -193,12 +196,12 @@ CASES = {
     ),
     "breakhis types": Case(
         breakhis_types,
-        ("adenosis", "fibroadenoma"),
-        folds={"2": "2"},
+        (),  # seven of the eight types, see below
+        {"breakhis-residual": ("--size", 48, "--no-validation")},  # some types have one patient: none to set aside
         reading=("--label-level", "type"),
         group_by=("--group-by", "none"),
         view="0.25:96",
-        heads=("lightgbm", "stack"),
+        heads=("lightgbm",),
     ),
     "idc": Case(
         idc,
@@ -230,7 +233,7 @@ CASES = {
         ("benign", "malignant"),
         {"tiny": ("--weights", "random", "--size", 48, "--top", "conv")},
         folds={"2-grouped": "2"},
-        reading=("--lesion", "mass", "--context", "large"),
+        reading=("--lesion", "mass"),
         view="1.0:32",
         stain="none",
         heads=("lightgbm", "logistic"),
@@ -298,6 +301,9 @@ def test_the_whole_road(name, tmp_path, request, cli, monkeypatch):
     assert len(bundles) == len(evaluated)
     for place, bundle in enumerate(bundles):
         out, _ = succeed(cli, "predict", bundle, "--images", images, "--out", f"new {place}.csv", "--jobs", 1)
-        (table,) = read_predictions(f"new {place}.csv")
-        assert table.classes == classes
-        assert len(table) > 10
+        with Path(f"new {place}.csv").open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+        shares = np.array([[float(row[f"p_{name}"]) for name in classes] for row in rows])
+        assert len(rows) >= 8
+        np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-6)
+        assert {row["predicted"] for row in rows} <= set(classes)
