@@ -12,7 +12,7 @@ from typing import Any, SupportsIndex
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts, as_wholes
 from ..data import Dataset, UniqueImages, check_stain, only_listed, read_dataset, report_findings, unique_images
-from ..errors import InputError, OutputError, StoreError
+from ..errors import BchistoError, InputError, OutputError, StoreError
 from ..jobs import (
     Resources,
     Shard,
@@ -275,7 +275,10 @@ def _merge(
                 with unless_finished(target):
                     merge_parts(target.path, whole, header=target.header, dim=target.dim, refused=refused)
             elif not target.path.is_file():
-                raise StoreError(f"{target.parts}: {len(blocks) - len(whole)} parts are missing; run the command again")
+                raise BchistoError(
+                    f"{target.parts}: {len(blocks) - len(whole)} of {len(blocks)} parts are missing; run the same "
+                    "command again"
+                )
         with open_store(target.path) as store:
             failures.update(json.loads(store.header["failures"]))
             flags = store.images("normalisation_skipped").tolist()

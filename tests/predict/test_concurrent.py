@@ -63,7 +63,7 @@ def test_a_table_has_all_its_rows_whoever_finishes_it(model, tissue, tmp_path):
     for number in range(ROUNDS):
         assert rows(folder / f"{number}.csv") == rows(alone)
     assert sorted(path.name for path in folder.iterdir() if not path.name.startswith("ready")) == [
-        f"{number}.csv" for number in range(ROUNDS)
+        name for number in range(ROUNDS) for name in (f"{number}.csv", f"{number}.csv.run.json")
     ]
 
 
