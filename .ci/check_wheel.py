@@ -18,7 +18,7 @@ def main(wheel: str) -> None:
     wanted = {f"{package.replace('.', '/')}/__init__.py" for package in packages}
     wanted |= {
         "bchisto/py.typed",
-        "bchisto/data/published/rakhlin10.csv",
+        "bchisto/data/folds/published/rakhlin10.csv",
         "bchisto/evaluate/templates/report.html",
     }
     missing = sorted(wanted - names)

@@ -6,7 +6,6 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 
 from .check import check_dataset, check_stain
 from .classes import KNOWN_CLASSES, check_order, match_class, order_classes, settle_labels, spell_labels
-from .content import CROP_SEEDS, UniqueImages, content_sha256, crop_key, file_sha256, pixels_sha256, unique_images
 from .dataset import (
     DATASET_NAMES,
     MAMMOGRAMS,
@@ -14,15 +13,36 @@ from .dataset import (
     Dataset,
     ImageRecord,
 )
-from .decode import ImageHeader, decode_image, decode_record, read_header, resize_image, scaled_side
 from .findings import Finding, few, report_findings
-from .folds import fold_plan, fold_plans, published_folds, read_fold_list, write_fold_list
-from .inner import inner_splits
+from .folds import (
+    FoldPlan,
+    fold_plan,
+    fold_plans,
+    inner_splits,
+    protocol_text,
+    published_folds,
+    read_fold_list,
+    write_fold_list,
+)
+from .images import (
+    CROP_SEEDS,
+    ImageHeader,
+    RestainResult,
+    UniqueImages,
+    content_sha256,
+    crop_key,
+    decode_image,
+    decode_record,
+    file_sha256,
+    pixels_sha256,
+    read_header,
+    resize_image,
+    scaled_side,
+    stain_images,
+    unique_images,
+)
 from .lists import only_listed, read_image_list
-from .plans import FoldPlan
-from .protocols import protocol_text
 from .read import read_dataset
-from .restain import RestainResult, stain_images
 from .synthetic import make_bach
 
 __all__ = [

@@ -6,13 +6,10 @@ from collections.abc import Callable
 
 from ..errors import ImageError, InputError
 from ..stains import TREATMENTS
-from .bach import BACH_SIZE
-from .breakhis import BREAKHIS_SIZE
-from .content import unique_images
 from .dataset import MAMMOGRAMS, Dataset
-from .decode import decode_record, read_header
 from .findings import Finding
-from .idc import IDC_SIZE
+from .images import decode_record, read_header, unique_images
+from .layouts import BACH_SIZE, BREAKHIS_SIZE, IDC_SIZE
 
 __all__ = ["check_dataset", "check_stain"]
 

@@ -10,18 +10,34 @@ from typing import SupportsIndex
 
 from ..arguments import Many, TextInput, as_texts, as_wholes
 from ..errors import InputError, MissingInputError, readable_name
-from .bach import BACH_CLASSES, find_photos, read_bach
-from .breakhis import BREAKHIS_NAME, BREAKHIS_TYPES, read_breakhis
-from .cbis_ddsm import CBIS_TABLE, read_cbis_ddsm
 from .classes import KNOWN_CLASSES, check_order, order_classes, settle_labels
-from .content import same_content
-from .context import CONTEXTS, show_context
 from .dataset import DATASET_NAMES, Dataset, ImageRecord
-from .ddsm import PATHOLOGY_CLASSES, read_ddsm
 from .findings import Finding
-from .idc import IDC_CLASSES, IDC_NAME, read_idc
-from .inbreast import BIRADS_CLASSES, INBREAST_NAME, PRIVATE_FOLDERS, read_inbreast
-from .plain import check_split_folders, read_folder, read_manifest
+from .images import same_content
+from .layouts import (
+    BACH_CLASSES,
+    BIRADS_CLASSES,
+    BREAKHIS_NAME,
+    BREAKHIS_TYPES,
+    CBIS_TABLE,
+    CONTEXTS,
+    IDC_CLASSES,
+    IDC_NAME,
+    INBREAST_NAME,
+    PATHOLOGY_CLASSES,
+    PRIVATE_FOLDERS,
+    check_split_folders,
+    find_photos,
+    read_bach,
+    read_breakhis,
+    read_cbis_ddsm,
+    read_ddsm,
+    read_folder,
+    read_idc,
+    read_inbreast,
+    read_manifest,
+    show_context,
+)
 from .walk import walk_files
 
 __all__ = ["SYNTHETIC_MARK", "read_dataset"]

@@ -92,7 +92,7 @@ def test_group_by_without_groups():
 def published_images(name):
     from importlib import resources
 
-    with (resources.files("bchisto.data") / "published" / f"{name}.csv").open() as handle:
+    with (resources.files("bchisto.data.folds") / "published" / f"{name}.csv").open() as handle:
         return list(csv.DictReader(handle))
 
 

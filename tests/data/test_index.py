@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bchisto.data import index as module
 from bchisto.data import read_dataset
-from bchisto.data.index import FileIndex, cache_folder
+from bchisto.data.layouts import index as module
+from bchisto.data.layouts.index import FileIndex, cache_folder
 from bchisto.errors import InputError
 
 
@@ -89,7 +89,7 @@ def test_the_cache_folder_follows_convention(monkeypatch, tmp_path):
 
 
 def test_repeated_patches_are_compared_once(tmp_path, cache, monkeypatch):
-    import bchisto.data.idc as idc
+    import bchisto.data.layouts.idc as idc
 
     root = tmp_path / "idc"
     patches(root)

@@ -151,7 +151,7 @@ def test_breakhis_the_real_subset(shared):
 
 
 def test_breakhis_official_names_all_parse(shared):
-    from bchisto.data.breakhis import BREAKHIS_NAME
+    from bchisto.data.layouts.breakhis import BREAKHIS_NAME
 
     with (shared / "data" / "tables" / "breakhis" / "official_folds.csv").open() as handle:
         names = [row["image"] for row in csv.DictReader(handle)]

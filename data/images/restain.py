@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Many, PathInput, as_path, as_paths
-from ..errors import ImageError, InputError, MissingInputError, readable_name
-from ..jobs import Progress, atomic_output, ensure_folder, write_rows
-from ..stains import augment_he, make_normalizer
-from .dataset import IMAGE_SUFFIXES
+from ...arguments import Many, PathInput, as_path, as_paths
+from ...errors import ImageError, InputError, MissingInputError, readable_name
+from ...jobs import Progress, atomic_output, ensure_folder, write_rows
+from ...stains import augment_he, make_normalizer
+from ..dataset import IMAGE_SUFFIXES
+from ..findings import Finding, report_findings
+from ..walk import walk_files
 from .decode import decode_image
-from .findings import Finding, report_findings
-from .walk import walk_files
 
 __all__ = ["RestainResult", "stain_images"]
 

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import PathInput, as_path
-from ..errors import ImageError
-from .dataset import ImageRecord
+from ...arguments import PathInput, as_path
+from ...errors import ImageError
+from ..dataset import ImageRecord
 from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header, stretch_to_eight_bits
 from .ljpeg import LJPEG_SUFFIX, decode_ljpeg, read_ljpeg_header
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..jobs import ensure_folder, write_json
-from .findings import Finding
-from .walk import circle, unreadable
+from ...jobs import ensure_folder, write_json
+from ..findings import Finding
+from ..walk import circle, unreadable
 
 __all__ = ["FileIndex", "cache_folder"]
 

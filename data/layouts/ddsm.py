@@ -10,13 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ImageError, InputError
-from .dataset import ImageRecord
-from .decode import read_header
-from .findings import Finding
-from .ljpeg import LJPEG_SUFFIX
+from ...errors import ImageError, InputError
+from ..dataset import ImageRecord
+from ..findings import Finding
+from ..images import LJPEG_SUFFIX, read_header
+from ..walk import walk_files
 from .overlay import read_overlay
-from .walk import walk_files
 
 __all__ = ["PATHOLOGY_CLASSES", "pathology_label", "read_ddsm"]
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import InputError
-from .dataset import IMAGE_SUFFIXES, ImageRecord
-from .findings import Finding
-from .walk import walk_files
+from ...errors import InputError
+from ..dataset import IMAGE_SUFFIXES, ImageRecord
+from ..findings import Finding
+from ..walk import walk_files
 
 __all__ = ["BREAKHIS_NAME", "BREAKHIS_TYPES", "read_breakhis"]
 

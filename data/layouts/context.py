@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ImageError
-from ..jobs import Progress
-from .dataset import ImageRecord
-from .decode import decode_image, read_header
-from .findings import Finding
+from ...errors import ImageError
+from ...jobs import Progress
+from ..dataset import ImageRecord
+from ..findings import Finding
+from ..images import decode_image, read_header
 
 __all__ = ["CONTEXTS", "show_context"]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import PurePosixPath
 
-from ..errors import InputError
+from ...errors import InputError
 from .plans import FoldPlan, Row, spread
 from .slides import SLIDE_FOLDS, fit_slides
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import PathInput, TextInput, as_path, as_text
-from ..errors import InputError, MissingInputError
-from ..jobs import write_rows
-from .csvtable import read_csv
-from .findings import few
+from ...arguments import PathInput, TextInput, as_path, as_text
+from ...errors import InputError, MissingInputError
+from ...jobs import write_rows
+from ..csvtable import read_csv
+from ..findings import few
+from ..lists import read_image_list
 from .holdout import HOLDOUT, holdout_plan
-from .lists import read_image_list
 from .plans import PARTS, FoldPlan, Row, spread
 from .protocols import PUBLISHED_FOLDS, identify, published_rows
 from .slides import SLIDE_FOLDS, fit_slides

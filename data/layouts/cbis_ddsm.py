@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..errors import ImageError, InputError
-from .dataset import ImageRecord
+from ...errors import ImageError, InputError
+from ..dataset import ImageRecord
+from ..findings import Finding
+from ..images import read_header
+from ..walk import walk_files
 from .ddsm import pathology_label
-from .decode import read_header
-from .findings import Finding
-from .walk import walk_files
 
 __all__ = ["CBIS_NAME", "CBIS_TABLE", "read_cbis_ddsm"]
 

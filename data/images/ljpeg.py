@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, ImageError
+from ...errors import DependencyError, ImageError
 
 __all__ = ["LJPEG_SUFFIX", "LjpegHeader", "decode_ljpeg", "read_ljpeg_header"]
 

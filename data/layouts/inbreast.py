@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import DependencyError, InputError
-from .dataset import ImageRecord
-from .findings import Finding
-from .walk import walk_files
+from ...errors import DependencyError, InputError
+from ..dataset import ImageRecord
+from ..findings import Finding
+from ..walk import walk_files
 
 __all__ = ["BIRADS_CLASSES", "INBREAST_NAME", "read_inbreast"]
 

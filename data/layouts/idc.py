@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..errors import InputError
-from ..jobs import Progress
-from .content import same_content
-from .dataset import ImageRecord
-from .findings import Finding
+from ...errors import InputError
+from ...jobs import Progress
+from ..dataset import ImageRecord
+from ..findings import Finding
+from ..images import same_content
 from .index import FileIndex
 
 __all__ = ["IDC_CLASSES", "IDC_NAME", "IDC_SIZE", "read_idc"]

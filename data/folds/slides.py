@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from importlib import resources
 from pathlib import PurePosixPath
 
-from ..errors import InputError
-from .breakhis import BREAKHIS_NAME
-from .cbis_ddsm import CBIS_NAME
-from .idc import IDC_NAME
+from ...errors import InputError
+from ..layouts import BREAKHIS_NAME, CBIS_NAME, IDC_NAME
 from .plans import FoldPlan
 
 __all__ = ["SLIDE_FOLDS", "fit_slides"]

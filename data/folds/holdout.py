@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import InputError
+from ...errors import InputError
 from .plans import FoldPlan, Row
 
 __all__ = ["HOLDOUT", "holdout_plan"]

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import InputError
-from .classes import match_class
-from .dataset import IMAGE_SUFFIXES, ImageRecord
-from .findings import Finding
-from .walk import is_folder, walk_files
+from ...errors import InputError
+from ..classes import match_class
+from ..dataset import IMAGE_SUFFIXES, ImageRecord
+from ..findings import Finding
+from ..walk import is_folder, walk_files
 
 __all__ = ["BACH_CLASSES", "BACH_MPP", "BACH_SIZE", "find_photos", "read_bach"]
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ...errors import ImageError
 
 __all__ = ["DICOM_SUFFIXES", "DicomHeader", "decode_dicom", "read_dicom_header", "stretch_to_eight_bits"]
 

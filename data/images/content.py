@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError, InputError
-from ..jobs import default_jobs, write_rows
-from .dataset import Dataset, ImageRecord
+from ...errors import ImageError, InputError
+from ...jobs import default_jobs, write_rows
+from ..dataset import Dataset, ImageRecord
 
 __all__ = [
     "CROP_SEEDS",

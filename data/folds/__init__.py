@@ -1,0 +1,20 @@
+"""Folds: which images train, validate and test; split, published, or given as a list.
+
+In: ids, labels and groups of images. Out: a `FoldPlan`, whose rows are image id, fold and part.
+"""
+
+from .folds import fold_plan, fold_plans, published_folds, read_fold_list, write_fold_list
+from .inner import inner_splits
+from .plans import FoldPlan
+from .protocols import protocol_text
+
+__all__ = [
+    "FoldPlan",
+    "fold_plan",
+    "fold_plans",
+    "inner_splits",
+    "protocol_text",
+    "published_folds",
+    "read_fold_list",
+    "write_fold_list",
+]

@@ -1,0 +1,38 @@
+"""Images: decoding with guards, their content by hash, and restained copies.
+
+Decoded images are ``uint8`` RGB arrays of shape (height, width, 3).
+"""
+
+from .content import (
+    CROP_SEEDS,
+    UniqueImages,
+    content_sha256,
+    crop_key,
+    file_sha256,
+    pixels_sha256,
+    same_content,
+    unique_images,
+)
+from .decode import ImageHeader, decode_image, decode_record, read_header, resize_image, scaled_side
+from .ljpeg import LJPEG_SUFFIX
+from .restain import RestainResult, stain_images
+
+__all__ = [
+    "CROP_SEEDS",
+    "LJPEG_SUFFIX",
+    "ImageHeader",
+    "RestainResult",
+    "UniqueImages",
+    "content_sha256",
+    "crop_key",
+    "decode_image",
+    "decode_record",
+    "file_sha256",
+    "pixels_sha256",
+    "read_header",
+    "resize_image",
+    "same_content",
+    "scaled_side",
+    "stain_images",
+    "unique_images",
+]
