@@ -11,7 +11,19 @@ from types import ModuleType
 
 __version__ = "0.1.1"
 
-_ROOMS = ("boost", "data", "evaluate", "featurize", "finetune", "jobs", "predict", "recipes", "runs", "stains")
+_ROOMS = (
+    "boost",
+    "data",
+    "encoders",
+    "evaluate",
+    "featurize",
+    "finetune",
+    "jobs",
+    "predict",
+    "recipes",
+    "runs",
+    "stains",
+)
 
 __all__ = ["__version__", *_ROOMS]
 

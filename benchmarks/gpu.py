@@ -23,9 +23,10 @@ from pathlib import Path
 import numpy as np
 from bchisto.data import ImageRecord
 from bchisto.data.synthetic import make_tissue
-from bchisto.featurize import Encoder, FeaturizeSettings, View, describe_images, draw_augmentation
+from bchisto.encoders import Encoder
+from bchisto.encoders.engines import compile_tensors
+from bchisto.featurize import FeaturizeSettings, View, describe_images, draw_augmentation
 from bchisto.featurize.device import cached_describer
-from bchisto.featurize.engines import compile_tensors
 from bchisto.featurize.prepare import normalise_images
 from bchisto.finetune import FinetuneSettings, ImageBank
 from bchisto.finetune.batches import Source, training_batches

@@ -12,7 +12,7 @@ from .options import common_options, data_choices, data_options, done, to_shard,
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
-        from ..featurize import list_encoders
+        from ..encoders import list_encoders
 
         click.echo("\n".join(list_encoders()))
         context.exit()
@@ -115,7 +115,8 @@ def featurize(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run
     """
-    from ..featurize import FeaturizeSettings, parse_encoder, parse_view
+    from ..encoders import parse_encoder
+    from ..featurize import FeaturizeSettings, parse_view
     from ..featurize import featurize as run
 
     out: Path = options["out"]

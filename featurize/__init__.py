@@ -4,31 +4,27 @@ In: a `bchisto.data.Dataset`. Out: one HDF5 store per encoder and view, ``featur
 (images x augmentations, d).
 """
 
+from typing import TYPE_CHECKING
+
+from ..moved import moved_names
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
-from .encoder import Encoder
 from .intake import check_headers
-from .network import canonical_names, precision_policy
 from .pipeline import FeaturizeResult, featurize
 from .plan import ABSENT_SETTINGS, compared_settings, images_per_block
 from .pooling import norm_pool
-from .registry import EncoderSpec, get_spec, list_encoders
-from .settings import EncoderChoice, FeaturizeSettings, View, parse_encoder, parse_view, weights_of
+from .settings import FeaturizeSettings, View, parse_view
 from .store import Store, open_store
 from .stream import ImageDescriptors, ImageFailure, describe_images
 
 __all__ = [
     "ABSENT_SETTINGS",
     "Augmentation",
-    "Encoder",
-    "EncoderChoice",
-    "EncoderSpec",
     "FeaturizeResult",
     "FeaturizeSettings",
     "ImageDescriptors",
     "ImageFailure",
     "Store",
     "View",
-    "canonical_names",
     "check_headers",
     "compared_settings",
     "crop_boxes",
@@ -36,13 +32,27 @@ __all__ = [
     "describe_images",
     "draw_augmentation",
     "featurize",
-    "get_spec",
     "images_per_block",
-    "list_encoders",
     "norm_pool",
     "open_store",
-    "parse_encoder",
     "parse_view",
-    "precision_policy",
-    "weights_of",
 ]
+
+if not TYPE_CHECKING:  # a type checker is to know the new places alone
+    __getattr__ = moved_names(
+        __name__,
+        dict.fromkeys(
+            (
+                "Encoder",
+                "EncoderChoice",
+                "EncoderSpec",
+                "canonical_names",
+                "get_spec",
+                "list_encoders",
+                "parse_encoder",
+                "precision_policy",
+                "weights_of",
+            ),
+            "bchisto.encoders",
+        ),
+    )

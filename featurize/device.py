@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..encoders import Encoder, compile_tensors
 from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
 from .crops import Augmentation, Crop, crop_boxes
-from .encoder import Encoder
-from .engines import compile_tensors
 from .settings import FeaturizeSettings, View
 
 __all__ = ["DeviceDescriber", "PendingDescriptors", "cached_describer", "crop_map", "padded_length"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import math
@@ -13,19 +12,15 @@ from typing import Any
 
 from .. import __version__
 from ..data import ImageRecord, UniqueImages
+from ..encoders import GEOMETRY, Encoder, EncoderChoice, cached_encoder, get_spec
 from ..runs import Claim, describe_differences, other_settings, versions_of
-from .encoder import Encoder
-from .geometry import GEOMETRY
-from .registry import get_spec
-from .settings import EncoderChoice, FeaturizeSettings, View
+from .settings import FeaturizeSettings, View
 from .store import open_store
-from .weights import content_key
 
 __all__ = [
     "ABSENT_SETTINGS",
     "Block",
     "Target",
-    "cached_encoder",
     "check_conflicts",
     "claim_parts",
     "compared_settings",
@@ -55,16 +50,6 @@ _NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", 
 
 ABSENT_SETTINGS: dict[str, Any] = {"geometry": 1}
 """Attributes that came after the first release and decide content, each with the value that its absence means."""
-
-
-def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, engine: str, seed: int) -> Encoder:
-    """Return an encoder, built once per process and content of its weights file: units of a worker share it."""
-    return _built(choice, weights, content_key(weights), precision, engine, seed)
-
-
-@functools.lru_cache(maxsize=16)
-def _built(choice: EncoderChoice, weights: str, content: str, precision: str, engine: str, seed: int) -> Encoder:
-    return Encoder(choice.name, layers=choice.layers, weights=weights, precision=precision, engine=engine, seed=seed)
 
 
 @dataclass(frozen=True)

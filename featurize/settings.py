@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import as_texts, as_whole, items_of
+from ..encoders import ENGINES, GEOMETRY, EncoderChoice, parse_encoder, weights_of
 from ..errors import InputError
 from ..stains import STAIN_METHODS
-from .engines import ENGINES
-from .geometry import GEOMETRY
 
 __all__ = [
     "DEFAULT_ENCODERS",
     "DEFAULT_VIEWS",
     "MODES",
-    "EncoderChoice",
     "FeaturizeSettings",
     "View",
-    "parse_encoder",
     "parse_view",
 ]
 
@@ -30,17 +26,6 @@ MODES = ("exact", "dense")
 
 DEFAULT_ENCODERS = ("resnet50", "inceptionv3", "vgg16")
 """Rakhlin et al. 2018, sec. 2.4."""
-
-
-@dataclass(frozen=True)
-class EncoderChoice:
-    """An encoder and its layers; empty layers mean the encoder's default."""
-
-    name: str
-    layers: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return self.name + (f":{'+'.join(self.layers)}" if self.layers else "")
 
 
 @dataclass(frozen=True)
@@ -155,33 +140,6 @@ class FeaturizeSettings:
     def weights_of(self, encoder: str) -> str:
         """Return where the weights of an encoder come from; the last option that fits wins."""
         return weights_of(self.weights, encoder)
-
-
-def weights_of(options: Sequence[str], encoder: str) -> str:
-    """Return the value of the last of `options` for `encoder`; ``NAME=...`` fits that encoder only."""
-    chosen, named = "imagenet", None
-    for option in options:
-        match = re.fullmatch(r"([A-Za-z0-9_-]+)=(.+)", option)
-        if match is None:
-            chosen = option
-        elif match[1].casefold() == encoder.casefold():
-            named = match[2]
-    return named or chosen
-
-
-def parse_encoder(text: str) -> EncoderChoice:
-    """Read ``NAME[:LAYER+LAYER]``.
-
-    Examples
-    --------
-    >>> parse_encoder("inceptionv3:mixed8")
-    EncoderChoice(name='inceptionv3', layers=('mixed8',))
-    """
-    name, _, layers = text.partition(":")
-    chosen = tuple(layers.split("+")) if layers else ()
-    if not name or not all(chosen) or (":" in text and not layers):
-        raise InputError(f"--encoder {text}: write NAME or NAME:LAYER+LAYER")
-    return EncoderChoice(name.casefold(), chosen)
 
 
 def parse_view(text: str) -> View:

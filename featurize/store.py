@@ -22,8 +22,7 @@ import numpy.typing as npt
 
 from ..arguments import PathInput, as_path
 from ..errors import StoreError
-from ..jobs import atomic_output
-from .opening import open_for_reading
+from ..jobs import atomic_output, open_for_reading
 from .stream import ImageDescriptors, StainInfo
 
 __all__ = ["SCHEMA_VERSION", "Part", "Store", "merge_parts", "open_store", "read_part", "write_part"]

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import ImageRecord
+from ..encoders import Encoder
 from ..errors import ImageError
 from ..jobs import Ticker, visible_gpus
 from .crops import draw_augmentation
 from .device import PendingDescriptors, cached_describer
-from .encoder import Encoder
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, normalise_images, prefetch, prepare_crops
 from .settings import FeaturizeSettings, View

@@ -8,10 +8,10 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..encoders import Encoder, cached_encoder
 from ..errors import OutputError, StoreError, WeightsError
 from ..jobs import Resources, Ticker
-from .encoder import Encoder
-from .plan import Block, Target, cached_encoder, compared_settings
+from .plan import Block, Target, compared_settings
 from .settings import FeaturizeSettings
 from .store import Part, read_part, write_part
 from .stream import ImageDescriptors, ImageFailure, describe_images

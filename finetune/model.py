@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..encoders import Encoder, canonical_names, get_spec, list_encoders, precision_policy
 from ..errors import InputError
-from ..featurize import Encoder, canonical_names, get_spec, list_encoders, precision_policy
 from ..jobs import prepare_backend
 from .networks import NETWORKS, Network, add_top, build_network
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained

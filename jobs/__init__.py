@@ -9,6 +9,7 @@ from .archive import Archive, check_archive_size, write_archive
 from .backend import prepare_backend, visible_gpus
 from .damage import DAMAGE
 from .executor import run_units
+from .hdf5 import hdf5_reason, hdf5_trouble, open_for_reading
 from .interrupts import hold_interrupts, is_interrupt, prepare_worker
 from .parts import (
     atomic_output,
@@ -40,6 +41,8 @@ __all__ = [
     "default_jobs",
     "ensure_folder",
     "format_seconds",
+    "hdf5_reason",
+    "hdf5_trouble",
     "hold_interrupts",
     "is_interrupt",
     "is_running",
@@ -48,6 +51,7 @@ __all__ = [
     "map_ahead_in_threads",
     "network_resources",
     "one_thread_of_opencv",
+    "open_for_reading",
     "parse_shard",
     "prepare_backend",
     "prepare_worker",

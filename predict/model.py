@@ -13,17 +13,9 @@ import numpy.typing as npt
 
 from ..boost import BUNDLE_KIND, BUNDLE_SCHEMA, Bundle
 from ..data import ImageRecord, file_sha256
+from ..encoders import Encoder, EncoderChoice, weights_of
 from ..errors import InputError, WeightsError
-from ..featurize import (
-    Encoder,
-    EncoderChoice,
-    FeaturizeSettings,
-    ImageFailure,
-    View,
-    describe_images,
-    images_per_block,
-    weights_of,
-)
+from ..featurize import FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
 from ..finetune import CnnBundle, PatchRule, predict_images
 from ..jobs import Archive, Ticker
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from ..boost import train
 from ..data import Dataset, published_folds, read_dataset
+from ..encoders import parse_encoder
 from ..evaluate import TwoClassView
-from ..featurize import FeaturizeSettings, featurize, parse_encoder, parse_view
+from ..featurize import FeaturizeSettings, featurize, parse_view
 from ..jobs import ensure_folder
 from .estimate import Estimate, estimate_boosted
 from .figures import compare_boosted

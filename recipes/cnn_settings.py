@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from ..encoders import weights_of
 from ..errors import InputError
-from ..featurize import weights_of
 from ..finetune import NETWORKS, FinetuneSettings
 from .recipe import Recipe
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..boost import BoostResult, train
 from ..data import make_bach
+from ..encoders import Encoder, EncoderChoice
 from ..errors import WeightsError
-from ..featurize import Encoder, EncoderChoice, FeaturizeSettings, View, featurize
+from ..featurize import FeaturizeSettings, View, featurize
 from ..jobs import cpu_resources
 
 __all__ = ["DemoResult", "demo"]

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..boost import PRESETS, fit_text, model_params
 from ..data import ImageRecord
-from ..featurize import Encoder, FeaturizeSettings, describe_images, images_per_block
+from ..encoders import Encoder
+from ..featurize import FeaturizeSettings, describe_images, images_per_block
 from ..finetune import FinetuneSettings, time_training
 from ..jobs import Ticker, cpu_resources, format_seconds, network_resources
 

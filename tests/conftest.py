@@ -162,7 +162,8 @@ def tiny_options():
 @pytest.fixture(scope="session")
 def tiny_settings():
     """The settings that `tiny_options` give."""
-    from bchisto.featurize import EncoderChoice, FeaturizeSettings, View
+    from bchisto.encoders import EncoderChoice
+    from bchisto.featurize import FeaturizeSettings, View
 
     return FeaturizeSettings(
         encoders=(EncoderChoice("tiny"),),

@@ -7,10 +7,10 @@ import pytest
 from archives import as_of_0_1
 from bchisto.boost import train
 from bchisto.data import ImageRecord, decode_image
+from bchisto.encoders import Encoder, EncoderChoice
+from bchisto.encoders.geometry import map_axes
 from bchisto.errors import ImageError, InputError
 from bchisto.featurize import (
-    Encoder,
-    EncoderChoice,
     FeaturizeSettings,
     View,
     describe_images,
@@ -19,7 +19,6 @@ from bchisto.featurize import (
     norm_pool,
     open_store,
 )
-from bchisto.featurize.geometry import map_axes
 from bchisto.featurize.plan import store_name
 from bchisto.jobs import Ticker
 
@@ -42,7 +41,7 @@ def encoder():
 
 def maps_of(encoder, frame):
     """The feature map of a frame, by the plain model."""
-    from bchisto.featurize.registry import get_spec
+    from bchisto.encoders.registry import get_spec
 
     prepared = get_spec(encoder.name).preprocess(frame[np.newaxis].astype(np.float32))
     outputs = encoder.model(prepared)

@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 from bchisto.data import ImageRecord
+from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.errors import ImageError
-from bchisto.featurize import Encoder, EncoderChoice, FeaturizeSettings, View, describe_images
+from bchisto.featurize import FeaturizeSettings, View, describe_images
 from bchisto.featurize.crops import Crop, cut_crop
 from bchisto.featurize.device import cached_describer, crop_map, padded_length
 from bchisto.jobs import Ticker
@@ -75,8 +76,8 @@ def test_descriptors_equal_those_of_the_cpu_road(tissue):
 
 @pytest.mark.parametrize("darker", [1, 20])
 def test_colours_are_those_of_the_augmenter(he_image, darker):
+    from bchisto.encoders.engines import compile_function
     from bchisto.featurize.device import _describe
-    from bchisto.featurize.engines import compile_function
     from bchisto.stains import augmentation_matrix
 
     seen = compile_function(

@@ -9,18 +9,9 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.data import decode_image, read_dataset, unique_images
+from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.errors import ImageError, InputError, SettingsConflictError, StoreError, TissueError, WeightsError
-from bchisto.featurize import (
-    Encoder,
-    EncoderChoice,
-    FeaturizeSettings,
-    View,
-    crop_boxes,
-    cut_crop,
-    draw_augmentation,
-    featurize,
-    open_store,
-)
+from bchisto.featurize import FeaturizeSettings, View, crop_boxes, cut_crop, draw_augmentation, featurize, open_store
 from bchisto.featurize.plan import images_per_block
 from bchisto.jobs import Shard
 from bchisto.stains import MacenkoNormalizer, augment_he

@@ -1,6 +1,6 @@
 import pytest
 from bchisto.errors import InputError
-from bchisto.featurize import EncoderChoice, FeaturizeSettings, View, parse_encoder, parse_view, weights_of
+from bchisto.featurize import FeaturizeSettings, View, parse_view
 
 
 def test_defaults_are_the_published_settings():
@@ -36,21 +36,8 @@ def test_settings_that_do_not_fit(changes, message):
         FeaturizeSettings(**changes)
 
 
-def test_encoders_and_views_by_text():
-    assert parse_encoder("InceptionV3:mixed7+mixed8") == EncoderChoice("inceptionv3", ("mixed7", "mixed8"))
+def test_views_by_text():
     assert parse_view("1.0:800") == View(1.0, 800)
-    for text in ("", "x:", ":a", "x:a++b"):
-        with pytest.raises(InputError, match="write NAME or NAME:LAYER"):
-            parse_encoder(text)
     for text in ("400", "0:400", "0.5:8", "a:b", "-1:400"):
         with pytest.raises(InputError, match="write SCALE:CROP"):
             parse_view(text)
-
-
-def test_weights_per_encoder():
-    options = ("random", "VGG16=/w/vgg.h5", "resnet50=imagenet")
-    assert weights_of(options, "vgg16") == "/w/vgg.h5"
-    assert weights_of(options, "resnet50") == "imagenet"
-    assert weights_of(options, "inceptionv3") == "random"
-    assert weights_of((), "vgg16") == "imagenet"
-    assert weights_of(("/path/with=sign.h5",), "vgg16") == "/path/with=sign.h5"

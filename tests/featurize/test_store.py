@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from bchisto.errors import StoreError
 from bchisto.featurize import open_store
-from bchisto.featurize.opening import hdf5_reason
 
 OLD = Path(__file__).parent / "data" / "store-schema1.h5"
 
@@ -151,17 +150,6 @@ def test_causes_have_their_own_lines(store_path, tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="no permission to read it") as told:
         open_store(store_path)
     assert "make it again" not in str(told.value)
-
-
-def test_what_hdf5_says_is_put_in_words():
-    shared = "Unable to synchronously open file (file locking flag values don't match)"
-    assert hdf5_reason([shared]) == (
-        "open in this program already, in a way that cannot be shared (file locking flag values don't match); "
-        "close it first"
-    )
-    assert "HDF5 cannot open it (bad superblock version number)" in hdf5_reason(
-        ["Unable to synchronously open file (bad superblock version number)"]
-    )
 
 
 def test_foreign(tmp_path):

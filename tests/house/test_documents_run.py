@@ -45,7 +45,7 @@ NOT_RUN = {
     "docs/cluster.md": ("--dask",),  # tests/jobs start a scheduler
     "docs/finetune.md": ("CBIS-DDSM",),  # a converted GoogLeNet is the user's: tests/finetune/test_pretrained.py
     "docs/reproduce.md": ("reproduce",),  # tests/recipes
-    "docs/weights.md": ("--weights",),  # files of the user's: tests/featurize/test_encoder.py
+    "docs/weights.md": ("--weights",),  # files of the user's: tests/encoders/test_encoder.py
 }
 """Parts of lines that are only parsed, each with where the same is run."""
 

@@ -19,11 +19,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ROOMS = [
     "errors",
     "arguments",
+    "moved",
     "jobs",
     "runs",
     "stains",
     "data",
     "evaluate",
+    "encoders",
     "featurize",
     "boost",
     "finetune",
@@ -126,7 +128,7 @@ def test_help_imports_nothing_heavy():
 def test_importing_a_room_imports_no_engine():
     script = (
         "import sys, bchisto\n"
-        "for room in 'stains data featurize boost evaluate predict recipes'.split(): getattr(bchisto, room)\n"
+        "for room in 'stains data encoders featurize boost evaluate predict recipes'.split(): getattr(bchisto, room)\n"
         "print([name for name in ('tensorflow', 'keras', 'lightgbm', 'sklearn', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -9,9 +9,10 @@ import pytest
 from bchisto.arguments import as_number, as_numbers, as_path, as_paths, as_text, as_texts, as_whole, as_wholes
 from bchisto.boost import train
 from bchisto.data import decode_image, fold_plan, read_dataset, read_header
+from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.errors import InputError
 from bchisto.evaluate import evaluate
-from bchisto.featurize import Encoder, EncoderChoice, FeaturizeSettings, View, open_store
+from bchisto.featurize import FeaturizeSettings, View, open_store
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import predict
 

@@ -3,7 +3,7 @@
 
 def spec():
     import keras
-    from bchisto.featurize import EncoderSpec
+    from bchisto.encoders import EncoderSpec
 
     def build(*, weights=None, include_top=False):
         if weights == "imagenet":

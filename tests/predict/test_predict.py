@@ -114,7 +114,7 @@ def test_an_existing_table_is_kept(model, tissue, tmp_path):
 
 
 def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_path):
-    from bchisto.featurize import Encoder
+    from bchisto.encoders import Encoder
 
     Encoder("tiny", weights="random", seed=1).model.save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(
@@ -145,7 +145,8 @@ def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, 
 def two_weights(tmp_path_factory, tissue, tiny_settings):
     """A bundle of two stores of one encoder, made with the weights of two files."""
     from bchisto.boost import train
-    from bchisto.featurize import Encoder, View, featurize
+    from bchisto.encoders import Encoder
+    from bchisto.featurize import View, featurize
 
     root = tmp_path_factory.mktemp("two")
     for seed, crop in ((1, 64), (2, 48)):
@@ -171,7 +172,7 @@ def test_every_store_of_an_encoder_has_its_weights_checked(two_weights, tissue, 
 
 
 def test_a_weights_file_that_is_replaced_is_checked_again(model, tissue, tmp_path):
-    from bchisto.featurize import Encoder
+    from bchisto.encoders import Encoder
 
     file = tmp_path / "tiny.weights.h5"
     one = sorted(tissue.rglob("*.png"))[0]

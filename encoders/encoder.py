@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import SupportsIndex
 
@@ -14,11 +15,12 @@ from ..errors import ImageError, WeightsError
 from ..jobs import prepare_backend
 from . import network
 from . import weights as weight_files
+from .choice import EncoderChoice
 from .engines import compile_network
 from .geometry import GEOMETRY, Places
 from .registry import get_spec
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "cached_encoder"]
 
 
 class Encoder:
@@ -178,3 +180,13 @@ class Encoder:
             return np.asarray(self._compiled.tiled_windows(frame[np.newaxis], shares), dtype=np.float32)
         places = self._places(windows, height=height, width=width)
         return np.asarray(self._compiled.windows(frame[np.newaxis], places), dtype=np.float32)
+
+
+def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, engine: str, seed: int) -> Encoder:
+    """Return an encoder, built once per process and content of its weights file: units of a worker share it."""
+    return _built(choice, weights, weight_files.content_key(weights), precision, engine, seed)
+
+
+@functools.lru_cache(maxsize=16)
+def _built(choice: EncoderChoice, weights: str, content: str, precision: str, engine: str, seed: int) -> Encoder:
+    return Encoder(choice.name, layers=choice.layers, weights=weights, precision=precision, engine=engine, seed=seed)

@@ -7,8 +7,8 @@ import threading
 
 import numpy as np
 import pytest
+from bchisto.encoders import Encoder, get_spec, list_encoders
 from bchisto.errors import ImageError, InputError, WeightsError
-from bchisto.featurize import Encoder, get_spec, list_encoders
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def legacy(path, model):
 
 def test_both_file_formats_whole_part_and_with_classifier(tmp_path, crops):
     import keras
-    from bchisto.featurize.weights import randomize
+    from bchisto.encoders.weights import randomize
 
     whole = keras.applications.VGG16(include_top=True, weights=None)
     randomize(whole, seed=7)
@@ -238,7 +238,7 @@ def test_another_backend_gives_the_same_descriptors(tmp_path, crops, backend):
         pytest.skip(f"needs the Keras backend {backend}: pip install {backend}")
     np.save(tmp_path / "crops.npy", crops)
     script = (
-        "import numpy as np; from bchisto.featurize import Encoder; import sys\n"
+        "import numpy as np; from bchisto.encoders import Encoder; import sys\n"
         "for name in ('tiny', 'mobilenetv2'):\n"
         "    e = Encoder(name, weights='random')\n"
         f"    assert e.backend == '{backend}'\n"

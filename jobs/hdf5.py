@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from ..errors import StoreError
 
 __all__ = ["hdf5_reason", "hdf5_trouble", "open_for_reading"]
@@ -44,6 +42,8 @@ def open_for_reading(path: Path) -> tuple[Any, bool]:
         What is the matter: missing, a folder, not readable, empty, not HDF5, truncated, or open elsewhere in a way
         that cannot be shared.
     """
+    import h5py
+
     trouble = hdf5_trouble(path)
     if trouble is not None:
         raise StoreError(f"{path}: {trouble}")
@@ -76,9 +76,16 @@ def hdf5_trouble(path: Path) -> str | None:
         return f"cannot be read ({error.strerror or error})"
     if not start:
         return "an empty file; its copy or download did not finish"
-    if start != _SIGNATURE and not h5py.is_hdf5(path):
+    if start != _SIGNATURE and not _has_user_block(path):
         return "not an HDF5 file"
     return None
+
+
+def _has_user_block(path: Path) -> bool:
+    """Whether HDF5's signature stands further in, behind something of somebody else's."""
+    import h5py
+
+    return bool(h5py.is_hdf5(path))
 
 
 def hdf5_reason(messages: Sequence[str]) -> str:

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from ..data import content_sha256
 from ..errors import ImageError, WeightsError
+from ..jobs import hdf5_reason, hdf5_trouble
 from .network import canonical_names
-from .opening import hdf5_reason, hdf5_trouble
 from .registry import EncoderSpec
 
 __all__ = ["content_key", "load_file", "load_imagenet", "randomize", "weights_sha256"]

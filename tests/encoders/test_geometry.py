@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from bchisto.featurize import Encoder
-from bchisto.featurize.geometry import Axis, map_axes
+from bchisto.encoders import Encoder
+from bchisto.encoders.geometry import Axis, map_axes
 
 
 def centre_of_gradient(model, size, cell, *, seed):
