@@ -6,8 +6,9 @@ which the image is tested.
 
 from .blend import blend_weights
 from .bundle import BUNDLE_KIND, BUNDLE_SCHEMA, Bundle, FoldModel, read_crop_seed
-from .heads import HEADS
-from .lightgbm_head import BinnedRows, fit_text, parse_model, predict_proba
+from .head import Classifier, HeadSpec, TrainingPart, TrainingTerms
+from .heads import HEADS, get_head, list_heads
+from .lightgbm_model import BinnedRows, fit_text, parse_model, predict_proba
 from .parameters import parse_params
 from .presets import PRESETS, Preset, model_params
 from .protocol import BoostResult
@@ -21,10 +22,16 @@ __all__ = [
     "BinnedRows",
     "BoostResult",
     "Bundle",
+    "Classifier",
     "FoldModel",
+    "HeadSpec",
     "Preset",
+    "TrainingPart",
+    "TrainingTerms",
     "blend_weights",
     "fit_text",
+    "get_head",
+    "list_heads",
     "model_params",
     "parse_model",
     "parse_params",

@@ -17,7 +17,8 @@ from ..data import CROP_SEEDS
 from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature
 from ..jobs import DAMAGE, Archive, check_archive_size, write_archive
-from .heads import Classifier, parse_head
+from .head import HEAD_NAME, MODEL_SUFFIX, Classifier
+from .heads import known_head
 
 __all__ = ["BUNDLE_KIND", "BUNDLE_SCHEMA", "Bundle", "FoldModel", "read_crop_seed"]
 
@@ -26,7 +27,7 @@ BUNDLE_SCHEMA = 3
 """Of bundles of either road. Since 3 `crop_seed` says what seeds the crops of new images; 1 (boosted) and 2 (networks)
 are those of 0.1, which knew image ids alone."""
 _FOLDER = re.compile(r"[\w.+-]+")
-_MEMBER = re.compile(r"models/([\w.+-]+)/(?:([a-z]+)-)?seed(\d+)-fold(\d+)\.(?:txt|npz)")
+_MEMBER = re.compile(rf"models/([\w.+-]+)/(?:({HEAD_NAME})-)?seed(\d+)-fold(\d+)({MODEL_SUFFIX})")
 
 
 @dataclass(frozen=True)
@@ -236,15 +237,18 @@ class Bundle:
             match = _MEMBER.fullmatch(member)
             if match is None:
                 raise BundleError(f"{path}: its members are not those of a boosted model ({member}); it was altered")
-            folder, base, seed, fold = match.groups()
+            folder, base, seed, fold, suffix = match.groups()
+            spec = known_head(base or head)
+            if suffix != spec.suffix:
+                raise BundleError(f"{path}: {member} is no model of the head {spec.name}; the bundle was altered")
             if folder not in store_of:
                 raise BundleError(f"{path}: {member} is of no store that the bundle names; it was altered")
             store = store_of[folder]
-            if blend and f"{store} {base or head}" not in blend.get(int(fold), {}):
+            if blend and f"{store} {spec.name}" not in blend.get(int(fold), {}):
                 raise BundleError(f"{path}: {member} has no weight in its blend; the bundle was altered")
             if parse:
-                classifier = parse_head(base or head, archive.read(member))
-                models[store].append(FoldModel(base or head, int(seed), int(fold), classifier))
+                classifier = spec.parse(archive.read(member))
+                models[store].append(FoldModel(spec.name, int(seed), int(fold), classifier))
         calibration = manifest["calibration"]
         return cls(
             tuple(manifest["classes"]),

@@ -14,8 +14,8 @@ from ..data import FoldPlan
 from ..evaluate import PaperTable, PredictionTable, fold_notes, paper_table, write_predictions
 from ..runs import Mark
 from .blend import blend_weights
-from .heads import BASE_HEADS, SEEDED, STACK, SUFFIXES
-from .presets import Preset, model_params
+from .head import HeadSpec, TrainingTerms
+from .heads import STACK, members_of
 from .sources import Sources
 from .units import ModelUnit, read_inner
 
@@ -29,34 +29,32 @@ def plan_units(
     plan: FoldPlan,
     *,
     head: str,
-    preset: Preset,
+    terms: TrainingTerms,
     seeds: int,
-    inner_seed: int,
     classes: Sequence[str],
     marks: Mapping[str, Mark],
     folder: Path,
 ) -> list[ModelUnit]:
     """Return the models of a protocol and head, ordered by member, seed and fold.
 
-    A head without a seed has one model per store and fold; a stack has one of each base head. `marks` is by store.
+    A head without a seed has one model per store and fold; a stack has one of each member. `marks` is by store.
     """
     position = {image: place for place, image in enumerate(sources.image_ids)}
     order = {label: place for place, label in enumerate(classes)}
-    bases = BASE_HEADS if head == STACK else (head,)
     units = []
     for store, path in sources.paths.items():
-        for base in bases:
+        for base in members_of(head):
             for seed in range(_seeds_of(base, head, seeds)):
                 for fold_position, fold in enumerate(plan.folds):
                     trained, tested = plan.images(fold, "train"), plan.images(fold, "test")
                     train = [position[image] for image in trained]
-                    name = f"seed{seed}-fold{fold}{SUFFIXES[base]}"
+                    name = f"seed{seed}-fold{fold}{base.suffix}"
                     units.append(
                         ModelUnit(
                             store=store,
                             path=path,
-                            head=base,
-                            member=f"{store} {base}" if head == STACK else store,
+                            head=base.name,
+                            member=f"{store} {base.name}" if head == STACK else store,
                             seed=seed,
                             fold=fold,
                             train=tuple(train),
@@ -66,12 +64,12 @@ def plan_units(
                             train_ids=tuple(trained),
                             test_ids=tuple(tested),
                             classes=len(classes),
-                            inner_seed=inner_seed,
-                            params=model_params(preset, classes=len(classes), seed=seed, fold_position=fold_position),
-                            rounds=preset.rounds,
+                            inner_seed=terms.inner_seed,
+                            params=base.params(terms, classes=len(classes), seed=seed, fold_position=fold_position),
+                            rounds=terms.preset.rounds,
                             inner=head == STACK,
                             mark=marks[store],
-                            model=folder / "models" / store / (f"{base}-{name}" if head == STACK else name),
+                            model=folder / "models" / store / (f"{base.name}-{name}" if head == STACK else name),
                         )
                     )
     return units
@@ -79,12 +77,11 @@ def plan_units(
 
 def count_models(stores: int, folds: int, *, head: str, seeds: int) -> int:
     """Return how many models `plan_units` plans."""
-    bases = BASE_HEADS if head == STACK else (head,)
-    return stores * folds * sum(_seeds_of(base, head, seeds) for base in bases)
+    return stores * folds * sum(_seeds_of(base, head, seeds) for base in members_of(head))
 
 
-def _seeds_of(base: str, head: str, seeds: int) -> int:
-    return seeds if base in SEEDED and head != STACK else 1
+def _seeds_of(base: HeadSpec, head: str, seeds: int) -> int:
+    return seeds if base.seeded and head != STACK else 1
 
 
 def blend(units: Sequence[ModelUnit]) -> dict[int, dict[str, float]]:

@@ -1,143 +1,107 @@
-"""Classifiers on descriptors, by name: how a model is fitted, kept and read."""
+"""Heads by name: those of bchisto, those that other packages add, and the stack, which blends several.
+
+Another package adds a head through the entry-point group ``bchisto.heads``, see `HeadSpec`. It cannot take the name of
+one of ours, since what is on disk under that name stays what it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from ..errors import BundleError, InputError
+from ..extensions import extension_names, load_extension
+from .head import Classifier, Fitted, HeadSpec, TrainingPart, TrainingTerms
+from .kernel_head import SVM
+from .lightgbm_head import LIGHTGBM
+from .linear_head import LOGISTIC
 
-from ..errors import BundleError
-from .inner import inner_folds, out_of_fold
-from .kernel_head import fit_svm, parse_svm
-from .lightgbm_head import BinnedRows, fit_text, parse_model, predict_proba
-from .linear_head import fit_logistic, parse_logistic
+__all__ = [
+    "ABSENT_HEAD_SETTINGS",
+    "ENTRY_POINT_GROUP",
+    "HEADS",
+    "STACK",
+    "STACK_MEMBERS",
+    "fit_head",
+    "get_head",
+    "head_packages",
+    "head_settings",
+    "known_head",
+    "list_heads",
+    "members_of",
+    "parse_head",
+]
 
-__all__ = ["BASE_HEADS", "HEADS", "SEEDED", "STACK", "SUFFIXES", "Classifier", "Fit", "fit_head", "parse_head"]
+ENTRY_POINT_GROUP = "bchisto.heads"
+
+_BUILT_IN = {spec.name: spec for spec in (LIGHTGBM, LOGISTIC, SVM)}
 
 STACK = "stack"
-"""The blend of all base heads over all stores."""
+"""The blend of `STACK_MEMBERS` over all stores."""
 
-Features = npt.NDArray[np.float32]
-Probabilities = npt.NDArray[np.float64]
+STACK_MEMBERS = ("lightgbm", "logistic", "svm")
+"""Heads that a stack blends, whatever else is installed; ``settings.json`` records them."""
 
+HEADS = (*_BUILT_IN, STACK)
+"""Heads of bchisto's own."""
 
-class Classifier(Protocol):
-    """A fitted model."""
-
-    def predict_proba(self, features: Features) -> Probabilities:
-        """Return probabilities of images, float64 of shape (images, classes), from (images, augmentations, d)."""
-        ...
+ABSENT_HEAD_SETTINGS: Mapping[str, Any] = {"members": list(STACK_MEMBERS)}
+"""Settings that came after the first release, with what their absence means."""
 
 
-@dataclass(frozen=True)
-class _Booster:
-    model: Any
-
-    def predict_proba(self, features: Features) -> Probabilities:
-        return predict_proba(self.model, features)
+def list_heads() -> list[str]:
+    """Return the names of all heads: ours, then those that other packages add, sorted."""
+    return [*HEADS, *(name for name in extension_names(ENTRY_POINT_GROUP) if name not in HEADS)]
 
 
-@dataclass(frozen=True)
-class Fit:
-    """What a model is fitted on.
+def get_head(name: str) -> HeadSpec:
+    """Return the head of that name, which is not ``stack``.
 
-    Attributes
-    ----------
-    features : ndarray of float32, shape (images, augmentations, d)
-    labels : ndarray of int, shape (images,)
-    groups : sequence of str or None
-    classes : int
-    seed : int
-        Of the inner folds.
-    rounds : int
-        Of LightGBM.
-    inner : bool
-        Whether predictions of held-out training images are wanted.
+    Raises
+    ------
+    InputError
+        No such head, which lists them; or a package's that cannot be loaded.
     """
-
-    features: Features
-    labels: npt.NDArray[np.int64]
-    groups: Sequence[str | None]
-    classes: int
-    seed: int
-    rounds: int
-    inner: bool = False
+    spec = _find(name)
+    if spec is None:
+        raise InputError(f"--head {name}: no such head; choose one of {', '.join(list_heads())}")
+    return spec
 
 
-Fitted = Iterator[tuple[bytes, Probabilities | None]]
-"""Per set of parameters the model, and probabilities of held-out training images where there are any."""
+def members_of(name: str) -> tuple[HeadSpec, ...]:
+    """Return the heads whose models make up a head: itself, or the members of the stack.
+
+    Raises
+    ------
+    InputError
+        See `get_head`.
+    """
+    return tuple(get_head(member) for member in (STACK_MEMBERS if name == STACK else (name,)))
 
 
-@dataclass(frozen=True)
-class _Head:
-    suffix: str
-    fit: Callable[[Fit, Sequence[Mapping[str, Any]]], Fitted]
-    parse: Callable[[bytes], Classifier]
+def head_settings(name: str, terms: TrainingTerms) -> dict[str, Any]:
+    """Return what decides the content of a head's models beside folds, classes and stores."""
+    settings: dict[str, Any] = {}
+    for spec in members_of(name):
+        settings |= spec.settings(terms)
+    return {**settings, "members": list(STACK_MEMBERS)} if name == STACK else settings
 
 
-def _fit_lightgbm(task: Fit, params: Sequence[Mapping[str, Any]]) -> Fitted:
-    binned = BinnedRows(task.features, task.labels, params=params[0])
-    for one in params:
-        text = binned.fit_text(params=one, rounds=task.rounds).encode("utf-8")
-        yield text, _held_out(task, one) if task.inner else None
+def head_packages(name: str) -> list[str]:
+    """Return the distributions whose versions are recorded beside a head's models."""
+    return list(dict.fromkeys(package for spec in members_of(name) for package in spec.packages))
 
 
-def _held_out(task: Fit, params: Mapping[str, Any]) -> Probabilities:
-    def held_out(train: npt.NDArray[np.int64], held: npt.NDArray[np.int64]) -> Probabilities:
-        inner = fit_text(task.features[train], task.labels[train], params=params, rounds=task.rounds)
-        return predict_proba(parse_model(inner), task.features[held])
-
-    folds = inner_folds(task.labels, task.groups, seed=task.seed)
-    return out_of_fold(folds, len(task.labels), task.classes, held_out)
-
-
-def _parse_lightgbm(data: bytes) -> Classifier:
-    try:
-        return _Booster(parse_model(data.decode("utf-8")))
-    except UnicodeDecodeError as error:
-        raise BundleError("not a whole LightGBM text model; train it again") from error
-
-
-def _unseeded(fit: Callable[..., tuple[bytes, Probabilities]]) -> Callable[[Fit, Sequence[Mapping[str, Any]]], Fitted]:
-    def fitted(task: Fit, params: Sequence[Mapping[str, Any]]) -> Fitted:
-        for _ in params:
-            yield fit(task.features, task.labels, task.groups, classes=task.classes, seed=task.seed)
-
-    return fitted
-
-
-_HEADS = {
-    "lightgbm": _Head(".txt", _fit_lightgbm, _parse_lightgbm),
-    "logistic": _Head(".npz", _unseeded(fit_logistic), parse_logistic),
-    "svm": _Head(".npz", _unseeded(fit_svm), parse_svm),
-}
-
-BASE_HEADS = tuple(_HEADS)
-"""Heads that are one classifier."""
-
-HEADS = (*BASE_HEADS, STACK)
-"""What ``--head`` takes."""
-
-SUFFIXES = {name: head.suffix for name, head in _HEADS.items()}
-"""Suffix of the file that holds a model."""
-
-SEEDED = frozenset({"lightgbm"})
-"""Heads that differ from seed to seed; the others are fitted once per fold."""
-
-
-def fit_head(name: str, task: Fit, *, params: Sequence[Mapping[str, Any]]) -> Fitted:
-    """Fit a base head on one thread, once per set of parameters.
+def fit_head(name: str, part: TrainingPart, *, params: Sequence[Mapping[str, Any]]) -> Fitted:
+    """Fit a head on one thread, once per set of parameters.
 
     Parameters
     ----------
     name : str
-        Of `BASE_HEADS`.
-    task : Fit
+        Of a head that is one classifier.
+    part : TrainingPart
     params : sequence of mapping
-        For LightGBM; they differ in seeds only and share the bins. Heads without a seed get one.
+        Of `HeadSpec.params`. Heads without a seed get one.
 
     Yields
     ------
@@ -152,7 +116,7 @@ def fit_head(name: str, task: Fit, *, params: Sequence[Mapping[str, Any]]) -> Fi
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
-        yield from _HEADS[name].fit(task, params)
+        yield from get_head(name).fit(part, params)
 
 
 def parse_head(name: str, data: bytes) -> Classifier:
@@ -163,6 +127,30 @@ def parse_head(name: str, data: bytes) -> Classifier:
     BundleError
         An unknown head, or a model that is not whole.
     """
-    if name not in _HEADS:
-        raise BundleError(f"a model of the head {name!r}, which this version does not know; update bchisto")
-    return _HEADS[name].parse(data)
+    return known_head(name).parse(data)
+
+
+def known_head(name: str) -> HeadSpec:
+    """Return the head that made a model.
+
+    Raises
+    ------
+    BundleError
+        It is not known here.
+    """
+    spec = _find(name)
+    if spec is None:
+        raise BundleError(
+            f"a model of the head {name!r}, which this version does not know; update bchisto, or install the package "
+            "that adds this head"
+        )
+    return spec
+
+
+def _find(name: str) -> HeadSpec | None:
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    spec = None if name in HEADS else load_extension(ENTRY_POINT_GROUP, name, HeadSpec, what="head")
+    if spec is not None and spec.name != name:
+        raise InputError(f"head {name}: its entry point gives one called {spec.name}; report this to its package")
+    return spec

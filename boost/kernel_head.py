@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -12,10 +12,20 @@ import numpy.typing as npt
 
 from ..errors import BundleError
 from .arrays import pack_arrays, unpack_arrays
-from .inner import Features, Probabilities, few_images, inner_folds, out_of_fold, spread_augmentations, standardisation
+from .head import Fitted, HeadSpec, TrainingPart, TrainingTerms
+from .inner import (
+    MOST_ROWS,
+    Features,
+    Probabilities,
+    few_images,
+    inner_folds,
+    out_of_fold,
+    spread_augmentations,
+    standardisation,
+)
 from .linear_head import held_out_loss, multinomial, softmax
 
-__all__ = ["KernelModel", "fit_svm", "parse_svm"]
+__all__ = ["SVM", "KernelModel", "fit_svm", "parse_svm"]
 
 _COSTS = (1.0, 10.0)
 _WIDTHS = (0.25, 1.0, 4.0)
@@ -193,3 +203,33 @@ def parse_svm(data: bytes) -> KernelModel:
         See `unpack_arrays`.
     """
     return KernelModel(unpack_arrays(data, _SHAPES))
+
+
+def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Fitted:
+    for _ in params:
+        yield fit_svm(part.features, part.labels, part.groups, classes=part.classes, seed=part.seed)
+
+
+def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
+    settings = {"inner_seed": terms.inner_seed}
+    if terms.most_images > MOST_ROWS:
+        settings["svm_images"] = MOST_ROWS  # bchisto 0.1, which recorded none, took them all
+    return settings
+
+
+def _notice(terms: TrainingTerms) -> str | None:
+    if terms.most_images <= MOST_ROWS:
+        return None
+    return f"The head svm was fitted on {MOST_ROWS:,} of up to {terms.most_images:,} training images of a fold."
+
+
+SVM = HeadSpec(
+    name="svm",
+    suffix=".npz",
+    fit=_fit,
+    parse=parse_svm,
+    settings=_settings,
+    packages=("scikit-learn",),
+    notice=_notice,
+)
+"""Scikit-learn's support-vector machine, whose cost and width inner folds choose."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .lightgbm_head import count_splits
+from .lightgbm_model import count_splits
 from .units import ModelUnit
 
 __all__ = ["learning_banner", "models_without_split"]

@@ -1,134 +1,87 @@
-"""One LightGBM model: features to text, text to probabilities. No other format is read or written."""
+"""The head ``lightgbm``: gradient-boosted trees, one model a seed."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BundleError, DependencyError
+from ..errors import BundleError
+from .head import Classifier, Fitted, HeadSpec, TrainingPart, TrainingTerms
+from .inner import Features, Probabilities, inner_folds, out_of_fold
+from .lightgbm_model import BinnedRows, fit_text, is_model_text, parse_model, predict_proba
+from .presets import model_params
 
-__all__ = ["BinnedRows", "count_splits", "fit_text", "import_lightgbm", "is_model_text", "parse_model", "predict_proba"]
-
-_LAST_LINE = "pandas_categorical:"
+__all__ = ["LIGHTGBM"]
 
 
-def import_lightgbm() -> Any:
-    """Import LightGBM.
+@dataclass(frozen=True)
+class _Booster:
+    model: Any
 
-    Raises
-    ------
-    DependencyError
-        The system's OpenMP library, which LightGBM's package does not bring, is missing.
-    """
+    def predict_proba(self, features: Features) -> Probabilities:
+        return predict_proba(self.model, features)
+
+
+def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Fitted:
+    """Fit a model per set of parameters, which differ in seeds only and share the bins."""
+    binned = BinnedRows(part.features, part.labels, params=params[0])
+    for one in params:
+        text = binned.fit_text(params=one, rounds=part.rounds).encode("utf-8")
+        yield text, _held_out(part, one) if part.inner else None
+
+
+def _held_out(part: TrainingPart, params: Mapping[str, Any]) -> Probabilities:
+    def held_out(train: npt.NDArray[np.int64], held: npt.NDArray[np.int64]) -> Probabilities:
+        inner = fit_text(part.features[train], part.labels[train], params=params, rounds=part.rounds)
+        return predict_proba(parse_model(inner), part.features[held])
+
+    folds = inner_folds(part.labels, part.groups, seed=part.seed)
+    return out_of_fold(folds, len(part.labels), part.classes, held_out)
+
+
+def _parse(data: bytes) -> Classifier:
     try:
-        import lightgbm
-    except OSError as error:
-        raise DependencyError(
-            f"LightGBM cannot be loaded ({error}); install the system's OpenMP library "
-            "(Debian: apt-get install libgomp1)"
-        ) from error
-    return lightgbm
+        return _Booster(parse_model(data.decode("utf-8")))
+    except UnicodeDecodeError as error:
+        raise BundleError("not a whole LightGBM text model; train it again") from error
 
 
-class BinnedRows:
-    """Training rows in LightGBM's bins, made once and shared by models that differ in seeds only.
-
-    Parameters
-    ----------
-    features : ndarray of float32, shape (images, augmentations, d)
-        Augmentations are rows of their own. Only training images: bins are made from these rows alone. The array is
-        not needed afterwards; the bins take a quarter of it.
-    labels : ndarray of int, shape (images,)
-        Class positions.
-    params : mapping
-        For `lightgbm.Dataset`.
-    """
-
-    def __init__(
-        self, features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, params: Mapping[str, Any]
-    ) -> None:
-        images, augmentations, dim = features.shape
-        rows = features.reshape(images * augmentations, dim)
-        repeated = np.repeat(labels, augmentations).astype(np.float32)
-        self._data = import_lightgbm().Dataset(rows, repeated, params=dict(params)).construct()
-
-    def fit_text(self, *, params: Mapping[str, Any], rounds: int) -> str:
-        """Train a model and return its text, equal to that of a model with bins of its own.
-
-        Parameters
-        ----------
-        params : mapping
-            For `lightgbm.train`; those that make the bins must be those of the rows.
-        rounds : int
-            Boosting rounds.
-
-        Returns
-        -------
-        str
-            LightGBM's text format.
-        """
-        return str(import_lightgbm().train(dict(params), self._data, num_boost_round=rounds).model_to_string())
+def _is_whole(data: bytes) -> bool:
+    """Look at the ends of a text, which costs less than to parse it."""
+    return is_model_text(data.decode("utf-8", errors="replace"))
 
 
-def fit_text(
-    features: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int64],
-    *,
-    params: Mapping[str, Any],
-    rounds: int,
-) -> str:
-    """Train one model and return its text, see `BinnedRows`."""
-    return BinnedRows(features, labels, params=params).fit_text(params=params, rounds=rounds)
+def _params(terms: TrainingTerms, *, classes: int, seed: int, fold_position: int) -> Mapping[str, Any]:
+    return model_params(terms.preset, classes=classes, seed=seed, fold_position=fold_position)
 
 
-def is_model_text(text: str) -> bool:
-    """Whether a text is a whole LightGBM model."""
-    return text.startswith("tree\n") and text.rstrip().rpartition("\n")[2].startswith(_LAST_LINE)
+def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
+    return {"rounds": terms.preset.rounds, **terms.preset.params}
 
 
-def count_splits(text: str) -> int:
-    """Return the number of splits in all trees of a model's text."""
-    return sum(int(leaves) - 1 for leaves in re.findall(r"^num_leaves=(\d+)$", text, flags=re.MULTILINE))
+def _shown(terms: TrainingTerms) -> Mapping[str, str]:
+    preset = terms.preset
+    return {
+        "preset": preset.name,
+        "rounds": str(preset.rounds),
+        "LightGBM parameters": ", ".join(f"{key}={value}" for key, value in preset.params.items()),
+    }
 
 
-def parse_model(text: str) -> Any:
-    """Return the `lightgbm.Booster` of a model's text; parsing costs more than predicting an image.
-
-    Raises
-    ------
-    BundleError
-        Not a whole LightGBM model.
-    """
-    if not is_model_text(text):
-        raise BundleError("not a whole LightGBM text model; train it again")
-    return import_lightgbm().Booster(model_str=text)
-
-
-def predict_proba(model: Any, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Predict images: the mean over augmentations of the class probabilities.
-
-    Parameters
-    ----------
-    model : lightgbm.Booster
-        Of `parse_model`.
-    features : ndarray of float32, shape (images, augmentations, d)
-
-    Returns
-    -------
-    ndarray of float64, shape (images, classes)
-
-    Raises
-    ------
-    BundleError
-        The model takes another number of features.
-    """
-    images, augmentations, dim = features.shape
-    if model.num_feature() != dim:
-        raise BundleError(f"the model takes {model.num_feature()} features, these descriptors have {dim}")
-    flat = model.predict(features.reshape(images * augmentations, dim), num_threads=1)
-    mean: npt.NDArray[np.float64] = flat.reshape(images, augmentations, -1).mean(axis=1)
-    return mean
+LIGHTGBM = HeadSpec(
+    name="lightgbm",
+    suffix=".txt",
+    fit=_fit,
+    parse=_parse,
+    seeded=True,
+    params=_params,
+    settings=_settings,
+    shown=_shown,
+    packages=("lightgbm",),
+    is_whole=_is_whole,
+)
+"""LightGBM with the parameters of a preset."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy.typing as npt
 from ..errors import BundleError
 from ..evaluate import negative_log_likelihood
 from .arrays import pack_arrays, unpack_arrays
+from .head import Fitted, HeadSpec, TrainingPart, TrainingTerms
 from .inner import Features, Probabilities, inner_folds, out_of_fold, spread_augmentations, standardisation
 
-__all__ = ["LinearModel", "fit_logistic", "multinomial", "parse_logistic", "softmax"]
+__all__ = ["LOGISTIC", "LinearModel", "fit_logistic", "held_out_loss", "multinomial", "parse_logistic", "softmax"]
 
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse regularisation strengths that are tried (ours): descriptors have more features than there are images."""
@@ -159,3 +160,18 @@ def parse_logistic(data: bytes) -> LinearModel:
         See `unpack_arrays`.
     """
     return LinearModel(unpack_arrays(data, _SHAPES))
+
+
+def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Fitted:
+    for _ in params:
+        yield fit_logistic(part.features, part.labels, part.groups, classes=part.classes, seed=part.seed)
+
+
+def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
+    return {"inner_seed": terms.inner_seed}
+
+
+LOGISTIC = HeadSpec(
+    name="logistic", suffix=".npz", fit=_fit, parse=parse_logistic, settings=_settings, packages=("scikit-learn",)
+)
+"""Scikit-learn's logistic regression, whose strength inner folds choose."""

@@ -26,7 +26,8 @@ from ..evaluate import (
 from ..jobs import write_json, write_rows
 from .bundle import Bundle
 from .ensemble import Ensemble
-from .presets import Preset
+from .head import TrainingTerms
+from .heads import members_of
 from .sources import Sources
 from .units import ModelUnit
 
@@ -43,7 +44,7 @@ def write_outputs(
     ensemble: Ensemble,
     units: Sequence[ModelUnit],
     sources: Sources,
-    preset: Preset,
+    terms: TrainingTerms,
     classes: Sequence[str],
     banners: Sequence[str],
     plan: FoldPlan,
@@ -104,7 +105,7 @@ def write_outputs(
             title=title,
             panels=[replace(panel, right=right, wrong=wrong)],
             banners=banners,
-            settings=_settings(sources, preset, protocol, units, head),
+            settings=_settings(sources, terms, protocol, units, head),
         )
     return panel
 
@@ -122,11 +123,12 @@ def _portable(header: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in header.items() if key not in dropped}
 
 
-def _settings(sources: Sources, preset: Preset, protocol: str, units: Sequence[ModelUnit], head: str) -> dict[str, str]:
+def _settings(
+    sources: Sources, terms: TrainingTerms, protocol: str, units: Sequence[ModelUnit], head: str
+) -> dict[str, str]:
     shown = {"protocol": protocol, "head": head, "models": str(len(units))}
-    if any(unit.head == "lightgbm" for unit in units):
-        shown |= {"preset": preset.name, "rounds": str(preset.rounds)}
-        shown["LightGBM parameters"] = ", ".join(f"{key}={value}" for key, value in preset.params.items())
+    for spec in members_of(head):
+        shown |= spec.shown(terms)
     for name, h in sources.headers.items():
         low, high = h["color_range"]
         layers = f" ({'+'.join(h['layers'])})"

@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from ..errors import InputError
-from .lightgbm_head import import_lightgbm
+from .lightgbm_model import import_lightgbm
 
 __all__ = ["check_params", "parse_params", "parse_rounds", "plain_value", "try_params"]
 

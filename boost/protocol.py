@@ -17,8 +17,8 @@ from ..jobs import Shard, run_units
 from ..runs import Claim, versions_of
 from .bundle import Bundle
 from .ensemble import count_models, gather, plan_units
-from .heads import BASE_HEADS, STACK
-from .inner import MOST_ROWS
+from .head import TrainingTerms
+from .heads import ABSENT_HEAD_SETTINGS, STACK_MEMBERS, head_packages, head_settings, members_of
 from .learning import learning_banner, models_without_split
 from .outputs import write_outputs
 from .presets import Preset
@@ -93,7 +93,7 @@ class Workshop:
             Models are missing at the end though all were trained.
         """
         sources, classes, folder = self.sources, self._classes, self._folder(plan, head)
-        claim = self._claim(plan, head)
+        terms, claim = self._terms(plan), self._claim(plan, head)
         claim.take()
         for warning in plan.warnings:
             _log.warning("%s: %s", plan.name, warning)
@@ -105,9 +105,8 @@ class Workshop:
             sources,
             plan,
             head=head,
-            preset=self.preset,
+            terms=terms,
             seeds=self.seeds,
-            inner_seed=self.seed,
             classes=classes,
             marks=marks,
             folder=folder,
@@ -147,9 +146,7 @@ class Workshop:
         failed: list[str] = []
         augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
         learning = models_without_split(units, augmentations=augmentations)
-        if head in ("svm", STACK) and (largest := self._largest(plan)) > MOST_ROWS:
-            notice = f"The head svm was fitted on {MOST_ROWS:,} of up to {largest:,} training images of a fold."
-            banners = (*banners, notice)
+        banners = (*banners, *(notice for spec in members_of(head) if (notice := spec.notice(terms))))
         if learning:
             banners = (*banners, learning_banner(learning))
         panel = write_outputs(
@@ -158,7 +155,7 @@ class Workshop:
             ensemble=ensemble,
             units=units,
             sources=sources,
-            preset=self.preset,
+            terms=terms,
             classes=classes,
             banners=banners,
             plan=plan,
@@ -189,9 +186,8 @@ class Workshop:
         if not self.overwrite:
             _refuse_fewer(self._folder(plan, head), stores=self.sources.paths, seeds=self.seeds)
 
-    @staticmethod
-    def _largest(plan: FoldPlan) -> int:
-        return max(len(plan.images(fold, "train")) for fold in plan.folds)
+    def _terms(self, plan: FoldPlan) -> TrainingTerms:
+        return TrainingTerms(self.preset, self.seed, max(len(plan.images(fold, "train")) for fold in plan.folds))
 
     @property
     def _classes(self) -> list[str]:
@@ -201,24 +197,18 @@ class Workshop:
         return self.run / "boost" / f"{plan.name}-{head}"
 
     def _claim(self, plan: FoldPlan, head: str) -> Claim:
-        settings: dict[str, Any] = {"folds_sha256": plan.sha256, "classes": self._classes}
-        packages = ["bchisto", "numpy"]
-        if head in ("lightgbm", STACK):
-            settings |= {"rounds": self.preset.rounds, **self.preset.params}
-            packages.append("lightgbm")
-        if head != "lightgbm":
-            settings |= {"inner_seed": self.seed}
-            if head != "logistic" and self._largest(plan) > MOST_ROWS:
-                settings |= {"svm_images": MOST_ROWS}  # bchisto 0.1, which recorded none, took them all
-            packages.append("scikit-learn")
         return Claim(
             self._folder(plan, head),
-            settings=settings,
+            settings={
+                "folds_sha256": plan.sha256,
+                "classes": self._classes,
+                **head_settings(head, self._terms(plan)),
+            },
             stores={name: compared_settings(header) for name, header in self.sources.headers.items()},
             work=("models/*/*", "predictions.csv"),
             overwrite=self.overwrite,
-            absent=ABSENT_SETTINGS,
-            made_with=versions_of(packages),
+            absent={**ABSENT_SETTINGS, **ABSENT_HEAD_SETTINGS},
+            made_with=versions_of(["bchisto", "numpy", *head_packages(head)]),
         )
 
 
@@ -248,7 +238,7 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
 
 
 def _members(store: str) -> list[str]:
-    return [f"{store} {head}" for head in BASE_HEADS]
+    return [f"{store} {head}" for head in STACK_MEMBERS]
 
 
 def _renamed(panel: Panel, name: str) -> Any:

@@ -15,7 +15,7 @@ from ..errors import InputError, ReportError
 from ..evaluate import TwoClassView, reporting, write_run_report
 from ..jobs import Shard, cpu_resources
 from ..runs import RunRecord, record_run
-from .heads import HEADS
+from .heads import members_of
 from .presets import PRESETS
 from .protocol import BoostResult, Workshop
 from .sources import Sources, read_sources
@@ -60,10 +60,11 @@ def train(
     group_by : {"group", "none"}, optional
         Whether split folds keep groups whole; by default where groups are known.
     heads : sequence of str
-        Of `HEADS`: ``lightgbm``; ``logistic`` and ``svm`` (scikit-learn's, on standardised descriptors); ``stack``,
-        which blends one model of each of these over all stores by weights fitted inside the training part.
+        Of `list_heads`: ``lightgbm``; ``logistic`` and ``svm`` (scikit-learn's, on standardised descriptors);
+        ``stack``, which blends one model of each of these over all stores by weights fitted inside the training part;
+        and heads that other packages add.
     seeds : int
-        Ensemble members per fold, of LightGBM; the other heads have no seed.
+        Ensemble members per fold, of LightGBM; ``logistic`` and ``svm`` have no seed.
     preset : str
         Of `PRESETS`.
     params : mapping, optional
@@ -115,9 +116,8 @@ def train(
         raise InputError(f"--seeds {seeds}: give at least 1")
     if preset not in PRESETS:
         raise InputError(f"--preset {preset}: no such preset; choose one of {', '.join(PRESETS)}")
-    unknown = [head for head in heads if head not in HEADS]
-    if unknown:
-        raise InputError(f"--head {unknown[0]}: no such head; choose one of {', '.join(HEADS)}")
+    for head in heads:
+        members_of(head)  # refuses what is no head
     if overwrite and shard is not None:
         raise InputError("--overwrite with --shard would remove the models of other shards; overwrite without --shard")
     if not features and not run.is_dir():

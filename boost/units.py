@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from ..errors import BundleError, InputError
 from ..featurize import open_store
 from ..jobs import Ticker, atomic_output, read_marks, read_probabilities, write_probabilities
 from ..runs import Mark
-from .heads import Fit, fit_head, parse_head
-from .lightgbm_head import is_model_text
+from .head import TrainingPart
+from .heads import fit_head, get_head, parse_head
 
 __all__ = ["ModelGroup", "ModelUnit", "group_units", "read_inner", "read_unit", "train_group"]
 
@@ -37,7 +37,7 @@ class ModelUnit:
     path : Path
         The store.
     head : str
-        The classifier, of `BASE_HEADS`.
+        The classifier.
     member : str
         Row of the table that the model belongs to: the store, in a stack with its head.
     seed, fold : int
@@ -52,9 +52,10 @@ class ModelUnit:
     classes : int
     inner_seed : int
         Moves the folds inside the training part.
-    params : dict
-        For LightGBM.
+    params : mapping
+        Of `HeadSpec.params`.
     rounds : int
+        Of boosting.
     inner : bool
         Whether predictions of held-out training images are kept.
     mark : Mark
@@ -77,7 +78,7 @@ class ModelUnit:
     test_ids: tuple[str, ...]
     classes: int
     inner_seed: int
-    params: dict[str, Any]
+    params: Mapping[str, Any]
     rounds: int
     inner: bool
     mark: Mark
@@ -121,7 +122,7 @@ def train_group(group: ModelGroup, ticker: Ticker) -> None:
     """
     first = group.units[0]
     with open_store(first.path) as store:
-        task = Fit(
+        part = TrainingPart(
             features=store.features(first.train),
             labels=np.array(first.labels, dtype=np.int64),
             groups=first.groups,
@@ -131,7 +132,7 @@ def train_group(group: ModelGroup, ticker: Ticker) -> None:
             inner=first.inner,
         )
         tested = store.features(first.test)
-        fitted = fit_head(first.head, task, params=[unit.params for unit in group.units])
+        fitted = fit_head(first.head, part, params=[unit.params for unit in group.units])
         try:
             for unit, (data, inner) in zip(group.units, fitted, strict=True):
                 # before anything is written, so that what cannot be read is no part
@@ -192,8 +193,8 @@ def _is_whole(unit: ModelUnit, sha256: set[str]) -> bool:
     data = unit.model.read_bytes()
     if sha256:
         return sha256 == {hashlib.sha256(data).hexdigest()}
-    if unit.head == "lightgbm":  # parsing a text costs more than looking at its ends
-        return is_model_text(data.decode("utf-8", errors="replace"))
+    if (is_whole := get_head(unit.head).is_whole) is not None:
+        return is_whole(data)
     try:
         parse_head(unit.head, data)
     except BundleError:

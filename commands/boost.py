@@ -10,6 +10,17 @@ import click
 from .options import common_options, done, split_names, to_shard, two_class_options, two_class_view, work_options
 
 
+class _Head(click.Choice[str]):
+    """A head: one of ours, which the help lists, or one that another package adds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value in self.choices:
+            return super().convert(value, param, ctx)
+        from ..boost import list_heads
+
+        return click.Choice(list_heads()).convert(value, param, ctx)
+
+
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
 @click.option(
@@ -32,7 +43,7 @@ from .options import common_options, done, split_names, to_shard, two_class_opti
 @click.option(
     "--head",
     multiple=True,
-    type=click.Choice(["lightgbm", "logistic", "svm", "stack"]),
+    type=_Head(["lightgbm", "logistic", "svm", "stack"]),
     default=("lightgbm",),
     show_default=True,
     help="Classifier; stack blends the others over all stores; repeatable.",

@@ -5,9 +5,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from bchisto.boost import Bundle, blend_weights, train
+from bchisto.boost import Bundle, TrainingPart, blend_weights, train
 from bchisto.boost.arrays import pack_arrays, unpack_arrays
-from bchisto.boost.heads import Fit, fit_head, parse_head
+from bchisto.boost.heads import fit_head, parse_head
 from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
 from bchisto.boost.kernel_head import _SHAPES as SVM_SHAPES
 from bchisto.boost.kernel_head import parse_svm
@@ -29,8 +29,8 @@ def fit(head, features, labels, inner=False):
     """Fit one model: its bytes and the probabilities of held-out images."""
     params = {"objective": "multiclass", "num_class": int(labels.max()) + 1, "num_threads": 1, "verbosity": -1,
               "min_data_in_leaf": 2, "deterministic": True, "force_row_wise": True}  # fmt: skip
-    task = Fit(features, labels, [None] * len(labels), int(labels.max()) + 1, 0, 20, inner)
-    ((data, held_out),) = fit_head(head, task, params=[params])
+    part = TrainingPart(features, labels, [None] * len(labels), int(labels.max()) + 1, 0, 20, inner)
+    ((data, held_out),) = fit_head(head, part, params=[params])
     return data, held_out
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from bchisto.boost import PRESETS, fit_text, model_params
 from bchisto.boost.learning import learning_banner, models_without_split
-from bchisto.boost.lightgbm_head import count_splits
+from bchisto.boost.lightgbm_model import count_splits
 
 
 def fit(rows, **changes):

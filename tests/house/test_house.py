@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 ROOMS = [
     "errors",
+    "extensions",
     "arguments",
     "moved",
     "jobs",

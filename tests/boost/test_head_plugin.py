@@ -1,0 +1,219 @@
+"""A head that another package adds trains, is bundled and predicts; what is wrong with one is said in a line."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from archives import rewrite
+from bchisto.boost import HEADS, Bundle, HeadSpec, get_head, list_heads, train
+from bchisto.boost.heads import STACK_MEMBERS, head_packages, head_settings, members_of
+from bchisto.errors import BundleError, InputError
+from bchisto.featurize import open_store
+
+BOOST = ("--folds", 3, "--seeds", 2, "--jobs", 1)
+
+
+@pytest.fixture(scope="module")
+def nearest(tmp_path_factory, described):
+    """A run folder that the head was trained in, and what the command said."""
+    import shutil
+    import subprocess
+    import sys
+
+    run = tmp_path_factory.mktemp("nearest") / "run"
+    shutil.copytree(described, run)
+    command = [sys.executable, "-m", "bchisto", "boost", "--out", str(run), *map(str, BOOST), "--head", "nearest"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return run, done.stdout
+
+
+def test_it_is_known_beside_ours():
+    assert tuple(list_heads()[: len(HEADS)]) == HEADS
+    assert "nearest" in list_heads()
+    assert HEADS == ("lightgbm", "logistic", "svm", "stack")
+    assert get_head("nearest").suffix == ".json"
+    with pytest.raises(
+        InputError, match="--head forest: no such head; choose one of lightgbm, logistic, svm, stack, .*nearest"
+    ):
+        get_head("forest")
+
+
+def test_it_is_trained_from_the_command_line(nearest):
+    run, said = nearest
+    folder = run / "boost" / "3-nearest"
+    models = sorted(path.name for path in (folder / "models" / "tiny-1.0-64").glob("*.json"))
+    assert models == [f"seed{seed}-fold{fold}.json" for seed in (0, 1) for fold in (1, 2, 3)]
+    notice = "The head nearest knows class means only, of up to 8 images."
+    assert notice in said
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert notice in metrics["run"]["banners"]
+    assert metrics["run"]["head"] == "nearest"
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings["settings"]["share"] == 2
+    assert settings["claim"]["made_with"][0]["bchisto-nearest"] == "1.0"
+    report = (folder / "report.html").read_text()
+    assert "features of a seed" in report
+    assert "LightGBM parameters" not in report
+
+
+def test_it_is_resumed_and_held_to_its_settings(nearest, run_copy, caplog, monkeypatch):
+    copy = run_copy(nearest[0])
+    caplog.set_level("INFO", "bchisto")
+    train(out=copy, folds=["3"], heads=["nearest"], seeds=2, jobs=1)
+    assert "6 of 6 models are trained already" in caplog.text
+    monkeypatch.setattr("bchisto_nearest._SHARE", 4)
+    with pytest.raises(InputError, match="share"):
+        train(out=copy, folds=["3"], heads=["nearest"], seeds=2, jobs=1)
+
+
+def test_its_bundle_predicts(nearest, tmp_path, tissue, cli):
+    run, _ = nearest
+    path = run / "boost" / "3-nearest" / "model.bchisto"
+    bundle = Bundle.load(path)
+    with open_store(run / "features" / "tiny-1.0-64.h5") as store:
+        features = store.features()
+    each = [model.classifier.predict_proba(features) for model in bundle.models["tiny-1.0-64"]]
+    assert len(each) == 6
+    assert {model.head for model in bundle.models["tiny-1.0-64"]} == {"nearest"}
+    np.testing.assert_allclose(bundle.predict({"tiny-1.0-64": features}), np.mean(each, axis=0), rtol=1e-12)
+    code, _, err = cli("predict", path, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    assert code == 0, err
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 13
+
+
+def test_a_bundle_of_a_head_that_is_not_installed_says_so(nearest, tmp_path):
+    def other(members):
+        manifest = json.loads(members["manifest.json"])
+        return {**members, "manifest.json": json.dumps({**manifest, "head": "forest"}).encode()}
+
+    path = rewrite(nearest[0] / "boost" / "3-nearest" / "model.bchisto", tmp_path / "x.bchisto", other)
+    with pytest.raises(BundleError, match="the head 'forest', which this version does not know; .*install the package"):
+        Bundle.load(path)
+
+
+def test_a_model_of_another_heads_suffix_is_refused(nearest, tmp_path):
+    def other(members):
+        manifest = json.loads(members["manifest.json"])
+        return {**members, "manifest.json": json.dumps({**manifest, "head": "lightgbm"}).encode()}
+
+    path = rewrite(nearest[0] / "boost" / "3-nearest" / "model.bchisto", tmp_path / "x.bchisto", other)
+    with pytest.raises(BundleError, match=r"fold1\.json is no model of the head lightgbm; the bundle was altered"):
+        Bundle.load(path)
+
+
+def test_an_unknown_head_is_wrong_usage(cli, described):
+    code, _, err = cli("boost", "--out", described, "--head", "forest")
+    assert code == 2
+    assert "'forest' is not one of 'lightgbm', 'logistic', 'svm', 'stack', " in err
+    assert "'nearest'" in err
+
+
+def test_the_stack_is_of_fixed_members(described, run_copy):
+    """Whatever is installed; its members are recorded, and a folder of an earlier release, without them, is resumed."""
+    assert STACK_MEMBERS == ("lightgbm", "logistic", "svm")
+    run = run_copy(described)
+    params = {"min_data_in_leaf": 2, "num_iterations": 2}
+    (result,) = train(out=run, folds=["2"], heads=["stack"], params=params, jobs=1)
+    path = result.folder / "settings.json"
+    settings = json.loads(path.read_text())
+    assert settings["settings"]["members"] == ["lightgbm", "logistic", "svm"]
+    models = {path: path.stat().st_mtime_ns for path in (result.folder / "models").rglob("*")}
+    settings["settings"]["members"] = ["lightgbm", "svm"]
+    path.write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="members"):
+        train(out=run, folds=["2"], heads=["stack"], params=params, jobs=1)
+    assert {path: path.stat().st_mtime_ns for path in (result.folder / "models").rglob("*")} == models
+
+
+def test_what_decides_the_content_of_ours():
+    """As bchisto 0.1 recorded it, which `tests/compatibility` resumes."""
+    from bchisto.boost import PRESETS, TrainingTerms
+
+    preset = PRESETS["fast"]
+    small, large = TrainingTerms(preset, 7, 3000), TrainingTerms(preset, 7, 3001)
+    trees = {"rounds": 70, **preset.params}
+    assert head_settings("lightgbm", large) == trees
+    assert head_settings("logistic", large) == {"inner_seed": 7}
+    assert head_settings("svm", small) == {"inner_seed": 7}
+    assert head_settings("svm", large) == {"inner_seed": 7, "svm_images": 3000}
+    members = {"members": ["lightgbm", "logistic", "svm"]}
+    assert head_settings("stack", large) == {**trees, "inner_seed": 7, "svm_images": 3000, **members}
+    assert list(head_settings("stack", large))[: len(trees)] == list(trees)
+    assert head_packages("stack") == ["lightgbm", "scikit-learn"]
+    notices = {head: [spec.notice(large) for spec in members_of(head)] for head in HEADS}
+    said = "The head svm was fitted on 3,000 of up to 3,001 training images of a fold."
+    assert notices == {"lightgbm": [None], "logistic": [None], "svm": [said], "stack": [None, None, said]}
+    assert get_head("svm").notice(small) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "Nearest"}, "its name must be lower-case letters"),
+        ({"name": "../x"}, "its name must be lower-case letters"),
+        ({"name": "a" * 33}, "at most 32"),
+        ({"suffix": ".csv"}, "not .csv, which its predictions have"),
+        ({"suffix": ".inner.npz"}, "must be a dot and at most 8 lower-case letters"),
+        ({"suffix": "npz"}, "must be a dot and at most 8 lower-case letters"),
+    ],
+)
+def test_names_and_suffixes_that_no_bundle_could_hold(change, message):
+    fields = {"name": "nearest", "suffix": ".json", "fit": None, "parse": None, **change}
+    with pytest.raises(InputError, match=re.escape(message)):
+        HeadSpec(**fields)
+
+
+def offer(folder, entry, code):
+    """Install a package that offers a head; its name is that of the folder, so that none is imported twice."""
+    package = re.sub(r"\W", "_", folder.name)
+    (folder / f"{package}.py").write_text(code)
+    info = folder / f"{package}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[bchisto.heads]\n{entry} = {package}:head\n")
+
+
+OURS = "from bchisto.boost import HeadSpec\nhead = HeadSpec(name={name!r}, suffix='.x', fit=None, parse=None)\n"
+
+
+@pytest.mark.parametrize(
+    ("entry", "code", "message"),
+    [
+        (
+            "broken",
+            "import nothing_of_this_name",
+            "cannot be loaded (ModuleNotFoundError: .*report this to its package",
+        ),
+        (
+            "broken",
+            "head = lambda: 1 / 0",
+            "cannot be loaded (ZeroDivisionError: division by zero); report this to its package, ",
+        ),
+        ("broken", "head = lambda: 'a head'", "gives no HeadSpec; report this to its package, "),
+        ("broken", OURS.format(name="other"), "head broken: its entry point gives one called other"),
+        ("broken", OURS.format(name="Broken"), "its name must be lower-case letters"),
+        ("Nearest", OURS.format(name="nearest"), "head nearest: several packages offer it (.*); uninstall all but one"),
+    ],
+)
+def test_an_entry_point_that_does_not_hold(tmp_path, monkeypatch, cli, described, entry, code, message):
+    offer(tmp_path, entry, code)
+    monkeypatch.syspath_prepend(tmp_path)
+    head = entry.lower()
+    pattern = re.escape(message).replace(r"\.\*", ".*")
+    with pytest.raises(InputError, match=pattern):
+        get_head(head)
+    code, _, err = cli("boost", "--out", described, "--head", head)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert get_head("svm").name == "svm"  # what is broken stops only those who use it
+
+
+def test_ours_keep_their_names(tmp_path, monkeypatch):
+    for name in ("svm", "stack"):
+        (tmp_path / name).mkdir()
+        offer(tmp_path / name, name, OURS.format(name=name))
+        monkeypatch.syspath_prepend(tmp_path / name)
+    assert get_head("svm").suffix == ".npz"
+    assert len(list_heads()) == len(set(list_heads()))
+    assert [spec.name for spec in members_of("stack")] == ["lightgbm", "logistic", "svm"]
