@@ -96,6 +96,17 @@ def overwrite_option(text: str) -> Callable[[F], F]:
     return click.option("--overwrite", is_flag=True, callback=note, help=text)
 
 
+class _Layout(click.Choice[str]):
+    """A layout: one of ours, which the help lists, or one that the library knows besides."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value in self.choices:
+            return super().convert(value, param, ctx)
+        from ..data import list_layouts
+
+        return click.Choice(list_layouts()).convert(value, param, ctx)
+
+
 def data_options(function: F) -> F:
     """Add the options that say which images to read, and how."""
     for option in (
@@ -132,7 +143,7 @@ def data_options(function: F) -> F:
         ),
         click.option(
             "--dataset",
-            type=click.Choice(["bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv"]),
+            type=_Layout(["bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv"]),
             help="Layout; default: recognised, and said.",
         ),
     ):

@@ -5,14 +5,8 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 """
 
 from .check import check_dataset, check_stain
-from .classes import KNOWN_CLASSES, check_order, match_class, order_classes, settle_labels, spell_labels
-from .dataset import (
-    DATASET_NAMES,
-    MAMMOGRAMS,
-    SYNTHETIC_BANNER,
-    Dataset,
-    ImageRecord,
-)
+from .classes import check_order, match_class, settle_labels, spell_labels
+from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
 from .findings import Finding, few, report_findings
 from .folds import (
     FoldPlan,
@@ -41,9 +35,21 @@ from .images import (
     stain_images,
     unique_images,
 )
+from .layouts import (
+    DATASET_NAMES,
+    KNOWN_CLASSES,
+    MAMMOGRAMS,
+    LayoutSpec,
+    get_layout,
+    known_classes,
+    known_positive,
+    list_layouts,
+    order_classes,
+)
 from .lists import only_listed, read_image_list
 from .read import read_dataset
 from .synthetic import make_bach
+from .walk import walk_files
 
 __all__ = [
     "CROP_SEEDS",
@@ -56,6 +62,7 @@ __all__ = [
     "FoldPlan",
     "ImageHeader",
     "ImageRecord",
+    "LayoutSpec",
     "RestainResult",
     "UniqueImages",
     "check_dataset",
@@ -69,7 +76,11 @@ __all__ = [
     "file_sha256",
     "fold_plan",
     "fold_plans",
+    "get_layout",
     "inner_splits",
+    "known_classes",
+    "known_positive",
+    "list_layouts",
     "make_bach",
     "match_class",
     "only_listed",
@@ -88,5 +99,6 @@ __all__ = [
     "spell_labels",
     "stain_images",
     "unique_images",
+    "walk_files",
     "write_fold_list",
 ]

@@ -6,14 +6,12 @@ from collections.abc import Callable
 
 from ..errors import ImageError, InputError
 from ..stains import TREATMENTS
-from .dataset import MAMMOGRAMS, Dataset
+from .dataset import Dataset
 from .findings import Finding
 from .images import decode_record, read_header, unique_images
-from .layouts import BACH_SIZE, BREAKHIS_SIZE, IDC_SIZE
+from .layouts import MAMMOGRAMS, find_layout
 
 __all__ = ["check_dataset", "check_stain"]
-
-_SIZES = {"bach": BACH_SIZE, "breakhis": BREAKHIS_SIZE, "idc": IDC_SIZE}
 
 
 def check_dataset(
@@ -36,7 +34,8 @@ def check_dataset(
         Those of the reader first.
     """
     findings = list(dataset.findings)
-    expected = _SIZES.get(dataset.name)
+    layout = find_layout(dataset.name)
+    expected = None if layout is None else layout.size
     readable = True
     for record in dataset.records:
         try:
@@ -82,10 +81,12 @@ def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> Non
     Raises
     ------
     InputError
-        Mammograms with a stain method or varied stains.
+        A layout without stains, such as mammograms, with a stain method or varied stains.
     """
-    if dataset.name in MAMMOGRAMS and (colours or stain not in ("none", *TREATMENTS)):
+    layout = find_layout(dataset.name)
+    if layout is not None and not layout.stained and (colours or stain not in ("none", *TREATMENTS)):
+        images = "grey mammograms" if dataset.name in MAMMOGRAMS else "images"
         raise InputError(
-            f"{dataset.root}: {dataset.name} holds grey mammograms, which have no stain; use --stain none (or a "
+            f"{dataset.root}: {dataset.name} holds {images}, which have no stain; use --stain none (or a "
             f"treatment: {', '.join(TREATMENTS)}) and {off}"
         )

@@ -10,14 +10,7 @@ from collections.abc import Iterable, Sequence
 from ..errors import InputError
 from .findings import Finding
 
-__all__ = ["KNOWN_CLASSES", "check_order", "match_class", "order_classes", "settle_labels", "spell_labels"]
-
-KNOWN_CLASSES: tuple[tuple[str, ...], ...] = (
-    ("Normal", "Benign", "InSitu", "Invasive"),  # BACH, the order of its ground-truth table
-    ("benign", "malignant"),  # BreakHis, CBIS-DDSM, DDSM
-    ("negative", "positive"),  # IDC patches, INbreast
-)
-"""Class orders of published datasets."""
+__all__ = ["check_order", "find_order", "match_class", "settle_labels", "spell_labels"]
 
 
 def _exact(name: str) -> str:
@@ -151,14 +144,16 @@ def settle_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tupl
     return {label: names[_caseless(label)] for label in counts}, findings
 
 
-def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the class order of a dataset that does not set one.
+def find_order(labels: Sequence[str], orders: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """Return the first order whose classes are exactly the labels, but for case, spaces, ``_`` and ``-``; else sorted.
 
-    The order and spelling of a known dataset where the labels are exactly its classes, but for case, spaces, ``_`` and
-    ``-``; else sorted.
+    Examples
+    --------
+    >>> find_order(["Malignant", "benign"], [("benign", "malignant")])
+    ('benign', 'malignant')
     """
     found = sorted(set(labels))
-    for known in KNOWN_CLASSES:
+    for known in orders:
         if len(found) == len(known) and {_loose(name) for name in known} == {_loose(name) for name in found}:
-            return known
+            return tuple(known)
     return tuple(found)

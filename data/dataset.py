@@ -12,19 +12,11 @@ from .classes import spell_labels
 from .findings import Finding, raise_errors
 
 __all__ = [
-    "DATASET_NAMES",
     "IMAGE_SUFFIXES",
-    "MAMMOGRAMS",
     "SYNTHETIC_BANNER",
     "Dataset",
     "ImageRecord",
 ]
-
-DATASET_NAMES = ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv")
-"""Layouts that can be read."""
-
-MAMMOGRAMS = frozenset({"inbreast", "cbis-ddsm", "ddsm"})
-"""Layouts of grey images without a stain."""
 
 SYNTHETIC_BANNER = (
     "SYNTHETIC IMAGES: generated tissue, made to try the software; the numbers say nothing about medicine."
@@ -59,6 +51,8 @@ class ImageRecord:
         for the whole file.
     frame, mask : Path or None
         CBIS-DDSM: the mammogram that the image was cut from, and the outline of the abnormality in it.
+    stretch : bool
+        Whether 16-bit grey levels of a TIFF or PNG are stretched to their range, see `decode_image`.
     """
 
     image_id: str
@@ -71,6 +65,7 @@ class ImageRecord:
     box: tuple[int, int, int, int] | None = None
     frame: Path | None = None
     mask: Path | None = None
+    stretch: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ class Dataset:
     Attributes
     ----------
     name : str
-        The layout: one of `DATASET_NAMES`.
+        The layout, see `list_layouts`.
     root : Path
         Where it was read.
     records : tuple of ImageRecord

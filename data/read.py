@@ -10,35 +10,11 @@ from typing import SupportsIndex
 
 from ..arguments import Many, TextInput, as_texts, as_wholes
 from ..errors import InputError, MissingInputError, readable_name
-from .classes import KNOWN_CLASSES, check_order, order_classes, settle_labels
-from .dataset import DATASET_NAMES, Dataset, ImageRecord
+from .classes import check_order, settle_labels
+from .dataset import Dataset, ImageRecord
 from .findings import Finding
 from .images import same_content
-from .layouts import (
-    BACH_CLASSES,
-    BIRADS_CLASSES,
-    BREAKHIS_NAME,
-    BREAKHIS_TYPES,
-    CBIS_TABLE,
-    CONTEXTS,
-    IDC_CLASSES,
-    IDC_NAME,
-    INBREAST_NAME,
-    PATHOLOGY_CLASSES,
-    PRIVATE_FOLDERS,
-    check_split_folders,
-    find_photos,
-    read_bach,
-    read_breakhis,
-    read_cbis_ddsm,
-    read_ddsm,
-    read_folder,
-    read_idc,
-    read_inbreast,
-    read_manifest,
-    show_context,
-)
-from .walk import walk_files
+from .layouts import CONTEXTS, get_layout, known_classes, order_classes, recognise_layout, show_context
 
 __all__ = ["SYNTHETIC_MARK", "read_dataset"]
 
@@ -65,7 +41,7 @@ def read_dataset(
     images : str or Path
         A folder, or a manifest ``path,label,group[,image_id]``.
     dataset : str, optional
-        One of `DATASET_NAMES`; by default recognised from the layout, and logged.
+        One of `list_layouts`; by default recognised from the layout, and logged.
     classes : sequence of str
         Class order; by default the dataset's own.
     label_level : {"class", "type"}
@@ -95,50 +71,26 @@ def read_dataset(
     root = Path(images)
     _check_root(root)
     check_order(classes)
-    name = dataset or _recognise(root)
     if context not in CONTEXTS:
         raise InputError(f"--context {context}: choose one of {', '.join(CONTEXTS)}")
-    if name not in DATASET_NAMES:
-        raise InputError(f"--dataset {name}: no such layout; choose one of {', '.join(DATASET_NAMES)}")
-    if (name == "csv") != root.is_file():
-        raise InputError(f"{root}: --dataset {name} reads a {'manifest file' if name == 'csv' else 'folder'}")
+    layout = get_layout(dataset) if dataset else recognise_layout(root)
+    if layout.manifest != root.is_file():
+        kind = "manifest file" if layout.manifest else "folder"
+        raise InputError(f"{root}: --dataset {layout.name} reads a {kind}")
     if dataset is None:
-        _log.info("%s: recognised as --dataset %s", root, name)
-    default: tuple[str, ...] = ()
-    if name == "bach":
-        records, findings = read_bach(root)
-        default = BACH_CLASSES
-    elif name == "breakhis":
-        records, findings = read_breakhis(root, label_level=label_level, magnifications=magnifications)
-        types = BREAKHIS_TYPES["B"] + BREAKHIS_TYPES["M"]
-        default = ("benign", "malignant") if label_level == "class" else types
-    elif name == "idc":
-        records, findings = read_idc(root)
-        default = IDC_CLASSES
-    elif name == "inbreast":
-        records, findings = read_inbreast(root)
-        default = BIRADS_CLASSES
-    elif name == "cbis-ddsm":
-        records, findings = read_cbis_ddsm(root, lesions=lesions)
-        default = PATHOLOGY_CLASSES
-    elif name == "ddsm":
-        records, findings = read_ddsm(root, lesions=lesions)
-        default = PATHOLOGY_CLASSES
-    elif name == "csv":
-        records, findings = read_manifest(root)
-    else:
-        records, findings = read_folder(root)
-    if context != "tight" and name in ("cbis-ddsm", "ddsm"):
+        _log.info("%s: recognised as --dataset %s", root, layout.name)
+    given = {"classes": classes, "label_level": label_level, "lesions": lesions, "magnifications": magnifications}
+    records, findings = layout.read(root, **{name: given[name] for name in given if name in layout.options})
+    if context != "tight" and "context" in layout.options:
         records, unseen = show_context(records, context)
         findings = [*findings, *unseen]
-    if name == "folder" and not classes:
-        findings = [*findings, *check_split_folders(root, records)]
     records, spelled = _settle_classes(records, classes)
     records, repeated = _settle_ids(records)
     labels = [record.label for record in records if record.label is not None]
+    default = layout.class_order(label_level)
     order = tuple(classes) or tuple(c for c in default if c in labels) or order_classes(labels)
     result = Dataset(
-        name=name,
+        name=layout.name,
         root=root,
         records=tuple(sorted(records, key=lambda record: record.image_id)),
         classes=(),
@@ -169,35 +121,10 @@ def _settle_classes(records: Iterable[ImageRecord], classes: Sequence[str]) -> t
     kept = list(records)
     labels = [record.label for record in kept if record.label is not None]
     known = order_classes(list(settle_labels(labels)[0].values()))  # a known dataset has its own spelling
-    names, findings = settle_labels(labels, classes=classes or (known if known in KNOWN_CLASSES else ()))
+    names, findings = settle_labels(labels, classes=classes or (known if known in known_classes() else ()))
     if any(label != name for label, name in names.items()):
         kept = [r if r.label is None else replace(r, label=names[r.label]) for r in kept]
     return kept, findings
-
-
-def _recognise(root: Path) -> str:
-    if root.is_file():
-        return "csv"
-    if find_photos(root) is not None:
-        return "bach"
-    for path in walk_files(root, [], skip=PRIVATE_FOLDERS, hidden=True):  # what cannot be read is named by the reader
-        if (found := _layout_of(path.name)) is not None:
-            _log.debug("%s: a file of %s", path, found)
-            return found
-    return "folder"
-
-
-def _layout_of(name: str) -> str | None:
-    """Return the layout that a file name belongs to."""
-    if BREAKHIS_NAME.fullmatch(name):
-        return "breakhis"
-    if IDC_NAME.fullmatch(name):
-        return "idc"
-    if INBREAST_NAME.fullmatch(name) or name.casefold() in ("inbreast.csv", "inbreast.xls"):
-        return "inbreast"
-    if CBIS_TABLE.fullmatch(name):
-        return "cbis-ddsm"
-    return "ddsm" if name.endswith(".ics") else None
 
 
 def _is_synthetic(root: Path) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
-from ..data import KNOWN_CLASSES, settle_labels, spell_labels
+from ..data import known_classes, settle_labels, spell_labels
 from ..errors import InputError, MissingInputError
 from ..jobs import write_rows
 from .fold_notes import FoldNote
@@ -210,7 +210,7 @@ def read_predictions(
 
 def _class_order(path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequence[str]) -> tuple[str, ...]:
     """Return the order of a known dataset, else of the ``p_`` columns, else sorted."""
-    for known in KNOWN_CLASSES:
+    for known in known_classes():
         found = [_spell_loosely(names, known) for names in ([named] if named else mentioned.values())]
         if all(found) and {name for spelled in found for name in spelled.values()} == set(known):
             return known

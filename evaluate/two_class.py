@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data import match_class
+from ..data import known_positive, match_class
 from ..errors import InputError
 
 __all__ = [
@@ -29,9 +29,6 @@ TWO_CLASS_RULES = ("sum", "max")
 """``sum`` adds the probabilities of the positive classes; ``max`` takes the largest of each side and
 renormalises, as the published code of Rakhlin et al. 2018 does."""
 
-_CARCINOMA = (("InSitu", "Invasive"), ("malignant",), ("positive",))
-"""Positive classes of known datasets: carcinoma (Rakhlin et al. 2018, sec. 3), malignant (BreakHis), positive (IDC)."""
-
 
 def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the positive classes of a known dataset, empty for any other.
@@ -41,7 +38,7 @@ def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
     >>> default_positive(["Normal", "Benign", "InSitu", "Invasive"])
     ('InSitu', 'Invasive')
     """
-    for known in _CARCINOMA:
+    for known in known_positive():
         try:
             found = tuple(name for name in (match_class(k, classes) for k in known) if name is not None)
         except InputError:  # two classes fit one, so these are the user's own

@@ -78,7 +78,7 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
     seed : int
         What split folds were made with.
     dataset : str
-        Of `DATASET_NAMES`.
+        The layout that the images were read in.
     """
     name = plan.name
     if plan.origin == "published":

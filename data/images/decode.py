@@ -145,7 +145,7 @@ def decode_record(record: ImageRecord) -> npt.NDArray[np.uint8]:
     ImageError
         As `decode_image`; a box that leaves the file.
     """
-    image = decode_image(record.path, stretch_deep=record.source == "ddsm")
+    image = decode_image(record.path, stretch_deep=record.stretch)
     if record.box is None:
         return image
     left, top, right, bottom = record.box

@@ -1,43 +1,34 @@
-"""Layouts: one module per dataset, which recognises its files and reads them into image records.
+"""Layouts: one module per dataset, with its `LayoutSpec`: how it is recognised and read, and what is known of it.
 
-In: a folder, or a manifest file. Out: a list of `ImageRecord` and a list of `Finding`.
+In: a folder, or a manifest file. Out: a list of `ImageRecord` and a list of `Finding`. A module of this folder that has
+a `LayoutSpec` called ``LAYOUT`` is a layout, and so is an entry point of the group ``bchisto.datasets``; no other file
+lists them.
 """
 
-from .bach import BACH_CLASSES, BACH_SIZE, find_photos, read_bach
-from .breakhis import BREAKHIS_NAME, BREAKHIS_SIZE, BREAKHIS_TYPES, read_breakhis
-from .cbis_ddsm import CBIS_NAME, CBIS_TABLE, read_cbis_ddsm
+from .breakhis import BREAKHIS_NAME
+from .cbis_ddsm import CBIS_NAME
 from .context import CONTEXTS, show_context
-from .ddsm import PATHOLOGY_CLASSES, read_ddsm
-from .folder import check_split_folders, read_folder
-from .idc import IDC_CLASSES, IDC_NAME, IDC_SIZE, read_idc
-from .inbreast import BIRADS_CLASSES, INBREAST_NAME, PRIVATE_FOLDERS, read_inbreast
-from .manifest import read_manifest
+from .idc import IDC_NAME
+from .known import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, known_classes, known_positive, order_classes
+from .recognise import recognise_layout
+from .registry import find_layout, get_layout, list_layouts
+from .spec import LayoutSpec
 
 __all__ = [
-    "BACH_CLASSES",
-    "BACH_SIZE",
-    "BIRADS_CLASSES",
     "BREAKHIS_NAME",
-    "BREAKHIS_SIZE",
-    "BREAKHIS_TYPES",
     "CBIS_NAME",
-    "CBIS_TABLE",
     "CONTEXTS",
-    "IDC_CLASSES",
+    "DATASET_NAMES",
     "IDC_NAME",
-    "IDC_SIZE",
-    "INBREAST_NAME",
-    "PATHOLOGY_CLASSES",
-    "PRIVATE_FOLDERS",
-    "check_split_folders",
-    "find_photos",
-    "read_bach",
-    "read_breakhis",
-    "read_cbis_ddsm",
-    "read_ddsm",
-    "read_folder",
-    "read_idc",
-    "read_inbreast",
-    "read_manifest",
+    "KNOWN_CLASSES",
+    "MAMMOGRAMS",
+    "LayoutSpec",
+    "find_layout",
+    "get_layout",
+    "known_classes",
+    "known_positive",
+    "list_layouts",
+    "order_classes",
+    "recognise_layout",
     "show_context",
 ]

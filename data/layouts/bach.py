@@ -13,8 +13,9 @@ from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding
 from ..walk import is_folder, walk_files
+from .spec import LayoutSpec
 
-__all__ = ["BACH_CLASSES", "BACH_MPP", "BACH_SIZE", "find_photos", "read_bach"]
+__all__ = ["BACH_CLASSES", "BACH_MPP", "BACH_SIZE", "LAYOUT", "find_photos", "read_bach"]
 
 BACH_CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 BACH_MPP = 0.42
@@ -130,3 +131,13 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
             elif truth.setdefault(row[0], label) != label:
                 findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"{row[0]} has two labels"))
     return truth
+
+
+LAYOUT = LayoutSpec(
+    name="bach",
+    read=read_bach,
+    recognise=lambda root: find_photos(root) is not None,
+    classes=BACH_CLASSES,
+    positive=("InSitu", "Invasive"),  # carcinoma: Rakhlin et al. 2018, sec. 3
+    size=BACH_SIZE,
+)

@@ -10,8 +10,9 @@ from ...errors import InputError
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding
 from ..walk import walk_files
+from .spec import LayoutSpec
 
-__all__ = ["BREAKHIS_NAME", "BREAKHIS_TYPES", "read_breakhis"]
+__all__ = ["BREAKHIS_NAME", "BREAKHIS_SIZE", "BREAKHIS_TYPES", "LAYOUT", "read_breakhis"]
 
 BREAKHIS_NAME = re.compile(r"SOB_([BM])_([A-Z]+)-(\d{2})-([0-9A-Z]+)-(40|100|200|400)-(\d{3})\.png")
 """Pattern of all 7,909 file names: class, tumour type, year, slide, magnification, number."""
@@ -102,3 +103,15 @@ def _misplaced(path: Path, match: re.Match[str]) -> list[Finding]:
     if path.parent.parent.name != slide:
         found.append(Finding("warning", path.name, f"lies in {path.parent.parent.name}, expected {slide}"))
     return found
+
+
+LAYOUT = LayoutSpec(
+    name="breakhis",
+    read=read_breakhis,
+    recognise_name=lambda name: BREAKHIS_NAME.fullmatch(name) is not None,
+    classes=("benign", "malignant"),
+    types=BREAKHIS_TYPES["B"] + BREAKHIS_TYPES["M"],
+    positive=("malignant",),
+    size=BREAKHIS_SIZE,
+    options=frozenset({"label_level", "magnifications"}),
+)

@@ -16,9 +16,10 @@ from ..dataset import ImageRecord
 from ..findings import Finding
 from ..images import read_header
 from ..walk import walk_files
-from .ddsm import pathology_label
+from .ddsm import PATHOLOGY_CLASSES, pathology_label
+from .spec import LayoutSpec
 
-__all__ = ["CBIS_NAME", "CBIS_TABLE", "read_cbis_ddsm"]
+__all__ = ["CBIS_NAME", "CBIS_TABLE", "LAYOUT", "read_cbis_ddsm"]
 
 CBIS_TABLE = re.compile(r"(mass|calc)_case_description_(train|test)_set\.csv")
 CBIS_NAME = re.compile(r"(Mass|Calc)-(Training|Test)_(P_\d{5})_(LEFT|RIGHT)_(CC|MLO)_(\d+)")
@@ -185,3 +186,14 @@ def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Find
     return ImageRecord(
         image_id=row.name, path=crop, label=row.label, group=row.patient, source="cbis-ddsm", frame=frame, mask=mask
     )
+
+
+LAYOUT = LayoutSpec(
+    name="cbis-ddsm",
+    read=read_cbis_ddsm,
+    recognise_name=lambda name: CBIS_TABLE.fullmatch(name) is not None,
+    classes=PATHOLOGY_CLASSES,
+    positive=("malignant",),
+    stained=False,
+    options=frozenset({"lesions", "context"}),
+)

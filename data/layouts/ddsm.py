@@ -16,8 +16,9 @@ from ..findings import Finding
 from ..images import LJPEG_SUFFIX, read_header
 from ..walk import walk_files
 from .overlay import read_overlay
+from .spec import LayoutSpec
 
-__all__ = ["PATHOLOGY_CLASSES", "pathology_label", "read_ddsm"]
+__all__ = ["LAYOUT", "PATHOLOGY_CLASSES", "pathology_label", "read_ddsm"]
 
 PATHOLOGY_CLASSES = ("benign", "malignant")
 LESIONS = ("mass", "calcification")
@@ -141,7 +142,11 @@ def _marked(
         elif image is not None:
             name = f"{stem}_{mark.number}"
             group = case.replace("_", "-")
-            found.append(ImageRecord(image_id=name, path=image, label=label, group=group, source="ddsm", box=mark.box))
+            found.append(
+                ImageRecord(
+                    image_id=name, path=image, label=label, group=group, source="ddsm", box=mark.box, stretch=True
+                )
+            )
     return found
 
 
@@ -166,3 +171,14 @@ def _image(folder: Path, stem: str, view: _View, findings: list[Finding]) -> Pat
         findings.append(Finding("error", path.name, f"{size}: its outlines do not fit; convert it anew, unscaled"))
         return None
     return path
+
+
+LAYOUT = LayoutSpec(
+    name="ddsm",
+    read=read_ddsm,
+    recognise_name=lambda name: name.endswith(".ics"),
+    classes=PATHOLOGY_CLASSES,
+    positive=("malignant",),
+    stained=False,
+    options=frozenset({"lesions", "context"}),
+)

@@ -9,17 +9,24 @@ from ...errors import InputError
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding, few
 from ..walk import is_folder, walk_files
+from .spec import LayoutSpec
 
-__all__ = ["check_split_folders", "read_folder"]
+__all__ = ["LAYOUT", "read_folder"]
 
 _SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval", "holdout"})
 """Names of folders that are parts of a split and no classes."""
 
 
-def read_folder(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
+def read_folder(root: Path, *, classes: Sequence[str] = ()) -> tuple[list[ImageRecord], list[Finding]]:
     """Read a folder of images: the first folder below `root` is the class.
 
     Images directly in `root` have no label, and are used only where there are no class folders.
+
+    Parameters
+    ----------
+    root : Path
+    classes : sequence of str
+        Class order that the user names; without it, folders that look like the parts of a split are refused.
 
     Returns
     -------
@@ -61,7 +68,8 @@ def read_folder(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         findings.append(Finding("note", few(deeper), message))
     if not labelled and not loose and all(finding.level == "note" for finding in findings):
         raise InputError(f"{root}: no TIFF, PNG, JPEG or DICOM image in this folder")
-    return labelled or loose, findings
+    records = labelled or loose
+    return records, findings if classes else [*findings, *_split_folders(root, records)]
 
 
 def _empty_folders(root: Path, used: set[str | None]) -> list[Finding]:
@@ -71,7 +79,7 @@ def _empty_folders(root: Path, used: set[str | None]) -> list[Finding]:
     return [Finding("warning", f"{name}/", message) for name in names if name not in used]
 
 
-def check_split_folders(root: Path, records: Sequence[ImageRecord]) -> list[Finding]:
+def _split_folders(root: Path, records: Sequence[ImageRecord]) -> list[Finding]:
     """Find a tree whose first folders are the parts of a split, and the classes below them."""
     below: dict[str, set[str]] = {}
     for record in records:
@@ -92,3 +100,6 @@ def check_split_folders(root: Path, records: Sequence[ImageRecord]) -> list[Find
         "image_id,fold,part; --classes with these names takes them for the classes"
     )
     return [Finding("error", str(root), message, labels_only=True)]
+
+
+LAYOUT = LayoutSpec(name="folder", read=read_folder, options=frozenset({"classes"}), fallback=True)

@@ -11,8 +11,9 @@ from ..dataset import ImageRecord
 from ..findings import Finding
 from ..images import same_content
 from .index import FileIndex
+from .spec import LayoutSpec
 
-__all__ = ["IDC_CLASSES", "IDC_NAME", "IDC_SIZE", "read_idc"]
+__all__ = ["IDC_CLASSES", "IDC_NAME", "IDC_SIZE", "LAYOUT", "read_idc"]
 
 IDC_NAME = re.compile(r"(\d+)_idx5_x(\d+)_y(\d+)_class([01])\.png")
 """Pattern of all file names: slide, place in the slide, class."""
@@ -104,3 +105,13 @@ def _repeated(index: FileIndex, first: dict[str, str], second: list[tuple[str, s
         message = f"{equal:,} patches lie at two paths with equal content, {where}; each is used once"
         findings.append(Finding("warning", str(index.root), message))
     return findings
+
+
+LAYOUT = LayoutSpec(
+    name="idc",
+    read=read_idc,
+    recognise_name=lambda name: IDC_NAME.fullmatch(name) is not None,
+    classes=IDC_CLASSES,
+    positive=("positive",),
+    size=IDC_SIZE,
+)

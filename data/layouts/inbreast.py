@@ -12,8 +12,9 @@ from ...errors import DependencyError, InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..walk import walk_files
+from .spec import LayoutSpec
 
-__all__ = ["BIRADS_CLASSES", "INBREAST_NAME", "read_inbreast"]
+__all__ = ["BIRADS_CLASSES", "INBREAST_NAME", "LAYOUT", "read_inbreast"]
 
 INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm")
 """Pattern of the file names: image number, hash of the patient, side, view."""
@@ -25,6 +26,7 @@ PRIVATE_FOLDERS = {"medicalreports": "holds personal data and is not read"}
 """Folders of the release that are neither listed nor opened."""
 
 INBREAST_IMAGES = 410
+_TABLES = ("inbreast.csv", "inbreast.xls")
 _COLUMNS = ("Laterality", "View", "File Name", "ACR", "Bi-Rads")
 """All that is used of the table; ages and dates are passed over."""
 
@@ -177,3 +179,14 @@ def _columns(path: Path, rows: Iterable[list[str]]) -> Iterator[tuple[int, dict[
             continue
         padded = [*cells, *[""] * len(header)]
         yield number, {name: padded[header.index(name)].strip() for name in _COLUMNS}
+
+
+LAYOUT = LayoutSpec(
+    name="inbreast",
+    read=read_inbreast,
+    recognise_name=lambda name: bool(INBREAST_NAME.fullmatch(name) or name.casefold() in _TABLES),
+    unopened=PRIVATE_FOLDERS,
+    classes=BIRADS_CLASSES,
+    positive=("positive",),
+    stained=False,
+)

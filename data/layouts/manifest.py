@@ -8,8 +8,9 @@ from ...errors import InputError
 from ..csvtable import CsvTable, read_csv
 from ..dataset import ImageRecord
 from ..findings import Finding
+from .spec import LayoutSpec
 
-__all__ = ["read_manifest"]
+__all__ = ["LAYOUT", "read_manifest"]
 
 GROUP_COLUMNS = ("group", "patient", "patient_id", "case", "slide", "slide_id")
 """Columns of a manifest that may hold the group; the first that is there is taken, patients before slides."""
@@ -95,3 +96,6 @@ def _group_column(table: CsvTable) -> tuple[str, list[Finding]]:
 def _overlong(table: CsvTable) -> list[Finding]:
     message = "more cells than the header has columns; put a cell that holds a comma in quotes"
     return [Finding("error", f"{table.path.name}:{number}", message) for number in table.overlong]
+
+
+LAYOUT = LayoutSpec(name="csv", read=read_manifest, manifest=True, fallback=True)

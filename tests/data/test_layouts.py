@@ -1,0 +1,302 @@
+"""Layouts: every spec of ours is complete, and other packages add theirs by an entry point alone."""
+
+import inspect
+import logging
+
+import bchisto.data.layouts
+import click
+import numpy as np
+import pytest
+from bchisto.data import (
+    DATASET_NAMES,
+    KNOWN_CLASSES,
+    MAMMOGRAMS,
+    ImageRecord,
+    LayoutSpec,
+    check_dataset,
+    check_stain,
+    decode_record,
+    get_layout,
+    known_classes,
+    known_positive,
+    list_layouts,
+    order_classes,
+    read_dataset,
+)
+from bchisto.data.layouts.registry import built_in_layouts
+from bchisto.data.layouts.spec import LAYOUT_OPTIONS
+from bchisto.errors import InputError
+from PIL import Image
+
+BREAKHIS = "SOB_B_A-14-22549AB-100-001.png"
+
+
+def image(path, seed=0, size=(40, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    """Four images of the layout that the package in tests/plugins adds."""
+    for number, (patient, label) in enumerate([("p1", "calm"), ("p1", "wild"), ("p2", "calm"), ("p3", "wild")]):
+        image(tmp_path / "images" / "deeper" / f"tile-{patient}-{number}-{label}.png", number)
+    return tmp_path / "images"
+
+
+# ours
+
+
+def test_what_stood_before_stands_in_its_order():
+    assert DATASET_NAMES == ("bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv")
+    assert {"inbreast", "cbis-ddsm", "ddsm"} == MAMMOGRAMS
+    assert KNOWN_CLASSES == (
+        ("Normal", "Benign", "InSitu", "Invasive"),
+        ("benign", "malignant"),
+        ("negative", "positive"),
+    )
+    assert known_positive()[:3] == (("InSitu", "Invasive"), ("malignant",), ("positive",))
+    sizes = {spec.name: spec.size for spec in built_in_layouts() if spec.size is not None}
+    assert sizes == {"bach": (2048, 1536), "breakhis": (700, 460), "idc": (50, 50)}
+
+
+@pytest.mark.parametrize("spec", built_in_layouts(), ids=lambda spec: spec.name)
+def test_every_spec_is_complete(spec):
+    assert spec.name == spec.name.casefold()
+    assert get_layout(spec.name) is spec
+    assert spec.read.__doc__
+    parameters = inspect.signature(spec.read).parameters
+    first, *others = parameters
+    assert first in ("root", "path")
+    assert set(others) == spec.options - {"context"}
+    if spec.fallback:  # the user's own
+        assert (spec.recognise, spec.recognise_name, spec.classes, spec.size) == (None, None, (), None)
+    else:
+        assert (spec.recognise is None) != (spec.recognise_name is None)
+        assert len(spec.classes) > 1
+        assert 0 < len(spec.positive) < len(spec.classes)
+    assert bool(spec.types) == ("label_level" in spec.options)
+    assert all(name == name.casefold() and why for name, why in spec.unopened.items())
+    assert spec.class_order() == spec.classes
+    assert spec.class_order("type") == (spec.types or spec.classes)
+
+
+def test_every_reader_has_a_spec():
+    readers = {spec.read.__module__.rpartition(".")[2] for spec in built_in_layouts()}
+    modules = {
+        name
+        for name in dir(bchisto.data.layouts)
+        if inspect.ismodule(module := getattr(bchisto.data.layouts, name))
+        and any(function.startswith("read_") and function != "read_overlay" for function in module.__all__)
+    }
+    assert modules == readers
+    assert len(readers) == len(DATASET_NAMES)
+
+
+def test_the_command_line_lists_the_layouts_of_the_library():
+    from bchisto.cli import cli as command
+
+    shown = click.Context(command)
+    options = {
+        parameter.name: parameter
+        for parameter in command.get_command(shown, "featurize").params
+        if parameter.name in ("dataset", "context")
+    }
+    assert tuple(options["dataset"].type.choices) == DATASET_NAMES
+    assert tuple(options["context"].type.choices) == bchisto.data.layouts.CONTEXTS
+    assert options["dataset"].make_metavar(shown) == f"[{'|'.join(DATASET_NAMES)}]"
+
+
+def test_a_spec_says_what_is_wrong_with_it():
+    def read(root):
+        return [], []
+
+    with pytest.raises(InputError, match="layout x: zoom is no option of a layout; choose among classes, context"):
+        LayoutSpec(name="x", read=read, options=frozenset({"zoom"}))
+    with pytest.raises(InputError, match="layout x: its positive classes must be some, and not all, of its classes"):
+        LayoutSpec(name="x", read=read, classes=("a", "b"), positive=("c",))
+    with pytest.raises(InputError, match="some, and not all"):
+        LayoutSpec(name="x", read=read, classes=("a", "b"), positive=("b", "a"))
+    assert set().union(*(spec.options for spec in built_in_layouts())) == LAYOUT_OPTIONS
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (("Photos/Benign/b001.tif", "Photos/Normal/n001.tif", BREAKHIS), "bach"),
+        (("a/x.ics", "b/" + BREAKHIS), "ddsm"),  # the first file that is known decides
+        (("b/" + BREAKHIS, "c/x.ics"), "breakhis"),
+        (("a/tile-p1-1-calm.png", "b/" + BREAKHIS), "breakhis"),  # other packages come behind ours
+        (("medicalreports/x.ics", "medicalreports/tile-p1-1-calm.png", "a/1.png"), "folder"),  # nothing is listed there
+    ],
+)
+def test_which_layout_comes_first(tmp_path, caplog, files, name):
+    for file in files:
+        image(tmp_path / file) if file.endswith(".png") else (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    assert bchisto.data.layouts.recognise_layout(tmp_path).name == name
+
+
+# a layout of another package
+
+
+def test_another_package_adds_a_layout(tiles, caplog):
+    caplog.set_level(logging.INFO)
+    dataset = read_dataset(tiles)
+    assert "recognised as --dataset tiles" in caplog.text
+    assert (dataset.name, dataset.classes, len(dataset), dataset.has_groups) == ("tiles", ("wild", "calm"), 4, True)
+    assert read_dataset(tiles, dataset="tiles") == dataset
+    assert "tiles" in list_layouts()
+    assert list_layouts()[: len(DATASET_NAMES)] == list(DATASET_NAMES)
+    assert "tiles" not in DATASET_NAMES
+    assert get_layout("tiles").size == (40, 30)
+    # options that it does not take change nothing, as with ours
+    assert read_dataset(tiles, label_level="type", magnifications=40, lesions="mass") == dataset
+    assert decode_record(dataset.records[0]).shape == (15, 10, 3)
+    assert read_dataset(tiles, context="large").records[0].box == (5, 2, 25, 30)
+
+
+def test_what_is_known_of_it_is_known_everywhere(tiles, tmp_path):
+    from bchisto.evaluate import default_positive, read_predictions
+
+    assert ("wild", "calm") in known_classes()
+    assert order_classes(["calm", "Wild"]) == ("wild", "calm")
+    assert default_positive(["calm", "wild"]) == ("wild",)
+    table = tmp_path / "predictions.csv"
+    table.write_text("image_id,fold,label,predicted,p_calm,p_wild\na,1,calm,calm,0.9,0.1\nb,1,wild,calm,0.6,0.4\n")
+    assert read_predictions(table)[0].classes == ("wild", "calm")
+
+
+def test_it_is_checked(tiles):
+    dataset = read_dataset(tiles)
+    assert check_dataset(dataset, decode=True) == []
+    image(tiles / "tile-p9-9-wild.png", 9, size=(30, 30))
+    (tiles / "note.txt").write_text("x")
+    found = [str(finding) for finding in check_dataset(read_dataset(tiles))]
+    assert found == [
+        "note.txt: not a tile, left out",
+        "tile-p9-9-wild.png: 30x30, published images are 40x30",
+    ]
+    with pytest.raises(InputError, match="tiles holds images, which have no stain; use --stain none"):
+        check_stain(dataset, stain="macenko", colours=False, off="--no-augment")
+    check_stain(dataset, stain="none", colours=False, off="--no-augment")
+
+
+def test_the_command_line_takes_it(tiles, cli, tmp_path):
+    for options in ((), ("--dataset", "tiles")):
+        code, out, err = cli("data", "list", "--images", tiles, *options)
+        assert code == 0, err
+        assert out.splitlines()[1].endswith(",calm,p1,,,tiles")
+        assert "4 images: wild 2, calm 2" in err
+    code, _, err = cli("data", "check", "--images", tiles, "--dataset", "tiles")
+    assert code == 0, err
+    code, _, err = cli("data", "check", "--images", tiles, "--dataset", "breakhis")
+    assert code == 2
+    code, _, err = cli("data", "list", "--images", tiles, "--dataset", "camelyon")
+    assert code == 2
+    assert "'camelyon' is not one of 'bach', 'breakhis'" in err
+    assert "'csv', 'tiles'" in err
+    (tmp_path / "options.yaml").write_text(f"images: {tiles}\ndataset: tiles\n")
+    code, out, err = cli("data", "list", "--config", tmp_path / "options.yaml")
+    assert (code, len(out.splitlines())) == (0, 5), err
+
+
+# and packages that are broken
+
+
+@pytest.fixture
+def offer(tmp_path, monkeypatch):
+    """Return a function that installs a package with a layout: its name, and the text of its module."""
+
+    def install(name, text, package="bchisto-broken"):
+        folder = tmp_path / package
+        module = package.replace("-", "_")
+        about = folder / f"{module}-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[bchisto.datasets]\n{name} = {module}:layout\n")
+        (folder / f"{module}.py").write_text(text)
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.delitem(__import__("sys").modules, module, raising=False)
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import a_module_that_is_not_there", "layout cells: its entry point cannot be loaded"),
+        ("layout = str", "layout cells: its entry point gives no LayoutSpec; report this to its package"),
+        (
+            "from bchisto.data import LayoutSpec\nlayout = LayoutSpec(name='other', read=print)",
+            "layout cells: its LayoutSpec is called other; report this to its package",
+        ),
+        (
+            "from bchisto.data import LayoutSpec\n"
+            "def layout(): return LayoutSpec(name='cells', read=print, options={'zoom'})",
+            "layout cells: zoom is no option of a layout",
+        ),
+    ],
+    ids=["import", "kind", "name", "option"],
+)
+def test_a_broken_package_stops_only_those_who_use_it(tissue, tiles, offer, caplog, text, message):
+    offer("cells", text)
+    with pytest.raises(InputError, match=message):
+        read_dataset(tissue, dataset="cells")
+    assert read_dataset(tissue).name == "folder"
+    assert read_dataset(tiles).name == "tiles"
+    assert sum(message in line.getMessage() for line in caplog.records) == 1  # said once, not at every look
+    assert "cells" in list_layouts()
+
+
+def test_two_packages_with_one_name(tissue, offer, caplog):
+    text = "from bchisto.data import LayoutSpec\nlayout = LayoutSpec(name='cells', read=print)"
+    offer("cells", text, "bchisto-one")
+    offer("cells", text, "bchisto-two")
+    with pytest.raises(InputError, match="layout cells: several packages offer it"):
+        read_dataset(tissue, dataset="cells")
+
+
+def test_ours_can_be_replaced(tmp_path, offer):
+    image(tmp_path / "images" / "SOB_B_A_14-22549AB" / "100X" / BREAKHIS)
+    text = (
+        "from dataclasses import replace\n"
+        "from bchisto.data.layouts.breakhis import LAYOUT\n"
+        "layout = replace(LAYOUT, size=(40, 30))\n"
+    )
+    dataset = read_dataset(tmp_path / "images")
+    assert [finding.message for finding in check_dataset(dataset)][-1] == "40x30, published images are 700x460"
+    offer("breakhis", text)
+    assert read_dataset(tmp_path / "images") == dataset
+    assert check_dataset(dataset) == list(dataset.findings)
+    assert list_layouts() == [*DATASET_NAMES, "tiles"]
+
+
+def test_a_layout_that_is_read_from_a_file(tmp_path, offer):
+    image(tmp_path / "one.png")
+    (tmp_path / "list.slides").write_text("one.png\n")
+    offer(
+        "slides",
+        "from bchisto.data import ImageRecord, LayoutSpec\n"
+        "def read(root):\n"
+        "    names = root.read_text().split()\n"
+        "    return [ImageRecord(image_id=n, path=root.parent / n, label='a') for n in names], []\n"
+        "def knows(name): return name.endswith('.slides')\n"
+        "layout = LayoutSpec(name='slides', read=read, manifest=True, recognise_name=knows)\n",
+    )
+    dataset = read_dataset(tmp_path / "list.slides")
+    assert (dataset.name, [record.image_id for record in dataset.records]) == ("slides", ["one.png"])
+    (tmp_path / "list.csv").write_text("path\none.png\n")
+    assert read_dataset(tmp_path / "list.csv").name == "csv"
+    with pytest.raises(InputError, match="--dataset slides reads a manifest file"):
+        read_dataset(tmp_path, dataset="slides")
+
+
+def test_sixteen_bits_are_stretched_where_a_layout_says_so(tmp_path):
+    deep = np.linspace(0, 4095, 30 * 40).reshape(30, 40).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    plain = ImageRecord("deep.png", tmp_path / "deep.png", None, source="ddsm")
+    stretched = ImageRecord("deep.png", tmp_path / "deep.png", None, stretch=True)
+    assert decode_record(plain).max() == 16
+    assert decode_record(stretched).max() == 255
