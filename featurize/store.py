@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from ..arguments import PathInput, as_path
 from ..errors import StoreError
-from ..jobs import atomic_output, open_for_reading
+from ..jobs import atomic_output, claim_space, open_for_reading
 from .stream import ImageDescriptors, StainInfo
 
 __all__ = ["SCHEMA_VERSION", "Part", "Store", "merge_parts", "open_store", "read_part", "write_part"]
@@ -33,6 +33,8 @@ _TEXT = h5py.string_dtype("utf-8")
 _LISTS = ("layers", "classes", "color_range")
 _LONGEST_ATTRIBUTE = 60_000
 """Characters of an attribute (ours; HDF5 ends at 64 KiB for the attribute and its name)."""
+_PART_BYTES, _TEXT_BYTES = 16 * 1024, 48
+"""What a part takes beside its values, and a text beside its letters (ours, from the size of parts)."""
 
 
 class Store:
@@ -239,7 +241,8 @@ def write_part(
         Images of the block that failed.
     """
     augmentations = int(header["augmentations"])
-    with atomic_output(path) as temporary, h5py.File(temporary, "w") as file:
+    size = _part_size(described, augmentations, dim) + sum(len(message) for _, message in failures)
+    with atomic_output(path) as temporary, _new(temporary, size) as file:
         _write_header(file, header)
         _write_failures(file, failures)
         _tables(file, rows=len(described) * augmentations, images=len(described), dim=dim)
@@ -253,6 +256,21 @@ def write_part(
             _write_stain(file["images"], place, image.stain)
             file["images/image_id"][place] = image.record.image_id
             file["images/sha256"][place] = sha256[image.record.image_id]
+
+
+def _new(path: Path, size: int) -> Any:
+    """Open a new file of about `size` bytes for writing; where there is no room for it, nothing is begun."""
+    claim_space(path, size)
+    return h5py.File(path, "w")
+
+
+def _part_size(described: Sequence[ImageDescriptors], augmentations: int, dim: int) -> int:
+    """Return about how many bytes a part takes, rather more."""
+    size = _PART_BYTES
+    for image in described:
+        texts = [image.record.image_id, image.record.label or "", image.record.group or ""]
+        size += augmentations * (4 * dim + sum(_TEXT_BYTES + len(text.encode()) for text in texts))
+    return size
 
 
 def _write_stain(group: Any, place: int, stain: StainInfo) -> None:
@@ -334,7 +352,8 @@ def merge_parts(
     augmentations = int(header["augmentations"])
     images = sum(len(part.image_ids) for part in parts)
     failures = [*refused, *(failure for part in parts for failure in part.failures)]
-    with atomic_output(path) as temporary, h5py.File(temporary, "w") as file:
+    size = sum(part.path.stat().st_size for part in parts)  # what they have in common the store has once
+    with atomic_output(path) as temporary, _new(temporary, size) as file:
         _write_header(file, header)
         _write_failures(file, failures)
         _tables(file, rows=images * augmentations, images=images, dim=dim)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 import zipfile
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import WeightsError
-from ..jobs import DAMAGE, atomic_output
+from ..jobs import DAMAGE, atomic_output, claim_space
 
 __all__ = ["CAFFE_LAYERS", "input_convention", "is_whole_h5", "load_h5", "load_pretrained", "save_h5"]
 
@@ -156,7 +155,7 @@ def save_h5(model: Any, path: Path) -> None:
     bare = keras.Model(model.inputs, model.outputs)
     size = sum(int(np.prod(variable.shape)) * 4 for variable in bare.variables)
     with atomic_output(path) as temporary:
-        _claim_space(temporary, 2 * size)
+        claim_space(temporary, 2 * size)
         # Keras wants the suffix, so it writes beside
         beside = temporary.with_name(f"{temporary.name}.weights.h5")
         try:
@@ -164,14 +163,6 @@ def save_h5(model: Any, path: Path) -> None:
             _rewrite(beside, temporary)
         finally:
             beside.unlink(missing_ok=True)
-
-
-def _claim_space(path: Path, size: int) -> None:
-    """Fail with a plain OSError where there is no room: HDF5 on a full disk fails in every object it still holds."""
-    with path.open("wb") as handle:
-        if size and hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(handle.fileno(), 0, size)
-            handle.truncate(0)
 
 
 def _rewrite(source: Path, target: Path) -> None:

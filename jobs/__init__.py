@@ -13,6 +13,7 @@ from .hdf5 import hdf5_reason, hdf5_trouble, open_for_reading
 from .interrupts import hold_interrupts, is_interrupt, prepare_worker
 from .parts import (
     atomic_output,
+    claim_space,
     ensure_folder,
     is_set_aside,
     read_json,
@@ -37,6 +38,7 @@ __all__ = [
     "Ticker",
     "atomic_output",
     "check_archive_size",
+    "claim_space",
     "cpu_resources",
     "default_jobs",
     "ensure_folder",

@@ -241,7 +241,7 @@ def _on_dask(
         raise InputError(
             f"--dask {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
         ) from error
-    with client:
+    with _silenced("distributed.client"), client:  # it logs that the scheduler is gone, which we say below
         _log.info("using the Dask cluster at %s", address)
         try:
             client.wait_for_workers(1, timeout=_DASK_SECONDS)
@@ -262,3 +262,15 @@ def _on_dask(
                 "several Dask workers were killed at the same unit, most often for lack of memory; what is done is "
                 "kept, give workers more memory and run the command again"
             ) from error
+
+
+@contextlib.contextmanager
+def _silenced(name: str) -> Iterator[None]:
+    """Keep the log of another package out of the user's terminal."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

@@ -20,6 +20,7 @@ from .processes import temporary_name, unlink_stale
 
 __all__ = [
     "atomic_output",
+    "claim_space",
     "ensure_folder",
     "is_set_aside",
     "read_json",
@@ -34,6 +35,9 @@ _log = logging.getLogger(__name__)
 
 _ASIDE = re.compile(r"\.old-[0-9a-f]{8}$")
 """End of the name of what is being overwritten, from the moment it is set aside."""
+
+_CANNOT_CLAIM = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+"""Of file systems on which space cannot be claimed ahead: what is written there shows whether it fits."""
 
 _REMOVALS = 5
 """How often a folder into which another process goes on writing is emptied before that is an error (ours)."""
@@ -115,6 +119,26 @@ def atomic_output(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def claim_space(path: Path, size: int) -> None:
+    """Make an empty file, and fail where there is no room for one of `size` bytes.
+
+    For HDF5, which on a full disk fails once more in every object that it still holds, long after the first error.
+
+    Raises
+    ------
+    OSError
+        The disk is full, a quota is used up, or files may not be so large.
+    """
+    with path.open("wb") as handle:
+        if size and hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(handle.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in _CANNOT_CLAIM:
+                    raise
+            handle.truncate(0)
 
 
 def _sync(path: Path) -> None:

@@ -65,6 +65,23 @@ def slurm():
     need("slurm", found, "a running Slurm with sbatch (slurm-wlm, munge)")
 
 
+@pytest.fixture(scope="session")
+def on_small_disk(tmp_path_factory):
+    """Return a function that makes a command run where a folder is a full disk, seen by this command alone.
+
+    ``on_small_disk(folder, size, *command)``: `size` as tmpfs takes it. Needs a kernel that lets this user mount one.
+    """
+
+    def wrapped(folder, size, *command):
+        script = 'mount -t tmpfs -o "size=$2" none "$1" && shift 2 && exec "$@"'
+        return ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *map(str, (folder, size, *command))]
+
+    trial = wrapped(tmp_path_factory.mktemp("disk"), "64k", "true")
+    found = shutil.which("unshare") is not None and subprocess.run(trial, capture_output=True).returncode == 0
+    need("namespaces", found, "unshare (util-linux) and user namespaces, in which a disk of one's own is mounted")
+    return wrapped
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(42)
