@@ -13,7 +13,9 @@ from .finished import write_run_report
 from .fold_notes import FoldNote, fold_notes
 from .headline import headline
 from .intervals import bootstrap_intervals
+from .known_metrics import list_metrics
 from .latex import latex_table
+from .metric import MetricSpec
 from .metrics import compute_metrics
 from .paper import PaperTable, paper_table
 from .predictions import PredictionTable, read_predictions, write_predictions
@@ -32,6 +34,7 @@ __all__ = [
     "Comparison",
     "FoldCurves",
     "FoldNote",
+    "MetricSpec",
     "Panel",
     "PaperTable",
     "PredictionTable",
@@ -56,6 +59,7 @@ __all__ = [
     "fold_temperatures",
     "headline",
     "latex_table",
+    "list_metrics",
     "measure",
     "negative_log_likelihood",
     "paper_table",

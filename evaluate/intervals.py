@@ -6,41 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from .known_metrics import list_metrics, weighted_auc
+from .metric import Weights
 from .predictions import PredictionTable
 from .resample import bootstrap_counts, sampling_units
 from .two_class import positive_mask, two_class_scores
+from .values import drawn_values
 
 __all__ = ["bootstrap_intervals", "weighted_auc"]
 
-Weights = npt.NDArray[np.float64]
 ENOUGH = {"image": 200, "group": 100}
 """From this many images, or groups, on the intervals of an accuracy covered 93 to 97 % in our simulation
 (``tests/evaluate/test_coverage.py``; the figures below it are in ``docs/evaluation.md``)."""
-
-
-def weighted_auc(truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], weights: Weights) -> Weights:
-    """Return the AUC under many sets of case weights.
-
-    Parameters
-    ----------
-    truth : ndarray of bool, shape (n,)
-    scores : ndarray of float64, shape (n,)
-    weights : ndarray of float64, shape (replicates, n)
-
-    Returns
-    -------
-    ndarray of float64, shape (replicates,)
-        NaN where a replicate has no positive or no negative case.
-    """
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
-    yes = np.add.reduceat(weights[:, order] * truth[order], starts, axis=1)
-    no = np.add.reduceat(weights[:, order] * ~truth[order], starts, axis=1)
-    below = np.cumsum(no, axis=1) - no / 2.0  # ties count half
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((yes * below).sum(axis=1) / (yes.sum(axis=1) * no.sum(axis=1)))
 
 
 def bootstrap_intervals(
@@ -110,16 +88,10 @@ def _statistics(
     rule: str,
     thresholds: Sequence[float],
 ) -> dict[str, Weights]:
-    hits = (table.predicted == table.labels).astype(np.float64)
-    one_hot = np.eye(len(table.classes))[table.labels]
-    result = {"accuracy": weights @ hits / weights.sum(axis=1)}
-    support = weights @ one_hot
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recall = (weights * hits) @ one_hot / support
-    result["balanced_accuracy"] = np.where(support > 0, recall, 0).sum(axis=1) / (support > 0).sum(axis=1)
-    if table.probabilities is not None and one_hot.any(axis=0).all():
-        parts = [weighted_auc(one_hot[:, k] > 0, table.probabilities[:, k], weights) for k in range(one_hot.shape[1])]
-        result["auc"] = np.mean(parts, axis=0)
+    result: dict[str, Weights] = {}
+    for spec in list_metrics():
+        if spec.interval and (values := drawn_values(spec, table, weights)) is not None:
+            result[spec.name] = values
     if positive:
         mask = positive_mask(table.classes, positive)
         truth = mask[table.labels]

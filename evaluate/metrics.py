@@ -11,11 +11,20 @@ import numpy.typing as npt
 
 from .abstain import abstention
 from .calibration import calibration
+from .class_metrics import class_metrics
+from .known_metrics import list_metrics
 from .predictions import PredictionTable
 from .roc import fold_curves
 from .two_class import DEFAULT_THRESHOLDS, positive_mask, two_class_scores
+from .values import metric_values
 
 __all__ = ["compute_metrics", "fold_accuracies"]
+
+_ORDER = (
+    "n", "protocol", "classes", "accuracy", "folds", "accuracy_per_fold", "accuracy_mean", "accuracy_std", "fold_notes",
+    "balanced_accuracy", "confusion", "macro_f1", "per_class", "auc", "calibration", "abstention", "two_class",
+)  # fmt: skip
+"""Keys of ``metrics.json`` in the order of the first release; further metrics follow."""
 
 
 def fold_accuracies(table: PredictionTable) -> list[float]:
@@ -58,80 +67,36 @@ def compute_metrics(
         no image), ``calibration``, ``abstention``, and, where a side is positive, ``two_class``: ``positive``,
         ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a fold tests one
         side only), ``auc_mean``, ``auc_std``, and per set point ``sensitivity``, ``specificity`` and ``confusion``
-        (rows true, negative first).
+        (rows true, negative first). Then the metrics that other packages add, see `MetricSpec`.
 
     Raises
     ------
     InputError
         An unknown positive class.
     """
-    from sklearn import metrics
+    from sklearn.metrics import confusion_matrix
 
-    places = list(range(len(table.classes)))
-    confusion = metrics.confusion_matrix(table.labels, table.predicted, labels=places)
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(
-        table.labels, table.predicted, labels=places, zero_division=0.0
-    )
-    per_fold = fold_accuracies(table)
-    present = support > 0
-    ranking = [_ranking(table, k) for k in places]
-    result: dict[str, Any] = {
+    confusion = confusion_matrix(table.labels, table.predicted, labels=list(range(len(table.classes))))
+    found: dict[str, Any] = {
         "n": len(table),
         "protocol": table.protocol,
         "classes": list(table.classes),
-        "accuracy": float((table.predicted == table.labels).mean()),
         "folds": table.fold_numbers,
-        "accuracy_per_fold": per_fold,
-        "accuracy_mean": float(np.mean(per_fold)) if per_fold else None,
-        "accuracy_std": float(np.std(per_fold)) if per_fold else None,
         "fold_notes": [asdict(note) for note in table.fold_notes],
-        "balanced_accuracy": float(recall[present].mean()),
         "confusion": confusion.tolist(),
-        "macro_f1": float(f1[present].mean()),
-        "per_class": {
-            name: {
-                "precision": float(p),
-                "recall": float(r),
-                "specificity": _specificity(confusion, k),
-                "f1": float(f),
-                **ranking[k],
-                "n": int(n),
-            }
-            for k, (name, p, r, f, n) in enumerate(zip(table.classes, precision, recall, f1, support, strict=True))
-        },
-        "auc": _mean_auc([found["auc"] for found in ranking]),
+        "per_class": class_metrics(table, confusion),
         "calibration": calibration(table),
         "abstention": abstention(table),
     }
+    for spec in list_metrics():
+        found |= metric_values(spec, table)
     if positive:
-        result["two_class"] = _two_class(table, positive=positive, rule=two_class, thresholds=thresholds)
-    return result
+        found["two_class"] = _two_class(table, positive=positive, rule=two_class, thresholds=thresholds)
+    return {key: found[key] for key in sorted(found, key=_place)}
 
 
-def _specificity(confusion: npt.NDArray[np.int64], place: int) -> float | None:
-    """Return the share of other classes' images that are not called this class."""
-    others = np.delete(confusion, place, axis=0)
-    return float(1.0 - others[:, place].sum() / others.sum()) if others.sum() else None
-
-
-def _ranking(table: PredictionTable, place: int) -> dict[str, float | None]:
-    """Return AUC and average precision of one class against the rest; None where they are not defined."""
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    truth = table.labels == place
-    if table.probabilities is None or truth.all() or not truth.any():
-        return {"auc": None, "average_precision": None}
-    scores = table.probabilities[:, place]
-    return {
-        "auc": float(roc_auc_score(truth, scores)),
-        "average_precision": float(average_precision_score(truth, scores)),
-    }
-
-
-def _mean_auc(per_class: Sequence[float | None]) -> float | None:
-    """Return the mean over classes of the one-against-the-rest AUC; None where one is not defined."""
-    known = [value for value in per_class if value is not None]
-    return float(np.mean(known)) if len(known) == len(per_class) else None
+def _place(key: str) -> int:
+    return _ORDER.index(key) if key in _ORDER else len(_ORDER)
 
 
 def _two_class(

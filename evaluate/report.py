@@ -17,6 +17,16 @@ import numpy.typing as npt
 
 from ..errors import BchistoError
 from ..jobs import atomic_output
+from .columns import (
+    class_cells,
+    class_headings,
+    percent,
+    points,
+    shown_metrics,
+    summary_cells,
+    summary_headings,
+    summary_lines,
+)
 from .figures import abstention_figure, calibration_figure, confusion_figure, roc_figure
 from .fold_notes import fold_note_lines
 from .paper import PaperTable
@@ -138,8 +148,9 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = _percent
-    environment.filters["points"] = _points
+    environment.filters["percent"] = percent
+    environment.filters["points"] = points
+    specs = shown_metrics(panel.metrics for panel in panels)
     page = environment.get_template("report.html").render(
         title=title,
         banners=list(banners),
@@ -148,10 +159,15 @@ def write_report(
         published=list(published),
         settings=dict(settings or {}),
         style=(folder / "report.css").read_text(encoding="utf-8"),
+        headings=summary_headings(specs),
+        class_headings=class_headings(),
         panels=[
             {
                 "name": panel.table.name,
                 "metrics": panel.metrics,
+                "cells": summary_cells(specs, panel.metrics),
+                "lines": summary_lines(specs, panel.metrics),
+                "classes": {name: class_cells(values) for name, values in panel.metrics["per_class"].items()},
                 "fold_notes": fold_note_lines(panel.metrics),
                 "fold_aucs": _fold_aucs(panel.metrics),
                 "paper": panel.paper,
@@ -173,20 +189,3 @@ def _fold_aucs(metrics: Mapping[str, Any]) -> int:
     """Return how many folds have an AUC of the two-class view."""
     view = metrics.get("two_class") or {}
     return sum(value is not None for value in view.get("auc_per_fold", ()))
-
-
-def _percent(value: float | Sequence[float] | None) -> str:
-    """Write a share, or the two ends of an interval of one, in percent."""
-    return _hundredfold(value, ".1f", unit=" %")
-
-
-def _points(value: float | Sequence[float] | None) -> str:
-    """Write a difference of two shares, or the two ends of an interval of one, in percentage points with a sign."""
-    return _hundredfold(value, "+.1f", unit="")
-
-
-def _hundredfold(value: float | Sequence[float] | None, form: str, *, unit: str) -> str:
-    if value is None:
-        return "–"
-    ends = value if isinstance(value, Sequence) else [value]
-    return " to ".join(format(100 * end, form) for end in ends) + unit

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from .predictions import PredictionTable
 
-__all__ = ["bootstrap_counts", "bootstrap_mean", "sampling_units", "wilson"]
+__all__ = ["bootstrap_counts", "bootstrap_mean", "sampling_units", "take_rows", "wilson"]
 
 _CHUNK = 500
 """Replicates at a time: bounds memory to a few hundred MB for 100,000 images (ours)."""
@@ -21,6 +22,28 @@ def sampling_units(table: PredictionTable) -> tuple[str, npt.NDArray[np.int64]]:
     keys = np.array([str(key) for key in (table.groups if grouped else table.image_ids)])
     _, member = np.unique(keys, return_inverse=True)
     return "group" if grouped else "image", member
+
+
+def take_rows(table: PredictionTable, rows: npt.NDArray[np.int64]) -> PredictionTable:
+    """Return a table of some rows of another, in this order; a row may stand in it several times.
+
+    Parameters
+    ----------
+    table : PredictionTable
+    rows : ndarray of int, shape (n,)
+        Positions.
+    """
+    places = rows.tolist()
+    return replace(
+        table,
+        image_ids=tuple(map(table.image_ids.__getitem__, places)),
+        labels=table.labels[rows],
+        probabilities=None if table.probabilities is None else table.probabilities[rows],
+        predicted=table.predicted[rows],
+        folds=tuple(map(table.folds.__getitem__, places)),
+        groups=tuple(map(table.groups.__getitem__, places)),
+        patches=None if table.patches is None else tuple(map(table.patches.__getitem__, places)),
+    )
 
 
 def bootstrap_counts(units: int, *, replicates: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .class_metrics import CLASS_METRICS
+from .columns import shown_metrics, summary_names, summary_values
 from .latex import write_table
+from .metric import HEADLINE
 
 __all__ = ["write_tables"]
 
@@ -61,26 +64,24 @@ def _cell(value: Any) -> str:
 
 
 def _summary(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    header = ["table", "protocol", "n", "accuracy", "low", "high", "accuracy_mean", "accuracy_std",
-              "balanced_accuracy", "auc"]  # fmt: skip
-    rows = []
-    for name, m in tables.items():
-        low, high = (m["intervals"] or {}).get("accuracy") or (None, None)
-        means = [m[key] for key in ("accuracy_mean", "accuracy_std", "balanced_accuracy", "auc")]
-        rows.append([name, m["protocol"], m["n"], m["accuracy"], low, high, *means])
-    return header, rows
+    specs = shown_metrics(tables.values())
+    rows = [[name, m["protocol"], m["n"], *summary_values(specs, m)] for name, m in tables.items()]
+    return ["table", "protocol", "n", *summary_names(specs)], rows
 
 
 def _per_fold(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    others = [spec for spec in shown_metrics(tables.values()) if spec.per_fold and spec.name != HEADLINE]
     rows = []
     for name, m in tables.items():
-        aucs = (m.get("two_class") or {}).get("auc_per_fold") or [None] * len(m["folds"])
-        rows += [[name, *row] for row in zip(m["folds"], m["accuracy_per_fold"], aucs, strict=True)]
-    return ["table", "fold", "accuracy", "two_class_auc"], rows
+        nothing = [None] * len(m["folds"])
+        columns = [m["folds"], m["accuracy_per_fold"], (m.get("two_class") or {}).get("auc_per_fold") or nothing]
+        columns += [m.get(f"{spec.name}_per_fold") or nothing for spec in others]
+        rows += [[name, *row] for row in zip(*columns, strict=True)]
+    return ["table", "fold", "accuracy", "two_class_auc", *(spec.name for spec in others)], rows
 
 
 def _per_class(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    names = ["n", "precision", "recall", "specificity", "f1", "auc", "average_precision"]
+    names = ["n", *(metric.name for metric in CLASS_METRICS)]
     rows = [
         [table, label, *(values[name] for name in names)]
         for table, m in tables.items()

@@ -130,12 +130,12 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
     from bchisto.evaluate import report
 
     run = run_copy(own)
-    whole = report._points
+    whole = report.percent
 
     def fail(value):
         raise KeyError("no such figure")
 
-    monkeypatch.setattr(report, "_percent", fail)
+    monkeypatch.setattr(report, "percent", fail)
     options = ("--folds", 2, "--seeds", 1, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2", "--jobs", 1)
     code, out, err = cli("boost", "--out", run, *options)
     assert code == 1
@@ -149,7 +149,7 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
     with pytest.raises(ReportError) as caught:
         train(out=run, folds=["2"], seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}, jobs=1)
     assert caught.value.results[0].panel is not None
-    monkeypatch.setattr(report, "_percent", whole)
+    monkeypatch.setattr(report, "percent", whole)
     assert cli("boost", "--out", run, *options)[0] == 0
     assert (folder / "report.html").is_file()
 

@@ -43,7 +43,7 @@ def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
         raise ValueError("no figure")
 
     with monkeypatch.context() as broken:
-        broken.setattr(report, "_percent", fail)
+        broken.setattr(report, "percent", fail)
         with pytest.raises(ReportError, match=r"ValueError: no figure; .* model\.bchisto are written") as caught:
             finetune(images, out=run, settings=SETTINGS, folds=["2"], jobs=1)
     (first,) = caught.value.results

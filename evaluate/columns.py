@@ -1,0 +1,142 @@
+"""How metrics stand in tables and reports: columns, headings, cells and lines, from their specifications."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .class_metrics import CLASS_METRICS
+from .known_metrics import list_metrics
+from .metric import HEADLINE, MetricSpec
+
+__all__ = [
+    "class_cells",
+    "class_headings",
+    "percent",
+    "points",
+    "shown_metrics",
+    "summary_cells",
+    "summary_headings",
+    "summary_lines",
+    "summary_names",
+    "summary_values",
+]
+
+Metrics = Mapping[str, Any]
+
+_NOTHING = "–"
+
+
+def shown_metrics(tables: Iterable[Metrics]) -> list[MetricSpec]:
+    """Return the metrics that at least one of these tables has; those of 0.1 lack what came later."""
+    found = list(tables)
+    return [spec for spec in list_metrics() if any(spec.name in metrics for metrics in found)]
+
+
+def summary_names(specs: Sequence[MetricSpec]) -> list[str]:
+    """Return the columns of metrics in ``tables.csv``."""
+    names: list[str] = []
+    for spec in specs:
+        names += [spec.name] if "value" in spec.shown else []
+        names += spec.bounds if _has_interval(spec) else []
+        names += [f"{spec.name}_mean", f"{spec.name}_std"] if _has_folds(spec) else []
+    return names
+
+
+def summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> list[Any]:
+    """Return the cells under `summary_names` of a table's metrics, in full precision; None where there is no value."""
+    values: list[Any] = []
+    for spec in specs:
+        values += [metrics.get(spec.name)] if "value" in spec.shown else []
+        values += _interval(spec, metrics) or (None, None) if _has_interval(spec) else []
+        values += [metrics.get(f"{spec.name}_{what}") for what in ("mean", "std")] if _has_folds(spec) else []
+    return values
+
+
+def summary_headings(specs: Sequence[MetricSpec]) -> list[str]:
+    """Return the headings of metrics where tables stand side by side in a report."""
+    headings: list[str] = []
+    for spec in specs:
+        before = "" if spec.name == HEADLINE else f"{spec.title}, "
+        headings += [_title(spec)] if "value" in spec.shown else []
+        headings += [f"{before}95 % interval"] if _has_interval(spec) else []
+        headings += [f"{before}mean ± spread over folds"] if _has_folds(spec) else []
+    return headings
+
+
+def summary_cells(specs: Sequence[MetricSpec], metrics: Metrics) -> list[str]:
+    """Return the cells under `summary_headings` of a table's metrics."""
+    cells: list[str] = []
+    for spec in specs:
+        cells += [_text(spec.unit, metrics.get(spec.name))] if "value" in spec.shown else []
+        cells += [_text(spec.unit, _interval(spec, metrics))] if _has_interval(spec) else []
+        cells += [_mean_spread(spec, metrics) or _NOTHING] if _has_folds(spec) else []
+    return cells
+
+
+def summary_lines(specs: Sequence[MetricSpec], metrics: Metrics) -> list[str]:
+    """Return a line for each metric that is shown as one, with its interval and its spread over folds."""
+    lines = []
+    for spec in specs:
+        if "line" in spec.shown and metrics.get(spec.name) is not None:
+            interval, folds = _interval(spec, metrics), _mean_spread(spec, metrics)
+            said = f"{_title(spec)}: {_text(spec.unit, metrics[spec.name])}"
+            said += f" (95 % interval {_text(spec.unit, interval)})" if interval else ""
+            said += f"; mean over folds {folds}" if folds else ""
+            lines.append(f"{said}.")
+    return lines
+
+
+def class_headings() -> list[str]:
+    """Return the headings of the metrics of a class."""
+    return [metric.title for metric in CLASS_METRICS]
+
+
+def class_cells(values: Metrics) -> list[str]:
+    """Return the cells under `class_headings` of a class's metrics."""
+    return [_text(metric.unit, values[metric.name]) for metric in CLASS_METRICS]
+
+
+def percent(value: float | Sequence[float] | None) -> str:
+    """Write a share, or the two ends of an interval of one, in percent."""
+    return _written(value, ".1f", times=100, unit=" %")
+
+
+def points(value: float | Sequence[float] | None) -> str:
+    """Write a difference of two shares, or the two ends of an interval of one, in percentage points with a sign."""
+    return _written(value, "+.1f", times=100)
+
+
+def _text(unit: str, value: float | Sequence[float] | None) -> str:
+    return percent(value) if unit == "percent" else _written(value, ".3f")
+
+
+def _written(value: float | Sequence[float] | None, form: str, *, times: int = 1, unit: str = "") -> str:
+    if value is None:
+        return _NOTHING
+    ends = value if isinstance(value, Sequence) else [value]
+    return " to ".join(format(times * end, form) for end in ends) + unit
+
+
+def _title(spec: MetricSpec) -> str:
+    return spec.title if spec.higher_is_better else f"{spec.title} (lower is better)"
+
+
+def _has_interval(spec: MetricSpec) -> bool:
+    return spec.interval and "interval" in spec.shown
+
+
+def _has_folds(spec: MetricSpec) -> bool:
+    return spec.per_fold and "folds" in spec.shown
+
+
+def _interval(spec: MetricSpec, metrics: Metrics) -> Sequence[float] | None:
+    return (metrics.get("intervals") or {}).get(spec.name)
+
+
+def _mean_spread(spec: MetricSpec, metrics: Metrics) -> str:
+    """Return the mean and spread over folds; empty for one fold, which has no spread."""
+    mean, spread = (metrics.get(f"{spec.name}_{what}") for what in ("mean", "std"))
+    if len(metrics["folds"]) < 2 or mean is None:
+        return ""
+    return f"{_text(spec.unit, mean)} ± {_text(spec.unit, spread)}"

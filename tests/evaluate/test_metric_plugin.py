@@ -1,0 +1,203 @@
+"""A metric of another package is in every output; what is wrong with one costs nobody else's numbers."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bchisto.errors import InputError
+from bchisto.evaluate import MetricSpec, PredictionTable, compute_metrics, list_metrics, measure, read_predictions
+from bchisto.evaluate.resample import bootstrap_counts, sampling_units, take_rows
+
+HERE = Path(__file__).parent
+FOLDS, CALLED = HERE / "golden" / "folds.csv", HERE / "golden" / "called.csv"
+
+
+@pytest.fixture
+def matthews(monkeypatch):
+    """The package is installed."""
+    monkeypatch.syspath_prepend(HERE / "packages")
+
+
+def test_it_is_in_every_output_of_evaluate(matthews, cli, tmp_path):
+    from sklearn.metrics import matthews_corrcoef
+
+    code, _, err = cli("evaluate", FOLDS, CALLED, "--out", tmp_path, "--bootstrap", 100)
+    assert code == 0, err
+    tables = json.loads((tmp_path / "metrics.json").read_text())["tables"]
+    (table,) = read_predictions(FOLDS)
+    mcc = tables["folds"]["mcc"]
+    assert mcc == pytest.approx(matthews_corrcoef(table.labels, table.predicted))
+    low, high = tables["folds"]["intervals"]["mcc"]
+    assert low < mcc < high
+    per_fold = tables["folds"]["mcc_per_fold"]
+    assert len(per_fold) == 4
+    assert (tables["folds"]["mcc_mean"], tables["folds"]["mcc_std"]) == (np.mean(per_fold), np.std(per_fold))
+    with (tmp_path / "tables.csv").open(newline="") as handle:
+        first, second = csv.DictReader(handle)
+    assert list(first)[:10] == ["table", "protocol", "n", "accuracy", "low", "high", "accuracy_mean", "accuracy_std",
+                                "balanced_accuracy", "auc"]  # fmt: skip
+    assert list(first)[10:] == ["mcc", "mcc_low", "mcc_high", "mcc_mean", "mcc_std", "sureness", "sureness_low",
+                                "sureness_high"]  # fmt: skip
+    assert [float(first[name]) for name in ("mcc", "mcc_low", "mcc_high")] == [mcc, low, high]
+    assert (second["sureness"], second["sureness_low"]) == ("", "")  # this table has no probabilities
+    assert (tables["called"]["sureness"], "sureness" in tables["called"]["intervals"]) == (None, False)
+    latex = (tmp_path / "tables.tex").read_text()
+    assert r"& mcc & mcc\_low" in latex
+    assert f"& {mcc:.4f} & {low:.4f} & {high:.4f} &" in latex
+    with (tmp_path / "per-fold.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [float(row["mcc"]) for row in rows[:4]] == per_fold
+    report = (tmp_path / "report.html").read_text()
+    for heading in ("", ", 95 % interval", ", mean ± spread over folds"):
+        assert f'<th scope="col">Matthews &lt;correlation&gt;{heading}</th>' in report
+    assert f"<td>{mcc:.3f}</td><td>{low:.3f} to {high:.3f}</td>" in report
+    line = f"<p>Matthews &lt;correlation&gt;: {mcc:.3f} (95 % interval {low:.3f} to {high:.3f}); mean over folds "
+    assert line in report
+    sure = tables["folds"]["sureness"]
+    assert f"<p>confidence (lower is better): {100 * sure:.1f} % (95 % interval " in report
+
+
+def test_ours_stay_what_they_are_beside_it(matthews):
+    (table,) = read_predictions(FOLDS)
+    beside = measure(table, bootstrap=50)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bchisto.evaluate.known_metrics._plug_ins", lambda path: ())
+        alone = measure(table, bootstrap=50)
+    assert {key: beside[key] for key in alone if key != "intervals"} == {
+        key: value for key, value in alone.items() if key != "intervals"
+    }
+    assert {key: beside["intervals"][key] for key in alone["intervals"]} == alone["intervals"]
+    assert [key for key in beside if key in alone] == list(alone)
+    assert [spec.name for spec in list_metrics()][:4] == ["accuracy", "balanced_accuracy", "macro_f1", "auc"]
+
+
+def test_the_report_of_a_run_shows_it(matthews, run_copy, described):
+    from bchisto.boost import train
+
+    run = run_copy(described)
+    (result,) = train(out=run, folds=["2"], heads=["logistic"], jobs=1)
+    assert "mcc" in json.loads((result.folder / "metrics.json").read_text())["tables"]["fusion"]
+    for report in (result.folder / "report.html", run / "report.html"):
+        assert "<p>Matthews &lt;correlation&gt;: " in report.read_text()
+
+
+def test_drawing_rows_equals_weighing_them(rng):
+    """The way of any metric and the quick way of ours give the same intervals."""
+    from dataclasses import replace
+
+    from bchisto.evaluate.values import drawn_values
+
+    (table,) = read_predictions(FOLDS)
+    unit, member = sampling_units(table)
+    assert unit == "group"
+    counts = next(bootstrap_counts(int(member.max()) + 1, replicates=20, seed=1))[:, member]
+    for spec in list_metrics():
+        if spec.weighted is not None:
+            drawn = drawn_values(replace(spec, weighted=None), table, counts)
+            np.testing.assert_allclose(drawn, spec.weighted(table, counts), rtol=1e-12)
+
+
+def test_rows_are_taken_with_all_that_belongs_to_them():
+    (table,) = read_predictions(FOLDS)
+    found = take_rows(table, np.array([3, 3, 0]))
+    assert found.image_ids == ("i03", "i03", "i00")
+    assert found.folds == (4, 4, 1)
+    assert found.groups == ("patient3", "patient3", "patient0")
+    np.testing.assert_array_equal(found.probabilities, table.probabilities[[3, 3, 0]])
+    np.testing.assert_array_equal(found.labels, table.labels[[3, 3, 0]])
+    assert (found.name, found.classes, len(found)) == (table.name, table.classes, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "MCC"}, "its name must be lower-case letters"),
+        ({"name": "two_class.auc"}, "its name must be lower-case letters"),
+        ({"unit": "points"}, "its unit 'points' is none of percent, number"),
+        ({"shown": ("table",)}, "it cannot be shown as 'table'; choose of value, interval, folds, line"),
+    ],
+)
+def test_a_metric_that_does_not_fit(change, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        MetricSpec(**{"name": "mcc", "title": "MCC", "compute": None, **change})
+
+
+def offer(folder, name, code):
+    """Install a package that offers a metric; its name is that of the folder, so that none is imported twice."""
+    package = re.sub(r"\W", "_", folder.name)
+    (folder / f"{package}.py").write_text(f"from bchisto.evaluate import MetricSpec\n{code}\n")
+    info = folder / f"{package}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[bchisto.metrics]\n{name} = {package}:metric\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        ("loss", "import nothing_of_this_name", "metric loss: its entry point cannot be loaded (ModuleNotFoundError"),
+        ("loss", "metric = 3", "metric loss: its entry point cannot be loaded (TypeError"),
+        ("loss", "metric = lambda: 3", "metric loss: its entry point gives no MetricSpec; report this to its package"),
+        ("loss", "metric = MetricSpec('gain', 'g', len)", "metric loss: its entry point gives one called gain"),
+        ("accuracy", "metric = MetricSpec('accuracy', 'a', len)", "metric accuracy: accuracy is taken already"),
+        ("confusion", "metric = MetricSpec('confusion', 'c', len)", "metric confusion: confusion is taken already"),
+        ("accuracy_mean", "metric = MetricSpec('accuracy_mean', 'c', len)", "accuracy_mean is taken already"),
+        ("mcc", "metric = MetricSpec('mcc', 'c', len)", "metric mcc: several packages offer it ("),
+    ],
+)
+def test_one_that_cannot_be_used_is_left_out_and_said(matthews, tmp_path, monkeypatch, caplog, name, code, message):
+    offer(tmp_path, name, code)
+    monkeypatch.syspath_prepend(tmp_path)
+    (table,) = read_predictions(FOLDS)
+    found = compute_metrics(table)
+    assert caplog.text.count(message) == 1, caplog.text
+    assert "; it is left out" in caplog.text
+    assert found["accuracy"] == float((table.predicted == table.labels).mean())
+    assert "loss" not in found
+    assert "sureness" in found
+
+
+@pytest.mark.parametrize(
+    ("code", "interval"),
+    [
+        ("metric = MetricSpec('loss', 'loss', lambda table: 1 / 0)", None),
+        ("metric = MetricSpec('loss', 'loss', lambda table: 'much')", None),
+        ("metric = MetricSpec('loss', 'loss', lambda table: 1.0, lambda table, weights: weights)", [1.0, 1.0]),
+    ],
+)
+def test_one_that_fails_costs_nothing_else(tmp_path, monkeypatch, caplog, cli, code, interval):
+    offer(tmp_path, "loss", code)
+    monkeypatch.syspath_prepend(tmp_path)
+    out = tmp_path / "out"
+    status, _, err = cli("evaluate", FOLDS, "--out", out, "--bootstrap", 20)
+    assert status == 0, err
+    assert "metric loss: failed on folds and is left out there" in err
+    found = json.loads((out / "metrics.json").read_text())["tables"]["folds"]
+    assert found["loss"] == (None if interval is None else 1.0)
+    assert "loss" not in found["intervals"]
+    assert found["intervals"]["accuracy"]
+
+
+def test_what_is_not_finite_is_not_defined(tmp_path, monkeypatch):
+    offer(tmp_path, "loss", "metric = MetricSpec('loss', 'loss', lambda table: float('nan'))")
+    monkeypatch.syspath_prepend(tmp_path)
+    (table,) = read_predictions(FOLDS)
+    found = measure(table, bootstrap=20)
+    assert (found["loss"], found["loss_per_fold"], found["loss_mean"]) == (None, [None] * 4, None)
+    assert "loss" not in found["intervals"]
+
+
+def test_one_fold_has_no_spread(matthews):
+    from bchisto.evaluate.columns import summary_cells, summary_lines
+
+    table = PredictionTable.from_probabilities(
+        name="t", classes=("a", "b"), image_ids=list("wxyz"), labels=list("abab"),
+        probabilities=np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]]), folds=[1] * 4, groups=[None] * 4,
+    )  # fmt: skip
+    found = measure(table, bootstrap=0)
+    specs = [spec for spec in list_metrics() if spec.name in ("accuracy", "mcc")]
+    assert summary_cells(specs, found) == ["75.0 %", "–", "–", "0.577", "–", "–"]
+    assert summary_lines(specs, found) == ["Matthews <correlation>: 0.577."]
