@@ -10,6 +10,8 @@ from bchisto.boost import HEADS, Bundle, HeadSpec, get_head, list_heads, train
 from bchisto.boost.heads import STACK_MEMBERS, head_packages, head_settings, members_of
 from bchisto.errors import BundleError, InputError
 from bchisto.featurize import open_store
+from bchisto.runs import Claim
+from conftest import snapshot
 
 BOOST = ("--folds", 3, "--seeds", 2, "--jobs", 1)
 
@@ -110,8 +112,8 @@ def test_an_unknown_head_is_wrong_usage(cli, described):
     assert "'nearest'" in err
 
 
-def test_the_stack_is_of_fixed_members(described, run_copy):
-    """Whatever is installed; its members are recorded, and a folder of an earlier release, without them, is resumed."""
+def test_the_stack_is_of_fixed_members(described, run_copy, caplog):
+    """Whatever is installed; its members are recorded, and a folder of 0.1.1, which did not, is resumed."""
     assert STACK_MEMBERS == ("lightgbm", "logistic", "svm")
     run = run_copy(described)
     params = {"min_data_in_leaf": 2, "num_iterations": 2}
@@ -119,12 +121,30 @@ def test_the_stack_is_of_fixed_members(described, run_copy):
     path = result.folder / "settings.json"
     settings = json.loads(path.read_text())
     assert settings["settings"]["members"] == ["lightgbm", "logistic", "svm"]
-    models = {path: path.stat().st_mtime_ns for path in (result.folder / "models").rglob("*")}
-    settings["settings"]["members"] = ["lightgbm", "svm"]
-    path.write_text(json.dumps(settings))
+
+    def record(members):
+        """Rewrite the folder as if these members had been recorded, in its settings and in the marks of its models."""
+        before = claim.mark("tiny-1.0-64").sha256
+        settings["settings"].pop("members")
+        settings["settings"].update({} if members is None else {"members": members})
+        path.write_text(json.dumps(settings))
+        for table in (result.folder / "models").rglob("*.csv"):
+            text = table.read_text()
+            assert before in text
+            table.write_text(text.replace(before, claim.mark("tiny-1.0-64").sha256))
+
+    claim = Claim(result.folder, settings={}, work=())
+    record(None)
+    models = snapshot(result.folder / "models")
+    caplog.set_level("INFO", "bchisto")
+    train(out=run, folds=["2"], heads=["stack"], params=params, jobs=1)
+    assert "6 of 6 models are trained already" in caplog.text
+    assert "members" not in json.loads(path.read_text())["settings"]
+    assert snapshot(result.folder / "models") == models
+    settings["settings"]["members"] = []
+    record(["lightgbm", "svm"])
     with pytest.raises(InputError, match="members"):
         train(out=run, folds=["2"], heads=["stack"], params=params, jobs=1)
-    assert {path: path.stat().st_mtime_ns for path in (result.folder / "models").rglob("*")} == models
 
 
 def test_what_decides_the_content_of_ours():
