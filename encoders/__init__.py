@@ -4,25 +4,34 @@ In: a name of `list_encoders`. Out: an `Encoder`, uint8 crops of shape (n, heigh
 shape (n, d).
 """
 
+from .backbone import Backbone, build_backbone
 from .choice import EncoderChoice, parse_encoder, weights_of
 from .encoder import Encoder, cached_encoder
 from .engines import ENGINES, compile_tensors
 from .geometry import GEOMETRY
-from .network import canonical_names, precision_policy
+from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
+from .network import canonical_names, precision_policy, variables_of
 from .registry import EncoderSpec, get_spec, list_encoders
 
 __all__ = [
     "ENGINES",
     "GEOMETRY",
+    "Backbone",
     "Encoder",
     "EncoderChoice",
     "EncoderSpec",
+    "WeightArrays",
+    "build_backbone",
     "cached_encoder",
     "canonical_names",
     "compile_tensors",
+    "fill_weights",
     "get_spec",
     "list_encoders",
+    "load_keras_file",
     "parse_encoder",
     "precision_policy",
+    "read_weight_arrays",
+    "variables_of",
     "weights_of",
 ]

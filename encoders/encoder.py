@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Many, TextInput, as_text, as_texts, as_whole
-from ..data import content_sha256
-from ..errors import ImageError, WeightsError
+from ..arguments import Many, TextInput
+from ..errors import ImageError
 from ..jobs import prepare_backend
-from . import network
-from . import weights as weight_files
+from .backbone import build_backbone
 from .choice import EncoderChoice
 from .engines import compile_network
 from .geometry import GEOMETRY, Places
-from .registry import get_spec
+from .weights import content_key
 
 __all__ = ["Encoder", "cached_encoder"]
 
@@ -86,42 +83,22 @@ class Encoder:
         engine: str = "keras",
         seed: SupportsIndex = 0,
     ) -> None:
-        layers = as_texts(layers, "layers")
-        weights = as_text(weights, "weights")
-        seed = as_whole(seed, "seed")
-        backend = prepare_backend()
-        self.backend = "openvino" if engine == "openvino" else backend
-        import keras
-
-        spec = get_spec(name)
         # OpenVINO lowers the precision itself, from a float32 network
-        with network.precision_policy("float32" if engine == "openvino" else precision):
-            base = weight_files.load_imagenet(spec) if weights == "imagenet" else spec.build(weights=None)
-            chosen = tuple(layers) or spec.layers or (network.default_layer(base),)
-            outputs = [layer.output for layer in network.find_layers(base, chosen, encoder=name)]
-            model = keras.Model(base.input, outputs)
-        self.weights_file_sha256 = ""
-        if weights == "random":
-            weight_files.randomize(model, seed=seed)
-        elif weights != "imagenet":
-            path = Path(weights)
-            before = weight_files.content_key(weights)
-            weight_files.load_file(path, spec=spec, base=base, part=model)
-            self.weights_file_sha256 = content_sha256(path)
-            if self.weights_file_sha256 != before:
-                raise WeightsError(f"{path}: changed while it was read; run the command again")
-        model.trainable = False
-        self.name = spec.name
-        self.layers = chosen
-        self.default_layers = chosen == (spec.layers or (network.default_layer(base),))
-        self.weights = weights if weights in ("imagenet", "random") else "file"
-        self.weights_sha256 = weight_files.weights_sha256(model)
-        self.dim = sum(int(output.shape[-1]) for output in outputs)
-        self.model = model
+        built = "float32" if engine == "openvino" else precision
+        backbone = build_backbone(name, layers=layers, weights=weights, precision=built, seed=seed)
+        self.backend = "openvino" if engine == "openvino" else prepare_backend()
+        self.name = backbone.spec.name
+        self.layers = backbone.layers
+        self.default_layers = backbone.default_layers
+        self.weights = backbone.weights
+        self.weights_sha256 = backbone.weights_sha256
+        self.weights_file_sha256 = backbone.weights_file_sha256
+        self.dim = backbone.dim
+        self.model = backbone.model
         self.engine = engine
-        compiled = compile_network(model, spec.preprocess, engine=engine, precision=precision)
+        compiled = compile_network(self.model, backbone.spec.preprocess, engine=engine, precision=precision)
         self._compiled, self.graph = compiled, compiled.graph
-        self._places = Places(model)
+        self._places = Places(self.model)
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops.
@@ -184,7 +161,7 @@ class Encoder:
 
 def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, engine: str, seed: int) -> Encoder:
     """Return an encoder, built once per process and content of its weights file: units of a worker share it."""
-    return _built(choice, weights, weight_files.content_key(weights), precision, engine, seed)
+    return _built(choice, weights, content_key(weights), precision, engine, seed)
 
 
 @functools.lru_cache(maxsize=16)

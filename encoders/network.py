@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 
-__all__ = ["canonical_names", "default_layer", "find_layers", "precision_policy"]
+__all__ = ["canonical_names", "default_layer", "find_layers", "precision_policy", "variables_of"]
 
 
 @contextlib.contextmanager
@@ -50,6 +50,14 @@ def _snake(name: str) -> str:
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def variables_of(model: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield (layer, variable, tensor) of all weights in layer order, under canonical names."""
+    present = {name: canonical for canonical, name in canonical_names(model).items()}
+    for layer in model.layers:
+        for variable in layer.weights:
+            yield present[layer.name], variable.name, variable
 
 
 def default_layer(model: Any) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from types import ModuleType
 from typing import Any
 
 from ..errors import InputError
+from ..extensions import extension_names, load_extension
 from ..jobs import prepare_backend
 
 __all__ = ["ENTRY_POINT_GROUP", "EncoderSpec", "get_spec", "list_encoders"]
@@ -73,13 +73,9 @@ def _applications() -> dict[str, tuple[ModuleType, str]]:
     return found
 
 
-def _plug_ins() -> dict[str, metadata.EntryPoint]:
-    return {entry.name.casefold(): entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
-
-
 def list_encoders() -> list[str]:
     """Return the names of all encoders, sorted."""
-    return sorted({*_applications(), *_plug_ins()})
+    return sorted({*_applications(), *extension_names(ENTRY_POINT_GROUP)})
 
 
 def get_spec(name: str) -> EncoderSpec:
@@ -88,16 +84,11 @@ def get_spec(name: str) -> EncoderSpec:
     Raises
     ------
     InputError
-        No such encoder; the message lists them.
+        No such encoder, and the message lists them; or another package's that cannot be loaded.
     """
     name = name.casefold()
-    plug_ins = _plug_ins()
-    if name in plug_ins:
-        loaded = plug_ins[name].load()
-        spec = loaded if isinstance(loaded, EncoderSpec) else loaded()
-        if not isinstance(spec, EncoderSpec):
-            raise InputError(f"encoder {name}: its entry point gives no EncoderSpec; report this to its package")
-        return spec
+    if (offered := load_extension(ENTRY_POINT_GROUP, name, EncoderSpec, what="encoder")) is not None:
+        return offered
     applications = _applications()
     if name not in applications:
         raise InputError(f"--encoder {name}: no such encoder; choose one of {', '.join(list_encoders())}")

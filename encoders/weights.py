@@ -1,4 +1,4 @@
-"""Encoder weights: published, from a file, or seeded random; and their hash."""
+"""Encoder weights: published or seeded random, and their hash; those of files are in `loading` and `files`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..data import content_sha256
 from ..errors import ImageError, WeightsError
-from ..jobs import hdf5_reason, hdf5_trouble
-from .network import canonical_names
+from .loading import as_float32, first_line
+from .network import variables_of
 from .registry import EncoderSpec
 
-__all__ = ["content_key", "load_file", "load_imagenet", "randomize", "weights_sha256"]
+__all__ = ["content_key", "load_imagenet", "randomize", "weights_sha256"]
 
 
 def content_key(weights: str) -> str:
@@ -38,31 +36,17 @@ def content_key(weights: str) -> str:
         return ""
 
 
-def _variables(model: Any) -> Iterator[tuple[str, str, Any]]:
-    """Yield (layer, variable, tensor) in layer order, under canonical names."""
-    present = {name: canonical for canonical, name in canonical_names(model).items()}
-    for layer in model.layers:
-        for variable in layer.weights:
-            yield present[layer.name], variable.name, variable
-
-
 def weights_sha256(model: Any) -> str:
     """Return the SHA-256 over layer, variable, shape, dtype and bytes, in the order of the layers.
 
     Does not depend on the file the weights came from, on Keras's counters or on the precision of computation.
     """
     digest = hashlib.sha256()
-    for layer, name, variable in _variables(model):
-        value = _to_numpy(variable)
+    for layer, name, variable in variables_of(model):
+        value = as_float32(variable)
         digest.update(f"{layer}\0{name}\0{value.shape}\0{value.dtype.str}\0".encode())
         digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()
-
-
-def _to_numpy(variable: Any) -> npt.NDArray[np.float32]:
-    from keras import ops
-
-    return np.asarray(ops.convert_to_numpy(variable.value), dtype=np.float32)
 
 
 def randomize(model: Any, *, seed: int) -> None:
@@ -70,7 +54,7 @@ def randomize(model: Any, *, seed: int) -> None:
 
     Drawn by NumPy per variable, so they are the same in every process and on every Keras backend.
     """
-    for layer, name, variable in _variables(model):
+    for layer, name, variable in variables_of(model):
         shape = tuple(variable.shape)
         if name in ("gamma", "moving_variance"):
             value = np.ones(shape, np.float32)
@@ -106,7 +90,7 @@ def load_imagenet(spec: EncoderSpec) -> Any:
             raise
         if match is None:
             raise WeightsError(
-                f"the ImageNet weights of {spec.name} cannot be loaded ({_first_line(error)}); remove the cached file "
+                f"the ImageNet weights of {spec.name} cannot be loaded ({first_line(error)}); remove the cached file "
                 f"below {_cache()}, or give --weights {spec.name}=PATH"
             ) from error
         url, file = match[1], match[1].rsplit("/")[-1]
@@ -120,79 +104,3 @@ def _cache() -> Path:
     """Return the folder where Keras keeps downloaded weights, by its own rule; it has no public name for it."""
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     return (home if os.access(home, os.W_OK) else Path(tempfile.gettempdir()) / ".keras") / "models"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def load_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) -> None:
-    """Load weights from a ``.weights.h5`` or one of Keras's published ``.h5`` files.
-
-    The file must hold the layers of `part`; it may hold the whole headless network (`base`) or the network
-    with its classifier.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    spec : EncoderSpec
-        To build the network with its classifier, where the file holds one.
-    base : keras.Model
-        The network without its classifier.
-    part : keras.Model
-        The network up to the deepest layer used; shares its layers with `base`.
-
-    Raises
-    ------
-    WeightsError
-        Missing, not HDF5, or the weights of another network.
-    """
-    if not path.exists():
-        raise WeightsError(f"{path}: no such weights file; check --weights")
-    if not path.name.endswith((".h5", ".hdf5")):
-        raise WeightsError(f"{path}: expected Keras weights, a .weights.h5 or published .h5 file")
-    if (trouble := hdf5_trouble(path)) is not None:
-        raise WeightsError(f"{path}: {trouble}, so no Keras weights could be read; check --weights")
-    error = _try_load(base, path)
-    if _is_whole(part, error) or _is_whole(part, _try_load(part, path)) or _load_with_top(path, spec=spec, part=part):
-        return
-    if isinstance(error, OSError):  # HDF5 refused it before Keras saw any layer
-        raise WeightsError(f"{path}: {hdf5_reason([str(error)])}") from error
-    reason = "some layers are not in it" if error is None else _first_line(error)
-    raise WeightsError(f"{path}: these are not the weights of {spec.name} ({reason}); check --weights {spec.name}=PATH")
-
-
-def _try_load(model: Any, path: Path) -> Exception | None:
-    """Load a file into a model; every variable is NaN before, so that one that the file lacks shows."""
-    for _, _, variable in _variables(model):
-        variable.assign(np.full(tuple(variable.shape), np.nan, np.float32))
-    with warnings.catch_warnings():
-        # Keras warns of every container that a file of another network lacks; the outcome is checked instead.
-        warnings.simplefilter("ignore", UserWarning)
-        try:
-            model.load_weights(str(path))
-        except (ValueError, KeyError, OSError, IndexError, TypeError, AttributeError) as error:
-            return error
-    return None
-
-
-def _is_whole(part: Any, error: Exception | None) -> bool:
-    return error is None and all(np.isfinite(_to_numpy(variable)).all() for _, _, variable in _variables(part))
-
-
-def _load_with_top(path: Path, *, spec: EncoderSpec, part: Any) -> bool:
-    """Load a file of the network with its classifier, and copy the layers of `part`."""
-    try:
-        whole = spec.build(weights=None, include_top=True)
-    except TypeError:  # an encoder of another package need not have a classifier
-        return False
-    if _try_load(whole, path) is not None:
-        return False
-    source = {(layer, name): variable for layer, name, variable in _variables(whole)}
-    for layer, name, target in _variables(part):
-        found = source.get((layer, name))
-        if found is None or tuple(found.shape) != tuple(target.shape):
-            return False
-        target.assign(found.value)
-    return True

@@ -1,11 +1,14 @@
 """CNNs trained over the same folds, to the same prediction table as the boosted road."""
 
+from typing import TYPE_CHECKING
+
+from ..moved import moved_names
 from .augment import AUGMENTATIONS, OFFLINE
 from .balance import SAMPLINGS, class_weights, sample_training
 from .bundle import CnnBundle
 from .images import ImageBank, make_reader
 from .model import network_of
-from .networks import NETWORKS, Network, build_network
+from .networks import NETWORKS, CaffeLayers, NetworkSpec, build_network, get_network, list_networks
 from .patches import PatchRule, Samples, parse_patches
 from .predict import predict_images
 from .pretrained import CAFFE_LAYERS
@@ -20,17 +23,20 @@ __all__ = [
     "NETWORKS",
     "OFFLINE",
     "SAMPLINGS",
+    "CaffeLayers",
     "CnnBundle",
     "FinetuneResult",
     "FinetuneSettings",
     "ImageBank",
-    "Network",
+    "NetworkSpec",
     "PatchRule",
     "Samples",
     "TrainingCost",
     "build_network",
     "class_weights",
     "finetune",
+    "get_network",
+    "list_networks",
     "make_reader",
     "network_of",
     "parse_patches",
@@ -38,3 +44,6 @@ __all__ = [
     "sample_training",
     "time_training",
 ]
+
+if not TYPE_CHECKING:  # a type checker is to know the new name alone
+    __getattr__ = moved_names(__name__, {"Network": "bchisto.finetune:NetworkSpec"})

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..boost import BUNDLE_KIND, BUNDLE_SCHEMA, read_crop_seed
+from ..encoders import load_keras_file
 from ..errors import BundleError
 from ..jobs import DAMAGE, Archive, write_archive
 from .model import build_model, resolved
-from .pretrained import load_h5
 from .settings import FinetuneSettings
 
 __all__ = ["CnnBundle"]
@@ -180,4 +180,4 @@ def _load(model: Any, archive: Archive, name: str, settings: FinetuneSettings) -
     with tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
         file = Path(folder) / "model.weights.h5"
         file.write_bytes(archive.read(name))
-        load_h5(model, file, of=settings.network)
+        load_keras_file(model, file, of=settings.network)

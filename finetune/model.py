@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..encoders import Encoder, canonical_names, get_spec, list_encoders, precision_policy
+from ..encoders import build_backbone, canonical_names, list_encoders, precision_policy
 from ..errors import InputError
 from ..jobs import prepare_backend
-from .networks import NETWORKS, Network, add_top, build_network
+from .networks import NetworkSpec, add_top, build_network, get_network, list_networks
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 
-__all__ = ["build_model", "network_of", "resolved"]
+__all__ = ["build_model", "network_of", "resolved", "untrained_notice"]
 
 _ENCODER_SIZE = 224
 """Side of the input of an encoder with a top, pixels (ours: that of ImageNet)."""
 
 
-def network_of(name: str) -> Network:
-    """Return how a network is trained by default.
+def network_of(name: str) -> NetworkSpec:
+    """Return a network, or an encoder as a network: with a top, from ImageNet weights.
 
     Raises
     ------
     InputError
-        Neither a network of ours nor an encoder.
+        Neither of them; or another package's that cannot be loaded.
     """
-    if name in NETWORKS:
-        return NETWORKS[name]
+    if name in list_networks():
+        return get_network(name)
     if name in list_encoders():
-        return Network(build_network, _ENCODER_SIZE, rate=1e-4)
+        build = functools.partial(_plain_encoder, name)
+        return NetworkSpec(name, build, _ENCODER_SIZE, rate=1e-4, weights="imagenet")
     raise InputError(
-        f"--network {name}: no such network; choose one of {', '.join(NETWORKS)}, or an encoder of "
+        f"--network {name}: no such network; choose one of {', '.join(list_networks())}, or an encoder of "
         "bchisto featurize --list-encoders"
     )
 
@@ -50,8 +52,8 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
         A weights file that cannot be read.
     """
     network = network_of(settings.network)
-    weights = settings.weights or ("random" if settings.network in NETWORKS else "imagenet")
-    of_file = settings.network in CAFFE_LAYERS and weights not in ("imagenet", "random")
+    weights = settings.weights or network.weights
+    of_file = network.caffe is not None and weights not in ("imagenet", "random")
     return {
         "size": settings.size or network.size,
         "batch_size": settings.batch_size or network.batch_size,
@@ -60,6 +62,16 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
         "weights": weights,
         "convention": settings.convention or (input_convention(Path(weights)) if of_file else "signed"),
     }
+
+
+def untrained_notice(settings: FinetuneSettings) -> str | None:
+    """Return what every output says of a network that began untrained though its source, or its kind, does not."""
+    network = network_of(settings.network)
+    if resolved(settings)["weights"] != "random":
+        return None
+    if network.pretrained:
+        return f"RANDOM START: {settings.network} began untrained; its source starts from ImageNet weights."
+    return f"RANDOM WEIGHTS: {settings.network} began untrained." if network.weights == "imagenet" else None
 
 
 def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
@@ -77,7 +89,7 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
 
     chosen = resolved(settings)
     with precision_policy(settings.precision):
-        if settings.network in NETWORKS:
+        if settings.network in list_networks():
             model = _own_network(settings, chosen, classes=classes, fold=fold)
         else:
             model = _encoder_with_top(
@@ -95,7 +107,7 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
 
 
 def _own_network(settings: FinetuneSettings, chosen: dict[str, Any], *, classes: int, fold: int) -> Any:
-    weights = chosen["weights"]
+    network, weights = get_network(settings.network), chosen["weights"]
     if settings.freeze or settings.top != "average":
         raise InputError(f"--freeze and --top belong to encoders; {settings.network} is trained as a whole")
     if weights == "imagenet":
@@ -104,13 +116,13 @@ def _own_network(settings: FinetuneSettings, chosen: dict[str, Any], *, classes:
         )
     options = {name: value for name in ("dropout", "l2") if (value := getattr(settings, name)) is not None}
     if chosen["convention"] != "signed":
-        if settings.network not in CAFFE_LAYERS:
+        if network.caffe is None:
             raise InputError(f"--convention {chosen['convention']}: belongs to {', '.join(CAFFE_LAYERS)}")
         options["convention"] = chosen["convention"]
     model = build_network(settings.network, classes=classes, size=chosen["size"], **options)
     _seed(model, [settings.seed, fold])
     if weights != "random":
-        load_pretrained(model, Path(weights), network=settings.network, fresh=settings.fresh)
+        load_pretrained(model, Path(weights), network=network, fresh=settings.fresh)
     return model
 
 
@@ -126,13 +138,19 @@ def _seed(model: Any, entropy: Sequence[int]) -> None:
         variable.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
 
 
+def _plain_encoder(name: str, *, classes: int, size: int, dropout: float | None = None, l2: float | None = None) -> Any:
+    """Build an encoder with its top, as the specification of a network has it."""
+    settings = FinetuneSettings(name, dropout=dropout, l2=l2)
+    return _encoder_with_top(settings, classes=classes, fold=0, size=size, weights="imagenet")
+
+
 def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int, size: int, weights: str) -> Any:
     import keras
 
     if settings.fresh:
         raise InputError("--fresh: the top of an encoder is always fresh, and the rest comes from its weights")
-    encoder = Encoder(settings.network, weights=weights, precision=settings.precision, seed=settings.seed)
-    base = encoder.model
+    backbone = build_backbone(settings.network, weights=weights, precision=settings.precision, seed=settings.seed)
+    base = backbone.model
     base.trainable = True
     names = canonical_names(base)
     if settings.freeze:
@@ -143,7 +161,7 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int, si
             if settings.freeze != "all" and layer.name == names[settings.freeze]:
                 break
     images = keras.Input((size, size, 3), name="image")
-    features = base(get_spec(settings.network).preprocess(images))
+    features = base(backbone.spec.preprocess(images))
     features = features[-1] if isinstance(features, (list, tuple)) else features
     model = add_top(features, images, classes=classes, top=settings.top, dropout=settings.dropout or 0.0,
                     l2=settings.l2 or 0.0, name=settings.network)  # fmt: skip

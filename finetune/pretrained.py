@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
-import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,40 +10,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..encoders import WeightArrays, fill_weights, load_keras_file, read_weight_arrays, variables_of
 from ..errors import WeightsError
 from ..jobs import DAMAGE, atomic_output, claim_space
+from .networks import NETWORKS, CaffeLayers, NetworkSpec
 
-__all__ = ["CAFFE_LAYERS", "input_convention", "is_whole_h5", "load_h5", "load_pretrained", "save_h5"]
-
-Arrays = dict[str, npt.NDArray[Any]]
-
-_MOST_BYTES = 4 * 1024**3
-"""Bound on what a weights file unpacks to: AlexNet has 240 MB (ours)."""
-
-_BRANCHES = {
-    "1x1": "1x1", "3x3_reduce": "3x3_reduce", "3x3": "3x3", "5x5_reduce": "5x5_reduce", "5x5": "5x5",
-    "project": "pool_proj",
-}  # fmt: skip
-_MODULES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
+__all__ = ["CAFFE_LAYERS", "input_convention", "is_whole_h5", "load_pretrained", "save_h5"]
 
 CAFFE_LAYERS: dict[str, dict[str, str]] = {
-    "alexnet": {
-        **{name: name for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")},
-        "classes": "fc8",
-    },
-    "googlenet": {
-        "conv1": "conv1/7x7_s2",
-        "conv2_reduce": "conv2/3x3_reduce",
-        "conv2": "conv2/3x3",
-        **{
-            f"inception_{module}_{ours}": f"inception_{module}/{theirs}"
-            for module in _MODULES
-            for ours, theirs in _BRANCHES.items()
-        },
-        "classes": "loss3/classifier",
-    },
+    name: dict(spec.caffe.names) for name, spec in NETWORKS.items() if spec.caffe is not None
 }
-"""Our layer to the layer of the published Caffe model (bvlc_alexnet, bvlc_googlenet)."""
+"""Of each network that has one, our layer to the layer of the published Caffe model (bvlc_alexnet, bvlc_googlenet)."""
+
+_LAST = "classes"
+"""The layer that ends every network; a file of another number of classes leaves it at its random start."""
 
 
 def input_convention(path: Path) -> str:
@@ -58,14 +36,14 @@ def input_convention(path: Path) -> str:
     """
     if path.name.endswith(".h5"):
         return "signed"
-    return "caffe" if _is_caffe(_read(path, arrays=False)) else "signed"
+    return "caffe" if _is_caffe(read_weight_arrays(path, values=False)) else "signed"
 
 
 def _is_caffe(names: Iterable[str]) -> bool:
     return any(name.endswith(".weight") for name in names)
 
 
-def load_pretrained(model: Any, path: Path, *, network: str, fresh: Sequence[str] = ()) -> None:
+def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequence[str] = ()) -> None:
     """Load weights into a model.
 
     Names are ``<our layer>/kernel`` and ``<our layer>/bias``, kernels (rows, columns, in, out) as in Keras; or
@@ -77,8 +55,8 @@ def load_pretrained(model: Any, path: Path, *, network: str, fresh: Sequence[str
     model : keras.Model
     path : Path
         ``.npz``, ``.safetensors``, or ``.weights.h5`` of ``bchisto finetune``.
-    network : str
-        Its name, for the layer map.
+    network : NetworkSpec
+        What it is, for the layer map.
     fresh : sequence of str
         Layers whose name begins so keep their random start.
 
@@ -87,56 +65,42 @@ def load_pretrained(model: Any, path: Path, *, network: str, fresh: Sequence[str
     WeightsError
         A file that is missing or damaged, lacks a layer, or holds another architecture.
     """
-    variables = {(layer.name, variable.name): variable for layer in model.layers for variable in layer.weights}
-    kept = {key: np.array(variable) for key, variable in variables.items() if key[0].startswith(tuple(fresh))}
+    shapes = {f"{layer}/{name}": tuple(variable.shape) for layer, name, variable in variables_of(model)}
+    keep = {name for name in shapes if name.startswith(tuple(fresh))}
     if path.name.endswith(".h5"):
-        load_h5(model, path, of=network)
-    else:
-        arrays = _read(path)
-        caffe = _is_caffe(arrays)
-        if caffe and network not in CAFFE_LAYERS:
+        load_keras_file(model, path, of=network.name, keep=keep)
+        return
+    arrays = read_weight_arrays(path)
+    if _is_caffe(arrays):
+        if network.caffe is None:
             raise WeightsError(f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one")
-        for (layer, name), variable in variables.items():
-            if (layer, name) in kept:
-                continue
-            found = _from_caffe(arrays, network, layer, name, path) if caffe else arrays.get(f"{layer}/{name}")
-            if found is None:
-                raise WeightsError(f"{path}: has no {layer}/{name}, so it is not of {network}; see the layer map")
-            if tuple(found.shape) == tuple(variable.shape):
+        arrays = _from_caffe(arrays, network.caffe, {name: shapes[name] for name in shapes if name not in keep}, path)
+    keep |= {
+        name
+        for name in shapes
+        if name.startswith(f"{_LAST}/") and name in arrays and arrays[name].shape != shapes[name]
+    }
+
+    def read(model: Any) -> None:
+        for layer, name, variable in variables_of(model):
+            found = arrays.get(f"{layer}/{name}")
+            if f"{layer}/{name}" not in keep and found is not None and found.shape == tuple(variable.shape):
                 variable.assign(found.astype(np.float32))
-            elif layer != "classes":
-                raise WeightsError(
-                    f"{path}: {layer}/{name} has the shape {tuple(found.shape)}, {network} needs "
-                    f"{tuple(variable.shape)}; these are weights of another architecture"
-                )
-    for key, value in kept.items():
-        variables[key].assign(value)
+
+    filled = fill_weights(model, read, keep=keep)
+    if not filled.whole:
+        why = _why(filled.missing[0], shapes, arrays, network.name) if filled.missing else filled.reason
+        raise WeightsError(f"{path}: {why}") from filled.error
 
 
-def _read(path: Path, *, arrays: bool = True) -> Arrays:
-    """Return the arrays of a file by name; with `arrays` off empty ones, since names cost nothing to read."""
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file; give a .npz or .safetensors file, or --weights random")
-    try:
-        if path.suffix == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                if sum(info.file_size for info in archive.infolist()) > _MOST_BYTES:
-                    raise WeightsError(f"{path}: unpacks to more than a network can hold; it is not read")
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] if arrays else np.empty(0) for name in file.files}
-        if path.suffix == ".safetensors":
-            from safetensors import SafetensorError, safe_open
-
-            try:
-                with safe_open(path, framework="numpy") as file:
-                    return {name: file.get_tensor(name) if arrays else np.empty(0) for name in file.keys()}  # noqa: SIM118
-            except SafetensorError as error:
-                raise WeightsError(f"{path}: not a safetensors file, or damaged ({error})") from error
-    except DAMAGE as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(f"{path}: not a weights file, or damaged ({error})") from error
-    raise WeightsError(f"{path}: give weights as .npz, .safetensors or .weights.h5")
+def _why(name: str, shapes: dict[str, tuple[int, ...]], arrays: WeightArrays, network: str) -> str:
+    """Say why a variable could not be had from the arrays of a file."""
+    if name not in arrays:
+        return f"has no {name}, so it is not of {network}; see the layer map"
+    found, needed = arrays[name].shape, shapes[name]
+    if found != needed:
+        return f"{name} has the shape {found}, {network} needs {needed}; these are weights of another architecture"
+    return f"{name} holds values that are no finite numbers; the file is damaged, or its training failed"
 
 
 def save_h5(model: Any, path: Path) -> None:
@@ -201,50 +165,41 @@ def is_whole_h5(path: Path) -> bool:
         return False
 
 
-def load_h5(model: Any, path: Path, *, of: str) -> None:
-    """Load a ``.weights.h5`` that `save_h5` wrote; `of` says what it must belong to.
-
-    Raises
-    ------
-    WeightsError
-        A file that is missing, damaged, or of another network; Keras only warns of the last and goes on untrained.
-    """
-    import keras
-
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file")
-    unfit: tuple[type[Exception], ...] = (*DAMAGE, UserWarning)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
-            keras.Model(model.inputs, model.outputs).load_weights(path)
-    except unfit as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise WeightsError(f"{path}: not weights of {of} with this size and these classes ({reason})") from error
+def _from_caffe(
+    arrays: WeightArrays, caffe: CaffeLayers, shapes: dict[str, tuple[int, ...]], path: Path
+) -> WeightArrays:
+    """Return the arrays of a Caffe model under our names and as Keras has them."""
+    found: WeightArrays = {}
+    for key, shape in shapes.items():
+        layer, _, name = key.rpartition("/")
+        half = layer[-2:] if layer[-2:] in ("_a", "_b") else ""
+        layer = layer.removesuffix(half) if half else layer
+        theirs = arrays.get(f"{caffe.names.get(layer)}.{'weight' if name == 'kernel' else 'bias'}")
+        if theirs is None:
+            continue
+        if half:
+            middle = len(theirs) // 2
+            theirs = theirs[:middle] if half == "_a" else theirs[middle:]
+        found[key] = _as_keras(theirs, shape, flattened=caffe.flattened.get(layer), layer=layer, path=path)
+    return found
 
 
-def _from_caffe(arrays: Arrays, network: str, layer: str, name: str, path: Path) -> npt.NDArray[Any] | None:
-    """Return an array of a Caffe model as Keras has it; the halves of grouped layers are ``_a`` and ``_b``."""
-    half = layer[-2:] if layer[-2:] in ("_a", "_b") else ""
-    theirs = CAFFE_LAYERS[network].get(layer.removesuffix(half) if half else layer)
-    if theirs is None:
-        return None
-    found = arrays.get(f"{theirs}.{'weight' if name == 'kernel' else 'bias'}")
-    if found is None:
-        return None
-    if half:
-        middle = len(found) // 2
-        found = found[:middle] if half == "_a" else found[middle:]
-    if name == "bias":
+def _as_keras(
+    found: npt.NDArray[Any], shape: tuple[int, ...], *, flattened: int | None, layer: str, path: Path
+) -> npt.NDArray[Any]:
+    """Return an array of Caffe in the order of axes that a variable of this shape has."""
+    if not found.ndim or not found.size:
+        return found
+    if len(shape) == 1:
         return found.reshape(-1)
-    if found.ndim == 4 and layer.startswith(("conv", "inception")):
+    if len(shape) == 4 and found.ndim == 4:
         return found.transpose(2, 3, 1, 0)
-    if layer == "fc6":
+    if flattened is not None:
         # the feature map is flattened by channel there, by place here
-        side = int(np.sqrt(found.size // (len(found) * 256)))
-        if found.size != len(found) * 256 * side * side:
+        side = int(np.sqrt(found.size // (len(found) * flattened)))
+        if found.size != len(found) * flattened * side * side:
             raise WeightsError(
-                f"{path}: fc6 has the shape {tuple(found.shape)}; these are weights of another architecture"
+                f"{path}: {layer} has the shape {tuple(found.shape)}; these are weights of another architecture"
             )
-        return found.reshape(len(found), 256, side, side).transpose(2, 3, 1, 0).reshape(-1, len(found))
+        return found.reshape(len(found), flattened, side, side).transpose(2, 3, 1, 0).reshape(-1, len(found))
     return found.reshape(len(found), -1).T

@@ -17,8 +17,7 @@ from ..jobs import Resources, Shard, prepare_backend, run_units, visible_gpus
 from ..runs import Claim, versions_of
 from .batches import Source
 from .images import ImageBank
-from .model import resolved
-from .networks import NETWORKS
+from .model import resolved, untrained_notice
 from .outputs import write_outputs
 from .settings import FinetuneSettings
 from .units import FoldUnit, fit_batch_size, read_fold, train_fold
@@ -29,9 +28,6 @@ _log = logging.getLogger(__name__)
 
 _VALIDATION_FOLDS = 8
 """An eighth of a training part validates where the protocol names no validation part (ours)."""
-
-_PRETRAINED = frozenset({"alexnet", "googlenet"})
-"""Networks that their source starts from ImageNet weights, which Keras does not have."""
 
 
 @dataclass(frozen=True)
@@ -249,11 +245,8 @@ class Workshop:
     def _banners(self) -> list[str]:
         notes = [SYNTHETIC_BANNER] if self.dataset.synthetic else []
         settings = self.settings
-        weights = resolved(settings)["weights"]
-        if settings.network in _PRETRAINED and weights == "random":
-            notes.append(f"RANDOM START: {settings.network} began untrained; its source starts from ImageNet weights.")
-        elif settings.network not in NETWORKS and weights == "random":
-            notes.append(f"RANDOM WEIGHTS: {settings.network} began untrained.")
+        if (untrained := untrained_notice(settings)) is not None:
+            notes.append(untrained)
         if not settings.validation:
             notes.append(
                 f"NO VALIDATION: trained for all {settings.epochs} epochs on every training image; nothing but the "

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..encoders import weights_of
 from ..errors import InputError
-from ..finetune import NETWORKS, FinetuneSettings
+from ..finetune import FinetuneSettings, list_networks
 from .recipe import Recipe
 
 __all__ = ["network_settings", "variant_values"]
@@ -56,7 +56,7 @@ def network_settings(
     if unknown:
         raise InputError(f"recipe: finetune.{unknown[0]}: no such setting")
     network = str(plain["network"])
-    default = plain.get("weights") or ("random" if network in NETWORKS else "imagenet")
+    default = plain.get("weights") or ("random" if network in list_networks() else "imagenet")
     chosen = weights_of((default, *weights), network)
     said = []
     multipliers = [str(text).rpartition("=") for text in plain.pop("multipliers", ())]

@@ -1,6 +1,16 @@
 """CNNs in Keras 3, one file each; inputs are RGB in 0..255, outputs probabilities."""
 
-from .registry import NETWORKS, Network, build_network
+from .registry import ENTRY_POINT_GROUP, NETWORKS, build_network, get_network, list_networks
+from .spec import CaffeLayers, NetworkSpec
 from .tops import add_top
 
-__all__ = ["NETWORKS", "Network", "add_top", "build_network"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "NETWORKS",
+    "CaffeLayers",
+    "NetworkSpec",
+    "add_top",
+    "build_network",
+    "get_network",
+    "list_networks",
+]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .layers import finish, local_response, rescaled_input
+from .spec import CaffeLayers, NetworkSpec
 
-__all__ = ["build"]
+__all__ = ["SPECS", "build"]
 
 
 def _grouped(x: Any, filters: int, kernel: int, *, penalty: Any, name: str) -> Any:
@@ -23,7 +24,7 @@ def _grouped(x: Any, filters: int, kernel: int, *, penalty: Any, name: str) -> A
     return layers.Concatenate(name=name)(parts)
 
 
-def build(*, classes: int, size: int = 227, dropout: float = 0.5, l2: float = 0.0, convention: str = "signed") -> Any:
+def build(*, classes: int, size: int, dropout: float = 0.5, l2: float = 0.0, convention: str = "signed") -> Any:
     """Build the network.
 
     References
@@ -46,3 +47,21 @@ def build(*, classes: int, size: int = 227, dropout: float = 0.5, l2: float = 0.
         x = layers.Dense(4096, activation="relu", kernel_regularizer=penalty, name=f"fc{number}")(x)
         x = layers.Dropout(dropout, seed=number, name=f"fc{number}_dropout")(x)
     return finish(x, images, classes=classes, name="alexnet")
+
+
+_CAFFE = CaffeLayers(
+    {name: name for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")} | {"classes": "fc8"},
+    flattened={"fc6": 256},
+)
+"""Of the published model bvlc_alexnet."""
+
+SPECS = (
+    NetworkSpec(
+        "alexnet",
+        build,
+        227,
+        pretrained=True,
+        caffe=_CAFFE,
+        source="Krizhevsky et al. 2012; Adam 1e-3 of seed ddsm-masses, sec. 4.2",
+    ),
+)

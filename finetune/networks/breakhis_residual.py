@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .layers import conv_norm_relu, finish, rescaled_input, residual_block
+from .spec import NetworkSpec
 
-__all__ = ["VARIANTS", "build"]
+__all__ = ["SPECS", "VARIANTS", "build"]
 
 VARIANTS = ("plain", "kernel3", "stride2", "doubled", "two-pools", "dropout")
 """The published one and its variants: first kernel 3x3 instead of 7x7, first stride 2, feature maps doubled, two
@@ -19,7 +21,7 @@ _BLOCKS = 2
 _DROPOUT = 0.5
 
 
-def build(*, classes: int, size: int = 128, variant: str = "plain", dropout: float = 0.0, l2: float = 1e-4) -> Any:
+def build(*, classes: int, size: int, variant: str = "plain", dropout: float = 0.0, l2: float = 1e-4) -> Any:
     """Build the network: a first convolution, pooling, residual stages, global average, softmax.
 
     References
@@ -44,3 +46,14 @@ def build(*, classes: int, size: int = 128, variant: str = "plain", dropout: flo
     if rate:
         x = layers.Dropout(rate, seed=1, name="dropout")(x)
     return finish(x, images, classes=classes, name="breakhis-residual")
+
+
+SPECS = tuple(
+    NetworkSpec(
+        "breakhis-residual" if variant == "plain" else f"breakhis-residual-{variant}",
+        partial(build, variant=variant),
+        128,
+        source="seed breakhis-resnet; rates ours",
+    )
+    for variant in VARIANTS
+)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from .layers import MOMENTUM, finish, rescaled_input
+from .spec import NetworkSpec
 
-__all__ = ["build"]
+__all__ = ["SPECS", "build"]
 
 
-def build(*, classes: int, size: int = 224, dropout: float = 0.0, l2: float = 0.0) -> Any:
+def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 0.0) -> Any:
     """Build the network: 3x3 convolution, batch normalisation, ReLU, 2x2 max pooling with 32, 32, 64 filters; 128, 64.
 
     References
@@ -30,3 +31,6 @@ def build(*, classes: int, size: int = 224, dropout: float = 0.0, l2: float = 0.
         if dropout:
             x = layers.Dropout(dropout, seed=number, name=f"fc{number}_dropout")(x)
     return finish(x, images, classes=classes, name="ddsm-baseline")
+
+
+SPECS = (NetworkSpec("ddsm-baseline", build, 224, batch_size=64, source="seed ddsm-masses, sec. 4.1"),)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .layers import finish, local_response, rescaled_input
+from .spec import CaffeLayers, NetworkSpec
 
-__all__ = ["build"]
+__all__ = ["SPECS", "build"]
 
 _MODULES = {
     # 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection. Szegedy et al. 2015, Table 1.
@@ -22,7 +23,7 @@ _MODULES = {
 }
 
 
-def build(*, classes: int, size: int = 224, dropout: float = 0.2, l2: float = 0.0, convention: str = "signed") -> Any:
+def build(*, classes: int, size: int, dropout: float = 0.2, l2: float = 0.0, convention: str = "signed") -> Any:
     """Build the network; its inception modules are named ``inception_3a`` to ``inception_5b``.
 
     References
@@ -62,3 +63,37 @@ def build(*, classes: int, size: int = 224, dropout: float = 0.2, l2: float = 0.
             x = pool(x, f"pool{name[0]}")
     x = layers.Dropout(dropout, seed=1, name="dropout")(layers.GlobalAveragePooling2D(name="average")(x))
     return finish(x, images, classes=classes, name="googlenet")
+
+
+_BRANCHES = {
+    "1x1": "1x1", "3x3_reduce": "3x3_reduce", "3x3": "3x3", "5x5_reduce": "5x5_reduce", "5x5": "5x5",
+    "project": "pool_proj",
+}  # fmt: skip
+
+_CAFFE = CaffeLayers(
+    {
+        "conv1": "conv1/7x7_s2",
+        "conv2_reduce": "conv2/3x3_reduce",
+        "conv2": "conv2/3x3",
+        **{
+            f"inception_{module}_{ours}": f"inception_{module}/{theirs}"
+            for module in _MODULES
+            for ours, theirs in _BRANCHES.items()
+        },
+        "classes": "loss3/classifier",
+    }
+)
+"""Of the published model bvlc_googlenet."""
+
+SPECS = (
+    NetworkSpec(
+        "googlenet",
+        build,
+        224,
+        optimizer="sgd",
+        rate=1e-2,
+        pretrained=True,
+        caffe=_CAFFE,
+        source="Szegedy et al. 2015; seed ddsm-masses, sec. 4.2",
+    ),
+)

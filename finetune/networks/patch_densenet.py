@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from .layers import MOMENTUM, finish, rescaled_input
+from .spec import NetworkSpec
 
-__all__ = ["build"]
+__all__ = ["SPECS", "build"]
 
 
-def build(*, classes: int, size: int = 50, dropout: float = 0.0, l2: float = 1e-4) -> Any:
+def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4) -> Any:
     """Build a densely connected network of growth 12 with three blocks of six layers (Huang et al. 2017, sec. 3)."""
     from keras import layers, regularizers
 
@@ -33,3 +34,6 @@ def build(*, classes: int, size: int = 50, dropout: float = 0.0, l2: float = 1e-
     if dropout:
         x = layers.Dropout(dropout, seed=1, name="dropout")(x)
     return finish(x, images, classes=classes, name="patch-densenet")
+
+
+SPECS = (NetworkSpec("patch-densenet", build, 50),)

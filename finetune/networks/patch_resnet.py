@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from .layers import conv_norm_relu, finish, rescaled_input, residual_block
+from .spec import NetworkSpec
 
-__all__ = ["build"]
+__all__ = ["SPECS", "build"]
 
 
-def build(*, classes: int, size: int = 50, dropout: float = 0.0, l2: float = 1e-4) -> Any:
+def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4) -> Any:
     """Build a residual network of 20 layers, as He et al. 2016, sec. 4.2, have it for pictures of 32 pixels."""
     from keras import layers
 
@@ -23,3 +24,6 @@ def build(*, classes: int, size: int = 50, dropout: float = 0.0, l2: float = 1e-
     if dropout:
         x = layers.Dropout(dropout, seed=1, name="dropout")(x)
     return finish(x, images, classes=classes, name="patch-resnet")
+
+
+SPECS = (NetworkSpec("patch-resnet", build, 50),)

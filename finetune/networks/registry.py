@@ -1,61 +1,61 @@
-"""The networks by name, with the optimiser and rate of their source."""
+"""The networks by name: one module each in this folder, and those of other packages.
+
+A module of a network has ``SPECS``, a tuple of `NetworkSpec`. Another package adds a network through the entry-point
+group ``bchisto.networks``: the entry point is a `NetworkSpec`, or a function without arguments that returns one, and
+has its name. It takes the place of one of ours of the same name, as an encoder does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from types import MappingProxyType
 from typing import Any
 
 from ...errors import InputError
+from ...extensions import extension_names, load_extension
 from ...jobs import prepare_backend
-from . import alexnet, breakhis_residual, ddsm_baseline, googlenet, patch_densenet, patch_resnet
+from .spec import NetworkSpec
 
-__all__ = ["NETWORKS", "Network", "build_network"]
+__all__ = ["ENTRY_POINT_GROUP", "NETWORKS", "build_network", "get_network", "list_networks"]
+
+ENTRY_POINT_GROUP = "bchisto.networks"
 
 
-@dataclass(frozen=True)
-class Network:
-    """A network and how its source trains it.
+def _own() -> Mapping[str, NetworkSpec]:
+    found: dict[str, NetworkSpec] = {}
+    for module in iter_modules([str(Path(__file__).parent)]):
+        if module.name != "registry":
+            specs = getattr(import_module(f"{__package__}.{module.name}"), "SPECS", ())
+            found |= {spec.name: spec for spec in specs}
+    return MappingProxyType(found)
 
-    Attributes
-    ----------
-    build : callable
-        ``build(classes=..., size=..., dropout=..., l2=...)`` returns a Keras model.
-    size : int
-        Side of its input, pixels.
-    optimizer : {"adam", "sgd"}
-    rate : float
-        Learning rate.
-    batch_size : int
-    source : str
-        Where these stand; ``ours`` where the source is silent.
+
+NETWORKS = _own()
+"""The networks that bchisto brings, by name."""
+
+
+def list_networks() -> list[str]:
+    """Return the names of all networks, sorted; encoders, which get a top, are not among them."""
+    return sorted({*NETWORKS, *extension_names(ENTRY_POINT_GROUP)})
+
+
+def get_network(name: str) -> NetworkSpec:
+    """Return the network of that name.
+
+    Raises
+    ------
+    InputError
+        No such network, and the message lists them; or another package's that cannot be loaded.
     """
-
-    build: Callable[..., Any]
-    size: int
-    optimizer: str = "adam"
-    rate: float = 1e-3
-    batch_size: int = 32
-    source: str = "ours"
-
-
-NETWORKS: dict[str, Network] = {
-    "ddsm-baseline": Network(ddsm_baseline.build, 224, batch_size=64, source="seed ddsm-masses, sec. 4.1"),
-    "alexnet": Network(alexnet.build, 227, source="Krizhevsky et al. 2012; Adam 1e-3 of seed ddsm-masses, sec. 4.2"),
-    "googlenet": Network(
-        googlenet.build, 224, optimizer="sgd", rate=1e-2, source="Szegedy et al. 2015; seed ddsm-masses, sec. 4.2"
-    ),
-    "patch-resnet": Network(patch_resnet.build, 50),
-    "patch-densenet": Network(patch_densenet.build, 50),
-    **{
-        "breakhis-residual" if variant == "plain" else f"breakhis-residual-{variant}": Network(
-            partial(breakhis_residual.build, variant=variant), 128, source="seed breakhis-resnet; rates ours"
-        )
-        for variant in breakhis_residual.VARIANTS
-    },
-}
-"""What ``--network`` takes."""
+    if name not in list_networks():
+        raise InputError(f"--network {name}: no such network; choose one of {', '.join(list_networks())}")
+    spec = load_extension(ENTRY_POINT_GROUP, name, NetworkSpec, what="network")
+    if spec is not None and spec.name != name:
+        raise InputError(f"network {name}: its NetworkSpec is called {spec.name}; report this to its package")
+    return spec or NETWORKS[name]
 
 
 def build_network(name: str, *, classes: int, **options: Any) -> Any:
@@ -64,7 +64,7 @@ def build_network(name: str, *, classes: int, **options: Any) -> Any:
     Parameters
     ----------
     name : str
-        Of `NETWORKS`.
+        Of `list_networks`.
     classes : int
     options
         ``size``, ``dropout``, ``l2``; by default those of the network. AlexNet and GoogLeNet also
@@ -80,7 +80,6 @@ def build_network(name: str, *, classes: int, **options: Any) -> Any:
     InputError
         No such network.
     """
-    if name not in NETWORKS:
-        raise InputError(f"--network {name}: no such network; choose one of {', '.join(NETWORKS)}")
+    spec = get_network(name)
     prepare_backend()  # one thread a process, before anything runs
-    return NETWORKS[name].build(classes=classes, **options)
+    return spec.build(classes=classes, **{"size": spec.size, **options})

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bchisto.encoders import load_keras_file
 from bchisto.errors import OutputError
 from bchisto.finetune import CnnBundle, FinetuneSettings, ImageBank, PatchRule, finetune
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
-from bchisto.finetune.pretrained import is_whole_h5, load_h5, save_h5
+from bchisto.finetune.pretrained import is_whole_h5, save_h5
 
 SMALL = FinetuneSettings("patch-resnet", size=32, epochs=3, batch_size=8, augmentations=())
 
@@ -130,7 +131,7 @@ def test_equal_weights_are_equal_bytes(tmp_path, network):
         save_h5(build_model(settings, classes=2, fold=1), tmp_path / f"{name}.weights.h5")
     assert (tmp_path / "a.weights.h5").read_bytes() == (tmp_path / "b.weights.h5").read_bytes()
     other = build_model(settings, classes=2, fold=2)
-    load_h5(other, tmp_path / "a.weights.h5", of=network)
+    load_keras_file(other, tmp_path / "a.weights.h5", of=network)
     expected = build_model(settings, classes=2, fold=1).get_weights()
     for one, two in zip(expected, other.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)

@@ -38,3 +38,10 @@ def test_a_new_name():
     find = moved_names("bchisto.attic", {"Picker": "bchisto.encoders:EncoderChoice"})
     with pytest.deprecated_call(match="bchisto.attic.Picker is bchisto.encoders.EncoderChoice now"):
         assert find("Picker") is bchisto.encoders.EncoderChoice
+
+
+def test_a_name_that_is_another_in_its_room():
+    import bchisto.finetune
+
+    with pytest.deprecated_call(match=r"bchisto\.finetune\.Network is bchisto\.finetune\.NetworkSpec now"):
+        assert bchisto.finetune.Network is bchisto.finetune.NetworkSpec

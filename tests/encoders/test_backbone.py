@@ -1,0 +1,48 @@
+"""A backbone is an encoder's network without what runs it."""
+
+import numpy as np
+import pytest
+from bchisto.encoders import Encoder, build_backbone
+from bchisto.errors import InputError
+from bchisto.finetune import FinetuneSettings
+from bchisto.finetune.model import build_model
+
+
+@pytest.fixture
+def nothing_compiled(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a function was compiled")
+
+    for name in ("compile_network", "compile_function", "compile_tensors"):
+        monkeypatch.setattr(f"bchisto.encoders.engines.{name}", refuse)
+    monkeypatch.setattr("bchisto.encoders.encoder.compile_network", refuse)
+
+
+def test_it_says_of_itself_what_its_encoder_says():
+    encoder = Encoder("inceptionv3", layers=["mixed0", "mixed1"], weights="random", seed=4)
+    backbone = build_backbone("inceptionv3", layers=["mixed0", "mixed1"], weights="random", seed=4)
+    for name in ("layers", "default_layers", "dim", "weights", "weights_sha256", "weights_file_sha256"):
+        assert getattr(backbone, name) == getattr(encoder, name), name
+    assert backbone.spec.name == encoder.name
+    for one, two in zip(backbone.model.get_weights(), encoder.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_nothing_is_compiled_for_it(nothing_compiled):
+    backbone = build_backbone("tiny", weights="random")
+    assert (backbone.dim, backbone.default_layers, backbone.weights) == (16, True, "random")
+    assert not backbone.model.trainable
+    with pytest.raises(AssertionError, match="a function was compiled"):
+        Encoder("tiny", weights="random")
+
+
+def test_a_network_to_train_is_built_without_an_encoder(nothing_compiled):
+    model = build_model(FinetuneSettings("tiny", size=64, weights="random"), classes=2, fold=1)
+    assert model.output_shape == (None, 2)
+
+
+def test_what_is_refused():
+    with pytest.raises(InputError, match="no layer middle2; close names are middle"):
+        build_backbone("tiny", layers="middle2", weights="random")
+    with pytest.raises(InputError, match="--encoder resnet51: no such encoder"):
+        build_backbone("resnet51")

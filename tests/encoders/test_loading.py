@@ -1,0 +1,121 @@
+"""The one rule for weights files: a network has all its weights from the file, or the file is refused."""
+
+import h5py
+import numpy as np
+import pytest
+from bchisto.encoders import Encoder, build_backbone, fill_weights, load_keras_file, variables_of
+from bchisto.errors import WeightsError
+from bchisto.finetune import FinetuneSettings
+from bchisto.finetune.model import build_model
+
+
+@pytest.fixture
+def model():
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(2, 3, name="first")(inputs)
+    x = layers.Normalization(name="norm", mean=None)(x)
+    return keras.Model(inputs, layers.Conv2D(2, 3, name="second")(x))
+
+
+def values(model):
+    return {f"{layer}/{name}": np.array(variable) for layer, name, variable in variables_of(model)}
+
+
+def assign(model, arrays):
+    for layer, name, variable in variables_of(model):
+        if f"{layer}/{name}" in arrays:
+            variable.assign(arrays[f"{layer}/{name}"])
+
+
+def test_what_a_file_lacks_is_named(model):
+    whole = {name: np.ones_like(value) for name, value in values(model).items()}
+    assert fill_weights(model, lambda m: assign(m, whole)).whole
+    lacking = {name: value for name, value in whole.items() if not name.startswith("second")}
+    filled = fill_weights(model, lambda m: assign(m, lacking))
+    assert filled.missing == ("second/kernel", "second/bias")
+    assert filled.reason == "it lacks second/kernel and 1 more"
+    assert not filled.whole
+
+
+def test_values_that_are_no_numbers_are_missing(model):
+    whole = {name: np.ones_like(value) for name, value in values(model).items()}
+    whole["first/bias"] = np.array([1, np.inf], np.float32)
+    assert fill_weights(model, lambda m: assign(m, whole)).missing == ("first/bias",)
+
+
+def test_a_part_is_enough_where_a_part_is_needed(model):
+    import keras
+
+    part = keras.Model(model.inputs, model.get_layer("first").output)
+    first = {name: np.ones_like(value) for name, value in values(part).items()}
+    assert fill_weights(model, lambda m: assign(m, first), needed=part).whole
+
+
+def test_what_is_kept_need_not_be_there(model):
+    before = values(model)
+    arrays = {name: value + 1 for name, value in before.items() if name != "second/bias"}
+    assert fill_weights(model, lambda m: assign(m, arrays), keep=["second/bias", "first/bias"]).whole
+    after = values(model)
+    np.testing.assert_array_equal(after["first/kernel"], before["first/kernel"] + 1)
+    for name in ("second/bias", "first/bias"):  # also what the file would have
+        np.testing.assert_array_equal(after[name], before[name])
+
+
+def test_counts_are_no_weights(model):
+    """Whole numbers cannot say that they are none; what is not read stays as it was."""
+    arrays = {name: value for name, value in values(model).items() if name != "norm/count"}
+    assert fill_weights(model, lambda m: assign(m, arrays)).whole
+    assert values(model)["norm/count"] == 0
+
+
+def test_what_stops_the_reading_is_told(model):
+    def fail(_):
+        raise ValueError("no such thing\nin more words")
+
+    filled = fill_weights(model, fail)
+    assert isinstance(filled.error, ValueError)
+    assert filled.reason == "no such thing"
+
+    def refuse(_):
+        raise WeightsError("said already")
+
+    with pytest.raises(WeightsError, match="said already"):
+        fill_weights(model, refuse)
+
+
+def spoilt(path, value):
+    """Put a value into the first array of a file of Keras."""
+    found = []
+    with h5py.File(path, "r+") as file:
+        file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) and item.size else None)
+        file[found[0]][...] = value
+
+
+def test_both_roads_refuse_values_that_are_no_numbers(tmp_path):
+    build_backbone("tiny", weights="random").model.save_weights(tmp_path / "tiny.weights.h5")
+    spoilt(tmp_path / "tiny.weights.h5", np.nan)
+    with pytest.raises(WeightsError, match=r"these are not the weights of tiny \(it lacks \S+/\S+\)"):
+        Encoder("tiny", weights=tmp_path / "tiny.weights.h5")
+    small = FinetuneSettings("patch-resnet", size=32)
+    network = build_model(small, classes=2, fold=1)
+    network.save_weights(tmp_path / "own.weights.h5")
+    spoilt(tmp_path / "own.weights.h5", np.nan)
+    with pytest.raises(WeightsError, match=r"not weights of patch-resnet .*\(it lacks \S+/\S+\)"):
+        load_keras_file(network, tmp_path / "own.weights.h5", of="patch-resnet")
+    arrays = values(build_model(small, classes=2, fold=1))
+    arrays["first/kernel"] = np.full_like(arrays["first/kernel"], np.nan)
+    np.savez(tmp_path / "own.npz", **arrays)
+    with pytest.raises(WeightsError, match=r"own\.npz: first/kernel holds values that are no finite numbers"):
+        build_model(FinetuneSettings("patch-resnet", size=32, weights=str(tmp_path / "own.npz")), classes=2, fold=1)
+
+
+def test_both_roads_refuse_a_file_that_is_none(tmp_path):
+    network = build_model(FinetuneSettings("patch-resnet", size=32), classes=2, fold=1)
+    (tmp_path / "page.weights.h5").write_text("<html>")
+    with pytest.raises(WeightsError, match="not an HDF5 file, so no Keras weights could be read"):
+        Encoder("tiny", weights=tmp_path / "page.weights.h5")
+    with pytest.raises(WeightsError, match=r"not weights of patch-resnet .*\(not an HDF5 file\)"):
+        load_keras_file(network, tmp_path / "page.weights.h5", of="patch-resnet")
