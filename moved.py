@@ -1,13 +1,19 @@
-"""Names that have moved to another room, or have a new name: the old ones work for one more release, and say so."""
+"""What has another place or form by now: the old one works for one more release, and says so."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
-__all__ = ["moved_names"]
+__all__ = ["moved_names", "takes_fields"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def moved_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
@@ -46,3 +52,41 @@ def moved_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(import_module(place), new)
 
     return find
+
+
+def takes_fields(**values: Callable[[Any], Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function take the fields of its values as keywords of their own, as releases before 0.2 did, and warn.
+
+    Parameters
+    ----------
+    **values : callable
+        Parameter to what makes its value of whatever may be passed for it, nothing included.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> R:
+            old = {name: kwargs.pop(name) for name in [*kwargs] if name not in signature.parameters}
+            if not old:
+                return function(*args, **kwargs)
+            bound = signature.bind_partial(*args, **kwargs)
+            for parameter, make in values.items():
+                value = make(bound.arguments.get(parameter))
+                mine = [one.name for one in fields(value) if one.name in old]
+                if mine:
+                    bound.arguments[parameter] = replace(value, **{name: old.pop(name) for name in mine})
+                    warnings.warn(
+                        f"{function.__name__}({', '.join(mine)}=...) will go with the next release; pass "
+                        f"{parameter}={type(value).__name__}({', '.join(f'{name}=...' for name in mine)})",
+                        DeprecationWarning,
+                        stacklevel=2,
+                    )
+            if old:
+                raise TypeError(f"{function.__name__}() got an unexpected keyword argument {next(iter(old))!r}")
+            return function(*bound.args, **bound.kwargs)
+
+        return cast(Callable[P, R], call)
+
+    return decorate

@@ -200,7 +200,7 @@ def contents(run):
     return {
         str(path.relative_to(run)): content(path)
         for path in sorted(run.rglob("*"))
-        if path.is_file() and path.name != "run.json" and "records" not in path.parts
+        if path.is_file() and not path.name.endswith("run.json") and "records" not in path.parts
     }
 
 

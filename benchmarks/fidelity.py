@@ -20,6 +20,7 @@ import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.boost import PRESETS, fit_text, model_params, parse_model, predict_proba  # noqa: E402
 from bchisto.data import fold_plan, make_bach  # noqa: E402
 from bchisto.encoders import EncoderChoice  # noqa: E402
+from bchisto.experiment import Work  # noqa: E402
 from bchisto.featurize import FeaturizeSettings, View, featurize, open_store  # noqa: E402
 from bchisto.featurize.crops import Augmentation  # noqa: E402
 
@@ -45,7 +46,9 @@ def stores(images, folder, settings):
         Augmentation.turn_frame = turn
         run = folder / name.replace(" ", "-")
         started = time.process_time()
-        result = featurize(images, out=run, settings=dataclasses.replace(settings, mode=mode), jobs=1, skip_errors=True)
+        result = featurize(
+            images, out=run, settings=dataclasses.replace(settings, mode=mode), work=Work(jobs=1, skip_errors=True)
+        )
         seconds[name] = time.process_time() - started
         with open_store(result.stores[0]) as store:
             found[name] = store.features()

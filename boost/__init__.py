@@ -4,23 +4,24 @@ In: stores of shape (images, augmentations, d). Out: one probability per class a
 which the image is tested.
 """
 
+from typing import TYPE_CHECKING
+
+from ..moved import moved_names
 from .blend import blend_weights
-from .bundle import BUNDLE_KIND, BUNDLE_SCHEMA, Bundle, FoldModel, read_crop_seed
+from .bundle import Bundle, FoldModel
 from .head import Classifier, HeadSpec, TrainingPart, TrainingTerms
 from .heads import HEADS, get_head, list_heads
 from .lightgbm_model import BinnedRows, fit_text, parse_model, predict_proba
 from .parameters import parse_params
 from .presets import PRESETS, Preset, model_params
-from .protocol import BoostResult
+from .settings import BoostSettings
 from .train import train
 
 __all__ = [
-    "BUNDLE_KIND",
-    "BUNDLE_SCHEMA",
     "HEADS",
     "PRESETS",
     "BinnedRows",
-    "BoostResult",
+    "BoostSettings",
     "Bundle",
     "Classifier",
     "FoldModel",
@@ -36,6 +37,16 @@ __all__ = [
     "parse_model",
     "parse_params",
     "predict_proba",
-    "read_crop_seed",
     "train",
 ]
+
+if not TYPE_CHECKING:  # a type checker is to know the new places alone
+    __getattr__ = moved_names(
+        __name__,
+        {
+            "BUNDLE_KIND": "bchisto.experiment",
+            "BUNDLE_SCHEMA": "bchisto.experiment",
+            "BoostResult": "bchisto.experiment:CrossValidation",
+            "read_crop_seed": "bchisto.experiment",
+        },
+    )

@@ -13,19 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data import CROP_SEEDS
 from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature
-from ..jobs import DAMAGE, Archive, check_archive_size, write_archive
+from ..experiment import open_bundle, read_crop_seed, read_temperature, write_bundle
+from ..jobs import Archive, check_archive_size
 from .head import HEAD_NAME, MODEL_SUFFIX, Classifier
 from .heads import known_head
 
-__all__ = ["BUNDLE_KIND", "BUNDLE_SCHEMA", "Bundle", "FoldModel", "read_crop_seed"]
+__all__ = ["Bundle", "FoldModel"]
 
-BUNDLE_KIND = "bchisto model bundle"
-BUNDLE_SCHEMA = 3
-"""Of bundles of either road. Since 3 `crop_seed` says what seeds the crops of new images; 1 (boosted) and 2 (networks)
-are those of 0.1, which knew image ids alone."""
 _FOLDER = re.compile(r"[\w.+-]+")
 _MEMBER = re.compile(rf"models/([\w.+-]+)/(?:({HEAD_NAME})-)?seed(\d+)-fold(\d+)({MODEL_SUFFIX})")
 
@@ -154,25 +150,23 @@ class Bundle:
         """
         folders = {name: _folder(name) for name in stores}
         facts: dict[str, Any] = {
-            "road": "boosted",
             "head": head,
             "blend": {str(fold): dict(weights) for fold, weights in (blend or {}).items()},
-            "classes": list(classes),
             "stores": {name: dict(header) for name, header in stores.items()},
-            "protocol": protocol,
-            "banners": list(banners),
-            "calibration": None if temperature is None else {"temperature": temperature},
-            "crop_seed": crop_seed,
         }
         if renamed := {name: folder for name, folder in folders.items() if name != folder}:
             facts["folders"] = renamed
         members = [(f"models/{folders[store]}/{name}", file) for store, files in models.items() for name, file in files]
-        write_archive(
+        write_bundle(
             path,
-            kind=BUNDLE_KIND,
-            schema_version=BUNDLE_SCHEMA,
-            members=members,
+            road="boosted",
             facts=facts,
+            classes=classes,
+            protocol=protocol,
+            banners=banners,
+            temperature=temperature,
+            crop_seed=crop_seed,
+            members=members,
             check=lambda archive: Bundle._read(path, archive, parse=False),
         )
 
@@ -214,15 +208,8 @@ class Bundle:
             Missing, not a bundle, of a newer schema, too large, or a member that is unexpected or altered.
         """
         path = Path(path)
-        with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
-            if archive.manifest.get("road", "boosted") != "boosted":
-                raise BundleError(f"{path}: a bundle of CNNs, which hold no boosted models")
-            try:
-                return cls._read(path, archive)
-            except BundleError:
-                raise
-            except DAMAGE as error:
-                raise archive.damaged(error) from error
+        with open_bundle(path, road="boosted") as archive:
+            return cls._read(path, archive)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> Bundle:
@@ -249,7 +236,6 @@ class Bundle:
             if parse:
                 classifier = spec.parse(archive.read(member))
                 models[store].append(FoldModel(spec.name, int(seed), int(fold), classifier))
-        calibration = manifest["calibration"]
         return cls(
             tuple(manifest["classes"]),
             manifest["stores"],
@@ -258,7 +244,7 @@ class Bundle:
             tuple(manifest["banners"]),
             head,
             blend,
-            None if calibration is None else float(calibration["temperature"]),
+            read_temperature(manifest),
             read_crop_seed(path, manifest),
         )
 
@@ -271,20 +257,6 @@ def _folder(store: str) -> str:
     if _FOLDER.fullmatch(store):
         return store
     return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', store)[:60]}-{hashlib.sha256(store.encode()).hexdigest()[:16]}"
-
-
-def read_crop_seed(path: Path, manifest: Mapping[str, Any]) -> str:
-    """Return what seeds the crops of new images by a bundle's manifest; bundles of 0.1 say nothing and mean the id.
-
-    Raises
-    ------
-    BundleError
-        A rule that no version has written.
-    """
-    rule = str(manifest.get("crop_seed", "id"))
-    if rule not in CROP_SEEDS:
-        raise BundleError(f"{path}: its crop_seed {rule!r} is none of {', '.join(CROP_SEEDS)}; the bundle was altered")
-    return rule
 
 
 def _weights(path: Path, weights: Mapping[str, Any]) -> dict[str, float]:

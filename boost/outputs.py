@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,9 @@ import numpy as np
 
 from ..data import FoldPlan, decode_image
 from ..errors import ImageError
-from ..evaluate import (
-    Panel,
-    PredictionTable,
-    Sample,
-    TwoClassView,
-    fit_temperature,
-    measure,
-    reporting,
-    thumbnail,
-    write_report,
-)
-from ..jobs import write_json, write_rows
+from ..evaluate import Panel, PredictionTable, Sample, TwoClassView, thumbnail
+from ..experiment import Outputs, Tested, temperature_of
+from ..jobs import write_rows
 from .bundle import Bundle
 from .ensemble import Ensemble
 from .head import TrainingTerms
@@ -40,13 +30,12 @@ _SAMPLES = 8
 def write_outputs(
     folder: Path,
     *,
-    title: str,
     ensemble: Ensemble,
     units: Sequence[ModelUnit],
     sources: Sources,
     terms: TrainingTerms,
-    classes: Sequence[str],
-    banners: Sequence[str],
+    images: Tested,
+    banners: tuple[str, ...],
     plan: FoldPlan,
     pictures: Path,
     head: str,
@@ -54,67 +43,48 @@ def write_outputs(
     failed: list[str],
     learning: Mapping[str, Any],
 ) -> Panel:
-    """Write what a protocol leaves beside its predictions; return the panel of the fusion.
-
-    What others need comes first: ``metrics.json``, the bundle, ``blend.csv``. Then ``table.csv`` and ``report.html``,
-    whose failure costs nothing and is put into `failed`.
-    """
+    """Write what a protocol leaves beside its predictions; return the panel of the fusion."""
     protocol = ensemble.fusion.protocol
-    metrics = {
-        table.name: measure(table, positive=view.positive, two_class=view.rule, thresholds=view.thresholds)
-        for table in (ensemble.fusion, *ensemble.stores.values())
-    }
-    facts = {
-        "protocol": protocol,
-        "classes": list(classes),
-        "banners": list(banners),
-        "folds": plan.name,
-        "fold_warnings": list(plan.warnings),
-        "head": head,
-        "images_sha256": next(iter(sources.headers.values()))["images_sha256"],
-        "two_class": view.recorded(classes),
-        "paper": ensemble.paper.content(),
-    }
+    facts: dict[str, Any] = {"head": head, "paper": ensemble.paper.content()}
     if learning:  # there only where a model learnt nothing
         facts["learning"] = dict(learning)
-    write_json(folder / "metrics.json", {"tables": metrics, "run": facts})
-    models: dict[str, list[tuple[str, Path]]] = {}
-    for unit in units:
-        models.setdefault(unit.store, []).append((unit.model.name, unit.model))
-    Bundle.save(
-        folder / "model.bchisto",
-        classes=classes,
-        stores={name: _portable(header) for name, header in sources.headers.items()},
-        models=models,
+    outputs = Outputs(
+        title=f"bchisto boost: {folder.name}",
+        plan=plan,
+        images=images,
         protocol=protocol,
         banners=banners,
-        head=head,
-        blend=ensemble.weights,
-        temperature=_temperature(ensemble.fusion),
+        view=view,
+        tables=(ensemble.fusion, *ensemble.stores.values()),
+        shown=1,
+        facts=facts,
+        paper=ensemble.paper,
+        settings=lambda: _settings(sources, terms, protocol, units, head),
+        samples=lambda: _samples(ensemble.fusion, sources, pictures),
     )
-    if ensemble.weights:
-        shares = [[fold, name, share] for fold, found in ensemble.weights.items() for name, share in found.items()]
-        write_rows(folder / "blend.csv", ("fold", "member", "weight"), shares)
-    with reporting(folder / "table.csv", failed):
-        ensemble.paper.write(folder / "table.csv")
-    panel = Panel(ensemble.fusion, metrics["fusion"], ensemble.paper)
-    with reporting(folder / "report.html", failed):
-        right, wrong = _samples(ensemble.fusion, sources, pictures)
-        write_report(
-            folder / "report.html",
-            title=title,
-            panels=[replace(panel, right=right, wrong=wrong)],
+
+    def bundle() -> None:
+        models: dict[str, list[tuple[str, Path]]] = {}
+        for unit in units:
+            models.setdefault(unit.store, []).append((unit.model.name, unit.model))
+        Bundle.save(
+            folder / "model.bchisto",
+            classes=images.classes,
+            stores={name: _portable(header) for name, header in sources.headers.items()},
+            models=models,
+            protocol=protocol,
             banners=banners,
-            settings=_settings(sources, terms, protocol, units, head),
+            head=head,
+            blend=ensemble.weights,
+            temperature=temperature_of(ensemble.fusion),
         )
+        if ensemble.weights:
+            shares = [[fold, name, share] for fold, found in ensemble.weights.items() for name, share in found.items()]
+            write_rows(folder / "blend.csv", ("fold", "member", "weight"), shares)
+
+    panel = outputs.write(folder, bundle=bundle, failed=failed)
+    assert panel is not None  # the fusion is a table
     return panel
-
-
-def _temperature(fusion: PredictionTable) -> float | None:
-    """Fit the temperature of new images on every out-of-fold prediction; None with one fold, which cannot check it."""
-    if fusion.probabilities is None or len(fusion.fold_numbers) < 2:
-        return None
-    return fit_temperature(fusion.probabilities, fusion.labels)
 
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:

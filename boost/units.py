@@ -19,7 +19,7 @@ from ..runs import Mark
 from .head import TrainingPart
 from .heads import fit_head, get_head, parse_head
 
-__all__ = ["ModelGroup", "ModelUnit", "group_units", "read_inner", "read_unit", "train_group"]
+__all__ = ["ModelUnit", "Probabilities", "group_units", "read_inner", "read_unit", "train_group"]
 
 _log = logging.getLogger(__name__)
 
@@ -95,23 +95,19 @@ class ModelUnit:
         return self.model.with_suffix(".inner.csv")
 
 
-@dataclass(frozen=True)
-class ModelGroup:
-    """Models of one member and fold, which differ in their seed only and share what they are trained on."""
+def group_units(units: Sequence[ModelUnit]) -> list[tuple[ModelUnit, ...]]:
+    """Put models of the same member and fold together, in the order in which they first appear.
 
-    units: tuple[ModelUnit, ...]
-
-
-def group_units(units: Sequence[ModelUnit]) -> list[ModelGroup]:
-    """Put models of the same member and fold together, in the order in which they first appear."""
+    They differ in their seed only and share what they are trained on.
+    """
     groups: dict[tuple[str, int], list[ModelUnit]] = {}
     for unit in units:
         groups.setdefault((unit.member, unit.fold), []).append(unit)
-    return [ModelGroup(tuple(group)) for group in groups.values()]
+    return [tuple(group) for group in groups.values()]
 
 
-def train_group(group: ModelGroup, ticker: Ticker) -> None:
-    """Train each model of a group, predict from it as it is saved, and save both.
+def train_group(group: Sequence[ModelUnit], ticker: Ticker) -> None:
+    """Train each model of one store and fold, predict from it as it is saved, and save both.
 
     Raises
     ------
@@ -120,7 +116,7 @@ def train_group(group: ModelGroup, ticker: Ticker) -> None:
     OverwrittenError
         Another command has overwritten the folder meanwhile.
     """
-    first = group.units[0]
+    first = group[0]
     with open_store(first.path) as store:
         part = TrainingPart(
             features=store.features(first.train),
@@ -132,9 +128,9 @@ def train_group(group: ModelGroup, ticker: Ticker) -> None:
             inner=first.inner,
         )
         tested = store.features(first.test)
-        fitted = fit_head(first.head, part, params=[unit.params for unit in group.units])
+        fitted = fit_head(first.head, part, params=[unit.params for unit in group])
         try:
-            for unit, (data, inner) in zip(group.units, fitted, strict=True):
+            for unit, (data, inner) in zip(group, fitted, strict=True):
                 # before anything is written, so that what cannot be read is no part
                 tests = parse_head(unit.head, data).predict_proba(tested)
                 unit.mark.hold()

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, done, split_names, to_shard, two_class_options, two_class_view, work_options
+from .options import common_options, said_results, split_names, two_class_options, work_options
 
 
 class _Head(click.Choice[str]):
@@ -74,49 +74,22 @@ def boost(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto boost --out run --folds 10 --seeds 5
     """
-    from ..boost import parse_params, train
-    from ..errors import ReportError
-    from ..evaluate import headline
+    from ..boost import BoostSettings, train
+    from ..evaluate import TwoClassView
+    from ..experiment import FoldChoice, Work
+    from ..options import from_options
 
-    out: Path = options["out"]
-    failed: ReportError | None = None
-    try:
-        results = train(
-            out=out,
+    said_results(
+        context,
+        lambda: train(
+            out=options["out"],
             features=options["features"],
-            folds=options["folds"],
-            group_by=options["group_by"],
-            heads=tuple(dict.fromkeys(options["head"])),
-            seeds=options["seeds"],
-            preset=options["preset"],
-            params=parse_params(options["param"]),
             classes=options["classes"],
-            seed=options["seed"],
-            jobs=options["jobs"],
-            shard=to_shard(options["shard"]),
-            dask=options["dask"],
-            overwrite=options["overwrite"],
-            view=two_class_view(options),
-        )
-    except ReportError as error:
-        failed, results = error, error.results
-    wrote: list[Path] = []
-    for result in results:
-        if result.paper is None or result.metrics is None:
-            click.echo(f"{result.folder.name}: this share of {result.models} models is trained")
-            continue
-        for banner in result.banners:
-            click.echo(banner)
-        click.echo(f"{result.folder.name}: accuracy per fold, percent")
-        click.echo(result.paper.text())
-        for line in headline("fusion", result.metrics):
-            click.echo(line)
-        wrote += [result.folder / "report.html", result.folder / "model.bchisto"]
-    if failed is not None:
-        raise failed
-    then = (
-        f"bchisto predict {wrote[1]} --images DIR --out predictions.csv"
-        if wrote
-        else "the other shards, then the same command without --shard"
+            settings=from_options(BoostSettings, options),
+            folds=from_options(FoldChoice, options),
+            work=from_options(Work, options),
+            view=from_options(TwoClassView, options),
+        ),
+        shown=options["out"] / "report.html",
+        then=lambda model: f"bchisto predict {model} --images DIR --out predictions.csv",
     )
-    done(context, wrote=[*wrote, *([out / "report.html"] if wrote else [])], then=then)

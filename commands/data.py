@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import common_options, data_choices, data_options, done
+from .options import common_options, data_options, done
 
 if TYPE_CHECKING:
-    from ..data import Dataset
+    from ..experiment import ImageSelection
 
 
 @click.group()
@@ -55,19 +55,11 @@ def make(context: click.Context, out: Path, images_per_class: int, size: str, se
     done(context, wrote=[root], then=f"bchisto featurize --images {root} --out RUN")
 
 
-def _read(images: Path, options: dict[str, Any]) -> Dataset:
-    from ..data import read_dataset
+def _selection(images: Path, options: dict[str, Any]) -> ImageSelection:
+    from ..experiment import ImageSelection
+    from ..options import from_options
 
-    return read_dataset(images, **data_choices(options))
-
-
-def _read_usable(images: Path, options: dict[str, Any]) -> Dataset:
-    """Read a dataset, refuse it where it has errors, and say what else was found."""
-    from ..data import report_findings
-
-    dataset = _read(images, options)
-    report_findings(dataset.findings)
-    return dataset
+    return from_options(ImageSelection, options, images=images)
 
 
 _images = click.option(
@@ -88,7 +80,7 @@ def list_(images: Path, **options: Any) -> None:
     \b
     Example: bchisto data list --images BreaKHis_v1 > table.csv
     """
-    dataset = _read_usable(images, options)
+    dataset = _selection(images, options).read()
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["image_id", "path", "label", "group", "magnification", "mpp", "source"])
     for record in dataset.records:
@@ -116,7 +108,7 @@ def check(context: click.Context, /, images: Path, decode: bool, as_json: bool, 
     from ..data import check_dataset
     from ..jobs import Progress
 
-    dataset = _read(images, options)
+    dataset = _selection(images, options).table()
     count = 0
     with Progress(total=len(dataset), label="check", unit="images") as progress:
 
@@ -177,7 +169,7 @@ def folds(
     from ..data import fold_plan, write_fold_list
     from ..errors import InputError
 
-    dataset = _read_usable(images, options)
+    dataset = _selection(images, options).read()
     ids = [record.image_id for record in dataset.records]
     labels = {record.image_id: record.label or "" for record in dataset.records}
     groups = {record.image_id: record.group for record in dataset.records}

@@ -22,21 +22,15 @@ def demo(context: click.Context, out: Path, images_per_class: int, seed: int, jo
     \b
     Example: bchisto demo --out demo-run
     """
-    from ..evaluate import headline
+    from ..experiment import Work
     from ..recipes import demo as run
 
-    result = run(out, images_per_class=images_per_class, seed=seed, jobs=jobs)
-    boosted = result.boost
-    for banner in boosted.banners:
-        click.echo(banner)
-    if boosted.paper is not None and boosted.metrics is not None:
-        click.echo("accuracy per fold, percent")
-        click.echo(boosted.paper.text())
-        for line in headline("fusion", boosted.metrics):
-            click.echo(line)
+    boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost
+    for line in boosted.summary():
+        click.echo(line)
     click.echo("chance is 25.0")
     done(
         context,
-        wrote=[boosted.folder / "report.html", boosted.folder / "model.bchisto"],
-        then=f"open {boosted.folder / 'report.html'}; then your own images: bchisto featurize --images DIR --out RUN",
+        wrote=[boosted.report, boosted.model],
+        then=f"open {boosted.report}; then your own images: bchisto featurize --images DIR --out RUN",
     )

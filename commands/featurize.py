@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, data_choices, data_options, done, to_shard, work_options
+from .options import common_options, data_options, done, work_options
 
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -115,42 +115,20 @@ def featurize(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run
     """
-    from ..encoders import parse_encoder
-    from ..featurize import FeaturizeSettings, parse_view
+    from ..experiment import ImageSelection, Work
+    from ..featurize import FeaturizeSettings
     from ..featurize import featurize as run
+    from ..options import from_options
 
     out: Path = options["out"]
-    shard = to_shard(options["shard"])
-    settings = FeaturizeSettings(
-        encoders=tuple(dict.fromkeys(map(parse_encoder, options["encoder"]))),
-        views=tuple(dict.fromkeys(map(parse_view, options["view"]))),
-        weights=tuple(options["weights"]),
-        color_range=tuple(options["color_range"]),
-        **{
-            name: options[name]
-            for name in (
-                "augmentations", "crops", "pool", "stain", "stain_fallback", "precision", "mode", "engine",
-                "batch_size", "seed",
-            )
-        },
-    )  # fmt: skip
-    result = run(
-        options["images"],
-        out=out,
-        settings=settings,
-        **data_choices(options),
-        only=options["only"],
-        jobs=options["jobs"],
-        shard=shard,
-        dask=options["dask"],
-        overwrite=options["overwrite"],
-        skip_errors=options["skip_errors"],
-    )
+    how = from_options(Work, options)
+    settings = from_options(FeaturizeSettings, options)
+    result = run(from_options(ImageSelection, options), out=out, settings=settings, work=how)
     described = result.images - len(result.failures)
     if result.merged:
         click.echo(f"{described} images described in {len(result.stores)} stores")
         wrote, then = list(result.stores), f"bchisto boost --out {out}"
     else:
-        click.echo(f"shard {shard} is done")
+        click.echo(f"shard {how.shard} is done")
         wrote, then = [], "the other shards, then the same command without --shard, which merges"
     done(context, wrote=wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")

@@ -7,16 +7,7 @@ from typing import Any
 
 import click
 
-from .options import (
-    common_options,
-    data_choices,
-    data_options,
-    done,
-    to_shard,
-    two_class_options,
-    two_class_view,
-    work_options,
-)
+from .options import common_options, data_options, said_results, two_class_options, work_options
 
 
 @click.command()
@@ -133,76 +124,27 @@ def finetune(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto finetune --images BreaKHis_v1 --network breakhis-residual --folds 5 --out run
     """
-    from ..errors import InputError, ReportError
-    from ..evaluate import headline
+    from ..evaluate import TwoClassView
+    from ..experiment import FoldChoice, ImageSelection, Work
     from ..finetune import FinetuneSettings
     from ..finetune import finetune as run
+    from ..options import from_options
 
-    multipliers = []
-    for text in options["rate_multiplier"]:
-        prefix, _, factor = text.rpartition("=")
-        try:
-            multipliers.append((prefix, float(factor)))
-        except ValueError:
-            raise InputError(f"--rate-multiplier {text}: write it as PREFIX=FACTOR") from None
-    settings = FinetuneSettings(
-        multipliers=tuple(multipliers),
-        weighted=options["class_weights"],
-        augmentations=() if options["no_augment"] else tuple(options["augment"]),
-        optimizer=options["optimizer"] or "",
-        convention=options["convention"] or "",
-        validation=not options["no_validation"],
-        fresh=tuple(options["fresh"]),
-        **{
-            name: options[name]
-            for name in (
-                "network", "name", "size", "patches", "epochs", "patience", "batch_size", "rate", "dropout", "l2",
-                "top", "freeze", "weights", "precision", "sampling", "rotations", "crops", "stain", "seed",
-            )
-        },
-    )  # fmt: skip
-    failed: ReportError | None = None
-    try:
-        results = run(
-            options["images"],
-            out=options["out"],
-            settings=settings,
-            folds=options["folds"],
-            test_list=options["test_list"],
-            group_by=options["group_by"],
-            only=options["only"],
-            **data_choices(options),
-            tensorboard=options["tensorboard"],
-            skip_errors=options["skip_errors"],
-            jobs=options["jobs"],
-            shard=to_shard(options["shard"]),
-            dask=options["dask"],
-            overwrite=options["overwrite"],
-            view=two_class_view(options),
-        )
-    except ReportError as error:
-        failed, results = error, error.results
-    wrote: list[Path] = []
-    for result in results:
-        if not result.finished or options["shard"]:
-            click.echo(f"{result.folder.name}: this share of {result.folds} folds is trained")
-            continue
-        for banner in result.banners:
-            click.echo(banner)
-        wrote += [result.folder / "model.bchisto", result.folder / "report.html"]
-        m = result.metrics
-        if m is None:
-            click.echo(f"{result.folder.name}: trained on all images, none tested. Protocol: {result.protocol}")
-            continue
-        for line in headline(result.folder.name, m):
-            click.echo(line)
-    if failed is not None:
-        raise failed
-    then = f"bchisto evaluate {options['out']} --out DIR, which compares it with other tables of the run"
-    done(
+    if options["no_augment"]:
+        options["augment"] = ()
+    out: Path = options["out"]
+    said_results(
         context,
-        wrote=wrote,
-        then=then if wrote else "the other shards, then the same command without --shard",
-        failures=len(results[0].failures),
-        listed=options["out"] / "finetune" / "failures.csv",
+        lambda: run(
+            from_options(ImageSelection, options),
+            out=out,
+            settings=from_options(FinetuneSettings, options),
+            folds=from_options(FoldChoice, options),
+            work=from_options(Work, options),
+            view=from_options(TwoClassView, options),
+            tensorboard=options["tensorboard"],
+        ),
+        shown=out / "report.html",
+        then=lambda model: f"bchisto evaluate {out} --out DIR, which compares it with other tables of the run",
+        listed=out / "finetune" / "failures.csv",
     )

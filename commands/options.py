@@ -6,26 +6,23 @@ import contextlib
 import functools
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 if TYPE_CHECKING:
-    from ..evaluate import TwoClassView
-    from ..jobs import Shard
+    from ..experiment import CrossValidation
 
 __all__ = [
     "common_options",
-    "data_choices",
     "data_options",
     "done",
     "overwrite_option",
+    "said_results",
     "split_names",
-    "to_shard",
     "two_class_options",
-    "two_class_view",
     "work_options",
 ]
 
@@ -151,18 +148,6 @@ def data_options(function: F) -> F:
     return function
 
 
-def data_choices(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `data_options` were set to, under the names that library functions take them by."""
-    return {
-        "dataset": options["dataset"],
-        "classes": options["classes"],
-        "label_level": options["label_level"],
-        "magnifications": options["magnification"],
-        "lesions": options["lesion"],
-        "context": options["context"],
-    }
-
-
 def work_options(function: F) -> F:
     """Add the options that say how the work is done; none of them changes its result."""
     for option in (
@@ -207,13 +192,6 @@ def two_class_options(function: F) -> F:
     return function
 
 
-def two_class_view(options: Mapping[str, Any]) -> TwoClassView:
-    """Return what `two_class_options` were set to."""
-    from ..evaluate import TwoClassView
-
-    return TwoClassView(tuple(options["positive"]), options["two_class"], tuple(options["thresholds"]))
-
-
 def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         logging.getLogger("bchisto").setLevel(logging.WARNING)
@@ -256,15 +234,6 @@ def _magnifications(context: click.Context, parameter: click.Parameter, value: S
     return tuple(found)
 
 
-def to_shard(text: str | None) -> Shard | None:
-    """Read ``--shard``."""
-    if text is None:
-        return None
-    from ..jobs import parse_shard
-
-    return parse_shard(text)
-
-
 def done(
     context: click.Context,
     *,
@@ -281,3 +250,55 @@ def done(
     if failures:
         click.echo(f"{failures} images were left out, listed in {listed}", err=True)
         context.exit(1)
+
+
+def said_results(
+    context: click.Context,
+    train: Callable[[], Sequence[CrossValidation]],
+    *,
+    shown: Path,
+    then: Callable[[Path], str],
+    listed: Path | str = "",
+) -> None:
+    """Train, and say of each result what it is, what was written, and what to run next.
+
+    Parameters
+    ----------
+    context : click.Context
+    train : callable
+        Does the work.
+    shown : Path
+        The run's own report, where there is one.
+    then : callable
+        From the first bundle to the next command.
+    listed : Path or str
+        Where images that were left out are listed.
+
+    Raises
+    ------
+    ReportError
+        A report could not be written; all else is said before.
+    """
+    from ..errors import ReportError
+
+    failed: ReportError | None = None
+    try:
+        results = train()
+    except ReportError as error:
+        failed, results = error, error.results
+    wrote: list[Path] = []
+    for result in results:
+        for line in result.summary():
+            click.echo(line)
+        if result.assembled:
+            wrote += [result.model, result.report]
+    if failed is not None:
+        raise failed
+    tested = any(result.panel is not None for result in results)
+    done(
+        context,
+        wrote=[*wrote, *([shown] if tested else [])],
+        then=then(wrote[0]) if wrote else "the other shards, then the same command without --shard",
+        failures=len(results[0].failures),
+        listed=listed,
+    )

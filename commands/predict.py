@@ -53,12 +53,19 @@ def predict(
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
     """
+    from ..experiment import Work
+    from ..options import from_options
     from ..predict import predict as run
 
     chosen = (*images, *more_images)
     if not chosen:
         raise click.UsageError("give --images DIR or image files")
-    result = run(model, chosen, **options)
+    result = run(
+        model,
+        chosen,
+        work=from_options(Work, options),
+        **{name: options[name] for name in ("out", "weights", "output_format", "calibrated")},
+    )
     for banner in result.banners:
         click.echo(banner)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, done, to_shard, work_options
+from .options import common_options, done, work_options
 
 
 @click.command()
@@ -36,10 +36,9 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
     \b
     Example: bchisto reproduce rakhlin2018 --images ICIAR2018_BACH_Challenge --out run --quick
     """
-    from ..boost import BoostResult
     from ..errors import ReportError
-    from ..evaluate import headline
-    from ..jobs import network_resources
+    from ..experiment import Work
+    from ..options import from_options
     from ..recipes import estimate_text, load_recipe, plan_recipe
     from ..recipes import reproduce as run
 
@@ -51,6 +50,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
     if options["images"] is None:
         raise click.UsageError("give --images, the dataset in its official layout")
     variants = tuple(recipe.variants) if options["all_variants"] else options["variants"]
+    how = from_options(Work, options)
     if options["plan"]:
         stages = plan_recipe(
             name,
@@ -58,13 +58,12 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
             quick=options["quick"],
             full_scale=options["full_scale"],
             variants=variants,
-            jobs=options["jobs"],
+            work=how,
         )
-        click.echo(estimate_text(stages, jobs=network_resources(options["jobs"]).processes))
+        click.echo(estimate_text(stages, jobs=how.networks().processes))
         return
     if options["out"] is None:
         raise click.UsageError("give --out, the run folder")
-    shard = to_shard(options["shard"])
     failed: ReportError | None = None
     try:
         result = run(
@@ -75,26 +74,18 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
             full_scale=options["full_scale"],
             variants=variants,
             weights=options["weights"],
-            jobs=options["jobs"],
-            shard=shard,
-            dask=options["dask"],
-            overwrite=options["overwrite"],
-            skip_errors=options["skip_errors"],
+            work=how,
         )
     except ReportError as error:
         failed, result = error, error.results
-    if shard is not None:
+    if how.shard is not None:
         done(context, wrote=[], then="the other shards, then the same command without --shard")
         return
     for banner in result.banners:
         click.echo(banner)
     for one in result.protocols:
-        if isinstance(one, BoostResult) and one.paper is not None:
-            click.echo(f"\n{one.folder.relative_to(options['out'])}: accuracy per fold, percent")
-            click.echo(one.paper.text())
-        if one.metrics is not None:
-            for line in headline(str(one.folder.relative_to(options["out"])), one.metrics):
-                click.echo(line)
+        for line in one.figures(str(one.folder.relative_to(options["out"]))):
+            click.echo(line)
     for comparison in result.comparisons:
         click.echo(f"\n{comparison.text()}")
     if failed is not None:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import as_numbers, as_texts
 from ..data import known_positive, match_class
 from ..errors import InputError
+from ..options import option
 
 __all__ = [
     "DEFAULT_THRESHOLDS",
@@ -63,8 +65,12 @@ class TwoClassView:
     """
 
     positive: tuple[str, ...] = ()
-    rule: str = "sum"
+    rule: str = option("sum", name="two_class")
     thresholds: tuple[float, ...] = DEFAULT_THRESHOLDS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positive", as_texts(self.positive, "positive"))
+        object.__setattr__(self, "thresholds", as_numbers(self.thresholds, "thresholds"))
 
     def check(self, classes: Sequence[str] | None = None) -> None:
         """Refuse what cannot be computed, before any work.

@@ -6,9 +6,9 @@ In: a `bchisto.data.Dataset`. Out: one HDF5 store per encoder and view, ``featur
 
 from typing import TYPE_CHECKING
 
+from ..encoders import Encoder  # a name that others rely on here
 from ..moved import moved_names
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
-from .intake import check_headers
 from .pipeline import FeaturizeResult, featurize
 from .plan import ABSENT_SETTINGS, compared_settings, images_per_block
 from .pooling import norm_pool
@@ -19,13 +19,13 @@ from .stream import ImageDescriptors, ImageFailure, describe_images
 __all__ = [
     "ABSENT_SETTINGS",
     "Augmentation",
+    "Encoder",
     "FeaturizeResult",
     "FeaturizeSettings",
     "ImageDescriptors",
     "ImageFailure",
     "Store",
     "View",
-    "check_headers",
     "compared_settings",
     "crop_boxes",
     "cut_crop",
@@ -43,7 +43,6 @@ if not TYPE_CHECKING:  # a type checker is to know the new places alone
         __name__,
         dict.fromkeys(
             (
-                "Encoder",
                 "EncoderChoice",
                 "EncoderSpec",
                 "canonical_names",
@@ -54,5 +53,6 @@ if not TYPE_CHECKING:  # a type checker is to know the new places alone
                 "weights_of",
             ),
             "bchisto.encoders",
-        ),
+        )
+        | {"check_headers": "bchisto.experiment"},
     )

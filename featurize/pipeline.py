@@ -8,26 +8,23 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, SupportsIndex
 
-from ..arguments import Many, PathInput, TextInput, as_path, as_texts, as_wholes
-from ..data import Dataset, UniqueImages, check_stain, only_listed, read_dataset, report_findings, unique_images
-from ..errors import BchistoError, InputError, OutputError, StoreError
+from ..arguments import PathInput, as_path
+from ..data import Dataset, UniqueImages
+from ..errors import BchistoError, OutputError, StoreError
+from ..experiment import ImageSelection, Work, do_missing
 from ..jobs import (
     Resources,
-    Shard,
-    cpu_resources,
     ensure_folder,
-    network_resources,
     remove_leftovers,
     remove_tree,
-    run_units,
     set_aside,
     visible_gpus,
     write_rows,
 )
+from ..moved import takes_fields
+from ..options import plain_options
 from ..runs import RunRecord, record_run
-from .intake import check_headers
 from .plan import (
     Block,
     Target,
@@ -39,7 +36,7 @@ from .plan import (
 )
 from .settings import FeaturizeSettings
 from .store import merge_parts, open_store
-from .workshop import Workshop, steps_of, stretches, unless_finished
+from .workshop import Workshop, stretches, unless_finished
 
 __all__ = ["FeaturizeResult", "featurize"]
 
@@ -71,48 +68,27 @@ class FeaturizeResult:
     skipped_normalisation: tuple[str, ...]
 
 
+@takes_fields(images=ImageSelection.of, work=Work.of)
 def featurize(
-    images: PathInput,
+    images: ImageSelection | PathInput,
     *,
     out: PathInput,
     settings: FeaturizeSettings | None = None,
-    dataset: str | None = None,
-    classes: Many[TextInput] = (),
-    label_level: str = "class",
-    magnifications: Many[SupportsIndex] = (),
-    lesions: Many[TextInput] = (),
-    context: str = "tight",
-    only: str | Path | None = None,
-    jobs: int | None = None,
-    shard: Shard | None = None,
-    dask: str | None = None,
-    overwrite: bool = False,
-    skip_errors: bool = False,
+    work: Work | None = None,
 ) -> FeaturizeResult:
     """Turn images into descriptor stores below ``out/features``; does only what is missing.
 
     Parameters
     ----------
-    images : str or Path
-        A folder or manifest, see `bchisto.data.read_dataset`.
+    images : ImageSelection or path
+        Which images, and how they are read; of a path all, as their layout is recognised.
     out : str or Path
         The run folder.
     settings : FeaturizeSettings, optional
         What to compute; the published settings by default.
-    dataset, classes, label_level, magnifications, lesions, context
-        See `bchisto.data.read_dataset`.
-    only : str or Path, optional
-        A CSV with a column ``image_id``: describe these images alone.
-    jobs : int, optional
-        Processes; by default one per core, or one per GPU where Keras's backend sees any.
-    shard : Shard, optional
-        Do this share of the blocks and do not merge.
-    dask : str, optional
-        Address of a Dask scheduler whose workers are used; they must see the same files.
-    overwrite : bool
-        Remove existing stores and parts first.
-    skip_errors : bool
-        Leave out images that cannot be used instead of stopping.
+    work : Work, optional
+        How it is done; a unit is a block of images. By default a process per core, or one per GPU where Keras's backend
+        sees any.
 
     Returns
     -------
@@ -125,47 +101,22 @@ def featurize(
     ImageError
         An image that cannot be decoded or used; finished blocks are kept.
     """
-    images = as_path(images, "images")
-    out = as_path(out, "out")
-    classes = as_texts(classes, "classes")
-    magnifications = as_wholes(magnifications, "magnifications")
-    lesions = as_texts(lesions, "lesions")
-    settings = settings or FeaturizeSettings()
-    if overwrite and shard is not None:
-        raise InputError("--overwrite with --shard would remove the parts of other shards; overwrite without --shard")
-    run = Path(out)
-    config = {
-        "images": str(images),
-        "out": str(out),
-        "dataset": dataset,
-        "classes": ",".join(classes) or None,
-        "label_level": label_level,
-        "magnification": list(magnifications),
-        "lesion": list(lesions),
-        "context": context,
-        "only": None if only is None else str(only),
-        **_settings_config(settings),
-        "skip_errors": skip_errors,
-    }
+    run, selection = as_path(out, "out"), ImageSelection.of(images)
+    settings, how = settings or FeaturizeSettings(), Work.of(work)
+    config = {"out": str(run), **plain_options(selection, settings, how)}
     with record_run(run, command="featurize", config=config) as record:
-        source = read_dataset(
-            images,
-            dataset=dataset,
-            classes=classes,
-            label_level=label_level,
-            magnifications=magnifications,
-            lesions=lesions,
-            context=context,
-        )
-        report_findings(source.findings)
-        check_stain(source, stain=settings.stain, colours=settings.color_range != (1.0, 1.0), off="--color-range 1 1")
-        if only is not None:
-            source = only_listed(source, Path(only))
         folder = ensure_folder(run / "features")
-        usable, refused = check_headers(source.records, views=settings.views, skip_errors=skip_errors)
-        unique = unique_images(dataclasses.replace(source, records=usable), cache=folder / "images.csv")
+        opened = selection.open(
+            cache=folder / "images.csv",
+            stain=settings.stain,
+            colours=settings.color_range != (1.0, 1.0),
+            colours_off="--color-range 1 1",
+            needs=settings.views,
+            skip_errors=how.skip_errors,
+        )
+        unique, refused = opened.unique, opened.refused
         targets = plan_targets(unique, settings=settings, folder=folder)
-        if overwrite:
+        if how.overwrite:
             for target in targets:
                 set_aside(target.path)
                 set_aside(target.parts)
@@ -173,21 +124,21 @@ def featurize(
         check_conflicts(targets, road=road)
         blocks = plan_blocks(unique, unique.dataset.records, size=images_per_block(settings))
         _note_plan(record, unique, targets, blocks)
-        workshop = Workshop(tuple(targets), settings, skip_errors)
+        workshop = Workshop(tuple(targets), settings, how.skip_errors)
         if all(target.path.is_file() for target in targets):
             _log.info("all %d stores are complete already", len(targets))
         else:
             # OpenVINO runs on the CPU, whatever Keras sees
-            resources = network_resources(jobs) if settings.engine == "keras" else cpu_resources(jobs)
-            _work(workshop, blocks, road=road, resources=resources, shard=shard, dask=dask)
-        if shard is not None:
-            failures = refused
+            _work(workshop, blocks, road=road, how=how, resources=how.networks() if settings.on_keras else how.cpu())
+        failures: tuple[tuple[str, str], ...] = refused
+        skipped: tuple[str, ...] = ()
+        merged = True
+        if how.shard is not None:
             merged = all(target.path.is_file() for target in targets)
-            skipped: tuple[str, ...] = ()
         else:
             found, skipped = _merge(workshop, blocks, refused)
-            failures, merged = tuple({**dict(refused), **dict(found)}.items()), True
-        _write_failures(run, failures, source=source, keep=shard is not None)
+            failures = tuple({**dict(refused), **dict(found)}.items())
+        _write_failures(run, failures, source=opened.source, keep=how.shard is not None)
         record.note(stores=[str(target.path.relative_to(run)) for target in targets], failures=len(failures))
     return FeaturizeResult(
         tuple(target.path for target in targets),
@@ -196,19 +147,6 @@ def featurize(
         failures,
         skipped,
     )
-
-
-def _settings_config(settings: FeaturizeSettings) -> dict[str, Any]:
-    """Return the settings under the names of the command-line options."""
-    plain = dataclasses.asdict(settings)
-    plain.pop("encoders")
-    plain.pop("views")
-    plain.pop("geometry")  # no option: what is made now has the present one
-    return {
-        "encoder": [str(choice) for choice in settings.encoders],
-        "view": [str(view) for view in settings.views],
-        **{key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()},
-    }
 
 
 def _note_plan(record: RunRecord, unique: UniqueImages, targets: Sequence[Target], blocks: Sequence[Block]) -> None:
@@ -227,15 +165,7 @@ def _road(settings: FeaturizeSettings) -> str:
     return "device" if settings.mode == "exact" and settings.engine == "keras" and visible_gpus() else "cpu"
 
 
-def _work(
-    workshop: Workshop,
-    blocks: Sequence[Block],
-    *,
-    road: str,
-    resources: Resources,
-    shard: Shard | None,
-    dask: str | None,
-) -> None:
+def _work(workshop: Workshop, blocks: Sequence[Block], *, road: str, how: Work, resources: Resources) -> None:
     for target in workshop.targets:
         remove_leftovers(target.path)
         if not target.path.is_file():
@@ -243,21 +173,23 @@ def _work(
                 claim = claim_parts(target, road=road)
                 claim.take()
                 claim.note_versions()
-    share = shard.select(blocks) if shard is not None else list(blocks)
-    todo = [block for block in share if workshop.missing(block)]
-    if len(todo) < len(share):
-        _log.info("%d of %d blocks are done already", len(share) - len(todo), len(share))
-    units = stretches(todo, resources)
-    helpers = resources.helpers(len(units)) if resources.gpus else 1
-    run_units(
+
+    def bundled(todo: Sequence[Block]) -> list[tuple[Block, ...]]:
+        return stretches(todo, resources)
+
+    # as many at once as there would be if all were missing: it decides about helpers alone
+    helpers = resources.helpers(len(bundled(blocks))) if resources.gpus else 1
+    do_missing(
         dataclasses.replace(workshop, helpers=helpers),
-        units,
-        steps=lambda blocks: steps_of(blocks, workshop.settings),
-        jobs=resources.processes,
-        gpus=resources.gpus,
-        dask=dask,
+        blocks,
+        how=how,
+        resources=resources,
+        read=lambda block: None if workshop.missing(block) else True,
+        steps=lambda block: len(block.records) * workshop.settings.augmentations,
         label="featurize",
+        said="blocks are done",
         step_name="augmentations",
+        bundled=bundled,
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import as_texts, as_whole, items_of
 from ..encoders import ENGINES, GEOMETRY, EncoderChoice, parse_encoder, weights_of
 from ..errors import InputError
+from ..options import option
 from ..stains import STAIN_METHODS
 
 __all__ = [
@@ -50,6 +52,10 @@ DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
 """Rakhlin et al. 2018, sec. 2.3: half size, crops of 400 and 650 pixels."""
 
 
+def _written(values: Sequence[object]) -> list[str]:
+    return [str(value) for value in values]
+
+
 @dataclass(frozen=True)
 class FeaturizeSettings:
     """Everything that decides the content of the stores, beside the images.
@@ -81,9 +87,11 @@ class FeaturizeSettings:
         How dense mode places windows, see `Encoder.encode_windows`; 1 for what bchisto 0.1 made.
     """
 
-    encoders: tuple[EncoderChoice, ...] = tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS)
+    encoders: tuple[EncoderChoice, ...] = option(
+        tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS), name="encoder", plain=_written
+    )
     weights: tuple[str, ...] = ("imagenet",)
-    views: tuple[View, ...] = DEFAULT_VIEWS
+    views: tuple[View, ...] = option(DEFAULT_VIEWS, name="view", plain=_written)
     augmentations: int = 50
     crops: int = 20
     pool: float = 3.0
@@ -95,26 +103,27 @@ class FeaturizeSettings:
     engine: str = "keras"
     batch_size: int = 4
     seed: int = 0
-    geometry: int = GEOMETRY
+    geometry: int = option(GEOMETRY, recorded=False)  # no option: what is made now has the present one
 
     def __post_init__(self) -> None:
         # one or many, as text or as what it means: encoders="resnet50", views="0.5:400", weights="x.h5"
         put = object.__setattr__
         chosen = [one if isinstance(one, EncoderChoice) else parse_encoder(str(one))
                   for one in items_of(self.encoders)]  # fmt: skip
-        put(self, "encoders", tuple(chosen))
+        put(self, "encoders", tuple(dict.fromkeys(chosen)))
         views = [one if isinstance(one, View) else parse_view(str(one)) for one in items_of(self.views)]
-        put(self, "views", tuple(views))
+        put(self, "views", tuple(dict.fromkeys(views)))
         put(self, "weights", as_texts(self.weights, "weights"))
+        put(self, "color_range", tuple(self.color_range))
         for name in ("augmentations", "crops", "batch_size", "seed"):
             put(self, name, as_whole(getattr(self, name), name))
-        for option, value in (
+        for name, value in (
             ("augmentations", self.augmentations),
             ("crops", self.crops),
             ("batch-size", self.batch_size),
         ):
             if value < 1:
-                raise InputError(f"--{option} {value}: give at least 1")
+                raise InputError(f"--{name} {value}: give at least 1")
         if not (math.isfinite(self.pool) and self.pool >= 1):
             raise InputError(f"--pool {self.pool}: give a finite exponent of at least 1")
         low, high = self.color_range
@@ -136,6 +145,11 @@ class FeaturizeSettings:
             raise InputError(f"--seed {self.seed}: give a number from 0 up")
         if not self.encoders or not self.views:
             raise InputError("give at least one --encoder and one --view")
+
+    @property
+    def on_keras(self) -> bool:
+        """Whether networks run on Keras's backend, and so on a GPU where that sees one."""
+        return self.engine == "keras"
 
     def weights_of(self, encoder: str) -> str:
         """Return where the weights of an encoder come from; the last option that fits wins."""

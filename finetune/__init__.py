@@ -12,7 +12,6 @@ from .networks import NETWORKS, CaffeLayers, NetworkSpec, build_network, get_net
 from .patches import PatchRule, Samples, parse_patches
 from .predict import predict_images
 from .pretrained import CAFFE_LAYERS
-from .protocol import FinetuneResult
 from .run import finetune
 from .settings import FinetuneSettings
 from .timing import TrainingCost, time_training
@@ -25,7 +24,6 @@ __all__ = [
     "SAMPLINGS",
     "CaffeLayers",
     "CnnBundle",
-    "FinetuneResult",
     "FinetuneSettings",
     "ImageBank",
     "NetworkSpec",
@@ -45,5 +43,11 @@ __all__ = [
     "time_training",
 ]
 
-if not TYPE_CHECKING:  # a type checker is to know the new name alone
-    __getattr__ = moved_names(__name__, {"Network": "bchisto.finetune:NetworkSpec"})
+if not TYPE_CHECKING:  # a type checker is to know the new names alone
+    __getattr__ = moved_names(
+        __name__,
+        {
+            "FinetuneResult": "bchisto.experiment:CrossValidation",
+            "Network": "bchisto.finetune:NetworkSpec",
+        },
+    )

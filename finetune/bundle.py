@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..boost import BUNDLE_KIND, BUNDLE_SCHEMA, read_crop_seed
 from ..encoders import load_keras_file
 from ..errors import BundleError
-from ..jobs import DAMAGE, Archive, write_archive
+from ..experiment import open_bundle, read_crop_seed, read_temperature, write_bundle
+from ..jobs import Archive
 from .model import build_model, resolved
 from .settings import FinetuneSettings
 
@@ -81,23 +81,21 @@ class CnnBundle:
             As the attributes.
         """
         facts = {
-            "road": "cnn",
             "settings": asdict(replace(settings, **_chosen(settings))),
-            "classes": list(classes),
             "dataset": dataset,
             "reading": dict(reading),
-            "protocol": protocol,
-            "banners": list(banners),
-            "calibration": None if temperature is None else {"temperature": temperature},
-            "crop_seed": crop_seed,
         }
         members = [(f"models/fold{fold}.weights.h5", file) for fold, file in models.items()]
-        write_archive(
+        write_bundle(
             path,
-            kind=BUNDLE_KIND,
-            schema_version=BUNDLE_SCHEMA,
-            members=members,
+            road="cnn",
             facts=facts,
+            classes=classes,
+            protocol=protocol,
+            banners=banners,
+            temperature=temperature,
+            crop_seed=crop_seed,
+            members=members,
             check=lambda archive: CnnBundle._read(path, archive, share=True),
         )
 
@@ -111,15 +109,8 @@ class CnnBundle:
             Missing, not a bundle of CNNs, of a newer schema, too large, or a member that is unexpected or altered.
         """
         path = Path(path)
-        with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
-            if archive.manifest.get("road") != "cnn":
-                raise BundleError(f"{path}: a bundle of boosted models, which hold no CNN")
-            try:
-                return cls._read(path, archive)
-            except BundleError:
-                raise
-            except DAMAGE as error:
-                raise archive.damaged(error) from error
+        with open_bundle(path, road="cnn") as archive:
+            return cls._read(path, archive)
 
     @classmethod
     def _read(cls, path: Path, archive: Archive, *, share: bool = False) -> CnnBundle:
@@ -127,7 +118,6 @@ class CnnBundle:
         manifest = archive.manifest
         settings = _settings(manifest["settings"])
         classes = tuple(str(name) for name in manifest["classes"])
-        calibration = manifest["calibration"]
         models: dict[int, Any] = {}
         for fold, name in _folds(path, archive):
             model = (
@@ -143,7 +133,7 @@ class CnnBundle:
             dict(manifest["reading"]),
             str(manifest["protocol"]),
             tuple(manifest["banners"]),
-            None if calibration is None else float(calibration["temperature"]),
+            read_temperature(manifest),
             read_crop_seed(path, manifest),
         )
 

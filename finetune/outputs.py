@@ -19,14 +19,10 @@ from ..evaluate import (
     PredictionTable,
     TwoClassView,
     aggregate,
-    fit_temperature,
     fold_notes,
-    measure,
-    reporting,
     write_predictions,
-    write_report,
 )
-from ..jobs import write_json
+from ..experiment import Outputs, Tested, temperature_of
 from .bundle import CnnBundle
 from .model import network_of, resolved
 from .settings import FinetuneSettings
@@ -34,7 +30,6 @@ from .units import FoldUnit
 
 __all__ = ["write_outputs"]
 
-_REPLICATES = 2000
 _MOST_RESAMPLED = 20_000
 """Patches up to which intervals are computed at once (ours): of 200,000 they take a minute on one core, and ``bchisto
 evaluate --level row`` gives them."""
@@ -46,73 +41,50 @@ def write_outputs(
     units: Sequence[FoldUnit],
     probabilities: npt.NDArray[np.float64],
     dataset: Dataset,
+    images: Tested,
     reading: dict[str, Any],
     plan: FoldPlan,
-    digest: str,
     protocol: str,
     banners: tuple[str, ...],
     view: TwoClassView,
     failed: list[str],
 ) -> Panel | None:
-    """Write everything; return predictions and metrics of images, None where none is tested.
-
-    What others need comes first: predictions, ``metrics.json``, the bundle. Then ``report.html``, whose failure costs
-    nothing and is put into `failed`.
-    """
+    """Write everything; return predictions and metrics of images, None where none is tested."""
     settings = units[0].settings
     table = _table(units, probabilities, dataset, protocol) if len(probabilities) else None
     tables: list[PredictionTable] = []
-    temperature = None
     if table is not None:
         tables = [table if table.patches is None else aggregate(table, level="image"), *_levels(table, view.positive)]
-        image = tables[0]
-        _write_table(folder / "predictions.csv", image)
+        _write_table(folder / "predictions.csv", tables[0])
         if table.patches is not None:
             _write_table(folder / "predictions-by-patch.csv", table)
-        if image.probabilities is not None and len(image.fold_numbers) > 1:
-            temperature = fit_temperature(image.probabilities, image.labels)
-    metrics = {
-        one.name: measure(
-            one,
-            positive=view.positive,
-            two_class=view.rule,
-            thresholds=view.thresholds,
-            bootstrap=_REPLICATES if one.patches is None or len(one) <= _MOST_RESAMPLED else 0,
-        )
-        for one in tables
-    }
-    facts = {
-        "protocol": protocol,
-        "classes": list(dataset.classes),
-        "banners": list(banners),
-        "folds": plan.name,
-        "fold_warnings": list(plan.warnings),
-        "images_sha256": digest,
-        "two_class": view.recorded(dataset.classes),
-        "validation": {str(unit.fold): _best(unit) for unit in units},
-    }
-    write_json(folder / "metrics.json", {"tables": metrics, "run": facts})
-    CnnBundle.save(
-        folder / "model.bchisto",
-        settings=settings,
-        classes=dataset.classes,
-        models={unit.fold: unit.weights for unit in units},
-        dataset=dataset.name,
-        reading=reading,
+    outputs = Outputs(
+        title=f"bchisto finetune: {folder.name}",
+        plan=plan,
+        images=images,
         protocol=protocol,
         banners=banners,
-        temperature=temperature,
+        view=view,
+        tables=tables,
+        facts={"validation": {str(unit.fold): _best(unit) for unit in units}},
+        settings=lambda: _shown(settings),
+        most_resampled=_MOST_RESAMPLED,
     )
-    panels = [Panel(one, metrics[one.name]) for one in tables]
-    with reporting(folder / "report.html", failed):
-        write_report(
-            folder / "report.html",
-            title=f"bchisto finetune: {folder.name}",
-            panels=panels,
+
+    def bundle() -> None:
+        CnnBundle.save(
+            folder / "model.bchisto",
+            settings=settings,
+            classes=dataset.classes,
+            models={unit.fold: unit.weights for unit in units},
+            dataset=dataset.name,
+            reading=reading,
+            protocol=protocol,
             banners=banners,
-            settings=_shown(settings),
+            temperature=temperature_of(tables[0]) if tables else None,
         )
-    return panels[0] if panels else None
+
+    return outputs.write(folder, bundle=bundle, failed=failed)
 
 
 def _table(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..arguments import as_text, as_texts, as_whole
 from ..errors import InputError
+from ..options import option
 from ..stains import STAIN_METHODS
 from .augment import AUGMENTATIONS, OFFLINE
 from .balance import SAMPLINGS
@@ -24,6 +27,42 @@ CONVENTIONS = ("signed", "caffe")
 TOPS = ("average", "conv")
 """What an encoder gets on its last feature map: the global average; or convolution, max pooling and ReLU, flattened, as
 the system of seed ``inbreast-inception`` has it. A softmax over the classes follows either."""
+
+
+def _chosen(name: str) -> str | None:
+    """Return an option that stands for nothing where it is empty."""
+    return name or None
+
+
+def _own(name: str | None) -> str:
+    return name or ""
+
+
+def _written(multipliers: Sequence[tuple[str, float]]) -> list[str]:
+    return [f"{prefix}={factor}" for prefix, factor in multipliers]
+
+
+def parse_multipliers(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Read ``PREFIX=FACTOR`` options.
+
+    Raises
+    ------
+    InputError
+        Not written so.
+
+    Examples
+    --------
+    >>> parse_multipliers(["dense=10"])
+    (('dense', 10.0),)
+    """
+    found = []
+    for text in texts:
+        prefix, _, factor = text.rpartition("=")
+        try:
+            found.append((prefix, float(factor)))
+        except ValueError:
+            raise InputError(f"--rate-multiplier {text}: write it as PREFIX=FACTOR") from None
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -86,22 +125,24 @@ class FinetuneSettings:
     patches: str = "resize"
     epochs: int = 50
     patience: int = 8
-    validation: bool = True
+    validation: bool = option(True, name="no_validation", plain=operator.not_, value=operator.not_)
     batch_size: int = 0
-    optimizer: str = ""
+    optimizer: str = option("", plain=_chosen, value=_own)
     rate: float = 0.0
-    multipliers: tuple[tuple[str, float], ...] = ()
+    multipliers: tuple[tuple[str, float], ...] = option(
+        (), name="rate_multiplier", plain=_written, value=parse_multipliers
+    )
     dropout: float | None = None
     l2: float | None = None
     top: str = "average"
     freeze: str = ""
     weights: str = ""
     fresh: tuple[str, ...] = ()
-    convention: str = ""
+    convention: str = option("", plain=_chosen, value=_own)
     precision: str = "float32"
     sampling: str = "none"
-    weighted: bool = False
-    augmentations: tuple[str, ...] = ("isometries",)
+    weighted: bool = option(False, name="class_weights")
+    augmentations: tuple[str, ...] = option(("isometries",), name="augment")
     rotations: int = 5
     crops: int = 5
     stain: str = "none"
@@ -114,9 +155,9 @@ class FinetuneSettings:
         put(self, "weights", as_text(self.weights, "weights"))
         for name in ("size", "epochs", "patience", "batch_size", "rotations", "crops", "seed"):
             put(self, name, as_whole(getattr(self, name), name))
-        for option in ("epochs", "patience", "rotations", "crops"):
-            if (value := getattr(self, option)) < 1:
-                raise InputError(f"--{option} {value}: give at least 1")
+        for name in ("epochs", "patience", "rotations", "crops"):
+            if (value := getattr(self, name)) < 1:
+                raise InputError(f"--{name} {value}: give at least 1")
         if self.rate < 0 or self.batch_size < 0 or self.seed < 0:
             raise InputError("--rate, --batch-size and --seed: give numbers from 0 up")
         if self.size and self.size < 32:
@@ -125,17 +166,17 @@ class FinetuneSettings:
             raise InputError(f"--dropout {self.dropout}: give a share below 1")
         if not re.fullmatch(r"[\w.+-]*", self.name):
             raise InputError(f"--name {self.name}: becomes part of a folder's name; use letters, digits, - and _")
-        for option, one, known in (
+        for flag, one, known in (
             ("optimizer", self.optimizer, ("", *OPTIMIZERS)),
             ("precision", self.precision, PRECISIONS),
             ("sampling", self.sampling, SAMPLINGS),
             ("stain", self.stain, STAIN_METHODS),
             ("top", self.top, TOPS),
             ("convention", self.convention, ("", *CONVENTIONS)),
-            *(("augment", name, (*AUGMENTATIONS, OFFLINE)) for name in self.augmentations),
+            *(("augment", chosen, (*AUGMENTATIONS, OFFLINE)) for chosen in self.augmentations),
         ):
             if one not in known:
-                raise InputError(f"--{option} {one}: choose one of {', '.join(filter(None, known))}")
+                raise InputError(f"--{flag} {one}: choose one of {', '.join(filter(None, known))}")
         parse_patches(self.patches)
 
     @property

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..data import ImageRecord
 from ..errors import OutputError
-from ..jobs import Resources, Ticker, read_json, remove_leftovers, run_units, set_aside, write_json, write_rows
+from ..experiment import Work, do_missing
+from ..jobs import Resources, Ticker, read_json, remove_leftovers, set_aside, write_json, write_rows
 from ..runs import describe_differences
 from .model import Model, load_model
 
@@ -74,12 +75,16 @@ class Workshop:
         """Return where the rows of a block are kept until all are there."""
         return self.parts / f"block-{block.index:05d}.csv"
 
-    def __call__(self, block: Block, ticker: Ticker) -> tuple[int, Rows]:
+    def __call__(self, blocks: tuple[Block, ...], ticker: Ticker) -> list[tuple[int, Rows]]:
+        """Return place and rows of blocks."""
+        return [(block.index, self._do(block, ticker)) for block in blocks]
+
+    def _do(self, block: Block, ticker: Ticker) -> Rows:
         """Return the rows of a block and keep them as a part; one that another process made meanwhile is taken."""
         model = load_model(self.model, self.weights, self.identity)
         if (made := self.read(block)) is not None:
             ticker.tick(len(block.records) * model.steps)
-            return block.index, made
+            return made
         rows: Rows = []
         for record, found in model.predict(
             block.records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers
@@ -89,7 +94,7 @@ class Workshop:
             else:
                 rows.append([record.image_id, "", *map(repr, found.tolist())])
         self._keep(block, ["image_id", "error", *(f"p_{name}" for name in model.bundle.classes), self.work], rows)
-        return block.index, rows
+        return rows
 
     def _keep(self, block: Block, header: list[str], rows: Rows) -> None:
         """Write a part; once more where another process, which has finished the table, is just removing the folder."""
@@ -149,9 +154,7 @@ def claim(parts: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
     write_json(mark, dict(settings))
 
 
-def do_blocks(
-    workshop: Workshop, blocks: Sequence[Block], *, resources: Resources, dask: str | None, model: Model
-) -> Rows:
+def do_blocks(workshop: Workshop, blocks: Sequence[Block], *, resources: Resources, how: Work, model: Model) -> Rows:
     """Do the blocks that are missing; return the rows of all in their order.
 
     What was read or made stays in memory: another process that does the same work may remove the parts, since it has
@@ -164,26 +167,23 @@ def do_blocks(
     ImageError
         An image that cannot be used; finished blocks are kept.
     """
-    found = {block.index: workshop.read(block) for block in blocks}
-    todo = [block for block in blocks if found[block.index] is None]
-    if len(todo) < len(blocks):
-        _log.info("%d of %d blocks are done already", len(blocks) - len(todo), len(blocks))
     try:
-        made = run_units(
+        progressed = do_missing(
             workshop,
-            todo,
+            blocks,
+            how=how,
+            resources=resources,
+            read=workshop.read,
             steps=lambda block: len(block.records) * model.steps,
-            jobs=resources.processes,
-            gpus=resources.gpus,
-            dask=dask,
             label="predict",
+            said="blocks are done",
             step_name=model.step_name,
         )
     except BaseException:
         if not any(workshop.parts.glob("block-*")):
             set_aside(workshop.parts)  # nothing to resume from
         raise
-    found.update(made)
+    found = dict(enumerate(progressed.found)) | {index: rows for made in progressed.made for index, rows in made}
     rows = [row for block in blocks for row in found[block.index] or ()]
     if len(rows) != sum(len(block.records) for block in blocks):
         raise OutputError(f"{workshop.parts}: a part is missing; run the same command again")

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..boost import BUNDLE_KIND, BUNDLE_SCHEMA, Bundle
+from ..boost import Bundle
 from ..data import ImageRecord, file_sha256
 from ..encoders import Encoder, EncoderChoice, weights_of
 from ..errors import InputError, WeightsError
+from ..experiment import bundle_road
 from ..featurize import FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
 from ..finetune import CnnBundle, PatchRule, predict_images
-from ..jobs import Archive, Ticker
+from ..jobs import Ticker
 
 __all__ = ["Model", "load_model", "model_identity"]
 
@@ -184,9 +185,7 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
     WeightsError
         Weights that cannot be had, or differ from those the bundle was trained with.
     """
-    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
-        road = archive.manifest.get("road")
-    if road == "cnn":
+    if bundle_road(path) == "cnn":
         if weights:
             raise InputError(f"--weights {weights[0]}: {path} holds the weights of its networks; leave it out")
         return CnnModel(CnnBundle.load(path))

@@ -14,12 +14,14 @@ import numpy as np
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..boost import Bundle
-from ..data import Dataset, ImageRecord, few, file_sha256, read_dataset, report_findings, spell_labels
+from ..data import ImageRecord, few, file_sha256, spell_labels
 from ..errors import BundleError, InputError, MissingInputError, OutputError
 from ..evaluate import apply_temperature
-from ..featurize import check_headers
+from ..experiment import ImageSelection, Work, check_headers
 from ..finetune import CnnBundle
-from ..jobs import cpu_resources, ensure_folder, network_resources, set_aside, write_rows
+from ..jobs import ensure_folder, set_aside, write_rows
+from ..moved import takes_fields
+from ..options import plain_options
 from ..runs import record_table
 from .blocks import Block, Workshop, claim, do_blocks
 from .model import load_model, model_identity
@@ -58,6 +60,7 @@ class PredictResult:
     banners: tuple[str, ...]
 
 
+@takes_fields(work=Work.of)
 def predict(
     model: PathInput,
     images: Many[PathInput],
@@ -66,10 +69,7 @@ def predict(
     weights: Many[TextInput] = (),
     output_format: str = "bchisto",
     calibrated: bool = False,
-    jobs: int | None = None,
-    dask: str | None = None,
-    overwrite: bool = False,
-    skip_errors: bool = False,
+    work: Work | None = None,
 ) -> PredictResult:
     """Predict new images with a model bundle, resuming an interrupted run.
 
@@ -86,14 +86,8 @@ def predict(
     output_format : {"bchisto", "iciar2018"}
     calibrated : bool
         Scale the probabilities by the temperature of the bundle.
-    jobs : int, optional
-        Processes; by default one per core, or one per GPU where Keras's backend sees any.
-    dask : str, optional
-        Address of a Dask scheduler.
-    overwrite : bool
-        Replace an existing table.
-    skip_errors : bool
-        Leave out images that cannot be used.
+    work : Work, optional
+        How it is done; by default a process per core, or one per GPU where Keras's backend sees any. It has no shards.
 
     Returns
     -------
@@ -108,45 +102,50 @@ def predict(
     ImageError
         An image that cannot be decoded or used; finished blocks are kept.
     """
-    images = as_paths(images, "images")
-    weights = as_texts(weights, "weights")
-    model = as_path(model, "model")
-    out = as_path(out, "out")
-    path = Path(out)
+    sources, options = as_paths(images, "images"), as_texts(weights, "weights")
+    bundle, path = as_path(model, "model"), as_path(out, "out")
+    how = Work.of(work)
+    if how.shard is not None:
+        raise InputError(
+            f"--shard {how.shard}: a table of predictions has no shards; give one to each part of the images"
+        )
     if output_format not in FORMATS:
         raise InputError(f"--format {output_format}: choose one of {', '.join(FORMATS)}")
-    if path.exists() and not overwrite:
+    if path.exists() and not how.overwrite:
         raise OutputError(f"{path}: exists already; use --overwrite or another --out")
     ensure_folder(path.parent)
-    if not Path(model).is_file():
-        raise MissingInputError(f"{model}: no such model bundle; bchisto boost and finetune write one as model.bchisto")
+    if not bundle.is_file():
+        raise MissingInputError(
+            f"{bundle}: no such model bundle; bchisto boost and finetune write one as model.bchisto"
+        )
     config = {
-        "model": str(model), "images": [str(source) for source in images], "out": str(path), "weights": list(weights),
-        "output_format": output_format, "calibrated": calibrated, "skip_errors": skip_errors,
+        "model": str(bundle), "images": [str(source) for source in sources], "out": str(path), "weights": list(options),
+        "output_format": output_format, "calibrated": calibrated, **plain_options(how),
     }  # fmt: skip
     with record_table(path, command="predict", config=config) as record:
-        identity = model_identity(Path(model), tuple(weights))
-        ready = load_model(Path(model), tuple(weights), identity)
+        identity = model_identity(bundle, options)
+        ready = load_model(bundle, options, identity)
         if calibrated and ready.bundle.temperature is None:
             raise BundleError(
-                f"{model}: holds no temperature, since it was trained in a single fold; leave out --calibrated"
+                f"{bundle}: holds no temperature, since it was trained in a single fold; leave out --calibrated"
             )
-        records = _with_classes(_records(images, **ready.reading), ready.bundle.classes)
-        usable, refused = check_headers(records, views=ready.fits, skip_errors=skip_errors)
+        records = _with_classes(_records(sources, ready.reading), ready.bundle.classes)
+        usable, refused = check_headers(records, needs=ready.fits, skip_errors=how.skip_errors)
         settings = {"model_sha256": identity[0], "images_sha256": _digest(usable)}
         record.note(**settings, images=len(usable))
         parts = path.with_name(f"{path.name}.parts")
-        claim(parts, settings, overwrite=overwrite)
-        resources = network_resources(jobs) if ready.on_keras else cpu_resources(jobs)
+        claim(parts, settings, overwrite=how.overwrite)
+        resources = how.networks() if ready.on_keras else how.cpu()
         # beside a GPU images are prepared ahead, which takes several in a block
         size = max(ready.images_per_block, _GPU_BLOCK) if resources.gpus else ready.images_per_block
         blocks = [Block(place, usable[at : at + size]) for place, at in enumerate(range(0, len(usable), size))]
         helpers = resources.helpers(len(blocks)) if resources.gpus else 1
-        workshop = Workshop(Path(model), tuple(weights), identity, parts, settings, skip_errors, helpers)
-        rows = do_blocks(workshop, blocks, resources=resources, dask=dask, model=ready)
+        workshop = Workshop(bundle, options, identity, parts, settings, how.skip_errors, helpers)
+        rows = do_blocks(workshop, blocks, resources=resources, how=how, model=ready)
         result = _finish(
-            path, rows, usable, dict(refused), ready.bundle, output_format, calibrated=calibrated, overwrite=overwrite
-        )
+            path, rows, usable, dict(refused), ready.bundle, output_format, calibrated=calibrated,
+            overwrite=how.overwrite,
+        )  # fmt: skip
         set_aside(parts)
         record.note(predicted=result.images, failures=len(result.failures))
     return result
@@ -182,15 +181,13 @@ def _finish(
     return PredictResult(path, len(predicted), counts, tuple(failures.items()), bundle.banners)
 
 
-def _records(images: Sequence[str | Path], **reading: Any) -> list[ImageRecord]:
+def _records(images: Sequence[Path], reading: Mapping[str, Any]) -> list[ImageRecord]:
     found: dict[str, ImageRecord] = {}
-    for source in map(Path, images):
+    for source in images:
         if source.is_file() and source.suffix.casefold() != ".csv":
             group = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
-            dataset: Dataset = read_dataset(source, **reading)
-            report_findings(dataset.findings, labels=False)
-            group = list(dataset.records)
+            group = list(ImageSelection(source, **reading).read(labels=False).records)
         else:
             raise MissingInputError(f"{source}: no such image, folder or manifest; check --images")
         for record in group:

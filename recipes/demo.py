@@ -6,12 +6,14 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..boost import BoostResult, train
+from ..arguments import PathInput, as_path
+from ..boost import BoostSettings, train
 from ..data import make_bach
 from ..encoders import Encoder, EncoderChoice
 from ..errors import WeightsError
+from ..experiment import CrossValidation, Work
 from ..featurize import FeaturizeSettings, View, featurize
-from ..jobs import cpu_resources
+from ..moved import takes_fields
 
 __all__ = ["DemoResult", "demo"]
 
@@ -38,15 +40,16 @@ class DemoResult:
         The synthetic dataset.
     weights : str
         ``imagenet``, or ``random`` where Keras could not get them.
-    boost : BoostResult
+    boost : CrossValidation
     """
 
     images: Path
     weights: str
-    boost: BoostResult
+    boost: CrossValidation
 
 
-def demo(out: str | Path, *, images_per_class: int = 12, seed: int = 0, jobs: int | None = None) -> DemoResult:
+@takes_fields(work=Work.of)
+def demo(out: PathInput, *, images_per_class: int = 12, seed: int = 0, work: Work | None = None) -> DemoResult:
     """Draw a synthetic BACH set, describe it, boost it.
 
     Parameters
@@ -56,8 +59,8 @@ def demo(out: str | Path, *, images_per_class: int = 12, seed: int = 0, jobs: in
     images_per_class : int
         At least 5, the number of folds.
     seed : int
-    jobs : int, optional
-        Processes; by default as each stage has them.
+    work : Work, optional
+        How it is done; by default on as many processes as each stage has.
 
     Returns
     -------
@@ -68,14 +71,14 @@ def demo(out: str | Path, *, images_per_class: int = 12, seed: int = 0, jobs: in
     InputError
         Fewer than five images per class.
     """
-    run = Path(out)
+    run, how = as_path(out, "out"), Work.of(work)
     _log.info("1/3 drawing synthetic tissue, %d images of each of four classes", images_per_class)
-    images = make_bach(run / "images", images_per_class=images_per_class, seed=seed, jobs=cpu_resources(jobs).processes)
+    images = make_bach(run / "images", images_per_class=images_per_class, seed=seed, jobs=how.cpu().processes)
     weights = _weights()
     _log.info("2/3 describing the images with %s weights", weights)
-    featurize(images, out=run, settings=replace(_SETTINGS, weights=(weights,), seed=seed), jobs=jobs)
+    featurize(images, out=run, settings=replace(_SETTINGS, weights=(weights,), seed=seed), work=how)
     _log.info("3/3 training the cross-validated ensemble")
-    (result,) = train(out=run, folds=[_FOLDS], seeds=_SEEDS, seed=seed, jobs=jobs)
+    (result,) = train(out=run, settings=BoostSettings(seeds=_SEEDS, seed=seed), folds=_FOLDS, work=how)
     return DemoResult(images, weights, result)
 
 

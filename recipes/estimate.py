@@ -12,9 +12,10 @@ import numpy as np
 from ..boost import PRESETS, fit_text, model_params
 from ..data import ImageRecord
 from ..encoders import Encoder
+from ..experiment import Work
 from ..featurize import FeaturizeSettings, describe_images, images_per_block
 from ..finetune import FinetuneSettings, time_training
-from ..jobs import Ticker, cpu_resources, format_seconds, network_resources
+from ..jobs import Ticker, format_seconds
 
 __all__ = ["Estimate", "estimate_boosted", "estimate_cnn", "estimate_text"]
 
@@ -43,7 +44,7 @@ def estimate_boosted(
     seeds: int,
     preset: str,
     classes: int,
-    jobs: int | None,
+    how: Work,
 ) -> list[Estimate]:
     """Time a few units of each stage and scale them up.
 
@@ -56,8 +57,8 @@ def estimate_boosted(
         Over all protocols.
     seeds, preset, classes
         Of the boosting.
-    jobs : int or None
-        Processes; None means those that each stage has by default.
+    how : Work
+        How it would be done.
 
     Returns
     -------
@@ -86,7 +87,7 @@ def estimate_boosted(
         Estimate(
             "featurize",
             math.ceil(len(records) / images_per_block(settings)),
-            len(records) * image / network_resources(jobs).processes,
+            len(records) * image / how.networks().processes,
             4 * numbers,
         )
     ]
@@ -101,7 +102,7 @@ def estimate_boosted(
             stores * folds * seeds * model_bytes * 2
         )  # in the folder and, compressed to about a third, in the bundle
     models = len(targets) * folds * seeds
-    return [*stages, Estimate("boost", models, seconds / cpu_resources(jobs).processes, round(size * 2 / 3))]
+    return [*stages, Estimate("boost", models, seconds / how.cpu().processes, round(size * 2 / 3))]
 
 
 def _time_model(images: int, augmentations: int, dim: int, *, classes: int, preset: str) -> tuple[float, float]:
@@ -132,7 +133,7 @@ def estimate_cnn(
     classes: int,
     folds: int,
     parts: int,
-    jobs: int | None,
+    how: Work,
     new_images: bool = True,
 ) -> Estimate:
     """Time a few steps of training and scale them up: at most so long, since training stops early.
@@ -147,8 +148,8 @@ def estimate_cnn(
     classes, folds : int
     parts : int
         Into how many the images are divided, each with folds of its own.
-    jobs : int or None
-        Processes; None means those that each stage has by default.
+    how : Work
+        How it would be done.
     new_images : bool
         Whether the decoded images are not those of an earlier stage.
     """
@@ -157,7 +158,7 @@ def estimate_cnn(
     seconds = folds * settings.epochs * epoch + (len(records) * cost.read if new_images else 0.0)
     # weights lie in the folder and in the bundle
     size = 2 * folds * parts * cost.weight_bytes + (len(records) * cost.image_bytes if new_images else 0)
-    return Estimate(stage, folds * parts, seconds / network_resources(jobs).processes, size)
+    return Estimate(stage, folds * parts, seconds / how.networks().processes, size)
 
 
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:

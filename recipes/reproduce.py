@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
-from ..boost import BoostResult
 from ..errors import InputError, ReportError
 from ..evaluate import Comparison, reporting, write_comparisons, write_report
-from ..finetune import FinetuneResult
-from ..jobs import Shard, ensure_folder
+from ..experiment import CrossValidation, Work
+from ..jobs import ensure_folder
+from ..moved import takes_fields
+from ..options import plain_options
 from ..runs import record_run
 from .boosted import plan_boosted, run_boosted
 from .cnn import plan_cnn, run_cnn
 from .estimate import Estimate
 from .recipe import Recipe, load_recipe
-from .work import Outcome, Work
+from .work import Order, Outcome
 
 __all__ = ["ReproduceResult", "plan_recipe", "reproduce"]
 
@@ -31,7 +32,7 @@ class ReproduceResult:
     recipe : Recipe
     folder : Path
         ``RUN/reproduce/<name>``: the tables as CSV and LaTeX, and ``report.html``.
-    protocols : sequence of BoostResult or FinetuneResult
+    protocols : sequence of CrossValidation
     comparisons : list of Comparison
         Empty for a shard, or where no published variant was run.
     banners : tuple of str
@@ -40,11 +41,12 @@ class ReproduceResult:
 
     recipe: Recipe
     folder: Path
-    protocols: Sequence[BoostResult | FinetuneResult]
+    protocols: Sequence[CrossValidation]
     comparisons: list[Comparison]
     banners: tuple[str, ...]
 
 
+@takes_fields(work=Work.of)
 def plan_recipe(
     name: str,
     images: PathInput,
@@ -52,34 +54,33 @@ def plan_recipe(
     quick: bool = False,
     full_scale: bool = False,
     variants: Many[TextInput] = (),
-    jobs: int | None = None,
+    work: Work | None = None,
 ) -> list[Estimate]:
     """Estimate what `reproduce` would take, without writing anything.
 
     Parameters
     ----------
-    name, images, quick, full_scale, variants, jobs
+    name, images, quick, full_scale, variants, work
         As in `reproduce`.
 
     Returns
     -------
     list of Estimate
     """
-    images = as_path(images, "images")
-    variants = as_texts(variants, "variants")
     recipe = _recipe(name, full_scale=full_scale)
-    work = Work(
-        images=Path(images),
+    order = Order(
+        images=as_path(images, "images"),
         run=Path(),
         quick=quick,
         full_scale=full_scale,
-        variants=tuple(variants),
+        variants=as_texts(variants, "variants"),
         weights=("random",),
-        jobs=jobs,
+        how=Work.of(work),
     )
-    return plan_cnn(recipe, work) if recipe.road == "cnn" else plan_boosted(recipe, work)
+    return plan_cnn(recipe, order) if recipe.road == "cnn" else plan_boosted(recipe, order)
 
 
+@takes_fields(work=Work.of)
 def reproduce(
     name: str,
     images: PathInput,
@@ -89,11 +90,7 @@ def reproduce(
     full_scale: bool = False,
     variants: Many[TextInput] = (),
     weights: Many[TextInput] = (),
-    jobs: int | None = None,
-    shard: Shard | None = None,
-    dask: str | None = None,
-    overwrite: bool = False,
-    skip_errors: bool = False,
+    work: Work | None = None,
 ) -> ReproduceResult:
     """Run a published system by its recipe; does only what is missing.
 
@@ -113,7 +110,7 @@ def reproduce(
         Of the recipe; the published one by default.
     weights : sequence of str
         As ``bchisto featurize --weights``, for encoders and networks; those of the recipe by default.
-    jobs, shard, dask, overwrite, skip_errors
+    work : Work, optional
         As in `bchisto.featurize.featurize`, `bchisto.boost.train` and `bchisto.finetune.finetune`.
 
     Returns
@@ -127,40 +124,32 @@ def reproduce(
     ReportError
         A report could not be written; all else is, and ``results`` holds what would have been returned.
     """
-    images = as_path(images, "images")
-    out = as_path(out, "out")
-    variants = as_texts(variants, "variants")
-    weights = as_texts(weights, "weights")
-    recipe = _recipe(name, full_scale=full_scale)
-    run = Path(out)
-    config = {
-        "name": name,
-        "images": str(images),
-        "out": str(out),
-        "quick": quick,
-        "full_scale": full_scale,
-        "variants": list(variants),
-        "weights": list(weights),
-        "skip_errors": skip_errors,
-    }
-    work = Work(
-        images=Path(images),
-        run=run,
+    how = Work.of(work)
+    order = Order(
+        images=as_path(images, "images"),
+        run=as_path(out, "out"),
         quick=quick,
         full_scale=full_scale,
-        variants=tuple(variants),
-        weights=tuple(weights),
-        jobs=jobs,
-        shard=shard,
-        dask=dask,
-        overwrite=overwrite,
-        skip_errors=skip_errors,
+        variants=as_texts(variants, "variants"),
+        weights=as_texts(weights, "weights"),
+        how=how,
     )
+    recipe, run = _recipe(name, full_scale=full_scale), order.run
+    config = {
+        "name": name,
+        "images": str(order.images),
+        "out": str(run),
+        "quick": quick,
+        "full_scale": full_scale,
+        "variants": list(order.variants),
+        "weights": list(order.weights),
+        **plain_options(how),
+    }
     folder = run / "reproduce" / recipe.name
     with record_run(run, command="reproduce", config=config) as record:
-        outcome = run_cnn(recipe, work) if recipe.road == "cnn" else run_boosted(recipe, work)
+        outcome = run_cnn(recipe, order) if recipe.road == "cnn" else run_boosted(recipe, order)
         result = ReproduceResult(recipe, folder, outcome.protocols, outcome.comparisons, outcome.banners)
-        if shard is None:
+        if how.shard is None:
             failed = list(outcome.unreported)
             with reporting(folder, failed):
                 write_comparisons(ensure_folder(folder), outcome.comparisons)

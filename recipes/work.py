@@ -7,31 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from ..boost import BoostResult
 from ..errors import ReportError
 from ..evaluate import Comparison
-from ..finetune import FinetuneResult
-from ..jobs import Shard
+from ..experiment import CrossValidation, Work
 
-__all__ = ["Outcome", "Work", "comparable_note", "reported_later"]
+__all__ = ["Order", "Outcome", "comparable_note", "reported_later"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Work:
-    """How a recipe is run: the arguments of `reproduce`.
+class Order:
+    """Which parts of a recipe are run on which images: the arguments of `reproduce`.
 
     Attributes
     ----------
     images, run : Path
     quick, full_scale : bool
     variants, weights : tuple of str
-    jobs : int or None
-    shard : Shard or None
-    dask : str or None
-    overwrite, skip_errors : bool
+    how : Work
     """
 
     images: Path
@@ -40,11 +35,7 @@ class Work:
     full_scale: bool = False
     variants: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
-    jobs: int | None = None
-    shard: Shard | None = None
-    dask: str | None = None
-    overwrite: bool = False
-    skip_errors: bool = False
+    how: Work = field(default_factory=Work)
 
 
 @dataclass(frozen=True)
@@ -53,7 +44,7 @@ class Outcome:
 
     Attributes
     ----------
-    protocols : list of BoostResult or FinetuneResult
+    protocols : list of CrossValidation
         One per protocol, or variant.
     comparisons : list of Comparison
     banners : tuple of str
@@ -64,7 +55,7 @@ class Outcome:
         One line for each report that could not be written on the way.
     """
 
-    protocols: Sequence[BoostResult | FinetuneResult]
+    protocols: Sequence[CrossValidation]
     comparisons: list[Comparison]
     banners: tuple[str, ...]
     pairs: list[dict[str, Any]] = field(default_factory=list)

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from bchisto.boost import protocol, train, units
+from bchisto.boost import train, units
 from bchisto.errors import BchistoError, OverwrittenError, SettingsConflictError
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
@@ -68,7 +68,8 @@ def test_a_smaller_result_does_not_replace_a_larger_one(boosted, run_copy):
 
 def test_models_that_went_missing_are_an_error(boosted, run_copy, monkeypatch):
     run = run_copy(boosted)
-    monkeypatch.setattr(protocol, "run_units", lambda *_, **__: None)  # as if another process had removed them
+    # as if another process had removed them
+    monkeypatch.setattr("bchisto.experiment.missing.run_units", lambda *_, **__: [])
     (run / PAIR / "models" / "tiny-1.0-64" / "seed0-fold1.txt").unlink()
     with pytest.raises(BchistoError, match="1 of 6 models are missing; run the same command again"):
         train(out=run, folds=["3"], seeds=2, params=PARAMS, jobs=1)

@@ -378,17 +378,17 @@ def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_sett
 def test_weights_replaced_while_a_command_runs_stop_it(images, tiny_settings, tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from bchisto.featurize import pipeline
+    from bchisto.experiment import missing
 
     path = tmp_path / "w.weights.h5"
     _weights_file(path, 1)
-    real = pipeline.run_units
+    real = missing.run_units
 
     def swap(*args, **kwargs):
         _weights_file(path, 2)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(pipeline, "run_units", swap)
+    monkeypatch.setattr(missing, "run_units", swap)
     with pytest.raises(WeightsError, match="changed while the command ran"):
         featurize(images, out=tmp_path / "run", settings=replace(tiny_settings, weights=(str(path),)), jobs=1)
     assert not list((tmp_path / "run" / "features").rglob("block-*.h5"))

@@ -12,30 +12,32 @@ from ..data import ImageRecord, read_header, scaled_side
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs
 
-__all__ = ["check_headers"]
+__all__ = ["Needs", "check_headers"]
 
 _log = logging.getLogger(__name__)
 
 
-class Fit(Protocol):
+class Needs(Protocol):
     """What an image must be large enough for, at a scale: a `View`, or patches."""
 
     @property
-    def scale(self) -> float: ...
+    def scale(self) -> float:
+        """Return the scale at which it looks at the image."""
+        ...
 
     def misfit(self, path: Path, *, width: int, height: int) -> str | None:
         """Say what is wrong with an image of this size after scaling."""
 
 
 def check_headers(
-    records: Sequence[ImageRecord], *, views: Sequence[Fit], skip_errors: bool
+    records: Sequence[ImageRecord], *, needs: Sequence[Needs], skip_errors: bool
 ) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
     """Read every header before the first unit of work.
 
     Parameters
     ----------
     records : sequence of ImageRecord
-    views : sequence of View
+    needs : sequence of Needs
         Every crop must fit into every image; anything with a `scale` and a `misfit` will do.
     skip_errors : bool
         Leave out images that cannot work, instead of refusing them.
@@ -58,9 +60,9 @@ def check_headers(
         except ImageError as error:
             return str(error)
         left, top, right, bottom = record.box or (0, 0, header.width, header.height)
-        for view in views:
-            width, height = scaled_side(right - left, view.scale), scaled_side(bottom - top, view.scale)
-            if (message := view.misfit(path, width=width, height=height)) is not None:
+        for need in needs:
+            width, height = scaled_side(right - left, need.scale), scaled_side(bottom - top, need.scale)
+            if (message := need.misfit(path, width=width, height=height)) is not None:
                 return message
         return None
 

@@ -1,0 +1,76 @@
+"""What stage 2 is asked to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..arguments import as_texts, as_whole
+from ..errors import InputError
+from ..options import option
+from .heads import members_of
+from .parameters import parse_params
+from .presets import PRESETS, Preset
+
+__all__ = ["BoostSettings"]
+
+
+def _written(params: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in params.items()]
+
+
+@dataclass(frozen=True)
+class BoostSettings:
+    """Settings that decide what is trained on the descriptors.
+
+    Attributes
+    ----------
+    heads : tuple of str
+        Of `list_heads`, one or many: ``lightgbm``; ``logistic`` and ``svm`` (scikit-learn's, on standardised
+        descriptors); ``stack``, which blends one model of each of these over all stores by weights fitted inside the
+        training part; and heads that other packages add.
+    seeds : int
+        Ensemble members per fold, of LightGBM; ``logistic`` and ``svm`` have no seed.
+    preset : str
+        Of `PRESETS`.
+    params : mapping
+        LightGBM parameters on top of the preset.
+    seed : int
+        Moves split folds, not the seeds of LightGBM.
+
+    Raises
+    ------
+    InputError
+        An unknown head, preset or parameter, or no seed.
+    """
+
+    heads: tuple[str, ...] = option(("lightgbm",), name="head")
+    seeds: int = 5
+    preset: str = "rakhlin2018"
+    params: Mapping[str, Any] = option(factory=dict, name="param", plain=_written, value=parse_params)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "heads", tuple(dict.fromkeys(as_texts(self.heads, "heads"))))
+        put(self, "seeds", as_whole(self.seeds, "seeds"))
+        put(self, "seed", as_whole(self.seed, "seed"))
+        put(self, "params", dict(self.params or {}))
+        if self.seeds < 1:
+            raise InputError(f"--seeds {self.seeds}: give at least 1")
+        if self.preset not in PRESETS:
+            raise InputError(f"--preset {self.preset}: no such preset; choose one of {', '.join(PRESETS)}")
+        for head in self.heads:
+            members_of(head)  # refuses what is no head
+
+    @classmethod
+    def of(cls, value: BoostSettings | None) -> BoostSettings:
+        """Return what was passed, or the defaults."""
+        return cls() if value is None else value
+
+    @property
+    def chosen(self) -> Preset:
+        """The preset with the parameters on top."""
+        return PRESETS[self.preset].with_params(self.params)

@@ -1,0 +1,48 @@
+"""What every road shares: a selection of images, folds, how work is done, doing what is missing, the result.
+
+Commands, library functions and recipes pass these values on whole. A road says what its units are (`Training`); claims,
+shards, resuming, outputs and reports are here, once.
+"""
+
+from .bundles import (
+    BUNDLE_KIND,
+    BUNDLE_SCHEMA,
+    bundle_road,
+    open_bundle,
+    read_crop_seed,
+    read_temperature,
+    write_bundle,
+)
+from .headers import Needs, check_headers
+from .missing import Progressed, do_missing
+from .outputs import Outputs, temperature_of
+from .protocol import FoldChoice
+from .result import CrossValidation
+from .selection import ImageSelection, OpenedImages
+from .training import Finished, Tested, Training, cross_validate
+from .work import Work
+
+__all__ = [
+    "BUNDLE_KIND",
+    "BUNDLE_SCHEMA",
+    "CrossValidation",
+    "Finished",
+    "FoldChoice",
+    "ImageSelection",
+    "Needs",
+    "OpenedImages",
+    "Outputs",
+    "Progressed",
+    "Tested",
+    "Training",
+    "Work",
+    "bundle_road",
+    "check_headers",
+    "cross_validate",
+    "do_missing",
+    "open_bundle",
+    "read_crop_seed",
+    "read_temperature",
+    "temperature_of",
+    "write_bundle",
+]

@@ -1,0 +1,113 @@
+"""Doing what is missing: of some units this call's share, less what is finished."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ..jobs import Resources, Ticker, run_units
+from .work import Work
+
+__all__ = ["Progressed", "do_missing"]
+
+_log = logging.getLogger(__name__)
+
+U = TypeVar("U")
+F = TypeVar("F")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Progressed(Generic[F, R]):
+    """What was there and what was made.
+
+    Attributes
+    ----------
+    found : list
+        For each unit what it had left before; None where it was not finished, or is not of this share.
+    made : list
+        What the work returned, in the order in which it ended.
+    """
+
+    found: list[F | None]
+    made: list[R]
+
+
+def singly(units: Sequence[U]) -> list[tuple[U, ...]]:
+    """Return each unit alone."""
+    return [(unit,) for unit in units]
+
+
+def do_missing(
+    work: Callable[[tuple[U, ...], Ticker], R],
+    units: Sequence[U],
+    *,
+    how: Work,
+    resources: Resources,
+    read: Callable[[U], F | None],
+    steps: Callable[[U], int],
+    label: str,
+    said: str,
+    step_name: str,
+    dealt: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] = singly,
+    bundled: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] | None = None,
+    begin: Callable[[], None] = lambda: None,
+) -> Progressed[F, R]:
+    """Do the units of this share that are not finished.
+
+    Parameters
+    ----------
+    work : callable
+        ``work(units, ticker)``: does some units in one go; see `bchisto.jobs.run_units`.
+    units : sequence
+        All of them, in an order that does not depend on what is finished.
+    how : Work
+    resources : Resources
+    read : callable
+        What a finished unit left; None where it is not finished, or does not hold.
+    steps : callable
+        Progress steps of a unit.
+    label, step_name : str
+        What the progress bar says.
+    said : str
+        What a unit is and what becomes of it, for the line about those that are finished: ``models are trained``.
+    dealt : callable
+        Into what shards are dealt: units that belong together.
+    bundled : callable
+        What a process does in one go; by default as dealt.
+    begin : callable
+        Called before the first unit is done, if there is one to do.
+
+    Returns
+    -------
+    Progressed
+
+    Raises
+    ------
+    BchistoError
+        See `bchisto.jobs.run_units`; what was finished stays.
+    """
+    places = {id(unit): place for place, unit in enumerate(units)}
+    together = dealt(units)
+    share = [unit for some in (together if how.shard is None else how.shard.select(together)) for unit in some]
+    found: list[F | None] = [None] * len(units)
+    for unit in share:
+        found[places[id(unit)]] = read(unit)
+    todo = [unit for unit in share if found[places[id(unit)]] is None]
+    if len(todo) < len(share):
+        _log.info("%s: %d of %d %s already", label, len(share) - len(todo), len(share), said)
+    if todo:
+        begin()
+    made = run_units(
+        work,
+        (bundled or dealt)(todo),
+        steps=lambda some: sum(map(steps, some)),
+        jobs=resources.processes,
+        gpus=resources.gpus,
+        dask=how.dask,
+        label=label,
+        step_name=step_name,
+    )
+    return Progressed(found, made)

@@ -1,0 +1,85 @@
+"""Which folds a classifier is trained and tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..arguments import Many, TextInput, as_path, as_texts
+from ..data import FoldPlan, fold_plans
+from ..options import option
+
+__all__ = ["FoldChoice"]
+
+
+@dataclass(frozen=True)
+class FoldChoice:
+    """Protocols by name, and how split folds are made.
+
+    Attributes
+    ----------
+    folds : tuple of str
+        A number, shares (``80/10/10``), a published list, a fold list, or ``none``; see `bchisto.data.fold_plan`. One
+        or many; empty takes what the command does by default.
+    group_by : {"group", "none"}, optional
+        Whether split folds keep groups whole; by default where groups are known.
+    test_list : str or Path, optional
+        With the protocol ``none``: a CSV with a column ``image_id``; these images test, all others train.
+    """
+
+    folds: tuple[str, ...] = ()
+    group_by: str | None = None
+    test_list: Path | None = option(None, sparse=True)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "folds", as_texts(self.folds, "folds"))
+        if self.test_list is not None:
+            put(self, "test_list", as_path(self.test_list, "test_list"))
+
+    @classmethod
+    def of(cls, value: FoldChoice | Many[TextInput] | None) -> FoldChoice:
+        """Return a choice from what a caller passes: one, or the names of protocols alone."""
+        if value is None:
+            return cls()
+        return value if isinstance(value, FoldChoice) else cls(as_texts(value, "folds"))
+
+    def plans(
+        self,
+        image_ids: Sequence[str],
+        *,
+        labels: Sequence[str],
+        groups: Sequence[str | None],
+        seed: int,
+        default: str,
+        failed: Mapping[str, str] | Iterable[str] = (),
+    ) -> list[FoldPlan]:
+        """Make the folds of each protocol.
+
+        Parameters
+        ----------
+        image_ids, labels, groups : sequence
+            Of the images that can be used.
+        seed : int
+            Moves split folds.
+        default : str
+            The protocol where none is named.
+        failed : iterable of str
+            Images that could not be used, which a list may name.
+
+        Raises
+        ------
+        InputError
+            See `bchisto.data.fold_plans`.
+        """
+        return fold_plans(
+            list(dict.fromkeys(self.folds)) or [default],
+            image_ids=image_ids,
+            labels=labels,
+            groups=groups,
+            group_by=self.group_by,
+            seed=seed,
+            test_list=self.test_list,
+            failed=failed,
+        )

@@ -1,0 +1,97 @@
+"""What a cross-validation gave, whatever was trained, and how it is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..evaluate import Panel, PaperTable, headline
+
+__all__ = ["CrossValidation"]
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """One protocol with one classifier.
+
+    Attributes
+    ----------
+    folder : Path
+        ``RUN/boost/<folds>-<head>`` or ``RUN/finetune/<folds>-<network>[-<name>]``: models, predictions, metrics,
+        report and bundle.
+    protocol : str
+        In words.
+    models : int
+        Models in all; of networks one per fold.
+    unit : str
+        What they are called: ``models``, or ``folds`` where there is one to a fold.
+    finished : bool
+        Whether all are there; a shard leaves the rest, and putting them together, to the call without it.
+    banners : tuple of str
+        What a reader must know first.
+    table : str
+        What the table of the whole is called in a summary.
+    panel : Panel or None
+        Predictions of images and their metrics, where finished and images were tested.
+    failures : tuple of (image_id, message)
+        Images left out.
+    assembled : bool
+        Whether they were put together: bundle, metrics and, where images were tested, predictions are written.
+    unreported : tuple of str
+        One line for each table or report that could not be written.
+    """
+
+    folder: Path
+    protocol: str
+    models: int
+    unit: str
+    finished: bool
+    banners: tuple[str, ...]
+    table: str
+    panel: Panel | None = None
+    failures: tuple[tuple[str, str], ...] = ()
+    assembled: bool = False
+    unreported: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """Metrics of images, where there are any."""
+        return None if self.panel is None else self.panel.metrics
+
+    @property
+    def paper(self) -> PaperTable | None:
+        """Accuracy per fold, for classifiers of several members."""
+        return None if self.panel is None else self.panel.paper
+
+    @property
+    def model(self) -> Path:
+        """The bundle, once finished."""
+        return self.folder / "model.bchisto"
+
+    @property
+    def report(self) -> Path:
+        """The report, once finished."""
+        return self.folder / "report.html"
+
+    def figures(self, name: str = "") -> list[str]:
+        """Say the figures in lines for a terminal: the table of folds, then accuracy and what qualifies it.
+
+        Parameters
+        ----------
+        name : str
+            What to call the result; by default its folder, and the whole as its table.
+        """
+        lines = []
+        if self.paper is not None:
+            lines += [f"{name or self.folder.name}: accuracy per fold, percent", self.paper.text()]
+        return lines if self.metrics is None else [*lines, *headline(name or self.table, self.metrics)]
+
+    def summary(self) -> list[str]:
+        """Say the result in lines for a terminal: what a reader must know first, then the figures."""
+        name = self.folder.name
+        if not self.assembled:
+            return [f"{name}: this share of {self.models} {self.unit} is trained"]
+        if self.panel is None:
+            return [*self.banners, f"{name}: trained on all images, none tested. Protocol: {self.protocol}"]
+        return [*self.banners, *self.figures()]

@@ -1,0 +1,180 @@
+"""A selection of images: what a user points at, and what of it is usable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..arguments import PathInput, as_path, as_texts, as_wholes
+from ..data import Dataset, UniqueImages, check_stain, only_listed, read_dataset, report_findings, unique_images
+from ..options import option
+from .headers import Needs, check_headers
+
+__all__ = ["ImageSelection", "OpenedImages"]
+
+
+def _joined(classes: Sequence[str]) -> str | None:
+    return ",".join(classes) or None
+
+
+@dataclass(frozen=True)
+class OpenedImages:
+    """Images that are ready for work: every content once, every header read.
+
+    Attributes
+    ----------
+    source : Dataset
+        All that were selected.
+    unique : UniqueImages
+        The images, their hashes, and their identity.
+    refused : tuple of (image_id, message)
+        Images left out since their header shows that they cannot be used.
+    """
+
+    source: Dataset
+    unique: UniqueImages
+    refused: tuple[tuple[str, str], ...]
+
+    @property
+    def dataset(self) -> Dataset:
+        """The images."""
+        return self.unique.dataset
+
+    @property
+    def digest(self) -> str:
+        """The identity of the images."""
+        return self.unique.digest
+
+
+@dataclass(frozen=True)
+class ImageSelection:
+    """Which images are read, and how.
+
+    Attributes
+    ----------
+    images : str or Path
+        A folder, or a manifest ``path,label,group[,image_id]``.
+    dataset : str, optional
+        The layout; by default recognised, and said.
+    classes : sequence of str
+        Class order; by default the dataset's own.
+    label_level : {"class", "type"}
+        BreakHis: benign against malignant, or tumour types.
+    magnifications : sequence of int
+        BreakHis: these alone; empty for all.
+    lesions : sequence of str
+        CBIS-DDSM, DDSM: ``mass`` or ``calcification`` alone; empty for both.
+    context : {"tight", "small", "large"}
+        CBIS-DDSM, DDSM: how much is shown around an abnormality.
+    only : str or Path, optional
+        A CSV with a column ``image_id``: these images alone.
+    """
+
+    images: Path
+    dataset: str | None = None
+    classes: tuple[str, ...] = option((), plain=_joined)
+    label_level: str = "class"
+    magnifications: tuple[int, ...] = option((), name="magnification")
+    lesions: tuple[str, ...] = option((), name="lesion")
+    context: str = "tight"
+    only: Path | None = None
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "images", as_path(self.images, "images"))
+        for name in ("classes", "lesions"):
+            put(self, name, as_texts(getattr(self, name), name))
+        put(self, "magnifications", as_wholes(self.magnifications, "magnifications"))
+        if self.only is not None:
+            put(self, "only", as_path(self.only, "only"))
+
+    @classmethod
+    def of(cls, value: ImageSelection | PathInput) -> ImageSelection:
+        """Return a selection from what a caller passes: one, or a path alone."""
+        return value if isinstance(value, ImageSelection) else cls(as_path(value, "images"))
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What a bundle keeps of how labels and pictures were read, so that new images are read alike."""
+        return {"label_level": self.label_level, "context": self.context}
+
+    def table(self) -> Dataset:
+        """Read the images, with whatever was found wrong kept in the table.
+
+        Raises
+        ------
+        MissingInputError, InputError
+            See `bchisto.data.read_dataset` and `bchisto.data.only_listed`.
+        """
+        found = read_dataset(
+            self.images,
+            dataset=self.dataset,
+            classes=self.classes,
+            label_level=self.label_level,
+            magnifications=self.magnifications,
+            lesions=self.lesions,
+            context=self.context,
+        )
+        return found if self.only is None else only_listed(found, self.only)
+
+    def read(self, *, labels: bool = True) -> Dataset:
+        """Read the images, refuse them where they have errors, and say what else was found.
+
+        Parameters
+        ----------
+        labels : bool
+            Whether labels matter; without them an error that concerns labels alone is a warning.
+
+        Raises
+        ------
+        MissingInputError, InputError
+            See `table` and `bchisto.data.report_findings`.
+        """
+        found = self.table()
+        report_findings(found.findings, labels=labels)
+        return found
+
+    def open(
+        self,
+        *,
+        cache: Path,
+        stain: str,
+        colours: bool,
+        colours_off: str,
+        needs: Sequence[Needs],
+        skip_errors: bool,
+        keep_refused: bool = False,
+    ) -> OpenedImages:
+        """Read the images and check all that can be checked before work: stains, headers, sizes, repeated contents.
+
+        Parameters
+        ----------
+        cache : Path
+            Where hashes of files are kept between runs.
+        stain : str
+            The stain method that the images will go through.
+        colours : bool
+            Whether their stains will be varied.
+        colours_off : str
+            The option that leaves stains as they are, for a message.
+        needs : sequence of Needs
+            What every image must be large enough for.
+        skip_errors : bool
+            Leave out what cannot be used.
+        keep_refused : bool
+            With `skip_errors`: leave headers to the work, so that images which cannot be used stay a part of the
+            identity.
+
+        Raises
+        ------
+        MissingInputError, InputError, ImageError
+            Nothing here can be used, or not all of it without `skip_errors`.
+        """
+        found = self.read()
+        check_stain(found, stain=stain, colours=colours, off=colours_off)
+        if keep_refused and skip_errors:
+            return OpenedImages(found, unique_images(found, cache=cache), ())
+        usable, refused = check_headers(found.records, needs=needs, skip_errors=skip_errors)
+        return OpenedImages(found, unique_images(replace(found, records=usable), cache=cache), refused)

@@ -1,0 +1,280 @@
+"""Cross-validation, whatever is trained: claim a folder, do what is missing, put it together, report.
+
+A `Training` is one protocol with one classifier. Its subclasses say what a unit is, how it is trained and read, and
+what the whole leaves; all else is here, once.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from ..data import FoldPlan, protocol_text, write_fold_list
+from ..errors import BchistoError, ReportError
+from ..evaluate import Panel, TwoClassView, reporting, write_run_report
+from ..jobs import Resources, Ticker
+from ..runs import Claim, Mark, RunRecord
+from .missing import do_missing, singly
+from .result import CrossValidation
+from .work import Work
+
+__all__ = ["Finished", "Tested", "Training", "cross_validate"]
+
+_log = logging.getLogger(__name__)
+
+U = TypeVar("U")
+F = TypeVar("F")
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The labelled images that a protocol divides.
+
+    Attributes
+    ----------
+    digest : str
+        Their identity.
+    dataset : str
+        The layout they come from; empty where it is not one.
+    classes : tuple of str
+        Order of the probabilities.
+    labels : dict of str to str
+        Image id to class.
+    groups : dict of str to (str or None)
+        Image id to patient or slide.
+    failures : tuple of (image_id, message)
+        Images that could not be used.
+    """
+
+    digest: str
+    dataset: str
+    classes: tuple[str, ...]
+    labels: dict[str, str]
+    groups: dict[str, str | None]
+    failures: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a training has put together.
+
+    Attributes
+    ----------
+    panel : Panel or None
+        Predictions and metrics; None where no image was tested.
+    banners : tuple of str
+        Those of the training, with what turned out at the end.
+    table : str
+        What the table is called in a summary.
+    """
+
+    panel: Panel | None
+    banners: tuple[str, ...]
+    table: str
+
+
+@dataclass(frozen=True)
+class Training(ABC, Generic[U, F]):
+    """One protocol with one classifier: units of type U, of which a finished one leaves an F.
+
+    Attributes
+    ----------
+    plan : FoldPlan
+    images : Tested
+    seed : int
+        Of split folds.
+    view : TwoClassView
+        The two-class view of every table.
+    notes : tuple of str
+        What the caller wants a reader to know first.
+    overwrite : bool
+    """
+
+    plan: FoldPlan
+    images: Tested
+    seed: int
+    view: TwoClassView
+    notes: tuple[str, ...]
+    overwrite: bool
+
+    unit: ClassVar[str]
+    """What a unit is called, in the plural."""
+
+    step_name: ClassVar[str]
+    """What a step of the progress bar is called."""
+
+    road: ClassVar[str]
+    """The command, and the folder of a run that holds what it trains."""
+
+    @abstractmethod
+    def claim(self) -> Claim:
+        """Return the claim of the folder for the settings that decide what is in it."""
+
+    @abstractmethod
+    def resources(self, how: Work) -> Resources:
+        """Return what the work gets of this machine."""
+
+    @abstractmethod
+    def units(self, claim: Claim, resources: Resources) -> Sequence[U]:
+        """Return all units, each marked with the claim that was taken."""
+
+    @staticmethod
+    @abstractmethod
+    def train(units: tuple[U, ...], ticker: Ticker) -> Any:
+        """Train some units in one go; runs in a worker."""
+
+    @abstractmethod
+    def read(self, unit: U) -> F | None:
+        """Return what a finished unit left; None where it is not finished or does not hold."""
+
+    @abstractmethod
+    def marks(self, units: Sequence[U]) -> Sequence[Mark]:
+        """Return the marks that must still hold when the units are put together."""
+
+    @abstractmethod
+    def finish(self, folder: Path, units: Sequence[U], found: Sequence[F], *, banners: tuple[str, ...], protocol: str,
+               failed: list[str]) -> Finished:  # fmt: skip
+        """Put the units together and write the outputs; reports that cannot be written go into `failed`."""
+
+    def steps(self, unit: U) -> int:
+        """Return the progress steps of a unit."""
+        return 1
+
+    def together(self, units: Sequence[U]) -> Sequence[tuple[U, ...]]:
+        """Return units that are trained in one go and belong to one shard."""
+        return singly(units)
+
+    def banners(self) -> Sequence[str]:
+        """Return what a reader must know first."""
+        return ()
+
+    def check(self) -> None:
+        """Refuse a folder of other folds, images or settings; writes nothing.
+
+        Raises
+        ------
+        SettingsConflictError
+            The message lists the differences.
+        """
+        self.claim().check()
+
+    @property
+    def protocol(self) -> str:
+        """The protocol in words."""
+        return protocol_text(self.plan, seed=self.seed, dataset=self.images.dataset)
+
+    def cross_validate(self, how: Work) -> CrossValidation:
+        """Train what is missing, and write the outputs if all is there; after `check`.
+
+        Raises
+        ------
+        SettingsConflictError
+            See `Claim.check`.
+        OverwrittenError
+            Another command has overwritten the folder meanwhile.
+        BchistoError
+            Units are missing at the end though all were trained.
+        """
+        claim, resources = self.claim(), self.resources(how)
+        claim.take()
+        folder = claim.folder
+        units = self.units(claim, resources)
+        for warning in self.plan.warnings:
+            _log.warning("%s: %s", self.plan.name, warning)
+        write_fold_list(folder / "folds.csv", self.plan, labels=self.images.labels, groups=self.images.groups)
+        progressed = do_missing(
+            self.train,
+            units,
+            how=how,
+            resources=resources,
+            read=self.read,
+            steps=self.steps,
+            label=f"{self.road} {folder.name}",
+            said=f"{self.unit} are trained",
+            step_name=self.step_name,
+            dealt=self.together,
+            begin=claim.note_versions,
+        )
+        # those trained just now, or by other shards
+        found = [self.read(unit) if one is None else one for unit, one in zip(units, progressed.found, strict=True)]
+        whole = [one for one in found if one is not None]
+        banners = (*self.notes, *self.banners(), *self.plan.warnings)
+        result = CrossValidation(
+            folder, self.protocol, len(units), self.unit, len(whole) == len(units), banners, folder.name,
+            failures=self.images.failures,
+        )  # fmt: skip
+        if how.shard is not None:
+            return result
+        for mark in self.marks(units):
+            mark.hold()
+        if len(whole) < len(units):
+            missing = len(units) - len(whole)
+            raise BchistoError(
+                f"{folder}: {missing} of {len(units)} {self.unit} are missing; run the same command again"
+            )
+        failed: list[str] = []
+        finished = self.finish(folder, units, whole, banners=banners, protocol=self.protocol, failed=failed)
+        return replace(
+            result,
+            panel=finished.panel,
+            banners=finished.banners,
+            table=finished.table,
+            assembled=True,
+            unreported=tuple(failed),
+        )
+
+
+def cross_validate(
+    trainings: Sequence[Training[Any, Any]], *, run: Path, how: Work, record: RunRecord
+) -> list[CrossValidation]:
+    """Do every training, write the report of the run, and note the results in its record.
+
+    Parameters
+    ----------
+    trainings : sequence of Training
+        All are checked before any is begun.
+    run : Path
+        The run folder.
+    how : Work
+    record : RunRecord
+
+    Returns
+    -------
+    list of CrossValidation
+
+    Raises
+    ------
+    SettingsConflictError, OverwrittenError, BchistoError
+        See `Training.cross_validate`.
+    ReportError
+        A report could not be written; models, predictions, metrics and bundles are, and ``results`` holds the list.
+    """
+    for training in trainings:
+        training.check()
+    results = [training.cross_validate(how) for training in trainings]
+    record.note(
+        results={
+            str(result.folder.relative_to(run)): {
+                "protocol": result.protocol,
+                result.unit: result.models,
+                "finished": result.finished,
+                "accuracy": None if result.metrics is None else result.metrics["accuracy"],
+            }
+            for result in results
+        }
+    )
+    failed = [line for result in results for line in result.unreported]
+    if any(result.panel is not None for result in results):
+        with reporting(run / "report.html", failed):
+            write_run_report(run, images=trainings[0].images.digest)
+    if failed:
+        wrote = ", ".join(str(result.folder) for result in results if result.assembled)
+        raise ReportError(
+            f"{'; '.join(failed)}; models, predictions.csv, metrics.json and model.bchisto are written in {wrote}",
+            results,
+        )
+    return results

@@ -1,0 +1,72 @@
+"""How the work of a command is done: on how many processes, which share of it, on which cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..arguments import as_whole
+from ..errors import InputError
+from ..jobs import Resources, Shard, cpu_resources, network_resources, parse_shard
+from ..options import option
+
+__all__ = ["Work"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How work is done; nothing of it but `skip_errors` can be seen in a result.
+
+    Attributes
+    ----------
+    jobs : int, optional
+        Processes; by default one per core, for networks one per GPU where Keras's backend sees any.
+    shard : Shard or str, optional
+        Do this share of the units (``"3/16"``: every 16th, from the third), and leave putting them together to a call
+        without it.
+    dask : str, optional
+        Address of a Dask scheduler whose workers are used; they must see the same files.
+    overwrite : bool
+        Remove what is there first; by default what is missing is done.
+    skip_errors : bool
+        Leave out images that cannot be used, and list them, instead of stopping.
+
+    Raises
+    ------
+    InputError
+        Not a whole number, no share, or `overwrite` with `shard`.
+    """
+
+    jobs: int | None = option(None, recorded=False)
+    shard: Shard | None = option(None, recorded=False)
+    dask: str | None = option(None, recorded=False)
+    overwrite: bool = option(False, recorded=False)
+    skip_errors: bool = False
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        if self.jobs is not None:
+            put(self, "jobs", as_whole(self.jobs, "jobs"))
+        given: object = self.shard
+        if isinstance(given, str):
+            put(self, "shard", parse_shard(given))
+        if self.overwrite and self.shard is not None:
+            raise InputError("--overwrite with --shard would remove what other shards did; overwrite without --shard")
+
+    @classmethod
+    def of(cls, value: Work | None) -> Work:
+        """Return what was passed, or the default."""
+        return cls() if value is None else value
+
+    def cpu(self) -> Resources:
+        """Return what work without networks gets of this machine."""
+        return cpu_resources(self.jobs)
+
+    def networks(self) -> Resources:
+        """Return what work with networks gets of this machine, by what Keras's backend sees.
+
+        Raises
+        ------
+        DependencyError
+            Keras cannot load its backend.
+        """
+        return network_resources(self.jobs)

@@ -1,0 +1,231 @@
+"""One protocol with one network, as a training of `bchisto.experiment`: folds are its units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import SYNTHETIC_BANNER, Dataset, file_sha256, inner_splits
+from ..errors import InputError
+from ..experiment import Finished, Tested, Training, Work
+from ..jobs import Resources, Ticker, prepare_backend, visible_gpus
+from ..runs import Claim, Mark, versions_of
+from .batches import Source
+from .images import ImageBank
+from .model import resolved, untrained_notice
+from .outputs import write_outputs
+from .settings import FinetuneSettings
+from .units import FoldUnit, fit_batch_size, read_fold, train_fold
+
+__all__ = ["CnnTraining", "tested_of"]
+
+_VALIDATION_FOLDS = 8
+"""An eighth of a training part validates where the protocol names no validation part (ours)."""
+
+
+def tested_of(dataset: Dataset, *, digest: str, failures: dict[str, str]) -> Tested:
+    """Return the images of a dataset."""
+    return Tested(
+        digest=digest,
+        dataset=dataset.name,
+        classes=dataset.classes,
+        labels={item.image_id: item.label or "" for item in dataset.records},
+        groups={item.image_id: item.group for item in dataset.records},
+        failures=tuple(failures.items()),
+    )
+
+
+@dataclass(frozen=True)
+class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
+    """One protocol with one network.
+
+    Attributes
+    ----------
+    folder : Path
+        ``RUN/finetune``.
+    dataset : Dataset
+        Every image, in the order of the file of images.
+    bank : Path
+        See `prepare_images`.
+    settings : FinetuneSettings
+    reading : dict
+        How the dataset was read, for the bundle.
+    tensorboard : bool
+    """
+
+    folder: Path
+    dataset: Dataset
+    bank: Path
+    settings: FinetuneSettings
+    reading: dict[str, Any]
+    tensorboard: bool
+
+    unit: ClassVar[str] = "folds"
+    step_name: ClassVar[str] = "epochs"
+    road: ClassVar[str] = "finetune"
+
+    def fitted(self) -> CnnTraining:
+        """Return the training with settings that fit its images, see `fit_batch_size`; writes nothing.
+
+        Raises
+        ------
+        InputError
+            Folds that cannot be trained: see `fit_batch_size`, or no images to validate.
+        """
+        return replace(self, settings=fit_batch_size(self.settings, self._units(self.folder, workers=1)))
+
+    def claim(self) -> Claim:
+        """Return the claim of the folder."""
+        found_weights = Path(self.settings.weights)
+        backend = prepare_backend()
+        settings = {
+            "folds_sha256": self.plan.sha256,
+            "images_sha256": self.images.digest,
+            "classes": list(self.dataset.classes),
+            **asdict(self.settings),
+            **resolved(self.settings),
+            "weights_file_sha256": file_sha256(found_weights) if found_weights.is_file() else "",
+            "backend": backend,
+        }
+        defaults = {f.name: f.default for f in fields(self.settings) if f.default is not MISSING}
+        return Claim(
+            self.folder / "-".join(filter(None, (self.plan.name, self.settings.network, self.settings.name))),
+            settings=settings,
+            work=("models/*", "predictions.csv"),
+            overwrite=self.overwrite,
+            absent={**defaults, "backend": backend},  # 0.1 did not say which
+            made_with={
+                **versions_of(("bchisto", "keras", "numpy", backend)),
+                "device": "GPU" if visible_gpus() else "CPU",
+            },
+            otherwise="another --name or --out",
+        )
+
+    def resources(self, how: Work) -> Resources:
+        """Return what work with networks gets."""
+        return how.networks()
+
+    def units(self, claim: Claim, resources: Resources) -> Sequence[FoldUnit]:
+        """Return all folds."""
+        mark = claim.mark()
+        units = self._units(claim.folder, workers=resources.helpers(len(self.plan.folds)))
+        return [replace(unit, mark=mark) for unit in units]
+
+    @staticmethod
+    def train(units: tuple[FoldUnit, ...], ticker: Ticker) -> None:
+        """Train folds."""
+        for unit in units:
+            train_fold(unit, ticker)
+
+    def read(self, unit: FoldUnit) -> npt.NDArray[np.float64] | None:
+        """Return the predictions of a finished fold."""
+        return read_fold(unit)
+
+    def steps(self, unit: FoldUnit) -> int:
+        """Return the epochs at most."""
+        return unit.settings.epochs
+
+    def marks(self, units: Sequence[FoldUnit]) -> Sequence[Mark]:
+        """Return the mark that all folds share."""
+        return [unit.mark for unit in units[:1] if unit.mark is not None]
+
+    def banners(self) -> Sequence[str]:
+        """Say what a reader must know of the images, the start and the validation."""
+        notes = [SYNTHETIC_BANNER] if self.dataset.synthetic else []
+        settings = self.settings
+        if (untrained := untrained_notice(settings)) is not None:
+            notes.append(untrained)
+        if not settings.validation:
+            notes.append(
+                f"NO VALIDATION: trained for all {settings.epochs} epochs on every training image; nothing but the "
+                "last epoch chose the weights."
+            )
+        return notes
+
+    def finish(
+        self,
+        folder: Path,
+        units: Sequence[FoldUnit],
+        found: Sequence[npt.NDArray[np.float64]],
+        *,
+        banners: tuple[str, ...],
+        protocol: str,
+        failed: list[str],
+    ) -> Finished:
+        """Write the outputs."""
+        panel = write_outputs(
+            folder,
+            units=units,
+            probabilities=np.concatenate(found),
+            dataset=self.dataset,
+            images=self.images,
+            reading=self.reading,
+            plan=self.plan,
+            protocol=protocol,
+            banners=banners,
+            view=self.view,
+            failed=failed,
+        )
+        return Finished(panel, banners, table=folder.name)
+
+    def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
+        position = {item.image_id: place for place, item in enumerate(self.dataset.records)}
+        order = {label: place for place, label in enumerate(self.dataset.classes)}
+        labels = tuple(order[item.label or ""] for item in self.dataset.records)
+        settings = self.settings
+        rule = settings.rule
+        source = Source(
+            bank=ImageBank.open(self.bank),
+            labels=np.array(labels),
+            rule=rule,
+            size=0,
+            seed=settings.seed,
+            batch_size=1,
+        )
+        units = []
+        for fold in self.plan.folds:
+            train = [position[image] for image in self.plan.images(fold, "train")]
+            validate = [position[image] for image in self.plan.images(fold, "val")]
+            if not settings.validation:
+                train, validate = train + validate, []
+            elif not validate:
+                train, validate = self._split(train, labels, fold)
+            tested = [(image, position[image]) for image in self.plan.images(fold, "test")]
+            names = tuple(
+                (image, rule.name(number, corner))
+                for image, place in tested
+                for number, corner in enumerate(source.places(place))
+            )
+            units.append(
+                FoldUnit(
+                    settings=settings,
+                    fold=fold,
+                    images=self.bank,
+                    labels=labels,
+                    train=tuple(train),
+                    validate=tuple(validate),
+                    test=tuple(place for _, place in tested),
+                    test_names=names,
+                    classes=len(self.dataset.classes),
+                    folder=folder,
+                    workers=workers,
+                    tensorboard=self.tensorboard,
+                )
+            )
+        return units
+
+    def _split(self, train: Sequence[int], labels: Sequence[int], fold: int) -> tuple[list[int], list[int]]:
+        """Set an eighth of the training images aside to validate; groups stay whole, every class goes on training."""
+        chosen = np.array([labels[place] for place in train], dtype=np.int64)
+        groups = [self.dataset.records[place].group for place in train]
+        for kept, held in inner_splits(chosen, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed):
+            return [train[k] for k in kept], [train[k] for k in held]
+        raise InputError(
+            f"fold {fold}: no images (patients) can be set aside to validate without taking a whole class out of "
+            "training; add some, use fewer --folds, a list with val parts, or --no-validation"
+        )
