@@ -16,6 +16,7 @@ _ROOMS = (
     "data",
     "encoders",
     "evaluate",
+    "experiment",
     "featurize",
     "finetune",
     "jobs",
