@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, data_options, done, work_options
+from .options import common_options, counted, data_options, done, work_options
 
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -126,7 +126,7 @@ def featurize(context: click.Context, /, **options: Any) -> None:
     result = run(from_options(ImageSelection, options), out=out, settings=settings, work=how)
     described = result.images - len(result.failures)
     if result.merged:
-        click.echo(f"{described} images described in {len(result.stores)} stores")
+        click.echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")
         wrote, then = list(result.stores), f"bchisto boost --out {out}"
     else:
         click.echo(f"shard {how.shard} is done")

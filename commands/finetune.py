@@ -88,7 +88,7 @@ from .options import common_options, data_options, said_results, two_class_optio
     type=click.Choice(["float32", "bfloat16", "float16"]),
     default="float32",
     show_default=True,
-    help="Of computation; weights stay float32.",
+    help="In which the network computes; its weights stay float32.",
 )
 @click.option("--class-weights", is_flag=True, help="Give each class the same share of the loss.")
 @click.option(
@@ -96,7 +96,7 @@ from .options import common_options, data_options, said_results, two_class_optio
     type=click.Choice(["none", "under", "over", "under-over"]),
     default="none",
     show_default=True,
-    help="Of the training part only.",
+    help="How the training part is balanced; no other part is.",
 )
 @click.option(
     "--augment",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "common_options",
+    "counted",
     "data_options",
     "done",
     "overwrite_option",
@@ -234,6 +235,17 @@ def _magnifications(context: click.Context, parameter: click.Parameter, value: S
     return tuple(found)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "store"), counted(12, "image")
+    ('1 store', '12 images')
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def done(
     context: click.Context,
     *,
@@ -248,7 +260,8 @@ def done(
     if then:
         click.echo(f"next: {then}", err=True)
     if failures:
-        click.echo(f"{failures} images were left out, listed in {listed}", err=True)
+        was = "was" if failures == 1 else "were"
+        click.echo(f"{counted(failures, 'image')} {was} left out, listed in {listed}", err=True)
         context.exit(1)
 
 

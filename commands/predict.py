@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, done, overwrite_option
+from .options import common_options, counted, done, overwrite_option
 
 
 @click.command()
@@ -69,7 +69,7 @@ def predict(
     for banner in result.banners:
         click.echo(banner)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
-    click.echo(f"{result.images} images predicted: {counts}")
+    click.echo(f"{counted(result.images, 'image')} predicted: {counts}")
     done(
         context,
         wrote=[result.path],

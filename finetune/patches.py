@@ -31,7 +31,7 @@ class PatchRule:
     ----------
     kind : {"resize", "random", "sliding"}
         The image squeezed to a square; squares at random places, which training draws anew in each epoch; or a grid of
-        squares, the last of a row or column flush with the edge. The three of seed ``breakhis-resnet``.
+        squares, the last of a row or column flush with the edge. The three of the published system ``breakhis-resnet``.
     side : int
         Of a square, pixels; 0 for ``resize``.
     count : int

@@ -19,14 +19,14 @@ __all__ = ["CONVENTIONS", "OPTIMIZERS", "PRECISIONS", "TOPS", "FinetuneSettings"
 
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("float32", "bfloat16", "float16")
-"""Of computation; weights are float32 (mixed precision)."""
+"""In which a network computes; its weights are float32 (mixed precision)."""
 
 CONVENTIONS = ("signed", "caffe")
 """RGB in -1..1; or BGR in 0..255 less the mean of ImageNet, as the published Caffe models have it."""
 
 TOPS = ("average", "conv")
 """What an encoder gets on its last feature map: the global average; or convolution, max pooling and ReLU, flattened, as
-the system of seed ``inbreast-inception`` has it. A softmax over the classes follows either."""
+the published system ``inbreast-inception`` has it. A softmax over the classes follows either."""
 
 
 def _chosen(name: str) -> str | None:

@@ -18,7 +18,7 @@ __all__ = ["CONTEXTS", "show_context"]
 
 CONTEXTS = ("tight", "small", "large")
 """``tight``: the box of the outline. ``small``: 50 pixels more on each side. ``large``: twice the box about its middle.
-The latter two are those of the system of seed ``ddsm-masses``."""
+The latter two are those of the published system ``ddsm-masses``."""
 
 _PADDING = 50
 """Pixels of the small context, as published."""

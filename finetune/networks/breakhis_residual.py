@@ -1,4 +1,4 @@
-"""The residual CNN from scratch of the system of seed ``breakhis-resnet``, and its five variants."""
+"""The residual CNN from scratch of the published system ``breakhis-resnet``, and its five variants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shallow baseline of the system of seed ``ddsm-masses``: three blocks, three fully connected layers."""
+"""The shallow baseline of the published system ``ddsm-masses``: three blocks, three fully connected layers."""
 
 from __future__ import annotations
 

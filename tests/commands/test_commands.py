@@ -65,7 +65,7 @@ def test_wrong_usage_exits_with_2(cli, arguments, message):
 def test_the_main_road(cli, tissue, tmp_path, tiny_options):
     run = tmp_path / "run"
     code, out, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options)
-    assert (code, out) == (0, "12 images described in 1 stores\n")
+    assert (code, out) == (0, "12 images described in 1 store\n")
     assert f"wrote {run}/features/tiny-1.0-64.h5" in err
     assert f"next: bchisto boost --out {run}" in err
     boost = [
@@ -216,8 +216,8 @@ def test_images_that_cannot_be_used(cli, images, tmp_path, tiny_options):
     assert "a.tif: cannot be decoded, the file is truncated or damaged" in line
     code, out, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options, "--skip-errors")
     assert code == 1
-    assert out == "12 images described in 1 stores\n"
-    assert f"1 images were left out, listed in {tmp_path}/run/failures.csv" in err
+    assert out == "12 images described in 1 store\n"
+    assert f"1 image was left out, listed in {tmp_path}/run/failures.csv" in err
     Image.new("RGB", (30, 30)).save(images / "benign" / "a.tif")
     code, line = featurize(cli, images, tmp_path / "again", tiny=tiny_options)
     assert code == 2
@@ -365,7 +365,7 @@ def test_stain_writes_images_and_a_sheet(cli, images, tmp_path):
     assert "blank.png: too little tissue" in err
     code, _, err = cli("stain", images, "--out", tmp_path / "out3", "--skip-errors")
     assert code == 1
-    assert "1 images were left out" in err
+    assert "1 image was left out" in err
     (images / "blank.png").unlink()
     shutil.copytree(images / "benign", tmp_path / "twin")
     for arguments, message in (

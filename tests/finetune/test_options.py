@@ -141,7 +141,7 @@ def test_bad_images_stop_the_run_or_are_left_out(tissue, tmp_path, cli):
     assert "Traceback" not in err
     code, _, err = cli(*options, "--skip-errors")
     assert code == 1, err
-    assert "1 images were left out, listed in" in err
+    assert "1 image was left out, listed in" in err
     with (tmp_path / "run" / "finetune" / "failures.csv").open() as handle:
         assert [row["image_id"] for row in csv.DictReader(handle)] == ["benign/benign02.png"]
     metrics = json.loads((tmp_path / "run" / "finetune" / "4-patch-resnet" / "metrics.json").read_text())
