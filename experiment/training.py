@@ -167,21 +167,23 @@ class Training(ABC, Generic[U, F]):
         """The protocol in words."""
         return protocol_text(self.plan, seed=self.seed, dataset=self.images.dataset)
 
-    def cross_validate(self, how: Work) -> CrossValidation:
-        """Train what is missing, and write the outputs if all is there; after `check`.
+    def cross_validate(self, how: Work, claim: Claim) -> CrossValidation:
+        """Train what is missing, and write the outputs if all is there.
+
+        Parameters
+        ----------
+        how : Work
+        claim : Claim
+            That of `claim`, taken.
 
         Raises
         ------
-        SettingsConflictError
-            See `Claim.check`.
         OverwrittenError
             Another command has overwritten the folder meanwhile.
         BchistoError
             Units are missing at the end though all were trained.
         """
-        claim, resources = self.claim(), self.resources(how)
-        claim.take()
-        folder = claim.folder
+        folder, resources = claim.folder, self.resources(how)
         units = self.units(claim, resources)
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
@@ -236,7 +238,7 @@ def cross_validate(
     Parameters
     ----------
     trainings : sequence of Training
-        All are checked before any is begun.
+        All are checked, and their folders claimed, before any is begun.
     run : Path
         The run folder.
     how : Work
@@ -248,14 +250,19 @@ def cross_validate(
 
     Raises
     ------
-    SettingsConflictError, OverwrittenError, BchistoError
+    SettingsConflictError
+        A folder holds the work of other settings.
+    OverwrittenError, BchistoError
         See `Training.cross_validate`.
     ReportError
         A report could not be written; models, predictions, metrics and bundles are, and ``results`` holds the list.
     """
     for training in trainings:
         training.check()
-    results = [training.cross_validate(how) for training in trainings]
+    claims = [training.claim() for training in trainings]
+    for claim in claims:  # all that is overwritten is, before anything is trained: what follows can be resumed
+        claim.take()
+    results = [training.cross_validate(how, claim) for training, claim in zip(trainings, claims, strict=True)]
     record.note(
         results={
             str(result.folder.relative_to(run)): {

@@ -73,3 +73,21 @@ def test_models_that_went_missing_are_an_error(boosted, run_copy, monkeypatch):
     (run / PAIR / "models" / "tiny-1.0-64" / "seed0-fold1.txt").unlink()
     with pytest.raises(BchistoError, match="1 of 6 models are missing; run the same command again"):
         train(out=run, folds=["3"], seeds=2, params=PARAMS, jobs=1)
+
+
+def test_all_is_overwritten_before_any_is_trained(boosted, run_copy, monkeypatch):
+    """An interrupted command says to go on without --overwrite, which must be true of every protocol it was about."""
+    run = run_copy(boosted)
+    train(out=run, folds=["2"], seeds=1, params=PARAMS, jobs=1)
+    changed = {**PARAMS, "num_iterations": 3}
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bchisto.experiment.missing.run_units", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(out=run, folds=["3", "2"], seeds=1, params=changed, jobs=1, overwrite=True)
+    for result in train(out=run, folds=["3", "2"], seeds=1, params=changed, jobs=1):
+        texts = [path.read_text() for path in (result.folder / "models").rglob("*.txt")]
+        assert {text.count("\nTree=") for text in texts} == {3 * 2}  # a tree a class and iteration
