@@ -199,10 +199,11 @@ def snapshot(folder):
 @pytest.fixture(scope="session")
 def described(tmp_path_factory, tissue, tiny_settings):
     """A run folder with the descriptors of `tissue`. Read only, which is checked at the end; copy it to change it."""
+    from bchisto.experiment import Work
     from bchisto.featurize import featurize
 
     run = tmp_path_factory.mktemp("described") / "run"
-    featurize(tissue, out=run, settings=tiny_settings, jobs=1)
+    featurize(tissue, out=run, settings=tiny_settings, work=Work(jobs=1))
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"
@@ -211,11 +212,17 @@ def described(tmp_path_factory, tissue, tiny_settings):
 @pytest.fixture(scope="session")
 def boosted(tmp_path_factory, described):
     """A run folder with descriptors and a small ensemble. Read only, which is checked at the end."""
-    from bchisto.boost import train
+    from bchisto.boost import BoostSettings, train
+    from bchisto.experiment import Work
 
     run = tmp_path_factory.mktemp("boosted") / "run"
     shutil.copytree(described, run)
-    train(out=run, folds=["3"], seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8}, jobs=1)
+    train(
+        out=run,
+        folds=["3"],
+        settings=BoostSettings(seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8}),
+        work=Work(jobs=1),
+    )
     before = snapshot(run)
     yield run
     assert snapshot(run) == before, "a test changed the shared run folder"

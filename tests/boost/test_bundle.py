@@ -6,8 +6,9 @@ import zipfile
 import numpy as np
 import pytest
 from archives import rewrite
-from bchisto.boost import Bundle, train
+from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.errors import BundleError, InputError, OutputError
+from bchisto.experiment import Work
 from bchisto.featurize import open_store
 from bchisto.predict import predict
 
@@ -125,8 +126,8 @@ def test_stores_of_any_name_make_a_bundle_that_predicts(described, tmp_path, tis
     (run / "features").mkdir(parents=True)
     for name in NAMES:
         shutil.copy(described / "features" / "tiny-1.0-64.h5", run / "features" / f"{name}.h5")
-    options = {"folds": ["2"], "heads": ["lightgbm", "stack"], "seeds": 1, "jobs": 1}
-    lightgbm, stack = train(out=run, params={"min_data_in_leaf": 2, "num_iterations": 2}, **options)
+    settings = BoostSettings(heads=["lightgbm", "stack"], seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 2})
+    lightgbm, stack = train(out=run, folds=["2"], settings=settings, work=Work(jobs=1))
     with open_store(described / "features" / "tiny-1.0-64.h5") as store:
         features = dict.fromkeys(NAMES, store.features())
     for result, models in ((lightgbm, 2), (stack, 6)):
@@ -135,7 +136,7 @@ def test_stores_of_any_name_make_a_bundle_that_predicts(described, tmp_path, tis
         assert bundle.predict(features).shape == (12, 2)
         with zipfile.ZipFile(result.folder / "model.bchisto") as archive:
             assert all(re.fullmatch(r"[A-Za-z0-9_./+-]+", name) for name in archive.namelist())
-    table = predict(lightgbm.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv", jobs=1)
+    table = predict(lightgbm.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert table.images == 12
 
 
@@ -151,7 +152,7 @@ def test_names_that_no_bundle_can_hold_are_refused_before_training(described, tm
     (run / "features").mkdir(parents=True)
     shutil.copy(described / "features" / "tiny-1.0-64.h5", run / "features" / f"{name}.h5")
     with pytest.raises(InputError, match=message):
-        train(out=run, folds=["2"], seeds=1, jobs=1)
+        train(out=run, folds=["2"], settings=BoostSettings(seeds=1), work=Work(jobs=1))
     assert not list((run / "boost").rglob("*.txt"))
 
 
@@ -159,7 +160,7 @@ def test_more_models_than_a_bundle_reads_are_refused_before_training(described, 
     run = run_copy(described)
     monkeypatch.setattr("bchisto.jobs.archive._MOST_MEMBERS", 6)
     with pytest.raises(InputError, match=r"6 models are more than the 5 that a bundle can hold; use fewer --folds"):
-        train(out=run, folds=["3"], seeds=2, jobs=1)
+        train(out=run, folds=["3"], settings=BoostSettings(seeds=2), work=Work(jobs=1))
     assert not list((run / "boost").rglob("*.txt"))
 
 

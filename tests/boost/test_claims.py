@@ -3,8 +3,9 @@
 import shutil
 
 import pytest
-from bchisto.boost import train, units
+from bchisto.boost import BoostSettings, train, units
 from bchisto.errors import BchistoError, OverwrittenError, SettingsConflictError
+from bchisto.experiment import Work
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
 PAIR = "boost/3-lightgbm"
@@ -20,12 +21,12 @@ def test_models_carry_the_hash_of_their_settings(boosted, run_copy, caplog):
     other = run.parent / "other"
     shutil.copytree(boosted, other)
     changed = {**PARAMS, "num_iterations": 9}
-    train(out=other, folds=["3"], seeds=2, params=changed, jobs=1, overwrite=True)
+    train(out=other, folds=["3"], settings=BoostSettings(seeds=2, params=changed), work=Work(jobs=1, overwrite=True))
     ours, theirs = (root / PAIR / "models" / "tiny-1.0-64" for root in (run, other))
     for name in ("seed0-fold1.txt", "seed0-fold1.csv"):
         shutil.copy(theirs / name, ours / name)
     shutil.copy(theirs / "seed1-fold2.txt", ours / "seed1-fold2.txt")
-    train(out=run, folds=["3"], seeds=2, params=PARAMS, jobs=1)
+    train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
     assert texts(run) == texts(boosted)
     assert "seed0-fold1.txt: made under other settings; trained again" in caplog.text
     assert "seed1-fold2.txt: does not hold a whole model; trained again" in caplog.text
@@ -40,14 +41,21 @@ def test_overwritten_beside_a_running_command(boosted, run_copy, monkeypatch):
     def overwriting(name, task, *, params):
         calls.append(name)
         if len(calls) == 2:  # of the first command, which has trained a fold
-            train(out=run, folds=["3"], seeds=1, params=changed, jobs=1, overwrite=True)
+            train(
+                out=run, folds=["3"], settings=BoostSettings(seeds=1, params=changed), work=Work(jobs=1, overwrite=True)
+            )
         return real(name, task, params=params)
 
     monkeypatch.setattr(units, "fit_head", overwriting)
     with pytest.raises(OverwrittenError, match="another command has overwritten this folder meanwhile; this one"):
-        train(out=run, folds=["3"], seeds=1, params={**PARAMS, "num_iterations": 7}, jobs=1, overwrite=True)
+        train(
+            out=run,
+            folds=["3"],
+            settings=BoostSettings(seeds=1, params={**PARAMS, "num_iterations": 7}),
+            work=Work(jobs=1, overwrite=True),
+        )
     found = texts(run)
-    train(out=run, folds=["3"], seeds=1, params=changed, jobs=1)
+    train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=changed), work=Work(jobs=1))
     assert texts(run) == found
     assert {text.count("\nTree=") for text in found.values()} == {2 * 9}  # two classes
 
@@ -56,14 +64,16 @@ def test_a_smaller_result_does_not_replace_a_larger_one(boosted, run_copy):
     run = run_copy(boosted)
     before = {path.name: path.read_bytes() for path in (run / PAIR).iterdir() if path.is_file()}
     with pytest.raises(SettingsConflictError, match=r"3-lightgbm: holds a larger result: 2 seeds, not 1; ask for all"):
-        train(out=run, folds=["3"], seeds=1, params=PARAMS, jobs=1)
+        train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
     (run / "features" / "tiny-1.0-64.h5").rename(run / "features" / "other-1.0-64.h5")
     with pytest.raises(
         SettingsConflictError, match=r"larger result: 1 more stores \(tiny-1\.0-64\); ask for all of it"
     ):
-        train(out=run, folds=["3"], seeds=2, params=PARAMS, jobs=1)
+        train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
     assert {path.name: path.read_bytes() for path in (run / PAIR).iterdir() if path.is_file()} == before
-    assert train(out=run, folds=["3"], seeds=1, params=PARAMS, jobs=1, overwrite=True)[0].finished
+    assert train(
+        out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1, overwrite=True)
+    )[0].finished
 
 
 def test_models_that_went_missing_are_an_error(boosted, run_copy, monkeypatch):
@@ -72,13 +82,13 @@ def test_models_that_went_missing_are_an_error(boosted, run_copy, monkeypatch):
     monkeypatch.setattr("bchisto.experiment.missing.run_units", lambda *_, **__: [])
     (run / PAIR / "models" / "tiny-1.0-64" / "seed0-fold1.txt").unlink()
     with pytest.raises(BchistoError, match="1 of 6 models are missing; run the same command again"):
-        train(out=run, folds=["3"], seeds=2, params=PARAMS, jobs=1)
+        train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
 
 
 def test_all_is_overwritten_before_any_is_trained(boosted, run_copy, monkeypatch):
     """An interrupted command says to go on without --overwrite, which must be true of every protocol it was about."""
     run = run_copy(boosted)
-    train(out=run, folds=["2"], seeds=1, params=PARAMS, jobs=1)
+    train(out=run, folds=["2"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
     changed = {**PARAMS, "num_iterations": 3}
 
     def interrupt(*_, **__):
@@ -87,7 +97,12 @@ def test_all_is_overwritten_before_any_is_trained(boosted, run_copy, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr("bchisto.experiment.missing.run_units", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train(out=run, folds=["3", "2"], seeds=1, params=changed, jobs=1, overwrite=True)
-    for result in train(out=run, folds=["3", "2"], seeds=1, params=changed, jobs=1):
+            train(
+                out=run,
+                folds=["3", "2"],
+                settings=BoostSettings(seeds=1, params=changed),
+                work=Work(jobs=1, overwrite=True),
+            )
+    for result in train(out=run, folds=["3", "2"], settings=BoostSettings(seeds=1, params=changed), work=Work(jobs=1)):
         texts = [path.read_text() for path in (result.folder / "models").rglob("*.txt")]
         assert {text.count("\nTree=") for text in texts} == {3 * 2}  # a tree a class and iteration

@@ -6,9 +6,10 @@ import re
 import numpy as np
 import pytest
 from archives import rewrite
-from bchisto.boost import HEADS, Bundle, HeadSpec, get_head, list_heads, train
+from bchisto.boost import HEADS, BoostSettings, Bundle, HeadSpec, get_head, list_heads, train
 from bchisto.boost.heads import STACK_MEMBERS, head_packages, head_settings, members_of
 from bchisto.errors import BundleError, InputError
+from bchisto.experiment import Work
 from bchisto.featurize import open_store
 from bchisto.runs import Claim
 from conftest import snapshot
@@ -63,11 +64,11 @@ def test_it_is_trained_from_the_command_line(nearest):
 def test_it_is_resumed_and_held_to_its_settings(nearest, run_copy, caplog, monkeypatch):
     copy = run_copy(nearest[0])
     caplog.set_level("INFO", "bchisto")
-    train(out=copy, folds=["3"], heads=["nearest"], seeds=2, jobs=1)
+    train(out=copy, folds=["3"], settings=BoostSettings(heads=["nearest"], seeds=2), work=Work(jobs=1))
     assert "6 of 6 models are trained already" in caplog.text
     monkeypatch.setattr("bchisto_nearest._SHARE", 4)
     with pytest.raises(InputError, match="share"):
-        train(out=copy, folds=["3"], heads=["nearest"], seeds=2, jobs=1)
+        train(out=copy, folds=["3"], settings=BoostSettings(heads=["nearest"], seeds=2), work=Work(jobs=1))
 
 
 def test_its_bundle_predicts(nearest, tmp_path, tissue, cli):
@@ -117,7 +118,7 @@ def test_the_stack_is_of_fixed_members(described, run_copy, caplog):
     assert STACK_MEMBERS == ("lightgbm", "logistic", "svm")
     run = run_copy(described)
     params = {"min_data_in_leaf": 2, "num_iterations": 2}
-    (result,) = train(out=run, folds=["2"], heads=["stack"], params=params, jobs=1)
+    (result,) = train(out=run, folds=["2"], settings=BoostSettings(heads=["stack"], params=params), work=Work(jobs=1))
     path = result.folder / "settings.json"
     settings = json.loads(path.read_text())
     assert settings["settings"]["members"] == ["lightgbm", "logistic", "svm"]
@@ -137,14 +138,14 @@ def test_the_stack_is_of_fixed_members(described, run_copy, caplog):
     record(None)
     models = snapshot(result.folder / "models")
     caplog.set_level("INFO", "bchisto")
-    train(out=run, folds=["2"], heads=["stack"], params=params, jobs=1)
+    train(out=run, folds=["2"], settings=BoostSettings(heads=["stack"], params=params), work=Work(jobs=1))
     assert "6 of 6 models are trained already" in caplog.text
     assert "members" not in json.loads(path.read_text())["settings"]
     assert snapshot(result.folder / "models") == models
     settings["settings"]["members"] = []
     record(["lightgbm", "svm"])
     with pytest.raises(InputError, match="members"):
-        train(out=run, folds=["2"], heads=["stack"], params=params, jobs=1)
+        train(out=run, folds=["2"], settings=BoostSettings(heads=["stack"], params=params), work=Work(jobs=1))
 
 
 def test_what_decides_the_content_of_ours():

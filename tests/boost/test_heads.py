@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from bchisto.boost import Bundle, TrainingPart, blend_weights, train
+from bchisto.boost import BoostSettings, Bundle, TrainingPart, blend_weights, train
 from bchisto.boost.arrays import pack_arrays, unpack_arrays
 from bchisto.boost.heads import fit_head, parse_head
 from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
@@ -13,6 +13,7 @@ from bchisto.boost.kernel_head import _SHAPES as SVM_SHAPES
 from bchisto.boost.kernel_head import parse_svm
 from bchisto.boost.linear_head import _SHAPES as LINEAR_SHAPES
 from bchisto.errors import BundleError, InputError
+from bchisto.experiment import Work
 from bchisto.featurize import open_store
 
 
@@ -189,7 +190,9 @@ def every_head(tmp_path_factory, described):
     run = tmp_path_factory.mktemp("heads") / "run"
     shutil.copytree(described, run)
     heads = ("lightgbm", "logistic", "svm", "stack")
-    results = train(out=run, folds=["3"], heads=heads, seeds=2, params=PARAMS, jobs=1)
+    results = train(
+        out=run, folds=["3"], settings=BoostSettings(heads=heads, seeds=2, params=PARAMS), work=Work(jobs=1)
+    )
     return run, dict(zip(heads, results, strict=True))
 
 
@@ -263,7 +266,12 @@ def test_the_features_of_test_images_change_no_model(every_head, run_copy):
         ids = [value.decode() for value in file["image_id"][:]]
         rows = [place for place, name in enumerate(ids) if name in tested]
         file["features"][rows] = file["features"][rows] * 3 + 1
-    train(out=copy, folds=["3"], heads=["logistic", "svm", "stack"], seeds=2, params=PARAMS, jobs=1, overwrite=True)
+    train(
+        out=copy,
+        folds=["3"],
+        settings=BoostSettings(heads=["logistic", "svm", "stack"], seeds=2, params=PARAMS),
+        work=Work(jobs=1, overwrite=True),
+    )
     for head in ("logistic", "svm", "stack"):
         for model in sorted((run / "boost" / f"3-{head}" / "models").rglob("*fold1.*")):
             if model.suffix == ".csv" and ".inner" not in model.name:
@@ -279,7 +287,7 @@ def test_a_damaged_model_is_trained_again(every_head, run_copy, caplog):
     before = {path.name: path.read_bytes() for path in models.iterdir()}
     (models / "svm-seed0-fold1.npz").write_bytes(b"PK")
     (models / "logistic-seed0-fold2.inner.csv").write_text("image_id,p0,p1\n")
-    train(out=copy, folds=["3"], heads=["stack"], params=PARAMS, jobs=1)
+    train(out=copy, folds=["3"], settings=BoostSettings(heads=["stack"], params=PARAMS), work=Work(jobs=1))
     assert caplog.text.count("does not hold a whole model; trained again") == 2
     assert {path.name: path.read_bytes() for path in models.iterdir()} == before
 
@@ -287,9 +295,15 @@ def test_a_damaged_model_is_trained_again(every_head, run_copy, caplog):
 def test_settings_of_a_head_are_compared(every_head, run_copy):
     run, _ = every_head
     copy = run_copy(run)
-    train(out=copy, folds=["3"], heads=["svm"], params={"num_leaves": 7}, jobs=1)  # not a setting of this head
+    other = BoostSettings(heads=["svm"], params={"num_leaves": 7})  # not a setting of this head
+    train(out=copy, folds=["3"], settings=other, work=Work(jobs=1))
     with pytest.raises(InputError, match="num_leaves"):
-        train(out=copy, folds=["3"], heads=["stack"], params={**PARAMS, "num_leaves": 7}, jobs=1)
+        train(
+            out=copy,
+            folds=["3"],
+            settings=BoostSettings(heads=["stack"], params={**PARAMS, "num_leaves": 7}),
+            work=Work(jobs=1),
+        )
 
 
 def change_manifest(source, target, change):

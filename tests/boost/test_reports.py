@@ -6,9 +6,10 @@ import shutil
 
 import h5py
 import pytest
-from bchisto.boost import Bundle, train
+from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.errors import InputError, ReportError
 from bchisto.evaluate import TwoClassView, evaluate
+from bchisto.experiment import FoldChoice, Work
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 3}
 
@@ -49,8 +50,13 @@ def metrics_of(folder):
 def test_evaluate_says_what_boost_said(own, run_copy, tmp_path, view, group_by):
     """Every metric of every table, to the last digit; two heads, with a two-class view and without."""
     run = run_copy(own)
-    results = train(out=run, folds=["2"], group_by=group_by, heads=["lightgbm", "logistic"], seeds=2, params=PARAMS,
-                    jobs=1, view=view)  # fmt: skip
+    results = train(
+        out=run,
+        folds=FoldChoice(["2"], group_by=group_by),
+        settings=BoostSettings(heads=["lightgbm", "logistic"], seeds=2, params=PARAMS),
+        work=Work(jobs=1),
+        view=view,
+    )
     found = evaluate([run], out=tmp_path / "e")["tables"]
     assert set(found) == {result.folder.name for result in results}
     for result in results:
@@ -67,7 +73,13 @@ def test_evaluate_says_what_boost_said(own, run_copy, tmp_path, view, group_by):
 def test_a_positive_class_that_is_none_is_refused_before_training(own, run_copy):
     run = run_copy(own)
     with pytest.raises(InputError, match="--positive malignant: no such class; choose among Tissu sain, grade"):
-        train(out=run, folds=["2"], params=PARAMS, jobs=1, view=TwoClassView(("malignant",)))
+        train(
+            out=run,
+            folds=["2"],
+            settings=BoostSettings(params=PARAMS),
+            work=Work(jobs=1),
+            view=TwoClassView(("malignant",)),
+        )
     assert not (run / "boost").exists()
 
 
@@ -95,8 +107,8 @@ def test_the_rule_of_0_1_is_followed_and_said(boosted, run_copy, tmp_path):
 def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
     """A later call with one head keeps the others, read from their files; one about other images is named."""
     run = run_copy(boosted)
-    train(out=run, folds=["2"], seeds=1, params=PARAMS, jobs=1)
-    train(out=run, folds=["3"], heads=["logistic"], jobs=1)
+    train(out=run, folds=["2"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
+    train(out=run, folds=["3"], settings=BoostSettings(heads=["logistic"]), work=Work(jobs=1))
     text = (run / "report.html").read_text()
     for name in ("3-lightgbm", "2-lightgbm", "3-logistic"):
         assert f"<h2>{name}</h2>" in text
@@ -117,7 +129,7 @@ def test_the_report_of_a_run_covers_every_finished_folder(boosted, run_copy):
     (run / "boost" / "4-svm").mkdir()
     (run / "boost" / "4-svm" / "predictions.csv").write_text("image_id\n")
     (run / "boost" / "4-svm" / "metrics.json").write_text("{")
-    train(out=run, folds=["3"], heads=["logistic"], jobs=1)
+    train(out=run, folds=["3"], settings=BoostSettings(heads=["logistic"]), work=Work(jobs=1))
     text = (run / "report.html").read_text()
     assert "<h2>3-lightgbm</h2>" in text
     assert "<h2>2-lightgbm</h2>" not in text
@@ -147,7 +159,12 @@ def test_a_failing_report_keeps_the_model(own, run_copy, monkeypatch, cli):
     assert not (folder / "report.html").exists()
     assert {"metrics.json", "predictions.csv", "model.bchisto", "table.csv"} <= {p.name for p in folder.iterdir()}
     with pytest.raises(ReportError) as caught:
-        train(out=run, folds=["2"], seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}, jobs=1)
+        train(
+            out=run,
+            folds=["2"],
+            settings=BoostSettings(seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}),
+            work=Work(jobs=1),
+        )
     assert caught.value.results[0].panel is not None
     monkeypatch.setattr(report, "percent", whole)
     assert cli("boost", "--out", run, *options)[0] == 0

@@ -5,8 +5,9 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from bchisto.boost import Bundle, train
+from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.errors import InputError, MissingInputError, SettingsConflictError, StoreError
+from bchisto.experiment import FoldChoice, Work
 from bchisto.featurize import open_store
 from bchisto.jobs import Shard
 
@@ -82,7 +83,7 @@ def test_binning_and_training_never_see_test_rows(boosted, run_copy):
             if image.decode() in tested:
                 file["features"][row] = 1e6 * np.arange(16)
     shutil.rmtree(run / "boost")
-    train(out=run, folds=["3"], seeds=1, params=PARAMS, jobs=1)
+    train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
     before, after = texts(boosted), texts(run)
     assert after["seed0-fold1.txt"] == before["seed0-fold1.txt"]
     assert after["seed0-fold2.txt"] != before["seed0-fold2.txt"]
@@ -91,10 +92,15 @@ def test_binning_and_training_never_see_test_rows(boosted, run_copy):
 def test_processes_shards_and_resume_give_equal_models(boosted, described, run_copy):
     run = run_copy(described)
     for index in (2, 1):
-        (result,) = train(out=run, folds=["3"], seeds=2, params=PARAMS, jobs=2, shard=Shard(index, 2))
+        (result,) = train(
+            out=run,
+            folds=["3"],
+            settings=BoostSettings(seeds=2, params=PARAMS),
+            work=Work(jobs=2, shard=Shard(index, 2)),
+        )
         assert result.paper is None
     assert result.finished
-    (result,) = train(out=run, folds=["3"], seeds=2, params=PARAMS, jobs=1)
+    (result,) = train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
     assert result.paper is not None
     assert texts(run) == texts(boosted)
     for name in ("predictions.csv", "predictions-by-model.csv", "metrics.json", "model.bchisto", "folds.csv"):
@@ -107,7 +113,7 @@ def test_a_broken_model_is_trained_again_and_others_are_kept(boosted, run_copy, 
     (models / "seed0-fold1.txt").write_text("tree\n")
     (models / "seed0-fold2.csv").write_text("image_id,p0,p1\nx,nan,1\n")
     kept = (models / "seed1-fold1.txt").stat().st_mtime_ns
-    train(out=run, folds=["3"], seeds=2, params=PARAMS, jobs=1)
+    train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
     assert caplog.text.count("does not hold a whole model; trained again") == 2
     assert (models / "seed1-fold1.txt").stat().st_mtime_ns == kept
     assert texts(run) == texts(boosted)
@@ -116,7 +122,7 @@ def test_a_broken_model_is_trained_again_and_others_are_kept(boosted, run_copy, 
 def test_more_seeds_extend_a_run(boosted, run_copy):
     run = run_copy(boosted)
     before = texts(run)
-    (result,) = train(out=run, folds=["3"], seeds=3, params=PARAMS, jobs=1)
+    (result,) = train(out=run, folds=["3"], settings=BoostSettings(seeds=3, params=PARAMS), work=Work(jobs=1))
     assert result.models == 9
     assert {name: text for name, text in texts(run).items() if name in before} == before
 
@@ -124,15 +130,17 @@ def test_more_seeds_extend_a_run(boosted, run_copy):
 def test_other_parameters_and_folds_are_refused(boosted, run_copy):
     run = run_copy(boosted)
     with pytest.raises(SettingsConflictError, match=r"made with other settings: rounds 8 -> 9; use the same settings"):
-        train(out=run, folds=["3"], seeds=2, params={**PARAMS, "num_iterations": 9})
+        train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params={**PARAMS, "num_iterations": 9}))
     with pytest.raises(SettingsConflictError, match="folds_sha256"):
-        train(out=run, folds=["3"], seeds=2, params=PARAMS, seed=1)
-    (result,) = train(out=run, folds=["3"], seeds=1, params=PARAMS, seed=1, jobs=1, overwrite=True)
+        train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS, seed=1))
+    (result,) = train(
+        out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS, seed=1), work=Work(jobs=1, overwrite=True)
+    )
     assert result.finished
     with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
         file.attrs["crops"] = 9
     with pytest.raises(SettingsConflictError, match=r"other settings: tiny-1\.0-64: crops 3 -> 9; use the same"):
-        train(out=run, folds=["3"], seeds=1, params=PARAMS, seed=1)
+        train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS, seed=1))
 
 
 def test_several_protocols_live_in_one_run(boosted, run_copy, tmp_path):
@@ -141,7 +149,12 @@ def test_several_protocols_live_in_one_run(boosted, run_copy, tmp_path):
     with (tmp_path / "mine.csv").open("w") as handle:
         handle.write("image_id,fold,part\n")
         handle.writelines(f"{row['image_id']},1,{'test' if row['fold'] == '1' else 'train'}\n" for row in listed)
-    results = train(out=run, folds=["3", str(tmp_path / "mine.csv")], seeds=2, params=PARAMS, jobs=1)
+    results = train(
+        out=run,
+        folds=["3", str(tmp_path / "mine.csv")],
+        settings=BoostSettings(seeds=2, params=PARAMS),
+        work=Work(jobs=1),
+    )
     assert [result.folder.name for result in results] == ["3-lightgbm", "mine-lightgbm"]
     report = (run / "report.html").read_text()
     assert "Side by side" in report
@@ -182,10 +195,15 @@ def test_grouped_folds_and_leaks(described, run_copy):
     with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
         for row, image in enumerate(file["image_id"][:]):
             file["group"][row] = f"patient{int(image.decode()[-6:-4]) // 2}-{image.decode()[:1]}"
-    (grouped,) = train(out=run, folds=["3"], seeds=1, params=PARAMS, jobs=1)
+    (grouped,) = train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
     assert (grouped.folder.name, grouped.banners[1:]) == ("3-grouped-lightgbm", ())
     assert grouped.metrics["intervals"]["unit"] == "group"
-    (leaking,) = train(out=run, folds=["3"], group_by="none", seeds=1, params=PARAMS, jobs=1)
+    (leaking,) = train(
+        out=run,
+        folds=FoldChoice(["3"], group_by="none"),
+        settings=BoostSettings(seeds=1, params=PARAMS),
+        work=Work(jobs=1),
+    )
     assert leaking.folder.name == "3-lightgbm"
     assert "image-level folds on grouped data" in leaking.banners[-1]
     assert "image-level folds on grouped data" in (leaking.folder / "report.html").read_text()
@@ -194,17 +212,23 @@ def test_grouped_folds_and_leaks(described, run_copy):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": 0}, "--seeds 0: give at least 1"),
-        ({"preset": "slow"}, "--preset slow: no such preset; choose one of rakhlin2018"),
-        ({"heads": ["forest"]}, "--head forest: no such head; choose one of lightgbm"),
-        ({"folds": ["9"]}, "class benign has 6 images, fewer than the 9 folds"),
-        ({"classes": ["benign"]}, "label malignant is none of the classes benign"),
-        ({"overwrite": True, "shard": Shard(1, 2)}, "overwrite without --shard"),
+        (lambda: {"settings": BoostSettings(seeds=0)}, "--seeds 0: give at least 1"),
+        (
+            lambda: {"settings": BoostSettings(preset="slow")},
+            "--preset slow: no such preset; choose one of rakhlin2018",
+        ),
+        (
+            lambda: {"settings": BoostSettings(heads=["forest"])},
+            "--head forest: no such head; choose one of lightgbm",
+        ),
+        (lambda: {"folds": ["9"]}, "class benign has 6 images, fewer than the 9 folds"),
+        (lambda: {"classes": ["benign"]}, "label malignant is none of the classes benign"),
+        (lambda: {"work": Work(overwrite=True, shard=Shard(1, 2))}, "overwrite without --shard"),
     ],
 )
 def test_what_does_not_fit(described, run_copy, changes, message):
     with pytest.raises(InputError, match=message):
-        train(out=run_copy(described), **{"folds": ["3"], **changes})
+        train(out=run_copy(described), **{"folds": ["3"], **changes()})
 
 
 def test_default_folds_are_ten(described, run_copy):
@@ -253,7 +277,7 @@ def test_images_without_labels_are_refused(described, run_copy):
 def test_two_stores_are_fused(described, run_copy):
     run = run_copy(described)
     shutil.copy(run / "features" / "tiny-1.0-64.h5", run / "features" / "second.h5")
-    (result,) = train(out=run, folds=["3"], seeds=1, params=PARAMS, jobs=1)
+    (result,) = train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
     assert [row.name for row in result.paper.rows] == ["second", "tiny-1.0-64", "Model fusion"]
     bundle = Bundle.load(result.folder / "model.bchisto")
     assert set(bundle.models) == {"second", "tiny-1.0-64"}
@@ -300,8 +324,14 @@ def test_protocols_stand_in_neighbouring_columns(described, run_copy, tmp_path):
     import csv
 
     run = run_copy(described)
-    results = train(out=run, folds=["3", "2"], heads=["lightgbm", "logistic"], seeds=1,
-                    params={"min_data_in_leaf": 2, "num_iterations": 4}, jobs=1)  # fmt: skip
+    results = train(
+        out=run,
+        folds=["3", "2"],
+        settings=BoostSettings(
+            heads=["lightgbm", "logistic"], seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 4}
+        ),
+        work=Work(jobs=1),
+    )
     with (run / "protocols.csv").open() as handle:
         rows = {(row["model"], row["protocol"]): row for row in csv.DictReader(handle)}
     assert len(rows) == 2 * 2 * 2  # two heads with a store and a fusion each, two protocols

@@ -75,10 +75,11 @@ def test_ours_stay_what_they_are_beside_it(matthews):
 
 
 def test_the_report_of_a_run_shows_it(matthews, run_copy, described):
-    from bchisto.boost import train
+    from bchisto.boost import BoostSettings, train
+    from bchisto.experiment import Work
 
     run = run_copy(described)
-    (result,) = train(out=run, folds=["2"], heads=["logistic"], jobs=1)
+    (result,) = train(out=run, folds=["2"], settings=BoostSettings(heads=["logistic"]), work=Work(jobs=1))
     assert "mcc" in json.loads((result.folder / "metrics.json").read_text())["tables"]["fusion"]
     for report in (result.folder / "report.html", run / "report.html"):
         assert "<p>Matthews &lt;correlation&gt;: " in report.read_text()

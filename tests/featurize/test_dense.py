@@ -5,11 +5,12 @@ import builtins
 import numpy as np
 import pytest
 from archives import as_of_0_1
-from bchisto.boost import train
+from bchisto.boost import BoostSettings, train
 from bchisto.data import ImageRecord, decode_image
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.encoders.geometry import map_axes
 from bchisto.errors import ImageError, InputError
+from bchisto.experiment import Work
 from bchisto.featurize import (
     FeaturizeSettings,
     View,
@@ -139,8 +140,8 @@ def both(tmp_path_factory, tissue):
     run = tmp_path_factory.mktemp("dense") / "run"
     from dataclasses import replace
 
-    featurize(tissue, out=run, settings=DENSE, jobs=1)
-    featurize(tissue, out=run, settings=replace(DENSE, mode="exact", views=DENSE.views[:1]), jobs=1)
+    featurize(tissue, out=run, settings=DENSE, work=Work(jobs=1))
+    featurize(tissue, out=run, settings=replace(DENSE, mode="exact", views=DENSE.views[:1]), work=Work(jobs=1))
     return run
 
 
@@ -176,7 +177,7 @@ def test_geometries_are_never_mixed_in_a_model(both, tmp_path, tissue):
 
     run = tmp_path / "run"
     settings = replace(DENSE, geometry=1, views=DENSE.views[:1])
-    (old,) = featurize(tissue, out=run, settings=settings, jobs=1).stores
+    (old,) = featurize(tissue, out=run, settings=settings, work=Work(jobs=1)).stores
     new = next(path for path in (both / "features").glob("tiny-1.0-64-*.h5"))
     assert old.name != new.name
     with open_store(old) as first, open_store(new) as second:
@@ -205,7 +206,11 @@ def test_a_bundle_predicts_with_the_geometry_of_its_stores(geometry):
 def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, cli):
     stores = [path for path in (both / "features").glob("*.h5") if path.stem != "tiny-1.0-64"]
     (result,) = train(
-        out=tmp_path / "run", features=stores, folds=["3"], seeds=1, params={"min_data_in_leaf": 2}, jobs=1
+        out=tmp_path / "run",
+        features=stores,
+        folds=["3"],
+        settings=BoostSettings(seeds=1, params={"min_data_in_leaf": 2}),
+        work=Work(jobs=1),
     )
     table = tmp_path / "p.csv"
     # new images are seeded by their pixels; the images of training by their ids, as bundles of 0.1 do
@@ -285,7 +290,12 @@ def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, t
     code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options)
     assert code == 2
     assert "engine" in err
-    train(out=run, folds=["3"], seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 4}, jobs=1)
+    train(
+        out=run,
+        folds=["3"],
+        settings=BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 4}),
+        work=Work(jobs=1),
+    )
     model = run / "boost" / "3-lightgbm" / "model.bchisto"
     code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert code == 0, err

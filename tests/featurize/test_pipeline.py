@@ -11,6 +11,7 @@ import pytest
 from bchisto.data import decode_image, read_dataset, unique_images
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.errors import ImageError, InputError, SettingsConflictError, StoreError, TissueError, WeightsError
+from bchisto.experiment import ImageSelection, Work
 from bchisto.featurize import FeaturizeSettings, View, crop_boxes, cut_crop, draw_augmentation, featurize, open_store
 from bchisto.featurize.plan import images_per_block
 from bchisto.jobs import Shard
@@ -52,14 +53,14 @@ def test_processes_shards_and_resume_give_equal_arrays(described, tissue, tiny_s
     expected = features(described)
     run = tmp_path / "shards"
     for index in (3, 1, 4, 2):
-        result = featurize(tissue, out=run, settings=tiny_settings, jobs=1, shard=Shard(index, 4))
+        result = featurize(tissue, out=run, settings=tiny_settings, work=Work(jobs=1, shard=Shard(index, 4)))
         assert not result.merged
     assert not (run / STORE).exists()
     assert len(list((run / "features" / "tiny-1.0-64.parts").glob("block-*.h5"))) == 6
-    assert featurize(tissue, out=run, settings=tiny_settings, jobs=1).merged
+    assert featurize(tissue, out=run, settings=tiny_settings, work=Work(jobs=1)).merged
     np.testing.assert_array_equal(features(run), expected)
     assert not (run / "features" / "tiny-1.0-64.parts").exists()
-    featurize(tissue, out=tmp_path / "two", settings=tiny_settings, jobs=2)
+    featurize(tissue, out=tmp_path / "two", settings=tiny_settings, work=Work(jobs=2))
     np.testing.assert_array_equal(features(tmp_path / "two"), expected)
 
 
@@ -67,7 +68,7 @@ def test_a_dask_cluster_gives_equal_arrays(dask, described, tissue, tiny_setting
     import distributed
 
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        featurize(tissue, out=tmp_path, settings=tiny_settings, dask=cluster.scheduler_address)
+        featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(dask=cluster.scheduler_address))
     np.testing.assert_array_equal(features(tmp_path), features(described))
 
 
@@ -109,25 +110,25 @@ def test_killed_twice_and_resumed_gives_equal_arrays(tissue, start, tmp_path, mo
 
 
 def test_a_part_that_does_not_hold_is_done_again(described, tissue, tiny_settings, tmp_path, caplog):
-    featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1, shard=Shard(1, 1))
+    featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1, shard=Shard(1, 1)))
     parts = sorted((tmp_path / "features" / "tiny-1.0-64.parts").glob("block-*.h5"))
     parts[0].write_bytes(parts[0].read_bytes()[:2000])
     with h5py.File(parts[1], "a") as file:
         file["features"][0, 0] = np.nan
     shutil.copy(parts[3], parts[2])
     before = parts[4].stat().st_mtime_ns
-    featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1, shard=Shard(1, 1))
+    featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1, shard=Shard(1, 1)))
     for text in ("truncated", "not finite", "other images"):
         assert text in caplog.text
     assert parts[4].stat().st_mtime_ns == before
-    featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1)
+    featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1))
     np.testing.assert_array_equal(features(tmp_path), features(described))
 
 
 def test_a_finished_store_is_kept(tissue, tiny_settings, described, run_copy):
     run = run_copy(described)
     before = (run / STORE).stat().st_mtime_ns
-    assert featurize(tissue, out=run, settings=tiny_settings, jobs=1).merged
+    assert featurize(tissue, out=run, settings=tiny_settings, work=Work(jobs=1)).merged
     assert (run / STORE).stat().st_mtime_ns == before
 
 
@@ -135,16 +136,16 @@ def test_a_finished_store_is_kept(tissue, tiny_settings, described, run_copy):
 def test_other_settings_are_refused_with_the_list(tissue, tiny_settings, tmp_path, finished):
     from dataclasses import replace
 
-    featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1, shard=None if finished else Shard(1, 3))
+    featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1, shard=None if finished else Shard(1, 3)))
     changed = replace(tiny_settings, crops=4, pool=2.0)
     with pytest.raises(
         SettingsConflictError,
         match=r"made with other settings: crops 3 -> 4, pool 3\.0 -> 2\.0; use the same",
     ):
-        featurize(tissue, out=tmp_path, settings=changed, jobs=1)
-    assert featurize(tissue, out=tmp_path, settings=changed, jobs=1, overwrite=True).merged
+        featurize(tissue, out=tmp_path, settings=changed, work=Work(jobs=1))
+    assert featurize(tissue, out=tmp_path, settings=changed, work=Work(jobs=1, overwrite=True)).merged
     with pytest.raises(InputError, match="overwrite without --shard"):
-        featurize(tissue, out=tmp_path, settings=changed, overwrite=True, shard=Shard(1, 2))
+        featurize(tissue, out=tmp_path, settings=changed, work=Work(shard=Shard(1, 2), overwrite=True))
 
 
 def test_other_images_are_refused(tissue, tiny_settings, described, run_copy, tmp_path):
@@ -152,14 +153,14 @@ def test_other_images_are_refused(tissue, tiny_settings, described, run_copy, tm
     fewer = shutil.copytree(tissue, tmp_path / "fewer")
     (fewer / "benign" / "benign00.png").unlink()
     with pytest.raises(SettingsConflictError, match="images_sha256"):
-        featurize(fewer, out=run, settings=tiny_settings, jobs=1)
+        featurize(fewer, out=run, settings=tiny_settings, work=Work(jobs=1))
 
 
 def test_a_second_view_does_not_change_the_first(tissue, tiny_settings, described, tmp_path):
     from dataclasses import replace
 
     both = replace(tiny_settings, views=(View(1.0, 48), View(1.0, 64)))
-    featurize(tissue, out=tmp_path, settings=both, jobs=1)
+    featurize(tissue, out=tmp_path, settings=both, work=Work(jobs=1))
     np.testing.assert_array_equal(features(tmp_path), features(described))
     assert features(tmp_path, "features/tiny-1.0-48.h5").shape == (12, 2, 16)
 
@@ -168,7 +169,7 @@ def test_layers_that_are_not_the_default_get_a_name_of_their_own(tissue, tiny_se
     from dataclasses import replace
 
     inner = replace(tiny_settings, encoders=(EncoderChoice("tiny", ("middle",)),))
-    (store,) = featurize(tissue, out=tmp_path, settings=inner, jobs=1).stores
+    (store,) = featurize(tissue, out=tmp_path, settings=inner, work=Work(jobs=1)).stores
     assert store.name.startswith("tiny-1.0-64-")
     assert len(store.stem.rpartition("-")[2]) == 8
     with open_store(store) as opened:
@@ -177,7 +178,7 @@ def test_layers_that_are_not_the_default_get_a_name_of_their_own(tissue, tiny_se
 
 def test_unit_size_follows_from_the_settings_alone(tiny_settings, tissue, tmp_path):
     assert images_per_block(FeaturizeSettings()) == 1
-    featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1)
+    featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1))
     (record,) = json.loads((tmp_path / "run.json").read_text())["records"]
     assert record["notes"]["images_per_block"] == images_per_block(tiny_settings)
     assert record["notes"]["weights_sha256"]["tiny"]
@@ -194,14 +195,14 @@ def test_an_image_smaller_than_the_crop(images, tiny_settings, tmp_path):
         InputError,
         match=r"small\.png: 90x40 at scale 1\.0 is smaller than the crop of 64; use a smaller --view",
     ):
-        featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
+        featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
 
 
 def test_a_text_file_is_refused_before_any_work(images, tiny_settings, tmp_path):
     (images / "benign" / "text.tif").write_text("x")
     (images / "benign" / "text2.tif").write_text("y")
     with pytest.raises(InputError, match=r"text\.tif: not a TIFF, PNG or JPEG image.*1 more like it; --skip-errors"):
-        featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
+        featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
     assert not list((tmp_path / "run" / "features").glob("*.parts"))
 
 
@@ -214,7 +215,7 @@ def test_a_truncated_image_stops_the_run_and_keeps_what_is_done(images, tiny_set
     bad = images / "malignant" / "zz.tif"
     truncate(bad)
     with pytest.raises(ImageError, match=r"zz\.tif: cannot be decoded, the file is truncated"):
-        featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
+        featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
     assert len(list((tmp_path / "run" / "features" / "tiny-1.0-64.parts").glob("block-*.h5"))) == 6
     assert json.loads((tmp_path / "run" / "run.json").read_text())["records"][0]["status"] == "error"
 
@@ -223,7 +224,7 @@ def test_skip_errors_leaves_out_and_lists(images, tiny_settings, described, tmp_
     truncate(images / "malignant" / "zz.tif")
     (images / "benign" / "text.tif").write_text("x")
     run = tmp_path / "run"
-    result = featurize(images, out=run, settings=tiny_settings, jobs=1, skip_errors=True)
+    result = featurize(images, out=run, settings=tiny_settings, work=Work(jobs=1, skip_errors=True))
     assert [image for image, _ in result.failures] == ["benign/text.tif", "malignant/zz.tif"]
     assert (result.images, result.merged) == (14, True)
     np.testing.assert_array_equal(features(run), features(described))
@@ -234,19 +235,19 @@ def test_skip_errors_leaves_out_and_lists(images, tiny_settings, described, tmp_
     with pytest.raises(
         StoreError, match="lacks 2 images that failed earlier; mend them and use --overwrite, or accept"
     ):
-        featurize(images, out=run, settings=tiny_settings, jobs=1)
+        featurize(images, out=run, settings=tiny_settings, work=Work(jobs=1))
 
 
 def test_nothing_usable(tmp_path, tiny_settings):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.png").write_text("x")
     with pytest.raises(InputError, match="none of the 1 images can be used"):
-        featurize(tmp_path / "a", out=tmp_path / "run", settings=tiny_settings, skip_errors=True)
+        featurize(tmp_path / "a", out=tmp_path / "run", settings=tiny_settings, work=Work(skip_errors=True))
 
 
 def test_a_blank_image_is_skipped_by_normalisation_and_marked(images, tiny_settings, tmp_path, caplog):
     Image.new("RGB", (96, 96), (255, 255, 255)).save(images / "benign" / "blank.png")
-    result = featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
+    result = featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
     assert result.skipped_normalisation == ("benign/blank.png",)
     assert "benign/blank.png: too little tissue, described without stain normalisation" in caplog.text
     with open_store(tmp_path / "run" / STORE) as store:
@@ -265,7 +266,7 @@ def test_a_blank_image_can_be_an_error(images, tiny_settings, tmp_path):
     with pytest.raises(
         TissueError, match=r"blank\.png: too little tissue .*; leave it out, or use --stain-fallback skip"
     ):
-        featurize(images, out=tmp_path / "run", settings=strict, jobs=1)
+        featurize(images, out=tmp_path / "run", settings=strict, work=Work(jobs=1))
 
 
 def test_descriptors_that_are_not_finite_name_the_image(images, tiny_settings, tmp_path, monkeypatch):
@@ -280,12 +281,12 @@ def test_descriptors_that_are_not_finite_name_the_image(images, tiny_settings, t
 
     monkeypatch.setattr(encoder, "encode", broken)
     with pytest.raises(ImageError, match=r"benign01\.png: its descriptors of tiny-1\.0-64 are not finite"):
-        featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
+        featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
 
 
 def test_the_same_image_twice_is_used_once(images, tiny_settings, described, tmp_path, caplog):
     shutil.copy(images / "benign" / "benign00.png", images / "benign" / "zz-copy.png")
-    featurize(images, out=tmp_path / "run", settings=tiny_settings, jobs=1)
+    featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
     np.testing.assert_array_equal(features(tmp_path / "run"), features(described))
     assert "benign/zz-copy.png: the same image as benign/benign00.png; used once" in caplog.text
 
@@ -304,7 +305,9 @@ def test_only_the_listed_images(tissue, tmp_path, tiny_settings):
     wanted = ["benign/benign01.png", "malignant/malignant03.png"]
     listed = tmp_path / "only.csv"
     listed.write_text("image_id\n" + "\n".join(wanted) + "\n")
-    result = featurize(tissue, out=tmp_path / "run", settings=tiny_settings, only=listed, jobs=1)
+    result = featurize(
+        ImageSelection(tissue, only=listed), out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1)
+    )
     with open_store(result.stores[0]) as store:
         assert store.image_ids == wanted
     for content, message in [
@@ -318,7 +321,9 @@ def test_only_the_listed_images(tissue, tmp_path, tiny_settings):
         if content is not None:
             listed.write_bytes(content)
         with pytest.raises(InputError, match=message):
-            featurize(tissue, out=tmp_path / "other", settings=tiny_settings, only=listed, jobs=1)
+            featurize(
+                ImageSelection(tissue, only=listed), out=tmp_path / "other", settings=tiny_settings, work=Work(jobs=1)
+            )
 
 
 def test_images_renamed_between_runs_are_hashed_again(images, tiny_settings, tmp_path):
@@ -364,7 +369,7 @@ def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_sett
     for seed in (1, 2):
         _weights_file(path, seed)
         run = tmp_path / f"run{seed}"
-        (store,) = featurize(images, out=run, settings=settings, jobs=1).stores
+        (store,) = featurize(images, out=run, settings=settings, work=Work(jobs=1)).stores
         with open_store(store) as opened:
             assert opened.header["weights_file_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
             found.append((opened.features(), opened.header["weights_sha256"], opened.header["weights_file_sha256"]))
@@ -372,7 +377,7 @@ def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_sett
     assert found[0][1] != found[1][1]
     assert found[0][2] != found[1][2]
     with pytest.raises(SettingsConflictError, match="weights_sha256"):
-        featurize(images, out=tmp_path / "run1", settings=settings, jobs=1)
+        featurize(images, out=tmp_path / "run1", settings=settings, work=Work(jobs=1))
 
 
 def test_weights_replaced_while_a_command_runs_stop_it(images, tiny_settings, tmp_path, monkeypatch):
@@ -390,18 +395,20 @@ def test_weights_replaced_while_a_command_runs_stop_it(images, tiny_settings, tm
 
     monkeypatch.setattr(missing, "run_units", swap)
     with pytest.raises(WeightsError, match="changed while the command ran"):
-        featurize(images, out=tmp_path / "run", settings=replace(tiny_settings, weights=(str(path),)), jobs=1)
+        featurize(
+            images, out=tmp_path / "run", settings=replace(tiny_settings, weights=(str(path),)), work=Work(jobs=1)
+        )
     assert not list((tmp_path / "run" / "features").rglob("block-*.h5"))
 
 
 def test_parts_of_another_backend_or_road_are_not_gone_on_from(tissue, tiny_settings, tmp_path):
     """They agree to rounding only; parts of version 0.1, which did not say, are."""
-    featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1, shard=Shard(1, 3))
+    featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1, shard=Shard(1, 3)))
     path = tmp_path / "features" / "tiny-1.0-64.parts" / "settings.json"
     ours = json.loads(path.read_text())
     for name, other in (("backend", "another"), ("road", "device")):
         path.write_text(json.dumps({**ours, name: other}))
         with pytest.raises(SettingsConflictError, match=f"made with other settings: {name} {other} -> "):
-            featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1)
+            featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1))
     path.write_text(json.dumps({name: ours[name] for name in ours if name not in ("backend", "road", "claim")}))
-    assert featurize(tissue, out=tmp_path, settings=tiny_settings, jobs=1).merged
+    assert featurize(tissue, out=tmp_path, settings=tiny_settings, work=Work(jobs=1)).merged

@@ -88,11 +88,17 @@ def test_h5py_opens_what_is_open_as_a_store(store_path, locking):
 
 
 def test_training_beside_an_open_store(described, run_copy):
-    from bchisto.boost import train
+    from bchisto.boost import BoostSettings, train
+    from bchisto.experiment import Work
 
     run = run_copy(described)
     with h5py.File(run / "features" / "tiny-1.0-64.h5", "r+"):
-        (result,) = train(out=run, folds=["3"], seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 2}, jobs=1)
+        (result,) = train(
+            out=run,
+            folds=["3"],
+            settings=BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 2}),
+            work=Work(jobs=1),
+        )
     assert (result.folder / "model.bchisto").is_file()
 
 

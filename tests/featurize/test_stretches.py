@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from bchisto.errors import ImageError
+from bchisto.experiment import Work
 from bchisto.featurize import featurize, open_store
 from bchisto.featurize.plan import Block
 from bchisto.featurize.workshop import stretches
@@ -50,7 +51,7 @@ def test_what_was_done_before_an_error_is_kept_and_resumed(tissue, tmp_path, tin
     parts = run / "features" / "tiny-1.0-64.parts"
     assert sorted(path.name for path in parts.glob("*.h5")) == ["block-00000.h5", "block-00001.h5"]
     before = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.h5")}
-    skipped = featurize(images, out=run, settings=tiny_settings, skip_errors=True)
+    skipped = featurize(images, out=run, settings=tiny_settings, work=Work(skip_errors=True))
     assert [name for name, _ in skipped.failures] == [names[5]]
     shutil.rmtree(run)
     assert len(before) == 2

@@ -9,6 +9,7 @@ from bchisto.boost import Bundle
 from bchisto.data import read_dataset
 from bchisto.errors import BundleError, ImageError, InputError
 from bchisto.evaluate import read_predictions
+from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.predict import predict
 from PIL import Image
@@ -20,7 +21,7 @@ CUT = FinetuneSettings("patch-resnet", size=32, epochs=1, batch_size=4, patches=
 @pytest.fixture(scope="module", params=[SETTINGS, CUT], ids=["whole", "patches"])
 def tuned(tmp_path_factory, tissue, request):
     run = tmp_path_factory.mktemp("tuned") / "run"
-    (result,) = finetune(tissue, out=run, settings=request.param, folds=["3"], jobs=1)
+    (result,) = finetune(tissue, out=run, settings=request.param, folds=["3"], work=Work(jobs=1))
     return result.folder
 
 
@@ -59,8 +60,8 @@ def test_the_command_takes_either_bundle(tuned, tissue, tmp_path, cli):
 
 def test_blocks_order_and_processes_change_nothing(tuned, tissue, tmp_path):
     files = sorted(tissue.rglob("*.png"))
-    predict(tuned / "model.bchisto", files, out=tmp_path / "a.csv", jobs=2)
-    predict(tuned / "model.bchisto", files[5:6], out=tmp_path / "b.csv", jobs=1)
+    predict(tuned / "model.bchisto", files, out=tmp_path / "a.csv", work=Work(jobs=2))
+    predict(tuned / "model.bchisto", files[5:6], out=tmp_path / "b.csv", work=Work(jobs=1))
     (whole,), (one,) = read_predictions_of(tmp_path / "a.csv"), read_predictions_of(tmp_path / "b.csv")
     place = [row["image_id"] for row in whole].index(one[0]["image_id"])
     np.testing.assert_allclose(float(whole[place]["p_benign"]), float(one[0]["p_benign"]), rtol=1e-5)
@@ -81,8 +82,8 @@ def test_bad_images_are_named_or_skipped(tuned, tissue, tmp_path):
     whole = (images / path.name).read_bytes()
     (images / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match=r"cut\.png"):
-        predict(tuned / "model.bchisto", [images], out=tmp_path / "p.csv", jobs=1)
-    result = predict(tuned / "model.bchisto", [images], out=tmp_path / "p.csv", jobs=1, skip_errors=True)
+        predict(tuned / "model.bchisto", [images], out=tmp_path / "p.csv", work=Work(jobs=1))
+    result = predict(tuned / "model.bchisto", [images], out=tmp_path / "p.csv", work=Work(jobs=1, skip_errors=True))
     assert result.images == 2
     assert [name for name, _ in result.failures] == ["cut.png"]
 

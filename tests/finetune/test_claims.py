@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from bchisto.errors import InputError, OverwrittenError, SettingsConflictError
+from bchisto.experiment import Work
 from bchisto.finetune import FinetuneSettings, finetune, units
 from bchisto.jobs import Shard
 from bchisto.runs import Claim
@@ -14,8 +15,8 @@ SETTINGS = FinetuneSettings(
 FOLDER = "finetune/2-tiny"
 
 
-def run(tissue, out, settings=SETTINGS, **options):
-    return finetune(tissue, out=out, settings=settings, folds=["2"], jobs=1, **options)
+def run(tissue, out, settings=SETTINGS, **how):
+    return finetune(tissue, out=out, settings=settings, folds=["2"], work=Work(jobs=1, **how))
 
 
 def results(out):

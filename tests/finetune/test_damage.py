@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bchisto.encoders import load_keras_file
 from bchisto.errors import OutputError
+from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, ImageBank, PatchRule, finetune
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
@@ -151,7 +152,7 @@ def test_a_full_disk_leaves_nothing_behind(whole, tmp_path, room):
 
 
 TINY = replace(SMALL, network="tiny", weights="random", epochs=1, batch_size=4)
-OPTIONS = {"settings": TINY, "folds": ["2"], "jobs": 1}
+OPTIONS = {"settings": TINY, "folds": ["2"], "work": Work(jobs=1)}
 
 
 @pytest.fixture(scope="module")

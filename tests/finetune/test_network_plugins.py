@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from bchisto.errors import InputError
+from bchisto.experiment import Work
 from bchisto.finetune import (
     NETWORKS,
     FinetuneSettings,
@@ -30,13 +31,13 @@ def test_it_is_listed_beside_ours():
 
 def test_it_trains_and_predicts(tissue, tmp_path):
     settings = FinetuneSettings("speck", epochs=2, augmentations=())
-    (result,) = finetune(tissue, out=tmp_path / "run", settings=settings, folds=["3"], jobs=1)
+    (result,) = finetune(tissue, out=tmp_path / "run", settings=settings, folds=["3"], work=Work(jobs=1))
     assert result.folder.name == "3-speck"
     assert result.finished
     assert not any("RANDOM" in banner for banner in result.banners)  # as a network of ours that starts so by its source
     tables = json.loads((result.folder / "metrics.json").read_text())["tables"]
     assert len(tables) == 1
-    found = predict(result.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv", jobs=1)
+    found = predict(result.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert found.images == 12
 
 

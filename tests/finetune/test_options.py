@@ -9,6 +9,7 @@ import miniatures
 import numpy as np
 import pytest
 from bchisto.errors import InputError
+from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import build_model
 
@@ -20,7 +21,7 @@ def test_tensorboard_reads_the_curves(tissue, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.util.tensor_util import make_ndarray
 
-    (result,) = finetune(tissue, out=tmp_path, settings=SMALL, folds=["2"], jobs=1, tensorboard=True)
+    (result,) = finetune(tissue, out=tmp_path, settings=SMALL, folds=["2"], work=Work(jobs=1), tensorboard=True)
     for fold in (1, 2):
         events = EventAccumulator(str(result.folder / "logs" / "tensorboard" / f"fold{fold}"))
         events.Reload()
@@ -45,7 +46,7 @@ def test_mixed_precision_keeps_float32_weights_and_output(precision, tissue, tmp
     near, exact = np.asarray(model(images)), np.asarray(full(images))
     assert not np.array_equal(near, exact)
     np.testing.assert_allclose(near, exact, atol=0.05)
-    (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["2"], jobs=1)
+    (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["2"], work=Work(jobs=1))
     assert result.metrics["n"] == 12
     encoder = build_model(
         FinetuneSettings("mobilenetv2", size=32, weights="random", precision=precision), classes=2, fold=1

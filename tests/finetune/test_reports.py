@@ -5,6 +5,7 @@ import json
 import pytest
 from bchisto.errors import InputError, ReportError
 from bchisto.evaluate import TwoClassView, evaluate
+from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 
 SETTINGS = FinetuneSettings(
@@ -37,7 +38,7 @@ def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
 
     run = tmp_path / "run"
     with pytest.raises(InputError, match="--positive malignant: no such class"):
-        finetune(images, out=run, settings=SETTINGS, folds=["2"], jobs=1, view=TwoClassView(("malignant",)))
+        finetune(images, out=run, settings=SETTINGS, folds=["2"], work=Work(jobs=1), view=TwoClassView(("malignant",)))
 
     def fail(value):
         raise ValueError("no figure")
@@ -45,7 +46,7 @@ def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(report, "percent", fail)
         with pytest.raises(ReportError, match=r"ValueError: no figure; .* model\.bchisto are written") as caught:
-            finetune(images, out=run, settings=SETTINGS, folds=["2"], jobs=1)
+            finetune(images, out=run, settings=SETTINGS, folds=["2"], work=Work(jobs=1))
     (first,) = caught.value.results
     assert not (run / "report.html").exists()
     assert not (first.folder / "report.html").exists()
@@ -53,7 +54,7 @@ def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
     for view in (TwoClassView(), TwoClassView(("é_1", "x$2"), "max", (0.4,))):
         result = first
         if view.positive:
-            (result,) = finetune(images, out=run, settings=SETTINGS, folds=["2"], jobs=1, view=view)
+            (result,) = finetune(images, out=run, settings=SETTINGS, folds=["2"], work=Work(jobs=1), view=view)
             assert "<h2>2-tiny</h2>" in (run / "report.html").read_text(encoding="utf-8")
             assert (result.folder / "report.html").is_file()
         tables = json.loads((result.folder / "metrics.json").read_text(encoding="utf-8"))["tables"]

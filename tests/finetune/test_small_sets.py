@@ -4,6 +4,7 @@ import json
 
 import pytest
 from bchisto.errors import InputError
+from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import resolved
 
@@ -36,5 +37,7 @@ def test_a_class_that_a_fold_lacks_is_named_before_anything_is_trained(tmp_path,
     )
     settings = FinetuneSettings("tiny", weights="random", size=32, weighted=True, validation=False)
     with pytest.raises(InputError, match="no image of class malignant trains in fold 1"):
-        finetune(tissue, out=tmp_path / "run", settings=settings, folds=[str(tmp_path / "folds.csv")], jobs=1)
+        finetune(
+            tissue, out=tmp_path / "run", settings=settings, folds=[str(tmp_path / "folds.csv")], work=Work(jobs=1)
+        )
     assert not list((tmp_path / "run" / "finetune").rglob("*.json"))

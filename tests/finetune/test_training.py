@@ -13,6 +13,7 @@ import pytest
 from bchisto.data import decode_image
 from bchisto.errors import InputError
 from bchisto.evaluate import evaluate
+from bchisto.experiment import Work
 from bchisto.finetune import (
     AUGMENTATIONS,
     FinetuneSettings,
@@ -233,7 +234,7 @@ OPTIONS = ("--network", "patch-resnet", "--size", 32, "--epochs", 2, "--batch-si
 def tuned(tmp_path_factory, tissue):
     run = tmp_path_factory.mktemp("tuned") / "run"
     settings = FinetuneSettings("patch-resnet", size=32, epochs=2, batch_size=4)
-    (result,) = finetune(tissue, out=run, settings=settings, folds=["3"], jobs=1)
+    (result,) = finetune(tissue, out=run, settings=settings, folds=["3"], work=Work(jobs=1))
     return run, result
 
 

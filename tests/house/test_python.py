@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.arguments import as_number, as_numbers, as_path, as_paths, as_text, as_texts, as_whole, as_wholes
-from bchisto.boost import train
+from bchisto.boost import BoostSettings, train
 from bchisto.data import decode_image, fold_plan, read_dataset, read_header
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.errors import InputError
 from bchisto.evaluate import evaluate
+from bchisto.experiment import Work
 from bchisto.featurize import FeaturizeSettings, View, open_store
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import predict
@@ -68,13 +69,16 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
     Encoder("tiny", weights="random", seed=np.int64(0), layers="middle").model.save_weights(weights)
     assert Encoder("tiny", weights=weights, layers="middle").weights == "file"
     model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
-    assert predict(str(model), file, out=str(tmp_path / "p.csv"), jobs=1).images == 1
+    assert predict(str(model), file, out=str(tmp_path / "p.csv"), work=Work(jobs=1)).images == 1
     run = run_copy(boosted)
     small = {"min_data_in_leaf": 2, "num_iterations": 2}
     (result,) = train(
-        out=str(run), features=str(run / "features" / store.name), folds=np.int64(4), heads="lightgbm",
-        seeds=np.int64(1), params=small, jobs=1,
-    )  # fmt: skip
+        out=str(run),
+        features=str(run / "features" / store.name),
+        folds=np.int64(4),
+        settings=BoostSettings(heads="lightgbm", seeds=np.int64(1), params=small),
+        work=Work(jobs=1),
+    )
     assert result.folder.name == "4-lightgbm"
     table = str(boosted / "boost" / "3-lightgbm" / "predictions.csv")
     assert evaluate(table, out=tmp_path / "e", positive="malignant", thresholds=0.5, bootstrap=0)["tables"]
@@ -96,9 +100,8 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
             ("images/a.png", "a.png"),
             ('encoders="resnet50"', 'encoders="tiny", weights="random"'),
             ("0.5:400", "1.0:64"),
-            ("settings=settings", "settings=settings, jobs=1"),
-            ("seeds=2", 'seeds=1, jobs=1, params={"num_iterations": 2, "min_data_in_leaf": 2}'),
-            ('out="predictions.csv"', 'out="predictions.csv", jobs=1'),
+            ("seeds=2", 'seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}'),
+            ("jobs=4", "jobs=1"),
         ):
             block = block.replace(there, here)
         exec(compile(block, "docs/python.md", "exec"), names)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from bchisto.errors import OutputError
+from bchisto.experiment import Work
 from bchisto.predict import predict
 
 ROUNDS, PROCESSES = 4, 2
@@ -15,6 +16,7 @@ SCRIPT = f"""
 import sys, time
 from pathlib import Path
 import bchisto.featurize.plan
+from bchisto.experiment import Work
 from bchisto.predict import predict
 
 bchisto.featurize.plan._MOST_IMAGES = 2
@@ -25,7 +27,7 @@ for number in range({ROUNDS}):
     while len(list(Path(folder).glob(f"ready-{{number}}-*"))) < {PROCESSES}:
         assert time.monotonic() < deadline, "the other process is gone"
         time.sleep(0.001)
-    result = predict(model, [images], out=Path(folder, f"{{number}}.csv"), jobs=1)
+    result = predict(model, [images], out=Path(folder, f"{{number}}.csv"), work=Work(jobs=1))
     assert result.images == 12, result
 """
 
@@ -42,7 +44,7 @@ def rows(path):
 
 def test_a_table_has_all_its_rows_whoever_finishes_it(model, tissue, tmp_path):
     alone = tmp_path / "alone.csv"
-    predict(model, [tissue], out=alone, jobs=1)
+    predict(model, [tissue], out=alone, work=Work(jobs=1))
     folder = tmp_path / "together"
     folder.mkdir()
     processes = [
@@ -81,7 +83,7 @@ def interrupted(model, images, out, monkeypatch, *, after, then):
             then()
 
     monkeypatch.setattr(blocks, "write_rows", write_rows)
-    return predict(model, [images], out=out, jobs=1)
+    return predict(model, [images], out=out, work=Work(jobs=1))
 
 
 def test_parts_that_vanish_cost_no_row(model, tissue, tmp_path, monkeypatch):
@@ -95,7 +97,7 @@ def test_parts_that_vanish_cost_no_row(model, tissue, tmp_path, monkeypatch):
 
 def test_the_same_table_made_meanwhile_is_kept_and_another_is_not_touched(model, tissue, tmp_path, monkeypatch, caplog):
     alone, out = tmp_path / "alone.csv", tmp_path / "p.csv"
-    predict(model, [tissue], out=alone, jobs=1)
+    predict(model, [tissue], out=alone, work=Work(jobs=1))
     with caplog.at_level("INFO", logger="bchisto"):
         result = interrupted(model, tissue, out, monkeypatch, after=1, then=lambda: shutil.copy(alone, out))
     assert result.images == 12
@@ -126,11 +128,11 @@ def test_a_part_of_other_work_is_not_taken(model, tissue, tmp_path, monkeypatch,
     kept[0].write_text("\n".join([f"{names},work:0000", *faked]) + "\n")
     # as 0.1 wrote it: without the last cell of the header
     kept[1].write_text(kept[1].read_text().replace(f",{work}", "", 1))
-    predict(model, [tissue], out=out, jobs=1)
+    predict(model, [tissue], out=out, work=Work(jobs=1))
     assert "block-00000.csv: does not hold the predictions of its images; predicted again" in caplog.text
     assert "block-00001.csv" not in caplog.text
     alone = tmp_path / "alone.csv"
-    predict(model, [tissue], out=alone, jobs=1)
+    predict(model, [tissue], out=alone, work=Work(jobs=1))
     assert rows(out) == rows(alone)
 
 
@@ -146,7 +148,7 @@ def test_a_damaged_part_is_made_again(model, tissue, tmp_path, monkeypatch, dama
         interrupted(model, tissue, out, monkeypatch, after=1, then=spoil)
     monkeypatch.undo()
     monkeypatch.setattr("bchisto.featurize.plan._MOST_IMAGES", 4)
-    assert predict(model, [tissue], out=out, jobs=1).images == 12
+    assert predict(model, [tissue], out=out, work=Work(jobs=1)).images == 12
 
 
 def test_work_that_fails_before_its_first_block_leaves_nothing(model, tissue, tmp_path):
@@ -156,5 +158,5 @@ def test_work_that_fails_before_its_first_block_leaves_nothing(model, tissue, tm
     Image.open(sorted(tissue.rglob("*.png"))[0]).save(bad)
     bad.write_bytes(bad.read_bytes()[:-9_000])
     with pytest.raises(ValueError, match=r"bad\.tif"):
-        predict(model, [bad], out=tmp_path / "p.csv", jobs=1)
+        predict(model, [bad], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert not (tmp_path / "p.csv.parts").exists()

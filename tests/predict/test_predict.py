@@ -9,6 +9,7 @@ from archives import as_of_0_1
 from bchisto.boost import Bundle
 from bchisto.errors import ImageError, InputError, MissingInputError, OutputError, WeightsError
 from bchisto.evaluate import evaluate, read_predictions
+from bchisto.experiment import Work
 from bchisto.featurize import open_store
 from bchisto.predict import predict
 from PIL import Image
@@ -30,7 +31,7 @@ def test_equals_the_bundle_on_the_stored_descriptors(boosted, model, tissue, tmp
     """New images take the whole road again; with crops seeded by id, training images give what is stored of them."""
     model = as_of_0_1(model, tmp_path / "id.bchisto")
     assert Bundle.load(model).crop_seed == "id"
-    result = predict(model, [tissue], out=tmp_path / "p.csv", jobs=1)
+    result = predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert (result.images, result.failures) == (12, ())
     with open_store(boosted / "features" / "tiny-1.0-64.h5") as store:
         expected = Bundle.load(model).predict({"tiny-1.0-64": store.features()})
@@ -45,7 +46,7 @@ def test_equals_the_bundle_on_the_stored_descriptors(boosted, model, tissue, tmp
 
 
 def test_files_and_columns_are_those_of_the_out_of_fold_table(boosted, model, tissue, tmp_path):
-    predict(model, [tissue], out=tmp_path / "p.csv", jobs=1)
+    predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
     (new,) = read_predictions(tmp_path / "p.csv")
     (out_of_fold,) = read_predictions(boosted / PAIR / "predictions.csv")
     assert new.classes == out_of_fold.classes
@@ -59,7 +60,7 @@ def test_the_format_of_the_challenge(model, tissue, tmp_path):
     new.mkdir()
     for number, path in zip((0, 2, 10, 9), sorted(tissue.rglob("*.png")), strict=False):
         Image.open(path).save(new / f"test{number}.tif")
-    predict(model, [new], out=tmp_path / "pred.csv", output_format="iciar2018", jobs=2)
+    predict(model, [new], out=tmp_path / "pred.csv", output_format="iciar2018", work=Work(jobs=2))
     lines = (tmp_path / "pred.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["test0.tif", "test2.tif", "test9.tif", "test10.tif"]
     assert {line.split(",")[1] for line in lines} <= {"benign", "malignant"}
@@ -70,7 +71,7 @@ def test_single_files_and_unknown_folders(model, tissue, tmp_path):
     other = tmp_path / "unnamed" / "x" / "a.png"
     other.parent.mkdir(parents=True)
     shutil.copy(one, other)
-    result = predict(model, [one, tmp_path / "unnamed"], out=tmp_path / "p.csv", jobs=1)
+    result = predict(model, [one, tmp_path / "unnamed"], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert result.images == 2
     assert [(row["image_id"], row["label"]) for row in rows(tmp_path / "p.csv")] == [
         ("benign00.png", ""),
@@ -85,14 +86,14 @@ def test_resumes_what_was_interrupted(model, tissue, tmp_path, monkeypatch):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(bad)
     bad.write_bytes(bad.read_bytes()[:-60_000])
     with pytest.raises(ImageError, match=r"zz\.tif: cannot be decoded"):
-        predict(model, [images], out=tmp_path / "p.csv", jobs=1)
+        predict(model, [images], out=tmp_path / "p.csv", work=Work(jobs=1))
     parts = sorted((tmp_path / "p.csv.parts").glob("block-*.csv"))
     assert len(parts) == 3
     stamps = [part.stat().st_mtime_ns for part in parts]
     with pytest.raises(ImageError):
-        predict(model, [images], out=tmp_path / "p.csv", jobs=1)
+        predict(model, [images], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert [part.stat().st_mtime_ns for part in parts] == stamps
-    result = predict(model, [images], out=tmp_path / "p.csv", jobs=1, skip_errors=True)
+    result = predict(model, [images], out=tmp_path / "p.csv", work=Work(jobs=1, skip_errors=True))
     assert (result.images, [image for image, _ in result.failures]) == (12, ["malignant/zz.tif"])
     assert "zz.tif" in (tmp_path / "p.csv.failures.csv").read_text()
 
@@ -102,8 +103,8 @@ def test_parts_of_other_images_are_refused(model, tissue, tmp_path):
     parts.mkdir()
     (parts / "settings.json").write_text('{"model_sha256": "x", "images_sha256": "y"}')
     with pytest.raises(OutputError, match="left by other work: .*; use --overwrite or another --out"):
-        predict(model, [tissue], out=tmp_path / "p.csv", jobs=1)
-    assert predict(model, [tissue], out=tmp_path / "p.csv", jobs=1, overwrite=True).images == 12
+        predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
+    assert predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1, overwrite=True)).images == 12
 
 
 def test_an_existing_table_is_kept(model, tissue, tmp_path):
@@ -123,18 +124,26 @@ def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_pat
     ):
         predict(model, [tissue], out=tmp_path / "p.csv", weights=[f"tiny={tmp_path / 'other.weights.h5'}"])
     Encoder("tiny", weights="random", seed=0).model.save_weights(tmp_path / "same.weights.h5")
-    found = predict(model, [tissue], out=tmp_path / "p.csv", weights=[str(tmp_path / "same.weights.h5")], jobs=1)
+    found = predict(
+        model, [tissue], out=tmp_path / "p.csv", weights=[str(tmp_path / "same.weights.h5")], work=Work(jobs=1)
+    )
     assert found.images == 12
 
 
 def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, tmp_path):
     import h5py
-    from bchisto.boost import train
+    from bchisto.boost import BoostSettings, train
+    from bchisto.experiment import Work
 
     run = run_copy(described)
     with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
         file.attrs["weights"] = "file"
-    (result,) = train(out=run, folds=["3"], seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}, jobs=1)
+    (result,) = train(
+        out=run,
+        folds=["3"],
+        settings=BoostSettings(seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}),
+        work=Work(jobs=1),
+    )
     with pytest.raises(
         WeightsError, match="tiny was trained with weights from a file .*; give them with --weights tiny=PATH"
     ):
@@ -144,8 +153,9 @@ def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, 
 @pytest.fixture(scope="module")
 def two_weights(tmp_path_factory, tissue, tiny_settings):
     """A bundle of two stores of one encoder, made with the weights of two files."""
-    from bchisto.boost import train
+    from bchisto.boost import BoostSettings, train
     from bchisto.encoders import Encoder
+    from bchisto.experiment import Work
     from bchisto.featurize import View, featurize
 
     root = tmp_path_factory.mktemp("two")
@@ -153,10 +163,16 @@ def two_weights(tmp_path_factory, tissue, tiny_settings):
         file = root / f"{seed}.weights.h5"
         Encoder("tiny", weights="random", seed=seed).model.save_weights(file)
         settings = replace(tiny_settings, weights=(str(file),), views=(View(1.0, crop),))
-        featurize(tissue, out=root / str(seed), settings=settings, jobs=1)
+        featurize(tissue, out=root / str(seed), settings=settings, work=Work(jobs=1))
     stores = [root / "1" / "features", root / "2" / "features"]
     params = {"num_iterations": 4, "min_data_in_leaf": 2}
-    (result,) = train(out=root / "run", features=stores, folds=["3"], seeds=1, params=params, jobs=1)
+    (result,) = train(
+        out=root / "run",
+        features=stores,
+        folds=["3"],
+        settings=BoostSettings(seeds=1, params=params),
+        work=Work(jobs=1),
+    )
     return root, result.folder / "model.bchisto"
 
 
@@ -167,7 +183,7 @@ def test_every_store_of_an_encoder_has_its_weights_checked(two_weights, tissue, 
         with pytest.raises(WeightsError, match=rf"tiny needs the weights of sha256 .*, \S*{seed}\.weights\.h5 has"):
             predict(bundle, [tissue], out=tmp_path / "p.csv", weights=[f"tiny={root / f'{seed}.weights.h5'}"])
         both = [f"tiny={root / f'{one}.weights.h5'}" for one in (seed, other)]
-        assert predict(bundle, [tissue], out=tmp_path / f"{seed}.csv", weights=both, jobs=1).images == 12
+        assert predict(bundle, [tissue], out=tmp_path / f"{seed}.csv", weights=both, work=Work(jobs=1)).images == 12
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
 
 
@@ -179,10 +195,10 @@ def test_a_weights_file_that_is_replaced_is_checked_again(model, tissue, tmp_pat
     for seed, fits in ((0, True), (3, False), (0, True)):
         Encoder("tiny", weights="random", seed=seed).model.save_weights(file)
         if fits:
-            predict(model, [one], out=tmp_path / "p.csv", weights=[str(file)], jobs=1, overwrite=True)
+            predict(model, [one], out=tmp_path / "p.csv", weights=[str(file)], work=Work(jobs=1, overwrite=True))
         else:
             with pytest.raises(WeightsError, match="tiny needs the weights of sha256"):
-                predict(model, [one], out=tmp_path / "p.csv", weights=[str(file)], jobs=1, overwrite=True)
+                predict(model, [one], out=tmp_path / "p.csv", weights=[str(file)], work=Work(jobs=1, overwrite=True))
 
 
 def test_what_does_not_fit(model, tissue, tmp_path):
@@ -202,7 +218,7 @@ def test_what_does_not_fit(model, tissue, tmp_path):
     with pytest.raises(InputError, match=r"text\.png: not a TIFF, PNG or JPEG image"):
         predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv")
     with pytest.raises(InputError, match="none of the 1 images can be used"):
-        predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv", skip_errors=True)
+        predict(model, [tmp_path / "text.png"], out=tmp_path / "p.csv", work=Work(skip_errors=True))
 
 
 def test_a_prediction_is_recorded_and_repeated_from_its_record(model, tissue, tmp_path, cli):

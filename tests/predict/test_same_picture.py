@@ -10,6 +10,7 @@ from archives import as_of_0_1, rewrite
 from bchisto.boost import Bundle
 from bchisto.data import CROP_SEEDS, ImageRecord, crop_key, decode_image, pixels_sha256
 from bchisto.errors import InputError
+from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle
 from bchisto.predict import predict
 from PIL import Image
@@ -59,9 +60,9 @@ def answers(path):
 @pytest.mark.parametrize("kind", BUNDLES)
 def test_wherever_it_lies(places, tmp_path, kind):
     model = bundle_of(kind, tmp_path, crop_seed="pixels")
-    predict(model, [places], out=tmp_path / "all.csv", jobs=1)
-    predict(model, [places / "alone"], out=tmp_path / "alone.csv", jobs=1)
-    predict(model, [places / "before", places / "Benin" / "z.tif"], out=tmp_path / "some.csv", jobs=1)
+    predict(model, [places], out=tmp_path / "all.csv", work=Work(jobs=1))
+    predict(model, [places / "alone"], out=tmp_path / "alone.csv", work=Work(jobs=1))
+    predict(model, [places / "before", places / "Benin" / "z.tif"], out=tmp_path / "some.csv", work=Work(jobs=1))
     every, some = answers(tmp_path / "all.csv"), answers(tmp_path / "some.csv")
     (alone,) = answers(tmp_path / "alone.csv").values()
     same = ["Tissu sain/a.png", "Benin/a.png", "Benin/z.tif", "before/k.tiff", "alone/benign02.png"]
@@ -75,7 +76,7 @@ def test_wherever_it_lies(places, tmp_path, kind):
 @pytest.mark.parametrize("kind", ["exact", "patches"])
 def test_bundles_of_0_1_keep_their_rule(places, tmp_path, kind):
     old = bundle_of(kind, tmp_path)
-    predict(old, [places / "Benin" / "a.png", places / "Benin" / "z.tif"], out=tmp_path / "p.csv", jobs=1)
+    predict(old, [places / "Benin" / "a.png", places / "Benin" / "z.tif"], out=tmp_path / "p.csv", work=Work(jobs=1))
     found = answers(tmp_path / "p.csv")
     assert found["a.png"] != found["z.tif"]
 

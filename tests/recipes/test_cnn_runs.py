@@ -10,6 +10,7 @@ import pytest
 from bchisto.data import read_dataset
 from bchisto.errors import InputError, MissingInputError, SettingsConflictError
 from bchisto.evaluate import evaluate
+from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle
 from bchisto.predict import predict
 from bchisto.recipes import plan_recipe, reproduce
@@ -45,9 +46,14 @@ def breakhis(tmp_path_factory):
 def done(tmp_path_factory, breakhis):
     run = tmp_path_factory.mktemp("done") / "run"
     return run, reproduce(
-        "breakhis-resnet", breakhis, out=run, quick=True, variants=["best", "normal", "decaf"], weights=["random"],
-        jobs=1,
-    )  # fmt: skip
+        "breakhis-resnet",
+        breakhis,
+        out=run,
+        quick=True,
+        variants=["best", "normal", "decaf"],
+        weights=["random"],
+        work=Work(jobs=1),
+    )
 
 
 def test_each_magnification_is_a_run_of_its_own(done):
@@ -107,9 +113,14 @@ def test_a_second_run_trains_nothing(done, breakhis):
     run, result = done
     before = {path: path.read_bytes() for path in run.rglob("*.weights.h5")}
     again = reproduce(
-        "breakhis-resnet", breakhis, out=run, quick=True, variants=["best", "normal", "decaf"], weights=["random"],
-        jobs=1,
-    )  # fmt: skip
+        "breakhis-resnet",
+        breakhis,
+        out=run,
+        quick=True,
+        variants=["best", "normal", "decaf"],
+        weights=["random"],
+        work=Work(jobs=1),
+    )
     assert {path: path.read_bytes() for path in before} == before
     assert again.comparisons == result.comparisons
 
@@ -120,7 +131,14 @@ def test_other_settings_are_refused_also_in_a_quick_run(done, breakhis, tmp_path
     path = tmp_path / "run" / "40x" / "finetune" / "2-grouped-breakhis-residual-normal" / "settings.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "rate": 0.5}))
     with pytest.raises(SettingsConflictError, match="rate 0.5 -> 0.001"):
-        reproduce("breakhis-resnet", breakhis, out=tmp_path / "run", quick=True, variants=["best", "normal"], jobs=1)
+        reproduce(
+            "breakhis-resnet",
+            breakhis,
+            out=tmp_path / "run",
+            quick=True,
+            variants=["best", "normal"],
+            work=Work(jobs=1),
+        )
 
 
 def test_images_that_are_not_there(tmp_path):
@@ -134,14 +152,14 @@ def test_images_that_are_not_there(tmp_path):
 
 def test_whole_runs_do_not_leave_magnifications_out(breakhis, tmp_path):
     with pytest.raises(InputError, match="no image of 400x is here"):
-        reproduce("breakhis-resnet", breakhis, out=tmp_path / "a", jobs=1)
+        reproduce("breakhis-resnet", breakhis, out=tmp_path / "a", work=Work(jobs=1))
     few = tmp_path / "few" / "BreaKHis_v1"
     shutil.copytree(breakhis, few)
     for path in [*few.rglob("*-100-001.png")]:
         target = path.with_name(path.name.replace("-100-", "-400-"))
         target.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(InputError, match="class benign has 1 images, fewer than the 5 folds"):
-        reproduce("breakhis-resnet", few, out=tmp_path / "b", jobs=1)
+        reproduce("breakhis-resnet", few, out=tmp_path / "b", work=Work(jobs=1))
     assert not list((tmp_path / "b").rglob("*.weights.h5"))
 
 
@@ -155,9 +173,14 @@ def inbreast(tmp_path_factory):
 def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     """Cross-validation against training on all data with a fixed test list, and the way of the source."""
     result = reproduce(
-        "inbreast-inception", inbreast, out=tmp_path, quick=True, weights=["random"], jobs=2,
+        "inbreast-inception",
+        inbreast,
+        out=tmp_path,
+        quick=True,
+        weights=["random"],
+        work=Work(jobs=2),
         variants=["cross-validation", "all-data", "image-level"],
-    )  # fmt: skip
+    )
     cross, every, image = result.protocols
     assert every.folder.name == "none-inceptionv3-all-data"
     listed = [row["image_id"] for row in rows(tmp_path / "reproduce" / "inbreast-inception" / "test-list.csv")]
@@ -193,9 +216,14 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     path = tmp_path / "googlenet.npz"
     np.savez(path, **{f"{one.name}/{v.name}": np.array(v) for one in model.layers for v in one.weights})
     result = reproduce(
-        "ddsm-masses", masses, out=tmp_path / "run", quick=True, variants=["googlenet", "baseline"], jobs=1,
+        "ddsm-masses",
+        masses,
+        out=tmp_path / "run",
+        quick=True,
+        variants=["googlenet", "baseline"],
+        work=Work(jobs=1),
         weights=[f"googlenet={path}"],
-    )  # fmt: skip
+    )
     assert not any("RANDOM START" in banner for banner in result.banners)
     settings = json.loads((result.protocols[0].folder / "settings.json").read_text())
     assert settings["multipliers"] == [
@@ -211,7 +239,7 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     # new masses are shown in the context that the network was trained on
     bundle = result.protocols[1].folder / "model.bchisto"
     assert CnnBundle.load(bundle).reading["context"] == "large"
-    found = predict(bundle, [masses], out=tmp_path / "p.csv", jobs=1)
+    found = predict(bundle, [masses], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert found.images == len(read_dataset(masses).records)
     expected = {row["image_id"]: row for row in rows(result.protocols[1].folder / "predictions.csv")}
     for row in rows(tmp_path / "p.csv"):
@@ -227,8 +255,8 @@ def test_the_masses_system_on_the_ddsm(tmp_path):
         case = f"B-3{number:03d}-1"
         miniatures.write_ddsm(tmp_path / "DDSM" / f"case3{number:03d}", case, {"LEFT_CC": text}, seed=number)
     result = reproduce(
-        "ddsm-masses", tmp_path / "DDSM", out=tmp_path / "run", quick=True, variants=["baseline"], jobs=1
-    )  # fmt: skip
+        "ddsm-masses", tmp_path / "DDSM", out=tmp_path / "run", quick=True, variants=["baseline"], work=Work(jobs=1)
+    )
     assert result.protocols[0].folder.name == "80-10-10-grouped-ddsm-baseline-baseline"
     assert result.protocols[0].metrics["n"] >= 2
 
@@ -258,10 +286,10 @@ def test_real_idc_patches(shared, tmp_path, cli):
 
 def test_plans_of_every_system(breakhis, inbreast, masses, tmp_path, cli):
     for name, images in (("breakhis-resnet", breakhis), ("inbreast-inception", inbreast), ("ddsm-masses", masses)):
-        (stage,) = plan_recipe(name, images, quick=True, jobs=2)
+        (stage,) = plan_recipe(name, images, quick=True, work=Work(jobs=2))
         assert stage.seconds > 0
         assert stage.bytes > 0
-    assert plan_recipe("breakhis-resnet", breakhis, variants=["best"], jobs=1)[0].units == 20
+    assert plan_recipe("breakhis-resnet", breakhis, variants=["best"], work=Work(jobs=1))[0].units == 20
     code, out, _ = cli("reproduce", "idc-patches", "--settings")
     assert code == 0
     assert any("sampling" in line and "under" in line for line in out.splitlines())

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from bchisto.data import make_bach
 from bchisto.errors import InputError
+from bchisto.experiment import Work
 from bchisto.recipes import list_recipes, load_recipe, plan_recipe, reproduce
 from bchisto.recipes.figures import compare_boosted
 from PIL import Image
@@ -60,9 +61,14 @@ def bach(tmp_path_factory):
 def done(tmp_path_factory, bach):
     folder = tmp_path_factory.mktemp("recipe")
     result = reproduce(
-        write(folder, small()), bach, out=folder / "run", quick=True, weights=["random"], jobs=1,
+        write(folder, small()),
+        bach,
+        out=folder / "run",
+        quick=True,
+        weights=["random"],
+        work=Work(jobs=1),
         variants=["published", "patient-disjoint"],
-    )  # fmt: skip
+    )
     return folder / "run", result
 
 
@@ -202,9 +208,14 @@ def test_a_second_run_does_nothing_and_gives_the_same(done, bach, tmp_path, capl
     run, result = done
     before = {path: path.read_bytes() for path in (run / "boost").rglob("*.csv")}
     again = reproduce(
-        write(tmp_path, small()), bach, out=run, quick=True, weights=["random"], jobs=1,
+        write(tmp_path, small()),
+        bach,
+        out=run,
+        quick=True,
+        weights=["random"],
+        work=Work(jobs=1),
         variants=["published", "patient-disjoint"],
-    )  # fmt: skip
+    )
     assert {path: path.read_bytes() for path in before} == before
     assert again.comparisons == result.comparisons
     assert "stores are complete already" in caplog.text or not caplog.records
@@ -221,7 +232,13 @@ def test_a_run_is_repeated_from_its_own_run_json(done, tmp_path, cli):
 
 def test_full_scale_adds_views(bach, tmp_path):
     result = reproduce(
-        write(tmp_path, small()), bach, out=tmp_path / "run", quick=True, full_scale=True, weights=["random"], jobs=1
+        write(tmp_path, small()),
+        bach,
+        out=tmp_path / "run",
+        quick=True,
+        full_scale=True,
+        weights=["random"],
+        work=Work(jobs=1),
     )
     assert sorted(path.stem for path in (tmp_path / "run" / "features").glob("*.h5")) == ["tiny-0.5-32", "tiny-1.0-48"]
     extra = next(figure for figure in result.comparisons[0].figures if figure.name == "tiny-0.5-32")
@@ -231,7 +248,7 @@ def test_full_scale_adds_views(bach, tmp_path):
 
 def test_a_plan_writes_nothing(bach, tmp_path):
     before = sorted(bach.rglob("*"))
-    stages = plan_recipe(write(tmp_path, small()), bach, quick=True, jobs=2)
+    stages = plan_recipe(write(tmp_path, small()), bach, quick=True, work=Work(jobs=2))
     assert [stage.stage for stage in stages] == ["featurize", "boost"]
     assert stages[1].units == 10
     assert all(stage.seconds > 0 and stage.bytes > 0 for stage in stages)
@@ -288,14 +305,14 @@ def test_a_whole_run_needs_the_whole_dataset(tmp_path):
     content = small()
     content["featurize"]["augmentations"]["value"] = 1
     with pytest.raises(InputError, match="392 of its 400 rows name images that are not here.*use the full dataset"):
-        reproduce(write(tmp_path, content), few, out=tmp_path / "run", weights=["random"], jobs=1)
+        reproduce(write(tmp_path, content), few, out=tmp_path / "run", weights=["random"], work=Work(jobs=1))
 
 
 def test_a_whole_run_is_compared_without_a_quick_banner(tmp_path, bach):
     content = small()
     content["featurize"]["augmentations"]["value"] = content["featurize"]["crops"]["value"] = 1
     content["boost"]["seeds"]["value"] = 1
-    result = reproduce(write(tmp_path, content), bach, out=tmp_path / "run", weights=["random"], jobs=1)
+    result = reproduce(write(tmp_path, content), bach, out=tmp_path / "run", weights=["random"], work=Work(jobs=1))
     assert result.protocols[0].folder.name == "rakhlin10-lightgbm"
     assert not any("QUICK" in banner for banner in result.banners)
     folds = next(comparison for comparison in result.comparisons if comparison.key == "fusion-by-fold")
