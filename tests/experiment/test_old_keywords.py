@@ -1,0 +1,125 @@
+"""What was a keyword of its own before 0.2 works for one more release, warns, and says what to write."""
+
+import importlib
+import re
+
+import pytest
+from bchisto.boost import BoostSettings, train
+from bchisto.evaluate import TwoClassView
+from bchisto.experiment import FoldChoice, ImageSelection, Work
+from bchisto.featurize import featurize
+from bchisto.finetune import FinetuneSettings, finetune
+from bchisto.predict import predict
+from bchisto.recipes import demo, plan_recipe, reproduce
+
+
+class Begun(BaseException):
+    """The work would begin with what is passed on."""
+
+
+EDGES = {
+    "bchisto.featurize.pipeline": "record_run",
+    "bchisto.boost.train": "record_run",
+    "bchisto.finetune.run": "record_run",
+    "bchisto.predict.run": "record_table",
+    "bchisto.recipes.reproduce": "record_run",
+}
+
+
+@pytest.fixture
+def begun(tmp_path, monkeypatch):
+    """Return what the functions hand on just before any work, with a stop there."""
+
+    def stop(*given, **passed):
+        raise Begun((given[1:], passed))
+
+    for module, name in EDGES.items():
+        monkeypatch.setattr(importlib.import_module(module), name, stop)
+    monkeypatch.setattr(importlib.import_module("bchisto.recipes.reproduce"), "plan_boosted", stop)
+    monkeypatch.setattr(importlib.import_module("bchisto.recipes.demo"), "make_bach", stop)
+    (tmp_path / "model.bchisto").touch()
+    monkeypatch.chdir(tmp_path)
+
+    def handed_on(function, *arguments, **options):
+        with pytest.raises(Begun) as found:
+            function(*arguments, **options)
+        return found.value.args[0]
+
+    return handed_on
+
+
+TUNED = FinetuneSettings("patch-resnet")
+CALLS = [
+    (
+        featurize, ("images",), {"out": "run"},
+        {"only": "list.csv", "classes": ["b", "a"], "skip_errors": True},
+        {"images": ImageSelection("images", only="list.csv", classes=["b", "a"]), "work": Work(skip_errors=True)},
+        ["featurize(classes, only=...) will go with the next release; pass "
+         "images=ImageSelection(classes=..., only=...)",
+         "featurize(skip_errors=...) will go with the next release; pass work=Work(skip_errors=...)"],
+    ),
+    (
+        train, (), {"out": ".", "folds": ["3"], "view": TwoClassView(("a",))},
+        {"seeds": 2, "heads": "svm", "params": {"num_iterations": 3}, "group_by": "none"},
+        {"settings": BoostSettings("svm", 2, params={"num_iterations": 3}), "folds": FoldChoice("3", "none")},
+        ["train(heads, seeds, params=...) will go with the next release; pass "
+         "settings=BoostSettings(heads=..., seeds=..., params=...)",
+         "train(group_by=...) will go with the next release; pass folds=FoldChoice(group_by=...)"],
+    ),
+    (
+        finetune, ("images",), {"out": "run", "settings": TUNED, "folds": "none"},
+        {"test_list": "t.csv", "dataset": "folder", "skip_errors": True},
+        {"images": ImageSelection("images", "folder"), "folds": FoldChoice("none", test_list="t.csv"),
+         "work": Work(skip_errors=True)},
+        ["finetune(dataset=...) will go with the next release; pass images=ImageSelection(dataset=...)",
+         "finetune(test_list=...) will go with the next release; pass folds=FoldChoice(test_list=...)",
+         "finetune(skip_errors=...) will go with the next release; pass work=Work(skip_errors=...)"],
+    ),
+    (
+        predict, ("model.bchisto", "new"), {"out": "p.csv"}, {"skip_errors": True}, {"work": Work(skip_errors=True)},
+        ["predict(skip_errors=...) will go with the next release; pass work=Work(skip_errors=...)"],
+    ),
+    (
+        reproduce, ("rakhlin2018", "images"), {"out": "run"}, {"skip_errors": True}, {"work": Work(skip_errors=True)},
+        ["reproduce(skip_errors=...) will go with the next release; pass work=Work(skip_errors=...)"],
+    ),
+    (
+        plan_recipe, ("rakhlin2018", "images"), {}, {"jobs": 2, "dask": "tcp://a:1"},
+        {"work": Work(jobs=2, dask="tcp://a:1")},
+        ["plan_recipe(jobs, dask=...) will go with the next release; pass work=Work(jobs=..., dask=...)"],
+    ),
+    (
+        demo, ("run",), {}, {"jobs": 3}, {"work": Work(jobs=3)},
+        ["demo(jobs=...) will go with the next release; pass work=Work(jobs=...)"],
+    ),
+]  # fmt: skip
+"""Function, arguments, options that stay, old keywords, the same in values, and what is said."""
+
+NAMES = [call[0].__name__ for call in CALLS]
+
+
+@pytest.mark.parametrize(("function", "arguments", "options", "old", "new", "said"), CALLS, ids=NAMES)
+def test_they_mean_the_same_and_say_what_to_write(begun, function, arguments, options, old, new, said):
+    with pytest.warns(DeprecationWarning, match="will go with the next release") as heard:
+        found = begun(function, *arguments, **options, **old)
+    assert [str(one.message) for one in heard] == said
+    assert {one.filename for one in heard} == {__file__}  # the caller's own line
+    if "images" in new:
+        arguments, new = (new["images"],), {name: value for name, value in new.items() if name != "images"}
+    assert begun(function, *arguments, **{**options, **new}) == found
+
+
+@pytest.mark.parametrize(("function", "arguments", "options"), [call[:3] for call in CALLS], ids=NAMES)
+def test_unknown_ones_are_refused(begun, function, arguments, options):
+    message = f"{function.__name__}() got an unexpected keyword argument 'nonsense'"
+    with pytest.raises(TypeError, match=re.escape(message)):
+        function(*arguments, **options, nonsense=1)
+
+
+def test_they_are_put_on_top_of_a_value(begun):
+    settings = BoostSettings(seeds=3, preset="fast")
+    with pytest.warns(DeprecationWarning, match=r"train\(seeds=...\)"):
+        found = begun(train, out=".", settings=settings, seeds=2)
+    assert found == begun(train, out=".", settings=BoostSettings(seeds=2, preset="fast"))
+    with pytest.raises(TypeError, match=r"train\(\) got an unexpected keyword argument 'only'"):
+        train(out=".", only="list.csv")

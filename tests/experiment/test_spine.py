@@ -1,0 +1,196 @@
+"""What every road shares: folds by name, a selection that opens, doing what is missing, the result in words."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from bchisto.errors import InputError
+from bchisto.evaluate import Panel
+from bchisto.experiment import CrossValidation, FoldChoice, ImageSelection, Work, do_missing
+from bchisto.jobs import Resources, Shard
+from conftest import write_tissue
+
+ONE = Resources(processes=1, cores=1)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of a group; what is finished is a file of its name."""
+
+    name: str
+    group: str
+
+    def read(self, folder):
+        path = folder / self.name
+        return path.read_text() if path.is_file() else None
+
+
+UNITS = [Unit(f"{group}{number}", group) for group in "abc" for number in range(2)]
+
+
+def in_groups(units):
+    return [tuple(unit for unit in units if unit.group == group) for group in dict.fromkeys(u.group for u in units)]
+
+
+def done_by(folder, *, how=None, **options):
+    """Do what is missing; return what was found, what was done in one go each time, and how often it was begun."""
+    calls, begun = [], []
+
+    def work(some, ticker):
+        calls.append([unit.name for unit in some])
+        for unit in some:
+            (folder / unit.name).write_text(f"made {unit.name}")
+            ticker.tick()
+        return len(some)
+
+    progressed = do_missing(
+        work, UNITS, how=Work.of(how), resources=ONE, read=lambda unit: unit.read(folder), steps=lambda unit: 1,
+        label="x", said="units are done", step_name="units", begin=lambda: begun.append(1), **options,
+    )  # fmt: skip
+    assert progressed.made == [len(call) for call in calls]
+    return progressed.found, calls, len(begun)
+
+
+def test_what_is_finished_is_found_and_the_rest_made(tmp_path, caplog):
+    caplog.set_level("INFO", "bchisto")
+    (tmp_path / "a1").write_text("left")
+    found, calls, begun = done_by(tmp_path)
+    assert found == [None, "left", None, None, None, None]
+    assert calls == [["a0"], ["b0"], ["b1"], ["c0"], ["c1"]]
+    assert begun == 1
+    assert "x: 1 of 6 units are done already" in caplog.text
+    found, calls, begun = done_by(tmp_path)
+    assert found == ["made a0", "left", "made b0", "made b1", "made c0", "made c1"]
+    assert (calls, begun) == ([], 0)
+
+
+def test_shards_are_dealt_by_what_belongs_together(tmp_path):
+    """Before what is finished is looked at, so that a share is the same whatever is there."""
+    (tmp_path / "a0").write_text("left")
+    found, calls, _ = done_by(tmp_path, how=Work(shard=Shard(1, 2)), dealt=in_groups)
+    assert found == ["left", None, None, None, None, None]
+    assert calls == [["a1"], ["c0", "c1"]]
+    found, calls, _ = done_by(tmp_path, how=Work(shard="2/2"), dealt=in_groups)
+    assert found == [None] * 6  # the others' are not read
+    assert calls == [["b0", "b1"]]
+    assert done_by(tmp_path)[1] == []
+
+
+def test_what_is_done_in_one_go_is_bundled_of_what_is_missing(tmp_path):
+    (tmp_path / "b0").write_text("left")
+    _, calls, _ = done_by(tmp_path, how=Work(shard="1/2"), bundled=lambda todo: [tuple(todo)])
+    assert calls == [["a0", "c0"]]
+    _, calls, _ = done_by(tmp_path, bundled=lambda todo: [tuple(todo)])
+    assert calls == [["a1", "b1", "c1"]]
+
+
+def test_a_choice_of_folds():
+    assert FoldChoice.of(None) == FoldChoice.of(()) == FoldChoice()
+    assert FoldChoice.of(4).folds == FoldChoice.of("4").folds == ("4",)
+    assert FoldChoice.of([3, Path("mine.csv"), "eva"]).folds == ("3", "mine.csv", "eva")
+    choice = FoldChoice("3", "none", "t.csv")
+    assert FoldChoice.of(choice) is choice
+    assert choice.test_list == Path("t.csv")
+    images = {"labels": ["a", "b"] * 6, "groups": [None] * 12, "seed": 0}
+    names = [f"{number}.png" for number in range(12)]
+    assert [plan.name for plan in FoldChoice().plans(names, default="2", **images)] == ["2"]
+    assert [plan.name for plan in FoldChoice([3, 2, "3"]).plans(names, default="10", **images)] == ["3", "2"]
+    with pytest.raises(InputError, match=r"folds=2.5: give a text, a path or a whole number"):
+        FoldChoice.of(2.5)
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """Images must have this side."""
+
+    side: int
+    scale: float = 1.0
+
+    def misfit(self, path, *, width, height):
+        return None if min(width, height) >= self.side else f"{path}: {width}x{height} is smaller than {self.side}"
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Six images, of which one is small and one cannot be read."""
+    from PIL import Image
+
+    root = write_tissue(tmp_path / "pictures", per_class=3, size=(40, 40))
+    Image.new("RGB", (20, 40), (200, 100, 150)).save(root / "benign" / "benign01.png")
+    (root / "malignant" / "malignant02.png").write_bytes(b"no image")
+    return root
+
+
+def opened(root, tmp_path, **options):
+    chosen = {"skip_errors": False, "needs": (AtLeast(32),), **options}
+    return ImageSelection(root).open(
+        cache=tmp_path / "images.csv", stain="macenko", colours=True, colours_off="--off", **chosen
+    )
+
+
+def test_a_selection_opens(pictures, tmp_path, caplog):
+    small, torn = "benign/benign01.png", "malignant/malignant02.png"
+    with pytest.raises(InputError, match=r"20x40 is smaller than 32 \(1 more like it; --skip-errors leaves them out\)"):
+        opened(pictures, tmp_path)
+    assert not (tmp_path / "images.csv").exists()  # refused before anything is hashed
+    found = opened(pictures, tmp_path, skip_errors=True)
+    assert [name for name, _ in found.refused] == [small, torn]
+    assert "left out: " in caplog.text
+    assert len(found.dataset.records) == 4
+    assert [record.image_id for record in found.source.records if record not in found.dataset.records] == [small, torn]
+    kept = opened(pictures, tmp_path, skip_errors=True, keep_refused=True)
+    assert kept.refused == ()
+    assert len(kept.dataset.records) == 6
+    assert kept.digest != found.digest  # what cannot be used is a part of the identity
+    assert opened(pictures, tmp_path, skip_errors=True).digest == found.digest
+    with pytest.raises(InputError, match="none of the 6 images can be used"):
+        opened(pictures, tmp_path, skip_errors=True, needs=(AtLeast(99),))
+    with pytest.raises(InputError, match="20x40 is smaller"):  # nothing is kept that is not to be skipped
+        opened(pictures, tmp_path, keep_refused=True)
+
+
+def test_a_selection_of_a_path_is_all_of_it(pictures, tmp_path):
+    assert ImageSelection.of(str(pictures)) == ImageSelection.of(pictures) == ImageSelection(pictures)
+    chosen = ImageSelection(pictures, only=tmp_path / "list.csv", classes=["malignant", "benign"])
+    assert ImageSelection.of(chosen) is chosen
+    (tmp_path / "list.csv").write_text("image_id\nmalignant/malignant00.png\nbenign/benign00.png\n")
+    table = chosen.table()
+    assert sorted(r.image_id for r in table.records) == ["benign/benign00.png", "malignant/malignant00.png"]
+    assert table.classes == ("malignant", "benign")
+    assert chosen.reading == {"label_level": "class", "context": "tight"}
+    with pytest.raises(InputError, match="images=3: give a path"):
+        ImageSelection(3)
+
+
+METRICS = {"accuracy": 0.75, "n": 8, "folds": [1], "accuracy_per_fold": [0.75], "protocol": "3 folds"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of folds, in words."""
+
+    def text(self):
+        return "fold 1: 75.0"
+
+
+def test_a_result_in_its_three_states():
+    share = CrossValidation(Path("run/boost/3-svm"), "3 folds", 6, "models", False, ("RANDOM",), "whole")
+    assert share.summary() == ["3-svm: this share of 6 models is trained"]
+    assert (share.metrics, share.paper) == (None, None)
+    untested = CrossValidation(
+        Path("run/finetune/none-x"), "no folds", 1, "folds", True, ("RANDOM",), "whole", assembled=True
+    )
+    assert untested.summary() == ["RANDOM", "none-x: trained on all images, none tested. Protocol: no folds"]
+    tested = CrossValidation(
+        Path("run/boost/3-svm"), "3 folds", 6, "models", True, ("RANDOM",), "whole", Panel(None, METRICS, Table()),
+        assembled=True,
+    )  # fmt: skip
+    assert tested.summary() == [
+        "RANDOM",
+        "3-svm: accuracy per fold, percent",
+        "fold 1: 75.0",
+        "whole: accuracy 75.0 % of 8. Protocol: 3 folds",
+    ]
+    assert tested.figures("40x/3-svm")[0] == "40x/3-svm: accuracy per fold, percent"
+    assert tested.figures("40x/3-svm")[-1].startswith("40x/3-svm: accuracy 75.0 %")
+    assert (tested.model.name, tested.report.name) == ("model.bchisto", "report.html")

@@ -1,0 +1,188 @@
+"""Values to options and back: what a run records is what ``--config`` takes."""
+
+import importlib
+import json
+from dataclasses import dataclass, fields, is_dataclass
+
+import pytest
+from bchisto.boost import BoostSettings, train
+from bchisto.commands.options import split_names
+from bchisto.errors import InputError
+from bchisto.evaluate import TwoClassView
+from bchisto.experiment import FoldChoice, ImageSelection, Work
+from bchisto.featurize import FeaturizeSettings, featurize
+from bchisto.finetune import FinetuneSettings, finetune
+from bchisto.jobs import Shard
+from bchisto.options import from_options, option, plain_options
+from bchisto.predict import predict
+from bchisto.recipes import reproduce
+
+IMAGES = ImageSelection(
+    "images", "folder", classes=["b", "a"], label_level="type", magnifications=[40, 400], lesions="mass",
+    context="small", only="list.csv",
+)  # fmt: skip
+DESCRIBED = FeaturizeSettings(
+    encoders=["resnet50:conv2_block1_out+conv3_block1_out", "vgg16"], weights=["random", "vgg16=v.h5"], views="1.0:64",
+    augmentations=2, crops=3, pool=2.5, color_range=(0.9, 1.1), stain="none", stain_fallback="error",
+    precision="bfloat16", mode="dense", engine="openvino", batch_size=2, seed=7,
+)  # fmt: skip
+BOOSTED = BoostSettings(
+    ["svm", "stack"], 2, "fast", params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7}, seed=4
+)
+TUNED = FinetuneSettings(
+    "patch-resnet", name="mine", size=64, patches="random:48:2", epochs=3, patience=2, validation=False, batch_size=4,
+    optimizer="sgd", rate=0.5, multipliers=(("dense", 10.0), ("conv", 0.1)), dropout=0.25, l2=0.01, top="conv",
+    freeze="all", weights="random", fresh=["stage3"], convention="caffe", precision="bfloat16", sampling="over",
+    weighted=True, augmentations=["mirror", "rotations-crops"], rotations=2, crops=4, stain="macenko", seed=3,
+)  # fmt: skip
+FOLDS = FoldChoice(["3", "list.csv"], "none", "test.csv")
+VIEW = TwoClassView(["a"], "max", (0.25, 0.75))
+HOW = Work(skip_errors=True)
+VALUES = [
+    IMAGES, DESCRIBED, BOOSTED, TUNED, FOLDS, VIEW, HOW, ImageSelection("images"), FeaturizeSettings(), BoostSettings(),
+    FinetuneSettings("alexnet"), FoldChoice(), TwoClassView(), Work(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_to_options_and_back(value):
+    plain = json.loads(json.dumps(plain_options(value)))
+    options = {name: one for name, one in plain.items() if one is not None}  # what --config drops
+    if isinstance(value, ImageSelection):  # as the command splits them
+        options["classes"] = split_names(None, None, options.get("classes"))
+    assert from_options(type(value), options) == value
+
+
+@pytest.mark.parametrize(("value", "plain"), list(zip(VALUES[:6], VALUES[7:13], strict=True)))
+def test_no_field_tried_has_its_default(value, plain):
+    """So that a field which does not travel shows."""
+    same = [one.name for one in fields(value) if getattr(value, one.name) == getattr(plain, one.name)]
+    assert same == {ImageSelection: ["images"], FeaturizeSettings: ["geometry"]}.get(type(value), [])
+
+
+def test_options_of_other_values_are_left_alone():
+    options = plain_options(BOOSTED, FOLDS, VIEW)
+    assert from_options(BoostSettings, options) == BOOSTED
+    assert from_options(FoldChoice, options) == FOLDS
+    assert from_options(FoldChoice, options, folds=("eva",)).folds == ("eva",)
+
+
+def test_what_is_recorded():
+    """Nothing that leaves the result alone; an option that not every command has only where it says something."""
+    assert plain_options(Work(jobs=3, dask="tcp://a:1", shard="1/2")) == {"skip_errors": False}
+    assert "geometry" not in plain_options(DESCRIBED)
+    assert "test_list" not in plain_options(FoldChoice("3"))
+    assert plain_options(FOLDS)["test_list"] == "test.csv"
+
+    @dataclass(frozen=True)
+    class Cut:
+        sides: tuple[int, ...] = option((4, 6), name="side", value=tuple)
+        kept: bool = option(True, recorded=False)
+        turned: bool = option(False, sparse=True)
+
+    assert plain_options(Cut()) == {"side": [4, 6]}
+    assert plain_options(Cut(turned=True)) == {"side": [4, 6], "turned": True}
+    assert from_options(Cut, {"side": [1], "kept": False, "other": 3}) == Cut((1,), kept=False)
+
+
+def test_work_refuses():
+    assert Work(shard="3/16").shard == Shard(3, 16)
+    with pytest.raises(InputError, match="--overwrite with --shard would remove what other shards did"):
+        Work(overwrite=True, shard=Shard(1, 2))
+    with pytest.raises(InputError, match="--shard 3: write it as K/N"):
+        Work(shard="3")
+    with pytest.raises(InputError, match="--shard 3/2: K counts from 1"):
+        Work(shard="3/2")
+    for jobs in ("2", True, 2.5):
+        with pytest.raises(InputError, match="jobs=.*: give a whole number"):
+            Work(jobs=jobs)
+    assert Work.of(None) == Work()
+    assert Work.of(HOW) is HOW
+    assert Work(jobs=3).cpu().processes == 3
+
+
+class Begun(BaseException):
+    """The work would begin, with this `config` in the record."""
+
+
+EDGES = {
+    "featurize": ("bchisto.featurize.pipeline", "record_run"),
+    "boost": ("bchisto.boost.train", "record_run"),
+    "finetune": ("bchisto.finetune.run", "record_run"),
+    "predict": ("bchisto.predict.run", "record_table"),
+    "reproduce": ("bchisto.recipes.reproduce", "record_run"),
+}
+
+
+@pytest.fixture
+def config_of(tmp_path, monkeypatch):
+    """Return what a call would record, with a stop there."""
+
+    def stop(folder, *, command, config):
+        raise Begun(config)
+
+    for module, name in EDGES.values():
+        monkeypatch.setattr(importlib.import_module(module), name, stop)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "model.bchisto").touch()
+
+    def recorded(function, *arguments, **options):
+        with pytest.raises(Begun) as found:
+            function(*arguments, **options)
+        return found.value.args[0]
+
+    return recorded
+
+
+def command_of(name):
+    return getattr(importlib.import_module(f"bchisto.commands.{name}"), name)
+
+
+SAID = {
+    "featurize": [
+        lambda: featurize(IMAGES, out="run", settings=DESCRIBED, work=HOW),
+        lambda: featurize("images", out="run"),
+    ],
+    "boost": [
+        lambda: train(out="run", features=["a", "b"], classes=["b", "a"], settings=BOOSTED, view=VIEW,
+                      folds=FoldChoice(["3", "eva"], "none")),
+        lambda: train(out="run"),
+        lambda: train(out="run", view=TwoClassView(thresholds=())),
+    ],
+    "finetune": [
+        lambda: finetune(IMAGES, out="run", settings=TUNED, folds=FOLDS, view=VIEW, work=HOW, tensorboard=True),
+        lambda: finetune("images", out="run", settings=FinetuneSettings("alexnet")),
+        lambda: finetune("images", out="run", settings=FinetuneSettings("alexnet", augmentations=())),
+    ],
+    "predict": [
+        lambda: predict("model.bchisto", ["new", "more"], out="p.csv", weights="tiny=t.h5", output_format="iciar2018",
+                        calibrated=True, work=HOW),
+        lambda: predict("model.bchisto", "new", out="p.csv"),
+    ],
+    "reproduce": [
+        lambda: reproduce("rakhlin2018", "images", out="run", quick=True, full_scale=True, variants=["eva"],
+                          weights="random", work=HOW),
+        lambda: reproduce("rakhlin2018", "images", out="run"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_is_recorded_is_what_config_takes(config_of, tmp_path, name):
+    command = command_of(name)
+    known = {parameter.name for parameter in command.params}
+    for call in SAID[name]:
+        config = config_of(call)
+        assert set(config) <= known
+        path = tmp_path / "options.json"
+        path.write_text(json.dumps(config))
+        again = config_of(command.main, ["--config", str(path)], prog_name=name, standalone_mode=False)
+        assert again == config
+
+
+def test_every_value_is_a_frozen_dataclass():
+    for value in VALUES:
+        assert is_dataclass(value)
+        with pytest.raises(AttributeError):
+            setattr(value, fields(value)[0].name, None)
