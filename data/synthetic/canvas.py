@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,10 @@ __all__ = ["Canvas", "Nuclei"]
 
 Field = npt.NDArray[np.float32]
 Point = tuple[float, float]
+
+_LANES = 64
+"""Columns that OpenCV may work on at once (ours, more than any processor's): where a part of the canvas is cut between
+such, a blur rounds in it as in the whole."""
 
 
 @dataclass(frozen=True)
@@ -88,25 +93,22 @@ class Canvas:
 
     def scatter(self, distance: float, *, inside: npt.NDArray[np.bool_] | None = None) -> list[Point]:
         """Points about `distance` micrometres apart (a jittered hexagonal grid), optionally within a mask."""
-        points: list[Point] = []
+        grid: list[Point] = []
         row = 0
         y = -distance
         while y < self.height + distance:
             x = -distance + (row % 2) * distance / 2
             while x < self.width + distance:
-                jitter = self.rng.uniform(-0.3, 0.3, size=2) * distance
-                points.append((x + jitter[0], y + jitter[1]))
+                grid.append((x, y))
                 x += distance
             y += distance * 0.87
             row += 1
+        places = np.array(grid) + self.rng.uniform(-0.3, 0.3, size=(len(grid), 2)) * distance
         if inside is not None:
-            points = [point for point in points if self.covers(inside, point)]
-        return points
-
-    def covers(self, mask: npt.NDArray[np.bool_], point: Point) -> bool:
-        """Whether a point lies in the field of view and in `mask`."""
-        column, row = int(point[0] / self.mpp), int(point[1] / self.mpp)
-        return 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1] and bool(mask[row, column])
+            columns, rows = (places / self.mpp).astype(np.int64).T
+            seen = (rows >= 0) & (rows < inside.shape[0]) & (columns >= 0) & (columns < inside.shape[1])
+            places = places[seen][inside[rows[seen], columns[seen]]]
+        return [(x, y) for x, y in places.tolist()]
 
     def outline(
         self, centre: Point, radius: float, *, roughness: float, stretch: float = 1.0
@@ -126,25 +128,48 @@ class Canvas:
         """The inside of a contour, 0 to 1, with an edge softened over `blur` micrometres."""
         import cv2
 
-        drawn = np.zeros(self.haem.shape, np.uint8)
-        cv2.fillPoly(drawn, [np.rint(outline / self.mpp * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-        soft = drawn.astype(np.float32) / 255.0
         sigma = blur / self.mpp
-        return cv2.GaussianBlur(soft, (0, 0), sigma) if sigma > 0.3 else soft
+        box = self._around(outline, pixels=math.ceil(4 * sigma) + 3)  # four sigma is where the blur ends
+        field: Field = np.zeros(self.haem.shape, np.float32)
+        if (part := field[box]).size:
+            drawn = np.zeros(part.shape, np.uint8)
+            cv2.fillPoly(drawn, [self._place(outline, box)], 255, cv2.LINE_AA, 4)
+            soft = drawn.astype(np.float32) / 255.0
+            part[:] = cv2.GaussianBlur(soft, (0, 0), sigma) if sigma > 0.3 else soft
+        return field
 
     def ring(self, outline: npt.NDArray[np.float64], *, thickness: float) -> Field:
         """A line along a contour, 0 to 1."""
         import cv2
 
-        drawn = np.zeros(self.haem.shape, np.uint8)
-        points = np.rint(outline / self.mpp * 16).astype(np.int32)
-        cv2.polylines(drawn, [points], True, 255, max(1, round(thickness / self.mpp)), cv2.LINE_AA, 4)
-        return drawn.astype(np.float32) / 255.0
+        width = max(1, round(thickness / self.mpp))
+        box = self._around(outline, pixels=width + 3)
+        field: Field = np.zeros(self.haem.shape, np.float32)
+        if (part := field[box]).size:
+            drawn = np.zeros(part.shape, np.uint8)
+            cv2.polylines(drawn, [self._place(outline, box)], True, 255, width, cv2.LINE_AA, 4)
+            part[:] = drawn.astype(np.float32) / 255.0
+        return field
+
+    def _around(self, outline: npt.NDArray[np.float64], *, pixels: int) -> tuple[slice, slice]:
+        """The part of the canvas that a contour covers, and some pixels around it; columns in whole `_LANES`."""
+        left, top = np.maximum(np.floor(outline.min(axis=0) / self.mpp).astype(int) - pixels, 0).tolist()
+        right, bottom = np.maximum(np.ceil(outline.max(axis=0) / self.mpp).astype(int) + pixels + 1, 0).tolist()
+        return slice(top, max(top, bottom)), slice(left // _LANES * _LANES, -(-right // _LANES) * _LANES)
+
+    def _place(self, outline: npt.NDArray[np.float64], box: tuple[slice, slice]) -> npt.NDArray[np.int32]:
+        """A contour in sixteenths of a pixel of a part of the canvas, as OpenCV draws it."""
+        return np.rint(outline / self.mpp * 16).astype(np.int32) - np.array([box[1].start, box[0].start], np.int32) * 16
 
     def paint(self, mask: Field, *, haem: float | Field, eosin: float | Field) -> None:
         """Replace both concentrations inside `mask`."""
-        self.haem += mask * (haem - self.haem)
-        self.eosin += mask * (eosin - self.eosin)
+        rows = np.flatnonzero(mask.any(axis=1))
+        if len(rows):
+            high = slice(rows[0], rows[-1] + 1)
+            columns = np.flatnonzero(mask[high].any(axis=0))
+            box = high, slice(columns[0], columns[-1] + 1)
+            for field, value in ((self.haem, haem), (self.eosin, eosin)):
+                field[box] += mask[box] * ((value[box] if isinstance(value, np.ndarray) else value) - field[box])
 
     def paint_local(self, outline: npt.NDArray[np.float64], *, haem: float, eosin: float) -> None:
         """As `paint` inside a small contour, touching only the pixels around it."""
@@ -175,9 +200,10 @@ class Canvas:
         bottom, right = min(row + reach + 1, self.haem.shape[0]), min(column + reach + 1, self.haem.shape[1])
         if top >= bottom or left >= right:
             return
-        y, x = np.ogrid[top:bottom, left:right]
-        dx, dy = x - centre[0] * scale, y - centre[1] * scale
-        u, v = dx * np.cos(angle) + dy * np.sin(angle), -dx * np.sin(angle) + dy * np.cos(angle)
+        dx = np.arange(left, right) - centre[0] * scale
+        dy = np.arange(top, bottom)[:, np.newaxis] - centre[1] * scale
+        cosine, sine = np.cos(angle), np.sin(angle)
+        u, v = dx * cosine + dy * sine, -dx * sine + dy * cosine
         distance = np.hypot(u / a, v / b) * (
             1.0 + 0.3 * kind.spread * np.sin(3 * np.arctan2(v, u) + rng.uniform(0, 6.28))
         )
