@@ -270,13 +270,13 @@ def test_wrong_weights_and_no_network(cli, images, tmp_path, shared, monkeypatch
         "--out",
         tmp_path / "a",
         "--encoder",
-        "vgg16",
+        "mobilenet",
         "--weights",
         weights,
         *options,
     )
     assert code == 2
-    assert "these are not the weights of vgg16" in err
+    assert "these are not the weights of mobilenet" in err
     monkeypatch.setattr("keras.src.applications.vgg16.WEIGHTS_PATH_NO_TOP", "http://127.0.0.1:9/vgg16_notop.h5")
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))
     code, out, err = cli("featurize", "--images", images, "--out", tmp_path / "a", "--encoder", "vgg16", *options)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bchisto.encoders import Encoder
+from bchisto.encoders import build_backbone
 from bchisto.encoders.geometry import Axis, map_axes
 
 
@@ -34,7 +34,7 @@ def centre_of_gradient(model, size, cell, *, seed):
 )
 def test_gradients_have_their_centre_where_the_cell_looks(name, layer, size, cells):
     pytest.importorskip("tensorflow")
-    model = Encoder(name, layers=[] if layer is None else [layer], weights="random").model
+    model = build_backbone(name, layers=[] if layer is None else [layer], weights="random").model
     rows, columns = (map_axes(model, size=size, axis=axis)[0] for axis in (0, 1))
     assert rows == columns
     assert rows.cells == model.compute_output_shape((1, size, size, 3))[0][1]
@@ -90,7 +90,7 @@ def test_branches_squeezes_and_nested_models():
 
 def test_published_networks():
     """InceptionV3 does not pad: its cells leave a margin that tiles of the frame do not have."""
-    model = Encoder("inceptionv3", layers=["mixed8"], weights="random").model
+    model = build_backbone("inceptionv3", layers=["mixed8"], weights="random").model
     (axis,) = map_axes(model, size=1024, axis=0)
     assert axis == Axis(37.5, 32.0, 30)
     tiles = (np.arange(30) + 0.5) * 1024 / 30

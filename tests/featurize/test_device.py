@@ -153,9 +153,9 @@ def test_the_describer_follows_encoders_and_settings():
 
 
 def test_processes_ahead_change_nothing(tissue, tmp_path):
-    expected = described(tissue, SETTINGS, True, count=7)
-    found = described(tissue, SETTINGS, True, count=7, helpers=2)
-    crop_by_crop = described(tissue, SETTINGS, False, count=7, helpers=2)
+    expected = described(tissue, SETTINGS, True, count=5)
+    found = described(tissue, SETTINGS, True, count=5, helpers=2)
+    crop_by_crop = described(tissue, SETTINGS, False, count=5, helpers=2)
     for a, b, c in zip(expected, found, crop_by_crop, strict=True):
         assert a.record == b.record == c.record
         assert (a.stain.tissue, a.stain.residual) == (b.stain.tissue, b.stain.residual)

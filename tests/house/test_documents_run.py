@@ -31,7 +31,9 @@ SMALL = {
 
 SUBSTITUTES = {
     "--encoder resnet50": "--encoder tiny",
-    "--images-per-class 12": "--images-per-class 5 --size 1024x900",
+    "--images-per-class 12": "--images-per-class 5 --size 256x200",
+    "--view 0.25:224": "--view 0.25:48",
+    "--view 0.5:400": "--view 0.5:48",
     "--folds 5 --stain": "--folds 2 --stain",
     "/5-grouped-": "/2-grouped-",
 }
@@ -132,7 +134,7 @@ def own_images(here, boosted):
 
 
 MADE_BEFORE = {
-    "README.md": lambda here, boosted: write_tissue(here / "images", per_class=6, size=(840, 840)),
+    "README.md": lambda here, boosted: write_tissue(here / "images", per_class=6, size=(120, 120)),
     "docs/cluster.md": lambda here, boosted: write_tissue(here / "images", per_class=12, size=(64, 64)),
     "docs/evaluation.md": evaluation,
     "docs/files.md": two_runs,

@@ -45,6 +45,8 @@ class Case:
     stain : str
     heads : tuple of str
     group_by : tuple
+    sampling : tuple
+        Options of featurize in place of those of `SMALL`.
     """
 
     make: Callable
@@ -56,6 +58,7 @@ class Case:
     stain: str = "macenko"
     heads: tuple[str, ...] = HEADS
     group_by: tuple = ()
+    sampling: tuple = ()
 
 
 def folders(*classes, per_class=6):
@@ -82,7 +85,7 @@ def listed_folds(here, shared):
     """Own lists beside the images: a partition, and one with parts."""
     root = folders("a", "b", "c")(here, shared)
     ids = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.png"))]
-    write_table(here / "mine.csv", ["image_id", "fold"], [(image, 1 + i % 3) for i, image in enumerate(ids)])
+    write_table(here / "mine.csv", ["image_id", "fold"], [(image, 1 + i % 2) for i, image in enumerate(ids)])
     part = ["train", "train", "train", "val", "test", "test"]
     write_table(here / "parts.csv", ["image_id", "fold", "part"], [(im, 1, part[i % 6]) for i, im in enumerate(ids)])
     return root
@@ -166,14 +169,23 @@ CASES = {
     ),
     "eight": Case(folders(*EIGHT), tuple(sorted(EIGHT)), {"tiny": ("--weights", "random", "--size", 48)}),
     "numbers": Case(
-        folders("-1", "1", "10", "1-0"), ("-1", "1", "1-0", "10"), {"breakhis-residual-kernel3": ("--size", 48)}
+        folders("-1", "1", "10", "1-0"),
+        ("-1", "1", "1-0", "10"),
+        {"breakhis-residual-kernel3": ("--size", 48)},
+        heads=("lightgbm", "svm"),
     ),
-    "normal and benign": Case(two_of_bach, ("Benign", "Normal"), {"breakhis-residual-two-pools": ("--size", 64)}),
+    "normal and benign": Case(
+        two_of_bach,
+        ("Benign", "Normal"),
+        {"breakhis-residual-two-pools": ("--size", 64)},
+        heads=("lightgbm", "logistic"),
+    ),
     "own lists": Case(
         listed_folds,
         ("a", "b", "c"),
         {"breakhis-residual-dropout": ("--size", 48, "--patches", "random:48:2")},
         folds={"mine": "{here}/mine.csv", "parts": "{here}/parts.csv"},
+        heads=("lightgbm", "stack"),
     ),
     "some patients": Case(
         manifest_with_some_patients, ("neg", "pos"), {"breakhis-residual-doubled": ("--size", 48, "--class-weights")}
@@ -185,6 +197,7 @@ CASES = {
         view="1.0:32",
         stain="none",
         heads=("lightgbm",),
+        sampling=("--augmentations", 1, "--crops", 1),
     ),
     "breakhis": Case(
         breakhis,
@@ -273,7 +286,7 @@ def test_the_whole_road(name, tmp_path, request, cli, monkeypatch):
     read = ("--images", images, *case.reading)
     colours = ("--color-range", 1, 1) if case.stain == "none" else ()
     view = ("--view", case.view, "--stain", case.stain, *colours)
-    succeed(cli, "featurize", *read, "--out", "run", *SMALL, *view)
+    succeed(cli, "featurize", *read, "--out", "run", *SMALL, *case.sampling, *view)
 
     folds = [part for spec in case.folds.values() for part in ("--folds", spec.format(here=here))]
     heads = [part for head in case.heads for part in ("--head", head)]
