@@ -1,6 +1,6 @@
 """What other packages add to bchisto, through entry points of the groups ``bchisto.<kind>s``.
 
-An entry point is a specification (such as `bchisto.featurize.EncoderSpec`), or a function without arguments that
+An entry point is a specification (such as `bchisto.encoders.EncoderSpec`), or a function without arguments that
 returns one. It is loaded when it is asked for by name, so that a package that is broken stops only those who use it.
 """
 
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 from .errors import BchistoError, InputError, is_out_of_memory
 
@@ -25,7 +25,11 @@ def extension_names(group: str) -> list[str]:
     return sorted(_offers(group, tuple(sys.path)))
 
 
-def load_extension(group: str, name: str, kind: type[T], *, what: str) -> T | None:
+@overload
+def load_extension(group: str, name: str, kind: type[T], *, what: str) -> T | None: ...
+@overload
+def load_extension(group: str, name: str, kind: tuple[type[Any], ...], *, what: str) -> Any: ...
+def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
     """Load what another package offers under a name.
 
     Parameters
@@ -34,7 +38,7 @@ def load_extension(group: str, name: str, kind: type[T], *, what: str) -> T | No
         Of entry points, ``bchisto.encoders`` for example.
     name : str
         Case does not count.
-    kind : type
+    kind : type or tuple of type
         What the entry point, or the function that it names, must give.
     what : str
         What is asked for, in a word, for messages.
@@ -70,8 +74,9 @@ def load_extension(group: str, name: str, kind: type[T], *, what: str) -> T | No
             f"package, {_package(entry)}"
         ) from error
     if not isinstance(found, kind):
+        kinds = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
         raise InputError(
-            f"{what} {name}: its entry point gives no {kind.__name__}; report this to its package, {_package(entry)}"
+            f"{what} {name}: its entry point gives no {kinds}; report this to its package, {_package(entry)}"
         )
     return found
 

@@ -1,18 +1,27 @@
-"""Recipes: one YAML file per published system, every setting with its source."""
+"""Recipes: one YAML file per published system, every setting with its source.
+
+A recipe of ours is a file of this folder. Another package adds one through the entry-point group ``bchisto.recipes``:
+the entry point is the path of its YAML file, a resource of its package, or what such a file holds; or a function
+without arguments that returns one of these. It has the name of the recipe, and cannot take that of one of ours.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ..errors import InputError
+from ..extensions import extension_names, load_extension
 
-__all__ = ["Recipe", "Setting", "list_recipes", "load_recipe"]
+__all__ = ["ENTRY_POINT_GROUP", "Recipe", "Setting", "list_recipes", "load_recipe"]
+
+ENTRY_POINT_GROUP = "bchisto.recipes"
 
 _SECTIONS = ("featurize", "boost", "finetune")
 _ROADS = {"boosted": ("featurize", "boost"), "cnn": ("finetune",)}
@@ -130,9 +139,14 @@ def _text(value: Any) -> str:
 
 
 def list_recipes() -> tuple[str, ...]:
-    """Return the names of all recipes."""
-    folder = resources.files(__package__)
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+    """Return the names of all recipes, ours and those of other packages, sorted."""
+    return tuple(sorted({*_own(), *extension_names(ENTRY_POINT_GROUP)}))
+
+
+def _own() -> dict[str, Traversable]:
+    """Return the files of ours by name."""
+    files = resources.files(__package__).iterdir()
+    return {file.name.removesuffix(".yaml"): file for file in files if file.name.endswith(".yaml")}
 
 
 def load_recipe(name: str) -> Recipe:
@@ -146,21 +160,41 @@ def load_recipe(name: str) -> Recipe:
     Raises
     ------
     InputError
-        No recipe of this name, or a file that is none.
+        No recipe of this name, or a file that is none; or another package's that cannot be loaded.
     """
-    if name in list_recipes():
-        text = (resources.files(__package__) / f"{name}.yaml").read_text(encoding="utf-8")
-    elif name.endswith((".yaml", ".yml")) and Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8", errors="replace")
-    else:
-        raise InputError(f"{name}: no such recipe or YAML file; choose one of {', '.join(list_recipes())}")
+    own = _own()
+    if name in own:
+        return parse_recipe(_content(name, own[name]))
+    if name in extension_names(ENTRY_POINT_GROUP):
+        source = load_extension(ENTRY_POINT_GROUP, name, (Traversable, Mapping), what="recipe")
+        recipe = parse_recipe(source if isinstance(source, Mapping) else _content(f"recipe {name}", source))
+        if recipe.name != name:
+            raise InputError(
+                f"recipe {name}: its entry point gives one called {recipe.name}; report this to its package"
+            )
+        return recipe
+    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
+        return parse_recipe(_content(name, Path(name)))
+    raise InputError(f"{name}: no such recipe or YAML file; choose one of {', '.join(list_recipes())}")
+
+
+def _content(name: str, file: Traversable) -> Mapping[str, Any]:
+    """Read a YAML file.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or holds no mapping.
+    """
     try:
-        content = yaml.safe_load(text)
+        content = yaml.safe_load(file.read_bytes().decode("utf-8", errors="replace"))
+    except OSError as error:
+        raise InputError(f"{name}: {file} cannot be read ({error.strerror or error})") from error
     except yaml.YAMLError as error:
         raise InputError(f"{name}: not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(content, Mapping):
         raise InputError(f"{name}: a recipe is a mapping with a name, settings and published figures")
-    return parse_recipe(content)
+    return content
 
 
 def parse_recipe(content: Mapping[str, Any]) -> Recipe:

@@ -1,0 +1,1 @@
+"""What a laboratory adds to bchisto: the example of its page on extending."""

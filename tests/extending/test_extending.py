@@ -1,0 +1,158 @@
+"""The package of docs/extending.md, installed as any other, adds one of each; the lines of the page are run with it."""
+
+import csv
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from conftest import write_tissue
+
+HERE = Path(__file__).parent
+PACKAGE = HERE / "package"
+PAGE = (HERE.parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The folder that the package is installed in, built from its pyproject.toml."""
+    root = tmp_path_factory.mktemp("installed")
+    source = shutil.copytree(PACKAGE, root / "package")  # a build leaves folders beside what it builds
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
+    command += ["--no-deps", "--no-build-isolation", "--no-compile", "--target", root / "site", source]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return root / "site"
+
+
+@pytest.fixture
+def lab(installed, monkeypatch):
+    """The package is installed in this process's environment."""
+    monkeypatch.syspath_prepend(installed)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """The folder that the page's lines are run in, with `lab-images`: twelve of each class, of six patients."""
+    folder = tmp_path_factory.mktemp("lab")
+    tissue = write_tissue(folder / "made", per_class=12, size=(48, 48), classes=("normal", "tumour"))
+    (folder / "lab-images").mkdir()
+    for path in sorted(tissue.rglob("*.png")):
+        number = int(path.stem[-2:])
+        name = f"P{number // 4 + 3 * (path.parent.name == 'tumour'):02d}-{number % 4}-{path.parent.name}.png"
+        path.rename(folder / "lab-images" / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def said(installed, here):
+    """Run the lines of the page as they stand, in processes of their own; return what each command printed."""
+    (block,) = re.findall(r"^```sh\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), os.environ["PYTHONPATH"]])}
+    install, *lines = block.replace("\\\n", " ").splitlines()
+    assert install == "pip install ./package"
+    found = {}
+    for line in lines:
+        program, verb, *options = shlex.split(line)
+        assert program == "bchisto"
+        options += ["--jobs", "1"] if verb in ("featurize", "boost", "finetune", "reproduce") else []
+        done = subprocess.run(
+            [sys.executable, "-m", "bchisto", verb, *options], cwd=here, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        found[verb] = done.stdout + done.stderr
+    return found
+
+
+def rows(path):
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_the_page_shows_the_package_whole():
+    shown = re.findall(r"^```\{literalinclude\} \.\./tests/extending/package/(\S+)$", PAGE, flags=re.MULTILINE)
+    files = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.*") if "__pycache__" not in path.parts}
+    assert sorted(shown) == sorted(files - {"bchisto_lab/__init__.py"})
+    groups = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["entry-points"]
+    kinds = ("encoders", "datasets", "heads", "networks", "metrics", "recipes")
+    assert set(groups) == {f"bchisto.{kind}" for kind in kinds}
+    assert all(f"`{group}`" in PAGE for group in groups)
+
+
+def test_each_is_listed_beside_ours(lab):
+    from bchisto.boost import list_heads
+    from bchisto.data import list_layouts
+    from bchisto.encoders import list_encoders
+    from bchisto.evaluate import list_metrics
+    from bchisto.finetune import list_networks
+    from bchisto.recipes import list_recipes
+
+    assert "edges" in list_encoders()
+    assert "lab" in list_layouts()
+    assert "centroid" in list_heads()
+    assert "plain" in list_networks()
+    assert "kappa" in [metric.name for metric in list_metrics()]
+    assert "lab-study" in list_recipes()
+
+
+def test_its_dataset_is_recognised_and_read(said, here):
+    assert "lab-images: recognised as --dataset lab" in said["data"]
+    assert "lab: 24 images" in said["data"]
+    predictions = rows(here / "run" / "boost" / "3-grouped-centroid" / "predictions.csv")
+    assert {row["group"] for row in predictions} == {f"P{number:02d}" for number in range(6)}
+
+
+def test_what_is_no_image_of_its_dataset_is_a_finding(lab, tmp_path):
+    from bchisto.data import read_dataset
+
+    for name in ("P01-1-normal.png", "P02-1-tumour.png", "P02-1-other.png"):
+        (tmp_path / name).touch()
+    dataset = read_dataset(tmp_path)
+    assert [record.label for record in dataset.records] == ["normal", "tumour"]
+    assert [(found.level, found.file) for found in dataset.findings] == [("warning", "P02-1-other.png")]
+
+
+def test_its_encoder_describes_and_its_head_is_trained(said, here):
+    from bchisto.featurize import open_store
+
+    with open_store(here / "run" / "features" / "edges-1.0-32.h5") as store:
+        assert store.features().shape == (24, 2, 8 + 16)
+        assert store.classes == ("normal", "tumour")
+    models = sorted(path.name for path in (here / "run" / "boost" / "3-grouped-centroid" / "models").rglob("*.json"))
+    assert models == ["seed0-fold1.json", "seed0-fold2.json", "seed0-fold3.json"]
+
+
+def test_its_network_is_trained(said, here):
+    folder = here / "run" / "finetune" / "3-grouped-plain"
+    assert len(list(folder.rglob("*.weights.h5"))) == 3
+    assert len(rows(folder / "predictions.csv")) == 24
+
+
+def test_its_metric_is_in_what_evaluate_writes(said, here):
+    from sklearn.metrics import cohen_kappa_score
+
+    tables = json.loads((here / "evaluation" / "metrics.json").read_text())["tables"]
+    assert len(tables) == 2
+    for metrics in tables.values():
+        confusion = metrics["confusion"]
+        pairs = [(t, p) for t, line in enumerate(confusion) for p, count in enumerate(line) for _ in range(count)]
+        if len({place for pair in pairs for place in pair}) > 1:
+            assert metrics["kappa"] == pytest.approx(cohen_kappa_score(*zip(*pairs, strict=True)))
+    assert "Cohen&#39;s kappa" in (here / "evaluation" / "report.html").read_text()
+
+
+def test_its_published_system_is_run_and_compared(said, here):
+    folder = here / "study" / "reproduce" / "lab-study"
+    found = {row["figure"]: row for row in rows(folder / "accuracy.csv")}
+    assert {name: float(row["published"]) for name, row in found.items()} == {"network": 81.5, "means": 77.0}
+    assert all(row["obtained"] for row in found.values())
+    assert "Conclusion: the network is better. Here: " in said["reproduce"]
+    assert (here / "study" / "boost" / "3-grouped-centroid" / "model.bchisto").is_file()
+    assert (here / "study" / "finetune" / "3-grouped-plain-network" / "model.bchisto").is_file()
+    assert "made up" in (folder / "report.html").read_text()

@@ -1,0 +1,98 @@
+"""Recipes of other packages: found, listed and read; and what is wrong with one that is not right."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+from bchisto.errors import InputError
+from bchisto.recipes import list_recipes, load_recipe
+
+STUDY = Path(__file__).parent / "package" / "bchisto_lab" / "lab-study.yaml"
+
+
+def offer(folder, package, code="", **entries):
+    """Install a package that offers recipes; names are the tests' own, so that none is imported twice."""
+    (folder / f"{package}.py").write_text(textwrap.dedent(code))
+    info = folder / f"{package}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    lines = [f"{name.replace('_', '-')} = {package}:{place}" for name, place in entries.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[bchisto.recipes]", *lines]) + "\n")
+
+
+WAYS = {
+    "path": "found = STUDY",
+    "function": "def found(): return STUDY",
+    "mapping": "import yaml\nfound = yaml.safe_load(STUDY.read_text())",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_path_or_what_it_holds(tmp_path, monkeypatch, way):
+    ours = list_recipes()
+    code = f"from pathlib import Path\nSTUDY = Path({str(STUDY)!r})\n{WAYS[way]}"
+    offer(tmp_path, f"study_by_{way}", code, lab_study="found")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert list_recipes() == tuple(sorted({*ours, "lab-study"}))
+    assert load_recipe("lab-study") == load_recipe(str(STUDY))
+
+
+def test_ours_stay_what_they_are(tmp_path, monkeypatch):
+    before = load_recipe("rakhlin2018")
+    offer(tmp_path, "taker", "found = {}", rakhlin2018="found")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert load_recipe("rakhlin2018") == before
+
+
+def test_an_unknown_name_lists_it(tmp_path, monkeypatch, cli):
+    offer(tmp_path, "lister", "found = {}", lab_study="found")
+    monkeypatch.syspath_prepend(tmp_path)
+    code, _, err = cli("reproduce", "nothing", "--settings")
+    assert code == 2
+    assert re.search("nothing: no such recipe or YAML file; choose one of .*, lab-study, rakhlin2018", err)
+
+
+def test_its_settings_are_printed(tmp_path, monkeypatch, cli):
+    offer(tmp_path, "printer", f"from pathlib import Path\nfound = Path({str(STUDY)!r})", lab_study="found")
+    monkeypatch.syspath_prepend(tmp_path)
+    code, out, _ = cli("reproduce", "lab-study", "--settings")
+    assert code == 0
+    assert re.search(r"finetune +network +plain +sec\. 2", out)
+
+
+def test_those_that_are_not_right_are_named_when_asked_for(tmp_path, monkeypatch):
+    content = yaml.safe_load(STUDY.read_text())
+    offer(
+        tmp_path,
+        "wrong",
+        f"""
+        from pathlib import Path
+        absent = Path({str(tmp_path / "gone.yaml")!r})
+        number = lambda: 3
+        broken = Path({str(tmp_path / "broken.yaml")!r})
+        listed = Path({str(tmp_path / "listed.yaml")!r})
+        other = {content!r}
+        bare = {{"name": "bare"}}
+        """,
+        lost="nowhere", absent="absent", number="number", broken="broken", listed="listed", other="other", bare="bare",
+        twice="other",
+    )  # fmt: skip
+    offer(tmp_path, "again", "found = {}", Twice="found")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    (tmp_path / "listed.yaml").write_text("- a")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert load_recipe("rakhlin2018").name == "rakhlin2018"
+    for name, message in [
+        ("lost", "recipe lost: its entry point cannot be loaded (AttributeError"),
+        ("absent", f"recipe absent: {tmp_path / 'gone.yaml'} cannot be read (No such file or directory)"),
+        ("number", "recipe number: its entry point gives no Traversable or Mapping; report this to its package, wrong"),
+        ("broken", "recipe broken: not YAML ("),
+        ("listed", "recipe listed: a recipe is a mapping with a name, settings and published figures"),
+        ("other", "recipe other: its entry point gives one called lab-study; report this to its package"),
+        ("bare", "recipe bare: no citation, no dataset"),
+        ("twice", "recipe twice: several packages offer it ("),
+    ]:
+        with pytest.raises(InputError, match=re.escape(message)):
+            load_recipe(name)
