@@ -11,9 +11,9 @@ SMALL = (192, 144)
 
 @pytest.fixture(scope="module")
 def field():
-    """Twenty-four small images of each class."""
+    """Forty small images of each class."""
     return {
-        label: [make_tissue(label, seed=3, index=index, size=SMALL) for index in range(24)] for label in TISSUE_CLASSES
+        label: [make_tissue(label, seed=3, index=index, size=SMALL) for index in range(40)] for label in TISSUE_CLASSES
     }
 
 
@@ -37,15 +37,15 @@ def cross_validated(features, labels):
 
 
 def test_mean_colour_does_not_separate_the_classes_and_architecture_does(field):
-    labels = np.repeat(np.arange(4), 24)
+    labels = np.repeat(np.arange(4), 40)
     pictures = np.stack([image for images in field.values() for image in images]).astype(float)
     colour = pictures.mean(axis=(1, 2))
     assert cross_validated(colour, labels) < 0.40  # chance is 0.25
     grey = pictures.mean(axis=3)
     grey = (grey - grey.mean(axis=(1, 2), keepdims=True)) / grey.std(axis=(1, 2), keepdims=True)
     spectrum = np.log(np.abs(np.fft.rfft2(grey)[:, :72, :72]) ** 2 + 1)
-    bands = spectrum.reshape(96, 12, 6, 12, 6).mean(axis=(2, 4)).reshape(96, -1)
-    texture = np.concatenate([bands, np.sort(grey.reshape(96, -1), axis=1)[:, ::700]], axis=1)
+    bands = spectrum.reshape(160, 12, 6, 12, 6).mean(axis=(2, 4)).reshape(160, -1)
+    texture = np.concatenate([bands, np.sort(grey.reshape(160, -1), axis=1)[:, ::700]], axis=1)
     assert cross_validated(texture, labels) > 0.55
 
 
@@ -106,7 +106,7 @@ def test_what_is_drawn_in_a_part_of_the_canvas_is_that_of_the_whole():
     from bchisto.data.synthetic.canvas import Canvas
 
     rng = np.random.default_rng(3)
-    for place in range(24):
+    for place in range(40):
         canvas = Canvas(160, 120, mpp=0.5, rng=rng)
         canvas.haem += rng.random(canvas.haem.shape, dtype=np.float32)
         middle = (rng.uniform(-20, 100), rng.uniform(-20, 80)) if place else (500.0, 500.0)
