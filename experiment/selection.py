@@ -9,6 +9,7 @@ from typing import Any
 
 from ..arguments import PathInput, as_path, as_texts, as_wholes
 from ..data import Dataset, UniqueImages, check_stain, only_listed, read_dataset, report_findings, unique_images
+from ..jobs import ensure_folder
 from ..options import option
 from .headers import Needs, check_headers
 
@@ -152,7 +153,7 @@ class ImageSelection:
         Parameters
         ----------
         cache : Path
-            Where hashes of files are kept between runs.
+            Where hashes of files are kept between runs; its folder is made once nothing is refused any more.
         stain : str
             The stain method that the images will go through.
         colours : bool
@@ -174,7 +175,9 @@ class ImageSelection:
         """
         found = self.read()
         check_stain(found, stain=stain, colours=colours, off=colours_off)
-        if keep_refused and skip_errors:
-            return OpenedImages(found, unique_images(found, cache=cache), ())
-        usable, refused = check_headers(found.records, needs=needs, skip_errors=skip_errors)
+        usable = found.records
+        refused: tuple[tuple[str, str], ...] = ()
+        if not (keep_refused and skip_errors):
+            usable, refused = check_headers(found.records, needs=needs, skip_errors=skip_errors)
+        ensure_folder(cache.parent)
         return OpenedImages(found, unique_images(replace(found, records=usable), cache=cache), refused)

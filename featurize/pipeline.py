@@ -15,7 +15,6 @@ from ..errors import BchistoError, OutputError, StoreError
 from ..experiment import ImageSelection, Work, do_missing
 from ..jobs import (
     Resources,
-    ensure_folder,
     remove_leftovers,
     remove_tree,
     set_aside,
@@ -105,7 +104,7 @@ def featurize(
     settings, how = settings or FeaturizeSettings(), Work.of(work)
     config = {"out": str(run), **plain_options(selection, settings, how)}
     with record_run(run, command="featurize", config=config) as record:
-        folder = ensure_folder(run / "features")
+        folder = run / "features"
         opened = selection.open(
             cache=folder / "images.csv",
             stain=settings.stain,

@@ -10,7 +10,7 @@ from ..data import FoldPlan, ImageRecord
 from ..errors import InputError, WeightsError
 from ..evaluate import TwoClassView
 from ..experiment import CrossValidation, FoldChoice, ImageSelection, OpenedImages, Work, cross_validate
-from ..jobs import ensure_folder, write_rows
+from ..jobs import write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run
@@ -85,7 +85,7 @@ def finetune(
         "tensorboard": tensorboard,
     }
     with record_run(run, command="finetune", config=config) as record:
-        folder = ensure_folder(run / "finetune")
+        folder = run / "finetune"
         opened = selection.open(
             cache=folder / "images.csv",
             stain=settings.stain,

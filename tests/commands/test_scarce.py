@@ -136,4 +136,4 @@ def test_describing_on_a_full_disk(on_small_disk, tissue, tiny_options, tmp_path
         f"block-{parts:05d}.h5: cannot be written (No space left on device); what is done is kept, free some space and "
         "run the command again"
     )
-    assert re.search(rf"^{parts} of \d+ blocks are done already$", done.stderr, flags=re.MULTILINE)
+    assert re.search(rf"^featurize: {parts} of \d+ blocks are done already$", done.stderr, flags=re.MULTILINE)

@@ -6,7 +6,6 @@ import pytest
 from bchisto.moved import moved_names
 
 ENCODERS = (
-    "Encoder",
     "EncoderChoice",
     "EncoderSpec",
     "canonical_names",
