@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,8 +68,13 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         """Where it works."""
         return self.run / self.road / f"{self.plan.name}-{self.head}"
 
-    def check(self) -> None:
+    def check(self, claim: Claim) -> None:
         """Refuse a folder of other folds, parameters or descriptors, or of a larger result; writes nothing.
+
+        Parameters
+        ----------
+        claim : Claim
+            That of `claim`.
 
         Raises
         ------
@@ -79,7 +85,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         """
         count = count_models(len(self.sources.paths), len(self.plan.folds), head=self.head, seeds=self.seeds)
         Bundle.check(stores=list(self.sources.paths), models=count)
-        super().check()
+        super().check(claim)
         if not self.overwrite:
             _refuse_fewer(self.folder, stores=self.sources.paths, seeds=self.seeds)
 
@@ -99,7 +105,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
             made_with=versions_of(["bchisto", "numpy", *head_packages(self.head)]),
         )
 
-    @property
+    @functools.cached_property
     def terms(self) -> TrainingTerms:
         """What the heads are trained under."""
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)

@@ -7,18 +7,13 @@ from typing import Any
 
 import click
 
-from .options import common_options, said_results, split_names, two_class_options, work_options
+from .options import OpenChoice, common_options, said_results, split_names, two_class_options, work_options
 
 
-class _Head(click.Choice[str]):
-    """A head: one of ours, which the help lists, or one that another package adds."""
+def _heads() -> list[str]:
+    from ..boost import list_heads
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value in self.choices:
-            return super().convert(value, param, ctx)
-        from ..boost import list_heads
-
-        return click.Choice(list_heads()).convert(value, param, ctx)
+    return list_heads()
 
 
 @click.command()
@@ -43,7 +38,7 @@ class _Head(click.Choice[str]):
 @click.option(
     "--head",
     multiple=True,
-    type=_Head(["lightgbm", "logistic", "svm", "stack"]),
+    type=OpenChoice(["lightgbm", "logistic", "svm", "stack"], _heads),
     default=("lightgbm",),
     show_default=True,
     help="Classifier; stack blends the others over all stores; repeatable.",

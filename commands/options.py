@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..experiment import CrossValidation
 
 __all__ = [
+    "OpenChoice",
     "common_options",
     "counted",
     "data_options",
@@ -94,15 +95,32 @@ def overwrite_option(text: str) -> Callable[[F], F]:
     return click.option("--overwrite", is_flag=True, callback=note, help=text)
 
 
-class _Layout(click.Choice[str]):
-    """A layout: one of ours, which the help lists, or one that the library knows besides."""
+class OpenChoice(click.Choice[str]):
+    """A choice among names of ours, which the help lists, and those that other packages add.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Ours.
+    every : callable
+        Returns all that the library knows; called where a name is none of ours.
+    """
+
+    def __init__(self, names: Sequence[str], every: Callable[[], list[str]]) -> None:
+        super().__init__(names)
+        self._every = every
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, or refuse it with the list of all."""
         if value in self.choices:
             return super().convert(value, param, ctx)
-        from ..data import list_layouts
+        return click.Choice(self._every()).convert(value, param, ctx)
 
-        return click.Choice(list_layouts()).convert(value, param, ctx)
+
+def _layouts() -> list[str]:
+    from ..data import list_layouts
+
+    return list_layouts()
 
 
 def data_options(function: F) -> F:
@@ -141,7 +159,7 @@ def data_options(function: F) -> F:
         ),
         click.option(
             "--dataset",
-            type=_Layout(["bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv"]),
+            type=OpenChoice(["bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv"], _layouts),
             help="Layout; default: recognised, and said.",
         ),
     ):

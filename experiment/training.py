@@ -152,15 +152,20 @@ class Training(ABC, Generic[U, F]):
         """Return what a reader must know first."""
         return ()
 
-    def check(self) -> None:
+    def check(self, claim: Claim) -> None:
         """Refuse a folder of other folds, images or settings; writes nothing.
+
+        Parameters
+        ----------
+        claim : Claim
+            That of `claim`.
 
         Raises
         ------
         SettingsConflictError
             The message lists the differences.
         """
-        self.claim().check()
+        claim.check()
 
     @property
     def protocol(self) -> str:
@@ -257,9 +262,9 @@ def cross_validate(
     ReportError
         A report could not be written; models, predictions, metrics and bundles are, and ``results`` holds the list.
     """
-    for training in trainings:
-        training.check()
     claims = [training.claim() for training in trainings]
+    for training, claim in zip(trainings, claims, strict=True):
+        training.check(claim)
     for claim in claims:  # all that is overwritten is, before anything is trained: what follows can be resumed
         claim.take()
     results = [training.cross_validate(how, claim) for training, claim in zip(trainings, claims, strict=True)]

@@ -35,7 +35,7 @@ from .plan import (
 )
 from .settings import FeaturizeSettings
 from .store import merge_parts, open_store
-from .workshop import Workshop, stretches, unless_finished
+from .workshop import Workshop, steps_of, stretches, unless_finished
 
 __all__ = ["FeaturizeResult", "featurize"]
 
@@ -184,7 +184,7 @@ def _work(workshop: Workshop, blocks: Sequence[Block], *, road: str, how: Work, 
         how=how,
         resources=resources,
         read=lambda block: None if workshop.missing(block) else True,
-        steps=lambda block: len(block.records) * workshop.settings.augmentations,
+        steps=lambda block: steps_of((block,), workshop.settings),
         label="featurize",
         said="blocks are done",
         step_name="augmentations",
