@@ -22,7 +22,7 @@ from ..finetune import CnnBundle
 from ..jobs import ensure_folder, set_aside, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
-from ..runs import record_table
+from ..runs import record_table, unfinished_record
 from .blocks import Block, Workshop, claim, do_blocks
 from .model import load_model, model_identity
 from .table import FORMATS, Table
@@ -111,18 +111,20 @@ def predict(
         )
     if output_format not in FORMATS:
         raise InputError(f"--format {output_format}: choose one of {', '.join(FORMATS)}")
-    if path.exists() and not how.overwrite:
+    config = {
+        "model": str(bundle), "images": [str(source) for source in sources], "out": str(path), "weights": list(options),
+        "output_format": output_format, "calibrated": calibrated, **plain_options(how),
+    }  # fmt: skip
+    left = unfinished_record(path, command="predict", config=config)
+    if path.exists() and not how.overwrite and left is None:
         raise OutputError(f"{path}: exists already; use --overwrite or another --out")
     ensure_folder(path.parent)
     if not bundle.is_file():
         raise MissingInputError(
             f"{bundle}: no such model bundle; bchisto boost and finetune write one as model.bchisto"
         )
-    config = {
-        "model": str(bundle), "images": [str(source) for source in sources], "out": str(path), "weights": list(options),
-        "output_format": output_format, "calibrated": calibrated, **plain_options(how),
-    }  # fmt: skip
-    with record_table(path, command="predict", config=config) as record:
+    replaced = how.overwrite or bool(left and left.get("overwrite"))
+    with record_table(path, command="predict", config=config, overwrite=replaced) as record:
         identity = model_identity(bundle, options)
         ready = load_model(bundle, options, identity)
         if calibrated and ready.bundle.temperature is None:
@@ -144,7 +146,7 @@ def predict(
         rows = do_blocks(workshop, blocks, resources=resources, how=how, model=ready)
         result = _finish(
             path, rows, usable, dict(refused), ready.bundle, output_format, calibrated=calibrated,
-            overwrite=how.overwrite,
+            overwrite=replaced,
         )  # fmt: skip
         set_aside(parts)
         record.note(predicted=result.images, failures=len(result.failures))

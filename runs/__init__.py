@@ -3,7 +3,7 @@
 from .claim import Claim, Mark, other_settings
 from .compare import describe_differences, differences
 from .history import RunEntry, diff_runs, list_runs, read_run
-from .record import RunRecord, load_config, record_run, record_table, versions_of
+from .record import RunRecord, load_config, record_run, record_table, unfinished_record, versions_of
 
 __all__ = [
     "Claim",
@@ -19,5 +19,6 @@ __all__ = [
     "read_run",
     "record_run",
     "record_table",
+    "unfinished_record",
     "versions_of",
 ]

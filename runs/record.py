@@ -34,7 +34,7 @@ from ..jobs import (
     write_json,
 )
 
-__all__ = ["RunRecord", "load_config", "record_run", "record_table", "versions_of"]
+__all__ = ["RunRecord", "load_config", "record_run", "record_table", "unfinished_record", "versions_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,9 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
 
 
 @contextmanager
-def record_table(table: Path, *, command: str, config: Mapping[str, Any]) -> Iterator[RunRecord]:
+def record_table(
+    table: Path, *, command: str, config: Mapping[str, Any], overwrite: bool = False
+) -> Iterator[RunRecord]:
     """Record a command that writes one table, in ``<table>.run.json`` beside it, as `record_run` does a folder's.
 
     Parameters
@@ -100,18 +102,44 @@ def record_table(table: Path, *, command: str, config: Mapping[str, Any]) -> Ite
         What the command writes.
     command, config
         As in `record_run`. The file holds this command alone; ``--config`` takes it as any ``run.json``.
+    overwrite : bool
+        Whether the command replaces a table that lies there, which one that resumes it does too.
 
     Yields
     ------
     RunRecord
     """
     record = RunRecord(table.with_name(f"{table.name}.run.json"), _opened(command, config))
+    if overwrite:
+        record.content["overwrite"] = True
 
     def save() -> None:
         write_json(record.path, {"schema_version": SCHEMA_VERSION, "records": [record.content]})
 
     with _closed(record, save=save):
         yield record
+
+
+def unfinished_record(table: Path, *, command: str, config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the record of the last command that wrote a table where it was this one and did not come to its end.
+
+    A table is there from the moment that it is whole; a command that is killed after that has its record left to write.
+    Who calls it again is not told that the table exists.
+
+    Parameters
+    ----------
+    table, command, config
+        Of `record_table`.
+    """
+    path = table.with_name(f"{table.name}.run.json")
+    if not path.is_file():
+        return None
+    try:
+        (found,) = read_json(path)["records"]
+        same = (found["command"], found["config"]) == (command, json.loads(json.dumps(dict(config))))
+        return found if same and found["status"] != "ok" else None
+    except (InputError, KeyError, TypeError, ValueError):  # not a record of ours
+        return None
 
 
 def _opened(command: str, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -114,6 +114,50 @@ def test_an_existing_table_is_kept(model, tissue, tmp_path):
     assert (tmp_path / "p.csv").read_text() == "mine"
 
 
+def unfinish(table, **changes):
+    """Leave the record of a table as a command that is killed just before its end does."""
+    path = table.with_name(f"{table.name}.run.json")
+    content = json.loads(path.read_text())
+    content["records"][0].update({"status": "interrupted", **changes})
+    path.write_text(json.dumps(content))
+
+
+def test_a_command_that_was_killed_after_its_table_was_whole_is_resumed(model, tissue, tmp_path):
+    table = tmp_path / "p.csv"
+    predict(model, [tissue], out=table, work=Work(jobs=1))
+    whole = table.read_bytes()
+    unfinish(table)
+    predict(model, [tissue], out=table, work=Work(jobs=1))
+    assert table.read_bytes() == whole
+    assert json.loads((tmp_path / "p.csv.run.json").read_text())["records"][0]["status"] == "ok"
+    unfinish(table)
+    table.write_text("mine")  # not what it would have written
+    with pytest.raises(OutputError, match="another process wrote another table meanwhile"):
+        predict(model, [tissue], out=table, work=Work(jobs=1))
+    assert table.read_text() == "mine"
+    unfinish(table, config={})  # of another command
+    with pytest.raises(OutputError, match="exists already"):
+        predict(model, [tissue], out=table, work=Work(jobs=1))
+    for strange in ("[", "{}", '{"records": [1]}'):
+        (tmp_path / "p.csv.run.json").write_text(strange)
+        with pytest.raises(OutputError, match="exists already"):
+            predict(model, [tissue], out=table, work=Work(jobs=1))
+
+
+def test_an_interrupted_overwrite_is_resumed_without_it(model, tissue, tmp_path):
+    """As its last line says: the table is the old one until the new one is whole."""
+    table = tmp_path / "p.csv"
+    predict(model, [tissue], out=table, work=Work(jobs=1))
+    whole = table.read_bytes()
+    table.write_text("old")
+    predict(model, [tissue], out=table, work=Work(jobs=1, overwrite=True))
+    assert table.read_bytes() == whole
+    unfinish(table)
+    table.write_text("old")
+    predict(model, [tissue], out=table, work=Work(jobs=1))
+    assert table.read_bytes() == whole
+
+
 def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_path):
     from bchisto.encoders import Encoder
 
