@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .interrupts import hold_interrupts
+
 __all__ = ["is_running", "scratch_folder", "temporary_name", "this_process", "unlink_stale"]
 
 _SCRATCH = "bchisto-"
@@ -87,11 +89,15 @@ def scratch_folder() -> Iterator[Path]:
     """
     root = Path(tempfile.gettempdir())
     _remove_stale(root)
-    folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{_mark()}-", dir=root))
+    folder = None
     try:
+        with hold_interrupts():  # which would fall between making it and knowing its name
+            folder = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}{_mark()}-", dir=root))
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            with hold_interrupts():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_stale(root: Path) -> None:

@@ -1,9 +1,11 @@
 """Interrupts of a pool of workers, with real signals: what is left, and who lives on."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -137,3 +139,23 @@ def test_a_process_is_told_from_others_of_its_number():
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert is_running({**mine, "pid": ended.pid}) is False
+
+
+@pytest.mark.parametrize("moment", ["mkdtemp", "rmtree"])
+def test_an_interrupt_leaves_no_folder_for_temporary_files(tmp_path, monkeypatch, moment):
+    module = {"mkdtemp": tempfile, "rmtree": shutil}[moment]
+    real = getattr(module, moment)
+
+    def interrupted(*args, **options):
+        signal.raise_signal(signal.SIGINT)
+        return real(*args, **options)
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(module, moment, interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), scratch_folder():
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert list(tmp_path.iterdir()) == []
