@@ -11,7 +11,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["from_options", "option", "plain_options"]
+__all__ = ["from_options", "option", "option_names", "plain_options"]
 
 V = TypeVar("V")
 
@@ -75,6 +75,11 @@ def _options_of(kind: Any) -> Iterable[tuple[Field[Any], str, _Option]]:
     for one in fields(kind):
         how = one.metadata.get(_KEY, _Option(""))
         yield one, how.name or one.name, how
+
+
+def option_names(kind: Any) -> dict[str, str]:
+    """Return the options of a dataclass, each with the field it stands for."""
+    return {name: one.name for one, name, _ in _options_of(kind)}
 
 
 def plain_options(*values: Any) -> dict[str, Any]:

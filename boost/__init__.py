@@ -10,7 +10,7 @@ from ..moved import moved_names
 from .blend import blend_weights
 from .bundle import Bundle, FoldModel
 from .head import Classifier, HeadSpec, TrainingPart, TrainingTerms
-from .heads import HEADS, get_head, list_heads
+from .heads import HEADS, get_head, list_heads, members_of
 from .lightgbm_model import BinnedRows, fit_text, parse_model, predict_proba
 from .parameters import parse_params
 from .presets import PRESETS, Preset, model_params
@@ -33,6 +33,7 @@ __all__ = [
     "fit_text",
     "get_head",
     "list_heads",
+    "members_of",
     "model_params",
     "parse_model",
     "parse_params",

@@ -39,7 +39,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
     from ..errors import ReportError
     from ..experiment import Work
     from ..options import from_options
-    from ..recipes import estimate_text, load_recipe, plan_recipe
+    from ..recipes import estimate_recipe, estimate_text, load_recipe
     from ..recipes import reproduce as run
 
     recipe = load_recipe(name)
@@ -52,7 +52,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
     variants = tuple(recipe.variants) if options["all_variants"] else options["variants"]
     how = from_options(Work, options)
     if options["plan"]:
-        stages = plan_recipe(
+        stages = estimate_recipe(
             name,
             options["images"],
             quick=options["quick"],
@@ -86,8 +86,8 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
     for one in result.protocols:
         for line in one.figures(str(one.folder.relative_to(options["out"]))):
             click.echo(line)
-    for comparison in result.comparisons:
-        click.echo(f"\n{comparison.text()}")
+    for table in result.published:
+        click.echo(f"\n{table.text()}")
     if failed is not None:
         raise failed
     done(context, wrote=[result.folder / "report.html"], then=f"open {result.folder / 'report.html'}")

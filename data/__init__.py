@@ -9,6 +9,7 @@ from .classes import check_order, match_class, settle_labels, spell_labels
 from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
 from .findings import Finding, few, report_findings
 from .folds import (
+    PUBLISHED_FOLDS,
     FoldPlan,
     fold_plan,
     fold_plans,
@@ -56,6 +57,7 @@ __all__ = [
     "DATASET_NAMES",
     "KNOWN_CLASSES",
     "MAMMOGRAMS",
+    "PUBLISHED_FOLDS",
     "SYNTHETIC_BANNER",
     "Dataset",
     "Finding",

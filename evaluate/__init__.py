@@ -4,6 +4,9 @@ Knows prediction tables only: a table says for each image (and fold) the true cl
 per class or a predicted class.
 """
 
+from typing import TYPE_CHECKING
+
+from ..moved import moved_names
 from .abstain import abstention
 from .aggregate import AGGREGATIONS, LEVELS, aggregate
 from .calibration import calibration
@@ -20,7 +23,7 @@ from .metrics import compute_metrics
 from .paper import PaperTable, paper_table
 from .predictions import PredictionTable, read_predictions, write_predictions
 from .protocols import ProtocolGap, protocol_gap
-from .published import Comparison, PublishedFigure, write_comparisons
+from .published import PublishedFigure, PublishedTable, write_published
 from .report import Panel, Sample, reporting, thumbnail, write_report
 from .resample import bootstrap_mean, wilson
 from .roc import FoldCurves, fold_curves
@@ -31,7 +34,6 @@ from .two_class import TwoClassView, default_positive, two_class_scores
 __all__ = [
     "AGGREGATIONS",
     "LEVELS",
-    "Comparison",
     "FoldCurves",
     "FoldNote",
     "MetricSpec",
@@ -40,6 +42,7 @@ __all__ = [
     "PredictionTable",
     "ProtocolGap",
     "PublishedFigure",
+    "PublishedTable",
     "Sample",
     "TwoClassView",
     "abstention",
@@ -69,9 +72,18 @@ __all__ = [
     "thumbnail",
     "two_class_scores",
     "wilson",
-    "write_comparisons",
     "write_predictions",
+    "write_published",
     "write_report",
     "write_run_report",
     "write_tables",
 ]
+
+if not TYPE_CHECKING:  # a type checker is to know the new names alone
+    __getattr__ = moved_names(
+        __name__,
+        {
+            "Comparison": "bchisto.evaluate:PublishedTable",
+            "write_comparisons": "bchisto.evaluate:write_published",
+        },
+    )

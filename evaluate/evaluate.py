@@ -148,14 +148,14 @@ def evaluate(
     write_json(folder / "metrics.json", result)
     failed: list[str] = []
     with reporting(folder / "tables.csv", failed):
-        write_tables(folder, tables=result["tables"], comparisons=result["comparisons"])
+        write_tables(folder, tables=result["tables"], pairs=result["comparisons"])
     with reporting(folder / "report.html", failed):
         write_report(
             folder / "report.html",
             title="bchisto evaluation",
             panels=panels,
             banners=result["notes"],
-            comparisons=result["comparisons"],
+            pairs=result["comparisons"],
         )
     if failed:
         raise ReportError(f"{'; '.join(failed)}; {folder / 'metrics.json'} is written", result)

@@ -137,7 +137,7 @@ def write_run_report(run: Path, *, images: str) -> None:
         title="bchisto run",
         panels=[one.panel for one in found],
         banners=[*dict.fromkeys(banner for one in found for banner in one.facts.run.get("banners", ())), *others],
-        comparisons=compare_pairs([one.panel.table for one in found], replicates=_REPLICATES),
+        pairs=compare_pairs([one.panel.table for one in found], replicates=_REPLICATES),
         gap=gap,
     )
     if gap is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .latex import write_table
 
-__all__ = ["Comparison", "PublishedFigure", "write_comparisons"]
+__all__ = ["PublishedFigure", "PublishedTable", "write_published"]
 
 NOT_PRINTED = "not printed"
 
@@ -72,7 +72,7 @@ class PublishedFigure:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PublishedTable:
     """A table of published figures.
 
     Attributes
@@ -112,20 +112,20 @@ class Comparison:
         return "\n".join([f"{self.title} ({self.source})", *([self.note] if self.note else []), *body])
 
 
-def write_comparisons(folder: Path, comparisons: Sequence[Comparison]) -> list[Path]:
+def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path]:
     """Write each table as ``<key>.csv`` in full precision, and as LaTeX beside it; returns the CSV files."""
     header = ["figure", "published", "published_spread", "obtained", "obtained_spread", "difference", "low", "high",
               "published_in_interval"]  # fmt: skip
     wrote = []
-    for comparison in comparisons:
-        path = folder / f"{comparison.key}.csv"
+    for table in tables:
+        path = folder / f"{table.key}.csv"
         rows = []
-        for figure in comparison.figures:
+        for figure in table.figures:
             low, high = figure.interval or (None, None)
             published = NOT_PRINTED if figure.published is None else figure.published
             values = [published, figure.published_spread, figure.obtained, figure.obtained_spread, figure.difference,
                       low, high, figure.inside]  # fmt: skip
             rows.append([figure.name, *("" if value is None else value for value in values)])
-        write_table(path, header, rows, shown=(comparison.header(), comparison.rows()))
+        write_table(path, header, rows, shown=(table.header(), table.rows()))
         wrote.append(path)
     return wrote

@@ -32,7 +32,7 @@ from .fold_notes import fold_note_lines
 from .paper import PaperTable
 from .predictions import PredictionTable
 from .protocols import ProtocolGap
-from .published import Comparison
+from .published import PublishedTable
 
 __all__ = ["Panel", "Sample", "reporting", "thumbnail", "write_report"]
 
@@ -114,9 +114,9 @@ def write_report(
     panels: Sequence[Panel],
     banners: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
-    comparisons: Sequence[Mapping[str, Any]] = (),
+    pairs: Sequence[Mapping[str, Any]] = (),
     gap: ProtocolGap | None = None,
-    published: Sequence[Comparison] = (),
+    published: Sequence[PublishedTable] = (),
 ) -> None:
     """Write a report.
 
@@ -131,11 +131,11 @@ def write_report(
         What a reader must know first: synthetic images, random weights, leaking folds.
     settings : mapping, optional
         Name to value, shown at the end.
-    comparisons : sequence of mapping
-        Of `compare_pairs`.
+    pairs : sequence of mapping
+        Tests of two tables, of `compare_pairs`.
     gap : ProtocolGap, optional
         The same models under several protocols.
-    published : sequence of Comparison
+    published : sequence of PublishedTable
         Published figures beside the obtained ones, shown first.
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -154,7 +154,7 @@ def write_report(
     page = environment.get_template("report.html").render(
         title=title,
         banners=list(banners),
-        comparisons=list(comparisons),
+        pairs=list(pairs),
         gap=gap,
         published=list(published),
         settings=dict(settings or {}),

@@ -17,7 +17,7 @@ Table = tuple[list[str], list[list[Any]]]
 
 
 def write_tables(
-    folder: Path, *, tables: Mapping[str, Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]]
+    folder: Path, *, tables: Mapping[str, Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]
 ) -> list[Path]:
     """Write each table as CSV with full precision, and as LaTeX with four decimals beside it.
 
@@ -26,7 +26,7 @@ def write_tables(
     folder : Path
     tables : mapping
         Name of a prediction table to its metrics, with ``intervals``.
-    comparisons : sequence of mapping
+    pairs : sequence of mapping
         Of `compare_pairs`.
 
     Returns
@@ -46,7 +46,7 @@ def write_tables(
         "fold-notes": _fold_notes(tables),
         "calibration": _calibration(tables),
         "abstention": _abstention(tables),
-        "paired-tests": _paired(comparisons),
+        "paired-tests": _paired(pairs),
     }
     wrote = []
     for name, (header, rows) in made.items():
@@ -149,11 +149,11 @@ def _abstention(tables: Mapping[str, Mapping[str, Any]]) -> Table:
     return ["table", *names], rows
 
 
-def _paired(comparisons: Sequence[Mapping[str, Any]]) -> Table:
+def _paired(pairs: Sequence[Mapping[str, Any]]) -> Table:
     header = ["second", "first", "difference", "low", "high", "only_first_right", "only_second_right", "mcnemar_p",
               "corrected_t_p"]  # fmt: skip
     rows = []
-    for row in comparisons:
+    for row in pairs:
         low, high = row["interval"] or (None, None)
         test = row["mcnemar"]
         corrected = row["corrected_t"]["p"] if row["corrected_t"] else None

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..encoders import Encoder  # a name that others rely on here
 from ..moved import moved_names
+from .blocks import ABSENT_SETTINGS, compared_settings, images_per_block
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
 from .pipeline import FeaturizeResult, featurize
-from .plan import ABSENT_SETTINGS, compared_settings, images_per_block
 from .pooling import norm_pool
 from .settings import FeaturizeSettings, View, parse_view
 from .store import Store, open_store

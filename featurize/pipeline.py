@@ -24,14 +24,14 @@ from ..jobs import (
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import RunRecord, record_run
-from .plan import (
+from .blocks import (
     Block,
     Target,
     check_conflicts,
+    choose_targets,
     claim_parts,
     images_per_block,
-    plan_blocks,
-    plan_targets,
+    make_blocks,
 )
 from .settings import FeaturizeSettings
 from .store import merge_parts, open_store
@@ -114,15 +114,15 @@ def featurize(
             skip_errors=how.skip_errors,
         )
         unique, refused = opened.unique, opened.refused
-        targets = plan_targets(unique, settings=settings, folder=folder)
+        targets = choose_targets(unique, settings=settings, folder=folder)
         if how.overwrite:
             for target in targets:
                 set_aside(target.path)
                 set_aside(target.parts)
         road = _road(settings)
         check_conflicts(targets, road=road)
-        blocks = plan_blocks(unique, unique.dataset.records, size=images_per_block(settings))
-        _note_plan(record, unique, targets, blocks)
+        blocks = make_blocks(unique, unique.dataset.records, size=images_per_block(settings))
+        _note_units(record, unique, targets, blocks)
         workshop = Workshop(tuple(targets), settings, how.skip_errors)
         if all(target.path.is_file() for target in targets):
             _log.info("all %d stores are complete already", len(targets))
@@ -148,7 +148,7 @@ def featurize(
     )
 
 
-def _note_plan(record: RunRecord, unique: UniqueImages, targets: Sequence[Target], blocks: Sequence[Block]) -> None:
+def _note_units(record: RunRecord, unique: UniqueImages, targets: Sequence[Target], blocks: Sequence[Block]) -> None:
     record.note(
         images=len(unique.dataset),
         images_sha256=unique.digest,

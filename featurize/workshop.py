@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ..encoders import Encoder, cached_encoder
 from ..errors import OutputError, StoreError, WeightsError
 from ..jobs import Resources, Ticker
-from .plan import Block, Target, compared_settings
+from .blocks import Block, Target, compared_settings
 from .settings import FeaturizeSettings
 from .store import Part, read_part, write_part
 from .stream import ImageDescriptors, ImageFailure, describe_images

@@ -1,29 +1,40 @@
-"""What a boosted experiment will take: its units, time and disk, from a few units that are timed here and now."""
+"""What the steps of a recipe will take: units, time and disk, from a few units that are timed here and now."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..boost import PRESETS, fit_text, model_params
-from ..data import ImageRecord
-from ..encoders import Encoder
-from ..experiment import Work
+from ..boost import BoostSettings, Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
+from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
+from ..encoders import Encoder, EncoderChoice
+from ..experiment import ImageSelection, Work
 from ..featurize import FeaturizeSettings, describe_images, images_per_block
 from ..finetune import FinetuneSettings, time_training
 from ..jobs import Ticker, format_seconds
+from ..options import from_options
+from .recipe import Recipe
+from .work import Order
 
-__all__ = ["Estimate", "estimate_boosted", "estimate_cnn", "estimate_text"]
+__all__ = ["Estimate", "ImagesAhead", "estimate_boost", "estimate_featurize", "estimate_finetune", "estimate_text"]
 
 _FEW, _MORE = 1, 3
 """Augmentations, and boosting rounds over 2, of the two timed units; their difference is the cost of one (ours)."""
 
 _TRAIN_SHARE = 0.9
 """Of the images that train in a fold of ten."""
+
+_MOST_FITTED = 200
+"""Images on which another head than LightGBM is timed (ours)."""
+
+_OFFICIAL_FOLDS = {"breakhis": 5}
+"""Hold-outs of the authors of a dataset; other published parts test once."""
 
 
 @dataclass(frozen=True)
@@ -36,38 +47,70 @@ class Estimate:
     bytes: int
 
 
-def estimate_boosted(
-    records: Sequence[ImageRecord],
-    *,
-    settings: FeaturizeSettings,
-    folds: int,
-    seeds: int,
-    preset: str,
-    classes: int,
-    how: Work,
-) -> list[Estimate]:
-    """Time a few units of each stage and scale them up.
+class ImagesAhead:
+    """The images of a recipe as a plan sees them: all magnifications at once, none of them decoded.
 
     Parameters
     ----------
-    records : sequence of ImageRecord
-        All images; the first is described, with random weights, since time does not depend on them.
-    settings : FeaturizeSettings
-    folds : int
-        Over all protocols.
-    seeds, preset, classes
-        Of the boosting.
-    how : Work
-        How it would be done.
-
-    Returns
-    -------
-    list of Estimate
+    recipe : Recipe
+    order : Order
+    layout : str
     """
-    encoders = {choice: Encoder(choice.name, layers=choice.layers, weights="random") for choice in settings.encoders}
+
+    def __init__(self, recipe: Recipe, order: Order, *, layout: str) -> None:
+        self._recipe, self._order, self._layout = recipe, order, layout
+        self._encoders: dict[EncoderChoice, Encoder] = {}
+        self._kept: list[Any] = []
+
+    @property
+    def how(self) -> Work:
+        """How the work would be done."""
+        return self._order.how
+
+    @property
+    def parts(self) -> int:
+        """Into how many the images are divided, each with folds of its own."""
+        return max(1, len(self._recipe.magnifications))
+
+    def encoder(self, choice: EncoderChoice) -> Encoder:
+        """Return an encoder with random weights, since neither time nor size depends on them."""
+        if choice not in self._encoders:
+            self._encoders[choice] = Encoder(choice.name, layers=choice.layers, weights="random")
+        return self._encoders[choice]
+
+    def read(self, reading: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
+        """Return the images, and those of them that would be used."""
+        dataset = from_options(ImageSelection, reading, images=self._order.images, dataset=self._layout).read()
+        if not self._order.quick:
+            return dataset, dataset.records
+        quick = self._recipe.quick
+        if (count := quick.get("images_per_class_and_fold")) is None:
+            most = quick["images_per_class"] * len(dataset.classes) * self.parts
+        else:
+            steps = (step for name in self._order.chosen(self._recipe) for step in self._recipe.steps_of(name))
+            names = {str(name) for _, values in steps for name in values.get("folds", ())}
+            most = count * len(dataset.classes) * sum(self.folds(name) for name in names)
+        return dataset, dataset.records[:most]
+
+    def folds(self, name: str) -> int:
+        """Return how many folds a protocol has."""
+        if name in PUBLISHED_FOLDS:
+            return len({fold for _, fold, _ in published_folds(name)})
+        return int(name) if name.isdecimal() else _OFFICIAL_FOLDS.get(self._layout, 1)
+
+    def is_new(self, kept: Any) -> bool:
+        """Return whether nothing of this kind was kept by an earlier step."""
+        new = kept not in self._kept
+        self._kept.append(kept)
+        return new
+
+
+def estimate_featurize(ahead: ImagesAhead, settings: FeaturizeSettings, *, reading: Mapping[str, Any]) -> Estimate:
+    """Describe the first image with few augmentations, and scale that up."""
+    _, records = ahead.read(reading)
     targets = {
-        f"{choice.name}-{view.crop}-{view.scale}": (encoder, view)
-        for choice, encoder in encoders.items()
+        f"{choice}-{view.crop}-{view.scale}": (ahead.encoder(choice), view)
+        for choice in settings.encoders
         for view in settings.views
     }
     crops = min(settings.crops, settings.batch_size)
@@ -83,82 +126,110 @@ def estimate_boosted(
     one = max(0.0, more - few) / (_MORE - _FEW)
     image = max(0.0, few - _FEW * one) + settings.augmentations * one * settings.crops / crops
     numbers = len(records) * settings.augmentations * sum(encoder.dim for encoder, _ in targets.values())
-    stages = [
-        Estimate(
-            "featurize",
-            math.ceil(len(records) / images_per_block(settings)),
-            len(records) * image / how.networks().processes,
-            4 * numbers,
-        )
-    ]
-    seconds = size = 0.0
-    for dim in sorted({encoder.dim for encoder, _ in targets.values()}):
-        stores = sum(encoder.dim == dim for encoder, _ in targets.values())
-        model_seconds, model_bytes = _time_model(
-            round(_TRAIN_SHARE * len(records)), settings.augmentations, dim, classes=classes, preset=preset
-        )
-        seconds += stores * folds * seeds * model_seconds
-        size += (
-            stores * folds * seeds * model_bytes * 2
-        )  # in the folder and, compressed to about a third, in the bundle
-    models = len(targets) * folds * seeds
-    return [*stages, Estimate("boost", models, seconds / how.cpu().processes, round(size * 2 / 3))]
+    return Estimate(
+        "featurize",
+        math.ceil(len(records) / images_per_block(settings)),
+        len(records) * image / ahead.how.networks().processes,
+        4 * numbers,
+    )
 
 
-def _time_model(images: int, augmentations: int, dim: int, *, classes: int, preset: str) -> tuple[float, float]:
-    """Return seconds and bytes of one model, on made-up descriptors with a little structure."""
+def estimate_boost(
+    ahead: ImagesAhead,
+    settings: BoostSettings,
+    *,
+    features: FeaturizeSettings,
+    reading: Mapping[str, Any],
+    folds: Sequence[str],
+) -> Estimate:
+    """Fit a few rounds of a model of each width on made-up descriptors, and scale that up.
+
+    Parameters
+    ----------
+    ahead : ImagesAhead
+    settings : BoostSettings
+    features : FeaturizeSettings
+        Of the descriptors it would be trained on.
+    reading : mapping
+    folds : sequence of str
+        Protocols.
+    """
+    dataset, records = ahead.read(reading)
+    dims = [ahead.encoder(choice).dim for choice in features.encoders for _ in features.views]
+    number = ahead.parts * sum(map(ahead.folds, folds))
+    images = round(_TRAIN_SHARE * len(records) / ahead.parts)
+    units, seconds, size = 0, 0.0, 0.0
+    for head in dict.fromkeys(member.name for name in settings.heads for member in members_of(name)):
+        seeds = settings.seeds if get_head(head).seeded else 1
+        for dim in sorted(set(dims)):
+            features_like, labels = _made_up(images, features.augmentations, dim, classes=len(dataset.classes))
+            timed = _time_lightgbm if head == "lightgbm" else _time_head(head)
+            model_seconds, model_bytes = timed(
+                features_like, labels, classes=len(dataset.classes), preset=settings.chosen
+            )
+            models = dims.count(dim) * number * seeds
+            units += models
+            seconds += models * model_seconds
+            size += 2 * models * model_bytes  # in the folder and, compressed to about a third, in the bundle
+    return Estimate("boost", units, seconds / ahead.how.cpu().processes, round(size * 2 / 3))
+
+
+def _made_up(
+    images: int, augmentations: int, dim: int, *, classes: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return descriptors with a little structure, and their labels."""
     rng = np.random.default_rng(0)
     labels = np.arange(images) % classes
     centres = rng.normal(0, 1, (classes, dim)).astype(np.float32)
-    features = (0.3 * centres[labels])[:, None] + rng.standard_normal((images, augmentations, dim), dtype=np.float32)
-    chosen = PRESETS[preset]
-    params = model_params(chosen, classes=classes, seed=0, fold_position=0)
+    noise = rng.standard_normal((images, augmentations, dim), dtype=np.float32)
+    return (0.3 * centres[labels])[:, None] + noise, labels.astype(np.int64)
+
+
+def _time_lightgbm(
+    features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, classes: int, preset: Preset
+) -> tuple[float, float]:
+    """Return seconds and bytes of one model, from two with few rounds."""
+    params = model_params(preset, classes=classes, seed=0, fold_position=0)
     timed = []
     for rounds in (2 * _FEW, 2 * _MORE):
         started = time.perf_counter()
-        text = fit_text(features, labels.astype(np.int64), params=params, rounds=rounds)
+        text = fit_text(features, labels, params=params, rounds=rounds)
         timed.append((time.perf_counter() - started, len(text)))
     (few, few_bytes), (more, more_bytes) = timed
     per_round = max(0.0, more - few) / (2 * (_MORE - _FEW))
     bytes_per_round = (more_bytes - few_bytes) / (2 * (_MORE - _FEW))
     start = max(0.0, few - 2 * _FEW * per_round)
-    return start + chosen.rounds * per_round, few_bytes + chosen.rounds * bytes_per_round
+    return start + preset.rounds * per_round, few_bytes + preset.rounds * bytes_per_round
 
 
-def estimate_cnn(
-    records: Sequence[ImageRecord],
-    *,
-    stage: str,
-    settings: FinetuneSettings,
-    classes: int,
-    folds: int,
-    parts: int,
-    how: Work,
-    new_images: bool = True,
+def _time_head(name: str) -> Callable[..., tuple[float, float]]:
+    def timed(
+        features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, classes: int, preset: Preset
+    ) -> tuple[float, float]:
+        """Return seconds and bytes of one model, from one on some of the images: time by their number."""
+        spec, some = get_head(name), min(len(labels), _MOST_FITTED)
+        terms = TrainingTerms(preset, 0, len(labels))
+        part = TrainingPart(features[:some], labels[:some], [None] * some, classes, 0, preset.rounds)
+        started = time.perf_counter()
+        ((model, _),) = spec.fit(part, [spec.params(terms, classes=classes, seed=0, fold_position=0)])
+        return (time.perf_counter() - started) * len(labels) / some, len(model)
+
+    return timed
+
+
+def estimate_finetune(
+    ahead: ImagesAhead, settings: FinetuneSettings, *, reading: Mapping[str, Any], folds: Sequence[str]
 ) -> Estimate:
-    """Time a few steps of training and scale them up: at most so long, since training stops early.
-
-    Parameters
-    ----------
-    records : sequence of ImageRecord
-        All images; the first is read.
-    stage : str
-        What the estimate is of.
-    settings : FinetuneSettings
-    classes, folds : int
-    parts : int
-        Into how many the images are divided, each with folds of its own.
-    how : Work
-        How it would be done.
-    new_images : bool
-        Whether the decoded images are not those of an earlier stage.
-    """
-    cost = time_training(records[0], settings=settings, classes=classes)
+    """Time a few steps of training and scale them up: at most so long, since training stops early."""
+    dataset, records = ahead.read(reading)
+    new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading))
+    cost = time_training(records[0], settings=settings, classes=len(dataset.classes))
+    number = sum(map(ahead.folds, folds))
     epoch = _TRAIN_SHARE * len(records) * cost.samples * cost.step
-    seconds = folds * settings.epochs * epoch + (len(records) * cost.read if new_images else 0.0)
+    seconds = number * settings.epochs * epoch + (len(records) * cost.read if new else 0.0)
     # weights lie in the folder and in the bundle
-    size = 2 * folds * parts * cost.weight_bytes + (len(records) * cost.image_bytes if new_images else 0)
-    return Estimate(stage, folds * parts, seconds / how.networks().processes, size)
+    size = 2 * number * ahead.parts * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)
+    return Estimate("finetune", number * ahead.parts, seconds / ahead.how.networks().processes, size)
 
 
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:
@@ -169,9 +240,10 @@ def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:
         sum(stage.seconds for stage in stages),
         sum(stage.bytes for stage in stages),
     )
-    lines = [f"{'stage':12}{'units':>8}{'time':>12}{'disk':>10}   (on {jobs} processes of this machine)"]
+    width = max(12, *(len(stage.stage) + 2 for stage in stages))
+    lines = [f"{'stage':{width}}{'units':>8}{'time':>12}{'disk':>10}   (on {jobs} processes of this machine)"]
     lines += [
-        f"{stage.stage:12}{stage.units:>8}{format_seconds(stage.seconds):>12}{stage.bytes / 1e6:>7,.0f} MB"
+        f"{stage.stage:{width}}{stage.units:>8}{format_seconds(stage.seconds):>12}{stage.bytes / 1e6:>7,.0f} MB"
         for stage in (*stages, total)
     ]
     return "\n".join(lines)

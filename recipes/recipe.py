@@ -1,60 +1,17 @@
-"""Recipes: one YAML file per published system, every setting with its source.
-
-A recipe of ours is a file of this folder. Another package adds one through the entry-point group ``bchisto.recipes``:
-the entry point is the path of its YAML file, a resource of its package, or what such a file holds; or a function
-without arguments that returns one of these. It has the name of the recipe, and cannot take that of one of ours.
-"""
+"""A published system: its steps with their settings, each with its source, and its figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import InputError
-from ..extensions import extension_names, load_extension
 
-__all__ = ["ENTRY_POINT_GROUP", "Recipe", "Setting", "list_recipes", "load_recipe"]
+__all__ = ["STEPS", "Recipe", "Setting"]
 
-ENTRY_POINT_GROUP = "bchisto.recipes"
-
-_SECTIONS = ("featurize", "boost", "finetune")
-_ROADS = {"boosted": ("featurize", "boost"), "cnn": ("finetune",)}
-"""Sections that a recipe of each road must have."""
-
-_NEEDED = {
-    "finetune": ("network", "patches", "folds", "seed"),
-    "boost": ("head", "seeds", "preset", "seed"),
-    "featurize": ("encoder", "view", "augmentations", "crops"),
-}
-"""Settings that a section cannot do without."""
-
-_QUICK = {
-    "boosted": ("images_per_class_and_fold", "augmentations", "crops", "seeds"),
-    "cnn": ("images_per_class", "finetune"),
-}
-
-_TABLES = {
-    "stores": ("rows",),
-    "fusion_folds": ("values",),
-    "two_class": ("accuracy", "auc", "set_points"),
-    "confusion": ("classes", "matrix"),
-    "variants": ("metric", "rows"),
-    "scores": ("digits", "rows"),
-    "rules": ("variant", "level", "rows"),
-    "levels": ("variant",),
-    "folds": ("variant",),
-    "validation": ("digits", "rows"),
-}
-"""Kinds of published tables, the first four of boosted recipes, and what each must have."""
-
-_REQUIRED = frozenset({"name", "title", "citation", "road", "dataset", "images", "variants", "quick", "published"})
-_OPTIONAL = frozenset({*_SECTIONS, "full_scale", "split_by", "notes"})
+STEPS = ("featurize", "boost", "finetune")
+"""What a variant is made of: the commands whose settings it gives."""
 
 
 @dataclass(frozen=True)
@@ -72,22 +29,22 @@ class Recipe:
     Attributes
     ----------
     name, title, citation : str
-    road : {"boosted", "cnn"}
-        Which part of the house runs it.
+    steps : tuple of str
+        Of `STEPS`, in their order: those of every variant that names none of its own.
     datasets : tuple of str
         Layouts that its images may have.
     images : int
         Images of the published dataset.
     sections : dict of str to dict of str to Setting
-        Command to its settings.
+        Step to its settings.
     magnifications : tuple of int
         The system is run for each of them apart; empty runs it once.
     full_scale : dict
         What ``--full-scale`` adds, with its source.
     variants : dict of str to dict
-        Name to what the variant changes, with its source; the first is the published one.
+        Name to what the variant changes of each step, with its source; the first is the published one.
     quick : dict
-        What ``--quick`` changes, with its source.
+        What ``--quick`` changes of each step, with its source, and how it chooses images.
     published : list of dict
         Tables of published figures.
     notes : tuple of str
@@ -97,7 +54,7 @@ class Recipe:
     name: str
     title: str
     citation: str
-    road: str
+    steps: tuple[str, ...]
     datasets: tuple[str, ...]
     images: int
     sections: dict[str, dict[str, Setting]]
@@ -107,6 +64,11 @@ class Recipe:
     quick: dict[str, Any]
     published: list[dict[str, Any]]
     notes: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> str:
+        """The published variant."""
+        return next(iter(self.variants))
 
     def chosen(self, variants: Sequence[str]) -> list[str]:
         """Return the variants to run; the published one by default.
@@ -119,14 +81,49 @@ class Recipe:
         unknown = [name for name in variants if name not in self.variants]
         if unknown:
             raise InputError(f"--variant {unknown[0]}: {self.name} has the variants {', '.join(self.variants)}")
-        return list(variants) or list(self.variants)[:1]
+        return list(variants) or [self.first]
 
     def values(self, section: str) -> dict[str, Any]:
-        """Return the settings of a command without their sources."""
-        return {name: setting.value for name, setting in self.sections[section].items()}
+        """Return the settings of a step without their sources."""
+        return {name: setting.value for name, setting in self.sections.get(section, {}).items()}
+
+    def steps_of(
+        self, variant: str, *, quick: bool = False, full_scale: bool = False
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Return the steps of a variant, each with its settings: the recipe's, and what the variant changes.
+
+        Parameters
+        ----------
+        variant : str
+        quick : bool
+            With what a quick run makes smaller; folds that are a variant's point stay.
+        full_scale : bool
+            With the views at full scale.
+        """
+        change = self.variants[variant]
+        seed = next((values["seed"] for step in self.steps if "seed" in (values := self.values(step))), 0)
+        found = []
+        for step in change.get("steps", self.steps):
+            own = change.get(step, {})
+            values = {"seed": seed, **self.values(step), **own}
+            if step == "featurize" and full_scale:
+                values["view"] = [*values["view"], *self.full_scale["view"]]
+            if quick:
+                values |= self._smaller(step, own, values)
+            found.append((step, values))
+        return found
+
+    def _smaller(self, step: str, own: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a quick run changes of a step."""
+        fixed = {"folds"} if not all(map(str.isdecimal, own.get("folds", ()))) else set()
+        found = {name: value for name, value in self.quick.get(step, {}).items() if name not in fixed}
+        kind, *rest = str(values.get("patches", "")).split(":")
+        if kind == "sliding" and "overlap" in self.quick:
+            found["patches"] = ":".join((kind, rest[0], str(self.quick["overlap"])))
+        return found
 
     def describe(self) -> list[str]:
-        """Return one line per setting: command, name, value, source."""
+        """Return one line per setting: step, name, value, source."""
         return [
             f"{section:10}{name:16}{_text(setting.value):52}{setting.source}"
             for section, settings in self.sections.items()
@@ -136,121 +133,3 @@ class Recipe:
 
 def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def list_recipes() -> tuple[str, ...]:
-    """Return the names of all recipes, ours and those of other packages, sorted."""
-    return tuple(sorted({*_own(), *extension_names(ENTRY_POINT_GROUP)}))
-
-
-def _own() -> dict[str, Traversable]:
-    """Return the files of ours by name."""
-    files = resources.files(__package__).iterdir()
-    return {file.name.removesuffix(".yaml"): file for file in files if file.name.endswith(".yaml")}
-
-
-def load_recipe(name: str) -> Recipe:
-    """Read a recipe.
-
-    Parameters
-    ----------
-    name : str
-        Of `list_recipes`, or the path of a YAML file of the same form.
-
-    Raises
-    ------
-    InputError
-        No recipe of this name, or a file that is none; or another package's that cannot be loaded.
-    """
-    own = _own()
-    if name in own:
-        return parse_recipe(_content(name, own[name]))
-    if name in extension_names(ENTRY_POINT_GROUP):
-        source = load_extension(ENTRY_POINT_GROUP, name, (Traversable, Mapping), what="recipe")
-        recipe = parse_recipe(source if isinstance(source, Mapping) else _content(f"recipe {name}", source))
-        if recipe.name != name:
-            raise InputError(
-                f"recipe {name}: its entry point gives one called {recipe.name}; report this to its package"
-            )
-        return recipe
-    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
-        return parse_recipe(_content(name, Path(name)))
-    raise InputError(f"{name}: no such recipe or YAML file; choose one of {', '.join(list_recipes())}")
-
-
-def _content(name: str, file: Traversable) -> Mapping[str, Any]:
-    """Read a YAML file.
-
-    Raises
-    ------
-    InputError
-        It cannot be read, or holds no mapping.
-    """
-    try:
-        content = yaml.safe_load(file.read_bytes().decode("utf-8", errors="replace"))
-    except OSError as error:
-        raise InputError(f"{name}: {file} cannot be read ({error.strerror or error})") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{name}: not YAML ({str(error).splitlines()[0]})") from error
-    if not isinstance(content, Mapping):
-        raise InputError(f"{name}: a recipe is a mapping with a name, settings and published figures")
-    return content
-
-
-def parse_recipe(content: Mapping[str, Any]) -> Recipe:
-    """Check the parts of a recipe.
-
-    Raises
-    ------
-    InputError
-        A part is missing or unknown, or a setting names no source.
-    """
-    missing, unknown = _REQUIRED - content.keys(), content.keys() - _REQUIRED - _OPTIONAL
-    if missing or unknown:
-        names = [f"no {name}" for name in sorted(missing)] + [f"unknown {name}" for name in sorted(unknown)]
-        raise InputError(f"recipe {content.get('name')}: {', '.join(names)}")
-    name, road = content["name"], content["road"]
-    if road not in _ROADS:
-        raise InputError(f"recipe {name}: road {road}: choose one of {', '.join(_ROADS)}")
-    if lacking := [section for section in _ROADS[road] if section not in content]:
-        raise InputError(f"recipe {name}: no {lacking[0]}, which road {road} needs")
-    sections: dict[str, dict[str, Setting]] = {}
-    for section in _SECTIONS:
-        for key, entry in content.get(section, {}).items():
-            if not isinstance(entry, Mapping) or entry.keys() != {"value", "source"}:
-                raise InputError(f"recipe {name}: {section}.{key} needs a value and a source")
-            sections.setdefault(section, {})[key] = Setting(entry["value"], str(entry["source"]))
-        if lacking := [key for key in _NEEDED[section] if section in sections and key not in sections[section]]:
-            raise InputError(f"recipe {name}: {section} has no {lacking[0]}")
-    split = content.get("split_by", {"source": ""})
-    for part in (content["quick"], content.get("full_scale", {"source": ""}), split, *content["variants"].values()):
-        if "source" not in part:
-            raise InputError(f"recipe {name}: variants, quick, split_by and full_scale name their source")
-    if lacking := [key for key in _QUICK[road] if key not in content["quick"]]:
-        raise InputError(f"recipe {name}: quick has no {lacking[0]}")
-    for table in content["published"]:
-        _check_table(name, table)
-    plain = {key: content[key] for key in ("name", "title", "citation", "road", "images")}
-    layouts = content["dataset"]
-    return Recipe(
-        **plain,
-        datasets=tuple(layouts) if isinstance(layouts, list) else (layouts,),
-        sections=sections,
-        magnifications=tuple(split.get("magnification", ())),
-        full_scale=dict(content.get("full_scale", {})),
-        variants=dict(content["variants"]),
-        quick=dict(content["quick"]),
-        published=list(content["published"]),
-        notes=tuple(content.get("notes", ())),
-    )
-
-
-def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
-    """Refuse a published table without what its kind needs."""
-    kind = table.get("kind")
-    if kind not in _TABLES:
-        raise InputError(f"recipe {recipe}: a table of kind {kind}; choose one of {', '.join(_TABLES)}")
-    lacking = [key for key in ("key", "title", "source", *_TABLES[kind]) if key not in table]
-    lacking += [f"claim.{key}" for key in ("says", "better", "than") if "claim" in table and key not in table["claim"]]
-    if lacking:
-        raise InputError(f"recipe {recipe}: the table {table.get('key', kind)} has no {lacking[0]}")

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
 from ..errors import InputError, ReportError
-from ..evaluate import Comparison, reporting, write_comparisons, write_report
+from ..evaluate import PublishedTable, reporting, write_published, write_report
 from ..experiment import CrossValidation, Work
 from ..jobs import ensure_folder
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run
-from .boosted import plan_boosted, run_boosted
-from .cnn import plan_cnn, run_cnn
 from .estimate import Estimate
-from .recipe import Recipe, load_recipe
+from .form import load_recipe
+from .recipe import Recipe
+from .runner import estimate_variants, run_variants
 from .work import Order, Outcome
 
-__all__ = ["ReproduceResult", "plan_recipe", "reproduce"]
+__all__ = ["ReproduceResult", "estimate_recipe", "reproduce"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class ReproduceResult:
     folder : Path
         ``RUN/reproduce/<name>``: the tables as CSV and LaTeX, and ``report.html``.
     protocols : sequence of CrossValidation
-    comparisons : list of Comparison
-        Empty for a shard, or where no published variant was run.
+    published : list of PublishedTable
+        Published figures beside those of this run; empty for a shard, or where no published variant was run.
     banners : tuple of str
         What a reader must know first.
     """
@@ -42,12 +43,18 @@ class ReproduceResult:
     recipe: Recipe
     folder: Path
     protocols: Sequence[CrossValidation]
-    comparisons: list[Comparison]
+    published: list[PublishedTable]
     banners: tuple[str, ...]
+
+    @property
+    def comparisons(self) -> list[PublishedTable]:
+        """The name that `published` had before 0.2."""
+        warnings.warn("comparisons is published now; the old name goes with the next release", DeprecationWarning, 2)
+        return self.published
 
 
 @takes_fields(work=Work.of)
-def plan_recipe(
+def estimate_recipe(
     name: str,
     images: PathInput,
     *,
@@ -77,7 +84,7 @@ def plan_recipe(
         weights=("random",),
         how=Work.of(work),
     )
-    return plan_cnn(recipe, order) if recipe.road == "cnn" else plan_boosted(recipe, order)
+    return estimate_variants(recipe, order)
 
 
 @takes_fields(work=Work.of)
@@ -147,12 +154,12 @@ def reproduce(
     }
     folder = run / "reproduce" / recipe.name
     with record_run(run, command="reproduce", config=config) as record:
-        outcome = run_cnn(recipe, order) if recipe.road == "cnn" else run_boosted(recipe, order)
-        result = ReproduceResult(recipe, folder, outcome.protocols, outcome.comparisons, outcome.banners)
+        outcome = run_variants(recipe, order)
+        result = ReproduceResult(recipe, folder, outcome.protocols, outcome.published, outcome.banners)
         if how.shard is None:
             failed = list(outcome.unreported)
             with reporting(folder, failed):
-                write_comparisons(ensure_folder(folder), outcome.comparisons)
+                write_published(ensure_folder(folder), outcome.published)
             with reporting(folder / "report.html", failed):
                 _report(folder / "report.html", recipe, outcome)
             done = {result.folder.name: result.metrics for result in outcome.protocols}
@@ -173,8 +180,8 @@ def _report(path: Path, recipe: Recipe, outcome: Outcome) -> None:
         title=f"{recipe.name}: published and obtained",
         panels=[result.panel for result in outcome.protocols if result.panel is not None],
         banners=outcome.banners,
-        published=outcome.comparisons,
-        comparisons=outcome.pairs,
+        published=outcome.published,
+        pairs=outcome.pairs,
         settings={"system": f"{recipe.title}. {recipe.citation}", **settings},
     )
 

@@ -1,4 +1,4 @@
-"""What a road is asked to do with a recipe, and what it gives back."""
+"""What is asked of a recipe, and what it gives back."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from ..errors import ReportError
-from ..evaluate import Comparison
+from ..evaluate import PublishedTable
 from ..experiment import CrossValidation, Work
+from .recipe import Recipe
 
 __all__ = ["Order", "Outcome", "comparable_note", "reported_later"]
 
@@ -37,26 +38,30 @@ class Order:
     weights: tuple[str, ...] = ()
     how: Work = field(default_factory=Work)
 
+    def chosen(self, recipe: Recipe) -> list[str]:
+        """Return the variants to run, see `Recipe.chosen`."""
+        return recipe.chosen(self.variants)
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a road made.
+    """What a recipe made.
 
     Attributes
     ----------
     protocols : list of CrossValidation
-        One per protocol, or variant.
-    comparisons : list of Comparison
+        Those of each variant, in order.
+    published : list of PublishedTable
     banners : tuple of str
         What a reader must know first.
     pairs : list of dict
-        Paired tests between protocols, of `compare_pairs`.
+        Paired tests between variants, of `compare_pairs`.
     unreported : tuple of str
         One line for each report that could not be written on the way.
     """
 
     protocols: Sequence[CrossValidation]
-    comparisons: list[Comparison]
+    published: list[PublishedTable]
     banners: tuple[str, ...]
     pairs: list[dict[str, Any]] = field(default_factory=list)
     unreported: tuple[str, ...] = ()

@@ -6,9 +6,10 @@ In: ids, labels and groups of images. Out: a `FoldPlan`, whose rows are image id
 from .folds import fold_plan, fold_plans, published_folds, read_fold_list, write_fold_list
 from .inner import inner_splits
 from .plans import FoldPlan
-from .protocols import protocol_text
+from .protocols import PUBLISHED_FOLDS, protocol_text
 
 __all__ = [
+    "PUBLISHED_FOLDS",
     "FoldPlan",
     "fold_plan",
     "fold_plans",

@@ -307,7 +307,7 @@ def test_a_bug_is_one_line_too(cli, images, tmp_path, tiny_options, monkeypatch)
     def broken(*arguments, **options):
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr("bchisto.featurize.pipeline.plan_blocks", broken)
+    monkeypatch.setattr("bchisto.featurize.pipeline.make_blocks", broken)
     code, line = featurize(cli, images, tmp_path, tiny=tiny_options)
     assert code == 1
     assert line.startswith("error: unexpected ZeroDivisionError: by zero; this is a bug")

@@ -15,9 +15,9 @@ from bchisto.evaluate import (
     fit_temperature,
     fold_curves,
     fold_temperatures,
-    write_comparisons,
+    write_published,
 )
-from bchisto.evaluate.published import Comparison
+from bchisto.evaluate.published import PublishedTable
 
 CLASSES = ("benign", "malignant")
 
@@ -230,10 +230,10 @@ def test_published_beside_obtained(published, obtained, interval, cells):
     assert PublishedFigure("x", published, obtained, interval=interval).cells() == cells
 
 
-def test_comparisons_are_written(tmp_path):
+def test_published_tables_are_written(tmp_path):
     figure = PublishedFigure("ResNet_400", 84.2, 83.0, 4.2, 3.9, (80.0, 86.0))
-    comparison = Comparison("accuracy", "Accuracy", "Table 1", (figure, PublishedFigure("x", None, None)))
-    (path,) = write_comparisons(tmp_path, [comparison])
+    table = PublishedTable("accuracy", "Accuracy", "Table 1", (figure, PublishedFigure("x", None, None)))
+    (path,) = write_published(tmp_path, [table])
     with path.open() as handle:
         rows = list(csv.DictReader(handle))
     assert float(rows[0]["difference"]) == pytest.approx(-1.2)
@@ -241,4 +241,4 @@ def test_comparisons_are_written(tmp_path):
     assert rows[1]["published"] == "not printed"
     text = path.with_suffix(".tex").read_text()
     assert r"ResNet\_400 & 84.2 +- 4.2 & 83.0 +- 3.9" in text
-    assert comparison.text().splitlines()[0] == "Accuracy (Table 1)"
+    assert table.text().splitlines()[0] == "Accuracy (Table 1)"

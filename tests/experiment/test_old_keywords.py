@@ -10,7 +10,7 @@ from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import featurize
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict import predict
-from bchisto.recipes import demo, plan_recipe, reproduce
+from bchisto.recipes import demo, estimate_recipe, reproduce
 
 
 class Begun(BaseException):
@@ -35,7 +35,7 @@ def begun(tmp_path, monkeypatch):
 
     for module, name in EDGES.items():
         monkeypatch.setattr(importlib.import_module(module), name, stop)
-    monkeypatch.setattr(importlib.import_module("bchisto.recipes.reproduce"), "plan_boosted", stop)
+    monkeypatch.setattr(importlib.import_module("bchisto.recipes.reproduce"), "estimate_variants", stop)
     monkeypatch.setattr(importlib.import_module("bchisto.recipes.demo"), "make_bach", stop)
     (tmp_path / "model.bchisto").touch()
     monkeypatch.chdir(tmp_path)
@@ -84,9 +84,9 @@ CALLS = [
         ["reproduce(skip_errors=...) will go with the next release; pass work=Work(skip_errors=...)"],
     ),
     (
-        plan_recipe, ("rakhlin2018", "images"), {}, {"jobs": 2, "dask": "tcp://a:1"},
+        estimate_recipe, ("rakhlin2018", "images"), {}, {"jobs": 2, "dask": "tcp://a:1"},
         {"work": Work(jobs=2, dask="tcp://a:1")},
-        ["plan_recipe(jobs, dask=...) will go with the next release; pass work=Work(jobs=..., dask=...)"],
+        ["estimate_recipe(jobs, dask=...) will go with the next release; pass work=Work(jobs=..., dask=...)"],
     ),
     (
         demo, ("run",), {}, {"jobs": 3}, {"work": Work(jobs=3)},

@@ -20,7 +20,7 @@ from bchisto.featurize import (
     norm_pool,
     open_store,
 )
-from bchisto.featurize.plan import store_name
+from bchisto.featurize.blocks import store_name
 from bchisto.jobs import Ticker
 
 DENSE = FeaturizeSettings(

@@ -4,7 +4,7 @@ import shutil
 import signal
 import time
 
-import bchisto.featurize.plan as plan_module
+import bchisto.featurize.blocks as blocks_module
 import h5py
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.errors import ImageError, InputError, SettingsConflictError, StoreError, TissueError, WeightsError
 from bchisto.experiment import ImageSelection, Work
 from bchisto.featurize import FeaturizeSettings, View, crop_boxes, cut_crop, draw_augmentation, featurize, open_store
-from bchisto.featurize.plan import images_per_block
+from bchisto.featurize.blocks import images_per_block
 from bchisto.jobs import Shard
 from bchisto.stains import MacenkoNormalizer, augment_he
 from PIL import Image
@@ -29,7 +29,7 @@ def features(run, store=STORE):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Blocks of two images, so that twelve images make six units."""
-    monkeypatch.setattr(plan_module, "_MOST_IMAGES", 2)
+    monkeypatch.setattr(blocks_module, "_MOST_IMAGES", 2)
 
 
 def test_descriptors_equal_an_independent_recomputation(described, tissue):
@@ -270,7 +270,7 @@ def test_a_blank_image_can_be_an_error(images, tiny_settings, tmp_path):
 
 
 def test_descriptors_that_are_not_finite_name_the_image(images, tiny_settings, tmp_path, monkeypatch):
-    encoder = plan_module.cached_encoder(
+    encoder = blocks_module.cached_encoder(
         EncoderChoice("tiny"), weights="random", precision="float32", engine="keras", seed=0
     )
     calls = []

@@ -8,7 +8,7 @@ import pytest
 from bchisto.errors import ImageError
 from bchisto.experiment import Work
 from bchisto.featurize import featurize, open_store
-from bchisto.featurize.plan import Block
+from bchisto.featurize.blocks import Block
 from bchisto.featurize.workshop import stretches
 from bchisto.jobs import Resources
 

@@ -1,5 +1,7 @@
 """Names of the release before work from their old place, and say where they are now."""
 
+import importlib
+
 import bchisto.encoders
 import bchisto.featurize
 import pytest
@@ -37,6 +39,28 @@ def test_a_new_name():
     find = moved_names("bchisto.attic", {"Picker": "bchisto.encoders:EncoderChoice"})
     with pytest.deprecated_call(match="bchisto.attic.Picker is bchisto.encoders.EncoderChoice now"):
         assert find("Picker") is bchisto.encoders.EncoderChoice
+
+
+@pytest.mark.parametrize(
+    ("room", "old", "new"),
+    [
+        ("evaluate", "Comparison", "PublishedTable"),
+        ("evaluate", "write_comparisons", "write_published"),
+        ("recipes", "plan_recipe", "estimate_recipe"),
+    ],
+)
+def test_names_that_said_another_thing(room, old, new):
+    module = importlib.import_module(f"bchisto.{room}")
+    with pytest.deprecated_call(match=rf"bchisto\.{room}\.{old} is bchisto\.{room}\.{new} now"):
+        assert getattr(module, old) is getattr(module, new)
+
+
+def test_a_result_whose_part_has_another_name(tmp_path):
+    from bchisto.recipes import ReproduceResult, load_recipe
+
+    result = ReproduceResult(load_recipe("idc-patches"), tmp_path, [], [], ())
+    with pytest.deprecated_call(match="comparisons is published now"):
+        assert result.comparisons is result.published
 
 
 def test_a_name_that_is_another_in_its_room():

@@ -15,11 +15,11 @@ ROUNDS, PROCESSES = 4, 2
 SCRIPT = f"""
 import sys, time
 from pathlib import Path
-import bchisto.featurize.plan
+import bchisto.featurize.blocks
 from bchisto.experiment import Work
 from bchisto.predict import predict
 
-bchisto.featurize.plan._MOST_IMAGES = 2
+bchisto.featurize.blocks._MOST_IMAGES = 2
 model, images, folder, name = sys.argv[1:]
 for number in range({ROUNDS}):
     Path(folder, f"ready-{{number}}-{{name}}").touch()
@@ -73,7 +73,7 @@ def interrupted(model, images, out, monkeypatch, *, after, then):
     """Predict; when `after` blocks are done, do `then`, as another process might."""
     import bchisto.predict.blocks as blocks
 
-    monkeypatch.setattr("bchisto.featurize.plan._MOST_IMAGES", 4)
+    monkeypatch.setattr("bchisto.featurize.blocks._MOST_IMAGES", 4)
     write, done = blocks.write_rows, []
 
     def write_rows(path, *arguments):
@@ -118,7 +118,7 @@ def test_a_part_of_other_work_is_not_taken(model, tissue, tmp_path, monkeypatch,
     with pytest.raises(KeyboardInterrupt):
         interrupted(model, tissue, out, monkeypatch, after=2, then=stop)
     monkeypatch.undo()
-    monkeypatch.setattr("bchisto.featurize.plan._MOST_IMAGES", 4)
+    monkeypatch.setattr("bchisto.featurize.blocks._MOST_IMAGES", 4)
     kept = sorted(parts.glob("block-*.csv"))
     assert len(kept) == 2
     lines = kept[0].read_text().splitlines()
@@ -147,7 +147,7 @@ def test_a_damaged_part_is_made_again(model, tissue, tmp_path, monkeypatch, dama
     with pytest.raises(KeyboardInterrupt):
         interrupted(model, tissue, out, monkeypatch, after=1, then=spoil)
     monkeypatch.undo()
-    monkeypatch.setattr("bchisto.featurize.plan._MOST_IMAGES", 4)
+    monkeypatch.setattr("bchisto.featurize.blocks._MOST_IMAGES", 4)
     assert predict(model, [tissue], out=out, work=Work(jobs=1)).images == 12
 
 

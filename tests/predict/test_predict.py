@@ -80,7 +80,7 @@ def test_single_files_and_unknown_folders(model, tissue, tmp_path):
 
 
 def test_resumes_what_was_interrupted(model, tissue, tmp_path, monkeypatch):
-    monkeypatch.setattr("bchisto.featurize.plan._MOST_IMAGES", 4)
+    monkeypatch.setattr("bchisto.featurize.blocks._MOST_IMAGES", 4)
     images = shutil.copytree(tissue, tmp_path / "images")
     bad = images / "malignant" / "zz.tif"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(bad)

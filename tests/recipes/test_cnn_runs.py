@@ -13,7 +13,7 @@ from bchisto.evaluate import evaluate
 from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle
 from bchisto.predict import predict
-from bchisto.recipes import plan_recipe, reproduce
+from bchisto.recipes import estimate_recipe, reproduce
 
 
 def rows(path):
@@ -84,7 +84,7 @@ def test_published_and_obtained_stand_side_by_side(done):
     run, result = done
     folder = run / "reproduce" / "breakhis-resnet"
     # no table of which nothing was run
-    assert [one.key for one in result.comparisons] == ["networks", "treatments", "patches", "rules", "levels", "decaf"]
+    assert [one.key for one in result.published] == ["networks", "treatments", "patches", "rules", "levels", "decaf"]
     networks = rows(folder / "networks.csv")
     assert {row["published"] for row in networks} == {"not printed"}
     obtained = {row["figure"]: row["obtained"] for row in networks}
@@ -122,7 +122,7 @@ def test_a_second_run_trains_nothing(done, breakhis):
         work=Work(jobs=1),
     )
     assert {path: path.read_bytes() for path in before} == before
-    assert again.comparisons == result.comparisons
+    assert again.published == result.published
 
 
 def test_other_settings_are_refused_also_in_a_quick_run(done, breakhis, tmp_path):
@@ -194,9 +194,9 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     assert any(banner.startswith("NO VALIDATION") for banner in image.banners)
     assert any(banner.startswith("image-level folds on grouped data") for banner in image.banners)
     assert list((cross.folder / "logs" / "tensorboard").rglob("events.out.tfevents.*"))
-    contrast = next(one for one in result.comparisons if one.key == "contrast")
+    contrast = next(one for one in result.published if one.key == "contrast")
     assert "training on all data with a fixed test list gives the higher AUC. Here: " in contrast.note
-    assert next(one for one in result.comparisons if one.key == "folds").figures[-1].name == "mean of the folds"
+    assert next(one for one in result.published if one.key == "folds").figures[-1].name == "mean of the folds"
     assert any("75 positive and 313 negative" in banner for banner in result.banners)
 
 
@@ -229,11 +229,11 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     assert settings["multipliers"] == [
         ["conv", 0.1], ["inception", 0.1], ["inception_5a", 1.0], ["inception_5b", 1.0], ["classes", 10.0]
     ]  # fmt: skip
-    figures = {one.name: one for one in next(c for c in result.comparisons if c.key == "test").figures}
+    figures = {one.name: one for one in next(c for c in result.published if c.key == "test").figures}
     assert figures["googlenet: accuracy"].published == 0.929
     assert figures["googlenet: accuracy"].difference is not None
     assert figures["alexnet: accuracy"].obtained is None
-    transfer = next(one for one in result.comparisons if one.key == "transfer")
+    transfer = next(one for one in result.published if one.key == "transfer")
     assert [one.published for one in transfer.figures] == [66, 90]
     assert transfer.figures[0].obtained is not None
     # new masses are shown in the context that the network was trained on
@@ -286,10 +286,10 @@ def test_real_idc_patches(shared, tmp_path, cli):
 
 def test_plans_of_every_system(breakhis, inbreast, masses, tmp_path, cli):
     for name, images in (("breakhis-resnet", breakhis), ("inbreast-inception", inbreast), ("ddsm-masses", masses)):
-        (stage,) = plan_recipe(name, images, quick=True, work=Work(jobs=2))
+        (stage,) = estimate_recipe(name, images, quick=True, work=Work(jobs=2))
         assert stage.seconds > 0
         assert stage.bytes > 0
-    assert plan_recipe("breakhis-resnet", breakhis, variants=["best"], work=Work(jobs=1))[0].units == 20
+    assert estimate_recipe("breakhis-resnet", breakhis, variants=["best"], work=Work(jobs=1))[0].units == 20
     code, out, _ = cli("reproduce", "idc-patches", "--settings")
     assert code == 0
     assert any("sampling" in line and "under" in line for line in out.splitlines())

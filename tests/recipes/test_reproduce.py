@@ -9,8 +9,8 @@ import yaml
 from bchisto.data import make_bach
 from bchisto.errors import InputError
 from bchisto.experiment import Work
-from bchisto.recipes import list_recipes, load_recipe, plan_recipe, reproduce
-from bchisto.recipes.figures import compare_boosted
+from bchisto.recipes import estimate_recipe, list_recipes, load_recipe, reproduce
+from bchisto.recipes.tables import Obtained, Runs, compare_published
 from PIL import Image
 
 TINY = {"tiny-1.0-48": {"mean": 84.2, "std": 4.2}}
@@ -20,7 +20,8 @@ def small(**changes):
     """The published recipe with a small encoder on small images."""
     recipe = load_recipe("rakhlin2018")
     content = {
-        "name": "small", "title": "t", "citation": "c", "road": "boosted", "dataset": "bach", "images": 400,
+        "name": "small", "title": "t", "citation": "c", "dataset": "bach", "images": 400,
+        "steps": ["featurize", "boost"],
         "featurize": {name: {"value": s.value, "source": s.source} for name, s in recipe.sections["featurize"].items()},
         "boost": {name: {"value": s.value, "source": s.source} for name, s in recipe.sections["boost"].items()},
         "variants": recipe.variants, "quick": recipe.quick, "full_scale": {"source": "x", "view": ["0.5:32"]},
@@ -129,12 +130,13 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
                 writer.writerow(
                     {"image_id": row["image_id"], "label": label, "group": "", "fold": row["fold"], **p, **extra}
                 )
-    from bchisto.evaluate import measure, read_predictions
+    from bchisto.evaluate import Panel, measure, read_predictions
 
     (table,) = read_predictions(folder / "predictions.csv")
     metrics = measure(table, two_class="max", bootstrap=200)
     (folder / "metrics.json").write_text(json.dumps({"tables": {"fusion": metrics}}))
-    found = {c.key: c for c in compare_boosted(folder, load_recipe("rakhlin2018").published, note="")}
+    runs = Runs("published", {("published", None): Obtained(folder, Panel(table, metrics))})
+    found = {c.key: c for c in compare_published(load_recipe("rakhlin2018").published, runs, note="")}
     assert [figure.difference for figure in found["fusion-by-fold"].figures] == pytest.approx([0] * 10)
     assert [figure.difference for figure in found["confusion"].figures] == pytest.approx([0] * 16)
     assert all(figure.inside for figure in found["confusion"].figures)
@@ -169,7 +171,7 @@ def test_a_quick_run_says_so_in_every_output(done):
 
 def test_published_and_obtained_stand_side_by_side(done):
     run, result = done
-    assert [comparison.key for comparison in result.comparisons] == [
+    assert [comparison.key for comparison in result.published] == [
         "accuracy",
         "fusion-by-fold",
         "two-class",
@@ -194,7 +196,8 @@ def test_published_and_obtained_stand_side_by_side(done):
     metrics = json.loads((result.protocols[0].folder / "metrics.json").read_text())
     assert metrics["run"]["two_class"]["rule"] == metrics["tables"]["fusion"]["two_class"]["rule"] == "max"
     record = json.loads((run / "run.json").read_text())["records"]
-    assert [entry["command"] for entry in record] == ["reproduce", "featurize", "boost"]
+    # the descriptors serve both variants
+    assert [entry["command"] for entry in record] == ["reproduce", "featurize", "boost", "boost"]
     assert {entry["status"] for entry in record} == {"ok"}
 
 
@@ -217,7 +220,7 @@ def test_a_second_run_does_nothing_and_gives_the_same(done, bach, tmp_path, capl
         variants=["published", "patient-disjoint"],
     )
     assert {path: path.read_bytes() for path in before} == before
-    assert again.comparisons == result.comparisons
+    assert again.published == result.published
     assert "stores are complete already" in caplog.text or not caplog.records
 
 
@@ -241,16 +244,18 @@ def test_full_scale_adds_views(bach, tmp_path):
         work=Work(jobs=1),
     )
     assert sorted(path.stem for path in (tmp_path / "run" / "features").glob("*.h5")) == ["tiny-0.5-32", "tiny-1.0-48"]
-    extra = next(figure for figure in result.comparisons[0].figures if figure.name == "tiny-0.5-32")
+    extra = next(figure for figure in result.published[0].figures if figure.name == "tiny-0.5-32")
     assert extra.published is None
     assert extra.cells()[0] == "not printed"
 
 
 def test_a_plan_writes_nothing(bach, tmp_path):
     before = sorted(bach.rglob("*"))
-    stages = plan_recipe(write(tmp_path, small()), bach, quick=True, work=Work(jobs=2))
+    stages = estimate_recipe(write(tmp_path, small()), bach, quick=True, work=Work(jobs=2))
     assert [stage.stage for stage in stages] == ["featurize", "boost"]
     assert stages[1].units == 10
+    both = estimate_recipe(write(tmp_path, small()), bach, variants=["published", "patient-disjoint"])
+    assert [stage.stage for stage in both] == ["published: featurize", "published: boost", "patient-disjoint: boost"]
     assert all(stage.seconds > 0 and stage.bytes > 0 for stage in stages)
     assert sorted(bach.rglob("*")) == before
 
@@ -258,13 +263,21 @@ def test_a_plan_writes_nothing(bach, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"road": None}, None),
+        ({"steps": None}, None),
         ({"extra": 1}, "recipe small: unknown extra"),
         ({"boost": {"seeds": 5}}, r"boost\.seeds needs a value and a source"),
-        ({"quick": {"crops": 1}}, "variants, quick, split_by and full_scale name their source"),
-        ({"quick": {"source": "x", "crops": 1}}, "quick has no images_per_class_and_fold"),
-        ({"road": "other"}, "road other: choose one of boosted, cnn"),
-        ({"road": "cnn"}, "no finetune, which road cnn needs"),
+        ({"quick": {"images_per_class": 1}}, "variants, quick, split_by and full_scale name their source"),
+        ({"quick": {"source": "x", "boost": {}}}, "quick has no images_per_class_and_fold or images_per_class"),
+        ({"quick": {"source": "x", "images_per_class": 1, "crops": 1}}, r"quick\.crops: no such setting"),
+        ({"full_scale": {"source": "x", "crops": 1}}, r"full_scale\.crops: no such setting"),
+        ({"steps": ["other"]}, "variant published: step other: choose among featurize, boost, finetune"),
+        ({"steps": []}, "variant published: step none: choose among"),
+        ({"steps": ["finetune"], "variants": {"a": {"source": "x"}}}, "variant a: finetune has no network"),
+        (
+            {"variants": {"a": {"source": "x", "finetune": {}}}},
+            "variant a: finetune: no step of it, which are featurize",
+        ),
+        ({"variants": {}}, "recipe small: no variant"),
         ({"boost": {"seeds": {"value": 5, "source": "x"}}}, "boost has no head"),
         ({"published": [{"kind": "bars"}]}, "a table of kind bars; choose one of stores"),
         ({"published": [{"kind": "stores", "key": "a", "title": "b"}]}, "the table a has no source"),
@@ -277,10 +290,53 @@ def test_a_plan_writes_nothing(bach, tmp_path):
 def test_recipes_of_ones_own_are_checked(tmp_path, change, message):
     content = small(**change)
     if message is None:
-        del content["road"]
-        message = "recipe small: no road"
+        del content["steps"]
+        message = "recipe small: no steps"
     with pytest.raises(InputError, match=message):
         load_recipe(write(tmp_path, content))
+
+
+def test_a_recipe_in_the_form_of_0_1_is_read_and_said(tmp_path, caplog):
+    """A road in place of steps, and what a variant and a quick run change beside it."""
+    boosted = small(
+        variants={"published": {"source": "a", "folds": ["rakhlin10"]}, "eva": {"source": "b", "folds": ["eva"]}},
+        quick={"source": "ours", "images_per_class_and_fold": 1, "augmentations": 4, "crops": 1, "seeds": 1},
+        road="boosted",
+    )
+    del boosted["steps"]
+    old = load_recipe(write(tmp_path, boosted))
+    assert "recipe small: `road` and settings of a step outside of it are the form of 0.1" in caplog.text
+    now = small(
+        variants={"published": {"source": "a", "boost": {"folds": ["rakhlin10"]}},
+                  "eva": {"source": "b", "boost": {"folds": ["eva"]}}},
+        quick={"source": "ours", "images_per_class_and_fold": 1, "featurize": {"augmentations": 4, "crops": 1},
+               "boost": {"seeds": 1}},
+    )  # fmt: skip
+    assert old == load_recipe(write(tmp_path, now))
+    network = {
+        "network": {"value": "patch-resnet", "source": "x"}, "patches": {"value": "resize", "source": "x"},
+        "folds": {"value": ["3"], "source": "x"}, "seed": {"value": 1, "source": "x"},
+    }  # fmt: skip
+    frozen = {"encoder": ["tiny"], "view": ["1.0:48"], "augmentations": 1, "crops": 1}
+    both = {
+        "frozen": {"source": "c", "featurize": frozen, "boost": {"folds": ["3"], "head": ["logistic"]}},
+        "all": {"source": "b", "finetune": {"folds": ["none"]}},
+    }
+    quick = {"source": "ours", "images_per_class": 2, "finetune": {"epochs": 1}, "boost": {"folds": ["2"]}}
+    before, after = small(published=[], quick=quick), small(published=[], quick=quick, steps=["finetune"])
+    for content, all_data, steps in (
+        (before, {**both["all"], "test_fold": 1}, {}),
+        (after, {"source": "b", "finetune": {"folds": ["none"], "test_fold": 1}}, {"steps": ["featurize", "boost"]}),
+    ):
+        for name in ("featurize", "boost", "full_scale"):
+            del content[name]
+        content["finetune"] = network
+        content["variants"] = {"first": {"source": "a"}, "all": all_data, "frozen": {**both["frozen"], **steps}}
+    del before["steps"]
+    before["road"] = "cnn"
+    assert load_recipe(write(tmp_path, before)) == load_recipe(write(tmp_path, after))
+    with pytest.raises(InputError, match="recipe small: no steps, unknown road"):
+        load_recipe(write(tmp_path, {**before, "road": "other"}))
 
 
 def test_what_is_refused(tmp_path, bach, cli):
@@ -315,7 +371,7 @@ def test_a_whole_run_is_compared_without_a_quick_banner(tmp_path, bach):
     result = reproduce(write(tmp_path, content), bach, out=tmp_path / "run", weights=["random"], work=Work(jobs=1))
     assert result.protocols[0].folder.name == "rakhlin10-lightgbm"
     assert not any("QUICK" in banner for banner in result.banners)
-    folds = next(comparison for comparison in result.comparisons if comparison.key == "fusion-by-fold")
+    folds = next(comparison for comparison in result.published if comparison.key == "fusion-by-fold")
     assert len(folds.figures) == 10
     assert all(figure.difference is not None for figure in folds.figures)
 

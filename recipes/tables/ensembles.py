@@ -1,20 +1,21 @@
-"""Published figures of a boosted recipe beside those of a run, by the kind of table."""
+"""Published figures of a boosted ensemble beside those of a run."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..evaluate import Comparison, PublishedFigure, bootstrap_mean, wilson
-from ..jobs import read_json
+from ...evaluate import PublishedFigure, bootstrap_mean, wilson
+from ...jobs import read_json
+from .obtained import Compared, Points, Runs, percent
 
-__all__ = ["compare_boosted"]
+__all__ = ["by_store", "confusion", "fusion_by_fold", "two_class"]
 
 
 @dataclass(frozen=True)
@@ -34,29 +35,38 @@ class _Run:
     hits: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], list[str]]]
 
 
-def compare_boosted(folder: Path, tables: Sequence[Mapping[str, Any]], *, note: str) -> list[Comparison]:
-    """Put the published tables of a recipe beside a run.
+def by_store(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Compare the mean accuracy over folds of each store, and of their fusion."""
+    return _compared(runs, table, _stores_of)
 
-    Parameters
-    ----------
-    folder : Path
-        ``RUN/boost/<folds>-<head>``.
-    tables : sequence of mapping
-        The recipe's ``published``.
-    note : str
-        Shown over each table: why the figures cannot be compared, or empty.
 
-    Returns
-    -------
-    list of Comparison
-        Intervals are 95 %: bootstrap over images, or groups where known; of a fold or a cell of the confusion matrix
-        Wilson's.
-    """
-    run = _read(folder)
-    return [
-        Comparison(table["key"], table["title"], table["source"], tuple(_KINDS[table["kind"]](run, table)), note)
-        for table in tables
-    ]
+def fusion_by_fold(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Compare the accuracy of the fusion in each fold."""
+    return _compared(runs, table, _fusion_of)
+
+
+def two_class(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Compare the two-class view of the fusion: accuracy, AUC, and both sides at each threshold."""
+    return _compared(runs, table, _two_class_of)
+
+
+def confusion(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Compare the confusion matrix of the fusion, as shares of the true class."""
+    return _compared(runs, table, _confusion_of)
+
+
+def _compared(
+    runs: Runs, table: Mapping[str, Any], figures_of: Callable[[_Run, Mapping[str, Any]], list[PublishedFigure]]
+) -> Compared:
+    points: Points = {}
+    figures = []
+    for magnification, obtained in runs.of(table):
+        for figure in figures_of(_read(obtained.folder), table):
+            if figure.obtained is not None:
+                points[figure.name, magnification] = figure.obtained
+            where = "" if magnification is None else f" at {magnification}x"
+            figures.append(replace(figure, name=f"{figure.name}{where}"))
+    return points, figures
 
 
 def _read(folder: Path) -> _Run:
@@ -100,7 +110,7 @@ def _mean_figure(
         return PublishedFigure(label, published, None, published_spread)
     if fold is not None:
         right, total = float(hits[inside].sum()), int(inside.sum())
-        return PublishedFigure(label, published, 100 * right / total, interval=_percent(wilson(round(right), total)))
+        return PublishedFigure(label, published, 100 * right / total, interval=percent(wilson(round(right), total)))
     per_fold = 100 * np.array([hits[folds == number].mean(axis=0) for number in np.unique(folds)])
     low, high = bootstrap_mean(hits.mean(axis=1), units)
     return PublishedFigure(
@@ -113,17 +123,13 @@ def _mean_figure(
     )
 
 
-def _percent(share: tuple[float, float] | None) -> tuple[float, float] | None:
-    return None if share is None else (100 * share[0], 100 * share[1])
-
-
-def _stores(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
+def _stores_of(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
     named = [_mean_figure(run, name, row["mean"], row["std"]) for name, row in table["rows"].items()]
     more = [_mean_figure(run, name, None) for name in run.hits if name not in table["rows"]]
     return [*named, *more]
 
 
-def _fusion_folds(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
+def _fusion_of(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
     return [
         _mean_figure(run, "Model fusion", value, fold=number) for number, value in enumerate(table["values"], start=1)
     ]
@@ -133,7 +139,7 @@ def _times(factor: float, value: float | None) -> float | None:
     return None if value is None else factor * value
 
 
-def _two_class(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
+def _two_class_of(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
     view, intervals = run.metrics["fusion"].get("two_class"), run.metrics["fusion"]["intervals"]
     if view is None:  # classes without a known positive side
         view = {"accuracy": None, "accuracy_std": None, "auc": None, "thresholds": []}
@@ -168,8 +174,7 @@ def _two_class(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
     return figures
 
 
-def _confusion(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
-    """Compare shares of the true class."""
+def _confusion_of(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
     metrics = run.metrics["fusion"]
     figures = []
     for true, counts in zip(table["classes"], table["matrix"], strict=True):
@@ -181,8 +186,5 @@ def _confusion(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
             row = metrics["confusion"][metrics["classes"].index(true)]
             obtained, total = row[metrics["classes"].index(predicted)], sum(row)
             share = 100 * obtained / total if total else None
-            figures.append(PublishedFigure(name, published, share, interval=_percent(wilson(obtained, total))))
+            figures.append(PublishedFigure(name, published, share, interval=percent(wilson(obtained, total))))
     return figures
-
-
-_KINDS = {"stores": _stores, "fusion_folds": _fusion_folds, "two_class": _two_class, "confusion": _confusion}

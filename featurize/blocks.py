@@ -22,11 +22,11 @@ __all__ = [
     "Block",
     "Target",
     "check_conflicts",
+    "choose_targets",
     "claim_parts",
     "compared_settings",
     "images_per_block",
-    "plan_blocks",
-    "plan_targets",
+    "make_blocks",
     "store_name",
 ]
 
@@ -115,7 +115,7 @@ def store_name(encoder: Encoder, view: View, *, mode: str, geometry: int = GEOME
     return f"{name}-{hashlib.sha256(json.dumps(special, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
-def plan_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path) -> list[Target]:
+def choose_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path) -> list[Target]:
     """Build each encoder once, which also fetches or checks its weights, and lay out the stores.
 
     Raises
@@ -225,7 +225,7 @@ def images_per_block(settings: FeaturizeSettings) -> int:
     return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / seconds)))
 
 
-def plan_blocks(unique: UniqueImages, records: Sequence[ImageRecord], *, size: int) -> list[Block]:
+def make_blocks(unique: UniqueImages, records: Sequence[ImageRecord], *, size: int) -> list[Block]:
     """Cut the images into blocks of `size`, in store order."""
     return [
         Block(

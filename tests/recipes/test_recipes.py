@@ -1,16 +1,32 @@
-"""The four CNN systems: what their recipes say, and how figures and conclusions are judged."""
+"""What the recipes say, the steps that follow from it, and how figures and conclusions are judged."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.evaluate import Panel, PredictionTable, measure
+from bchisto.boost import BoostSettings
+from bchisto.errors import InputError
+from bchisto.evaluate import Panel, PredictionTable, TwoClassView, measure
+from bchisto.experiment import FoldChoice
+from bchisto.featurize import FeaturizeSettings
 from bchisto.finetune import NETWORKS, FinetuneSettings
 from bchisto.recipes import list_recipes, load_recipe
-from bchisto.recipes.cnn_figures import Obtained, compare_cnn
-from bchisto.recipes.cnn_settings import network_settings, variant_values
+from bchisto.recipes.settings import build_steps
+from bchisto.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
+from bchisto.recipes.tables import Obtained, Runs, compare_published
+from bchisto.recipes.work import Order
 
-SYSTEMS = ("breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
+SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
+
+
+def steps_of(recipe, variant, **order):
+    return build_steps(recipe, Order(Path("images"), Path("run"), **order), variant)
+
+
+def network(recipe, variant, **order):
+    (step,) = steps_of(recipe, variant, **order)
+    return step.settings
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -19,10 +35,9 @@ def test_every_variant_is_a_setting_of_the_commands(name):
     assert name in list_recipes()
     for quick in (False, True):
         for variant, change in recipe.variants.items():
-            if "featurize" in change:
-                continue
-            settings, _ = network_settings(variant_values(recipe, variant, quick=quick), variant, weights=())
-            assert settings.name == variant
+            steps = steps_of(recipe, variant, quick=quick)
+            assert [step.kind for step in steps] == change.get("steps", list(recipe.steps))
+            assert [step.settings.name for step in steps if step.kind == "finetune"] in ([], [variant])
     for table in recipe.published:
         if table["kind"] in ("variants", "scores", "validation"):
             assert set(table["rows"]) <= set(recipe.variants)
@@ -36,10 +51,7 @@ def test_the_published_settings_of_the_ddsm_system():
     values = recipe.values("finetune")
     assert (values["context"], values["rotations"], values["crops"], values["folds"]) == ("large", 5, 5, ["80/10/10"])
     weights = ("googlenet=g.npz", "alexnet=a.npz")
-    found = {
-        name: network_settings(variant_values(recipe, name, quick=False), name, weights=weights)[0]
-        for name in recipe.variants
-    }
+    found = {name: network(recipe, name, weights=weights) for name in recipe.variants}
     google, alex, base = found["googlenet"], found["alexnet"], found["baseline"]
     assert (google.optimizer, google.rate, google.dropout, google.epochs) == ("sgd", 0.01, 0.2, 30)
     assert dict(google.multipliers) == {
@@ -57,9 +69,61 @@ def test_the_published_settings_of_the_ddsm_system():
 
 def test_multipliers_go_with_pretrained_weights_only():
     recipe = load_recipe("ddsm-masses")
-    settings, said = network_settings(variant_values(recipe, "googlenet", quick=False), "googlenet", weights=())
-    assert settings.multipliers == ()
-    assert said == ["googlenet began untrained, so all its layers have one learning rate"]
+    (step,) = steps_of(recipe, "googlenet")
+    assert step.settings.multipliers == ()
+    assert step.said == ("googlenet began untrained, so all its layers have one learning rate",)
+
+
+def test_the_steps_of_the_published_ensemble():
+    recipe = load_recipe("rakhlin2018")
+    describe, boost = steps_of(recipe, "published", weights=("random",))
+    assert describe == FeaturizeStep({}, FeaturizeSettings(weights=("imagenet", "random")))
+    assert boost == BoostStep(
+        {}, BoostSettings(), describe.settings, FoldChoice(("rakhlin10",)), TwoClassView(rule="max")
+    )
+    again, other = steps_of(recipe, "patient-disjoint", weights=("random",))
+    assert again == describe  # the same descriptors, made once
+    assert other.folds == FoldChoice(("eva",))
+    (larger, _) = steps_of(recipe, "published", full_scale=True)
+    assert [str(view) for view in larger.settings.views] == ["0.5:400", "0.5:650", "1.0:800", "1.0:1300"]
+    small, few = steps_of(recipe, "published", quick=True)
+    assert (small.settings.augmentations, small.settings.crops, few.settings.seeds) == (4, 1, 1)
+    assert few.folds == boost.folds  # the folds are the point of the variant; a quick run cuts the list down
+
+
+def test_the_steps_of_a_network_and_of_frozen_features_beside_it():
+    recipe = load_recipe("breakhis-resnet")
+    (tuned,) = steps_of(recipe, "sliding-64")
+    assert (tuned.settings.patches, tuned.settings.size, tuned.settings.l2) == ("sliding:64:0.5", 64, 0.0001)
+    (tuned,) = steps_of(recipe, "sliding-64", quick=True)
+    assert (tuned.settings.patches, tuned.folds.folds) == ("sliding:64:0", ("2",))
+    (official,) = steps_of(recipe, "official", quick=True)
+    assert official.folds.folds == ("official",)
+    describe, boost = steps_of(recipe, "decaf", quick=True)
+    assert (str(describe.settings.encoders[0]), describe.settings.stain) == ("resnet50", "none")
+    assert (boost.settings.heads, boost.folds.folds) == (("logistic",), ("2",))
+    (fixed,) = steps_of(load_recipe("inbreast-inception"), "all-data", quick=True)
+    assert fixed.test == FixedTest(1, FoldChoice(("2",)), Path("reproduce/inbreast-inception"))
+    assert isinstance(fixed, FinetuneStep)
+    assert fixed.tensorboard
+    (masses,) = steps_of(load_recipe("ddsm-masses"), "alexnet-small")
+    assert masses.reading == {"lesion": ["mass"], "context": "small"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ({"finetune": {"epoch": 3}}, "recipe idc-patches: finetune.epoch: no such setting"),
+        ({"steps": ["featurize"], "featurize": {"encoder": ["a"], "views": []}}, "featurize.views: no such setting"),
+        ({"steps": ["boost"], "boost": {"head": ["svm"], "folds": ["2"], "x": 1}}, "boost.x: no such setting"),
+        ({"steps": ["boost"], "boost": {"head": ["svm"], "folds": ["2"]}}, "boost needs the step featurize before it"),
+    ],
+)
+def test_settings_that_there_are_not(variant, message):
+    recipe = load_recipe("idc-patches")
+    recipe = type(recipe)(**{**vars(recipe), "variants": {"mine": {"source": "x", **variant}}})
+    with pytest.raises(InputError, match=message):
+        steps_of(recipe, "mine")
 
 
 def test_every_published_choice_is_a_setting():
@@ -87,7 +151,8 @@ def test_conclusions_are_judged_by_the_values(tmp_path):
     runs = {(name, 40): fake(tmp_path, name, 20 if name == "best" else 14) for name in names}
     runs |= {(name, 200): fake(tmp_path, name, 20 if name == "dropout" else 14) for name in names}
     recipe = type(recipe)(**{**vars(recipe), "published": [t for t in recipe.published if t["key"] == "networks"]})
-    (found,) = compare_cnn(recipe, runs, note="")
+    runs = Runs(recipe.first, runs, recipe.magnifications)
+    (found,) = compare_published(recipe.published, runs, note="")
     assert found.note == (
         "Conclusion: first stride 2 is the best. Here: holds at 40x; does not hold at 200x; not run at 100x, at 400x."
     )
@@ -98,7 +163,8 @@ def test_conclusions_are_judged_by_the_values(tmp_path):
 def test_precision_and_recall_by_hand(tmp_path):
     recipe = load_recipe("ddsm-masses")
     recipe = type(recipe)(**{**vars(recipe), "published": [t for t in recipe.published if t["key"] == "test"]})
-    (found,) = compare_cnn(recipe, {("baseline", None): fake(tmp_path, "baseline", 15)}, note="")
+    runs = Runs(recipe.first, {("baseline", None): fake(tmp_path, "baseline", 15)})
+    (found,) = compare_published(recipe.published, runs, note="")
     by_name = {figure.name: figure for figure in found.figures}
     # images 15 to 19 are called wrong: malignant 15, 17, 19 missed, benign 16, 18 called malignant
     assert by_name["baseline: accuracy"].obtained == pytest.approx(15 / 20)

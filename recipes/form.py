@@ -1,0 +1,179 @@
+"""Recipes as files: one YAML file per published system, every setting with its source.
+
+A recipe of ours is a file of this folder. Another package adds one through the entry-point group ``bchisto.recipes``:
+the entry point is the path of its YAML file, a resource of its package, or what such a file holds; or a function
+without arguments that returns one of these. It has the name of the recipe, and cannot take that of one of ours.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import InputError
+from ..extensions import extension_names, load_extension
+from .old_form import has_road, without_road
+from .recipe import STEPS, Recipe, Setting
+from .tables import KINDS
+
+__all__ = ["ENTRY_POINT_GROUP", "list_recipes", "load_recipe", "parse_recipe"]
+
+ENTRY_POINT_GROUP = "bchisto.recipes"
+
+_log = logging.getLogger(__name__)
+
+_NEEDED = {"featurize": ("encoder", "view"), "boost": ("head", "folds"), "finetune": ("network", "folds")}
+"""Settings that a step cannot do without."""
+
+_QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
+"""How a quick run chooses images: so many of each class and fold of the published lists, or of each class."""
+
+_REQUIRED = frozenset({"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"})
+_OPTIONAL = frozenset({*STEPS, "full_scale", "split_by", "notes"})
+
+
+def list_recipes() -> tuple[str, ...]:
+    """Return the names of all recipes, ours and those of other packages, sorted."""
+    return tuple(sorted({*_own(), *extension_names(ENTRY_POINT_GROUP)}))
+
+
+def _own() -> dict[str, Traversable]:
+    """Return the files of ours by name."""
+    files = resources.files(__package__).iterdir()
+    return {file.name.removesuffix(".yaml"): file for file in files if file.name.endswith(".yaml")}
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe.
+
+    Parameters
+    ----------
+    name : str
+        Of `list_recipes`, or the path of a YAML file of the same form.
+
+    Raises
+    ------
+    InputError
+        No recipe of this name, or a file that is none; or another package's that cannot be loaded.
+    """
+    own = _own()
+    if name in own:
+        return parse_recipe(_content(name, own[name]))
+    if name in extension_names(ENTRY_POINT_GROUP):
+        source = load_extension(ENTRY_POINT_GROUP, name, (Traversable, Mapping), what="recipe")
+        recipe = parse_recipe(source if isinstance(source, Mapping) else _content(f"recipe {name}", source))
+        if recipe.name != name:
+            raise InputError(
+                f"recipe {name}: its entry point gives one called {recipe.name}; report this to its package"
+            )
+        return recipe
+    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
+        return parse_recipe(_content(name, Path(name)))
+    raise InputError(f"{name}: no such recipe or YAML file; choose one of {', '.join(list_recipes())}")
+
+
+def _content(name: str, file: Traversable) -> Mapping[str, Any]:
+    """Read a YAML file.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or holds no mapping.
+    """
+    try:
+        content = yaml.safe_load(file.read_bytes().decode("utf-8", errors="replace"))
+    except OSError as error:
+        raise InputError(f"{name}: {file} cannot be read ({error.strerror or error})") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{name}: not YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, Mapping):
+        raise InputError(f"{name}: a recipe is a mapping with a name, settings and published figures")
+    return content
+
+
+def parse_recipe(content: Mapping[str, Any]) -> Recipe:
+    """Check the parts of a recipe.
+
+    Raises
+    ------
+    InputError
+        A part is missing or unknown, or a setting names no source.
+    """
+    if has_road(content):
+        _log.warning(
+            "recipe %s: `road` and settings of a step outside of it are the form of 0.1 and will not be read by 0.3; "
+            "docs/reproduce.md says how it is written now",
+            content.get("name"),
+        )
+        content = without_road(content)
+    missing, unknown = _REQUIRED - content.keys(), content.keys() - _REQUIRED - _OPTIONAL
+    if missing or unknown:
+        names = [f"no {name}" for name in sorted(missing)] + [f"unknown {name}" for name in sorted(unknown)]
+        raise InputError(f"recipe {content.get('name')}: {', '.join(names)}")
+    name = content["name"]
+    sections: dict[str, dict[str, Setting]] = {}
+    for section in STEPS:
+        for key, entry in content.get(section, {}).items():
+            if not isinstance(entry, Mapping) or entry.keys() != {"value", "source"}:
+                raise InputError(f"recipe {name}: {section}.{key} needs a value and a source")
+            sections.setdefault(section, {})[key] = Setting(entry["value"], str(entry["source"]))
+    split = content.get("split_by", {"source": ""})
+    for part in (content["quick"], content.get("full_scale", {"source": ""}), split, *content["variants"].values()):
+        if "source" not in part:
+            raise InputError(f"recipe {name}: variants, quick, split_by and full_scale name their source")
+    if not any(key in content["quick"] for key in _QUICK_IMAGES):
+        raise InputError(f"recipe {name}: quick has no {' or '.join(_QUICK_IMAGES)}")
+    for table in content["published"]:
+        _check_table(name, table)
+    layouts = content["dataset"]
+    recipe = Recipe(
+        **{key: content[key] for key in ("name", "title", "citation", "images")},
+        steps=tuple(content["steps"]),
+        datasets=tuple(layouts) if isinstance(layouts, list) else (layouts,),
+        sections=sections,
+        magnifications=tuple(split.get("magnification", ())),
+        full_scale=dict(content.get("full_scale", {})),
+        variants=dict(content["variants"]),
+        quick=dict(content["quick"]),
+        published=list(content["published"]),
+        notes=tuple(content.get("notes", ())),
+    )
+    _check_steps(recipe)
+    return recipe
+
+
+def _check_steps(recipe: Recipe) -> None:
+    """Refuse steps that there are not, changes of steps that a variant does not have, and steps that lack a setting."""
+    if not recipe.variants:
+        raise InputError(f"recipe {recipe.name}: no variant")
+    for variant, change in recipe.variants.items():
+        where = f"recipe {recipe.name}: variant {variant}"
+        steps = tuple(change.get("steps", recipe.steps))
+        if strange := [step for step in steps if step not in STEPS] or ([] if steps else ["none"]):
+            raise InputError(f"{where}: step {strange[0]}: choose among {', '.join(STEPS)}")
+        if strange := sorted(change.keys() - {"source", "steps", *steps}):
+            raise InputError(f"{where}: {strange[0]}: no step of it, which are {', '.join(steps)}")
+        for step, values in recipe.steps_of(variant):
+            if lacking := [key for key in _NEEDED[step] if key not in values]:
+                raise InputError(f"{where}: {step} has no {lacking[0]}")
+    for part in ("quick", "full_scale"):
+        known = {"source", *STEPS, *_QUICK_IMAGES, "overlap"} if part == "quick" else {"source", "view"}
+        if strange := sorted(getattr(recipe, part).keys() - known):
+            raise InputError(f"recipe {recipe.name}: {part}.{strange[0]}: no such setting")
+
+
+def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
+    """Refuse a published table without what its kind needs."""
+    kind = table.get("kind")
+    if kind not in KINDS:
+        raise InputError(f"recipe {recipe}: a table of kind {kind}; choose one of {', '.join(KINDS)}")
+    lacking = [key for key in ("key", "title", "source", *KINDS[kind].needs) if key not in table]
+    lacking += [f"claim.{key}" for key in ("says", "better", "than") if "claim" in table and key not in table["claim"]]
+    if lacking:
+        raise InputError(f"recipe {recipe}: the table {table.get('key', kind)} has no {lacking[0]}")

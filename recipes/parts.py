@@ -1,0 +1,193 @@
+"""The images of a recipe: all, or those of each magnification apart; for a quick run a few of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..data import PUBLISHED_FOLDS, Dataset, FoldPlan
+from ..errors import InputError
+from ..experiment import FoldChoice, ImageSelection
+from ..jobs import ensure_folder
+from ..options import from_options
+from .quick import quick_banner, write_few, write_quick
+from .recipe import Recipe
+from .work import Order
+
+__all__ = ["Part", "layout_of", "make_parts", "published_lists", "reading_of"]
+
+_READING = frozenset({"lesion", "context"})
+"""Settings of a step that say how images are read."""
+
+_SHOWN = ("augmentations", "crops", "seeds", "epochs", "size")
+"""What the banner of a quick run says of its settings."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images that have a run folder of their own.
+
+    Attributes
+    ----------
+    images : Path
+        The dataset.
+    layout : str
+    run : Path
+        The run folder.
+    magnification : int or None
+        Of these images; None for all.
+    only : Path, optional
+        A list of the images that a quick run takes.
+    lists : mapping of str to str
+        Published fold list to what a quick run takes in its place.
+    notes : tuple of str
+        What must be said of a quick run.
+    """
+
+    images: Path
+    layout: str
+    run: Path
+    magnification: int | None = None
+    only: Path | None = None
+    lists: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """Which images these are, for a sentence about them; nothing for all."""
+        return "" if self.magnification is None else f" at {self.magnification}x"
+
+    def selection(self, reading: Mapping[str, Any]) -> ImageSelection:
+        """Return these images, read as the settings of a step say."""
+        magnifications = () if self.magnification is None else (self.magnification,)
+        return from_options(
+            ImageSelection, reading, images=self.images, dataset=self.layout, magnifications=magnifications,
+            only=self.only,
+        )  # fmt: skip
+
+    def read(self, reading: Mapping[str, Any]) -> Dataset:
+        """Read them.
+
+        Raises
+        ------
+        InputError
+            There are none.
+        """
+        dataset = self.selection(reading).read()
+        if not dataset.records:
+            which = "" if self.magnification is None else f" of {self.magnification}x"
+            raise InputError(f"{self.images}: no image{which} is here")
+        return dataset
+
+    def folds(self, choice: FoldChoice) -> FoldChoice:
+        """Return the protocols, with the lists that a quick run takes."""
+        return replace(choice, folds=tuple(self.lists.get(name, name) for name in choice.folds))
+
+    def plans(self, choice: FoldChoice, *, reading: Mapping[str, Any], seed: int) -> list[FoldPlan]:
+        """Make the folds of protocols.
+
+        Raises
+        ------
+        InputError
+            The images do not fit them.
+        """
+        records = self.read(reading).records
+        return self.folds(choice).plans(
+            [record.image_id for record in records],
+            labels=[record.label or "" for record in records],
+            groups=[record.group for record in records],
+            seed=seed,
+            default="10",
+        )
+
+
+def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of the settings of a step says how images are read."""
+    return {name: values[name] for name in _READING & values.keys()}
+
+
+def layout_of(recipe: Recipe, images: Path) -> str:
+    """Return the layout of the images.
+
+    Raises
+    ------
+    InputError
+        No images, or in none of the recipe's layouts.
+    """
+    known = recipe.datasets[0] if len(recipe.datasets) == 1 else None
+    _, values = recipe.steps_of(recipe.first)[0]
+    selection = from_options(ImageSelection, reading_of(values), images=images, dataset=known)
+    dataset = selection.read()
+    if dataset.name not in recipe.datasets:
+        raise InputError(f"{images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
+    if not dataset.records:
+        raise InputError(f"{images}: no image is here")
+    return dataset.name
+
+
+def make_parts(recipe: Recipe, order: Order, notes: list[str]) -> list[Part]:
+    """Return the images of each magnification, or all; a quick run's lists are written.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    order : Order
+    notes : list of str
+        Gets a line for each magnification that a quick run leaves out.
+
+    Raises
+    ------
+    InputError
+        No images, or none of a magnification; in a quick run too few for it.
+    """
+    layout = layout_of(recipe, order.images)
+    parts = []
+    for magnification in recipe.magnifications or (None,):
+        run = order.run if magnification is None else order.run / f"{magnification}x"
+        part = Part(order.images, layout, run, magnification)
+        try:
+            parts.append(_few(recipe, order, part) if order.quick else _whole(recipe, part))
+        except InputError as error:
+            if not order.quick or magnification is None:
+                raise
+            notes.append(f"{magnification}x was left out: {error}")
+    return parts
+
+
+def _whole(recipe: Recipe, part: Part) -> Part:
+    part.read(_first_reading(recipe))
+    return part
+
+
+def _first_reading(recipe: Recipe) -> dict[str, Any]:
+    return reading_of(recipe.steps_of(recipe.first)[0][1])
+
+
+def _few(recipe: Recipe, order: Order, part: Part) -> Part:
+    """Cut a part down to what a quick run takes of it."""
+    dataset = part.read(_first_reading(recipe))
+    folder = ensure_folder(part.run / "quick")
+    if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
+        names = published_lists(recipe, order)
+        paths, only = write_quick(dataset, names, count=count, folder=folder)
+        part = replace(part, lists=dict(zip(names, paths, strict=True)))
+    else:
+        only = write_few(dataset, count=recipe.quick["images_per_class"], folder=folder)
+    few = len(only.read_text(encoding="utf-8").splitlines()) - 1
+    steps = dict.fromkeys(step for name in order.chosen(recipe) for step, _ in recipe.steps_of(name))
+    smaller = {key: value for step in steps for key, value in recipe.quick.get(step, {}).items() if key in _SHOWN}
+    banner = quick_banner(few, recipe.images, smaller, part=part.where)
+    return replace(part, only=only, notes=(banner,))
+
+
+def published_lists(recipe: Recipe, order: Order) -> list[str]:
+    """Return the published fold lists that the chosen variants take, each once."""
+    named: Iterable[str] = (
+        name
+        for variant in order.chosen(recipe)
+        for _, values in recipe.steps_of(variant, quick=order.quick)
+        for name in map(str, values.get("folds", ()))
+    )
+    return [name for name in dict.fromkeys(named) if name in PUBLISHED_FOLDS]

@@ -1,0 +1,143 @@
+"""Runs the variants of a recipe, or says what they would take: the same steps either way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..errors import InputError, SettingsConflictError
+from ..evaluate import PredictionTable, compare_pairs
+from ..experiment import CrossValidation
+from .estimate import Estimate, ImagesAhead
+from .parts import Part, layout_of, make_parts
+from .recipe import Recipe
+from .settings import build_steps
+from .steps import Step
+from .tables import Obtained, Runs, compare_published
+from .work import Order, Outcome, comparable_note
+
+__all__ = ["estimate_variants", "run_variants"]
+
+_log = logging.getLogger(__name__)
+
+_REPLICATES = 2000
+"""Bootstrap replicates of paired differences (ours)."""
+
+
+def run_variants(recipe: Recipe, order: Order) -> Outcome:
+    """Run every chosen variant, at each magnification where the recipe has them, and compare.
+
+    Raises
+    ------
+    InputError
+        See `reproduce`. A quick run goes on where a variant or magnification has too few images, and says so.
+    """
+    variants = {name: build_steps(recipe, order, name) for name in order.chosen(recipe)}
+    notes: list[str] = []
+    parts = make_parts(recipe, order, notes)
+    if not order.quick:  # a whole run refuses what does not fit before it works for days
+        for part in parts:
+            for steps in variants.values():
+                for step in steps:
+                    step.check(part)
+    run = _Run(recipe, order)
+    for part in parts:
+        done: list[Step] = []
+        for name, steps in variants.items():
+            run.variant(part, name, steps, done=done, alone=len(variants) == 1)
+    notes += run.left_out_notes(list(variants))
+    if not run.results and order.how.shard is None:
+        raise InputError(f"{order.images}: too few images for --quick: {notes[-1]}")
+    said = (banner for result in run.results for banner in result.banners)
+    banners = tuple(dict.fromkeys([*said, *(note for part in parts for note in part.notes), *recipe.notes, *notes]))
+    if order.how.shard is not None:
+        return Outcome(run.results, [], banners)
+    runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,))
+    tables = compare_published(recipe.published, runs, note=comparable_note(banners))
+    return Outcome(run.results, tables, banners, _pairs(run.obtained), tuple(run.failed))
+
+
+class _Run:
+    """What has been run of a recipe so far."""
+
+    def __init__(self, recipe: Recipe, order: Order) -> None:
+        self._recipe, self._order = recipe, order
+        self.results: list[CrossValidation] = []
+        self.obtained: dict[tuple[str, int | None], Obtained] = {}
+        self.failed: list[str] = []
+        self._left_out: dict[tuple[str, str], list[str]] = {}
+
+    def variant(self, part: Part, name: str, steps: Sequence[Step], *, done: list[Step], alone: bool) -> None:
+        """Run the steps of a variant on a part that are not `done`; a quick run leaves out what has too few images."""
+        results: list[CrossValidation] = []
+        try:
+            for step in steps:
+                if step in done:  # an encoder's descriptors serve every variant that trains on them
+                    continue
+                _log.info("%s: %s%s: %s", self._recipe.name, name, part.where, step.kind)
+                notes = [*part.notes, *self._recipe.notes]
+                results += step.run(part, how=self._order.how, notes=notes, failed=self.failed)
+                done.append(step)
+        except InputError as error:
+            whole = alone and part.magnification is None
+            if not self._order.quick or whole or isinstance(error, SettingsConflictError):
+                raise
+            self._left_out.setdefault((part.where, str(error)), []).append(name)
+            return
+        for result in results:
+            label = f"{name}{part.where}" if len(results) == 1 else f"{name}{part.where}: {result.folder.name}"
+            named = _named(result, label)
+            self.results.append(named)
+            if named.panel is not None:
+                self.obtained.setdefault((name, part.magnification), Obtained(named.folder, named.panel))
+
+    def left_out_notes(self, variants: Sequence[str]) -> list[str]:
+        """Say which variants were left out, and why."""
+        notes = []
+        for (where, reason), names in self._left_out.items():
+            what = "every variant" if names == list(variants) else ", ".join(names)
+            notes.append(f"{what}{where} was left out: {reason}")
+            _log.warning(notes[-1])
+        return notes
+
+
+def _named(result: CrossValidation, name: str) -> CrossValidation:
+    """Name the table after its variant, since variants may share a network or a head."""
+    if result.panel is None:
+        return result
+    return replace(result, panel=replace(result.panel, table=replace(result.panel.table, name=name)))
+
+
+def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str, Any]]:
+    """Test the first variant against each other one, at the same magnification and where both test the same images."""
+    first: dict[int | None, PredictionTable] = {}
+    pairs = []
+    for (_, magnification), run in obtained.items():
+        table = first.setdefault(magnification, run.panel.table)
+        if run.panel.table is not table:
+            pairs += compare_pairs([table, run.panel.table], replicates=_REPLICATES)
+    return pairs
+
+
+def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
+    """Estimate what `run_variants` would take, without writing anything.
+
+    Raises
+    ------
+    InputError
+        See `reproduce`.
+    """
+    ahead = ImagesAhead(recipe, order, layout=layout_of(recipe, order.images))
+    estimates = []
+    done: list[Step] = []
+    chosen = order.chosen(recipe)
+    for name in chosen:
+        steps = build_steps(recipe, order, name)
+        for step in steps:
+            if step not in done:
+                found = step.estimate(ahead)
+                estimates.append(found if len(chosen) == 1 else replace(found, stage=f"{name}: {step.kind}"))
+        done += steps
+    return estimates

@@ -1,0 +1,113 @@
+"""From the settings of a recipe to steps: every name is one of the command's options, and means what it means there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..boost import BoostSettings
+from ..encoders import weights_of
+from ..errors import InputError
+from ..evaluate import TwoClassView
+from ..experiment import FoldChoice
+from ..featurize import FeaturizeSettings
+from ..finetune import FinetuneSettings, list_networks
+from ..options import from_options, option_names
+from .parts import reading_of
+from .recipe import Recipe
+from .steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest, Step
+from .work import Order
+
+__all__ = ["build_steps"]
+
+_KNOWN: Mapping[str, Sequence[Any]] = {
+    "featurize": (FeaturizeSettings,),
+    "boost": (BoostSettings, FoldChoice, TwoClassView),
+    "finetune": (FinetuneSettings, FoldChoice, TwoClassView),
+}
+"""Whose options the settings of a step are, beside those of how images are read."""
+
+_READING = ("lesion", "context")
+_FINETUNE = ("validation", "tensorboard", "test_fold")
+"""Settings of ``finetune`` that no value above has under this name."""
+
+
+def build_steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
+    """Return the steps of a variant.
+
+    Raises
+    ------
+    InputError
+        A setting that there is not, or that is out of range.
+    """
+    steps: list[Step] = []
+    for kind, values in recipe.steps_of(variant, quick=order.quick, full_scale=order.full_scale):
+        _check_names(recipe, kind, values)
+        if kind == "featurize":
+            steps.append(_featurize_step(values, order.weights))
+        elif kind == "boost":
+            steps.append(_boost_step(recipe, variant, values, steps))
+        else:
+            steps.append(_finetune_step(recipe, order, variant, values))
+    return steps
+
+
+def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
+    known = {name for value in _KNOWN[kind] for name in option_names(value)} | {*_READING}
+    known |= {*_FINETUNE} if kind == "finetune" else set()
+    if strange := sorted(values.keys() - known):
+        raise InputError(f"recipe {recipe.name}: {kind}.{strange[0]}: no such setting")
+
+
+def _featurize_step(values: Mapping[str, Any], weights: Sequence[str]) -> FeaturizeStep:
+    found = {**values, "weights": (*values.get("weights", ()), *weights)}
+    return FeaturizeStep(reading_of(values), from_options(FeaturizeSettings, found))
+
+
+def _boost_step(recipe: Recipe, variant: str, values: Mapping[str, Any], before: Sequence[Step]) -> BoostStep:
+    described = next((step for step in before if isinstance(step, FeaturizeStep)), None)
+    if described is None:
+        raise InputError(f"recipe {recipe.name}: variant {variant}: boost needs the step featurize before it")
+    return BoostStep(
+        described.reading,
+        from_options(BoostSettings, values),
+        described.settings,
+        from_options(FoldChoice, values),
+        from_options(TwoClassView, values),
+    )
+
+
+def _finetune_step(recipe: Recipe, order: Order, variant: str, values: Mapping[str, Any]) -> FinetuneStep:
+    settings, said = _network_settings(values, variant, weights=order.weights)
+    test = None
+    if "test_fold" in values:
+        others = dict(recipe.steps_of(recipe.first, quick=order.quick))["finetune"]
+        folder = Path("reproduce") / recipe.name
+        test = FixedTest(values["test_fold"], from_options(FoldChoice, others), folder)
+    return FinetuneStep(
+        reading_of(values),
+        settings,
+        from_options(FoldChoice, values),
+        from_options(TwoClassView, values),
+        tensorboard=values.get("tensorboard", False),
+        said=said,
+        test=test,
+    )
+
+
+def _network_settings(
+    values: Mapping[str, Any], variant: str, *, weights: Sequence[str]
+) -> tuple[FinetuneSettings, tuple[str, ...]]:
+    """Return the settings of the network, and what must be said of them; the variant is a part of the folder's name."""
+    network = str(values["network"])
+    default = values.get("weights") or ("random" if network in list_networks() else "imagenet")
+    chosen = weights_of((default, *weights), network)
+    found = {"augment": (), **values}
+    said: tuple[str, ...] = ()
+    if found.get("rate_multiplier") and chosen == "random":
+        said = (f"{network} began untrained, so all its layers have one learning rate",)
+        del found["rate_multiplier"]
+    named: dict[str, Any] = {name: tuple(found[name]) for name in ("augment", "fresh") if name in found}
+    given = {"validation": found["validation"]} if "validation" in found else {}
+    return from_options(FinetuneSettings, {**found, **named}, **{**given, "name": variant, "weights": chosen}), said

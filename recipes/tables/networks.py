@@ -1,0 +1,137 @@
+"""Published figures of networks and of variants beside those of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...evaluate import PublishedFigure, default_positive, wilson
+from .obtained import Compared, Points, Runs, Value
+
+__all__ = ["auc_by_fold", "by_level", "by_rule", "by_variant", "scores", "validation"]
+
+_NOTHING: Value = (None, None)
+
+
+def _score(metrics: Mapping[str, Any] | None, metric: str) -> Value:
+    if metrics is None:
+        return _NOTHING
+    if metric in ("accuracy", "auc"):
+        value, interval = metrics.get(metric), metrics.get("intervals", {}).get(metric)
+        return (None if value is None else float(value)), (None if interval is None else tuple(interval))
+    positive = default_positive(metrics["classes"])
+    if len(positive) != 1:
+        return _NOTHING
+    place = metrics["classes"].index(positive[0])
+    confusion = np.array(metrics["confusion"])
+    hits = int(confusion[place, place])
+    total = {"precision": int(confusion[:, place].sum()), "recall": int(confusion[place].sum())}
+    value = metrics["per_class"][positive[0]][metric]
+    return (None if value is None else float(value)), (wilson(hits, total[metric]) if metric in total else None)
+
+
+def _figure(
+    name: str, value: Value, *, published: float | None = None, digits: int = 1, magnification: int | None = None
+) -> PublishedFigure:
+    """Make a figure in percent, or as a share where three decimals are printed."""
+    times = 1.0 if digits == 3 else 100.0
+    obtained, interval = value
+    return PublishedFigure(
+        name if magnification is None else f"{name} at {magnification}x",
+        published,
+        None if obtained is None else times * obtained,
+        interval=None if interval is None else (times * interval[0], times * interval[1]),
+        digits=digits,
+    )
+
+
+def by_variant(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Compare one metric of several variants."""
+    points: Points = {}
+    figures = []
+    for name, published in table["rows"].items():
+        for magnification in runs.at:
+            run = runs.get(name, magnification)
+            value = _score(run.table() if run else None, table["metric"])
+            if value[0] is not None:
+                points[name, magnification] = value[0]
+            figures.append(_figure(name, value, published=published, magnification=magnification))
+    return points, figures
+
+
+def scores(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Compare several metrics of several variants."""
+    figures = []
+    for name, row in table["rows"].items():
+        for metric, published in row.items():
+            for magnification in runs.at:
+                run = runs.get(name, magnification)
+                value = _score(run.table() if run else None, metric)
+                label = f"{name}: {metric}"
+                figures.append(
+                    _figure(label, value, published=published, digits=table["digits"], magnification=magnification)
+                )
+    return {}, figures
+
+
+def by_rule(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Compare the rules that make an image of its patches."""
+    points: Points = {}
+    figures = []
+    for rule, published in table["rows"].items():
+        for magnification in runs.at:
+            run = runs.get(table["variant"], magnification)
+            value = _score(run.table(f"{table['level']}, {rule}") if run else None, "accuracy")
+            if value[0] is not None:
+                points[rule, magnification] = value[0]
+            figures.append(_figure(rule, value, published=published, magnification=magnification))
+    return points, figures
+
+
+_LEVELS = {"patch": "patch", "image": "", "patient": "group, average"}
+_METRICS = ("accuracy", "precision", "recall", "f1", "auc")
+
+
+def by_level(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Show every metric at every level."""
+    figures = []
+    for level, suffix in _LEVELS.items():
+        for metric in _METRICS:
+            for magnification in runs.at:
+                run = runs.get(table["variant"], magnification)
+                value = _score(run.table(suffix) if run else None, metric)
+                figures.append(_figure(f"{level} {metric}", value, magnification=magnification))
+    return {}, figures
+
+
+def auc_by_fold(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Show a metric of each fold, and its mean."""
+    figures = []
+    for magnification in runs.at:
+        run = runs.get(table["variant"], magnification)
+        if run is None:
+            continue
+        metrics = run.panel.metrics
+        view = metrics.get("two_class") or {"auc_per_fold": [None] * len(metrics["folds"]), "auc_mean": None}
+        for fold, value in zip(metrics["folds"], view["auc_per_fold"], strict=True):
+            figures.append(_figure(f"fold {fold}", (value, None), magnification=magnification))
+        figures.append(_figure("mean of the folds", (view["auc_mean"], None), magnification=magnification))
+    return {}, figures
+
+
+def validation(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Compare the accuracy on the validation part at the epoch that was kept, the mean over folds."""
+    points: Points = {}
+    figures = []
+    first = runs.at[0]
+    for name, published in table["rows"].items():
+        run = runs.get(name, first)
+        folds = run.files["run"].get("validation", {}).values() if run else ()
+        values = [fold["val_accuracy"] for fold in folds if "val_accuracy" in fold]
+        value = float(np.mean(values)) if values else None
+        if value is not None:
+            points[name, first] = value
+        figures.append(_figure(name, (value, None), published=published, digits=table["digits"]))
+    return points, figures

@@ -1,0 +1,88 @@
+"""What the variants of a recipe gave, as the tables of published figures look it up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...evaluate import Panel, PublishedFigure
+from ...jobs import read_json
+
+__all__ = ["Compared", "Obtained", "Points", "Runs", "Value", "percent"]
+
+Value = tuple[float | None, tuple[float, float] | None]
+"""A share and its 95 % interval; None where it was not obtained."""
+
+Points = dict[tuple[str, int | None], float]
+"""Row and magnification to the value that a conclusion is about."""
+
+Compared = tuple[Points, list[PublishedFigure]]
+"""What a kind of table makes of its published figures."""
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """What a variant gave.
+
+    Attributes
+    ----------
+    folder : Path
+        With ``metrics.json``.
+    panel : Panel
+        Predictions of images and their metrics.
+    """
+
+    folder: Path
+    panel: Panel
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """What ``metrics.json`` holds."""
+        found: dict[str, Any] = read_json(self.folder / "metrics.json")
+        return found
+
+    def table(self, suffix: str = "") -> dict[str, Any] | None:
+        """Return the metrics of another level, such as ``image, vote``; None where there are none."""
+        if not suffix:
+            return self.panel.metrics
+        return next((m for name, m in self.files["tables"].items() if name.endswith(f" ({suffix})")), None)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What all variants gave, at each magnification.
+
+    Attributes
+    ----------
+    first : str
+        The published variant, which tables are about that name none.
+    found : mapping
+        Variant and magnification (None where the recipe does not tell them apart) to what it gave.
+    magnifications : sequence of int or None
+        All of the recipe.
+    """
+
+    first: str
+    found: Mapping[tuple[str, int | None], Obtained] = field(default_factory=dict)
+    magnifications: Sequence[int | None] = (None,)
+
+    @property
+    def at(self) -> list[int | None]:
+        """Magnifications at which something was run."""
+        return [one for one in self.magnifications if any(key[1] == one for key in self.found)]
+
+    def get(self, variant: str, magnification: int | None) -> Obtained | None:
+        """Return what a variant gave; None where it was not run."""
+        return self.found.get((variant, magnification))
+
+    def of(self, table: Mapping[str, Any]) -> list[tuple[int | None, Obtained]]:
+        """Return magnification and result of the one variant that a table is about."""
+        variant = table.get("variant", self.first)
+        return [(one, run) for one in self.at if (run := self.get(variant, one)) is not None]
+
+
+def percent(share: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return an interval in percent."""
+    return None if share is None else (100 * share[0], 100 * share[1])
