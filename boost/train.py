@@ -53,7 +53,7 @@ def train(
     work : Work, optional
         How it is done: a process per core by default, one LightGBM thread each. A unit is a store and fold.
     view : TwoClassView, optional
-        Positive classes, rule and set points of the two-class view of every table; by default the positive classes of
+        Positive classes, rule and operating points of the two-class view of every table; by default the positive classes of
         a known dataset and the rule ``sum``.
     notes : sequence of str
         What a reader of any number must know, beside what the stores say: put into every output.

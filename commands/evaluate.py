@@ -30,7 +30,7 @@ from .options import common_options, done, split_names
     "thresholds",
     multiple=True,
     type=float,
-    help="Set point; repeatable; default: those of the run, else 0.33 and 0.5.",
+    help="Operating point; repeatable; default: those of the run, else 0.33 and 0.5.",
 )
 @click.option("--bootstrap", type=int, default=2000, show_default=True, help="Replicates of the intervals; 0 for none.")
 @click.option(

@@ -191,7 +191,7 @@ def two_class_options(function: F) -> F:
             type=float,
             default=(0.33, 0.5),
             show_default=True,
-            help="Set point of the two-class view; repeatable.",
+            help="Operating point of the two-class view; repeatable.",
         ),
         click.option(
             "--two-class",

@@ -70,7 +70,7 @@ def evaluate(
     two_class : {"sum", "max"}, optional
         Rule of the two-class score; by default that of the run, and ``sum`` for tables from elsewhere.
     thresholds : sequence of float
-        Set points; by default those of the run, and 0.33 and 0.5 for tables from elsewhere.
+        Operating points; by default those of the run, and 0.33 and 0.5 for tables from elsewhere.
     bootstrap : int
         Replicates of the intervals; 0 for none.
     classes : sequence of str

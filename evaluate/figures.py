@@ -88,7 +88,7 @@ def confusion_figure(metrics: dict[str, Any]) -> Any:
 
 @_drawn
 def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> Any:
-    """Draw the ROC of the two-class view with its set points, its folds and their mean; None without scores."""
+    """Draw the ROC of the two-class view with its operating points, its folds and their mean; None without scores."""
     from sklearn.metrics import roc_curve
 
     view = metrics.get("two_class")
@@ -111,7 +111,7 @@ def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> Any:
     axes.plot(false, true, color=_BLUE, linewidth=1.8, label=f"all rows, AUC {view['auc']:.3f}")
     for colour, point in zip(cycle(_POINTS), view["thresholds"], strict=False):
         label = (
-            f"set point {point['threshold']:g}: {100 * point['sensitivity']:.1f} / {100 * point['specificity']:.1f} %"
+            f"operating point {point['threshold']:g}: {100 * point['sensitivity']:.1f} / {100 * point['specificity']:.1f} %"
         )
         axes.plot(1 - point["specificity"], point["sensitivity"], "o", color=colour, label=label)
     axes.set_xlabel("1 - specificity")

@@ -24,7 +24,7 @@ def headline(name: str, metrics: Mapping[str, Any]) -> list[str]:
     -------
     list of str
         Lines: the accuracy first; then, indented, warnings, folds that hardly trained on a class, and the two-class
-        view with its rule and set points.
+        view with its rule and operating points.
     """
     intervals = metrics.get("intervals") or {}
     said = f"{name}: accuracy {_percent(metrics['accuracy'])} % of {metrics['n']}"
@@ -49,7 +49,7 @@ def _two_class(view: Mapping[str, Any] | None) -> list[str]:
     if len(known) > 1:
         said += f" (folds {view['auc_mean']:.3f} +- {view['auc_std']:.3f})"
     points = [
-        f"set point {point['threshold']:g}: sensitivity {_percent(point['sensitivity'])}, "
+        f"operating point {point['threshold']:g}: sensitivity {_percent(point['sensitivity'])}, "
         f"specificity {_percent(point['specificity'])}"
         for point in view["thresholds"]
     ]

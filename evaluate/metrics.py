@@ -55,7 +55,7 @@ def compute_metrics(
     two_class : {"sum", "max"}
         Rule of the two-class score.
     thresholds : sequence of float
-        Set points; positive if score >= threshold.
+        Operating points; positive if score >= threshold.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def compute_metrics(
         precision), ``auc`` (one against the rest, mean over classes; null without probabilities or where a class has
         no image), ``calibration``, ``abstention``, and, where a side is positive, ``two_class``: ``positive``,
         ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a fold tests one
-        side only), ``auc_mean``, ``auc_std``, and per set point ``sensitivity``, ``specificity`` and ``confusion``
+        side only), ``auc_mean``, ``auc_std``, and per operating point ``sensitivity``, ``specificity`` and ``confusion``
         (rows true, negative first). Then the metrics that other packages add, see `MetricSpec`.
 
     Raises
@@ -134,7 +134,7 @@ def _two_class(
         "auc_per_fold": per_fold,
         "auc_mean": float(np.mean(known)) if known else None,
         "auc_std": float(np.std(known)) if known else None,
-        "thresholds": [_set_point(truth, scores, threshold) for threshold in thresholds],
+        "thresholds": [_operating_point(truth, scores, threshold) for threshold in thresholds],
     }
 
 
@@ -144,7 +144,7 @@ def _fold_spread(table: PredictionTable, hits: npt.NDArray[np.bool_]) -> float |
     return float(np.std(shares)) if shares else None
 
 
-def _set_point(truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], threshold: float) -> dict[str, Any]:
+def _operating_point(truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], threshold: float) -> dict[str, Any]:
     called = scores >= threshold
     confusion = [[int((side & answer).sum()) for answer in (~called, called)] for side in (~truth, truth)]
     (true_negative, false_positive), (false_negative, true_positive) = confusion

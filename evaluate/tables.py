@@ -42,7 +42,7 @@ def write_tables(
         "per-class": _per_class(tables),
         "confusion": _confusion(tables),
         "two-class": _two_class(tables),
-        "set-points": _set_points(tables),
+        "set-points": _operating_points(tables),
         "fold-notes": _fold_notes(tables),
         "calibration": _calibration(tables),
         "abstention": _abstention(tables),
@@ -121,7 +121,7 @@ def _fold_notes(tables: Mapping[str, Mapping[str, Any]]) -> Table:
     return ["table", *names], rows
 
 
-def _set_points(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+def _operating_points(tables: Mapping[str, Mapping[str, Any]]) -> Table:
     header = ["table", "positive", "threshold", "sensitivity", "specificity", "true_negative", "false_positive",
               "false_negative", "true_positive", "rule"]  # fmt: skip
     rows = [

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 DEFAULT_THRESHOLDS = (0.33, 0.5)
-"""Set points of Rakhlin et al. 2018, sec. 3."""
+"""Operating points, the set points of Rakhlin et al. 2018, sec. 3."""
 
 
 TWO_CLASS_RULES = ("sum", "max")
@@ -61,7 +61,7 @@ class TwoClassView:
     rule : {"sum", "max"}
         See `TWO_CLASS_RULES`.
     thresholds : tuple of float
-        Set points; positive if score >= threshold.
+        Operating points; positive if score >= threshold.
     """
 
     positive: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class TwoClassView:
         Raises
         ------
         InputError
-            An unknown rule, a set point outside 0 to 1, a positive class that is none, or every class positive.
+            An unknown rule, an operating point outside 0 to 1, a positive class that is none, or every class positive.
         """
         if self.rule not in TWO_CLASS_RULES:
             raise InputError(f"--two-class {self.rule}: choose one of {', '.join(TWO_CLASS_RULES)}")

@@ -96,7 +96,7 @@ def test_the_main_road(cli, tissue, tmp_path, tiny_options):
         "evaluate", run, tmp_path / "p.csv", "--out", tmp_path / "e", "--bootstrap", 100, "--threshold", 0.4
     )
     assert code == 0
-    assert "set point 0.4: sensitivity" in out
+    assert "operating point 0.4: sensitivity" in out
     assert {"3-lightgbm", "p"} == set(json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"])
 
 

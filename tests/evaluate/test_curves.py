@@ -73,7 +73,7 @@ def test_a_label_missing_from_a_fold_leaves_that_auc_out(rng, tmp_path):
     assert lines[4].endswith(",")
 
 
-def test_confusion_at_set_points_is_scikit_learns(rng):
+def test_confusion_at_operating_points_is_scikit_learns(rng):
     from sklearn.metrics import confusion_matrix
 
     table = random_table(rng)
