@@ -23,7 +23,7 @@ from .batches import Source, still_batches, training_batches
 from .events import EventLog
 from .patches import Indices, Samples
 
-__all__ = ["TrainingPlan", "train_model", "training_samples"]
+__all__ = ["TrainingPlan", "train_model", "training_samples", "training_variables"]
 
 _log = logging.getLogger(__name__)
 
@@ -114,8 +114,7 @@ def train_model(
     weights = class_weights(source.labels[plan.train], classes=plan.classes) if plan.weighted else None
     batches = training_batches(source, samples, augmentations=plan.augmentations, crops=plan.crops)
     held = source.samples(plan.validate)
-    model.optimizer.build(model.trainable_variables)  # its slots are part of the state
-    variables = [*model.variables, *model.optimizer.variables]
+    variables = training_variables(model)
     now = _restore(state, model, variables, mark)
     curves = None if events is None else EventLog(events)
     if now.rows:
@@ -156,6 +155,13 @@ def training_samples(source: Source, plan: TrainingPlan) -> Samples:
     chosen = plan.train[sample_training(source.labels[plan.train], method=plan.sampling, seed=plan.seed)]
     copies = plan.rotations * plan.crops if OFFLINE in plan.augmentations else 1
     return source.samples(chosen, copies=copies)
+
+
+def training_variables(model: Any) -> list[Any]:
+    """Return all that training changes and goes on from, the slots of the optimiser among it, which are made first."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    return [*model.variables, *model.optimizer.variables]
 
 
 def _copied(model: Any) -> list[npt.NDArray[Any]]:

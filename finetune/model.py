@@ -98,7 +98,8 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
     model.compile(
         optimizer=_optimizer(model, chosen["optimizer"], chosen["rate"], settings.multipliers),
         loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+        # not by its name: made inside the first step, its variables would have TensorFlow trace that step twice
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         # On JAX this compiles the step, which otherwise runs operation by operation; on TensorFlow it means XLA, beside
         # the graph that is compiled anyway, and on PyTorch a compiler that not every machine has.
         jit_compile=keras.backend.backend() == "jax",

@@ -15,6 +15,7 @@ from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run
 from .images import prepare_images
+from .kept import let_go
 from .model import network_of, resolved
 from .settings import FinetuneSettings
 from .training import CnnTraining, tested_of
@@ -121,7 +122,10 @@ def finetune(
             ).fitted()  # refuses what does not fit before anything is written
             for plan in plans
         ]
-        return cross_validate(trainings, run=run, how=how, record=record)
+        try:
+            return cross_validate(trainings, run=run, how=how, record=record)
+        finally:
+            let_go()
 
 
 def _plans(

@@ -19,7 +19,8 @@ from .balance import class_weights
 from .batches import Source, still_batches
 from .fit import TrainingPlan, train_model, training_samples
 from .images import ImageBank
-from .model import build_model, resolved
+from .kept import network_of_fold
+from .model import resolved
 from .pretrained import is_whole_h5, save_h5
 from .settings import FinetuneSettings
 
@@ -176,7 +177,7 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     """
     settings = unit.settings
     source = unit.source()
-    model = build_model(settings, classes=unit.classes, fold=unit.fold)
+    model = network_of_fold(settings, classes=unit.classes, fold=unit.fold)
     ticked = 0
 
     def tick(words: str) -> None:

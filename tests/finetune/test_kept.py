@@ -1,0 +1,77 @@
+"""The network of a process that trains several folds: compiled once, and equal to one of each fold's own."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bchisto.experiment import Work
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, kept
+from bchisto.finetune.batches import Source
+from bchisto.finetune.fit import TrainingPlan, train_model
+from bchisto.finetune.model import build_model
+from bchisto.finetune.units import predict_samples
+
+SPECK = FinetuneSettings("speck", dropout=0.5, rate=0.05, batch_size=4)
+TINY = FinetuneSettings("tiny", weights="random", size=32, batch_size=4, freeze="middle", optimizer="sgd", l2=1e-3)
+
+
+@pytest.fixture(autouse=True)
+def none_kept():
+    kept.let_go()
+    yield
+    kept.let_go()
+
+
+def train(model, folder):
+    """Train two epochs; return weights, predictions, and the training state with that of the optimiser."""
+    rng = np.random.default_rng(1)
+    labels = np.arange(16) % 2
+    bank = ImageBank.of(list(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)), [str(n) for n in range(16)])
+    source = Source(bank, labels, PatchRule(), 32, 0, 4)
+    plan = TrainingPlan(np.arange(8), np.arange(8, 12), 2, 9, "none", False, (), 0, 2)
+    folder.mkdir()
+    train_model(model, source, plan, state=folder / "s.npz", log=folder / "l.csv", on_epoch=lambda words: None)
+    found = predict_samples(model, source, np.arange(12, 16), classes=2)
+    return [*model.get_weights(), found], (folder / "s.npz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [SPECK, replace(SPECK, precision="float16"), TINY, replace(TINY, freeze="", multipliers=(("classes", 3.0),))],
+    ids=["dropout", "float16", "frozen", "multipliers"],
+)
+def test_a_fold_is_trained_as_if_alone(tmp_path, settings):
+    train(kept.network_of_fold(settings, classes=2, fold=1), tmp_path / "first")
+    model = kept.network_of_fold(settings, classes=2, fold=2)
+    assert model is kept.network_of_fold(settings, classes=2, fold=2)
+    found, state = train(model, tmp_path / "second")
+    expected, whole = train(build_model(settings, classes=2, fold=2), tmp_path / "alone")
+    for one, two in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert state == whole
+
+
+def test_other_settings_are_another_network():
+    first = kept.network_of_fold(SPECK, classes=2, fold=1)
+    for other, classes in ((replace(SPECK, dropout=0.4), 2), (SPECK, 3)):
+        assert kept.network_of_fold(other, classes=classes, fold=1) is not first
+    assert kept.network_of_fold(SPECK, classes=2, fold=1) is not first  # the last one alone is kept
+
+
+def test_the_folds_of_a_command_share_one_that_is_let_go_at_its_end(tissue, tmp_path, monkeypatch):
+    """A training step is traced once, and not once a fold, or twice for what its first trace creates."""
+    import keras
+
+    stepped = []
+    real = keras.optimizers.Adam.update_step
+
+    def counted(self, gradient, variable, learning_rate):
+        stepped.append(tuple(variable.shape))
+        real(self, gradient, variable, learning_rate)
+
+    monkeypatch.setattr(keras.optimizers.Adam, "update_step", counted)
+    settings = replace(SPECK, epochs=2, augmentations=())
+    (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["3"], work=Work(jobs=1))
+    assert result.finished
+    assert stepped == [(3, 3, 3, 4), (4,), (4, 2), (2,)]
+    assert not kept._kept
