@@ -80,7 +80,7 @@ def train(
     view = TwoClassView() if view is None else view
     view.check()
     if "none" in choice.folds:
-        raise InputError("--folds none: boost averages fold models; bchisto finetune trains on all images")
+        raise InputError('`folds="none"`: boost averages fold models; bchisto finetune trains on all images')
     if not stores and not run.is_dir():
         raise InputError(f"{run}: no such run folder; run bchisto featurize --out {run} first")
     preset = settings.chosen
@@ -124,6 +124,6 @@ def train(
 def _default_folds(sources: Sources) -> str:
     bach = all(header["dataset"] == "bach" for header in sources.headers.values())
     if bach and len(sources.image_ids) + len(sources.failed) == _BACH_IMAGES and not sources.synthetic:
-        _log.info("the 400 BACH images: using the published folds, --folds rakhlin10")
+        _log.info('the 400 BACH images: using the published folds, `folds="rakhlin10"`')
         return "rakhlin10"
     return "10"

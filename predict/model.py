@@ -187,7 +187,7 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
     """
     if bundle_road(path) == "cnn":
         if weights:
-            raise InputError(f"--weights {weights[0]}: {path} holds the weights of its networks; leave it out")
+            raise InputError(f"`weights` {weights[0]}: {path} holds the weights of its networks; leave it out")
         return CnnModel(CnnBundle.load(path))
     bundle = Bundle.load(path)
     settings = {name: _settings(header) for name, header in bundle.stores.items()}
@@ -268,10 +268,10 @@ def _fitting(
         return encoder
     if header["weights"] == "file" and source == "imagenet":
         why = f"{path}: {name} was trained with weights from a file (sha256 {needed[:12]})"
-        return WeightsError(f"{why}; give them with --weights {name}=PATH")
+        return WeightsError(f'{why}; give them with `weights="{name}=PATH"`')
     if isinstance(encoder, WeightsError):
         return encoder
     return WeightsError(
         f"{path}: {name} needs the weights of sha256 {needed[:12]}, {source} has "
-        f"{encoder.weights_sha256[:12]}; give the right ones with --weights {name}=PATH"
+        f'{encoder.weights_sha256[:12]}; give the right ones with `weights="{name}=PATH"`'
     )

@@ -78,4 +78,4 @@ def make_normalizer(method: str) -> Normalizer:
         from .staintools_adapter import StainToolsNormalizer
 
         return StainToolsNormalizer(method.removeprefix("staintools-"))
-    raise InputError(f"--stain {method}: no such method; choose one of {', '.join(STAIN_METHODS)}")
+    raise InputError(f"`method` {method}: no such method; choose one of {', '.join(STAIN_METHODS)}")
