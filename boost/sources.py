@@ -140,7 +140,7 @@ def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _spelled(sources: Sources, classes: Sequence[str]) -> Sources:
-    """Give the labels the spelling and order of ``--classes``."""
+    """Give the labels the spelling and order of ``classes``."""
     check_order(classes)
     spelled = spell_labels(sources.labels, classes)
     _refuse_unknown([label for label, known in spelled.items() if known is None], classes)

@@ -87,7 +87,7 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
 
 
 def check_order(classes: Sequence[str]) -> None:
-    """Refuse a class order (``--classes``) that names a class twice.
+    """Refuse a class order that names a class twice.
 
     Raises
     ------

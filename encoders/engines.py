@@ -18,7 +18,7 @@ from ..errors import DependencyError
 __all__ = ["ENGINES", "Compiled", "compile_function", "compile_network", "compile_tensors"]
 
 ENGINES = ("keras", "openvino")
-"""Values of ``--engine``."""
+"""Values of ``engine``."""
 
 _MOST_SHAPES = 4
 """Compiled shapes that OpenVINO keeps of each function: two views with a smaller last batch each, or two scales of

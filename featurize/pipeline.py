@@ -51,7 +51,7 @@ class FeaturizeResult:
     stores : tuple of Path
         The finished stores, or where they will be.
     merged : bool
-        Whether they are finished; a shard leaves that to the run without ``--shard``.
+        Whether they are finished; a shard leaves that to the call without one.
     images : int
         Images asked for.
     failures : tuple of (image_id, message)

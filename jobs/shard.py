@@ -1,4 +1,4 @@
-"""``--shard K/N``: every N-th unit, by arithmetic alone."""
+"""The share ``K/N`` of the units: every N-th unit, by arithmetic alone."""
 
 from __future__ import annotations
 

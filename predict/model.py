@@ -172,7 +172,7 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
     path : Path
         The bundle.
     weights : tuple of str
-        Values of ``--weights``; encoders that were seeded random are made so again.
+        As in `predict`; encoders that were seeded random are made so again.
     identity : tuple of str
         See `model_identity`: a bundle or weights file that was replaced is read again.
 
@@ -217,7 +217,7 @@ def _settings(header: dict[str, Any]) -> FeaturizeSettings:
 def _encoders(path: Path, stores: Mapping[str, dict[str, Any]], options: tuple[str, ...]) -> dict[str, Encoder]:
     """Return the encoder of every store, each with the weights that the store was made with.
 
-    Stores of one encoder may come from different weights. So where the option that wins by the rule of ``--weights``
+    Stores of one encoder may come from different weights. So where the option that wins by the rule of ``weights``
     does not fit a store, those before it are tried; but it must fit one store of its encoder.
     """
     built: dict[tuple[Any, ...], Encoder | WeightsError] = {}

@@ -114,7 +114,7 @@ class Claim:
     made_with : mapping, optional
         Package to version. Another minor version is no conflict; it is warned of and kept in the file.
     otherwise : str
-        What a message proposes beside ``--overwrite``.
+        What a message proposes beside ``overwrite``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The stain methods by name: what ``--stain`` takes."""
+"""The stain methods by name: what ``stain`` takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STAIN_METHODS = (
     "staintools-reinhard",
     *TREATMENTS,
 )
-"""Names that ``--stain`` takes."""
+"""Names that ``stain`` takes."""
 
 
 class Normalizer(Protocol):
