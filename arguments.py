@@ -6,14 +6,16 @@ what they seem to, and a text is never read as a list of letters.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
-from .errors import InputError
+from .errors import BchistoError, InputError
 
 __all__ = [
     "as_number",
@@ -25,6 +27,7 @@ __all__ = [
     "as_whole",
     "as_wholes",
     "items_of",
+    "named",
 ]
 
 T = TypeVar("T")
@@ -50,6 +53,31 @@ def items_of(value: Any) -> tuple[Any, ...]:
     if isinstance(value, (str, bytes, os.PathLike, dict)) or not isinstance(value, Iterable):
         return (value,)
     return tuple(value)
+
+
+@contextlib.contextmanager
+def named(**names: str) -> Iterator[None]:
+    """Let what is refused inside carry the names of parameters that the caller knows.
+
+    Parameters
+    ----------
+    **names : str
+        From the parameter that a message names, in backquotes, to what it is called here.
+
+    Examples
+    --------
+    >>> with named(p="pool"):
+    ...     raise InputError("`p` 0: give at least 1")
+    Traceback (most recent call last):
+    bchisto.errors.InputError: `pool` 0: give at least 1
+    """
+    try:
+        yield
+    except BchistoError as error:
+        if error.args and isinstance(error.args[0], str):
+            said = re.sub(r"(?<=`)(\w+)(?=[`=])", lambda found: names.get(found[1], found[1]), error.args[0])
+            error.args = (said, *error.args[1:])
+        raise
 
 
 def as_path(value: PathInput, name: str) -> Path:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from . import __version__
+from .commands.flags import as_flags, invoked
 from .errors import BchistoError, DependencyError, Terminated, is_out_of_memory, os_error, readable_name
 
 __all__ = ["cli", "main"]
@@ -62,9 +63,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     0 done, 1 work failed, 2 wrong usage or refused input, 130 after Ctrl-C, 143 after SIGTERM or SIGUSR1.
     """
-    _set_up_logging()
+    words = sys.argv[1:] if arguments is None else arguments
+    _set_up_logging(words)
     said: dict[str, Any] = {}  # what options left for the end
-    for text in sys.argv[1:] if arguments is None else arguments:
+    for text in words:
         if readable_name(text) != text:  # neither a record nor a table could hold it
             click.echo(f"error: {readable_name(text)}: this name is not UTF-8; rename the file or folder", err=True)
             sys.exit(2)
@@ -81,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
             status = 1
         except Exception as error:
             logging.getLogger(__package__).debug("the error in full", exc_info=True)
-            status = _failed(error) if stop.received is None else _interrupted(stop, said)
+            status = _failed(error, words) if stop.received is None else _interrupted(stop, said)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -92,15 +94,21 @@ def _interrupted(stop: _Stop, said: Mapping[str, Any]) -> int:
     return _INTERRUPTED if stop.received in (None, signal.SIGINT) else Terminated.exit_code
 
 
-def _failed(error: Exception) -> int:
+def _spoken(text: str, words: Sequence[str]) -> str:
+    """Return a message of the library with the flags of the command that these words call."""
+    return as_flags(text, invoked(cli, words))
+
+
+def _failed(error: Exception, words: Sequence[str]) -> int:
     """Say in a line what ended the command; return the exit code."""
     code = 1
     if isinstance(error, BchistoError) and not (isinstance(error, DependencyError) and is_out_of_memory(error)):
-        line, code = str(error), error.exit_code
+        line, code = _spoken(str(error), words), error.exit_code
     elif is_out_of_memory(error):
         line = "out of memory; what is done is kept, run it again with fewer --jobs or a smaller --batch-size"
     elif isinstance(error, OSError):
         line, code = os_error(error)
+        line = _spoken(line, words)
     else:
         name = type(error).__name__
         line = f"unexpected {name}: {error}; this is a bug, please report it with the output of -v"
@@ -175,13 +183,13 @@ def _interruptible() -> Iterator[_Stop]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _set_up_logging() -> None:
+def _set_up_logging(words: Sequence[str]) -> None:
     for stream in (sys.stdout, sys.stderr):
         # what the terminal's encoding lacks is written as an escape; a name must not end a command
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter())
+    handler.setFormatter(_Formatter(words))
     logging.getLogger().handlers[:] = [handler]
     logging.getLogger("bchisto").setLevel(logging.INFO)
     logging.captureWarnings(True)
@@ -192,7 +200,16 @@ def _set_up_logging() -> None:
 
 
 class _Formatter(logging.Formatter):
-    """Messages as they are; warnings and errors say that they are."""
+    """Messages as they are, with flags where ours name parameters; warnings and errors say that they are."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__()
+        self._words = words
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        text = super().formatMessage(record)
+        ours = record.name.partition(".")[0] == "bchisto"  # in backquotes of other libraries stand their own names
+        return _spoken(text, self._words) if ours else text
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)

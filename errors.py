@@ -211,7 +211,7 @@ def os_error(error: OSError) -> tuple[str, int]:
     elif number in (errno.ENOSPC, errno.EDQUOT):
         line += "; what is done is kept, free some space and run the command again"
     elif number == errno.EMFILE:
-        line += "; allow more open files (ulimit -n) or use fewer --jobs"
+        line += "; allow more open files (ulimit -n) or use fewer `jobs`"
     return line, 2 if number in _REFUSED and names else 1
 
 

@@ -11,7 +11,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["from_options", "option", "option_names", "plain_options"]
+__all__ = ["from_options", "option", "option_names", "option_of", "plain_options"]
 
 V = TypeVar("V")
 
@@ -80,6 +80,20 @@ def _options_of(kind: Any) -> Iterable[tuple[Field[Any], str, _Option]]:
 def option_names(kind: Any) -> dict[str, str]:
     """Return the options of a dataclass, each with the field it stands for."""
     return {name: one.name for one, name, _ in _options_of(kind)}
+
+
+def option_of(kind: Any, name: str) -> tuple[str, Callable[[Any], Any]]:
+    """Return the option that a field of a value is, and how the field's value is written there; "" for no field.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True)
+    ... class Cut:
+    ...     sides: tuple[int, ...] = option((400, 650), name="side")
+    >>> option_of(Cut, "sides")[0], option_of(Cut, "depth")[0]
+    ('side', '')
+    """
+    return next(((found, how.plain) for one, found, how in _options_of(kind) if one.name == name), ("", _same))
 
 
 def plain_options(*values: Any) -> dict[str, Any]:

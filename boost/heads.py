@@ -64,7 +64,7 @@ def get_head(name: str) -> HeadSpec:
     """
     spec = _find(name)
     if spec is None:
-        raise InputError(f"--head {name}: no such head; choose one of {', '.join(list_heads())}")
+        raise InputError(f"`heads` {name}: no such head; choose one of {', '.join(list_heads())}")
     return spec
 
 

@@ -113,7 +113,7 @@ def inner_folds(
     if not found:
         raise InputError(
             "this head chooses its settings by folds inside the training part, and there a class is left with no image "
-            "to train on; use --head lightgbm, fewer --folds, or add images (patients) of that class"
+            'to train on; use `heads="lightgbm"`, fewer `folds`, or add images (patients) of that class'
         )
     return found
 

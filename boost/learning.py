@@ -65,6 +65,6 @@ def learning_banner(found: Mapping[str, Any]) -> str:
         return f"NOTHING LEARNT: {some}, though leaves need {rows} rows only; look at the descriptors."
     return (
         f"NOTHING LEARNT: {some}. A leaf needs {found['min_data_in_leaf']} rows (min_data_in_leaf), and as few as "
-        f"{found['training_rows']} train (images x augmentations); give --param "
-        f"min_data_in_leaf={found['suggested_min_data_in_leaf']}, or describe the images with more --augmentations."
+        f"{found['training_rows']} train (images x augmentations); lower "
+        f"min_data_in_leaf to {found['suggested_min_data_in_leaf']}, or describe the images with more augmentations."
     )

@@ -64,13 +64,13 @@ def parse_params(options: Sequence[str]) -> dict[str, Any]:
         name, separator, text = option.partition("=")
         name = name.strip()
         if not separator or not name:
-            raise InputError(f"--param {option}: write it as key=value")
+            raise InputError(f"`params` {option}: write it as key=value")
         try:
             value = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError) as error:
-            raise InputError(f"--param {option}: its value cannot be read; write it as key=value") from error
+            raise InputError(f"`params` {option}: its value cannot be read; write it as key=value") from error
         if name in parsed and parsed[name] != value:
-            raise InputError(f"--param {name}: given twice, as {parsed[name]} and {value}")
+            raise InputError(f"`params` {name}: given twice, as {parsed[name]} and {value}")
         parsed[name] = value
     return parsed
 
@@ -96,7 +96,7 @@ def plain_value(name: str, value: Any) -> Any:
         fits = isinstance(value, float) and math.isfinite(value)
     if not fits:
         shown = "nothing" if value is None else str(value)
-        raise InputError(f"--param {name}: cannot be {shown}; give a number, a word, true or false")
+        raise InputError(f"`params` {name}: cannot be {shown}; give a number, a word, true or false")
     return value
 
 
@@ -110,7 +110,7 @@ def parse_rounds(name: str, value: Any) -> int:
     """
     whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
     if not whole or value < 1:
-        raise InputError(f"--param {name}={value}: give at least 1 round, as a whole number")
+        raise InputError(f"`params` {name}={value}: give at least 1 round, as a whole number")
     return int(value)
 
 
@@ -126,15 +126,15 @@ def check_params(names: Sequence[str]) -> None:
     for name in names:
         if name in _BY_VALIDATION:
             raise InputError(
-                f"--param {name}: needs a validation set, which boost does not have; set the rounds with "
-                "--param num_iterations=N"
+                f"`params` {name}: needs a validation set, which boost does not have; set the rounds with "
+                '`params={"num_iterations": N}`'
             )
         if name in _BY_FEATURE:
-            raise InputError(f"--param {name}: names single features, and those of descriptors have no meaning")
+            raise InputError(f"`params` {name}: names single features, and those of descriptors have no meaning")
         if name in _BY_PROGRAM:
-            raise InputError(f"--param {name}: belongs to LightGBM's own program, not to its library")
+            raise InputError(f"`params` {name}: belongs to LightGBM's own program, not to its library")
         if name not in known:
-            raise InputError(f"--param {name}: LightGBM has no parameter of this name; use its main name, no alias")
+            raise InputError(f"`params` {name}: LightGBM has no parameter of this name; use its main name, no alias")
 
 
 def try_params(base: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
@@ -158,9 +158,9 @@ def try_params(base: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         alone = _refusal({**base, name: value})
         if alone is not None:
-            raise InputError(f"--param {name}={_shown(value)}: LightGBM does not take it ({alone})")
+            raise InputError(f"`params` {name}={_shown(value)}: LightGBM does not take it ({alone})")
     together = " ".join(f"{name}={_shown(value)}" for name, value in changes.items())
-    raise InputError(f"--param {together}: LightGBM does not take these together ({reason})")
+    raise InputError(f"`params` {together}: LightGBM does not take these together ({reason})")
 
 
 def _shown(value: Any) -> str:

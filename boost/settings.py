@@ -59,9 +59,9 @@ class BoostSettings:
         put(self, "seed", as_whole(self.seed, "seed"))
         put(self, "params", dict(self.params or {}))
         if self.seeds < 1:
-            raise InputError(f"--seeds {self.seeds}: give at least 1")
+            raise InputError(f"`seeds` {self.seeds}: give at least 1")
         if self.preset not in PRESETS:
-            raise InputError(f"--preset {self.preset}: no such preset; choose one of {', '.join(PRESETS)}")
+            raise InputError(f"`preset` {self.preset}: no such preset; choose one of {', '.join(PRESETS)}")
         for head in self.heads:
             members_of(head)  # refuses what is no head
 

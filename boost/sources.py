@@ -129,25 +129,25 @@ def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
     if len({mode for mode, _ in modes}) > 1:
         named = " and ".join(f"{name} ({mode})" for (mode, _), name in sorted(modes.items()))
         raise InputError(
-            f"{named}: stores of different modes do not belong in one model; give those of one with --features"
+            f"{named}: stores of different modes do not belong in one model; give those of one with `features`"
         )
     if len(modes) > 1:
         named = " and ".join(f"{name} (geometry {geometry})" for (_, geometry), name in sorted(modes.items()))
         raise InputError(
             f"{named}: dense stores of different releases of bchisto place their windows differently and do not belong "
-            "in one model; give those of one geometry with --features"
+            "in one model; give those of one geometry with `features`"
         )
 
 
 def _spelled(sources: Sources, classes: Sequence[str]) -> Sources:
-    """Give the labels the spelling and order of ``--classes``."""
+    """Give the labels the spelling and order of ``classes``."""
     check_order(classes)
     spelled = spell_labels(sources.labels, classes)
     _refuse_unknown([label for label, known in spelled.items() if known is None], classes)
     labels = tuple(spelled[label] or "" for label in sources.labels)
     without = [name for name in classes if name not in labels]
     if without:
-        _log.warning("--classes names %s, of which no image is here", ", ".join(without))
+        _log.warning("`classes` names %s, of which no image is here", ", ".join(without))
     return replace(sources, labels=labels, classes=tuple(classes))
 
 
@@ -155,7 +155,7 @@ def _refuse_unknown(labels: Sequence[str], classes: Sequence[str]) -> None:
     if labels:
         more = f" (nor are {', '.join(labels[1:])})" if labels[1:] else ""
         raise InputError(
-            f"label {labels[0]} is none of the classes {', '.join(classes)}{more}; name every class in --classes"
+            f"label {labels[0]} is none of the classes {', '.join(classes)}{more}; name every class in `classes`"
         )
 
 
@@ -171,7 +171,7 @@ def _files(features: Sequence[str | Path]) -> list[Path]:
             for parts in sorted(source.glob("*.parts")):
                 if not parts.with_suffix(".h5").is_file():
                     raise StoreError(
-                        f"{parts}: its parts are not merged; run the same bchisto featurize without --shard"
+                        f"{parts}: its parts are not merged; run the same bchisto featurize without `shard`"
                     )
             found.extend(sorted(source.glob("*.h5")))
         elif source.exists():

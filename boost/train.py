@@ -53,8 +53,8 @@ def train(
     work : Work, optional
         How it is done: a process per core by default, one LightGBM thread each. A unit is a store and fold.
     view : TwoClassView, optional
-        Positive classes, rule and operating points of the two-class view of every table; by default the positive classes of
-        a known dataset and the rule ``sum``.
+        Positive classes, rule and operating points of the two-class view of every table; by default the positive
+        classes of a known dataset and the rule ``sum``.
     notes : sequence of str
         What a reader of any number must know, beside what the stores say: put into every output.
 
@@ -80,7 +80,7 @@ def train(
     view = TwoClassView() if view is None else view
     view.check()
     if "none" in choice.folds:
-        raise InputError("--folds none: boost averages fold models; bchisto finetune trains on all images")
+        raise InputError('`folds="none"`: boost averages fold models; bchisto finetune trains on all images')
     if not stores and not run.is_dir():
         raise InputError(f"{run}: no such run folder; run bchisto featurize --out {run} first")
     preset = settings.chosen
@@ -124,6 +124,6 @@ def train(
 def _default_folds(sources: Sources) -> str:
     bach = all(header["dataset"] == "bach" for header in sources.headers.values())
     if bach and len(sources.image_ids) + len(sources.failed) == _BACH_IMAGES and not sources.synthetic:
-        _log.info("the 400 BACH images: using the published folds, --folds rakhlin10")
+        _log.info('the 400 BACH images: using the published folds, `folds="rakhlin10"`')
         return "rakhlin10"
     return "10"

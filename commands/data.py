@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .flags import as_flags
 from .options import common_options, data_options, done
 
 if TYPE_CHECKING:
@@ -125,12 +126,14 @@ def check(context: click.Context, /, images: Path, decode: bool, as_json: bool, 
             "images": len(dataset),
             "classes": dataset.class_counts(),
             "synthetic": dataset.synthetic,
-            "findings": [{"level": f.level, "file": f.file, "message": f.message} for f in findings],
+            "findings": [
+                {"level": f.level, "file": f.file, "message": as_flags(f.message, context.command)} for f in findings
+            ],
         }
         click.echo(json.dumps(content, indent=2, ensure_ascii=False))
     else:
         for finding in findings:
-            click.echo(f"{finding.level:8}{finding}")
+            click.echo(f"{finding.level:8}{as_flags(str(finding), context.command)}")
         click.echo(
             f"{dataset.name}: {len(dataset)} images, {len(wrong)} findings"
             + (" (synthetic)" if dataset.synthetic else "")
@@ -166,6 +169,7 @@ def folds(
     \b
     Example: bchisto data folds --images BreaKHis_v1 --folds 5 --out folds.csv
     """
+    from ..arguments import named
     from ..data import fold_plan, write_fold_list
     from ..errors import InputError
 
@@ -175,14 +179,15 @@ def folds(
     groups = {record.image_id: record.group for record in dataset.records}
     if not all(labels.values()):
         raise InputError(f"{images}: folds need a label for every image")
-    plan = fold_plan(
-        folds,
-        image_ids=ids,
-        labels=list(labels.values()),
-        groups=list(groups.values()),
-        group_by=group_by,
-        seed=seed,
-    )
+    with named(spec="folds"):
+        plan = fold_plan(
+            folds,
+            image_ids=ids,
+            labels=list(labels.values()),
+            groups=list(groups.values()),
+            group_by=group_by,
+            seed=seed,
+        )
     for warning in plan.warnings:
         logging.getLogger(__name__).warning("%s", warning)
     write_fold_list(out, plan, labels=labels, groups=groups)

@@ -226,10 +226,12 @@ def _verbose(context: click.Context, _: click.Parameter, value: int) -> None:
 def _config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
     if value is None:
         return
+    from ..arguments import named
     from ..errors import InputError
     from ..runs import load_config
 
-    options = load_config(value, command=context.info_name or "")
+    with named(path="config"):
+        options = load_config(value, command=context.info_name or "")
     known = {parameter.name for parameter in context.command.params}
     unknown = sorted(set(options) - known)
     if unknown:

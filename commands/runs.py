@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from .flags import as_flags, invoked
 from .options import common_options
+
+if TYPE_CHECKING:
+    from ..runs import RunEntry
 
 
 @click.group()
@@ -36,7 +42,8 @@ def list_(folder: Path) -> None:
 @runs.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @common_options
-def show(run: Path) -> None:
+@click.pass_context
+def show(context: click.Context, run: Path) -> None:
     """Show every command of a run: options, results, errors.
 
     \b
@@ -52,7 +59,7 @@ def show(run: Path) -> None:
             if value not in (None, [], {}, ""):
                 click.echo(f"  {name}: {_text(value)}")
         if entry.error:
-            click.echo(f"  error: {entry.error}")
+            click.echo(f"  error: {_spoken(context, entry)}")
 
 
 @runs.command()
@@ -74,6 +81,17 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     if not found:
         click.echo("no difference in settings, versions, images, weights and accuracies")
     context.exit(1 if found else 0)
+
+
+def _spoken(context: click.Context, entry: RunEntry) -> str:
+    """Return an error of the library with the flags of the command that it ended."""
+    root = context.find_root().command
+    command = invoked(root, [entry.command])
+    if command is root:
+        return entry.error
+    with contextlib.suppress(ImportError):  # not every command has a room
+        import_module(f"..{entry.command}", __package__)  # whose settings know which option each of them is
+    return as_flags(entry.error, command)
 
 
 def _text(value: Any) -> str:

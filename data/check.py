@@ -87,6 +87,6 @@ def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> Non
     if layout is not None and not layout.stained and (colours or stain not in ("none", *TREATMENTS)):
         images = "grey mammograms" if dataset.name in MAMMOGRAMS else "images"
         raise InputError(
-            f"{dataset.root}: {dataset.name} holds {images}, which have no stain; use --stain none (or a "
+            f'{dataset.root}: {dataset.name} holds {images}, which have no stain; use `stain="none"` (or a '
             f"treatment: {', '.join(TREATMENTS)}) and {off}"
         )

@@ -87,7 +87,7 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
 
 
 def check_order(classes: Sequence[str]) -> None:
-    """Refuse a class order (``--classes``) that names a class twice.
+    """Refuse a class order that names a class twice.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def check_order(classes: Sequence[str]) -> None:
     named = Counter(map(_caseless, classes))
     twice = [name for name in classes if named[_caseless(name)] > 1]
     if twice:
-        raise InputError(f"--classes {','.join(classes)}: names {twice[0]} twice; name each class once")
+        raise InputError(f"`classes` {','.join(classes)}: names {twice[0]} twice; name each class once")
 
 
 def settle_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tuple[dict[str, str], list[Finding]]:

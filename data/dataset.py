@@ -133,7 +133,7 @@ class Dataset:
             more = f" (nor are {', '.join(strange[1:])})" if strange[1:] else ""
             raise InputError(
                 f"{first.path}: its label {strange[0]!r} is none of the classes {', '.join(classes)}{more}; name every "
-                "class in --classes"
+                "class in `classes`"
             )
         records = [r if r.label is None else replace(r, label=spelled[r.label]) for r in self.records]
         return replace(self, records=tuple(records), classes=tuple(classes))

@@ -20,7 +20,7 @@ def read_image_list(path: Path, *, option: str) -> frozenset[str]:
     path : Path
         UTF-8, with a header; further columns are ignored.
     option : str
-        What named it, for messages.
+        The parameter that named it, for messages.
 
     Raises
     ------
@@ -28,11 +28,11 @@ def read_image_list(path: Path, *, option: str) -> frozenset[str]:
         No such file or column, or an empty list.
     """
     if not path.is_file():
-        raise MissingInputError(f"{option} {path}: no such file")
+        raise MissingInputError(f"`{option}` {path}: no such file")
     table = read_csv(path, needed=("image_id",), expected="image_id")
     listed = frozenset(row["image_id"] for _, row in table.rows)
     if not listed:
-        raise InputError(f"{option} {path}: lists no image")
+        raise InputError(f"`{option}` {path}: lists no image")
     return listed
 
 
@@ -44,8 +44,8 @@ def only_listed(dataset: Dataset, path: Path) -> Dataset:
     InputError
         See `read_image_list`; or an image that is not here.
     """
-    wanted = read_image_list(path, option="--only")
+    wanted = read_image_list(path, option="only")
     absent = sorted(wanted - {record.image_id for record in dataset.records})
     if absent:
-        raise InputError(f"--only {path}: {len(absent)} of its {len(wanted)} images are not here, first {absent[0]}")
+        raise InputError(f"`only` {path}: {len(absent)} of its {len(wanted)} images are not here, first {absent[0]}")
     return replace(dataset, records=tuple(record for record in dataset.records if record.image_id in wanted))

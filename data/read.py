@@ -72,13 +72,13 @@ def read_dataset(
     _check_root(root)
     check_order(classes)
     if context not in CONTEXTS:
-        raise InputError(f"--context {context}: choose one of {', '.join(CONTEXTS)}")
+        raise InputError(f"`context` {context}: choose one of {', '.join(CONTEXTS)}")
     layout = get_layout(dataset) if dataset else recognise_layout(root)
     if layout.manifest != root.is_file():
         kind = "manifest file" if layout.manifest else "folder"
-        raise InputError(f"{root}: --dataset {layout.name} reads a {kind}")
+        raise InputError(f'{root}: `dataset="{layout.name}"` reads a {kind}')
     if dataset is None:
-        _log.info("%s: recognised as --dataset %s", root, layout.name)
+        _log.info('%s: recognised as `dataset="%s"`', root, layout.name)
     given = {"classes": classes, "label_level": label_level, "lesions": lesions, "magnifications": magnifications}
     records, findings = layout.read(root, **{name: given[name] for name in given if name in layout.options})
     if context != "tight" and "context" in layout.options:
@@ -98,20 +98,20 @@ def read_dataset(
         synthetic=_is_synthetic(root),
     ).with_classes(order)
     without = [name for name, count in result.class_counts().items() if not count and labels and name in classes]
-    unused = [Finding("warning", str(root), f"--classes names {name}, of which no image is here") for name in without]
+    unused = [Finding("warning", str(root), f"`classes` names {name}, of which no image is here") for name in without]
     return replace(result, findings=(*result.findings, *unused))
 
 
 def _check_root(root: Path) -> None:
     try:
         if not root.exists():
-            raise MissingInputError(f"{root}: no such folder or manifest; check --images")
+            raise MissingInputError(f"{root}: no such folder or manifest; check `images`")
         if root.is_dir() and not any(root.iterdir()):
-            raise MissingInputError(f"{root}: this folder is empty; check --images")
+            raise MissingInputError(f"{root}: this folder is empty; check `images`")
     except OSError as error:
         if isinstance(error, MissingInputError):
             raise
-        raise InputError(f"{root}: cannot be read ({error.strerror or error}); check --images") from error
+        raise InputError(f"{root}: cannot be read ({error.strerror or error}); check `images`") from error
     if (name := readable_name(str(root.resolve()))) != str(root.resolve()):
         raise InputError(f"{name}: this path is not UTF-8, so nothing can be written of it; rename the folder")
 

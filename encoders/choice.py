@@ -33,7 +33,7 @@ def parse_encoder(text: str) -> EncoderChoice:
     name, _, layers = text.partition(":")
     chosen = tuple(layers.split("+")) if layers else ()
     if not name or not all(chosen) or (":" in text and not layers):
-        raise InputError(f"--encoder {text}: write NAME or NAME:LAYER+LAYER")
+        raise InputError(f"`encoders` {text}: write NAME or NAME:LAYER+LAYER")
     return EncoderChoice(name.casefold(), chosen)
 
 

@@ -18,7 +18,7 @@ from ..errors import DependencyError
 __all__ = ["ENGINES", "Compiled", "compile_function", "compile_network", "compile_tensors"]
 
 ENGINES = ("keras", "openvino")
-"""Values of ``--engine``."""
+"""Values of ``engine``."""
 
 _MOST_SHAPES = 4
 """Compiled shapes that OpenVINO keeps of each function: two views with a smaller last batch each, or two scales of
@@ -237,11 +237,11 @@ def _openvino(functions: Sequence[tuple[Callable[..., Any], Any]], precision: st
     import keras
 
     if keras.backend.backend() != "tensorflow":
-        raise DependencyError("--engine openvino: exports the network from TensorFlow; set KERAS_BACKEND=tensorflow")
+        raise DependencyError('`engine="openvino"`: exports the network from TensorFlow; set KERAS_BACKEND=tensorflow')
     try:
         import openvino
     except ImportError as error:
-        raise DependencyError("--engine openvino: OpenVINO is missing; pip install 'bchisto[openvino]'") from error
+        raise DependencyError("`engine=\"openvino\"`: OpenVINO is missing; pip install 'bchisto[openvino]'") from error
     core = openvino.Core()
     settings = {
         "INFERENCE_NUM_THREADS": 1,  # processes, not threads, use the cores

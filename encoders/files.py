@@ -37,18 +37,18 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
         Missing, not HDF5, or the weights of another network.
     """
     if not path.exists():
-        raise WeightsError(f"{path}: no such weights file; check --weights")
+        raise WeightsError(f"{path}: no such weights file; check `weights`")
     if not path.name.endswith((".h5", ".hdf5")):
         raise WeightsError(f"{path}: expected Keras weights, a .weights.h5 or published .h5 file")
     if (trouble := hdf5_trouble(path)) is not None:
-        raise WeightsError(f"{path}: {trouble}, so no Keras weights could be read; check --weights")
+        raise WeightsError(f"{path}: {trouble}, so no Keras weights could be read; check `weights`")
     first = _try(base, path, needed=part)
     if first.whole or _try(part, path, needed=part).whole or _load_with_top(path, spec=spec, part=part):
         return
     if isinstance(first.error, OSError):  # HDF5 refused it before Keras saw any layer
         raise WeightsError(f"{path}: {hdf5_reason([str(first.error)])}") from first.error
     raise WeightsError(
-        f"{path}: these are not the weights of {spec.name} ({first.reason}); check --weights {spec.name}=PATH"
+        f'{path}: these are not the weights of {spec.name} ({first.reason}); check `weights="{spec.name}=PATH"`'
     )
 
 

@@ -179,7 +179,7 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
         A file that is missing, damaged, of another format, or unpacks to more than a network can hold.
     """
     if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file; give a .npz or .safetensors file, or --weights random")
+        raise WeightsError(f'{path}: no such weights file; give a .npz or .safetensors file, or `weights="random"`')
     try:
         if path.suffix == ".npz":
             with zipfile.ZipFile(path) as archive:

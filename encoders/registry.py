@@ -91,7 +91,7 @@ def get_spec(name: str) -> EncoderSpec:
         return offered
     applications = _applications()
     if name not in applications:
-        raise InputError(f"--encoder {name}: no such encoder; choose one of {', '.join(list_encoders())}")
+        raise InputError(f"`encoders` {name}: no such encoder; choose one of {', '.join(list_encoders())}")
     module, function = applications[name]
 
     def build(*, weights: str | None = None, include_top: bool = False) -> Any:

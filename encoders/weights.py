@@ -91,12 +91,12 @@ def load_imagenet(spec: EncoderSpec) -> Any:
         if match is None:
             raise WeightsError(
                 f"the ImageNet weights of {spec.name} cannot be loaded ({first_line(error)}); remove the cached file "
-                f"below {_cache()}, or give --weights {spec.name}=PATH"
+                f'below {_cache()}, or give `weights="{spec.name}=PATH"`'
             ) from error
         url, file = match[1], match[1].rsplit("/")[-1]
         raise WeightsError(
             f"the ImageNet weights of {spec.name} cannot be fetched: no network ({match[2]}). Put {file} from {url} "
-            f"into {_cache()}, or give --weights {spec.name}=PATH (or --weights random for a trial)"
+            f'into {_cache()}, or give `weights="{spec.name}=PATH"` (or `weights="random"` for a trial)'
         ) from error
 
 

@@ -62,20 +62,18 @@ def aggregate(
         A row without a group, a group with two labels, an unknown rule or level, or no two sides for ``exist``.
     """
     if rule not in AGGREGATIONS:
-        raise InputError(f"--aggregate {rule}: no such rule; choose one of {', '.join(AGGREGATIONS)}")
+        raise InputError(f"`rule` {rule}: no such rule; choose one of {', '.join(AGGREGATIONS)}")
     if level not in LEVELS[1:]:
-        raise InputError(f"--level {level}: no such level; choose one of {', '.join(LEVELS)}")
+        raise InputError(f"`level` {level}: no such level; choose one of {', '.join(LEVELS)}")
     if rule in ("average", "sum") and table.probabilities is None:
-        raise InputError(
-            f"{table.name}: --aggregate {rule} needs probabilities; this table holds predicted classes only"
-        )
+        raise InputError(f'{table.name}: `rule="{rule}"` needs probabilities; this table holds predicted classes only')
     join = functools.partial(_join, rule=rule, positive=positive, at_least=at_least)
     if level == "image":
         return join(table, table.image_ids, "image") if table.patches is not None else table
     missing = [image for image, group in zip(table.image_ids, table.groups, strict=True) if group is None]
     if missing:
         raise InputError(
-            f"{table.name}: {len(missing)} rows name no group, first {missing[0]}; --level group needs them"
+            f'{table.name}: {len(missing)} rows name no group, first {missing[0]}; `level="group"` needs them'
         )
     images = table
     if table.patches is not None and rule != "sum":
@@ -122,7 +120,7 @@ def _predict(
         needed = 1 if rule == "exist" else at_least
         mask = positive_mask(table.classes, tuple(positive) or default_positive(table.classes))
         if mask.sum() != 1 or len(mask) != 2:
-            raise InputError(f"--aggregate {rule}: needs two classes, one of them --positive")
+            raise InputError(f'`rule="{rule}"`: needs two classes, one of them `positive`')
         yes, no = int(np.flatnonzero(mask)[0]), int(np.flatnonzero(~mask)[0])
         called = [(table.predicted[rows] == yes).sum() >= needed for rows in members]
         return None, np.where(called, yes, no).astype(np.int64)

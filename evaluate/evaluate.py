@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, SupportsFloat
 
-from ..arguments import Many, PathInput, TextInput, as_numbers, as_path, as_paths, as_texts
+from ..arguments import Many, PathInput, TextInput, as_numbers, as_path, as_paths, as_texts, named
 from ..errors import InputError, ReportError
 from ..jobs import ensure_folder, is_set_aside, write_json
 from .aggregate import LEVELS, aggregate
@@ -100,12 +100,13 @@ def evaluate(
     classes = as_texts(classes, "classes")
     levels = as_texts(levels, "levels")
     rules = as_texts(rules, "rules")
-    TwoClassView(tuple(positive), two_class or "sum", tuple(thresholds)).check()
+    with named(rule="two_class"):
+        TwoClassView(tuple(positive), two_class or "sum", tuple(thresholds)).check()
     if bootstrap < 0:
-        raise InputError(f"--bootstrap {bootstrap}: give 0 or more replicates")
+        raise InputError(f"`bootstrap` {bootstrap}: give 0 or more replicates")
     strange = [level for level in levels if level not in LEVELS]
     if strange:
-        raise InputError(f"--level {strange[0]}: no such level; choose one of {', '.join(LEVELS)}")
+        raise InputError(f"`levels` {strange[0]}: no such level; choose one of {', '.join(LEVELS)}")
     steps = [(level, rule) for level in dict.fromkeys(levels) for rule in (rules if level != "row" else ("",))]
     steps = list(dict.fromkeys(steps))
     folder = ensure_folder(Path(out))
@@ -125,7 +126,8 @@ def evaluate(
             if not facts.run:
                 banners.update(dict.fromkeys(_leaks(table)))
             for level, rule in steps:
-                made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=view.positive)
+                with named(rule="rules", level="levels"):
+                    made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=view.positive)
                 if len(steps) > 1:
                     made = replace(made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
                 metrics = measure(
@@ -163,7 +165,7 @@ def evaluate(
 
 
 def _old_rule(name: str, rule: str) -> str:
-    other = "" if rule == "sum" else "; --two-class sum gives the rule that boost follows now"
+    other = "" if rule == "sum" else "; the rule sum is the one that boost follows now"
     return f"{name}: its metrics.json is of bchisto 0.1, which followed the two-class rule {rule} there{other}"
 
 
@@ -174,7 +176,7 @@ def _unlike_rules(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if len(set(probable.values())) < 2:
         return []
     said = ", ".join(f"{name} {rule}" for name, rule in probable.items())
-    return [f"two-class figures follow two rules and cannot be compared ({said}); give --two-class for one"]
+    return [f"two-class figures follow two rules and cannot be compared ({said}); evaluate them under one rule"]
 
 
 def _leaks(table: PredictionTable) -> list[str]:

@@ -110,9 +110,8 @@ def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> Any:
         axes.plot(folds.grid, folds.mean, color="#b8651b", linewidth=1.4, linestyle="--", label=label)
     axes.plot(false, true, color=_BLUE, linewidth=1.8, label=f"all rows, AUC {view['auc']:.3f}")
     for colour, point in zip(cycle(_POINTS), view["thresholds"], strict=False):
-        label = (
-            f"operating point {point['threshold']:g}: {100 * point['sensitivity']:.1f} / {100 * point['specificity']:.1f} %"
-        )
+        shares = f"{100 * point['sensitivity']:.1f} / {100 * point['specificity']:.1f} %"
+        label = f"operating point {point['threshold']:g}: {shares}"
         axes.plot(1 - point["specificity"], point["sensitivity"], "o", color=colour, label=label)
     axes.set_xlabel("1 - specificity")
     axes.set_ylabel("sensitivity")

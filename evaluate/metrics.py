@@ -66,8 +66,8 @@ def compute_metrics(
         precision), ``auc`` (one against the rest, mean over classes; null without probabilities or where a class has
         no image), ``calibration``, ``abstention``, and, where a side is positive, ``two_class``: ``positive``,
         ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a fold tests one
-        side only), ``auc_mean``, ``auc_std``, and per operating point ``sensitivity``, ``specificity`` and ``confusion``
-        (rows true, negative first). Then the metrics that other packages add, see `MetricSpec`.
+        side only), ``auc_mean``, ``auc_std``, and per operating point ``sensitivity``, ``specificity`` and
+        ``confusion`` (rows true, negative first). Then the metrics that other packages add, see `MetricSpec`.
 
     Raises
     ------

@@ -86,10 +86,10 @@ class TwoClassView:
             An unknown rule, an operating point outside 0 to 1, a positive class that is none, or every class positive.
         """
         if self.rule not in TWO_CLASS_RULES:
-            raise InputError(f"--two-class {self.rule}: choose one of {', '.join(TWO_CLASS_RULES)}")
+            raise InputError(f"`rule` {self.rule}: choose one of {', '.join(TWO_CLASS_RULES)}")
         for threshold in self.thresholds:
             if not 0.0 <= threshold <= 1.0:
-                raise InputError(f"--threshold {threshold}: give a score between 0 and 1")
+                raise InputError(f"`thresholds` {threshold}: give a score between 0 and 1")
         if classes is not None and self.positive:
             positive_mask(classes, self.positive)
 
@@ -114,11 +114,11 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
     for text in positive:
         found = match_class(text, classes)
         if found is None:
-            raise InputError(f"--positive {text}: no such class; choose among {', '.join(classes)}")
+            raise InputError(f"`positive` {text}: no such class; choose among {', '.join(classes)}")
         names.append(found)
     mask = np.array([name in names for name in classes])
     if mask.all():
-        raise InputError("--positive: every class is positive; leave at least one negative")
+        raise InputError("`positive`: every class is positive; leave at least one negative")
     return mask
 
 

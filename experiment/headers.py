@@ -70,7 +70,7 @@ def check_headers(
         problems = list(pool.map(problem, records))
     refused = tuple((record.image_id, text) for record, text in zip(records, problems, strict=True) if text is not None)
     if refused and not skip_errors:
-        more = f" ({len(refused) - 1} more like it; --skip-errors leaves them out)" if len(refused) > 1 else ""
+        more = f" ({len(refused) - 1} more like it; `skip_errors` leaves them out)" if len(refused) > 1 else ""
         raise InputError(refused[0][1] + more)
     for _, text in refused:
         _log.warning("left out: %s", text)

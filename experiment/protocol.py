@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..arguments import Many, TextInput, as_path, as_texts
+from ..arguments import Many, TextInput, as_path, as_texts, named
 from ..data import FoldPlan, fold_plans
 from ..options import option
 
@@ -73,13 +73,14 @@ class FoldChoice:
         InputError
             See `bchisto.data.fold_plans`.
         """
-        return fold_plans(
-            list(dict.fromkeys(self.folds)) or [default],
-            image_ids=image_ids,
-            labels=labels,
-            groups=groups,
-            group_by=self.group_by,
-            seed=seed,
-            test_list=self.test_list,
-            failed=failed,
-        )
+        with named(spec="folds", specs="folds"):
+            return fold_plans(
+                list(dict.fromkeys(self.folds)) or [default],
+                image_ids=image_ids,
+                labels=labels,
+                groups=groups,
+                group_by=self.group_by,
+                seed=seed,
+                test_list=self.test_list,
+                failed=failed,
+            )

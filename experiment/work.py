@@ -50,7 +50,7 @@ class Work:
         if isinstance(given, str):
             put(self, "shard", parse_shard(given))
         if self.overwrite and self.shard is not None:
-            raise InputError("--overwrite with --shard would remove what other shards did; overwrite without --shard")
+            raise InputError("`overwrite` with `shard` would remove what other shards did; overwrite without `shard`")
 
     @classmethod
     def of(cls, value: Work | None) -> Work:

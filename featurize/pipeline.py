@@ -51,7 +51,7 @@ class FeaturizeResult:
     stores : tuple of Path
         The finished stores, or where they will be.
     merged : bool
-        Whether they are finished; a shard leaves that to the run without ``--shard``.
+        Whether they are finished; a shard leaves that to the call without one.
     images : int
         Images asked for.
     failures : tuple of (image_id, message)
@@ -109,7 +109,7 @@ def featurize(
             cache=folder / "images.csv",
             stain=settings.stain,
             colours=settings.color_range != (1.0, 1.0),
-            colours_off="--color-range 1 1",
+            colours_off="`color_range=(1, 1)`",
             needs=settings.views,
             skip_errors=how.skip_errors,
         )
@@ -221,7 +221,7 @@ def _merge(
     if failures and not workshop.skip_errors:
         raise StoreError(
             f"{workshop.targets[0].path}: lacks {len(failures)} images that failed earlier; mend them and use "
-            "--overwrite, or accept it with --skip-errors"
+            "`overwrite`, or accept it with `skip_errors`"
         )
     for image in skipped:
         _log.warning("%s: too little tissue, described without stain normalisation", image)

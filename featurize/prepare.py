@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import named
 from ..data import ImageRecord, crop_key, decode_record, resize_image
 from ..errors import BchistoError, ImageError, TissueError
 from ..jobs import map_ahead
@@ -143,7 +144,8 @@ def _normalise(
     index, record = numbered
     try:
         image = decode_record(record)
-        normalizer = make_normalizer(settings.stain)
+        with named(method="stain"):
+            normalizer = make_normalizer(settings.stain)
         scales, stain = _normalised(record, image, settings=settings, views=views, normalizer=normalizer)
     except ImageError as error:
         message = str(error) if str(record.path) in str(error) else f"{record.path}: {error}"
@@ -222,7 +224,7 @@ def _normalised(
         except TissueError as error:
             if settings.stain_fallback == "error":
                 raise TissueError(
-                    f"{record.path}: {error}; leave it out, or use --stain-fallback skip-normalisation"
+                    f'{record.path}: {error}; leave it out, or use `stain_fallback="skip-normalisation"`'
                 ) from error
             normalised, info = resized, StainInfo(None, tissue, float("nan"), skipped=True)
         first = info if first is None else replace(first, skipped=first.skipped or info.skipped)

@@ -45,7 +45,7 @@ class View:
         if min(width, height) >= self.crop:
             return None
         size = f"{width}x{height} at scale {self.scale}"
-        return f"{path}: {size} is smaller than the crop of {self.crop}; use a smaller --view"
+        return f"{path}: {size} is smaller than the crop of {self.crop}; use a smaller `views`"
 
 
 DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
@@ -120,31 +120,31 @@ class FeaturizeSettings:
         for name, value in (
             ("augmentations", self.augmentations),
             ("crops", self.crops),
-            ("batch-size", self.batch_size),
+            ("batch_size", self.batch_size),
         ):
             if value < 1:
-                raise InputError(f"--{name} {value}: give at least 1")
+                raise InputError(f"`{name}` {value}: give at least 1")
         if not (math.isfinite(self.pool) and self.pool >= 1):
-            raise InputError(f"--pool {self.pool}: give a finite exponent of at least 1")
+            raise InputError(f"`pool` {self.pool}: give a finite exponent of at least 1")
         low, high = self.color_range
         if not 0 < low <= high:
-            raise InputError(f"--color-range {low} {high}: give two positive factors, the lower one first")
+            raise InputError(f"`color_range` {low} {high}: give two positive factors, the lower one first")
         if self.stain not in STAIN_METHODS:
-            raise InputError(f"--stain {self.stain}: no such method; choose one of {', '.join(STAIN_METHODS)}")
+            raise InputError(f"`stain` {self.stain}: no such method; choose one of {', '.join(STAIN_METHODS)}")
         if self.stain_fallback not in ("skip-normalisation", "error"):
-            raise InputError(f"--stain-fallback {self.stain_fallback}: choose skip-normalisation or error")
+            raise InputError(f"`stain_fallback` {self.stain_fallback}: choose skip-normalisation or error")
         if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"--precision {self.precision}: choose float32 or bfloat16")
+            raise InputError(f"`precision` {self.precision}: choose float32 or bfloat16")
         if self.mode not in MODES:
-            raise InputError(f"--mode {self.mode}: choose one of {', '.join(MODES)}")
+            raise InputError(f"`mode` {self.mode}: choose one of {', '.join(MODES)}")
         if self.engine not in ENGINES:
-            raise InputError(f"--engine {self.engine}: choose one of {', '.join(ENGINES)}")
+            raise InputError(f"`engine` {self.engine}: choose one of {', '.join(ENGINES)}")
         if self.geometry not in range(1, GEOMETRY + 1):
             raise InputError(f"geometry {self.geometry} of dense windows is not known here; upgrade bchisto")
         if self.seed < 0:
-            raise InputError(f"--seed {self.seed}: give a number from 0 up")
+            raise InputError(f"`seed` {self.seed}: give a number from 0 up")
         if not self.encoders or not self.views:
-            raise InputError("give at least one --encoder and one --view")
+            raise InputError("give at least one of `encoders` and one of `views`")
 
     @property
     def on_keras(self) -> bool:
@@ -166,5 +166,5 @@ def parse_view(text: str) -> View:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+)", text)
     if match is None or float(match[1]) <= 0 or int(match[2]) < 32:
-        raise InputError(f"--view {text}: write SCALE:CROP, for example 0.5:400 (crops of at least 32 pixels)")
+        raise InputError(f"`views` {text}: write SCALE:CROP, for example 0.5:400 (crops of at least 32 pixels)")
     return View(float(match[1]), int(match[2]))

@@ -67,7 +67,7 @@ class Workshop:
         if encoder.weights_sha256 != target.header["weights_sha256"]:
             raise WeightsError(
                 f"{target.weights}: the weights of {encoder.name} changed while the command ran; put back those it "
-                "began with and run it again, or use another --out"
+                "began with and run it again, or use another `out`"
             )
         return encoder
 

@@ -56,7 +56,7 @@ def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
         No such method.
     """
     if method not in SAMPLINGS:
-        raise InputError(f"--sampling {method}: choose one of {', '.join(SAMPLINGS)}")
+        raise InputError(f"`method` {method}: choose one of {', '.join(SAMPLINGS)}")
     if method == "none":
         return np.arange(len(labels))
     rng = np.random.default_rng(seed)

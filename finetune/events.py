@@ -28,7 +28,7 @@ class EventLog:
         try:
             import tensorflow as tf
         except ImportError as error:
-            raise DependencyError("--tensorboard writes with TensorFlow; pip install tensorflow") from error
+            raise DependencyError("`tensorboard` writes with TensorFlow; pip install tensorflow") from error
         self._tf = tf
         self._writer = tf.summary.create_file_writer(str(folder))
         # the mark by which TensorBoard's scalars page knows a curve

@@ -110,7 +110,7 @@ def train_model(
     """
     samples = training_samples(source, plan)
     if source.batch_size > len(samples):
-        raise InputError(f"--batch-size {source.batch_size}: more than the {len(samples)} samples that train; lower it")
+        raise InputError(f"`batch_size` {source.batch_size}: more than the {len(samples)} samples that train; lower it")
     weights = class_weights(source.labels[plan.train], classes=plan.classes) if plan.weighted else None
     batches = training_batches(source, samples, augmentations=plan.augmentations, crops=plan.crops)
     held = source.samples(plan.validate)
@@ -128,7 +128,7 @@ def train_model(
             row[3:] = (float(value) for value in model.evaluate(still_batches(source, held), verbose=0))
         judged = row[3] if len(held) else row[1]
         if not math.isfinite(judged):
-            raise InputError(f"{log}: the loss is {judged} after epoch {row[0]}; lower --rate")
+            raise InputError(f"{log}: the loss is {judged} after epoch {row[0]}; lower `rate`")
         now.done += 1
         now.rows.append(row)
         if not len(held) or judged < now.best:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import named
 from ..data import ImageRecord, decode_record
 from ..errors import ImageError, TissueError
 from ..jobs import DAMAGE, Progress, atomic_output, default_jobs, one_thread_of_opencv
@@ -121,7 +122,8 @@ def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRec
 
 def make_treatment(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRecord, Image], Image]:
     """Return the part of `make_reader` that follows decoding: record and decoded image to treated image."""
-    normalizer: Any = make_normalizer(stain)
+    with named(method="stain"):
+        normalizer: Any = make_normalizer(stain)
 
     def treat(record: ImageRecord, image: Image) -> Image:
         import cv2

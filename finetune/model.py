@@ -36,7 +36,7 @@ def network_of(name: str) -> NetworkSpec:
         build = functools.partial(_plain_encoder, name)
         return NetworkSpec(name, build, _ENCODER_SIZE, rate=1e-4, weights="imagenet")
     raise InputError(
-        f"--network {name}: no such network; choose one of {', '.join(list_networks())}, or an encoder of "
+        f"`network` {name}: no such network; choose one of {', '.join(list_networks())}, or an encoder of "
         "bchisto featurize --list-encoders"
     )
 
@@ -110,15 +110,15 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
 def _own_network(settings: FinetuneSettings, chosen: dict[str, Any], *, classes: int, fold: int) -> Any:
     network, weights = get_network(settings.network), chosen["weights"]
     if settings.freeze or settings.top != "average":
-        raise InputError(f"--freeze and --top belong to encoders; {settings.network} is trained as a whole")
+        raise InputError(f"`freeze` and `top` belong to encoders; {settings.network} is trained as a whole")
     if weights == "imagenet":
         raise InputError(
-            f"--weights imagenet: Keras has none of {settings.network}; give a .npz or .safetensors file, or random"
+            f'`weights="imagenet"`: Keras has none of {settings.network}; give a .npz or .safetensors file, or random'
         )
     options = {name: value for name in ("dropout", "l2") if (value := getattr(settings, name)) is not None}
     if chosen["convention"] != "signed":
         if network.caffe is None:
-            raise InputError(f"--convention {chosen['convention']}: belongs to {', '.join(CAFFE_LAYERS)}")
+            raise InputError(f"`convention` {chosen['convention']}: belongs to {', '.join(CAFFE_LAYERS)}")
         options["convention"] = chosen["convention"]
     model = build_network(settings.network, classes=classes, size=chosen["size"], **options)
     _seed(model, [settings.seed, fold])
@@ -149,14 +149,14 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int, si
     import keras
 
     if settings.fresh:
-        raise InputError("--fresh: the top of an encoder is always fresh, and the rest comes from its weights")
+        raise InputError("`fresh`: the top of an encoder is always fresh, and the rest comes from its weights")
     backbone = build_backbone(settings.network, weights=weights, precision=settings.precision, seed=settings.seed)
     base = backbone.model
     base.trainable = True
     names = canonical_names(base)
     if settings.freeze:
         if settings.freeze != "all" and settings.freeze not in names:
-            raise InputError(f"--freeze {settings.freeze}: {settings.network} has no such layer")
+            raise InputError(f"`freeze` {settings.freeze}: {settings.network} has no such layer")
         for layer in base.layers:
             layer.trainable = False
             if settings.freeze != "all" and layer.name == names[settings.freeze]:
@@ -186,7 +186,7 @@ def _optimizer(model: Any, name: str, rate: float, multipliers: Sequence[tuple[s
             factors |= {id(variable): factor, id(variable.value): factor}
     for prefix, _ in multipliers:
         if prefix not in used:
-            raise InputError(f"--rate-multiplier {prefix}: no trained layer begins so")
+            raise InputError(f"`multipliers` {prefix}: no trained layer begins so")
     kind: Any = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[name]
 
     class Scaled(kind):  # type: ignore[misc]

@@ -54,7 +54,9 @@ class PatchRule:
         """Say that an image of this size is smaller than a patch; None if it is not."""
         if min(height, width) >= self.side:
             return None
-        return f"{path}: {width}x{height} is smaller than patches of {self.side}; use --patches resize or smaller ones"
+        return (
+            f'{path}: {width}x{height} is smaller than patches of {self.side}; use `patches="resize"` or smaller ones'
+        )
 
     def places(self, height: int, width: int, *, entropy: tuple[int, ...]) -> list[tuple[int, int]]:
         """Return top and left of every patch of an image; `entropy` moves random ones."""
@@ -143,8 +145,8 @@ def parse_patches(text: str) -> PatchRule:
         side, rule = 0, PatchRule()
     if rule.kind == "resize":
         raise InputError(
-            f"--patches {text}: write resize, random:SIDE[:COUNT] or sliding:SIDE[:OVERLAP], such as sliding:128:0.5"
+            f"`patches` {text}: write resize, random:SIDE[:COUNT] or sliding:SIDE[:OVERLAP], such as sliding:128:0.5"
         )
     if side < 8 or rule.count < 1 or not 0.0 <= rule.overlap < 1.0:
-        raise InputError(f"--patches {text}: give a side from 8 up, a count from 1 up and an overlap below 1")
+        raise InputError(f"`patches` {text}: give a side from 8 up, a count from 1 up and an overlap below 1")
     return rule

@@ -78,7 +78,7 @@ def finetune(
     network_of(settings.network)
     weights = resolved(settings)["weights"]
     if weights not in ("imagenet", "random") and not Path(weights).is_file():
-        raise WeightsError(f"{weights}: no such weights file; give one with --weights, or random")
+        raise WeightsError(f"{weights}: no such weights file; give one with `weights`, or random")
     config = {
         "out": str(run),
         **plain_options(selection, settings, choice, view, how),
@@ -91,7 +91,7 @@ def finetune(
             cache=folder / "images.csv",
             stain=settings.stain,
             colours="stain" in settings.augmentations,
-            colours_off="no --augment stain",
+            colours_off='no `augmentations="stain"`',
             needs=(settings.rule,),
             skip_errors=how.skip_errors,
             keep_refused=True,

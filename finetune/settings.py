@@ -61,7 +61,7 @@ def parse_multipliers(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
         try:
             found.append((prefix, float(factor)))
         except ValueError:
-            raise InputError(f"--rate-multiplier {text}: write it as PREFIX=FACTOR") from None
+            raise InputError(f"`multipliers` {text}: write it as PREFIX=FACTOR") from None
     return tuple(found)
 
 
@@ -157,26 +157,26 @@ class FinetuneSettings:
             put(self, name, as_whole(getattr(self, name), name))
         for name in ("epochs", "patience", "rotations", "crops"):
             if (value := getattr(self, name)) < 1:
-                raise InputError(f"--{name} {value}: give at least 1")
+                raise InputError(f"`{name}` {value}: give at least 1")
         if self.rate < 0 or self.batch_size < 0 or self.seed < 0:
-            raise InputError("--rate, --batch-size and --seed: give numbers from 0 up")
+            raise InputError("`rate`, `batch_size` and `seed`: give numbers from 0 up")
         if self.size and self.size < 32:
-            raise InputError(f"--size {self.size}: give at least 32 pixels")
+            raise InputError(f"`size` {self.size}: give at least 32 pixels")
         if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise InputError(f"--dropout {self.dropout}: give a share below 1")
+            raise InputError(f"`dropout` {self.dropout}: give a share below 1")
         if not re.fullmatch(r"[\w.+-]*", self.name):
-            raise InputError(f"--name {self.name}: becomes part of a folder's name; use letters, digits, - and _")
-        for flag, one, known in (
+            raise InputError(f"`name` {self.name}: becomes part of a folder's name; use letters, digits, - and _")
+        for name, one, known in (
             ("optimizer", self.optimizer, ("", *OPTIMIZERS)),
             ("precision", self.precision, PRECISIONS),
             ("sampling", self.sampling, SAMPLINGS),
             ("stain", self.stain, STAIN_METHODS),
             ("top", self.top, TOPS),
             ("convention", self.convention, ("", *CONVENTIONS)),
-            *(("augment", chosen, (*AUGMENTATIONS, OFFLINE)) for chosen in self.augmentations),
+            *(("augmentations", chosen, (*AUGMENTATIONS, OFFLINE)) for chosen in self.augmentations),
         ):
             if one not in known:
-                raise InputError(f"--{flag} {one}: choose one of {', '.join(filter(None, known))}")
+                raise InputError(f"`{name}` {one}: choose one of {', '.join(filter(None, known))}")
         parse_patches(self.patches)
 
     @property

@@ -103,7 +103,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                 **versions_of(("bchisto", "keras", "numpy", backend)),
                 "device": "GPU" if visible_gpus() else "CPU",
             },
-            otherwise="another --name or --out",
+            otherwise="another `name` or `out`",
         )
 
     def resources(self, how: Work) -> Resources:
@@ -227,5 +227,5 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             return [train[k] for k in kept], [train[k] for k in held]
         raise InputError(
             f"fold {fold}: no images (patients) can be set aside to validate without taking a whole class out of "
-            "training; add some, use fewer --folds, a list with val parts, or --no-validation"
+            "training; add some, use fewer `folds`, a list with val parts, or `validation=False`"
         )

@@ -156,11 +156,11 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
             raise InputError(f"fold {unit.fold}: {error}") from error
     fold, least = min(counts.items(), key=lambda item: item[1])
     if not least:
-        raise InputError(f"fold {fold}: no image is left to train on; use fewer --folds, or add images")
+        raise InputError(f"fold {fold}: no image is left to train on; use fewer `folds`, or add images")
     if wanted <= least:
         return settings
     if settings.batch_size:
-        raise InputError(f"fold {fold}: --batch-size {wanted}: more than the {least} samples that train; lower it")
+        raise InputError(f"fold {fold}: `batch_size` {wanted}: more than the {least} samples that train; lower it")
     _log.info("batches of %d, not of %d, since fold %d has no more samples to train on", least, wanted, fold)
     return replace(settings, batch_size=least)
 

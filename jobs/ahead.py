@@ -56,7 +56,7 @@ def map_ahead(function: Callable[[T], R], items: Iterable[T], *, processes: int)
     except TerminatedWorkerError as error:
         raise BchistoError(
             "a worker process was killed, most often for lack of memory; what is done is kept, run it again with "
-            "fewer --jobs"
+            "fewer `jobs`"
         ) from error
 
 

@@ -42,13 +42,13 @@ def check_archive_size(*, members: int, size: int = 0) -> None:
     """
     if members + 1 > _MOST_MEMBERS:
         raise InputError(
-            f"{members:,} models are more than the {_MOST_MEMBERS - 1:,} that a bundle can hold; use fewer --folds or "
-            "--seeds, or fewer stores"
+            f"{members:,} models are more than the {_MOST_MEMBERS - 1:,} that a bundle can hold; use fewer `folds` or "
+            "`seeds`, or fewer stores"
         )
     if size > _MOST_BYTES:
         raise InputError(
             f"models of {size / 1024**3:.1f} GiB are more than the {_MOST_BYTES / 1024**3:.0f} GiB that a bundle can "
-            "hold; use fewer --folds or --seeds, fewer stores, or smaller models"
+            "hold; use fewer `folds` or `seeds`, fewer stores, or smaller models"
         )
 
 

@@ -86,7 +86,7 @@ def run_units(
         A worker process was killed from outside, no worker can be started, or the Dask scheduler is gone.
     """
     if jobs < 1:
-        raise InputError(f"--jobs {jobs}: give at least 1 process")
+        raise InputError(f"`jobs` {jobs}: give at least 1 process")
     results: list[R] = []
     with (
         _scratch() as folder,
@@ -209,16 +209,16 @@ def _in_processes(
                 raise
             raise BchistoError(
                 f"worker processes cannot be started ({error.strerror or error}): /dev/shm, which they need, is full "
-                "or not writable; free some of it or use --jobs 1"
+                "or not writable; free some of it or use `jobs=1`"
             ) from error
         except TerminatedWorkerError as error:
             time.sleep(_SIGNAL_SECONDS)  # a signal to the whole group is an interrupt, not a lack of memory
             raise BchistoError(
                 "a worker process was killed, most often for lack of memory; what is done is kept, run it again with "
-                "fewer --jobs"
+                "fewer `jobs`"
             ) from error
         except BrokenProcessPool as error:
-            raise BchistoError(f"worker processes cannot be used ({error.__cause__ or error}); try --jobs 1") from error
+            raise BchistoError(f"worker processes cannot be used ({error.__cause__ or error}); try `jobs=1`") from error
         finally:
             if pool is not None:
                 with hold_interrupts():
@@ -234,12 +234,12 @@ def _on_dask(
         from distributed import CancelledError, Client, KilledWorker, as_completed
         from distributed.comm import CommClosedError
     except ImportError as error:
-        raise DependencyError("--dask needs the Dask extra: pip install 'bchisto[dask]'") from error
+        raise DependencyError("`dask` needs the Dask extra: pip install 'bchisto[dask]'") from error
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"--dask {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
+            f"`dask` {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
         ) from error
     with _silenced("distributed.client"), client:  # it logs that the scheduler is gone, which we say below
         _log.info("using the Dask cluster at %s", address)
@@ -247,7 +247,7 @@ def _on_dask(
             client.wait_for_workers(1, timeout=_DASK_SECONDS)
         except TimeoutError as error:
             raise InputError(
-                f"--dask {address}: the scheduler has no workers; start some with `dask worker {address}`"
+                f"`dask` {address}: the scheduler has no workers; start some with `dask worker {address}`"
             ) from error
         try:
             futures = [client.submit(_call, work, unit, ticker, None, pure=False) for unit in units]
@@ -255,7 +255,7 @@ def _on_dask(
                 yield future.result()
         except (CancelledError, CommClosedError) as error:
             raise BchistoError(
-                f"--dask {address}: the scheduler is gone; what is done is kept, start it and run the command again"
+                f"`dask` {address}: the scheduler is gone; what is done is kept, start it and run the command again"
             ) from error
         except KilledWorker as error:
             raise BchistoError(

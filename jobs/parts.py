@@ -64,9 +64,9 @@ def ensure_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise output_error(error, f"{path}: cannot create this folder", then="choose another --out") from error
+        raise output_error(error, f"{path}: cannot create this folder", then="choose another `out`") from error
     if not os.access(path, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: this folder is not writable; change its permissions or choose another --out")
+        raise OutputError(f"{path}: this folder is not writable; change its permissions or choose another `out`")
     return path
 
 
@@ -241,7 +241,7 @@ def set_aside(path: Path) -> None:
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be renamed to be overwritten ({error.strerror or error}); change the permissions of "
-            f"{place.parent} or choose another --out"
+            f"{place.parent} or choose another `out`"
         ) from error
     remove_tree(aside)
 
@@ -255,7 +255,7 @@ def remove_leftovers(path: Path) -> None:
         try:
             remove_tree(aside)
         except OutputError as error:
-            _log.warning("left by an earlier --overwrite: %s", error)
+            _log.warning("left by an earlier `overwrite`: %s", error)
 
 
 def is_set_aside(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""``--shard K/N``: every N-th unit, by arithmetic alone."""
+"""The share ``K/N`` of the units: every N-th unit, by arithmetic alone."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def parse_shard(text: str) -> Shard:
     """
     match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
     if match is None:
-        raise InputError(f"--shard {text}: write it as K/N, for example 3/16")
+        raise InputError(f"`shard` {text}: write it as K/N, for example 3/16")
     index, count = int(match[1]), int(match[2])
     if not 1 <= index <= count:
-        raise InputError(f"--shard {text}: K counts from 1 and is at most N")
+        raise InputError(f"`shard` {text}: K counts from 1 and is at most N")
     return Shard(index, count)

@@ -149,7 +149,7 @@ def claim(parts: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
     remove_leftovers(parts)
     if mark.is_file() and (found := read_json(mark)) != settings:
         raise OutputError(
-            f"{parts}: left by other work: {describe_differences(found, settings)}; use --overwrite or another --out"
+            f"{parts}: left by other work: {describe_differences(found, settings)}; use `overwrite` or another `out`"
         )
     write_json(mark, dict(settings))
 

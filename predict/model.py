@@ -172,7 +172,7 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
     path : Path
         The bundle.
     weights : tuple of str
-        Values of ``--weights``; encoders that were seeded random are made so again.
+        As in `predict`; encoders that were seeded random are made so again.
     identity : tuple of str
         See `model_identity`: a bundle or weights file that was replaced is read again.
 
@@ -187,7 +187,7 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
     """
     if bundle_road(path) == "cnn":
         if weights:
-            raise InputError(f"--weights {weights[0]}: {path} holds the weights of its networks; leave it out")
+            raise InputError(f"`weights` {weights[0]}: {path} holds the weights of its networks; leave it out")
         return CnnModel(CnnBundle.load(path))
     bundle = Bundle.load(path)
     settings = {name: _settings(header) for name, header in bundle.stores.items()}
@@ -217,7 +217,7 @@ def _settings(header: dict[str, Any]) -> FeaturizeSettings:
 def _encoders(path: Path, stores: Mapping[str, dict[str, Any]], options: tuple[str, ...]) -> dict[str, Encoder]:
     """Return the encoder of every store, each with the weights that the store was made with.
 
-    Stores of one encoder may come from different weights. So where the option that wins by the rule of ``--weights``
+    Stores of one encoder may come from different weights. So where the option that wins by the rule of ``weights``
     does not fit a store, those before it are tried; but it must fit one store of its encoder.
     """
     built: dict[tuple[Any, ...], Encoder | WeightsError] = {}
@@ -268,10 +268,10 @@ def _fitting(
         return encoder
     if header["weights"] == "file" and source == "imagenet":
         why = f"{path}: {name} was trained with weights from a file (sha256 {needed[:12]})"
-        return WeightsError(f"{why}; give them with --weights {name}=PATH")
+        return WeightsError(f'{why}; give them with `weights="{name}=PATH"`')
     if isinstance(encoder, WeightsError):
         return encoder
     return WeightsError(
         f"{path}: {name} needs the weights of sha256 {needed[:12]}, {source} has "
-        f"{encoder.weights_sha256[:12]}; give the right ones with --weights {name}=PATH"
+        f'{encoder.weights_sha256[:12]}; give the right ones with `weights="{name}=PATH"`'
     )

@@ -107,17 +107,17 @@ def predict(
     how = Work.of(work)
     if how.shard is not None:
         raise InputError(
-            f"--shard {how.shard}: a table of predictions has no shards; give one to each part of the images"
+            f"`shard` {how.shard}: a table of predictions has no shards; give one to each part of the images"
         )
     if output_format not in FORMATS:
-        raise InputError(f"--format {output_format}: choose one of {', '.join(FORMATS)}")
+        raise InputError(f"`output_format` {output_format}: choose one of {', '.join(FORMATS)}")
     config = {
         "model": str(bundle), "images": [str(source) for source in sources], "out": str(path), "weights": list(options),
         "output_format": output_format, "calibrated": calibrated, **plain_options(how),
     }  # fmt: skip
     left = unfinished_record(path, command="predict", config=config)
     if path.exists() and not how.overwrite and left is None:
-        raise OutputError(f"{path}: exists already; use --overwrite or another --out")
+        raise OutputError(f"{path}: exists already; use `overwrite` or another `out`")
     ensure_folder(path.parent)
     if not bundle.is_file():
         raise MissingInputError(
@@ -129,7 +129,7 @@ def predict(
         ready = load_model(bundle, options, identity)
         if calibrated and ready.bundle.temperature is None:
             raise BundleError(
-                f"{bundle}: holds no temperature, since it was trained in a single fold; leave out --calibrated"
+                f"{bundle}: holds no temperature, since it was trained in a single fold; leave out `calibrated`"
             )
         records = _with_classes(_records(sources, ready.reading), ready.bundle.classes)
         usable, refused = check_headers(records, needs=ready.fits, skip_errors=how.skip_errors)
@@ -191,7 +191,7 @@ def _records(images: Sequence[Path], reading: Mapping[str, Any]) -> list[ImageRe
         elif source.exists():
             group = list(ImageSelection(source, **reading).read(labels=False).records)
         else:
-            raise MissingInputError(f"{source}: no such image, folder or manifest; check --images")
+            raise MissingInputError(f"{source}: no such image, folder or manifest; check `images`")
         for record in group:
             other = found.setdefault(record.image_id, record)
             if other is not record:

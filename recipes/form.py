@@ -107,7 +107,7 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
     """
     if has_road(content):
         _log.warning(
-            "recipe %s: `road` and settings of a step outside of it are the form of 0.1 and will not be read by 0.3; "
+            "recipe %s: road and settings of a step outside of it are the form of 0.1 and will not be read by 0.3; "
             "docs/reproduce.md says how it is written now",
             content.get("name"),
         )

@@ -54,7 +54,7 @@ def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folde
         classes = {labels[image] for image, _, _ in kept}
         if classes != set(labels.values()) or (len(folds) < 2 if partition else not {"train", "test"} <= parts):
             raise InputError(
-                f"{dataset.root}: too few images of the list {name} are here for --quick ({len(rows)}); give more of "
+                f"{dataset.root}: too few images of the list {name} are here for `quick` ({len(rows)}); give more of "
                 "the published images (bchisto data make --images-per-class 100 writes enough synthetic ones)"
             )
         path = folder / f"{name}-quick.csv"

@@ -80,7 +80,7 @@ class Recipe:
         """
         unknown = [name for name in variants if name not in self.variants]
         if unknown:
-            raise InputError(f"--variant {unknown[0]}: {self.name} has the variants {', '.join(self.variants)}")
+            raise InputError(f"`variants` {unknown[0]}: {self.name} has the variants {', '.join(self.variants)}")
         return list(variants) or [self.first]
 
     def values(self, section: str) -> dict[str, Any]:

@@ -189,5 +189,5 @@ def _report(path: Path, recipe: Recipe, outcome: Outcome) -> None:
 def _recipe(name: str, *, full_scale: bool) -> Recipe:
     recipe = load_recipe(name)
     if full_scale and "view" not in recipe.full_scale:
-        raise InputError(f"--full-scale: {recipe.name} has no views at full scale")
+        raise InputError(f"`full_scale`: {recipe.name} has no views at full scale")
     return recipe

@@ -49,7 +49,7 @@ def run_variants(recipe: Recipe, order: Order) -> Outcome:
             run.variant(part, name, steps, done=done, alone=len(variants) == 1)
     notes += run.left_out_notes(list(variants))
     if not run.results and order.how.shard is None:
-        raise InputError(f"{order.images}: too few images for --quick: {notes[-1]}")
+        raise InputError(f"{order.images}: too few images for `quick`: {notes[-1]}")
     said = (banner for result in run.results for banner in result.banners)
     banners = tuple(dict.fromkeys([*said, *(note for part in parts for note in part.notes), *recipe.notes, *notes]))
     if order.how.shard is not None:

@@ -114,7 +114,7 @@ class Claim:
     made_with : mapping, optional
         Package to version. Another minor version is no conflict; it is warned of and kept in the file.
     otherwise : str
-        What a message proposes beside ``--overwrite``.
+        What a message proposes beside ``overwrite``.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Claim:
         overwrite: bool = False,
         absent: Mapping[str, Any] | None = None,
         made_with: Mapping[str, str] | None = None,
-        otherwise: str = "another --out",
+        otherwise: str = "another `out`",
     ) -> None:
         self.folder = folder
         self._wanted = _Content(_plain(settings), None if stores is None else _plain(stores))
@@ -218,7 +218,7 @@ class Claim:
             if any(_minor(begun[name]) != _minor(now[name]) for name in now):
                 _log.warning(
                     "%s: begun in another environment (%s); where that gives other results, both are in this folder, "
-                    "and --overwrite makes all of it anew",
+                    "and `overwrite` makes all of it anew",
                     self.folder,
                     describe_differences(begun, now),
                 )
@@ -240,10 +240,10 @@ class Claim:
             write_json(self._file, content.json())
 
 
-def other_settings(place: Path, differences: str, *, otherwise: str = "another --out") -> SettingsConflictError:
+def other_settings(place: Path, differences: str, *, otherwise: str = "another `out`") -> SettingsConflictError:
     """Return the error for a place that was made with other settings."""
     return SettingsConflictError(
-        f"{place}: made with other settings: {differences}; use the same settings, {otherwise}, or --overwrite"
+        f"{place}: made with other settings: {differences}; use the same settings, {otherwise}, or `overwrite`"
     )
 
 
@@ -258,10 +258,10 @@ def _read(path: Path) -> _Content | None:
             return None
         raise
     if not isinstance(found, dict):
-        raise InputError(f"{path}: not a file of settings; use --overwrite to begin this folder anew")
+        raise InputError(f"{path}: not a file of settings; use `overwrite` to begin this folder anew")
     own = found.pop(_OWN, {"unmarked": True, "made_with": [_FIRST]})
     if not isinstance(own, dict):
-        raise InputError(f"{path}: not a file of settings; use --overwrite to begin this folder anew")
+        raise InputError(f"{path}: not a file of settings; use `overwrite` to begin this folder anew")
     if own.get("schema_version", _SCHEMA) > _SCHEMA:
         raise InputError(f"{path}: written by a newer bchisto; update this one")
     if isinstance(found.get("stores"), dict) and isinstance(found.get("settings"), dict):

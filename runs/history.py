@@ -70,9 +70,7 @@ def read_run(run: str | Path) -> list[RunEntry]:
     """
     path = Path(run) / "run.json"
     if not path.is_file():
-        raise MissingInputError(
-            f"{run}: no run.json in this folder; give a folder that was --out of featurize or boost"
-        )
+        raise MissingInputError(f"{run}: no run.json in this folder; give a folder that featurize or boost made")
     try:
         content = read_json(path)
     except RecursionError as error:

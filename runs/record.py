@@ -257,20 +257,20 @@ def load_config(path: Path, *, command: str) -> dict[str, Any]:
         The file is not a mapping, or holds no record of `command`.
     """
     if not path.is_file():
-        raise MissingInputError(f"--config {path}: no such file")
+        raise MissingInputError(f"`path` {path}: no such file")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except RecursionError as error:
-        raise InputError(f"--config {path}: nested too deeply to be options") from error
+        raise InputError(f"`path` {path}: nested too deeply to be options") from error
     except (yaml.YAMLError, ValueError, OSError) as error:  # text that is not UTF-8, and dates that are none
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"--config {path}: neither YAML nor JSON ({reason})") from error
+        raise InputError(f"`path` {path}: neither YAML nor JSON ({reason})") from error
     if not isinstance(content, dict):
-        raise InputError(f"--config {path}: expected a mapping of option names to values")
+        raise InputError(f"`path` {path}: expected a mapping of option names to values")
     if isinstance(content.get("records"), list):
         entries = [one for one in content["records"] if isinstance(one, dict) and one.get("command") == command]
         if not entries or not isinstance(entries[-1].get("config"), dict):
-            raise InputError(f"--config {path}: this run.json holds no `bchisto {command}`")
+            raise InputError(f"`path` {path}: this run.json holds no `bchisto {command}`")
         content = _recorded(entries[-1], command)
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 

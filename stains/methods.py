@@ -1,4 +1,4 @@
-"""The stain methods by name: what ``--stain`` takes."""
+"""The stain methods by name: what ``stain`` takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STAIN_METHODS = (
     "staintools-reinhard",
     *TREATMENTS,
 )
-"""Names that ``--stain`` takes."""
+"""Names that ``stain`` takes."""
 
 
 class Normalizer(Protocol):
@@ -78,4 +78,4 @@ def make_normalizer(method: str) -> Normalizer:
         from .staintools_adapter import StainToolsNormalizer
 
         return StainToolsNormalizer(method.removeprefix("staintools-"))
-    raise InputError(f"--stain {method}: no such method; choose one of {', '.join(STAIN_METHODS)}")
+    raise InputError(f"`method` {method}: no such method; choose one of {', '.join(STAIN_METHODS)}")

@@ -52,7 +52,7 @@ class StainToolsNormalizer:
             import staintools
         except ImportError as error:
             raise DependencyError(
-                f"--stain staintools-{method} needs StainTools: pip install 'bchisto[staintools]', then "
+                f"`method=\"staintools-{method}\"` needs StainTools: pip install 'bchisto[staintools]', then "
                 "pip install --force-reinstall --no-deps opencv-python-headless"
             ) from error
         self._normalizer: Any = (

@@ -63,11 +63,11 @@ def fold_plan(
     ------
     InputError
         A class with fewer images (or groups) than folds, a list that does not fit the images, a training part
-        without one of the classes, or a group in two parts under ``--group-by group``.
+        without one of the classes, or a group in two parts under ``group_by="group"``.
     """
     spec = as_text(spec, "spec")
     if test_list is not None and spec != "none":
-        raise InputError(f"--test-list {test_list}: goes with --folds none, not {spec}")
+        raise InputError(f'`test_list` {test_list}: goes with `spec="none"`, not {spec}')
     grouped = _grouped(groups, group_by)
     classes = dict(zip(image_ids, labels, strict=True))
     group_of = dict(zip(image_ids, groups, strict=True))
@@ -78,7 +78,7 @@ def fold_plan(
     elif HOLDOUT.fullmatch(spec):
         plan = holdout_plan(spec, image_ids=image_ids, labels=labels, groups=groups if grouped else None, seed=seed)
     elif spec in PUBLISHED_FOLDS:
-        plan = _fit(spec, published_folds(spec), image_ids, failed, where=f"--folds {spec}")
+        plan = _fit(spec, published_folds(spec), image_ids, failed, where=f"`spec` {spec}")
         plan = replace(plan, origin="published", source=spec)
     elif spec in SLIDE_FOLDS:
         plan = fit_slides(spec, group_of)
@@ -87,13 +87,13 @@ def fold_plan(
         if not path.is_file():
             names = ", ".join((*PUBLISHED_FOLDS, *SLIDE_FOLDS))
             raise MissingInputError(
-                f"--folds {spec}: neither a number, nor shares like 80/10/10, nor one of {names}, nor a file"
+                f"`spec` {spec}: neither a number, nor shares like 80/10/10, nor one of {names}, nor a file"
             )
         plan = identify(_fit(path.stem, read_fold_list(path), image_ids, failed, where=str(path)), group_of)
     _check_classes(plan, classes)
     leaks = _leaks(plan, group_of)
     if leaks and group_by == "group":
-        raise InputError(f"--folds {plan.name}: {leaks[0]}; mend the list, or use --group-by none")
+        raise InputError(f'`spec` {plan.name}: {leaks[0]}; mend the list, or use `group_by="none"`')
     absent = _absent(plan, failed)
     return replace(plan, warnings=(*absent, *plan.warnings, *leaks))
 
@@ -111,7 +111,7 @@ def fold_plans(specs: Iterable[str], **images: Any) -> list[FoldPlan]:
         plan = fold_plan(spec, **images)
         other, first = plans.setdefault(plan.name, (spec, plan))
         if first.sha256 != plan.sha256:
-            raise InputError(f"--folds {other} and {spec}: both would be called {plan.name}; rename one of the files")
+            raise InputError(f"`specs` {other} and {spec}: both would be called {plan.name}; rename one of the files")
     return [plan for _, plan in plans.values()]
 
 
@@ -132,7 +132,7 @@ def published_folds(name: str) -> list[Row]:
         No such list.
     """
     if name not in PUBLISHED_FOLDS:
-        raise InputError(f"--folds {name}: no published list of this name; choose one of {', '.join(PUBLISHED_FOLDS)}")
+        raise InputError(f"`name` {name}: no published list of this name; choose one of {', '.join(PUBLISHED_FOLDS)}")
     return published_rows(name)
 
 
@@ -140,7 +140,7 @@ def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
     known = bool(groups) and all(group is not None for group in groups)
     if group_by == "group" and not known:
         missing = sum(group is None for group in groups)
-        raise InputError(f"--group-by group: {missing} of {len(groups)} images name no group; use --group-by none")
+        raise InputError(f'`group_by="group"`: {missing} of {len(groups)} images name no group; use `group_by="none"`')
     return known if group_by is None else group_by == "group"
 
 
@@ -148,8 +148,8 @@ def _all_train(image_ids: Sequence[str], test_list: Path | None, failed: Collect
     """Make one fold that tests a list and trains on everything else."""
     tested: set[str] = set()
     if test_list is not None:
-        rows = [(image, 1, "test") for image in sorted(read_image_list(test_list, option="--test-list"))]
-        fitted = _fit("none", rows, image_ids, failed, where=f"--test-list {test_list}")
+        rows = [(image, 1, "test") for image in sorted(read_image_list(test_list, option="test_list"))]
+        fitted = _fit("none", rows, image_ids, failed, where=f"`test_list` {test_list}")
         tested = {image for image, _, _ in fitted.rows}
     parts = tuple((image, 1, "test" if image in tested else "train") for image in image_ids)
     return FoldPlan("none", parts, partition=False, origin="none")
@@ -165,10 +165,10 @@ def _split(
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     if count < 2:
-        raise InputError(f"--folds {count}: give at least 2 folds")
+        raise InputError(f"`spec` {count}: give at least 2 folds")
     for label, images in sorted(Counter(labels).items()):
         if images < count:
-            fewer = f"use --folds {images} or add images" if images > 1 else "add images"
+            fewer = f"use `spec={images}` or add images" if images > 1 else "add images"
             raise InputError(f"class {label} has {images} images, fewer than the {count} folds; {fewer}")
     if groups is None:
         splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
@@ -176,7 +176,7 @@ def _split(
         name = str(count)
     else:
         if len(set(groups)) < count:
-            raise InputError(f"{len(set(groups))} groups are fewer than the {count} folds; use fewer --folds")
+            raise InputError(f"{len(set(groups))} groups are fewer than the {count} folds; use fewer `folds`")
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
         parts = splitter.split(np.zeros(len(labels)), labels, groups)
         name = f"{count}-grouped"
@@ -184,7 +184,7 @@ def _split(
     for number, (_, test) in enumerate(parts, start=1):
         tested = set(test.tolist())
         if not tested:
-            raise InputError(f"--folds {count}: fold {number} would be empty, the groups are too large; use fewer")
+            raise InputError(f"`spec` {count}: fold {number} would be empty, the groups are too large; use fewer")
         rows.extend((image, number, "test" if i in tested else "train") for i, image in enumerate(image_ids))
     return FoldPlan(name, tuple(rows), partition=True, origin="split")
 
@@ -288,9 +288,9 @@ def _check_classes(plan: FoldPlan, classes: dict[str, str]) -> None:
         train = {classes[image] for image in plan.images(fold, "train")}
         if wanted - train:
             missing = ", ".join(sorted(wanted - train))
-            raise InputError(f"--folds {plan.name}: no image of class {missing} trains in fold {fold}; use fewer folds")
+            raise InputError(f"`spec` {plan.name}: no image of class {missing} trains in fold {fold}; use fewer folds")
         if not plan.images(fold, "test") and plan.name != "none":
-            raise InputError(f"--folds {plan.name}: fold {fold} tests no image")
+            raise InputError(f"`spec` {plan.name}: fold {fold} tests no image")
 
 
 def _leaks(plan: FoldPlan, group_of: dict[str, str | None]) -> tuple[str, ...]:

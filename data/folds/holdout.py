@@ -53,13 +53,13 @@ def holdout_plan(
     match = HOLDOUT.fullmatch(spec)
     shares = [int(part) for part in match.groups()] if match else []
     if sum(shares) != 100 or min(shares) < 1:
-        raise InputError(f"--folds {spec}: give three shares in percent that add up to 100, for example 80/10/10")
+        raise InputError(f"`spec` {spec}: give three shares in percent that add up to 100, for example 80/10/10")
     classes = sorted(set(labels))
     quota = {part: round(shares[place] / 100 * len(labels) / len(classes)) for place, part in ((1, "val"), (2, "test"))}
     for label, count in sorted(Counter(labels).items()):
         if min(quota.values()) < 1 or count <= sum(quota.values()):
             raise InputError(
-                f"--folds {spec}: class {label} has {count} images; a balanced split of {len(labels)} needs "
+                f"`spec` {spec}: class {label} has {count} images; a balanced split of {len(labels)} needs "
                 f"{quota['val']} to validate, {quota['test']} to test and at least one to train"
             )
     members: dict[str, Counter[str]] = {}

@@ -54,7 +54,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     rows = [(image, fold, part) for slide, fold, part in listed for image in by_slide.get(slide, [])]
     if not rows:
         name = "IDC" if spec.startswith("idc") else "BreakHis and CBIS-DDSM" if spec == "official" else "BreakHis"
-        raise InputError(f"--folds {spec}: none of its slides is here; it is for the images of {name}")
+        raise InputError(f"`spec` {spec}: none of its slides is here; it is for the images of {name}")
     known = {slide for slide, _, _ in listed}
     warnings = []
     strange = sorted(slide for slide in by_slide if slide not in known)
@@ -80,7 +80,7 @@ def _fit_cbis(images: Iterable[str]) -> FoldPlan:
     if {part for _, _, part in rows} != {"train", "test"}:
         missing = "test" if all(part == "train" for _, _, part in rows) else "training"
         raise InputError(
-            f"--folds official: no image of the {missing} part of CBIS-DDSM is here; copy it, or split anew"
+            f'`spec="official"`: no image of the {missing} part of CBIS-DDSM is here; copy it, or split anew'
         )
     return FoldPlan("official", tuple(rows), partition=False, origin="published", source="official")
 

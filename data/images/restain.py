@@ -74,7 +74,7 @@ def stain_images(
     sources = as_paths(sources, "sources")
     out = as_path(out, "out")
     if min(hematoxylin, eosin) <= 0:
-        raise InputError("--hematoxylin and --eosin: give positive factors")
+        raise InputError("`hematoxylin` and `eosin`: give positive factors")
     files = _files(sources)
     normalizer = make_normalizer(method)
     folder = ensure_folder(Path(out))

@@ -63,10 +63,10 @@ def _outline(record: ImageRecord) -> tuple[Path, Box]:
         return record.path, record.box
     if record.frame is None or record.mask is None:
         missing = "mammogram" if record.frame is None else "mask"
-        raise ImageError(f"its {missing} is not here; copy it, or use --context tight")
+        raise ImageError(f'its {missing} is not here; copy it, or use `context="tight"`')
     mask = decode_image(record.mask)[:, :, 0] > 0
     if not mask.any():
-        raise ImageError(f"{record.mask}: an empty mask; copy it again, or use --context tight")
+        raise ImageError(f'{record.mask}: an empty mask; copy it again, or use `context="tight"`')
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return record.frame, (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 

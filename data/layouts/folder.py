@@ -96,8 +96,8 @@ def _split_folders(root: Path, records: Sequence[ImageRecord]) -> list[Finding]:
         return [Finding("warning", str(root), f"{message}for each class in their place")]
     message = (
         f"the folders {names} look like parts of a split and would become the classes, not {few(deeper)} below them; "
-        f"give one part (--images {root / first}), or a manifest path,label,group with --folds and a list "
-        "image_id,fold,part; --classes with these names takes them for the classes"
+        f"give one part (`images={str(root / first)!r}`), or a manifest path,label,group with `folds` and a list "
+        "image_id,fold,part; `classes` with these names takes them for the classes"
     )
     return [Finding("error", str(root), message, labels_only=True)]
 

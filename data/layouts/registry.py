@@ -72,7 +72,7 @@ def get_layout(name: str) -> LayoutSpec:
     """
     spec = find_layout(name)
     if spec is None:
-        raise InputError(f"--dataset {name}: no such layout; choose one of {', '.join(list_layouts())}")
+        raise InputError(f"`dataset` {name}: no such layout; choose one of {', '.join(list_layouts())}")
     return spec
 
 

@@ -26,7 +26,7 @@ class LayoutSpec:
     Attributes
     ----------
     name : str
-        What ``--dataset`` calls it; lower case.
+        What ``dataset`` calls it; lower case.
     read : callable
         ``read(root, **options)`` returns a list of `ImageRecord` and a list of `Finding`; it gets the options that
         the layout takes, but for ``context``.
@@ -39,7 +39,7 @@ class LayoutSpec:
     classes : tuple of str
         Class order; empty sorts the labels.
     types : tuple of str
-        Class order of ``--label-level type``.
+        Class order of ``label_level="type"``.
     positive : tuple of str
         Classes of the positive side of the two-class view.
     size : (int, int), optional

@@ -34,7 +34,7 @@ class NetworkSpec:
     Attributes
     ----------
     name : str
-        What ``--network`` takes, lower case.
+        What ``network`` takes, lower case.
     build : callable
         ``build(classes=..., size=..., dropout=..., l2=...)`` returns a Keras model from float RGB in 0..255, shape
         (n, size, size, 3), to probabilities (n, classes). Without `dropout` and `l2` it takes those of its source. Only

@@ -159,7 +159,7 @@ def test_names_that_no_bundle_can_hold_are_refused_before_training(described, tm
 def test_more_models_than_a_bundle_reads_are_refused_before_training(described, run_copy, monkeypatch):
     run = run_copy(described)
     monkeypatch.setattr("bchisto.jobs.archive._MOST_MEMBERS", 6)
-    with pytest.raises(InputError, match=r"6 models are more than the 5 that a bundle can hold; use fewer --folds"):
+    with pytest.raises(InputError, match=r"6 models are more than the 5 that a bundle can hold; use fewer `folds`"):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=2), work=Work(jobs=1))
     assert not list((run / "boost").rglob("*.txt"))
 

@@ -38,7 +38,7 @@ def test_it_is_known_beside_ours():
     assert HEADS == ("lightgbm", "logistic", "svm", "stack")
     assert get_head("nearest").suffix == ".json"
     with pytest.raises(
-        InputError, match="--head forest: no such head; choose one of lightgbm, logistic, svm, stack, .*nearest"
+        InputError, match="`heads` forest: no such head; choose one of lightgbm, logistic, svm, stack, .*nearest"
     ):
         get_head("forest")
 

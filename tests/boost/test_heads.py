@@ -96,7 +96,7 @@ def test_a_class_of_one_group_is_never_without_training_images():
     for train_part, held in folds:
         assert set(labels[train_part]) == {0, 1}
         assert not set(held) & set(range(10, 20))
-    with pytest.raises(InputError, match="a class is left with no image to train on; use --head lightgbm"):
+    with pytest.raises(InputError, match='a class is left with no image to train on; use `heads="lightgbm"`'):
         inner_folds(np.array([0] * 10 + [1]), [None] * 11, seed=0)
 
 

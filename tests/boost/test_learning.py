@@ -56,8 +56,8 @@ def test_a_small_set_says_that_nothing_was_learnt(described, run_copy, cli):
     assert code == 0, err
     banner = (
         "NOTHING LEARNT: 3 of 3 LightGBM models have no split and say the same of every image. A leaf needs 20 rows "
-        "(min_data_in_leaf), and as few as 16 train (images x augmentations); give --param min_data_in_leaf=2, or "
-        "describe the images with more --augmentations."
+        "(min_data_in_leaf), and as few as 16 train (images x augmentations); lower min_data_in_leaf to 2, or "
+        "describe the images with more augmentations."
     )
     assert banner in out
     folder = run / "boost" / "3-lightgbm"

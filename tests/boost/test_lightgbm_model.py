@@ -85,27 +85,30 @@ def test_parameters_by_text():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_leavs": 5}, "--param num_leavs: LightGBM has no parameter of this name"),
-        ({"objective": "binary"}, "--param objective: is set by the protocol"),
-        ({"num_threads": 4}, "--param num_threads: is set by the protocol"),
+        ({"num_leavs": 5}, "`params` num_leavs: LightGBM has no parameter of this name"),
+        ({"objective": "binary"}, "`params` objective: is set by the protocol"),
+        ({"num_threads": 4}, "`params` num_threads: is set by the protocol"),
         ({"num_iterations": 0}, "give at least 1 round"),
-        ({"num_iterations": "abc"}, "--param num_iterations=abc: give at least 1 round, as a whole number"),
-        ({"num_round": True}, "--param num_round=True: give at least 1 round"),
-        ({"num_iterations": 2.5}, "--param num_iterations=2.5: give at least 1 round"),
-        ({"early_stopping_round": 3}, "--param early_stopping_round: needs a validation set, which boost does not"),
-        ({"metric": "foo"}, "--param metric=foo: LightGBM does not take it"),
-        ({"learning_rate": "abc"}, r"--param learning_rate=abc: LightGBM does not take it \(abc is no number\)"),
-        ({"learning_rate": -0.1}, r"--param learning_rate=-0.1: LightGBM does not take it \(learning_rate must be > 0"),
-        ({"learning_rate": float("nan")}, "--param learning_rate: cannot be nan"),
-        ({"learning_rate": None}, "--param learning_rate: cannot be nothing"),
-        ({"num_leaves": 1}, r"--param num_leaves=1: LightGBM does not take it \(num_leaves must be > 1\)"),
-        ({"num_leaves": True}, r"--param num_leaves=True: LightGBM does not take it \(.*of type int"),
-        ({"num_leaves": [1, 2]}, r"--param num_leaves=1,2: LightGBM does not take it \(.*of type int"),
-        ({"num_leaves": 10**12}, "--param num_leaves: cannot be 1000000000000"),
-        ({"max_bin": 63, "max_depth": "x"}, "--param max_depth=x: LightGBM does not take it"),
-        ({"boosting": "gbdt num_threads=4"}, "--param boosting: cannot be gbdt num_threads=4"),
-        ({"monotone_constraints": [1, 0]}, "--param monotone_constraints: names single features"),
-        ({"data": "x"}, "--param data: belongs to LightGBM's own program"),
+        ({"num_iterations": "abc"}, "`params` num_iterations=abc: give at least 1 round, as a whole number"),
+        ({"num_round": True}, "`params` num_round=True: give at least 1 round"),
+        ({"num_iterations": 2.5}, "`params` num_iterations=2.5: give at least 1 round"),
+        ({"early_stopping_round": 3}, "`params` early_stopping_round: needs a validation set, which boost does not"),
+        ({"metric": "foo"}, "`params` metric=foo: LightGBM does not take it"),
+        ({"learning_rate": "abc"}, r"`params` learning_rate=abc: LightGBM does not take it \(abc is no number\)"),
+        (
+            {"learning_rate": -0.1},
+            r"`params` learning_rate=-0.1: LightGBM does not take it \(learning_rate must be > 0",
+        ),
+        ({"learning_rate": float("nan")}, "`params` learning_rate: cannot be nan"),
+        ({"learning_rate": None}, "`params` learning_rate: cannot be nothing"),
+        ({"num_leaves": 1}, r"`params` num_leaves=1: LightGBM does not take it \(num_leaves must be > 1\)"),
+        ({"num_leaves": True}, r"`params` num_leaves=True: LightGBM does not take it \(.*of type int"),
+        ({"num_leaves": [1, 2]}, r"`params` num_leaves=1,2: LightGBM does not take it \(.*of type int"),
+        ({"num_leaves": 10**12}, "`params` num_leaves: cannot be 1000000000000"),
+        ({"max_bin": 63, "max_depth": "x"}, "`params` max_depth=x: LightGBM does not take it"),
+        ({"boosting": "gbdt num_threads=4"}, "`params` boosting: cannot be gbdt num_threads=4"),
+        ({"monotone_constraints": [1, 0]}, "`params` monotone_constraints: names single features"),
+        ({"data": "x"}, "`params` data: belongs to LightGBM's own program"),
         ({"boosting": "rf", "feature_fraction": 1.0}, "boosting=rf feature_fraction=1.0: LightGBM does not take these"),
     ],
 )
@@ -121,7 +124,7 @@ def test_parameters_that_do_not_fit(changes, message, capfd):
 def test_values_that_cannot_be_read(text):
     with pytest.raises(InputError, match="its value cannot be read; write it as key=value"):
         parse_params([text])
-    with pytest.raises(InputError, match="--param num_leaves: given twice, as 3 and 4"):
+    with pytest.raises(InputError, match="`params` num_leaves: given twice, as 3 and 4"):
         parse_params(["num_leaves=3", "num_leaves=4"])
 
 

@@ -72,7 +72,7 @@ def test_evaluate_says_what_boost_said(own, run_copy, tmp_path, view, group_by):
 
 def test_a_positive_class_that_is_none_is_refused_before_training(own, run_copy):
     run = run_copy(own)
-    with pytest.raises(InputError, match="--positive malignant: no such class; choose among Tissu sain, grade"):
+    with pytest.raises(InputError, match="`positive` malignant: no such class; choose among Tissu sain, grade"):
         train(
             out=run,
             folds=["2"],

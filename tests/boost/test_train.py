@@ -212,18 +212,18 @@ def test_grouped_folds_and_leaks(described, run_copy):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (lambda: {"settings": BoostSettings(seeds=0)}, "--seeds 0: give at least 1"),
+        (lambda: {"settings": BoostSettings(seeds=0)}, "`seeds` 0: give at least 1"),
         (
             lambda: {"settings": BoostSettings(preset="slow")},
-            "--preset slow: no such preset; choose one of rakhlin2018",
+            "`preset` slow: no such preset; choose one of rakhlin2018",
         ),
         (
             lambda: {"settings": BoostSettings(heads=["forest"])},
-            "--head forest: no such head; choose one of lightgbm",
+            "`heads` forest: no such head; choose one of lightgbm",
         ),
         (lambda: {"folds": ["9"]}, "class benign has 6 images, fewer than the 9 folds"),
         (lambda: {"classes": ["benign"]}, "label malignant is none of the classes benign"),
-        (lambda: {"work": Work(overwrite=True, shard=Shard(1, 2))}, "overwrite without --shard"),
+        (lambda: {"work": Work(overwrite=True, shard=Shard(1, 2))}, "overwrite without `shard`"),
     ],
 )
 def test_what_does_not_fit(described, run_copy, changes, message):
@@ -251,7 +251,7 @@ def test_unmerged_parts_are_refused(described, run_copy):
     (run / "features" / "other-1.0-64.parts").mkdir()
     with pytest.raises(
         StoreError,
-        match="its parts are not merged; run the same bchisto featurize without --shard",
+        match="its parts are not merged; run the same bchisto featurize without `shard`",
     ):
         train(out=run, folds=["3"])
 

@@ -75,14 +75,14 @@ def test_loose_matching_is_refused_where_two_fit():
 def test_an_order_of_classes_gets_a_clear_answer(tmp_path):
     tree(tmp_path, "a/1.png", "b/2.png", "c/3.png")
     with pytest.raises(
-        InputError, match=r"its label 'b' is none of the classes a \(nor are c\); name every class in --classes"
+        InputError, match=r"its label 'b' is none of the classes a \(nor are c\); name every class in `classes`"
     ):
         read_dataset(tmp_path, classes=["a"])
-    with pytest.raises(InputError, match=r"--classes a,b,c,A: names a twice"):
+    with pytest.raises(InputError, match=r"`classes` a,b,c,A: names a twice"):
         read_dataset(tmp_path, classes=["a", "b", "c", "A"])
     dataset = read_dataset(tmp_path, classes=["c", "d", "a", "b"])
     assert dataset.classes == ("c", "d", "a", "b")
-    assert findings(dataset, "warning") == [f"{tmp_path}: --classes names d, of which no image is here"]
+    assert findings(dataset, "warning") == [f"{tmp_path}: `classes` names d, of which no image is here"]
 
 
 def test_a_manifest_joins_spellings_before_it_compares_labels(tmp_path):

@@ -63,8 +63,8 @@ def test_image_level_folds_on_grouped_data_warn():
 @pytest.mark.parametrize(
     ("spec", "changes", "message"),
     [
-        ("10", {"count": 12}, r"class a has 6 images, fewer than the 10 folds; use --folds 6 or add images"),
-        ("1", {}, r"--folds 1: give at least 2 folds"),
+        ("10", {"count": 12}, r"class a has 6 images, fewer than the 10 folds; use `spec=6` or add images"),
+        ("1", {}, r"`spec` 1: give at least 2 folds"),
         ("5", {"groups": ["p", "q"] * 20}, r"2 groups are fewer than the 5 folds"),
         (
             "nothing",
@@ -74,7 +74,7 @@ def test_image_level_folds_on_grouped_data_warn():
         (
             "rakhlin10",
             {},
-            r"--folds rakhlin10: 400 of its 400 rows name images that are not here, first b008\.tif",
+            r"`spec` rakhlin10: 400 of its 400 rows name images that are not here, first b008\.tif",
         ),
     ],
 )
@@ -85,7 +85,7 @@ def test_what_does_not_fit(spec, changes, message):
 
 
 def test_group_by_without_groups():
-    with pytest.raises(InputError, match="40 of 40 images name no group; use --group-by none"):
+    with pytest.raises(InputError, match='40 of 40 images name no group; use `group_by="none"`'):
         fold_plan("5", **images(40), group_by="group")
 
 
@@ -266,7 +266,7 @@ def test_the_published_lists_of_idc(shared):
 
 def test_published_slides_that_are_not_here():
     with pytest.raises(
-        InputError, match="--folds official: none of its slides is here; it is for the images of BreakHis"
+        InputError, match="`spec` official: none of its slides is here; it is for the images of BreakHis"
     ):
         fold_plan("official", **images(4))
 
@@ -360,7 +360,7 @@ def test_one_image_under_two_spellings_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"A/a1\.png and a1\.png are one image"):
         fold_plan(str(path), **data)
     path.write_text("image_id\nA/a1.png\na1.png\n")
-    with pytest.raises(InputError, match=r"--test-list .*: A/a1\.png and a1\.png are one image"):
+    with pytest.raises(InputError, match=r"`test_list` .*: A/a1\.png and a1\.png are one image"):
         fold_plan("none", **data, test_list=path)
 
 
@@ -438,7 +438,7 @@ def test_only_images_that_failed_may_be_absent(tmp_path):
     data = bach()
     kept = {key: values[2:] for key, values in data.items()}
     gone = data["image_ids"][:2]
-    with pytest.raises(InputError, match="--folds rakhlin10: 2 of its 400 rows name images that are not here"):
+    with pytest.raises(InputError, match="`spec` rakhlin10: 2 of its 400 rows name images that are not here"):
         fold_plan("rakhlin10", **kept)
     with pytest.raises(InputError, match=f"1 of its 400 rows name images that are not here, first {gone[1]}"):
         fold_plan("rakhlin10", **kept, failed=gone[:1])

@@ -144,7 +144,7 @@ def test_which_layout_comes_first(tmp_path, caplog, files, name):
 def test_another_package_adds_a_layout(tiles, caplog):
     caplog.set_level(logging.INFO)
     dataset = read_dataset(tiles)
-    assert "recognised as --dataset tiles" in caplog.text
+    assert 'recognised as `dataset="tiles"`' in caplog.text
     assert (dataset.name, dataset.classes, len(dataset), dataset.has_groups) == ("tiles", ("wild", "calm"), 4, True)
     assert read_dataset(tiles, dataset="tiles") == dataset
     assert "tiles" in list_layouts()
@@ -178,7 +178,7 @@ def test_it_is_checked(tiles):
         "note.txt: not a tile, left out",
         "tile-p9-9-wild.png: 30x30, published images are 40x30",
     ]
-    with pytest.raises(InputError, match="tiles holds images, which have no stain; use --stain none"):
+    with pytest.raises(InputError, match='tiles holds images, which have no stain; use `stain="none"`'):
         check_stain(dataset, stain="macenko", colours=False, off="--no-augment")
     check_stain(dataset, stain="none", colours=False, off="--no-augment")
 
@@ -289,7 +289,7 @@ def test_a_layout_that_is_read_from_a_file(tmp_path, offer):
     assert (dataset.name, [record.image_id for record in dataset.records]) == ("slides", ["one.png"])
     (tmp_path / "list.csv").write_text("path\none.png\n")
     assert read_dataset(tmp_path / "list.csv").name == "csv"
-    with pytest.raises(InputError, match="--dataset slides reads a manifest file"):
+    with pytest.raises(InputError, match='`dataset="slides"` reads a manifest file'):
         read_dataset(tmp_path, dataset="slides")
 
 

@@ -456,5 +456,5 @@ def test_cbis_contexts_need_mask_and_mammogram(cbis):
     assert has(dataset.findings, "error", "P_00009_LEFT_CC_1: has no context: its mask is not here")
     assert has(dataset.findings, "error", "P_00016_LEFT_CC_1: has no context: its mammogram is not here")
     assert has(dataset.findings, "error", "000001.dcm: an empty mask")
-    with pytest.raises(InputError, match="--context wide: choose one of tight, small, large"):
+    with pytest.raises(InputError, match="`context` wide: choose one of tight, small, large"):
         read_dataset(cbis, context="wide")

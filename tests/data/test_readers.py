@@ -222,10 +222,10 @@ def test_manifest_in_another_encoding(tmp_path):
 
 
 def test_missing_and_empty_folders(tmp_path):
-    with pytest.raises(MissingInputError, match=r"none: no such folder or manifest; check --images"):
+    with pytest.raises(MissingInputError, match=r"none: no such folder or manifest; check `images`"):
         read_dataset(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MissingInputError, match=r"empty: this folder is empty; check --images"):
+    with pytest.raises(MissingInputError, match=r"empty: this folder is empty; check `images`"):
         read_dataset(tmp_path / "empty")
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.txt").write_text("x")

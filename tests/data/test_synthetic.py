@@ -92,7 +92,7 @@ def test_existing_images_are_kept_and_others_refused(tmp_path):
 
 
 def test_numbers_out_of_range(tmp_path):
-    with pytest.raises(InputError, match="--images-per-class 0: give 1 to 999"):
+    with pytest.raises(InputError, match="`images_per_class` 0: give 1 to 999"):
         make_bach(tmp_path, images_per_class=0)
     with pytest.raises(InputError, match="no synthetic tissue of class 'Malign'"):
         make_tissue("Malign", seed=0, index=0)

@@ -44,5 +44,5 @@ def test_a_network_to_train_is_built_without_an_encoder(nothing_compiled):
 def test_what_is_refused():
     with pytest.raises(InputError, match="no layer middle2; close names are middle"):
         build_backbone("tiny", layers="middle2", weights="random")
-    with pytest.raises(InputError, match="--encoder resnet51: no such encoder"):
+    with pytest.raises(InputError, match="`encoders` resnet51: no such encoder"):
         build_backbone("resnet51")

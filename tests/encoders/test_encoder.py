@@ -122,7 +122,7 @@ def test_other_arrays_are_refused(bad):
 def test_names():
     names = list_encoders()
     assert {"resnet50", "inceptionv3", "vgg16", "mobilenetv2", "efficientnetb0", "tiny"} <= set(names)
-    with pytest.raises(InputError, match=r"--encoder resnet51: no such encoder; choose one of .*resnet50"):
+    with pytest.raises(InputError, match=r"`encoders` resnet51: no such encoder; choose one of .*resnet50"):
         get_spec("resnet51")
     with pytest.raises(InputError, match=r"no layer mixed88; close names are mixed8"):
         Encoder("inceptionv3", layers=["mixed88"], weights="random")
@@ -132,7 +132,7 @@ def test_weights_of_the_wrong_network(shared, tmp_path):
     path = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
     with pytest.raises(
         WeightsError,
-        match=r"mobilenetv2_imagenet.*: these are not the weights of vgg16 .*; check --weights vgg16=PATH",
+        match=r'mobilenetv2_imagenet.*: these are not the weights of vgg16 .*; check `weights="vgg16=PATH"`',
     ):
         Encoder("vgg16", weights=str(path))
 

@@ -59,13 +59,13 @@ def test_votes_need_no_probabilities():
 
 
 def test_what_does_not_fit():
-    with pytest.raises(InputError, match="--aggregate median: no such rule; choose one of average, sum, vote"):
+    with pytest.raises(InputError, match="`rule` median: no such rule; choose one of average, sum, vote"):
         aggregate(table(), rule="median")
-    with pytest.raises(InputError, match="1 rows name no group, first i0; --level group needs them"):
+    with pytest.raises(InputError, match='1 rows name no group, first i0; `level="group"` needs them'):
         aggregate(table(groups=[None, *GROUP[1:]]))
     with pytest.raises(InputError, match=r"group u has rows of several classes \(benign, malignant\)"):
         aggregate(table(labels=["benign"] + ["malignant"] * 8))
-    with pytest.raises(InputError, match="--aggregate average needs probabilities"):
+    with pytest.raises(InputError, match='`rule="average"` needs probabilities'):
         aggregate(table(probabilities=False))
 
 
@@ -74,7 +74,7 @@ def test_exist_needs_two_sides():
         name="t", classes=("a", "b", "c"), image_ids=["x"], labels=["a"], probabilities=np.array([[0.5, 0.3, 0.2]]),
         folds=[1], groups=["g"],
     )  # fmt: skip
-    with pytest.raises(InputError, match="--aggregate exist: needs two classes, one of them --positive"):
+    with pytest.raises(InputError, match='`rule="exist"`: needs two classes, one of them `positive`'):
         aggregate(three, rule="exist", positive=["c"])
 
 

@@ -85,7 +85,7 @@ def test_patches_listed_twice_and_unknown_levels(path, table, tmp_path):
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
     with pytest.raises(InputError, match=r"patches\.csv:10: a, patch 1, is listed twice in fold 1; keep one row"):
         read_predictions(path)
-    with pytest.raises(InputError, match="--level slide: no such level; choose one of row, image, group"):
+    with pytest.raises(InputError, match="`level` slide: no such level; choose one of row, image, group"):
         aggregate(table, level="slide")
-    with pytest.raises(InputError, match="--level slide: no such level"):
+    with pytest.raises(InputError, match="`levels` slide: no such level"):
         evaluate([path], out=tmp_path / "out", levels=["slide"])

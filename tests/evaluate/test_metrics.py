@@ -78,7 +78,7 @@ def test_positive_classes(rng):
     assert default_positive(["benign", "malignant"]) == ("malignant",)
     assert default_positive(["InSitu", "Invasive"]) == ()
     assert default_positive(["a", "b"]) == ()
-    with pytest.raises(InputError, match="--positive d: no such class; choose among a, b, c"):
+    with pytest.raises(InputError, match="`positive` d: no such class; choose among a, b, c"):
         compute_metrics(table(rng), positive=["d"])
     with pytest.raises(InputError, match="every class is positive"):
         compute_metrics(table(rng), positive=["a", "b", "c"])

@@ -87,11 +87,11 @@ def test_what_is_recorded():
 
 def test_work_refuses():
     assert Work(shard="3/16").shard == Shard(3, 16)
-    with pytest.raises(InputError, match="--overwrite with --shard would remove what other shards did"):
+    with pytest.raises(InputError, match="`overwrite` with `shard` would remove what other shards did"):
         Work(overwrite=True, shard=Shard(1, 2))
-    with pytest.raises(InputError, match="--shard 3: write it as K/N"):
+    with pytest.raises(InputError, match="`shard` 3: write it as K/N"):
         Work(shard="3")
-    with pytest.raises(InputError, match="--shard 3/2: K counts from 1"):
+    with pytest.raises(InputError, match="`shard` 3/2: K counts from 1"):
         Work(shard="3/2")
     for jobs in ("2", True, 2.5):
         with pytest.raises(InputError, match="jobs=.*: give a whole number"):

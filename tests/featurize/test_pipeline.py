@@ -144,7 +144,7 @@ def test_other_settings_are_refused_with_the_list(tissue, tiny_settings, tmp_pat
     ):
         featurize(tissue, out=tmp_path, settings=changed, work=Work(jobs=1))
     assert featurize(tissue, out=tmp_path, settings=changed, work=Work(jobs=1, overwrite=True)).merged
-    with pytest.raises(InputError, match="overwrite without --shard"):
+    with pytest.raises(InputError, match="overwrite without `shard`"):
         featurize(tissue, out=tmp_path, settings=changed, work=Work(shard=Shard(1, 2), overwrite=True))
 
 
@@ -193,7 +193,7 @@ def test_an_image_smaller_than_the_crop(images, tiny_settings, tmp_path):
     Image.new("RGB", (90, 40)).save(images / "benign" / "small.png")
     with pytest.raises(
         InputError,
-        match=r"small\.png: 90x40 at scale 1\.0 is smaller than the crop of 64; use a smaller --view",
+        match=r"small\.png: 90x40 at scale 1\.0 is smaller than the crop of 64; use a smaller `views`",
     ):
         featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
 
@@ -201,7 +201,7 @@ def test_an_image_smaller_than_the_crop(images, tiny_settings, tmp_path):
 def test_a_text_file_is_refused_before_any_work(images, tiny_settings, tmp_path):
     (images / "benign" / "text.tif").write_text("x")
     (images / "benign" / "text2.tif").write_text("y")
-    with pytest.raises(InputError, match=r"text\.tif: not a TIFF, PNG or JPEG image.*1 more like it; --skip-errors"):
+    with pytest.raises(InputError, match=r"text\.tif: not a TIFF, PNG or JPEG image.*1 more like it; `skip_errors`"):
         featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
     assert not list((tmp_path / "run" / "features").glob("*.parts"))
 
@@ -233,7 +233,7 @@ def test_skip_errors_leaves_out_and_lists(images, tiny_settings, described, tmp_
     assert "text.tif" in listed
     (images / "benign" / "text.tif").unlink()
     with pytest.raises(
-        StoreError, match="lacks 2 images that failed earlier; mend them and use --overwrite, or accept"
+        StoreError, match="lacks 2 images that failed earlier; mend them and use `overwrite`, or accept"
     ):
         featurize(images, out=run, settings=tiny_settings, work=Work(jobs=1))
 
@@ -264,7 +264,7 @@ def test_a_blank_image_can_be_an_error(images, tiny_settings, tmp_path):
     Image.new("RGB", (96, 96), (255, 255, 255)).save(images / "benign" / "blank.png")
     strict = replace(tiny_settings, stain_fallback="error")
     with pytest.raises(
-        TissueError, match=r"blank\.png: too little tissue .*; leave it out, or use --stain-fallback skip"
+        TissueError, match=r'blank\.png: too little tissue .*; leave it out, or use `stain_fallback="skip'
     ):
         featurize(images, out=tmp_path / "run", settings=strict, work=Work(jobs=1))
 

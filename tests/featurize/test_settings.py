@@ -19,16 +19,16 @@ def test_defaults_are_the_published_settings():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"augmentations": 0}, "--augmentations 0: give at least 1"),
-        ({"crops": -1}, "--crops -1"),
-        ({"batch_size": 0}, "--batch-size 0"),
-        ({"pool": 0.5}, "--pool 0.5: give a finite exponent"),
+        ({"augmentations": 0}, "`augmentations` 0: give at least 1"),
+        ({"crops": -1}, "`crops` -1"),
+        ({"batch_size": 0}, "`batch_size` 0"),
+        ({"pool": 0.5}, "`pool` 0.5: give a finite exponent"),
         ({"color_range": (1.3, 0.7)}, "the lower one first"),
-        ({"stain": "vahadane"}, "--stain vahadane: no such method; choose one of macenko"),
+        ({"stain": "vahadane"}, "`stain` vahadane: no such method; choose one of macenko"),
         ({"stain_fallback": "x"}, "choose skip-normalisation or error"),
         ({"precision": "float16"}, "choose float32 or bfloat16"),
-        ({"seed": -1}, "--seed -1"),
-        ({"encoders": ()}, "give at least one --encoder"),
+        ({"seed": -1}, "`seed` -1"),
+        ({"encoders": ()}, "give at least one of `encoders`"),
     ],
 )
 def test_settings_that_do_not_fit(changes, message):

@@ -26,7 +26,7 @@ def results(out):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, tissue):
     out = tmp_path_factory.mktemp("done") / "run"
-    with pytest.raises(InputError, match="--batch-size 99: more than the"):
+    with pytest.raises(InputError, match="`batch_size` 99: more than the"):
         run(tissue, out, replace(SETTINGS, batch_size=99))
     run(tissue, out)
     return out
@@ -35,11 +35,11 @@ def done(tmp_path_factory, tissue):
 def test_settings_are_written_when_something_is_made_under_them(tissue, done):
     """A refusal of the training itself is no settings: the command that it asks for then works."""
     assert results(done)
-    with pytest.raises(InputError, match="overwrite without --shard"):
+    with pytest.raises(InputError, match="overwrite without `shard`"):
         run(tissue, done, overwrite=True, shard=Shard(1, 2))
     with pytest.raises(
         SettingsConflictError,
-        match=r"made with other settings: rate .*; use the same settings, another --name or --out",
+        match=r"made with other settings: rate .*; use the same settings, another `name` or `out`",
     ):
         run(tissue, done, replace(SETTINGS, rate=0.5))
 

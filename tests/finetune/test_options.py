@@ -256,10 +256,10 @@ def test_what_is_refused(tissue, tmp_path, cli, options, message):
 
 def test_settings_that_are_refused():
     for options, message in [
-        ({"precision": "int8"}, "--precision int8: choose one of float32, bfloat16, float16"),
-        ({"top": "deep"}, "--top deep"),
-        ({"convention": "torch"}, "--convention torch"),
-        ({"augmentations": ("blur",)}, "--augment blur"),
+        ({"precision": "int8"}, "`precision` int8: choose one of float32, bfloat16, float16"),
+        ({"top": "deep"}, "`top` deep"),
+        ({"convention": "torch"}, "`convention` torch"),
+        ({"augmentations": ("blur",)}, "`augmentations` blur"),
     ]:
         with pytest.raises(InputError, match=message):
             FinetuneSettings("patch-resnet", **options)

@@ -187,11 +187,11 @@ def test_files_that_do_not_fit(tmp_path, rng):
     ]:
         with pytest.raises(WeightsError, match=message):
             load(tmp_path / name)
-    with pytest.raises(InputError, match="--weights imagenet: Keras has none of patch-resnet"):
+    with pytest.raises(InputError, match='`weights="imagenet"`: Keras has none of patch-resnet'):
         load("imagenet")
-    with pytest.raises(InputError, match="--convention caffe: belongs to alexnet, googlenet"):
+    with pytest.raises(InputError, match="`convention` caffe: belongs to alexnet, googlenet"):
         load("random", convention="caffe")
-    with pytest.raises(InputError, match="--fresh: the top of an encoder is always fresh"):
+    with pytest.raises(InputError, match="`fresh`: the top of an encoder is always fresh"):
         load("random", network="mobilenetv2", fresh=("top",))
 
 

@@ -37,7 +37,7 @@ def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
     from bchisto.evaluate import report
 
     run = tmp_path / "run"
-    with pytest.raises(InputError, match="--positive malignant: no such class"):
+    with pytest.raises(InputError, match="`positive` malignant: no such class"):
         finetune(images, out=run, settings=SETTINGS, folds=["2"], work=Work(jobs=1), view=TwoClassView(("malignant",)))
 
     def fail(value):

@@ -153,7 +153,7 @@ def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
         assert frozen["first"] == 0.0
         assert plain["first"] > 0
         assert frozen["classes"] > 4 * plain["classes"]
-    with pytest.raises(InputError, match="--rate-multiplier nothing: no trained layer begins so"):
+    with pytest.raises(InputError, match="`multipliers` nothing: no trained layer begins so"):
         build_model(replace(SMALL, multipliers=(("nothing", 2.0),)), classes=2, fold=1)
 
 
@@ -171,7 +171,7 @@ def test_class_weights_move_the_predictions(tmp_path, rng):
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path, toy):
-    with pytest.raises(InputError, match="--batch-size 64: more than the 28 samples that train; lower it"):
+    with pytest.raises(InputError, match="`batch_size` 64: more than the 28 samples that train; lower it"):
         fit(tmp_path, toy, "a", batch_size=64)
 
 
@@ -221,9 +221,9 @@ def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):
     part = build_model(replace(settings, freeze="block_16_project_BN"), classes=2, fold=1)
     whole = build_model(replace(settings, freeze=""), classes=2, fold=1)
     assert 2 < len(part.trainable_variables) < len(whole.trainable_variables)
-    with pytest.raises(InputError, match="--freeze nothing: mobilenetv2 has no such layer"):
+    with pytest.raises(InputError, match="`freeze` nothing: mobilenetv2 has no such layer"):
         build_model(replace(settings, freeze="nothing"), classes=2, fold=1)
-    with pytest.raises(InputError, match="--freeze and --top belong to encoders; patch-resnet is trained as a whole"):
+    with pytest.raises(InputError, match="`freeze` and `top` belong to encoders; patch-resnet is trained as a whole"):
         build_model(replace(SMALL, freeze="all"), classes=2, fold=1)
 
 

@@ -18,5 +18,5 @@ def test_reads_k_of_n():
 
 @pytest.mark.parametrize("text", ["3", "0/4", "5/4", "a/b", "1/0", "-1/4"])
 def test_refuses_anything_else(text):
-    with pytest.raises(InputError, match="--shard"):
+    with pytest.raises(InputError, match="`shard`"):
         parse_shard(text)

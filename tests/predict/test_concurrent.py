@@ -103,7 +103,7 @@ def test_the_same_table_made_meanwhile_is_kept_and_another_is_not_touched(model,
     assert result.images == 12
     assert "another process finished the same table meanwhile; it is kept" in caplog.text
     other = tmp_path / "q.csv"
-    with pytest.raises(OutputError, match=r"q\.csv: another process wrote another table meanwhile; use --overwrite"):
+    with pytest.raises(OutputError, match=r"q\.csv: another process wrote another table meanwhile; use `overwrite`"):
         interrupted(model, tissue, other, monkeypatch, after=1, then=lambda: other.write_text("image_id\nmine\n"))
     assert other.read_text() == "image_id\nmine\n"
 

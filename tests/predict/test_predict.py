@@ -102,14 +102,14 @@ def test_parts_of_other_images_are_refused(model, tissue, tmp_path):
     parts = tmp_path / "p.csv.parts"
     parts.mkdir()
     (parts / "settings.json").write_text('{"model_sha256": "x", "images_sha256": "y"}')
-    with pytest.raises(OutputError, match="left by other work: .*; use --overwrite or another --out"):
+    with pytest.raises(OutputError, match="left by other work: .*; use `overwrite` or another `out`"):
         predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1, overwrite=True)).images == 12
 
 
 def test_an_existing_table_is_kept(model, tissue, tmp_path):
     (tmp_path / "p.csv").write_text("mine")
-    with pytest.raises(OutputError, match=r"p\.csv: exists already; use --overwrite or another --out"):
+    with pytest.raises(OutputError, match=r"p\.csv: exists already; use `overwrite` or another `out`"):
         predict(model, [tissue], out=tmp_path / "p.csv")
     assert (tmp_path / "p.csv").read_text() == "mine"
 
@@ -164,7 +164,7 @@ def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_pat
     Encoder("tiny", weights="random", seed=1).model.save_weights(tmp_path / "other.weights.h5")
     with pytest.raises(
         WeightsError,
-        match="tiny needs the weights of sha256 .*; give the right ones with --weights tiny=PATH",
+        match='tiny needs the weights of sha256 .*; give the right ones with `weights="tiny=PATH"`',
     ):
         predict(model, [tissue], out=tmp_path / "p.csv", weights=[f"tiny={tmp_path / 'other.weights.h5'}"])
     Encoder("tiny", weights="random", seed=0).model.save_weights(tmp_path / "same.weights.h5")
@@ -189,7 +189,7 @@ def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, 
         work=Work(jobs=1),
     )
     with pytest.raises(
-        WeightsError, match="tiny was trained with weights from a file .*; give them with --weights tiny=PATH"
+        WeightsError, match='tiny was trained with weights from a file .*; give them with `weights="tiny=PATH"`'
     ):
         predict(result.folder / "model.bchisto", [tissue], out=tmp_path / "p.csv")
 
@@ -250,7 +250,7 @@ def test_what_does_not_fit(model, tissue, tmp_path):
         predict(tmp_path / "none.bchisto", [tissue], out=tmp_path / "p.csv")
     with pytest.raises(MissingInputError, match="no such image, folder or manifest"):
         predict(model, [tmp_path / "gone"], out=tmp_path / "p.csv")
-    with pytest.raises(InputError, match="--format excel: choose one of bchisto, iciar2018"):
+    with pytest.raises(InputError, match="`output_format` excel: choose one of bchisto, iciar2018"):
         predict(model, [tissue], out=tmp_path / "p.csv", output_format="excel")
     one = sorted(tissue.rglob("*.png"))[0]
     twin = tmp_path / "t" / one.name

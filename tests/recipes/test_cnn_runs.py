@@ -296,5 +296,5 @@ def test_plans_of_every_system(breakhis, inbreast, masses, tmp_path, cli):
 
 
 def test_full_scale_belongs_to_another_system(inbreast, tmp_path):
-    with pytest.raises(InputError, match="--full-scale: inbreast-inception has no views at full scale"):
+    with pytest.raises(InputError, match="`full_scale`: inbreast-inception has no views at full scale"):
         reproduce("inbreast-inception", inbreast, out=tmp_path, full_scale=True)

@@ -306,7 +306,7 @@ def test_a_recipe_in_the_form_of_0_1_is_read_and_said(tmp_path, caplog):
     )
     del boosted["steps"]
     old = load_recipe(write(tmp_path, boosted))
-    assert "recipe small: `road` and settings of a step outside of it are the form of 0.1" in caplog.text
+    assert "recipe small: road and settings of a step outside of it are the form of 0.1" in caplog.text
     now = small(
         variants={"published": {"source": "a", "boost": {"folds": ["rakhlin10"]}},
                   "eva": {"source": "b", "boost": {"folds": ["eva"]}}},
@@ -379,7 +379,7 @@ def test_a_whole_run_is_compared_without_a_quick_banner(tmp_path, bach):
 
 def test_quick_needs_two_folds(tmp_path):
     few = make_bach(tmp_path / "few", images_per_class=1, size=(160, 120))
-    with pytest.raises(InputError, match="too few images of the list eva are here for --quick"):
+    with pytest.raises(InputError, match="too few images of the list eva are here for `quick`"):
         reproduce(write(tmp_path, small()), few, out=tmp_path / "run", quick=True, variants=["patient-disjoint"])
 
 

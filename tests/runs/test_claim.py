@@ -30,9 +30,9 @@ def test_other_settings_are_refused_with_the_differences(tmp_path):
     claim(tmp_path / "f").take()
     with pytest.raises(
         SettingsConflictError,
-        match=r"f: made with other settings: rounds 8 -> 9; use the same settings, another --name, or --overwrite$",
+        match=r"f: made with other settings: rounds 8 -> 9; use the same settings, another `name`, or `overwrite`$",
     ):
-        claim(tmp_path / "f", settings={**SETTINGS, "rounds": 9}, otherwise="another --name").take()
+        claim(tmp_path / "f", settings={**SETTINGS, "rounds": 9}, otherwise="another `name`").take()
     assert (tmp_path / "f" / "settings.json").read_bytes() == before
 
 
@@ -127,7 +127,7 @@ def test_what_cannot_be_removed_is_an_error_and_no_part_of_the_new(tmp_path, mon
         claim(tmp_path / "f", settings={"rounds": 9}, overwrite=True).take()
     assert not (tmp_path / "f").exists()
     claim(tmp_path / "f", settings={"rounds": 9}).take()
-    assert "left by an earlier --overwrite" in caplog.text
+    assert "left by an earlier `overwrite`" in caplog.text
     assert not (tmp_path / "f" / "parts").exists()
 
 
@@ -192,8 +192,8 @@ def test_damaged_and_newer_settings(tmp_path):
     work(tmp_path)
     for text, message in (
         ("", "not a readable JSON file"),
-        ("[]", "not a file of settings; use --overwrite"),
-        ('{"claim": 3}', "not a file of settings; use --overwrite"),
+        ("[]", "not a file of settings; use `overwrite`"),
+        ('{"claim": 3}', "not a file of settings; use `overwrite`"),
         ('{"claim": {"schema_version": 99}}', "written by a newer bchisto"),
     ):
         (tmp_path / "settings.json").write_text(text)

@@ -49,7 +49,9 @@ def test_differences_leave_out_times_and_places(tmp_path):
 
 
 def test_folders_that_are_no_runs(tmp_path):
-    with pytest.raises(MissingInputError, match=r"no run\.json in this folder; give a folder that was --out"):
+    with pytest.raises(
+        MissingInputError, match=r"no run\.json in this folder; give a folder that featurize or boost made"
+    ):
         read_run(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps({"records": [{"command": "boost"}]}))
     with pytest.raises(InputError, match=r"run\.json: not a run\.json of bchisto"):
