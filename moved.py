@@ -10,10 +10,11 @@ from dataclasses import fields, replace
 from importlib import import_module
 from typing import Any, ParamSpec, TypeVar, cast
 
-__all__ = ["moved_names", "takes_fields"]
+__all__ = ["moved_names", "renamed_fields", "takes_fields"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 def moved_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
@@ -52,6 +53,58 @@ def moved_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(import_module(place), new)
 
     return find
+
+
+def renamed_fields(**names: str) -> Callable[[type[T]], type[T]]:
+    """Let a dataclass take and give fields by the names that they had before, and warn.
+
+    Parameters
+    ----------
+    **names : str
+        Old name to the field.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @renamed_fields(rate="learning_rate")
+    ... @dataclass(frozen=True)
+    ... class Step:
+    ...     learning_rate: float = 0.1
+    >>> with warnings.catch_warnings(record=True) as said:
+    ...     warnings.simplefilter("always")
+    ...     old = Step(rate=0.5).rate
+    >>> old, str(said[0].message)
+    (0.5, 'Step.rate is Step.learning_rate now; the old name goes with the next release')
+    """
+
+    def warn(kind: type[T], old: str) -> None:
+        text = f"{kind.__name__}.{old} is {kind.__name__}.{names[old]} now; the old name goes with the next release"
+        warnings.warn(text, DeprecationWarning, stacklevel=3)
+
+    def decorate(kind: type[T]) -> type[T]:
+        make: Callable[..., None] = kind.__init__
+
+        @functools.wraps(make)
+        def __init__(self: T, *args: Any, **kwargs: Any) -> None:
+            for old, new in names.items():
+                if old in kwargs:  # `dataclasses.replace` passes the field too, as it was
+                    warn(kind, old)
+                    kwargs[new] = kwargs.pop(old)
+            make(self, *args, **kwargs)
+
+        def getter(old: str) -> property:
+            def read(self: T) -> Any:
+                warn(kind, old)
+                return getattr(self, names[old])
+
+            return property(read)
+
+        for old in names:
+            setattr(kind, old, getter(old))
+        setattr(kind, "__init__", __init__)  # noqa: B010  # a type checker takes it for that of one object
+        return kind
+
+    return decorate
 
 
 def takes_fields(**values: Callable[[Any], Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:

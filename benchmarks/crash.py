@@ -150,7 +150,9 @@ def kill_once(arguments, temporary, *, after, number, whom, tally, label):
         # before Python has come as far as to handle it, a signal ends the process as it ends any
         early = code == -signal.SIGTERM and not words
         bad = [word for word in ("Traceback", "this is a bug", "leaked", "lack of memory") if word in words]
-        if (code != 143 and not early) or bad:
+        # and once all is written and said, nothing is left that could be interrupted
+        late = code == -signal.SIGTERM and "\nnext: " in words
+        if (code != 143 and not early and not late) or bad:
             tally.unclean.append(f"{label}: code {code}, {', '.join(bad)}: {words[-1500:]}")
         left = [path.name for path in temporary.iterdir()] + shared_memory(process.pid)
         if left and not early:

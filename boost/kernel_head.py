@@ -173,7 +173,7 @@ def fit_svm(
 
             decisions = out_of_fold(folds, images, present * (present - 1) // 2, held_out)
             known = ~np.isnan(decisions).any(axis=1)
-            weights, intercepts = multinomial(decisions[known], labels[known], strength=1.0, classes=classes)
+            weights, intercepts = multinomial(decisions[known], labels[known], C=1.0, classes=classes)
             inner = softmax(decisions @ weights.T + intercepts)
             loss = held_out_loss(inner, labels)
             if loss < best["loss"]:

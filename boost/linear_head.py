@@ -18,12 +18,17 @@ from .inner import Features, Probabilities, inner_folds, out_of_fold, spread_aug
 
 __all__ = ["LOGISTIC", "LinearModel", "fit_logistic", "held_out_loss", "multinomial", "parse_logistic", "softmax"]
 
-_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Inverse regularisation strengths that are tried (ours): descriptors have more features than there are images."""
+_TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried (ours): there are more features
+than images."""
 
 _ROUNDS = 300
+
+_C = "strength"
+"""What the array of the chosen ``C`` is called in a model's file, since 0.1."""
+
 _SHAPES: dict[str, tuple[str | int, ...]] = {
-    "mean": ("d",), "scale": ("d",), "coefficients": ("k", "d"), "intercepts": ("k",), "strength": (),
+    "mean": ("d",), "scale": ("d",), "coefficients": ("k", "d"), "intercepts": ("k",), _C: (),
 }  # fmt: skip
 
 
@@ -34,7 +39,7 @@ class LinearModel:
     Attributes
     ----------
     arrays : dict of str to ndarray
-        ``mean``, ``scale`` (d,), ``coefficients`` (classes, d), ``intercepts`` (classes,), ``strength`` ().
+        ``mean``, ``scale`` (d,), ``coefficients`` (classes, d), ``intercepts`` (classes,), ``C`` as ``strength`` ().
     """
 
     arrays: dict[str, npt.NDArray[Any]]
@@ -66,7 +71,7 @@ def softmax(scores: npt.NDArray[np.float64]) -> Probabilities:
 
 
 def multinomial(
-    rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], *, strength: float, classes: int
+    rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], *, C: float, classes: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Fit scikit-learn's logistic regression; returns coefficients (classes, d) and intercepts (classes,).
 
@@ -76,9 +81,9 @@ def multinomial(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=strength, max_iter=_ROUNDS)
+    model = LogisticRegression(C=C, max_iter=_ROUNDS)
     with warnings.catch_warnings():
-        # stopping early is regularisation of its own here; the strength is chosen on held-out images either way
+        # stopping early is regularisation of its own here; C is chosen on held-out images either way
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(rows, labels)
     weights, offsets = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
@@ -92,7 +97,7 @@ def multinomial(
 def fit_logistic(
     features: Features, labels: npt.NDArray[np.int64], groups: Sequence[str | None], *, classes: int, seed: int
 ) -> tuple[bytes, Probabilities]:
-    """Fit a logistic regression whose strength is chosen by grouped folds inside the training part.
+    """Fit a logistic regression whose ``C`` is chosen by grouped folds inside the training part.
 
     Parameters
     ----------
@@ -120,29 +125,25 @@ def fit_logistic(
     folds = inner_folds(labels, groups, seed=seed)
     augmentations, d = few.shape[1:]
 
-    def fit(images: npt.NDArray[np.int64], strength: float) -> Any:
-        return multinomial(
-            few[images].reshape(-1, d), np.repeat(labels[images], augmentations), strength=strength, classes=classes
-        )
+    def fit(images: npt.NDArray[np.int64], C: float) -> Any:
+        return multinomial(few[images].reshape(-1, d), np.repeat(labels[images], augmentations), C=C, classes=classes)
 
     best: tuple[float, float, Probabilities] | None = None
-    for strength in _STRENGTHS:
+    for C in _TRIED_C:
 
-        def held_out(
-            train: npt.NDArray[np.int64], held: npt.NDArray[np.int64], strength: float = strength
-        ) -> Probabilities:
-            weights, offsets = fit(train, strength)
+        def held_out(train: npt.NDArray[np.int64], held: npt.NDArray[np.int64], C: float = C) -> Probabilities:
+            weights, offsets = fit(train, C)
             return softmax(few[held].mean(axis=1) @ weights.T + offsets)
 
         found = out_of_fold(folds, len(labels), classes, held_out)
         loss = held_out_loss(found, labels)
         if best is None or loss < best[0]:
-            best = (loss, strength, found)
-    if best is None:  # there is always a strength
-        raise RuntimeError("no strength was tried")
+            best = (loss, C, found)
+    if best is None:  # there is always one
+        raise RuntimeError("no C was tried")
     weights, offsets = fit(np.arange(len(labels)), best[1])
     arrays = {"mean": mean, "scale": scale, "coefficients": weights, "intercepts": offsets}
-    return pack_arrays({**arrays, "strength": np.array(best[1])}), best[2]
+    return pack_arrays({**arrays, _C: np.array(best[1])}), best[2]
 
 
 def held_out_loss(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> float:
@@ -174,4 +175,4 @@ def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
 LOGISTIC = HeadSpec(
     name="logistic", suffix=".npz", fit=_fit, parse=parse_logistic, settings=_settings, packages=("scikit-learn",)
 )
-"""Scikit-learn's logistic regression, whose strength inner folds choose."""
+"""Scikit-learn's logistic regression, whose ``C`` inner folds choose."""

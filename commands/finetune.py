@@ -52,7 +52,9 @@ from .options import common_options, data_options, said_results, two_class_optio
 @click.option("--no-validation", is_flag=True, help="Train for all epochs on every training image.")
 @click.option("--batch-size", type=int, default=0, help="Default: the network's own, or what there is.")
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), help="Default: the network's own.")
-@click.option("--rate", type=float, default=0.0, help="Learning rate; default: the network's own.")
+@click.option(
+    "--learning-rate", "--rate", "rate", type=float, default=0.0, help="Learning rate; default: the network's own."
+)
 @click.option(
     "--rate-multiplier",
     multiple=True,

@@ -128,7 +128,7 @@ def train_model(
             row[3:] = (float(value) for value in model.evaluate(still_batches(source, held), verbose=0))
         judged = row[3] if len(held) else row[1]
         if not math.isfinite(judged):
-            raise InputError(f"{log}: the loss is {judged} after epoch {row[0]}; lower `rate`")
+            raise InputError(f"{log}: the loss is {judged} after epoch {row[0]}; lower `learning_rate`")
         now.done += 1
         now.rows.append(row)
         if not len(held) or judged < now.best:

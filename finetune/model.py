@@ -34,7 +34,7 @@ def network_of(name: str) -> NetworkSpec:
         return get_network(name)
     if name in list_encoders():
         build = functools.partial(_plain_encoder, name)
-        return NetworkSpec(name, build, _ENCODER_SIZE, rate=1e-4, weights="imagenet")
+        return NetworkSpec(name, build, _ENCODER_SIZE, learning_rate=1e-4, weights="imagenet")
     raise InputError(
         f"`network` {name}: no such network; choose one of {', '.join(list_networks())}, or an encoder of "
         "bchisto featurize --list-encoders"
@@ -42,7 +42,7 @@ def network_of(name: str) -> NetworkSpec:
 
 
 def resolved(settings: FinetuneSettings) -> dict[str, Any]:
-    """Return size, batch size, optimiser, rate, weights and input convention, from the network where they are not set.
+    """Return size, batch size, optimiser, learning rate, weights and convention, of the network where they are not set.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
         "size": settings.size or network.size,
         "batch_size": settings.batch_size or network.batch_size,
         "optimizer": settings.optimizer or network.optimizer,
-        "rate": settings.rate or network.rate,
+        "rate": settings.learning_rate or network.learning_rate,
         "weights": weights,
         "convention": settings.convention or (input_convention(Path(weights)) if of_file else "signed"),
     }
@@ -170,7 +170,7 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int, si
     return model
 
 
-def _optimizer(model: Any, name: str, rate: float, multipliers: Sequence[tuple[str, float]]) -> Any:
+def _optimizer(model: Any, name: str, learning_rate: float, multipliers: Sequence[tuple[str, float]]) -> Any:
     """Return an optimiser that scales the rate of each variable by the longest prefix of its layer's path."""
     import keras
 
@@ -193,4 +193,4 @@ def _optimizer(model: Any, name: str, rate: float, multipliers: Sequence[tuple[s
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             super().update_step(gradient, variable, learning_rate * factors.get(id(variable), 1.0))
 
-    return Scaled(learning_rate=rate)
+    return Scaled(learning_rate=learning_rate)

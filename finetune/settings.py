@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..arguments import as_text, as_texts, as_whole
 from ..errors import InputError
+from ..moved import renamed_fields
 from ..options import option
 from ..stains import STAIN_METHODS
 from .augment import AUGMENTATIONS, OFFLINE
@@ -65,6 +66,7 @@ def parse_multipliers(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
     return tuple(found)
 
 
+@renamed_fields(rate="learning_rate")
 @dataclass(frozen=True)
 class FinetuneSettings:
     """Settings that decide what is trained.
@@ -87,7 +89,7 @@ class FinetuneSettings:
         0 for the network's own.
     optimizer : str
         ``adam``, ``sgd``, or empty for the network's own.
-    rate : float
+    learning_rate : float
         Learning rate; 0 for the network's own.
     multipliers : tuple of (str, float)
         Layer-name prefix and factor of the learning rate; the longest prefix that fits counts.
@@ -128,7 +130,7 @@ class FinetuneSettings:
     validation: bool = option(True, name="no_validation", plain=operator.not_, value=operator.not_)
     batch_size: int = 0
     optimizer: str = option("", plain=_chosen, value=_own)
-    rate: float = 0.0
+    learning_rate: float = option(0.0, name="rate")
     multipliers: tuple[tuple[str, float], ...] = option(
         (), name="rate_multiplier", plain=_written, value=parse_multipliers
     )
@@ -158,8 +160,8 @@ class FinetuneSettings:
         for name in ("epochs", "patience", "rotations", "crops"):
             if (value := getattr(self, name)) < 1:
                 raise InputError(f"`{name}` {value}: give at least 1")
-        if self.rate < 0 or self.batch_size < 0 or self.seed < 0:
-            raise InputError("`rate`, `batch_size` and `seed`: give numbers from 0 up")
+        if self.learning_rate < 0 or self.batch_size < 0 or self.seed < 0:
+            raise InputError("`learning_rate`, `batch_size` and `seed`: give numbers from 0 up")
         if self.size and self.size < 32:
             raise InputError(f"`size` {self.size}: give at least 32 pixels")
         if self.dropout is not None and not 0 <= self.dropout < 1:

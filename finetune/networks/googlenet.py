@@ -91,7 +91,7 @@ SPECS = (
         build,
         224,
         optimizer="sgd",
-        rate=1e-2,
+        learning_rate=1e-2,
         pretrained=True,
         caffe=_CAFFE,
         source="Szegedy et al. 2015; seed ddsm-masses, sec. 4.2",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...moved import renamed_fields
+
 __all__ = ["CaffeLayers", "NetworkSpec"]
 
 
@@ -27,6 +29,7 @@ class CaffeLayers:
     flattened: Mapping[str, int] = field(default_factory=dict)
 
 
+@renamed_fields(rate="learning_rate")
 @dataclass(frozen=True)
 class NetworkSpec:
     """A network and how its source trains it.
@@ -42,7 +45,7 @@ class NetworkSpec:
     size : int
         Side of its input, pixels.
     optimizer : {"adam", "sgd"}
-    rate : float
+    learning_rate : float
         Learning rate.
     batch_size : int
     weights : str
@@ -59,7 +62,7 @@ class NetworkSpec:
     build: Callable[..., Any]
     size: int
     optimizer: str = "adam"
-    rate: float = 1e-3
+    learning_rate: float = 1e-3
     batch_size: int = 32
     weights: str = "random"
     pretrained: bool = False

@@ -31,7 +31,7 @@ BOOSTED = BoostSettings(
 )
 TUNED = FinetuneSettings(
     "patch-resnet", name="mine", size=64, patches="random:48:2", epochs=3, patience=2, validation=False, batch_size=4,
-    optimizer="sgd", rate=0.5, multipliers=(("dense", 10.0), ("conv", 0.1)), dropout=0.25, l2=0.01, top="conv",
+    optimizer="sgd", learning_rate=0.5, multipliers=(("dense", 10.0), ("conv", 0.1)), dropout=0.25, l2=0.01, top="conv",
     freeze="all", weights="random", fresh=["stage3"], convention="caffe", precision="bfloat16", sampling="over",
     weighted=True, augmentations=["mirror", "rotations-crops"], rotations=2, crops=4, stain="macenko", seed=3,
 )  # fmt: skip
@@ -118,7 +118,7 @@ EDGES = {
 def config_of(tmp_path, monkeypatch):
     """Return what a call would record, with a stop there."""
 
-    def stop(folder, *, command, config):
+    def stop(folder, *, command, config, **_):
         raise Begun(config)
 
     for module, name in EDGES.values():

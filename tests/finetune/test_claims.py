@@ -41,7 +41,7 @@ def test_settings_are_written_when_something_is_made_under_them(tissue, done):
         SettingsConflictError,
         match=r"made with other settings: rate .*; use the same settings, another `name` or `out`",
     ):
-        run(tissue, done, replace(SETTINGS, rate=0.5))
+        run(tissue, done, replace(SETTINGS, learning_rate=0.5))
 
 
 def test_folds_carry_the_hash_of_their_settings(tissue, done, run_copy, caplog):
@@ -72,7 +72,7 @@ def test_states_carry_the_hash_of_their_settings(tissue, tmp_path, caplog, monke
 
     monkeypatch.setattr(units, "train_model", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(tissue, tmp_path, replace(SETTINGS, rate=0.5))
+        run(tissue, tmp_path, replace(SETTINGS, learning_rate=0.5))
     state = tmp_path / FOLDER / "models" / "fold1.state.npz"
     left = state.read_bytes()
 

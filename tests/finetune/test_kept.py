@@ -11,7 +11,7 @@ from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
 from bchisto.finetune.units import predict_samples
 
-SPECK = FinetuneSettings("speck", dropout=0.5, rate=0.05, batch_size=4)
+SPECK = FinetuneSettings("speck", dropout=0.5, learning_rate=0.05, batch_size=4)
 TINY = FinetuneSettings("tiny", weights="random", size=32, batch_size=4, freeze="middle", optimizer="sgd", l2=1e-3)
 
 

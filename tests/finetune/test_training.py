@@ -139,7 +139,7 @@ def test_the_best_weights_are_kept_and_patience_ends(tmp_path, toy):
 
 def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
     def change(multipliers, optimizer):
-        settings = replace(SMALL, multipliers=multipliers, optimizer=optimizer, rate=1e-3)
+        settings = replace(SMALL, multipliers=multipliers, optimizer=optimizer, learning_rate=1e-3)
         before = build_model(settings, classes=2, fold=1)
         after = fit(tmp_path, toy, f"{optimizer}{len(multipliers)}{multipliers}", settings=settings, epochs=1)
         return {
@@ -203,7 +203,7 @@ def test_overfits_real_patches(shared, tmp_path):
     files += sorted((shared / "data" / "idc").rglob("*_class1.png"))[::40][:16]
     images = np.stack([np.resize(decode_image(path), (50, 50, 3)) for path in files])
     labels = np.array([0] * 16 + [1] * 16)
-    settings = replace(SMALL, size=50, rate=3e-3)
+    settings = replace(SMALL, size=50, learning_rate=3e-3)
     source, plan = task(images, labels, range(32), range(32), epochs=60, patience=60, batch_size=16, size=50)
     model = build_model(settings, classes=2, fold=1)
     train_model(model, source, plan, state=tmp_path / "s.npz", log=tmp_path / "l.csv", on_epoch=print)

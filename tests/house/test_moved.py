@@ -1,10 +1,12 @@
 """Names of the release before work from their old place, and say where they are now."""
 
 import importlib
+from dataclasses import replace
 
 import bchisto.encoders
 import bchisto.featurize
 import pytest
+from bchisto.finetune import FinetuneSettings, NetworkSpec
 from bchisto.moved import moved_names
 
 ENCODERS = (
@@ -68,3 +70,16 @@ def test_a_name_that_is_another_in_its_room():
 
     with pytest.deprecated_call(match=r"bchisto\.finetune\.Network is bchisto\.finetune\.NetworkSpec now"):
         assert bchisto.finetune.Network is bchisto.finetune.NetworkSpec
+
+
+@pytest.mark.parametrize("make", [FinetuneSettings, lambda name, **given: NetworkSpec(name, print, 32, **given)])
+def test_fields_that_have_the_name_of_the_field_now(make):
+    with pytest.deprecated_call(match=r"\.rate is \w+\.learning_rate now") as said:
+        old = make("alexnet", rate=0.5)
+    assert said[0].filename == __file__
+    assert old == make("alexnet", learning_rate=0.5)
+    with pytest.deprecated_call(match="learning_rate now"):
+        assert old.rate == 0.5
+    with pytest.deprecated_call(match="learning_rate now"):
+        assert replace(old, rate=0.25).learning_rate == 0.25
+    assert replace(old, learning_rate=0.25) == make("alexnet", learning_rate=0.25)

@@ -233,10 +233,10 @@ PAIRS = {
         "--view 0.5x: write SCALE:CROP",
     ),
     "three at once": (
-        lambda images, out: FinetuneSettings("alexnet", rate=-1),
-        "`rate`, `batch_size` and `seed`: give numbers from 0 up",
+        lambda images, out: FinetuneSettings("alexnet", learning_rate=-1),
+        "`learning_rate`, `batch_size` and `seed`: give numbers from 0 up",
         ("finetune", *IMAGES, *OUT, "--network", "alexnet", "--rate", -1),
-        "--rate, --batch-size and --seed: give numbers from 0 up",
+        "--learning-rate, --batch-size and --seed: give numbers from 0 up",
     ),
     "two that exclude each other": (
         lambda images, out: Work(overwrite=True, shard="1/2"),

@@ -17,4 +17,4 @@ def spec():
             x = layers.Dropout(dropout, seed=1, name="dropout")(x)
         return keras.Model(images, layers.Dense(classes, activation="softmax", dtype="float32", name="classes")(x))
 
-    return NetworkSpec("speck", build, 32, batch_size=4, rate=1e-2, source="the tests")
+    return NetworkSpec("speck", build, 32, batch_size=4, learning_rate=1e-2, source="the tests")

@@ -53,13 +53,19 @@ def test_the_published_settings_of_the_ddsm_system():
     weights = ("googlenet=g.npz", "alexnet=a.npz")
     found = {name: network(recipe, name, weights=weights) for name in recipe.variants}
     google, alex, base = found["googlenet"], found["alexnet"], found["baseline"]
-    assert (google.optimizer, google.rate, google.dropout, google.epochs) == ("sgd", 0.01, 0.2, 30)
+    assert (google.optimizer, google.learning_rate, google.dropout, google.epochs) == ("sgd", 0.01, 0.2, 30)
     assert dict(google.multipliers) == {
         "conv": 0.1, "inception": 0.1, "inception_5a": 1, "inception_5b": 1, "classes": 10
     }  # fmt: skip
-    assert (alex.optimizer, alex.rate, alex.dropout, alex.epochs) == ("adam", 0.001, 0.5, 30)
+    assert (alex.optimizer, alex.learning_rate, alex.dropout, alex.epochs) == ("adam", 0.001, 0.5, 30)
     assert (dict(alex.multipliers), alex.fresh, alex.weights) == ({"conv": 0.1}, ("fc", "classes"), "a.npz")
-    assert (base.optimizer, base.rate, base.batch_size, base.epochs, base.weights) == ("adam", 0.001, 64, 35, "random")
+    assert (base.optimizer, base.learning_rate, base.batch_size, base.epochs, base.weights) == (
+        "adam",
+        0.001,
+        64,
+        35,
+        "random",
+    )
     assert found["alexnet-small"].augmentations == ()
     tables = {table["key"]: table["rows"] for table in recipe.published}
     assert tables["test"]["googlenet"] == {"accuracy": 0.929, "precision": 0.924, "recall": 0.934}

@@ -17,4 +17,4 @@ def build(*, classes, size, dropout=0.2, l2=0.0):
     return keras.Model(images, layers.Dense(classes, activation="softmax", dtype="float32", name="classes")(x))
 
 
-PLAIN = NetworkSpec(name="plain", build=build, size=64, batch_size=8, rate=1e-3, source="ours")
+PLAIN = NetworkSpec(name="plain", build=build, size=64, batch_size=8, learning_rate=1e-3, source="ours")
