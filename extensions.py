@@ -15,7 +15,7 @@ from typing import Any, TypeVar, overload
 
 from .errors import BchistoError, InputError, is_out_of_memory
 
-__all__ = ["extension_names", "load_extension"]
+__all__ = ["check_name", "extension_names", "load_extension"]
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
     name : str
         Case does not count.
     kind : type or tuple of type
-        What the entry point, or the function that it names, must give.
+        What the entry point, or the function that it names, must give. A specification has the name of its entry point.
     what : str
         What is asked for, in a word, for messages.
 
@@ -51,8 +51,8 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
     Raises
     ------
     InputError
-        Two packages offer the name, or the entry point cannot be loaded or gives something else; the message names the
-        packages.
+        Two packages offer the name, or the entry point cannot be loaded, gives something else, or one of another name;
+        the message names the packages.
     """
     offered = _offers(group, tuple(sys.path)).get(name.casefold(), ())
     if not offered:
@@ -78,7 +78,22 @@ def load_extension(group: str, name: str, kind: Any, *, what: str) -> Any:
         raise InputError(
             f"{what} {name}: its entry point gives no {kinds}; report this to its package, {_package(entry)}"
         )
+    if isinstance(kind, type):
+        check_name(found.name, name, what=what, package=_package(entry))
     return found
+
+
+def check_name(found: str, name: str, *, what: str, package: str = "") -> None:
+    """Refuse what has another name than its entry point.
+
+    Raises
+    ------
+    InputError
+        It has.
+    """
+    if found.casefold() != name.casefold():
+        report = f"report this to its package{package and f', {package}'}"
+        raise InputError(f"{what} {name}: its entry point gives one called {found}; {report}")
 
 
 def _package(entry: metadata.EntryPoint) -> str:

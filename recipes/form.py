@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
-from ..extensions import extension_names, load_extension
+from ..extensions import check_name, extension_names, load_extension
 from .old_form import has_road, without_road
 from .recipe import STEPS, Recipe, Setting
 from .tables import KINDS
@@ -68,10 +68,7 @@ def load_recipe(name: str) -> Recipe:
     if name in extension_names(ENTRY_POINT_GROUP):
         source = load_extension(ENTRY_POINT_GROUP, name, (Traversable, Mapping), what="recipe")
         recipe = parse_recipe(source if isinstance(source, Mapping) else _content(f"recipe {name}", source))
-        if recipe.name != name:
-            raise InputError(
-                f"recipe {name}: its entry point gives one called {recipe.name}; report this to its package"
-            )
+        check_name(recipe.name, name, what="recipe")
         return recipe
     if name.endswith((".yaml", ".yml")) and Path(name).is_file():
         return parse_recipe(_content(name, Path(name)))

@@ -230,7 +230,7 @@ def offer(tmp_path, monkeypatch):
         ("layout = str", "layout cells: its entry point gives no LayoutSpec; report this to its package"),
         (
             "from bchisto.data import LayoutSpec\nlayout = LayoutSpec(name='other', read=print)",
-            "layout cells: its LayoutSpec is called other; report this to its package",
+            "layout cells: its entry point gives one called other; report this to its package",
         ),
         (
             "from bchisto.data import LayoutSpec\n"

@@ -8,11 +8,14 @@ from bchisto.errors import InputError
 
 
 def test_entry_points_that_are_not_right(tmp_path, monkeypatch):
-    (tmp_path / "theirs.py").write_text("def none():\n    return 4\n")
+    code = (
+        "from bchisto.encoders import EncoderSpec\ncrossed = EncoderSpec('other', print, print)\ndef none(): return 4\n"
+    )
+    (tmp_path / "theirs.py").write_text(code)
     info = tmp_path / "theirs-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    offered = {"absent": "theirs_gone:spec", "odd": "theirs:none", "Tiny": "theirs:none"}
+    offered = {"absent": "theirs_gone:spec", "odd": "theirs:none", "mine": "theirs:crossed", "Tiny": "theirs:none"}
     lines = [f"{name} = {place}" for name, place in offered.items()]
     (info / "entry_points.txt").write_text("\n".join(["[bchisto.encoders]", *lines]) + "\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -20,6 +23,7 @@ def test_entry_points_that_are_not_right(tmp_path, monkeypatch):
     for name, message in [
         ("absent", r"encoder absent: its entry point cannot be loaded .*theirs_gone.*report this to .* theirs"),
         ("odd", "encoder odd: its entry point gives no EncoderSpec; report this to its package, theirs"),
+        ("mine", "encoder mine: its entry point gives one called other; report this to its package, theirs"),
         ("tiny", r"encoder tiny: several packages offer it \(theirs and bchisto-tiny\)"),
     ]:
         with pytest.raises(InputError, match=message):

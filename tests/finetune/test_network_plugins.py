@@ -104,6 +104,6 @@ def test_one_under_another_name(tmp_path, monkeypatch):
     )
     offer(tmp_path, "crossed", "grain = crossed:spec")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(InputError, match="network grain: its NetworkSpec is called mote; report this to its package"):
+    with pytest.raises(InputError, match="grain: its entry point gives one called mote; report this to its package, "):
         network_of("grain")
     sys.modules.pop("crossed", None)
