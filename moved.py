@@ -10,6 +10,8 @@ from dataclasses import fields, replace
 from importlib import import_module
 from typing import Any, ParamSpec, TypeVar, cast
 
+from .options import option_names
+
 __all__ = ["moved_names", "renamed_fields", "takes_fields"]
 
 P = ParamSpec("P")
@@ -127,12 +129,14 @@ def takes_fields(**values: Callable[[Any], Any]) -> Callable[[Callable[P, R]], C
             bound = signature.bind_partial(*args, **kwargs)
             for parameter, make in values.items():
                 value = make(bound.arguments.get(parameter))
-                mine = [one.name for one in fields(value) if one.name in old]
+                names = _names_of(value)
+                mine = {name: names[name] for name in names if name in old}
                 if mine:
-                    bound.arguments[parameter] = replace(value, **{name: old.pop(name) for name in mine})
+                    given = {field: old.pop(name) for name, field in mine.items()}
+                    bound.arguments[parameter] = replace(value, **given)
                     warnings.warn(
                         f"{function.__name__}({', '.join(mine)}=...) will go with the next release; pass "
-                        f"{parameter}={type(value).__name__}({', '.join(f'{name}=...' for name in mine)})",
+                        f"{parameter}={type(value).__name__}({', '.join(f'{field}=...' for field in given)})",
                         DeprecationWarning,
                         stacklevel=2,
                     )
@@ -143,3 +147,9 @@ def takes_fields(**values: Callable[[Any], Any]) -> Callable[[Callable[P, R]], C
         return cast(Callable[P, R], call)
 
     return decorate
+
+
+def _names_of(value: Any) -> dict[str, str]:
+    """Return what fields may be called as keywords of their own, in their order: by their names, or their options'."""
+    options = {field: name for name, field in option_names(value).items()}
+    return {name: one.name for one in fields(value) for name in dict.fromkeys((one.name, options[one.name]))}

@@ -61,15 +61,18 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
     Example: bchisto evaluate run predictions.csv --out evaluation --positive InSitu --positive Invasive
     """
     from ..errors import ReportError
+    from ..evaluate import TwoClassChoice, headline
     from ..evaluate import evaluate as run
-    from ..evaluate import headline
+    from ..options import from_options
     from ..runs import record_run
 
     failed: ReportError | None = None
+    view = from_options(TwoClassChoice, options)
     config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
+    rest = {name: options[name] for name in ("bootstrap", "classes", "levels", "rules")}
     with record_run(out, command="evaluate", config=config) as record:
         try:
-            result = run(sources, out=out, **options)
+            result = run(sources, out=out, view=view, **rest)
         except ReportError as error:
             failed, result = error, error.results
             record.note(unwritten=str(error))

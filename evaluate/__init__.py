@@ -29,7 +29,7 @@ from .resample import bootstrap_mean, wilson
 from .roc import FoldCurves, fold_curves
 from .tables import write_tables
 from .temperature import apply_temperature, fit_temperature, fold_temperatures, negative_log_likelihood
-from .two_class import TwoClassView, default_positive, two_class_scores
+from .two_class import TwoClassChoice, TwoClassView, default_positive, two_class_scores
 
 __all__ = [
     "AGGREGATIONS",
@@ -44,6 +44,7 @@ __all__ = [
     "PublishedFigure",
     "PublishedTable",
     "Sample",
+    "TwoClassChoice",
     "TwoClassView",
     "abstention",
     "aggregate",

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import Any
 
-from ..arguments import Many, PathInput, TextInput, as_numbers, as_path, as_paths, as_texts, named
+from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts, named
 from ..errors import InputError, ReportError
 from ..jobs import ensure_folder, is_set_aside, write_json
+from ..moved import takes_fields
 from .aggregate import LEVELS, aggregate
 from .compare import compare_pairs, unlike_pairs
 from .finished import read_facts
@@ -19,7 +20,7 @@ from .metrics import compute_metrics
 from .predictions import PredictionTable, read_predictions
 from .report import Panel, reporting, write_report
 from .tables import write_tables
-from .two_class import DEFAULT_THRESHOLDS, TWO_CLASS_RULES, TwoClassView, default_positive
+from .two_class import DEFAULT_THRESHOLDS, TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive
 
 __all__ = ["evaluate", "measure"]
 
@@ -44,13 +45,12 @@ def measure(
     return metrics
 
 
+@takes_fields(view=TwoClassChoice.of)
 def evaluate(
     sources: Many[PathInput],
     *,
     out: PathInput,
-    positive: Many[TextInput] = (),
-    two_class: str | None = None,
-    thresholds: Many[SupportsFloat] = (),
+    view: TwoClassChoice | TwoClassView | None = None,
     bootstrap: int = 2000,
     classes: Many[TextInput] = (),
     levels: Many[TextInput] = ("row",),
@@ -64,13 +64,8 @@ def evaluate(
         Predictions CSV files, or run folders, of which every ``predictions.csv`` is taken.
     out : str or Path
         Gets ``metrics.json``, ``report.html``, and every table of it as CSV and LaTeX.
-    positive : sequence of str
-        Positive classes of the two-class view; by default those that the run of a table used, and for tables from
-        elsewhere those of a known dataset (carcinoma, malignant).
-    two_class : {"sum", "max"}, optional
-        Rule of the two-class score; by default that of the run, and ``sum`` for tables from elsewhere.
-    thresholds : sequence of float
-        Operating points; by default those of the run, and 0.33 and 0.5 for tables from elsewhere.
+    view : TwoClassChoice or TwoClassView, optional
+        The two-class view; what is left open in it is as the run of a table had it.
     bootstrap : int
         Replicates of the intervals; 0 for none.
     classes : sequence of str
@@ -95,13 +90,11 @@ def evaluate(
     """
     sources = as_paths(sources, "sources")
     out = as_path(out, "out")
-    positive = as_texts(positive, "positive")
-    thresholds = as_numbers(thresholds, "thresholds")
+    choice = TwoClassChoice.of(view)
     classes = as_texts(classes, "classes")
     levels = as_texts(levels, "levels")
     rules = as_texts(rules, "rules")
-    with named(rule="two_class"):
-        TwoClassView(tuple(positive), two_class or "sum", tuple(thresholds)).check()
+    choice.over(TwoClassView()).check()
     if bootstrap < 0:
         raise InputError(f"`bootstrap` {bootstrap}: give 0 or more replicates")
     strange = [level for level in levels if level not in LEVELS]
@@ -115,26 +108,23 @@ def evaluate(
     for path, name in _tables(sources):
         facts = read_facts(path)
         banners.update(dict.fromkeys(facts.run.get("banners", ())))
-        recorded = facts.view
-        view = TwoClassView(
-            tuple(positive) or recorded.positive, two_class or recorded.rule, tuple(thresholds) or recorded.thresholds
-        )
+        told = choice.over(facts.view)
         for found in read_predictions(path, classes=classes or facts.run.get("classes", ()), name=name):
             table = facts.described(found)
-            if facts.rule_of_0_1 and two_class is None:
+            if facts.rule_of_0_1 and choice.rule is None:
                 banners[_old_rule(table.name, facts.rule_of_0_1)] = None
             if not facts.run:
                 banners.update(dict.fromkeys(_leaks(table)))
             for level, rule in steps:
                 with named(rule="rules", level="levels"):
-                    made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=view.positive)
+                    made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=told.positive)
                 if len(steps) > 1:
                     made = replace(made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
                 metrics = measure(
                     made,
-                    positive=view.positive,
-                    two_class=view.rule,
-                    thresholds=view.thresholds,
+                    positive=told.positive,
+                    two_class=told.rule,
+                    thresholds=told.thresholds,
                     bootstrap=bootstrap,
                 )
                 panels.append(Panel(made, metrics))

@@ -17,6 +17,7 @@ from ..options import option
 __all__ = [
     "DEFAULT_THRESHOLDS",
     "TWO_CLASS_RULES",
+    "TwoClassChoice",
     "TwoClassView",
     "default_positive",
     "positive_mask",
@@ -100,6 +101,43 @@ class TwoClassView:
             "rule": self.rule,
             "thresholds": list(self.thresholds),
         }
+
+
+@dataclass(frozen=True)
+class TwoClassChoice:
+    """What of the two-class view of a table is to be other than its run recorded.
+
+    Attributes
+    ----------
+    positive : tuple of str
+        Positive classes; by default those that the run of a table used, and for tables from elsewhere those of a known
+        dataset (carcinoma, malignant).
+    rule : {"sum", "max"}, optional
+        Rule of the two-class score; by default that of the run, and ``sum`` for tables from elsewhere.
+    thresholds : tuple of float
+        Operating points; by default those of the run, and 0.33 and 0.5 for tables from elsewhere.
+    """
+
+    positive: tuple[str, ...] = ()
+    rule: str | None = option(None, name="two_class")
+    thresholds: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positive", as_texts(self.positive, "positive"))
+        object.__setattr__(self, "thresholds", as_numbers(self.thresholds, "thresholds"))
+
+    @classmethod
+    def of(cls, value: TwoClassChoice | TwoClassView | None) -> TwoClassChoice:
+        """Return what was passed, a whole view for all of it, or the default."""
+        if isinstance(value, TwoClassView):
+            return cls(value.positive, value.rule, value.thresholds)
+        return cls() if value is None else value
+
+    def over(self, recorded: TwoClassView) -> TwoClassView:
+        """Return the view of a table whose run recorded one."""
+        return TwoClassView(
+            self.positive or recorded.positive, self.rule or recorded.rule, self.thresholds or recorded.thresholds
+        )
 
 
 def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArray[np.bool_]:

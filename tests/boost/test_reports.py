@@ -8,7 +8,7 @@ import h5py
 import pytest
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.errors import InputError, ReportError
-from bchisto.evaluate import TwoClassView, evaluate
+from bchisto.evaluate import TwoClassChoice, TwoClassView, evaluate
 from bchisto.experiment import FoldChoice, Work
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 3}
@@ -65,7 +65,7 @@ def test_evaluate_says_what_boost_said(own, run_copy, tmp_path, view, group_by):
         assert ("two_class" in tables["fusion"]) == (view is not None)
         assert facts["two_class"]["rule"] == ("sum" if view is None else "max")
         assert Bundle.load(result.folder / "model.bchisto").classes == ("Tissu sain", "grade $1_$", "grade 2 & 3")
-    other = evaluate([run], out=tmp_path / "e", positive=["grade $1_$"], two_class="sum", bootstrap=0)["tables"]
+    other = evaluate([run], out=tmp_path / "e", view=TwoClassChoice(["grade $1_$"], "sum"), bootstrap=0)["tables"]
     assert {m["two_class"]["rule"] for m in other.values()} == {"sum"}
     assert {tuple(m["two_class"]["positive"]) for m in other.values()} == {("grade $1_$",)}
 
@@ -99,7 +99,7 @@ def test_the_rule_of_0_1_is_followed_and_said(boosted, run_copy, tmp_path):
     path.write_text(json.dumps(content))
     result = evaluate([run], out=tmp_path / "e", bootstrap=0)
     assert result["tables"]["3-lightgbm"]["two_class"]["rule"] == "max"  # a boosted table
-    result = evaluate([run], out=tmp_path / "e", bootstrap=0, two_class="sum")
+    result = evaluate([run], out=tmp_path / "e", bootstrap=0, view=TwoClassChoice(rule="sum"))
     assert result["tables"]["3-lightgbm"]["two_class"]["rule"] == "sum"
     assert not any("0.1" in note for note in result["notes"])
 

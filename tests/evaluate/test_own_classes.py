@@ -13,6 +13,7 @@ from bchisto.errors import InputError, ReportError
 from bchisto.evaluate import (
     Panel,
     PredictionTable,
+    TwoClassChoice,
     TwoClassView,
     evaluate,
     fold_notes,
@@ -55,7 +56,7 @@ def test_a_report_of_any_classes(count, known, rng, tmp_path):
     classes = NAMES[count]
     table = saved(own_table(classes, rng=rng), tmp_path / "t.csv")
     positive = classes[-1:] if known else ()
-    result = evaluate([table], out=tmp_path / "out", bootstrap=20, positive=positive)
+    result = evaluate([table], out=tmp_path / "out", bootstrap=20, view=TwoClassChoice(positive))
     assert ("two_class" in result["tables"]["t"]) == known
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "<b>" not in text

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from bchisto.boost import BoostSettings, train
-from bchisto.evaluate import TwoClassView
+from bchisto.evaluate import TwoClassChoice, TwoClassView, evaluate
 from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import featurize
 from bchisto.finetune import FinetuneSettings, finetune
@@ -37,6 +37,7 @@ def begun(tmp_path, monkeypatch):
         monkeypatch.setattr(importlib.import_module(module), name, stop)
     monkeypatch.setattr(importlib.import_module("bchisto.recipes.reproduce"), "estimate_variants", stop)
     monkeypatch.setattr(importlib.import_module("bchisto.recipes.demo"), "make_bach", stop)
+    monkeypatch.setattr(TwoClassChoice, "over", lambda choice, recorded: stop(choice, choice))
     (tmp_path / "model.bchisto").touch()
     monkeypatch.chdir(tmp_path)
 
@@ -87,6 +88,12 @@ CALLS = [
         estimate_recipe, ("rakhlin2018", "images"), {}, {"jobs": 2, "dask": "tcp://a:1"},
         {"work": Work(jobs=2, dask="tcp://a:1")},
         ["estimate_recipe(jobs, dask=...) will go with the next release; pass work=Work(jobs=..., dask=...)"],
+    ),
+    (
+        evaluate, ("run",), {"out": "e"}, {"two_class": "max", "positive": "a"},
+        {"view": TwoClassChoice(("a",), "max")},
+        ["evaluate(positive, two_class=...) will go with the next release; pass "
+         "view=TwoClassChoice(positive=..., rule=...)"],
     ),
     (
         demo, ("run",), {}, {"jobs": 3}, {"work": Work(jobs=3)},

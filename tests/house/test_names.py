@@ -17,7 +17,7 @@ from bchisto.cli import _COMMANDS, cli
 from bchisto.commands.flags import as_flags, invoked
 from bchisto.data import fold_plan, only_listed, read_dataset, stain_images
 from bchisto.errors import InputError, OutputError
-from bchisto.evaluate import TwoClassView, aggregate, evaluate, read_predictions
+from bchisto.evaluate import TwoClassChoice, TwoClassView, aggregate, evaluate, read_predictions
 from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import FeaturizeSettings, featurize, norm_pool
 from bchisto.finetune import FinetuneSettings
@@ -300,7 +300,7 @@ PAIRS = {
         "--bootstrap -1: give 0 or more replicates",
     ),
     "set points": (
-        lambda images, out: evaluate(images, out=out, thresholds=2),
+        lambda images, out: evaluate(images, out=out, view=TwoClassChoice(thresholds=2)),
         "`thresholds` 2.0: give a score between 0 and 1",
         ("evaluate", "{images}", *OUT, "--threshold", 2),
         "--threshold 2.0: give a score between 0 and 1",
@@ -364,7 +364,9 @@ def test_functions_say_their_own_names(tmp_path):
     (table,) = read_predictions(path)
     assert refused(lambda: aggregate(table, rule="mean")).startswith("`rule` mean: no such rule")
     assert refused(lambda: TwoClassView(rule="mean").check()).startswith("`rule` mean: choose one of")
-    assert refused(lambda: evaluate(path, out=tmp_path, two_class="mean")).startswith("`two_class` mean: choose one of")
+    assert refused(lambda: evaluate(path, out=tmp_path, view=TwoClassChoice(rule="mean"))).startswith(
+        "`rule` mean: choose one of"
+    )
     said = refused(lambda: evaluate(path, out=tmp_path, levels="image", rules="mean"))
     assert said.startswith("`rules` mean: no such rule")
 

@@ -159,7 +159,6 @@ def test_every_field_of_a_value_is_an_option(name):
 
 
 WIDE = {
-    "evaluate.evaluate": "its options belong to no other value yet",
     "experiment.do_missing": "callables that say what the units are, and no options",
     "experiment.write_bundle": "what a bundle says of itself, each once",
 }

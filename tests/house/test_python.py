@@ -11,7 +11,7 @@ from bchisto.boost import BoostSettings, train
 from bchisto.data import decode_image, fold_plan, read_dataset, read_header
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.errors import InputError
-from bchisto.evaluate import evaluate
+from bchisto.evaluate import TwoClassChoice, evaluate
 from bchisto.experiment import Work
 from bchisto.featurize import FeaturizeSettings, View, open_store
 from bchisto.finetune import FinetuneSettings
@@ -81,7 +81,7 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
     )
     assert result.folder.name == "4-lightgbm"
     table = str(boosted / "boost" / "3-lightgbm" / "predictions.csv")
-    assert evaluate(table, out=tmp_path / "e", positive="malignant", thresholds=0.5, bootstrap=0)["tables"]
+    assert evaluate(table, out=tmp_path / "e", view=TwoClassChoice("malignant", thresholds=0.5), bootstrap=0)["tables"]
 
 
 @pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")
