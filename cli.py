@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands.flags import as_flags, invoked
+from .commands import as_flags, invoked
 from .errors import BchistoError, DependencyError, Terminated, is_out_of_memory, os_error, readable_name
 
 __all__ = ["cli", "main"]

@@ -214,14 +214,14 @@ def test_imagenet_weights_are_fetched_and_cached_by_keras(keras_server, mobilene
     np.testing.assert_array_equal(Encoder("mobilenetv2").encode(crops), mobilenet.encode(crops))
 
 
-def test_no_network_names_file_address_place_and_flag(keras_server):
+def test_no_network_names_file_address_place_and_parameter(keras_server):
     _, cache = keras_server
     with pytest.raises(WeightsError) as failed:
         Encoder("mobilenetv2")
     text = str(failed.value)
     assert f"Put {PUBLISHED} from http://127.0.0.1" in text
     assert str(cache) in text
-    assert "--weights mobilenetv2=PATH" in text
+    assert 'give `weights="mobilenetv2=PATH"`' in text
 
 
 def test_a_damaged_cached_file_is_named(keras_server):
