@@ -15,7 +15,7 @@ from bchisto.predict import predict
 from PIL import Image
 
 SETTINGS = FinetuneSettings("patch-resnet", size=32, epochs=1, batch_size=4)
-CUT = FinetuneSettings("patch-resnet", size=32, epochs=1, batch_size=4, patches="random:48:3", stain="macenko")
+CUT = FinetuneSettings("speck", epochs=1, batch_size=4, patches="random:48:3", stain="macenko")
 
 
 @pytest.fixture(scope="module", params=[SETTINGS, CUT], ids=["whole", "patches"])

@@ -12,7 +12,7 @@ from bchisto.finetune import ImageBank, PatchRule, Samples, parse_patches
 from bchisto.finetune.augment import make_offline
 from bchisto.finetune.batches import Source, still_batches, training_batches
 
-OPTIONS = ("--network", "patch-resnet", "--size", 32, "--epochs", 1, "--batch-size", 8, "--folds", 3, "--jobs", 1)
+OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 8, "--folds", 3, "--jobs", 1)
 
 
 def test_a_grid_covers_the_image_and_ends_flush():
@@ -151,7 +151,7 @@ def cut(tmp_path_factory, tissue):
             ["finetune", "--images", str(tissue), "--out", str(run), *map(str, OPTIONS), "--patches", "sliding:48:0.5"]
         )
     assert ended.value.code == 0
-    return run / "finetune" / "3-patch-resnet"
+    return run / "finetune" / "3-speck"
 
 
 def test_patches_stand_in_a_table_of_their_own(cut):
@@ -171,11 +171,11 @@ def test_metrics_at_every_level_by_every_rule(cut, tmp_path):
     tables = json.loads((cut / "metrics.json").read_text())["tables"]
     rules = ("average", "sum", "vote", "exist", "exist-n")
     assert set(tables) == {
-        "patch-resnet", "patch-resnet (patch)", *(f"patch-resnet (image, {rule})" for rule in rules)
+        "speck", "speck (patch)", *(f"speck (image, {rule})" for rule in rules)
     }  # fmt: skip
-    assert tables["patch-resnet (patch)"]["n"] == 108
-    assert tables["patch-resnet"]["n"] == 12
-    assert tables["patch-resnet"]["accuracy"] == tables["patch-resnet (image, average)"]["accuracy"]
+    assert tables["speck (patch)"]["n"] == 108
+    assert tables["speck"]["n"] == 12
+    assert tables["speck"]["accuracy"] == tables["speck (image, average)"]["accuracy"]
     result = evaluate(
         [cut / "predictions-by-patch.csv"], out=tmp_path, levels=["row", "image"], rules=rules, bootstrap=0
     )
@@ -216,11 +216,11 @@ def test_metrics_of_patients(tmp_path, cli):
     options = ("--images", tmp_path / "BreaKHis_v1", "--dataset", "breakhis", "--out", tmp_path / "run", *OPTIONS)
     code, _, err = cli("finetune", *options, "--patches", "random:32:2")
     assert code == 0, err
-    metrics = json.loads((tmp_path / "run" / "finetune" / "3-grouped-patch-resnet" / "metrics.json").read_text())
+    metrics = json.loads((tmp_path / "run" / "finetune" / "3-grouped-speck" / "metrics.json").read_text())
     sizes = {name: table["n"] for name, table in metrics["tables"].items()}
-    assert sizes["patch-resnet (patch)"] == 48
-    assert sizes["patch-resnet"] == 24
-    assert sizes["patch-resnet (group, vote)"] == 12
+    assert sizes["speck (patch)"] == 48
+    assert sizes["speck"] == 24
+    assert sizes["speck (group, vote)"] == 12
 
 
 def test_rules_are_settings(bank):
