@@ -14,7 +14,7 @@ from ..errors import BundleError
 from ..experiment import open_bundle, read_crop_seed, read_temperature, write_bundle
 from ..jobs import Archive
 from .model import build_model, resolved
-from .settings import FinetuneSettings
+from .settings import FinetuneSettings, as_fields, as_stored
 
 __all__ = ["CnnBundle"]
 
@@ -81,7 +81,7 @@ class CnnBundle:
             As the attributes.
         """
         facts = {
-            "settings": asdict(replace(settings, **_chosen(settings))),
+            "settings": as_stored(asdict(replace(settings, **_chosen(settings)))),
             "dataset": dataset,
             "reading": dict(reading),
         }
@@ -146,7 +146,7 @@ def _chosen(settings: FinetuneSettings) -> dict[str, Any]:
 def _settings(content: Mapping[str, Any]) -> FinetuneSettings:
     """Return the settings with random weights, since those of the members replace them."""
     lists = {field.name for field in fields(FinetuneSettings) if str(field.type).startswith("tuple")}
-    plain = {name: _tuple(value) if name in lists else value for name, value in content.items()}
+    plain = {name: _tuple(value) if name in lists else value for name, value in as_fields(content).items()}
     return replace(FinetuneSettings(**plain), weights="random", fresh=(), multipliers=())
 
 

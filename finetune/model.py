@@ -58,7 +58,7 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
         "size": settings.size or network.size,
         "batch_size": settings.batch_size or network.batch_size,
         "optimizer": settings.optimizer or network.optimizer,
-        "rate": settings.learning_rate or network.learning_rate,
+        "learning_rate": settings.learning_rate or network.learning_rate,
         "weights": weights,
         "convention": settings.convention or (input_convention(Path(weights)) if of_file else "signed"),
     }
@@ -96,7 +96,7 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
                 settings, classes=classes, fold=fold, size=chosen["size"], weights=chosen["weights"]
             )
     model.compile(
-        optimizer=_optimizer(model, chosen["optimizer"], chosen["rate"], settings.multipliers),
+        optimizer=_optimizer(model, chosen["optimizer"], chosen["learning_rate"], settings.multipliers),
         loss="sparse_categorical_crossentropy",
         # not by its name: made inside the first step, its variables would have TensorFlow trace that step twice
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],

@@ -25,7 +25,7 @@ from ..evaluate import (
 from ..experiment import Outputs, Tested, temperature_of
 from .bundle import CnnBundle
 from .model import network_of, resolved
-from .settings import FinetuneSettings
+from .settings import FinetuneSettings, as_stored
 from .units import FoldUnit
 
 __all__ = ["write_outputs"]
@@ -152,5 +152,5 @@ def _best(unit: FoldUnit) -> dict[str, Any]:
 def _shown(settings: FinetuneSettings) -> dict[str, str]:
     return {
         "source": network_of(settings.network).source,
-        **{key: str(value) for key, value in {**asdict(settings), **resolved(settings)}.items()},
+        **{key: str(value) for key, value in as_stored({**asdict(settings), **resolved(settings)}).items()},
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..arguments import as_text, as_texts, as_whole
 from ..errors import InputError
@@ -16,7 +17,7 @@ from .augment import AUGMENTATIONS, OFFLINE
 from .balance import SAMPLINGS
 from .patches import PatchRule, parse_patches
 
-__all__ = ["CONVENTIONS", "OPTIMIZERS", "PRECISIONS", "TOPS", "FinetuneSettings"]
+__all__ = ["CONVENTIONS", "OPTIMIZERS", "PRECISIONS", "TOPS", "FinetuneSettings", "as_fields", "as_stored"]
 
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -28,6 +29,21 @@ CONVENTIONS = ("signed", "caffe")
 TOPS = ("average", "conv")
 """What an encoder gets on its last feature map: the global average; or convolution, max pooling and ReLU, flattened, as
 the published system ``inbreast-inception`` has it. A softmax over the classes follows either."""
+
+
+_IN_FILES = {"learning_rate": "rate"}
+"""Fields that files call otherwise: by the names that they had in 0.1."""
+
+
+def as_stored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of settings by the names that files have."""
+    return {_IN_FILES.get(name, name): value for name, value in values.items()}
+
+
+def as_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what files hold by the names of fields."""
+    names = {stored: name for name, stored in _IN_FILES.items()}
+    return {names.get(name, name): value for name, value in values.items()}
 
 
 def _chosen(name: str) -> str | None:

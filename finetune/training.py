@@ -19,7 +19,7 @@ from .batches import Source
 from .images import ImageBank
 from .model import resolved, untrained_notice
 from .outputs import write_outputs
-from .settings import FinetuneSettings
+from .settings import FinetuneSettings, as_stored
 from .units import FoldUnit, fit_batch_size, read_fold, train_fold
 
 __all__ = ["CnnTraining", "tested_of"]
@@ -87,12 +87,11 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             "folds_sha256": self.plan.sha256,
             "images_sha256": self.images.digest,
             "classes": list(self.dataset.classes),
-            **asdict(self.settings),
-            **resolved(self.settings),
+            **as_stored({**asdict(self.settings), **resolved(self.settings)}),
             "weights_file_sha256": file_sha256(found_weights) if found_weights.is_file() else "",
             "backend": backend,
         }
-        defaults = {f.name: f.default for f in fields(self.settings) if f.default is not MISSING}
+        defaults = as_stored({f.name: f.default for f in fields(self.settings) if f.default is not MISSING})
         return Claim(
             self.folder / "-".join(filter(None, (self.plan.name, self.settings.network, self.settings.name))),
             settings=settings,
