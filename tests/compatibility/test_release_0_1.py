@@ -33,7 +33,12 @@ def rows_of(path):
         return list(csv.DictReader(handle))
 
 
-def same_predictions(found, expected, *, rtol=1e-5):
+# Convolutions in float32 differ in their last bits from one model of CPU to the next, and descriptors standardised over
+# twelve images magnify that: 1.2e-4 was seen between two machines with the code of one commit.
+OTHER_MACHINES = 1e-3
+
+
+def same_predictions(found, expected, *, rtol=OTHER_MACHINES):
     found, expected = rows_of(found), rows_of(expected)
     assert [row["image_id"] for row in found] == [row["image_id"] for row in expected]
     for name in ("p_benign", "p_malignant"):
