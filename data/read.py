@@ -14,7 +14,16 @@ from .classes import check_order, settle_labels
 from .dataset import Dataset, ImageRecord
 from .findings import Finding
 from .images import same_content
-from .layouts import CONTEXTS, get_layout, known_classes, order_classes, recognise_layout, show_context
+from .layouts import (
+    CONTEXTS,
+    LABEL_LEVELS,
+    LESIONS,
+    get_layout,
+    known_classes,
+    order_classes,
+    recognise_layout,
+    show_context,
+)
 
 __all__ = ["SYNTHETIC_MARK", "read_dataset"]
 
@@ -71,8 +80,13 @@ def read_dataset(
     root = Path(images)
     _check_root(root)
     check_order(classes)
-    if context not in CONTEXTS:
-        raise InputError(f"`context` {context}: choose one of {', '.join(CONTEXTS)}")
+    for name, chosen, known in (
+        ("context", (context,), CONTEXTS),
+        ("label_level", (label_level,), LABEL_LEVELS),
+        ("lesions", lesions, LESIONS),
+    ):
+        if strange := [one for one in chosen if one not in known]:
+            raise InputError(f"`{name}` {strange[0]}: choose one of {', '.join(known)}")
     layout = get_layout(dataset) if dataset else recognise_layout(root)
     if layout.manifest != root.is_file():
         kind = "manifest file" if layout.manifest else "folder"

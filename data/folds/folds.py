@@ -23,7 +23,11 @@ from .plans import PARTS, FoldPlan, Row, spread
 from .protocols import PUBLISHED_FOLDS, identify, published_rows
 from .slides import SLIDE_FOLDS, fit_slides
 
-__all__ = ["FoldPlan", "fold_plan", "fold_plans", "published_folds", "read_fold_list", "write_fold_list"]
+__all__ = ["GROUPINGS", "FoldPlan", "fold_plan", "fold_plans", "published_folds", "read_fold_list", "write_fold_list"]
+
+
+GROUPINGS = ("group", "none")
+"""Whether split folds keep groups whole."""
 
 
 def fold_plan(
@@ -137,6 +141,8 @@ def published_folds(name: str) -> list[Row]:
 
 
 def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
+    if group_by is not None and group_by not in GROUPINGS:
+        raise InputError(f"`group_by` {group_by}: choose one of {', '.join(GROUPINGS)}")
     known = bool(groups) and all(group is not None for group in groups)
     if group_by == "group" and not known:
         missing = sum(group is None for group in groups)

@@ -12,7 +12,7 @@ from .idc import IDC_NAME
 from .known import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, known_classes, known_positive, order_classes
 from .recognise import recognise_layout
 from .registry import find_layout, get_layout, list_layouts
-from .spec import LayoutSpec
+from .spec import LABEL_LEVELS, LESIONS, LayoutSpec
 
 __all__ = [
     "BREAKHIS_NAME",
@@ -21,6 +21,8 @@ __all__ = [
     "DATASET_NAMES",
     "IDC_NAME",
     "KNOWN_CLASSES",
+    "LABEL_LEVELS",
+    "LESIONS",
     "MAMMOGRAMS",
     "LayoutSpec",
     "find_layout",

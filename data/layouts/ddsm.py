@@ -16,12 +16,11 @@ from ..findings import Finding
 from ..images import LJPEG_SUFFIX, read_header
 from ..walk import walk_files
 from .overlay import read_overlay
-from .spec import LayoutSpec
+from .spec import LESIONS, LayoutSpec
 
 __all__ = ["LAYOUT", "PATHOLOGY_CLASSES", "pathology_label", "read_ddsm"]
 
 PATHOLOGY_CLASSES = ("benign", "malignant")
-LESIONS = ("mass", "calcification")
 
 _PATHOLOGY = {"BENIGN": "benign", "BENIGN_WITHOUT_CALLBACK": "benign", "MALIGNANT": "malignant"}
 _VIEW = re.compile(

@@ -10,7 +10,13 @@ from ...errors import InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
 
-__all__ = ["LAYOUT_OPTIONS", "LayoutSpec"]
+__all__ = ["LABEL_LEVELS", "LAYOUT_OPTIONS", "LESIONS", "LayoutSpec"]
+
+LABEL_LEVELS = ("class", "type")
+"""What a label is where a layout has types within its classes: the class, or the type."""
+
+LESIONS = ("mass", "calcification")
+"""Kinds of abnormality that a layout may be restricted to."""
 
 LAYOUT_OPTIONS = frozenset({"classes", "context", "label_level", "lesions", "magnifications"})
 """Options of `read_dataset` that a layout may take."""

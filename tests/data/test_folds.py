@@ -461,3 +461,12 @@ def test_two_files_of_one_name_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"mine\.csv and .*mine\.csv: both would be called mine; rename one"):
         fold_plans(specs, **data)
     assert len(fold_plans([specs[0], specs[0], "2"], **data)) == 2
+
+
+def test_a_grouping_that_there_is_not_is_refused():
+    """It made image-level folds without a word."""
+    ids = [f"{k}.png" for k in range(12)]
+    labels = ["a", "b"] * 6
+    groups = [f"p{k // 2}" for k in range(12)]
+    with pytest.raises(InputError, match="`group_by` patient: choose one of group, none"):
+        fold_plan(3, image_ids=ids, labels=labels, groups=groups, group_by="patient")

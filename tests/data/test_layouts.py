@@ -300,3 +300,18 @@ def test_sixteen_bits_are_stretched_where_a_layout_says_so(tmp_path):
     stretched = ImageRecord("deep.png", tmp_path / "deep.png", None, stretch=True)
     assert decode_record(plain).max() == 16
     assert decode_record(stretched).max() == 255
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("label_level", "types", "`label_level` types: choose one of class, type"),
+        ("context", "wide", "`context` wide: choose one of tight, small, large"),
+        ("lesions", ["mass", "masses"], "`lesions` masses: choose one of mass, calcification"),
+    ],
+)
+def test_ways_of_reading_that_there_are_not(tmp_path, option, value, message):
+    """As Python calls it; the command line has choices."""
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError, match=message):
+        read_dataset(tmp_path, **{option: value})

@@ -13,10 +13,10 @@ import pytest
 from bchisto.boost import HEADS, PRESETS, BoostSettings
 from bchisto.cli import _COMMANDS
 from bchisto.data import DATASET_NAMES
+from bchisto.data.folds.folds import GROUPINGS
 from bchisto.data.folds.protocols import PUBLISHED_FOLDS
 from bchisto.data.folds.slides import SLIDE_FOLDS
-from bchisto.data.layouts import CONTEXTS
-from bchisto.data.layouts.ddsm import LESIONS
+from bchisto.data.layouts import CONTEXTS, LABEL_LEVELS, LESIONS
 from bchisto.encoders import ENGINES
 from bchisto.errors import InputError
 from bchisto.evaluate import AGGREGATIONS, LEVELS, TwoClassView
@@ -62,8 +62,8 @@ CHOICES = {
     "dataset": DATASET_NAMES,
     "lesion": LESIONS,
     "context": CONTEXTS,
-    "label_level": ("class", "type"),  # of one reader alone, which has no constant
-    "group_by": ("group", "none"),  # likewise
+    "label_level": LABEL_LEVELS,
+    "group_by": GROUPINGS,
     "head": HEADS,
     "preset": tuple(PRESETS),
     "two_class": TWO_CLASS_RULES,
