@@ -8,7 +8,7 @@ import io
 import warnings
 from collections.abc import Callable
 from itertools import cycle
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, cast
 
 import numpy as np
 
@@ -20,26 +20,30 @@ __all__ = ["abstention_figure", "calibration_figure", "confusion_figure", "roc_f
 
 P = ParamSpec("P")
 
+_KEPT = 64
+"""Drawn figures of each kind that are kept (ours): one costs a tenth of a second, and stands in the report of its
+folder and in that of the run."""
+
 _BLUE, _GREY = "#1f5fa8", "#888888"
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
 
 
-def _drawn(draw: Callable[P, Any]) -> Callable[P, str | None]:
-    """Make a function that draws a figure, or None, one that returns it as a data address of an SVG image.
+def _drawn(draw: Callable[P, Any]) -> Callable[P, str]:
+    """Make a function that draws a figure one that returns it as a data address of an SVG image.
+
+    Its arguments are all that the figure shows, so that one that was drawn of the same is returned again.
 
     Class names are text, whatever signs they hold: a dollar sign begins no formula. A name in letters that matplotlib's
     font lacks is left to the fonts of the reader's browser. No date, so that equal content gives equal bytes.
     """
 
     @functools.wraps(draw)
-    def drawn(*args: P.args, **options: P.kwargs) -> str | None:
+    def drawn(*args: P.args, **options: P.kwargs) -> str:
         import matplotlib as mpl
 
         buffer = io.BytesIO()
         with mpl.rc_context({"text.parse_math": False, "svg.hashsalt": "bchisto", "svg.fonttype": "path"}):
             figure = draw(*args, **options)
-            if figure is None:
-                return None
             with warnings.catch_warnings():
                 if _lacks_glyphs(figure):
                     mpl.rcParams["svg.fonttype"] = "none"
@@ -47,7 +51,7 @@ def _drawn(draw: Callable[P, Any]) -> Callable[P, str | None]:
                 figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
         return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
-    return drawn
+    return cast("Callable[P, str]", functools.lru_cache(maxsize=_KEPT)(drawn))
 
 
 def _lacks_glyphs(figure: Any) -> bool:
@@ -67,10 +71,19 @@ def _axes(width: float, height: float) -> tuple[Any, Any]:
     return figure, figure.add_subplot()
 
 
-@_drawn
-def confusion_figure(metrics: dict[str, Any]) -> Any:
+def _tuples(values: Any) -> Any:
+    """Return values, an array or lists of them, as tuples of plain numbers."""
+    return tuple(map(_tuples, values)) if isinstance(values, (list, tuple)) else values
+
+
+def confusion_figure(metrics: dict[str, Any]) -> str:
     """Draw the confusion matrix of a table; rows true, columns predicted."""
-    classes, matrix = metrics["classes"], np.array(metrics["confusion"])
+    return _confusion(tuple(metrics["classes"]), _tuples(np.array(metrics["confusion"]).tolist()))
+
+
+@_drawn
+def _confusion(classes: tuple[str, ...], counts: tuple[tuple[int, ...], ...]) -> Any:
+    matrix = np.array(counts)
     side = 1.6 + 0.75 * len(classes)
     figure, axes = _axes(side + 0.6, side)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -86,8 +99,7 @@ def confusion_figure(metrics: dict[str, Any]) -> Any:
     return figure
 
 
-@_drawn
-def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> Any:
+def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> str | None:
     """Draw the ROC of the two-class view with its operating points, its folds and their mean; None without scores."""
     from sklearn.metrics import roc_curve
 
@@ -99,42 +111,64 @@ def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> Any:
     truth = mask[table.labels]
     false, true, _ = roc_curve(truth, scores)
     folds = fold_curves(table, truth, scores)
+    several = len(folds.curves) > 1
+    return _roc(
+        _tuples([false.tolist(), true.tolist()]),
+        tuple(_tuples([x.tolist(), y.tolist()]) for x, y in folds.curves) if several else (),
+        _tuples([folds.grid.tolist(), folds.mean.tolist(), folds.spread.tolist()]) if several else (),
+        f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}" if several else "",
+        f"all rows, AUC {view['auc']:.3f}",
+        tuple((point["threshold"], point["sensitivity"], point["specificity"]) for point in view["thresholds"]),
+        f"{' + '.join(view['positive'])} against the rest",
+    )
+
+
+@_drawn
+def _roc(
+    curve: tuple[Any, Any], of_folds: tuple[Any, ...], mean: tuple[Any, ...], mean_label: str, label: str,
+    points: tuple[tuple[float, float, float], ...], title: str,
+) -> Any:  # fmt: skip
     figure, axes = _axes(4.4, 4.2)
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-    if len(folds.curves) > 1:
-        for one_false, one_true in folds.curves:
+    if of_folds:
+        for one_false, one_true in of_folds:
             axes.plot(one_false, one_true, color=_GREY, linewidth=0.6, alpha=0.5)
-        low, high = np.clip(folds.mean - folds.spread, 0, 1), np.clip(folds.mean + folds.spread, 0, 1)
-        axes.fill_between(folds.grid, low, high, color="#d5deea", linewidth=0)
-        label = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
-        axes.plot(folds.grid, folds.mean, color="#b8651b", linewidth=1.4, linestyle="--", label=label)
-    axes.plot(false, true, color=_BLUE, linewidth=1.8, label=f"all rows, AUC {view['auc']:.3f}")
-    for colour, point in zip(cycle(_POINTS), view["thresholds"], strict=False):
-        shares = f"{100 * point['sensitivity']:.1f} / {100 * point['specificity']:.1f} %"
-        label = f"operating point {point['threshold']:g}: {shares}"
-        axes.plot(1 - point["specificity"], point["sensitivity"], "o", color=colour, label=label)
+        grid, middle, spread = map(np.array, mean)
+        low, high = np.clip(middle - spread, 0, 1), np.clip(middle + spread, 0, 1)
+        axes.fill_between(grid, low, high, color="#d5deea", linewidth=0)
+        axes.plot(grid, middle, color="#b8651b", linewidth=1.4, linestyle="--", label=mean_label)
+    axes.plot(*curve, color=_BLUE, linewidth=1.8, label=label)
+    for colour, (threshold, sensitivity, specificity) in zip(cycle(_POINTS), points, strict=False):
+        said = f"operating point {threshold:g}: {100 * sensitivity:.1f} / {100 * specificity:.1f} %"
+        axes.plot(1 - specificity, sensitivity, "o", color=colour, label=said)
     axes.set_xlabel("1 - specificity")
     axes.set_ylabel("sensitivity")
-    axes.set_title(f"{' + '.join(view['positive'])} against the rest", fontsize=10)
+    axes.set_title(title, fontsize=10)
     axes.legend(loc="lower right", fontsize=8, frameon=False)
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.01)
     return figure
 
 
-@_drawn
-def calibration_figure(metrics: dict[str, Any]) -> Any:
+def calibration_figure(metrics: dict[str, Any]) -> str | None:
     """Draw the reliability curve of a table; None for a table without probabilities."""
     found = metrics.get("calibration")
     if found is None:
         return None
     confidence, accuracy, counts = (
-        [entry[name] for entry in found["bins"]] for name in ("confidence", "accuracy", "n")
+        tuple(entry[name] for entry in found["bins"]) for name in ("confidence", "accuracy", "n")
     )
+    return _calibration(confidence, accuracy, counts, found["ece"])
+
+
+@_drawn
+def _calibration(
+    confidence: tuple[float, ...], accuracy: tuple[float, ...], counts: tuple[int, ...], ece: float
+) -> Any:
     figure, axes = _axes(4.4, 4.2)
     axes.bar(confidence, np.array(counts) / sum(counts), width=0.04, color="#d5deea")
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-    axes.plot(confidence, accuracy, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=f"ECE {found['ece']:.3f}")
+    axes.plot(confidence, accuracy, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=f"ECE {ece:.3f}")
     axes.set_xlabel("confidence")
     axes.set_ylabel("share that is right")
     axes.set_xlim(0, 1.01)
@@ -143,16 +177,20 @@ def calibration_figure(metrics: dict[str, Any]) -> Any:
     return figure
 
 
-@_drawn
-def abstention_figure(metrics: dict[str, Any]) -> Any:
+def abstention_figure(metrics: dict[str, Any]) -> str | None:
     """Draw accuracy against the share of images answered; None for a table without probabilities."""
     found = metrics.get("abstention")
     if found is None:
         return None
-    shares = [entry["n"] / metrics["n"] for entry in found]
+    shares = tuple(entry["n"] / metrics["n"] for entry in found)
+    return _abstention(shares, tuple(entry["accuracy"] for entry in found), metrics["accuracy"])
+
+
+@_drawn
+def _abstention(shares: tuple[float, ...], accuracy: tuple[float, ...], overall: float) -> Any:
     figure, axes = _axes(4.4, 4.2)
-    axes.plot(shares, [entry["accuracy"] for entry in found], "o-", color=_BLUE, linewidth=1.8, markersize=4)
-    axes.axhline(metrics["accuracy"], color=_GREY, linewidth=0.8, linestyle=":")
+    axes.plot(shares, accuracy, "o-", color=_BLUE, linewidth=1.8, markersize=4)
+    axes.axhline(overall, color=_GREY, linewidth=0.8, linestyle=":")
     axes.set_xlabel("share of images answered, the surest first")
     axes.set_ylabel("accuracy on them")
     axes.set_xlim(0, 1.01)
