@@ -397,7 +397,7 @@ def test_the_published_recipe_runs_quickly_on_synthetic_images(tmp_path, cli):
     """
     bach = make_bach(tmp_path / "bach", images_per_class=2, size=(1320, 1304))
     content = yaml.safe_load((files("bchisto.recipes") / "rakhlin2018.yaml").read_text(encoding="utf-8"))
-    content["quick"]["augmentations"] = 1
+    content["quick"]["featurize"]["augmentations"] = 1
     options = ("--images", bach, "--out", tmp_path / "run", "--quick", "--weights", "random", "--jobs", 1)
     code, out, err = cli("reproduce", write(tmp_path, content), *options)
     assert code == 0, err
