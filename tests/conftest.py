@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["BCHISTO_CACHE"] = tempfile.mkdtemp(prefix="bchisto-tests-")  # nothing in the user's cache folder
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH", "")]))
 sys.path.insert(0, str(PLUGINS))
+pytest.register_assert_rewrite("whole_road")
 
 
 def need(name, available, how):

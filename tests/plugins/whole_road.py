@@ -1,6 +1,7 @@
 """Every layout, label level, head, protocol and network once, by the command line, to report, bundle and predictions.
 
-Each case is a stranger's data set through the whole road: what fails here would be met first by a user.
+Each case is a stranger's data set through the whole road: what fails here would be met first by a user. The cases are
+run from two files of tests/matrix, so that two processes share them.
 """
 
 import csv
@@ -11,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pytest
 from bchisto.evaluate import read_predictions
 from conftest import write_tissue
 from miniatures import CALC, MASS, overlay, write_cbis, write_ddsm, write_inbreast
@@ -159,7 +159,7 @@ def ddsm(here, shared):
 
 EIGHT = ("1 Normal", "2 Bénin", "Adénose", "Carcinome in situ", "carcinome-infiltrant", "x_y", "Ü", "100 %")
 
-CASES = {
+OWN = {
     "two grades": Case(folders("grade1", "grade2"), ("grade1", "grade2"), {"patch-resnet": ("--size", 32)}),
     "three with accents": Case(
         folders("Bénin", "Tissu sain", "stade 3"),
@@ -190,6 +190,10 @@ CASES = {
     "some patients": Case(
         manifest_with_some_patients, ("neg", "pos"), {"breakhis-residual-doubled": ("--size", 48, "--class-weights")}
     ),
+}
+"""Folders and tables of one's own."""
+
+PUBLIC = {
     "bach": Case(
         bach,
         ("Normal", "Benign", "InSitu", "Invasive"),
@@ -209,7 +213,7 @@ CASES = {
     ),
     "breakhis types": Case(
         breakhis_types,
-        (),  # seven of the eight types, see below
+        (),  # seven of the eight types, see `travel`
         {"breakhis-residual": ("--size", 48, "--no-validation")},  # some types have one patient: none to set aside
         reading=("--label-level", "type"),
         group_by=("--group-by", "none"),
@@ -252,6 +256,7 @@ CASES = {
         heads=("lightgbm", "logistic"),
     ),
 }
+"""Published data sets, real or by their names and formats."""
 
 
 def succeed(cli, *arguments):
@@ -275,9 +280,8 @@ def check_outputs(folder, classes):
     return table
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_whole_road(name, tmp_path, request, cli, monkeypatch):
-    case = CASES[name]
+def travel(case, tmp_path, request, cli, monkeypatch):
+    """Take a case from its images to reports, bundles and predictions of new images."""
     here = tmp_path / "a folder of mine"
     here.mkdir()
     monkeypatch.chdir(here)
@@ -294,7 +298,7 @@ def test_the_whole_road(name, tmp_path, request, cli, monkeypatch):
     assert "accuracy per fold, percent" in out
     made = sorted(path.name for path in Path("run/boost").iterdir())
     classes = case.classes
-    if name == "breakhis types":
+    if not classes:
         classes = read_predictions(Path("run/boost/2-lightgbm/predictions.csv"))[0].classes
         assert len(classes) == 7
     assert len(made) == len(case.folds) * len(case.heads)
