@@ -43,10 +43,10 @@ COMMANDS = {
     "breakhis": [
         "data list --images {images} > {out}/list.csv",
         "featurize --images {images} --out {out} {tiny} --view 0.25:96",
-        "boost --out {out} --folds 2 {boost}",
+        "boost --out {out} --folds 4 {boost}",
         "boost --out {out} --folds 3 --group-by none {boost}",
         "evaluate {out} --out {out}/evaluated --bootstrap 100",
-        "predict {out}/boost/2-grouped-lightgbm/model.bchisto --images {images} --out {out}/predicted.csv --jobs 2",
+        "predict {out}/boost/4-grouped-lightgbm/model.bchisto --images {images} --out {out}/predicted.csv --jobs 2",
     ],
     "idc": [
         "data list --images {images} > {out}/list.csv",

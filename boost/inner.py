@@ -10,7 +10,15 @@ import numpy.typing as npt
 from ..data import inner_splits
 from ..errors import InputError
 
-__all__ = ["MOST_ROWS", "Standardisation", "few_images", "inner_folds", "out_of_fold", "spread_augmentations"]
+__all__ = [
+    "MOST_ROWS",
+    "Standardisation",
+    "check_held_out",
+    "few_images",
+    "inner_folds",
+    "out_of_fold",
+    "spread_augmentations",
+]
 
 MOST_ROWS = 3000
 """Most rows that a linear or kernel head is fitted on (ours): of 360 images some 8 augmentations each. A kernel head
@@ -113,9 +121,28 @@ def inner_folds(
     if not found:
         raise InputError(
             "this head chooses its settings by folds inside the training part, and there a class is left with no image "
-            'to train on; use `heads="lightgbm"`, fewer `folds`, or add images (patients) of that class'
+            'to train on; use `heads="lightgbm"`, more `folds`, or add images (patients) of that class'
         )
     return found
+
+
+def check_held_out(
+    folds: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]], labels: npt.NDArray[np.int64]
+) -> None:
+    """Refuse inner folds that hold out no image of some class, as where all its images are of one patient.
+
+    Raises
+    ------
+    InputError
+        Probabilities cannot be fitted on what is held out.
+    """
+    held = np.unique(np.concatenate([labels[held] for _, held in folds]))
+    if len(held) < len(np.unique(labels)):
+        raise InputError(
+            "this head turns its decisions into probabilities by folds inside the training part, and these hold out no "
+            'image of one of the classes; use `heads="lightgbm"` or `heads="logistic"`, more `folds`, or add images '
+            "(patients) of that class"
+        )
 
 
 def out_of_fold(

@@ -17,6 +17,7 @@ from .inner import (
     MOST_ROWS,
     Features,
     Probabilities,
+    check_held_out,
     few_images,
     inner_folds,
     out_of_fold,
@@ -131,6 +132,11 @@ def fit_svm(
     bytes, ndarray of float64 of shape (images, classes)
         The model, for `parse_svm`, and the probabilities of held-out training images, as from `fit_logistic`.
 
+    Raises
+    ------
+    InputError
+        See `inner_folds` and `check_held_out`.
+
     References
     ----------
     Platt 1999 (probabilities of held-out decisions), here for several classes.
@@ -149,6 +155,7 @@ def fit_svm(
     rows = few.reshape(-1, d)
     distances = _squared_distances(rows, rows)
     folds = inner_folds(labels, groups, seed=seed)
+    check_held_out(folds, labels)
     row_labels = np.repeat(labels, augmentations)
 
     def rows_of(chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

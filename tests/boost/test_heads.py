@@ -10,8 +10,9 @@ from bchisto.boost.arrays import pack_arrays, unpack_arrays
 from bchisto.boost.heads import fit_head, parse_head
 from bchisto.boost.inner import few_images, inner_folds, spread_augmentations, standardisation
 from bchisto.boost.kernel_head import _SHAPES as SVM_SHAPES
-from bchisto.boost.kernel_head import parse_svm
+from bchisto.boost.kernel_head import fit_svm, parse_svm
 from bchisto.boost.linear_head import _SHAPES as LINEAR_SHAPES
+from bchisto.boost.linear_head import fit_logistic, parse_logistic
 from bchisto.errors import BundleError, InputError
 from bchisto.experiment import Work
 from bchisto.featurize import open_store
@@ -98,6 +99,17 @@ def test_a_class_of_one_group_is_never_without_training_images():
         assert not set(held) & set(range(10, 20))
     with pytest.raises(InputError, match='a class is left with no image to train on; use `heads="lightgbm"`'):
         inner_folds(np.array([0] * 10 + [1]), [None] * 11, seed=0)
+
+
+def test_svm_needs_every_class_among_what_is_held_out(rng):
+    """All images of a class are of one patient, who always trains: no decision about the class can be learnt from."""
+    labels = np.array([0] * 6 + [1] * 18)
+    groups = ["a"] * 6 + [f"b{number // 3}" for number in range(18)]
+    features = rng.normal(size=(24, 2, 5)).astype(np.float32)
+    with pytest.raises(InputError, match='hold out no image of one of the classes; use `heads="lightgbm"`'):
+        fit_svm(features, labels, groups, classes=2, seed=0)
+    data, _ = fit_logistic(features, labels, groups, classes=2, seed=0)
+    assert parse_logistic(data).predict_proba(features).shape == (24, 2)
 
 
 def test_rows_are_thinned_evenly(rng):
