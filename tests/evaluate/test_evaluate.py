@@ -9,6 +9,7 @@ from bchisto.evaluate import (
     Panel,
     PredictionTable,
     Sample,
+    TwoClassChoice,
     evaluate,
     measure,
     paper_table,
@@ -77,9 +78,9 @@ def test_what_does_not_fit(tmp_path, boosted):
     with pytest.raises(InputError, match=r"no predictions\.csv in this run folder; run bchisto boost first"):
         evaluate([tmp_path / "empty"], out=tmp_path / "out")
     for changes, message in (
-        ({"two_class": "mean"}, "`two_class` mean: choose one of sum, max"),
+        ({"view": TwoClassChoice(rule="mean")}, "`rule` mean: choose one of sum, max"),
         ({"bootstrap": -1}, "`bootstrap` -1"),
-        ({"thresholds": [1.5]}, r"`thresholds` 1\.5: give a score between 0 and 1"),
+        ({"view": TwoClassChoice(thresholds=[1.5])}, r"`thresholds` 1\.5: give a score between 0 and 1"),
     ):
         with pytest.raises(InputError, match=message):
             evaluate([boosted], out=tmp_path / "out", **changes)

@@ -234,7 +234,7 @@ def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, cli):
 
 def test_modes_and_engines_that_do_not_exist():
     for name in ("mode", "engine"):
-        with pytest.raises(InputError, match=f"--{name} fast: choose one of"):
+        with pytest.raises(InputError, match=f"`{name}` fast: choose one of"):
             FeaturizeSettings(**{name: "fast"})
 
 
