@@ -137,9 +137,9 @@ def compare(before, after):
     counts, wrong = Counter(), 0
     for old in sorted(path for path in before.rglob("*") if path.is_file()):
         relative = old.relative_to(before)
-        if old.suffix in (".html", ".tex") or old.name in ("run.json", "images.csv") or "records" in relative.parts:
+        if old.suffix in (".html", ".tex") or old.name.endswith("run.json") or "records" in relative.parts:
             continue
-        if old.name == "settings.json" or old.suffix in (".npy", ".bin", ".npz"):
+        if old.name in ("settings.json", "images.csv") or old.suffix in (".npy", ".bin", ".npz"):
             continue
         new = after / relative
         found = differences(old, new) if new.is_file() else ["missing"]
