@@ -26,7 +26,7 @@ from bchisto.runs import load_config
 
 ROOT = Path(bchisto.__file__).parent
 
-OTHERS = {"cli.py", "commands", "tests", "benchmarks", "docs"}
+OTHERS = {"cli.py", "commands", "tests", "benchmarks", "docs", "build"}
 """What is no library: the command line says flags, and the rest is not installed."""
 
 PROGRAM = re.compile(
