@@ -31,6 +31,7 @@ bench: $(VENV)/installed  ## Run the benchmarks, each in a short form
 	$(BIN)/python benchmarks/predict.py --images 60 --augmentations 10 --rounds 2
 	$(BIN)/python benchmarks/finetune.py --batches 3 --rounds 1 --networks patch-resnet
 	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/coverage.py --replicates 20
 	$(BIN)/python benchmarks/gpu.py
 
 check: lint types docs wheel  ## Lint, types, docs and wheel

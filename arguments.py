@@ -170,8 +170,10 @@ def as_number(value: SupportsFloat, name: str) -> float:
     InputError
         Something else.
     """
-    if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__") or not math.isfinite(float(value)):
+    if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__"):
         raise InputError(f"{name}={value!r}: give a number")
+    if not math.isfinite(float(value)):
+        raise InputError(f"`{name}` {value}: give a finite number")
     return float(value)
 
 

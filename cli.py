@@ -96,7 +96,7 @@ def _interrupted(stop: _Stop, said: Mapping[str, Any]) -> int:
 
 def _spoken(text: str, words: Sequence[str]) -> str:
     """Return a message of the library with the flags of the command that these words call."""
-    return as_flags(text, invoked(cli, words))
+    return as_flags(text, invoked(cli, words)) if "`" in text else text  # a command is loaded to be asked
 
 
 def _failed(error: Exception, words: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature
-from ..experiment import open_bundle, read_crop_seed, read_temperature, write_bundle
+from ..experiment import TrainingImages, open_bundle, read_crop_seed, read_temperature, write_bundle
 from ..jobs import Archive, check_archive_size
 from .head import HEAD_NAME, MODEL_SUFFIX, Classifier
 from .heads import known_head
@@ -67,6 +67,10 @@ class Bundle:
         Fitted on the out-of-fold predictions of the fusion; see `calibrate`.
     crop_seed : {"id", "pixels"}
         What seeds the crops of new images, see `bchisto.data.CROP_SEEDS`.
+    two_class : dict or None
+        See `bchisto.experiment.BundleFacts`.
+    training : TrainingImages or None
+        None where the bundle does not know which images trained.
     """
 
     classes: tuple[str, ...]
@@ -78,6 +82,8 @@ class Bundle:
     blend: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     temperature: float | None = None
     crop_seed: str = "id"
+    two_class: dict[str, Any] | None = None
+    training: TrainingImages | None = None
 
     def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
         """Predict images: the mean probability over all models, stores and augmentations, as published.
@@ -136,6 +142,8 @@ class Bundle:
         blend: Mapping[int, Mapping[str, float]] | None = None,
         temperature: float | None = None,
         crop_seed: str = "pixels",
+        two_class: Mapping[str, Any] | None = None,
+        training: TrainingImages | None = None,
     ) -> None:
         """Write a bundle.
 
@@ -143,7 +151,7 @@ class Bundle:
         ----------
         path : Path
             The ``.bchisto`` file.
-        classes, stores, protocol, banners, head, blend, temperature, crop_seed
+        classes, stores, protocol, banners, head, blend, temperature, crop_seed, two_class, training
             As the attributes.
         models : mapping
             Store name to (member name, file) of its models.
@@ -166,6 +174,8 @@ class Bundle:
             banners=banners,
             temperature=temperature,
             crop_seed=crop_seed,
+            two_class=two_class,
+            training=training,
             members=members,
             check=lambda archive: Bundle._read(path, archive, parse=False),
         )
@@ -246,6 +256,8 @@ class Bundle:
             blend,
             read_temperature(manifest),
             read_crop_seed(path, manifest),
+            manifest.get("two_class"),
+            TrainingImages.read(manifest),
         )
 
 

@@ -60,7 +60,7 @@ def plan_units(
                             train=tuple(train),
                             test=tuple(position[image] for image in tested),
                             labels=tuple(order[sources.labels[place]] for place in train),
-                            groups=tuple(sources.groups[place] for place in train),
+                            groups=plan.kept_whole(trained, [sources.groups[place] for place in train]),
                             train_ids=tuple(trained),
                             test_ids=tuple(tested),
                             classes=len(classes),
@@ -113,6 +113,8 @@ class Ensemble:
         Mean over stores, seeds and augmentations; in a stack the weighted mean.
     stores : dict of str to PredictionTable
         Mean over seeds and augmentations.
+    by_seed : sequence of PredictionTable
+        As `fusion`, by the models of one seed each.
     paper : PaperTable
     weights : dict of int to dict
         Per fold the weight of each member of a stack; empty for other heads.
@@ -120,6 +122,7 @@ class Ensemble:
 
     fusion: PredictionTable
     stores: dict[str, PredictionTable]
+    by_seed: Sequence[PredictionTable]
     paper: PaperTable
     weights: dict[int, dict[str, float]]
 
@@ -149,6 +152,7 @@ def gather(
     group = dict(zip(sources.image_ids, sources.groups, strict=True))
     seeds = sorted({unit.seed for unit in units})
     notes = fold_notes({unit.fold: [classes[place] for place in unit.labels] for unit in units}, classes)
+    trained = {unit.fold: len(unit.labels) for unit in units}
     keys = sorted({(unit.fold, image) for unit in units for image in unit.test_ids})
     place = {key: row for row, key in enumerate(keys)}
     names = list(dict.fromkeys(unit.member for unit in units))
@@ -169,9 +173,10 @@ def gather(
             groups=[group[image] for _, image in keys],
             protocol=protocol,
         )
-        return replace(made, fold_notes=notes)
+        return replace(made, fold_notes=notes, trained=tuple(trained[fold] for fold in made.fold_numbers))
 
     by_seed = {name: [table(name, cube[i, j]) for j in range(len(seeds))] for i, name in enumerate(names)}
+    whole = [table("fusion", cube[:, j].mean(axis=0)) for j in range(len(seeds))]
     averaged = {name: table(name, cube[i].mean(axis=0)) for i, name in enumerate(names)}
     fused = cube.mean(axis=(0, 1))
     if weights:
@@ -192,4 +197,4 @@ def gather(
         probabilities=cube.reshape(count * len(keys), len(classes)),
         extra=extra,
     )
-    return Ensemble(fusion, averaged, paper_table(by_seed, averaged, fusion), weights)
+    return Ensemble(fusion, averaged, whole, paper_table(by_seed, averaged, fusion), weights)

@@ -137,6 +137,8 @@ class HeadSpec:
         JSON-ready; a folder is held to it.
     shown : callable
         ``shown(terms)`` returns what a report says of the settings, name to text.
+    method : str
+        What a methods section calls it, in the plural, such as "random forests"; may cite, see `bchisto.evaluate.cite`.
     packages : tuple of str
         Distributions whose versions are recorded beside its models.
     notice : callable
@@ -158,6 +160,7 @@ class HeadSpec:
     params: Callable[..., Mapping[str, Any]] = _seed_and_fold
     settings: Callable[[TrainingTerms], Mapping[str, Any]] = _nothing
     shown: Callable[[TrainingTerms], Mapping[str, str]] = _nothing
+    method: str = ""
     packages: tuple[str, ...] = ()
     notice: Callable[[TrainingTerms], str | None] = _no_notice
     is_whole: Callable[[bytes], bool] | None = None

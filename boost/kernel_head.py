@@ -236,6 +236,8 @@ SVM = HeadSpec(
     fit=_fit,
     parse=parse_svm,
     settings=_settings,
+    method="support-vector machines with an RBF kernel [@cortes1995], their cost and width chosen by folds inside the "
+    "training part",
     packages=("scikit-learn",),
     notice=_notice,
 )

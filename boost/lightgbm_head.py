@@ -81,6 +81,7 @@ LIGHTGBM = HeadSpec(
     params=_params,
     settings=_settings,
     shown=_shown,
+    method="gradient-boosted decision trees (LightGBM [@ke2017])",
     packages=("lightgbm",),
     is_whole=_is_whole,
 )

@@ -173,6 +173,12 @@ def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
 
 
 LOGISTIC = HeadSpec(
-    name="logistic", suffix=".npz", fit=_fit, parse=parse_logistic, settings=_settings, packages=("scikit-learn",)
+    name="logistic",
+    suffix=".npz",
+    fit=_fit,
+    parse=parse_logistic,
+    settings=_settings,
+    method="L2-regularised logistic regressions, their strength chosen by folds inside the training part",
+    packages=("scikit-learn",),
 )
 """Scikit-learn's logistic regression, whose ``C`` inner folds choose."""

@@ -8,23 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..data import FoldPlan, decode_image
-from ..errors import ImageError
-from ..evaluate import Panel, PredictionTable, Sample, TwoClassView, thumbnail
-from ..experiment import Outputs, Tested, temperature_of
+from ..evaluate import Panel, TwoClassView, choose_samples
+from ..experiment import BundleFacts, Outputs, Tested
 from ..jobs import write_rows
 from .bundle import Bundle
 from .ensemble import Ensemble
 from .head import TrainingTerms
 from .heads import members_of
+from .methods import methods_of
 from .sources import Sources
 from .units import ModelUnit
 
 __all__ = ["write_outputs"]
-
-_SAMPLES = 8
-"""Images shown per heading in a report (ours)."""
 
 
 def write_outputs(
@@ -48,6 +46,12 @@ def write_outputs(
     facts: dict[str, Any] = {"head": head, "paper": ensemble.paper.content()}
     if learning:  # there only where a model learnt nothing
         facts["learning"] = dict(learning)
+
+    def show(image: str) -> npt.NDArray[np.uint8] | None:
+        path = paths.get(sources.sha256[image])
+        return None if path is None else decode_image(path)
+
+    paths = _paths(pictures)
     outputs = Outputs(
         title=f"bchisto boost: {folder.name}",
         plan=plan,
@@ -56,14 +60,17 @@ def write_outputs(
         banners=banners,
         view=view,
         tables=(ensemble.fusion, *ensemble.stores.values()),
+        members=ensemble.by_seed,
         shown=1,
         facts=facts,
         paper=ensemble.paper,
-        settings=lambda: _settings(sources, terms, protocol, units, head),
-        samples=lambda: _samples(ensemble.fusion, sources, pictures),
+        road="boost",
+        methods=methods_of(sources.headers, head=head, units=units, blended=bool(ensemble.weights)),
+        settings=_settings(sources, terms, protocol, units, head),
+        samples=lambda: choose_samples(ensemble.fusion, show),
     )
 
-    def bundle() -> None:
+    def bundle(found: BundleFacts) -> None:
         models: dict[str, list[tuple[str, Path]]] = {}
         for unit in units:
             models.setdefault(unit.store, []).append((unit.model.name, unit.model))
@@ -76,7 +83,9 @@ def write_outputs(
             banners=banners,
             head=head,
             blend=ensemble.weights,
-            temperature=temperature_of(ensemble.fusion),
+            temperature=found.temperature,
+            two_class=found.two_class,
+            training=found.training,
         )
         if ensemble.weights:
             shares = [[fold, name, share] for fold, found in ensemble.weights.items() for name, share in found.items()]
@@ -104,47 +113,15 @@ def _settings(
         layers = f" ({'+'.join(h['layers'])})"
         shown[name] = (
             f"{h['encoder']}{layers}, weights {h['weights']} (sha256 {h['weights_sha256'][:12]}), scale {h['scale']}, "
-            f"{h['crops']} crops of {h['crop']}, {h['augmentations']} augmentations in [{low:g}, {high:g}], "
-            f"pool {h['pool']:g}, stain {h['stain']}, {h['mode']}, {h['precision']}, seed {h['seed']}"
+            f"{_count(h['crops'], 'crop')} of {h['crop']}, {_count(h['augmentations'], 'augmentation')} in "
+            f"[{low:g}, {high:g}], pool {h['pool']:g}, stain {h['stain']}, {h['mode']}, {h['precision']}, "
+            f"seed {h['seed']}"
         )
     return shown
 
 
-def _samples(table: PredictionTable, sources: Sources, pictures: Path) -> tuple[list[Sample], list[Sample]]:
-    """Choose images for the report: of each class the surest right ones, and the surest wrong ones of all."""
-    paths = _paths(pictures)
-    if table.probabilities is None or not paths:
-        return [], []
-    sure = table.probabilities.max(axis=1)
-    hits = table.predicted == table.labels
-    order = np.argsort(-sure, kind="stable")
-    per_class = max(1, _SAMPLES // len(table.classes))
-    right = [int(i) for k in range(len(table.classes)) for i in order[(hits & (table.labels == k))[order]][:per_class]]
-    wrong = [int(i) for i in order[~hits[order]][:_SAMPLES]]
-
-    def shown(rows: list[int]) -> list[Sample]:
-        found = []
-        for row in rows:
-            image = table.image_ids[row]
-            path = paths.get(sources.sha256[image])
-            if path is None:
-                continue
-            try:
-                picture = thumbnail(decode_image(path))
-            except ImageError:  # moved or changed since it was described; the report does without it
-                continue
-            found.append(
-                Sample(
-                    image,
-                    picture,
-                    table.classes[table.labels[row]],
-                    table.classes[table.predicted[row]],
-                    float(sure[row]),
-                )
-            )
-        return found
-
-    return shown(right), shown(wrong)
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _paths(table: Path) -> dict[str, Path]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..data import SYNTHETIC_BANNER, check_order, spell_labels
+from ..data import PARTICULARS, SYNTHETIC_BANNER, Particulars, check_order, read_particulars, spell_labels
 from ..errors import InputError, MissingInputError, StoreError
 from ..featurize import open_store
 
@@ -35,6 +35,10 @@ class Sources:
     classes : tuple of str
     failed : tuple of str
         Images that stage 1 left out, since they could not be used.
+    known : Particulars
+        What else stage 1 found out about the images; nothing where releases before 0.2 made the stores.
+    pixels : dict of str to str
+        Image id to the hash of its decoded pixels, where a store knows it.
     """
 
     paths: dict[str, Path]
@@ -45,6 +49,8 @@ class Sources:
     sha256: dict[str, str]
     classes: tuple[str, ...]
     failed: tuple[str, ...] = ()
+    known: Particulars = field(default_factory=Particulars)
+    pixels: dict[str, str] = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -87,10 +93,12 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         if paths.setdefault(path.stem, path) != path:
             raise InputError(f"{path} and {paths[path.stem]}: two stores of the same name; give one of them")
     headers: dict[str, dict[str, Any]] = {}
+    pixels: dict[str, str] = {}
     first: Sources | None = None
     for name, path in paths.items():
         with open_store(path) as store:
             headers[name] = store.header
+            pixels |= store.pixels
             hashes = [value.decode() for value in store.images("sha256")]
             found = Sources(
                 paths=paths,
@@ -110,7 +118,10 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     if first is None:
         raise MissingInputError(f"{features[0]}: no descriptor store (*.h5) here; run bchisto featurize first")
     failed = {image for header in headers.values() for image in _failed(header)} - set(first.image_ids)
-    first = replace(first, failed=tuple(sorted(failed)))
+    name, path = next(iter(paths.items()))
+    known = read_particulars(path.parent / PARTICULARS, images_sha256=str(headers[name].get("images_sha256", "")))
+    groups = tuple(g or known.groups.get(i) for i, g in zip(first.image_ids, first.groups, strict=True))
+    first = replace(first, groups=groups, failed=tuple(sorted(failed)), known=known, pixels=pixels)
     unlabelled = [image for image, label in zip(first.image_ids, first.labels, strict=True) if not label]
     if unlabelled:
         raise InputError(f"{len(unlabelled)} images have no label, first {unlabelled[0]}; boost needs labels for all")

@@ -101,6 +101,7 @@ def train(
             seed=settings.seed,
             default="10" if choice.folds else _default_folds(sources),
             failed=sources.failed,
+            known=sources.known,
         )
         trainings = [
             BoostTraining(
@@ -115,7 +116,7 @@ def train(
                 head=head,
                 preset=preset,
                 seeds=settings.seeds,
-            )
+            ).settled()
             for plan, head in product(plans, settings.heads)
         ]
         return cross_validate(trainings, run=run, how=how, record=record)

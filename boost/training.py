@@ -36,6 +36,9 @@ def tested_of(sources: Sources) -> Tested:
         classes=tuple(name for name in sources.classes if name in sources.labels),
         labels=dict(zip(sources.image_ids, sources.labels, strict=True)),
         groups=dict(zip(sources.image_ids, sources.groups, strict=True)),
+        known=sources.known,
+        pixels=sources.pixels,
+        files=sources.sha256,
     )
 
 

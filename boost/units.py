@@ -47,7 +47,8 @@ class ModelUnit:
     labels : tuple of int
         Class of each training image.
     groups : tuple of str or None
-        Group of each training image; None where folds were made without groups.
+        What folds inside the training part keep whole, for each training image: its group, or the unit of
+        `FoldPlan.kept_whole`; None where unknown.
     train_ids, test_ids : tuple of str
     classes : int
     inner_seed : int

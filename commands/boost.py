@@ -27,8 +27,15 @@ def _heads() -> list[str]:
 @click.option(
     "--folds",
     multiple=True,
-    help="A number, shares (80/10/10), a published list (rakhlin10, eva, official, official-corrected, idc-published) "
-    "or a file; repeatable. Default: rakhlin10 for BACH, else 10.",
+    help="A number, shares (80/10/10), site:COLUMN of the manifest, a published list (rakhlin10, eva, official, "
+    "official-corrected, idc-published) or a file; repeatable. Default: rakhlin10 for BACH, else 10.",
+)
+@click.option(
+    "--repeats",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Splits: repeated cross-validation, where folds are drawn.",
 )
 @click.option(
     "--group-by",

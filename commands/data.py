@@ -143,7 +143,9 @@ def check(context: click.Context, /, images: Path, decode: bool, as_json: bool, 
 
 @data.command()
 @_images
-@click.option("--folds", default="10", show_default=True, help="A number, a published list, or a fold list.")
+@click.option(
+    "--folds", default="10", show_default=True, help="A number, site:COLUMN, a published list, or a fold list."
+)
 @click.option(
     "--group-by",
     type=click.Choice(["group", "none"]),
@@ -170,7 +172,7 @@ def folds(
     Example: bchisto data folds --images BreaKHis_v1 --folds 5 --out folds.csv
     """
     from ..arguments import named
-    from ..data import fold_plan, write_fold_list
+    from ..data import Particulars, find_copies, fold_plan, further_columns, unknown_groups, write_fold_list
     from ..errors import InputError
 
     dataset = _selection(images, options).read()
@@ -187,8 +189,12 @@ def folds(
             groups=list(groups.values()),
             group_by=group_by,
             seed=seed,
+            known=Particulars(
+                columns=further_columns(dataset),
+                copies=tuple((copy.first, copy.second) for copy in find_copies(dataset.records) or ()),
+            ),
         )
-    for warning in plan.warnings:
+    for warning in (*unknown_groups(list(groups.values())), *plan.warnings):
         logging.getLogger(__name__).warning("%s", warning)
     write_fold_list(out, plan, labels=labels, groups=groups)
     done(context, wrote=[out], then=f"bchisto boost --folds {out} --out RUN")

@@ -30,7 +30,21 @@ from .options import common_options, done, split_names
     "thresholds",
     multiple=True,
     type=float,
-    help="Operating point; repeatable; default: those of the run, else 0.33 and 0.5.",
+    help="Operating point; repeatable; default: those of the run, else 0.33 and 0.5 for the classes of BACH, else 0.5.",
+)
+@click.option(
+    "--sensitivity",
+    "sensitivities",
+    multiple=True,
+    type=float,
+    help="Wanted sensitivity: each fold is called by a threshold fitted on the others; repeatable; default: the run's.",
+)
+@click.option(
+    "--prevalence",
+    "prevalences",
+    multiple=True,
+    type=float,
+    help="Share of positives elsewhere, for which predictive values are given too; repeatable; default: the run's.",
 )
 @click.option("--bootstrap", type=int, default=2000, show_default=True, help="Replicates of the intervals; 0 for none.")
 @click.option(
@@ -51,7 +65,33 @@ from .options import common_options, done, split_names
     show_default=True,
     help="How rows become one at the levels above the row; repeatable.",
 )
+@click.option(
+    "--against",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="RUN|PREDICTIONS.csv",
+    help="Tables of the images that the models come from: how much less the sources reach, as an external validation.",
+)
 @click.option("--classes", callback=split_names, help="Class order.")
+@click.option(
+    "--predicted-from",
+    type=click.Choice(["column", "probabilities"]),
+    help="What holds where the column predicted of a table is not the class of the largest probability; by default "
+    "such a table is refused.",
+)
+@click.option(
+    "--primary",
+    metavar="FIRST:SECOND",
+    help="The comparison that was named beforehand, by the names of two tables; all others are corrected for their "
+    "number; default: the first.",
+)
+@click.option(
+    "--by",
+    multiple=True,
+    metavar="COLUMN",
+    help="Column of the tables, or of the manifest of their run, such as site: figures of the images of each of its "
+    "values, which are exploratory; repeatable.",
+)
 @common_options
 @click.pass_context
 def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **options: Any) -> None:
@@ -61,7 +101,7 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
     Example: bchisto evaluate run predictions.csv --out evaluation --positive InSitu --positive Invasive
     """
     from ..errors import ReportError
-    from ..evaluate import TwoClassChoice, headline
+    from ..evaluate import TableChoice, TwoClassChoice, external_lines, headline, named_test
     from ..evaluate import evaluate as run
     from ..options import from_options
     from ..runs import record_run
@@ -69,10 +109,11 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
     failed: ReportError | None = None
     view = from_options(TwoClassChoice, options)
     config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
-    rest = {name: options[name] for name in ("bootstrap", "classes", "levels", "rules")}
+    rest = {name: options[name] for name in ("bootstrap", "levels", "rules", "against")}
+    tables = from_options(TableChoice, options)
     with record_run(out, command="evaluate", config=config) as record:
         try:
-            result = run(sources, out=out, view=view, **rest)
+            result = run(sources, out=out, view=view, tables=tables, **rest)
         except ReportError as error:
             failed, result = error, error.results
             record.note(unwritten=str(error))
@@ -81,13 +122,19 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
         for line in headline(name, metrics):
             click.echo(line)
     for row in result["comparisons"]:
-        test = row["mcnemar"]
+        counts = row["mcnemar"]
         limits = [f"{100 * limit:+.1f}" for limit in row["interval"] or []]
         between = f" ({' to '.join(limits)})" if limits else ""
+        test = named_test(row, row["unit"])
+        test += "," * (test != "McNemar")
+        corrected = "" if row["primary"] else f", {row['p_holm']:.4f} after Holm"
         click.echo(
             f"{row['second']} against {row['first']}: {100 * row['difference']:+.1f} points{between}, only one right "
-            f"{test['only_second']} / {test['only_first']}, McNemar p {test['p']:.4f}"
+            f"{counts['only_second']} / {counts['only_first']}, {test} p {row['p']:.4f}{corrected}"
         )
+    for row in result.get("external", ()):
+        for line in external_lines(row):
+            click.echo(line)
     for note in result["notes"]:
         click.echo(note, err=True)
     if failed is not None:
@@ -98,4 +145,5 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
     """Return options as ``--config`` takes them back."""
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
-    return {**plain, "classes": ",".join(options["classes"]) or None}
+    against = [str(path) for path in options["against"]]
+    return {**plain, "against": against, "classes": ",".join(options["classes"]) or None}

@@ -32,6 +32,13 @@ from .options import common_options, data_options, said_results, two_class_optio
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --folds none: CSV with a column image_id; these images test, all others train.",
 )
+@click.option(
+    "--repeats",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Splits: repeated cross-validation, where folds are drawn.",
+)
 @click.option("--group-by", type=click.Choice(["group", "none"]), help="Keep groups whole; default: where known.")
 @click.option(
     "--only",

@@ -30,7 +30,7 @@ def as_flags(text: str, command: click.Command) -> str:
     ----------
     text : str
     command : click.Command
-        A name that is no option of it stays as it is.
+        A name that is no option of it stays as it is; a word that such a name is said to be loses its quotes.
 
     Examples
     --------
@@ -38,9 +38,7 @@ def as_flags(text: str, command: click.Command) -> str:
     >>> as_flags("use a smaller `side_length`, `side_length=4` or `keep=True`; `depth` is no option", command)
     'use a smaller --side-length, --side-length 4 or --keep; `depth` is no option'
     """
-    if "`" not in text:
-        return text
-    return _NAMED.sub(lambda found: _written(command, found[1], found[2]) or found[0], text)
+    return _NAMED.sub(lambda found: _written(command, found[1], found[2]) or _plain(found), text)
 
 
 def invoked(command: click.Command, words: Sequence[str]) -> click.Command:
@@ -51,6 +49,12 @@ def invoked(command: click.Command, words: Sequence[str]) -> click.Command:
             break
         command = found
     return command
+
+
+def _plain(found: re.Match[str]) -> str:
+    """Return a value that no option takes without its quotes; all else as it was written."""
+    value = re.fullmatch(r'"(\w+)"', found[2] or "")
+    return f"{found[1]} {value[1]}" if value else found[0]
 
 
 def _written(command: click.Command, name: str, value: str | None) -> str | None:

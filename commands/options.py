@@ -185,13 +185,26 @@ def two_class_options(function: F) -> F:
     """Add the options that say what the two-class view of a table is."""
     for option in (
         click.option(
+            "--prevalence",
+            "prevalences",
+            multiple=True,
+            type=float,
+            help="Share of positives elsewhere, for which predictive values are given too; repeatable.",
+        ),
+        click.option(
+            "--sensitivity",
+            "sensitivities",
+            multiple=True,
+            type=float,
+            help="Wanted sensitivity: each fold is called by a threshold fitted on the others; repeatable.",
+        ),
+        click.option(
             "--threshold",
             "thresholds",
             multiple=True,
             type=float,
-            default=(0.33, 0.5),
-            show_default=True,
-            help="Operating point of the two-class view; repeatable.",
+            help="Operating point of the two-class view; repeatable; default: 0.33 and 0.5 for the classes of BACH, "
+            "else 0.5.",
         ),
         click.option(
             "--two-class",

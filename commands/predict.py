@@ -34,6 +34,12 @@ from .options import common_options, counted, done, overwrite_option
     help="Table, or test0.tif,Benign.",
 )
 @click.option("--calibrated", is_flag=True, help="Scale the probabilities by the temperature of the bundle.")
+@click.option(
+    "--threshold", type=float, help="Operating point of the column called; default: that of the bundle, else 0.5."
+)
+@click.option(
+    "--sensitivity", type=float, help="Call by the threshold that the bundle holds for this wanted sensitivity."
+)
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
 @overwrite_option("Replace an existing table.")
 @click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
@@ -55,6 +61,7 @@ def predict(
     """
     from ..experiment import Work
     from ..options import from_options
+    from ..predict import Calls
     from ..predict import predict as run
 
     chosen = (*images, *more_images)
@@ -63,6 +70,7 @@ def predict(
     result = run(
         model,
         chosen,
+        calls=from_options(Calls, options),
         work=from_options(Work, options),
         **{name: options[name] for name in ("out", "weights", "output_format", "calibrated")},
     )
@@ -70,6 +78,8 @@ def predict(
         click.echo(banner)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     click.echo(f"{counted(result.images, 'image')} predicted: {counts}")
+    if result.called:
+        click.echo(result.called)
     done(
         context,
         wrote=[result.path],

@@ -23,6 +23,13 @@ from .options import common_options, done, work_options
 @click.option("--full-scale", is_flag=True, help="Add the views at full scale.")
 @click.option("--settings", "show", is_flag=True, help="Print every setting of the recipe with its source, and stop.")
 @click.option("--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe.")
+@click.option(
+    "--seeds",
+    type=int,
+    default=1,
+    show_default=True,
+    help="How often all of it is run, with seeds that follow each other; conclusions are judged from three on.",
+)
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
 @work_options
 @common_options
@@ -58,6 +65,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
             quick=options["quick"],
             full_scale=options["full_scale"],
             variants=variants,
+            seeds=options["seeds"],
             work=how,
         )
         click.echo(estimate_text(stages, jobs=how.networks().processes))
@@ -74,6 +82,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
             full_scale=options["full_scale"],
             variants=variants,
             weights=options["weights"],
+            seeds=options["seeds"],
             work=how,
         )
     except ReportError as error:

@@ -6,8 +6,9 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 
 from .check import check_dataset, check_stain
 from .classes import check_order, match_class, settle_labels, spell_labels
+from .csvtable import column_key
 from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
-from .findings import Finding, few, report_findings
+from .findings import Finding, few, pairs_alike, report_findings
 from .folds import (
     PUBLISHED_FOLDS,
     FoldPlan,
@@ -17,10 +18,14 @@ from .folds import (
     protocol_text,
     published_folds,
     read_fold_list,
+    repeat_folds,
+    unknown_groups,
     write_fold_list,
 )
 from .images import (
     CROP_SEEDS,
+    MOST_COMPARED,
+    Copy,
     ImageHeader,
     RestainResult,
     UniqueImages,
@@ -29,8 +34,10 @@ from .images import (
     decode_image,
     decode_record,
     file_sha256,
+    find_copies,
     pixels_sha256,
     read_header,
+    record_sha256,
     resize_image,
     scaled_side,
     stain_images,
@@ -41,6 +48,7 @@ from .layouts import (
     KNOWN_CLASSES,
     MAMMOGRAMS,
     LayoutSpec,
+    find_layout,
     get_layout,
     known_classes,
     known_positive,
@@ -48,6 +56,7 @@ from .layouts import (
     order_classes,
 )
 from .lists import only_listed, read_image_list
+from .particulars import PARTICULARS, Particulars, further_columns, read_particulars, write_particulars
 from .read import read_dataset
 from .synthetic import make_bach
 from .walk import walk_files
@@ -57,27 +66,35 @@ __all__ = [
     "DATASET_NAMES",
     "KNOWN_CLASSES",
     "MAMMOGRAMS",
+    "MOST_COMPARED",
+    "PARTICULARS",
     "PUBLISHED_FOLDS",
     "SYNTHETIC_BANNER",
+    "Copy",
     "Dataset",
     "Finding",
     "FoldPlan",
     "ImageHeader",
     "ImageRecord",
     "LayoutSpec",
+    "Particulars",
     "RestainResult",
     "UniqueImages",
     "check_dataset",
     "check_order",
     "check_stain",
+    "column_key",
     "content_sha256",
     "crop_key",
     "decode_image",
     "decode_record",
     "few",
     "file_sha256",
+    "find_copies",
+    "find_layout",
     "fold_plan",
     "fold_plans",
+    "further_columns",
     "get_layout",
     "inner_splits",
     "known_classes",
@@ -87,6 +104,7 @@ __all__ = [
     "match_class",
     "only_listed",
     "order_classes",
+    "pairs_alike",
     "pixels_sha256",
     "protocol_text",
     "published_folds",
@@ -94,6 +112,9 @@ __all__ = [
     "read_fold_list",
     "read_header",
     "read_image_list",
+    "read_particulars",
+    "record_sha256",
+    "repeat_folds",
     "report_findings",
     "resize_image",
     "scaled_side",
@@ -101,6 +122,8 @@ __all__ = [
     "spell_labels",
     "stain_images",
     "unique_images",
+    "unknown_groups",
     "walk_files",
     "write_fold_list",
+    "write_particulars",
 ]

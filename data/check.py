@@ -8,7 +8,7 @@ from ..errors import ImageError, InputError
 from ..stains import TREATMENTS
 from .dataset import Dataset
 from .findings import Finding
-from .images import decode_record, read_header, unique_images
+from .images import MOST_COMPARED, decode_record, find_copies, read_header, unique_images
 from .layouts import MAMMOGRAMS, find_layout
 
 __all__ = ["check_dataset", "check_stain"]
@@ -54,6 +54,7 @@ def check_dataset(
             on_image()
     if readable:
         findings.extend(_repeated(dataset))
+    findings.extend(_copies(dataset))
     return findings
 
 
@@ -63,6 +64,26 @@ def _repeated(dataset: Dataset) -> list[Finding]:
     except InputError as error:
         return [Finding("error", str(dataset.root), str(error))]
     return [Finding("warning", copy, f"the same image as {original}; used once") for copy, original in unique.repeated]
+
+
+def _copies(dataset: Dataset) -> list[Finding]:
+    """Name pairs that seem to show the same pixels; a note where folds that keep patients whole keep both together."""
+    found = find_copies(dataset.records)
+    if found is None:
+        message = f"copies are not looked for among more than {MOST_COMPARED:,} images"
+        return [Finding("note", str(dataset.root), message)]
+    records = {record.image_id: record for record in dataset.records}
+    findings = []
+    for copy in found:
+        first, second = records[copy.first], records[copy.second]
+        label = f", under another label ({first.label} and {second.label})" if first.label != second.label else ""
+        together = first.group is not None and first.group == second.group and not label
+        message = (
+            f"seems to show the same pixels as {copy.first} (correlation {copy.correlation:.2f} over "
+            f"{copy.share:.0%} of the smaller){label}"
+        )
+        findings.append(Finding("note" if together else "warning", copy.second, message))
+    return findings
 
 
 def check_stain(dataset: Dataset, *, stain: str, colours: bool, off: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import InputError
 
-__all__ = ["CsvTable", "read_csv"]
+__all__ = ["CsvTable", "column_key", "read_csv"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.reader(handle)
             written = [cell.strip() for cell in next(reader, [])]
-            names = [re.sub(r"[\s_-]+", "_", cell.casefold()) for cell in written]
+            names = [column_key(cell) for cell in written]
             _check_header(path, names, written, needed=needed, expected=expected)
             for cells in reader:
                 if any(cell.strip() for cell in cells):
@@ -71,6 +71,17 @@ def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     columns = {name: said for name, said in zip(names, written, strict=True) if name}
     return CsvTable(path, columns, tuple(rows), tuple(overlong))
+
+
+def column_key(name: str) -> str:
+    """Return the name of a column in lower case, with ``_`` for spaces and hyphens.
+
+    Examples
+    --------
+    >>> column_key("Hospital-ID")
+    'hospital_id'
+    """
+    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
 
 
 def _check_header(

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ..errors import InputError, readable_name
 
-__all__ = ["Finding", "few", "raise_errors", "report_findings"]
+__all__ = ["Finding", "few", "pairs_alike", "raise_errors", "report_findings"]
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +61,17 @@ def few(names: Iterable[str], *, most: int = _NAMED) -> str:
     found = list(names)
     more = f" and {len(found) - most} more" if len(found) > most else ""
     return ", ".join(found[:most]) + more
+
+
+def pairs_alike(number: int) -> str:
+    """Say how many pairs of copies there seem to be.
+
+    Examples
+    --------
+    >>> pairs_alike(1)
+    '1 pair of images seems to show the same pixels'
+    """
+    return f"{number:,} {'pair of images seems' if number == 1 else 'pairs of images seem'} to show the same pixels"
 
 
 def raise_errors(findings: Iterable[Finding]) -> None:

@@ -98,7 +98,12 @@ def read_dataset(
     if context != "tight" and "context" in layout.options:
         records, unseen = show_context(records, context)
         findings = [*findings, *unseen]
+    synthetic = _is_synthetic(root)
+    if layout.patients is not None and not synthetic:
+        patient_of = layout.patients()
+        records = [r if r.group is not None else replace(r, group=patient_of.get(r.path.name)) for r in records]
     records, spelled = _settle_classes(records, classes)
+    files = len(records)
     records, repeated = _settle_ids(records)
     labels = [record.label for record in records if record.label is not None]
     default = layout.class_order(label_level)
@@ -109,7 +114,9 @@ def read_dataset(
         records=tuple(sorted(records, key=lambda record: record.image_id)),
         classes=(),
         findings=(*findings, *spelled, *repeated),
-        synthetic=_is_synthetic(root),
+        synthetic=synthetic,
+        patients_apart=layout.patients is not None,
+        repeated=files - len(records),
     ).with_classes(order)
     without = [name for name, count in result.class_counts().items() if not count and labels and name in classes]
     unused = [Finding("warning", str(root), f"`classes` names {name}, of which no image is here") for name in without]

@@ -10,32 +10,47 @@ from ..moved import moved_names
 from .abstain import abstention
 from .aggregate import AGGREGATIONS, LEVELS, aggregate
 from .calibration import calibration
-from .compare import compare_pairs, compare_tables
+from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
 from .evaluate import evaluate, measure
-from .finished import write_run_report
+from .finished import read_facts, write_run_report
 from .fold_notes import FoldNote, fold_notes
-from .headline import headline
-from .intervals import bootstrap_intervals
+from .headline import external_lines, headline
+from .intervals import Sampled, bootstrap_intervals
 from .known_metrics import list_metrics
 from .latex import latex_table
 from .metric import MetricSpec
 from .metrics import compute_metrics
 from .paper import PaperTable, paper_table
+from .pictures import choose_samples
 from .predictions import PredictionTable, read_predictions, write_predictions
 from .protocols import ProtocolGap, protocol_gap
 from .published import PublishedFigure, PublishedTable, write_published
+from .references import cite
 from .report import Panel, Sample, reporting, thumbnail, write_report
-from .resample import bootstrap_mean, wilson
+from .resample import bootstrap_mean, sampling_units
 from .roc import FoldCurves, fold_curves
+from .shares import CROSS_VALIDATION, Interval, share_interval, wilson
+from .table_choice import PREDICTED_FROM, TableChoice
 from .tables import write_tables
-from .temperature import apply_temperature, fit_temperature, fold_temperatures, negative_log_likelihood
-from .two_class import TwoClassChoice, TwoClassView, default_positive, two_class_scores
+from .temperature import (
+    apply_temperature,
+    fit_temperature,
+    fold_temperatures,
+    negative_log_likelihood,
+    shrunk_temperature,
+)
+from .two_class import TwoClassChoice, TwoClassView, default_positive, positive_mask, two_class_scores
+from .variance import variance_split
+from .wording import listed, named_test
 
 __all__ = [
     "AGGREGATIONS",
+    "CROSS_VALIDATION",
     "LEVELS",
+    "PREDICTED_FROM",
     "FoldCurves",
     "FoldNote",
+    "Interval",
     "MetricSpec",
     "Panel",
     "PaperTable",
@@ -44,6 +59,8 @@ __all__ = [
     "PublishedFigure",
     "PublishedTable",
     "Sample",
+    "Sampled",
+    "TableChoice",
     "TwoClassChoice",
     "TwoClassView",
     "abstention",
@@ -52,26 +69,41 @@ __all__ = [
     "bootstrap_intervals",
     "bootstrap_mean",
     "calibration",
+    "choose_samples",
+    "cite",
     "compare_pairs",
     "compare_tables",
     "compute_metrics",
     "default_positive",
     "evaluate",
+    "external_lines",
     "fit_temperature",
     "fold_curves",
+    "fold_error",
     "fold_notes",
     "fold_temperatures",
     "headline",
+    "holm",
     "latex_table",
     "list_metrics",
+    "listed",
     "measure",
+    "named_test",
     "negative_log_likelihood",
     "paper_table",
+    "positive_mask",
     "protocol_gap",
+    "read_facts",
     "read_predictions",
     "reporting",
+    "sampling_units",
+    "selection_notes",
+    "share_interval",
+    "shrunk_temperature",
     "thumbnail",
     "two_class_scores",
+    "unlike_pairs",
+    "variance_split",
     "wilson",
     "write_predictions",
     "write_published",

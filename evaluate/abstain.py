@@ -32,9 +32,9 @@ def abstention(table: PredictionTable) -> list[dict[str, Any]] | None:
     ----------
     Geifman & El-Yaniv 2017, sec. 2 (selective classification, risk against coverage).
     """
-    if table.probabilities is None:
+    confidence = table.confidence
+    if confidence is None:
         return None
-    confidence = table.probabilities.max(axis=1)
     hits = table.predicted == table.labels
     ordered = np.sort(confidence)[::-1]
     found = []

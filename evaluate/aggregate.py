@@ -110,6 +110,13 @@ def _join(
         groups=tuple(table.groups[rows[0]] for rows in members.values()),
         protocol=(table.protocol.removesuffix(f"; by image, rule {rule}") + said).lstrip("; "),
         fold_notes=table.fold_notes,
+        trained=table.trained if level == "image" else (),  # images, not groups
+        image_is=table.image_is,
+        group_is=table.group_is,
+        not_new=frozenset(
+            owner for (owner, _), rows in members.items() if any(table.image_ids[row] in table.not_new for row in rows)
+        ),
+        votes=probabilities is not None and (rule == "vote" or table.votes),
     )
 
 

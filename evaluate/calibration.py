@@ -8,45 +8,77 @@ import numpy as np
 import numpy.typing as npt
 
 from .predictions import PredictionTable
+from .recalibration import recalibration, unit_of_rows
 from .temperature import fold_temperatures, negative_log_likelihood
 
-__all__ = ["CALIBRATION_BINS", "calibration"]
+__all__ = ["CALIBRATION_BINS", "calibration", "calibration_note"]
+
+Values = npt.NDArray[np.float64]
 
 CALIBRATION_BINS = 15
 """Equal-width bins of the confidence. Guo et al. 2017, sec. 2 ("On Calibration of Modern Neural Networks")."""
 
 
-def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> dict[str, Any] | None:
+_REPLICATES, _MOST_DRAWN, _CHUNK = 1000, 20_000_000, 2_000_000
+"""Tables drawn for the expected error, of large tables fewer, down to a tenth; outcomes at a time (ours)."""
+
+
+def calibration_note(table: PredictionTable) -> str | None:
+    """Say why the probabilities of a table cannot be believed or doubted as such; None where they can."""
+    if table.probabilities is None:
+        return "the table names classes, without probabilities"
+    if table.votes:
+        return "its shares are votes, no probabilities"
+    if np.isin(table.probabilities, (0.0, 1.0)).all():
+        return "its probabilities are all 0 or 1: they name a class, and claim nothing"
+    return None
+
+
+def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS, seed: int = 0) -> dict[str, Any] | None:
     """Compare the confidence of the predicted class with how often it is right.
 
     Parameters
     ----------
     table : PredictionTable
     bins : int
-        Equal-width bins of the confidence, which is the largest probability.
+        Equal-width bins of the confidence, which is the probability of the predicted class.
+    seed : int
+        Of the tables that are drawn for the expected error.
 
     Returns
     -------
     dict or None
         ``ece`` (expected calibration error: mean over images of the gap between accuracy and confidence of their
-        bin), ``brier`` (mean squared distance from the one-hot truth, 0 to 2), ``nll`` (mean negative log-likelihood),
-        ``bins`` (those that hold images: ``confidence``, ``accuracy``, ``n``), and ``temperature``: per fold the
-        temperature fitted on the other folds, and the three scores after scaling; None with fewer than two folds.
-        None for a table without probabilities.
+        bin), ``ece_expected``, ``ece_expected_range`` and ``ece_p`` (its mean, where 95 % of it lie, and the share that
+        is at least ``ece``, where outcomes are drawn from the probabilities, row by row), ``brier`` (mean squared
+        distance from the one-hot truth, 0 to 2), ``nll`` (mean negative log-likelihood), ``bins`` (those that hold
+        images: ``confidence``, ``accuracy``, ``n``), ``slope``, ``intercept`` and their intervals (`recalibration` of
+        the confidence), ``class_wise`` (by class, against the rest) and ``class_wise_ece``, and ``temperature``: per
+        fold the temperature fitted on the other folds, and the first scores after scaling; None with fewer than two
+        folds. None for a table with a `calibration_note`.
 
     References
     ----------
-    Guo et al. 2017, eq. 3; Brier 1950.
+    Guo et al. 2017, eq. 3; Brier 1950; Bröcker & Smith 2007 (consistency resampling); Van Calster et al. 2019; Kull et
+    al. 2019 (class-wise error).
     """
-    if table.probabilities is None:
+    confidence = table.confidence
+    if table.probabilities is None or confidence is None or calibration_note(table) is not None:
         return None
-    hits = (table.predicted == table.labels).astype(np.float64)
-    found = _scores(table.probabilities, table.labels, hits, bins)
+    units = unit_of_rows(table)
+    hits = table.predicted == table.labels
+    found = _scores(table, table.probabilities, bins)
+    found |= _chance(confidence, found["ece"], bins, seed) | recalibration(confidence, hits, units=units)
+    found["class_wise"] = {
+        name: _class_wise(table.probabilities[:, place], table.labels == place, units, bins, seed)
+        for place, name in enumerate(table.classes)
+    }
+    found["class_wise_ece"] = float(np.mean([one["ece"] for one in found["class_wise"].values()]))
     scaled = fold_temperatures(table)
     found["temperature"] = None
     if scaled is not None:
         temperatures, probabilities = scaled
-        after = _scores(probabilities, table.labels, hits, bins)  # scaling keeps the predicted class
+        after = _scores(table, probabilities, bins)  # scaling keeps the predicted class
         found["temperature"] = {
             "per_fold": [temperatures[fold] for fold in table.fold_numbers],
             **{name: after[name] for name in ("ece", "brier", "nll")},
@@ -54,15 +86,14 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS) -> dict
     return found
 
 
-def _scores(
-    probabilities: npt.NDArray[np.float64],
-    labels: npt.NDArray[np.int64],
-    hits: npt.NDArray[np.float64],
-    bins: int,
-) -> dict[str, Any]:
-    confidence = probabilities.max(axis=1)
-    # bins are (low, high], as in the paper; a confidence of 1 is in the last one
-    member: npt.NDArray[np.int64] = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+def _members(confidence: Values, bins: int) -> npt.NDArray[np.int64]:
+    """Return the bin of each row: bins are (low, high], as in the paper; a confidence of 1 is in the last one."""
+    return np.asarray(np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1))
+
+
+def _binned(confidence: Values, hits: npt.NDArray[np.bool_], bins: int) -> tuple[float, list[dict[str, Any]]]:
+    """Return the calibration error and its bins."""
+    member = _members(confidence, bins)
     found = []
     error = 0.0
     for place in range(bins):
@@ -70,12 +101,55 @@ def _scores(
         count = int(inside.sum())
         if count:
             mean, right = float(confidence[inside].mean()), float(hits[inside].mean())
-            error += count / len(labels) * abs(right - mean)
+            error += count / len(hits) * abs(right - mean)
             found.append({"confidence": mean, "accuracy": right, "n": count})
-    truth = np.eye(probabilities.shape[1])[labels]
+    return error, found
+
+
+def _chance(confidence: Values, error: float, bins: int, seed: int) -> dict[str, Any]:
+    """Return the calibration error of tables whose outcomes are drawn from the confidence."""
+    rows = len(confidence)
+    member = _members(confidence, bins)
+    order = np.argsort(member, kind="stable")
+    chosen = confidence[order]
+    starts = np.flatnonzero(np.diff(member[order], prepend=-1))
+    claimed = np.add.reduceat(chosen, starts)
+    replicates = max(_REPLICATES // 10, min(_REPLICATES, _MOST_DRAWN // rows))
+    rng = np.random.default_rng(seed)
+    step = max(1, _CHUNK // rows)
+    errors = []
+    for at in range(0, replicates, step):
+        hits = rng.random((min(step, replicates - at), rows)) < chosen
+        errors.append(np.abs(np.add.reduceat(hits, starts, axis=1, dtype=np.int64) - claimed).sum(axis=1) / rows)
+    drawn = np.concatenate(errors)
+    return {
+        "ece_expected": float(drawn.mean()),
+        "ece_expected_range": np.percentile(drawn, [2.5, 97.5]).tolist(),
+        "ece_p": float((1 + (drawn >= error - 1e-9).sum()) / (1 + replicates)),  # two sums of one thing, rounded apart
+    }
+
+
+def _class_wise(
+    scores: Values, truth: npt.NDArray[np.bool_], units: npt.NDArray[np.int64], bins: int, seed: int
+) -> dict[str, Any]:
+    error, _ = _binned(scores, truth, bins)
+    line = recalibration(scores, truth, units=units)
+    return {
+        "n": int(truth.sum()),
+        "ece": error,
+        "ece_expected": _chance(scores, error, bins, seed)["ece_expected"],
+        "slope": line["slope"],
+        "intercept": line["intercept"],
+    }
+
+
+def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[str, Any]:
+    confidence = probabilities[np.arange(len(table)), table.predicted]
+    error, found = _binned(confidence, table.predicted == table.labels, bins)
+    truth = np.eye(len(table.classes))[table.labels]
     return {
         "ece": error,
         "brier": float(np.square(probabilities - truth).sum(axis=1).mean()),
-        "nll": negative_log_likelihood(probabilities, labels),
+        "nll": negative_log_likelihood(probabilities, table.labels),
         "bins": found,
     }

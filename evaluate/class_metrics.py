@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .known_metrics import class_auc
 from .predictions import PredictionTable
+from .weighted import weighted_auc, weighted_precision
 
 __all__ = ["CLASS_METRICS", "ClassMetric", "class_metrics"]
 
@@ -76,13 +76,11 @@ def _specificity(one: _Class) -> float | None:
     return float(1.0 - others[:, one.place].sum() / others.sum()) if others.sum() else None
 
 
-def _average_precision(one: _Class) -> float | None:
-    from sklearn.metrics import average_precision_score
-
+def _of_scores(one: _Class, formula: Callable[..., npt.NDArray[np.float64]]) -> float | None:
     truth = one.table.labels == one.place
     if one.table.probabilities is None or truth.all() or not truth.any():
         return None
-    return float(average_precision_score(truth, one.table.probabilities[:, one.place]))
+    return float(formula(truth, one.table.probabilities[:, one.place], np.ones((1, len(truth))))[0])
 
 
 CLASS_METRICS = (
@@ -90,7 +88,7 @@ CLASS_METRICS = (
     ClassMetric("recall", "recall", "percent", lambda one: one.recall),
     ClassMetric("specificity", "specificity", "percent", _specificity),
     ClassMetric("f1", "F1", "percent", lambda one: one.f1),
-    ClassMetric("auc", "AUC", "number", lambda one: class_auc(one.table, one.place)),
-    ClassMetric("average_precision", "average precision", "number", _average_precision),
+    ClassMetric("auc", "AUC", "number", lambda one: _of_scores(one, weighted_auc)),
+    ClassMetric("average_precision", "average precision", "number", lambda one: _of_scores(one, weighted_precision)),
 )
 """In the order of the tables."""

@@ -12,9 +12,11 @@ from .metric import HEADLINE, MetricSpec
 __all__ = [
     "class_cells",
     "class_headings",
+    "interval_cell",
     "percent",
     "points",
     "shown_metrics",
+    "star",
     "summary_cells",
     "summary_headings",
     "summary_lines",
@@ -38,7 +40,7 @@ def summary_names(specs: Sequence[MetricSpec]) -> list[str]:
     names: list[str] = []
     for spec in specs:
         names += [spec.name] if "value" in spec.shown else []
-        names += spec.bounds if _has_interval(spec) else []
+        names += spec.bounds if spec.interval and {"value", "interval"} & set(spec.shown) else []
         names += [f"{spec.name}_mean", f"{spec.name}_std"] if _has_folds(spec) else []
     return names
 
@@ -48,8 +50,11 @@ def summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> list[Any]:
     values: list[Any] = []
     for spec in specs:
         values += [metrics.get(spec.name)] if "value" in spec.shown else []
-        values += _interval(spec, metrics) or (None, None) if _has_interval(spec) else []
-        values += [metrics.get(f"{spec.name}_{what}") for what in ("mean", "std")] if _has_folds(spec) else []
+        if spec.interval and {"value", "interval"} & set(spec.shown):
+            values += _interval(spec, metrics) or (None, None)
+        if _has_folds(spec):  # one fold has no spread
+            several = len(metrics["folds"]) > 1
+            values += [metrics.get(f"{spec.name}_mean"), metrics.get(f"{spec.name}_std") if several else None]
     return values
 
 
@@ -65,11 +70,14 @@ def summary_headings(specs: Sequence[MetricSpec]) -> list[str]:
 
 
 def summary_cells(specs: Sequence[MetricSpec], metrics: Metrics) -> list[str]:
-    """Return the cells under `summary_headings` of a table's metrics."""
+    """Return the cells under `summary_headings` of a table's metrics; an interval without a column stands below it."""
     cells: list[str] = []
     for spec in specs:
-        cells += [_text(spec.unit, metrics.get(spec.name))] if "value" in spec.shown else []
-        cells += [_text(spec.unit, _interval(spec, metrics))] if _has_interval(spec) else []
+        if "value" in spec.shown:
+            inside = None if _has_interval(spec) else _interval(spec, metrics)
+            cells.append(interval_cell(spec.unit, metrics.get(spec.name), inside, star(metrics, spec.name)))
+        if _has_interval(spec):
+            cells.append(_text(spec.unit, _interval(spec, metrics)) + star(metrics, spec.name))
         cells += [_mean_spread(spec, metrics) or _NOTHING] if _has_folds(spec) else []
     return cells
 
@@ -92,9 +100,26 @@ def class_headings() -> list[str]:
     return [metric.title for metric in CLASS_METRICS]
 
 
-def class_cells(values: Metrics) -> list[str]:
-    """Return the cells under `class_headings` of a class's metrics."""
-    return [_text(metric.unit, values[metric.name]) for metric in CLASS_METRICS]
+def class_cells(metrics: Metrics, name: str) -> list[str]:
+    """Return the cells under `class_headings` of a class, each with its interval as far as there is one."""
+    values = metrics["per_class"][name]
+    inside = ((metrics.get("intervals") or {}).get("per_class") or {}).get(name, {})
+    return [
+        interval_cell(one.unit, values[one.name], inside.get(one.name), star(metrics, f"per_class.{name}.{one.name}"))
+        for one in CLASS_METRICS
+    ]
+
+
+def star(metrics: Metrics, name: str) -> str:
+    """Return a star where the interval of a figure may cover less than it says."""
+    return "*" if name in ((metrics.get("intervals") or {}).get("warnings") or {}) else ""
+
+
+def interval_cell(
+    unit: str, value: float | None, ends: Sequence[float] | None, mark: str = "", *, between: str = "\n"
+) -> str:
+    """Write a figure with its interval in brackets, where it has one, on a line of its own."""
+    return _text(unit, value) + (f"{between}({_text(unit, ends)}){mark}" if ends else "")
 
 
 def percent(value: float | Sequence[float] | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,14 +14,19 @@ from ..errors import InputError, ReportError
 from ..jobs import ensure_folder, is_set_aside, write_json
 from ..moved import takes_fields
 from .aggregate import LEVELS, aggregate
-from .compare import compare_pairs, unlike_pairs
+from .compare import compare_pairs, selection_notes, unlike_pairs
+from .external import external_validations
 from .finished import read_facts
 from .intervals import bootstrap_intervals
 from .metrics import compute_metrics
 from .predictions import PredictionTable, read_predictions
 from .report import Panel, reporting, write_report
+from .resample import ungrouped_note
+from .subgroups import column_values, of_groups, subgroups
+from .table_choice import TableChoice
 from .tables import write_tables
-from .two_class import DEFAULT_THRESHOLDS, TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive
+from .two_class import TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive, default_thresholds
+from .wanted import wanted_intervals
 
 __all__ = ["evaluate", "measure"]
 
@@ -33,28 +39,37 @@ def measure(
     *,
     positive: Sequence[str] = (),
     two_class: str = "sum",
-    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+    thresholds: Sequence[float] = (),
+    sensitivities: Sequence[float] = (),
+    prevalences: Sequence[float] = (),
     bootstrap: int = 2000,
 ) -> dict[str, Any]:
     """Compute the metrics of a table and their intervals, see `compute_metrics` and `bootstrap_intervals`."""
     chosen = tuple(positive) or default_positive(table.classes)
-    metrics = compute_metrics(table, positive=chosen, two_class=two_class, thresholds=thresholds)
+    points = tuple(thresholds) or default_thresholds(table.classes)
+    metrics = compute_metrics(
+        table, positive=chosen, two_class=two_class, thresholds=points, sensitivities=sensitivities,
+        prevalences=prevalences,
+    )  # fmt: skip
     metrics["intervals"] = bootstrap_intervals(
-        table, positive=chosen, two_class=two_class, thresholds=thresholds, replicates=bootstrap
+        table, positive=chosen, two_class=two_class, thresholds=points, replicates=bootstrap
     )
+    if bootstrap and (view := metrics.get("two_class")):
+        view["wanted"] = wanted_intervals(table, view)
     return metrics
 
 
-@takes_fields(view=TwoClassChoice.of)
+@takes_fields(view=TwoClassChoice.of, tables=TableChoice.of)
 def evaluate(
     sources: Many[PathInput],
     *,
     out: PathInput,
     view: TwoClassChoice | TwoClassView | None = None,
     bootstrap: int = 2000,
-    classes: Many[TextInput] = (),
+    tables: TableChoice | None = None,
     levels: Many[TextInput] = ("row",),
     rules: Many[TextInput] = ("average",),
+    against: Many[PathInput] = (),
 ) -> dict[str, Any]:
     """Evaluate prediction tables side by side.
 
@@ -68,18 +83,22 @@ def evaluate(
         The two-class view; what is left open in it is as the run of a table had it.
     bootstrap : int
         Replicates of the intervals; 0 for none.
-    classes : sequence of str
-        Class order.
+    tables : TableChoice, optional
+        How tables are read, and which comparison is the primary one.
     levels : sequence of {"row", "image", "group"}
         One prediction per row (patch), per image, or per group (patient or slide); each makes tables of its own.
     rules : sequence of str
         How rows become one at the levels above the row, see `aggregate`.
+    against : sequence of path
+        Tables or run folders of the images that the models come from: the sources are an external validation, and are
+        compared with these, see `external_validations`. They need none of the columns that make subgroups.
 
     Returns
     -------
     dict
-        What is in ``metrics.json``: ``{"tables": {name: metrics}, "comparisons": [...], "notes": [...]}``; paired tests
-        are made between tables that hold the same images in the same folds, and the notes say which do not.
+        What is in ``metrics.json``: ``{"tables": {name: metrics}, "comparisons": [...], "notes": [...]}``, and with
+        `against` ``external``; paired tests are made between tables that hold the same images in the same folds, and
+        the notes say which do not.
 
     Raises
     ------
@@ -88,10 +107,11 @@ def evaluate(
     ReportError
         The report or a table of it could not be written; ``metrics.json`` is, and ``results`` holds what is in it.
     """
-    sources = as_paths(sources, "sources")
+    sources, others = as_paths(sources, "sources"), as_paths(against, "against")
     out = as_path(out, "out")
     choice = TwoClassChoice.of(view)
-    classes = as_texts(classes, "classes")
+    tables = TableChoice.of(tables)
+    tables.check()
     levels = as_texts(levels, "levels")
     rules = as_texts(rules, "rules")
     choice.over(TwoClassView()).check()
@@ -103,40 +123,36 @@ def evaluate(
     steps = [(level, rule) for level in dict.fromkeys(levels) for rule in (rules if level != "row" else ("",))]
     steps = list(dict.fromkeys(steps))
     folder = ensure_folder(Path(out))
-    panels: list[Panel] = []
     banners: dict[str, None] = {}
-    for path, name in _tables(sources):
-        facts = read_facts(path)
-        banners.update(dict.fromkeys(facts.run.get("banners", ())))
-        told = choice.over(facts.view)
-        for found in read_predictions(path, classes=classes or facts.run.get("classes", ()), name=name):
-            table = facts.described(found)
-            if facts.rule_of_0_1 and choice.rule is None:
-                banners[_old_rule(table.name, facts.rule_of_0_1)] = None
-            if not facts.run:
-                banners.update(dict.fromkeys(_leaks(table)))
-            for level, rule in steps:
-                with named(rule="rules", level="levels"):
-                    made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=told.positive)
-                if len(steps) > 1:
-                    made = replace(made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
-                metrics = measure(
-                    made,
-                    positive=told.positive,
-                    two_class=told.rule,
-                    thresholds=told.thresholds,
-                    bootstrap=bootstrap,
-                )
-                panels.append(Panel(made, metrics))
+    read = functools.partial(
+        _measured, choice=choice, reading=tables, steps=steps, bootstrap=bootstrap, banners=banners
+    )
+    internal = read(_tables(others), reading=replace(tables, by=()))
+    panels = read(_tables(sources))
     result: dict[str, Any] = {"tables": {panel.table.name: panel.metrics for panel in panels}}
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
     compared = [panel.table for panel in panels]
-    result["comparisons"] = compare_pairs(compared, replicates=bootstrap)
-    unlike = unlike_pairs(compared) if len(steps) == 1 else []
+    views = [panel.view for panel in panels]
+    result["comparisons"] = compare_pairs(compared, replicates=bootstrap, views=views, primary=tables.primary)
+    apart: list[str] = []
+    if others:
+        result["external"], apart = external_validations(panels, internal, steps=len(steps))
+        panels = [
+            replace(panel, external=[one for one in result["external"] if one["table"] == panel.table.name])
+            for panel in panels
+        ]
+    unlike = unlike_pairs(compared, rows=len(steps) == 1)
     if len(unlike) > _MOST_NOTES:
         unlike[_MOST_NOTES:] = [f"{len(unlike) - _MOST_NOTES} further pairs of tables are not compared either"]
-    result["notes"] = [*banners, *_unlike_rules(result["tables"]), *unlike]
+    result["notes"] = [
+        *banners,
+        *(note for panel in panels if (note := ungrouped_note(panel.table))),
+        *apart,
+        *selection_notes(compared),
+        *_unlike_rules(result["tables"]),
+        *unlike,
+    ]
     write_json(folder / "metrics.json", result)
     failed: list[str] = []
     with reporting(folder / "tables.csv", failed):
@@ -152,6 +168,60 @@ def evaluate(
     if failed:
         raise ReportError(f"{'; '.join(failed)}; {folder / 'metrics.json'} is written", result)
     return result
+
+
+def _measured(
+    tables: Sequence[tuple[Path, str]],
+    *,
+    choice: TwoClassChoice,
+    reading: TableChoice,
+    steps: Sequence[tuple[str, str]],
+    bootstrap: int,
+    banners: dict[str, None],
+) -> list[Panel]:
+    """Read tables and measure each at every level; what a reader must know of them goes into `banners`."""
+    panels = []
+    for path, name in tables:
+        facts = read_facts(path)
+        banners.update(dict.fromkeys(facts.run.get("banners", ())))
+        told = choice.over(facts.view)
+        for found in read_predictions(
+            path,
+            classes=reading.classes or facts.run.get("classes", ()),
+            name=name,
+            predicted_from=reading.predicted_from,
+        ):
+            table = facts.described(found)
+            if facts.rule_of_0_1 and choice.rule is None:
+                banners[_old_rule(table.name, facts.rule_of_0_1)] = None
+            if not facts.run:
+                banners.update(dict.fromkeys([*_leaks(table), *_not_new(table)]))
+            values = {
+                column: column_values(path, column, images_sha256=str(facts.run.get("images_sha256", "")))
+                for column in reading.by
+            }
+            for level, rule in steps:
+                with named(rule="rules", level="levels"):
+                    made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=told.positive)
+                if len(steps) > 1:
+                    made = replace(made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
+                metrics = measure(made, bootstrap=bootstrap, **told.measured)
+                if values:
+                    of = {name: of_groups(table, one) if level == "group" else one for name, one in values.items()}
+                    metrics["subgroups"] = {name: subgroups(made, one, column=name) for name, one in of.items()}
+                panels.append(Panel(made, metrics, run=facts.run, view=told))
+    return panels
+
+
+def _not_new(table: PredictionTable) -> list[str]:
+    """Say so where a table of new images holds some that trained the models."""
+    if not table.not_new:
+        return []
+    images = len(set(table.image_ids))
+    return [
+        f"{table.name}: NOT NEW: {len(table.not_new)} of {images} images trained the models (column trained); these "
+        "numbers are too high for new images"
+    ]
 
 
 def _old_rule(name: str, rule: str) -> str:
@@ -170,14 +240,17 @@ def _unlike_rules(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _leaks(table: PredictionTable) -> list[str]:
-    """Say so where the folds of a partition split groups: then each such group trains and tests at once."""
-    if len({(image, patch) for image, patch, _ in table.keys}) < len(table):  # repeated hold-outs split nothing
-        return []
-    folds: dict[str, set[int]] = {}
-    for group, fold in zip(table.groups, table.folds, strict=True):
+    """Say so where a fold tests some images of a group but not all: then the others may train it.
+
+    Hold-outs that keep groups whole test all images of a group wherever they test one, however often.
+    """
+    images: dict[str, set[str]] = {}
+    tested: dict[tuple[str, int], set[str]] = {}
+    for image, group, fold in zip(table.image_ids, table.groups, table.folds, strict=True):
         if group is not None and fold is not None:
-            folds.setdefault(group, set()).add(fold)
-    split = sorted(group for group, found in folds.items() if len(found) > 1)
+            images.setdefault(group, set()).add(image)
+            tested.setdefault((group, fold), set()).add(image)
+    split = sorted({group for (group, _), found in tested.items() if found != images[group]})
     if not split:
         return []
     return [

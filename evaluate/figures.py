@@ -6,7 +6,7 @@ import base64
 import functools
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import Any, ParamSpec, cast
 
@@ -16,13 +16,20 @@ from .predictions import PredictionTable
 from .roc import fold_curves
 from .two_class import positive_mask, two_class_scores
 
-__all__ = ["abstention_figure", "calibration_figure", "confusion_figure", "roc_figure"]
+__all__ = [
+    "abstention_figure",
+    "calibration_figure",
+    "confusion_figure",
+    "decision_figure",
+    "learning_figure",
+    "roc_figure",
+]
 
 P = ParamSpec("P")
 
-_KEPT = 64
+_KEPT = 16
 """Drawn figures of each kind that are kept (ours): one costs a tenth of a second, and stands in the report of its
-folder and in that of the run."""
+folder and in that of the run. No more, since the curves of a table of many patches are kept with it."""
 
 _BLUE, _GREY = "#1f5fa8", "#888888"
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
@@ -76,7 +83,7 @@ def _tuples(values: Any) -> Any:
     return tuple(map(_tuples, values)) if isinstance(values, (list, tuple)) else values
 
 
-def confusion_figure(metrics: dict[str, Any]) -> str:
+def confusion_figure(metrics: Mapping[str, Any]) -> str:
     """Draw the confusion matrix of a table; rows true, columns predicted."""
     return _confusion(tuple(metrics["classes"]), _tuples(np.array(metrics["confusion"]).tolist()))
 
@@ -99,7 +106,7 @@ def _confusion(classes: tuple[str, ...], counts: tuple[tuple[int, ...], ...]) ->
     return figure
 
 
-def roc_figure(table: PredictionTable, metrics: dict[str, Any]) -> str | None:
+def roc_figure(table: PredictionTable, metrics: Mapping[str, Any]) -> str | None:
     """Draw the ROC of the two-class view with its operating points, its folds and their mean; None without scores."""
     from sklearn.metrics import roc_curve
 
@@ -150,7 +157,7 @@ def _roc(
     return figure
 
 
-def calibration_figure(metrics: dict[str, Any]) -> str | None:
+def calibration_figure(metrics: Mapping[str, Any]) -> str | None:
     """Draw the reliability curve of a table; None for a table without probabilities."""
     found = metrics.get("calibration")
     if found is None:
@@ -177,7 +184,7 @@ def _calibration(
     return figure
 
 
-def abstention_figure(metrics: dict[str, Any]) -> str | None:
+def abstention_figure(metrics: Mapping[str, Any]) -> str | None:
     """Draw accuracy against the share of images answered; None for a table without probabilities."""
     found = metrics.get("abstention")
     if found is None:
@@ -191,8 +198,72 @@ def _abstention(shares: tuple[float, ...], accuracy: tuple[float, ...], overall:
     figure, axes = _axes(4.4, 4.2)
     axes.plot(shares, accuracy, "o-", color=_BLUE, linewidth=1.8, markersize=4)
     axes.axhline(overall, color=_GREY, linewidth=0.8, linestyle=":")
-    axes.set_xlabel("share of images answered, the surest first")
+    axes.set_xlabel("share answered, the surest first")
     axes.set_ylabel("accuracy on them")
     axes.set_xlim(0, 1.01)
     axes.set_ylim(top=1.01)
+    return figure
+
+
+def decision_figure(curve: Mapping[str, Any]) -> str:
+    """Draw the net benefit of a model over thresholds, beside calling all or nobody positive.
+
+    Parameters
+    ----------
+    curve : mapping
+        Lists of equal length: ``threshold``, ``model``, ``treat_all``.
+
+    References
+    ----------
+    Vickers & Elkin 2006.
+    """
+    return _decision(tuple(curve["threshold"]), tuple(curve["model"]), tuple(curve["treat_all"]))
+
+
+@_drawn
+def _decision(thresholds: tuple[float, ...], model: tuple[float, ...], everyone: tuple[float, ...]) -> Any:
+    figure, axes = _axes(4.4, 4.2)
+    axes.axhline(0, color=_GREY, linewidth=0.8, linestyle=":", label="nobody positive")
+    axes.plot(
+        thresholds, np.array(everyone, float), color="#b8651b", linewidth=1.4, linestyle="--", label="all positive"
+    )
+    axes.plot(thresholds, np.array(model, float), color=_BLUE, linewidth=1.8, label="model")
+    top = np.nanmax(np.array([*model, *everyone, 0.05], float))
+    axes.set_ylim(-0.25 * top, 1.1 * top)  # below, calling all positive falls without end
+    axes.set_xlabel("threshold of the score")
+    axes.set_ylabel("net benefit")
+    axes.legend(loc="upper right", fontsize=8, frameon=False)
+    return figure
+
+
+def learning_figure(curves: Mapping[str, Mapping[str, Sequence[float | None]]]) -> str:
+    """Draw loss and accuracy over epochs, a line per fold: training full, validation dashed.
+
+    Parameters
+    ----------
+    curves : mapping
+        Fold to ``loss``, ``accuracy`` and, where something validates, ``val_loss`` and ``val_accuracy``.
+    """
+    names = ("loss", "val_loss", "accuracy", "val_accuracy")
+    return _learning(tuple(tuple(_tuples(list(curve.get(name, ()))) for name in names) for curve in curves.values()))
+
+
+@_drawn
+def _learning(folds: tuple[tuple[tuple[float | None, ...], ...], ...]) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 3.4))
+    FigureCanvasAgg(figure)
+    for axes, first, label in zip(figure.subplots(1, 2), (0, 2), ("loss", "accuracy"), strict=True):
+        for curves in folds:
+            for values, colour, style in ((curves[first], _GREY, "-"), (curves[first + 1], _BLUE, "--")):
+                axes.plot(range(1, len(values) + 1), np.array(values, float), style, color=colour, linewidth=1.2)
+        axes.plot([], [], "-", color=_GREY, label="training")
+        axes.plot([], [], "--", color=_BLUE, label="validation")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(fontsize=8, frameon=False)
+    figure.tight_layout()
     return figure

@@ -10,13 +10,13 @@ from typing import Any
 
 from ..errors import BchistoError
 from ..jobs import is_set_aside, read_json
-from .compare import compare_pairs
+from .compare import compare_pairs, selection_notes, unlike_pairs
 from .fold_notes import FoldNote
 from .paper import PaperTable
 from .predictions import PredictionTable, read_predictions
 from .protocols import ProtocolGap, protocol_gap
 from .report import Panel, write_report
-from .two_class import DEFAULT_THRESHOLDS, TwoClassView
+from .two_class import TwoClassView
 
 __all__ = ["Facts", "read_facts", "write_run_report"]
 
@@ -39,7 +39,8 @@ class Facts:
     Attributes
     ----------
     run : dict
-        ``run`` of ``metrics.json``: ``protocol``, ``classes``, ``banners`` and more.
+        ``run`` of ``metrics.json``: ``protocol``, ``classes``, ``banners`` and more; with ``versions``, of the packages
+        that worked on the folder by its ``settings.json``.
     metrics : dict
         Those of the table.
     rule_of_0_1 : str
@@ -54,10 +55,10 @@ class Facts:
     def view(self) -> TwoClassView:
         """The two-class view that the run used."""
         if found := self.run.get("two_class"):
-            return TwoClassView(tuple(found["positive"]), found["rule"], tuple(found["thresholds"]))
+            return TwoClassView.of_record(found)
         view = self.metrics.get("two_class") or {}
         points = tuple(point["threshold"] for point in view.get("thresholds", ()))
-        return TwoClassView(tuple(view.get("positive", ())), self.rule_of_0_1 or "sum", points or DEFAULT_THRESHOLDS)
+        return TwoClassView(tuple(view.get("positive", ())), self.rule_of_0_1 or "sum", points)
 
     def described(self, table: PredictionTable) -> PredictionTable:
         """Return the table with its protocol and the folds to be noted."""
@@ -65,7 +66,9 @@ class Facts:
             return table
         notes = tuple(FoldNote(**note) for note in self.metrics.get("fold_notes", ()))
         protocol = self.metrics.get("protocol") or self.run.get("protocol") or table.protocol
-        return replace(table, protocol=str(protocol), fold_notes=notes)
+        names = {f"{what}_is": name for what, name in self.run.get("names", {}).items()}
+        trained = tuple(self.metrics.get("trained_per_fold") or ())
+        return replace(table, protocol=str(protocol), fold_notes=notes, trained=trained, **names)
 
 
 def read_facts(path: Path) -> Facts:
@@ -86,6 +89,8 @@ def read_facts(path: Path) -> Facts:
     run, tables = (content.get(key) if isinstance(content, dict) else None for key in ("run", "tables"))
     if not isinstance(run, dict) or not isinstance(tables, dict):
         return Facts({}, {})
+    if versions := _versions(path.with_name("settings.json")):
+        run = {**run, "versions": versions}
     names = [name for name in tables if name.endswith(" (patch)") == (path.name == _OURS[1])]
     found = tables[names[0]] if names else {}
     if "two_class" in run:
@@ -93,6 +98,16 @@ def read_facts(path: Path) -> Facts:
     # 0.1: boost took the largest class of each side, everything else the sum
     rule = (found.get("two_class") or {}).get("rule") or ("max" if "fusion" in tables else "sum")
     return Facts(run, found, rule if rule in ("sum", "max") else "sum")
+
+
+def _versions(path: Path) -> dict[str, str]:
+    """Return the versions under which a folder was worked on, several of a package side by side."""
+    claim = read_json(path).get("claim", {}) if path.is_file() else {}
+    found: dict[str, dict[str, None]] = {}
+    for made_with in claim.get("made_with", ()):
+        for name, version in made_with.items():
+            found.setdefault(name, {})[str(version)] = None
+    return {name: " and ".join(versions) for name, versions in found.items()}
 
 
 @dataclass(frozen=True)
@@ -132,12 +147,14 @@ def write_run_report(run: Path, *, images: str) -> None:
             continue
         found.append(finished)
     gap = _gap(found)
+    compared = [one.panel.table for one in found]
+    said = dict.fromkeys(banner for one in found for banner in one.facts.run.get("banners", ()))
     write_report(
         run / "report.html",
         title="bchisto run",
         panels=[one.panel for one in found],
-        banners=[*dict.fromkeys(banner for one in found for banner in one.facts.run.get("banners", ())), *others],
-        pairs=compare_pairs([one.panel.table for one in found], replicates=_REPLICATES),
+        banners=[*said, *selection_notes(compared), *others, *unlike_pairs(compared, rows=False)],
+        pairs=compare_pairs(compared, replicates=_REPLICATES, views=[one.facts.view for one in found]),
         gap=gap,
     )
     if gap is not None:
@@ -152,7 +169,7 @@ def _read(path: Path) -> _Finished | None:
     (table,) = read_predictions(path, classes=facts.run["classes"], name=path.parent.name)
     noted = [note["fold"] for note in facts.metrics.get("fold_notes", ())]
     paper = PaperTable.read(facts.run["paper"], noted=noted) if "paper" in facts.run else None
-    return _Finished(path.parent, facts, Panel(facts.described(table), facts.metrics, paper))
+    return _Finished(path.parent, facts, Panel(facts.described(table), facts.metrics, paper, run=facts.run))
 
 
 def _images(finished: _Finished) -> str:

@@ -1,24 +1,128 @@
-"""Bootstrap intervals of the metrics, by image or clustered by group."""
+"""Intervals of the metrics: what each figure rests on, images or groups of images, decides how it is made."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from .known_metrics import list_metrics, weighted_auc
-from .metric import Weights
+from .known_metrics import list_metrics
+from .metric import HEADLINE, Weights
 from .predictions import PredictionTable
-from .resample import bootstrap_counts, sampling_units
+from .resample import bootstrap_counts, sampling_units, take_rows, ungrouped
+from .shares import CROSS_VALIDATION, Basis, Interval, kish, share_interval, telling
 from .two_class import positive_mask, two_class_scores
 from .values import drawn_values
+from .weighted import weighted_auc, weighted_precision
 
-__all__ = ["bootstrap_intervals", "weighted_auc"]
+__all__ = ["ESTIMAND", "Sampled", "bootstrap_intervals"]
 
-ENOUGH = {"image": 200, "group": 100}
-"""From this many images, or groups, on the intervals of an accuracy covered 93 to 97 % in our simulation
-(``tests/evaluate/test_coverage.py``; the figures below it are in ``docs/evaluation.md``)."""
+ESTIMAND = "the trained models on new {unit}s of the same kind; models and folds are taken as they are"
+"""What an interval is about; see ``docs/evaluation.md``."""
+
+_SPREAD = 500
+"""Draws that give a spread to a thirtieth of it (ours); percentiles take all that are asked for."""
+
+Rows = npt.NDArray[np.bool_]
+Draw = Callable[[Weights], Weights | None]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A table and its independent units.
+
+    Attributes
+    ----------
+    table : PredictionTable
+    unit : {"group", "image"}
+    member : ndarray of int, shape (n,)
+        The unit of each row.
+    widen : float
+        Factor of variances, above 1 where several folds make the table.
+    """
+
+    table: PredictionTable
+    unit: str = field(init=False)
+    member: npt.NDArray[np.int64] = field(init=False)
+    widen: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        unit, member = sampling_units(self.table)
+        object.__setattr__(self, "unit", unit)
+        object.__setattr__(self, "member", member)
+        object.__setattr__(self, "widen", CROSS_VALIDATION if len(self.table.fold_numbers) > 1 else 1.0)
+
+    @property
+    def units(self) -> int:
+        """How many units there are."""
+        return int(self.member.max()) + 1
+
+    def share(self, hits: Rows, inside: Rows | slice = slice(None)) -> Interval | None:
+        """Return the interval of the share of the rows `inside` that `hits` names."""
+        return share_interval(hits[inside], self.member[inside], noun=self.unit, widen=self.widen)
+
+    def basis(self, labels: npt.NDArray[np.int64], worth: str) -> Basis:
+        """Return what a figure of several classes rests on.
+
+        Parameters
+        ----------
+        labels : ndarray of int, shape (n,)
+            The class of each row.
+        worth : str
+            See `MetricSpec.worth`.
+        """
+        sizes = [np.bincount(self.member[labels == place]) for place in np.unique(labels)]
+        rows = np.array([size.sum() for size in sizes])
+        worths = [kish(size) for size in sizes]
+        everything = np.bincount(self.member)
+        units, count, least = kish(everything), len(everything), min(worths) * len(sizes)
+        if worth == "pairs":
+            least = units = min(worths)
+            count = int((sizes[worths.index(units)] > 0).sum())
+        most = float(len(self.table))
+        if worth == "groups" and self.unit == "group":  # rows without one are not in the figure
+            known = self.member[[group is not None for group in self.table.groups]]
+            count, most = len(np.unique(known)), float(len(known))
+        if worth == "groups":
+            units = least = float(count)
+        if worth == "classes":
+            most = len(sizes) ** 2 / (1.0 / rows).sum()
+        if worth == "agreement":  # of right answers it is a multiple, by which its scale is the finer
+            most *= (2.0 - 2.0 / len(sizes)) ** 2
+        telling_units = units
+        if worth not in ("pairs", "groups") and count < len(self.table):
+            telling_units = telling((self.table.predicted == labels).astype(np.float64), self.member, units)
+        return Basis(least, max(float(most), least), telling_units, count, self.unit, units)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A figure whose spread is that of its bootstrap draws; without limits its interval is their percentiles."""
+
+    draw: Draw
+    limits: tuple[float, float] | None = (0.0, 1.0)
+    basis: Basis | None = None
+
+    def interval(self, draws: Weights, sampled: Sampled) -> Interval | None:
+        known = draws[np.isfinite(draws)]
+        if not len(known):
+            return None
+        if self.limits is None or self.basis is None:
+            low, high = np.percentile(known, [2.5, 97.5])
+            return Interval(float(low), float(high), "percentile bootstrap")
+        found = self.draw(np.ones((1, len(sampled.table))))
+        if found is None or not np.isfinite(found[0]):
+            return None
+        least, most = self.limits
+        share = min(max((float(found[0]) - least) / (most - least), 0.0), 1.0)
+        # a bootstrap's variance is that of units with the divisor n, here of those that they are worth
+        units = self.basis.worth
+        variance = float(known.var()) / (most - least) ** 2 * units / max(units - 1.0, 1.0)
+        return self.basis.interval(share, variance, widen=sampled.widen).scaled(least, most)
 
 
 def bootstrap_intervals(
@@ -30,10 +134,13 @@ def bootstrap_intervals(
     replicates: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compute 95 % percentile bootstrap intervals.
+    """Compute 95 % intervals.
 
-    Images are drawn with replacement; where every row names a group, groups are drawn instead, since images of
-    one patient are not independent.
+    Images are the units, or groups where they are known, since images of one patient are not independent. A share of
+    independent rows has the interval of Clopper and Pearson, one of rows in groups, and every other figure, Wilson's of
+    the number of independent rows that it is worth (Korn & Graubard 1998), with Student's quantile: for shares by
+    linearisation, else by the spread of bootstrap draws of units. A metric of another package without limits has the
+    percentile bootstrap.
 
     Parameters
     ----------
@@ -41,92 +148,128 @@ def bootstrap_intervals(
     positive, two_class, thresholds
         As in `compute_metrics`.
     replicates : int
-        0 gives no intervals.
+        Draws of units; 0 gives no intervals. A spread takes 500 of them at most.
     seed : int
 
     Returns
     -------
     dict
-        ``[low, high]`` under the names of the metrics, ``unit`` (``image`` or ``group``), ``units`` (their number),
-        ``replicates``, and ``warning`` (null where there are enough of them).
+        ``[low, high]`` under the names of the metrics, ``two_class`` and ``per_class``; ``unit`` (``image`` or
+        ``group``), ``units`` (their number), ``ungrouped`` (images or patches without a group where others have one),
+        ``replicates`` (draws that were made), ``estimand``, ``methods`` and ``warnings`` by figure, and ``warning``,
+        that of the accuracy (null where there is none).
 
     References
     ----------
-    Efron & Tibshirani 1993, ch. 13; Field & Welsh 2007 for the cluster bootstrap.
+    Field & Welsh 2007 for the cluster bootstrap. Coverage is measured in ``benchmarks/coverage.py``.
     """
     if replicates <= 0:
         return {}
-    unit, member = sampling_units(table)
-    units = int(member.max()) + 1
+    sampled = Sampled(table)
+    found = _shares(sampled, positive=positive, rule=two_class, thresholds=thresholds)
+    drawn = dict(_drawn(sampled, positive=positive, rule=two_class))
+    if all(figure.limits for figure in drawn.values()):
+        replicates = min(replicates, _SPREAD)
     draws: dict[str, list[Weights]] = {}
-    for counts in bootstrap_counts(units, replicates=replicates, seed=seed):
-        values = _statistics(table, counts[:, member], positive=positive, rule=two_class, thresholds=thresholds)
-        for name, replicate in values.items():
-            draws.setdefault(name, []).append(replicate)
-    flat = {name: _percentiles(np.concatenate(parts)) for name, parts in draws.items()}
+    left = _SPREAD
+    for counts in bootstrap_counts(sampled.units, replicates=replicates, seed=seed, rows=len(table)):
+        weights = counts[:, sampled.member]
+        for name, figure in drawn.items():
+            asked = weights if figure.limits is None else weights[:left]
+            if len(asked) and (values := figure.draw(asked)) is not None:
+                draws.setdefault(name, []).append(values)
+        left = max(left - len(counts), 0)
+    found |= {name: drawn[name].interval(np.concatenate(parts), sampled) for name, parts in draws.items()}
+    warnings = {name: one.warning for name, one in found.items() if one and one.warning}
     return {
-        "unit": unit,
-        "units": units,
+        "unit": sampled.unit,
+        "units": sampled.units,
+        "ungrouped": ungrouped(take_rows(table, table.first_rows)) if sampled.unit == "group" else 0,
         "replicates": replicates,
-        "warning": _few(unit, units),
-        **_nest(flat, thresholds),
+        "estimand": ESTIMAND.format(unit=sampled.unit),
+        "methods": {name: one.method for name, one in found.items() if one},
+        "warnings": warnings,
+        "warning": warnings.get(HEADLINE),
+        **_nest({name: one.ends if one else None for name, one in found.items()}, table.classes, thresholds),
     }
 
 
-def _few(unit: str, units: int) -> str | None:
-    """Return a warning where intervals may be too narrow."""
-    if units >= ENOUGH[unit]:
-        return None
-    return f"only {units} {unit}s: these intervals may cover less than 95 %"
-
-
-def _statistics(
-    table: PredictionTable,
-    weights: Weights,
-    *,
-    positive: Sequence[str],
-    rule: str,
-    thresholds: Sequence[float],
-) -> dict[str, Weights]:
-    result: dict[str, Weights] = {}
-    for spec in list_metrics():
-        if spec.interval and (values := drawn_values(spec, table, weights)) is not None:
-            result[spec.name] = values
+def _shares(
+    sampled: Sampled, *, positive: Sequence[str], rule: str, thresholds: Sequence[float]
+) -> dict[str, Interval | None]:
+    """Return the intervals of shares of rows."""
+    table = sampled.table
+    found = {HEADLINE: sampled.share(table.predicted == table.labels)}
+    for place, name in enumerate(table.classes):
+        true, called = table.labels == place, table.predicted == place
+        found[f"per_class.{name}.precision"] = sampled.share(true, called)
+        found[f"per_class.{name}.recall"] = sampled.share(called, true)
+        found[f"per_class.{name}.specificity"] = sampled.share(~called, ~true)
     if positive:
         mask = positive_mask(table.classes, positive)
         truth = mask[table.labels]
         if table.probabilities is None:
-            result["two_class.accuracy"] = weights @ (mask[table.predicted] == truth) / weights.sum(axis=1)
-            return result
+            return found | {"two_class.accuracy": sampled.share(mask[table.predicted] == truth)}
         scores = two_class_scores(table.probabilities, mask, rule=rule)
-        result["two_class.accuracy"] = weights @ ((scores >= 0.5) == truth) / weights.sum(axis=1)
-        result["two_class.auc"] = weighted_auc(truth, scores, weights)
+        found["two_class.accuracy"] = sampled.share((scores >= 0.5) == truth)
         for threshold in thresholds:
             called = scores >= threshold
-            with np.errstate(invalid="ignore", divide="ignore"):
-                result[f"sensitivity@{threshold}"] = weights @ (called & truth) / (weights @ truth)
-                result[f"specificity@{threshold}"] = weights @ (~called & ~truth) / (weights @ ~truth)
-    return result
+            found[f"two_class.sensitivity@{threshold}"] = sampled.share(called, truth)
+            found[f"two_class.specificity@{threshold}"] = sampled.share(~called, ~truth)
+    return found
 
 
-def _percentiles(values: Weights) -> list[float] | None:
-    known = values[np.isfinite(values)]
-    return None if not len(known) else [float(v) for v in np.percentile(known, [2.5, 97.5])]
+def _drawn(sampled: Sampled, *, positive: Sequence[str], rule: str) -> Iterator[tuple[str, _Drawn]]:
+    """Yield the figures that are drawn."""
+    table = sampled.table
+    for spec in list_metrics():
+        if spec.interval and spec.name != HEADLINE:
+            limits = spec.limits(len(table.classes)) if spec.limits else None
+            basis = sampled.basis(table.labels, spec.worth) if limits else None
+            yield spec.name, _Drawn(partial(drawn_values, spec, table), limits, basis)
+    for place, name in enumerate(table.classes):
+        truth = table.labels == place
+        if truth.all() or not truth.any():
+            continue
+        basis = sampled.basis(truth.astype(np.int64), "pairs")
+        yield f"per_class.{name}.f1", _Drawn(partial(_f1, table, place), basis=basis)
+        if table.probabilities is not None:
+            yield from _of_scores(f"per_class.{name}.", truth, table.probabilities[:, place], basis)
+    if positive and table.probabilities is not None:
+        mask = positive_mask(table.classes, positive)
+        truth = mask[table.labels]
+        if truth.any() and not truth.all():
+            scores, basis = (
+                two_class_scores(table.probabilities, mask, rule=rule),
+                sampled.basis(truth.astype(np.int64), "pairs"),
+            )
+            yield "two_class.auc", _Drawn(partial(weighted_auc, truth, scores), basis=basis)
 
 
-def _nest(flat: dict[str, list[float] | None], thresholds: Sequence[float]) -> dict[str, Any]:
+def _of_scores(name: str, truth: Rows, scores: npt.NDArray[np.float64], basis: Basis) -> Iterator[tuple[str, _Drawn]]:
+    for metric, formula in (("auc", weighted_auc), ("average_precision", weighted_precision)):
+        yield name + metric, _Drawn(partial(formula, truth, scores), basis=basis)
+
+
+def _f1(table: PredictionTable, place: int, weights: Weights) -> Weights:
+    true, called = table.labels == place, table.predicted == place
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(2.0 * (weights @ (true & called)) / (weights @ (true.astype(np.float64) + called)))
+
+
+def _nest(flat: dict[str, list[float] | None], classes: Sequence[str], thresholds: Sequence[float]) -> dict[str, Any]:
     """Put intervals under the structure of the metrics."""
-    nested: dict[str, Any] = {name: value for name, value in flat.items() if "." not in name and "@" not in name}
-    two = {name.partition(".")[2]: value for name, value in flat.items() if name.startswith("two_class.")}
-    if two:
+    nested: dict[str, Any] = {name: value for name, value in flat.items() if "." not in name}
+    metrics = ("precision", "recall", "specificity", "f1", "auc", "average_precision")
+    nested["per_class"] = {
+        name: {metric: flat.get(f"per_class.{name}.{metric}") for metric in metrics} for name in classes
+    }
+    if "two_class.accuracy" in flat:
         points = [
-            {
-                "threshold": t,
-                "sensitivity": flat.get(f"sensitivity@{t}"),
-                "specificity": flat.get(f"specificity@{t}"),
-            }
+            {"threshold": t, **{side: flat[f"two_class.{side}@{t}"] for side in ("sensitivity", "specificity")}}
             for t in thresholds
-            if f"sensitivity@{t}" in flat
+            if f"two_class.sensitivity@{t}" in flat
         ]
+        two = {name: flat[f"two_class.{name}"] for name in ("accuracy", "auc") if f"two_class.{name}" in flat}
         nested["two_class"] = {**two, "thresholds": points}
     return nested

@@ -4,86 +4,57 @@ from __future__ import annotations
 
 import functools
 import logging
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import BchistoError, InputError
 from ..extensions import extension_names, load_extension
 from .metric import MetricSpec, Weights
 from .predictions import PredictionTable
+from .weighted import agreement, confusions, macro_f1, matthews, mean_recall, share_right, weighted_auc, weighted_aurc
 
-__all__ = ["ENTRY_POINT_GROUP", "OUR_METRICS", "class_auc", "list_metrics", "weighted_auc"]
+__all__ = ["ENTRY_POINT_GROUP", "OUR_METRICS", "list_metrics"]
 
 _log = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "bchisto.metrics"
 
+_BY_SEVERITY = ("Normal", "Benign", "InSitu", "Invasive")
+"""Classes of BACH, from healthy tissue to invasive carcinoma. Aresta et al. 2019, sec. 2.1."""
+
 _TAKEN = frozenset(
     {
-        "n", "protocol", "classes", "folds", "fold_notes", "confusion", "per_class", "calibration", "abstention",
-        "two_class", "intervals", "unit", "units", "replicates", "warning", "table", "low", "high",
+        "n", "protocol", "classes", "folds", "fold_notes", "names", "confusion", "per_class", "calibration",
+        "calibration_note", "abstention", "two_class", "intervals", "unit", "units", "replicates", "warning", "table",
+        "low", "high", "methods", "warnings", "ungrouped", "estimand", "trained_per_fold", "subgroups",
+        "tested",
     }
 )  # fmt: skip
 """What stands beside metrics in ``metrics.json`` and ``tables.csv``."""
 
 
-def _hits(table: PredictionTable) -> npt.NDArray[np.bool_]:
-    return np.asarray(table.predicted == table.labels)
+def _spec(
+    name: str, title: str, weighted: Callable[[PredictionTable, Weights], Weights | None], **more: Any
+) -> MetricSpec:
+    """Make a metric whose value is that under equal weights."""
+
+    def compute(table: PredictionTable) -> float | None:
+        found = weighted(table, np.ones((1, len(table))))
+        return None if found is None or not np.isfinite(found[0]) else float(found[0])
+
+    return MetricSpec(name, title, compute, weighted, **more)
 
 
-def _accuracy(table: PredictionTable) -> float:
-    return float(_hits(table).mean())
+def _of_confusion(formula: Callable[[Weights], Weights]) -> Callable[[PredictionTable, Weights], Weights]:
+    return lambda table, weights: formula(confusions(table, weights))
 
 
-def _weighted_accuracy(table: PredictionTable, weights: Weights) -> Weights:
-    return np.asarray(weights @ _hits(table).astype(np.float64) / weights.sum(axis=1))
-
-
-def _balanced_accuracy(table: PredictionTable) -> float:
-    return _mean_over_present(table, 1)
-
-
-def _macro_f1(table: PredictionTable) -> float:
-    return _mean_over_present(table, 2)
-
-
-def _mean_over_present(table: PredictionTable, which: int) -> float:
-    """Return the mean of precision (0), recall (1) or F1 (2) over the classes that have rows."""
-    from sklearn.metrics import precision_recall_fscore_support
-
-    places = list(range(len(table.classes)))
-    found = precision_recall_fscore_support(table.labels, table.predicted, labels=places, zero_division=0.0)
-    return float(found[which][found[3] > 0].mean())
-
-
-def _weighted_balanced_accuracy(table: PredictionTable, weights: Weights) -> Weights:
-    one_hot = np.eye(len(table.classes))[table.labels]
-    support = weights @ one_hot
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recall = (weights * _hits(table).astype(np.float64)) @ one_hot / support
-    return np.asarray(np.where(support > 0, recall, 0).sum(axis=1) / (support > 0).sum(axis=1))
-
-
-def class_auc(table: PredictionTable, place: int) -> float | None:
-    """Return the AUC of one class against the rest; None without probabilities, or where one side has no row."""
-    from sklearn.metrics import roc_auc_score
-
-    truth = table.labels == place
-    if table.probabilities is None or truth.all() or not truth.any():
-        return None
-    return float(roc_auc_score(truth, table.probabilities[:, place]))
-
-
-def _auc(table: PredictionTable) -> float | None:
+def _mean_auc(table: PredictionTable, weights: Weights) -> Weights | None:
     """Return the mean over classes of the one-against-the-rest AUC; None where one is not defined."""
-    known = [value for place in range(len(table.classes)) if (value := class_auc(table, place)) is not None]
-    return float(np.mean(known)) if len(known) == len(table.classes) else None
-
-
-def _weighted_mean_auc(table: PredictionTable, weights: Weights) -> Weights | None:
     one_hot = np.eye(len(table.classes))[table.labels]
     if table.probabilities is None or not one_hot.any(axis=0).all():
         return None
@@ -91,43 +62,82 @@ def _weighted_mean_auc(table: PredictionTable, weights: Weights) -> Weights | No
     return np.asarray(np.mean(parts, axis=0))
 
 
-def weighted_auc(truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], weights: Weights) -> Weights:
-    """Return the AUC under many sets of case weights.
+def _aurc(table: PredictionTable, weights: Weights) -> Weights | None:
+    if table.confidence is None:
+        return None
+    return weighted_aurc(table.predicted == table.labels, table.confidence, weights)
 
-    Parameters
-    ----------
-    truth : ndarray of bool, shape (n,)
-    scores : ndarray of float64, shape (n,)
-    weights : ndarray of float64, shape (replicates, n)
 
-    Returns
-    -------
-    ndarray of float64, shape (replicates,)
-        NaN where a replicate has no positive or no negative case.
-    """
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
-    yes = np.add.reduceat(weights[:, order] * truth[order], starts, axis=1)
-    no = np.add.reduceat(weights[:, order] * ~truth[order], starts, axis=1)
-    below = np.cumsum(no, axis=1) - no / 2.0  # ties count half
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((yes * below).sum(axis=1) / (yes.sum(axis=1) * no.sum(axis=1)))
+def _ordered_agreement(table: PredictionTable, weights: Weights) -> Weights | None:
+    return agreement(confusions(table, weights), power=2) if _ordered(table.classes) else None
 
+
+def _ordered(classes: Sequence[str]) -> bool:
+    """Say whether the order of classes means something: that of BACH, or numbers at the end of one name."""
+    if tuple(classes) == _BY_SEVERITY:
+        return True
+    parts = [re.fullmatch(r"(.*?)(\d+)", name) for name in classes]
+    found = [(part[1], int(part[2])) for part in parts if part]
+    return 2 < len(found) == len(classes) and len({name for name, _ in found}) == 1 and found == sorted(found)
+
+
+def _recognition_rate(table: PredictionTable, weights: Weights) -> Weights | None:
+    """Return the mean over patients of the share of their images that is right; rows without a patient do not count."""
+    known = np.array([group is not None for group in table.groups])
+    if table.patches is not None or not known.any():
+        return None
+    _, patient, size = np.unique([group or "" for group in table.groups], return_inverse=True, return_counts=True)
+    hits = table.predicted == table.labels
+    share = np.bincount(patient, weights=hits) / size
+    inside = known / size[patient]
+    with np.errstate(invalid="ignore"):  # a draw may hold no image whose patient is known
+        return np.asarray(weights @ (inside * share[patient]) / (weights @ inside))
+
+
+def _share(classes: int) -> tuple[float, float]:
+    return 0.0, 1.0
+
+
+def _agreement(classes: int) -> tuple[float, float]:
+    """Return the limits of an agreement: -1 is that of images of two classes, of which each is taken for the other."""
+    return -1.0, 1.0
+
+
+_NUMBER: dict[str, Any] = {"per_fold": False, "shown": ()}
 
 _BUILT_IN = (
-    MetricSpec(
-        "accuracy", "accuracy", _accuracy, _weighted_accuracy, unit="percent", shown=("value", "interval", "folds")
+    _spec(
+        "accuracy", "accuracy", _of_confusion(share_right), unit="percent", shown=("value", "interval", "folds"),
     ),
-    MetricSpec(
-        "balanced_accuracy", "balanced accuracy", _balanced_accuracy, _weighted_balanced_accuracy, per_fold=False,
-        unit="percent", shown=("value",),
+    _spec(
+        "balanced_accuracy", "balanced accuracy", _of_confusion(mean_recall), per_fold=False, unit="percent",
+        shown=("value", "interval"), limits=_share, worth="classes",
     ),
-    MetricSpec("macro_f1", "macro F1", _macro_f1, interval=False, per_fold=False, unit="percent", shown=()),
-    MetricSpec(
-        "auc", "AUC", _auc, _weighted_mean_auc, needs_probabilities=True, per_fold=False, shown=("value",),
+    _spec("macro_f1", "macro F1", _of_confusion(macro_f1), unit="percent", limits=_share, **_NUMBER),
+    _spec(
+        "auc", "AUC", _mean_auc, needs_probabilities=True, per_fold=False, shown=("value", "interval"), limits=_share,
+        worth="pairs",
+    ),
+    _spec(
+        "matthews_corrcoef", "Matthews correlation", _of_confusion(matthews), limits=_agreement, worth="agreement",
+        **_NUMBER,
+    ),
+    _spec(
+        "cohen_kappa", "Cohen's kappa", _of_confusion(agreement), limits=_agreement, worth="agreement", **_NUMBER,
+    ),
+    _spec("weighted_kappa", "quadratically weighted kappa", _ordered_agreement, limits=_agreement, **_NUMBER),
+    _spec(
+        "aurc", "area under the risk-coverage curve", _aurc, needs_probabilities=True, higher_is_better=False,
+        limits=_share, **_NUMBER,
+    ),
+    _spec(
+        "patient_recognition_rate", "patient recognition rate", _recognition_rate, unit="percent", limits=_share,
+        worth="groups", shown=(),
     ),
 )  # fmt: skip
-"""None is shown as a line: the first sentence of a table's section gives its accuracy, ``metrics.json`` the others."""
+"""Beside the first sentence of a table's section, which gives its accuracy, none is shown as a line. The patient
+recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
+Classification")."""
 
 OUR_METRICS = frozenset(spec.name for spec in _BUILT_IN)
 """Names of the metrics of bchisto."""

@@ -12,12 +12,17 @@ import numpy.typing as npt
 from ..errors import InputError
 from .predictions import PredictionTable
 
-__all__ = ["HEADLINE", "SHOWN", "UNITS", "MetricSpec", "Weights"]
+__all__ = ["HEADLINE", "SHOWN", "UNITS", "WORTH", "MetricSpec", "Weights"]
 
 Weights = npt.NDArray[np.float64]
 
 UNITS = ("percent", "number")
 """How a metric is written for people: a share in percent with a decimal, or as it is with three."""
+
+WORTH = ("rows", "classes", "pairs", "groups", "agreement")
+"""What bounds the number of rows that a figure is worth: all rows; those of each class, of which the figure is a mean
+(so that a small class weighs); the smaller side of pairs, as in an AUC; groups, of which it is a mean; or
+all rows, for an agreement beyond chance between -1 and 1, which spreads the less on this scale the more classes."""
 
 SHOWN = ("value", "interval", "folds", "line")
 """Where a metric is shown: in ``tables.csv`` and beside other tables in a report as its value, its interval, and its
@@ -59,6 +64,12 @@ class MetricSpec:
         folds where it is defined, population).
     unit : {"percent", "number"}
         See `UNITS`.
+    limits : callable, optional
+        ``limits(classes)`` returns the least and the greatest value for so many classes. With them the interval is
+        that of a share, of as many rows as the spread of the draws shows; without them it is the percentile
+        bootstrap's, which is too narrow at few rows.
+    worth : {"rows", "classes", "pairs", "groups", "agreement"}
+        What the number of rows is bounded by: see `WORTH`.
     higher_is_better : bool
         A report says of others that lower is better.
     shown : tuple of str
@@ -78,6 +89,8 @@ class MetricSpec:
     interval: bool = True
     per_fold: bool = True
     unit: str = "number"
+    limits: Callable[[int], tuple[float, float]] | None = None
+    worth: str = "rows"
     higher_is_better: bool = True
     shown: tuple[str, ...] = SHOWN
 
@@ -88,6 +101,8 @@ class MetricSpec:
             )
         if self.unit not in UNITS:
             raise InputError(f"metric {self.name}: its unit {self.unit!r} is none of {', '.join(UNITS)}")
+        if self.worth not in WORTH:
+            raise InputError(f"metric {self.name}: its worth {self.worth!r} is none of {', '.join(WORTH)}")
         strange = [place for place in self.shown if place not in SHOWN]
         if strange:
             raise InputError(f"metric {self.name}: it cannot be shown as {strange[0]!r}; choose of {', '.join(SHOWN)}")

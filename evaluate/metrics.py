@@ -10,19 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from .abstain import abstention
-from .calibration import calibration
+from .calibration import calibration, calibration_note
 from .class_metrics import class_metrics
 from .known_metrics import list_metrics
+from .operating import decision_curve, operating_point, wanted_point
 from .predictions import PredictionTable
+from .recalibration import recalibration, unit_of_rows
 from .roc import fold_curves
-from .two_class import DEFAULT_THRESHOLDS, positive_mask, two_class_scores
+from .two_class import TwoClassView, default_thresholds, positive_mask, two_class_scores
 from .values import metric_values
 
 __all__ = ["compute_metrics", "fold_accuracies"]
 
 _ORDER = (
     "n", "protocol", "classes", "accuracy", "folds", "accuracy_per_fold", "accuracy_mean", "accuracy_std", "fold_notes",
-    "balanced_accuracy", "confusion", "macro_f1", "per_class", "auc", "calibration", "abstention", "two_class",
+    "balanced_accuracy", "confusion", "macro_f1", "per_class", "auc", "calibration", "calibration_note", "abstention",
+    "two_class",
 )  # fmt: skip
 """Keys of ``metrics.json`` in the order of the first release; further metrics follow."""
 
@@ -43,7 +46,9 @@ def compute_metrics(
     *,
     positive: Sequence[str] = (),
     two_class: str = "sum",
-    thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
+    thresholds: Sequence[float] = (),
+    sensitivities: Sequence[float] = (),
+    prevalences: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Compute the metrics of a table, JSON-ready.
 
@@ -55,19 +60,25 @@ def compute_metrics(
     two_class : {"sum", "max"}
         Rule of the two-class score.
     thresholds : sequence of float
-        Operating points; positive if score >= threshold.
+        Operating points; positive if score >= threshold. By default those of `default_thresholds`.
+    sensitivities : sequence of float
+        Wanted sensitivities, for each of which a threshold is fitted.
+    prevalences : sequence of float
+        Shares of positives elsewhere, for which predictive values are given too.
 
     Returns
     -------
     dict
-        ``n``, ``protocol``, ``classes``, ``accuracy``, ``folds``, ``accuracy_per_fold``, ``accuracy_mean``,
-        ``accuracy_std`` (over folds, population), ``fold_notes`` (see `FoldNote`), ``balanced_accuracy``,
+        ``n``, ``tested`` (see `PredictionTable`), ``protocol``, ``classes``, ``accuracy``, ``folds``,
+        ``accuracy_per_fold``, ``accuracy_mean``, ``accuracy_std`` (over folds, population), ``trained_per_fold``
+        (images; null where unknown), ``fold_notes`` (see `FoldNote`), ``balanced_accuracy``,
         ``confusion`` (rows true), ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc, average
         precision), ``auc`` (one against the rest, mean over classes; null without probabilities or where a class has
-        no image), ``calibration``, ``abstention``, and, where a side is positive, ``two_class``: ``positive``,
-        ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a fold tests one
-        side only), ``auc_mean``, ``auc_std``, and per operating point ``sensitivity``, ``specificity`` and
-        ``confusion`` (rows true, negative first). Then the metrics that other packages add, see `MetricSpec`.
+        no image), ``calibration``, ``calibration_note``, ``abstention``, and, where a side is positive, ``two_class``:
+        ``positive``, ``rule``, ``auc``, ``accuracy``, ``accuracy_std`` (over folds), ``auc_per_fold`` (null where a
+        fold tests one side only), ``auc_mean``, ``auc_std``, ``prevalence`` (share of positive rows), ``thresholds``
+        (see `operating_point`), ``wanted`` (see `wanted_point`), ``decision_curve``, and what
+        `recalibration` says of the score. Then the metrics that other packages add, see `MetricSpec`.
 
     Raises
     ------
@@ -79,19 +90,27 @@ def compute_metrics(
     confusion = confusion_matrix(table.labels, table.predicted, labels=list(range(len(table.classes))))
     found: dict[str, Any] = {
         "n": len(table),
+        "tested": table.tested,
         "protocol": table.protocol,
         "classes": list(table.classes),
         "folds": table.fold_numbers,
+        "trained_per_fold": list(table.trained) or None,
         "fold_notes": [asdict(note) for note in table.fold_notes],
+        "names": {"row": table.row_is, "image": table.image_is, "group": table.group_is},
         "confusion": confusion.tolist(),
         "per_class": class_metrics(table, confusion),
         "calibration": calibration(table),
+        "calibration_note": calibration_note(table),
         "abstention": abstention(table),
     }
     for spec in list_metrics():
         found |= metric_values(spec, table)
     if positive:
-        found["two_class"] = _two_class(table, positive=positive, rule=two_class, thresholds=thresholds)
+        view = TwoClassView(
+            tuple(positive), two_class, tuple(thresholds) or default_thresholds(table.classes), tuple(sensitivities),
+            tuple(prevalences),
+        )  # fmt: skip
+        found["two_class"] = _two_class(table, view)
     return {key: found[key] for key in sorted(found, key=_place)}
 
 
@@ -99,12 +118,10 @@ def _place(key: str) -> int:
     return _ORDER.index(key) if key in _ORDER else len(_ORDER)
 
 
-def _two_class(
-    table: PredictionTable, *, positive: Sequence[str], rule: str, thresholds: Sequence[float]
-) -> dict[str, Any]:
+def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
     from sklearn.metrics import roc_auc_score
 
-    mask = positive_mask(table.classes, positive)
+    mask = positive_mask(table.classes, view.positive)
     truth = mask[table.labels]
     names = [name for name, chosen in zip(table.classes, mask, strict=True) if chosen]
     if table.probabilities is None:
@@ -118,23 +135,39 @@ def _two_class(
             "auc_per_fold": [None] * len(table.fold_numbers),
             "auc_mean": None,
             "auc_std": None,
+            "prevalence": float(truth.mean()),
             "thresholds": [],
+            "wanted": [],
+            "decision_curve": None,
         }
-    scores = two_class_scores(table.probabilities, mask, rule=rule)
+    scores = two_class_scores(table.probabilities, mask, rule=view.rule)
     both = bool(truth.any() and not truth.all())
+    claimless = calibration_note(table) is not None
     hits = (scores >= 0.5) == truth
     per_fold = fold_curves(table, truth, scores).aucs
     known = [value for value in per_fold if value is not None]
     return {
         "positive": names,
-        "rule": rule,
+        "rule": view.rule,
         "auc": float(roc_auc_score(truth, scores)) if both else None,
         "accuracy": float(hits.mean()),
         "accuracy_std": _fold_spread(table, hits),
         "auc_per_fold": per_fold,
         "auc_mean": float(np.mean(known)) if known else None,
         "auc_std": float(np.std(known)) if known else None,
-        "thresholds": [_operating_point(truth, scores, threshold) for threshold in thresholds],
+        "prevalence": float(truth.mean()),
+        "thresholds": [
+            operating_point(truth, scores >= value, threshold=value, prevalences=view.prevalences)
+            for value in view.thresholds
+        ],
+        "wanted": [
+            point
+            for wanted in view.sensitivities
+            if (point := wanted_point(table, truth, scores, wanted, prevalences=view.prevalences))
+        ],
+        **({"without_positives": list(view.sensitivities)} if view.sensitivities and not truth.any() else {}),
+        "decision_curve": None if claimless else decision_curve(truth, scores),
+        **({} if claimless else recalibration(scores, truth, units=unit_of_rows(table))),
     }
 
 
@@ -142,16 +175,3 @@ def _fold_spread(table: PredictionTable, hits: npt.NDArray[np.bool_]) -> float |
     """Return the population standard deviation over folds of the share that is right."""
     shares = _fold_shares(table, hits)
     return float(np.std(shares)) if shares else None
-
-
-def _operating_point(truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], threshold: float) -> dict[str, Any]:
-    called = scores >= threshold
-    confusion = [[int((side & answer).sum()) for answer in (~called, called)] for side in (~truth, truth)]
-    (true_negative, false_positive), (false_negative, true_positive) = confusion
-    yes, no = false_negative + true_positive, true_negative + false_positive
-    return {
-        "threshold": threshold,
-        "sensitivity": true_positive / yes if yes else None,
-        "specificity": true_negative / no if no else None,
-        "confusion": confusion,
-    }

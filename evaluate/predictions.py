@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..data import known_classes, settle_labels, spell_labels
 from ..errors import InputError, MissingInputError
 from ..jobs import write_rows
 from .fold_notes import FoldNote
+from .table_choice import settled_prediction
 
 __all__ = ["PredictionTable", "read_predictions", "write_predictions"]
 
@@ -51,6 +53,15 @@ class PredictionTable:
         Patch of its image that each row is about; None for a table of whole images.
     fold_notes : tuple of FoldNote
         Folds whose training part holds next to nothing of a class, where that is known.
+    image_is, group_is : str
+        What an image and a group are called, see `LayoutSpec`.
+    trained : tuple of int
+        Images that each fold trained on, in fold order; empty where that is not known.
+    votes : bool
+        Whether the probabilities are shares of votes.
+    not_new : frozenset of str
+        Images that trained the models, by the column ``trained`` of `predict`; where rows are groups, those that hold
+        such images.
     """
 
     name: str
@@ -64,6 +75,11 @@ class PredictionTable:
     protocol: str = ""
     patches: tuple[str, ...] | None = None
     fold_notes: tuple[FoldNote, ...] = ()
+    image_is: str = "image"
+    group_is: str = "group"
+    trained: tuple[int, ...] = ()
+    votes: bool = False
+    not_new: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -74,6 +90,27 @@ class PredictionTable:
         return list(zip(self.image_ids, self.patches or [""] * len(self), self.folds, strict=True))
 
     @property
+    def first_rows(self) -> npt.NDArray[np.int64]:
+        """The first row about each image and patch, shape (distinct,), int64: repeated folds test all several times."""
+        first: dict[tuple[str, str], int] = {}
+        for place, (image, patch, _) in enumerate(self.keys):
+            first.setdefault((image, patch), place)
+        return np.array(list(first.values()), dtype=np.int64)
+
+    @property
+    def tested(self) -> dict[str, int]:
+        """How many images, or patches of them, there are (``n``), and ``least`` and ``most`` rows about one."""
+        times = Counter((image, patch) for image, patch, _ in self.keys).values()
+        return {"n": len(times), "least": min(times, default=0), "most": max(times, default=0)}
+
+    @property
+    def row_is(self) -> str:
+        """What a row is about: a patch of an image, an image, or a group, whose name is then that of its image."""
+        if self.patches is not None:
+            return "patch"
+        return self.group_is if self.image_ids == self.groups else self.image_is
+
+    @property
     def fold_numbers(self) -> list[int]:
         """The folds in ascending order; empty where rows name none."""
         return sorted({fold for fold in self.folds if fold is not None})
@@ -82,6 +119,14 @@ class PredictionTable:
     def fold_array(self) -> npt.NDArray[np.int64]:
         """The fold of each row, -1 where it names none."""
         return np.array([-1 if fold is None else fold for fold in self.folds], dtype=np.int64)
+
+    @property
+    def confidence(self) -> npt.NDArray[np.float64] | None:
+        """The probability of the predicted class of each row; None without probabilities.
+
+        It is the largest of the row, but where the column ``predicted`` holds (see `TableChoice`).
+        """
+        return None if self.probabilities is None else self.probabilities[np.arange(len(self)), self.predicted]
 
     @classmethod
     def from_probabilities(
@@ -148,19 +193,25 @@ def write_predictions(
 
 
 def read_predictions(
-    path: PathInput, *, classes: Many[TextInput] = (), name: str | None = None
+    path: PathInput,
+    *,
+    classes: Many[TextInput] = (),
+    name: str | None = None,
+    predicted_from: str | None = None,
 ) -> list[PredictionTable]:
     """Read a predictions CSV from anywhere.
 
     Parameters
     ----------
     path : str or Path
-        Columns ``image_id`` and ``label``, and ``p_<class>`` columns or ``predicted``; ``fold``, ``group``, ``patch``
-        and ``model`` are optional. With ``model`` the rows make one table per model.
+        Columns ``image_id`` and ``label``, and ``p_<class>`` columns or ``predicted``; ``fold``, ``group``, ``patch``,
+        ``trained`` (``yes`` or ``no``) and ``model`` are optional. With ``model`` the rows make one table per model.
     classes : sequence of str
         Class order; by default that of a known dataset, else of the ``p_`` columns, else sorted.
     name : str, optional
         Name of the table; by default the file's stem.
+    predicted_from : {"column", "probabilities"}, optional
+        See `TableChoice`.
 
     Returns
     -------
@@ -171,7 +222,8 @@ def read_predictions(
     ------
     InputError
         A missing column, an unknown class, a probability that is NaN, negative or does not add up to 1, a row
-        twice, a file that is not UTF-8; the message names the file and the row.
+        twice, a prediction that is not of the largest probability, a file that is not UTF-8; the message names the file
+        and the row.
     """
     path = as_path(path, "path")
     classes = as_texts(classes, "classes")
@@ -203,7 +255,9 @@ def read_predictions(
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise InputError(f"{path}:{number}: has another number of cells than the header; write the row anew")
-        parsed.setdefault(row.get("model") or "", []).append(_parse(path, number, row, order, spelled, scores, named))
+        parsed.setdefault(row.get("model") or "", []).append(
+            _parse(path, number, row, order, spelled, scores, named, predicted_from)
+        )
     stem = name or path.stem
     return [_table(path, f"{stem}: {model}" if model else stem, order, lines) for model, lines in parsed.items()]
 
@@ -248,6 +302,7 @@ class _Row:
     fold: int | None
     group: str | None
     patch: str
+    trained: bool
 
 
 def _parse(
@@ -258,6 +313,7 @@ def _parse(
     spelled: Mapping[str, Mapping[str, str | None]],
     scores: list[str],
     named: list[str],
+    predicted_from: str | None,
 ) -> _Row:
     def position(text: str | None, column: str) -> int:
         found = spelled[column].get((text or "").strip() if column != "column p_" else text or "")
@@ -281,6 +337,13 @@ def _parse(
             raise InputError(f"{path}:{number}: the probabilities of {row['image_id']} sum to {sum(values):.4g}, not 1")
         probabilities = tuple(values)
         predicted = int(np.argmax(values))
+        if (row.get("predicted") or "").strip():
+            try:
+                predicted = settled_prediction(
+                    position(row["predicted"], "predicted"), probabilities, classes, predicted_from
+                )
+            except InputError as error:
+                raise InputError(f"{path}:{number}: {error}") from None
     else:
         predicted = position(row["predicted"], "predicted")
     fold = (row.get("fold") or "").strip()
@@ -295,6 +358,7 @@ def _parse(
         int(fold) if fold else None,
         (row.get("group") or "").strip() or None,
         row.get("patch") or "",
+        row.get("trained") == "yes",
     )
 
 
@@ -317,6 +381,7 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) ->
         folds=tuple(row.fold for row in rows),
         groups=tuple(row.group for row in rows),
         patches=tuple(row.patch for row in rows) if any(row.patch for row in rows) else None,
+        not_new=frozenset(row.image for row in rows if row.trained),
     )
     return replace(
         table, protocol=f"{len(table.fold_numbers)} folds of the table" if table.fold_numbers else "no folds"

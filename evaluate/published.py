@@ -1,4 +1,4 @@
-"""Published figures beside the obtained ones: difference, interval, and whether the published value lies in it."""
+"""Published figures beside the obtained ones, with their difference; where folds are the same, with its interval."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class PublishedFigure:
         Our 95 % interval.
     digits : int
         Decimals of the printed values.
+    paired : tuple of float, or None
+        95 % interval of the difference, fold by fold, where the source gives its figure of the very folds.
     """
 
     name: str
@@ -39,6 +41,7 @@ class PublishedFigure:
     obtained_spread: float | None = None
     interval: tuple[float, float] | None = None
     digits: int = 1
+    paired: tuple[float, float] | None = None
 
     @property
     def difference(self) -> float | None:
@@ -47,28 +50,32 @@ class PublishedFigure:
 
     @property
     def inside(self) -> bool | None:
-        """Whether the published value, to its printed decimals, lies in our interval; None where one is missing."""
+        """Whether the published value, to its printed decimals, lies in our interval; None where one is missing.
+
+        It is no verdict: the published value has an error of its own, and the same images and folds share theirs.
+        """
         if self.published is None or self.interval is None:
             return None
         half = 0.5 * 10.0**-self.digits
         return self.interval[0] - half <= self.published <= self.interval[1] + half
 
     def cells(self) -> list[str]:
-        """Published, obtained, difference, interval, and whether the first lies in the last."""
-        low_high = "–"
-        if self.interval is not None:
-            low_high = " to ".join(self._text(end) for end in self.interval)
+        """Published, obtained, its interval, the difference, and its interval."""
         return [
             NOT_PRINTED if self.published is None else self._text(self.published, self.published_spread),
             "–" if self.obtained is None else self._text(self.obtained, self.obtained_spread),
+            _ends(self.interval, f".{self.digits}f"),
             "–" if self.difference is None else f"{self.difference:+.{self.digits}f}",
-            low_high,
-            "–" if self.inside is None else "yes" if self.inside else "no",
+            _ends(self.paired, f"+.{self.digits}f"),
         ]
 
     def _text(self, value: float, spread: float | None = None) -> str:
         text = f"{value:.{self.digits}f}"
         return text if spread is None else f"{text} ± {spread:.{self.digits}f}"
+
+
+def _ends(interval: tuple[float, float] | None, form: str) -> str:
+    return "–" if interval is None else " to ".join(format(end, form) for end in interval)
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ class PublishedTable:
     @staticmethod
     def header() -> list[str]:
         """Column names of `rows`."""
-        return ["figure", "published", "obtained", "difference", "95 % interval", "published in interval"]
+        return ["figure", "published", "obtained", "95 % interval", "difference", "95 % interval, by folds"]
 
     def rows(self) -> list[list[str]]:
         """Cells as text, one list a figure."""
@@ -115,7 +122,7 @@ class PublishedTable:
 def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path]:
     """Write each table as ``<key>.csv`` in full precision, and as LaTeX beside it; returns the CSV files."""
     header = ["figure", "published", "published_spread", "obtained", "obtained_spread", "difference", "low", "high",
-              "published_in_interval"]  # fmt: skip
+              "published_in_interval", "difference_low", "difference_high"]  # fmt: skip
     wrote = []
     for table in tables:
         path = folder / f"{table.key}.csv"
@@ -124,7 +131,7 @@ def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path
             low, high = figure.interval or (None, None)
             published = NOT_PRINTED if figure.published is None else figure.published
             values = [published, figure.published_spread, figure.obtained, figure.obtained_spread, figure.difference,
-                      low, high, figure.inside]  # fmt: skip
+                      low, high, figure.inside, *(figure.paired or (None, None))]  # fmt: skip
             rows.append([figure.name, *("" if value is None else value for value in values)])
         write_table(path, header, rows, shown=(table.header(), table.rows()))
         wrote.append(path)

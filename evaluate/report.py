@@ -7,8 +7,6 @@ import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BchistoError
-from ..jobs import atomic_output
-from .columns import (
-    class_cells,
-    class_headings,
-    percent,
-    points,
-    shown_metrics,
-    summary_cells,
-    summary_headings,
-    summary_lines,
-)
-from .figures import abstention_figure, calibration_figure, confusion_figure, roc_figure
-from .fold_notes import fold_note_lines
-from .paper import PaperTable
-from .predictions import PredictionTable
+from ..jobs import write_rows
+from .columns import percent
+from .comparison_sections import comparison_blocks, external_blocks, side_by_side, subgroup_blocks
+from .page import Block, Figure, Section, write_page
+from .panel import Panel, Sample
+from .panel_sections import learning_blocks, panel_blocks
 from .protocols import ProtocolGap
 from .published import PublishedTable
+from .study_sections import (
+    image_blocks,
+    method_blocks,
+    protocol_blocks,
+    published_blocks,
+    question_blocks,
+    setting_blocks,
+)
+from .variance import spread_sentence
 
 __all__ = ["Panel", "Sample", "reporting", "thumbnail", "write_report"]
 
@@ -40,38 +38,6 @@ _log = logging.getLogger(__name__)
 
 _THUMBNAIL = 240
 """Longest side of a thumbnail, pixels (ours)."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """An image shown in a report: its thumbnail and what was said of it."""
-
-    image_id: str
-    picture: str
-    label: str
-    predicted: str
-    confidence: float | None
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One prediction table in a report.
-
-    Attributes
-    ----------
-    table : PredictionTable
-    metrics : dict
-        Of `compute_metrics`, with ``intervals``.
-    paper : PaperTable, optional
-        The per-fold table of the paper.
-    right, wrong : sequence of Sample
-    """
-
-    table: PredictionTable
-    metrics: dict[str, Any]
-    paper: PaperTable | None = None
-    right: Sequence[Sample] = ()
-    wrong: Sequence[Sample] = field(default_factory=tuple)
 
 
 @contextmanager
@@ -118,74 +84,90 @@ def write_report(
     gap: ProtocolGap | None = None,
     published: Sequence[PublishedTable] = (),
 ) -> None:
-    """Write a report.
+    """Write a report, which may be passed on: no patient, image or folder of this machine is named in it.
 
     Parameters
     ----------
     path : Path
-        The HTML file; holds styles, figures and pictures itself and loads nothing.
+        The HTML file; holds styles, figures and pictures itself and loads nothing. Where pictures are shown,
+        ``pictures.csv`` beside it says which images they are.
     title : str
     panels : sequence of Panel
-        One section each; several are also compared at the top.
+        One section each; several are also compared.
     banners : sequence of str
         What a reader must know first: synthetic images, random weights, leaking folds.
     settings : mapping, optional
-        Name to value, shown at the end.
+        Name to value, shown at the end, beside those that the panels' runs recorded.
     pairs : sequence of mapping
         Tests of two tables, of `compare_pairs`.
     gap : ProtocolGap, optional
         The same models under several protocols.
     published : sequence of PublishedTable
-        Published figures beside the obtained ones, shown first.
+        Published figures beside the obtained ones.
     """
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    folder = resources.files(__package__) / "templates"
-    environment = Environment(
-        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = percent
-    environment.filters["points"] = points
-    specs = shown_metrics(panel.metrics for panel in panels)
-    page = environment.get_template("report.html").render(
+    pictures, keys = _pictures(panels)
+    if keys:
+        header = ("picture", "image_id", "label", "predicted", "confidence")
+        write_rows(path.with_name("pictures.csv"), header, keys)
+    sections = [
+        Section("What was asked", list(question_blocks(panels))),
+        Section("Images", list(image_blocks(panels))),
+        Section("Protocol", list(protocol_blocks(panels, gap))),
+        *(Section(table.title, list(published_blocks(table))) for table in published),
+        Section("Side by side", [Block(grid=side_by_side(panels))] if len(panels) > 1 else []),
+        Section("Comparisons", list(comparison_blocks(pairs, panels))),
+        Section("Subgroups", [block for panel in panels for block in subgroup_blocks(panel)]),
+        Section("External validation", [block for panel in panels for block in external_blocks(panel)]),
+    ]
+    for panel, shown in zip(panels, pictures, strict=True):
+        found = panel.run.get("variance")
+        spread = [Block(text=spread_sentence(found))] if found else []
+        blocks = panel_blocks(panel.table, panel.metrics, panel.paper)
+        sections.append(Section(panel.table.name, [*blocks, *spread, *shown]))
+    learnt: dict[str, Panel] = {}
+    for panel in panels:
+        if curves := panel.run.get("curves"):
+            learnt.setdefault(repr(curves), panel)
+    for panel in learnt.values():
+        name = "the network" if len(learnt) == 1 else panel.table.name
+        sections.append(Section(f"How {name} learnt", list(learning_blocks(panel.run))))
+    sections.append(Section("Methods", list(method_blocks(panels, pairs))))
+    sections.append(Section("Settings and versions", list(setting_blocks(panels, settings or {}))))
+    write_page(
+        path,
         title=title,
-        banners=list(banners),
-        pairs=list(pairs),
-        gap=gap,
-        published=list(published),
-        settings=dict(settings or {}),
-        style=(folder / "report.css").read_text(encoding="utf-8"),
-        headings=summary_headings(specs),
-        class_headings=class_headings(),
-        panels=[
-            {
-                "name": panel.table.name,
-                "metrics": panel.metrics,
-                "cells": summary_cells(specs, panel.metrics),
-                "lines": summary_lines(specs, panel.metrics),
-                "classes": {name: class_cells(values) for name, values in panel.metrics["per_class"].items()},
-                "fold_notes": fold_note_lines(panel.metrics),
-                "fold_aucs": _fold_aucs(panel.metrics),
-                "paper": panel.paper,
-                "right": panel.right,
-                "wrong": panel.wrong,
-                "confusion": confusion_figure(panel.metrics),
-                "roc": roc_figure(panel.table, panel.metrics),
-                "calibration": calibration_figure(panel.metrics),
-                "abstention": abstention_figure(panel.metrics),
-            }
-            for panel in panels
-        ],
+        banners=banners,
+        sections=sections,
+        renamed=_short_names([panel.table.name for panel in panels]),
+        hidden={name for panel in panels for name in (*panel.table.image_ids, *panel.table.groups) if name},
     )
-    with atomic_output(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
-def _fold_aucs(metrics: Mapping[str, Any]) -> int:
-    """Return how many folds have an AUC of the two-class view."""
-    view = metrics.get("two_class") or {}
-    return sum(value is not None for value in view.get("auc_per_fold", ()))
+def _short_names(names: Sequence[str]) -> dict[str, str]:
+    """Return what tables that are called by their paths are called in a report: the part in which they differ."""
+    paths = [name for name in names if name.startswith("/")]
+    if not paths:
+        return {}
+    above = Path(paths[0]).parent
+    while not all(Path(name).is_relative_to(above) for name in paths):
+        above = above.parent
+    return {name: Path(name).relative_to(above).as_posix() for name in paths}
+
+
+def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any]]]:
+    """Return the pictures of each panel, numbered, and what they are."""
+    shown: list[list[Block]] = []
+    keys: list[list[Any]] = []
+    for panel in panels:
+        blocks = []
+        for heading, samples in (("Wrongly classified", panel.wrong), ("Rightly classified", panel.right)):
+            figures = []
+            for sample in samples:
+                said = f"true {sample.label}, predicted {sample.predicted}"
+                said += "" if sample.confidence is None else f" ({percent(sample.confidence)})"
+                keys.append([len(keys) + 1, sample.image_id, sample.label, sample.predicted, sample.confidence])
+                figures.append(Figure(sample.picture, f"Picture {len(keys)}: {said}", f"Picture {len(keys)}: {said}"))
+            if figures:
+                blocks.append(Block(heading=heading, text="The surest of them.", pictures=figures))
+        shown.append(blocks)
+    return shown, keys

@@ -1,4 +1,4 @@
-"""Resampling of a prediction table: what is drawn, and how often; and the interval of a share of few."""
+"""Resampling of a prediction table: what is drawn, and how often."""
 
 from __future__ import annotations
 
@@ -10,18 +10,37 @@ import numpy.typing as npt
 
 from .predictions import PredictionTable
 
-__all__ = ["bootstrap_counts", "bootstrap_mean", "sampling_units", "take_rows", "wilson"]
+__all__ = ["bootstrap_counts", "bootstrap_mean", "sampling_units", "take_rows", "ungrouped", "ungrouped_note"]
 
-_CHUNK = 500
-"""Replicates at a time: bounds memory to a few hundred MB for 100,000 images (ours)."""
+_CELLS = 2_000_000
+"""Weights of rows at a time, which draws make: 16 MB in each of the few arrays of a figure (ours)."""
 
 
 def sampling_units(table: PredictionTable) -> tuple[str, npt.NDArray[np.int64]]:
-    """Return what is drawn, ``group`` where every row names one and else ``image``, and the unit of each row from 0."""
-    grouped = all(group is not None for group in table.groups)
-    keys = np.array([str(key) for key in (table.groups if grouped else table.image_ids)])
-    _, member = np.unique(keys, return_inverse=True)
-    return "group" if grouped else "image", member
+    """Return what is drawn, ``group`` where rows name one and else ``image``, and the unit of each row from 0.
+
+    A row without a group in a table that has groups is drawn with the other rows of its image.
+    """
+    keys = [(group is None, group or image) for group, image in zip(table.groups, table.image_ids, strict=True)]
+    places = {key: place for place, key in enumerate(sorted(set(keys)))}
+    unit = "group" if ungrouped(table) < len(table) else "image"
+    return unit, np.array([places[key] for key in keys], dtype=np.int64)
+
+
+def ungrouped(table: PredictionTable) -> int:
+    """Return the rows that name no group."""
+    return sum(group is None for group in table.groups)
+
+
+def ungrouped_note(table: PredictionTable) -> str | None:
+    """Say how many rows lack a group, where others have one; None where all or none do."""
+    without = ungrouped(table)
+    if without in (0, len(table)):
+        return None
+    return (
+        f"{table.name}: {without} of {len(table)} rows name no group; each of their images counts as a unit of its "
+        "own, which is too sure where they share patients"
+    )
 
 
 def take_rows(table: PredictionTable, rows: npt.NDArray[np.int64]) -> PredictionTable:
@@ -46,11 +65,19 @@ def take_rows(table: PredictionTable, rows: npt.NDArray[np.int64]) -> Prediction
     )
 
 
-def bootstrap_counts(units: int, *, replicates: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
-    """Yield how often each unit is drawn, float64 of shape (some replicates, units), until all are made."""
+def bootstrap_counts(units: int, *, replicates: int, seed: int, rows: int = 0) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield how often each unit is drawn, float64 of shape (some replicates, units), until all are made.
+
+    Parameters
+    ----------
+    units, replicates, seed : int
+    rows : int
+        Rows that the units hold: of many few replicates come at a time, which are the same replicates.
+    """
     rng = np.random.default_rng(seed)
-    for start in range(0, replicates, _CHUNK):
-        size = min(_CHUNK, replicates - start)
+    step = max(1, _CELLS // max(rows, units))
+    for start in range(0, replicates, step):
+        size = min(step, replicates - start)
         yield rng.multinomial(units, np.full(units, 1.0 / units), size=size).astype(np.float64)
 
 
@@ -73,18 +100,3 @@ def bootstrap_mean(
     ]
     low, high = np.percentile(np.concatenate(draws), [2.5, 97.5])
     return float(low), float(high)
-
-
-def wilson(right: int, total: int) -> tuple[float, float] | None:
-    """Return the 95 % interval of a share of few rows, for which a bootstrap is too narrow at its ends; None of none.
-
-    References
-    ----------
-    Wilson 1927.
-    """
-    from scipy.stats import binomtest
-
-    if not total:
-        return None
-    found = binomtest(right, total).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)

@@ -33,8 +33,8 @@ def write_tables(
     -------
     list of Path
         The CSV files: ``tables`` (one row a table), ``per-fold``, ``per-class``, ``confusion``, ``two-class``,
-        ``set-points``, ``fold-notes``, ``calibration``, ``abstention`` and ``paired-tests``; those without a row are
-        left out.
+        ``set-points``, ``fold-notes``, ``calibration``, ``abstention``, ``decision-curve``, ``subgroups``,
+        ``paired-tests`` and ``differences``; those without a row are left out.
     """
     made = {
         "tables": _summary(tables),
@@ -46,7 +46,10 @@ def write_tables(
         "fold-notes": _fold_notes(tables),
         "calibration": _calibration(tables),
         "abstention": _abstention(tables),
+        "decision-curve": _decision(tables),
+        "subgroups": _subgroups(tables),
         "paired-tests": _paired(pairs),
+        "differences": _differences(pairs),
     }
     wrote = []
     for name, (header, rows) in made.items():
@@ -81,13 +84,15 @@ def _per_fold(tables: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _per_class(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    names = ["n", *(metric.name for metric in CLASS_METRICS)]
-    rows = [
-        [table, label, *(values[name] for name in names)]
-        for table, m in tables.items()
-        for label, values in m["per_class"].items()
-    ]
-    return ["table", "class", *names], rows
+    metrics = [metric.name for metric in CLASS_METRICS]
+    names = ["n", *metrics]
+    rows = []
+    for table, m in tables.items():
+        inside = (m["intervals"] or {}).get("per_class") or {}
+        for label, values in m["per_class"].items():
+            ends = [end for name in metrics for end in inside.get(label, {}).get(name) or (None, None)]
+            rows.append([table, label, *(values[name] for name in names), *ends])
+    return ["table", "class", *names, *(f"{name}_{end}" for name in metrics for end in ("low", "high"))], rows
 
 
 def _confusion(tables: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -108,9 +113,11 @@ def _two_class(tables: Mapping[str, Mapping[str, Any]]) -> Table:
         if view := m.get("two_class"):
             inside = (m["intervals"] or {}).get("two_class", {})
             accuracy, auc = (inside.get(key) or (None, None) for key in ("accuracy", "auc"))
+            several = len(m["folds"]) > 1  # one fold has no spread
+            spreads = [view[key] if several else None for key in ("accuracy_std", "auc_std")]
             rows.append([
-                table, " + ".join(view["positive"]), view["rule"], view["accuracy"], *accuracy, view["accuracy_std"],
-                view["auc"], *auc, view["auc_mean"], view["auc_std"],
+                table, " + ".join(view["positive"]), view["rule"], view["accuracy"], *accuracy, spreads[0],
+                view["auc"], *auc, view["auc_mean"], spreads[1],
             ])  # fmt: skip
     return header, rows
 
@@ -121,17 +128,61 @@ def _fold_notes(tables: Mapping[str, Mapping[str, Any]]) -> Table:
     return ["table", *names], rows
 
 
+_MORE = ("ppv", "npv", "lr_positive", "lr_negative", "net_benefit")
+
+
 def _operating_points(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return given points, and those of a wanted sensitivity, which is empty for the others."""
+    ends = [f"{side}_{end}" for side in ("sensitivity", "specificity") for end in ("low", "high")]
     header = ["table", "positive", "threshold", "sensitivity", "specificity", "true_negative", "false_positive",
-              "false_negative", "true_positive", "rule"]  # fmt: skip
+              "false_negative", "true_positive", "rule", *ends, *_MORE, "wanted"]  # fmt: skip
+    rows = []
+    for table, m in tables.items():
+        if not (view := m.get("two_class")):
+            continue
+        within = ((m["intervals"] or {}).get("two_class") or {}).get("thresholds", ())
+        inside = {one["threshold"]: one for one in within}
+        for point in (*view["thresholds"], *view.get("wanted", ())):
+            wanted = point.get("wanted")
+            own = inside.get(point["threshold"], {}) if wanted is None else {}
+            bounds = [own.get(side) or point.get(f"{side}_interval") or (None, None) for side in header[3:5]]
+            rows.append([
+                table, " + ".join(view["positive"]), *(point[key] for key in header[2:5]),
+                *(count for line in point["confusion"] for count in line), view["rule"],
+                *(end for found in bounds for end in found),
+                *(point.get(key) for key in _MORE), wanted,
+            ])  # fmt: skip
+    return header, rows
+
+
+def _decision(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    names = ["threshold", "model", "treat_all"]
+    curves = {table: (m.get("two_class") or {}).get("decision_curve") for table, m in tables.items()}
+    rows = [[table, *row] for table, c in curves.items() if c for row in zip(*(c[name] for name in names), strict=True)]
+    return ["table", *names], rows
+
+
+def _subgroups(tables: Mapping[str, Mapping[str, Any]]) -> Table:
+    header = ["table", "column", "value", "n", "units", "accuracy", "low", "high", "difference", "difference_low",
+              "difference_high"]  # fmt: skip
     rows = [
-        [table, " + ".join(view["positive"]), point["threshold"], point["sensitivity"], point["specificity"],
-         *(count for line in point["confusion"] for count in line), view["rule"]]
+        [table, by, *(one[key] for key in header[2:6]), *(one["interval"] or (None, None)), one["difference"],
+         *(one["difference_interval"] or (None, None))]
         for table, m in tables.items()
-        if (view := m.get("two_class"))
-        for point in view["thresholds"]
+        for by, found in m.get("subgroups", {}).items()
+        for one in found
     ]  # fmt: skip
     return header, rows
+
+
+def _differences(pairs: Sequence[Mapping[str, Any]]) -> Table:
+    rows = []
+    for pair in pairs:
+        for name, found in pair.get("differences", {}).items():
+            if found:
+                low, high = found["interval"] or (None, None)
+                rows.append([pair["second"], pair["first"], name, found["difference"], low, high, found["method"]])
+    return ["second", "first", "figure", "difference", "low", "high", "method"], rows
 
 
 def _calibration(tables: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -151,12 +202,13 @@ def _abstention(tables: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def _paired(pairs: Sequence[Mapping[str, Any]]) -> Table:
     header = ["second", "first", "difference", "low", "high", "only_first_right", "only_second_right", "mcnemar_p",
-              "corrected_t_p"]  # fmt: skip
+              "corrected_t_p", "test", "p", "p_holm", "primary"]  # fmt: skip
     rows = []
     for row in pairs:
         low, high = row["interval"] or (None, None)
         test = row["mcnemar"]
         corrected = row["corrected_t"]["p"] if row["corrected_t"] else None
         counts = [test["only_first"], test["only_second"], test["p"], corrected]
+        counts += [row.get(key) for key in ("test", "p", "p_holm", "primary")]
         rows.append([row["second"], row["first"], row["difference"], low, high, *counts])
     return header, rows

@@ -5,15 +5,31 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from .operating import fold_rest
 from .predictions import PredictionTable
+from .resample import sampling_units
 
-__all__ = ["apply_temperature", "fit_temperature", "fold_temperatures", "negative_log_likelihood"]
+__all__ = [
+    "apply_temperature",
+    "fit_temperature",
+    "fold_temperatures",
+    "negative_log_likelihood",
+    "shrunk_temperature",
+]
 
 _BOUNDS = (0.05, 20.0)
 """Temperatures that are searched (ours)."""
 
 _LEAST = 1e-12
 """Probabilities below this count as this much: a logarithm of 0 has no temperature (ours)."""
+
+_PENALTY = 5.0
+"""Weight of the square of log T beside the log-likelihood of the units (ours, chosen by
+``benchmarks/temperature.py``)."""
+
+_AVERAGING = 0.3
+"""By how much log T may fall where the models of the folds are averaged (ours, chosen by
+``benchmarks/temperature.py``)."""
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -44,20 +60,63 @@ def fit_temperature(probabilities: Probabilities, labels: npt.NDArray[np.int64])
     ----------
     Guo et al. 2017, sec. 4.2.
     """
+    return _least(_margins(probabilities, labels), 0.0)
+
+
+def shrunk_temperature(table: PredictionTable, *, averaged: bool = False) -> float | None:
+    """Return a temperature that a few images cannot drive far from 1.
+
+    To the loss of `fit_temperature` ``5 (log T)^2 / 2`` is added, over the number of units (patients where known, else
+    images): images that are all right would sink T to nothing, and one wrong new image would then cost all that was
+    gained.
+
+    Parameters
+    ----------
+    table : PredictionTable
+        Of single models.
+    averaged : bool
+        Of the mean of such models, as a bundle gives for new images, whose temperature nothing measures, as every
+        labelled image trained most of them. The mean is less sure than each, so its temperature is the smaller one:
+        where the one found softens, it is brought nearer to 1 by a factor of up to ``exp(0.3)``, and never past it.
+
+    Returns
+    -------
+    float or None
+        None without probabilities, or for shares of votes.
+
+    References
+    ----------
+    Guo et al. 2017, sec. 4.2; Rahaman & Thiery 2021 (ensembles are less sure than their members).
+    """
+    if table.probabilities is None or table.votes:
+        return None
+    found = _least(_margins(table.probabilities, table.labels), _PENALTY / len(np.unique(sampling_units(table)[1])))
+    return max(1.0, found * float(np.exp(-_AVERAGING))) if averaged and found > 1 else found
+
+
+def _margins(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> Probabilities:
+    """Return by how much the logarithm of each class exceeds that of the true one, of shape (classes, n)."""
+    logs = np.log(np.maximum(probabilities, _LEAST)).T
+    return np.asarray(logs - logs[labels, np.arange(len(labels))])
+
+
+def _least(margins: Probabilities, penalty: float) -> float:
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
-        return negative_log_likelihood(apply_temperature(probabilities, float(np.exp(log_temperature))), labels)
+        # no margin over the least temperature is too large for the exponential function
+        losses = np.log(np.exp(margins / float(np.exp(log_temperature))).sum(axis=0))
+        return float(np.minimum(losses, -np.log(_LEAST)).mean() + penalty * log_temperature**2 / 2)
 
     # in the logarithm, so that halving and doubling are steps of one size
     return float(np.exp(minimize_scalar(loss, bounds=tuple(np.log(_BOUNDS)), method="bounded").x))
 
 
 def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabilities] | None:
-    """Scale each fold by a temperature that its test images had no part in.
+    """Scale each fold by a `shrunk_temperature` of the other folds.
 
-    The temperature of a fold is fitted on the predictions of the other folds' test images, which are training images
-    of this one, without those that this fold tests as well.
+    Of these the images that this fold tests as well are left out. The models that predicted the others had this fold's
+    test images in training, so that a temperature is not wholly without them.
 
     Parameters
     ----------
@@ -68,18 +127,15 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabi
     (dict of int to float, ndarray of float64, shape (n, classes)) or None
         Temperature per fold and the scaled probabilities. None without probabilities or with fewer than two folds.
     """
-    if table.probabilities is None or len(table.fold_numbers) < 2 or None in table.folds:
+    if table.probabilities is None or table.votes or len(table.fold_numbers) < 2 or None in table.folds:
         return None
-    folds = np.array(table.folds)
-    images = np.array(table.image_ids)
     scaled = np.empty_like(table.probabilities)
+    units, margins = sampling_units(table)[1], _margins(table.probabilities, table.labels)
     temperatures = {}
-    for fold in table.fold_numbers:
-        inside = folds == fold
-        others = ~inside & ~np.isin(images, images[inside])
-        if not others.any():
+    for fold, inside, rest in fold_rest(table):
+        if not rest.any():
             return None
-        temperatures[fold] = fit_temperature(table.probabilities[others], table.labels[others])
+        temperatures[fold] = _least(margins[:, rest], _PENALTY / len(np.unique(units[rest])))
         scaled[inside] = apply_temperature(table.probabilities[inside], temperatures[fold])
     return temperatures, scaled
 

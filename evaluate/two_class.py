@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arguments import as_numbers, as_texts
-from ..data import known_positive, match_class
+from ..data import known_positive, match_class, order_classes
 from ..errors import InputError
 from ..options import option
 
 __all__ = [
-    "DEFAULT_THRESHOLDS",
     "TWO_CLASS_RULES",
     "TwoClassChoice",
     "TwoClassView",
     "default_positive",
+    "default_thresholds",
     "positive_mask",
     "two_class_scores",
 ]
 
-DEFAULT_THRESHOLDS = (0.33, 0.5)
-"""Operating points, the set points of Rakhlin et al. 2018, sec. 3."""
-
+_BACH, _BACH_THRESHOLDS = ("Normal", "Benign", "InSitu", "Invasive"), (0.33, 0.5)
+"""Operating points of the classes of BACH, the set points of Rakhlin et al. 2018, sec. 3."""
 
 TWO_CLASS_RULES = ("sum", "max")
 """``sum`` adds the probabilities of the positive classes; ``max`` takes the largest of each side and
@@ -51,6 +50,17 @@ def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
+def default_thresholds(classes: Sequence[str]) -> tuple[float, ...]:
+    """Return the operating points of a table that none were chosen for.
+
+    Examples
+    --------
+    >>> default_thresholds(["normal", "benign", "in situ", "invasive"]), default_thresholds(["benign", "malignant"])
+    ((0.33, 0.5), (0.5,))
+    """
+    return _BACH_THRESHOLDS if order_classes(classes) == _BACH else (0.5,)
+
+
 @dataclass(frozen=True)
 class TwoClassView:
     """What the two-class view of a table is made of.
@@ -62,16 +72,21 @@ class TwoClassView:
     rule : {"sum", "max"}
         See `TWO_CLASS_RULES`.
     thresholds : tuple of float
-        Operating points; positive if score >= threshold.
+        Operating points; positive if score >= threshold. Empty takes 0.33 and 0.5 for the classes of BACH, else 0.5.
+    sensitivities : tuple of float
+        Wanted sensitivities, for each of which a threshold is fitted, see `wanted_point`.
+    prevalences : tuple of float
+        Shares of positives elsewhere, for which predictive values are given too.
     """
 
     positive: tuple[str, ...] = ()
     rule: str = option("sum", name="two_class")
-    thresholds: tuple[float, ...] = DEFAULT_THRESHOLDS
+    thresholds: tuple[float, ...] = ()
+    sensitivities: tuple[float, ...] = option((), sparse=True)
+    prevalences: tuple[float, ...] = option((), sparse=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "positive", as_texts(self.positive, "positive"))
-        object.__setattr__(self, "thresholds", as_numbers(self.thresholds, "thresholds"))
+        _settle(self)
 
     def check(self, classes: Sequence[str] | None = None) -> None:
         """Refuse what cannot be computed, before any work.
@@ -84,23 +99,45 @@ class TwoClassView:
         Raises
         ------
         InputError
-            An unknown rule, an operating point outside 0 to 1, a positive class that is none, or every class positive.
+            An unknown rule, an operating point outside 0 to 1, a wanted sensitivity or a prevalence that is no share,
+            a positive class that is none, or every class positive.
         """
         if self.rule not in TWO_CLASS_RULES:
             raise InputError(f"`rule` {self.rule}: choose one of {', '.join(TWO_CLASS_RULES)}")
         for threshold in self.thresholds:
             if not 0.0 <= threshold <= 1.0:
                 raise InputError(f"`thresholds` {threshold}: give a score between 0 and 1")
+        for wanted in self.sensitivities:
+            if not 0.0 < wanted <= 1.0:
+                raise InputError(f"`sensitivities` {wanted}: give a share above 0, up to 1")
+        for share in self.prevalences:
+            if not 0.0 < share < 1.0:
+                raise InputError(f"`prevalences` {share}: give a share between 0 and 1")
         if classes is not None and self.positive:
             positive_mask(classes, self.positive)
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What `measure` takes of the view."""
+        named = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {"two_class": named.pop("rule"), **named}
 
     def recorded(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return what ``metrics.json`` says of the view, so that evaluating the table again follows it."""
         return {
             "positive": list(self.positive or default_positive(classes)),
             "rule": self.rule,
-            "thresholds": list(self.thresholds),
+            "thresholds": list(self.thresholds or default_thresholds(classes)),
+            **{name: list(value) for name in _FITTED if (value := getattr(self, name))},
         }
+
+    @classmethod
+    def of_record(cls, found: Mapping[str, Any]) -> TwoClassView:
+        """Return the view that `recorded` wrote."""
+        return cls(
+            tuple(found["positive"]), found["rule"], tuple(found["thresholds"]),
+            **{name: tuple(found.get(name, ())) for name in _FITTED},
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,29 +152,42 @@ class TwoClassChoice:
     rule : {"sum", "max"}, optional
         Rule of the two-class score; by default that of the run, and ``sum`` for tables from elsewhere.
     thresholds : tuple of float
-        Operating points; by default those of the run, and 0.33 and 0.5 for tables from elsewhere.
+        Operating points; by default those of the run, and of `default_thresholds` for tables from elsewhere.
+    sensitivities, prevalences : tuple of float
+        Wanted sensitivities, and shares of positives elsewhere; by default those of the run.
     """
 
     positive: tuple[str, ...] = ()
     rule: str | None = option(None, name="two_class")
     thresholds: tuple[float, ...] = ()
+    sensitivities: tuple[float, ...] = option((), sparse=True)
+    prevalences: tuple[float, ...] = option((), sparse=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "positive", as_texts(self.positive, "positive"))
-        object.__setattr__(self, "thresholds", as_numbers(self.thresholds, "thresholds"))
+        _settle(self)
 
     @classmethod
     def of(cls, value: TwoClassChoice | TwoClassView | None) -> TwoClassChoice:
         """Return what was passed, a whole view for all of it, or the default."""
         if isinstance(value, TwoClassView):
-            return cls(value.positive, value.rule, value.thresholds)
+            return cls(**{one.name: getattr(value, one.name) for one in fields(cls)})
         return cls() if value is None else value
 
     def over(self, recorded: TwoClassView) -> TwoClassView:
         """Return the view of a table whose run recorded one."""
         return TwoClassView(
-            self.positive or recorded.positive, self.rule or recorded.rule, self.thresholds or recorded.thresholds
+            **{one.name: getattr(self, one.name) or getattr(recorded, one.name) for one in fields(self)}
         )
+
+
+_FITTED = ("sensitivities", "prevalences")
+
+
+def _settle(view: TwoClassView | TwoClassChoice) -> None:
+    """Bring what a caller passed to one form."""
+    object.__setattr__(view, "positive", as_texts(view.positive, "positive"))
+    for name in ("thresholds", *_FITTED):
+        object.__setattr__(view, name, as_numbers(getattr(view, name), name))
 
 
 def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArray[np.bool_]:

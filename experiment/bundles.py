@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from ..data import CROP_SEEDS
 from ..errors import BundleError
 from ..jobs import DAMAGE, Archive, write_archive
 
-__all__ = ["BUNDLE_KIND", "BUNDLE_SCHEMA", "bundle_road", "open_bundle", "read_crop_seed", "read_temperature",
-           "write_bundle"]  # fmt: skip
+__all__ = ["BUNDLE_KIND", "BUNDLE_SCHEMA", "BundleFacts", "TrainingImages", "bundle_road", "bundle_view", "open_bundle",
+           "read_crop_seed", "read_temperature", "write_bundle"]  # fmt: skip
 
 BUNDLE_KIND = "bchisto model bundle"
 BUNDLE_SCHEMA = 3
@@ -21,6 +22,63 @@ are those of 0.1, which knew image ids alone."""
 
 _ROADS = {"boosted": ("boosted models", "boosted models"), "cnn": ("CNNs", "CNN")}
 """What a bundle of each road is of, and what one of another road does not hold."""
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The images that trained any model of a bundle, so that they can be told from new ones.
+
+    Attributes
+    ----------
+    count : int
+    pixels : frozenset of str
+        SHA-256 of the decoded pixels of those of which it is known.
+    files : frozenset of str
+        SHA-256 of the files of the others; copies in another format are not known again.
+    """
+
+    count: int
+    pixels: frozenset[str]
+    files: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, images: Iterable[str], *, pixels: Mapping[str, str], files: Mapping[str, str]) -> TrainingImages | None:
+        """Return those of some images; None where neither hash of one of them is known."""
+        chosen = set(images)
+        if any(image not in pixels and image not in files for image in chosen):
+            return None
+        return cls(
+            len(chosen),
+            frozenset(pixels[image] for image in chosen if image in pixels),
+            frozenset(files[image] for image in chosen if image not in pixels),
+        )
+
+    def content(self) -> dict[str, Any]:
+        """Return what the manifest says."""
+        return {"images": self.count, "pixels_sha256": sorted(self.pixels), "files_sha256": sorted(self.files)}
+
+    @classmethod
+    def read(cls, manifest: Mapping[str, Any]) -> TrainingImages | None:
+        """Return those that a manifest names; None in bundles that do not know theirs, as those of 0.1."""
+        found = manifest.get("training")
+        return found and cls(int(found["images"]), frozenset(found["pixels_sha256"]), frozenset(found["files_sha256"]))
+
+
+@dataclass(frozen=True)
+class BundleFacts:
+    """What a cross-validation found that its bundle keeps.
+
+    Attributes
+    ----------
+    temperature : float or None
+    two_class : dict or None
+        ``positive``, ``rule``, ``thresholds``, and ``wanted``: ``sensitivity``, ``threshold`` and ``enough`` of each.
+    training : TrainingImages or None
+    """
+
+    temperature: float | None = None
+    two_class: dict[str, Any] | None = None
+    training: TrainingImages | None = None
 
 
 def write_bundle(
@@ -33,6 +91,8 @@ def write_bundle(
     banners: Sequence[str],
     temperature: float | None,
     crop_seed: str,
+    two_class: Mapping[str, Any] | None,
+    training: TrainingImages | None,
     members: Sequence[tuple[str, Path]],
     check: Callable[[Archive], Any],
 ) -> None:
@@ -52,9 +112,12 @@ def write_bundle(
     banners : sequence of str
         What a reader of predictions must know.
     temperature : float or None
-        Fitted on the predictions of images that did not train.
+        Of the mean of the fold models, see `bchisto.evaluate.shrunk_temperature`.
     crop_seed : {"id", "pixels"}
         What seeds the crops of new images, see `bchisto.data.CROP_SEEDS`.
+    two_class : mapping or None
+        See `BundleFacts`.
+    training : TrainingImages or None
     members : sequence of (str, Path)
         Name and file of each model.
     check : callable
@@ -73,6 +136,8 @@ def write_bundle(
             "banners": list(banners),
             "calibration": None if temperature is None else {"temperature": temperature},
             "crop_seed": crop_seed,
+            "two_class": two_class,
+            "training": None if training is None else training.content(),
         },
         check=check,
     )
@@ -110,6 +175,18 @@ def bundle_road(path: Path) -> str:
     """
     with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
         return str(archive.manifest.get("road", "boosted"))
+
+
+def bundle_view(path: Path) -> tuple[tuple[str, ...], dict[str, Any] | None]:
+    """Return the classes of a bundle and its ``two_class``, of the manifest alone: no model is read.
+
+    Raises
+    ------
+    BundleError
+        See `bundle_road`.
+    """
+    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
+        return tuple(archive.manifest.get("classes", ())), archive.manifest.get("two_class")
 
 
 def read_temperature(manifest: Mapping[str, Any]) -> float | None:

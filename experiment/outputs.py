@@ -7,19 +7,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..data import FoldPlan
+from ..data import FoldPlan, find_layout
+from ..errors import BchistoError
 from ..evaluate import (
     Panel,
     PaperTable,
     PredictionTable,
     Sample,
     TwoClassView,
-    fit_temperature,
     measure,
+    read_facts,
     reporting,
+    sampling_units,
+    shrunk_temperature,
+    variance_split,
     write_report,
 )
 from ..jobs import write_json
+from .bundles import BundleFacts, TrainingImages
 from .training import Tested
 
 __all__ = ["Outputs", "temperature_of"]
@@ -43,12 +48,18 @@ class Outputs:
     view : TwoClassView
     tables : sequence of PredictionTable
         The first is that of the whole.
+    members : sequence of PredictionTable
+        That of the whole, by the models of one seed each.
     shown : int or None
         How many tables get a section in the report, from the first; None for all.
+    road : str
+        The command.
+    methods : sequence of str
+        Sentences on what was trained, for a methods section; cite as `cite` reads it.
+    settings : mapping
+        What the report says of the settings.
     facts : dict
         What the road adds to ``run`` of ``metrics.json``.
-    settings : callable
-        Returns what the report says of the settings.
     paper : PaperTable or None
         Accuracy per fold and member; written as ``table.csv`` too.
     samples : callable or None
@@ -64,14 +75,17 @@ class Outputs:
     banners: tuple[str, ...]
     view: TwoClassView
     tables: Sequence[PredictionTable]
-    settings: Callable[[], Mapping[str, str]]
+    road: str
+    methods: Sequence[str]
+    settings: Mapping[str, str]
     facts: Mapping[str, Any] = field(default_factory=dict)
     paper: PaperTable | None = None
+    members: Sequence[PredictionTable] = ()
     shown: int | None = None
     samples: Callable[[], tuple[Sequence[Sample], Sequence[Sample]]] | None = None
     most_resampled: int | None = None
 
-    def write(self, folder: Path, *, bundle: Callable[[], None], failed: list[str]) -> Panel | None:
+    def write(self, folder: Path, *, bundle: Callable[[BundleFacts], None], failed: list[str]) -> Panel | None:
         """Write everything; return predictions and metrics of the whole, None where no image was tested.
 
         What others need comes first: ``metrics.json``, then the bundle. Then ``table.csv`` and ``report.html``, whose
@@ -81,16 +95,24 @@ class Outputs:
         ----------
         folder : Path
         bundle : callable
-            Writes the bundle.
+            Writes the bundle with what was found.
         failed : list of str
         """
-        metrics = {table.name: self._measured(table) for table in self.tables}
-        write_json(folder / "metrics.json", {"tables": metrics, "run": self._facts()})
-        bundle()
+        facts = self._facts()
+        tables = [
+            replace(table, **{f"{what}_is": name for what, name in facts["names"].items()}) for table in self.tables
+        ]
+        metrics = {table.name: self._measured(table) for table in tables}
+        found = self._found(metrics)
+        write_json(
+            folder / "metrics.json", {"tables": metrics, "run": {**facts, "bundle": self._said(found, facts["names"])}}
+        )
+        bundle(found)
         if self.paper is not None:
             with reporting(folder / "table.csv", failed):
                 self.paper.write(folder / "table.csv")
-        panels = [Panel(table, metrics[table.name]) for table in self.tables[: self.shown]]
+        run = read_facts(folder / "predictions.csv").run
+        panels = [Panel(table, metrics[table.name], run=run, view=self.view) for table in tables[: self.shown]]
         if panels:
             panels[0] = replace(panels[0], paper=self.paper)
         with reporting(folder / "report.html", failed):
@@ -103,35 +125,83 @@ class Outputs:
                 title=self.title,
                 panels=shown,
                 banners=self.banners,
-                settings=self.settings(),
             )
         return panels[0] if panels else None
 
     def _measured(self, table: PredictionTable) -> dict[str, Any]:
         few = self.most_resampled is None or table.patches is None or len(table) <= self.most_resampled
-        return measure(
-            table,
-            positive=self.view.positive,
-            two_class=self.view.rule,
-            thresholds=self.view.thresholds,
-            bootstrap=_REPLICATES if few else 0,
+        return measure(table, bootstrap=_REPLICATES if few else 0, **self.view.measured)
+
+    def _found(self, metrics: Mapping[str, Mapping[str, Any]]) -> BundleFacts:
+        """Return what the bundle keeps."""
+        trained = {
+            image for fold in self.plan.folds for part in ("train", "val") for image in self.plan.images(fold, part)
+        }
+        training = TrainingImages.of(trained, pixels=self.images.pixels, files=self.images.files)
+        if not self.tables:
+            return BundleFacts(training=training)
+        view = metrics[self.tables[0].name].get("two_class")
+        points = view and {
+            "positive": view["positive"],
+            "rule": view["rule"],
+            "thresholds": [point["threshold"] for point in view["thresholds"]],
+            "wanted": [
+                {"sensitivity": point["wanted"], "threshold": point["threshold"], "enough": point["enough"]}
+                for point in view["wanted"]
+            ],
+        }
+        return BundleFacts(temperature_of(self.tables[0]), points, training)
+
+    def _said(self, found: BundleFacts, names: Mapping[str, str]) -> dict[str, Any]:
+        """Return what ``metrics.json`` says of the bundle; `names` as in its ``names``."""
+        unit = sampling_units(self.tables[0])[0] if self.tables else "image"
+        single = None if found.temperature is None else shrunk_temperature(self.tables[0])
+        said = (
+            "no temperature: it is fitted across folds, and there is one alone"
+            if found.temperature is None
+            else f"temperature {found.temperature:.3f} of the mean of the fold models: {single:.3f} was fitted on "
+            "predictions of images by models that did not train on them, one fold's each, drawn towards 1 as five more "
+            f"{names.get(unit, unit)}s would, and brought nearer to 1 where it softens, since a mean is less "
+            "sure than its members; no labelled image is left to check it on"
         )
+        training = found.training
+        return {
+            "temperature": found.temperature,
+            "temperature_single": single,
+            "said": said,
+            "trained": training and {"images": training.count, "pixels_known": len(training.pixels)},
+        }
 
     def _facts(self) -> dict[str, Any]:
+        try:
+            layout = find_layout(self.images.dataset)
+        except BchistoError:  # another package's, gone or broken since: no result may depend on what things are called
+            layout = None
         return {
+            "command": self.road,
+            "dataset": self.images.dataset,
+            "names": {"image": layout.image_is, "group": layout.group_is} if layout else {},
+            "methods": list(self.methods),
+            "settings": dict(self.settings),
             "protocol": self.protocol,
             "classes": list(self.images.classes),
             "banners": list(self.banners),
             "folds": self.plan.name,
             "fold_warnings": list(self.plan.warnings),
             "images_sha256": self.images.digest,
+            "flow": self.images.known.used(len({image for image, _, _ in self.plan.rows})),
             "two_class": self.view.recorded(self.images.classes),
+            **self._spread(),
             **self.facts,
         }
 
+    def _spread(self) -> dict[str, Any]:
+        """Say what makes the spread of the accuracy, where more is known of it than that of the folds."""
+        members, splits = self.members or self.tables[:1], self.plan.repeats
+        found = variance_split(members, splits=splits) if len(members) > 1 or splits > 1 else None
+        return {} if found is None else {"variance": found}
+
 
 def temperature_of(table: PredictionTable) -> float | None:
-    """Fit the temperature of new images on every out-of-fold prediction; None with one fold, which cannot check it."""
-    if table.probabilities is None or len(table.fold_numbers) < 2:
-        return None
-    return fit_temperature(table.probabilities, table.labels)
+    """Return the temperature of new images, fitted on every out-of-fold prediction; None with one fold."""
+    return shrunk_temperature(table, averaged=True) if len(table.fold_numbers) > 1 else None

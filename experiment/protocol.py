@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..arguments import Many, TextInput, as_path, as_texts, named
-from ..data import FoldPlan, fold_plans
+from ..arguments import Many, TextInput, as_path, as_texts, as_whole, named
+from ..data import FoldPlan, Particulars, fold_plans, repeat_folds
+from ..errors import InputError
 from ..options import option
 
 __all__ = ["FoldChoice"]
@@ -20,21 +21,28 @@ class FoldChoice:
     Attributes
     ----------
     folds : tuple of str
-        A number, shares (``80/10/10``), a published list, a fold list, or ``none``; see `bchisto.data.fold_plan`. One
-        or many; empty takes what the command does by default.
+        A number, shares (``80/10/10``), ``site:COLUMN``, a published list, a fold list, or ``none``; see
+        `bchisto.data.fold_plan`. One or many; empty takes what the command does by default.
     group_by : {"group", "none"}, optional
         Whether split folds keep groups whole; by default where groups are known.
     test_list : str or Path, optional
         With the protocol ``none``: a CSV with a column ``image_id``; these images test, all others train.
+    repeats : int
+        Splits that folds which are drawn are made on, the first of the seed and each other of the next; every image is
+        tested as often.
     """
 
     folds: tuple[str, ...] = ()
     group_by: str | None = None
     test_list: Path | None = option(None, sparse=True)
+    repeats: int = option(1, sparse=True)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "folds", as_texts(self.folds, "folds"))
+        put(self, "repeats", as_whole(self.repeats, "repeats"))
+        if self.repeats < 1:
+            raise InputError(f"`repeats` {self.repeats}: give at least 1 split")
         if self.test_list is not None:
             put(self, "test_list", as_path(self.test_list, "test_list"))
 
@@ -54,6 +62,7 @@ class FoldChoice:
         seed: int,
         default: str,
         failed: Mapping[str, str] | Iterable[str] = (),
+        known: Particulars | None = None,
     ) -> list[FoldPlan]:
         """Make the folds of each protocol.
 
@@ -67,20 +76,27 @@ class FoldChoice:
             The protocol where none is named.
         failed : iterable of str
             Images that could not be used, which a list may name.
+        known : Particulars, optional
+            Further columns and copies of these images.
 
         Raises
         ------
         InputError
-            See `bchisto.data.fold_plans`.
+            See `bchisto.data.fold_plans`; or `repeats` with folds that are fixed.
         """
         with named(spec="folds", specs="folds"):
-            return fold_plans(
-                list(dict.fromkeys(self.folds)) or [default],
-                image_ids=image_ids,
-                labels=labels,
-                groups=groups,
-                group_by=self.group_by,
-                seed=seed,
-                test_list=self.test_list,
-                failed=failed,
-            )
+            splits = [
+                fold_plans(
+                    list(dict.fromkeys(self.folds)) or [default],
+                    image_ids=image_ids,
+                    labels=labels,
+                    groups=groups,
+                    group_by=self.group_by,
+                    seed=seed + place,
+                    test_list=self.test_list,
+                    failed=failed,
+                    known=known,
+                )
+                for place in range(self.repeats)
+            ]
+        return [repeat_folds(plans) for plans in zip(*splits, strict=True)]

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..arguments import PathInput, as_path, as_texts, as_wholes
-from ..data import Dataset, UniqueImages, check_stain, only_listed, read_dataset, report_findings, unique_images
+from ..data import (
+    Dataset,
+    Particulars,
+    UniqueImages,
+    check_stain,
+    find_copies,
+    further_columns,
+    only_listed,
+    pairs_alike,
+    read_dataset,
+    read_particulars,
+    report_findings,
+    unique_images,
+    write_particulars,
+)
 from ..jobs import ensure_folder
 from ..options import option
 from .headers import Needs, check_headers
 
 __all__ = ["ImageSelection", "OpenedImages"]
+
+
+_log = logging.getLogger(__name__)
 
 
 def _joined(classes: Sequence[str]) -> str | None:
@@ -47,6 +65,44 @@ class OpenedImages:
     def digest(self) -> str:
         """The identity of the images."""
         return self.unique.digest
+
+    def settle(self, path: Path, *, failed: int) -> Particulars:
+        """Return what is known of the images with their copies, as kept in a file, which is written anew.
+
+        Parameters
+        ----------
+        path : Path
+            Of an earlier run over the same images, or none; copies are looked for where it does not say.
+        failed : int
+            Images that could not be used once they were read.
+        """
+        copies = read_particulars(path, images_sha256=self.digest).copies
+        if copies is None and (found := find_copies(self.dataset.records)) is not None:
+            copies = tuple((copy.first, copy.second) for copy in found)
+        if copies:
+            _log.warning(
+                "%s, first %s; `bchisto data check` names them", pairs_alike(len(copies)), " and ".join(copies[0])
+            )
+        known = replace(self.known(failed=failed), copies=copies)
+        write_particulars(path, known, images_sha256=self.digest)
+        return known
+
+    def known(self, *, failed: int) -> Particulars:
+        """Return what is known of the images beside label and group, but for copies.
+
+        Parameters
+        ----------
+        failed : int
+            Images that could not be used once they were read.
+        """
+        flow = {
+            "found": len(self.source) + self.source.repeated,
+            "refused": len(self.refused),
+            "duplicates": self.source.repeated + len(self.unique.repeated),
+            "failed": failed,
+        }
+        groups = {record.image_id: record.group for record in self.dataset.records if record.group is not None}
+        return Particulars(flow, further_columns(self.dataset), groups)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from ..data import FoldPlan, protocol_text, write_fold_list
+from ..data import FoldPlan, Particulars, protocol_text, unknown_groups, write_fold_list
 from ..errors import BchistoError, ReportError
 from ..evaluate import Panel, TwoClassView, reporting, write_run_report
 from ..jobs import Resources, Ticker
@@ -48,6 +48,10 @@ class Tested:
         Image id to patient or slide.
     failures : tuple of (image_id, message)
         Images that could not be used.
+    known : Particulars
+        What else is known of them.
+    pixels, files : dict of str to str
+        Image id to the SHA-256 of its decoded pixels, where that is known, and of its file.
     """
 
     digest: str
@@ -56,6 +60,9 @@ class Tested:
     labels: dict[str, str]
     groups: dict[str, str | None]
     failures: tuple[tuple[str, str], ...] = ()
+    known: Particulars = field(default_factory=Particulars)
+    pixels: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -167,6 +174,19 @@ class Training(ABC, Generic[U, F]):
         """
         claim.check()
 
+    def settled(self) -> Self:
+        """Return the training with the folds that its folder began with, if they were made without looking for copies.
+
+        Raises
+        ------
+        InputError
+            See `Claim.recorded`.
+        """
+        before = self.plan.before
+        if self.overwrite or before is None or self.claim().recorded("folds_sha256") != before.sha256:
+            return self
+        return replace(self, plan=before)
+
     @property
     def protocol(self) -> str:
         """The protocol in words."""
@@ -209,7 +229,9 @@ class Training(ABC, Generic[U, F]):
         # those trained just now, or by other shards
         found = [self.read(unit) if one is None else one for unit, one in zip(units, progressed.found, strict=True)]
         whole = [one for one in found if one is not None]
-        banners = (*self.notes, *self.banners(), *self.plan.warnings)
+        images = dict.fromkeys(image for image, _, _ in self.plan.rows)
+        unknown = unknown_groups([self.images.groups[image] for image in images])
+        banners = (*self.notes, *self.banners(), *unknown, *self.plan.warnings)
         result = CrossValidation(
             folder, self.protocol, len(units), self.unit, len(whole) == len(units), banners, folder.name,
             failures=self.images.failures,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import PathInput, as_path
-from ..data import Dataset, UniqueImages
+from ..data import PARTICULARS, Dataset, UniqueImages
 from ..errors import BchistoError, OutputError, StoreError
 from ..experiment import ImageSelection, Work, do_missing
 from ..jobs import (
@@ -125,7 +125,7 @@ def featurize(
         _note_units(record, unique, targets, blocks)
         workshop = Workshop(tuple(targets), settings, how.skip_errors)
         if all(target.path.is_file() for target in targets):
-            _log.info("all %d stores are complete already", len(targets))
+            _log.info("%s complete already", "the store is" if len(targets) == 1 else f"all {len(targets)} stores are")
         else:
             # OpenVINO runs on the CPU, whatever Keras sees
             _work(workshop, blocks, road=road, how=how, resources=how.networks() if settings.on_keras else how.cpu())
@@ -137,6 +137,8 @@ def featurize(
         else:
             found, skipped = _merge(workshop, blocks, refused)
             failures = tuple({**dict(refused), **dict(found)}.items())
+            known = opened.settle(folder / PARTICULARS, failed=len(failures) - len(refused))
+            record.note(flow={**known.flow})
         _write_failures(run, failures, source=opened.source, keep=how.shard is not None)
         record.note(stores=[str(target.path.relative_to(run)) for target in targets], failures=len(failures))
     return FeaturizeResult(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import named
-from ..data import ImageRecord, crop_key, decode_record, resize_image
+from ..data import ImageRecord, crop_key, decode_record, pixels_sha256, resize_image
 from ..errors import BchistoError, ImageError, TissueError
 from ..jobs import map_ahead
 from ..stains import HeAugmenter, MacenkoNormalizer, Normalizer, make_normalizer
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StainInfo:
-    """What stain normalisation found in an image at the first scale.
+    """What was found in an image before it is described: its stains at the first scale, and which picture it is.
 
     Attributes
     ----------
@@ -47,12 +47,15 @@ class StainInfo:
         Optical density left unexplained, root mean square; NaN where no stains were estimated.
     skipped : bool
         Whether normalisation was skipped for too little tissue, at any scale.
+    pixels : str
+        See `bchisto.data.pixels_sha256`.
     """
 
     vectors: npt.NDArray[np.float64] | None
     tissue: float
     residual: float
     skipped: bool
+    pixels: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,9 @@ def _normalise(
         if not skip_errors:
             raise type(error)(message) from error
         return ImageFailure(record, message)
-    return NormalisedImage(index, scales, stain, crop_key(record, image, crop_seed=crop_seed))
+    key = crop_key(record, image, crop_seed=crop_seed)
+    pixels = key if crop_seed == "pixels" else pixels_sha256(image)
+    return NormalisedImage(index, scales, replace(stain, pixels=pixels), key)
 
 
 def prepare_crops(

@@ -2,7 +2,8 @@
 
 Schema 1. Per row (image, then augmentation): ``features`` float32 (rows, d), ``image_id``, ``label``, ``group``
 UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``sha256`` of the file, ``stains``
-float32 (3, 2) with NaN where none were estimated, ``tissue`` share, ``residual``, ``normalisation_skipped``.
+float32 (3, 2) with NaN where none were estimated, ``tissue`` share, ``residual``, ``normalisation_skipped``, and
+``pixels_sha256`` of the decoded image, which is empty or absent where 0.1 made the part or the store.
 Everything else is an attribute.
 """
 
@@ -31,6 +32,7 @@ SCHEMA_VERSION = 1
 _KIND = "bchisto descriptor store"
 _TEXT = h5py.string_dtype("utf-8")
 _LISTS = ("layers", "classes", "color_range")
+_PIXELS = "pixels_sha256"
 _LONGEST_ATTRIBUTE = 60_000
 """Characters of an attribute (ours; HDF5 ends at 64 KiB for the attribute and its name)."""
 _PART_BYTES, _TEXT_BYTES = 16 * 1024, 48
@@ -97,6 +99,14 @@ class Store:
         """Return a per-image column: ``sha256``, ``stains``, ``tissue``, ``residual``, ``normalisation_skipped``."""
         values: npt.NDArray[Any] = self._file["images"][name][:]
         return values
+
+    @property
+    def pixels(self) -> dict[str, str]:
+        """Image id to the hash of its decoded pixels, for the images of which it is known."""
+        if _PIXELS not in self._file["images"]:
+            return {}
+        found = zip(self.image_ids, self.images(_PIXELS), strict=True)
+        return {image: value.decode() for image, value in found if value}
 
 
 def open_store(path: PathInput) -> Store:
@@ -205,6 +215,7 @@ def _tables(file: Any, *, rows: int, images: int, dim: int) -> None:
     group = file.create_group("images")
     group.create_dataset("image_id", (images,), _TEXT)
     group.create_dataset("sha256", (images,), _TEXT)
+    group.create_dataset(_PIXELS, (images,), _TEXT)
     group.create_dataset("stains", (images, 3, 2), np.float32)
     group.create_dataset("tissue", (images,), np.float32)
     group.create_dataset("residual", (images,), np.float32)
@@ -278,6 +289,7 @@ def _write_stain(group: Any, place: int, stain: StainInfo) -> None:
     group["tissue"][place] = stain.tissue
     group["residual"][place] = stain.residual
     group["normalisation_skipped"][place] = stain.skipped
+    group[_PIXELS][place] = stain.pixels
 
 
 def read_part(path: Path, *, header: Mapping[str, Any], image_ids: Sequence[str], dim: int) -> Part:
@@ -364,7 +376,7 @@ def merge_parts(
                 for name in ("features", "image_id", "label", "group", "augmentation"):
                     if rows:
                         file[name][row : row + rows] = source[name][:]
-                for name in file["images"]:
+                for name in source["images"]:
                     if count:
                         file["images"][name][image : image + count] = source["images"][name][:]
             row, image = row + rows, image + count

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..encoders import load_keras_file
 from ..errors import BundleError
-from ..experiment import open_bundle, read_crop_seed, read_temperature, write_bundle
+from ..experiment import TrainingImages, open_bundle, read_crop_seed, read_temperature, write_bundle
 from ..jobs import Archive
 from .model import build_model, resolved
 from .settings import FinetuneSettings, as_fields, as_stored
@@ -40,9 +40,13 @@ class CnnBundle:
     banners : tuple of str
         What a reader of predictions must know.
     temperature : float or None
-        Fitted on the predictions of images that did not train.
+        Of the mean of the fold models, see `bchisto.evaluate.shrunk_temperature`.
     crop_seed : {"id", "pixels"}
         What seeds the patches of new images, see `bchisto.data.CROP_SEEDS`.
+    two_class : dict or None
+        See `bchisto.experiment.BundleFacts`.
+    training : TrainingImages or None
+        None where the bundle does not know which images trained.
     """
 
     classes: tuple[str, ...]
@@ -54,6 +58,8 @@ class CnnBundle:
     banners: tuple[str, ...]
     temperature: float | None
     crop_seed: str = "id"
+    two_class: dict[str, Any] | None = None
+    training: TrainingImages | None = None
 
     @staticmethod
     def save(
@@ -68,6 +74,8 @@ class CnnBundle:
         banners: Sequence[str],
         temperature: float | None,
         crop_seed: str = "pixels",
+        two_class: Mapping[str, Any] | None = None,
+        training: TrainingImages | None = None,
     ) -> None:
         """Write a bundle.
 
@@ -77,7 +85,7 @@ class CnnBundle:
             The ``.bchisto`` file.
         models : mapping of int to Path
             Fold to its ``.weights.h5``.
-        settings, classes, dataset, reading, protocol, banners, temperature, crop_seed
+        settings, classes, dataset, reading, protocol, banners, temperature, crop_seed, two_class, training
             As the attributes.
         """
         facts = {
@@ -95,6 +103,8 @@ class CnnBundle:
             banners=banners,
             temperature=temperature,
             crop_seed=crop_seed,
+            two_class=two_class,
+            training=training,
             members=members,
             check=lambda archive: CnnBundle._read(path, archive, share=True),
         )
@@ -135,6 +145,8 @@ class CnnBundle:
             tuple(manifest["banners"]),
             read_temperature(manifest),
             read_crop_seed(path, manifest),
+            manifest.get("two_class"),
+            TrainingImages.read(manifest),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
@@ -15,17 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import named
-from ..data import ImageRecord, decode_record
+from ..data import ImageRecord, decode_record, pixels_sha256
 from ..errors import ImageError, TissueError
-from ..jobs import DAMAGE, Progress, atomic_output, default_jobs, one_thread_of_opencv
+from ..jobs import DAMAGE, Progress, atomic_output, default_jobs, one_thread_of_opencv, write_rows
 from ..stains import make_normalizer
 from .patches import PatchRule
 
-__all__ = ["ImageBank", "make_reader", "make_treatment", "prepare_images"]
+__all__ = ["ImageBank", "make_reader", "make_treatment", "prepare_images", "read_pixels"]
 
 _log = logging.getLogger(__name__)
 
 Image = npt.NDArray[np.uint8]
+
+_PIXELS = ("image_id", "pixels_sha256")
 
 _AHEAD = 64
 """Images that are decoded before any is written (ours)."""
@@ -178,11 +181,12 @@ def prepare_images(
     key = hashlib.sha256(f"{digest}:{treated}:{stain}".encode()).hexdigest()[:16]
     path = folder / f"images-{key}.bin"
     index = path.with_suffix(".npy")
-    read = make_reader(stain=stain, rule=rule, size=size)
+    treat = make_treatment(stain=stain, rule=rule, size=size)
 
-    def attempt(record: ImageRecord) -> Image | ImageError:
+    def attempt(record: ImageRecord) -> tuple[Image, str] | ImageError:
         try:
-            return read(record)
+            image = decode_record(record)
+            return treat(record, image), pixels_sha256(image)
         except ImageError as error:
             return error
 
@@ -193,6 +197,7 @@ def prepare_images(
             found = {records[place].image_id: attempt(records[place]) for place in empty}
             return path, {image: str(error) for image, error in found.items()}
     rows: list[tuple[int, int, int, int]] = []
+    pixels: dict[str, str] = {}
     failures: dict[str, str] = {}
     with (
         atomic_output(path) as temporary,
@@ -210,12 +215,23 @@ def prepare_images(
                     failures[record.image_id] = str(result)
                     rows.append((handle.tell(), 0, 0, 0))
                 else:
-                    rows.append((handle.tell(), *result.shape[:2], _key(record.image_id)))
-                    handle.write(result.tobytes())
+                    image, pixels[record.image_id] = result
+                    rows.append((handle.tell(), *image.shape[:2], _key(record.image_id)))
+                    handle.write(image.tobytes())
             progress.update_to(start + len(some))
     with atomic_output(index) as temporary, temporary.open("wb") as handle:
         np.save(handle, np.array(rows, dtype=np.int64), allow_pickle=False)
+    write_rows(path.with_suffix(".csv"), _PIXELS, pixels.items())
     return path, failures
+
+
+def read_pixels(path: Path) -> dict[str, str]:
+    """Return the hash of the decoded pixels of each image of a file of `prepare_images`; none where 0.1 wrote it."""
+    table = path.with_suffix(".csv")
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as handle:
+        return {image: value for image, value in csv.reader(handle) if (image, value) != _PIXELS}
 
 
 def _read_index(path: Path, *, images: int) -> npt.NDArray[np.int64] | None:

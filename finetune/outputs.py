@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data import Dataset, FoldPlan
+from ..data import Dataset, FoldPlan, decode_record
 from ..errors import InputError
 from ..evaluate import (
     AGGREGATIONS,
@@ -19,11 +19,13 @@ from ..evaluate import (
     PredictionTable,
     TwoClassView,
     aggregate,
+    choose_samples,
     fold_notes,
     write_predictions,
 )
-from ..experiment import Outputs, Tested, temperature_of
+from ..experiment import BundleFacts, Outputs, Tested
 from .bundle import CnnBundle
+from .methods import methods_of
 from .model import network_of, resolved
 from .settings import FinetuneSettings, as_stored
 from .units import FoldUnit
@@ -58,6 +60,7 @@ def write_outputs(
         _write_table(folder / "predictions.csv", tables[0])
         if table.patches is not None:
             _write_table(folder / "predictions-by-patch.csv", table)
+    known = {record.image_id: record for record in dataset.records}
     outputs = Outputs(
         title=f"bchisto finetune: {folder.name}",
         plan=plan,
@@ -66,12 +69,18 @@ def write_outputs(
         banners=banners,
         view=view,
         tables=tables,
-        facts={"validation": {str(unit.fold): _best(unit) for unit in units}},
-        settings=lambda: _shown(settings),
+        road="finetune",
+        methods=list(methods_of(settings, folds=len(units), inner=not any(plan.images(u.fold, "val") for u in units))),
+        settings=_shown(settings),
+        facts={
+            "validation": {str(unit.fold): _best(unit) for unit in units},
+            "curves": {str(unit.fold): curve for unit in units if (curve := _curve(unit))},
+        },
+        samples=lambda: choose_samples(tables[0], lambda image: decode_record(known[image])),
         most_resampled=_MOST_RESAMPLED,
     )
 
-    def bundle() -> None:
+    def bundle(found: BundleFacts) -> None:
         CnnBundle.save(
             folder / "model.bchisto",
             settings=settings,
@@ -81,7 +90,9 @@ def write_outputs(
             reading=reading,
             protocol=protocol,
             banners=banners,
-            temperature=temperature_of(tables[0]) if tables else None,
+            temperature=found.temperature,
+            two_class=found.two_class,
+            training=found.training,
         )
 
     return outputs.write(folder, bundle=bundle, failed=failed)
@@ -103,7 +114,8 @@ def _table(
         protocol=protocol,
     )
     trained = {unit.fold: [dataset.classes[unit.labels[place]] for place in unit.train] for unit in units}
-    table = replace(made, fold_notes=fold_notes(trained, dataset.classes))
+    counts = tuple(len(trained[fold]) for fold in made.fold_numbers)
+    table = replace(made, fold_notes=fold_notes(trained, dataset.classes), trained=counts)
     cut = units[0].settings.rule.kind != "resize"
     return replace(table, patches=tuple(patch for _, patch, _ in keys)) if cut else table
 
@@ -136,12 +148,26 @@ def _write_table(path: Path, table: PredictionTable) -> None:
     write_predictions(path, classes=table.classes, rows=rows, probabilities=probabilities, extra=patches)
 
 
+def _log(unit: FoldUnit) -> list[dict[str, str]]:
+    """Return the epochs of a fold; none where the log was removed."""
+    if not unit.log.is_file():
+        return []
+    with unit.log.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def _curve(unit: FoldUnit) -> dict[str, list[float | None]]:
+    """Return loss and accuracy of each epoch, and both on what validates, where something does."""
+    rows = _log(unit)
+    names = [name for name in ("loss", "accuracy", "val_loss", "val_accuracy") if any(row[name] for row in rows)]
+    return {name: [float(row[name]) if row[name] else None for row in rows] for name in names}
+
+
 def _best(unit: FoldUnit) -> dict[str, Any]:
     """Return the epoch whose weights were kept, from the log; nothing where that was removed."""
-    if not unit.log.is_file():
+    rows = _log(unit)
+    if not rows:
         return {}
-    with unit.log.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
     best = min(rows, key=lambda row: float(row["val_loss"])) if rows[-1]["val_loss"] else rows[-1]
     return {
         "epochs": len(rows), "epoch": int(best["epoch"]),
@@ -150,7 +176,9 @@ def _best(unit: FoldUnit) -> dict[str, Any]:
 
 
 def _shown(settings: FinetuneSettings) -> dict[str, str]:
+    # a report says which file, and settings.json its hash, but not where it lies
+    weights = {"weights": Path(resolved(settings)["weights"]).name}
     return {
         "source": network_of(settings.network).source,
-        **{key: str(value) for key, value in as_stored({**asdict(settings), **resolved(settings)}).items()},
+        **{key: str(value) for key, value in as_stored({**asdict(settings), **resolved(settings), **weights}).items()},
     }

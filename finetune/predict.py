@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data import ImageRecord, crop_key, decode_record
+from ..data import ImageRecord, crop_key, decode_record, pixels_sha256
 from ..errors import ImageError
 from ..jobs import Ticker, map_ahead_in_threads, visible_gpus
 from .batches import Source
@@ -21,7 +21,13 @@ __all__ = ["predict_images"]
 
 
 def predict_images(
-    bundle: CnnBundle, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
+    bundle: CnnBundle,
+    records: Sequence[ImageRecord],
+    *,
+    ticker: Ticker,
+    skip_errors: bool,
+    helpers: int = 1,
+    pixels: dict[str, str] | None = None,
 ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str]]:
     """Predict images: the mean probability over the patches of each, then over the fold models.
 
@@ -35,6 +41,8 @@ def predict_images(
     skip_errors : bool
     helpers : int
         Threads that decode images and prepare batches ahead of the networks.
+    pixels : dict of str to str, optional
+        Gets the hash of the decoded pixels of each image.
 
     Yields
     ------
@@ -56,6 +64,8 @@ def predict_images(
     def attempt(record: ImageRecord) -> tuple[Image, str] | ImageError:
         try:
             image = decode_record(record)
+            if pixels is not None:
+                pixels[record.image_id] = pixels_sha256(image)
             return treat(record, image), crop_key(record, image, crop_seed=bundle.crop_seed)
         except ImageError as error:
             return error

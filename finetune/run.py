@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
-from ..data import FoldPlan, ImageRecord
+from ..data import PARTICULARS, FoldPlan, ImageRecord, Particulars
 from ..errors import InputError, WeightsError
 from ..evaluate import TwoClassView
 from ..experiment import CrossValidation, FoldChoice, ImageSelection, OpenedImages, Work, cross_validate
@@ -14,7 +14,7 @@ from ..jobs import write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run
-from .images import prepare_images
+from .images import prepare_images, read_pixels
 from .kept import let_go
 from .model import network_of, resolved
 from .settings import FinetuneSettings
@@ -100,15 +100,25 @@ def finetune(
         records = opened.dataset.records
         if any(item.label is None for item in records):
             raise InputError(f"{selection.images}: finetune needs a label for every image")
-        plans = _plans(choice, records, {}, seed=settings.seed)  # refuses lists that do not fit before images are read
+        # refuses lists that do not fit before images are read
+        _plans(choice, records, {}, opened.known(failed=0), seed=settings.seed)
         bank, failures = _decode(opened, settings, folder, skip_errors=how.skip_errors)
+        known = opened.settle(folder / PARTICULARS, failed=len(failures))
+        plans = _plans(choice, records, failures, known, seed=settings.seed)
         if failures:
-            plans = _plans(choice, records, failures, seed=settings.seed)
             write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
+        record.note(flow=dict(known.flow))
         trainings = [
             CnnTraining(
                 plan=plan,
-                images=tested_of(opened.dataset, digest=opened.digest, failures=failures),
+                images=tested_of(
+                    opened.dataset,
+                    digest=opened.digest,
+                    failures=failures,
+                    known=known,
+                    pixels=read_pixels(bank),
+                    files=opened.unique.sha256,
+                ),
                 seed=settings.seed,
                 view=view,
                 notes=said,
@@ -119,7 +129,9 @@ def finetune(
                 settings=settings,
                 reading=selection.reading,
                 tensorboard=tensorboard,
-            ).fitted()  # refuses what does not fit before anything is written
+            )
+            .settled()
+            .fitted()  # refuses what does not fit before anything is written
             for plan in plans
         ]
         try:
@@ -129,7 +141,7 @@ def finetune(
 
 
 def _plans(
-    choice: FoldChoice, records: tuple[ImageRecord, ...], failed: dict[str, str], *, seed: int
+    choice: FoldChoice, records: tuple[ImageRecord, ...], failed: dict[str, str], known: Particulars, *, seed: int
 ) -> list[FoldPlan]:
     usable = [item for item in records if item.image_id not in failed]
     return choice.plans(
@@ -139,6 +151,7 @@ def _plans(
         seed=seed,
         default="10",
         failed=failed,
+        known=known,
     )
 
 

@@ -171,6 +171,7 @@ class FinetuneSettings:
         for name in ("fresh", "augmentations"):
             put(self, name, as_texts(getattr(self, name), name))
         put(self, "weights", as_text(self.weights, "weights"))
+        put(self, "multipliers", tuple(map(tuple, self.multipliers)))
         for name in ("size", "epochs", "patience", "batch_size", "rotations", "crops", "seed"):
             put(self, name, as_whole(getattr(self, name), name))
         for name in ("epochs", "patience", "rotations", "crops"):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..data import SYNTHETIC_BANNER, Dataset, file_sha256, inner_splits
+from ..data import SYNTHETIC_BANNER, Dataset, Particulars, file_sha256, inner_splits
 from ..errors import InputError
 from ..experiment import Finished, Tested, Training, Work
 from ..jobs import Resources, Ticker, prepare_backend, visible_gpus
@@ -28,7 +28,15 @@ _VALIDATION_FOLDS = 8
 """An eighth of a training part validates where the protocol names no validation part (ours)."""
 
 
-def tested_of(dataset: Dataset, *, digest: str, failures: dict[str, str]) -> Tested:
+def tested_of(
+    dataset: Dataset,
+    *,
+    digest: str,
+    failures: dict[str, str],
+    known: Particulars,
+    pixels: dict[str, str],
+    files: dict[str, str],
+) -> Tested:
     """Return the images of a dataset."""
     return Tested(
         digest=digest,
@@ -37,6 +45,9 @@ def tested_of(dataset: Dataset, *, digest: str, failures: dict[str, str]) -> Tes
         labels={item.image_id: item.label or "" for item in dataset.records},
         groups={item.image_id: item.group for item in dataset.records},
         failures=tuple(failures.items()),
+        known=known,
+        pixels=pixels,
+        files=files,
     )
 
 
@@ -221,7 +232,8 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
     def _split(self, train: Sequence[int], labels: Sequence[int], fold: int) -> tuple[list[int], list[int]]:
         """Set an eighth of the training images aside to validate; groups stay whole, every class goes on training."""
         chosen = np.array([labels[place] for place in train], dtype=np.int64)
-        groups = [self.dataset.records[place].group for place in train]
+        records = [self.dataset.records[place] for place in train]
+        groups = self.plan.kept_whole([item.image_id for item in records], [item.group for item in records])
         for kept, held in inner_splits(chosen, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed):
             return [train[k] for k in kept], [train[k] for k in held]
         raise InputError(

@@ -1,5 +1,6 @@
 """A model bundle over new images: image files to one probability per class."""
 
+from .calls import Calls
 from .run import FORMATS, PredictResult, predict
 
-__all__ = ["FORMATS", "PredictResult", "predict"]
+__all__ = ["FORMATS", "Calls", "PredictResult", "predict"]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data import ImageRecord
+from ..data import ImageRecord, file_sha256, record_sha256
 from ..errors import OutputError
-from ..experiment import Work, do_missing
+from ..experiment import TrainingImages, Work, do_missing
 from ..jobs import Resources, Ticker, read_json, remove_leftovers, set_aside, write_json, write_rows
 from ..runs import describe_differences
 from .model import Model, load_model
@@ -27,7 +27,7 @@ _WORK = "work:"
 _MARK = "settings.json"
 
 Rows = list[list[str]]
-"""Image id, error or nothing, then the probabilities."""
+"""Image id, error or nothing, then the probabilities, and ``yes`` or ``no`` where a bundle knows what trained it."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,17 @@ class Workshop:
             ticker.tick(len(block.records) * model.steps)
             return made
         rows: Rows = []
-        for record, found in model.predict(
+        training = model.bundle.training
+        for record, found, pixels in model.predict(
             block.records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers
         ):
             if isinstance(found, str):
                 rows.append([record.image_id, found])
             else:
-                rows.append([record.image_id, "", *map(repr, found.tolist())])
-        self._keep(block, ["image_id", "error", *(f"p_{name}" for name in model.bundle.classes), self.work], rows)
+                known = [] if training is None else ["yes" if _trained(training, record, pixels) else "no"]
+                rows.append([record.image_id, "", *map(repr, found.tolist()), *known])
+        header = ["image_id", "error", *(f"p_{name}" for name in model.bundle.classes)]
+        self._keep(block, [*header, *(["trained"] if training else []), self.work], rows)
         return rows
 
     def _keep(self, block: Block, header: list[str], rows: Rows) -> None:
@@ -120,12 +123,19 @@ class Workshop:
         classes = sum(name.startswith("p_") for name in header)
         ids = [row[0] if len(row) > 1 else None for row in rows]
         whole = ids == [record.image_id for record in block.records] and all(
-            row[1] or _are_shares(row[2:], classes) for row in rows
+            row[1] or _are_shares(row[2 : len(row) - ("trained" in header)], classes) for row in rows
         )
         if foreign or not whole:
             _log.warning("%s: does not hold the predictions of its images; predicted again", path)
             return None
         return rows if self.skip_errors or not any(row[1] for row in rows) else None
+
+
+def _trained(training: TrainingImages, record: ImageRecord, pixels: str) -> bool:
+    """Whether an image is one of those that trained."""
+    if pixels in training.pixels:
+        return True
+    return bool(training.files) and record_sha256(record, file_sha256(record.path)) in training.files
 
 
 def _are_shares(cells: Sequence[str], classes: int) -> bool:

@@ -25,7 +25,8 @@ __all__ = ["Model", "load_model", "model_identity"]
 _CNN_BLOCK = 16
 """Images in a unit of work of a CNN, and in memory at once (ours)."""
 
-Found = Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str]]
+Found = Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str]]
+"""An image, its probabilities or what is wrong with it, and the hash of its decoded pixels where that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,11 @@ class CnnModel:
 
     def predict(self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1) -> Found:
         """Predict images one after the other, see `bchisto.finetune.predict_images`."""
-        return predict_images(self.bundle, records, ticker=ticker, skip_errors=skip_errors, helpers=helpers)
+        pixels: dict[str, str] | None = None if self.bundle.training is None else {}
+        for record, found in predict_images(
+            self.bundle, records, ticker=ticker, skip_errors=skip_errors, helpers=helpers, pixels=pixels
+        ):
+            yield record, found, (pixels or {}).get(record.image_id, "")
 
 
 @dataclass(frozen=True)
@@ -145,13 +150,14 @@ class BoostedModel:
         ]
         for record, *items in zip(records, *passes, strict=True):
             features: dict[str, npt.NDArray[np.float32]] = {}
-            failure = None
+            failure, pixels = None, ""
             for item in items:
                 if isinstance(item, ImageFailure):
                     failure = item.message
                 else:
+                    pixels = item.stain.pixels
                     features.update({name: values[np.newaxis] for name, values in item.features.items()})
-            yield record, failure if failure is not None else self.bundle.predict(features)[0]
+            yield record, failure if failure is not None else self.bundle.predict(features)[0], pixels
 
 
 Model = BoostedModel | CnnModel

@@ -17,13 +17,14 @@ from ..boost import Bundle
 from ..data import ImageRecord, few, file_sha256, spell_labels
 from ..errors import BundleError, InputError, MissingInputError, OutputError
 from ..evaluate import apply_temperature
-from ..experiment import ImageSelection, Work, check_headers
+from ..experiment import ImageSelection, TrainingImages, Work, bundle_view, check_headers
 from ..finetune import CnnBundle
 from ..jobs import ensure_folder, set_aside, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_table, unfinished_record
 from .blocks import Block, Workshop, claim, do_blocks
+from .calls import Calls, OperatingPoint
 from .model import load_model, model_identity
 from .table import FORMATS, Table
 
@@ -51,6 +52,10 @@ class PredictResult:
         Images left out; also in ``<out>.failures.csv``.
     banners : tuple of str
         What a reader must know first.
+    trained : int or None
+        Images that trained a model of the bundle; None where it does not know which did.
+    called : str
+        How many are called positive at which operating point; empty where nothing is called.
     """
 
     path: Path
@@ -58,6 +63,8 @@ class PredictResult:
     counts: dict[str, int]
     failures: tuple[tuple[str, str], ...]
     banners: tuple[str, ...]
+    trained: int | None = None
+    called: str = ""
 
 
 @takes_fields(work=Work.of)
@@ -69,6 +76,7 @@ def predict(
     weights: Many[TextInput] = (),
     output_format: str = "bchisto",
     calibrated: bool = False,
+    calls: Calls | None = None,
     work: Work | None = None,
 ) -> PredictResult:
     """Predict new images with a model bundle, resuming an interrupted run.
@@ -86,6 +94,8 @@ def predict(
     output_format : {"bchisto", "iciar2018"}
     calibrated : bool
         Scale the probabilities by the temperature of the bundle.
+    calls : Calls, optional
+        At which operating point images are called positive, in the column ``called``; by default see `Calls.point`.
     work : Work, optional
         How it is done; by default a process per core, or one per GPU where Keras's backend sees any. It has no shards.
 
@@ -104,7 +114,7 @@ def predict(
     """
     sources, options = as_paths(images, "images"), as_texts(weights, "weights")
     bundle, path = as_path(model, "model"), as_path(out, "out")
-    how = Work.of(work)
+    how, calls = Work.of(work), calls or Calls()
     if how.shard is not None:
         raise InputError(
             f"`shard` {how.shard}: a table of predictions has no shards; give one to each part of the images"
@@ -113,7 +123,7 @@ def predict(
         raise InputError(f"`output_format` {output_format}: choose one of {', '.join(FORMATS)}")
     config = {
         "model": str(bundle), "images": [str(source) for source in sources], "out": str(path), "weights": list(options),
-        "output_format": output_format, "calibrated": calibrated, **plain_options(how),
+        "output_format": output_format, "calibrated": calibrated, **plain_options(calls, how),
     }  # fmt: skip
     left = unfinished_record(path, command="predict", config=config)
     if path.exists() and not how.overwrite and left is None:
@@ -125,12 +135,16 @@ def predict(
         )
     replaced = how.overwrite or bool(left and left.get("overwrite"))
     with record_table(path, command="predict", config=config, overwrite=replaced) as record:
+        if calls != Calls():  # what the bundle cannot say is refused before its encoders are loaded
+            classes, view = bundle_view(bundle)
+            calls.point(view, classes=classes, bundle=bundle)
         identity = model_identity(bundle, options)
         ready = load_model(bundle, options, identity)
         if calibrated and ready.bundle.temperature is None:
             raise BundleError(
                 f"{bundle}: holds no temperature, since it was trained in a single fold; leave out `calibrated`"
             )
+        point = calls.point(ready.bundle.two_class, classes=tuple(ready.bundle.classes), bundle=bundle)
         records = _with_classes(_records(sources, ready.reading), ready.bundle.classes)
         usable, refused = check_headers(records, needs=ready.fits, skip_errors=how.skip_errors)
         settings = {"model_sha256": identity[0], "images_sha256": _digest(usable)}
@@ -145,11 +159,13 @@ def predict(
         workshop = Workshop(bundle, options, identity, parts, settings, how.skip_errors, helpers)
         rows = do_blocks(workshop, blocks, resources=resources, how=how, model=ready)
         result = _finish(
-            path, rows, usable, dict(refused), ready.bundle, output_format, calibrated=calibrated,
+            path, rows, usable, dict(refused), ready.bundle, output_format, calibrated=calibrated, point=point,
             overwrite=replaced,
         )  # fmt: skip
         set_aside(parts)
-        record.note(predicted=result.images, failures=len(result.failures))
+        record.note(
+            predicted=result.images, failures=len(result.failures), trained=result.trained, called=result.called
+        )
     return result
 
 
@@ -162,16 +178,30 @@ def _finish(
     output_format: str,
     *,
     calibrated: bool,
+    point: OperatingPoint | None,
     overwrite: bool,
 ) -> PredictResult:
     """Write the table of all blocks, and the list of images that failed."""
     failures = {**refused, **{row[0]: row[1] for row in rows if row[1]}}
     good = [row for row in rows if not row[1]]
-    probabilities = np.array([[float(cell) for cell in row[2:]] for row in good]).reshape(-1, len(bundle.classes))
+    ends = 2 + len(bundle.classes)
+    probabilities = np.array([[float(cell) for cell in row[2:ends]] for row in good]).reshape(-1, len(bundle.classes))
+    raw = probabilities
     if calibrated and bundle.temperature:
         probabilities = apply_temperature(probabilities, bundle.temperature)
+    further: list[tuple[str, list[str]]] = []
+    trained, called, banners = None, "", bundle.banners
+    if bundle.training is not None:
+        cells = ["".join(row[ends:]) for row in good]  # empty in parts that another version left
+        further.append(("trained", cells))
+        trained = cells.count("yes")
+        banners = (*banners, *_known_again(trained, len(cells), bundle.training))
+    if point is not None:
+        positive = point.call(probabilities if point.sensitivity is None else raw)
+        further.append(("called", ["positive" if one else "negative" for one in positive]))
+        called = f"called positive: {int(positive.sum())} of {len(positive)}, {point}"
     known = {record.image_id: record for record in usable}
-    table = Table(output_format, [known[row[0]] for row in good], probabilities, bundle.classes)
+    table = Table(output_format, [known[row[0]] for row in good], probabilities, bundle.classes, further)
     table.finish(path, overwrite=overwrite)
     problems = path.with_name(f"{path.name}.failures.csv")
     if failures:
@@ -180,7 +210,23 @@ def _finish(
         problems.unlink(missing_ok=True)
     predicted = table.predicted
     counts = {name: predicted.count(name) for name in bundle.classes}
-    return PredictResult(path, len(predicted), counts, tuple(failures.items()), bundle.banners)
+    return PredictResult(path, len(predicted), counts, tuple(failures.items()), banners, trained, called)
+
+
+def _known_again(trained: int, images: int, training: TrainingImages) -> list[str]:
+    """Say which images are not new to the models."""
+    said = []
+    if trained:
+        said.append(
+            f"NOT NEW: {trained} of {images} images trained models of this bundle (column trained); what it says of "
+            "them does not show what it would say of new ones"
+        )
+    if training.files and trained < images:
+        said.append(
+            f"of {len(training.files)} of the {training.count} training images only the file is known: a copy in "
+            "another format is not recognised"
+        )
+    return said
 
 
 def _records(images: Sequence[Path], reading: Mapping[str, Any]) -> list[ImageRecord]:

@@ -40,12 +40,15 @@ class Table:
     records : sequence of ImageRecord
     probabilities : ndarray of float64, shape (n, classes)
     classes : tuple of str
+    further : sequence of (str, sequence of str)
+        Names and cells of columns after the predicted class.
     """
 
     output_format: str
     records: Sequence[ImageRecord]
     probabilities: npt.NDArray[np.float64]
     classes: Sequence[str]
+    further: Sequence[tuple[str, Sequence[str]]] = ()
 
     @property
     def predicted(self) -> list[str]:
@@ -88,7 +91,7 @@ class Table:
                 classes=self.classes,
                 rows=[(record.image_id, record.label or "", record.group, "") for record in self.records],
                 probabilities=self.probabilities,
-                extra=[("predicted", self.predicted)],
+                extra=[("predicted", self.predicted), *self.further],
             )
 
 

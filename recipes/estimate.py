@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..boost import BoostSettings, Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
 from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
-from ..encoders import Encoder, EncoderChoice
-from ..experiment import ImageSelection, Work
+from ..encoders import Encoder, EncoderChoice, cached_encoder
+from ..experiment import Work
 from ..featurize import FeaturizeSettings, describe_images, images_per_block
 from ..finetune import FinetuneSettings, time_training
 from ..jobs import Ticker, format_seconds
-from ..options import from_options
+from .parts import Part, fold_names
 from .recipe import Recipe
 from .work import Order
 
@@ -59,7 +58,6 @@ class ImagesAhead:
 
     def __init__(self, recipe: Recipe, order: Order, *, layout: str) -> None:
         self._recipe, self._order, self._layout = recipe, order, layout
-        self._encoders: dict[EncoderChoice, Encoder] = {}
         self._kept: list[Any] = []
 
     @property
@@ -74,22 +72,18 @@ class ImagesAhead:
 
     def encoder(self, choice: EncoderChoice) -> Encoder:
         """Return an encoder with random weights, since neither time nor size depends on them."""
-        if choice not in self._encoders:
-            self._encoders[choice] = Encoder(choice.name, layers=choice.layers, weights="random")
-        return self._encoders[choice]
+        return cached_encoder(choice, weights="random", precision="float32", engine="keras", seed=0)
 
     def read(self, reading: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
         """Return the images, and those of them that would be used."""
-        dataset = from_options(ImageSelection, reading, images=self._order.images, dataset=self._layout).read()
+        dataset = Part(self._order.images, self._layout, self._order.run).read(reading)
         if not self._order.quick:
             return dataset, dataset.records
         quick = self._recipe.quick
         if (count := quick.get("images_per_class_and_fold")) is None:
             most = quick["images_per_class"] * len(dataset.classes) * self.parts
         else:
-            steps = (step for name in self._order.chosen(self._recipe) for step in self._recipe.steps_of(name))
-            names = {str(name) for _, values in steps for name in values.get("folds", ())}
-            most = count * len(dataset.classes) * sum(self.folds(name) for name in names)
+            most = count * len(dataset.classes) * sum(map(self.folds, fold_names(self._recipe, self._order)))
         return dataset, dataset.records[:most]
 
     def folds(self, name: str) -> int:
@@ -159,41 +153,37 @@ def estimate_boost(
     number = ahead.parts * sum(map(ahead.folds, folds))
     images = round(_TRAIN_SHARE * len(records) / ahead.parts)
     units, seconds, size = 0, 0.0, 0.0
-    for head in dict.fromkeys(member.name for name in settings.heads for member in members_of(name)):
-        seeds = settings.seeds if get_head(head).seeded else 1
-        for dim in sorted(set(dims)):
-            features_like, labels = _made_up(images, features.augmentations, dim, classes=len(dataset.classes))
-            timed = _time_lightgbm if head == "lightgbm" else _time_head(head)
-            model_seconds, model_bytes = timed(
-                features_like, labels, classes=len(dataset.classes), preset=settings.chosen
+    heads = dict.fromkeys(member.name for name in settings.heads for member in members_of(name))
+    for dim in sorted(set(dims)):
+        part = _made_up(images, features.augmentations, dim, classes=len(dataset.classes), preset=settings.chosen)
+        for head in heads:
+            model_seconds, model_bytes = (
+                _time_lightgbm(part, settings.chosen) if head == "lightgbm" else _time_head(part, settings.chosen, head)
             )
-            models = dims.count(dim) * number * seeds
+            models = dims.count(dim) * number * (settings.seeds if get_head(head).seeded else 1)
             units += models
             seconds += models * model_seconds
             size += 2 * models * model_bytes  # in the folder and, compressed to about a third, in the bundle
     return Estimate("boost", units, seconds / ahead.how.cpu().processes, round(size * 2 / 3))
 
 
-def _made_up(
-    images: int, augmentations: int, dim: int, *, classes: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return descriptors with a little structure, and their labels."""
+def _made_up(images: int, augmentations: int, dim: int, *, classes: int, preset: Preset) -> TrainingPart:
+    """Return descriptors with a little structure, as a part to train on."""
     rng = np.random.default_rng(0)
     labels = np.arange(images) % classes
     centres = rng.normal(0, 1, (classes, dim)).astype(np.float32)
     noise = rng.standard_normal((images, augmentations, dim), dtype=np.float32)
-    return (0.3 * centres[labels])[:, None] + noise, labels.astype(np.int64)
+    features = (0.3 * centres[labels])[:, None] + noise
+    return TrainingPart(features, labels.astype(np.int64), [None] * images, classes, 0, preset.rounds)
 
 
-def _time_lightgbm(
-    features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, classes: int, preset: Preset
-) -> tuple[float, float]:
+def _time_lightgbm(part: TrainingPart, preset: Preset) -> tuple[float, float]:
     """Return seconds and bytes of one model, from two with few rounds."""
-    params = model_params(preset, classes=classes, seed=0, fold_position=0)
+    params = model_params(preset, classes=part.classes, seed=0, fold_position=0)
     timed = []
     for rounds in (2 * _FEW, 2 * _MORE):
         started = time.perf_counter()
-        text = fit_text(features, labels, params=params, rounds=rounds)
+        text = fit_text(part.features, part.labels, params=params, rounds=rounds)
         timed.append((time.perf_counter() - started, len(text)))
     (few, few_bytes), (more, more_bytes) = timed
     per_round = max(0.0, more - few) / (2 * (_MORE - _FEW))
@@ -202,19 +192,15 @@ def _time_lightgbm(
     return start + preset.rounds * per_round, few_bytes + preset.rounds * bytes_per_round
 
 
-def _time_head(name: str) -> Callable[..., tuple[float, float]]:
-    def timed(
-        features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, classes: int, preset: Preset
-    ) -> tuple[float, float]:
-        """Return seconds and bytes of one model, from one on some of the images: time by their number."""
-        spec, some = get_head(name), min(len(labels), _MOST_FITTED)
-        terms = TrainingTerms(preset, 0, len(labels))
-        part = TrainingPart(features[:some], labels[:some], [None] * some, classes, 0, preset.rounds)
-        started = time.perf_counter()
-        ((model, _),) = spec.fit(part, [spec.params(terms, classes=classes, seed=0, fold_position=0)])
-        return (time.perf_counter() - started) * len(labels) / some, len(model)
-
-    return timed
+def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, float]:
+    """Return seconds and bytes of one model of a head, from one on some of the images: time by their number."""
+    spec, images = get_head(name), len(part.labels)
+    some = min(images, _MOST_FITTED)
+    few = replace(part, features=part.features[:some], labels=part.labels[:some], groups=part.groups[:some])
+    params = spec.params(TrainingTerms(preset, 0, images), classes=part.classes, seed=0, fold_position=0)
+    started = time.perf_counter()
+    ((model, _),) = spec.fit(few, [params])
+    return (time.perf_counter() - started) * images / some, len(model)
 
 
 def estimate_finetune(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..data import PUBLISHED_FOLDS, Dataset, FoldPlan
+from ..data import Dataset, FoldPlan, Particulars, further_columns
 from ..errors import InputError
 from ..experiment import FoldChoice, ImageSelection
 from ..jobs import ensure_folder
@@ -16,9 +16,9 @@ from .quick import quick_banner, write_few, write_quick
 from .recipe import Recipe
 from .work import Order
 
-__all__ = ["Part", "layout_of", "make_parts", "published_lists", "reading_of"]
+__all__ = ["READING", "Part", "find_layout", "fold_names", "make_parts", "reading_of"]
 
-_READING = frozenset({"lesion", "context"})
+READING = frozenset({"lesion", "context"})
 """Settings of a step that say how images are read."""
 
 _SHOWN = ("augmentations", "crops", "seeds", "epochs", "size")
@@ -33,7 +33,8 @@ class Part:
     ----------
     images : Path
         The dataset.
-    layout : str
+    layout : str or None
+        None to have it recognised.
     run : Path
         The run folder.
     magnification : int or None
@@ -47,7 +48,7 @@ class Part:
     """
 
     images: Path
-    layout: str
+    layout: str | None
     run: Path
     magnification: int | None = None
     only: Path | None = None
@@ -93,22 +94,24 @@ class Part:
         InputError
             The images do not fit them.
         """
-        records = self.read(reading).records
+        dataset = self.read(reading)
+        records = dataset.records
         return self.folds(choice).plans(
             [record.image_id for record in records],
             labels=[record.label or "" for record in records],
             groups=[record.group for record in records],
             seed=seed,
             default="10",
+            known=Particulars(columns=further_columns(dataset)),
         )
 
 
 def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of the settings of a step says how images are read."""
-    return {name: values[name] for name in _READING & values.keys()}
+    return {name: values[name] for name in READING & values.keys()}
 
 
-def layout_of(recipe: Recipe, images: Path) -> str:
+def find_layout(recipe: Recipe, order: Order) -> str:
     """Return the layout of the images.
 
     Raises
@@ -117,14 +120,10 @@ def layout_of(recipe: Recipe, images: Path) -> str:
         No images, or in none of the recipe's layouts.
     """
     known = recipe.datasets[0] if len(recipe.datasets) == 1 else None
-    _, values = recipe.steps_of(recipe.first)[0]
-    selection = from_options(ImageSelection, reading_of(values), images=images, dataset=known)
-    dataset = selection.read()
-    if dataset.name not in recipe.datasets:
-        raise InputError(f"{images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
-    if not dataset.records:
-        raise InputError(f"{images}: no image is here")
-    return dataset.name
+    found = Part(order.images, known, order.run).read(_first_reading(recipe)).name
+    if found not in recipe.datasets:
+        raise InputError(f"{order.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
+    return found
 
 
 def make_parts(recipe: Recipe, order: Order, notes: list[str]) -> list[Part]:
@@ -142,7 +141,7 @@ def make_parts(recipe: Recipe, order: Order, notes: list[str]) -> list[Part]:
     InputError
         No images, or none of a magnification; in a quick run too few for it.
     """
-    layout = layout_of(recipe, order.images)
+    layout = find_layout(recipe, order)
     parts = []
     for magnification in recipe.magnifications or (None,):
         run = order.run if magnification is None else order.run / f"{magnification}x"
@@ -170,7 +169,7 @@ def _few(recipe: Recipe, order: Order, part: Part) -> Part:
     dataset = part.read(_first_reading(recipe))
     folder = ensure_folder(part.run / "quick")
     if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
-        names = published_lists(recipe, order)
+        names = fold_names(recipe, order)
         paths, only = write_quick(dataset, names, count=count, folder=folder)
         part = replace(part, lists=dict(zip(names, paths, strict=True)))
     else:
@@ -182,12 +181,13 @@ def _few(recipe: Recipe, order: Order, part: Part) -> Part:
     return replace(part, only=only, notes=(banner,))
 
 
-def published_lists(recipe: Recipe, order: Order) -> list[str]:
-    """Return the published fold lists that the chosen variants take, each once."""
-    named: Iterable[str] = (
-        name
-        for variant in order.chosen(recipe)
-        for _, values in recipe.steps_of(variant, quick=order.quick)
-        for name in map(str, values.get("folds", ()))
+def fold_names(recipe: Recipe, order: Order) -> list[str]:
+    """Return the protocols of the chosen variants, each once."""
+    return list(
+        dict.fromkeys(
+            str(name)
+            for variant in order.chosen(recipe)
+            for _, values in recipe.steps_of(variant, quick=order.quick)
+            for name in values.get("folds", ())
+        )
     )
-    return [name for name in dict.fromkeys(named) if name in PUBLISHED_FOLDS]

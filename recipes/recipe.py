@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import InputError
@@ -87,6 +87,23 @@ class Recipe:
         """Return the settings of a step without their sources."""
         return {name: setting.value for name, setting in self.sections.get(section, {}).items()}
 
+    def reseeded(self, by: int) -> Recipe:
+        """Return the recipe with every seed raised."""
+        if by == 0:
+            return self
+        sections = {
+            step: {**self.sections.get(step, {}), "seed": _raised(self.sections.get(step, {}).get("seed"), by)}
+            for step in self.steps
+        }
+        variants = {
+            name: {
+                key: {**value, "seed": value["seed"] + by} if isinstance(value, dict) and "seed" in value else value
+                for key, value in change.items()
+            }
+            for name, change in self.variants.items()
+        }
+        return replace(self, sections={**self.sections, **sections}, variants=variants)
+
     def steps_of(
         self, variant: str, *, quick: bool = False, full_scale: bool = False
     ) -> list[tuple[str, dict[str, Any]]]:
@@ -129,6 +146,10 @@ class Recipe:
             for section, settings in self.sections.items()
             for name, setting in settings.items()
         ]
+
+
+def _raised(seed: Setting | None, by: int) -> Setting:
+    return Setting((seed.value if seed else 0) + by, seed.source if seed else "ours")
 
 
 def _text(value: Any) -> str:

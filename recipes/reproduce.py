@@ -61,13 +61,14 @@ def estimate_recipe(
     quick: bool = False,
     full_scale: bool = False,
     variants: Many[TextInput] = (),
+    seeds: int = 1,
     work: Work | None = None,
 ) -> list[Estimate]:
     """Estimate what `reproduce` would take, without writing anything.
 
     Parameters
     ----------
-    name, images, quick, full_scale, variants, work
+    name, images, quick, full_scale, variants, seeds, work
         As in `reproduce`.
 
     Returns
@@ -83,6 +84,7 @@ def estimate_recipe(
         variants=as_texts(variants, "variants"),
         weights=("random",),
         how=Work.of(work),
+        seeds=_counted(seeds),
     )
     return estimate_variants(recipe, order)
 
@@ -97,6 +99,7 @@ def reproduce(
     full_scale: bool = False,
     variants: Many[TextInput] = (),
     weights: Many[TextInput] = (),
+    seeds: int = 1,
     work: Work | None = None,
 ) -> ReproduceResult:
     """Run a published system by its recipe; does only what is missing.
@@ -117,6 +120,9 @@ def reproduce(
         Of the recipe; the published one by default.
     weights : sequence of str
         As ``bchisto featurize --weights``, for encoders and networks; those of the recipe by default.
+    seeds : int
+        How often all of it is run, with seeds that follow each other; further ones in ``seed-1``, ... of the run
+        folder. Conclusions of the source are judged from three on.
     work : Work, optional
         As in `bchisto.featurize.featurize`, `bchisto.boost.train` and `bchisto.finetune.finetune`.
 
@@ -140,6 +146,7 @@ def reproduce(
         variants=as_texts(variants, "variants"),
         weights=as_texts(weights, "weights"),
         how=how,
+        seeds=_counted(seeds),
     )
     recipe, run = _recipe(name, full_scale=full_scale), order.run
     config = {
@@ -150,6 +157,7 @@ def reproduce(
         "full_scale": full_scale,
         "variants": list(order.variants),
         "weights": list(order.weights),
+        "seeds": order.seeds,
         **plain_options(how),
     }
     folder = run / "reproduce" / recipe.name
@@ -184,6 +192,12 @@ def _report(path: Path, recipe: Recipe, outcome: Outcome) -> None:
         pairs=outcome.pairs,
         settings={"system": f"{recipe.title}. {recipe.citation}", **settings},
     )
+
+
+def _counted(seeds: int) -> int:
+    if seeds < 1:
+        raise InputError(f"`seeds` {seeds}: give 1 or more")
+    return seeds
 
 
 def _recipe(name: str, *, full_scale: bool) -> Recipe:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InputError, SettingsConflictError
-from ..evaluate import PredictionTable, compare_pairs
+from ..evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes
 from ..experiment import CrossValidation
 from .estimate import Estimate, ImagesAhead
-from .parts import Part, layout_of, make_parts
+from .parts import Part, find_layout, make_parts
 from .recipe import Recipe
 from .settings import build_steps
 from .steps import Step
@@ -27,13 +27,34 @@ _REPLICATES = 2000
 
 
 def run_variants(recipe: Recipe, order: Order) -> Outcome:
-    """Run every chosen variant, at each magnification where the recipe has them, and compare.
+    """Run every chosen variant, at each magnification where the recipe has them and with each seed, and compare.
+
+    Figures and reports are those of the first seed; the others say how far conclusions carry.
 
     Raises
     ------
     InputError
         See `reproduce`. A quick run goes on where a variant or magnification has too few images, and says so.
     """
+    every = [_run_seed(recipe.reseeded(place), order.at_seed(place)) for place in range(order.seeds)]
+    run, parts, notes = every[0]
+    failed = tuple(line for one, _, _ in every for line in one.failed)
+    said = (banner for result in run.results for banner in result.banners)
+    banners = tuple(dict.fromkeys([*said, *(note for part in parts for note in part.notes), *recipe.notes, *notes]))
+    if order.how.shard is not None:
+        return Outcome(run.results, [], banners)
+    looked_at: dict[int | None, list[PredictionTable]] = {}
+    for (_, magnification), one in run.obtained.items():
+        looked_at.setdefault(magnification, []).append(one.panel.table)
+    banners += tuple(dict.fromkeys(note for tables in looked_at.values() for note in selection_notes(tables)))
+    further = [one.obtained for one, _, _ in every[1:]]
+    runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further)
+    published = compare_published(recipe.published, runs, note=comparable_note(banners))
+    return Outcome(run.results, published, banners, _pairs(run.obtained), failed)
+
+
+def _run_seed(recipe: Recipe, order: Order) -> tuple[_Run, list[Part], list[str]]:
+    """Run everything with one seed; returns what was run, on which images, and what must be said of it."""
     variants = {name: build_steps(recipe, order, name) for name in order.chosen(recipe)}
     notes: list[str] = []
     parts = make_parts(recipe, order, notes)
@@ -50,13 +71,7 @@ def run_variants(recipe: Recipe, order: Order) -> Outcome:
     notes += run.left_out_notes(list(variants))
     if not run.results and order.how.shard is None:
         raise InputError(f"{order.images}: too few images for `quick`: {notes[-1]}")
-    said = (banner for result in run.results for banner in result.banners)
-    banners = tuple(dict.fromkeys([*said, *(note for part in parts for note in part.notes), *recipe.notes, *notes]))
-    if order.how.shard is not None:
-        return Outcome(run.results, [], banners)
-    runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,))
-    tables = compare_published(recipe.published, runs, note=comparable_note(banners))
-    return Outcome(run.results, tables, banners, _pairs(run.obtained), tuple(run.failed))
+    return run, parts, notes
 
 
 class _Run:
@@ -112,13 +127,14 @@ def _named(result: CrossValidation, name: str) -> CrossValidation:
 
 def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str, Any]]:
     """Test the first variant against each other one, at the same magnification and where both test the same images."""
-    first: dict[int | None, PredictionTable] = {}
+    first: dict[int | None, Panel] = {}
     pairs = []
     for (_, magnification), run in obtained.items():
-        table = first.setdefault(magnification, run.panel.table)
-        if run.panel.table is not table:
-            pairs += compare_pairs([table, run.panel.table], replicates=_REPLICATES)
-    return pairs
+        panels = first.setdefault(magnification, run.panel), run.panel
+        if panels[0] is not run.panel:
+            views = [panel.view for panel in panels]
+            pairs += compare_pairs([panel.table for panel in panels], replicates=_REPLICATES, views=views)
+    return holm(pairs)
 
 
 def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
@@ -129,7 +145,7 @@ def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
     InputError
         See `reproduce`.
     """
-    ahead = ImagesAhead(recipe, order, layout=layout_of(recipe, order.images))
+    ahead = ImagesAhead(recipe, order, layout=find_layout(recipe, order))
     estimates = []
     done: list[Step] = []
     chosen = order.chosen(recipe)
@@ -140,4 +156,5 @@ def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
                 found = step.estimate(ahead)
                 estimates.append(found if len(chosen) == 1 else replace(found, stage=f"{name}: {step.kind}"))
         done += steps
-    return estimates
+    again = [replace(one, stage=f"{one.stage}, seed {place}") for place in range(1, order.seeds) for one in estimates]
+    return [*estimates, *again]

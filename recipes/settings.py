@@ -14,7 +14,7 @@ from ..experiment import FoldChoice
 from ..featurize import FeaturizeSettings
 from ..finetune import FinetuneSettings, list_networks
 from ..options import from_options, option_names
-from .parts import reading_of
+from .parts import READING, reading_of
 from .recipe import Recipe
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest, Step
 from .work import Order
@@ -28,7 +28,6 @@ _KNOWN: Mapping[str, Sequence[Any]] = {
 }
 """Whose options the settings of a step are, beside those of how images are read."""
 
-_READING = ("lesion", "context")
 _FINETUNE = ("validation", "tensorboard", "test_fold")
 """Settings of ``finetune`` that no value above has under this name."""
 
@@ -54,7 +53,7 @@ def build_steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
 
 
 def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
-    known = {name for value in _KNOWN[kind] for name in option_names(value)} | {*_READING}
+    known = {name for value in _KNOWN[kind] for name in option_names(value)} | READING
     known |= {*_FINETUNE} if kind == "finetune" else set()
     if strange := sorted(values.keys() - known):
         raise InputError(f"recipe {recipe.name}: {kind}.{strange[0]}: no such setting")

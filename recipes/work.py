@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -28,6 +28,8 @@ class Order:
     quick, full_scale : bool
     variants, weights : tuple of str
     how : Work
+    seeds : int
+        How often all of it is run, each time with the next seed.
     """
 
     images: Path
@@ -37,6 +39,11 @@ class Order:
     variants: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     how: Work = field(default_factory=Work)
+    seeds: int = 1
+
+    def at_seed(self, place: int) -> Order:
+        """Return the order of one seed, which has a run folder of its own beside the first."""
+        return replace(self, seeds=1, run=self.run if place == 0 else self.run / f"seed-{place}")
 
     def chosen(self, recipe: Recipe) -> list[str]:
         """Return the variants to run, see `Recipe.chosen`."""
@@ -77,7 +84,13 @@ def reported_later(failed: list[str], train: Callable[P, list[R]], *args: P.args
         return found
 
 
+_COMPARABLE = "PATIENTS UNKNOWN"
+"""What the source did not know either: it qualifies figures, and does not keep them from being compared."""
+
+
 def comparable_note(banners: Sequence[str]) -> str:
     """Say why figures cannot be compared, from the capitals that such banners begin with; else nothing."""
-    kinds = [banner.partition(":")[0] for banner in banners if banner.partition(":")[0].isupper()]
+    kinds = [
+        kind for kind in (banner.partition(":")[0] for banner in banners) if kind.isupper() and kind != _COMPARABLE
+    ]
     return f"Not comparable ({', '.join(dict.fromkeys(kinds)).lower()})." if kinds else ""

@@ -194,6 +194,17 @@ class Claim:
         """Whether the folder holds work."""
         return any(next(self.folder.glob(pattern), None) is not None for pattern in self._work)
 
+    def recorded(self, name: str) -> Any:
+        """Return a setting that work in the folder was done under; None where there is no work, or no such setting.
+
+        Raises
+        ------
+        InputError
+            The file of settings is damaged, or of a newer version.
+        """
+        found = _read(self._file) if self.begun else None
+        return None if found is None else found.settings.get(name)
+
     def mark(self, store: str = "") -> Mark:
         """Return what the parts of a store carry; after `take`."""
         found = _read(self._file)

@@ -109,7 +109,7 @@ def record_table(
     ------
     RunRecord
     """
-    record = RunRecord(table.with_name(f"{table.name}.run.json"), _opened(command, config))
+    record = RunRecord(_beside(table), _opened(command, config))
     if overwrite:
         record.content["overwrite"] = True
 
@@ -131,7 +131,7 @@ def unfinished_record(table: Path, *, command: str, config: Mapping[str, Any]) -
     table, command, config
         Of `record_table`.
     """
-    path = table.with_name(f"{table.name}.run.json")
+    path = _beside(table)
     if not path.is_file():
         return None
     try:
@@ -140,6 +140,11 @@ def unfinished_record(table: Path, *, command: str, config: Mapping[str, Any]) -
         return found if same and found["status"] != "ok" else None
     except (InputError, KeyError, TypeError, ValueError):  # not a record of ours
         return None
+
+
+def _beside(table: Path) -> Path:
+    """Return where the record of a table lies."""
+    return table.with_name(f"{table.name}.run.json")
 
 
 def _opened(command: str, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from .folds import fold_plan, fold_plans, published_folds, read_fold_list, write
 from .inner import inner_splits
 from .plans import FoldPlan
 from .protocols import PUBLISHED_FOLDS, protocol_text
+from .repeats import repeat_folds
+from .units import unknown_groups
 
 __all__ = [
     "PUBLISHED_FOLDS",
@@ -17,5 +19,7 @@ __all__ = [
     "protocol_text",
     "published_folds",
     "read_fold_list",
+    "repeat_folds",
+    "unknown_groups",
     "write_fold_list",
 ]

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-import numpy as np
 
 from ...arguments import PathInput, TextInput, as_path, as_text
 from ...errors import InputError, MissingInputError
@@ -18,10 +15,14 @@ from ...jobs import write_rows
 from ..csvtable import read_csv
 from ..findings import few
 from ..lists import read_image_list
-from .holdout import HOLDOUT, holdout_plan
+from ..particulars import Particulars
+from .holdout import HOLDOUT
 from .plans import PARTS, FoldPlan, Row, spread
 from .protocols import PUBLISHED_FOLDS, identify, published_rows
+from .sites import SITES, site_plan
 from .slides import SLIDE_FOLDS, fit_slides
+from .split import split_together
+from .units import split_copies, split_groups
 
 __all__ = ["GROUPINGS", "FoldPlan", "fold_plan", "fold_plans", "published_folds", "read_fold_list", "write_fold_list"]
 
@@ -40,24 +41,29 @@ def fold_plan(
     seed: int = 0,
     test_list: Path | None = None,
     failed: Collection[str] = (),
+    known: Particulars | None = None,
 ) -> FoldPlan:
     """Make the folds of a protocol for these images.
 
     Parameters
     ----------
     spec : str
-        A number of folds, shares such as ``80/10/10``, a published list, the path of a fold list, or ``none``: all
-        images train but those of `test_list`.
+        A number of folds, shares such as ``80/10/10``, ``site:COLUMN`` (one fold for each value of a column of the
+        manifest), a published list, the path of a fold list, or ``none``: all images train but those of `test_list`.
     image_ids, labels, groups : sequence
         One entry per image; a group is None where unknown.
     group_by : {"group", "none"}, optional
-        Whether split folds keep groups whole; by default where all groups are known.
+        Whether split folds keep groups whole; by default where all groups are known. With ``group`` an image whose
+        group is unknown is a group of its own.
     seed : int
         Moves split folds.
     test_list : Path, optional
         With ``none`` alone: a CSV with a column ``image_id``.
     failed : collection of str
         Images left out since they could not be used: these, and no others, may stand in a list and not be here.
+    known : Particulars, optional
+        Further columns of the manifest, and copies of one image, which split folds keep together; lists and sites are
+        not changed for copies, they are named in the warnings.
 
     Returns
     -------
@@ -72,15 +78,16 @@ def fold_plan(
     spec = as_text(spec, "spec")
     if test_list is not None and spec != "none":
         raise InputError(f'`test_list` {test_list}: goes with `spec="none"`, not {spec}')
+    known = Particulars() if known is None else known
     grouped = _grouped(groups, group_by)
     classes = dict(zip(image_ids, labels, strict=True))
     group_of = dict(zip(image_ids, groups, strict=True))
     if spec == "none":
         plan = _all_train(image_ids, test_list, failed)
-    elif spec.isdecimal():
-        plan = _split(int(spec), image_ids, labels, groups if grouped else None, seed)
-    elif HOLDOUT.fullmatch(spec):
-        plan = holdout_plan(spec, image_ids=image_ids, labels=labels, groups=groups if grouped else None, seed=seed)
+    elif spec.isdecimal() or HOLDOUT.fullmatch(spec):
+        plan = split_together(spec, image_ids, labels, groups, known, grouped=grouped, seed=seed)
+    elif spec.startswith(SITES):
+        plan = site_plan(spec.removeprefix(SITES), image_ids=image_ids, known=known)
     elif spec in PUBLISHED_FOLDS:
         plan = _fit(spec, published_folds(spec), image_ids, failed, where=f"`spec` {spec}")
         plan = replace(plan, origin="published", source=spec)
@@ -95,11 +102,18 @@ def fold_plan(
             )
         plan = identify(_fit(path.stem, read_fold_list(path), image_ids, failed, where=str(path)), group_of)
     _check_classes(plan, classes)
-    leaks = _leaks(plan, group_of)
+    leaks = split_groups(plan, group_of)
     if leaks and group_by == "group":
         raise InputError(f'`spec` {plan.name}: {leaks[0]}; mend the list, or use `group_by="none"`')
     absent = _absent(plan, failed)
-    return replace(plan, warnings=(*absent, *plan.warnings, *leaks))
+    if plan.before is not None:
+        said = (
+            *plan.before.warnings,
+            *split_groups(plan.before, group_of),
+            *split_copies(plan.before, known.copies or ()),
+        )
+        plan = replace(plan, before=replace(plan.before, warnings=(*absent, *said)))
+    return replace(plan, warnings=(*absent, *plan.warnings, *leaks, *split_copies(plan, known.copies or ())))
 
 
 def fold_plans(specs: Iterable[str], **images: Any) -> list[FoldPlan]:
@@ -143,11 +157,10 @@ def published_folds(name: str) -> list[Row]:
 def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
     if group_by is not None and group_by not in GROUPINGS:
         raise InputError(f"`group_by` {group_by}: choose one of {', '.join(GROUPINGS)}")
-    known = bool(groups) and all(group is not None for group in groups)
-    if group_by == "group" and not known:
-        missing = sum(group is None for group in groups)
+    missing = sum(group is None for group in groups)
+    if group_by == "group" and missing == len(groups):
         raise InputError(f'`group_by="group"`: {missing} of {len(groups)} images name no group; use `group_by="none"`')
-    return known if group_by is None else group_by == "group"
+    return missing == 0 < len(groups) if group_by is None else group_by == "group"
 
 
 def _all_train(image_ids: Sequence[str], test_list: Path | None, failed: Collection[str]) -> FoldPlan:
@@ -159,40 +172,6 @@ def _all_train(image_ids: Sequence[str], test_list: Path | None, failed: Collect
         tested = {image for image, _, _ in fitted.rows}
     parts = tuple((image, 1, "test" if image in tested else "train") for image in image_ids)
     return FoldPlan("none", parts, partition=False, origin="none")
-
-
-def _split(
-    count: int,
-    image_ids: Sequence[str],
-    labels: Sequence[str],
-    groups: Sequence[str | None] | None,
-    seed: int,
-) -> FoldPlan:
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    if count < 2:
-        raise InputError(f"`spec` {count}: give at least 2 folds")
-    for label, images in sorted(Counter(labels).items()):
-        if images < count:
-            fewer = f"use `spec={images}` or add images" if images > 1 else "add images"
-            raise InputError(f"class {label} has {images} images, fewer than the {count} folds; {fewer}")
-    if groups is None:
-        splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
-        parts = splitter.split(np.zeros(len(labels)), labels)
-        name = str(count)
-    else:
-        if len(set(groups)) < count:
-            raise InputError(f"{len(set(groups))} groups are fewer than the {count} folds; use fewer `folds`")
-        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-        parts = splitter.split(np.zeros(len(labels)), labels, groups)
-        name = f"{count}-grouped"
-    rows: list[Row] = []
-    for number, (_, test) in enumerate(parts, start=1):
-        tested = set(test.tolist())
-        if not tested:
-            raise InputError(f"`spec` {count}: fold {number} would be empty, the groups are too large; use fewer")
-        rows.extend((image, number, "test" if i in tested else "train") for i, image in enumerate(image_ids))
-    return FoldPlan(name, tuple(rows), partition=True, origin="split")
 
 
 def read_fold_list(path: PathInput) -> list[Row]:
@@ -297,28 +276,6 @@ def _check_classes(plan: FoldPlan, classes: dict[str, str]) -> None:
             raise InputError(f"`spec` {plan.name}: no image of class {missing} trains in fold {fold}; use fewer folds")
         if not plan.images(fold, "test") and plan.name != "none":
             raise InputError(f"`spec` {plan.name}: fold {fold} tests no image")
-
-
-def _leaks(plan: FoldPlan, group_of: dict[str, str | None]) -> tuple[str, ...]:
-    """Name groups that are in two parts of a fold."""
-    tested: set[str] = set()
-    stopped: set[str] = set()
-    for fold in plan.folds:
-        parts = {part: {group_of[image] for image in plan.images(fold, part)} - {None} for part in PARTS}
-        tested |= {str(group) for group in (parts["train"] | parts["val"]) & parts["test"]}
-        stopped |= {str(group) for group in parts["train"] & parts["val"]}
-    warnings = []
-    if tested:
-        warnings.append(
-            f"image-level folds on grouped data: {len(tested)} patients or slides both train and test in a fold "
-            f"({few(sorted(tested), most=5)}), so these numbers are too high for new patients"
-        )
-    if stopped - tested:
-        warnings.append(
-            f"{len(stopped - tested)} patients or slides both train and validate in a fold "
-            f"({few(sorted(stopped - tested), most=5)}), so training may stop too late"
-        )
-    return tuple(warnings)
 
 
 def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]) -> None:

@@ -21,7 +21,7 @@ _TRIES = 200
 
 
 def holdout_plan(
-    spec: str, *, image_ids: Sequence[str], labels: Sequence[str], groups: Sequence[str | None] | None, seed: int
+    spec: str, *, image_ids: Sequence[str], labels: Sequence[str], units: Sequence[str], grouped: bool, seed: int
 ) -> FoldPlan:
     """Split once, with as many images of each class in the validation and in the test part.
 
@@ -31,8 +31,10 @@ def holdout_plan(
         ``train/val/test`` in percent.
     image_ids, labels : sequence
         One entry per image.
-    groups : sequence or None
-        Kept whole; None splits by image.
+    units : sequence of str
+        Kept whole: groups, or images with their copies.
+    grouped : bool
+        Whether they are groups, for the name.
     seed : int
 
     Returns
@@ -63,9 +65,8 @@ def holdout_plan(
                 f"{quota['val']} to validate, {quota['test']} to test and at least one to train"
             )
     members: dict[str, Counter[str]] = {}
-    owner = list(groups) if groups is not None else list(image_ids)
-    for name, label in zip(owner, labels, strict=True):
-        members.setdefault(str(name), Counter())[label] += 1
+    for name, label in zip(units, labels, strict=True):
+        members.setdefault(name, Counter())[label] += 1
     rng = np.random.default_rng(np.random.SeedSequence([seed, *shares]))
     part_of: dict[str, str] = {}
     for part in ("test", "val"):
@@ -74,7 +75,7 @@ def holdout_plan(
     held: Counter[tuple[str, str]] = Counter()
     surplus: Counter[str] = Counter()
     for place in rng.permutation(len(labels)).tolist():  # which images of a patient are left out is chance
-        part = part_of.get(str(owner[place]), "train")
+        part = part_of.get(units[place], "train")
         held[part, labels[place]] += 1
         if part != "train" and held[part, labels[place]] > quota[part]:
             surplus[part] += 1
@@ -88,7 +89,7 @@ def holdout_plan(
         if any(held[part, label] < quota[part] for label in classes):
             counts = ", ".join(f"{label} {min(held[part, label], quota[part])}" for label in classes)
             warnings.append(f"the {part} part is not balanced, too few groups hold a class: {counts}")
-    name = spec.replace("/", "-") + ("-grouped" if groups is not None else "")
+    name = spec.replace("/", "-") + ("-grouped" if grouped else "")
     return FoldPlan(name, tuple(sorted(rows)), partition=False, warnings=tuple(warnings), origin="split")
 
 

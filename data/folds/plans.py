@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = ["PARTS", "FoldPlan", "Row", "spread"]
@@ -30,21 +30,32 @@ class FoldPlan:
         Whether every image is tested exactly once and trains in all other folds.
     warnings : tuple of str
         What a reader of the numbers must know.
-    origin : {"split", "published", "part", "none", "file"}
-        Split by us, a published list, some images of one, no folds at all, or a list of the user's own.
+    origin : {"split", "site", "published", "part", "none", "file"}
+        Split by us, one site after the other left out, a published list, some images of one, no folds at all, or a list
+        of the user's own.
     source : str
-        The published list, where it is one or a part of one.
+        The published list, where it is one or a part of one; of sites the column, and which site each fold tests.
     whole : int
         Images of that list, where it is a part.
+    units : mapping of str to str
+        Image id to what split folds kept whole, where that is not the images' groups: copies of one image are one unit,
+        and so is an image whose group is unknown.
+    repeats : int
+        Splits that it is made of, each of as many folds.
+    before : FoldPlan or None
+        The same folds made without looking for copies, where these differ: a folder that began with them keeps them.
     """
 
     name: str
     rows: tuple[Row, ...]
     partition: bool
     warnings: tuple[str, ...] = ()
-    origin: Literal["split", "published", "part", "none", "file"] = "file"
+    origin: Literal["split", "site", "published", "part", "none", "file"] = "file"
     source: str = ""
     whole: int = 0
+    units: Mapping[str, str] = field(default_factory=dict, compare=False)
+    repeats: int = 1
+    before: FoldPlan | None = field(default=None, compare=False)
 
     @property
     def folds(self) -> list[int]:
@@ -54,6 +65,10 @@ class FoldPlan:
     def images(self, fold: int, part: str) -> list[str]:
         """Return the sorted image ids of a part (``train``, ``val``, ``test``) in a fold."""
         return sorted(image for image, number, role in self.rows if number == fold and role == part)
+
+    def kept_whole(self, image_ids: Sequence[str], groups: Sequence[str | None]) -> tuple[str | None, ...]:
+        """Return what folds inside the training part must keep whole, for each image: its unit, else its group."""
+        return tuple(self.units.get(image, group) for image, group in zip(image_ids, groups, strict=True))
 
     @property
     def sha256(self) -> str:

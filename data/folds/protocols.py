@@ -18,7 +18,7 @@ __all__ = ["PUBLISHED_FOLDS", "identify", "protocol_text", "published_rows"]
 PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv"}
 """Fold lists that ship with the package; sources in ``published/SOURCES.md``."""
 
-_SPLIT_NAME = re.compile(r"\d+(-grouped)?|\d{1,2}-\d{1,2}-\d{1,2}(-grouped)?|none")
+_SPLIT_NAME = re.compile(r"(\d+|\d{1,2}-\d{1,2}-\d{1,2})(-grouped)?(-repeated\d+)?|none|site-.*")
 """Names of protocols that are no file."""
 
 
@@ -80,13 +80,19 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
     dataset : str
         The layout that the images were read in.
     """
-    name = plan.name
+    name = plan.name.removesuffix(f"-repeated{plan.repeats}")
+    if plan.repeats > 1:
+        once = protocol_text(replace(plan, name=name, repeats=1), seed=seed).removesuffix(f" (seed {seed})")
+        return f"{once}, on {plan.repeats} splits (seeds {seed} to {seed + plan.repeats - 1})"
     if plan.origin == "published":
         said = _published_text(plan.source, dataset)
         return said if name == plan.source else f"{name}: the same folds as {said}"
     if plan.origin == "part":
         images = len({image for image, _, _ in plan.rows})
         return f"{name}: {images} of the {plan.whole} images of the published list {plan.source}"
+    if plan.origin == "site":
+        column, _, sites = plan.source.partition("; ")
+        return f"{name}: one site left out after the other by the column {column}, each fold tests one ({sites})"
     if plan.origin == "none":
         return "none: trained on every image that is not on the test list"
     if plan.origin == "file":
@@ -105,7 +111,7 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
 
 def _published_text(name: str, dataset: str) -> str:
     if name == "rakhlin10":
-        return "rakhlin10: the ten published stratified folds, image-level (patients unknown)"
+        return "rakhlin10: the ten published stratified folds, image-level (patients of 145 of the 400 images known)"
     if name == "eva":
         return "eva: the patient-disjoint 268/132 split, tested once"
     if name == "official" and dataset == "cbis-ddsm":

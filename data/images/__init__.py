@@ -10,9 +10,11 @@ from .content import (
     crop_key,
     file_sha256,
     pixels_sha256,
+    record_sha256,
     same_content,
     unique_images,
 )
+from .copies import MOST_COMPARED, Copy, find_copies
 from .decode import ImageHeader, decode_image, decode_record, read_header, resize_image, scaled_side
 from .ljpeg import LJPEG_SUFFIX
 from .restain import RestainResult, stain_images
@@ -20,6 +22,8 @@ from .restain import RestainResult, stain_images
 __all__ = [
     "CROP_SEEDS",
     "LJPEG_SUFFIX",
+    "MOST_COMPARED",
+    "Copy",
     "ImageHeader",
     "RestainResult",
     "UniqueImages",
@@ -28,8 +32,10 @@ __all__ = [
     "decode_image",
     "decode_record",
     "file_sha256",
+    "find_copies",
     "pixels_sha256",
     "read_header",
+    "record_sha256",
     "resize_image",
     "same_content",
     "scaled_side",

@@ -27,6 +27,7 @@ __all__ = [
     "crop_key",
     "file_sha256",
     "pixels_sha256",
+    "record_sha256",
     "same_content",
     "unique_images",
 ]
@@ -134,6 +135,11 @@ def crop_key(record: ImageRecord, image: npt.NDArray[np.uint8], *, crop_seed: st
     return pixels_sha256(image) if crop_seed == "pixels" else record.image_id
 
 
+def record_sha256(record: ImageRecord, whole: str) -> str:
+    """Return the SHA-256 of an image from that of its file: of that and the box, where the image is a part of it."""
+    return whole if record.box is None else hashlib.sha256(f"{whole}:{record.box}".encode()).hexdigest()
+
+
 def same_content(first: Path, second: Path) -> bool:
     """Whether two files hold the same bytes."""
     return first.stat().st_size == second.stat().st_size and filecmp.cmp(first, second, shallow=False)
@@ -150,7 +156,8 @@ class UniqueImages:
     sha256 : dict of str to str
         Image id to the SHA-256 of the file, or of that and the box where the image is a part of it.
     digest : str
-        SHA-256 over ids, contents, labels and groups: the identity of the dataset.
+        SHA-256 over ids, contents, labels and groups: the identity of the dataset. Groups that were published apart
+        from the images (`Dataset.patients_apart`) are left out of it, since releases before 0.2 did not know them.
     repeated : tuple of (str, str)
         Left-out image id and the id it repeats.
     """
@@ -198,25 +205,33 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
     kept: dict[str, str] = {}
     repeated = []
     for record, whole in zip(dataset.records, hashes, strict=True):
-        sha = whole if record.box is None else hashlib.sha256(f"{whole}:{record.box}".encode()).hexdigest()
+        sha = record_sha256(record, whole)
         original = first.setdefault(sha, record)
-        if original is record:
+        if original.image_id == record.image_id:
             kept[record.image_id] = sha
             continue
-        if (original.label, original.group) != (record.label, record.group):
+        # a copy without a group is of the group that the other names
+        if original.label != record.label or len({original.group, record.group} - {None}) > 1:
             raise InputError(
                 f"{record.path}: the same image as {original.path}, but with another label or group "
                 f"({record.label}, {record.group} against {original.label}, {original.group}); remove one"
             )
         repeated.append((record.image_id, original.image_id))
+        if original.group is None:
+            first[sha] = replace(original, group=record.group)
     for image, first_id in repeated[:_SAID]:
         _log.warning("%s: the same image as %s; used once", image, first_id)
     if len(repeated) > _SAID:
         _log.warning("%d further images stand in the dataset twice; each is used once", len(repeated) - _SAID)
-    records = tuple(record for record in dataset.records if record.image_id in kept)
+    records = tuple(first[kept[record.image_id]] for record in dataset.records if record.image_id in kept)
     identity = hashlib.sha256()
     for record in records:
-        fields = (record.image_id, kept[record.image_id], record.label or "", record.group or "")
+        fields = (
+            record.image_id,
+            kept[record.image_id],
+            record.label or "",
+            "" if dataset.patients_apart else record.group or "",
+        )
         identity.update("\0".join(fields).encode() + b"\n")
     return UniqueImages(replace(dataset, records=records), kept, identity.hexdigest(), tuple(repeated))
 

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import re
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 from ...errors import InputError
@@ -116,6 +117,12 @@ def _record(path: Path, folder: str, truth: dict[str, str], findings: list[Findi
     )
 
 
+def _patients() -> dict[str, str]:
+    """Return the patient of each image whose patient was published: 145 of 400, see ``published/SOURCES.md``."""
+    text = (resources.files(__package__) / "published" / "bach_patients.csv").read_text(encoding="utf-8")
+    return {row["image_id"]: row["patient"] for row in csv.DictReader(text.splitlines())}
+
+
 def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
     if not path.is_file():
         findings.append(Finding("warning", GROUND_TRUTH, "missing; labels are taken from the folders alone"))
@@ -137,7 +144,9 @@ LAYOUT = LayoutSpec(
     name="bach",
     read=read_bach,
     recognise=lambda root: find_photos(root) is not None,
+    group_is="patient",
     classes=BACH_CLASSES,
     positive=("InSitu", "Invasive"),  # carcinoma: Rakhlin et al. 2018, sec. 3
     size=BACH_SIZE,
+    patients=_patients,
 )

@@ -109,6 +109,7 @@ LAYOUT = LayoutSpec(
     name="breakhis",
     read=read_breakhis,
     recognise_name=lambda name: BREAKHIS_NAME.fullmatch(name) is not None,
+    group_is="patient",
     classes=("benign", "malignant"),
     types=BREAKHIS_TYPES["B"] + BREAKHIS_TYPES["M"],
     positive=("malignant",),

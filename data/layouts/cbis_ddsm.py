@@ -192,6 +192,7 @@ LAYOUT = LayoutSpec(
     name="cbis-ddsm",
     read=read_cbis_ddsm,
     recognise_name=lambda name: CBIS_TABLE.fullmatch(name) is not None,
+    group_is="patient",
     classes=PATHOLOGY_CLASSES,
     positive=("malignant",),
     stained=False,

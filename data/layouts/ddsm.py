@@ -176,6 +176,7 @@ LAYOUT = LayoutSpec(
     name="ddsm",
     read=read_ddsm,
     recognise_name=lambda name: name.endswith(".ics"),
+    group_is="patient",
     classes=PATHOLOGY_CLASSES,
     positive=("malignant",),
     stained=False,

@@ -186,6 +186,7 @@ LAYOUT = LayoutSpec(
     read=read_inbreast,
     recognise_name=lambda name: bool(INBREAST_NAME.fullmatch(name) or name.casefold() in _TABLES),
     unopened=PRIVATE_FOLDERS,
+    group_is="patient",
     classes=BIRADS_CLASSES,
     positive=("positive",),
     stained=False,

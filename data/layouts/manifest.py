@@ -53,6 +53,7 @@ def read_manifest(path: Path) -> tuple[list[ImageRecord], list[Finding]]:
                 label=row.get("label") or None,
                 group=row.get(group) or None,
                 source="csv",
+                columns=tuple((key, cell) for key, cell in row.items() if cell and key not in _OTHER_COLUMNS),
             )
         )
     findings.extend(_overlong(table))
@@ -88,7 +89,8 @@ def _group_column(table: CsvTable) -> tuple[str, list[Finding]]:
         findings.append(Finding("note", name, f"the group is taken from the column {table.columns[group]}"))
     unused = [said for key, said in table.columns.items() if key not in (*_OTHER_COLUMNS, *GROUP_COLUMNS)]
     if unused:
-        message = f"columns that are not used: {', '.join(unused)} (used are path, label, group and image_id)"
+        message = f"columns that are not used: {', '.join(unused)} (used are path, label, group and image_id, and "
+        message += "those that a protocol names)"
         findings.append(Finding("note", name, message))
     return group, findings
 

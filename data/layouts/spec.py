@@ -54,10 +54,17 @@ class LayoutSpec:
         False for images without a stain, such as mammograms.
     options : frozenset of str
         Of `LAYOUT_OPTIONS`: what it takes. An option that it does not take changes nothing.
+    image_is, group_is : str
+        What an image and a group are called in a report: image or patch; patient or slide, group where that is not
+        known.
     manifest : bool
         Whether it is read from a file and not from a folder.
     fallback : bool
         Whether anything is recognised as it that is nothing else.
+    patients : callable, optional
+        Returns file name to patient, where these were published apart from the images. They are set after reading,
+        where the images are real, and are no part of a dataset's identity: what was made before they were known stays
+        usable.
 
     Raises
     ------
@@ -76,8 +83,11 @@ class LayoutSpec:
     size: tuple[int, int] | None = None
     stained: bool = True
     options: frozenset[str] = frozenset()
+    image_is: str = "image"
+    group_is: str = "group"
     manifest: bool = False
     fallback: bool = False
+    patients: Callable[[], Mapping[str, str]] | None = None
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.options) - LAYOUT_OPTIONS):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...evaluate import PublishedFigure, bootstrap_mean, wilson
-from ...jobs import read_json
-from .obtained import Compared, Points, Runs, percent
+from ...evaluate import CROSS_VALIDATION, PredictionTable, PublishedFigure, fold_error, share_interval
+from .obtained import Compared, Obtained, Points, Runs, percent, share_of
 
 __all__ = ["by_store", "confusion", "fusion_by_fold", "two_class"]
 
@@ -24,6 +22,8 @@ class _Run:
 
     Attributes
     ----------
+    table : PredictionTable
+        Of the fusion.
     metrics : dict
         ``metrics.json``: table name to metrics.
     hits : dict of str to (ndarray, ndarray, list)
@@ -31,6 +31,7 @@ class _Run:
         resampling (group or image).
     """
 
+    table: PredictionTable
     metrics: dict[str, Any]
     hits: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], list[str]]]
 
@@ -61,7 +62,7 @@ def _compared(
     points: Points = {}
     figures = []
     for magnification, obtained in runs.of(table):
-        for figure in figures_of(_read(obtained.folder), table):
+        for figure in figures_of(_read(obtained), table):
             if figure.obtained is not None:
                 points[figure.name, magnification] = figure.obtained
             where = "" if magnification is None else f" at {magnification}x"
@@ -69,11 +70,11 @@ def _compared(
     return points, figures
 
 
-def _read(folder: Path) -> _Run:
+def _read(obtained: Obtained) -> _Run:
     by_image: dict[str, dict[tuple[str, int], list[float]]] = {}
     units: dict[tuple[str, int], str] = {}
     for name, store in (("predictions-by-model.csv", None), ("predictions.csv", "Model fusion")):
-        with (folder / name).open(newline="", encoding="utf-8") as handle:
+        with (obtained.folder / name).open(newline="", encoding="utf-8") as handle:
             reader = csv.DictReader(handle)
             scores = [column for column in reader.fieldnames or () if column.startswith("p_")]
             for row in reader:
@@ -90,11 +91,16 @@ def _read(folder: Path) -> _Run:
         )
         for store, found in by_image.items()
     }
-    return _Run(read_json(folder / "metrics.json")["tables"], hits)
+    return _Run(obtained.panel.table, obtained.files["tables"], hits)
 
 
 def _mean_figure(
-    run: _Run, name: str, published: float | None, published_spread: float | None = None, fold: int | None = None
+    run: _Run,
+    name: str,
+    published: float | None,
+    published_spread: float | None = None,
+    fold: int | None = None,
+    published_folds: Sequence[float] = (),
 ) -> PublishedFigure:
     """Compare a mean over folds, or one fold; the interval resamples images and keeps the seeds.
 
@@ -109,22 +115,44 @@ def _mean_figure(
     if not inside.any():
         return PublishedFigure(label, published, None, published_spread)
     if fold is not None:
-        right, total = float(hits[inside].sum()), int(inside.sum())
-        return PublishedFigure(label, published, 100 * right / total, interval=percent(wilson(round(right), total)))
+        of_fold = share_interval(hits[inside].mean(axis=1), np.array(units)[inside])
+        return PublishedFigure(
+            label, published, 100 * float(hits[inside].mean()), interval=percent(of_fold.ends if of_fold else None)
+        )
     per_fold = 100 * np.array([hits[folds == number].mean(axis=0) for number in np.unique(folds)])
-    low, high = bootstrap_mean(hits.mean(axis=1), units)
+    several = CROSS_VALIDATION if len(per_fold) > 1 else 1.0
+    whole = share_interval(hits.mean(axis=1), units, widen=several)
     return PublishedFigure(
         label,
         published,
         float(per_fold.mean()),
         published_spread,
-        float(per_fold.std()),
-        (100 * low, 100 * high),
+        float(per_fold.std()) if per_fold.size > 1 else None,
+        percent(whole.ends if whole else None),
+        paired=_by_folds(per_fold.mean(axis=1), published_folds),
     )
 
 
+def _by_folds(obtained: npt.NDArray[np.float64], published: Sequence[float]) -> tuple[float, float] | None:
+    """Return the interval of the difference over the folds of a partition, of which the source gives each.
+
+    Models of both share their training parts from fold to fold, hence the correction of Nadeau and Bengio.
+    """
+    from scipy.stats import t as student
+
+    if len(published) != len(obtained) or len(obtained) < 2:
+        return None
+    change = (obtained - np.array(published)).tolist()
+    middle, error = fold_error(change, [1.0] * len(change), share=1.0 / (len(change) - 1))
+    half = float(student.ppf(0.975, len(change) - 1)) * error
+    return middle - half, middle + half
+
+
 def _stores_of(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
-    named = [_mean_figure(run, name, row["mean"], row["std"]) for name, row in table["rows"].items()]
+    named = [
+        _mean_figure(run, name, row["mean"], row["std"], published_folds=row.get("folds", ()))
+        for name, row in table["rows"].items()
+    ]
     more = [_mean_figure(run, name, None) for name in run.hits if name not in table["rows"]]
     return [*named, *more]
 
@@ -152,7 +180,7 @@ def _two_class_of(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
     figures = [
         PublishedFigure(
             "accuracy, percent", accuracy["mean"], _times(100, view["accuracy"]), accuracy["std"],
-            _times(100, view["accuracy_std"]),
+            _times(100, view["accuracy_std"]) if len(run.metrics["fusion"]["folds"]) > 1 else None,
             interval(inside.get("accuracy")),
         ),
         PublishedFigure(
@@ -183,8 +211,7 @@ def _confusion_of(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
             if true not in metrics["classes"] or predicted not in metrics["classes"]:
                 figures.append(PublishedFigure(name, published, None))
                 continue
-            row = metrics["confusion"][metrics["classes"].index(true)]
-            obtained, total = row[metrics["classes"].index(predicted)], sum(row)
-            share = 100 * obtained / total if total else None
-            figures.append(PublishedFigure(name, published, share, interval=percent(wilson(obtained, total))))
+            places = [metrics["classes"].index(label) for label in (true, predicted)]
+            share, interval = share_of(run.table, run.table.labels == places[0], run.table.predicted == places[1])
+            figures.append(PublishedFigure(name, published, _times(100, share), interval=percent(interval)))
     return figures

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ...evaluate import PublishedFigure, default_positive, wilson
+from ...evaluate import PublishedFigure, default_positive
 from .obtained import Compared, Points, Runs, Value
 
-__all__ = ["auc_by_fold", "by_level", "by_rule", "by_variant", "scores", "validation"]
+__all__ = ["auc_by_fold", "by_level", "by_rule", "by_variant", "scores", "validation", "value_of"]
 
 _NOTHING: Value = (None, None)
 
 
-def _score(metrics: Mapping[str, Any] | None, metric: str) -> Value:
+def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
+    """Return a metric of a table and its interval; precision, recall and others are those of the one positive class."""
     if metrics is None:
         return _NOTHING
     if metric in ("accuracy", "auc"):
@@ -24,12 +25,10 @@ def _score(metrics: Mapping[str, Any] | None, metric: str) -> Value:
     positive = default_positive(metrics["classes"])
     if len(positive) != 1:
         return _NOTHING
-    place = metrics["classes"].index(positive[0])
-    confusion = np.array(metrics["confusion"])
-    hits = int(confusion[place, place])
-    total = {"precision": int(confusion[:, place].sum()), "recall": int(confusion[place].sum())}
     value = metrics["per_class"][positive[0]][metric]
-    return (None if value is None else float(value)), (wilson(hits, total[metric]) if metric in total else None)
+    # metrics of 0.1 have no intervals of classes
+    interval = metrics.get("intervals", {}).get("per_class", {}).get(positive[0], {}).get(metric)
+    return (None if value is None else float(value)), (None if interval is None else tuple(interval))
 
 
 def _figure(
@@ -54,7 +53,7 @@ def by_variant(runs: Runs, table: Mapping[str, Any]) -> Compared:
     for name, published in table["rows"].items():
         for magnification in runs.at:
             run = runs.get(name, magnification)
-            value = _score(run.table() if run else None, table["metric"])
+            value = value_of(run.table() if run else None, table["metric"])
             if value[0] is not None:
                 points[name, magnification] = value[0]
             figures.append(_figure(name, value, published=published, magnification=magnification))
@@ -68,7 +67,7 @@ def scores(runs: Runs, table: Mapping[str, Any]) -> Compared:
         for metric, published in row.items():
             for magnification in runs.at:
                 run = runs.get(name, magnification)
-                value = _score(run.table() if run else None, metric)
+                value = value_of(run.table() if run else None, metric)
                 label = f"{name}: {metric}"
                 figures.append(
                     _figure(label, value, published=published, digits=table["digits"], magnification=magnification)
@@ -83,7 +82,7 @@ def by_rule(runs: Runs, table: Mapping[str, Any]) -> Compared:
     for rule, published in table["rows"].items():
         for magnification in runs.at:
             run = runs.get(table["variant"], magnification)
-            value = _score(run.table(f"{table['level']}, {rule}") if run else None, "accuracy")
+            value = value_of(run.table(f"{table['level']}, {rule}") if run else None, "accuracy")
             if value[0] is not None:
                 points[rule, magnification] = value[0]
             figures.append(_figure(rule, value, published=published, magnification=magnification))
@@ -101,7 +100,7 @@ def by_level(runs: Runs, table: Mapping[str, Any]) -> Compared:
         for metric in _METRICS:
             for magnification in runs.at:
                 run = runs.get(table["variant"], magnification)
-                value = _score(run.table(suffix) if run else None, metric)
+                value = value_of(run.table(suffix) if run else None, metric)
                 figures.append(_figure(f"{level} {metric}", value, magnification=magnification))
     return {}, figures
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...evaluate import Panel, PublishedFigure
+import numpy as np
+import numpy.typing as npt
+
+from ...evaluate import Panel, PredictionTable, PublishedFigure, Sampled
 from ...jobs import read_json
 
-__all__ = ["Compared", "Obtained", "Points", "Runs", "Value", "percent"]
+__all__ = ["Compared", "Obtained", "Points", "Runs", "Value", "percent", "share_of"]
 
 Value = tuple[float | None, tuple[float, float] | None]
 """A share and its 95 % interval; None where it was not obtained."""
@@ -62,11 +65,19 @@ class Runs:
         Variant and magnification (None where the recipe does not tell them apart) to what it gave.
     magnifications : sequence of int or None
         All of the recipe.
+    further : sequence of mapping
+        The same as `found`, of further seeds.
     """
 
     first: str
     found: Mapping[tuple[str, int | None], Obtained] = field(default_factory=dict)
     magnifications: Sequence[int | None] = (None,)
+    further: Sequence[Mapping[tuple[str, int | None], Obtained]] = ()
+
+    @property
+    def seeds(self) -> list[Mapping[tuple[str, int | None], Obtained]]:
+        """What was run, of each seed."""
+        return [self.found, *self.further]
 
     @property
     def at(self) -> list[int | None]:
@@ -83,6 +94,12 @@ class Runs:
         return [(one, run) for one in self.at if (run := self.get(variant, one)) is not None]
 
 
-def percent(share: tuple[float, float] | None) -> tuple[float, float] | None:
+def share_of(table: PredictionTable, inside: npt.NDArray[np.bool_], right: npt.NDArray[np.bool_]) -> Value:
+    """Return the share of the rows `inside` that are `right`, and its interval."""
+    found = Sampled(table).share(right, inside)
+    return (None, None) if found is None else (float(right[inside].mean()), (found.low, found.high))
+
+
+def percent(share: Sequence[float] | None) -> tuple[float, float] | None:
     """Return an interval in percent."""
     return None if share is None else (100 * share[0], 100 * share[1])

@@ -7,6 +7,7 @@ import shutil
 import h5py
 import pytest
 from bchisto.boost import BoostSettings, Bundle, train
+from bchisto.boost.methods import methods_of
 from bchisto.errors import InputError, ReportError
 from bchisto.evaluate import TwoClassChoice, TwoClassView, evaluate
 from bchisto.experiment import FoldChoice, Work
@@ -195,3 +196,18 @@ def test_folds_without_enough_of_a_class_are_named(described, tmp_path, cli):
         assert f"f{fold}*" in text
     result = evaluate([run], out=tmp_path / "e", bootstrap=0)
     assert result["tables"][folder.name]["fold_notes"] == notes
+
+
+@pytest.mark.parametrize(
+    ("mode", "crops", "said"),
+    [
+        ("crops", 1, "1 random crop of"), ("crops", 4, "4 random crops of"), ("dense", 1, "1 window on the feature"),
+    ],
+)  # fmt: skip
+def test_one_crop_is_no_crops(mode, crops, said):
+    header = {
+        "stain": "none", "color_range": (1.0, 1.0), "augmentations": 1, "encoder": "resnet50", "weights": "random",
+        "weights_sha256": "0",
+        "mode": mode, "layers": ["a"], "crops": crops, "crop": 64, "scale": 1.0, "pool": 3.0,
+    }  # fmt: skip
+    assert said in " ".join(methods_of({"one": header}, head="logistic", units=(), blended=False))

@@ -174,7 +174,13 @@ def test_numbers_say_where_they_come_from(boosted):
     report = (boosted / PAIR / "report.html").read_text()
     assert "RANDOM WEIGHTS" in report
     assert "weights random (sha256" in report
-    assert "benign/benign0" in report
+    assert "benign/benign0" not in report  # a report that is passed on numbers its pictures
+    pictures = rows(boosted / PAIR / "pictures.csv")
+    assert [row["picture"] for row in pictures] == [str(k + 1) for k in range(len(pictures))]
+    assert {row["image_id"] for row in pictures} <= {
+        row["image_id"] for row in rows(boosted / PAIR / "predictions.csv")
+    }
+    assert report.count("Picture ") == 2 * len(pictures)  # each with a text for who cannot see it
 
 
 def test_store_rows_are_means_over_seeds_of_fold_accuracies(boosted):
@@ -340,4 +346,4 @@ def test_protocols_stand_in_neighbouring_columns(described, run_copy, tmp_path):
     report = (run / "report.html").read_text()
     assert "What the protocol makes of it" in report
     for sentence in ("3 stratified image-level folds (seed 0)", "2 stratified image-level folds (seed 0)"):
-        assert f"</strong>: {sentence}" in report
+        assert f":</strong> {sentence}" in report

@@ -57,7 +57,9 @@ def test_image_level_folds_on_grouped_data_warn():
     data = images(40, groups=[f"p{number // 4}" for number in range(40)])
     plan = fold_plan("5", **data, group_by="none")
     assert plan.name == "5"
-    assert "image-level folds on grouped data: 10 patients or slides both train and test" in plan.warnings[0]
+    assert (
+        "image-level folds on grouped data: 10 of 10 patients or slides with several images both " in plan.warnings[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -221,8 +223,8 @@ def test_the_official_folds_of_breakhis(shared):
         assert plan.images(fold, "test") == expected
         assert len(plan.images(fold, "train")) == 7909 - len(expected)
     assert plan.warnings == (
-        "image-level folds on grouped data: 1 patients or slides both train and test in a fold (14-13412), so these "
-        "numbers are too high for new patients",
+        "image-level folds on grouped data: 1 of 81 patients or slides with several images both train and test in a "
+        "fold (14-13412), so these numbers are too high for new patients",
     )
 
 
@@ -387,7 +389,7 @@ def test_a_list_of_ones_own_is_never_called_another_protocol(tmp_path, name):
 
 def test_a_published_list_is_known_by_its_content(tmp_path):
     data, folds = bach(), published_partition()
-    said = "rakhlin10: the ten published stratified folds, image-level (patients unknown)"
+    said = "rakhlin10: the ten published stratified folds, image-level (patients of 145 of the 400 images known)"
     built_in = fold_plan("rakhlin10", **data)
     assert protocol_text(built_in, seed=0) == said
     same = fold_plan(str(write_partition(tmp_path / "rakhlin10.csv", folds)), **data)

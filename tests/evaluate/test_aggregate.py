@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bchisto.errors import InputError
@@ -87,3 +89,12 @@ def test_evaluation_by_group(tmp_path):
     found = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", levels=["group"], bootstrap=50)["tables"]["t"]
     assert (found["n"], found["accuracy"]) == (3, 1.0)
     assert found["protocol"].endswith("by group, rule average")
+
+
+def test_what_is_not_new_stays_so():
+    """An image of a patch, and a patient of an image, that trained the models."""
+    made = replace(table(), not_new=frozenset({"i3", "i0"}))
+    assert aggregate(made).not_new == {"u", "v"}
+    patches = replace(made, patches=tuple("012012012"), image_ids=tuple("xxxyyyzzz"), groups=(None,) * 9,
+                      labels=np.repeat([1, 0, 1], 3), not_new=frozenset({"y"}))  # fmt: skip
+    assert aggregate(patches, level="image").not_new == {"y"}

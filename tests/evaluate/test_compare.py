@@ -1,6 +1,27 @@
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pytest
-from bchisto.evaluate import PredictionTable, calibration, compare_pairs, compare_tables, latex_table
+from bchisto.errors import InputError
+from bchisto.evaluate import (
+    Panel,
+    PredictionTable,
+    calibration,
+    compare_pairs,
+    compare_tables,
+    latex_table,
+    measure,
+    named_test,
+    unlike_pairs,
+)
+from bchisto.evaluate.compare import holm, sign_flip
+from bchisto.evaluate.comparison_sections import comparison_blocks
+from bchisto.evaluate.differences import paired_differences, share_difference
+from bchisto.evaluate.intervals import Sampled
+from bchisto.evaluate.methods import methods_text
+from bchisto.evaluate.two_class import TwoClassView
+from scipy.stats import norm
 
 
 def table(name, hits, *, folds=5, groups=None, order=None, repeated=False):
@@ -45,14 +66,15 @@ def test_corrected_t_by_hand(hits):
     assert found["p"] == pytest.approx(2 * student.sf(abs(value), 4))
 
 
-def test_bootstrap_interval_is_that_of_a_mean_difference(hits):
-    from scipy.stats import bootstrap
-
+def test_unfolded_intervals_are_those_of_bonett_and_price(hits):
     a, b = hits
-    low, high = compare_tables(table("a", a), table("b", b), replicates=4000)["interval"]
-    rng = np.random.default_rng(1)
-    other = bootstrap((b.astype(float) - a,), np.mean, method="percentile", n_resamples=4000, rng=rng)
-    np.testing.assert_allclose([low, high], other.confidence_interval, atol=0.015)
+    found = compare_tables(table("a", a, folds=1), table("b", b, folds=1))
+    more, less = ((b & ~a).sum() + 1) / 102, ((a & ~b).sum() + 1) / 102
+    half = 1.959964 * np.sqrt((more + less - (more - less) ** 2) / 102)
+    np.testing.assert_allclose(found["interval"], [more - less - half, more - less + half], atol=1e-6)
+    assert found["differences"]["accuracy"] == {
+        "difference": found["difference"], "interval": found["interval"], "method": "Bonett-Price",
+    }  # fmt: skip
 
 
 def test_groups_widen_the_interval(rng):
@@ -80,10 +102,186 @@ def test_equal_tables_and_tables_of_other_images(hits):
     assert (pair["first"], pair["second"]) == ("a", "b")
 
 
-def test_hold_outs_have_no_corrected_t(rng):
+def test_hold_outs_are_compared_by_the_corrected_t_of_their_shares(rng):
+    from scipy.stats import t as student
+
     a, b = rng.random(50) < 0.5, rng.random(50) < 0.5
     found = compare_tables(table("a", a, repeated=True), table("b", b, repeated=True), replicates=0)
-    assert found["corrected_t"] is None
+    assert found["corrected_t"] is None  # each fold tests all ten images of the table, so that none is left to train on
+    known = [replace(table(name, hits, repeated=True), trained=(40,) * 5) for name, hits in (("a", a), ("b", b))]
+    found = compare_tables(*known, replicates=0)
+    d = (b.astype(float) - a).reshape(5, 10).mean(axis=1)
+    value = d.mean() / np.sqrt((1 / 5 + 10 / 40) * d.var(ddof=1))
+    expected = {"t": pytest.approx(value), "p": pytest.approx(2 * student.sf(abs(value), 4)), "share": 0.25, "folds": 5}
+    assert found["corrected_t"] == expected
+    assert found["test"] == "sign_flip"  # of the ten images
+    assert found["units"] == 10
+
+
+def test_the_corrected_t_is_about_the_difference_that_is_shown(rng):
+    """Folds of 20 and of 200 rows: the second model gains in the small folds alone."""
+    sizes = [20, 20, 200, 200]
+    first = np.concatenate([np.arange(size) % 10 < 5 for size in sizes])
+    second = np.concatenate([np.arange(size) % 10 < (8 if size == 20 else 5) for size in sizes])
+    numbers = tuple(np.repeat([1, 2, 3, 4], sizes).tolist())
+    found = compare_tables(*(replace(table("x", hits), folds=numbers) for hits in (first, second)))
+    assert found["difference"] == pytest.approx(0.3 * 40 / 440)
+    weight = np.array(sizes) / 440
+    means = np.array([0.3, 0.3, 0.0, 0.0])
+    pooled = weight @ means
+    spread = weight @ (means - pooled) ** 2 / 3
+    assert found["corrected_t"]["t"] == pytest.approx(pooled / np.sqrt(spread * (1 + 4 * 440 / (3 * 440))))
+
+
+def clustered(rng, units, per, *, strength=8):
+    """Two classifiers of equal skill whose accuracy differs from patient to patient."""
+    hits = [rng.random((units, per)) < rng.beta(0.8 * strength, 0.2 * strength, units)[:, None] for _ in range(2)]
+    groups = [f"g{k // per}" for k in range(units * per)]
+    return [table(name, one.ravel(), groups=groups) for name, one in zip("ab", hits, strict=True)]
+
+
+def test_equal_classifiers_are_told_apart_at_the_nominal_rate(rng):
+    """McNemar's test rejects 12 % and more of such tables."""
+    found = [compare_tables(*clustered(rng, 40, 10), replicates=0) for _ in range(400)]
+    assert {one["test"] for one in found} == {"sign_flip"}
+    assert np.mean([one["p"] < 0.05 for one in found]) <= 0.08
+    assert np.mean([one["mcnemar"]["p"] < 0.05 for one in found]) > 0.08
+
+
+@pytest.mark.parametrize("units", [3, 8])
+def test_the_sign_flip_test_by_counting_patterns(rng, units):
+    changes = rng.integers(-4, 5, units)
+    sums = [abs(np.dot(signs, changes)) for signs in product((-1, 1), repeat=units)]
+    assert sign_flip(changes) == pytest.approx(np.mean(np.array(sums) >= abs(changes.sum())))
+
+
+def test_the_sign_flip_test_agrees_with_scipy(rng):
+    from scipy.stats import permutation_test
+
+    changes = rng.integers(-3, 6, 60)
+    other = permutation_test(
+        (changes.astype(float),), np.sum, permutation_type="samples", n_resamples=20000, rng=np.random.default_rng(1)
+    )
+    assert sign_flip(changes) == pytest.approx(other.pvalue, abs=0.006)
+    assert sign_flip(np.zeros(5, int)) == 1.0
+    assert sign_flip(np.ones(200, int)) == pytest.approx(2.0**-199)
+
+
+def test_holm_equals_statsmodels(rng):
+    from statsmodels.stats.multitest import multipletests
+
+    p = rng.random(7) ** 3
+    pairs = holm([{"first": "a", "second": str(k), "p": value} for k, value in enumerate(p)], primary="4:a")
+    np.testing.assert_allclose([pair["p_holm"] for pair in pairs], multipletests(p, method="holm")[1])
+    assert [pair["primary"] for pair in pairs] == [k == 4 for k in range(7)]
+    with pytest.raises(InputError, match="`primary` x:y: no such comparison; those of these tables are a:0, a:1"):
+        holm(pairs[:2], primary="x:y")
+    assert holm([]) == []
+
+
+def scored(rng, name, *, truth, noise, sharp=1.0):
+    score = 1 / (1 + np.exp(-(sharp * (2 * truth - 1) + noise)))
+    return PredictionTable.from_probabilities(
+        name=name, classes=("benign", "malignant"), image_ids=[str(k) for k in range(len(truth))],
+        labels=np.where(truth, "malignant", "benign").tolist(), probabilities=np.stack([1 - score, score], axis=1),
+        folds=[None] * len(truth), groups=[None] * len(truth),
+    )  # fmt: skip
+
+
+def test_every_difference_is_that_of_the_figures(rng):
+    truth, noise = rng.random(150) < 0.3, rng.normal(size=(2, 150))
+    a, b = (scored(rng, name, truth=truth, noise=one) for name, one in zip("ab", noise, strict=True))
+    found = compare_tables(a, b)["differences"]
+    first, second = measure(a, bootstrap=0), measure(b, bootstrap=0)
+    assert list(found) == ["accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity"]
+    for name in ("accuracy", "balanced_accuracy", "auc"):
+        assert found[name]["difference"] == pytest.approx(second[name] - first[name])
+    recall = [one["per_class"]["malignant"] for one in (first, second)]
+    for name, key in (("sensitivity", "recall"), ("specificity", "specificity")):
+        assert found[name]["difference"] == pytest.approx(recall[1][key] - recall[0][key])
+    for one in found.values():
+        assert one["interval"][0] < one["difference"] < one["interval"][1]
+
+
+def test_the_difference_of_two_aucs_has_the_variance_of_delong(rng):
+    """Against covariances of structural components, and the normal quantile that Student's tends to."""
+    from scipy.stats import t as student
+
+    truth, noise = rng.random(300) < 0.4, rng.normal(size=(2, 300))
+    tables = [scored(rng, name, truth=truth, noise=one) for name, one in zip("ab", noise, strict=True)]
+    parts = []
+    for one in tables:
+        score = one.probabilities[:, 1]
+        wins = (score[truth][:, None] > score[~truth][None]).astype(float)
+        parts.append((wins.mean(axis=1), wins.mean(axis=0)))
+    variance = sum(np.var(parts[1][side] - parts[0][side]) / len(parts[0][side]) for side in (0, 1)) * 300 / 299
+    low, high = compare_tables(*tables)["differences"]["auc"]["interval"]
+    fewer = min(truth.sum(), (~truth).sum())
+    variance += 2 / (fewer + 2) ** 2 / 32  # what few swapped pairs leave open
+    assert high - low == pytest.approx(2 * student.ppf(0.975, fewer - 1) * np.sqrt(variance))
+
+
+def test_the_difference_of_two_aucs_near_1_is_covered(rng):
+    """Of 0.988 and 0.967, 20 cases against 200: by DeLong's variance alone 87 % are."""
+    truth, held = np.arange(220) < 20, 0
+    for _ in range(200):
+        noise = (rng.normal(size=(2, 220)) + rng.normal(size=220)) / 2**0.5
+        a, b = (
+            scored(rng, name, truth=truth, noise=one, sharp=norm.ppf(auc) / 2**0.5)
+            for name, one, auc in zip("ab", noise, (0.967, 0.988), strict=True)
+        )
+        low, high = paired_differences(a, b, Sampled(a), TwoClassView())["auc"]["interval"]
+        held += low <= 0.988 - 0.967 <= high
+    assert held / 200 >= 0.95
+
+
+def test_one_swapped_pair_does_not_make_two_aucs_sure(rng):
+    """One pair of 2,500: -0.15 to 0.07 points by DeLong's variance alone, of equal tables -5.5 to 5.5."""
+    truth = np.arange(100) < 50
+    noise = np.arange(100) / 1e5
+    other = noise.copy()
+    other[[49, 50]] = -1.0, 1.1
+    a, b = (scored(rng, name, truth=truth, noise=one) for name, one in (("a", noise), ("b", other)))
+    found = compare_tables(a, b)["differences"]["auc"]
+    assert found["difference"] == pytest.approx(-1 / 2500)
+    assert found["interval"][0] < -0.008
+    assert found["interval"][1] > 0.008
+
+
+def test_patients_of_every_class_are_no_more_patients_for_it(rng):
+    """Thirty patients of an image of each of four classes, all of one outcome: worth thirty images, not 120."""
+    change = np.repeat(rng.permutation([1.0] * 6 + [-1.0] * 6 + [0.0] * 18), 4)
+    groups = np.repeat([f"g{k}" for k in range(30)], 4).tolist()
+    parts = [np.arange(120) % 4 == k for k in range(4)]
+    sampled = Sampled(table("a", change > 0, folds=1, groups=groups))
+    whole, balanced, single = (
+        share_difference(one, inside, unit)
+        for one, inside, unit in (
+            (change, [change < 2], sampled),
+            (change, parts, sampled),
+            (change[::4], [change[::4] < 2], Sampled(table("a", change[::4] > 0, folds=1, groups=groups[::4]))),
+        )
+    )
+    assert whole["method"] == balanced["method"] == "Bonett-Price, effective rows, t"
+    assert np.ptp(whole["interval"]) == pytest.approx(np.ptp(single["interval"]), rel=0.06)
+    assert 1.0 <= np.ptp(balanced["interval"]) / np.ptp(whole["interval"]) < 1.1
+    still = np.zeros(120)
+    whole, balanced = (share_difference(still, inside, sampled)["interval"] for inside in ([still < 2], parts))
+    assert np.ptp(balanced) == pytest.approx(np.ptp(whole), rel=0.2)
+
+
+def test_equal_tables_still_leave_room_for_a_difference(rng):
+    truth = np.arange(40) % 2 == 0
+    a = scored(rng, "a", truth=truth, noise=np.zeros(40))
+    for name, one in compare_tables(a, replace(a, name="b"))["differences"].items():
+        assert one["difference"] == 0.0
+        assert one["interval"][0] < -0.03 < 0.03 < one["interval"][1], name
+
+
+def test_a_group_that_one_table_lacks_is_that_of_the_other(rng):
+    a, b = clustered(rng, 40, 10)
+    found = compare_tables(replace(a, groups=(None,) * 400), b)
+    assert (found["unit"], found["units"], found["p"]) == ("group", 40, compare_tables(a, b)["p"])
 
 
 def test_calibration_by_hand():
@@ -123,3 +321,48 @@ def test_latex_escapes_what_latex_reads():
     text = latex_table(["model", "a & b"], [["x_1 50%", "{1}"]])
     assert r"a \& b" in text
     assert r"x\_1 50\% & \{1\} \\" in text
+
+
+def test_tables_of_other_classes_are_named_and_not_compared(rng):
+    a, b = (table(name, rng.random(20) < 0.7) for name in "ab")
+    four = replace(b, classes=("a", "b", "c", "d"))
+    for pair in ((a, four), (four, a)):
+        assert compare_pairs(pair, replicates=0) == []
+        (note,) = unlike_pairs(pair, rows=False)
+        assert "and b are not compared" in note or "and a are not compared" in note
+        assert "has the classes" in note
+        with pytest.raises(InputError, match="cannot be compared: the first has the classes"):
+            compare_tables(*pair)
+    assert len(compare_pairs((a, replace(b, classes=("b", "a"), labels=1 - b.labels)), replicates=0)) == 1
+
+
+def test_tables_that_contradict_each_other_are_named_and_not_compared(rng):
+    a, b = (table(name, rng.random(20) < 0.7) for name in "ab")
+    other = replace(b, labels=np.where(np.arange(20) < 5, 1, b.labels))
+    assert compare_pairs((a, other), replicates=0) == []
+    said = "they name different true classes for the same row, for example a and b of i0 in fold 1"
+    assert unlike_pairs((a, other)) == [f"a and b are not compared: {said}"]
+    with pytest.raises(InputError, match=said):
+        compare_tables(a, other)
+
+
+def test_only_an_exact_p_is_called_one(hits, rng):
+    a, b = hits
+    one, several = (compare_pairs([table("a", a, folds=k), table("b", b, folds=k)], replicates=0)[0] for k in (1, 5))
+    assert (one["variance_factor"], several["variance_factor"]) == (1.0, 1.5)
+    assert one["p"] == one["mcnemar"]["p"] == several["mcnemar"]["p"] < several["p"]
+    assert named_test(one, "image") == "McNemar"
+    assert named_test(several, "image") == "McNemar, variance times 1.5"
+    flipped = compare_tables(*clustered(rng, 4, 5), replicates=0)
+    assert named_test(flipped, "patient") == "sign flips of 4 patients, variance times 1.5"
+    metrics = measure(table("a", a, folds=5), bootstrap=0)
+    exact, approximate = (methods_text([metrics], runs=[{}], pairs=[pair]) for pair in (one, several))
+    assert "by McNemar's test [@mcnemar1947], with Holm's" in exact
+    assert "Their p is exact." in exact
+    assert "exact" not in approximate.replace("the exact p was turned into a normal deviate", "")
+    assert "such a p is approximate" in approximate
+    assert "most probable class" not in exact
+    panels = [Panel(table(name, one, folds=5), metrics) for name, one in zip("ab", hits, strict=True)]
+    shown = [next(comparison_blocks([pair], panels)).grid for pair in (one, several)]
+    assert [grid.rows[0][4] for grid in shown] == ["McNemar", "McNemar, variance times 1.5"]
+    assert ["no exact one" in grid.caption for grid in shown] == [False, True]

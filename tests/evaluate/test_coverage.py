@@ -1,46 +1,50 @@
-"""Do 95 % intervals cover the truth 95 % of the time? Simulated tables of a known accuracy."""
+"""Do intervals hold the truth, and do tests leave alone what is equal? `benchmarks/coverage.py` in a short form."""
 
-import numpy as np
+import importlib.util
+from pathlib import Path
+
 import pytest
-from bchisto.evaluate import PredictionTable, bootstrap_intervals
 
-TRUTH = 0.8
-TABLES = 600
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def simulated(rng, *, units, per_unit, concentration):
-    """A table of `units` groups whose own accuracies scatter around the truth, or of single images."""
-    share = np.full(units, TRUTH)
-    if concentration:
-        share = rng.beta(TRUTH * concentration, (1 - TRUTH) * concentration, units)
-    hits = (rng.random((units, per_unit)) < share[:, None]).ravel()
-    count = len(hits)
-    return PredictionTable.from_probabilities(
-        name="t",
-        classes=("a", "b"),
-        image_ids=[str(k) for k in range(count)],
-        labels=["a"] * count,
-        probabilities=np.where(hits[:, None], [[0.9, 0.1]], [[0.1, 0.9]]),
-        folds=[None] * count,
-        groups=[str(k // per_unit) if per_unit > 1 else None for k in range(count)],
-    )
+@pytest.fixture(scope="module")
+def simulation():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        spec = importlib.util.spec_from_file_location("simulated_coverage", BENCHMARKS / "coverage.py")
+        module = importlib.util.module_from_spec(spec)
+        patch.setitem(__import__("sys").modules, spec.name, module)  # dataclasses look their module up
+        spec.loader.exec_module(module)
+        yield module
 
 
-@pytest.mark.parametrize(("units", "per_unit", "concentration"), [(200, 1, 0), (100, 5, 2)])
-def test_intervals_cover_what_they_promise(units, per_unit, concentration):
-    rng = np.random.default_rng(units)
-    covered = 0
-    for seed in range(TABLES):
-        table = simulated(rng, units=units, per_unit=per_unit, concentration=concentration)
-        found = bootstrap_intervals(table, replicates=400, seed=seed)
-        low, high = found["accuracy"]
-        covered += low <= TRUTH <= high
-        assert found["warning"] is None
-    assert 0.93 <= covered / TABLES <= 0.97
+@pytest.mark.parametrize(
+    ("name", "replicates", "least"),
+    [
+        ("30 images, 95 % right", 300, 0.92),  # percentile bootstrap: 78 %
+        ("40 patients x 10", 150, 0.90),
+        ("49 slides x 300", 60, 0.85),  # Wilson's over rows: 21 %
+        ("ridge, 100 images", 40, 0.85),
+    ],
+)
+def test_intervals_cover_and_tests_reject_little(simulation, name, replicates, least):
+    """Bounds are three standard errors below 95 % and above 5 %, or so."""
+    _, found = simulation.work((name, 0, replicates))
+    for key in ("accuracy", "balanced_accuracy", "sensitivity", "auc", "difference of accuracy", "difference of auc"):
+        if key in found:
+            tables, held, _ = found[key]
+            assert held / tables >= least, key
+    chosen = found.get("rejects: sign_flip", found.get("rejects: mcnemar"))
+    assert chosen[1] / chosen[0] <= 1.03 - least
+    if "slides" in name:
+        assert found["rejects: McNemar over rows"][1] > replicates / 3
 
 
-def test_few_units_warn(rng):
-    found = bootstrap_intervals(simulated(rng, units=20, per_unit=5, concentration=2), replicates=50)
-    assert found["warning"] == "only 20 groups: these intervals may cover less than 95 %"
-    found = bootstrap_intervals(simulated(rng, units=199, per_unit=1, concentration=0), replicates=50)
-    assert found["warning"].startswith("only 199 images")
+def test_the_benchmark_writes_its_tables(simulation, tmp_path):
+    _, found = simulation.work(("40 patients x 10", 0, 2))
+    lines = simulation.tables_of({"40 patients x 10": found})
+    assert lines[1].startswith("| covers, percent (mean width, points) | accuracy | balanced accuracy | macro f1 |")
+    assert lines[-1].startswith("| 40 patients x 10 | ")
+    assert "| rejects | sign flip | McNemar over rows |" in lines

@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 import subprocess
@@ -39,6 +40,10 @@ def test_a_run_folder_brings_its_protocol_and_warnings(boosted, tmp_path):
     own = json.loads((boosted / "boost" / "3-lightgbm" / "metrics.json").read_text())["tables"]["fusion"]
     assert result["tables"][name]["accuracy"] == own["accuracy"]
     assert result["tables"][name]["protocol"] == "3 stratified image-level folds (seed 0)"
+    lines = (boosted / "boost" / "3-lightgbm" / "folds.csv").read_text().splitlines()
+    folds = [row["fold"] for row in csv.DictReader(lines)]
+    expected = [len(folds) - folds.count(str(fold)) for fold in (1, 2, 3)]
+    assert result["tables"][name]["trained_per_fold"] == own["trained_per_fold"] == expected
     assert "RANDOM WEIGHTS" in (tmp_path / "report.html").read_text()
 
 
@@ -137,7 +142,7 @@ def test_the_report_is_one_escaped_self_contained_file(report):
     assert "A &amp; B" in text
     assert "w<script>" not in text
     assert "<b>store" not in text
-    assert not re.findall(r'(?:src|href)="(?!data:)', text)
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
     assert text.count('alt="') == text.count("<img ")
 
 
@@ -173,7 +178,7 @@ def test_the_report_in_a_real_browser(browser, report, tmp_path):
     )  # fmt: skip
     found = re.search(r"<title>probe (\d+) (\d+) (\w+)</title>", done.stdout)
     assert found, done.stderr
-    assert int(found[1]) == int(found[2]) == 10
+    assert int(found[1]) == int(found[2]) == 12
     assert found[3] == "true"
     assert "CONSOLE" not in done.stderr
 
@@ -192,3 +197,40 @@ def test_what_ran_is_recorded_and_can_be_repeated(boosted, tmp_path, cli):
     code, _, err = cli("evaluate", table, "--config", out / "run.json", "--out", tmp_path / "again")
     assert code == 0, err
     assert json.loads((tmp_path / "again" / "metrics.json").read_text()) == metrics
+
+
+def recorded(folder, rng, *, positive, rule="max"):
+    """A finished folder of a run that recorded its two-class view."""
+    folder.mkdir(parents=True)
+    classes = ["Normal", "Benign", "InSitu", "Invasive"]
+    lines = ["image_id,label," + ",".join(f"p_{name}" for name in classes)]
+    for k in range(60):
+        p = rng.dirichlet([1, 1, 1, 1 + k % 4])
+        lines.append(f"i{k},{classes[k % 4]}," + ",".join(f"{value:.6f}" for value in p))
+    (folder / "predictions.csv").write_text("\n".join(lines) + "\n")
+    run = {
+        "classes": classes, "protocol": "p", "images_sha256": "x", "banners": [], "command": "finetune",
+        "two_class": {"positive": positive, "rule": rule, "thresholds": [0.5]},
+    }  # fmt: skip
+    content = {"tables": {folder.name: {"two_class": {}}}, "run": run}
+    (folder / "metrics.json").write_text(json.dumps(content))
+    return folder / "predictions.csv"
+
+
+def test_comparisons_follow_the_view_that_the_runs_recorded(rng, tmp_path, monkeypatch):
+    from bchisto.evaluate import finished
+
+    folder = tmp_path / "run" / "finetune"
+    a, b = (recorded(folder / name, rng, positive=["Invasive"]) for name in "ab")
+    result = evaluate([a, b], out=tmp_path / "out", bootstrap=0)
+    first, second = (one["two_class"]["thresholds"][0] for one in result["tables"].values())
+    shown = {}
+    monkeypatch.setattr(finished, "write_report", lambda *_, **given: shown.update(given))
+    finished.write_run_report(tmp_path / "run", images="x")
+    for pairs in (result["comparisons"], shown["pairs"]):
+        for name in ("sensitivity", "specificity"):
+            found = pairs[0]["differences"][name]["difference"]
+            assert found == pytest.approx(second[name] - first[name])
+    other = recorded(folder / "c", rng, positive=["Benign"])
+    (pair,) = evaluate([a, other], out=tmp_path / "out", bootstrap=0)["comparisons"]
+    assert list(pair["differences"]) == ["accuracy", "balanced_accuracy", "auc"]

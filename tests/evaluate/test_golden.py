@@ -3,9 +3,13 @@
 import csv
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
+
+ON_PURPOSE = ("/calibration/temperature",)
+"""Figures of which the numbers are other ones now: `CHANGELOG.md` says why."""
 
 HERE = Path(__file__).parent
 EXPECTED = HERE / "golden" / "expected"
@@ -28,12 +32,15 @@ def made(golden, tmp_path_factory):
 
 
 def same(new, old, path=""):
-    """Compare JSON values: keys in order, texts exactly, numbers to rounding."""
+    """Compare JSON values: the keys of 0.1 in their order, texts exactly, numbers to rounding."""
+    if path.endswith(ON_PURPOSE):
+        return
     assert type(new) is type(old), path
     if isinstance(old, dict):
-        assert list(new) == list(old), path
+        assert [key for key in new if key in old] == list(old), path
         for key in old:
-            same(new[key], old[key], f"{path}/{key}")
+            if key != "intervals":  # made by other methods since 0.2
+                same(new[key], old[key], f"{path}/{key}")
     elif isinstance(old, list):
         assert len(new) == len(old), path
         for place, (a, b) in enumerate(zip(new, old, strict=True)):
@@ -56,18 +63,46 @@ def test_tables(made, name):
             return list(csv.reader(handle))
 
     found, expected = read(made), read(EXPECTED)
-    assert found[0] == expected[0]
+    assert [column for column in found[0] if column in expected[0]] == expected[0]
     assert len(found) == len(expected)
     for row, other in zip(found[1:], expected[1:], strict=True):
-        for cell, before in zip(row, other, strict=True):
+        now = dict(zip(found[0], row, strict=True))
+        for column, before in zip(expected[0], other, strict=True):
+            cell = now[column]
+            if column in ("low", "high"):  # intervals are made by other methods since 0.2
+                continue
             if "." in before and before.replace(".", "").replace("e-", "").isdigit():
                 assert float(cell) == pytest.approx(float(before), rel=1e-9, abs=1e-12)
             else:
                 assert cell == before
 
 
-@pytest.mark.parametrize("name", ["tables.tex", "per-class.tex", "figures.txt"])
-def test_what_is_rounded_for_people(made, name):
-    """Equal to the last sign."""
-    expected = (EXPECTED / name).read_text(encoding="utf-8")
-    assert (made / name).read_text(encoding="utf-8") == expected
+def test_what_is_rounded_for_people(made):
+    """Equal to the last sign, before the columns that came with 0.2."""
+    expected = (EXPECTED / "per-class.tex").read_text(encoding="utf-8").splitlines()
+    found = (made / "per-class.tex").read_text(encoding="utf-8").splitlines()
+    assert len(found) == len(expected)
+    for line, before in zip(found[1:], expected[1:], strict=True):
+        assert line.startswith(before.removesuffix(r" \\"))
+
+
+def test_cells_of_the_report(made):
+    """Every figure of 0.1.1 that is no interval stands in the report, by row and column."""
+
+    def cells(text):
+        found = {}
+        for table in re.findall(r"<table>.*?</table>", text, flags=re.DOTALL):
+            rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, flags=re.DOTALL) for line in table.split("</tr>")]
+            for row in filter(None, rows[1:]):
+                for column, cell in zip(rows[0][1:], row[1:], strict=True):
+                    found.setdefault((row[0], column), []).append(cell.partition("\n")[0].partition(" image")[0])
+        return found
+
+    old = cells((EXPECTED / "figures.txt").read_text(encoding="utf-8").replace(">images<", ">predictions<", 1))
+    new = cells((made / "report.html").read_text(encoding="utf-8"))
+    checked = 0
+    for (row, column), values in old.items():
+        if "interval" not in column:
+            assert set(values) <= set(new[row, column]), (row, column)
+            checked += len(values)
+    assert checked > 50

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bchisto.errors import InputError
@@ -8,7 +10,7 @@ from bchisto.evaluate import (
     default_positive,
     two_class_scores,
 )
-from bchisto.evaluate.intervals import weighted_auc
+from bchisto.evaluate.weighted import auc_influence, weighted_auc, weighted_aurc, weighted_precision
 
 
 def table(rng, count=120, classes=("a", "b", "c"), folds=4, groups=None, sharp=1.5):
@@ -105,14 +107,19 @@ def test_weighted_auc_equals_scikit_learn_with_ties(rng):
     np.testing.assert_allclose(weighted_auc(truth, scores, weights), expected)
 
 
-def test_intervals_of_an_accuracy_match_the_binomial(rng):
-    from scipy.stats import binom
+def test_intervals_of_shares_of_single_images_are_exact(rng):
+    from statsmodels.stats.proportion import proportion_confint
 
-    t = table(rng, count=400)
-    accuracy = np.mean(t.predicted == t.labels)
-    low, high = bootstrap_intervals(t, replicates=4000)["accuracy"]
-    expected = binom.ppf([0.025, 0.975], 400, accuracy) / 400
-    np.testing.assert_allclose([low, high], expected, atol=0.006)
+    t = replace(table(rng, count=400), folds=(None,) * 400)
+    found = bootstrap_intervals(t, replicates=20)
+    hits = t.predicted == t.labels
+    np.testing.assert_allclose(found["accuracy"], proportion_confint(hits.sum(), 400, method="beta"))
+    for place, name in enumerate(t.classes):
+        true, called = t.labels == place, t.predicted == place
+        for metric, part, whole in (("recall", hits & true, true), ("precision", hits & true, called)):
+            expected = proportion_confint(part.sum(), whole.sum(), method="beta")
+            np.testing.assert_allclose(found["per_class"][name][metric], expected)
+    assert (found["methods"]["accuracy"], found["warnings"], found["warning"]) == ("Clopper-Pearson", {}, None)
 
 
 def test_groups_widen_intervals(rng):
@@ -144,3 +151,76 @@ def test_intervals_are_named_like_the_metrics_and_hold_them(rng):
     assert interval["sensitivity"][0] <= point["sensitivity"] <= interval["sensitivity"][1]
     assert bootstrap_intervals(t, replicates=0) == {}
     assert bootstrap_intervals(t) == bootstrap_intervals(t)
+
+
+def test_weighted_average_precision_equals_scikit_learn_with_ties(rng):
+    from sklearn.metrics import average_precision_score
+
+    truth, scores = rng.random(80) < 0.4, rng.integers(0, 12, 80) / 12
+    weights = rng.integers(0, 4, (20, 80)).astype(float)
+    expected = [average_precision_score(truth, scores, sample_weight=w) for w in weights]
+    np.testing.assert_allclose(weighted_precision(truth, scores, weights), expected)
+
+
+def test_agreement_beyond_chance_equals_scikit_learn(rng):
+    from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
+
+    t = table(rng, classes=("grade 1", "grade 2", "grade 3"))
+    found = compute_metrics(t)
+    assert found["matthews_corrcoef"] == pytest.approx(matthews_corrcoef(t.labels, t.predicted))
+    assert found["cohen_kappa"] == pytest.approx(cohen_kappa_score(t.labels, t.predicted))
+    weighted = cohen_kappa_score(t.labels, t.predicted, weights="quadratic")
+    assert found["weighted_kappa"] == pytest.approx(weighted)
+    for classes in (("grade 1", "grade 3", "grade 2"), ("a", "b", "c"), ("a 1", "b 2", "c 3")):
+        assert compute_metrics(replace(t, classes=classes))["weighted_kappa"] is None
+    bach = table(rng, classes=("Normal", "Benign", "InSitu", "Invasive"))
+    weighted = cohen_kappa_score(bach.labels, bach.predicted, weights="quadratic")
+    assert compute_metrics(bach)["weighted_kappa"] == pytest.approx(weighted)
+
+
+def test_agreement_of_one_class_is_not_defined():
+    t = PredictionTable("t", ("a", "b"), ("x", "y"), np.zeros(2, int), None, np.zeros(2, int), (None,) * 2, (None,) * 2)
+    found = compute_metrics(t)
+    assert (found["accuracy"], found["cohen_kappa"], found["matthews_corrcoef"], found["aurc"]) == (
+        1.0,
+        None,
+        None,
+        None,
+    )
+
+
+def test_the_area_under_risk_and_coverage_by_hand():
+    hits, sure = np.array([True, False, True, True]), np.array([0.9, 0.8, 0.7, 0.6])
+    area = weighted_aurc(hits, sure, np.array([[1.0, 1, 1, 1], [1, 0, 2, 0]]))
+    np.testing.assert_allclose(area, [(0 + 1 / 2 + 1 / 3 + 1 / 4) / 4, 0.0])
+    # where two are equally sure it is the mean over both orders
+    tied = weighted_aurc(hits, np.array([0.9, 0.8, 0.8, 0.6]), np.ones((1, 4)))
+    other = weighted_aurc(hits, np.array([0.9, 0.7, 0.8, 0.6]), np.ones((1, 4)))
+    np.testing.assert_allclose(tied, (area[0] + other) / 2)
+
+
+def test_the_patient_recognition_rate_by_hand():
+    hits = np.array([1, 1, 1, 1, 0, 1, 0, 0])
+    p = np.where(hits[:, None], [[0.8, 0.2]], [[0.2, 0.8]])
+    groups = ["p", "p", "p", "p", "q", "q", "r", None]
+    t = PredictionTable.from_probabilities(
+        name="t", classes=("a", "b"), image_ids=list("stuvwxyz"), labels=["a"] * 8, probabilities=p,
+        folds=[1, 1, 1, 1, 2, 2, 2, 2], groups=groups,
+    )  # fmt: skip
+    found = compute_metrics(t)
+    assert found["patient_recognition_rate"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert found["patient_recognition_rate_per_fold"] == [1.0, pytest.approx(1 / 4)]
+    low, high = bootstrap_intervals(t, replicates=200)["patient_recognition_rate"]
+    assert low < 0.5 < high
+    assert compute_metrics(replace(t, groups=(None,) * 8))["patient_recognition_rate"] is None
+
+
+def test_the_influence_of_cases_gives_the_variance_of_delong(rng):
+    """Against the structural components, pair by pair."""
+    truth, scores = rng.random(60) < 0.4, rng.integers(0, 20, 60) / 20
+    yes, no = scores[truth][:, None], scores[~truth][None]
+    wins = (yes > no) + 0.5 * (yes == no)
+    parts = [wins.mean(axis=1), wins.mean(axis=0)]
+    expected = sum(np.square(part - part.mean()).sum() / len(part) ** 2 for part in parts)
+    assert np.square(auc_influence(truth, scores)).sum() == pytest.approx(expected)
+    assert weighted_auc(truth, scores, np.ones((1, 60)))[0] == pytest.approx(wins.mean())

@@ -66,6 +66,24 @@ def test_tables_that_do_not_fit(tmp_path, text, message):
         read_predictions(write(tmp_path / "t.csv", text))
 
 
+def test_a_prediction_that_is_not_of_the_largest_probability(tmp_path):
+    """Called malignant from 0.33 on: wholly right by the column, and not by the probabilities."""
+    text = "image_id,label,predicted,p_benign,p_malignant\nx,malignant,malignant,0.6,0.4\ny,benign,benign,0.5,0.5\n"
+    path = write(tmp_path / "t.csv", text)
+    message = (
+        r"t\.csv:2: predicted is malignant \(probability 0\.4\), but benign has the largest, 0\.6: give "
+        r'`predicted_from="column"` to evaluate what was called, or `predicted_from="probabilities"`'
+    )
+    with pytest.raises(InputError, match=message):
+        read_predictions(path)
+    (called,) = read_predictions(path, predicted_from="column")
+    (largest,) = read_predictions(path, predicted_from="probabilities")
+    assert (called.predicted.tolist(), largest.predicted.tolist()) == ([1, 0], [0, 0])
+    tied = text.replace("x,malignant,malignant,0.6,0.4", "x,malignant,malignant,0.5,0.5")
+    (table,) = read_predictions(write(path, tied))
+    assert table.predicted.tolist() == [1, 0]  # a tie is settled by the column
+
+
 def test_another_encoding_and_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="not a UTF-8 CSV file .*; save it as UTF-8"):
         read_predictions(write(tmp_path / "t.csv", "image_id,label,predicted\nä,a,a\n", encoding="latin-1"))

@@ -189,7 +189,7 @@ def test_a_result_in_its_three_states():
         "RANDOM",
         "3-svm: accuracy per fold, percent",
         "fold 1: 75.0",
-        "whole: accuracy 75.0 % of 8. Protocol: 3 folds",
+        "whole: accuracy 75.0 % of 8 predictions. Protocol: 3 folds",
     ]
     assert tested.figures("40x/3-svm")[0] == "40x/3-svm: accuracy per fold, percent"
     assert tested.figures("40x/3-svm")[-1].startswith("40x/3-svm: accuracy 75.0 %")

@@ -35,8 +35,8 @@ TUNED = FinetuneSettings(
     freeze="all", weights="random", fresh=["stage3"], convention="caffe", precision="bfloat16", sampling="over",
     weighted=True, augmentations=["mirror", "rotations-crops"], rotations=2, crops=4, stain="macenko", seed=3,
 )  # fmt: skip
-FOLDS = FoldChoice(["3", "list.csv"], "none", "test.csv")
-VIEW = TwoClassView(["a"], "max", (0.25, 0.75))
+FOLDS = FoldChoice(["3", "list.csv"], "none", "test.csv", repeats=2)
+VIEW = TwoClassView(["a"], "max", (0.25, 0.75), (0.9,), (0.01, 0.1))
 HOW = Work(skip_errors=True)
 VALUES = [
     IMAGES, DESCRIBED, BOOSTED, TUNED, FOLDS, VIEW, HOW, ImageSelection("images"), FeaturizeSettings(), BoostSettings(),

@@ -6,8 +6,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from bchisto.data import decode_image, pixels_sha256
 from bchisto.errors import StoreError
 from bchisto.featurize import open_store
+from bchisto.featurize.store import merge_parts, read_part
 
 OLD = Path(__file__).parent / "data" / "store-schema1.h5"
 
@@ -195,3 +197,19 @@ def test_schema_1_stays_readable():
         assert store.features().shape == (4, 2, 16)
         assert store.labels == ["benign", "benign", "malignant", "malignant"]
         assert np.isfinite(store.images("stains")).all()
+
+
+def test_the_hash_of_decoded_pixels_is_kept_where_it_is_known(described, tissue, store_path, tmp_path):
+    with open_store(store_path) as store:
+        one = "benign/benign00.png"
+        assert store.pixels[one] == pixels_sha256(decode_image(tissue / one))
+        assert len(set(store.pixels.values())) == 12
+        header, ids, dim = store.header, store.image_ids, store.dim
+    old = Path(shutil.copy(store_path, tmp_path / "part.h5"))  # a part that 0.1 wrote is merged, too
+    with h5py.File(old, "a") as file:
+        del file["images/pixels_sha256"]
+    merge_parts(tmp_path / "merged.h5", [read_part(old, header=header, image_ids=ids, dim=dim)], header=header, dim=dim)
+    with open_store(tmp_path / "merged.h5") as store:
+        assert store.pixels == {}
+    with open_store(OLD) as store:
+        assert store.pixels == {}

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from archives import rewrite
+from archives import altered, rewrite
 from bchisto.boost import Bundle
 from bchisto.data import read_dataset
 from bchisto.errors import BundleError, ImageError, InputError
-from bchisto.evaluate import read_predictions
+from bchisto.evaluate import apply_temperature, read_predictions
 from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.predict import predict
@@ -51,11 +51,12 @@ def test_the_command_takes_either_bundle(tuned, tissue, tmp_path, cli):
     code, _, err = cli(*options, "--out", tmp_path / "q.csv", "--weights", "imagenet")
     assert code == 2
     assert "holds the weights of its networks; leave it out" in err
-    code, _, _ = cli(*options, "--out", tmp_path / "c.csv", "--calibrated")
+    softer = altered(tuned / "model.bchisto", tmp_path / "softer.bchisto", calibration={"temperature": 2.0})
+    code, _, _ = cli("predict", softer, *options[2:], "--out", tmp_path / "c.csv", "--calibrated")
     assert code == 0
     (calibrated,) = read_predictions(tmp_path / "c.csv")
     np.testing.assert_array_equal(calibrated.predicted, table.predicted)
-    assert not np.allclose(calibrated.probabilities, table.probabilities)
+    np.testing.assert_allclose(calibrated.probabilities, apply_temperature(table.probabilities, 2.0))
 
 
 def test_blocks_order_and_processes_change_nothing(tuned, tissue, tmp_path):

@@ -51,6 +51,14 @@ def test_a_fold_is_trained_as_if_alone(tmp_path, settings):
     assert state == whole
 
 
+def test_multipliers_may_be_lists():
+    """As Python or JSON has them: settings are a key, which lists cannot be."""
+    listed = replace(SPECK, multipliers=[["classes", 3.0]])
+    assert listed == replace(SPECK, multipliers=(("classes", 3.0),))
+    model = kept.network_of_fold(listed, classes=2, fold=1)
+    assert model is kept.network_of_fold(listed, classes=2, fold=2)
+
+
 def test_other_settings_are_another_network():
     first = kept.network_of_fold(SPECK, classes=2, fold=1)
     for other, classes in ((replace(SPECK, dropout=0.4), 2), (SPECK, 3)):

@@ -171,8 +171,14 @@ def fold_list(tmp_path, names, parts):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (["train", "test"] + ["train"] * 8 + ["test"] * 2, "1 patients or slides both train and test in a fold (p0)"),
-        (["train"] * 4 + ["val", "test"] + ["train"] * 6, "1 patients or slides both train and test in a fold (p2)"),
+        (
+            ["train", "test"] + ["train"] * 8 + ["test"] * 2,
+            "1 of 6 patients or slides with several images both train and test in a fold (p0)",
+        ),
+        (
+            ["train"] * 4 + ["val", "test"] + ["train"] * 6,
+            "1 of 6 patients or slides with several images both train and test in a fold (p2)",
+        ),
         (
             ["test"] * 2 + ["train", "val"] + ["train"] * 8,
             "1 patients or slides both train and validate in a fold (p1)",

@@ -34,7 +34,7 @@ def images(tmp_path_factory):
 
 def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
     """With a two-class view and without, of images and patches; a failing report costs nothing."""
-    from bchisto.evaluate import report
+    from bchisto.evaluate import panel_sections
 
     run = tmp_path / "run"
     with pytest.raises(InputError, match="`positive` malignant: no such class"):
@@ -44,7 +44,7 @@ def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
         raise ValueError("no figure")
 
     with monkeypatch.context() as broken:
-        broken.setattr(report, "percent", fail)
+        broken.setattr(panel_sections, "percent", fail)
         with pytest.raises(ReportError, match=r"ValueError: no figure; .* model\.bchisto are written") as caught:
             finetune(images, out=run, settings=SETTINGS, folds=["2"], work=Work(jobs=1))
     (first,) = caught.value.results
@@ -64,3 +64,4 @@ def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
         assert found["predictions-by-patch"] == tables["tiny (patch)"]
         assert ("two_class" in found["predictions"]) == bool(view.positive)
         assert {note["trained"] for note in found["predictions"]["fold_notes"]} == {2}
+        assert found["predictions"]["trained_per_fold"] == found["predictions-by-patch"]["trained_per_fold"] == [6, 6]

@@ -83,15 +83,15 @@ def test_lines_name_options_that_exist(document):
 
 
 def bach_predictions(path):
-    """A table with the classes of BACH and patients, which the lines on evaluation name."""
+    """A table with the classes of BACH, patients and sites, which the lines on evaluation name."""
     rng = np.random.default_rng(1)
     classes = ["Normal", "Benign", "InSitu", "Invasive"]
-    rows = ["image_id,label,group,fold,patch," + ",".join(f"p_{name}" for name in classes)]
+    rows = ["image_id,label,group,fold,patch," + ",".join(f"p_{name}" for name in classes) + ",site"]
     for number in range(40):
         shares = rng.dirichlet(np.ones(4))
         place = number // 2 % 5  # five images of two patches in each class, of three patients
         at = f"i{number // 2}.tif,{classes[number // 10]},P{number // 10}-{place // 2},{place + 1},{number % 2}"
-        rows.append(at + "," + ",".join(map(repr, shares.tolist())))
+        rows.append(at + "," + ",".join(map(repr, shares.tolist())) + f",{'abc'[place // 2]}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(rows) + "\n")
 
@@ -106,6 +106,9 @@ def evaluation(here, boosted):
     bach_predictions(here / "patches.csv")
     without_patches(here / "patches.csv", here / "predictions.csv")
     without_patches(here / "patches.csv", here / "run" / "boost" / "10-lightgbm" / "predictions.csv")
+    shutil.copytree(boosted / "features", here / "trial" / "features")
+    for name in ("new", "elsewhere"):
+        write_tissue(here / name, per_class=1, size=(120, 120))
 
 
 def two_runs(here, boosted):

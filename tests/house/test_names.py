@@ -179,6 +179,7 @@ def test_every_field_of_a_setting_has_its_option():
         ("boost", "`jobs=`, `jobs=(`, `bchisto boost` and `a,jobs`", "`jobs=`, `jobs=(`, `bchisto boost` and `a,jobs`"),
         ("evaluate", "`rules`, `levels` and `two_class`", "--aggregate, --level and --two-class"),
         ("predict", "`output_format`", "--format"),
+        ("predict", 'recognised as `dataset="folder"`', "recognised as dataset folder"),
         ("data make", "`images_per_class`", "--images-per-class"),
         ("stain", "`method`", "--stain"),
     ],

@@ -19,7 +19,7 @@ from bchisto.data.folds.slides import SLIDE_FOLDS
 from bchisto.data.layouts import CONTEXTS, LABEL_LEVELS, LESIONS
 from bchisto.encoders import ENGINES
 from bchisto.errors import InputError
-from bchisto.evaluate import AGGREGATIONS, LEVELS, TwoClassView
+from bchisto.evaluate import AGGREGATIONS, LEVELS, PREDICTED_FROM, TwoClassView
 from bchisto.evaluate.two_class import TWO_CLASS_RULES
 from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import FeaturizeSettings
@@ -68,6 +68,7 @@ CHOICES = {
     "preset": tuple(PRESETS),
     "two_class": TWO_CLASS_RULES,
     "levels": LEVELS,
+    "predicted_from": PREDICTED_FROM,
     "rules": AGGREGATIONS,
     "output_format": FORMATS,
     "mode": MODES,
@@ -159,7 +160,9 @@ def test_every_field_of_a_value_is_an_option(name):
 
 
 WIDE = {
+    "data.fold_plan": "a table of images by column, and how it is divided",
     "experiment.do_missing": "callables that say what the units are, and no options",
+    "recipes.reproduce": "which parts of a published system are run, on what, and how often",
     "experiment.write_bundle": "what a bundle says of itself, each once",
 }
 """Functions of more than 8 parameters, and why."""

@@ -18,8 +18,19 @@ def as_of_0_1(source, target):
 
     def change(members):
         content = json.loads(members["manifest.json"])
-        del content["crop_seed"]
+        for late in ("crop_seed", "two_class", "training"):
+            del content[late]
         content["schema_version"] = 1 if content["road"] == "boosted" else 2
+        return {**members, "manifest.json": json.dumps(content).encode()}
+
+    return rewrite(source, target, change)
+
+
+def altered(source, target, **facts):
+    """Copy a bundle whose manifest says something else."""
+
+    def change(members):
+        content = {**json.loads(members["manifest.json"]), **facts}
         return {**members, "manifest.json": json.dumps(content).encode()}
 
     return rewrite(source, target, change)

@@ -72,13 +72,13 @@ def write_table(path, header, rows):
 
 
 def manifest_with_some_patients(here, shared):
-    """Three patients of four images, the rest without; a header as people type it."""
+    """Three patients of four images, the rest without; two hospitals; a header as people type it."""
     root = write_tissue(here / "pictures of mine", per_class=9, size=(64, 64), classes=("neg", "pos"))
     rows = []
     for place, path in enumerate(sorted(root.rglob("*.png"))):
         patient = f"P{place % 9 // 2}" if place % 9 < 6 else ""
-        rows.append([path.relative_to(here), path.parent.name, patient])
-    return write_table(here / "table.csv", ["Path", "label ", "patient"], rows)
+        rows.append([path.relative_to(here), path.parent.name, patient, "Süd 2" if place % 3 else "Nord"])
+    return write_table(here / "table.csv", ["Path", "label ", "patient", "Hospital "], rows)
 
 
 def listed_folds(here, shared):
@@ -188,7 +188,10 @@ OWN = {
         heads=("lightgbm", "stack"),
     ),
     "some patients": Case(
-        manifest_with_some_patients, ("neg", "pos"), {"breakhis-residual-doubled": ("--size", 48, "--class-weights")}
+        manifest_with_some_patients,
+        ("neg", "pos"),
+        {"breakhis-residual-doubled": ("--size", 48, "--class-weights")},
+        folds={"2": "2", "site-hospital": "site:hospital"},
     ),
 }
 """Folders and tables of one's own."""

@@ -1,6 +1,7 @@
 """What the recipes say, the steps that follow from it, and how figures and conclusions are judged."""
 
-from dataclasses import fields
+import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -151,19 +152,57 @@ def fake(tmp_path, name, right):
     return Obtained(tmp_path, Panel(table, measure(table, bootstrap=50)))
 
 
-def test_conclusions_are_judged_by_the_values(tmp_path):
-    recipe = load_recipe("breakhis-resnet")
+def networks_of(tmp_path, right, *, at=40):
     names = ("best", "normal", "kernel3", "doubled", "two-pools", "dropout")
-    runs = {(name, 40): fake(tmp_path, name, 20 if name == "best" else 14) for name in names}
-    runs |= {(name, 200): fake(tmp_path, name, 20 if name == "dropout" else 14) for name in names}
-    recipe = type(recipe)(**{**vars(recipe), "published": [t for t in recipe.published if t["key"] == "networks"]})
-    runs = Runs(recipe.first, runs, recipe.magnifications)
-    (found,) = compare_published(recipe.published, runs, note="")
+    return {(name, at): fake(tmp_path, name, right.get(name, 14)) for name in names}
+
+
+def concluded(*seeds, note=""):
+    recipe = load_recipe("breakhis-resnet")
+    (table,) = (t for t in recipe.published if t["key"] == "networks")
+    (found,) = compare_published([table], Runs(recipe.first, seeds[0], recipe.magnifications, seeds[1:]), note=note)
+    return found
+
+
+def test_conclusions_are_judged_by_intervals_over_three_seeds(tmp_path):
+    seed = networks_of(tmp_path, {"best": 20}) | networks_of(tmp_path, {"dropout": 20}, at=200)
+    seed |= networks_of(tmp_path, {"best": 15}, at=100)
+    found = concluded(seed, seed, seed)
     assert found.note == (
-        "Conclusion: first stride 2 is the best. Here: holds at 40x; does not hold at 200x; not run at 100x, at 400x."
+        "Conclusion: first stride 2 is the best. Here: holds at 40x; does not hold at 200x; not settled at 100x; "
+        "not run at 400x."
     )
     by_name = {figure.name: figure.obtained for figure in found.figures}
     assert (by_name["best at 40x"], by_name["normal at 40x"], by_name["best at 200x"]) == (100.0, 70.0, 70.0)
+    scattered = [networks_of(tmp_path, {"best": right}) for right in (20, 20, 14)]
+    assert "Here: not settled at 40x" in concluded(*scattered).note
+
+
+def test_conclusions_that_are_not_judged(tmp_path):
+    seed = networks_of(tmp_path, {"best": 20})
+    few = concluded(seed, seed).note
+    assert few.endswith("Here: not judged (2 of 3 seeds) at 40x; not run at 100x, at 200x, at 400x.")
+    quick = concluded(seed, seed, seed, note="Not comparable (quick).")
+    assert "not judged (not comparable) at 40x" in quick.note
+
+
+def test_unknown_patients_do_not_keep_figures_from_being_compared():
+    from bchisto.recipes.work import comparable_note
+
+    assert comparable_note(["PATIENTS UNKNOWN: no image names its patient", "Further words"]) == ""
+    assert comparable_note(["QUICK: 4 images", "PATIENTS UNKNOWN: x"]) == "Not comparable (quick)."
+
+
+def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):
+    from bchisto.recipes.work import Order
+
+    order = Order(images=tmp_path, run=tmp_path / "run", seeds=3)
+    assert [order.at_seed(place).run.name for place in range(3)] == ["run", "seed-1", "seed-2"]
+    recipe = load_recipe("breakhis-resnet")
+    for name in recipe.variants:
+        first, third = (found.steps_of(name) for found in (recipe, recipe.reseeded(2)))
+        for (step, values), (again, raised) in zip(first, third, strict=True):
+            assert (again, raised) == (step, {**values, "seed": values["seed"] + 2})
 
 
 def test_precision_and_recall_by_hand(tmp_path):
@@ -179,4 +218,54 @@ def test_precision_and_recall_by_hand(tmp_path):
     assert by_name["baseline: accuracy"].difference == pytest.approx(0.75 - 0.604)
     from statsmodels.stats.proportion import proportion_confint
 
-    np.testing.assert_allclose(by_name["baseline: recall"].interval, proportion_confint(7, 10, method="wilson"))
+    np.testing.assert_allclose(by_name["baseline: recall"].interval, proportion_confint(7, 10, method="beta"))
+
+
+def judged(kind, rows, runs, **more):
+    claim = {"says": "a beats b", "better": ["a"], "than": ["b"]}
+    table = {"key": "x", "title": "x", "source": "x", "kind": kind, "rows": rows, "claim": claim, "digits": 1, **more}
+    (found,) = compare_published([table], Runs("a", runs[0], (None,), runs[1:]), note="")
+    return found.note.partition("Here: ")[2]
+
+
+@pytest.mark.parametrize(("kind", "more"), [("validation", {}), ("variants", {"metric": "precision"})])
+def test_seeds_alone_settle_no_conclusion(tmp_path, kind, more):
+    runs = []
+    for seed in range(3):
+        made = {}
+        for name, right, value in (("a", 20, 0.801), ("b", 14, 0.8)):
+            run = fake(tmp_path / f"{seed}{name}", name, right)
+            run.folder.mkdir()
+            content = {"run": {"validation": {"1": {"val_accuracy": value + seed * 1e-4}}}}
+            (run.folder / "metrics.json").write_text(json.dumps(content))
+            made[name, None] = run
+        runs.append(made)
+    said = judged(kind, {"a": None, "b": None}, runs, **more)
+    assert said == "not judged (no paired interval over images)."
+
+
+@pytest.mark.parametrize(("wrong", "said"), [(1, "not settled."), (30, "holds.")])
+def test_rules_are_judged_over_images_too(tmp_path, wrong, said):
+    """Of 40 images of three patches the vote is right everywhere, and one positive patch is wrong in some."""
+    runs = []
+    for seed in range(3):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        lines = ["image_id,label,patch,p_benign,p_malignant"]
+        for k in range(40):
+            for patch in range(3):
+                malignant = 0.9 if patch == 0 and k < wrong else 0.1
+                lines.append(f"i{k},benign,{patch},{1 - malignant:.1f},{malignant}")
+        lines += [f"m{k},malignant,{patch},0.1,0.9" for k in range(40) for patch in range(3)]
+        (folder / "predictions-by-patch.csv").write_text("\n".join(lines) + "\n")
+        shares = {"vote": 1.0, "exist": 1 - wrong / 80}
+        content = {
+            "tables": {f"x (image, {rule})": {"accuracy": share, "intervals": {}} for rule, share in shares.items()},
+            "run": {"classes": ["benign", "malignant"], "protocol": "p", "two_class": {
+                "positive": ["malignant"], "rule": "sum", "thresholds": [0.5]}},
+        }  # fmt: skip
+        (folder / "metrics.json").write_text(json.dumps(content))
+        runs.append({("v", None): replace(fake(tmp_path, "v", 20), folder=folder)})
+    claim = {"says": "x", "better": ["vote"], "than": ["exist"]}
+    rows = {"vote": None, "exist": None}
+    assert judged("rules", rows, runs, variant="v", level="image", claim=claim) == said

@@ -145,6 +145,8 @@ def test_the_published_predictions_reproduce_their_own_table(shared, tmp_path):
     assert fusion.obtained == pytest.approx(87.25)
     assert fusion.obtained_spread == pytest.approx(2.6, abs=0.05)
     assert fusion.inside
+    assert fusion.paired == pytest.approx((0.0, 0.0), abs=1e-9)
+    assert fusion.cells()[-1] == "+0.0 to +0.0"
 
 
 def test_a_quick_run_says_so_in_every_output(done):
@@ -191,7 +193,8 @@ def test_published_and_obtained_stand_side_by_side(done):
     )
     assert rows["vgg16-0.5-400"]["obtained"] == ""
     report = (run / "reproduce" / "small" / "report.html").read_text()
-    assert "published in interval" in report
+    assert "95 % interval, by folds" in report
+    assert "published in interval" not in report
     assert "Not comparable (quick, synthetic images, random weights)." in report
     assert "(sec. 2.3)" in report
     metrics = json.loads((result.protocols[0].folder / "metrics.json").read_text())
@@ -375,6 +378,12 @@ def test_a_whole_run_is_compared_without_a_quick_banner(tmp_path, bach):
     folds = next(comparison for comparison in result.published if comparison.key == "fusion-by-fold")
     assert len(folds.figures) == 10
     assert all(figure.difference is not None for figure in folds.figures)
+
+
+def test_a_quick_run_by_folds_needs_published_lists(tmp_path, bach):
+    content = small(variants={"mine": {"source": "x", "boost": {"folds": ["5"]}}})
+    with pytest.raises(InputError, match="5: no published list of this name; choose one of rakhlin10"):
+        reproduce(write(tmp_path, content), bach, out=tmp_path / "run", quick=True, work=Work(jobs=1))
 
 
 def test_quick_needs_two_folds(tmp_path):

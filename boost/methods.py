@@ -1,0 +1,82 @@
+"""Sentences on descriptors and ensembles for a methods section, from what was run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..evaluate import listed
+from .heads import members_of
+from .units import ModelUnit
+
+__all__ = ["methods_of"]
+
+_STAINS = {
+    "macenko": "Images were stain-normalised by the method of Macenko et al. [@macenko2009].",
+    "staintools-macenko": "StainTools normalised the stains by the method of Macenko et al. [@macenko2009].",
+    "staintools-vahadane": "StainTools normalised the stains by the method of Vahadane et al. [@vahadane2016].",
+    "staintools-reinhard": "StainTools normalised the colours by the method of Reinhard et al. [@reinhard2001].",
+    "none": "Stains were not normalised.",
+}
+
+_NETWORKS = {"resnet50": "he2016", "vgg16": "simonyan2015", "inceptionv3": "szegedy2016", "mobilenetv2": "sandler2018"}
+
+_WEIGHTS = {"imagenet": "pretrained on ImageNet [@deng2009]", "random": "with random weights, untrained"}
+
+
+def methods_of(
+    headers: Mapping[str, Mapping[str, Any]], *, head: str, units: Sequence[ModelUnit], blended: bool
+) -> list[str]:
+    """Return the sentences.
+
+    Parameters
+    ----------
+    headers : mapping
+        Store name to attributes.
+    head : str
+    units : sequence of ModelUnit
+        All models.
+    blended : bool
+        Whether members count by fitted weights.
+    """
+    return [*dict.fromkeys(_described(headers.values())), *_trained(head, units, blended, len(headers))]
+
+
+def _described(headers: Sequence[Mapping[str, Any]] | Any) -> Iterator[str]:
+    for header in headers:
+        stain = header["stain"]
+        yield _STAINS.get(stain, f"Images were treated by {stain}.")
+        low, high = header["color_range"]
+        copies = f"{header['augmentations']} {'draw' if header['augmentations'] == 1 else 'draws'}"
+        if (low, high) != (1, 1):
+            yield (
+                "Haematoxylin and eosin, separated by colour deconvolution [@ruifrok2001], were scaled by random "
+                f"factors from {low:g} to {high:g} in each of {copies} of an image."
+            )
+        network = header["encoder"]
+        cited = f" [@{_NETWORKS[network]}]" if network in _NETWORKS else ""
+        weights = _WEIGHTS.get(header["weights"], f"with weights of SHA-256 {header['weights_sha256'][:12]}")
+        cut = "windows on the feature maps" if header["mode"] == "dense" else "random crops"
+        if header["crops"] == 1:
+            cut = cut.replace("windows", "window").replace("crops", "crop")
+        yield (
+            f"Descriptors are the outputs of {network}{cited} {weights} (layers {', '.join(header['layers'])}), "
+            f"averaged over positions, for {header['crops']} {cut} of {header['crop']} pixels in each of {copies} at "
+            f"a scale of {header['scale']:g}, pooled by their generalised mean of order {header['pool']:g}."
+        )
+
+
+def _trained(head: str, units: Sequence[ModelUnit], blended: bool, stores: int) -> Iterator[str]:
+    named = " and ".join(spec.method or f"the classifier {spec.name}" for spec in members_of(head))
+    seeds = len({unit.seed for unit in units})
+    each = f" from each of {seeds} seeds" if seeds > 1 else ""
+    folds = len({unit.fold for unit in units})
+    yield (
+        f"Classifiers were {named}, trained{each} on the training part of {'the fold' if folds == 1 else 'each fold'} "
+        f"({len(units)} {'model' if len(units) == 1 else 'models'} in all)."
+    )
+    over = [what for what, number in (("seeds", seeds), ("descriptor sets", stores)) if number > 1]
+    if blended:
+        yield "Their probabilities were mixed by the weights of the highest likelihood on held-out training images."
+    else:
+        yield f"The prediction of an image averages {listed(['its draws', *over])}."

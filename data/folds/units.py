@@ -1,0 +1,114 @@
+"""What split folds keep whole: groups as far as they are known, and copies of one image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from ..findings import few, pairs_alike
+from .plans import PARTS, FoldPlan
+
+__all__ = ["join_units", "split_copies", "split_groups", "unknown_groups"]
+
+Copies = Sequence[tuple[str, str]]
+"""Pairs of image ids that show the same pixels."""
+
+
+def join_units(image_ids: Sequence[str], groups: Sequence[str | None], copies: Copies) -> list[str]:
+    """Return the unit of each image: its group, or itself where that is unknown, joined with those of its copies.
+
+    Parameters
+    ----------
+    image_ids : sequence of str
+    groups : sequence of str or None
+        None where unknown, or where folds are by image.
+    copies : sequence of (str, str)
+        Pairs; images that are not in `image_ids` join nothing.
+
+    Returns
+    -------
+    list of str
+        Groups that nothing joins keep their names.
+
+    Examples
+    --------
+    >>> join_units(["a", "b", "c"], ["p", "q", "q"], [("a", "b")])
+    ['p', 'p', 'p']
+    """
+    # no file name holds a null character, so that an image is never taken for a group
+    own = {i: f"\0{i}" if g is None else g for i, g in zip(image_ids, groups, strict=True)}
+    leader = {unit: unit for unit in own.values()}
+
+    def find(unit: str) -> str:
+        while leader[unit] != unit:
+            leader[unit] = leader[leader[unit]]
+            unit = leader[unit]
+        return unit
+
+    for first, second in copies:
+        if first in own and second in own:
+            one, other = sorted((find(own[first]), find(own[second])))
+            leader[other] = one
+    return [find(own[image]) for image in image_ids]
+
+
+def unknown_groups(groups: Sequence[str | None]) -> tuple[str, ...]:
+    """Say what a reader must know where some images name no patient or slide, or none does."""
+    missing = sum(group is None for group in groups)
+    if missing == 0:
+        return ()
+    if missing == len(groups):
+        return (
+            "PATIENTS UNKNOWN: no image names its patient or slide, so images of one patient may train and test at "
+            "once; these numbers may be too high for new patients, and their intervals too narrow",
+        )
+    return (
+        f"{missing} of {len(groups)} images name no patient or slide; each counts as a unit of its own, so patients "
+        "among them may train and test at once",
+    )
+
+
+def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Name groups that are in two parts of a fold."""
+    tested: set[str] = set()
+    stopped: set[str] = set()
+    for fold in plan.folds:
+        parts = {part: {group_of[image] for image in plan.images(fold, part)} - {None} for part in PARTS}
+        tested |= {str(group) for group in (parts["train"] | parts["val"]) & parts["test"]}
+        stopped |= {str(group) for group in parts["train"] & parts["val"]}
+    sizes = Counter(group_of[image] for image in {image for image, _, _ in plan.rows})
+    several = sum(count > 1 for group, count in sizes.items() if group is not None)
+    warnings = []
+    if tested:
+        warnings.append(
+            f"image-level folds on grouped data: {len(tested)} of {several} patients or slides with several images "
+            f"both train and test in a fold ({few(sorted(tested), most=5)}), so these numbers are too high for new "
+            "patients"
+        )
+    if stopped - tested:
+        warnings.append(
+            f"{len(stopped - tested)} patients or slides both train and validate in a fold "
+            f"({few(sorted(stopped - tested), most=5)}), so training may stop too late"
+        )
+    return tuple(warnings)
+
+
+def split_copies(plan: FoldPlan, copies: Copies) -> tuple[str, ...]:
+    """Name images that test in a fold in which a copy of them trains."""
+    placed: dict[str, dict[int, str]] = {}
+    for image, fold, part in plan.rows:
+        placed.setdefault(image, {})[fold] = part
+    split = [
+        f"{first} and {second}"
+        for first, second in copies
+        if any(
+            "test" in (part, other) and part != other
+            for fold, part in placed.get(first, {}).items()
+            if (other := placed.get(second, {}).get(fold)) is not None
+        )
+    ]
+    if not split:
+        return ()
+    return (
+        f"{pairs_alike(len(split))}, and one trains where the other tests ({few(split)}); these numbers are too high",
+    )

@@ -1,0 +1,330 @@
+"""Copies of one picture among many: candidates by points alike, confirmed on aligned pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import ImageError
+from ...jobs import Progress, default_jobs
+from ..dataset import ImageRecord
+from .decode import decode_record, read_header
+from .fingerprint import CELLS, LEAST_SPREAD, Fingerprint, Scale, fingerprint, grey_levels
+
+__all__ = ["MOST_COMPARED", "Copy", "find_copies"]
+
+MOST_COMPARED = 20_000
+"""Images up to which copies are looked for (ours): of 8,000 of BreakHis it takes minutes."""
+
+_TABLES, _BITS, _NEIGHBOURS = 6, 16, 6
+"""Hash tables, bits of a key, and how many that follow in a bucket are compared (ours)."""
+
+_COMPONENTS = 24
+"""Directions of most variance that keys are made of (ours)."""
+
+_ALIKE_POINTS, _ALIKE_WHOLE = 0.25, 0.35
+"""Distance up to which two points, or two pictures, are alike; descriptors have unit length (ours)."""
+
+_ROWS = 512
+"""Pictures as wholes that are compared with all others at once (ours)."""
+
+_LEAST_POINTS = 3
+"""Points that must agree on one shift and orientation (ours)."""
+
+_SAME_PIXELS = 0.9
+"""Correlation of aligned grey levels from which two pictures are copies (ours)."""
+
+_SURE = 0.98
+"""Correlation from which no shift by a pixel is tried (ours)."""
+
+_ASIDE, _DISTINCT = 3, 0.5
+"""Pixels by which a picture is shifted against itself, and how much less two copies may differ than it then does: in
+`benchmarks/duplicates.py` copies differ by 0.02 of it (99 %: 0.17), other pictures that correlate by more than 1.2."""
+
+_THUMB, _SQUEEZED = 32, 0.05
+"""Side at which orientations are tried, pixels, and logarithm of the ratio of two aspects up to which they are equal
+(ours)."""
+
+_LEAST_SHARE = 0.2
+"""Share of the smaller picture that the other must cover (ours)."""
+
+_GRID, _LEAST_PARTS, _ALIKE_PARTS = 3, 5, 0.7
+"""Parts on a side of an overlap, how many must be alike, and the correlation from which one is: a single strong object
+on a plain ground makes the whole correlate, at any place where another picture has such an object (ours)."""
+
+_SEED = 0
+"""Of the directions of hash keys."""
+
+Grey = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Two pictures that seem to show the same pixels.
+
+    Attributes
+    ----------
+    first, second : str
+        Image ids, sorted.
+    correlation : float
+        Of the grey levels where they overlap.
+    share : float
+        Of the smaller picture that the other shows, 0 to 1.
+    """
+
+    first: str
+    second: str
+    correlation: float
+    share: float
+
+
+def find_copies(records: Sequence[ImageRecord]) -> tuple[Copy, ...] | None:
+    """Find pictures that show the same pixels: in another format, turned, mirrored, cropped, or encoded again.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+        Images that cannot be decoded, and those without tissue, which would all be copies of each other, are passed
+        over.
+
+    Returns
+    -------
+    tuple of Copy, or None
+        Sorted by ids. None where there are more than `MOST_COMPARED` images, which are not looked at.
+
+    Notes
+    -----
+    Fields of one slide that overlap show the same pixels too. Crops are found at the size of the
+    original; a picture as a whole also after it was scaled. The work grows with the number of images, not with its
+    square.
+
+    References
+    ----------
+    Points: Lowe 2004, sec. 3. Keys: Charikar 2002 (signs of random projections).
+    """
+    if len(records) > MOST_COMPARED:
+        return None
+    scale = _scale(records)
+
+    def describe(record: ImageRecord) -> Fingerprint | None:
+        try:
+            return fingerprint(grey_levels(decode_record(record), scale), scale)
+        except ImageError:
+            return None
+
+    prints: list[Fingerprint | None] = []
+    with (
+        ThreadPoolExecutor(default_jobs()) as pool,
+        Progress(total=len(records), label="copies", unit="images") as progress,
+    ):
+        for found in pool.map(describe, records):
+            prints.append(found)
+            progress.update_to(len(prints))
+
+    @lru_cache(maxsize=32)
+    def pixels(place: int) -> Grey:
+        import cv2
+
+        return np.asarray(cv2.blur(grey_levels(decode_record(records[place]), scale), (3, 3)))
+
+    copies: dict[tuple[int, int], Copy] = {}
+    for one, other, aligned in _candidates(prints):
+        if (one, other) in copies:
+            continue
+        if aligned is None:
+            correlation, share = _compare_whole(pixels(one), pixels(other))
+        else:
+            correlation, share = _compare_aligned(pixels(one), pixels(other), *aligned)
+        if correlation >= _SAME_PIXELS and share >= _LEAST_SHARE:
+            first, second = sorted((records[one].image_id, records[other].image_id))
+            copies[one, other] = Copy(first, second, correlation, share)
+    return tuple(sorted(copies.values(), key=lambda copy: (copy.first, copy.second)))
+
+
+def _scale(records: Sequence[ImageRecord]) -> Scale:
+    def sides(record: ImageRecord) -> tuple[int, int] | None:
+        try:
+            header = read_header(record.path)
+        except ImageError:
+            return None
+        left, top, right, bottom = record.box or (0, 0, header.width, header.height)
+        return right - left, bottom - top
+
+    with ThreadPoolExecutor(default_jobs()) as pool:
+        known = [pair for pair in pool.map(sides, records) if pair is not None]
+    if not known:
+        return Scale(1, 4)
+    return Scale.of(max(map(max, known)), int(np.median([min(pair) for pair in known])))
+
+
+Alignment = tuple[int, int, int]
+"""Orientation, and the shift in rows and columns."""
+
+
+def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int, Alignment | None]]:
+    """Yield pairs that look alike as a whole, then pairs whose points agree on an alignment."""
+    known = [(place, item) for place, item in enumerate(prints) if item is not None and item.whole is not None]
+    if len(known) < 2:
+        return
+    places = np.array([place for place, _ in known])
+    whole = np.stack([item.whole for _, item in known if item.whole is not None]).astype(np.float32)
+    for top in range(0, len(whole), _ROWS):  # every pair: keys of few pictures miss some
+        block = np.argwhere(whole[top : top + _ROWS] @ whole.T >= 1 - _ALIKE_WHOLE**2 / 2)
+        for one, other in block[block[:, 0] + top < block[:, 1]].tolist():
+            yield int(places[top + one]), int(places[other]), None
+    local = np.concatenate([item.local for _, item in known])
+    owner = np.repeat(places, [len(item.points) for _, item in known])
+    points = np.concatenate([item.points for _, item in known])
+    shapes = {place: item.shape for place, item in known}
+    pairs = _alike(local, owner, limit=_ALIKE_POINTS)
+    if not len(pairs):
+        return
+    flip = owner[pairs[:, 0]] > owner[pairs[:, 1]]
+    pairs[flip] = pairs[flip][:, ::-1]
+    owners = owner[pairs]
+    order = np.lexsort((owners[:, 1], owners[:, 0]))
+    pairs, owners = pairs[order], owners[order]
+    starts = np.flatnonzero(np.r_[True, (owners[1:] != owners[:-1]).any(axis=1)])
+    for start, stop in zip(starts, np.r_[starts[1:], len(pairs)], strict=True):
+        if stop - start < _LEAST_POINTS:
+            continue
+        one, other = (int(value) for value in owners[start])
+        aligned = _align(points[pairs[start:stop, 0]], points[pairs[start:stop, 1]], shapes[other])
+        if aligned is not None:
+            yield one, other, aligned
+
+
+def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64], *, limit: float) -> npt.NDArray[np.int64]:
+    """Return pairs of vectors of different owners that lie within `limit`, found by hash keys, shape (n, 2)."""
+    if len(vectors) < 2:
+        return np.empty((0, 2), np.int64)
+    rng = np.random.default_rng(_SEED)
+    some = vectors[rng.permutation(len(vectors))[:20_000]].astype(np.float32)
+    centre = some.mean(axis=0)
+    spread, axes = np.linalg.eigh(np.cov((some - centre).T) + 1e-6 * np.eye(CELLS**2))
+    basis = (axes[:, ::-1] / np.sqrt(spread[::-1]))[:, :_COMPONENTS].astype(np.float32)
+    coordinates = (vectors.astype(np.float32) - centre) @ basis
+    weights = 1 << np.arange(_BITS)
+    found = [np.empty(0, np.int64)]
+    for _ in range(_TABLES):
+        turned = coordinates @ rng.standard_normal((_COMPONENTS, _BITS + 1)).astype(np.float32)
+        keys = (turned[:, :_BITS] > 0) @ weights
+        order = np.lexsort((turned[:, _BITS], keys))
+        for step in range(1, _NEIGHBOURS + 1):
+            one, other = order[:-step], order[step:]
+            near = (keys[one] == keys[other]) & (owner[one] != owner[other])
+            one, other = one[near], other[near]
+            apart = np.square(vectors[one] - vectors[other], dtype=np.float32).sum(axis=1)
+            close = apart <= limit**2
+            low, high = np.minimum(one[close], other[close]), np.maximum(one[close], other[close])
+            found.append(low * len(vectors) + high)
+    codes = np.unique(np.concatenate(found))
+    return np.stack([codes // len(vectors), codes % len(vectors)], axis=1)
+
+
+def _turn(points: npt.NDArray[np.int32], shape: tuple[int, int], orientation: int) -> npt.NDArray[np.int32]:
+    """Return where points of a picture lie once it is mirrored (from 4 on) and turned by quarters, as `_oriented`."""
+    rows, columns = points[:, 0], points[:, 1]
+    height, width = shape
+    if orientation >= 4:
+        columns = width - 1 - columns
+    for _ in range(orientation % 4):
+        rows, columns, height, width = width - 1 - columns, rows, width, height
+    return np.stack([rows, columns], axis=1)
+
+
+def _oriented(image: Grey, orientation: int) -> Grey:
+    return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
+
+
+def _align(one: npt.NDArray[np.int32], other: npt.NDArray[np.int32], shape: tuple[int, int]) -> Alignment | None:
+    """Return the orientation of the second picture and the shift on which most points agree; None if too few do."""
+    best, most = None, _LEAST_POINTS - 1
+    for orientation in range(8):
+        shifts = one - _turn(other, shape, orientation)
+        near = np.abs(shifts[:, None] - shifts[None]).max(axis=2) <= 2
+        votes = near.sum(axis=1)
+        leader = int(votes.argmax())
+        agreeing = len(np.unique(one[near[leader]], axis=0))
+        if agreeing > most:
+            rows, columns = np.rint(np.median(shifts[near[leader]], axis=0)).astype(int).tolist()
+            best, most = (orientation, rows, columns), agreeing
+    return best
+
+
+def _compare_aligned(one: Grey, other: Grey, orientation: int, rows: int, columns: int) -> tuple[float, float]:
+    """Return the correlation where two pictures overlap, and the share of the smaller one that is."""
+    turned = _oriented(other, orientation)
+    best = _overlap(one, turned, rows, columns)
+    if best[0] < _SURE:  # a reduced picture may lie half a pixel aside
+        best = max(_overlap(one, turned, rows + r, columns + c) for r in (-1, 0, 1) for c in (-1, 0, 1))
+    return best
+
+
+def _overlap(one: Grey, other: Grey, rows: int, columns: int) -> tuple[float, float]:
+    top, left = max(0, rows), max(0, columns)
+    bottom, right = min(one.shape[0], rows + other.shape[0]), min(one.shape[1], columns + other.shape[1])
+    if bottom <= top or right <= left:
+        return 0.0, 0.0
+    shared, there = one[top:bottom, left:right], other[top - rows : bottom - rows, left - columns : right - columns]
+    found = _same(shared, there)
+    if found >= _SAME_PIXELS and not _alike_throughout(shared, there):
+        found = 0.0
+    return found, shared.size / min(one.size, other.size)
+
+
+def _alike_throughout(one: Grey, other: Grey) -> bool:
+    """Whether enough parts of an overlap are alike each by itself, and not only the few objects in it."""
+    parts = (
+        _correlate(*pair, spread=1.0)
+        for rows in zip(*(np.array_split(image, _GRID) for image in (one, other)), strict=True)
+        for pair in zip(*(np.array_split(row, _GRID, axis=1) for row in rows), strict=True)
+    )
+    return sum(correlation >= _ALIKE_PARTS for correlation in parts) >= _LEAST_PARTS
+
+
+def _compare_whole(one: Grey, other: Grey) -> tuple[float, float]:
+    """Return the correlation of two pictures as a whole, brought to one size, in the orientation that fits best."""
+    import cv2
+
+    def brought(image: Grey, shape: tuple[int, ...]) -> Grey:
+        contiguous = np.ascontiguousarray(image)
+        return np.asarray(cv2.resize(contiguous, shape[::-1], interpolation=cv2.INTER_AREA))
+
+    small, thumb = brought(one, (_THUMB, _THUMB)), brought(other, (_THUMB, _THUMB))
+    turned = _oriented(other, max(range(8), key=lambda orientation: _correlate(small, _oriented(thumb, orientation))))
+    if abs(np.log(one.shape[1] / one.shape[0] * turned.shape[0] / turned.shape[1])) > _SQUEEZED:
+        return 0.0, 0.0
+    shape = one.shape if one.size <= turned.size else turned.shape
+    return _same(brought(one, shape), brought(turned, shape)), 1.0
+
+
+def _same(one: Grey, other: Grey) -> float:
+    """Return the correlation of aligned grey levels; 0 where the picture is about as alike to itself aside.
+
+    An edge of tissue or of the slide, and other patterns that look alike along a line, fit each other at many places;
+    the pixels of a copy fit at one.
+    """
+    found = _correlate(one, other)
+    step = _ASIDE
+    if found < _SAME_PIXELS or min(one.shape) <= 4 * step:
+        return 0.0 if min(one.shape) <= 4 * step else found
+    middle = one[step:-step, step:-step]
+    height, width = middle.shape
+    aside = max(
+        _correlate(middle, one[step + r : step + r + height, step + c : step + c + width])
+        for r, c in ((0, step), (step, 0), (step, step), (step, -step))
+    )
+    return found if 1 - found <= _DISTINCT * (1 - aside) else 0.0
+
+
+def _correlate(one: Grey, other: Grey, *, spread: float = LEAST_SPREAD) -> float:
+    """Return the correlation of grey levels; 0 where either is blank, by a standard deviation under `spread`."""
+    first, second = one - one.mean(), other - other.mean()
+    norms = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return 0.0 if norms < spread**2 * one.size else float((first * second).sum() / norms)

@@ -1,0 +1,144 @@
+"""What recognises a picture again whatever its format, turn, mirror image or crop: descriptors of points in it.
+
+A point is an extremum of a difference of Gaussians. Its descriptor are the means of 8 x 8 cells around it, where cells
+that turns and mirror images of the square exchange are sorted, so that all eight orientations have one descriptor. The
+picture as a whole is described likewise. Whoever has two pictures with points alike compares their pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CELLS", "LEAST_SPREAD", "Fingerprint", "Scale", "fingerprint", "grey_levels"]
+
+CELLS = 8
+"""Cells on a side of a descriptor (ours)."""
+
+LEAST_SPREAD = 4.0
+"""Standard deviation of grey levels under which there is no tissue in a picture, or around a point (ours)."""
+
+_SIGMAS = (0.4, 0.64)
+"""Widths of the two Gaussians, in cells; their ratio is that of Lowe 2004, sec. 3."""
+
+_MOST_POINTS = 96
+"""Points of a picture that are described, the strongest (ours)."""
+
+Grey = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """At what size pictures are looked at: one for a dataset, since a crop is found at its own size only.
+
+    Attributes
+    ----------
+    reduction : int
+        Pixels on a side that become one.
+    cell : int
+        Side of a cell of a descriptor, pixels after the reduction; even.
+    """
+
+    reduction: int
+    cell: int
+
+    @classmethod
+    def of(cls, largest: int, typical: int) -> Scale:
+        """Return the scale for a longest side of any picture, and a typical short side, pixels."""
+        reduction = -(-largest // 1024)
+        return cls(reduction, 4 if typical // reduction >= 128 else 2)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What recognises a picture.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Height and width after the reduction.
+    points : ndarray of int32, shape (n, 2)
+        Row and column of each point; none in a picture without tissue.
+    local : ndarray of float16, shape (n, 64)
+        Descriptor of each point: of unit length.
+    whole : ndarray of float16, shape (64,), or None
+        That of the picture; None without tissue.
+    """
+
+    shape: tuple[int, int]
+    points: npt.NDArray[np.int32]
+    local: npt.NDArray[np.float16]
+    whole: npt.NDArray[np.float16] | None
+
+
+def grey_levels(image: npt.NDArray[np.uint8], scale: Scale) -> Grey:
+    """Return the reduced grey levels of a picture, float32 of shape (height, width)."""
+    import cv2
+
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    step = scale.reduction
+    if step == 1 or min(grey.shape) < step:
+        return np.asarray(grey)
+    height, width = grey.shape[0] // step, grey.shape[1] // step
+    whole = np.ascontiguousarray(grey[: height * step, : width * step])
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def fingerprint(grey: Grey, scale: Scale) -> Fingerprint:
+    """Describe a picture.
+
+    Parameters
+    ----------
+    grey : ndarray of float32, shape (height, width)
+        Of `grey_levels`.
+    scale : Scale
+    """
+    import cv2
+
+    none = np.empty((0, 2), np.int32)
+    if grey.std() < LEAST_SPREAD:
+        return Fingerprint(_shape(grey), none, np.empty((0, CELLS**2), np.float16), None)
+    points = _points(grey, scale.cell)
+    reach = np.arange(1 - CELLS, CELLS, 2) * scale.cell // 2
+    means = cv2.blur(grey, (scale.cell + 1, scale.cell + 1))
+    cells = means[points[:, :1, None] + reach[None, :, None], points[:, 1:, None] + reach[None, None, :]]
+    flat = cells.reshape(-1, CELLS**2)
+    kept = flat.std(axis=1) >= LEAST_SPREAD
+    whole = cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA).reshape(1, -1)
+    return Fingerprint(_shape(grey), points[kept], _invariant(flat[kept]), _invariant(whole)[0])
+
+
+def _shape(grey: Grey) -> tuple[int, int]:
+    return int(grey.shape[0]), int(grey.shape[1])
+
+
+def _points(grey: Grey, cell: int) -> npt.NDArray[np.int32]:
+    """Return extrema whose descriptor lies in the picture, the strongest first."""
+    import cv2
+
+    narrow, wide = (cv2.GaussianBlur(grey, (0, 0), sigma * cell) for sigma in _SIGMAS)
+    strength = np.abs(narrow - wide)
+    side = cell + 1
+    peaks = (strength == cv2.dilate(strength, np.ones((side, side), np.uint8))) & (strength > 1.0)
+    margin = cell * CELLS // 2
+    inside = np.zeros_like(peaks)
+    inside[margin:-margin, margin:-margin] = True
+    found = np.argwhere(peaks & inside).astype(np.int32)
+    order = np.argsort(-strength[found[:, 0], found[:, 1]], kind="stable")[:_MOST_POINTS]
+    return found[order]
+
+
+def _orbits() -> list[npt.NDArray[np.int64]]:
+    """Return the cells of a descriptor that the eight orientations of a square exchange, together."""
+    reach = np.abs(np.arange(1 - CELLS, CELLS, 2))
+    key = np.maximum.outer(reach, reach) * 2 * CELLS + np.minimum.outer(reach, reach)
+    return [np.flatnonzero(key.ravel() == value) for value in np.unique(key)]
+
+
+def _invariant(cells: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+    """Return descriptors of unit length from the means of cells, shape (n, 64)."""
+    centred = cells - cells.mean(axis=1, keepdims=True)
+    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+    return np.concatenate([np.sort(centred[:, orbit], axis=1) for orbit in _orbits()], axis=1).astype(np.float16)

@@ -1,0 +1,100 @@
+"""What is known of the images of a dataset beside label and group: how many there were, further columns, copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..jobs import read_json, write_json
+from .csvtable import column_key
+from .dataset import Dataset
+
+__all__ = ["NO_FLOW", "PARTICULARS", "Particulars", "further_columns", "read_particulars", "write_particulars"]
+
+PARTICULARS = "dataset.json"
+"""The file that keeps them, beside descriptor stores and in the folder of networks."""
+
+NO_FLOW: Mapping[str, int | None] = dict.fromkeys(("found", "refused", "duplicates", "failed", "used"))
+"""The flow of images where nothing of it is known."""
+
+
+@dataclass(frozen=True)
+class Particulars:
+    """What is known of images beside label and group.
+
+    Attributes
+    ----------
+    flow : mapping of str to (int or None)
+        Images that were ``found``, ``refused`` by their headers, ``duplicates`` by content, and ``failed`` while they
+        were read; None where unknown.
+    columns : mapping of str to (mapping of str to str)
+        Further columns of a manifest: name, see `column_key`, to image id to value. Empty cells are left out.
+    groups : mapping of str to str
+        Image id to patient or slide, as far as they are known: stores that were made before they were known lack them.
+    copies : tuple of (str, str), or None
+        Pairs of image ids that show the same pixels, see `find_copies`; None where these were not looked for.
+    """
+
+    flow: Mapping[str, int | None] = field(default_factory=lambda: dict(NO_FLOW))
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+    copies: tuple[tuple[str, str], ...] | None = None
+
+    def column(self, name: str) -> Mapping[str, str]:
+        """Return image id to value of a column.
+
+        Raises
+        ------
+        InputError
+            No such column; the message lists those that there are.
+        """
+        found = self.columns.get(column_key(name))
+        if found is None:
+            there = f"there are {', '.join(self.columns)}" if self.columns else "no further column is known"
+            raise InputError(
+                f"{name}: no such column of the manifest, {there}; add it, and run bchisto featurize again if the "
+                "descriptors are older (they stay)"
+            )
+        return found
+
+    def used(self, images: int) -> dict[str, int | None]:
+        """Return the flow with the number of images that a protocol trains or tests."""
+        return {**NO_FLOW, **self.flow, "used": images}
+
+
+def further_columns(dataset: Dataset) -> dict[str, dict[str, str]]:
+    """Return the further columns of a manifest: name to image id to value."""
+    columns: dict[str, dict[str, str]] = {}
+    for record in dataset.records:
+        for name, value in record.columns:
+            columns.setdefault(name, {})[record.image_id] = value
+    return columns
+
+
+def write_particulars(path: Path, known: Particulars, *, images_sha256: str) -> None:
+    """Write them as JSON, with the identity of the images that they are of."""
+    write_json(path, {"images_sha256": images_sha256, **asdict(known)})
+
+
+def read_particulars(path: Path, *, images_sha256: str) -> Particulars:
+    """Read what `write_particulars` wrote; nothing is known where there is no such file, or it is of other images.
+
+    Raises
+    ------
+    InputError
+        The file is damaged.
+    """
+    if not path.is_file():
+        return Particulars()
+    content: Any = read_json(path)
+    try:
+        if content["images_sha256"] != images_sha256:
+            return Particulars()
+        found = content["copies"]
+        copies = None if found is None else tuple((first, second) for first, second in found)
+        return Particulars(content["flow"], content["columns"], content["groups"], copies)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); remove it and run bchisto featurize again") from error

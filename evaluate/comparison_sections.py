@@ -1,0 +1,141 @@
+"""What a report says of several tables, of subgroups, and of external images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .columns import interval_cell, percent, points, shown_metrics, summary_cells, summary_headings
+from .page import Block, Grid
+from .panel import Panel
+from .shares import CROSS_VALIDATION
+from .wording import called, counted, images_tested, name_of, named_test, plural, predicted
+
+__all__ = ["comparison_blocks", "external_blocks", "side_by_side", "subgroup_blocks"]
+
+
+def side_by_side(panels: Sequence[Panel]) -> Grid:
+    """Return the figures of all tables, a row each."""
+    specs = shown_metrics(panel.metrics for panel in panels)
+    rows = [
+        [
+            panel.table.name,
+            panel.metrics["protocol"],
+            images_tested(panel.metrics),
+            *summary_cells(specs, panel.metrics),
+        ]
+        for panel in panels
+    ]
+    return Grid("Tables side by side", ["table", "protocol", "predictions", *summary_headings(specs)], rows, words=(1,))
+
+
+_PAIRED = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC",
+           "sensitivity": "sensitivity", "specificity": "specificity"}  # fmt: skip
+
+
+def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> Iterator[Block]:
+    """Show tests of two tables, and the differences of all their figures."""
+    if not pairs:
+        return
+    rows, more = [], []
+    shown = [key for key in _PAIRED if any(pair.get("differences", {}).get(key) for pair in pairs)]
+    for pair in pairs:
+        name = f"{pair['second']} against {pair['first']}{' (primary)' if pair.get('primary') else ''}"
+        said = named_test(pair, name_of(panels[0].metrics, pair.get("unit", "row")))
+        counts, t = pair["mcnemar"], pair["corrected_t"]
+        tests = (said, _p(pair.get("p", counts["p"])), _p(pair.get("p_holm")), _p(t["p"]) if t else "–")
+        only = f"{counts['only_first']} / {counts['only_second']}"
+        rows.append([name, points(pair["difference"]), points(pair["interval"]), only, *tests])
+        more.append([name, *(_difference(pair["differences"].get(key), key) for key in shown)])
+    header = ["second against first", "accuracy, points", "95 % interval", "only first / only second right", "test"]
+    header += ["p", "p, Holm", "corrected t over folds, p"]
+    caption = f"Paired tests of {counted(len(pairs), 'pair')} of tables about the same rows"
+    if any(pair.get("variance_factor", 1.0) != 1.0 for pair in pairs):
+        caption += (
+            "; over several folds p is no exact one: its normal deviate is that of the exact test with a larger "
+            f"variance, times {CROSS_VALIDATION:g}, since the training parts of folds overlap"
+        )
+    yield Block(grid=Grid(caption, header, rows))
+    if shown:
+        methods = {found["method"]: None for pair in pairs for found in pair["differences"].values() if found}
+        caption = f"Differences with 95 % intervals ({'; '.join(methods)}): points of percent, AUC as it is"
+        yield Block(grid=Grid(caption, ["second less first", *(_PAIRED[key] for key in shown)], more))
+
+
+def _difference(found: Mapping[str, Any] | None, key: str) -> str:
+    """Write a difference with its interval below it."""
+    if not found or found["difference"] is None:
+        return "–"
+    form = points if key != "auc" else _auc_points
+    return form(found["difference"]) + (f"\n({form(found['interval'])})" if found["interval"] else "")
+
+
+def _auc_points(value: float | Sequence[float]) -> str:
+    return " to ".join(f"{end:+.3f}" for end in (value if isinstance(value, Sequence) else [value]))
+
+
+def external_blocks(panel: Panel) -> Iterator[Block]:
+    """Show how far a table falls behind those of the images that its models come from."""
+    for found in panel.external:
+        yield Block(text=called(panel.metrics, found["sentence"]))
+        rows = []
+        for name, one in found["figures"].items():
+            key = "auc" if "auc" in name else name
+            unit = "number" if key == "auc" else "percent"
+            values = (interval_cell(unit, one[side], None) for side in ("internal", "external"))
+            rows.append(
+                [
+                    name.replace("_", " ").replace("auc", "AUC"),
+                    *values,
+                    _difference(one | {"difference": one["drop"]}, key),
+                ]
+            )
+        caption = (
+            f"{found['against']} (internal) and {found['table']} (external): drop in points of percent, AUC as it is"
+        )
+        yield Block(grid=Grid(caption, ("figure", "internal", "external", "drop, with 95 % interval"), rows))
+        if found["wanted"]:
+            reached = [
+                [
+                    percent(point["wanted"]),
+                    f"{point['threshold']:.3f}",
+                    *(
+                        interval_cell("percent", point[s], point[f"{s}_interval"])
+                        for s in ("sensitivity", "specificity")
+                    ),
+                ]
+                for point in found["wanted"]
+            ]
+            caption = f"What thresholds of {found['against']} for a wanted sensitivity reach on {found['table']}"
+            yield Block(grid=Grid(caption, ("wanted sensitivity", "threshold", "sensitivity", "specificity"), reached))
+
+
+def subgroup_blocks(panel: Panel) -> Iterator[Block]:
+    """Show the figures of the values of columns, and that they are exploratory."""
+    found = panel.metrics.get("subgroups", {})
+    if found:
+        yield Block(
+            note="Subgroups are exploratory: they were not planned with the study, and differences are not corrected "
+            "for their number. One that matters is a question for new images."
+        )
+    row, group = predicted(panel.metrics), name_of(panel.metrics, "group")
+    for by, subgroups in found.items():
+        rows = [
+            [
+                one["value"],
+                f"{one['n']:,}",
+                f"{one['units']:,}",
+                interval_cell("percent", one["accuracy"], one["interval"], "*" if one["warning"] else ""),
+                _difference({"difference": one["difference"], "interval": one["difference_interval"]}, "accuracy"),
+            ]
+            for one in subgroups
+        ]
+        units = f"{plural(group)} or other units" if any(panel.table.groups) else "units"
+        header = [by, plural(row), units, "accuracy, with 95 % interval", "less that of all others, points"]
+        yield Block(grid=Grid(f"{panel.table.name} by {by}, exploratory", header, rows))
+        if any(one["warning"] for one in subgroups):
+            yield Block(note="* This interval may cover less than 95 %.")
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< 0.0001" if value < 1e-4 else f"{value:.4f}"

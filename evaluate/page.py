@@ -1,0 +1,168 @@
+"""A page of sections: paragraphs, tables, figures and pictures, in HTML that a screen reader and a printer can use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..jobs import atomic_output
+
+__all__ = ["Block", "Figure", "Grid", "Section", "write_page"]
+
+_PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/,;()\"']+/)+([^\s/,;()\"']*)")
+"""An absolute path, of which its last part is kept."""
+
+_NAMED = re.compile(
+    r"(?<= in no fold): .*|(?<= left out) \(.*\)|, for example .*|(?<= in a fold) \(.*\)(?=, so )"
+    r"|(?<= in several folds) \(first .*\)(?= and so )|(?<= the other tests) \(.*\)(?=; these )",
+    re.DOTALL,
+)
+"""Images, patients and slides that a warning names, whatever stands in their names; perhaps no table has them."""
+
+_BRACKETS = re.compile(r"\s*\(([^()]*)\)")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table.
+
+    Attributes
+    ----------
+    caption : str
+        What it shows; stands above it, and is what a screen reader says first.
+    header : sequence of str
+        Of its columns.
+    rows : sequence of sequence of str
+        Cells; the first of a row names it. A line break in a cell is kept.
+    total : bool
+        Whether the last row is the sum of the others, or what all of them come to.
+    words : Collection of int
+        Columns of running text.
+    """
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    total: bool = False
+    words: Collection[int] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing or a picture.
+
+    Attributes
+    ----------
+    source : str
+        A data address.
+    alt : str
+        What it says, with its numbers, for who cannot see it.
+    caption : str
+    """
+
+    source: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a section: whichever of these is set, in this order.
+
+    Attributes
+    ----------
+    heading : str
+    lead : str
+        The figure that a paragraph begins with.
+    text, note : str
+        A paragraph; one that qualifies what stands before it.
+    items : sequence of str
+        A numbered list.
+    grid : Grid, optional
+    figures, pictures : sequence of Figure
+        Drawings at their size; small pictures side by side.
+    """
+
+    text: str = ""
+    heading: str = ""
+    lead: str = ""
+    note: str = ""
+    items: Sequence[str] = ()
+    grid: Grid | None = None
+    figures: Sequence[Figure] = ()
+    pictures: Sequence[Figure] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a page."""
+
+    title: str
+    blocks: Sequence[Block] = field(default_factory=tuple)
+
+
+def write_page(
+    path: Path,
+    *,
+    title: str,
+    banners: Sequence[str],
+    sections: Sequence[Section],
+    renamed: Mapping[str, str],
+    hidden: Collection[str],
+) -> None:
+    """Write a page that may be passed on: it names no folder of this machine, and no patient.
+
+    Parameters
+    ----------
+    path : Path
+        The HTML file; holds styles and figures itself and loads nothing.
+    title : str
+    banners : sequence of str
+        What a reader must know first.
+    sections : sequence of Section
+        Those without a block are left out.
+    renamed : mapping of str to str
+        What texts say otherwise here.
+    hidden : collection of str
+        Names of images and groups: brackets that list one of them are left out.
+    """
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    longest = sorted(renamed, key=len, reverse=True)
+
+    def passed_on(value: Any) -> Any:
+        """Return a text as it may be passed on; drawings, and what is HTML, as they are."""
+        if type(value) is not str or value.startswith("data:"):
+            return value
+        for name in longest:
+            value = value.replace(name, renamed[name])
+        value = _NAMED.sub("", value)
+        value = _BRACKETS.sub(lambda found: "" if _lists(found[1], hidden) else found[0], value)
+        return _PATH.sub(r"\1", value)
+
+    folder = resources.files(__package__) / "templates"
+    environment = Environment(
+        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=passed_on,
+    )
+    page = environment.get_template("report.html").render(
+        title=title,
+        banners=list(banners),
+        sections=[section for section in sections if section.blocks],
+        style=(folder / "report.css").read_text(encoding="utf-8"),
+    )
+    with atomic_output(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _lists(text: str, hidden: Collection[str]) -> bool:
+    """Return whether a text in brackets lists names that a report must not have."""
+    return any(part.strip(" .").removeprefix("first ") in hidden for part in text.split(","))

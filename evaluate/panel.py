@@ -1,0 +1,56 @@
+"""What a report shows of one table: predictions, metrics, pictures, and what its run says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .paper import PaperTable
+from .predictions import PredictionTable
+from .two_class import TwoClassView
+
+__all__ = ["Panel", "Sample"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image shown in a report: its thumbnail and what was said of it."""
+
+    image_id: str
+    picture: str
+    label: str
+    predicted: str
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One prediction table in a report.
+
+    Attributes
+    ----------
+    table : PredictionTable
+    metrics : dict
+        Of `compute_metrics`, with ``intervals``.
+    paper : PaperTable, optional
+        The per-fold table of the paper.
+    right, wrong : sequence of Sample
+        The report numbers them; which images they are stands in ``pictures.csv`` beside it.
+    external : sequence of mapping
+        Of `external_validation`: the table against those of the images that its models come from.
+    run : mapping
+        ``run`` of ``metrics.json`` as `read_facts` gives it: what the run that made the table says of itself, such as
+        ``flow``, ``methods``, ``settings``, ``curves`` and ``versions``; empty for a table from elsewhere.
+    view : TwoClassView
+        The two-class view of its metrics.
+    """
+
+    table: PredictionTable
+    metrics: dict[str, Any]
+    paper: PaperTable | None = None
+    right: Sequence[Sample] = ()
+    wrong: Sequence[Sample] = field(default_factory=tuple)
+    external: Sequence[Mapping[str, Any]] = ()
+    run: Mapping[str, Any] = field(default_factory=dict)
+    view: TwoClassView = TwoClassView()

@@ -1,0 +1,335 @@
+"""Patients that are partly known, sites, and copies: what folds keep whole, and what is said where they cannot."""
+
+import csv
+import hashlib
+import json
+from dataclasses import replace
+from importlib import resources
+
+import h5py
+import numpy as np
+import pytest
+from bchisto.boost import BoostSettings, train
+from bchisto.data import (
+    Particulars,
+    fold_plan,
+    protocol_text,
+    published_folds,
+    read_dataset,
+    unique_images,
+    unknown_groups,
+    write_fold_list,
+)
+from bchisto.errors import InputError
+from bchisto.experiment import FoldChoice, Work
+from bchisto.featurize import featurize
+from PIL import Image
+
+SETTINGS = BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 3})
+
+
+def published_patients():
+    text = (resources.files("bchisto.data.layouts") / "published" / "bach_patients.csv").read_text(encoding="utf-8")
+    return {row["image_id"]: row["patient"] for row in csv.DictReader(text.splitlines())}
+
+
+def bach_tree(root, names=("b032", "b033", "b001", "n001", "n002", "n003", "is001", "iv001"), size=(96, 96)):
+    """Write small textured images under official names."""
+    rng = np.random.default_rng(0)
+    for name in names:
+        label = {"b": "Benign", "n": "Normal", "is": "InSitu", "iv": "Invasive"}[name[:-3]]
+        folder = root / "Photos" / label
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(60, 220, (*size, 3), dtype=np.uint8)).save(folder / f"{name}.tif")
+    return root
+
+
+def bach(groups):
+    ids = sorted({image for image, _, _ in published_folds("rakhlin10")})
+    labels = [image.rstrip("0123456789.tif") for image in ids]
+    return {"image_ids": ids, "labels": labels, "groups": [groups.get(image) for image in ids]}
+
+
+def test_the_reader_of_bach_knows_the_published_patients(tmp_path):
+    dataset = read_dataset(bach_tree(tmp_path / "bach"))
+    assert {r.image_id: r.group for r in dataset.records if r.group} == {"b032.tif": "11", "b033.tif": "11"}
+    assert not dataset.has_groups
+
+
+def test_generated_tissue_has_no_patients(tmp_path):
+    root = bach_tree(tmp_path / "bach")
+    (root / "bchisto-synthetic.json").write_text("{}")
+    assert {record.group for record in read_dataset(root).records} == {None}
+
+
+def test_published_patients_are_no_part_of_the_identity_of_the_images(tmp_path):
+    """What releases wrote that knew no patients must resume: the identity is hashed here as they did."""
+    unique = unique_images(read_dataset(bach_tree(tmp_path / "bach")))
+    text = "".join(f"{r.image_id}\0{unique.sha256[r.image_id]}\0{r.label}\0\n" for r in unique.dataset.records)
+    assert unique.digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_copy_under_another_name_has_the_patient_of_the_image(tmp_path):
+    root = bach_tree(tmp_path / "bach")
+    benign = root / "Photos" / "Benign"
+    (benign / "b000.tif").write_bytes((benign / "b032.tif").read_bytes())
+    unique = unique_images(read_dataset(root))
+    assert unique.repeated == (("b032.tif", "b000.tif"),)
+    assert {r.image_id: r.group for r in unique.dataset.records}["b000.tif"] == "11"
+
+
+def test_published_folds_of_bach_say_which_patients_they_split():
+    patients = published_patients()
+    data = bach(patients)
+    folds = {image: fold for image, fold, _ in published_folds("rakhlin10")}
+    images = {}
+    for image, patient in patients.items():
+        images.setdefault(patient, set()).add(image)
+    several = [found for found in images.values() if len(found) > 1]
+    split = sum(len({folds[image] for image in found}) > 1 for found in several)
+    assert (len(patients), len(images), split, len(several)) == (145, 29, 23, 24)
+    plan = fold_plan("rakhlin10", **data)
+    assert any(
+        f"{split} of {len(several)} patients or slides with several images both train" in w for w in plan.warnings
+    )
+    assert plan.sha256 == fold_plan("rakhlin10", **bach({})).sha256
+    assert fold_plan("eva", **data).warnings == ()
+    tested = fold_plan("eva", **data).images(1, "test")
+    assert (len(tested), len({patients[image] for image in tested})) == (132, 24)  # so that intervals are by patient
+    assert unknown_groups(data["groups"])[0].startswith("255 of 400 images name no patient or slide; each counts as")
+
+
+def test_partly_known_groups_are_kept_whole_where_that_is_asked_for():
+    ids = [f"i{k:02d}" for k in range(60)]
+    groups = [f"p{k // 5}" if k < 30 else None for k in range(60)]
+    data = {"image_ids": ids, "labels": ["a", "b"] * 30, "groups": groups}
+    by_image = fold_plan("5", **data)
+    assert (by_image.name, by_image.units) == ("5", {})
+    plan = fold_plan("5", **data, group_by="group")
+    assert plan.name == "5-grouped"
+    fold_of = {image: fold for image, fold, part in plan.rows if part == "test"}
+    owners = {}
+    for image, group in zip(ids, groups, strict=True):
+        owners.setdefault(group or image, set()).add(fold_of[image])
+    assert all(len(found) == 1 for found in owners.values())
+    assert len({fold_of[image] for image in ids[30:]}) == 5
+    assert not any("both train and test" in warning for warning in plan.warnings)
+    # inside a training part the same units are whole, and every image has one
+    units = plan.kept_whole(ids, groups)
+    assert None not in units
+    assert len(set(units)) == 6 + 30
+    hold_out = fold_plan("80/10/10", **data, group_by="group")
+    parts = {image: part for image, _, part in hold_out.rows}
+    whole = [
+        {parts[i] for i, g in zip(ids, groups, strict=True) if g == group and i in parts}
+        for group in set(groups) - {None}
+    ]
+    assert all(len(found) == 1 for found in whole)
+
+
+def test_where_no_patient_is_known_it_is_said():
+    assert unknown_groups(["p", "q"]) == ()
+    assert unknown_groups([None, None])[0].startswith("PATIENTS UNKNOWN: no image names its patient")
+
+
+COPIES = Particulars(copies=(("i00", "i13"), ("i13", "i20"), ("i07", "i08"), ("gone", "i01")))
+
+
+def copied(groups=None, **options):
+    ids = [f"i{k:02d}" for k in range(40)]
+    return fold_plan("5", image_ids=ids, labels=["a", "b"] * 20, groups=groups or [None] * 40, known=COPIES, **options)
+
+
+def folds_of(plan):
+    return {image: fold for image, fold, part in plan.rows if part == "test"}
+
+
+def test_copies_of_an_image_stay_in_one_fold():
+    plan = copied()
+    fold = folds_of(plan)
+    assert plan.name == "5"
+    assert fold["i00"] == fold["i13"] == fold["i20"]
+    assert fold["i07"] == fold["i08"]
+    sizes = np.bincount(list(fold.values()))[1:]
+    assert sizes.sum() == 40
+    assert sizes.max() - sizes.min() <= 4
+    assert plan.warnings == (
+        "3 pairs of images seem to show the same pixels; both of a pair stay in one part of each fold, but intervals "
+        "count each as an image of its own, unless one patient has both",
+    )
+    assert len(set(plan.kept_whole(list(fold), [None] * 40))) == 37
+    assert (
+        plan.before.rows
+        == fold_plan("5", image_ids=[f"i{k:02d}" for k in range(40)], labels=["a", "b"] * 20, groups=[None] * 40).rows
+    )
+    assert "seem to show the same pixels, and one trains where the other tests" in plan.before.warnings[-1]
+
+
+def test_folds_that_copies_leave_no_room_for_are_made_without():
+    """What was trained before copies were looked for must go on, even where all images of a class are one."""
+    ids = [f"i{k}" for k in range(12)]
+    data = {"image_ids": ids, "labels": ["a"] * 4 + ["b"] * 8, "groups": [None] * 12}
+    plan = fold_plan("4", **data, known=Particulars(copies=(("i0", "i1"), ("i1", "i2"), ("i2", "i3"))))
+    assert plan.sha256 == fold_plan("4", **data).sha256
+    assert "3 pairs of images seem to show the same pixels, and one trains where the other tests" in plan.warnings[0]
+
+
+def test_one_pair_is_no_pairs():
+    plan = copied()
+    one = replace(COPIES, copies=COPIES.copies[:1])
+    again = fold_plan("5", image_ids=list(folds_of(plan)), labels=["a", "b"] * 20, groups=[None] * 40, known=one)
+    assert again.warnings[0].startswith("1 pair of images seems to show the same pixels; both")
+
+
+def test_copies_join_the_patients_of_whom_they_are():
+    groups = [f"p{k // 4}" for k in range(40)]
+    fold = folds_of(copied(groups))
+    joined = [fold[f"i{k:02d}"] for k in (*range(4), *range(12, 16), *range(20, 24), *range(4, 8), *range(8, 9))]
+    assert len(set(joined[:12])) == 1
+    assert fold["i07"] == fold["i08"]
+
+
+def test_copies_in_a_given_list_are_named_and_stay(tmp_path):
+    plain = fold_plan("5", image_ids=[f"i{k:02d}" for k in range(40)], labels=["a", "b"] * 20, groups=[None] * 40)
+    write_fold_list(tmp_path / "mine.csv", plain, labels=dict.fromkeys(folds_of(plain), "a"),
+                    groups=dict.fromkeys(folds_of(plain)))  # fmt: skip
+    ids = [f"i{k:02d}" for k in range(40)]
+    plan = fold_plan(
+        str(tmp_path / "mine.csv"), image_ids=ids, labels=["a", "b"] * 20, groups=[None] * 40, known=COPIES
+    )
+    fold = folds_of(plain)
+    split = sum(fold[a] != fold[b] for a, b in COPIES.copies[:3])
+    assert plan.sha256 == plain.sha256
+    said = f"{split} pairs of images seem to show the same pixels, and one trains"
+    assert any(said in warning for warning in plan.warnings)
+
+
+def test_a_run_that_began_without_looking_for_copies_keeps_its_folds(described, run_copy):
+    run = run_copy(described)
+    table = run / "features" / "dataset.json"
+    content = json.loads(table.read_text())
+    (before,) = train(out=run, folds=["3"], settings=SETTINGS, work=Work(jobs=1))
+    folds = (before.folder / "folds.csv").read_text()
+    tested = {}
+    for row in csv.DictReader(folds.splitlines()):
+        tested.setdefault(row["fold"], []).append(row["image_id"])
+    pair = [tested["1"][0], tested["2"][0]]
+    table.write_text(json.dumps({**content, "copies": [pair]}))
+    (again,) = train(out=run, folds=["3"], settings=SETTINGS, work=Work(jobs=1))
+    assert (again.folder / "folds.csv").read_text() == folds
+    assert any("one trains where the other tests" in banner for banner in again.banners)
+    (anew,) = train(out=run, folds=["3"], settings=SETTINGS, work=Work(jobs=1, overwrite=True))
+    rows = {
+        row["image_id"]: row["fold"] for row in csv.DictReader((anew.folder / "folds.csv").read_text().splitlines())
+    }
+    assert rows[pair[0]] == rows[pair[1]]
+    assert any("both of a pair stay in one part" in banner for banner in anew.banners)
+    (resumed,) = train(out=run, folds=["3"], settings=SETTINGS, work=Work(jobs=1))
+    assert resumed.banners == anew.banners
+
+
+def test_leave_one_site_out():
+    ids = [f"i{k}" for k in range(9)]
+    data = {"image_ids": ids, "labels": list("abcabcabc"), "groups": ["p", "q", "r"] * 3}
+    known = Particulars(columns={"home_town": {image: "CAB"[k // 3] for k, image in enumerate(ids)}})
+    plan = fold_plan("site:Home-Town", **data, known=known)
+    assert (plan.name, plan.partition, plan.folds) == ("site-home_town", True, [1, 2, 3])
+    assert [plan.images(fold, "test") for fold in plan.folds] == [ids[3:6], ids[6:], ids[:3]]
+    said = protocol_text(plan, seed=0)
+    assert said == (
+        "site-home_town: one site left out after the other by the column home_town, each fold tests one (1 A, 2 B, 3 C)"
+    )
+    assert "3 of 3 patients or slides with several images both train and test in a fold (p, q, r)" in plan.warnings[0]
+    with pytest.raises(InputError, match="patients or slides with several images both train"):
+        fold_plan("site:home_town", **data, known=known, group_by="group")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({}, "site: no such column of the manifest, no further column is known"),
+        ({"age": {}}, "site: no such column of the manifest, there are age"),
+        ({"site": {"a": "x", "b": "y"}}, "1 of 3 images have no value in this column, first c; fill it in"),
+        ({"site": dict.fromkeys("abc", "x")}, "all images are of x; leaving one site out needs two"),
+    ],
+)
+def test_sites_that_cannot_be_left_out(columns, message):
+    with pytest.raises(InputError, match=message):
+        fold_plan(
+            "site:site",
+            image_ids=list("abc"),
+            labels=list("xyx"),
+            groups=[None] * 3,
+            known=Particulars(columns=columns),
+        )
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("site:", "`spec` site:: name a column of the manifest, such as site:hospital"),
+        ("site:nope", "`spec` site:nope: no such column of the manifest, there are site;"),
+        ("site:label", "`spec` site:label: no such column of the manifest, there are site;"),
+    ],
+)
+def test_a_site_without_a_column_names_the_option(spec, message):
+    known = Particulars(columns={"site": dict(zip("abc", "xyz", strict=True))})
+    with pytest.raises(InputError, match=f"^{message}"):
+        fold_plan(spec, image_ids=list("abc"), labels=list("xyx"), groups=[None] * 3, known=known)
+
+
+def test_one_column_in_two_spellings_is_one_protocol():
+    ids = list("abcdef")
+    known = Particulars(columns={"home_town": dict(zip(ids, "xyzxyz", strict=True))})
+    data = {"image_ids": ids, "labels": list("xxxyyy"), "groups": [None] * 6, "known": known}
+    assert {fold_plan(f"site:{name}", **data).name for name in ("home town", "Home-Town ", "home_town")} == {
+        "site-home_town"
+    }
+
+
+def manifest_of(tissue, path, *, group=""):
+    lines = ["path,label,group,Site"]
+    for number, file in enumerate(sorted(tissue.rglob("*.png"))):
+        lines.append(f"{file},{file.parent.name},{group},{'north' if number % 2 else 'south'}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_sites_from_a_manifest_through_both_stages(tissue, tmp_path, tiny_settings, cli):
+    images = manifest_of(tissue, tmp_path / "table.csv")
+    featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
+    code, out, err = cli("boost", "--out", tmp_path / "run", "--folds", "site:site", "--seeds", 1, "--jobs", 1,
+                         "--param", "min_data_in_leaf=2", "--param", "num_iterations=3")  # fmt: skip
+    assert code == 0, err
+    folder = tmp_path / "run" / "boost" / "site-site-lightgbm"
+    run = json.loads((folder / "metrics.json").read_text())["run"]
+    assert run["protocol"].startswith("site-site: one site left out after the other by the column site")
+    assert any(banner.startswith("PATIENTS UNKNOWN") for banner in run["banners"])
+    assert run["flow"] == {"found": 12, "refused": 0, "duplicates": 0, "failed": 0, "used": 12}
+    rows = {r["image_id"]: r["fold"] for r in csv.DictReader((folder / "folds.csv").read_text().splitlines())}
+    assert {fold for image, fold in rows.items() if int(image[-6:-4]) % 2} == {"1"}
+    assert "PATIENTS UNKNOWN" in out
+    assert "PATIENTS UNKNOWN" in (folder / "report.html").read_text()
+
+
+def test_stores_made_before_patients_were_known_stay_usable(tmp_path, tiny_settings):
+    names = [f"{prefix}{k:03d}" for prefix in ("b", "n") for k in (1, 2, 3, 32, 33, 34)]
+    root = bach_tree(tmp_path / "bach", names)
+    run = tmp_path / "run"
+    featurize(root, out=run, settings=tiny_settings, work=Work(jobs=1))
+    (run / "features" / "dataset.json").unlink()
+    with h5py.File(run / "features" / "tiny-1.0-64.h5", "a") as file:
+        known = {text.decode() for text in file["group"][:]}
+        file["group"][:] = [""] * len(file["group"])
+    assert {"", "11"} <= known
+    (found,) = train(out=run, folds=FoldChoice(["3"]), settings=SETTINGS, work=Work(jobs=1))
+    assert any("PATIENTS UNKNOWN" in banner for banner in found.banners)
+    facts = json.loads((found.folder / "metrics.json").read_text())["run"]
+    assert facts["flow"] == {"found": None, "refused": None, "duplicates": None, "failed": None, "used": 12}
+    featurize(root, out=run, settings=tiny_settings, work=Work(jobs=1))  # nothing is refused, nothing made anew
+    (again,) = train(out=run, folds=FoldChoice(["3"]), settings=SETTINGS, work=Work(jobs=1))
+    assert again.folder == found.folder
+    facts = json.loads((found.folder / "metrics.json").read_text())["run"]
+    assert facts["flow"]["found"] == 12
+    assert not any("PATIENTS UNKNOWN" in banner for banner in again.banners)
+    assert any("of 12 images name no patient or slide" in banner for banner in again.banners)

@@ -1,0 +1,191 @@
+"""Calibration and temperatures: against statsmodels, scikit-learn, simulation and by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bchisto.evaluate import (
+    PredictionTable,
+    aggregate,
+    apply_temperature,
+    compute_metrics,
+    fold_temperatures,
+    resample,
+    shrunk_temperature,
+)
+from bchisto.evaluate.recalibration import recalibration
+from scipy.special import expit, logit, softmax
+
+CLASSES = ("a", "b", "c")
+
+
+def drawn(rng, n=300, sure=1.0, groups=None, folds=5, classes=CLASSES):
+    """Return a table whose probabilities are right if `sure` is 1."""
+    right = softmax(2 * rng.normal(size=(n, len(classes))), axis=1)
+    labels = [classes[rng.choice(len(classes), p=row)] for row in right]
+    return PredictionTable.from_probabilities(
+        name="t", classes=classes, image_ids=[f"i{k}" for k in range(n)], labels=labels,
+        probabilities=apply_temperature(right, 1 / sure), folds=[1 + k % folds for k in range(n)],
+        groups=groups or [None] * n,
+    )  # fmt: skip
+
+
+def test_slope_and_intercept_are_those_of_statsmodels(rng):
+    import statsmodels.api as sm
+    from scipy.stats import t
+
+    units = np.repeat(np.arange(40), 10)
+    scores = expit(rng.normal(0, 1.5, 400) + np.repeat(rng.normal(0, 1, 40), 10))
+    truth = rng.random(400) < expit(0.4 + 0.6 * logit(scores))
+    found = recalibration(scores, truth, units=units)
+    slope = sm.Logit(truth, sm.add_constant(logit(scores))).fit(disp=0)
+    offset = sm.GLM(truth, np.ones(400), family=sm.families.Binomial(), offset=logit(scores)).fit(tol=1e-12)
+    assert found["slope"] == pytest.approx(slope.params[1], rel=1e-6)
+    assert found["intercept"] == pytest.approx(offset.params[0], rel=1e-6)
+    reach = t.ppf(0.975, 39)
+    clustered = sm.GLM(truth, sm.add_constant(logit(scores)), family=sm.families.Binomial()).fit(
+        cov_type="cluster", cov_kwds={"groups": units, "use_correction": False}, tol=1e-12
+    )
+    width = reach * clustered.bse[1] * np.sqrt(40 / 39)
+    np.testing.assert_allclose(found["slope_interval"], [found["slope"] - width, found["slope"] + width], rtol=1e-5)
+
+
+def test_slope_says_too_sure_and_separation_has_none(rng):
+    assert compute_metrics(drawn(rng, n=2000))["calibration"]["slope"] == pytest.approx(1, abs=0.15)
+    assert compute_metrics(drawn(rng, n=2000, sure=2.0))["calibration"]["slope"] == pytest.approx(0.5, abs=0.1)
+    apart = recalibration(np.array([0.1, 0.2, 0.7, 0.9]), np.array([False, False, True, True]), units=np.arange(4))
+    assert (apart["slope"], apart["slope_interval"]) == (None, None)
+    assert apart["intercept"] is not None
+    assert set(recalibration(np.array([0.1, 0.2]), np.ones(2, bool), units=np.arange(2)).values()) == {None}
+
+
+def test_the_error_of_perfect_calibration_is_what_simulation_gives(rng):
+    table = drawn(rng, n=400)
+    found = compute_metrics(table)["calibration"]
+    confidence = table.probabilities.max(axis=1)
+    errors = []
+    for _ in range(500):  # anew, bin by bin
+        hits = rng.random(400) < confidence
+        inside = [(confidence > k / 15) & (confidence <= (k + 1) / 15) for k in range(15)]
+        errors.append(sum(abs(hits[one].sum() - confidence[one].sum()) for one in inside) / 400)
+    assert found["ece_expected"] == pytest.approx(np.mean(errors), abs=0.002)
+    np.testing.assert_allclose(found["ece_expected_range"], np.percentile(errors, [2.5, 97.5]), atol=0.006)
+    assert found["ece_p"] > 0.01
+    assert 0.03 < found["ece_expected"] < 0.08  # what a table of this size has at best, which nobody was told
+    assert compute_metrics(drawn(rng, n=400, sure=3.0))["calibration"]["ece_p"] < 0.01
+    assert compute_metrics(table) == compute_metrics(table)
+
+
+def test_class_wise_errors_by_hand():
+    p = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.3, 0.7]])
+    table = PredictionTable.from_probabilities(
+        name="t", classes=("x", "y"), image_ids=list("abcd"), labels=["x", "y", "y", "y"], probabilities=p,
+        folds=[None] * 4, groups=[None] * 4,
+    )  # fmt: skip
+    found = compute_metrics(table)["calibration"]
+    assert found["class_wise"]["x"]["ece"] == pytest.approx(0.5 * 0.4 + 0.5 * 0.3)
+    assert found["class_wise"]["x"]["n"] == 1
+    assert found["class_wise_ece"] == pytest.approx(0.35)
+
+
+def test_vote_shares_are_not_scored_as_probabilities(rng):
+    """One unanimous error would cost what the clip of logarithms says, and nothing that anybody claimed."""
+    rows = drawn(rng, n=120)
+    table = replace(rows, image_ids=tuple(f"i{k // 3}" for k in range(120)), labels=np.repeat(rows.labels[::3], 3),
+                    patches=tuple(str(k % 3) for k in range(120)), folds=(None,) * 120)  # fmt: skip
+    vote = aggregate(table, rule="vote", level="image")
+    found = compute_metrics(vote)
+    assert found["calibration"] is None
+    assert found["calibration_note"] == "its shares are votes, no probabilities"
+    assert found["auc"] is not None
+    assert shrunk_temperature(vote) is None
+    average = compute_metrics(aggregate(table, rule="average", level="image"))
+    assert average["calibration"]["nll"] > 0
+    assert average["calibration_note"] is None
+    sure = replace(rows, probabilities=np.eye(3)[rows.predicted])
+    assert compute_metrics(sure)["calibration"] is None
+    assert "0 or 1" in compute_metrics(sure)["calibration_note"]
+
+
+def test_a_table_that_is_all_right_does_not_sink_the_temperature():
+    """Of 59 right images the likeliest temperature is 0.05; one wrong image then costs 20 times what it did."""
+    labels = ["a", "b", "c"] * 20
+    p = np.full((60, 3), 0.15) + 0.55 * np.eye(3)[[0, 1, 2] * 20]
+    table = PredictionTable.from_probabilities(
+        name="t", classes=CLASSES, image_ids=[f"i{k}" for k in range(60)], labels=labels, probabilities=p,
+        folds=[1 + k % 2 for k in range(60)], groups=[None] * 60,
+    )  # fmt: skip
+    assert 0.3 < shrunk_temperature(table) < 0.7
+    wrong = replace(table, labels=np.r_[table.labels[:-1], 0])
+    found = compute_metrics(wrong)["calibration"]
+    assert found["temperature"]["nll"] < found["nll"]
+    few = replace(table, groups=tuple(f"p{k % 3}" for k in range(60)))  # three patients say less than 60 images
+    assert shrunk_temperature(table) < shrunk_temperature(few) < 1
+
+
+@pytest.mark.parametrize(("sure", "low", "high"), [(0.5, 0.45, 0.6), (1.0, 0.9, 1.0), (3.0, 1.9, 2.6)])
+def test_the_temperature_of_a_mean_is_nearer_to_one_where_it_softens(rng, sure, low, high):
+    table = drawn(rng, n=2000, sure=sure)
+    single, mean = shrunk_temperature(table), shrunk_temperature(table, averaged=True)
+    assert low < mean <= high
+    assert mean == (single if single < 1 else max(1.0, single * np.exp(-0.3)))
+
+
+def test_an_error_of_nothing_is_reached_by_every_draw():
+    """Of three rows at 0.95 the least error that there can be is theirs: the sum of 0.95 is rounded in two ways."""
+    p = np.tile([0.95, 0.05], (3, 1))
+    table = PredictionTable.from_probabilities(
+        name="t", classes=("x", "y"), image_ids=list("abc"), labels=["x"] * 3, probabilities=p, folds=[None] * 3,
+        groups=[None] * 3,
+    )  # fmt: skip
+    assert compute_metrics(table)["calibration"]["ece_p"] == 1.0
+
+
+def test_what_claims_nothing_has_no_slope(rng):
+    rows = drawn(rng, n=60)
+    sure = replace(rows, probabilities=np.eye(3)[rows.predicted])
+    view = compute_metrics(sure, positive=["a"])["two_class"]
+    assert view["decision_curve"] is None
+    assert "slope" not in view
+
+
+def test_the_confidence_is_that_of_the_class_that_is_called():
+    """Of two rows one is called against its probabilities, as a threshold does: it is the less sure one."""
+    from bchisto.evaluate import abstention
+    from bchisto.evaluate.known_metrics import list_metrics
+
+    table = PredictionTable.from_probabilities(
+        name="t", classes=("x", "y"), image_ids=list("ab"), labels=["x", "x"],
+        probabilities=np.array([[0.9, 0.1], [0.6, 0.4]]), folds=[None] * 2, groups=[None] * 2,
+    )  # fmt: skip
+    table = replace(table, predicted=np.array([1, 0]))
+    np.testing.assert_array_equal(table.confidence, [0.1, 0.6])
+    found = compute_metrics(table)
+    assert [(one["confidence"], one["accuracy"]) for one in found["calibration"]["bins"]] == [(0.1, 0), (0.6, 1)]
+    assert found["calibration"]["ece"] == pytest.approx(0.25)
+    assert abstention(table)[-1] == {"coverage": 0.05, "confidence": 0.6, "n": 1, "accuracy": 1.0}
+    (aurc,) = [spec for spec in list_metrics() if spec.name == "aurc"]
+    assert aurc.compute(table) == pytest.approx((0 + 1 / 2) / 2)
+
+
+def test_temperatures_of_folds_read_the_table_once(rng, monkeypatch):
+    """Leaving one patient out makes hundreds of folds: patients and images must not be sought anew for each."""
+    from bchisto.evaluate import temperature
+    from bchisto.evaluate.operating import fold_rest
+
+    asked = []
+    monkeypatch.setattr(
+        temperature, "sampling_units", lambda table: asked.append(table) or resample.sampling_units(table)
+    )
+    table = replace(drawn(rng, folds=10), groups=tuple(f"p{k % 30}" for k in range(300)))
+    twice = replace(table, image_ids=("i1", *table.image_ids[1:]))  # tested in folds 1 and 2
+    temperatures, scaled = fold_temperatures(twice)
+    assert len(asked) == 1
+    for fold, inside, rest in fold_rest(twice):
+        ids = {twice.image_ids[row] for row in np.flatnonzero(inside)}
+        others = [row for row in range(300) if twice.image_ids[row] not in ids]
+        assert np.flatnonzero(rest).tolist() == others
+        assert temperatures[fold] == pytest.approx(
+            shrunk_temperature(resample.take_rows(twice, np.array(others))), rel=1e-6
+        )
+        np.testing.assert_allclose(scaled[inside], apply_temperature(twice.probabilities[inside], temperatures[fold]))

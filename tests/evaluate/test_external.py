@@ -1,0 +1,137 @@
+"""External validation, and tables of images that are not new."""
+
+import html
+import json
+
+import numpy as np
+import pytest
+from bchisto.errors import InputError
+from bchisto.evaluate import TableChoice, TwoClassChoice, evaluate, read_predictions
+
+CLASSES = ("benign", "malignant")
+
+
+def write(path, hits, *, trained=None, extra=""):
+    """Write a table of which the first `hits` of 100 rows are right."""
+    lines = ["image_id,label,p_benign,p_malignant" + (",trained" if trained is not None else "")]
+    for row in range(100):
+        sure = 0.9 if (row < hits) == (row % 2 == 1) else 0.2
+        lines.append(f"{extra}{row},{CLASSES[row % 2]},{1 - sure:.1f},{sure}")
+        if trained is not None:
+            lines[-1] += ",yes" if row < trained else ",no"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_a_drop_has_the_interval_of_newcombe(tmp_path, cli):
+    """Newcombe 1998, method 10, worked by hand from Wilson's intervals of 90 and 80 of 100."""
+    from bchisto.evaluate.external import external_validation
+    from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
+
+    made = [
+        {"accuracy": hits / 100, "n": 100, "intervals": {"accuracy": proportion_confint(hits, 100, method="wilson")}}
+        for hits in (80, 90)
+    ]
+    (table,) = read_predictions(write(tmp_path / "x.csv", 80))
+    found = external_validation(table, made[0], "i", made[1])["figures"]["accuracy"]
+    assert found["drop"] == pytest.approx(0.1)
+    np.testing.assert_allclose(
+        found["interval"], confint_proportions_2indep(90, 100, 80, 100, method="newcomb"), atol=1e-9
+    )
+    inside, outside = write(tmp_path / "in.csv", 90), write(tmp_path / "out.csv", 80, extra="x")
+    code, out, err = cli("evaluate", outside, "--against", inside, "--out", tmp_path / "e", "--bootstrap", 200)
+    assert code == 0, err
+    assert "out: accuracy 80.0 % of 100, against 90.0 % of the 100 of in: a drop of 10.0 points (95 % interval" in out
+    code, out, err = cli("evaluate", inside, "--against", outside, "--out", tmp_path / "g", "--bootstrap", 200,
+                         "--sensitivity", 0.6)  # fmt: skip
+    assert code == 0, err
+    assert "in: accuracy 90.0 % of 100, against 80.0 % of the 100 of out: a gain of 10.0 points (95 % interval -" in out
+    assert "in, threshold 0.900 of out for a wanted sensitivity of 60.0: sensitivity 90.0" in out
+    report = html.unescape((tmp_path / "g" / "report.html").read_text())
+    assert "What thresholds of out for a wanted sensitivity reach on in" in report
+    view = TwoClassChoice(sensitivities=0.6)
+    (row,) = evaluate([outside], out=tmp_path / "f", against=inside, bootstrap=200, view=view)["external"]
+    (point,) = row["wanted"]  # the threshold is that of the internal table
+    assert (point["threshold"], point["sensitivity"]) == (0.9, 0.8)
+    assert point["sensitivity_interval"][0] < 0.8
+    assert set(row["figures"]) == {"accuracy", "balanced_accuracy", "auc", "two_class_auc"}
+    low, high = row["figures"]["accuracy"]["interval"]
+    assert -0.02 < low < 0.02
+    assert 0.18 < high < 0.22
+
+
+def test_tables_of_other_classes_have_no_drop(tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text("image_id,label,predicted\na,x,x\nb,y,x\n")
+    with pytest.raises(InputError, match="there is no drop between them"):
+        evaluate([write(tmp_path / "t.csv", 80)], out=tmp_path / "e", against=[other], bootstrap=0)
+
+
+def test_images_that_trained_are_named(tmp_path, cli):
+    code, _, err = cli("evaluate", write(tmp_path / "t.csv", 80, trained=12), "--out", tmp_path / "e", "--bootstrap", 0)
+    assert code == 0
+    said = "t: NOT NEW: 12 of 100 images trained the models (column trained)"
+    assert said in err
+    assert said in (tmp_path / "e" / "report.html").read_text()
+    result = evaluate([write(tmp_path / "u.csv", 80, trained=0)], out=tmp_path / "f", bootstrap=0)
+    assert not any("NOT NEW" in note for note in result["notes"])
+
+
+def patches(path, images=20, extra=""):
+    """Write a table of three patches of each image."""
+    lines = ["image_id,label,group,patch,p_benign,p_malignant"]
+    for row in range(images):
+        lines += [f"{extra}{row},{CLASSES[row % 2]},{extra}p{row // 2},{k},0.4,0.6" for k in range(3)]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path):
+    """Its protocol says how patches became images; that of a table from elsewhere says nothing."""
+    run = tmp_path / "run"
+    run.mkdir()
+    write(run / "predictions.csv", 90)
+    said = "5 folds; by image, rule average"
+    content = {"tables": {"t": {"protocol": said}}, "run": {"protocol": "5 folds", "classes": CLASSES}}
+    (run / "metrics.json").write_text(json.dumps(content))
+    outside = write(tmp_path / "out.csv", 80, extra="x")
+    result = evaluate([outside], out=tmp_path / "e", against=[run], bootstrap=0)
+    (row,) = result["external"]
+    assert row["figures"]["accuracy"]["drop"] == pytest.approx(0.1)
+    assert not any("not compared" in note for note in result["notes"])
+    result = evaluate([patches(tmp_path / "p.csv", extra="x")], out=tmp_path / "f", against=[run], bootstrap=0)
+    assert result["external"] == []
+    said = "p is not compared with run: its rows are patches, those of the other whole images; choose a level that both"
+    assert any(said in note for note in result["notes"])
+    both = evaluate(
+        [tmp_path / "p.csv"], out=tmp_path / "g", against=[run], bootstrap=0, levels=["row", "image"],
+        rules=["average", "vote"],
+    )  # fmt: skip
+    assert len(both["external"]) == 2  # each rule with its own
+
+
+def test_images_that_both_tables_hold_are_named(tmp_path):
+    inside = patches(tmp_path / "in.csv")
+    result = evaluate([inside], out=tmp_path / "e", against=[inside], bootstrap=0)
+    (row,) = result["external"]
+    assert row["shared"] == {"image": 20, "group": 10}
+    said = "20 images and 10 groups named alike in both"
+    assert said in row["sentence"]
+    assert "unpaired, since the images are others" not in row["sentence"]
+    assert any(said in note for note in result["notes"])
+    outside = patches(tmp_path / "out.csv", extra="x")
+    result = evaluate([outside], out=tmp_path / "f", against=[inside], bootstrap=0)
+    assert "unpaired, since the images are others" in result["external"][0]["sentence"]
+    assert result["notes"] == []
+
+
+def test_means_over_other_classes_have_no_drop(tmp_path):
+    inside, outside = write(tmp_path / "in.csv", 90), write(tmp_path / "out.csv", 80, extra="x")
+    lines = outside.read_text().splitlines()
+    outside.write_text("\n".join(line for line in lines if ",benign," not in line))
+    (row,) = evaluate([outside], out=tmp_path / "e", against=inside, bootstrap=0)["external"]
+    assert set(row["figures"]) == {"accuracy"}
+
+
+def test_a_column_in_two_spellings_is_told_once():
+    assert TableChoice(by=("Home-Town", "site", "home town ", "Site ")).by == ("Home-Town", "site")

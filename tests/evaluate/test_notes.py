@@ -1,0 +1,124 @@
+"""What `evaluate` says of tables beside their figures, and what it asks when a table says two things."""
+
+import json
+
+import pytest
+from bchisto.errors import InputError
+from bchisto.evaluate import TableChoice, evaluate
+
+LEAK = "train and test at once"
+
+
+def written(path, rows, columns="image_id,label,predicted,fold,group,patch"):
+    path.write_text("\n".join([columns, *(",".join(map(str, row)) for row in rows)]) + "\n")
+    return path
+
+
+def notes(tmp_path, rows, **choices):
+    path = written(tmp_path / "t.csv", rows)
+    return evaluate([path], out=tmp_path / "out", bootstrap=0, **choices)["notes"]
+
+
+def images(patient):
+    return [f"{patient}{number}" for number in range(3)]
+
+
+def test_hold_outs_of_patients_with_patches_leak_nothing(tmp_path):
+    """Patches are drawn anew in each fold, so that no pair of image and patch stands in two of them."""
+    rows = [
+        (image, "ab"[patient == "p"], "a", fold, patient, f"{fold}-{patch}")
+        for fold, tested in ((1, "pq"), (2, "pr"), (3, "qr"))
+        for patient in tested
+        for image in images(patient)
+        for patch in range(2)
+    ]
+    assert not any(LEAK in note for note in notes(tmp_path, rows))
+
+
+@pytest.mark.parametrize("patches", [("",), ("1", "2")])
+def test_folds_that_split_patients_are_named(tmp_path, patches):
+    rows = [
+        (image, "ab"[number % 2], "a", number % 2 + 1, patient, patch)
+        for patient in "pqr"
+        for number, image in enumerate(images(patient))
+        for patch in patches
+    ]
+    (note,) = notes(tmp_path, rows)
+    assert "t: image-level folds on grouped data, 3 groups are tested in several folds (first p) and so " + LEAK in note
+
+
+def test_hold_outs_of_images_split_patients_too(tmp_path):
+    """The third image of each patient trains wherever the first two are tested."""
+    rows = [
+        (image, "ab"[number % 2], "a", fold, patient, "")
+        for fold in (1, 2)
+        for patient in "pq"
+        for number, image in enumerate(images(patient))
+        if number != fold
+    ]
+    (note,) = notes(tmp_path, rows)
+    assert LEAK in note
+
+
+def test_rows_without_a_group_are_said(tmp_path):
+    rows = [(f"i{k}", "ab"[k % 2], "a", "", "" if k == 3 else f"g{k // 2}", "") for k in range(8)]
+    (note,) = notes(tmp_path, rows)
+    assert note.startswith("t: 1 of 8 rows name no group; each of their images counts as a unit of its own")
+    assert notes(tmp_path, [(*row[:4], "", "") for row in rows]) == []
+
+
+@pytest.fixture
+def three(tmp_path):
+    def rows(right):
+        return [(f"i{k}", "ab"[k % 2], "ab"[(k % 2) ^ (k >= right)]) for k in range(40)]
+
+    return [
+        written(tmp_path / f"{name}.csv", rows(right), "image_id,label,predicted")
+        for name, right in (("x", 30), ("y", 31), ("z", 40))
+    ]
+
+
+def test_comparisons_are_corrected_and_the_primary_is_named(three, tmp_path, cli):
+    code, out, err = cli("evaluate", *three, "--out", tmp_path / "out", "--bootstrap", 20, "--primary", "z:x")
+    assert code == 0, err
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [row["primary"] for row in found["comparisons"]] == [False, True, False]
+    assert [row["test"] for row in found["comparisons"]] == ["mcnemar"] * 3
+    first, second, third = found["comparisons"]
+    assert second["p"] == pytest.approx(2 / 2**10)
+    assert (second["p_holm"], third["p_holm"]) == (pytest.approx(3 * second["p"]), pytest.approx(2 * third["p"]))
+    assert first["p_holm"] == 1.0
+    assert f"z against x: +25.0 points ({' to '.join(f'{100 * end:+.1f}' for end in second['interval'])})" in out
+    assert f"McNemar p {second['p']:.4f}\n" in out
+    assert f"McNemar p {third['p']:.4f}, {third['p_holm']:.4f} after Holm" in out
+    assert "3 tables of the same images were looked at: the best of them looks better than it is" in err
+
+
+def test_what_cannot_be_chosen(three, tmp_path, cli):
+    for choice, message in (
+        (TableChoice(primary="x:w"), "`primary` x:w: no such comparison; those of these tables are x:y, x:z, y:z"),
+        (TableChoice(predicted_from="p"), "`predicted_from` p: choose one of column, probabilities"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate(three, out=tmp_path / "out", tables=choice, bootstrap=0)
+    fewer = tmp_path / "fewer.csv"
+    fewer.write_text("".join(three[0].read_text().splitlines(keepends=True)[:-1]))
+    said = "`primary` fewer:x: x and fewer are not compared: 1 rows stand in the first only"
+    with pytest.raises(InputError, match=said):
+        evaluate([*three, fewer], out=tmp_path / "out", tables=TableChoice(primary="fewer:x"), bootstrap=0)
+    text = "image_id,label,predicted,p_a,p_b\ni,a,a,0.4,0.6\nj,b,b,0.4,0.6\n"
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    code, _, err = cli("evaluate", path, "--out", tmp_path / "out")
+    assert (code, "give --predicted-from column to evaluate what was called, or --predicted-from pro" in err) == (
+        2,
+        True,
+    )
+    code, out, _ = cli("evaluate", path, "--out", tmp_path / "out", "--predicted-from", "column")
+    assert (code, "accuracy 100.0 % of 2" in out) == (0, True)
+
+
+def test_classes_as_a_keyword_still_work(three, tmp_path):
+    with pytest.warns(DeprecationWarning, match=r"pass tables=TableChoice\(classes=\.\.\.\)"):
+        found = evaluate(three[0], out=tmp_path / "out", classes=["b", "a"], bootstrap=0)
+    assert found["tables"]["x"]["classes"] == ["b", "a"]

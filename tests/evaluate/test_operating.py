@@ -1,0 +1,198 @@
+"""Operating points: against scikit-learn and by hand; thresholds for a wanted sensitivity; decision curves."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bchisto.errors import InputError
+from bchisto.evaluate import PredictionTable, TwoClassView, compute_metrics, evaluate
+from bchisto.evaluate.operating import decision_curve, sensitive_threshold
+
+CLASSES = ("benign", "malignant")
+
+
+def drawn(rng, n=400, folds=5, share=0.4, shift=None):
+    truth = rng.random(n) < share
+    scores = 1 / (1 + np.exp(-rng.normal(2.0 * truth - 1, 1)))
+    fold = np.arange(n) % folds + 1 if folds else np.zeros(n, int)
+    if shift is not None:  # scores of fold 1 lie lower
+        scores = np.where(fold == 1, scores * shift, scores)
+    return PredictionTable.from_probabilities(
+        name="t", classes=CLASSES, image_ids=[f"i{k}" for k in range(n)],
+        labels=[CLASSES[int(one)] for one in truth], probabilities=np.c_[1 - scores, scores],
+        folds=[int(k) or None for k in fold], groups=[None] * n,
+    )  # fmt: skip
+
+
+def view(table, **options):
+    return compute_metrics(table, positive=["malignant"], **options)["two_class"]
+
+
+def test_predictive_values_and_ratios(rng):
+    from sklearn.metrics import class_likelihood_ratios, precision_score
+
+    table = drawn(rng)
+    truth, called = table.labels == 1, table.probabilities[:, 1] >= 0.6
+    (point,) = view(table, thresholds=[0.6], prevalences=[0.01])["thresholds"]
+    assert point["ppv"] == pytest.approx(precision_score(truth, called))
+    assert point["npv"] == pytest.approx(precision_score(~truth, ~called))
+    assert (point["lr_positive"], point["lr_negative"]) == pytest.approx(class_likelihood_ratios(truth, called))
+    (rare,) = point["at_prevalence"]
+    odds = 0.01 / 0.99 * point["lr_positive"]  # Bayes' theorem in odds
+    assert rare["ppv"] == pytest.approx(odds / (1 + odds))
+    odds = 0.99 / 0.01 / point["lr_negative"]
+    assert rare["npv"] == pytest.approx(odds / (1 + odds))
+
+
+def test_predictive_values_by_hand():
+    """Of 10 positive and 20 negative rows 8 and 5 are called: net benefit 8/30 - 5/30 x 1/3."""
+    scores = np.r_[np.full(8, 0.9), np.full(2, 0.1), np.full(5, 0.9), np.full(15, 0.1)]
+    table = PredictionTable.from_probabilities(
+        name="t", classes=CLASSES, image_ids=[str(k) for k in range(30)],
+        labels=["malignant"] * 10 + ["benign"] * 20, probabilities=np.c_[1 - scores, scores], folds=[None] * 30,
+        groups=[None] * 30,
+    )  # fmt: skip
+    found = view(table, thresholds=[0.25, 0.0, 1.0], prevalences=[0.5])
+    point, all_called, none_called = found["thresholds"]
+    assert (point["ppv"], point["npv"]) == (8 / 13, 15 / 17)
+    assert (point["lr_positive"], point["lr_negative"]) == (pytest.approx(3.2), pytest.approx(0.2 / 0.75))
+    assert point["net_benefit"] == pytest.approx(8 / 30 - 5 / 30 / 3)
+    assert point["at_prevalence"][0]["ppv"] == pytest.approx(0.8 / 1.05)
+    assert point["at_prevalence"][0]["net_benefit"] == pytest.approx(0.4 - 0.125 / 3)
+    assert (all_called["npv"], all_called["lr_negative"]) == (None, None)
+    assert (none_called["ppv"], none_called["lr_positive"], none_called["net_benefit"]) == (None, None, None)
+    assert found["prevalence"] == pytest.approx(1 / 3)
+
+
+def test_a_threshold_promises_new_positives_what_was_wanted(rng):
+    """As many as wanted lie above it on the average; the share of the rows themselves would promise too much."""
+    new = rng.normal(size=20_000)
+    for count, wanted in ((40, 0.9), (100, 0.95)):
+        found = [sensitive_threshold(rng.normal(size=count), wanted) for _ in range(400)]
+        assert all(enough for _, enough in found)
+        reached = np.mean([(new >= threshold).mean() for threshold, _ in found])
+        assert wanted - 0.005 < reached < wanted + 0.03
+    assert sensitive_threshold(np.array([0.4, 0.7]), 0.9) == (0.4, False)
+    assert sensitive_threshold(np.arange(1, 10) / 10, 0.9) == (0.1, True)  # 0.1 x 10 is not quite 1
+    assert sensitive_threshold(np.arange(1, 10) / 10, 1.0) == (0.1, False)
+
+
+def test_each_fold_is_called_by_the_threshold_of_the_others(rng):
+    table = drawn(rng, shift=0.3)
+    (point,) = view(table, sensitivities=[0.95])["wanted"]
+    folds, truth, scores = np.array(table.folds), table.labels == 1, table.probabilities[:, 1]
+    for one in point["per_fold"]:
+        rest = np.sort(scores[truth & (folds != one["fold"])])
+        assert one["threshold"] == rest[int(0.05 * (len(rest) + 1) + 1e-9) - 1]
+        inside = truth & (folds == one["fold"])
+        assert one["sensitivity"] == (scores[inside] >= one["threshold"]).mean()
+    called = np.array([scores[k] >= point["per_fold"][folds[k] - 1]["threshold"] for k in range(len(table))])
+    assert point["sensitivity"] == called[truth].mean()
+    assert point["specificity"] == (~called[~truth]).mean()
+    assert (point["fitted"], point["enough"]) == ("other folds", True)
+    assert point["per_fold"][0]["sensitivity"] < 0.7  # in-sample it would look as wanted
+    assert point["sensitivity_interval"][0] < point["sensitivity"] < point["sensitivity_interval"][1]
+    alone = view(drawn(rng, folds=0), sensitivities=[0.95])["wanted"][0]
+    assert (alone["fitted"], alone["per_fold"]) == ("same rows", [])
+    assert alone["sensitivity"] >= 0.95
+
+
+def test_decision_curve_by_its_definition(rng):
+    table = drawn(rng)
+    truth, scores = table.labels == 1, table.probabilities[:, 1]
+    found = decision_curve(truth, scores)
+    assert found == view(table)["decision_curve"]
+    for place in (0, 32, 98):
+        at = found["threshold"][place]
+        called = scores >= at
+        expected = (called & truth).mean() - (called & ~truth).mean() * at / (1 - at)
+        assert found["model"][place] == pytest.approx(expected)
+        (point,) = view(table, thresholds=[at])["thresholds"]
+        assert point["net_benefit"] == pytest.approx(expected)
+    share = truth.mean()
+    crossing = np.interp(0, found["treat_all"][::-1], found["threshold"][::-1])
+    assert crossing == pytest.approx(
+        share, abs=0.01
+    )  # treating all is worth nothing where the odds are the prevalence's
+
+
+def test_default_points_are_those_of_bach_for_its_classes_alone(rng):
+    points = lambda names: [one["threshold"] for one in names["thresholds"]]  # noqa: E731
+    assert points(view(drawn(rng))) == [0.5]
+    four = ("Normal", "Benign", "InSitu", "Invasive")
+    assert TwoClassView().recorded(four)["thresholds"] == [0.33, 0.5]
+    assert TwoClassView().recorded(("normal", "in situ"))["thresholds"] == [0.5]
+    assert TwoClassView(thresholds=(0.2,)).recorded(four)["thresholds"] == [0.2]
+
+
+def test_what_is_wanted_is_refused_or_recorded(rng, tmp_path, cli):
+    for options, message in (
+        ({"sensitivities": 0}, "`sensitivities` 0.0: give a share above 0, up to 1"),
+        ({"sensitivities": [1.5]}, "`sensitivities` 1.5: give a share above 0, up to 1"),
+        ({"sensitivities": [float("nan")]}, "`sensitivities` nan: give a finite number"),
+        ({"prevalences": 1}, "`prevalences` 1.0: give a share between 0 and 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            TwoClassView(**options).check()
+    wanted = TwoClassView(("malignant",), sensitivities=0.9, prevalences=(0.1,))
+    assert TwoClassView.of_record(json.loads(json.dumps(wanted.recorded(CLASSES)))).sensitivities == (0.9,)
+    table = drawn(rng, n=60)
+    rows = ["image_id,label,fold,p_benign,p_malignant"]
+    rows += [
+        f"{image},{CLASSES[label]},{fold},{p[0]!r},{p[1]!r}"
+        for image, label, fold, p in zip(
+            table.image_ids, table.labels, table.folds, table.probabilities.tolist(), strict=True
+        )
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    code, out, err = cli(
+        "evaluate", tmp_path / "t.csv", "--out", tmp_path / "e", "--bootstrap", 0, "--sensitivity", 0.9,
+        "--prevalence", 0.02,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "wanted sensitivity 90.0, thresholds fitted on the other folds: sensitivity" in out
+    found = json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["two_class"]
+    assert found["wanted"][0]["at_prevalence"][0]["prevalence"] == 0.02
+    kept = [line for line in rows if ",malignant," not in line]
+    (tmp_path / "negative.csv").write_text("\n".join(kept))
+    code, out, err = cli("evaluate", tmp_path / "negative.csv", "--out", tmp_path / "n", "--bootstrap", 0,
+                         "--sensitivity", 0.9)  # fmt: skip
+    assert code == 0, err
+    assert "wanted sensitivity 90.0: no positive images, so no threshold" in out
+    assert "no positive images, so no threshold" in (tmp_path / "n" / "report.html").read_text()
+    code, _, err = cli("evaluate", tmp_path / "t.csv", "--out", tmp_path / "f", "--sensitivity", "nan")
+    assert (code, "--sensitivity nan: give a finite number" in err) == (2, True)
+    code, _, err = cli("evaluate", tmp_path / "t.csv", "--out", tmp_path / "f", "--sensitivity", 2)
+    assert code == 2
+    assert "--sensitivity 2.0: give a share above 0, up to 1" in err
+    assert evaluate([tmp_path / "t.csv"], out=tmp_path / "g", bootstrap=0)["tables"]["t"]["two_class"]["wanted"] == []
+
+
+def test_patients_are_what_a_promise_rests_on():
+    """Two patients of 50 images each say no more of new patients than two images do."""
+    scores = np.linspace(0.3, 0.9, 100)
+    assert sensitive_threshold(scores, 0.9)[1]
+    assert not sensitive_threshold(scores, 0.9, units=np.repeat([4, 7], 50))[1]
+    table = PredictionTable.from_probabilities(
+        name="t", classes=CLASSES, image_ids=[str(k) for k in range(200)], labels=["malignant", "benign"] * 100,
+        probabilities=np.c_[1 - np.tile(scores, 2), np.tile(scores, 2)], folds=[None] * 200,
+        groups=[f"p{k % 4}" for k in range(200)],
+    )  # fmt: skip
+    (point,) = view(table, sensitivities=[0.9])["wanted"]
+    assert not point["enough"]
+    alone = replace(table, groups=(None,) * 200)
+    assert view(alone, sensitivities=[0.9])["wanted"][0]["enough"]
+
+
+def test_every_fold_needs_enough_in_the_others():
+    """Twenty positive images are enough for 0.95, the fifteen of three folds are not."""
+    scores = np.r_[np.linspace(0.5, 0.9, 20), np.linspace(0.1, 0.6, 20)]
+    table = PredictionTable.from_probabilities(
+        name="t", classes=CLASSES, image_ids=[str(k) for k in range(40)],
+        labels=["malignant"] * 20 + ["benign"] * 20, probabilities=np.c_[1 - scores, scores],
+        folds=[1 + k % 4 for k in range(40)], groups=[None] * 40,
+    )  # fmt: skip
+    (point,) = view(table, sensitivities=[0.95])["wanted"]
+    assert (point["fitted"], point["enough"]) == ("other folds", False)
+    assert view(replace(table, folds=(None,) * 40), sensitivities=[0.95])["wanted"][0]["enough"]

@@ -1,0 +1,413 @@
+"""The report as a reviewer reads it: whole, in order, on any screen, without names, and true to what was run."""
+
+import csv
+import html
+import json
+import re
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bchisto.evaluate import (
+    Panel,
+    PredictionTable,
+    Sample,
+    aggregate,
+    choose_samples,
+    cite,
+    headline,
+    measure,
+    write_report,
+)
+from bchisto.evaluate.cohort import cohort_blocks, flow_blocks
+from bchisto.evaluate.methods import methods_text
+from bchisto.evaluate.references import REFERENCES
+from bchisto.evaluate.resample import take_rows
+from bchisto.evaluate.subgroups import subgroups
+
+CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+
+
+def table_of(rng, *, n=40, folds=5, groups=True, patches=False, name="fusion", **changes):
+    """Four classes; patients of four images, some images without one, who are called by their names."""
+    labels = np.arange(n) % 4
+    scores = rng.dirichlet(np.ones(4), n) + 1.2 * np.eye(4)[labels] * (rng.random((n, 1)) < 0.8)
+    made = PredictionTable.from_probabilities(
+        name=name, classes=CLASSES, image_ids=[f"Jane Doe {k:02d}.png" for k in range(n)],
+        labels=[CLASSES[k] for k in labels], probabilities=scores / scores.sum(axis=1, keepdims=True),
+        folds=[k // 4 % folds + 1 if folds else None for k in range(n)],
+        groups=[f"John Roe {k // 4}" if groups and k < n - 2 else None for k in range(n)], protocol="folds of a test",
+    )  # fmt: skip
+    return replace(made, patches=tuple(f"{k}" for k in range(n)) if patches else None, **changes)
+
+
+def text_of(page):
+    """Return what a page says, without its figures."""
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>|data:image[^\"]*", " ", page.read_text())))
+
+
+def rows_of(path):
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+RUN = {
+    "command": "boost",
+    "methods": ["Trees were grown [@ke2017]."],
+    "settings": {"head": "lightgbm", "weights": "/home/jane/secret/weights.h5"},
+    "flow": {"found": 44, "refused": 1, "duplicates": 2, "failed": None, "used": 40},
+    "curves": {"1": {"loss": [0.9, 0.5], "accuracy": [0.5, 0.8], "val_loss": [0.8, 0.9], "val_accuracy": [0.6, 0.6]}},
+    "versions": {"bchisto": "0.2.0", "lightgbm": "4.6.0"},
+}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    rng = np.random.default_rng(3)
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    first, second = (
+        table_of(rng, name=f"{path.parent}/{k}/predictions", image_is="patch", group_is="slide") for k in "ab"
+    )
+    from bchisto.evaluate import TwoClassView, compare_pairs
+
+    view = TwoClassView(thresholds=(0.33, 0.5), sensitivities=(0.9,), prevalences=(0.1,))
+    sample = Sample("Jane Doe 03.png", PIXEL, "Invasive", "Benign", 0.9)
+    panels = [
+        Panel(first, measure(first, bootstrap=100, **view.measured), wrong=[sample], run=RUN),
+        Panel(second, measure(second, bootstrap=100, **view.measured)),
+    ]
+    write_report(
+        path,
+        title="A <report>",
+        panels=panels,
+        banners=[
+            "SYNTHETIC IMAGES: beware",
+            "2 slides both train and test in a fold (John Roe 1, John Roe 2), so these numbers are too high",
+            "3 images could not be used and are in no fold: Max Poe.png, Max Poe 2.png and 1 more",
+            "a and b are not compared: 1 rows stand in the first only, 1 in the second only, for example Max Poe 3.png",
+        ],
+        pairs=compare_pairs([first, second], replicates=100),
+    )
+    return path
+
+
+def test_it_is_read_from_the_question_to_the_versions(page):
+    titles = re.findall(r"<h2>(.*?)</h2>", page.read_text())
+    assert titles == [
+        "What was asked", "Images", "Protocol", "Side by side", "Comparisons", "a/predictions", "b/predictions",
+        "How the network learnt", "Methods", "Settings and versions",
+    ]  # fmt: skip
+    parts = re.findall(r"<h3>(.*?)</h3>", page.read_text())
+    assert parts[:4] == ["Per class", "Calibration", "Operating points: InSitu + Invasive against the rest",
+                         "Wrongly classified"]  # fmt: skip
+
+
+def test_nobody_is_named_in_what_is_passed_on(page):
+    text = page.read_text()
+    for name in ("Jane", "John", "Max", "/home", str(page.parent)):
+        assert name not in text
+    assert "2 slides both train and test in a fold, so these numbers are too high" in text
+    assert "3 images could not be used and are in no fold<" in text
+    assert "weights.h5" in text  # which file it was is said, and not where it lay
+    (row,) = rows_of(page.with_name("pictures.csv"))
+    assert row == {
+        "picture": "1", "image_id": "Jane Doe 03.png", "label": "Invasive", "predicted": "Benign", "confidence": "0.9",
+    }  # fmt: skip
+    assert 'alt="Picture 1: true Invasive, predicted Benign (90.0 %)"' in text
+
+
+@pytest.mark.parametrize("name", ["Müller, Hans 00", "Ann (Roe) and Bob", "first Zoë, so (x", "(é) and 2 more); these"])
+def test_no_name_is_too_odd_to_be_left_out(tmp_path, rng, name):
+    """Warnings as folds and tables make them, on images of which some only train."""
+    from bchisto.data import FoldPlan
+    from bchisto.data.folds.units import split_copies, split_groups
+    from bchisto.evaluate.evaluate import _leaks
+
+    parts = [*(("train", k) for k in range(4)), ("val", 4), ("val", 5), ("test", 6), ("test", 7), ("test", 8)]
+    rows = [(f"{name} {k}.png", 1, part) for part, k in parts]
+    plan = FoldPlan("a", tuple(rows), partition=False)
+    group_of = {image: f"{name} {(0, 1, 2, 3, 3, 2, 0, 1, 9)[place]}" for place, (image, *_) in enumerate(rows)}
+    table = replace(table_of(rng, n=8), image_ids=tuple(image for image, *_ in rows[:8]), groups=(name,) * 8)
+    banners = [
+        *split_groups(plan, group_of),
+        *split_copies(plan, [(rows[0][0], rows[6][0]), (rows[1][0], rows[7][0])]),
+        *_leaks(table),
+    ]
+    assert len(banners) == 4
+    assert all(name in banner for banner in banners)
+    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, measure(table, bootstrap=0))], banners=banners)
+    text = text_of(tmp_path / "r.html")
+    assert re.findall(r".{30}(?:Hans|Müller|Roe|Bob|Zoë|\(é|[.]png).{30}", text) == []
+    for said in ("both train and test in a fold, so these", "train and validate in a fold, so training",
+                 "where the other tests; these numbers", "tested in several folds and so train"):  # fmt: skip
+        assert said in text
+
+
+def test_units_are_called_what_they_are(page, rng):
+    text = text_of(page)
+    assert "of 40 patches are right" in text
+    assert "over 12 slides" in text  # 10 of four patches less the last, whose two are known, and two of no slide
+    assert "2 patches name no slide" in text
+    assert "images per" not in text
+    patches = table_of(rng, patches=True, group_is="patient", groups=False)
+    (line, *_) = headline("t", measure(patches, bootstrap=50))
+    assert re.search(r"of 40 patches \(95 % interval [\d.]+ to [\d.]+, over 40 images: ", line)
+    grouped = replace(
+        table_of(rng, n=8), labels=np.array([0] * 4 + [1] * 4), groups=("p",) * 4 + ("q",) * 4, folds=(1,) * 8
+    )
+    patients = aggregate(replace(grouped, group_is="patient"), level="group")
+    assert headline("t", measure(patients, bootstrap=0))[0].startswith("t: accuracy ")
+    assert " of 2 patients. " in headline("t", measure(patients, bootstrap=0))[0]
+
+
+def test_classes_and_patients_are_counted_by_hand():
+    ids = ["a1", "a2", "a3", "b1", "c1"]
+    table = PredictionTable(
+        "t", ("x", "y"), tuple(ids), np.array([0, 0, 1, 1, 0]), None, np.array([0, 1, 1, 1, 0]), (None,) * 5,
+        ("A", "A", "A", "B", None), group_is="patient",
+    )  # fmt: skip
+    classes, both, each = cohort_blocks(table)
+    assert classes.grid.rows == [
+        ["x", "3", "1", "2 (2 to 2)", "1"],
+        ["y", "2", "2", "1 (1 to 1)", "0"],
+        ["all", "5", "2", "2 (1 to 3)", "1"],
+    ]
+    assert both.text == "1 patient has images of more than one class."
+    assert each.grid.rows == [["1", "2", "1", "3", "66.7 %"], ["2", "0", "1", "1", "100.0 %"]]
+    (_, unknown) = cohort_blocks(replace(table, groups=(None,) * 5))
+    assert unknown.note.startswith("No patient or slide is known")
+    (flow,) = flow_blocks({"found": 9, "refused": 1, "duplicates": 0, "failed": None, "used": 5})
+    assert [cells[1] for cells in flow.grid.rows] == ["9", "1", "0", "not known", "5"]
+
+
+def test_groups_of_several_classes_are_counted_in_one_pass():
+    class Patient(str):
+        compared = 0
+
+        def __eq__(self, other):
+            Patient.compared += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    ids, patients = tuple(f"i{k}" for k in range(200)), [Patient(f"p{k}") for k in range(100)]
+    labels = np.array([k % 4 == 1 for k in range(200)], dtype=np.int64)
+    table = PredictionTable(
+        "t", ("x", "y"), ids, labels, None, labels, (None,) * 200, tuple(patients[k // 2] for k in range(200))
+    )
+    assert [block.text for block in cohort_blocks(table)][1] == "50 groups have images of more than one class."
+    assert Patient.compared < 5000  # of 20,000 pairs
+
+
+def test_repeated_folds_make_no_more_images(tmp_path, rng):
+    """24 images of 12 known patients and 12 unknown ones, each tested in both of two repeats."""
+    once = replace(table_of(rng, n=24, folds=3), groups=tuple(f"p{k // 2}" if k < 12 else None for k in range(24)))
+    table = take_rows(once, np.arange(48) % 24)
+    table = replace(table, folds=tuple(3 * (k // 24) + k % 3 + 1 for k in range(48)), name="t", group_is="patient")
+    metrics = measure(table, bootstrap=20)
+    assert (metrics["n"], metrics["tested"]) == (48, {"n": 24, "least": 2, "most": 2})
+    assert metrics["intervals"]["ungrouped"] == 12
+    metrics["subgroups"] = {"site": subgroups(table, dict.fromkeys(table.image_ids[:10], "a"), column="site")}
+    said = "\n".join(headline("t", metrics))
+    assert " % of 24 images, each tested 2 times (48 predictions) (95 % interval" in said
+    assert "12 images name no patient: each image" in said
+    assert re.search(r"site a: .* of 10 images, each tested 2 times \(20 predictions\)", said)
+    both = [[block.grid.rows for block in cohort_blocks(one) if block.grid] for one in (table, once)]
+    assert both[0] == both[1]
+    assert len(both[0]) == 2
+    found = choose_samples(table, lambda image: np.zeros((4, 4, 3), np.uint8))
+    for samples in found:
+        assert len({sample.image_id for sample in samples}) == len(samples) > 1
+    write_report(tmp_path / "r.html", title="x", panels=[Panel(table, metrics, right=found[0], wrong=found[1])])
+    text = text_of(tmp_path / "r.html")
+    assert "% of 24 images, each tested 2 times (48 predictions) are right" in text
+    assert "48 images" not in text
+    assert "Confusion matrix, number of predictions" in text
+    uneven = measure(take_rows(table, np.arange(40)), bootstrap=0)
+    assert "of 24 images, tested 1 to 2 times (40 predictions)" in headline("t", uneven)[0]
+
+
+def test_figures_carry_their_intervals_wherever_they_are_printed(rng, tmp_path):
+    from bchisto.evaluate import evaluate
+
+    table = table_of(rng, groups=False)
+    rows = ["image_id,label,fold," + ",".join(f"p_{name}" for name in CLASSES)]
+    rows += [
+        f"{image},{CLASSES[label]},{fold}," + ",".join(map(repr, p))
+        for image, label, fold, p in zip(
+            table.image_ids, table.labels, table.folds, table.probabilities.tolist(), strict=True
+        )
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    metrics = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", bootstrap=100)["tables"]["t"]
+    low, high = metrics["intervals"]["accuracy"]
+    wanted = f"{100 * low:.1f} to {100 * high:.1f}"
+    assert wanted in headline("t", metrics)[0]
+    assert f"{wanted} %" in text_of(tmp_path / "out" / "report.html")
+    point = metrics["intervals"]["two_class"]["thresholds"][0]
+    ends = "{:.1f} to {:.1f}".format(*(100 * end for end in point["sensitivity"]))
+    assert any(f"sensitivity {100 * metrics['two_class']['thresholds'][0]['sensitivity']:.1f} ({ends})" in line
+               for line in headline("t", metrics))  # fmt: skip
+    (row,) = rows_of(tmp_path / "out" / "tables.csv")
+    assert [float(row["balanced_accuracy_low"]), float(row["balanced_accuracy_high"])] == (
+        metrics["intervals"]["balanced_accuracy"]
+    )
+    assert f"{low:.4f} & {high:.4f}" in (tmp_path / "out" / "tables.tex").read_text()
+    (first, *_) = rows_of(tmp_path / "out" / "per-class.csv")
+    assert float(first["recall_low"]) == metrics["intervals"]["per_class"]["Normal"]["recall"][0]
+    (point_row, *_) = rows_of(tmp_path / "out" / "set-points.csv")
+    assert float(point_row["sensitivity_low"]) == point["sensitivity"][0]
+
+
+def test_one_fold_has_no_spread(rng, tmp_path):
+    table = table_of(rng, folds=1)
+    metrics = measure(table, bootstrap=20)
+    assert not any("+-" in line for line in headline("t", metrics))
+    write_report(
+        tmp_path / "r.html", title="x", panels=[Panel(table, metrics), Panel(replace(table, name="b"), metrics)]
+    )
+    assert "±" not in text_of(tmp_path / "r.html").replace("mean ± spread over folds", "")
+    from bchisto.evaluate import write_tables
+
+    write_tables(tmp_path, tables={"t": metrics}, pairs=[])
+    (row,) = rows_of(tmp_path / "tables.csv")
+    assert row["accuracy_std"] == ""
+    (row,) = rows_of(tmp_path / "two-class.csv")
+    assert (row["accuracy_std"], row["auc_std"]) == ("", "")
+
+
+def test_the_methods_are_those_that_were_run(rng, page):
+    table = table_of(rng, folds=0)
+    metrics = measure(replace(table, protocol=""), bootstrap=0)
+    alone = methods_text([metrics], runs=[{}], pairs=[])
+    for absent in ("fold", "interval", "McNemar", "Holm", "sign of", "trained", "normalised", "protocol"):
+        assert absent not in alone
+    assert "Metrics were computed with bchisto." in alone
+    assert "decision curve analysis [@vickers2006]" in alone
+    without = methods_text([{**metrics, "calibration": None, "two_class": None}], runs=[{}], pairs=[])
+    assert "alibration" not in without
+    assert "two-class" not in without
+    text = text_of(page)
+    for present in (
+        "Trees were grown [1].", "a randomisation test that flips the sign", "Holm's correction",
+        "Models and metrics were computed with bchisto 0.2.0, LightGBM 4.6.0, NumPy ", "a sensitivity of 90 %",
+    ):  # fmt: skip
+        assert present in text
+    assert "McNemar's exact test" not in text
+
+
+def test_references_are_numbered_as_they_come():
+    text, entries = cite("A [@holm1979], b [@ke2017 @holm1979], c [@later2031].")
+    assert text == "A [1], b [2, 1], c."
+    assert entries == [REFERENCES["holm1979"], REFERENCES["ke2017"]]
+
+
+def test_the_references_are_those_that_the_code_cites():
+    from pathlib import Path
+
+    import bchisto
+
+    root = Path(bchisto.__file__).parent
+    files = [file for room in ("boost", "finetune", "evaluate") for file in (root / room).rglob("*.py")]
+    text = "".join(file.read_text() for file in files if file.name != "references.py")
+    cited = {key for found in re.findall(r"\[@([\w @]+)\]", text) for key in found.replace("@", "").split()}
+    assert {"ke2017", "holm1979"} <= cited
+    assert cited - {"key"} <= set(REFERENCES)
+    assert all(re.search(rf'[@"]{key}\b', text) for key in REFERENCES)
+
+
+PROBE = """
+const f = document.getElementById('f'), d = f.contentDocument, said = {};
+const all = (what) => [...d.querySelectorAll(what)];
+said.wide = d.documentElement.scrollWidth;
+const outside = all('body *').filter(e => !e.closest('.scroll, .skip'));
+said.beyond = outside.filter(e => e.getBoundingClientRect().right > f.clientWidth + 1)
+  .length;
+said.tablewide = all('table').filter(e => e.getBoundingClientRect().right > f.clientWidth + 1).length;
+said.levels = all('h1, h2, h3, h4').map(e => +e.tagName[1]);
+said.landmarks = ['header', 'nav', 'main'].map(e => all('body > ' + e).length);
+said.named = all('section, nav, [role=region]').every(e => e.getAttribute('aria-label'));
+said.pictures = all('img').length;
+said.decoded = all('img').filter(e => e.naturalWidth > 0).length;
+said.alts = all('img').map(e => e.alt);
+said.tables = all('table').length;
+said.captioned = all('table').filter(e => e.caption && e.caption.textContent.trim()).length;
+said.unscoped = all('th').filter(e => !e.scope).length;
+said.boxes = all('.scroll').filter(e => e.tabIndex === 0).length;
+said.links = all('a').filter(e => !d.getElementById(e.hash.slice(1))).length;
+said.skip = d.querySelector('a').className;
+document.title = 'probe ' + JSON.stringify(said) + ' end';
+"""
+
+
+PAPER = 718
+"""Width of the text on A4 with margins of 10 mm, CSS pixels."""
+
+
+@pytest.fixture(scope="module", params=[1280, 400, PAPER])
+def seen(request, browser, page, tmp_path_factory):
+    """What a browser makes of the page in a frame of that width, and on paper with the style for print."""
+    folder = tmp_path_factory.mktemp("probe")
+    text = page.read_text()
+    assert text.count("@media print {") == 1
+    if request.param == PAPER:
+        text = text.replace("@media print {", "@media all {")
+    inside = html.escape(text, quote=True)
+    (folder / "probe.html").write_text(
+        f"<iframe id=f style='width:{request.param}px;height:900px;border:0' srcdoc=\"{inside}\"></iframe>"
+        f"<script>window.addEventListener('load', () => {{ {PROBE} }});</script>"
+    )
+    done = subprocess.run(
+        [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1400,900",
+         f"--user-data-dir={folder / 'profile'}", "--dump-dom", (folder / "probe.html").as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    found = re.search(r"<title>probe (.*?) end</title>", done.stdout)
+    assert found, done.stderr
+    return request.param, json.loads(html.unescape(found[1]))
+
+
+def test_on_a_screen_and_on_a_phone(seen):
+    """Nothing but a table in its own box is wider than the screen; every figure is drawn."""
+    width, said = seen
+    assert said["wide"] <= width
+    assert said["beyond"] == 0
+    assert said["pictures"] == said["decoded"] > 8
+    if width == PAPER:
+        assert said["tablewide"] == 0  # nobody can scroll on paper
+
+
+def test_by_keyboard_and_screen_reader(seen):
+    _, said = seen
+    assert said["landmarks"] == [1, 1, 1]
+    assert said["named"] is True
+    assert said["levels"][0] == 1
+    assert said["levels"].count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(said["levels"], said["levels"][1:], strict=False))
+    assert said["captioned"] == said["tables"] == said["boxes"] > 8
+    assert said["unscoped"] == said["links"] == 0
+    assert said["skip"] == "skip"
+    assert len(set(said["alts"])) == len(said["alts"])
+    assert all(re.search(r"\d", alt) for alt in said["alts"])  # a figure says its numbers
+
+
+def test_colours_have_the_contrast_that_wcag_asks_for(page):
+    """4.5 for text, in the light and the dark scheme and in print (WCAG 2.2, 1.4.3)."""
+
+    def luminance(colour):
+        shares = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    schemes = re.findall(r":root \{(.*?)\}", page.read_text())
+    assert len(schemes) >= 3
+    colours = {}
+    for scheme in schemes:
+        for name, colour in re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})\b", scheme):
+            colours[name] = colour if len(colour) == 7 else "#" + "".join(2 * c for c in colour[1:])
+        for front, back in (("ink", "paper"), ("link", "paper"), ("warn-ink", "warn")):
+            dark, bright = sorted(luminance(colours[one]) for one in (front, back))
+            assert (bright + 0.05) / (dark + 0.05) >= 4.5, (front, back, scheme)

@@ -1,0 +1,66 @@
+"""What of the spread of an accuracy is seed, fold and split, against components that are known."""
+
+import numpy as np
+import pytest
+from bchisto.evaluate import PredictionTable, variance_split
+from bchisto.evaluate.variance import spread_sentence
+
+
+def member(right, splits, folds):
+    """A table of splits * folds folds of as many images each; right: bool of shape (splits * folds, images)."""
+    images = right.shape[1]
+    truth = np.zeros(right.size, dtype=int)
+    said = np.where(right.ravel(), 0, 1)
+    return PredictionTable.from_probabilities(
+        name="t",
+        classes=["a", "b"],
+        image_ids=[f"{fold % folds}/{image}" for fold in range(splits * folds) for image in range(images)],
+        labels=["a"] * len(truth),
+        probabilities=np.eye(2)[said],
+        folds=[fold + 1 for fold in range(splits * folds) for _ in range(images)],
+        groups=[None] * len(truth),
+        protocol="",
+    )
+
+
+def test_hand_worked():
+    """Two splits of two folds of four images; seeds 1 and 2 differ in one image of the first fold."""
+    first = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]], dtype=bool)
+    second = first.copy()
+    second[0, 0] = False
+    found = variance_split([member(first, 2, 2), member(second, 2, 2)], splits=2)
+    # accuracies of the splits: 6/8 and 5/8 for the first, 6/8 and 6/8 for both of the second
+    seed = (np.var([6 / 8, 5 / 8], ddof=1) + 0) / 2
+    assert found["seed"] == pytest.approx(seed**0.5)
+    assert found["split"] == pytest.approx(max(0, np.var([11 / 16, 12 / 16], ddof=1) - seed / 2) ** 0.5)
+    noise = np.var([1, 3 / 4], ddof=1) / 4
+    fold = (np.var([7 / 8, 1 / 2], ddof=1) + 0) / 2
+    assert found["fold"] == pytest.approx((fold - noise / 2) ** 0.5)
+    assert (found["seeds"], found["folds"], found["splits"]) == (2, 2, 2)
+
+
+def test_components_that_are_known():
+    rng = np.random.default_rng(3)
+    found = []
+    for _ in range(40):
+        split = rng.normal(0, 0.06, (1, 8, 1))
+        fold = rng.normal(0, 0.10, (1, 8, 5))
+        seed = rng.normal(0, 0.08, (4, 8, 1))  # of the accuracy over all folds of a split
+        share = np.clip(0.6 + split + fold + seed, 0, 1)
+        count = np.rint(share * 1000).astype(int)
+        tables = [member(np.arange(1000) < one.reshape(-1, 1), 8, 5) for one in count]
+        found.append([variance_split(tables, splits=8)[name] for name in ("seed", "fold", "split")])
+    seed, fold, split = np.sqrt(np.mean(np.square(found), axis=0))
+    assert seed == pytest.approx(0.08, rel=0.1)
+    assert fold == pytest.approx(0.10, rel=0.1)
+    # folds differ within a split, so that their mean adds a fifth of their variance to that of the splits
+    assert split == pytest.approx((0.06**2 + 0.10**2 / 5) ** 0.5, rel=0.12)
+
+
+def test_of_one_there_is_no_spread():
+    right = np.array([[1, 0, 1], [1, 1, 1]], dtype=bool)
+    found = variance_split([member(right, 1, 2)])
+    assert (found["seed"], found["split"]) == (None, None)
+    assert found["fold"] == pytest.approx(np.std([2 / 3, 1], ddof=1))
+    said = "The spread of the accuracy (standard deviation, points) is 23.6 from fold to fold of 2."
+    assert spread_sentence(found) == said

@@ -1,0 +1,30 @@
+"""What a cross-validation says of its bundle."""
+
+import numpy as np
+import pytest
+from bchisto.evaluate import PredictionTable, TwoClassView
+from bchisto.experiment.bundles import BundleFacts
+from bchisto.experiment.outputs import Outputs
+
+
+@pytest.mark.parametrize(
+    ("groups", "names", "unit"),
+    [
+        (("p", "p", "q", "q"), {"image": "image", "group": "patient"}, "patients"),
+        (("p", "p", "q", "q"), {}, "groups"),
+        ((None,) * 4, {"image": "image", "group": "patient"}, "images"),
+    ],
+)
+def test_a_temperature_is_drawn_by_units(groups, names, unit):
+    """The penalty is that of five more independent units: patients where they are known."""
+    p = np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.4, 0.6]])
+    table = PredictionTable.from_probabilities(
+        name="t", classes=("a", "b"), image_ids=list("wxyz"), labels=["a", "b", "a", "a"], probabilities=p,
+        folds=[1, 1, 2, 2], groups=groups,
+    )  # fmt: skip
+    outputs = Outputs(
+        title="", plan=None, images=None, protocol="", banners=(), view=TwoClassView(), tables=[table], road="boost",
+        methods=(), settings={},
+    )  # fmt: skip
+    said = outputs._said(BundleFacts(temperature=1.2), names)["said"]
+    assert f"drawn towards 1 as five more {unit} would" in said

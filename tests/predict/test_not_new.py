@@ -1,0 +1,142 @@
+"""What predict says beside probabilities: which images trained, and what is called at an operating point."""
+
+import csv
+import json
+
+import h5py
+import numpy as np
+import pytest
+from archives import altered, as_of_0_1
+from bchisto.boost import BoostSettings, Bundle, train
+from bchisto.errors import InputError
+from bchisto.evaluate import TwoClassView, evaluate
+from bchisto.experiment import Work
+from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
+from bchisto.predict import Calls, predict
+from PIL import Image
+
+VIEW = TwoClassView(sensitivities=(0.8,))
+
+
+def rows(path):
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture(scope="module")
+def run(boosted, tmp_path_factory):
+    """A run whose stores are those of `boosted`, trained for a wanted sensitivity."""
+    out = tmp_path_factory.mktemp("wanted") / "run"
+    out.mkdir()
+    settings = BoostSettings(preset="fast", seeds=1, params={"num_iterations": 3})
+    stores = [boosted / "features"]
+    (result,) = train(out=out, features=stores, folds=["3"], settings=settings, work=Work(jobs=1), view=VIEW)
+    return result.folder
+
+
+@pytest.fixture
+def mixed(tissue, tmp_path):
+    """Three training images, one as a TIFF under another name, and one that is new."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    known = sorted(tissue.rglob("*.png"))[:3]
+    for number, path in enumerate(known):
+        Image.open(path).save(folder / f"known{number}.{('png', 'tif', 'png')[number]}")
+    pixels = np.array(Image.open(known[0]))
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(folder / "new.png")
+    return folder
+
+
+def test_images_that_trained_are_known_again(run, mixed, tmp_path, cli):
+    model = run / "model.bchisto"
+    code, out, err = cli("predict", model, "--images", mixed, "--out", tmp_path / "p.csv", "--jobs", 1)
+    assert code == 0, err
+    assert "NOT NEW: 3 of 4 images trained models of this bundle (column trained)" in out
+    assert {row["image_id"]: row["trained"] for row in rows(tmp_path / "p.csv")} == {
+        "known0.png": "yes", "known1.tif": "yes", "known2.png": "yes", "new.png": "no",
+    }  # fmt: skip
+    assert Bundle.load(model).training.count == 12
+    said = json.loads((run / "metrics.json").read_text())["run"]["bundle"]
+    assert said["trained"] == {"images": 12, "pixels_known": 12}
+    assert said["temperature"] == pytest.approx(Bundle.load(model).temperature)
+
+
+def test_a_store_without_hashes_of_pixels_knows_files(boosted, mixed, tissue, tmp_path):
+    stores = tmp_path / "features"
+    stores.mkdir()
+    for path in (boosted / "features").glob("*.h5"):
+        (stores / path.name).write_bytes(path.read_bytes())
+        with h5py.File(stores / path.name, "r+") as file:
+            del file["images/pixels_sha256"]
+    settings = BoostSettings(preset="fast", seeds=1, params={"num_iterations": 3})
+    (tmp_path / "run").mkdir()
+    (result,) = train(out=tmp_path / "run", features=[stores], folds=["3"], settings=settings, work=Work(jobs=1))
+    one = next(tissue.rglob("*.png"))
+    (mixed / "same.png").write_bytes(one.read_bytes())
+    said = predict(result.model, [mixed], out=tmp_path / "p.csv", work=Work(jobs=1))
+    assert {row["image_id"] for row in rows(tmp_path / "p.csv") if row["trained"] == "yes"} >= {"same.png"}
+    assert {row["trained"] for row in rows(tmp_path / "p.csv") if row["image_id"] == "known1.tif"} == {"no"}
+    assert "of 12 of the 12 training images only the file is known" in said.banners[-1]
+
+
+def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
+    old = as_of_0_1(run / "model.bchisto", tmp_path / "old.bchisto")
+    result = predict(old, [mixed], out=tmp_path / "p.csv", work=Work(jobs=1))
+    assert (result.trained, result.called) == (None, "")
+    assert not {"trained", "called"} & set(rows(tmp_path / "p.csv")[0])
+    asked = predict(old, [mixed], out=tmp_path / "q.csv", work=Work(jobs=1), calls=Calls(0.4))
+    assert asked.called.endswith("malignant at 0.4 (rule sum)")
+
+
+def test_networks_know_what_trained_them(tissue, mixed, tmp_path):
+    settings = FinetuneSettings("speck", epochs=1, batch_size=4, patches="random:48:1")
+    (tuned,) = finetune(tissue, out=tmp_path / "run", settings=settings, folds=["2"], work=Work(jobs=1))
+    assert CnnBundle.load(tuned.model).training.count == 12
+    result = predict(tuned.model, [mixed], out=tmp_path / "p.csv", work=Work(jobs=1))
+    assert result.trained == 3
+
+
+def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli):
+    held = Bundle.load(run / "model.bchisto").two_class
+    (wanted,) = held["wanted"]
+    found = json.loads((run / "metrics.json").read_text())["tables"]["fusion"]["two_class"]["wanted"][0]
+    assert wanted == {"sensitivity": 0.8, "threshold": found["threshold"], "enough": found["enough"]}
+    lower = altered(run / "model.bchisto", tmp_path / "lower.bchisto", calibration={"temperature": 5.0},
+                    two_class={**held, "wanted": [{**wanted, "threshold": 0.45}]})  # fmt: skip
+    options = ("predict", lower, "--images", tissue, "--jobs", 1)
+    for name, extra, at, column in (
+        ("a", (), 0.45, "raw"), ("b", ("--sensitivity", 0.8, "--calibrated"), 0.45, "raw"),
+        ("c", ("--threshold", 0.6), 0.6, "raw"), ("d", ("--threshold", 0.49, "--calibrated"), 0.49, "shown"),
+    ):  # fmt: skip
+        code, out, err = cli(*options, "--out", tmp_path / f"{name}.csv", *extra)
+        assert code == 0, err
+        scored = rows(tmp_path / f"{'a' if column == 'raw' else name}.csv")
+        expected = ["positive" if float(row["p_malignant"]) >= at else "negative" for row in scored]
+        shown = rows(tmp_path / f"{name}.csv")
+        assert [row["called"] for row in shown] == expected
+        assert f"called positive: {expected.count('positive')} of 12, malignant at {at} (rule sum" in out
+        likeliest = ["malignant" if float(row["p_malignant"]) > float(row["p_benign"]) else "benign" for row in shown]
+        assert [row["predicted"] for row in shown] == likeliest
+    code, _, err = cli(*options, "--out", tmp_path / "e.csv", "--sensitivity", 0.7)
+    assert code == 2
+    assert "holds no threshold for the --sensitivity 0.7 (it holds: 0.8)" in err
+    with pytest.raises(InputError, match="`threshold` and `sensitivity`: give one of them"):
+        Calls(0.5, 0.8)
+
+
+def test_what_the_bundle_cannot_call_is_refused_before_it_is_loaded(run, tissue, tmp_path, monkeypatch):
+    def load(*_):
+        raise AssertionError("the encoder was loaded")
+
+    monkeypatch.setattr("bchisto.predict.run.load_model", load)
+    model = run / "model.bchisto"
+    with pytest.raises(InputError, match="holds no threshold for the `sensitivity` 0.123"):
+        predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1), calls=Calls(sensitivity=0.123))
+
+
+def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path):
+    predict(run / "model.bchisto", [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
+    result = evaluate([tmp_path / "p.csv"], out=tmp_path / "e", against=[run / "predictions.csv"], bootstrap=50)
+    assert any("p: NOT NEW: 12 of 12 images" in note for note in result["notes"])
+    assert result["external"][0]["n_against"] == 12

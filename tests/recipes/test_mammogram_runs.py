@@ -1,0 +1,134 @@
+"""The CNN systems for mammograms, run quickly on miniatures in the true layouts."""
+
+import csv
+import json
+
+import miniatures
+import numpy as np
+import pytest
+from bchisto.data import read_dataset
+from bchisto.errors import InputError
+from bchisto.experiment import Work
+from bchisto.finetune import CnnBundle
+from bchisto.predict import predict
+from bchisto.recipes import estimate_recipe, reproduce
+
+
+def rows(path):
+    with path.open() as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture(scope="module")
+def inbreast(tmp_path_factory):
+    root = tmp_path_factory.mktemp("inbreast") / "INbreast"
+    miniatures.write_inbreast(root, ["1", "2", "4a", "5"] * 6)
+    return root
+
+
+def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
+    """Cross-validation against training on all data with a fixed test list, and the way of the source."""
+    result = reproduce(
+        "inbreast-inception",
+        inbreast,
+        out=tmp_path,
+        quick=True,
+        weights=["random"],
+        work=Work(jobs=1),
+        variants=["cross-validation", "all-data", "image-level"],
+    )
+    cross, every, image = result.protocols
+    assert every.folder.name == "none-inceptionv3-all-data"
+    listed = [row["image_id"] for row in rows(tmp_path / "reproduce" / "inbreast-inception" / "test-list.csv")]
+    assert sorted(row["image_id"] for row in rows(every.folder / "predictions.csv")) == listed
+    first = [row["image_id"] for row in rows(cross.folder / "predictions.csv") if row["fold"] == "1"]
+    assert sorted(first) == listed
+    parts = {row["image_id"]: row["part"] for row in rows(every.folder / "folds.csv")}
+    groups = {row["image_id"]: row["group"] for row in rows(every.folder / "folds.csv")}
+    tested = {groups[name] for name, part in parts.items() if part == "test"}
+    assert not tested & {groups[name] for name, part in parts.items() if part == "train"}
+    assert any(banner.startswith("NO VALIDATION") for banner in image.banners)
+    assert any(banner.startswith("image-level folds on grouped data") for banner in image.banners)
+    assert list((cross.folder / "logs" / "tensorboard").rglob("events.out.tfevents.*"))
+    contrast = next(one for one in result.published if one.key == "contrast")
+    assert "training on all data with a fixed test list gives the higher AUC. Here: " in contrast.note
+    assert next(one for one in result.published if one.key == "folds").figures[-1].name == "mean of the folds"
+    assert any("75 positive and 313 negative" in banner for banner in result.banners)
+
+
+@pytest.fixture(scope="module")
+def masses(tmp_path_factory):
+    root = tmp_path_factory.mktemp("masses") / "CBIS-DDSM"
+    kinds = ("BENIGN", "MALIGNANT")
+    cases = [(f"P_{n:05d}", "test" if n % 4 == 0 else "train", kinds[n // 2 % 2]) for n in range(32)]
+    miniatures.write_cbis(root, cases)
+    return root
+
+
+def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
+    from bchisto.finetune import build_network
+
+    model = build_network("googlenet", classes=1000)
+    path = tmp_path / "googlenet.npz"
+    np.savez(path, **{f"{one.name}/{v.name}": np.array(v) for one in model.layers for v in one.weights})
+    result = reproduce(
+        "ddsm-masses",
+        masses,
+        out=tmp_path / "run",
+        quick=True,
+        variants=["googlenet", "baseline"],
+        work=Work(jobs=1),
+        weights=[f"googlenet={path}"],
+    )
+    assert not any("RANDOM START" in banner for banner in result.banners)
+    settings = json.loads((result.protocols[0].folder / "settings.json").read_text())
+    assert settings["multipliers"] == [
+        ["conv", 0.1], ["inception", 0.1], ["inception_5a", 1.0], ["inception_5b", 1.0], ["classes", 10.0]
+    ]  # fmt: skip
+    figures = {one.name: one for one in next(c for c in result.published if c.key == "test").figures}
+    assert figures["googlenet: accuracy"].published == 0.929
+    assert figures["googlenet: accuracy"].difference is not None
+    assert figures["alexnet: accuracy"].obtained is None
+    transfer = next(one for one in result.published if one.key == "transfer")
+    assert [one.published for one in transfer.figures] == [66, 90]
+    assert transfer.figures[0].obtained is not None
+    # new masses are shown in the context that the network was trained on
+    bundle = result.protocols[1].folder / "model.bchisto"
+    assert CnnBundle.load(bundle).reading["context"] == "large"
+    found = predict(bundle, [masses], out=tmp_path / "p.csv", work=Work(jobs=1))
+    assert found.images == len(read_dataset(masses).records)
+    expected = {row["image_id"]: row for row in rows(result.protocols[1].folder / "predictions.csv")}
+    for row in rows(tmp_path / "p.csv"):
+        if row["image_id"] in expected:
+            assert float(row["p_benign"]) == pytest.approx(float(expected[row["image_id"]]["p_benign"]), rel=1e-4)
+
+
+def test_the_masses_system_on_the_ddsm(tmp_path):
+    """The original layout: .ics, .OVERLAY and lossless JPEG."""
+    for number in range(24):
+        pathology = ("BENIGN", "MALIGNANT")[number % 2]
+        text = miniatures.overlay((miniatures.MASS, pathology, [miniatures.SQUARE]))
+        case = f"B-3{number:03d}-1"
+        miniatures.write_ddsm(tmp_path / "DDSM" / f"case3{number:03d}", case, {"LEFT_CC": text}, seed=number)
+    result = reproduce(
+        "ddsm-masses", tmp_path / "DDSM", out=tmp_path / "run", quick=True, variants=["baseline"], work=Work(jobs=1)
+    )
+    assert result.protocols[0].folder.name == "80-10-10-grouped-ddsm-baseline-baseline"
+    assert result.protocols[0].metrics["n"] >= 2
+
+
+def test_the_masses_system_takes_two_layouts(inbreast, tmp_path):
+    with pytest.raises(InputError, match="ddsm-masses takes the layout ddsm or cbis-ddsm"):
+        reproduce("ddsm-masses", inbreast, out=tmp_path, quick=True)
+
+
+def test_plans(inbreast, masses):
+    for name, images in (("inbreast-inception", inbreast), ("ddsm-masses", masses)):
+        (stage,) = estimate_recipe(name, images, quick=True, work=Work(jobs=2))
+        assert stage.seconds > 0
+        assert stage.bytes > 0
+
+
+def test_full_scale_belongs_to_another_system(inbreast, tmp_path):
+    with pytest.raises(InputError, match="`full_scale`: inbreast-inception has no views at full scale"):
+        reproduce("inbreast-inception", inbreast, out=tmp_path, full_scale=True)
