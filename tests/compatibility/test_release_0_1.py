@@ -93,7 +93,8 @@ def test_evaluate_gives_the_same_metrics(place, cli):
     expected = json.loads(Path("expected/evaluated-metrics.json").read_text(encoding="utf-8"))
     numbers = 0
     for path, new, old in shared_values(found["tables"], expected["tables"]):
-        if isinstance(old, float) and "/calibration/temperature" not in path:  # since then shrunk towards 1
+        # Since then the temperature is shrunk towards 1, and intervals count units and folds: both change on purpose.
+        if isinstance(old, float) and "/calibration/temperature" not in path and "/intervals/" not in path:
             numbers += 1
             assert new == pytest.approx(old, rel=1e-9), path
     assert numbers > 500
