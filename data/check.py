@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs
@@ -114,10 +114,9 @@ def survey_dataset(
                 findings.append(Finding("error", record.image_id, str(error)))
             if on_image is not None:
                 on_image()
-    repeated: tuple[tuple[str, str], ...] = ()
-    if not broken:
-        repeated, found = _repeated(dataset)
-        findings.extend(found)
+    sound = tuple(record for record in dataset.records if record.image_id not in broken)
+    repeated, found = _repeated(replace(dataset, records=sound))
+    findings.extend(found)
     pairs = find_copies(dataset.records) if copies else ()
     findings.extend(_copies(dataset, pairs))
     boxes = {record.image_id: record.box for record in dataset.records if record.box is not None}

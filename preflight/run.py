@@ -235,8 +235,11 @@ def preflight(
     layout = find_layout(dataset.name)
     if layout is not None and not layout.stained:
         planned = replace(planned, stain="none", color_range=(1.0, 1.0))
-    repeated = {image for image, _ in survey.repeated}
-    once = replace(dataset, records=tuple(one for one in dataset.records if one.image_id not in repeated))
+    fits = tuple(fit_views(usable, settings=asked))
+    planned_fits = tuple(fit_views(usable, settings=planned)) if fitting is not None else ()
+    left_out = {image for image, _ in survey.repeated} | survey.broken
+    left_out |= {image for fit in planned_fits for image in fit.too_small}
+    once = replace(dataset, records=tuple(one for one in dataset.records if one.image_id not in left_out))
     protocols = check_protocols(
         once,
         folds=choice.folds,
@@ -246,9 +249,6 @@ def preflight(
         group_is="group" if layout is None else layout.group_is,
         seed=asked.seed,
     )
-    fits = tuple(fit_views(usable, settings=asked))
-    made = fits if planned.views == asked.views else tuple(fit_views(usable, settings=planned))
-    planned_fits = () if fitting is None else made
     found = Preflight(dataset, survey, asked, planned, fits, planned_fits, fitting, tuple(protocols), None)
     record = found.median
     if fitting is None or record is None:
@@ -256,7 +256,7 @@ def preflight(
     width, height = survey.sizes[record.image_id]
     estimate = estimate_describing(
         record,
-        images=sum(image not in repeated for image in usable) - fitting.left_out,
+        images=len(once),
         pixels=width * height,
         settings=planned,
         work=Work.of(work),
