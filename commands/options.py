@@ -24,6 +24,7 @@ __all__ = [
     "overwrite_option",
     "said_results",
     "split_names",
+    "split_options",
     "two_class_options",
     "work_options",
 ]
@@ -93,6 +94,23 @@ def overwrite_option(text: str) -> Callable[[F], F]:
         return value
 
     return click.option("--overwrite", is_flag=True, callback=note, help=text)
+
+
+def split_options(function: F) -> F:
+    """Add the options that say how folds are drawn."""
+    repeats = click.option(
+        "--repeats",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Splits: repeated cross-validation, where folds are drawn.",
+    )
+    group_by = click.option(
+        "--group-by",
+        type=click.Choice(["group", "none"]),
+        help="Keep groups whole; default: where they are known.",
+    )
+    return repeats(group_by(function))
 
 
 class OpenChoice(click.Choice[str]):
