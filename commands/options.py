@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from ..errors import one_of
+
 if TYPE_CHECKING:
     from ..experiment import CrossValidation
 
@@ -132,7 +134,10 @@ class OpenChoice(click.Choice[str]):
         """Return the name, or refuse it with the list of all."""
         if value in self.choices:
             return super().convert(value, param, ctx)
-        return click.Choice(self._every()).convert(value, param, ctx)
+        every = self._every()
+        if value not in every:
+            self.fail(f"{value!r}: {one_of(str(value), every)}.", param, ctx)
+        return str(value)
 
 
 def _layouts() -> list[str]:

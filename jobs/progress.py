@@ -140,9 +140,7 @@ class Progress:
             layout = "{desc}: {n_fmt} {unit} [{elapsed}{postfix}]"
             if total is not None:
                 layout = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}{postfix}]"
-            self._bar = tqdm(
-                total=total, desc=label, unit=unit, file=sys.stderr, dynamic_ncols=True, bar_format=layout
-            )
+            self._bar = tqdm(total=total, desc=label, unit=unit, file=sys.stderr, dynamic_ncols=True, bar_format=layout)
 
     def __enter__(self) -> Progress:
         return self
