@@ -43,7 +43,7 @@ from .temperature import (
 )
 from .two_class import TwoClassChoice, TwoClassView, default_positive, positive_mask, two_class_scores
 from .variance import variance_split
-from .wording import counted, listed, named_test, plural
+from .wording import counted, listed, named_test, p_value, plural
 
 __all__ = [
     "AGGREGATIONS",
@@ -98,6 +98,7 @@ __all__ = [
     "measure",
     "named_test",
     "negative_log_likelihood",
+    "p_value",
     "paper_table",
     "plural",
     "positive_mask",

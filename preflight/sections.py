@@ -288,11 +288,11 @@ def findings_section(found: Preflight, *, say: Say) -> Section:
     ranked = sorted(files.items(), key=lambda item: order[item[0][0]])
     if not ranked:
         return Section("Findings", [Block(text="Nothing was found that does not fit the layout.")])
-    rows = [[level, message, few(names, most=6)] for (level, message), names in ranked]
+    rows = [[few(names, most=6), f"{level}: {message}"] for (level, message), names in ranked]
     caption = f"{counted(len(found.wrong), 'finding')} beside notes" if found.wrong else "Notes alone"
     if found.survey.copies:
         caption += f"; {pairs_alike(len(found.survey.copies))}"
-    return Section("Findings", [Block(grid=Grid(caption, ("level", "what", "files"), rows, words=(1, 2)))])
+    return Section("Findings", [Block(grid=Grid(caption, ("file", "finding"), rows, words=(1,)))])
 
 
 def next_section(found: Preflight, commands: Sequence[str]) -> Section:
