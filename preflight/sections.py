@@ -24,6 +24,9 @@ _MOST_PAIRS = 50
 _MOST_FOLDS = 30
 """Folds that are listed as lacking the same class (ours)."""
 
+_LONG = 8 * 3600
+"""Seconds from which shorter ways are named (ours)."""
+
 Say = Callable[[str], str]
 
 
@@ -229,10 +232,15 @@ def _estimate_blocks(found: Preflight) -> Iterator[Block]:
     how = (
         "Timed on one image here and now; other images, and other work on this machine, take their share."
         if cost.timed
-        else "Reckoned from recorded speeds of CPU cores, of which yours may be a third or three times; a GPU is far "
-        "faster. `timed=True` times the networks here, which takes a minute."
+        else "Reckoned from recorded speeds of CPU cores, of which yours may do a quarter or four times; a GPU is far "
+        "faster. `timed=True` loads the networks and times them here."
     )
     yield Block(note=how)
+    if cost.dense is not None and cost.seconds > _LONG and cost.dense < cost.seconds / 2:
+        yield Block(
+            text=f'`mode="dense"`, which makes other descriptors, would take about {_duration(cost.dense)}; fewer '
+            "`augmentations` and one of the `encoders` make a first trial short."
+        )
 
 
 def _duration(seconds: float) -> str:
