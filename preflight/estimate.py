@@ -37,7 +37,7 @@ class DescribingEstimate:
     gpus : int
         That the networks would run on, where timed.
     dense : float or None
-        The time that ``mode="dense"`` would take, by the same recorded speeds; None where that is planned, or was timed.
+        The time that ``mode="dense"`` would take, by the same recorded speeds; None where that is planned or timed.
     """
 
     images: int
