@@ -41,7 +41,7 @@ from .temperature import (
 )
 from .two_class import TwoClassChoice, TwoClassView, default_positive, positive_mask, two_class_scores
 from .variance import variance_split
-from .wording import listed, named_test
+from .wording import listed, named_test, p_value
 
 __all__ = [
     "AGGREGATIONS",
@@ -90,6 +90,7 @@ __all__ = [
     "measure",
     "named_test",
     "negative_log_likelihood",
+    "p_value",
     "paper_table",
     "positive_mask",
     "protocol_gap",
