@@ -154,8 +154,8 @@ def _draw(
 ) -> list[str]:
     """Draw groups that fill the quota of every class with the least surplus; the best of several orders.
 
-    One group of each class is always left to train. With `near` they come as near to the quotas as they can, from either
-    side, with some of every class.
+    One group of each class is always left to train. With `near` they come as near to the quotas as they can, from
+    either side, with some of every class.
     """
     free = sorted(set(members) - set(taken))
     best: list[str] = []
