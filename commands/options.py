@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from ..errors import one_of
+from ..errors import closest
 
 if TYPE_CHECKING:
     from ..experiment import CrossValidation
@@ -135,9 +135,12 @@ class OpenChoice(click.Choice[str]):
         if value in self.choices:
             return super().convert(value, param, ctx)
         every = self._every()
-        if value not in every:
-            self.fail(f"{value!r}: {one_of(str(value), every)}.", param, ctx)
-        return str(value)
+        try:
+            return click.Choice(every).convert(value, param, ctx)
+        except click.BadParameter as error:
+            if (like := closest(str(value), every)) is not None:
+                error.message += f" Did you mean {like}?"
+            raise
 
 
 def _layouts() -> list[str]:
