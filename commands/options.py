@@ -152,6 +152,18 @@ def _layouts() -> list[str]:
 def data_options(function: F) -> F:
     """Add the options that say which images to read, and how."""
     for option in (
+        click.option("--group-column", metavar="NAME", help="Column of a manifest that holds patient or slide."),
+        click.option("--label-column", metavar="NAME", help="Column of a manifest that holds the label."),
+        click.option("--path-column", metavar="NAME", help="Column of a manifest that holds the path."),
+        click.option(
+            "--label-from", metavar="LEVEL|PATTERN", help="As --group-from, for labels; default: the class folder."
+        ),
+        click.option(
+            "--group-from",
+            metavar="LEVEL|PATTERN",
+            help="Patient or slide by the path of an image: a level of folders (1 is the first, -1 the one that holds "
+            "the image), or a regular expression, whose first group counts.",
+        ),
         click.option(
             "--classes",
             callback=split_names,
