@@ -20,6 +20,7 @@ from .known_metrics import list_metrics
 from .latex import latex_table
 from .metric import MetricSpec
 from .metrics import compute_metrics
+from .page import report_style
 from .paper import PaperTable, paper_table
 from .pictures import choose_samples
 from .predictions import PredictionTable, read_predictions, write_predictions
@@ -40,6 +41,7 @@ from .temperature import (
     shrunk_temperature,
 )
 from .two_class import TwoClassChoice, TwoClassView, default_positive, positive_mask, two_class_scores
+from .unsure import unsure_rule
 from .variance import variance_split
 from .wording import listed, named_test
 
@@ -95,6 +97,7 @@ __all__ = [
     "protocol_gap",
     "read_facts",
     "read_predictions",
+    "report_style",
     "reporting",
     "sampling_units",
     "selection_notes",
@@ -103,6 +106,7 @@ __all__ = [
     "thumbnail",
     "two_class_scores",
     "unlike_pairs",
+    "unsure_rule",
     "variance_split",
     "wilson",
     "write_predictions",
