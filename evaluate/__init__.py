@@ -23,9 +23,10 @@ from .metrics import compute_metrics
 from .page import report_style
 from .paper import PaperTable, paper_table
 from .pictures import choose_samples
-from .predictions import PredictionTable, read_predictions, write_predictions
+from .predictions import PredictionTable, write_predictions
 from .protocols import ProtocolGap, protocol_gap
 from .published import PublishedFigure, PublishedTable, write_published
+from .read_table import read_predictions
 from .references import cite
 from .report import Panel, Sample, reporting, thumbnail, write_report
 from .resample import bootstrap_mean, sampling_units
