@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data import ImageRecord, few, file_sha256, spell_labels
+from ..data import ImageRecord, few, file_sha256, report_findings, spell_labels
 from ..errors import InputError, MissingInputError
 from ..experiment import ImageSelection
+from .advice import in_our_words
 
 __all__ = ["images_digest", "new_images"]
 
@@ -44,7 +45,10 @@ def _records(images: Sequence[Path], reading: Mapping[str, Any]) -> list[ImageRe
         if source.is_file() and source.suffix.casefold() != ".csv":
             group = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
-            group = list(ImageSelection(source, **reading).read(labels=False).records)
+            table = ImageSelection(source, **reading).table()
+            said = [replace(finding, message=in_our_words(finding.message)) for finding in table.findings]
+            report_findings(said, labels=False)
+            group = list(table.records)
         else:
             raise MissingInputError(f"{source}: no such image, folder or manifest; check `images`")
         for record in group:

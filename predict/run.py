@@ -21,6 +21,7 @@ from ..jobs import ensure_folder, set_aside, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_table, unfinished_record
+from .advice import Fitting, advised
 from .blocks import Block, Workshop, claim, do_blocks
 from .calls import Calls, OperatingPoint
 from .locate import find_bundle, recorded_weights
@@ -162,7 +163,7 @@ def predict(
     for folder in (path.parent, *(place.parent for place in sheets.values())):
         ensure_folder(folder)
     replaced = how.overwrite or bool(left and left.get("overwrite"))
-    with record_table(path, command="predict", config=config, overwrite=replaced) as record:
+    with record_table(path, command="predict", config=config, overwrite=replaced) as record, advised():
         if calls != Calls():  # what the bundle cannot say is refused before its encoders are loaded
             classes, view = bundle_view(bundle)
             calls.point(view, classes=classes, bundle=bundle)
@@ -177,7 +178,9 @@ def predict(
             )
         point = calls.point(ready.bundle.two_class, classes=tuple(ready.bundle.classes), bundle=bundle)
         records = new_images(sources, reading=ready.reading, classes=ready.bundle.classes)
-        usable, refused = check_headers(records, needs=ready.fits, skip_errors=how.skip_errors)
+        usable, refused = check_headers(
+            records, needs=[Fitting(one) for one in ready.fits], skip_errors=how.skip_errors
+        )
         settings = {"model_sha256": identity[0], "images_sha256": images_digest(usable)}
         record.note(**settings, images=len(usable))
         parts = path.with_name(f"{path.name}.parts")
