@@ -13,7 +13,7 @@ from ..experiment import Needs
 
 __all__ = ["Fitting", "advised", "in_our_words"]
 
-_LARGER = "; the model needs larger images, of the magnification of those that trained it"
+_LARGER = "; this model needs larger images"
 
 _ADVICE = tuple(
     (re.compile(pattern, re.DOTALL), instead)
@@ -29,7 +29,7 @@ _ADVICE = tuple(
         ),
         (r"`encoders` (\S+): ", r"the encoder \1 of this model: "),
         (r'`engine="(\w+)"`: ', r"the engine \1 of this model: "),
-        (r'`(?:stain|method)="([\w-]+)"` needs', r"the stain method \1 of this model needs"),
+        (r'`(?:stain|method)="([^"`]+)"` needs', r"the stain method \1 of this model needs"),
     )
 )
 """What names options of training, and what to say instead."""
@@ -41,7 +41,7 @@ def in_our_words(text: str) -> str:
     Examples
     --------
     >>> in_our_words("a.png: 40x40 is smaller than the crop of 64; use a smaller `views`")
-    'a.png: 40x40 is smaller than the crop of 64; the model needs larger images, of the magnification of those that trained it'
+    'a.png: 40x40 is smaller than the crop of 64; this model needs larger images'
     """
     for pattern, instead in _ADVICE:
         text = pattern.sub(instead, text)
