@@ -33,16 +33,20 @@ SMALL = {
 """Defaults in place of the published ones; one process, so that the tests' own encoder is known to all."""
 
 SUBSTITUTES = {
+    "--encoder inceptionv3:mixed5+mixed7+mixed8 --encoder mobilenetv2": "--encoder tiny",
     "--encoder resnet50": "--encoder tiny",
+    "--encoder mobilenetv2": "--encoder tiny",
+    "--engine openvino --precision bfloat16": "",
+    "--augmentations 12": "--augmentations 2",
     "--images-per-class 12": "--images-per-class 5 --size 256x200",
-    "--view 0.25:224": "--view 0.25:48",
+    "--view 0.5:224": "--view 0.5:48",
     "--view 0.5:400": "--view 0.5:48",
     "--folds 5 --stain": "--folds 2 --stain",
     "/5-grouped-": "/2-grouped-",
 }
-"""Weights of ResNet-50 are not here, and its tests stand elsewhere; fewer and smaller images, fewer folds."""
+"""Weights and OpenVINO may not be here, and their tests stand elsewhere; fewer and smaller images, fewer folds."""
 
-FINDINGS = ("data check --images tissue", "runs diff")
+FINDINGS = ("data check --images ICIAR2018", "runs diff")
 """Lines that exit with 1 to say that they found something: images smaller than those of BACH; differences."""
 
 NOT_RUN = {
@@ -50,6 +54,7 @@ NOT_RUN = {
     "docs/cluster.md": ("--dask",),  # tests/jobs start a scheduler
     "docs/finetune.md": ("CBIS-DDSM",),  # a converted GoogLeNet is the user's: tests/finetune/test_pretrained.py
     "docs/reproduce.md": ("reproduce",),  # tests/recipes
+    "docs/results.md": ("ICIAR2018", "--folds rakhlin10"),  # the lines of the tutorial, which runs them
     "docs/weights.md": ("--weights",),  # files of the user's: tests/encoders/test_encoder.py
 }
 """Parts of lines that are only parsed, each with where the same is run."""
@@ -139,20 +144,54 @@ def own_images(here, boosted):
     shutil.copy(files[0], here / "slide.png")
 
 
+def bach(here, boosted):
+    """All 400 images by their official names, small; some more of other names."""
+    from PIL import Image
+
+    rng = np.random.default_rng(5)
+    photos = here / "ICIAR2018_BACH_Challenge" / "Photos"
+    rows = []
+    for name, prefix in (("Benign", "b"), ("InSitu", "is"), ("Invasive", "iv"), ("Normal", "n")):
+        (photos / name).mkdir(parents=True)
+        for number in range(1, 101):
+            pixels = rng.integers(60, 240, (50, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(photos / name / f"{prefix}{number:03d}.tif")
+            rows.append(f"{prefix}{number:03d}.tif,{name}\n")
+    (photos / "microscopy_ground_truth.csv").write_text("".join(rows))
+    write_tissue(here / "new-images", per_class=1, size=(120, 120), classes=("Normal", "Benign"))
+    breakhis(here, boosted)
+
+
+def images_of_patients(here, boosted):
+    images = write_tissue(here / "images", per_class=10, size=(120, 120))
+    files = sorted(images.rglob("*.png"))
+    rows = [f"{path.relative_to(here)},{path.parent.name},P{place}" for place, path in enumerate(files)]
+    (here / "manifest.csv").write_text("path,label,patient\n" + "\n".join(rows) + "\n")
+
+
+def a_folder_of_images(here, boosted):
+    write_tissue(here / "images", per_class=6, size=(120, 120))
+    write_tissue(here / "new", per_class=1, size=(120, 120))
+
+
 MADE_BEFORE = {
-    "README.md": lambda here, boosted: write_tissue(here / "images", per_class=6, size=(120, 120)),
+    "README.md": a_folder_of_images,
     "docs/cluster.md": lambda here, boosted: write_tissue(here / "images", per_class=12, size=(64, 64)),
     "docs/evaluation.md": evaluation,
     "docs/files.md": two_runs,
     "docs/finetune.md": breakhis,
     "docs/own-images.md": own_images,
-    "docs/tutorial.md": lambda here, boosted: None,
+    "docs/settings.md": images_of_patients,
+    "docs/tutorial.md": bach,
     "docs/weights.md": lambda here, boosted: None,
 }
 
 
 def test_every_document_with_commands_is_run_or_named():
-    assert {document for document in DOCUMENTS if lines_of(document)} == set(MADE_BEFORE) | {"docs/reproduce.md"}
+    assert {document for document in DOCUMENTS if lines_of(document)} == set(MADE_BEFORE) | {
+        "docs/reproduce.md",
+        "docs/results.md",
+    }
 
 
 @pytest.mark.parametrize("document", MADE_BEFORE)
@@ -173,8 +212,6 @@ def test_lines_run_as_they_stand(document, tmp_path, boosted, cli, monkeypatch):
             arguments += ["--config", f"{verb}.yaml"]
         if verb in ("featurize", "boost", "finetune", "predict") and "--list-encoders" not in arguments:
             arguments += ["--jobs", "1"]
-        if "new-images" in arguments:
-            shutil.copytree(next((tmp_path / "tissue").rglob("Benign")), tmp_path / "new-images" / "Benign")
         code, _, err = cli(*arguments)
         found = code == 1 and any(part in line for part in FINDINGS)
         assert code == 0 or found, f"{line}\n{err}"
