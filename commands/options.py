@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from ..errors import one_of
+
 if TYPE_CHECKING:
     from ..experiment import CrossValidation
 
@@ -24,6 +26,7 @@ __all__ = [
     "overwrite_option",
     "said_results",
     "split_names",
+    "split_options",
     "two_class_options",
     "work_options",
 ]
@@ -95,6 +98,23 @@ def overwrite_option(text: str) -> Callable[[F], F]:
     return click.option("--overwrite", is_flag=True, callback=note, help=text)
 
 
+def split_options(function: F) -> F:
+    """Add the options that say how folds are drawn."""
+    repeats = click.option(
+        "--repeats",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Splits: repeated cross-validation, where folds are drawn.",
+    )
+    group_by = click.option(
+        "--group-by",
+        type=click.Choice(["group", "none"]),
+        help="Keep groups whole; default: where they are known.",
+    )
+    return repeats(group_by(function))
+
+
 class OpenChoice(click.Choice[str]):
     """A choice among names of ours, which the help lists, and those that other packages add.
 
@@ -114,7 +134,10 @@ class OpenChoice(click.Choice[str]):
         """Return the name, or refuse it with the list of all."""
         if value in self.choices:
             return super().convert(value, param, ctx)
-        return click.Choice(self._every()).convert(value, param, ctx)
+        every = self._every()
+        if value not in every:
+            self.fail(f"{value!r}: {one_of(str(value), every)}.", param, ctx)
+        return str(value)
 
 
 def _layouts() -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, one_of
 from ..extensions import extension_names, load_extension
 from ..jobs import prepare_backend
 
@@ -91,7 +91,7 @@ def get_spec(name: str) -> EncoderSpec:
         return offered
     applications = _applications()
     if name not in applications:
-        raise InputError(f"`encoders` {name}: no such encoder; choose one of {', '.join(list_encoders())}")
+        raise InputError(f"`encoders` {name}: no such encoder; {one_of(name, list_encoders())}")
     module, function = applications[name]
 
     def build(*, weights: str | None = None, include_top: bool = False) -> Any:

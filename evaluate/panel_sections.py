@@ -221,7 +221,7 @@ def _wanted(points: Sequence[Metrics]) -> Iterator[Block]:
             else "."
         )
         if not point["enough"]:
-            said += " There are too few positive cases to promise this sensitivity."
+            said += " Too few units hold positive cases to promise this sensitivity."
         yield Block(text=said)
 
 

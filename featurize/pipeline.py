@@ -190,6 +190,7 @@ def _work(workshop: Workshop, blocks: Sequence[Block], *, road: str, how: Work, 
         label="featurize",
         said="blocks are done",
         step_name="augmentations",
+        keeps_steps=False,
         bundled=bundled,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...arguments import PathInput, TextInput, as_path, as_text
-from ...errors import InputError, MissingInputError
+from ...errors import InputError, MissingInputError, one_of
 from ...jobs import write_rows
 from ..csvtable import read_csv
 from ..findings import few
@@ -150,7 +150,7 @@ def published_folds(name: str) -> list[Row]:
         No such list.
     """
     if name not in PUBLISHED_FOLDS:
-        raise InputError(f"`name` {name}: no published list of this name; choose one of {', '.join(PUBLISHED_FOLDS)}")
+        raise InputError(f"`name` {name}: no published list of this name; {one_of(name, PUBLISHED_FOLDS)}")
     return published_rows(name)
 
 
