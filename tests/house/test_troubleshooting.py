@@ -17,7 +17,9 @@ pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="needs the repository
 
 def quoted():
     text = PAGE.read_text(encoding="utf-8")
-    return [" ".join(block.split()) for block in re.findall(r"^```text\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)]
+    return [
+        " ".join(block.split()) for block in re.findall(r"^```text\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    ]
 
 
 def strings(folder):
