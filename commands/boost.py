@@ -35,7 +35,8 @@ def _heads() -> list[str]:
 @click.option(
     "--folds",
     multiple=True,
-    help="A number, shares (80/10/10), site:COLUMN of the manifest, a published list (rakhlin10, eva, official, "
+    help="A number, shares (70/30, 80/10/10), folder (the split the images came in), site:COLUMN of the manifest, a "
+    "published list (rakhlin10, eva, official, "
     "official-corrected, idc-published) or a file; repeatable. Default: rakhlin10 for BACH, else 10.",
 )
 @split_options

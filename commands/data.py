@@ -188,7 +188,10 @@ def check(context: click.Context, /, images: Path, **options: Any) -> None:
 @data.command()
 @_images
 @click.option(
-    "--folds", default="10", show_default=True, help="A number, site:COLUMN, a published list, or a fold list."
+    "--folds",
+    default="10",
+    show_default=True,
+    help="As in boost: a number, shares, folder, site:COLUMN, a published list, or a fold list.",
 )
 @click.option(
     "--group-by",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from ..errors import one_of
+from ..errors import closest
 
 if TYPE_CHECKING:
     from ..experiment import CrossValidation
@@ -135,9 +135,12 @@ class OpenChoice(click.Choice[str]):
         if value in self.choices:
             return super().convert(value, param, ctx)
         every = self._every()
-        if value not in every:
-            self.fail(f"{value!r}: {one_of(str(value), every)}.", param, ctx)
-        return str(value)
+        try:
+            return click.Choice(every).convert(value, param, ctx)
+        except click.BadParameter as error:
+            if (like := closest(str(value), every)) is None:
+                raise
+            raise click.BadParameter(f"{error.message} Did you mean {like}?", ctx, param) from error
 
 
 def _layouts() -> list[str]:
@@ -149,6 +152,18 @@ def _layouts() -> list[str]:
 def data_options(function: F) -> F:
     """Add the options that say which images to read, and how."""
     for option in (
+        click.option("--group-column", metavar="NAME", help="Column of a manifest that holds patient or slide."),
+        click.option("--label-column", metavar="NAME", help="Column of a manifest that holds the label."),
+        click.option("--path-column", metavar="NAME", help="Column of a manifest that holds the path."),
+        click.option(
+            "--label-from", metavar="LEVEL|PATTERN", help="As --group-from, for labels; default: the class folder."
+        ),
+        click.option(
+            "--group-from",
+            metavar="LEVEL|PATTERN",
+            help="Patient or slide by the path of an image: a level of folders (1 is the first, -1 the one that holds "
+            "the image), or a regular expression, whose first group counts.",
+        ),
         click.option(
             "--classes",
             callback=split_names,
