@@ -179,7 +179,8 @@ def check(context: click.Context, /, images: Path, **options: Any) -> None:
             f"{found.dataset.name}: {len(found.dataset)} images, {len(found.wrong)} findings"
             + (" (synthetic)" if found.dataset.synthetic else "")
         )
-        click.echo("\n".join(["", "NEXT", *then]))
+        if then:
+            click.echo("\n".join(["", "NEXT", *then]))
     done(context, wrote=wrote, then=None)
     context.exit(1 if found.wrong else 0)
 
