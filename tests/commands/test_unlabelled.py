@@ -8,7 +8,6 @@ import pytest
 from bchisto.data import fold_plan, read_dataset, unique_images
 from bchisto.errors import InputError
 from bchisto.featurize import open_store
-from bchisto.predict import predict
 
 NETWORK = ("--network", "tiny", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 2, "--jobs", 1)
 BOOST = ("--seeds", 1, "--jobs", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=2")
@@ -50,8 +49,6 @@ def test_the_whole_road(table, tmp_path, cli, tiny_options):
         report = (folder / "report.html").read_text()
         assert "left out, since they have no label" in report
         assert "malignant05.png" not in report.partition("without a label")[2][:200]
-    model = run / "boost" / "3-lightgbm" / "model.bchisto"
-    assert len(predict(model, images=[table], out=tmp_path / "new.csv").predictions) == 12
 
 
 def test_lists_and_counts(table, tmp_path, cli, tissue):
