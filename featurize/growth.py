@@ -21,7 +21,8 @@ from ..errors import InputError, SettingsConflictError, StoreError
 from ..experiment import ImageChange, Known
 from ..runs import describe_differences, other_settings
 from .blocks import Need, Target, claim_parts, differing_settings
-from .store import Rows, Store, open_store
+from .parts import Rows
+from .store import Store, open_store
 
 __all__ = ["Growth", "plan_growth"]
 

@@ -33,8 +33,9 @@ from .blocks import (
     make_blocks,
 )
 from .growth import Growth, plan_growth
+from .parts import Rows, merge_rows
 from .settings import FeaturizeSettings
-from .store import Rows, merge_rows, open_store
+from .store import open_store
 from .workshop import Workshop, steps_of, stretches
 
 __all__ = ["FeaturizeResult", "featurize"]
