@@ -21,7 +21,7 @@ import click
 
 from . import __version__
 from .commands import as_flags, invoked
-from .errors import BchistoError, DependencyError, Terminated, is_out_of_memory, os_error, readable_name
+from .errors import BchistoError, DependencyError, Terminated, is_out_of_memory, one_of, os_error, readable_name
 
 __all__ = ["cli", "main"]
 
@@ -44,6 +44,14 @@ class _LazyGroup(click.Group):
             return None
         command = getattr(import_module(f".commands.{cmd_name}", __package__), cmd_name)
         return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command of these words; one that there is not is refused with the one that may be meant."""
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"No such command {args[0]!r}: {one_of(args[0], _COMMANDS)}.", ctx)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -7,10 +7,11 @@ work that failed.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 __all__ = [
@@ -29,8 +30,10 @@ __all__ = [
     "Terminated",
     "TissueError",
     "WeightsError",
+    "closest",
     "error_number",
     "is_out_of_memory",
+    "one_of",
     "os_error",
     "output_error",
     "readable_name",
@@ -50,6 +53,33 @@ _MEMORY = re.compile(
     re.IGNORECASE,
 )
 """How Python, NumPy, OpenCV, HDF5, LightGBM, TensorFlow and the linker say that there is no memory."""
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that someone may have meant; None where none is like it.
+
+    Examples
+    --------
+    >>> closest("ResNet-50", ["resnet50", "vgg16"])
+    'resnet50'
+    """
+    plain = {re.sub(r"[\W_]+", "", one).casefold(): one for one in names}
+    found = difflib.get_close_matches(re.sub(r"[\W_]+", "", name).casefold(), plain, n=1, cutoff=0.7)
+    return plain[found[0]] if found else None
+
+
+def one_of(name: str, names: Iterable[str]) -> str:
+    """Say which names there are, and first the one that may have been meant.
+
+    Examples
+    --------
+    >>> one_of("vgg", ["resnet50"]), one_of("resnet5", ["resnet50", "vgg16"])
+    ('choose one of resnet50', 'did you mean resnet50? Choose one of resnet50, vgg16')
+    """
+    every = list(names)
+    like = closest(name, every)
+    said = f"choose one of {', '.join(every)}"
+    return said if like is None else f"did you mean {like}? C{said[1:]}"
 
 
 def readable_name(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import BundleError, InputError
+from ..errors import BundleError, InputError, one_of
 from ..extensions import extension_names, load_extension
 from .head import Classifier, Fitted, HeadSpec, TrainingPart, TrainingTerms
 from .kernel_head import SVM
@@ -64,7 +64,7 @@ def get_head(name: str) -> HeadSpec:
     """
     spec = _find(name)
     if spec is None:
-        raise InputError(f"`heads` {name}: no such head; choose one of {', '.join(list_heads())}")
+        raise InputError(f"`heads` {name}: no such head; {one_of(name, list_heads())}")
     return spec
 
 

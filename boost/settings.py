@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..arguments import as_texts, as_whole
-from ..errors import InputError
+from ..errors import InputError, one_of
 from ..options import option
 from .heads import members_of
 from .parameters import parse_params
@@ -64,7 +64,7 @@ class BoostSettings:
         if self.seeds < 1:
             raise InputError(f"`seeds` {self.seeds}: give at least 1")
         if self.preset not in PRESETS:
-            raise InputError(f"`preset` {self.preset}: no such preset; choose one of {', '.join(PRESETS)}")
+            raise InputError(f"`preset` {self.preset}: no such preset; {one_of(self.preset, PRESETS)}")
         for head in self.heads:
             members_of(head)  # refuses what is no head
 

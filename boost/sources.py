@@ -125,8 +125,9 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     failed = {image for header in headers.values() for image in _failed(header)} - set(first.image_ids)
     name, path = next(iter(paths.items()))
     known = read_particulars(path.parent / PARTICULARS, images_sha256=str(headers[name].get("images_sha256", "")))
-    groups = tuple(g or known.groups.get(i) for i, g in zip(first.image_ids, first.groups, strict=True))
-    first = replace(first, groups=groups, failed=tuple(sorted(failed)), known=known, pixels=pixels)
+    if known.groups:  # named or corrected since the stores were made
+        first = replace(first, groups=tuple(known.groups.get(image) for image in first.image_ids))
+    first = replace(first, failed=tuple(sorted(failed)), known=known, pixels=pixels)
     unlabelled = [image for image, label in zip(first.image_ids, first.labels, strict=True) if not label]
     if unlabelled:
         raise InputError(f"{len(unlabelled)} images have no label, first {unlabelled[0]}; boost needs labels for all")

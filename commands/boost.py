@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from .options import OpenChoice, common_options, said_results, split_names, two_class_options, work_options
+from .options import (
+    OpenChoice,
+    common_options,
+    said_results,
+    split_names,
+    split_options,
+    two_class_options,
+    work_options,
+)
 
 
 def _heads() -> list[str]:
@@ -27,21 +35,11 @@ def _heads() -> list[str]:
 @click.option(
     "--folds",
     multiple=True,
-    help="A number, shares (80/10/10), site:COLUMN of the manifest, a published list (rakhlin10, eva, official, "
+    help="A number, shares (70/30, 80/10/10), folder (the split the images came in), site:COLUMN of the manifest, a "
+    "published list (rakhlin10, eva, official, "
     "official-corrected, idc-published) or a file; repeatable. Default: rakhlin10 for BACH, else 10.",
 )
-@click.option(
-    "--repeats",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Splits: repeated cross-validation, where folds are drawn.",
-)
-@click.option(
-    "--group-by",
-    type=click.Choice(["group", "none"]),
-    help="Keep groups whole; default: where they are known.",
-)
+@split_options
 @click.option(
     "--head",
     multiple=True,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, data_options, said_results, two_class_options, work_options
+from .options import common_options, data_options, said_results, split_options, two_class_options, work_options
 
 
 @click.command()
@@ -32,14 +32,7 @@ from .options import common_options, data_options, said_results, two_class_optio
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --folds none: CSV with a column image_id; these images test, all others train.",
 )
-@click.option(
-    "--repeats",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Splits: repeated cross-validation, where folds are drawn.",
-)
-@click.option("--group-by", type=click.Choice(["group", "none"]), help="Keep groups whole; default: where known.")
+@split_options
 @click.option(
     "--only",
     type=click.Path(dir_okay=False, path_type=Path),

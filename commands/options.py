@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from ..errors import closest
+
 if TYPE_CHECKING:
     from ..experiment import CrossValidation
 
@@ -24,6 +26,7 @@ __all__ = [
     "overwrite_option",
     "said_results",
     "split_names",
+    "split_options",
     "two_class_options",
     "work_options",
 ]
@@ -95,6 +98,23 @@ def overwrite_option(text: str) -> Callable[[F], F]:
     return click.option("--overwrite", is_flag=True, callback=note, help=text)
 
 
+def split_options(function: F) -> F:
+    """Add the options that say how folds are drawn."""
+    repeats = click.option(
+        "--repeats",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Splits: repeated cross-validation, where folds are drawn.",
+    )
+    group_by = click.option(
+        "--group-by",
+        type=click.Choice(["group", "none"]),
+        help="Keep groups whole; default: where they are known.",
+    )
+    return repeats(group_by(function))
+
+
 class OpenChoice(click.Choice[str]):
     """A choice among names of ours, which the help lists, and those that other packages add.
 
@@ -114,7 +134,13 @@ class OpenChoice(click.Choice[str]):
         """Return the name, or refuse it with the list of all."""
         if value in self.choices:
             return super().convert(value, param, ctx)
-        return click.Choice(self._every()).convert(value, param, ctx)
+        every = self._every()
+        try:
+            return click.Choice(every).convert(value, param, ctx)
+        except click.BadParameter as error:
+            if (like := closest(str(value), every)) is not None:
+                error.message += f" Did you mean {like}?"
+            raise
 
 
 def _layouts() -> list[str]:
@@ -126,6 +152,18 @@ def _layouts() -> list[str]:
 def data_options(function: F) -> F:
     """Add the options that say which images to read, and how."""
     for option in (
+        click.option("--group-column", metavar="NAME", help="Column of a manifest that holds patient or slide."),
+        click.option("--label-column", metavar="NAME", help="Column of a manifest that holds the label."),
+        click.option("--path-column", metavar="NAME", help="Column of a manifest that holds the path."),
+        click.option(
+            "--label-from", metavar="LEVEL|PATTERN", help="As --group-from, for labels; default: the class folder."
+        ),
+        click.option(
+            "--group-from",
+            metavar="LEVEL|PATTERN",
+            help="Patient or slide by the path of an image: a level of folders (1 is the first, -1 the one that holds "
+            "the image), or a regular expression, whose first group counts.",
+        ),
         click.option(
             "--classes",
             callback=split_names,

@@ -10,6 +10,7 @@ from ..moved import moved_names
 from .abstain import abstention
 from .aggregate import AGGREGATIONS, LEVELS, aggregate
 from .calibration import calibration
+from .cohort import class_grid
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
 from .evaluate import evaluate, measure
 from .finished import read_facts, write_run_report
@@ -21,6 +22,7 @@ from .known_metrics import list_metrics
 from .latex import latex_table
 from .metric import MetricSpec
 from .metrics import compute_metrics
+from .page import Block, Figure, Grid, Section, write_page
 from .paper import PaperTable, paper_table
 from .pictures import choose_samples
 from .predictions import PredictionTable, read_predictions, write_predictions
@@ -42,15 +44,18 @@ from .temperature import (
 )
 from .two_class import TwoClassChoice, TwoClassView, default_positive, positive_mask, two_class_scores
 from .variance import variance_split
-from .wording import listed, named_test
+from .wording import counted, listed, named_test, p_value, plural
 
 __all__ = [
     "AGGREGATIONS",
     "CROSS_VALIDATION",
     "LEVELS",
     "PREDICTED_FROM",
+    "Block",
+    "Figure",
     "FoldCurves",
     "FoldNote",
+    "Grid",
     "Interval",
     "MetricSpec",
     "Panel",
@@ -61,6 +66,7 @@ __all__ = [
     "PublishedTable",
     "Sample",
     "Sampled",
+    "Section",
     "TableChoice",
     "TwoClassChoice",
     "TwoClassView",
@@ -72,9 +78,11 @@ __all__ = [
     "calibration",
     "choose_samples",
     "cite",
+    "class_grid",
     "compare_pairs",
     "compare_tables",
     "compute_metrics",
+    "counted",
     "default_positive",
     "evaluate",
     "external_lines",
@@ -93,7 +101,9 @@ __all__ = [
     "measure_gains",
     "named_test",
     "negative_log_likelihood",
+    "p_value",
     "paper_table",
+    "plural",
     "positive_mask",
     "protocol_gap",
     "read_facts",
@@ -108,6 +118,7 @@ __all__ = [
     "unlike_pairs",
     "variance_split",
     "wilson",
+    "write_page",
     "write_predictions",
     "write_published",
     "write_report",

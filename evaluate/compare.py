@@ -158,8 +158,8 @@ def _unlike(first: PredictionTable, second: PredictionTable) -> str | None:
     only_first, only_second = of_first.keys() - of_second.keys(), of_second.keys() - of_first.keys()
     if only_first or only_second:
         return (
-            f"{len(only_first)} rows stand in the first only, {len(only_second)} in the second only, for example "
-            f"{_called(min(only_first or only_second, key=str))}"
+            f"{len(only_first)} row{'s' * (len(only_first) != 1)} only in the first, {len(only_second)} only in the "
+            f"second, for example {_called(min(only_first or only_second, key=str))}"
         )
     if set(first.classes) != set(second.classes):
         return f"the first has the classes {', '.join(first.classes)}, the second {', '.join(second.classes)}"

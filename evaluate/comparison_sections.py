@@ -9,7 +9,7 @@ from .columns import interval_cell, percent, points, shown_metrics, summary_cell
 from .page import Block, Grid
 from .panel import Panel
 from .shares import CROSS_VALIDATION
-from .wording import called, counted, images_tested, name_of, named_test, plural, predicted
+from .wording import called, counted, images_tested, name_of, named_test, p_value, plural, predicted
 
 __all__ = ["comparison_blocks", "external_blocks", "p_cell", "side_by_side", "subgroup_blocks"]
 
@@ -138,5 +138,5 @@ def subgroup_blocks(panel: Panel) -> Iterator[Block]:
 
 
 def p_cell(value: float | None) -> str:
-    """Write a p."""
-    return "–" if value is None else "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+    """Write a p, or that there is none."""
+    return "–" if value is None else p_value(value, sign=False)

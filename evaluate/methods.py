@@ -123,8 +123,8 @@ def _comparisons(pairs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{'Where a table has one test part, p' if len(factors) > 1 else 'Their p'} is exact."
     if factors - {1.0}:
         yield (
-            "Over several folds the exact p was turned into a normal deviate and this divided by the square root of "
-            f"{max(factors):g}, a larger variance, since the training parts overlap: such a p is approximate."
+            f"Over several folds the variance behind their p was raised likewise (by {max(factors):g}), by way of a "
+            "normal deviate; such a p is approximate."
         )
     if any(pair.get("corrected_t") for pair in pairs):
         yield "Differences over folds were tested by the corrected resampled t test [@nadeau2003]."

@@ -63,12 +63,12 @@ def reporting(path: Path, failed: list[str]) -> Iterator[None]:
         failed.append(f"this report could not be written: {' '.join(why.split())}")
 
 
-def thumbnail(image: npt.NDArray[np.uint8]) -> str:
-    """Return a small JPEG of an image as a data address."""
+def thumbnail(image: npt.NDArray[np.uint8], *, side: int = _THUMBNAIL) -> str:
+    """Return a small JPEG of an image, of at most `side` pixels on its longest side, as a data address."""
     from PIL import Image
 
     small = Image.fromarray(image)
-    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    small.thumbnail((side, side))
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -121,11 +121,16 @@ def write_report(
         Section("Subgroups", [block for panel in panels for block in subgroup_blocks(panel)]),
         Section("External validation", [block for panel in panels for block in external_blocks(panel)]),
     ]
+    told = set()
     for panel, shown in zip(panels, pictures, strict=True):
-        found = panel.run.get("variance")
-        spread = [Block(text=spread_sentence(found))] if found else []
-        blocks = panel_blocks(panel.table, panel.metrics, panel.paper)
-        sections.append(Section(panel.table.name, [*blocks, *spread, *shown]))
+        blocks = list(panel_blocks(panel.table, panel.metrics, panel.paper))
+        if found := panel.run.get("variance"):
+            blocks.append(Block(text=spread_sentence(found)))
+        bundle = (panel.run.get("bundle") or {}).get("said")
+        if bundle and bundle not in told:  # once a run, whose tables share the bundle
+            told.add(bundle)
+            blocks.append(Block(heading="The model for new images", text=f"Its probabilities: {bundle}."))
+        sections.append(Section(panel.table.name, [*blocks, *shown]))
     learnt: dict[str, Panel] = {}
     for panel in panels:
         if curves := panel.run.get("curves"):

@@ -37,9 +37,10 @@ def ungrouped_note(table: PredictionTable) -> str | None:
     without = ungrouped(table)
     if without in (0, len(table)):
         return None
+    names, counts = ("names", "its image counts") if without == 1 else ("name", "each of their images counts")
     return (
-        f"{table.name}: {without} of {len(table)} rows name no group; each of their images counts as a unit of its "
-        "own, which is too sure where they share patients"
+        f"{table.name}: {without} of {len(table)} rows {names} no group; {counts} as a unit of its own, which makes "
+        "intervals too narrow where images share a patient"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import __version__
 from ..data import ImageRecord, UniqueImages
-from ..encoders import GEOMETRY, Encoder, EncoderChoice, cached_encoder, get_spec
+from ..encoders import GEOMETRY, Encoder, EncoderChoice, cached_encoder, encoder_facts
 from ..runs import Claim, differences, versions_of
 from .settings import FeaturizeSettings, View
 from .store import read_attributes
@@ -28,6 +28,7 @@ __all__ = [
     "differing_settings",
     "images_per_block",
     "make_blocks",
+    "reckon_seconds",
     "store_name",
 ]
 
@@ -262,12 +263,26 @@ def images_per_block(settings: FeaturizeSettings) -> int:
     >>> images_per_block(FeaturizeSettings())
     1
     """
-    pixels = sum(settings.crops * view.crop**2 for view in settings.views)
+    return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / reckon_seconds(settings))))
+
+
+def reckon_seconds(settings: FeaturizeSettings, *, pixels: int = _FRAME_PIXELS) -> float:
+    """Return about how long one image takes on one present CPU core, from recorded speeds: no network is loaded.
+
+    Parameters
+    ----------
+    settings : FeaturizeSettings
+    pixels : int
+        Of an image; those of an image of BACH by default.
+    """
+    seen = sum(settings.crops * view.crop**2 for view in settings.views)
     if settings.mode == "dense":
-        pixels = round(sum(_FRAME_PIXELS * scale**2 for scale in {view.scale for view in settings.views}))
-    macs = sum(get_spec(choice.name).macs_per_pixel for choice in settings.encoders) * pixels
-    seconds = _IMAGE_SECONDS + settings.augmentations * (_AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND)
-    return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / seconds)))
+        seen = round(sum(pixels * scale**2 for scale in {view.scale for view in settings.views}))
+    macs = sum(encoder_facts(choice).macs_per_pixel for choice in settings.encoders) * seen
+    share = pixels / _FRAME_PIXELS
+    return share * _IMAGE_SECONDS + settings.augmentations * (
+        share * _AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND
+    )
 
 
 def make_blocks(unique: UniqueImages, needs: Sequence[Need], *, size: int) -> list[Block]:

@@ -208,6 +208,7 @@ def _work(workshop: Workshop, blocks: Sequence[Block], *, how: Work, resources: 
         label="featurize",
         said="blocks are done",
         step_name="augmentations",
+        keeps_steps=False,
         bundled=bundled,
     )
 

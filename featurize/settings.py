@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..arguments import as_texts, as_whole, items_of
 from ..encoders import ENGINES, GEOMETRY, EncoderChoice, parse_encoder, weights_of
-from ..errors import InputError
+from ..errors import InputError, one_of
 from ..options import option
 from ..stains import STAIN_METHODS
 
@@ -130,7 +130,7 @@ class FeaturizeSettings:
         if not 0 < low <= high:
             raise InputError(f"`color_range` {low} {high}: give two positive factors, the lower one first")
         if self.stain not in STAIN_METHODS:
-            raise InputError(f"`stain` {self.stain}: no such method; choose one of {', '.join(STAIN_METHODS)}")
+            raise InputError(f"`stain` {self.stain}: no such method; {one_of(self.stain, STAIN_METHODS)}")
         if self.stain_fallback not in ("skip-normalisation", "error"):
             raise InputError(f"`stain_fallback` {self.stain_fallback}: choose skip-normalisation or error")
         if self.precision not in ("float32", "bfloat16"):

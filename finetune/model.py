@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..encoders import build_backbone, canonical_names, list_encoders, precision_policy
-from ..errors import InputError
+from ..errors import InputError, closest
 from ..jobs import prepare_backend
 from .networks import NetworkSpec, add_top, build_network, get_network, list_networks
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
@@ -35,9 +35,11 @@ def network_of(name: str) -> NetworkSpec:
     if name in list_encoders():
         build = functools.partial(_plain_encoder, name)
         return NetworkSpec(name, build, _ENCODER_SIZE, learning_rate=1e-4, weights="imagenet")
+    like = closest(name, (*list_networks(), *list_encoders()))
+    meant = "choose one of" if like is None else f"did you mean {like}? Choose one of"
     raise InputError(
-        f"`network` {name}: no such network; choose one of {', '.join(list_networks())}, or an encoder of "
-        "bchisto featurize --list-encoders"
+        f"`network` {name}: no such network; {meant} {', '.join(list_networks())}, or an encoder of bchisto featurize "
+        "--list-encoders"
     )
 
 

@@ -50,6 +50,7 @@ def run_units(
     step_name: str,
     dask: str | None = None,
     gpus: Sequence[str] = (),
+    keeps_steps: bool = True,
 ) -> list[R]:
     """Run `work` on every unit and return the results in the order in which they finish.
 
@@ -71,6 +72,9 @@ def run_units(
     gpus : sequence of str
         GPUs that the work runs on, see `Resources`. With several processes each gets one to itself as far as they go.
 
+    keeps_steps : bool
+        Whether each finished step of an interrupted unit is kept, and not only finished units; for what is said.
+
     Returns
     -------
     list
@@ -88,9 +92,11 @@ def run_units(
     if jobs < 1:
         raise InputError(f"`jobs` {jobs}: give at least 1 process")
     results: list[R] = []
+    total = sum(map(steps, units))
+    kept = 0 if keeps_steps or not units else total / len(units) * min(jobs, len(units))
     with (
         _scratch() as folder,
-        Progress(total=sum(map(steps, units)), label=label, unit=step_name) as progress,
+        Progress(total=total, label=label, unit=step_name, kept=kept) as progress,
     ):
         ticker = Ticker(None if folder is None else folder / _TICKS)
         cards = None if folder is None else GpuClaims(folder, tuple(gpus), jobs)
@@ -100,10 +106,14 @@ def run_units(
             contextlib.closing(_results(work, units, ticker=ticker, jobs=jobs, dask=dask, cards=cards)) as found,
         ):
             finished = 0
-            for unit, result in found:
-                finished += steps(unit)
-                progress.update_to(max(finished, ticker.count()), note=ticker.note())
-                results.append(result)
+            try:
+                for unit, result in found:
+                    finished += steps(unit)
+                    progress.update_to(max(finished, ticker.count()), note=ticker.note())
+                    results.append(result)
+            except KeyboardInterrupt:
+                _log.info("%s: kept %d of %d %s", label, ticker.count() if keeps_steps else finished, total, step_name)
+                raise
     return results
 
 

@@ -18,6 +18,15 @@ _log = logging.getLogger(__name__)
 _LINE_SECONDS = 15.0
 """Seconds between two lines in a log: rare enough to read, often enough to see that it lives."""
 
+_HONEST = 8
+"""Steps between two looks that a rate rests on (ours): the first steps of a process load networks and compile."""
+
+_MOST_LOOKS = 512
+"""Looks that are remembered (ours)."""
+
+_WORTH_SAYING = 60.0
+"""Seconds from which on it is said how long a unit takes (ours): so much may be lost to Ctrl-C."""
+
 _NOTE = ".note"
 """Suffix of the file in which a process leaves words for the bar."""
 
@@ -74,8 +83,36 @@ class Ticker:
         return max(notes, key=lambda path: path.stat().st_mtime_ns).read_text(encoding="utf-8") if notes else ""
 
 
+class Pace:
+    """Steps a second of the later half of what was finished, so that a slow start is soon forgotten.
+
+    What comes before the first finished step (processes that start, networks that are loaded) is no part of it.
+    """
+
+    def __init__(self) -> None:
+        self._looks: list[tuple[float, int]] = []
+
+    def look(self, now: float, done: int) -> None:
+        """Note at `now`, in seconds, that `done` steps are finished."""
+        looks = self._looks
+        looks.append((now, done))
+        while len(looks) > 2 and looks[1][1] <= done - max(_HONEST, done / 2):
+            del looks[0]
+        if len(looks) > _MOST_LOOKS:
+            looks[1:-1] = looks[1:-1:2]
+
+    def rate(self) -> float | None:
+        """Return steps a second; None until it rests on enough of them."""
+        if not self._looks:
+            return None
+        (began, first), (ended, last) = self._looks[0], self._looks[-1]
+        return (last - first) / (ended - began) if last - first >= _HONEST and ended > began else None
+
+
 class Progress:
     """A bar on a terminal, a line every 15 seconds in a log; silent when the log level hides it.
+
+    No time left is shown until the rate is known well enough, see `Pace`.
 
     Parameters
     ----------
@@ -85,17 +122,25 @@ class Progress:
         What is being done, e.g. ``"featurize"``.
     unit : str
         What a step is, e.g. ``"descriptors"``.
+    kept : float
+        Steps of a process between two moments at which its work is kept, times the processes: where these are more than
+        a minute apart, that is said once. 0 says nothing.
     """
 
-    def __init__(self, *, total: int | None, label: str, unit: str) -> None:
-        self._total, self._label, self._unit = total, label, unit
+    def __init__(self, *, total: int | None, label: str, unit: str, kept: float = 0) -> None:
+        self._total, self._label, self._unit, self._kept = total, label, unit, kept
         self._started = self._last_line = time.monotonic()
         self._done = 0
+        self._pace = Pace()
         self._bar: Any = None
         if total != 0 and sys.stderr.isatty() and _log.isEnabledFor(logging.INFO):
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, desc=label, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True)
+            # tqdm's own rate begins with the command and takes long to forget a slow start
+            layout = "{desc}: {n_fmt} {unit} [{elapsed}{postfix}]"
+            if total is not None:
+                layout = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}{postfix}]"
+            self._bar = tqdm(total=total, desc=label, unit=unit, file=sys.stderr, dynamic_ncols=True, bar_format=layout)
 
     def __enter__(self) -> Progress:
         return self
@@ -112,20 +157,35 @@ class Progress:
         if done <= self._done:
             return
         step, self._done = done - self._done, done
-        if self._bar is not None:
-            if note:
-                self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(step)
-            return
         now = time.monotonic()
-        if now - self._last_line >= _LINE_SECONDS:
+        self._pace.look(now, done)
+        self._say_what_is_kept()
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._speed(now) + (f"; {note}" if note else ""), refresh=False)
+            self._bar.update(step)
+        elif now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
-            rate = self._done / (now - self._started)
+            of = "" if self._total is None else f"/{self._total}"
             said = f"; {note}" if note else ""
-            if self._total is None:
-                _log.info("%s: %d %s, %.2f/s%s", self._label, self._done, self._unit, rate, said)
-                return
-            left = format_seconds((self._total - self._done) / rate)
+            _log.info("%s: %d%s %s, %s%s", self._label, done, of, self._unit, self._speed(now), said)
+
+    def _speed(self, now: float) -> str:
+        """Say the rate, and the time left where it is known."""
+        pace = self._pace.rate()
+        rate = pace or self._done / max(now - self._started, 1e-9)
+        said = f"{rate:.2f}/s" if rate >= 0.1 else f"{1 / rate:.0f} s each"
+        left = None if pace is None or self._total is None else (self._total - self._done) / pace
+        return said if left is None else f"{said}, {format_seconds(left)} left"
+
+    def _say_what_is_kept(self) -> None:
+        """Say once how much work Ctrl-C may cost, if it is more than a minute's."""
+        pace = self._pace.rate()
+        if not self._kept or pace is None:
+            return
+        seconds, self._kept = self._kept / pace, 0
+        if seconds >= _WORTH_SAYING:
             _log.info(
-                "%s: %d/%d %s, %.2f/s, %s left%s", self._label, self._done, self._total, self._unit, rate, left, said
+                "%s: each process keeps what it has done about every %s; Ctrl-C loses what came since",
+                self._label,
+                format_seconds(seconds),
             )

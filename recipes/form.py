@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import InputError
+from ..errors import InputError, one_of
 from ..extensions import check_name, extension_names, load_extension
 from .old_form import has_road, without_road
 from .recipe import STEPS, Recipe, Setting
@@ -72,7 +72,7 @@ def load_recipe(name: str) -> Recipe:
         return recipe
     if name.endswith((".yaml", ".yml")) and Path(name).is_file():
         return parse_recipe(_content(name, Path(name)))
-    raise InputError(f"{name}: no such recipe or YAML file; choose one of {', '.join(list_recipes())}")
+    raise InputError(f"{name}: no such recipe or YAML file; {one_of(name, list_recipes())}")
 
 
 def _content(name: str, file: Traversable) -> Mapping[str, Any]:

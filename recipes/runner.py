@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InputError, SettingsConflictError
-from ..evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes
+from ..evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ..experiment import CrossValidation
 from .estimate import Estimate, ImagesAhead
 from .parts import Part, find_layout, make_parts
@@ -132,8 +132,11 @@ def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str
     for (_, magnification), run in obtained.items():
         panels = first.setdefault(magnification, run.panel), run.panel
         if panels[0] is not run.panel:
+            tables = [panel.table for panel in panels]
+            for note in unlike_pairs(tables):
+                _log.warning("%s", note)
             views = [panel.view for panel in panels]
-            pairs += compare_pairs([panel.table for panel in panels], replicates=_REPLICATES, views=views)
+            pairs += compare_pairs(tables, replicates=_REPLICATES, views=views)
     return holm(pairs)
 
 

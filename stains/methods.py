@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..errors import InputError
+from ..errors import InputError, one_of
 from .macenko import MacenkoNormalizer, StainEstimate
 from .od import Image
 from .treatments import TREATMENTS, treat
@@ -78,4 +78,4 @@ def make_normalizer(method: str) -> Normalizer:
         from .staintools_adapter import StainToolsNormalizer
 
         return StainToolsNormalizer(method.removeprefix("staintools-"))
-    raise InputError(f"`method` {method}: no such method; choose one of {', '.join(STAIN_METHODS)}")
+    raise InputError(f"`method` {method}: no such method; {one_of(method, STAIN_METHODS)}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, one_of
 from .od import Image, check_rgb
 
 __all__ = ["TREATMENTS", "treat"]
@@ -103,7 +103,7 @@ def treat(image: Image, method: str) -> Image:
         Not a uint8 RGB image.
     """
     if method not in _STEPS:
-        raise InputError(f"{method}: no such treatment; choose one of {', '.join(TREATMENTS)}")
+        raise InputError(f"{method}: no such treatment; {one_of(method, TREATMENTS)}")
     check_rgb(image)
     for step in _STEPS[method]:
         image = step(image)

@@ -10,12 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...arguments import PathInput, TextInput, as_path, as_text
-from ...errors import InputError, MissingInputError
+from ...errors import InputError, MissingInputError, one_of
 from ...jobs import write_rows
 from ..csvtable import read_csv
 from ..findings import few
 from ..lists import read_image_list
 from ..particulars import Particulars
+from .given import GIVEN, given_plan, mixed_parts
 from .holdout import HOLDOUT
 from .plans import PARTS, FoldPlan, Row, spread
 from .protocols import PUBLISHED_FOLDS, identify, published_rows
@@ -48,8 +49,9 @@ def fold_plan(
     Parameters
     ----------
     spec : str
-        A number of folds, shares such as ``80/10/10``, ``site:COLUMN`` (one fold for each value of a column of the
-        manifest), a published list, the path of a fold list, or ``none``: all images train but those of `test_list`.
+        A number of folds, shares such as ``70/30`` or ``80/10/10``, ``folder`` (the split that came with the images, in
+        folders or a column), ``site:COLUMN`` (one fold for each value of a column of the manifest), a published list,
+        the path of a fold list, or ``none``: all images train but those of `test_list`.
     image_ids, labels, groups : sequence
         One entry per image; a group is None where unknown.
     group_by : {"group", "none"}, optional
@@ -86,6 +88,8 @@ def fold_plan(
         plan = _all_train(image_ids, test_list, failed)
     elif spec.isdecimal() or HOLDOUT.fullmatch(spec):
         plan = split_together(spec, image_ids, labels, groups, known, grouped=grouped, seed=seed)
+    elif spec == GIVEN:
+        plan = given_plan(image_ids=image_ids, known=known)
     elif spec.startswith(SITES):
         plan = site_plan(spec.removeprefix(SITES), image_ids=image_ids, known=known)
     elif spec in PUBLISHED_FOLDS:
@@ -96,12 +100,13 @@ def fold_plan(
     else:
         path = Path(spec)
         if not path.is_file():
-            names = ", ".join((*PUBLISHED_FOLDS, *SLIDE_FOLDS))
+            names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
             raise MissingInputError(
-                f"`spec` {spec}: neither a number, nor shares like 80/10/10, nor one of {names}, nor a file"
+                f"`spec` {spec}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {names}, nor a file"
             )
         plan = identify(_fit(path.stem, read_fold_list(path), image_ids, failed, where=str(path)), group_of)
     _check_classes(plan, classes)
+    mixed = mixed_parts(plan, known)
     leaks = split_groups(plan, group_of)
     if leaks and group_by == "group":
         raise InputError(f'`spec` {plan.name}: {leaks[0]}; mend the list, or use `group_by="none"`')
@@ -109,11 +114,12 @@ def fold_plan(
     if plan.before is not None:
         said = (
             *plan.before.warnings,
+            *mixed,
             *split_groups(plan.before, group_of),
             *split_copies(plan.before, known.copies or ()),
         )
         plan = replace(plan, before=replace(plan.before, warnings=(*absent, *said)))
-    return replace(plan, warnings=(*absent, *plan.warnings, *leaks, *split_copies(plan, known.copies or ())))
+    return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks, *split_copies(plan, known.copies or ())))
 
 
 def fold_plans(specs: Iterable[str], **images: Any) -> list[FoldPlan]:
@@ -150,7 +156,7 @@ def published_folds(name: str) -> list[Row]:
         No such list.
     """
     if name not in PUBLISHED_FOLDS:
-        raise InputError(f"`name` {name}: no published list of this name; choose one of {', '.join(PUBLISHED_FOLDS)}")
+        raise InputError(f"`name` {name}: no published list of this name; {one_of(name, PUBLISHED_FOLDS)}")
     return published_rows(name)
 
 

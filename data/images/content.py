@@ -156,8 +156,8 @@ class UniqueImages:
     sha256 : dict of str to str
         Image id to the SHA-256 of the file, or of that and the box where the image is a part of it.
     digest : str
-        SHA-256 over ids, contents, labels and groups: the identity of the dataset. Groups that were published apart
-        from the images (`Dataset.patients_apart`) are left out of it, since releases before 0.2 did not know them.
+        SHA-256 over ids, contents, labels and groups: the identity of the dataset. Groups that are known apart from the
+        images (`Dataset.patients_apart`) are left out of it: they may be named or corrected without describing anew.
     repeated : tuple of (str, str)
         Left-out image id and the id it repeats.
     """

@@ -14,7 +14,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from ...errors import InputError
+from ...errors import InputError, one_of
 from ...extensions import extension_names, load_extension
 from .spec import LayoutSpec
 
@@ -69,7 +69,7 @@ def get_layout(name: str) -> LayoutSpec:
     """
     spec = find_layout(name)
     if spec is None:
-        raise InputError(f"`dataset` {name}: no such layout; choose one of {', '.join(list_layouts())}")
+        raise InputError(f"`dataset` {name}: no such layout; {one_of(name, list_layouts())}")
     return spec
 
 

@@ -14,7 +14,7 @@ from pkgutil import iter_modules
 from types import MappingProxyType
 from typing import Any
 
-from ...errors import InputError
+from ...errors import InputError, one_of
 from ...extensions import extension_names, load_extension
 from ...jobs import prepare_backend
 from .spec import NetworkSpec
@@ -51,7 +51,7 @@ def get_network(name: str) -> NetworkSpec:
         No such network, and the message lists them; or another package's that cannot be loaded.
     """
     if name not in list_networks():
-        raise InputError(f"`network` {name}: no such network; choose one of {', '.join(list_networks())}")
+        raise InputError(f"`network` {name}: no such network; {one_of(name, list_networks())}")
     return load_extension(ENTRY_POINT_GROUP, name, NetworkSpec, what="network") or NETWORKS[name]
 
 

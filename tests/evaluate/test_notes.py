@@ -63,7 +63,7 @@ def test_hold_outs_of_images_split_patients_too(tmp_path):
 def test_rows_without_a_group_are_said(tmp_path):
     rows = [(f"i{k}", "ab"[k % 2], "a", "", "" if k == 3 else f"g{k // 2}", "") for k in range(8)]
     (note,) = notes(tmp_path, rows)
-    assert note.startswith("t: 1 of 8 rows name no group; each of their images counts as a unit of its own")
+    assert note.startswith("t: 1 of 8 rows names no group; its image counts as a unit of its own")
     assert notes(tmp_path, [(*row[:4], "", "") for row in rows]) == []
 
 
@@ -89,8 +89,8 @@ def test_comparisons_are_corrected_and_the_primary_is_named(three, tmp_path, cli
     assert (second["p_holm"], third["p_holm"]) == (pytest.approx(3 * second["p"]), pytest.approx(2 * third["p"]))
     assert first["p_holm"] == 1.0
     assert f"z against x: +25.0 points ({' to '.join(f'{100 * end:+.1f}' for end in second['interval'])})" in out
-    assert f"McNemar p {second['p']:.4f}\n" in out
-    assert f"McNemar p {third['p']:.4f}, {third['p_holm']:.4f} after Holm" in out
+    assert f"McNemar p = {second['p']:.3f}\n" in out
+    assert f"McNemar p = {third['p']:.3f}, {third['p_holm']:.3f} after Holm" in out
     assert "3 tables of the same images were looked at: the best of them looks better than it is" in err
 
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_chosen(three, tmp_path, cli):
             evaluate(three, out=tmp_path / "out", tables=choice, bootstrap=0)
     fewer = tmp_path / "fewer.csv"
     fewer.write_text("".join(three[0].read_text().splitlines(keepends=True)[:-1]))
-    said = "`primary` fewer:x: x and fewer are not compared: 1 rows stand in the first only"
+    said = "`primary` fewer:x: x and fewer are not compared: 1 row only in the first"
     with pytest.raises(InputError, match=said):
         evaluate([*three, fewer], out=tmp_path / "out", tables=TableChoice(primary="fewer:x"), bootstrap=0)
     text = "image_id,label,predicted,p_a,p_b\ni,a,a,0.4,0.6\nj,b,b,0.4,0.6\n"

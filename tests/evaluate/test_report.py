@@ -86,7 +86,7 @@ def page(tmp_path_factory):
             "SYNTHETIC IMAGES: beware",
             "2 slides both train and test in a fold (John Roe 1, John Roe 2), so these numbers are too high",
             "3 images could not be used and are in no fold: Max Poe.png, Max Poe 2.png and 1 more",
-            "a and b are not compared: 1 rows stand in the first only, 1 in the second only, for example Max Poe 3.png",
+            "a and b are not compared: 1 row only in the first, 1 only in the second, for example Max Poe 3.png",
         ],
         pairs=compare_pairs([first, second], replicates=100),
     )

@@ -19,7 +19,8 @@ from bchisto.recipes import reproduce
 
 IMAGES = ImageSelection(
     "images", "folder", classes=["b", "a"], label_level="type", magnifications=[40, 400], lesions="mass",
-    context="small", only="list.csv",
+    context="small", only="list.csv", group_from=-1, label_from="(a|b)_", path_column="file", label_column="kind",
+    group_column="case",
 )  # fmt: skip
 DESCRIBED = FeaturizeSettings(
     encoders=["resnet50:conv2_block1_out+conv3_block1_out", "vgg16"], weights=["random", "vgg16=v.h5"], views="1.0:64",

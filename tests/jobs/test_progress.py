@@ -1,0 +1,88 @@
+"""The time left: none before it can be trusted, then within a factor of two; and what Ctrl-C costs."""
+
+import logging
+import os
+import re
+import signal
+import time
+
+import pytest
+from bchisto.jobs import Progress, Ticker, run_units
+
+LEFT = re.compile(r"(\d+):(\d\d):(\d\d) left")
+
+
+def shown(record):
+    """The time left by a line of a log, seconds; None where it has none."""
+    match = LEFT.search(record.getMessage())
+    return match and 3600 * int(match[1]) + 60 * int(match[2]) + int(match[3])
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+@pytest.mark.parametrize("start", [0.0, 400.0])
+def test_the_time_left_is_right_within_a_factor_of_two_from_the_tenth_step(caplog, monkeypatch, start, at_once):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    total, each = 420, 20.0
+    with caplog.at_level(logging.INFO, "bchisto"), Progress(total=total, label="work", unit="images") as progress:
+        now[0] = start
+        for done in range(at_once, total, at_once):
+            now[0] += each * at_once
+            before = len(caplog.records)
+            progress.update_to(done)
+            if len(caplog.records) == before:
+                continue
+            left, truth = shown(caplog.records[-1]), (total - done) * each
+            if done < 8:
+                assert left is None
+            if done >= max(10, 3 * at_once):
+                assert truth / 2 <= left <= truth * 2, done
+
+
+def test_a_pace_that_changes_is_followed(caplog, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with caplog.at_level(logging.INFO, "bchisto"), Progress(total=1000, label="work", unit="images") as progress:
+        for done in range(1, 501):
+            now[0] += 100.0 if done <= 100 else 16.0
+            progress.update_to(done)
+    assert shown(caplog.records[-1]) == pytest.approx(500 * 16, rel=0.05)
+
+
+@pytest.mark.parametrize(("kept", "said"), [(50, "about every 0:16:40"), (2, None), (0, None)])
+def test_what_an_interrupt_costs_is_said_once_where_it_is_much(caplog, monkeypatch, kept, said):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with (
+        caplog.at_level(logging.INFO, "bchisto"),
+        Progress(total=100, label="work", unit="augmentations", kept=kept) as progress,
+    ):
+        for done in range(1, 40):
+            now[0] += 20.0
+            progress.update_to(done)
+    lines = [record.getMessage() for record in caplog.records if "Ctrl-C" in record.getMessage()]
+    assert lines == (
+        [f"work: each process keeps what it has done {said}; Ctrl-C loses what came since"] if said else []
+    )
+
+
+def stops(unit: int, ticker: Ticker) -> int:
+    ticker.tick()
+    if unit == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    ticker.tick()
+    return unit
+
+
+@pytest.mark.parametrize(("keeps_steps", "kept"), [(True, 7), (False, 6)])
+def test_an_interrupt_says_what_is_kept(caplog, keeps_steps, kept):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with caplog.at_level(logging.INFO, "bchisto"), pytest.raises(KeyboardInterrupt):
+            run_units(
+                stops, range(5), steps=lambda _: 2, jobs=1, label="w", step_name="models", keeps_steps=keeps_steps
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert f"w: kept {kept} of 10 models" in [record.getMessage() for record in caplog.records]
