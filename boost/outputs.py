@@ -102,7 +102,7 @@ def write_outputs(
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:
     """Return what `predict` needs of a store's attributes."""
-    dropped = {"kind", "failures", "images_sha256", "classes", "backend", "road"}
+    dropped = {"kind", "failures", "images_sha256", "classes", "backend", "road", "selection"}
     return {key: value for key, value in header.items() if key not in dropped}
 
 

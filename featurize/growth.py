@@ -99,6 +99,8 @@ def plan_growth(targets: Sequence[Target], *, unique: UniqueImages, skip_errors:
             with open_store(target.path) as store:
                 _refuse_other(store, target)
                 changes[target.name] = _change(store, unique)
+                if changes[target.name].removed:
+                    _refuse_selection(store, target)
         target = _placed(target)
         claim_parts(target).check()
         placed.append(target)
@@ -115,6 +117,13 @@ def _refuse_other(store: Store, target: Target) -> None:
     if fewer or not found.keys() <= _GROWING:
         differing = ", ".join(describe_differences({name: old}, {name: new}) for name, (old, new) in found.items())
     if differing:
+        raise other_settings(store.path, differing)
+
+
+def _refuse_selection(store: Store, target: Target) -> None:
+    """Refuse to leave out images that are there and are not chosen by the options."""
+    wanted = json.loads(target.header["selection"])
+    if differing := describe_differences(json.loads(store.header.get("selection", "null")) or wanted, wanted):
         raise other_settings(store.path, differing)
 
 
