@@ -115,7 +115,8 @@ def _refuse_other(store: Store, target: Target) -> None:
     made = {name: target.header[name] for name in ("backend", "road")}
     differing = describe_differences({name: store.header.get(name, here) for name, here in made.items()}, made)
     if fewer or not found.keys() <= _GROWING:
-        differing = ", ".join(describe_differences({name: old}, {name: new}) for name, (old, new) in found.items())
+        listed = [name for name in found if name != "images_sha256"]
+        differing = describe_differences(*({name: found[name][side] for name in listed} for side in (0, 1)))
     if differing:
         raise other_settings(store.path, differing)
 
