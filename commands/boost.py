@@ -62,6 +62,11 @@ def _heads() -> list[str]:
     metavar="KEY=VALUE",
     help="A LightGBM parameter on top of the preset; repeatable.",
 )
+@click.option(
+    "--each",
+    is_flag=True,
+    help="Compare the stores with each other, and say what each adds to the fusion; trains nothing more.",
+)
 @click.option("--classes", callback=split_names, help="Class order; default: that of the stores.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Moves split folds.")
 @two_class_options

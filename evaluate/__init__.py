@@ -15,6 +15,7 @@ from .compare import compare_pairs, compare_tables, fold_error, holm, selection_
 from .evaluate import evaluate, measure
 from .finished import read_facts, write_run_report
 from .fold_notes import FoldNote, fold_notes
+from .gain import gain_lines, measure_gains
 from .headline import external_lines, headline
 from .intervals import Sampled, bootstrap_intervals
 from .known_metrics import list_metrics
@@ -92,12 +93,14 @@ __all__ = [
     "fold_error",
     "fold_notes",
     "fold_temperatures",
+    "gain_lines",
     "headline",
     "holm",
     "latex_table",
     "list_metrics",
     "listed",
     "measure",
+    "measure_gains",
     "named_test",
     "negative_log_likelihood",
     "p_value",
