@@ -20,6 +20,7 @@ from .known_metrics import list_metrics
 from .latex import latex_table
 from .metric import MetricSpec
 from .metrics import compute_metrics
+from .notebook import as_frame, html_lines, html_table
 from .page import report_style
 from .paper import PaperTable, paper_table
 from .pictures import choose_samples
@@ -69,6 +70,7 @@ __all__ = [
     "abstention",
     "aggregate",
     "apply_temperature",
+    "as_frame",
     "bootstrap_intervals",
     "bootstrap_mean",
     "calibration",
@@ -87,6 +89,8 @@ __all__ = [
     "fold_temperatures",
     "headline",
     "holm",
+    "html_lines",
+    "html_table",
     "latex_table",
     "list_metrics",
     "listed",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..evaluate import Panel, PaperTable, headline
+from ..evaluate import Panel, PaperTable, headline, html_lines
 
 __all__ = ["CrossValidation"]
 
@@ -86,6 +86,9 @@ class CrossValidation:
         if self.paper is not None:
             lines += [f"{name or self.folder.name}: accuracy per fold, percent", self.paper.text()]
         return lines if self.metrics is None else [*lines, *headline(name or self.table, self.metrics)]
+
+    def _repr_html_(self) -> str:
+        return html_lines([*self.summary(), f"bundle: {self.model}"] if self.assembled else self.summary())
 
     def summary(self) -> list[str]:
         """Say the result in lines for a terminal: what a reader must know first, then the figures."""
