@@ -127,7 +127,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         """Return probabilities, float64 of shape (images, classes)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float32, reset=False)
-        rows = np.ascontiguousarray(X[:, np.newaxis, :])
+        # the same numbers, but products of float64, whose rounding does not show which images were predicted together
+        rows: Any = np.ascontiguousarray(X[:, np.newaxis, :], dtype=np.float64)
         total = np.zeros((len(rows), len(self.classes_)))
         for name, data in self.models_:
             times = sum(other == name for other, _ in self.models_)

@@ -128,7 +128,7 @@ class PredictionTable:
         DependencyError
             pandas is not installed.
         """
-        shares = [] if self.probabilities is None else self.probabilities.T
+        shares: Any = [] if self.probabilities is None else self.probabilities.T
         return as_frame(
             {
                 "image_id": list(self.image_ids),
