@@ -86,6 +86,7 @@ def write_outputs(
             temperature=found.temperature,
             two_class=found.two_class,
             training=found.training,
+            unsure=found.unsure,
         )
         if ensemble.weights:
             shares = [[fold, name, share] for fold, found in ensemble.weights.items() for name, share in found.items()]

@@ -21,12 +21,13 @@ from .known_metrics import list_metrics
 from .latex import latex_table
 from .metric import MetricSpec
 from .metrics import compute_metrics
-from .page import Block, Figure, Grid, Section, write_page
+from .page import Block, Figure, Grid, Section, report_style, write_page
 from .paper import PaperTable, paper_table
 from .pictures import choose_samples
-from .predictions import PredictionTable, read_predictions, write_predictions
+from .predictions import PredictionTable, write_predictions
 from .protocols import ProtocolGap, protocol_gap
 from .published import PublishedFigure, PublishedTable, write_published
+from .read_table import read_predictions
 from .references import cite
 from .report import Panel, Sample, reporting, thumbnail, write_report
 from .resample import bootstrap_mean, sampling_units
@@ -42,6 +43,7 @@ from .temperature import (
     shrunk_temperature,
 )
 from .two_class import TwoClassChoice, TwoClassView, default_positive, positive_mask, two_class_scores
+from .unsure import unsure_rule
 from .variance import variance_split
 from .wording import counted, listed, named_test, p_value, plural
 
@@ -105,6 +107,7 @@ __all__ = [
     "protocol_gap",
     "read_facts",
     "read_predictions",
+    "report_style",
     "reporting",
     "sampling_units",
     "selection_notes",
@@ -113,6 +116,7 @@ __all__ = [
     "thumbnail",
     "two_class_scores",
     "unlike_pairs",
+    "unsure_rule",
     "variance_split",
     "wilson",
     "write_page",

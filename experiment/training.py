@@ -182,8 +182,8 @@ class Training(ABC, Generic[U, F]):
         differing = claim.differing()
         if differing and differing <= _OF_IMAGES and (change := self._change(claim.folder / _FOLDS)):
             raise SettingsConflictError(
-                f"{claim.folder}: trained before the images changed: {change}; `overwrite` trains it anew on those that "
-                "are there now, another `out` keeps both"
+                f"{claim.folder}: trained before the images changed: {change}; `overwrite` trains it anew on those "
+                "that are there now, another `out` keeps both"
             )
         claim.check()
 
