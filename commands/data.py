@@ -130,7 +130,7 @@ def list_(images: Path, **options: Any) -> None:
 @click.option(
     "--group-by",
     type=click.Choice(["group", "none"]),
-    help="With --folds: keep groups whole; default: where they are known.",
+    help="Keep groups whole; default: where they are known.",
 )
 @click.option("--jobs", type=int, help="Processes that the time is reckoned for; default: one per core.")
 @click.option("--time", "timed", is_flag=True, help="Load the networks and time them here on one image.")

@@ -31,11 +31,14 @@ class EncoderFacts:
         Numbers in a descriptor; None where it takes the built network to know.
     least : int
         Pixels on a side that a crop must have.
+    recorded : bool
+        Whether its work is recorded, or said by the package that adds it.
     """
 
     macs_per_pixel: float
     dim: int | None
     least: int
+    recorded: bool = True
 
 
 def encoder_facts(choice: EncoderChoice) -> EncoderFacts:
@@ -49,9 +52,10 @@ def encoder_facts(choice: EncoderChoice) -> EncoderFacts:
     Examples
     --------
     >>> encoder_facts(EncoderChoice("vgg16"))
-    EncoderFacts(macs_per_pixel=306000.0, dim=1408, least=32)
+    EncoderFacts(macs_per_pixel=306000.0, dim=1408, least=32, recorded=True)
     """
     offered = load_extension(ENTRY_POINT_GROUP, choice.name, EncoderSpec, what="encoder")
     macs = MACS_PER_PIXEL.get(choice.name, UNKNOWN_MACS_PER_PIXEL) if offered is None else offered.macs_per_pixel
     dim = None if offered is not None or choice.layers else _DIMS.get(choice.name)
-    return EncoderFacts(macs, dim, _LEAST.get(choice.name, _LEAST_OF_OTHERS))
+    recorded = offered is not None or choice.name in MACS_PER_PIXEL
+    return EncoderFacts(macs, dim, _LEAST.get(choice.name, _LEAST_OF_OTHERS), recorded)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..arguments import named as argument_names
-from ..data import Copy, Dataset, FoldPlan, Particulars, fold_plan, further_columns
+from ..data import PUBLISHED_FOLDS, Copy, Dataset, FoldPlan, Particulars, fold_plan, further_columns
 from ..errors import BchistoError
 from ..jobs import Progress
 
@@ -24,7 +24,7 @@ _PUBLISHED = {
 _SPLIT, _FEWER = ("10", "5"), ("3", "2")
 """Numbers of folds that are tried, the default first; and where none of them gives every part every class (ours)."""
 
-_MOST_SITES = 100
+_MOST_SITES = 20
 """Values of a column up to which one site is left out after the other: beyond, it is no column of sites (ours)."""
 
 PARTS = ("train", "val", "test")
@@ -65,6 +65,8 @@ class ProtocolCheck:
     parts : tuple of FoldParts
     warnings : tuple of str
         What a reader of its numbers must know.
+    compared : bool
+        Whether it is here for comparison alone: folds by image where patients are known.
     """
 
     folds: str
@@ -73,11 +75,12 @@ class ProtocolCheck:
     refused: str = ""
     parts: tuple[FoldParts, ...] = ()
     warnings: tuple[str, ...] = ()
+    compared: bool = False
 
     @property
-    def published(self) -> bool:
-        """Whether it is a list that was published for these images, or for more."""
-        return self.how == "published"
+    def of_slides(self) -> bool:
+        """Whether it is a published list of slides, of which some may be here; a list of images fits whole or not."""
+        return self.how == "published" and self.folds not in PUBLISHED_FOLDS
 
     @property
     def lacking(self) -> list[FoldParts]:
@@ -104,7 +107,7 @@ def check_protocols(
         As `fold_plan` takes them; by default those that may fit: the published lists of the layout, 10 and 5 folds,
         by patient where patients are known, by image for comparison, and each column of a manifest that may name sites.
     group_by : {"group", "none"}, optional
-        With `folds`.
+        Whether they keep groups whole; of 10 and 5 folds without `folds`.
     copies : sequence of Copy
     image_is, group_is : str
         What these are called: patch, patient, slide.
@@ -122,13 +125,16 @@ def check_protocols(
     known = Particulars(columns=columns, copies=tuple((copy.first, copy.second) for copy in copies))
     groups = [record.group for record in records]
     named = sum(group is not None for group in groups)
-    wanted: list[tuple[str, str | None]] = [(name, group_by) for name in dict.fromkeys(folds)]
+    given = dict.fromkeys(folds or (() if group_by is None else _SPLIT))
+    wanted: list[tuple[str, str | None]] = [(name, group_by) for name in given]
     if not wanted:
         wanted = [(name, None) for name in _PUBLISHED.get(dataset.name, ())]
         wanted += [(name, None) for name in _SPLIT]
         if named:  # as well the other way than by default
             wanted.append((_SPLIT[0], "none" if named == len(groups) else "group"))
-        wanted += [(f"site:{name}", None) for name, of in columns.items() if 2 <= len(set(of.values())) <= _MOST_SITES]
+        owner = {record.image_id: record.group for record in records if record.group is not None}
+        sites = [name for name, of in columns.items() if of != owner and 2 <= len(set(of.values())) <= _MOST_SITES]
+        wanted += [(f"site:{name}", None) for name in sites]
     label_of = {record.image_id: record.label or "" for record in records}
 
     def check(name: str, by: str | None) -> ProtocolCheck:
@@ -146,14 +152,15 @@ def check_protocols(
                 )
         except BchistoError as error:
             return ProtocolCheck(name, by, how, str(error))
-        return ProtocolCheck(name, by, how, "", _parts(plan, label_of, dataset.classes), plan.warnings)
+        compared = by == "none" and group_by is None
+        return ProtocolCheck(name, by, how, "", _parts(plan, label_of, dataset.classes), plan.warnings, compared)
 
     found = []
     with Progress(total=len(wanted), label="folds", unit="protocols") as progress:
         for done, (name, by) in enumerate(wanted, start=1):
             found.append(check(name, by))
             progress.update_to(done)
-    if not folds and all(one.refused or one.lacking for one in found if one.group_by is None):
+    if not given and all(one.refused or one.lacking for one in found if one.group_by is None):
         found += [check(name, None) for name in _FEWER]
     return found
 

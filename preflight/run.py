@@ -81,15 +81,11 @@ class Preflight:
     def protocol(self) -> ProtocolCheck | None:
         """The protocol to take: one in which every part has every class, if there is one.
 
-        Folds by image are not offered where groups are known, and lists made for more images after all others: both are
-        checked for comparison.
+        Folds that were made for comparison are not offered, and published lists of slides, which may have been made for
+        more images than are here, after all others.
         """
-        usable = [
-            one
-            for one in self.protocols
-            if not one.refused and not (one.group_by == "none" and self.dataset.has_groups)
-        ]
-        return min(usable, key=lambda one: (bool(one.lacking), bool(one.warnings) and one.published), default=None)
+        usable = [one for one in self.protocols if not one.refused and not one.compared]
+        return min(usable, key=lambda one: (bool(one.lacking), bool(one.warnings) and one.of_slides), default=None)
 
     @property
     def median(self) -> ImageRecord | None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from ..data import few, unknown_groups
+from ..encoders import encoder_facts
 from ..evaluate import Block, Grid, Section, class_grid, counted, listed, plural
 from .protocols import ProtocolCheck
 from .run import Preflight
@@ -239,6 +240,11 @@ def _estimate_blocks(found: Preflight) -> Iterator[Block]:
         "faster. `timed=True` loads the networks and times them here."
     )
     yield Block(note=how)
+    strange = [choice.name for choice in found.planned.encoders if not encoder_facts(choice).recorded]
+    if strange and not cost.timed:
+        yield Block(
+            note=f"The speed of {listed(strange)} is not recorded, and was taken for that of a middling network."
+        )
     if cost.dense is not None and cost.seconds > _LONG and cost.dense < cost.seconds / 2:
         yield Block(
             text=f'`mode="dense"`, which makes other descriptors, would take about {_duration(cost.dense)}; fewer '

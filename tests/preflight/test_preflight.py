@@ -9,14 +9,15 @@ import re
 import shlex
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bchisto.cli import cli as command_line
-from bchisto.data import Dataset, ImageRecord
+from bchisto.data import Dataset, ImageRecord, published_folds
 from bchisto.encoders import EncoderChoice, encoder_facts
-from bchisto.experiment import ImageSelection, Work
+from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation, images_per_block
 from bchisto.preflight import check_protocols, choose_records, fit_views, fitting_views, preflight
 from conftest import need, write_tissue
@@ -127,6 +128,30 @@ def test_published_lists_and_sites_are_tried_where_they_may_fit():
     assert all(one.folds != "rakhlin10" for one in check_protocols(dataset(*[("a", None), ("b", None)] * 10)))
     assert check_protocols(dataset(("a", None), (None, None))) == []
     assert check_protocols(dataset()) == []
+
+
+def test_the_protocol_to_take(tmp_path):
+    """The published list of BACH where it fits whole; else one in which no fold lacks a class; by image if asked to."""
+    write_tissue(tmp_path / "t", per_class=6)
+    rows = ["path,label,patient"]
+    for place, path in enumerate(sorted((tmp_path / "t").rglob("*.png"))):
+        rows.append(f"{path},{path.parent.name},p{place // 2}")
+    (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
+    found = preflight(tmp_path / "m.csv", settings=SETTINGS, copies=False)
+    assert [(one.folds, one.group_by, one.compared) for one in found.protocols] == [
+        ("10", None, False), ("5", None, False), ("10", "none", False), ("3", None, False), ("2", None, False),
+    ]  # fmt: skip
+    assert found.protocol.folds == "3"  # three patients of each class: of five folds some lack one
+    by_image = preflight(tmp_path / "m.csv", settings=SETTINGS, copies=False, folds=FoldChoice(("2",), group_by="none"))
+    assert (by_image.protocol.folds, by_image.protocol.group_by) == ("2", "none")
+    prefix = {"n": "Normal", "b": "Benign", "is": "InSitu", "iv": "Invasive"}
+    bach = tuple(
+        ImageRecord(image, tmp_path / image, prefix[image.rstrip("0123456789.tif") if image[0] in "nb" else image[:2]])
+        for image in sorted({row[0] for row in published_folds("rakhlin10")})
+    )
+    whole = check_protocols(Dataset("bach", tmp_path, bach, tuple(prefix.values())))
+    assert [(one.folds, one.refused) for one in whole[:2]] == [("rakhlin10", ""), ("eva", "")]
+    assert replace(found, protocols=tuple(whole)).protocol.folds == "rakhlin10"
 
 
 # pictures
