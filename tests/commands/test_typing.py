@@ -155,3 +155,11 @@ def test_h_is_short_for_help(cli, words):
     code, out, _ = cli(*words)
     assert code == 0
     assert out.startswith("Usage: bchisto")
+
+
+@pytest.mark.parametrize("command", [("featurize", "--encoder", "resnet50"), ("finetune", "--network", "alexnet")])
+def test_a_run_is_not_mixed_with_its_images(images, cli, command):
+    code, _, err = cli(*command, "--images", images, "--out", images)
+    assert code == 2
+    assert f"--out {images}: the images lie there; name another folder, which may lie in this one" in err
+    assert sorted(path.name for path in images.iterdir()) == ["benigne", "tumeur é"]
