@@ -71,6 +71,8 @@ class Bundle:
         See `bchisto.experiment.BundleFacts`.
     training : TrainingImages or None
         None where the bundle does not know which images trained.
+    unsure : dict or None
+        See `bchisto.evaluate.unsure_rule`; None in bundles of 0.1.
     """
 
     classes: tuple[str, ...]
@@ -84,6 +86,7 @@ class Bundle:
     crop_seed: str = "id"
     two_class: dict[str, Any] | None = None
     training: TrainingImages | None = None
+    unsure: dict[str, Any] | None = None
 
     def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
         """Predict images: the mean probability over all models, stores and augmentations, as published.
@@ -144,6 +147,7 @@ class Bundle:
         crop_seed: str = "pixels",
         two_class: Mapping[str, Any] | None = None,
         training: TrainingImages | None = None,
+        unsure: Mapping[str, Any] | None = None,
     ) -> None:
         """Write a bundle.
 
@@ -151,7 +155,7 @@ class Bundle:
         ----------
         path : Path
             The ``.bchisto`` file.
-        classes, stores, protocol, banners, head, blend, temperature, crop_seed, two_class, training
+        classes, stores, protocol, banners, head, blend, temperature, crop_seed, two_class, training, unsure
             As the attributes.
         models : mapping
             Store name to (member name, file) of its models.
@@ -176,6 +180,7 @@ class Bundle:
             crop_seed=crop_seed,
             two_class=two_class,
             training=training,
+            unsure=unsure,
             members=members,
             check=lambda archive: Bundle._read(path, archive, parse=False),
         )
@@ -258,6 +263,7 @@ class Bundle:
             read_crop_seed(path, manifest),
             manifest.get("two_class"),
             TrainingImages.read(manifest),
+            manifest.get("unsure"),
         )
 
 

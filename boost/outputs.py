@@ -86,6 +86,7 @@ def write_outputs(
             temperature=found.temperature,
             two_class=found.two_class,
             training=found.training,
+            unsure=found.unsure,
         )
         if ensemble.weights:
             shares = [[fold, name, share] for fold, found in ensemble.weights.items() for name, share in found.items()]
@@ -98,7 +99,7 @@ def write_outputs(
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:
     """Return what `predict` needs of a store's attributes."""
-    dropped = {"kind", "failures", "images_sha256", "classes", "backend"}
+    dropped = {"kind", "failures", "images_sha256", "classes", "backend", "road"}
     return {key: value for key, value in header.items() if key not in dropped}
 
 

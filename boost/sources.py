@@ -11,6 +11,7 @@ from typing import Any
 
 from ..data import PARTICULARS, SYNTHETIC_BANNER, Particulars, check_order, read_particulars, spell_labels
 from ..errors import InputError, MissingInputError, StoreError
+from ..experiment import ImageChange, Known
 from ..featurize import open_store
 
 __all__ = ["Sources", "read_sources"]
@@ -114,7 +115,11 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
             first = found
         elif (found.image_ids, found.labels, found.sha256) != (first.image_ids, first.labels, first.sha256):
             other = next(iter(paths.values()))
-            raise InputError(f"{path} and {other}: describe different images or labels; featurize them alike")
+            change = str(ImageChange.between(_known(first), _known(found))) or "other content under the same names"
+            raise InputError(
+                f"{path} and {other}: describe different images or labels, the first as against the second: {change}; "
+                "run bchisto featurize for both"
+            )
     _refuse_mixed_modes(headers)
     if first is None:
         raise MissingInputError(f"{features[0]}: no descriptor store (*.h5) here; run bchisto featurize first")
@@ -171,6 +176,11 @@ def _refuse_unknown(labels: Sequence[str], classes: Sequence[str]) -> None:
         )
 
 
+def _known(sources: Sources) -> dict[str, Known]:
+    """Return image id to label; a group that one store lacks makes no difference."""
+    return {image: (label, "") for image, label in zip(sources.image_ids, sources.labels, strict=True)}
+
+
 def _failed(header: dict[str, Any]) -> list[str]:
     """Return the images that a store names as left out."""
     return [str(image) for image, _ in json.loads(header.get("failures", "[]"))]
@@ -185,6 +195,11 @@ def _files(features: Sequence[str | Path]) -> list[Path]:
                     raise StoreError(
                         f"{parts}: its parts are not merged; run the same bchisto featurize without `shard`"
                     )
+                _log.warning(
+                    "%s: images or augmentations were being added and are not in the store yet; run the same bchisto "
+                    "featurize again to add them",
+                    parts,
+                )
             found.extend(sorted(source.glob("*.h5")))
         elif source.exists():
             found.append(source)

@@ -138,9 +138,9 @@ class OpenChoice(click.Choice[str]):
         try:
             return click.Choice(every).convert(value, param, ctx)
         except click.BadParameter as error:
-            if (like := closest(str(value), every)) is not None:
-                error.message += f" Did you mean {like}?"
-            raise
+            if (like := closest(str(value), every)) is None:
+                raise
+            raise click.BadParameter(f"{error.message} Did you mean {like}?", ctx, param) from error
 
 
 def _layouts() -> list[str]:

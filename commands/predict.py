@@ -11,7 +11,7 @@ from .options import common_options, counted, done, overwrite_option
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|RUN")
 @click.option(
     "--images",
     multiple=True,
@@ -25,6 +25,11 @@ from .options import common_options, counted, done, overwrite_option
     help="imagenet, PATH, or ENCODER=PATH; repeatable. Must be the weights of training.",
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The CSV table to write.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write a sheet: picture, class and confidence of each image on a page, the least sure first.",
+)
 @click.option(
     "--format",
     "output_format",
@@ -54,7 +59,7 @@ def predict(
     more_images: tuple[Path, ...],
     **options: Any,
 ) -> None:
-    """Predict new images with a model bundle.
+    """Predict new images with a model bundle, or with that of a run folder.
 
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
@@ -72,7 +77,7 @@ def predict(
         chosen,
         calls=from_options(Calls, options),
         work=from_options(Work, options),
-        **{name: options[name] for name in ("out", "weights", "output_format", "calibrated")},
+        **{name: options[name] for name in ("out", "weights", "output_format", "calibrated", "html")},
     )
     for banner in result.banners:
         click.echo(banner)
@@ -80,9 +85,11 @@ def predict(
     click.echo(f"{counted(result.images, 'image')} predicted: {counts}")
     if result.called:
         click.echo(result.called)
+    if result.unsure is not None:
+        click.echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheets[0]}")
     done(
         context,
-        wrote=[result.path],
+        wrote=[result.path, *result.sheets],
         then=f"bchisto evaluate {result.path} --out DIR (where the labels are known)",
         failures=len(result.failures),
         listed=f"{result.path}.failures.csv",

@@ -10,6 +10,7 @@ from ..moved import moved_names
 from .abstain import abstention
 from .aggregate import AGGREGATIONS, LEVELS, aggregate
 from .calibration import calibration
+from .cohort import class_grid
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
 from .evaluate import evaluate, measure
 from .finished import read_facts, write_run_report
@@ -20,11 +21,13 @@ from .known_metrics import list_metrics
 from .latex import latex_table
 from .metric import MetricSpec
 from .metrics import compute_metrics
+from .page import Block, Figure, Grid, Section, report_style, write_page
 from .paper import PaperTable, paper_table
 from .pictures import choose_samples
-from .predictions import PredictionTable, read_predictions, write_predictions
+from .predictions import PredictionTable, write_predictions
 from .protocols import ProtocolGap, protocol_gap
 from .published import PublishedFigure, PublishedTable, write_published
+from .read_table import read_predictions
 from .references import cite
 from .report import Panel, Sample, reporting, thumbnail, write_report
 from .resample import bootstrap_mean, sampling_units
@@ -40,16 +43,20 @@ from .temperature import (
     shrunk_temperature,
 )
 from .two_class import TwoClassChoice, TwoClassView, default_positive, positive_mask, two_class_scores
+from .unsure import unsure_rule
 from .variance import variance_split
-from .wording import listed, named_test, p_value
+from .wording import counted, listed, named_test, p_value, plural
 
 __all__ = [
     "AGGREGATIONS",
     "CROSS_VALIDATION",
     "LEVELS",
     "PREDICTED_FROM",
+    "Block",
+    "Figure",
     "FoldCurves",
     "FoldNote",
+    "Grid",
     "Interval",
     "MetricSpec",
     "Panel",
@@ -60,6 +67,7 @@ __all__ = [
     "PublishedTable",
     "Sample",
     "Sampled",
+    "Section",
     "TableChoice",
     "TwoClassChoice",
     "TwoClassView",
@@ -71,9 +79,11 @@ __all__ = [
     "calibration",
     "choose_samples",
     "cite",
+    "class_grid",
     "compare_pairs",
     "compare_tables",
     "compute_metrics",
+    "counted",
     "default_positive",
     "evaluate",
     "external_lines",
@@ -92,10 +102,12 @@ __all__ = [
     "negative_log_likelihood",
     "p_value",
     "paper_table",
+    "plural",
     "positive_mask",
     "protocol_gap",
     "read_facts",
     "read_predictions",
+    "report_style",
     "reporting",
     "sampling_units",
     "selection_notes",
@@ -104,8 +116,10 @@ __all__ = [
     "thumbnail",
     "two_class_scores",
     "unlike_pairs",
+    "unsure_rule",
     "variance_split",
     "wilson",
+    "write_page",
     "write_predictions",
     "write_published",
     "write_report",

@@ -117,6 +117,7 @@ def _join(
             owner for (owner, _), rows in members.items() if any(table.image_ids[row] in table.not_new for row in rows)
         ),
         votes=probabilities is not None and (rule == "vote" or table.votes),
+        unlabelled=table.unlabelled,
     )
 
 

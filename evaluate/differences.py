@@ -19,8 +19,8 @@ __all__ = ["paired_differences", "share_difference"]
 _LEVEL = 0.975
 
 _RANKS = 1.25
-"""By how much more the variance of a difference of AUCs of several folds is raised: ranks mix the scores of their models.
-Ours; without it ``benchmarks/coverage.py`` finds 92.3 to 92.8 % for LightGBM."""
+"""By how much more the variance of a difference of AUCs over folds is raised (ours): ranks mix the scores of their
+models. Without it ``benchmarks/coverage.py`` finds 92.3 to 92.8 % for LightGBM."""
 
 Difference = dict[str, Any]
 Truth = npt.NDArray[np.bool_]

@@ -19,7 +19,8 @@ from .external import external_validations
 from .finished import read_facts
 from .intervals import bootstrap_intervals
 from .metrics import compute_metrics
-from .predictions import PredictionTable, read_predictions
+from .predictions import PredictionTable
+from .read_table import read_predictions
 from .report import Panel, reporting, write_report
 from .resample import ungrouped_note
 from .subgroups import column_values, of_groups, subgroups
@@ -194,6 +195,8 @@ def _measured(
             table = facts.described(found)
             if facts.rule_of_0_1 and choice.rule is None:
                 banners[_old_rule(table.name, facts.rule_of_0_1)] = None
+            if table.unlabelled:
+                banners[_unlabelled(table)] = None
             if not facts.run:
                 banners.update(dict.fromkeys([*_leaks(table), *_not_new(table)]))
             values = {
@@ -211,6 +214,11 @@ def _measured(
                     metrics["subgroups"] = {name: subgroups(made, one, column=name) for name, one in of.items()}
                 panels.append(Panel(made, metrics, run=facts.run, view=told))
     return panels
+
+
+def _unlabelled(table: PredictionTable) -> str:
+    said = "row has no label and is" if table.unlabelled == 1 else "rows have no label and are"
+    return f"{table.name}: {table.unlabelled} {said} left out; these numbers are about the other {len(table)}"
 
 
 def _not_new(table: PredictionTable) -> list[str]:

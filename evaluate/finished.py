@@ -13,8 +13,9 @@ from ..jobs import is_set_aside, read_json
 from .compare import compare_pairs, selection_notes, unlike_pairs
 from .fold_notes import FoldNote
 from .paper import PaperTable
-from .predictions import PredictionTable, read_predictions
+from .predictions import PredictionTable
 from .protocols import ProtocolGap, protocol_gap
+from .read_table import read_predictions
 from .report import Panel, write_report
 from .two_class import TwoClassView
 

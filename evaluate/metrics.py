@@ -69,7 +69,8 @@ def compute_metrics(
     Returns
     -------
     dict
-        ``n``, ``tested`` (see `PredictionTable`), ``protocol``, ``classes``, ``accuracy``, ``folds``,
+        ``n``, ``unlabelled`` (rows of the file that have no label, where there are any), ``tested`` (see
+        `PredictionTable`), ``protocol``, ``classes``, ``accuracy``, ``folds``,
         ``accuracy_per_fold``, ``accuracy_mean``, ``accuracy_std`` (over folds, population), ``trained_per_fold``
         (images; null where unknown), ``fold_notes`` (see `FoldNote`), ``balanced_accuracy``,
         ``confusion`` (rows true), ``macro_f1``, ``per_class`` (precision, recall, specificity, f1, auc, average
@@ -90,6 +91,7 @@ def compute_metrics(
     confusion = confusion_matrix(table.labels, table.predicted, labels=list(range(len(table.classes))))
     found: dict[str, Any] = {
         "n": len(table),
+        **({"unlabelled": table.unlabelled} if table.unlabelled else {}),
         "tested": table.tested,
         "protocol": table.protocol,
         "classes": list(table.classes),

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..jobs import atomic_output
 
-__all__ = ["Block", "Figure", "Grid", "Section", "write_page"]
+__all__ = ["Block", "Figure", "Grid", "Section", "report_style", "write_page"]
 
 _PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/,;()\"']+/)+([^\s/,;()\"']*)")
 """An absolute path, of which its last part is kept."""
@@ -157,10 +157,15 @@ def write_page(
         title=title,
         banners=list(banners),
         sections=[section for section in sections if section.blocks],
-        style=(folder / "report.css").read_text(encoding="utf-8"),
+        style=report_style(),
     )
     with atomic_output(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def report_style() -> str:
+    """Return the style sheet of reports."""
+    return (resources.files(__package__) / "templates" / "report.css").read_text(encoding="utf-8")
 
 
 def _lists(text: str, hidden: Collection[str]) -> bool:

@@ -62,12 +62,12 @@ def reporting(path: Path, failed: list[str]) -> Iterator[None]:
         failed.append(f"this report could not be written: {' '.join(why.split())}")
 
 
-def thumbnail(image: npt.NDArray[np.uint8]) -> str:
-    """Return a small JPEG of an image as a data address."""
+def thumbnail(image: npt.NDArray[np.uint8], *, side: int = _THUMBNAIL) -> str:
+    """Return a small JPEG of an image, of at most `side` pixels on its longest side, as a data address."""
     from PIL import Image
 
     small = Image.fromarray(image)
-    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    small.thumbnail((side, side))
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

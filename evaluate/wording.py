@@ -80,7 +80,7 @@ def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = N
 
 def plural(name: str) -> str:
     """Return the plural of such a name."""
-    return f"{name}es" if name.endswith("ch") else f"{name}s"
+    return f"{name}es" if name.endswith(("ch", "ss")) else f"{name}s"
 
 
 def called(metrics: Mapping[str, Any], text: str) -> str:

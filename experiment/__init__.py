@@ -10,12 +10,14 @@ from .bundles import (
     BundleFacts,
     TrainingImages,
     bundle_road,
+    bundle_stores,
     bundle_view,
     open_bundle,
     read_crop_seed,
     read_temperature,
     write_bundle,
 )
+from .changes import ImageChange, Known
 from .headers import Needs, check_headers
 from .missing import Progressed, do_missing
 from .outputs import Outputs, temperature_of
@@ -32,7 +34,9 @@ __all__ = [
     "CrossValidation",
     "Finished",
     "FoldChoice",
+    "ImageChange",
     "ImageSelection",
+    "Known",
     "Needs",
     "OpenedImages",
     "Outputs",
@@ -42,6 +46,7 @@ __all__ = [
     "TrainingImages",
     "Work",
     "bundle_road",
+    "bundle_stores",
     "bundle_view",
     "check_headers",
     "cross_validate",

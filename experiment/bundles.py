@@ -12,7 +12,8 @@ from ..data import CROP_SEEDS
 from ..errors import BundleError
 from ..jobs import DAMAGE, Archive, write_archive
 
-__all__ = ["BUNDLE_KIND", "BUNDLE_SCHEMA", "BundleFacts", "TrainingImages", "bundle_road", "bundle_view", "open_bundle",
+__all__ = ["BUNDLE_KIND", "BUNDLE_SCHEMA", "BundleFacts", "TrainingImages", "bundle_road", "bundle_stores",
+           "bundle_view", "open_bundle",
            "read_crop_seed", "read_temperature", "write_bundle"]  # fmt: skip
 
 BUNDLE_KIND = "bchisto model bundle"
@@ -74,11 +75,14 @@ class BundleFacts:
     two_class : dict or None
         ``positive``, ``rule``, ``thresholds``, and ``wanted``: ``sensitivity``, ``threshold`` and ``enough`` of each.
     training : TrainingImages or None
+    unsure : dict or None
+        See `bchisto.evaluate.unsure_rule`.
     """
 
     temperature: float | None = None
     two_class: dict[str, Any] | None = None
     training: TrainingImages | None = None
+    unsure: dict[str, Any] | None = None
 
 
 def write_bundle(
@@ -93,6 +97,7 @@ def write_bundle(
     crop_seed: str,
     two_class: Mapping[str, Any] | None,
     training: TrainingImages | None,
+    unsure: Mapping[str, Any] | None,
     members: Sequence[tuple[str, Path]],
     check: Callable[[Archive], Any],
 ) -> None:
@@ -118,6 +123,8 @@ def write_bundle(
     two_class : mapping or None
         See `BundleFacts`.
     training : TrainingImages or None
+    unsure : mapping or None
+        See `BundleFacts`.
     members : sequence of (str, Path)
         Name and file of each model.
     check : callable
@@ -138,6 +145,7 @@ def write_bundle(
             "crop_seed": crop_seed,
             "two_class": two_class,
             "training": None if training is None else training.content(),
+            "unsure": unsure,
         },
         check=check,
     )
@@ -187,6 +195,18 @@ def bundle_view(path: Path) -> tuple[tuple[str, ...], dict[str, Any] | None]:
     """
     with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
         return tuple(archive.manifest.get("classes", ())), archive.manifest.get("two_class")
+
+
+def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the settings of the stores of a bundle by name, of the manifest alone; of CNNs nothing.
+
+    Raises
+    ------
+    BundleError
+        See `bundle_road`.
+    """
+    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
+        return dict(archive.manifest.get("stores", {}))
 
 
 def read_temperature(manifest: Mapping[str, Any]) -> float | None:

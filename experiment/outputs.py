@@ -20,6 +20,7 @@ from ..evaluate import (
     reporting,
     sampling_units,
     shrunk_temperature,
+    unsure_rule,
     variance_split,
     write_report,
 )
@@ -150,7 +151,7 @@ class Outputs:
                 for point in view["wanted"]
             ],
         }
-        return BundleFacts(temperature_of(self.tables[0]), points, training)
+        return BundleFacts(temperature_of(self.tables[0]), points, training, unsure_rule(self.tables[0]))
 
     def _said(self, found: BundleFacts, names: Mapping[str, str]) -> dict[str, Any]:
         """Return what ``metrics.json`` says of the bundle; `names` as in its ``names``."""

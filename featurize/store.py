@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,21 +22,37 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import PathInput, as_path
+from ..data import ImageRecord
 from ..errors import StoreError
 from ..jobs import atomic_output, claim_space, open_for_reading
 from .stream import ImageDescriptors, StainInfo
 
-__all__ = ["SCHEMA_VERSION", "Part", "Store", "merge_parts", "open_store", "read_part", "write_part"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Part",
+    "Rows",
+    "Store",
+    "merge_rows",
+    "open_store",
+    "read_attributes",
+    "read_part",
+    "write_part",
+]
 
 SCHEMA_VERSION = 1
 _KIND = "bchisto descriptor store"
 _TEXT = h5py.string_dtype("utf-8")
 _LISTS = ("layers", "classes", "color_range")
 _PIXELS = "pixels_sha256"
+_FIRST = "first_augmentation"
+"""Attribute of parts that go on after the augmentations of a finished store."""
 _LONGEST_ATTRIBUTE = 60_000
 """Characters of an attribute (ours; HDF5 ends at 64 KiB for the attribute and its name)."""
-_PART_BYTES, _TEXT_BYTES = 16 * 1024, 48
-"""What a part takes beside its values, and a text beside its letters (ours, from the size of parts)."""
+_PART_BYTES, _IMAGE_BYTES, _TEXT_BYTES = 16 * 1024, 512, 48
+"""What a part takes beside its values, an image beside its rows, and a text beside its letters (ours, from the size of
+parts)."""
+_AT_ONCE, _OPEN = 64, 4
+"""Images that are copied at once, and files that stay open while they are (ours)."""
 
 
 class Store:
@@ -150,6 +166,19 @@ def open_store(path: PathInput) -> Store:
     raise StoreError(f"{path}: {_mend(f'{rows} rows do not fit {images} images', busy=busy)}")
 
 
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Read the attributes of a finished store alone.
+
+    Raises
+    ------
+    StoreError
+        See `open_store`.
+    """
+    with _open(path)[0] as file:
+        _check_schema(path, file)
+        return _read_header(file)
+
+
 def _open(path: Path) -> tuple[Any, bool]:
     """Open a store or part; also whether another process has it open for writing."""
     if not os.path.lexists(path):
@@ -198,13 +227,38 @@ def _write_header(file: Any, header: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows of one image in a store or part.
+
+    Attributes
+    ----------
+    path : Path
+    place : int
+        Position of the image in the file.
+    stride : int
+        Rows of an image in the file.
+    count : int
+        How many of them are meant, from the first.
+    """
+
+    path: Path
+    place: int
+    stride: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Part:
-    """What is in a validated part: its path, its images, and those that failed with the reason."""
+    """What is in a validated part: its path, its images, the rows of each, and those that failed with the reason."""
 
     path: Path
     image_ids: tuple[str, ...]
+    stride: int
     failures: tuple[tuple[str, str], ...]
-    skipped_normalisation: tuple[str, ...]
+
+    def rows(self) -> dict[str, Rows]:
+        """Return the rows of each image."""
+        return {image: Rows(self.path, at, self.stride, self.stride) for at, image in enumerate(self.image_ids)}
 
 
 def _tables(file: Any, *, rows: int, images: int, dim: int) -> None:
@@ -231,6 +285,7 @@ def write_part(
     dim: int,
     sha256: Mapping[str, str],
     failures: Sequence[tuple[str, str]],
+    first: int = 0,
 ) -> None:
     """Write the part of one store for one block, atomically.
 
@@ -250,11 +305,15 @@ def write_part(
         Image id to hash of its file.
     failures : sequence of (image_id, message)
         Images of the block that failed.
+    first : int
+        The first augmentation that is described.
     """
-    augmentations = int(header["augmentations"])
+    augmentations = int(header["augmentations"]) - first
     size = _part_size(described, augmentations, dim) + sum(len(message) for _, message in failures)
     with atomic_output(path) as temporary, _new(temporary, size) as file:
         _write_header(file, header)
+        if first:
+            file.attrs[_FIRST] = first
         _write_failures(file, failures)
         _tables(file, rows=len(described) * augmentations, images=len(described), dim=dim)
         for place, image in enumerate(described):
@@ -263,7 +322,7 @@ def write_part(
             file["image_id"][rows] = image.record.image_id
             file["label"][rows] = image.record.label or ""
             file["group"][rows] = image.record.group or ""
-            file["augmentation"][rows] = np.arange(augmentations, dtype=np.int32)
+            file["augmentation"][rows] = np.arange(first, first + augmentations, dtype=np.int32)
             _write_stain(file["images"], place, image.stain)
             file["images/image_id"][place] = image.record.image_id
             file["images/sha256"][place] = sha256[image.record.image_id]
@@ -279,9 +338,13 @@ def _part_size(described: Sequence[ImageDescriptors], augmentations: int, dim: i
     """Return about how many bytes a part takes, rather more."""
     size = _PART_BYTES
     for image in described:
-        texts = [image.record.image_id, image.record.label or "", image.record.group or ""]
-        size += augmentations * (4 * dim + sum(_TEXT_BYTES + len(text.encode()) for text in texts))
+        size += augmentations * (4 * dim + _text_size(image.record))
     return size
+
+
+def _text_size(record: ImageRecord) -> int:
+    """Return about how many bytes the texts of a row take."""
+    return sum(_TEXT_BYTES + len(text.encode()) for text in (record.image_id, record.label or "", record.group or ""))
 
 
 def _write_stain(group: Any, place: int, stain: StainInfo) -> None:
@@ -292,7 +355,7 @@ def _write_stain(group: Any, place: int, stain: StainInfo) -> None:
     group[_PIXELS][place] = stain.pixels
 
 
-def read_part(path: Path, *, header: Mapping[str, Any], image_ids: Sequence[str], dim: int) -> Part:
+def read_part(path: Path, *, header: Mapping[str, Any], image_ids: Sequence[str], dim: int, first: int = 0) -> Part:
     """Validate a part: settings, images, shape, every value finite.
 
     Raises
@@ -304,23 +367,23 @@ def read_part(path: Path, *, header: Mapping[str, Any], image_ids: Sequence[str]
         try:
             _check_schema(path, file)
             found = _read_header(file)
-            if any(found.get(key) != _plain(value) for key, value in header.items()):
+            wanted = {**header, _FIRST: first}
+            if any({_FIRST: 0, **found}.get(key) != _plain(value) for key, value in wanted.items()):
                 raise StoreError(f"{path}: made with other settings")
             failures = tuple((str(i), str(m)) for i, m in json.loads(found["failures"]))
             expected = [image for image in image_ids if image not in dict(failures)]
             present = [text.decode() for text in file["images/image_id"][:]]
-            shape = (len(expected) * int(header["augmentations"]), dim)
+            stride = int(header["augmentations"]) - first
+            shape = (len(expected) * stride, dim)
             if present != expected or file["features"].shape != shape:
                 raise StoreError(f"{path}: holds other images or another shape than expected")
             if not np.isfinite(file["features"][:]).all():
                 raise StoreError(f"{path}: holds values that are not finite")
-            skipped = file["images/normalisation_skipped"][:]
         except (KeyError, OSError, ValueError) as error:
             if isinstance(error, StoreError):
                 raise
             raise StoreError(f"{path}: damaged ({error})") from error
-    unnormalised = tuple(i for i, skip in zip(present, skipped.tolist(), strict=True) if skip)
-    return Part(path, tuple(present), failures, unnormalised)
+    return Part(path, tuple(present), stride, failures)
 
 
 def _plain(value: Any) -> Any:
@@ -336,47 +399,102 @@ def _write_failures(file: Any, failures: Sequence[tuple[str, str]]) -> None:
     file.attrs["failures"] = text
 
 
-def merge_parts(
+def merge_rows(
     path: Path,
-    parts: Sequence[Part],
+    images: Sequence[tuple[ImageRecord, Sequence[Rows]]],
     *,
     header: Mapping[str, Any],
     dim: int,
-    refused: Sequence[tuple[str, str]] = (),
+    failures: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Copy validated parts into one store, atomically; block by block, so memory stays at one part.
+    """Copy rows of validated parts, and of an earlier store, into one store, atomically.
+
+    Memory stays at a few images. An earlier store at `path` is valid until the new one takes its place.
 
     Parameters
     ----------
     path : Path
-    parts : sequence of Part
+    images : sequence of (ImageRecord, sequence of Rows)
+        In the order of the store. The rows of an image follow each other in order of its augmentations; what is known
+        of its stains is taken from the first.
     header : mapping
     dim : int
         Length of a descriptor.
-    refused : sequence of (image_id, message)
-        Images that were left out before any part was made; the store names them with those that failed.
+    failures : sequence of (image_id, message)
+        Images that are left out, which the store names.
 
     Raises
     ------
     StoreError
-        A part vanished or does not read.
+        A part vanished, does not read, or holds other images than it did.
     """
     augmentations = int(header["augmentations"])
-    images = sum(len(part.image_ids) for part in parts)
-    failures = [*refused, *(failure for part in parts for failure in part.failures)]
-    size = sum(part.path.stat().st_size for part in parts)  # what they have in common the store has once
-    with atomic_output(path) as temporary, _new(temporary, size) as file:
+    texts = sum(_text_size(record) for record, _ in images)
+    size = _PART_BYTES + len(images) * _IMAGE_BYTES + augmentations * (4 * dim * len(images) + texts)
+    place = Path(os.path.realpath(path))  # of a link the target, so that the link goes on holding
+    with _Opened() as opened, atomic_output(place) as temporary, _new(temporary, size) as file:
         _write_header(file, header)
         _write_failures(file, failures)
-        _tables(file, rows=images * augmentations, images=images, dim=dim)
-        row = image = 0
-        for part in parts:
-            with _open(part.path)[0] as source:
-                rows, count = len(part.image_ids) * augmentations, len(part.image_ids)
-                for name in ("features", "image_id", "label", "group", "augmentation"):
-                    if rows:
-                        file[name][row : row + rows] = source[name][:]
-                for name in source["images"]:
-                    if count:
-                        file["images"][name][image : image + count] = source["images"][name][:]
-            row, image = row + rows, image + count
+        _tables(file, rows=len(images) * augmentations, images=len(images), dim=dim)
+        at = 0
+        for some in _stretches(images):
+            rows = np.s_[at * augmentations : (at + len(some)) * augmentations]
+            records = [record for record, _ in some]
+            for name, column in (
+                ("image_id", [record.image_id for record in records]),
+                ("label", [record.label or "" for record in records]),
+                ("group", [record.group or "" for record in records]),
+            ):
+                file[name][rows] = np.repeat(np.array(column, dtype=object), augmentations)
+            file["augmentation"][rows] = np.tile(np.arange(augmentations, dtype=np.int32), len(some))
+            row = rows.start
+            for piece in some[0][1]:  # one for all images of the stretch, or those of its only image
+                source = opened(piece.path)
+                present = [text.decode() for text in source["images/image_id"][piece.place : piece.place + len(some)]]
+                if present != [record.image_id for record in records]:
+                    raise StoreError(f"{piece.path}: changed meanwhile; run the same command again")
+                begin, count = piece.place * piece.stride, len(some) * piece.count
+                file["features"][row : row + count] = source["features"][begin : begin + count]
+                row += count
+            piece = some[0][1][0]
+            group = opened(piece.path)["images"]
+            for name in group:
+                file["images"][name][at : at + len(some)] = group[name][piece.place : piece.place + len(some)]
+            at += len(some)
+
+
+def _stretches(
+    images: Sequence[tuple[ImageRecord, Sequence[Rows]]],
+) -> Iterator[list[tuple[ImageRecord, Sequence[Rows]]]]:
+    """Yield images together that lie whole, one behind the other, in one file."""
+    some: list[tuple[ImageRecord, Sequence[Rows]]] = []
+    for image in images:
+        last, new = (some[-1][1] if some else ()), image[1]
+        follows = len(last) == len(new) == 1 and new[0] == replace(last[0], place=last[0].place + 1)
+        if some and not (follows and new[0].count == new[0].stride and len(some) < _AT_ONCE):
+            yield some
+            some = []
+        some.append(image)
+    if some:
+        yield some
+
+
+class _Opened:
+    """The files that rows are copied from, the last few of which stay open."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, Any] = {}
+
+    def __enter__(self) -> _Opened:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def __call__(self, path: Path) -> Any:
+        if path not in self._files and len(self._files) == _OPEN:
+            self._files.pop(next(iter(self._files))).close()
+        file = self._files.pop(path, None) or _open(path)[0]
+        self._files[path] = file  # the last that is closed
+        return file

@@ -29,7 +29,7 @@ _Started = ImageFailure | tuple[ImageRecord, StainInfo, PendingDescriptors]
 
 @dataclass(frozen=True)
 class ImageDescriptors:
-    """The pooled descriptors of an image: store name to float32 of shape (augmentations, d)."""
+    """The pooled descriptors of an image: store name to float32 of shape (augmentations described, d)."""
 
     record: ImageRecord
     stain: StainInfo
@@ -46,6 +46,7 @@ def describe_images(
     crop_seed: str = "id",
     on_device: bool | None = None,
     helpers: int = 1,
+    first: int = 0,
 ) -> Generator[ImageDescriptors | ImageFailure, None, None]:
     """Describe images one after the other.
 
@@ -67,6 +68,8 @@ def describe_images(
         Colour, crop and pool on the device of Keras's backend as well; by default where that is a GPU.
     helpers : int
         Processes that decode and normalise ahead of the encoders, beside a GPU; 1 is a thread of this one.
+    first : int
+        The first augmentation that is described; those before it are there already.
 
     Yields
     ------
@@ -84,10 +87,10 @@ def describe_images(
     )
     device = settings.mode == "exact" and settings.engine == "keras"
     if device and (bool(visible_gpus()) if on_device is None else on_device):
-        described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, targets, ticker)
+        described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, targets, ticker, first)
     else:
-        crops = prepare_crops(normalised, settings=settings, views=views)
-        described = _crop_by_crop(prefetch(crops, ahead=_AHEAD), records, settings, targets, ticker)
+        crops = prepare_crops(normalised, settings=settings, views=views, first=first)
+        described = _crop_by_crop(prefetch(crops, ahead=_AHEAD), records, settings, targets, ticker, first)
     for item in described:
         if isinstance(item, ImageDescriptors):
             broken = [name for name, values in item.features.items() if not np.isfinite(values).all()]
@@ -107,16 +110,17 @@ def _crop_by_crop(
     settings: FeaturizeSettings,
     targets: Mapping[str, tuple[Encoder, View]],
     ticker: Ticker,
+    first: int,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
     """Encode what was prepared on the CPU."""
     features: dict[str, npt.NDArray[np.float32]] = {}
     for item in prepared:
         if isinstance(item, ImageFailure):
-            ticker.tick(settings.augmentations)
+            ticker.tick(settings.augmentations - first)
             yield item
             continue
-        if item.augmentation == 0:
-            shape = {name: (settings.augmentations, encoder.dim) for name, (encoder, _) in targets.items()}
+        if item.augmentation == first:
+            shape = {name: (settings.augmentations - first, encoder.dim) for name, (encoder, _) in targets.items()}
             features = {name: np.empty(size, np.float32) for name, size in shape.items()}
         if settings.mode == "dense":
             encoded = _encode_frames(targets, item, geometry=settings.geometry)
@@ -126,7 +130,7 @@ def _crop_by_crop(
                 for name, (encoder, view) in targets.items()
             }
         for name, descriptors in encoded.items():
-            features[name][item.augmentation] = norm_pool(descriptors, settings.pool)
+            features[name][item.augmentation - first] = norm_pool(descriptors, settings.pool)
         ticker.tick()
         if item.augmentation + 1 == settings.augmentations:
             yield ImageDescriptors(records[item.image], item.stain, features)
@@ -138,6 +142,7 @@ def _on_device(
     settings: FeaturizeSettings,
     targets: Mapping[str, tuple[Encoder, View]],
     ticker: Ticker,
+    first: int,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
     """Let the device do all that follows normalisation; it has the next image before the last is waited for."""
     describer = cached_describer(tuple((name, *target) for name, target in targets.items()), settings)
@@ -146,7 +151,7 @@ def _on_device(
     def finished() -> Iterator[ImageDescriptors | ImageFailure]:
         item = waiting.pop(0)
         found = item if isinstance(item, ImageFailure) else ImageDescriptors(item[0], item[1], item[2].fetch())
-        ticker.tick(settings.augmentations)
+        ticker.tick(settings.augmentations - first)
         yield found
 
     try:
@@ -157,7 +162,7 @@ def _on_device(
                 record = records[item.index]
                 drawn = [
                     draw_augmentation(item.key, number, seed=settings.seed, color_range=settings.color_range)
-                    for number in range(settings.augmentations)
+                    for number in range(first, settings.augmentations)
                 ]
                 waiting.append((record, item.stain, describer.start(item.scales, drawn)))
             if len(waiting) > 1:

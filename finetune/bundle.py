@@ -47,6 +47,8 @@ class CnnBundle:
         See `bchisto.experiment.BundleFacts`.
     training : TrainingImages or None
         None where the bundle does not know which images trained.
+    unsure : dict or None
+        See `bchisto.evaluate.unsure_rule`; None in bundles of 0.1.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +62,7 @@ class CnnBundle:
     crop_seed: str = "id"
     two_class: dict[str, Any] | None = None
     training: TrainingImages | None = None
+    unsure: dict[str, Any] | None = None
 
     @staticmethod
     def save(
@@ -76,6 +79,7 @@ class CnnBundle:
         crop_seed: str = "pixels",
         two_class: Mapping[str, Any] | None = None,
         training: TrainingImages | None = None,
+        unsure: Mapping[str, Any] | None = None,
     ) -> None:
         """Write a bundle.
 
@@ -85,7 +89,7 @@ class CnnBundle:
             The ``.bchisto`` file.
         models : mapping of int to Path
             Fold to its ``.weights.h5``.
-        settings, classes, dataset, reading, protocol, banners, temperature, crop_seed, two_class, training
+        settings, classes, dataset, reading, protocol, banners, temperature, crop_seed, two_class, training, unsure
             As the attributes.
         """
         facts = {
@@ -105,6 +109,7 @@ class CnnBundle:
             crop_seed=crop_seed,
             two_class=two_class,
             training=training,
+            unsure=unsure,
             members=members,
             check=lambda archive: CnnBundle._read(path, archive, share=True),
         )
@@ -147,6 +152,7 @@ class CnnBundle:
             read_crop_seed(path, manifest),
             manifest.get("two_class"),
             TrainingImages.read(manifest),
+            manifest.get("unsure"),
         )
 
 

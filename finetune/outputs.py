@@ -93,6 +93,7 @@ def write_outputs(
             temperature=found.temperature,
             two_class=found.two_class,
             training=found.training,
+            unsure=found.unsure,
         )
 
     return outputs.write(folder, bundle=bundle, failed=failed)

@@ -17,6 +17,7 @@ from ..errors import OutputError
 from ..experiment import TrainingImages, Work, do_missing
 from ..jobs import Resources, Ticker, read_json, remove_leftovers, set_aside, write_json, write_rows
 from ..runs import describe_differences
+from .advice import in_our_words
 from .model import Model, load_model
 
 __all__ = ["Block", "Rows", "Workshop", "claim", "do_blocks"]
@@ -91,7 +92,7 @@ class Workshop:
             block.records, ticker=ticker, skip_errors=self.skip_errors, helpers=self.helpers
         ):
             if isinstance(found, str):
-                rows.append([record.image_id, found])
+                rows.append([record.image_id, in_our_words(found)])
             else:
                 known = [] if training is None else ["yes" if _trained(training, record, pixels) else "no"]
                 rows.append([record.image_id, "", *map(repr, found.tolist()), *known])

@@ -272,12 +272,14 @@ def _fitting(
     encoder = built[key]
     if isinstance(encoder, Encoder) and encoder.weights_sha256 == needed:
         return encoder
+    of_file = str(header.get("weights_file_sha256") or "")  # what sha256sum says of it, where there was one
     if header["weights"] == "file" and source == "imagenet":
-        why = f"{path}: {name} was trained with weights from a file (sha256 {needed[:12]})"
+        why = f"{path}: {name} was trained with weights from a file (sha256 {(of_file or needed)[:12]})"
         return WeightsError(f'{why}; give them with `weights="{name}=PATH"`')
     if isinstance(encoder, WeightsError):
         return encoder
+    has = encoder.weights_file_sha256 if of_file else ""
     return WeightsError(
-        f"{path}: {name} needs the weights of sha256 {needed[:12]}, {source} has "
-        f'{encoder.weights_sha256[:12]}; give the right ones with `weights="{name}=PATH"`'
+        f"{path}: {name} needs the weights of sha256 {(of_file or needed)[:12]}, {source} has "
+        f'{(has or encoder.weights_sha256)[:12]}; give the right ones with `weights="{name}=PATH"`'
     )

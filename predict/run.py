@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,19 +12,24 @@ import numpy as np
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..boost import Bundle
-from ..data import ImageRecord, few, file_sha256, spell_labels
-from ..errors import BundleError, InputError, MissingInputError, OutputError
+from ..data import ImageRecord
+from ..errors import BundleError, InputError, OutputError
 from ..evaluate import apply_temperature
-from ..experiment import ImageSelection, TrainingImages, Work, bundle_view, check_headers
+from ..experiment import TrainingImages, Work, bundle_view, check_headers
 from ..finetune import CnnBundle
 from ..jobs import ensure_folder, set_aside, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_table, unfinished_record
+from .advice import Fitting, advised
 from .blocks import Block, Workshop, claim, do_blocks
 from .calls import Calls, OperatingPoint
+from .locate import find_bundle, recorded_weights
 from .model import load_model, model_identity
-from .table import FORMATS, Table
+from .page import write_html
+from .records import images_digest, new_images
+from .sheet import make_sheet
+from .table import FORMATS, Table, to_pandas
 
 __all__ = ["FORMATS", "PredictResult", "predict"]
 
@@ -56,6 +59,10 @@ class PredictResult:
         Images that trained a model of the bundle; None where it does not know which did.
     called : str
         How many are called positive at which operating point; empty where nothing is called.
+    sheets : tuple of Path
+        Sheets that were written.
+    unsure : int or None
+        Images that a sheet marks as unsure; None without one.
     """
 
     path: Path
@@ -65,6 +72,18 @@ class PredictResult:
     banners: tuple[str, ...]
     trained: int | None = None
     called: str = ""
+    sheets: tuple[Path, ...] = ()
+    unsure: int | None = None
+
+    def to_pandas(self) -> Any:
+        """Return the table as a `pandas.DataFrame`, a row per image.
+
+        Raises
+        ------
+        DependencyError
+            pandas is not installed.
+        """
+        return to_pandas(self.path)
 
 
 @takes_fields(work=Work.of)
@@ -76,6 +95,7 @@ def predict(
     weights: Many[TextInput] = (),
     output_format: str = "bchisto",
     calibrated: bool = False,
+    html: PathInput | None = None,
     calls: Calls | None = None,
     work: Work | None = None,
 ) -> PredictResult:
@@ -84,16 +104,20 @@ def predict(
     Parameters
     ----------
     model : str or Path
-        A ``model.bchisto``.
+        A ``model.bchisto``, or the folder of a run that holds one.
     images : sequence of path
         Folders, manifests or image files.
     out : str or Path
         The CSV table to write.
     weights : sequence of str
-        ``imagenet``, a path, or ``ENCODER=`` one of these.
+        ``imagenet``, a path, or ``ENCODER=`` one of these. A file that the run of the bundle has recorded is found
+        without, as long as it is what it was.
     output_format : {"bchisto", "iciar2018"}
     calibrated : bool
         Scale the probabilities by the temperature of the bundle.
+    html : str or Path, optional
+        Gets a sheet: a page with a picture, the class and the calibrated confidence of each image, and a mark where it
+        is unsure, see `bchisto.evaluate.unsure_rule`.
     calls : Calls, optional
         At which operating point images are called positive, in the column ``called``; by default see `Calls.point`.
     work : Work, optional
@@ -125,19 +149,27 @@ def predict(
         "model": str(bundle), "images": [str(source) for source in sources], "out": str(path), "weights": list(options),
         "output_format": output_format, "calibrated": calibrated, **plain_options(calls, how),
     }  # fmt: skip
+    sheets = {name: as_path(given, name) for name, given in (("html", html),) if given is not None}
+    config |= {name: str(place) for name, place in sheets.items()}
     left = unfinished_record(path, command="predict", config=config)
     if path.exists() and not how.overwrite and left is None:
         raise OutputError(f"{path}: exists already; use `overwrite` or another `out`")
-    ensure_folder(path.parent)
-    if not bundle.is_file():
-        raise MissingInputError(
-            f"{bundle}: no such model bundle; bchisto boost and finetune write one as model.bchisto"
-        )
+    for name, place in sheets.items():
+        if place.absolute() == path.absolute():
+            raise InputError(f"`{name}` {place}: is the table of `out`; give the sheet another name")
+        if place.exists() and not how.overwrite and left is None:
+            raise OutputError(f"{place}: exists already; use `overwrite` or another `{name}`")
+    bundle = find_bundle(bundle)
+    for folder in (path.parent, *(place.parent for place in sheets.values())):
+        ensure_folder(folder)
     replaced = how.overwrite or bool(left and left.get("overwrite"))
-    with record_table(path, command="predict", config=config, overwrite=replaced) as record:
+    with record_table(path, command="predict", config=config, overwrite=replaced) as record, advised():
         if calls != Calls():  # what the bundle cannot say is refused before its encoders are loaded
             classes, view = bundle_view(bundle)
             calls.point(view, classes=classes, bundle=bundle)
+        for encoder, file in recorded_weights(bundle, options):
+            options = (*options, f"{encoder}={file}")
+            _log.info("%s: weights %s, as the run of %s recorded them", encoder, file, bundle)
         identity = model_identity(bundle, options)
         ready = load_model(bundle, options, identity)
         if calibrated and ready.bundle.temperature is None:
@@ -145,9 +177,11 @@ def predict(
                 f"{bundle}: holds no temperature, since it was trained in a single fold; leave out `calibrated`"
             )
         point = calls.point(ready.bundle.two_class, classes=tuple(ready.bundle.classes), bundle=bundle)
-        records = _with_classes(_records(sources, ready.reading), ready.bundle.classes)
-        usable, refused = check_headers(records, needs=ready.fits, skip_errors=how.skip_errors)
-        settings = {"model_sha256": identity[0], "images_sha256": _digest(usable)}
+        records = new_images(sources, reading=ready.reading, classes=ready.bundle.classes)
+        usable, refused = check_headers(
+            records, needs=[Fitting(one) for one in ready.fits], skip_errors=how.skip_errors
+        )
+        settings = {"model_sha256": identity[0], "images_sha256": images_digest(usable)}
         record.note(**settings, images=len(usable))
         parts = path.with_name(f"{path.name}.parts")
         claim(parts, settings, overwrite=how.overwrite)
@@ -160,7 +194,7 @@ def predict(
         rows = do_blocks(workshop, blocks, resources=resources, how=how, model=ready)
         result = _finish(
             path, rows, usable, dict(refused), ready.bundle, output_format, calibrated=calibrated, point=point,
-            overwrite=replaced,
+            overwrite=replaced, sheets=sheets, sha256=identity[0],
         )  # fmt: skip
         set_aside(parts)
         record.note(
@@ -180,8 +214,10 @@ def _finish(
     calibrated: bool,
     point: OperatingPoint | None,
     overwrite: bool,
+    sheets: Mapping[str, Path],
+    sha256: str,
 ) -> PredictResult:
-    """Write the table of all blocks, and the list of images that failed."""
+    """Write the table of all blocks, the list of images that failed, and the sheets."""
     failures = {**refused, **{row[0]: row[1] for row in rows if row[1]}}
     good = [row for row in rows if not row[1]]
     ends = 2 + len(bundle.classes)
@@ -210,7 +246,13 @@ def _finish(
         problems.unlink(missing_ok=True)
     predicted = table.predicted
     counts = {name: predicted.count(name) for name in bundle.classes}
-    return PredictResult(path, len(predicted), counts, tuple(failures.items()), banners, trained, called)
+    result = PredictResult(path, len(predicted), counts, tuple(failures.items()), banners, trained, called)
+    if not sheets:
+        return result
+    sheet = make_sheet(table, raw, bundle=bundle, sha256=sha256, banners=banners, failures=failures, title=path.name)
+    for name, place in sheets.items():
+        {"html": write_html}[name](sheet, place)
+    return replace(result, sheets=tuple(sheets.values()), unsure=sheet.unsure)
 
 
 def _known_again(trained: int, images: int, training: TrainingImages) -> list[str]:
@@ -227,45 +269,3 @@ def _known_again(trained: int, images: int, training: TrainingImages) -> list[st
             "another format is not recognised"
         )
     return said
-
-
-def _records(images: Sequence[Path], reading: Mapping[str, Any]) -> list[ImageRecord]:
-    found: dict[str, ImageRecord] = {}
-    for source in images:
-        if source.is_file() and source.suffix.casefold() != ".csv":
-            group = [ImageRecord(image_id=source.name, path=source, label=None)]
-        elif source.exists():
-            group = list(ImageSelection(source, **reading).read(labels=False).records)
-        else:
-            raise MissingInputError(f"{source}: no such image, folder or manifest; check `images`")
-        for record in group:
-            other = found.setdefault(record.image_id, record)
-            if other is not record:
-                raise InputError(
-                    f"{record.path} and {other.path}: two images have the id {record.image_id}; rename one"
-                )
-    return sorted(found.values(), key=lambda record: _natural(record.image_id))
-
-
-def _natural(text: str) -> list[tuple[int, int, str]]:
-    """Sort ``test10.tif`` behind ``test9.tif``."""
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"(\d+)", text) if p]
-
-
-def _with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[ImageRecord]:
-    """Keep labels that are classes of the model, in its spelling; folders of new images often have other names."""
-    spelled = spell_labels((record.label for record in records if record.label is not None), classes)
-    strange = [label for label, known in spelled.items() if known is None]
-    if strange:
-        level = logging.WARNING if len(strange) < len(spelled) else logging.INFO
-        _log.log(level, "labels that are no class of the model are left out of the table: %s", few(strange))
-    return [replace(record, label=spelled.get(record.label or "")) for record in records]
-
-
-def _digest(records: Sequence[ImageRecord]) -> str:
-    """Return the identity of the images: their ids and contents, in their order."""
-    digest = hashlib.sha256()
-    for record in records:
-        box = "" if record.box is None else f"\0{record.box}"
-        digest.update(f"{record.image_id}\0{file_sha256(record.path)}{box}\n".encode())
-    return digest.hexdigest()

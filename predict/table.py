@@ -6,19 +6,20 @@ import csv
 import logging
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data import ImageRecord
-from ..errors import OutputError
+from ..errors import DependencyError, OutputError
 from ..evaluate import write_predictions
 from ..jobs import atomic_output
 
-__all__ = ["FORMATS", "Table"]
+__all__ = ["FORMATS", "Table", "to_pandas"]
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +94,21 @@ class Table:
                 probabilities=self.probabilities,
                 extra=[("predicted", self.predicted), *self.further],
             )
+
+
+def to_pandas(table: Path | Mapping[str, Any]) -> Any:
+    """Return a table, or columns, as a `pandas.DataFrame`.
+
+    Raises
+    ------
+    DependencyError
+        pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise DependencyError("pandas is not installed; run pip install pandas") from error
+    return pandas.read_csv(table) if isinstance(table, Path) else pandas.DataFrame(dict(table))
 
 
 def _equal(one: Path, other: Path) -> bool:

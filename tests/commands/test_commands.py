@@ -349,7 +349,8 @@ def test_data_make_list_check_folds(cli, tmp_path):
 
 def test_check_of_a_sound_folder_exits_with_0(cli, tissue):
     code, out, _ = cli("data", "check", "--images", tissue, "--decode")
-    assert (code, out) == (0, "folder: 12 images, 0 findings\n")
+    assert code == 0
+    assert "folder: 12 images, 0 findings" in out.splitlines()
 
 
 def test_stain_writes_images_and_a_sheet(cli, images, tmp_path):

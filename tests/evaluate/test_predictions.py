@@ -1,7 +1,10 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bchisto.errors import InputError, MissingInputError
-from bchisto.evaluate import read_predictions, write_predictions
+from bchisto.evaluate import measure, read_predictions, write_predictions
 
 
 def write(path, text, encoding="utf-8"):
@@ -155,3 +158,35 @@ def test_classes_of_which_two_fit_have_no_positive_side():
 def test_blanks_in_a_header_lose_no_column(tmp_path):
     table = read_text(tmp_path, "image_id, label , group,p_a, p_b\n1,a, g1 ,1,0\n2,b,g2,0,1\n")
     assert (table.groups, table.classes) == (("g1", "g2"), ("a", "b"))
+
+
+def test_rows_without_a_label_are_left_out_and_counted(tmp_path, cli):
+    text = "image_id,label,p_b,p_a\nx,a,0.2,0.8\ny,,0.9,0.1\nz, ,0.4,0.6\nw,b,0.3,0.7\n"
+    path = write(tmp_path / "t.csv", text)
+    (table,) = read_predictions(path)
+    assert (table.image_ids, table.unlabelled, table.classes) == (("x", "w"), 2, ("b", "a"))
+    code, out, err = cli("evaluate", path, "--out", tmp_path / "e", "--bootstrap", 0, "--level", "image")
+    assert code == 0, err
+    assert "accuracy 50.0 % of 2 images" in out
+    assert "t: 2 rows have no label and are left out; these numbers are about the other 2" in err
+    assert json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["unlabelled"] == 2
+    assert "2 rows have no label and are left out" in (tmp_path / "e" / "report.html").read_text()
+
+
+def test_labels_are_missing_in_a_table_of_classes(tmp_path):
+    """An empty label is no class, also where classes are known from the columns of labels alone."""
+    (table,) = read_predictions(write(tmp_path / "t.csv", "image_id,label,predicted\nx,a,b\ny,,b\n"))
+    assert (table.classes, table.unlabelled) == (("a", "b"), 1)
+    assert "unlabelled" not in measure(replace(table, unlabelled=0), bootstrap=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image_id,label,p_a,p_b\nx,,0.5,0.5\n", r"t\.csv: no row has a label, so nothing can be evaluated; fill in"),
+        ("image_id,label,model,predicted\nx,a,m,a\nx,,n,a\n", r"t\.csv: no row of t: n has a label"),
+    ],
+)
+def test_no_label_at_all_is_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read_predictions(write(tmp_path / "t.csv", text))

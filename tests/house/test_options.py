@@ -162,6 +162,7 @@ def test_every_field_of_a_value_is_an_option(name):
 WIDE = {
     "data.fold_plan": "a table of images by column, and how it is divided",
     "experiment.do_missing": "callables that say what the units are, and no options",
+    "predict.predict": "what is predicted, and every file that it leaves by a name of its own",
     "recipes.reproduce": "which parts of a published system are run, on what, and how often",
     "experiment.write_bundle": "what a bundle says of itself, each once",
 }

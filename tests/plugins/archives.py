@@ -18,7 +18,7 @@ def as_of_0_1(source, target):
 
     def change(members):
         content = json.loads(members["manifest.json"])
-        for late in ("crop_seed", "two_class", "training"):
+        for late in ("crop_seed", "two_class", "training", "unsure"):
             del content[late]
         content["schema_version"] = 1 if content["road"] == "boosted" else 2
         return {**members, "manifest.json": json.dumps(content).encode()}

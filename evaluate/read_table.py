@@ -1,0 +1,234 @@
+"""Reading a prediction table from anywhere: every row is checked, and what is wrong is named with its line."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..arguments import Many, PathInput, TextInput, as_path, as_texts
+from ..data import known_classes, settle_labels, spell_labels
+from ..errors import InputError, MissingInputError
+from .predictions import PredictionTable
+from .table_choice import settled_prediction
+
+__all__ = ["read_predictions"]
+
+_log = logging.getLogger(__name__)
+
+_SUM_TOLERANCE = 1e-3
+"""How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
+
+
+def read_predictions(
+    path: PathInput,
+    *,
+    classes: Many[TextInput] = (),
+    name: str | None = None,
+    predicted_from: str | None = None,
+) -> list[PredictionTable]:
+    """Read a predictions CSV from anywhere.
+
+    Parameters
+    ----------
+    path : str or Path
+        Columns ``image_id`` and ``label``, and ``p_<class>`` columns or ``predicted``; ``fold``, ``group``, ``patch``,
+        ``trained`` (``yes`` or ``no``) and ``model`` are optional. With ``model`` the rows make one table per model.
+        Rows whose label is missing are left out and counted.
+    classes : sequence of str
+        Class order; by default that of a known dataset, else of the ``p_`` columns, else sorted.
+    name : str, optional
+        Name of the table; by default the file's stem.
+    predicted_from : {"column", "probabilities"}, optional
+        See `TableChoice`.
+
+    Returns
+    -------
+    list of PredictionTable
+        In the order in which models first appear.
+
+    Raises
+    ------
+    InputError
+        A missing column, no label at all, an unknown class, a probability that is NaN, negative or does not add up to
+        1, a row twice, a prediction that is not of the largest probability, a file that is not UTF-8; the message names
+        the file and the row.
+    """
+    path = as_path(path, "path")
+    classes = as_texts(classes, "classes")
+    path = Path(path)
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such predictions file")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            columns = [column.strip() for column in reader.fieldnames or ()]
+            reader.fieldnames = columns  # blanks around a name would lose the column, and with it the patients
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8") from error
+    scores = [column for column in columns if column.startswith("p_")]
+    if not {"image_id", "label"} <= set(columns) or not (scores or "predicted" in columns):
+        raise InputError(
+            f"{path}: expected the columns image_id, label and p_<class>... or predicted; found {', '.join(columns)}"
+        )
+    if not rows:
+        raise InputError(f"{path}: the table has no rows")
+    named = [column.removeprefix("p_") for column in scores]
+    mentioned: dict[str, Sequence[str]] = {
+        column: [text for row in rows if (text := (row[column] or "").strip())]
+        for column in ("label", "predicted")
+        if column in columns
+    }
+    if not mentioned["label"]:
+        raise InputError(f"{path}: no row has a label, so nothing can be evaluated; fill in the column label")
+    order = tuple(classes) or _class_order(path, mentioned, named)
+    spelled = {column: _spell(path, names, order) for column, names in {**mentioned, "column p_": named}.items()}
+    parsed: dict[str, list[_Row]] = {}
+    unlabelled: Counter[str] = Counter()
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise InputError(f"{path}:{number}: has another number of cells than the header; write the row anew")
+        model = row.get("model") or ""
+        found = parsed.setdefault(model, [])
+        if row["label"].strip():
+            found.append(_parse(path, number, row, order, spelled, scores, named, predicted_from))
+        else:
+            unlabelled[model] += 1
+    stem = name or path.stem
+    tables = [_table(path, f"{stem}: {model}" if model else stem, order, lines) for model, lines in parsed.items()]
+    return [replace(table, unlabelled=unlabelled[model]) for table, model in zip(tables, parsed, strict=True)]
+
+
+def _class_order(path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequence[str]) -> tuple[str, ...]:
+    """Return the order of a known dataset, else of the ``p_`` columns, else sorted."""
+    for known in known_classes():
+        found = [_spell_loosely(names, known) for names in ([named] if named else mentioned.values())]
+        if all(found) and {name for spelled in found for name in spelled.values()} == set(known):
+            return known
+    names, findings = settle_labels(named or [name for column in mentioned.values() for name in column])
+    if named and len(set(names.values())) < len(named):
+        raise InputError(f"{path}: two columns p_ name one class ({findings[0].message}); keep one")
+    for finding in findings:
+        _log.warning("%s: %s", path, finding)
+    return tuple(named) or tuple(sorted(set(names.values())))
+
+
+def _spell_loosely(names: Iterable[str], classes: Sequence[str]) -> dict[str, str]:
+    """Return the class of each name; nothing where a name is no class, or two names are one."""
+    try:
+        spelled = spell_labels(names, classes)
+    except InputError:
+        return {}
+    return {name: known for name, known in spelled.items() if known is not None} if all(spelled.values()) else {}
+
+
+def _spell(path: Path, names: Iterable[str], classes: Sequence[str]) -> dict[str, str | None]:
+    try:
+        return spell_labels(names, classes)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Row:
+    number: int
+    image: str
+    label: int
+    predicted: int
+    probabilities: tuple[float, ...] | None
+    fold: int | None
+    group: str | None
+    patch: str
+    trained: bool
+
+
+def _parse(
+    path: Path,
+    number: int,
+    row: dict[str, str],
+    classes: tuple[str, ...],
+    spelled: Mapping[str, Mapping[str, str | None]],
+    scores: list[str],
+    named: list[str],
+    predicted_from: str | None,
+) -> _Row:
+    def position(text: str | None, column: str) -> int:
+        found = spelled[column].get((text or "").strip() if column != "column p_" else text or "")
+        if found is None:
+            raise InputError(f"{path}:{number}: {column} {text!r} is none of the classes {', '.join(classes)}")
+        return classes.index(found)
+
+    label = position(row["label"], "label")
+    probabilities = None
+    if scores:
+        values = [0.0] * len(classes)
+        for column, name in zip(scores, named, strict=True):
+            try:
+                value = float(row[column])
+            except (TypeError, ValueError):
+                raise InputError(f"{path}:{number}: {column} is {row[column]!r}, not a number") from None
+            if not 0.0 <= value <= 1.0 + _SUM_TOLERANCE:
+                raise InputError(f"{path}:{number}: {column} is {value}, not a probability between 0 and 1")
+            values[position(name, "column p_")] = value
+        if not math.isclose(sum(values), 1.0, abs_tol=_SUM_TOLERANCE):
+            raise InputError(f"{path}:{number}: the probabilities of {row['image_id']} sum to {sum(values):.4g}, not 1")
+        probabilities = tuple(values)
+        predicted = int(np.argmax(values))
+        if (row.get("predicted") or "").strip():
+            try:
+                predicted = settled_prediction(
+                    position(row["predicted"], "predicted"), probabilities, classes, predicted_from
+                )
+            except InputError as error:
+                raise InputError(f"{path}:{number}: {error}") from None
+    else:
+        predicted = position(row["predicted"], "predicted")
+    fold = (row.get("fold") or "").strip()
+    if fold and not fold.isdecimal():
+        raise InputError(f"{path}:{number}: fold {fold!r} is not a whole number")
+    return _Row(
+        number,
+        row["image_id"],
+        label,
+        predicted,
+        probabilities,
+        int(fold) if fold else None,
+        (row.get("group") or "").strip() or None,
+        row.get("patch") or "",
+        row.get("trained") == "yes",
+    )
+
+
+def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) -> PredictionTable:
+    if not rows:
+        raise InputError(f"{path}: no row of {name} has a label, so nothing can be evaluated; fill in the column label")
+    seen: set[tuple[str, str, int | None]] = set()
+    for row in rows:
+        if (row.image, row.patch, row.fold) in seen:
+            where = f" in fold {row.fold}" if row.fold is not None else ""
+            patch = f", patch {row.patch}," if row.patch else ""
+            raise InputError(f"{path}:{row.number}: {row.image}{patch} is listed twice{where}; keep one row")
+        seen.add((row.image, row.patch, row.fold))
+    given = [row.probabilities for row in rows if row.probabilities is not None]
+    table = PredictionTable(
+        name=name,
+        classes=classes,
+        image_ids=tuple(row.image for row in rows),
+        labels=np.array([row.label for row in rows], dtype=np.int64),
+        probabilities=np.array(given, dtype=np.float64) if given else None,
+        predicted=np.array([row.predicted for row in rows], dtype=np.int64),
+        folds=tuple(row.fold for row in rows),
+        groups=tuple(row.group for row in rows),
+        patches=tuple(row.patch for row in rows) if any(row.patch for row in rows) else None,
+        not_new=frozenset(row.image for row in rows if row.trained),
+    )
+    return replace(
+        table, protocol=f"{len(table.fold_numbers)} folds of the table" if table.fold_numbers else "no folds"
+    )

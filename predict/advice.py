@@ -1,0 +1,81 @@
+"""Advice of other rooms in words that hold for new images: a model that is trained has no options left to change."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import BchistoError
+from ..experiment import Needs
+
+__all__ = ["Fitting", "advised", "in_our_words"]
+
+_LARGER = "; this model needs larger images"
+
+_ADVICE = tuple(
+    (re.compile(pattern, re.DOTALL), instead)
+    for pattern, instead in (
+        (r"; use a smaller `views`", _LARGER),
+        (r"; use `patches=[^`]*` or smaller ones", _LARGER),
+        (r"; leave it out, or use `stain_fallback=[^`]*`", "; leave it out"),
+        (r"(; copy it(?: again)?), or use `context=[^`]*`", r"\1"),
+        (r", or a manifest path,label,group with `folds` .*", ""),
+        (
+            r"`(?:encoders|network)` (\S+): no such (encoder|network); .*",
+            r"the \2 \1 of this model is not known here; install the package that adds it",
+        ),
+        (r"`encoders` (\S+): ", r"the encoder \1 of this model: "),
+        (r'`engine="(\w+)"`: ', r"the engine \1 of this model: "),
+        (r'`(?:stain|method)="([^"`]+)"` needs', r"the stain method \1 of this model needs"),
+    )
+)
+"""What names options of training, and what to say instead."""
+
+
+def in_our_words(text: str) -> str:
+    """Return a message without advice that a prediction cannot follow.
+
+    Examples
+    --------
+    >>> in_our_words("a.png: 40x40 is smaller than the crop of 64; use a smaller `views`")
+    'a.png: 40x40 is smaller than the crop of 64; this model needs larger images'
+    """
+    for pattern, instead in _ADVICE:
+        text = pattern.sub(instead, text)
+    return text
+
+
+@contextlib.contextmanager
+def advised() -> Iterator[None]:
+    """Let what is refused inside be `in_our_words`."""
+    try:
+        yield
+    except BchistoError as error:
+        if error.args and isinstance(error.args[0], str):
+            error.args = (in_our_words(error.args[0]), *error.args[1:])
+        raise
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What images must be large enough for, `in_our_words`.
+
+    Attributes
+    ----------
+    need : Needs
+    """
+
+    need: Needs
+
+    @property
+    def scale(self) -> float:
+        """The scale at which it looks at an image."""
+        return self.need.scale
+
+    def misfit(self, path: Path, *, width: int, height: int) -> str | None:
+        """Say what is wrong with an image of this size after scaling."""
+        said = self.need.misfit(path, width=width, height=height)
+        return None if said is None else in_our_words(said)

@@ -1,0 +1,98 @@
+"""What a prediction starts from: the bundle of a run folder, and the weights files that its descriptors came from."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..data import content_sha256
+from ..encoders import weights_of
+from ..errors import ImageError, InputError, MissingInputError
+from ..experiment import bundle_stores
+from ..jobs import is_set_aside, read_json
+
+__all__ = ["find_bundle", "recorded_weights"]
+
+_BUNDLE = "model.bchisto"
+
+
+def find_bundle(model: Path) -> Path:
+    """Return a bundle, or the one in a run folder.
+
+    Raises
+    ------
+    MissingInputError
+        No such file or folder, or a folder without a bundle.
+    InputError
+        A folder with several, which are listed.
+    """
+    if not model.is_dir():
+        if model.is_file():
+            return model
+        raise MissingInputError(f"{model}: no such model bundle; bchisto boost and finetune write one as {_BUNDLE}")
+    found = [
+        path
+        for depth in ("", "*/", "*/*/")
+        for path in sorted(model.glob(depth + _BUNDLE))
+        if path.is_file() and not is_set_aside(path)
+    ]
+    if not found:
+        raise MissingInputError(f"{model}: no {_BUNDLE} in this folder; bchisto boost and finetune write one")
+    if len(found) > 1:
+        raise InputError(f"{model}: holds {len(found)} models, give one of them: {', '.join(map(str, found))}")
+    return found[0]
+
+
+def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Path]]:
+    """Return the weights files that the run of a bundle recorded, where they are still what they were.
+
+    Parameters
+    ----------
+    bundle : Path
+        ``RUN/boost/<name>/model.bchisto``; one that lies elsewhere has no run.
+    options : sequence of str
+        Weights that are given; encoders that these name are left alone.
+
+    Returns
+    -------
+    list of (encoder, file)
+        Of stores whose weights came from a file; its SHA-256 is that of the store.
+    """
+    wanted: dict[str, set[str]] = {}
+    for header in bundle_stores(bundle).values():
+        if header.get("weights") == "file" and weights_of(options, header["encoder"]) == "imagenet":
+            wanted.setdefault(header["encoder"], set()).add(str(header.get("weights_file_sha256", "")))
+    found: dict[tuple[str, str], Path] = {}
+    for encoder, hashes in wanted.items():
+        for option in _recorded(bundle):
+            path = Path(weights_of([option], encoder))
+            with contextlib.suppress(ImageError):  # one that cannot be read
+                if path.is_file() and (sha256 := content_sha256(path)) in hashes:
+                    found.setdefault((encoder, sha256), path)
+    return [(encoder, path) for (encoder, _), path in found.items()]
+
+
+def _recorded(bundle: Path) -> Iterator[str]:
+    """Yield the weights options of the run of a bundle, and of the runs that it took stores from."""
+    runs = list(bundle.absolute().parents)[2:3]
+    for run in runs:
+        for record in _records(run):
+            config, folder = record.get("config", {}), Path(record.get("folder") or ".")
+            for option in config.get("weights") or () if record.get("command") == "featurize" else ():
+                encoder, equals, path = str(option).rpartition("=")
+                yield f"{encoder}{equals}{folder / path}"
+            for features in config.get("features") or () if record.get("command") == "boost" else ():
+                other = folder / str(features)
+                other = other.parent.parent if other.suffix == ".h5" else other.parent
+                if other not in runs:
+                    runs.append(other)
+
+
+def _records(run: Path) -> list[dict[str, Any]]:
+    """Return what a run has recorded; nothing where that cannot be read."""
+    try:
+        return [record for record in read_json(run / "run.json")["records"] if isinstance(record, dict)]
+    except (InputError, OSError, KeyError, TypeError, ValueError):
+        return []

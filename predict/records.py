@@ -1,0 +1,92 @@
+"""New images: what a user points at, as records in a natural order."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..data import ImageRecord, few, file_sha256, report_findings, spell_labels
+from ..errors import InputError, MissingInputError
+from ..experiment import ImageSelection
+from .advice import in_our_words
+
+__all__ = ["images_digest", "new_images"]
+
+_log = logging.getLogger(__name__)
+
+
+def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: Sequence[str]) -> list[ImageRecord]:
+    """Return the images of files, folders and manifests, with labels that are classes of the model.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+    reading : mapping
+        How a dataset is read, see `ImageSelection`.
+    classes : sequence of str
+        Of the model.
+
+    Raises
+    ------
+    InputError
+        Nothing there, a dataset with errors, or two images of one id.
+    """
+    return _with_classes(_records(sources, reading), classes)
+
+
+def _records(images: Sequence[Path], reading: Mapping[str, Any]) -> list[ImageRecord]:
+    found: dict[str, ImageRecord] = {}
+    for source in images:
+        if source.is_file() and source.suffix.casefold() != ".csv":
+            group = [ImageRecord(image_id=source.name, path=source, label=None)]
+        elif source.exists():
+            table = ImageSelection(source, **reading).table()
+            said = [replace(finding, message=in_our_words(finding.message)) for finding in table.findings]
+            report_findings(said, labels=False)
+            group = list(table.records)
+        else:
+            raise MissingInputError(f"{source}: no such image, folder or manifest; check `images`")
+        for record in group:
+            other = found.setdefault(record.image_id, record)
+            if other is not record:
+                raise InputError(
+                    f"{record.path} and {other.path}: two images have the id {record.image_id}; rename one"
+                )
+    return sorted(found.values(), key=lambda record: _natural(record.image_id))
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """Sort ``test10.tif`` behind ``test9.tif``."""
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"(\d+)", text) if p]
+
+
+def _with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[ImageRecord]:
+    """Keep labels that are classes of the model, in its spelling; folders of new images often have other names."""
+    spelled = spell_labels((record.label for record in records if record.label is not None), classes)
+    strange = [label for label, known in spelled.items() if known is None]
+    if strange:
+        found = [record for record in records if record.label in strange]
+        level = logging.WARNING if len(strange) < len(spelled) else logging.INFO
+        _log.log(
+            level,
+            "%d of %d images have labels that are no class of the model and are left out of the table: %s, first %s",
+            len(found),
+            len(records),
+            few(strange),
+            found[0].image_id,
+        )
+    return [replace(record, label=spelled.get(record.label or "")) for record in records]
+
+
+def images_digest(records: Sequence[ImageRecord]) -> str:
+    """Return the identity of the images: their ids and contents, in their order."""
+    digest = hashlib.sha256()
+    for record in records:
+        box = "" if record.box is None else f"\0{record.box}"
+        digest.update(f"{record.image_id}\0{file_sha256(record.path)}{box}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,268 @@
+"""The sheet of a prediction: each image with its class and how sure that is, and what the mark unsure means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..boost import Bundle
+from ..data import ImageRecord
+from ..evaluate import apply_temperature
+from ..finetune import CnnBundle
+from .table import Table
+
+__all__ = ["Sheet", "Shown", "make_sheet", "rule_sentences"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A row.
+
+    Attributes
+    ----------
+    image : str
+    predicted : str
+    confidence : float
+        Of the predicted class.
+    unsure : bool
+    then : str
+        The next likeliest class with its share.
+    further : tuple of str
+        Cells of `Sheet.columns`.
+    record : ImageRecord
+        Where its picture comes from.
+    """
+
+    image: str
+    predicted: str
+    confidence: float
+    unsure: bool
+    then: str
+    further: tuple[str, ...]
+    record: ImageRecord
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What is shown, the least sure first.
+
+    Attributes
+    ----------
+    title : str
+    banners : tuple of str
+        What a reader must know first.
+    classes : tuple of str
+    rows : tuple of Shown
+    columns : tuple of str
+        Names of further columns.
+    said : tuple of str
+        Paragraphs: on confidence, on the rule.
+    failures : tuple of (image, message)
+    facts : tuple of (name, value)
+        Which model it was.
+    """
+
+    title: str
+    banners: tuple[str, ...]
+    classes: tuple[str, ...]
+    rows: tuple[Shown, ...]
+    columns: tuple[str, ...]
+    said: tuple[str, ...]
+    failures: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(
+        cls,
+        records: Sequence[ImageRecord],
+        probabilities: npt.NDArray[np.float64],
+        *,
+        title: str,
+        banners: Sequence[str],
+        classes: Sequence[str],
+        rule: Mapping[str, Any] | None,
+        further: Sequence[tuple[str, Sequence[str]]],
+        failures: Mapping[str, str],
+        said: Sequence[str],
+        facts: Sequence[tuple[str, str]],
+    ) -> Sheet:
+        """Put rows together.
+
+        Parameters
+        ----------
+        records : sequence of ImageRecord
+        probabilities : ndarray of float64, shape (n, classes)
+            As they are shown, and as the rule takes them.
+        rule : mapping or None
+            See `bchisto.evaluate.unsure_rule`.
+        further : sequence of (str, sequence of str)
+            Names and cells of further columns.
+        title, banners, classes, failures, said, facts
+            As the attributes.
+        """
+        labels = [record.label or "" for record in records]
+        named = [(name, cells) for name, cells in further if name != "trained" or "yes" in cells]
+        columns = [*named, *([("label", labels)] if any(labels) else [])]
+        rows = []
+        for place, (record, shares) in enumerate(zip(records, probabilities, strict=True)):
+            first, second = np.argsort(-shares, kind="stable")[:2].tolist()
+            confidence = float(shares[first])
+            rows.append(
+                Shown(
+                    image=record.image_id,
+                    predicted=classes[first],
+                    confidence=confidence,
+                    unsure=rule is not None and confidence < rule["below"],
+                    then=f"{classes[second]} {100 * shares[second]:.1f} %",
+                    further=tuple(cells[place] for _, cells in columns),
+                    record=record,
+                )
+            )
+        marked = sum(row.unsure for row in rows)
+        here = [] if rule is None else [f"Unsure: {marked} of {len(rows)} images."]
+        return cls(
+            title,
+            tuple(banners),
+            tuple(classes),
+            tuple(sorted(rows, key=lambda row: row.confidence)),
+            tuple(name for name, _ in columns),
+            (*said, " ".join([*here, *rule_sentences(rule)])),
+            tuple((image, _shortened(image, text)) for image, text in failures.items()),
+            tuple(facts),
+        )
+
+    @property
+    def unsure(self) -> int:
+        """How many images are marked."""
+        return sum(row.unsure for row in self.rows)
+
+    @property
+    def counts(self) -> list[tuple[str, int, int]]:
+        """Images and those marked, of each class."""
+        return [
+            (name, len(found), sum(row.unsure for row in found))
+            for name in self.classes
+            for found in [[row for row in self.rows if row.predicted == name]]
+        ]
+
+
+def make_sheet(
+    table: Table,
+    raw: npt.NDArray[np.float64],
+    *,
+    bundle: Bundle | CnnBundle,
+    sha256: str,
+    banners: Sequence[str],
+    failures: Mapping[str, str],
+    title: str,
+) -> Sheet:
+    """Return the sheet of a table.
+
+    Parameters
+    ----------
+    table : Table
+    raw : ndarray of float64, shape (n, classes)
+        Probabilities as the models give them.
+    bundle : Bundle or CnnBundle
+    sha256 : str
+        Of its file.
+    banners, failures
+        See `Sheet`.
+    title : str
+        What the table is called.
+    """
+    said = "Confidence is the probability of the class, as the models give it: this model holds no temperature."
+    probabilities = raw
+    if bundle.temperature is not None:
+        probabilities = apply_temperature(raw, bundle.temperature)
+        said = (
+            f"Confidence is the probability of the class, calibrated by the temperature {bundle.temperature:.3f}, "
+            "which follows from images that the models did not train on and changes no class."
+        )
+        if not np.array_equal(table.probabilities, probabilities):
+            said += f" The table {title} holds the probabilities as the models give them."
+    rule = bundle.unsure
+    if rule is not None and rule["calibrated"] != (bundle.temperature is not None):
+        rule = None  # it is about another scale
+    return Sheet.of(
+        table.records,
+        probabilities,
+        title=f"Predictions: {title}",
+        banners=banners,
+        classes=bundle.classes,
+        rule=rule,
+        further=table.further,
+        failures=failures,
+        said=[said],
+        facts=[
+            ("Models", f"{', '.join(_names(bundle))}; bundle of SHA-256 {sha256}"),
+            ("Cross-validation", bundle.protocol),
+            ("Classes", ", ".join(bundle.classes)),
+        ],
+    )
+
+
+def _names(bundle: Bundle | CnnBundle) -> list[str]:
+    """Return what the models of a bundle are."""
+    if isinstance(bundle, CnnBundle):
+        return [bundle.settings.network]
+    return [bundle.head, *dict.fromkeys(str(header["encoder"]) for header in bundle.stores.values())]
+
+
+def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:
+    """Say what unsure means, and what came of it on images that did not train.
+
+    Parameters
+    ----------
+    rule : mapping or None
+        See `bchisto.evaluate.unsure_rule`.
+
+    Examples
+    --------
+    >>> sides = {"sure": {"n": 320, "right": 296, "interval": [0.88, 0.95]},
+    ...          "unsure": {"n": 80, "right": 49, "interval": [0.5, 0.7]}}
+    >>> for line in rule_sentences({"below": 0.623, "share": 0.2, **sides}):
+    ...     print(line)
+    An image is marked unsure where its confidence is below 62.3 %: so were 80 of 400 predictions of images by models \
+that had not trained on them.
+    Of those at or above it 92.5 % were right (95 % interval 88.0 to 95.0 %), of those below it 61.3 % (50.0 to 70.0 %).
+    New images are predicted by all models together and may be of another kind: the mark says where to look twice, and \
+its absence is no assurance.
+    """
+    if rule is None:
+        return [
+            "No image is marked unsure: this model holds no predictions of images that it did not train on to take a "
+            "rule from. Models that bchisto 0.2 or later trains and tests hold one."
+        ]
+    sure, unsure = rule["sure"], rule["unsure"]
+
+    def right(side: Mapping[str, Any]) -> tuple[str, str]:
+        ends = side["interval"]
+        within = "" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %"
+        return f"{100 * side['right'] / side['n']:.1f} %", within
+
+    (above, above_ends), (below, below_ends) = right(sure), right(unsure)
+    lines = [
+        f"An image is marked unsure where its confidence is below {100 * rule['below']:.1f} %: so were {unsure['n']} "
+        f"of {sure['n'] + unsure['n']} predictions of images by models that had not trained on them.",
+        f"Of those at or above it {above} were right (95 % interval {above_ends}), of those below it {below} "
+        f"({below_ends}).",
+    ]
+    if unsure["right"] * sure["n"] >= sure["right"] * unsure["n"]:
+        lines.append("Those below it were not wrong more often than the others: of this model the mark tells little.")
+    return [
+        *lines,
+        "New images are predicted by all models together and may be of another kind: the mark says where to look "
+        "twice, and its absence is no assurance.",
+    ]
+
+
+def _shortened(image: str, text: str) -> str:
+    """Return a message without the path that it begins with, which the image's name says already."""
+    path, _, rest = text.partition(": ")
+    return rest if rest and Path(path).name == Path(image).name else text

@@ -1,0 +1,212 @@
+"""The sheet of a prediction: what stands on it, that it holds what it needs, and that it works in a browser."""
+
+import base64
+import csv
+import hashlib
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from archives import altered, as_of_0_1
+from bchisto.boost import Bundle
+from bchisto.errors import InputError, OutputError
+from bchisto.experiment import Work
+from bchisto.predict import predict
+
+RULE = {
+    "below": 0.6, "share": 0.2, "calibrated": True, "unit": "image",
+    "sure": {"n": 80, "right": 72, "interval": [0.81, 0.95]},
+    "unsure": {"n": 20, "right": 11, "interval": [0.32, 0.77]},
+}  # fmt: skip
+EVIL = "<img src=x onerror=alert(1)>&amp; é'\".png"
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture(scope="module")
+def model(boosted, tmp_path_factory):
+    source = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    return altered(source, tmp_path_factory.mktemp("model") / "model.bchisto", unsure=RULE)
+
+
+@pytest.fixture(scope="module")
+def images(tissue, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("new images")
+    for number, path in enumerate(sorted(tissue.rglob("*.png"))[::2]):
+        shutil.copy(path, folder / (EVIL if number == 0 else f"slide {number}.png"))
+    (folder / "zz.tif").write_text("not an image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(model, images, tmp_path_factory):
+    out = tmp_path_factory.mktemp("made")
+    work = Work(jobs=1, skip_errors=True)
+    return out, predict(model, images, out=out / "p.csv", html=out / "sheets" / "s.html", work=work)
+
+
+def cells(page):
+    """The rows of the table of images: name, class, confidence, unsure."""
+    body = page.partition('<table id="images">')[2]
+    found = re.findall(r"<tr[^>]*><th scope=\"row\">.*?<span>(.*?)</span></th><td>(.*?)</td><td.*?>(.*?) %</td>"
+                       r"<td>(.*?)</td>", body)  # fmt: skip
+    return [(html.unescape(name), kind, float(sure), mark) for name, kind, sure, mark in found]
+
+
+def test_what_stands_on_the_sheet(made, model):
+    out, result = made
+    page = (out / "sheets" / "s.html").read_text(encoding="utf-8")
+    table = rows(out / "p.csv")
+    raw = np.array([[float(row["p_benign"]), float(row["p_malignant"])] for row in table])
+    scaled = raw ** (1 / Bundle.load(model).temperature)
+    sure = (scaled / scaled.sum(axis=1, keepdims=True)).max(axis=1)
+    order = np.argsort(sure, kind="stable")
+    found = cells(page)
+    assert [name for name, *_ in found] == [table[place]["image_id"] for place in order]
+    assert [kind for _, kind, *_ in found] == [table[place]["predicted"] for place in order]
+    assert [value for *_, value, _ in found] == pytest.approx((100 * sure[order]).tolist(), abs=0.051)
+    assert [mark == "unsure" for *_, mark in found] == (sure[order] < 0.6).tolist()
+    assert result.unsure == int((sure < 0.6).sum())
+    assert result.sheets == (out / "sheets" / "s.html",)
+    for said in (
+        "marked unsure where its confidence is below 60.0 %: so were 20 of 100 predictions",
+        "Of those at or above it 90.0 % were right (95 % interval 81.0 to 95.0 %), of those below it 55.0 % (32.0 to",
+        "RANDOM WEIGHTS", "NOT NEW: 6 of 6 images", "not a medical device", "1 image was not predicted",
+        "<strong>zz.tif</strong>: not a TIFF, PNG or JPEG image",
+        hashlib.sha256(model.read_bytes()).hexdigest(),
+    ):  # fmt: skip
+        assert said in page
+
+
+def test_it_holds_all_that_it_needs_and_runs_nothing_else(made):
+    page = (made[0] / "sheets" / "s.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/jpeg;base64,') == len(re.findall(r"<img ", page)) == 6
+    assert not re.search(r"(?:src|href)=\"(?!data:|#)", page)
+    assert EVIL not in page
+    (policy,) = re.findall(r'Content-Security-Policy" content="(.*?)"', page)
+    for tag, name in (("style", "style-src"), ("script", "script-src")):
+        (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, flags=re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{name} 'sha256-{digest}'" in html.unescape(policy)
+
+
+def test_the_table_is_the_one_without_a_sheet(made, model, images, tmp_path):
+    predict(model, images, out=tmp_path / "p.csv", work=Work(jobs=1, skip_errors=True))
+    assert (tmp_path / "p.csv").read_bytes() == (made[0] / "p.csv").read_bytes()
+
+
+def test_a_model_without_a_rule_says_so(boosted, tissue, tmp_path):
+    old = as_of_0_1(boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "old.bchisto")
+    one = sorted(tissue.rglob("*.png"))[0]
+    result = predict(old, one, out=tmp_path / "p.csv", html=tmp_path / "s.html", work=Work(jobs=1))
+    assert result.unsure == 0
+    assert "No image is marked unsure: this model holds no predictions" in (tmp_path / "s.html").read_text()
+
+
+def test_training_leaves_a_rule(boosted):
+    """Twelve images: their confidences after scaling may be few, but what there is fits the table."""
+    rule = Bundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto").unsure
+    assert rule["calibrated"] is True
+    assert rule["sure"]["n"] + rule["unsure"]["n"] == 12
+
+
+def test_a_sheet_that_is_there_is_kept(model, images, tmp_path):
+    (tmp_path / "s.html").write_text("mine")
+    with pytest.raises(OutputError, match=r"s\.html: exists already; use `overwrite` or another `html`"):
+        predict(model, images, out=tmp_path / "p.csv", html=tmp_path / "s.html")
+    with pytest.raises(InputError, match="is the table of `out`; give the sheet another name"):
+        predict(model, images, out=tmp_path / "p.csv", html=tmp_path / "p.csv")
+    assert (tmp_path / "s.html").read_text() == "mine"
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_more_images_than_are_shown(made, model, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("bchisto.predict.page._MOST_ROWS", 4)
+    monkeypatch.setattr("bchisto.predict.page._MOST_PICTURES", 2)
+    predict(model, images, out=tmp_path / "p.csv", html=tmp_path / "s.html", work=Work(jobs=1, skip_errors=True))
+    page = (tmp_path / "s.html").read_text(encoding="utf-8")
+    assert len(cells(page)) == 4
+    assert page.count("<img ") == 2
+    assert "The 2 images of the highest confidence are left out of this page" in page
+    assert "2 images are listed without a picture: the 2 of the lowest confidence have one." in page
+
+
+PROBE = """
+const f = document.getElementById('f'), d = f.contentDocument, said = {};
+const all = (what) => [...d.querySelectorAll(what)], one = (what) => d.querySelector(what);
+const shown = () => all('#images tbody tr').filter(e => !e.hidden).map(e => e.querySelector('span').textContent);
+const change = (what, value) => { Object.assign(one(what), value);
+  one(what).dispatchEvent(new Event('input', { bubbles: true })); };
+said.wide = d.documentElement.scrollWidth;
+said.beyond = all('body *').filter(e => !e.closest('.scroll, .skip')
+  && e.getBoundingClientRect().right > f.clientWidth + 1).length;
+said.decoded = all('#images img').filter(e => e.naturalWidth > 0).length;
+said.first = shown();
+one('#images thead button').click();
+said.byname = shown();
+said.sorted = all('#images th[aria-sort]').map(e => e.textContent + ' ' + e.getAttribute('aria-sort'));
+one('#images thead button').click();
+said.backwards = shown();
+change('#find', { value: 'SLIDE 3' });
+said.found = shown();
+said.count = one('#count').textContent;
+change('#find', { value: '' });
+change('#unsure', { checked: true });
+said.unsure = shown();
+change('#unsure', { checked: false });
+change('#class', { value: 'malignant' });
+said.malignant = shown();
+said.unlabelled = all('input, select').filter(e => !e.labels.length).length;
+said.unscoped = all('th').filter(e => !e.scope).length;
+said.alerts = all('[onerror]').length;
+document.title = 'probe ' + JSON.stringify(said) + ' end';
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_in_a_browser(made, browser, tmp_path, width):
+    inside = html.escape((made[0] / "sheets" / "s.html").read_text(encoding="utf-8").replace('loading="lazy"', ""))
+    (tmp_path / "probe.html").write_text(
+        f"<meta charset=utf-8><iframe id=f style='width:{width}px;height:900px;border:0' srcdoc=\"{inside}\"></iframe>"
+        f"<script>window.addEventListener('load', () => {{ {PROBE} }});</script>", encoding="utf-8"
+    )  # fmt: skip
+    done = subprocess.run(
+        [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1400,900",
+         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "probe.html").as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    found = re.search(r"<title>probe (.*?) end</title>", done.stdout)
+    assert found, done.stderr
+    said = json.loads(html.unescape(found[1]))
+    known = cells((made[0] / "sheets" / "s.html").read_text(encoding="utf-8"))
+    names = {name for name, *_ in known}
+    assert said["wide"] <= width
+    assert said["beyond"] == said["unlabelled"] == said["unscoped"] == said["alerts"] == 0
+    assert said["decoded"] == 6
+    assert said["first"] == [name for name, *_ in known]
+    assert said["byname"] == [EVIL, *(f"slide {number}.png" for number in range(1, 6))]
+    assert said["sorted"] == ["Image ascending"]
+    assert said["backwards"] == said["byname"][::-1]
+    assert said["found"] == ["slide 3.png"]
+    assert said["count"] == "1 of 6 images, by image, descending."
+    assert set(said["unsure"]) == {name for name, *_, mark in known if mark}
+    assert set(said["malignant"]) == {name for name, kind, *_ in known if kind == "malignant"}
+    assert set(said["first"]) == names
+
+
+def test_on_the_command_line(model, images, tmp_path, cli):
+    code, out, err = cli(
+        "predict", model, "--images", images, "--out", tmp_path / "p.csv", "--html", tmp_path / "s.html", "--jobs", 1,
+        "--skip-errors",
+    )  # fmt: skip
+    assert code == 1, err  # an image was left out
+    assert re.search(r"^unsure: \d of 6 images, see .*s\.html$", out, flags=re.MULTILINE)
+    assert "Traceback" not in err
