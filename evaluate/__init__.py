@@ -22,6 +22,7 @@ from .known_metrics import list_metrics
 from .latex import latex_table
 from .metric import MetricSpec
 from .metrics import compute_metrics
+from .notebook import as_frame, html_lines, html_table
 from .page import Block, Figure, Grid, Section, report_style, write_page
 from .paper import PaperTable, paper_table
 from .pictures import choose_samples
@@ -75,6 +76,7 @@ __all__ = [
     "abstention",
     "aggregate",
     "apply_temperature",
+    "as_frame",
     "bootstrap_intervals",
     "bootstrap_mean",
     "calibration",
@@ -96,6 +98,8 @@ __all__ = [
     "gain_lines",
     "headline",
     "holm",
+    "html_lines",
+    "html_table",
     "latex_table",
     "list_metrics",
     "listed",

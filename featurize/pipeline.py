@@ -212,7 +212,6 @@ def _work(workshop: Workshop, blocks: Sequence[Block], *, how: Work, resources: 
         label="featurize",
         said="blocks are done",
         step_name="augmentations",
-        keeps_steps=False,
         bundled=bundled,
     )
 
