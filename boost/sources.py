@@ -11,6 +11,7 @@ from typing import Any
 
 from ..data import PARTICULARS, SYNTHETIC_BANNER, Particulars, check_order, read_particulars, spell_labels
 from ..errors import InputError, MissingInputError, StoreError
+from ..experiment import ImageChange, Known
 from ..featurize import open_store
 
 __all__ = ["Sources", "read_sources"]
@@ -29,6 +30,7 @@ class Sources:
     headers : dict of str to dict
         Store name to attributes.
     image_ids, labels : tuple of str
+        The label is empty where it is unknown: such images are in no fold.
     groups : tuple of str or None
     sha256 : dict of str to str
         Image id to the hash of its file.
@@ -86,7 +88,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     StoreError
         A store is damaged, or its parts are not merged.
     InputError
-        No store, stores over different images, images without a label, fewer than two classes.
+        No store, stores over different images, no image with a label, fewer than two classes.
     """
     paths: dict[str, Path] = {}
     for path in _files(features):
@@ -113,21 +115,25 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
             first = found
         elif (found.image_ids, found.labels, found.sha256) != (first.image_ids, first.labels, first.sha256):
             other = next(iter(paths.values()))
-            raise InputError(f"{path} and {other}: describe different images or labels; featurize them alike")
+            change = str(ImageChange.between(_known(first), _known(found))) or "other content under the same names"
+            raise InputError(
+                f"{path} and {other}: describe different images or labels, the first as against the second: {change}; "
+                "run bchisto featurize for both"
+            )
     _refuse_mixed_modes(headers)
     if first is None:
         raise MissingInputError(f"{features[0]}: no descriptor store (*.h5) here; run bchisto featurize first")
     failed = {image for header in headers.values() for image in _failed(header)} - set(first.image_ids)
     name, path = next(iter(paths.items()))
     known = read_particulars(path.parent / PARTICULARS, images_sha256=str(headers[name].get("images_sha256", "")))
-    groups = tuple(g or known.groups.get(i) for i, g in zip(first.image_ids, first.groups, strict=True))
-    first = replace(first, groups=groups, failed=tuple(sorted(failed)), known=known, pixels=pixels)
-    unlabelled = [image for image, label in zip(first.image_ids, first.labels, strict=True) if not label]
-    if unlabelled:
-        raise InputError(f"{len(unlabelled)} images have no label, first {unlabelled[0]}; boost needs labels for all")
+    if known.groups:  # named or corrected since the stores were made
+        first = replace(first, groups=tuple(known.groups.get(image) for image in first.image_ids))
+    first = replace(first, failed=tuple(sorted(failed)), known=known, pixels=pixels)
+    if not any(first.labels):
+        raise InputError(f"none of the {len(first.labels)} images has a label; boost needs labels to train on")
     if classes:
         first = _spelled(first, classes)
-    _refuse_unknown(sorted(set(first.labels) - set(first.classes)), first.classes)
+    _refuse_unknown(sorted(set(first.labels) - {"", *first.classes}), first.classes)
     present = tuple(name for name in first.classes if name in first.labels)
     if len(present) < 2:
         raise InputError(f"all images are of class {present[0]}; boost needs at least two classes")
@@ -153,9 +159,9 @@ def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
 def _spelled(sources: Sources, classes: Sequence[str]) -> Sources:
     """Give the labels the spelling and order of ``classes``."""
     check_order(classes)
-    spelled = spell_labels(sources.labels, classes)
+    spelled = spell_labels(filter(None, sources.labels), classes)
     _refuse_unknown([label for label, known in spelled.items() if known is None], classes)
-    labels = tuple(spelled[label] or "" for label in sources.labels)
+    labels = tuple(spelled.get(label) or "" for label in sources.labels)
     without = [name for name in classes if name not in labels]
     if without:
         _log.warning("`classes` names %s, of which no image is here", ", ".join(without))
@@ -168,6 +174,11 @@ def _refuse_unknown(labels: Sequence[str], classes: Sequence[str]) -> None:
         raise InputError(
             f"label {labels[0]} is none of the classes {', '.join(classes)}{more}; name every class in `classes`"
         )
+
+
+def _known(sources: Sources) -> dict[str, Known]:
+    """Return image id to label; a group that one store lacks makes no difference."""
+    return {image: (label, "") for image, label in zip(sources.image_ids, sources.labels, strict=True)}
 
 
 def _failed(header: dict[str, Any]) -> list[str]:
@@ -184,6 +195,11 @@ def _files(features: Sequence[str | Path]) -> list[Path]:
                     raise StoreError(
                         f"{parts}: its parts are not merged; run the same bchisto featurize without `shard`"
                     )
+                _log.warning(
+                    "%s: images or augmentations were being added and are not in the store yet; run the same bchisto "
+                    "featurize again to add them",
+                    parts,
+                )
             found.extend(sorted(source.glob("*.h5")))
         elif source.exists():
             found.append(source)

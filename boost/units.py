@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BundleError, InputError
+from ..errors import BundleError, InputError, StoreError
 from ..featurize import open_store
 from ..jobs import Ticker, atomic_output, read_marks, read_probabilities, write_probabilities
 from ..runs import Mark
@@ -114,11 +114,16 @@ def train_group(group: Sequence[ModelUnit], ticker: Ticker) -> None:
     ------
     InputError
         The head cannot be fitted on this fold; the message names it.
+    StoreError
+        The store was replaced meanwhile by one of other images.
     OverwrittenError
         Another command has overwritten the folder meanwhile.
     """
     first = group[0]
     with open_store(first.path) as store:
+        there = dict(enumerate(store.image_ids))
+        if [there.get(at) for at in (*first.train, *first.test)] != [*first.train_ids, *first.test_ids]:
+            raise StoreError(f"{first.path}: its images changed while the command ran; run the same command again")
         part = TrainingPart(
             features=store.features(first.train),
             labels=np.array(first.labels, dtype=np.int64),
@@ -141,7 +146,7 @@ def train_group(group: Sequence[ModelUnit], ticker: Ticker) -> None:
                 if unit.inner and inner is not None:
                     write_probabilities(unit.held_out, unit.train_ids, inner, marks=marks)
                 write_probabilities(unit.predictions, unit.test_ids, tests, marks=marks)
-                ticker.tick()
+                ticker.tick(kept=True)
         except InputError as error:
             raise InputError(f"{first.member}, fold {first.fold}: {error}") from error
 

@@ -35,7 +35,8 @@ def _heads() -> list[str]:
 @click.option(
     "--folds",
     multiple=True,
-    help="A number, shares (80/10/10), site:COLUMN of the manifest, a published list (rakhlin10, eva, official, "
+    help="A number, shares (70/30, 80/10/10), folder (the split the images came in), site:COLUMN of the manifest, a "
+    "published list (rakhlin10, eva, official, "
     "official-corrected, idc-published) or a file; repeatable. Default: rakhlin10 for BACH, else 10.",
 )
 @split_options
@@ -60,6 +61,11 @@ def _heads() -> list[str]:
     multiple=True,
     metavar="KEY=VALUE",
     help="A LightGBM parameter on top of the preset; repeatable.",
+)
+@click.option(
+    "--each",
+    is_flag=True,
+    help="Compare the stores with each other, and say what each adds to the fusion; trains nothing more.",
 )
 @click.option("--classes", callback=split_names, help="Class order; default: that of the stores.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Moves split folds.")

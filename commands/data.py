@@ -13,6 +13,7 @@ import click
 
 from .flags import as_flags
 from .options import common_options, data_options, done
+from .then import next_commands
 
 if TYPE_CHECKING:
     from ..experiment import ImageSelection
@@ -89,62 +90,111 @@ def list_(images: Path, **options: Any) -> None:
             [record.image_id, record.path, record.label or "", record.group or "", record.magnification or "",
              record.mpp or "", record.source]
         )  # fmt: skip
-    counts = ", ".join(f"{name} {count}" for name, count in dataset.class_counts().items())
+    classes = dataset.class_counts()
+    counts = ", ".join(f"{name} {count}" for name, count in classes.items())
+    if (unlabelled := len(dataset) - sum(classes.values())) != 0:
+        counts += f"{', ' if counts else ''}without a label {unlabelled}"
     click.echo(f"{len(dataset)} images: {counts}", err=True)
 
 
 @data.command()
 @_images
 @click.option("--decode", is_flag=True, help="Also decode every image, which finds truncated files.")
-@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
+@click.option(
+    "--copies/--no-copies",
+    default=True,
+    show_default=True,
+    help="Look for pictures that show the same pixels, for which every image is decoded.",
+)
+@click.option(
+    "--encoder",
+    multiple=True,
+    default=("resnet50", "inceptionv3", "vgg16"),
+    show_default=True,
+    help="Planned for featurize: NAME[:LAYER+LAYER]; repeatable.",
+)
+@click.option(
+    "--view",
+    multiple=True,
+    default=("0.5:400", "0.5:650"),
+    show_default=True,
+    help="Planned for featurize: SCALE:CROP; repeatable.",
+)
+@click.option("--augmentations", type=int, default=50, show_default=True, help="Planned for featurize.")
+@click.option("--crops", type=int, default=20, show_default=True, help="Planned for featurize.")
+@click.option("--stain", default="macenko", show_default=True, help="Planned for featurize; shown on the page.")
+@click.option(
+    "--mode", type=click.Choice(["exact", "dense"]), default="exact", show_default=True, help="Planned for featurize."
+)
+@click.option("--folds", multiple=True, help="A protocol to try; repeatable; default: those that may fit the dataset.")
+@click.option(
+    "--group-by",
+    type=click.Choice(["group", "none"]),
+    help="With --folds: keep groups whole; default: where they are known.",
+)
+@click.option("--jobs", type=int, help="Processes that the time is reckoned for; default: one per core.")
+@click.option("--time", "timed", is_flag=True, help="Load the networks and time them here on one image.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page with a contact sheet of each class, before and after the stain is normalised.",
+)
+@click.option("--json", "as_json", is_flag=True, help="All of it as JSON.")
 @data_options
 @common_options
 @click.pass_context
-def check(context: click.Context, /, images: Path, decode: bool, as_json: bool, **options: Any) -> None:
-    """Check a dataset against its layout; exit 1 when something is wrong.
+def check(context: click.Context, /, images: Path, **options: Any) -> None:
+    """Check a dataset before work: findings, sizes, views, folds, time and disk; exit 1 when something is wrong.
 
     \b
-    Example: bchisto data check --images ICIAR2018_BACH_Challenge --decode
+    Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
-    from ..data import check_dataset
-    from ..jobs import Progress
+    from ..experiment import FoldChoice, Work
+    from ..featurize import FeaturizeSettings
+    from ..options import from_options
+    from ..preflight import preflight, preflight_text, write_preflight
 
-    dataset = _selection(images, options).table()
-    count = 0
-    with Progress(total=len(dataset), label="check", unit="images") as progress:
+    found = preflight(
+        _selection(images, options),
+        settings=from_options(FeaturizeSettings, options),
+        folds=from_options(FoldChoice, options),
+        work=from_options(Work, options),
+        decode=options["decode"],
+        copies=options["copies"],
+        timed=options["timed"],
+    )
 
-        def step() -> None:
-            nonlocal count
-            count += 1
-            progress.update_to(count)
+    def say(text: str) -> str:
+        return as_flags(text, context.command)
 
-        findings = check_dataset(dataset, decode=decode, on_image=step)
-    wrong = [finding for finding in findings if finding.level != "note"]
-    if as_json:
-        content = {
-            "dataset": dataset.name,
-            "images": len(dataset),
-            "classes": dataset.class_counts(),
-            "synthetic": dataset.synthetic,
-            "findings": [
-                {"level": f.level, "file": f.file, "message": as_flags(f.message, context.command)} for f in findings
-            ],
-        }
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    then = next_commands(context, found, images=str(images))
+    wrote = []
+    if (page := options["html"]) is not None:
+        shown = next_commands(context, found, images=found.dataset.root.name)
+        wrote = write_preflight(page, found, commands=shown, say=say)
+    if options["as_json"]:
+        click.echo(json.dumps({**found.content(say), "next": then}, indent=2, ensure_ascii=False))
     else:
-        for finding in findings:
-            click.echo(f"{finding.level:8}{as_flags(str(finding), context.command)}")
+        click.echo(f"{preflight_text(found, say=say)}\n\nFINDINGS")
+        for finding in found.survey.findings:
+            click.echo(f"{finding.level:8}{say(str(finding))}")
         click.echo(
-            f"{dataset.name}: {len(dataset)} images, {len(wrong)} findings"
-            + (" (synthetic)" if dataset.synthetic else "")
+            f"{found.dataset.name}: {len(found.dataset)} images, {len(found.wrong)} findings"
+            + (" (synthetic)" if found.dataset.synthetic else "")
         )
-    context.exit(1 if wrong else 0)
+        if then:
+            click.echo("\n".join(["", "NEXT", *then]))
+    done(context, wrote=wrote, then=None)
+    context.exit(1 if found.wrong else 0)
 
 
 @data.command()
 @_images
 @click.option(
-    "--folds", default="10", show_default=True, help="A number, site:COLUMN, a published list, or a fold list."
+    "--folds",
+    default="10",
+    show_default=True,
+    help="As in boost: a number, shares, folder, site:COLUMN, a published list, or a fold list.",
 )
 @click.option(
     "--group-by",
@@ -173,14 +223,11 @@ def folds(
     """
     from ..arguments import named
     from ..data import Particulars, find_copies, fold_plan, further_columns, unknown_groups, write_fold_list
-    from ..errors import InputError
 
     dataset = _selection(images, options).read()
     ids = [record.image_id for record in dataset.records]
     labels = {record.image_id: record.label or "" for record in dataset.records}
     groups = {record.image_id: record.group for record in dataset.records}
-    if not all(labels.values()):
-        raise InputError(f"{images}: folds need a label for every image")
     with named(spec="folds"):
         plan = fold_plan(
             folds,
@@ -194,7 +241,8 @@ def folds(
                 copies=tuple((copy.first, copy.second) for copy in find_copies(dataset.records) or ()),
             ),
         )
-    for warning in (*unknown_groups(list(groups.values())), *plan.warnings):
+    divided = dict.fromkeys(image for image, _, _ in plan.rows)
+    for warning in (*unknown_groups([groups[image] for image in divided]), *plan.warnings):
         logging.getLogger(__name__).warning("%s", warning)
     write_fold_list(out, plan, labels=labels, groups=groups)
     done(context, wrote=[out], then=f"bchisto boost --folds {out} --out RUN")

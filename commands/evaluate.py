@@ -101,7 +101,7 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
     Example: bchisto evaluate run predictions.csv --out evaluation --positive InSitu --positive Invasive
     """
     from ..errors import ReportError
-    from ..evaluate import TableChoice, TwoClassChoice, external_lines, headline, named_test
+    from ..evaluate import TableChoice, TwoClassChoice, external_lines, headline, named_test, p_value
     from ..evaluate import evaluate as run
     from ..options import from_options
     from ..runs import record_run
@@ -127,10 +127,10 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
         between = f" ({' to '.join(limits)})" if limits else ""
         test = named_test(row, row["unit"])
         test += "," * (test != "McNemar")
-        corrected = "" if row["primary"] else f", {row['p_holm']:.4f} after Holm"
+        corrected = "" if row["primary"] else f", {p_value(row['p_holm'], sign=False)} after Holm"
         click.echo(
             f"{row['second']} against {row['first']}: {100 * row['difference']:+.1f} points{between}, only one right "
-            f"{counts['only_second']} / {counts['only_first']}, {test} p {row['p']:.4f}{corrected}"
+            f"{counts['only_second']} / {counts['only_first']}, {test} p {p_value(row['p'])}{corrected}"
         )
     for row in result.get("external", ()):
         for line in external_lines(row):

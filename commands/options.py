@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from ..errors import one_of
+from ..errors import InputError, closest
 
 if TYPE_CHECKING:
     from ..experiment import CrossValidation
@@ -135,9 +135,12 @@ class OpenChoice(click.Choice[str]):
         if value in self.choices:
             return super().convert(value, param, ctx)
         every = self._every()
-        if value not in every:
-            self.fail(f"{value!r}: {one_of(str(value), every)}.", param, ctx)
-        return str(value)
+        try:
+            return click.Choice(every).convert(value, param, ctx)
+        except click.BadParameter as error:
+            if (like := closest(str(value), every)) is None:
+                raise
+            raise click.BadParameter(f"{error.message} Did you mean {like}?", ctx, param) from error
 
 
 def _layouts() -> list[str]:
@@ -149,6 +152,18 @@ def _layouts() -> list[str]:
 def data_options(function: F) -> F:
     """Add the options that say which images to read, and how."""
     for option in (
+        click.option("--group-column", metavar="NAME", help="Column of a manifest that holds patient or slide."),
+        click.option("--label-column", metavar="NAME", help="Column of a manifest that holds the label."),
+        click.option("--path-column", metavar="NAME", help="Column of a manifest that holds the path."),
+        click.option(
+            "--label-from", metavar="LEVEL|PATTERN", help="As --group-from, for labels; default: the class folder."
+        ),
+        click.option(
+            "--group-from",
+            metavar="LEVEL|PATTERN",
+            help="Patient or slide by the path of an image: a level of folders (1 is the first, -1 the one that holds "
+            "the image), or a regular expression, whose first group counts.",
+        ),
         click.option(
             "--classes",
             callback=split_names,
@@ -263,7 +278,6 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
     if value is None:
         return
     from ..arguments import named
-    from ..errors import InputError
     from ..runs import load_config
 
     with named(path="config"):
@@ -273,7 +287,25 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
     if unknown:
         names = ", ".join(sorted(str(name) for name in known - {"config", "quiet", "verbose"}))
         raise InputError(f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}")
-    context.default_map = {key: option for key, option in options.items() if option is not None}
+    context.default_map = {
+        parameter.name: _as_typed(value, parameter, options[parameter.name])
+        for parameter in context.command.params
+        if parameter.name is not None and options.get(parameter.name) is not None
+    }
+
+
+def _as_typed(file: Path, parameter: click.Parameter, value: Any) -> Any:
+    """Return a value of a file as the command line would give it: one value will do for an option of many."""
+    if isinstance(value, dict):
+        raise InputError(f"--config {file}: {parameter.name} is a mapping; give a value or a list of them")
+    if getattr(parameter, "multiple", False) or parameter.nargs == -1:
+        return value if isinstance(value, list) else [value]
+    if isinstance(value, list) and parameter.callback is split_names:
+        return ",".join(map(str, value))
+    if isinstance(value, list) != (parameter.nargs > 1):
+        count = f"a list of {parameter.nargs} values" if parameter.nargs > 1 else "one value"
+        raise InputError(f"--config {file}: {parameter.name} takes {count}")
+    return value
 
 
 def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:

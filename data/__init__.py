@@ -4,7 +4,7 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 (height, width, 3).
 """
 
-from .check import check_dataset, check_stain
+from .check import DatasetSurvey, check_dataset, check_stain, survey_dataset
 from .classes import check_order, match_class, settle_labels, spell_labels
 from .csvtable import column_key
 from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
@@ -47,6 +47,7 @@ from .layouts import (
     DATASET_NAMES,
     KNOWN_CLASSES,
     MAMMOGRAMS,
+    OWN_OPTIONS,
     LayoutSpec,
     find_layout,
     get_layout,
@@ -67,11 +68,13 @@ __all__ = [
     "KNOWN_CLASSES",
     "MAMMOGRAMS",
     "MOST_COMPARED",
+    "OWN_OPTIONS",
     "PARTICULARS",
     "PUBLISHED_FOLDS",
     "SYNTHETIC_BANNER",
     "Copy",
     "Dataset",
+    "DatasetSurvey",
     "Finding",
     "FoldPlan",
     "ImageHeader",
@@ -121,6 +124,7 @@ __all__ = [
     "settle_labels",
     "spell_labels",
     "stain_images",
+    "survey_dataset",
     "unique_images",
     "unknown_groups",
     "walk_files",

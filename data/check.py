@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 from ..errors import ImageError, InputError
+from ..jobs import default_jobs
 from ..stains import TREATMENTS
-from .dataset import Dataset
+from .dataset import Dataset, ImageRecord
 from .findings import Finding
-from .images import MOST_COMPARED, decode_record, find_copies, read_header, unique_images
+from .images import MOST_COMPARED, Copy, ImageHeader, decode_record, find_copies, read_header, unique_images
 from .layouts import MAMMOGRAMS, find_layout
 
-__all__ = ["check_dataset", "check_stain"]
+__all__ = ["DatasetSurvey", "check_dataset", "check_stain", "survey_dataset"]
+
+
+@dataclass(frozen=True)
+class DatasetSurvey:
+    """What headers, contents and pictures of a dataset show.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+        Those of the reader first.
+    headers : mapping of str to ImageHeader
+        Image id to the header of its file, where that can be read.
+    sizes : mapping of str to (int, int)
+        Image id to width and height in pixels: of its box, where it is a part of its file.
+    broken : frozenset of str
+        Images whose header, or with `decode` whose pixels, cannot be read.
+    repeated : tuple of (str, str)
+        Image id of a file that is used once, and the id it repeats byte by byte.
+    copies : tuple of Copy, or None
+        Pairs that seem to show the same pixels; None where these were not looked for.
+    """
+
+    findings: tuple[Finding, ...]
+    headers: Mapping[str, ImageHeader]
+    sizes: Mapping[str, tuple[int, int]]
+    broken: frozenset[str]
+    repeated: tuple[tuple[str, str], ...]
+    copies: tuple[Copy, ...] | None
 
 
 def check_dataset(
@@ -33,42 +64,85 @@ def check_dataset(
     list of Finding
         Those of the reader first.
     """
+    return list(survey_dataset(dataset, decode=decode, on_image=on_image).findings)
+
+
+def survey_dataset(
+    dataset: Dataset, *, decode: bool = False, copies: bool = True, on_image: Callable[[], None] | None = None
+) -> DatasetSurvey:
+    """Check a dataset against its layout, and keep what was seen of its images.
+
+    Parameters
+    ----------
+    dataset, decode, on_image
+        See `check_dataset`.
+    copies : bool
+        Look for pictures that show the same pixels, for which every image is decoded.
+
+    Returns
+    -------
+    DatasetSurvey
+    """
     findings = list(dataset.findings)
     layout = find_layout(dataset.name)
     expected = None if layout is None else layout.size
-    readable = True
-    for record in dataset.records:
+    headers: dict[str, ImageHeader] = {}
+    broken: set[str] = set()
+
+    def read(record: ImageRecord) -> ImageHeader | ImageError:
         try:
-            header = read_header(record.path)
-            if expected is not None and (header.width, header.height) != expected:
-                size = f"{header.width}x{header.height}, published images are {expected[0]}x{expected[1]}"
-                findings.append(Finding("warning", record.image_id, size))
-            if header.pages > 1:
-                findings.append(Finding("warning", record.image_id, f"{header.pages} pages, only the first is used"))
-            if decode:
-                decode_record(record)
+            return read_header(record.path)
         except ImageError as error:
-            readable = False
-            findings.append(Finding("error", record.image_id, str(error)))
-        if on_image is not None:
-            on_image()
-    if readable:
-        findings.extend(_repeated(dataset))
-    findings.extend(_copies(dataset))
-    return findings
+            return error
+
+    with ThreadPoolExecutor(default_jobs()) as pool:
+        for record, header in zip(dataset.records, pool.map(read, dataset.records), strict=True):
+            try:
+                if isinstance(header, ImageError):
+                    raise header
+                headers[record.image_id] = header
+                if expected is not None and (header.width, header.height) != expected:
+                    size = f"{header.width}x{header.height}, published images are {expected[0]}x{expected[1]}"
+                    findings.append(Finding("warning", record.image_id, size))
+                if header.pages > 1:
+                    more = f"{header.pages} pages, only the first is used"
+                    findings.append(Finding("warning", record.image_id, more))
+                if decode:
+                    decode_record(record)
+            except ImageError as error:
+                broken.add(record.image_id)
+                findings.append(Finding("error", record.image_id, str(error)))
+            if on_image is not None:
+                on_image()
+    sound = tuple(record for record in dataset.records if record.image_id not in broken)
+    repeated, found = _repeated(replace(dataset, records=sound))
+    findings.extend(found)
+    pairs = find_copies(dataset.records) if copies else ()
+    findings.extend(_copies(dataset, pairs))
+    boxes = {record.image_id: record.box for record in dataset.records if record.box is not None}
+    sizes = {image: (header.width, header.height) for image, header in headers.items()}
+    sizes |= {image: (b[2] - b[0], b[3] - b[1]) for image, b in boxes.items() if image in headers}
+    return DatasetSurvey(
+        tuple(findings),
+        headers,
+        sizes,
+        frozenset(broken),
+        repeated,
+        tuple(pairs) if copies and pairs is not None else None,
+    )
 
 
-def _repeated(dataset: Dataset) -> list[Finding]:
+def _repeated(dataset: Dataset) -> tuple[tuple[tuple[str, str], ...], list[Finding]]:
     try:
         unique = unique_images(dataset)
     except InputError as error:
-        return [Finding("error", str(dataset.root), str(error))]
-    return [Finding("warning", copy, f"the same image as {original}; used once") for copy, original in unique.repeated]
+        return (), [Finding("error", str(dataset.root), str(error))]
+    said = [Finding("warning", copy, f"the same image as {original}; used once") for copy, original in unique.repeated]
+    return unique.repeated, said
 
 
-def _copies(dataset: Dataset) -> list[Finding]:
+def _copies(dataset: Dataset, found: Sequence[Copy] | None) -> list[Finding]:
     """Name pairs that seem to show the same pixels; a note where folds that keep patients whole keep both together."""
-    found = find_copies(dataset.records)
     if found is None:
         message = f"copies are not looked for among more than {MOST_COMPARED:,} images"
         return [Finding("note", str(dataset.root), message)]

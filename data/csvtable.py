@@ -1,16 +1,30 @@
-"""Small CSV tables that people write: header and cells without blanks around them, and any case in the header."""
+"""Small tables that people write: header and cells without blanks around them, and any case in the header."""
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import csv
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from .excel import EXCEL_SUFFIXES, excel_rows
+from .findings import few
 
 __all__ = ["CsvTable", "column_key", "read_csv"]
+
+_MOST_BYTES = 256 * 1024**2
+"""Bound on a table (ours): a row takes some hundred bytes, so that this is a million images."""
+
+_MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+"""What may stand between columns, in the order in which it is tried."""
+
+Rows = Iterable[tuple[int, list[str]]]
+"""Line number and cells, the header first."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +40,23 @@ class CsvTable:
         Line number and cells by the former name; a cell that is not there is empty.
     overlong : tuple of int
         Lines with more cells than the header.
+    notes : tuple of str
+        How it was read, where that is not as commas in UTF-8.
     """
 
     path: Path
     columns: dict[str, str]
     rows: tuple[tuple[int, dict[str, str]], ...]
     overlong: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
-    """Read a UTF-8 CSV table with a header; empty lines are passed over.
+    """Read a table with a header: CSV, or the first sheet of an Excel workbook (``.xlsx``).
+
+    Columns of CSV are separated by commas, semicolons or tabs, in UTF-8, or in UTF-16 with its mark. Empty lines are
+    passed over. What stands between the columns is told by the header: the first mark that gives all
+    needed columns.
 
     Parameters
     ----------
@@ -48,29 +69,67 @@ def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
     Raises
     ------
     InputError
-        Not UTF-8, a needed column missing, or two columns of one name.
+        Unreadable, too large, another encoding, a needed column missing, or two columns of one name.
+    DependencyError
+        openpyxl is missing, which reads workbooks.
     """
+    notes: list[str] = []
+    excel = path.suffix.casefold() in EXCEL_SUFFIXES
+    table = excel_rows(path, notes) if excel else _text_rows(path, needed=needed, notes=notes)
     rows: list[tuple[int, dict[str, str]]] = []
     overlong: list[int] = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.reader(handle)
-            written = [cell.strip() for cell in next(reader, [])]
-            names = [column_key(cell) for cell in written]
-            _check_header(path, names, written, needed=needed, expected=expected)
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    padded = [*(cell.strip() for cell in cells), *[""] * len(names)]
-                    row = zip(names, padded[: len(names)], strict=True)
-                    rows.append((reader.line_num, {name: cell for name, cell in row if name}))
-                    if any(cell.strip() for cell in cells[len(names) :]):
-                        overlong.append(reader.line_num)
-    except (UnicodeDecodeError, csv.Error) as error:
+        lines = iter(table)
+        written = [cell.strip() for cell in next(lines, (1, []))[1]]
+        names = [column_key(cell) for cell in written]
+        _check_header(path, names, written, needed=needed, expected=expected)
+        for number, cells in lines:
+            if any(cell.strip() for cell in cells):
+                padded = [*(cell.strip() for cell in cells), *[""] * len(names)]
+                row = zip(names, padded[: len(names)], strict=True)
+                rows.append((number, {name: cell for name, cell in row if name}))
+                if any(cell.strip() for cell in cells[len(names) :]):
+                    overlong.append(number)
+    except csv.Error as error:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from error
+    columns = {name: said for name, said in zip(names, written, strict=True) if name}
+    return CsvTable(path, columns, tuple(rows), tuple(overlong), tuple(notes))
+
+
+def _text_rows(path: Path, *, needed: Sequence[str], notes: list[str]) -> Rows:
+    """Return the rows of a text; what is unusual about it goes into `notes`."""
+    text = _decoded(path, notes)
+    mark = ","
+    with contextlib.suppress(csv.Error):  # the reader of the rows says it
+        headers = {mark: next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), []) for mark in _MARKS}
+        fits = [mark for mark, cells in headers.items() if set(needed) <= {column_key(cell) for cell in cells}]
+        mark = fits[0] if fits else mark
+    if mark != ",":
+        notes.append(f"its columns are taken to be separated by {_MARKS[mark]}")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+    return ((reader.line_num, cells) for cells in reader)
+
+
+def _decoded(path: Path, notes: list[str]) -> str:
+    """Return the text of a file."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError(f"{path}: more than {_MOST_BYTES // 1024**2} MiB, too large for a table of images")
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    columns = {name: said for name, said in zip(names, written, strict=True) if name}
-    return CsvTable(path, columns, tuple(rows), tuple(overlong))
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f'{path}: not a UTF-8 CSV file ({error}); save it as "CSV UTF-8", as Excel calls it'
+        ) from error
+    if "\0" in text.partition("\n")[0]:
+        raise InputError(f'{path}: not a UTF-8 CSV file (null characters in its header); save it as "CSV UTF-8"')
+    if wide:
+        notes.append("read as UTF-16")
+    return text
 
 
 def column_key(name: str) -> str:
@@ -89,9 +148,8 @@ def _check_header(
 ) -> None:
     missing = [name for name in needed if name not in names]
     if missing:
-        other = next((mark for mark in (";", "\t") if any(mark in cell for cell in written)), None)
-        hint = "; separate the columns by commas" if other else ""
-        raise InputError(f"{path}: the header must have a column `{missing[0]}` ({expected}){hint}")
+        there = f"; there are {few(filter(None, written), most=10)}" if any(written) else ""
+        raise InputError(f"{path}: the header must have a column `{missing[0]}` ({expected}){there}")
     twice = [said for place, said in enumerate(written) if said and names[place] in names[:place]]
     if twice:
         raise InputError(f"{path}: two columns are called {twice[0]}; remove or rename one")

@@ -8,16 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import SupportsIndex
 
-from ..arguments import Many, TextInput, as_texts, as_wholes
+from ..arguments import Many, TextInput, as_text, as_texts, as_wholes
 from ..errors import InputError, MissingInputError, readable_name
 from .classes import check_order, settle_labels
 from .dataset import Dataset, ImageRecord
-from .findings import Finding
+from .findings import Finding, few
 from .images import same_content
 from .layouts import (
     CONTEXTS,
     LABEL_LEVELS,
     LESIONS,
+    OWN_OPTIONS,
     get_layout,
     known_classes,
     order_classes,
@@ -42,8 +43,9 @@ def read_dataset(
     magnifications: Many[SupportsIndex] = (),
     lesions: Many[TextInput] = (),
     context: str = "tight",
+    **own: TextInput | None,
 ) -> Dataset:
-    """Read images in an official layout, a folder per class, or a CSV manifest.
+    """Read images in an official layout, a folder per class, or a manifest.
 
     Parameters
     ----------
@@ -61,6 +63,11 @@ def read_dataset(
         CBIS-DDSM, DDSM: keep these only; empty keeps all.
     context : {"tight", "small", "large"}
         CBIS-DDSM, DDSM: how much is shown around an abnormality, see `CONTEXTS`.
+    **own : str, int or None
+        Of `OWN_OPTIONS`, for folders and manifests of one's own. ``group_from``, ``label_from``: where in the path of
+        an image they stand, a level of folders (1 is the first below the root, -1 the one that holds the image) or a
+        regular expression, of which the first group counts, else all that it finds. ``path_column``,
+        ``label_column``, ``group_column``: names of the columns of a manifest.
 
     Returns
     -------
@@ -72,20 +79,23 @@ def read_dataset(
     MissingInputError
         `images` does not exist or is an empty folder.
     InputError
-        The layout is not that of `dataset`, or a label is none of `classes`.
+        The layout is not that of `dataset`, or has labels and groups of its own; a label is none of `classes`.
     """
+    if unknown := sorted(set(own) - set(OWN_OPTIONS)):
+        raise TypeError(f"read_dataset() got an unexpected keyword argument {unknown[0]!r}")
+    chosen = {name: as_text(value, name) for name, value in own.items() if value is not None}
     classes = as_texts(classes, "classes")
     magnifications = as_wholes(magnifications, "magnifications")
     lesions = as_texts(lesions, "lesions")
     root = Path(images)
     _check_root(root)
     check_order(classes)
-    for name, chosen, known in (
+    for name, wanted, known in (
         ("context", (context,), CONTEXTS),
         ("label_level", (label_level,), LABEL_LEVELS),
         ("lesions", lesions, LESIONS),
     ):
-        if strange := [one for one in chosen if one not in known]:
+        if strange := [one for one in wanted if one not in known]:
             raise InputError(f"`{name}` {strange[0]}: choose one of {', '.join(known)}")
     layout = get_layout(dataset) if dataset else recognise_layout(root)
     if layout.manifest != root.is_file():
@@ -93,7 +103,11 @@ def read_dataset(
         raise InputError(f'{root}: `dataset="{layout.name}"` reads a {kind}')
     if dataset is None:
         _log.info('%s: recognised as `dataset="%s"`', root, layout.name)
+    if strange := [name for name in chosen if name not in layout.options]:
+        own_layouts = "a manifest" if strange[0].endswith("_column") else 'a folder (`dataset="folder"`) or a manifest'
+        raise InputError(f"{root}: `{strange[0]}` is for {own_layouts} of your own, not for the layout {layout.name}")
     given = {"classes": classes, "label_level": label_level, "lesions": lesions, "magnifications": magnifications}
+    given |= chosen
     records, findings = layout.read(root, **{name: given[name] for name in given if name in layout.options})
     if context != "tight" and "context" in layout.options:
         records, unseen = show_context(records, context)
@@ -105,6 +119,10 @@ def read_dataset(
     records, spelled = _settle_classes(records, classes)
     files = len(records)
     records, repeated = _settle_ids(records)
+    unlabelled = [record.image_id for record in records if record.label is None]
+    if 0 < len(unlabelled) < len(records) and "label_from" not in chosen:
+        message = f"{len(unlabelled)} of {len(records)} images have no label: described, but neither trained nor tested"
+        repeated.append(Finding("note", few(unlabelled), message))
     labels = [record.label for record in records if record.label is not None]
     default = layout.class_order(label_level)
     order = tuple(classes) or tuple(c for c in default if c in labels) or order_classes(labels)
@@ -115,7 +133,7 @@ def read_dataset(
         classes=(),
         findings=(*findings, *spelled, *repeated),
         synthetic=synthetic,
-        patients_apart=layout.patients is not None,
+        patients_apart=layout.patients is not None or not {"group_from", "group_column"}.isdisjoint(chosen),
         repeated=files - len(records),
     ).with_classes(order)
     without = [name for name, count in result.class_counts().items() if not count and labels and name in classes]

@@ -75,12 +75,22 @@ def _walk(
         if is_folder:
             if name.casefold() in skip:
                 findings.append(Finding("note", _shown(path, root), skip[name.casefold()]))
+            elif _is_run(path):
+                findings.append(Finding("note", _shown(path, root), "a run folder of bchisto, left out"))
             elif not (name.startswith(".") or name in _SYSTEM):
                 yield from _walk(path, root, findings, skip=skip, hidden=hidden, above=(*above, here))
         elif not is_file:
             findings.append(Finding("warning", _shown(path, root), "a pipe, socket or device and no file, left out"))
         elif seen:
             yield path
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is what commands write into: its pictures are no images of the dataset."""
+    try:
+        return (folder / "run.json").is_file() and (folder / "records").is_dir()
+    except OSError:
+        return False
 
 
 def _shown(path: Path, root: Path) -> str:

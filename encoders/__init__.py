@@ -8,6 +8,7 @@ from .backbone import Backbone, build_backbone
 from .choice import EncoderChoice, parse_encoder, weights_of
 from .encoder import Encoder, cached_encoder
 from .engines import ENGINES, compile_tensors
+from .facts import EncoderFacts, encoder_facts
 from .geometry import GEOMETRY
 from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
@@ -19,12 +20,14 @@ __all__ = [
     "Backbone",
     "Encoder",
     "EncoderChoice",
+    "EncoderFacts",
     "EncoderSpec",
     "WeightArrays",
     "build_backbone",
     "cached_encoder",
     "canonical_names",
     "compile_tensors",
+    "encoder_facts",
     "fill_weights",
     "get_spec",
     "list_encoders",

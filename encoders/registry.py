@@ -16,7 +16,14 @@ from ..errors import InputError, one_of
 from ..extensions import extension_names, load_extension
 from ..jobs import prepare_backend
 
-__all__ = ["ENTRY_POINT_GROUP", "EncoderSpec", "get_spec", "list_encoders"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "MACS_PER_PIXEL",
+    "UNKNOWN_MACS_PER_PIXEL",
+    "EncoderSpec",
+    "get_spec",
+    "list_encoders",
+]
 
 ENTRY_POINT_GROUP = "bchisto.encoders"
 
@@ -26,11 +33,11 @@ features). Rakhlin et al. 2018, sec. 2.4."""
 
 _DEFAULT_LAYERS = {"vgg16": VGG16_LAYERS}
 
-_MACS_PER_PIXEL = {"resnet50": 82e3, "inceptionv3": 64e3, "vgg16": 306e3, "mobilenetv2": 6e3}
+MACS_PER_PIXEL = {"resnet50": 82e3, "inceptionv3": 64e3, "vgg16": 306e3, "mobilenetv2": 6e3}
 """Multiply-accumulates per input pixel, from the published counts at the published input sizes; they only set
 the size of a work unit."""
 
-_UNKNOWN_MACS_PER_PIXEL = 60e3
+UNKNOWN_MACS_PER_PIXEL = 60e3
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class EncoderSpec:
     build: Callable[..., Any]
     preprocess: Callable[[Any], Any]
     layers: tuple[str, ...] = ()
-    macs_per_pixel: float = _UNKNOWN_MACS_PER_PIXEL
+    macs_per_pixel: float = UNKNOWN_MACS_PER_PIXEL
 
 
 def _applications() -> dict[str, tuple[ModuleType, str]]:
@@ -103,5 +110,5 @@ def get_spec(name: str) -> EncoderSpec:
         build=build,
         preprocess=module.preprocess_input,
         layers=_DEFAULT_LAYERS.get(name, ()),
-        macs_per_pixel=_MACS_PER_PIXEL.get(name, _UNKNOWN_MACS_PER_PIXEL),
+        macs_per_pixel=MACS_PER_PIXEL.get(name, UNKNOWN_MACS_PER_PIXEL),
     )

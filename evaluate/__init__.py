@@ -10,10 +10,12 @@ from ..moved import moved_names
 from .abstain import abstention
 from .aggregate import AGGREGATIONS, LEVELS, aggregate
 from .calibration import calibration
+from .cohort import class_grid
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
 from .evaluate import evaluate, measure
 from .finished import read_facts, write_run_report
 from .fold_notes import FoldNote, fold_notes
+from .gain import gain_lines, measure_gains
 from .headline import external_lines, headline
 from .intervals import Sampled, bootstrap_intervals
 from .known_metrics import list_metrics
@@ -21,7 +23,7 @@ from .latex import latex_table
 from .metric import MetricSpec
 from .metrics import compute_metrics
 from .notebook import as_frame, html_lines, html_table
-from .page import report_style
+from .page import Block, Figure, Grid, Section, report_style, write_page
 from .paper import PaperTable, paper_table
 from .pictures import choose_samples
 from .predictions import PredictionTable, write_predictions
@@ -45,15 +47,18 @@ from .temperature import (
 from .two_class import TwoClassChoice, TwoClassView, default_positive, positive_mask, two_class_scores
 from .unsure import unsure_rule
 from .variance import variance_split
-from .wording import listed, named_test
+from .wording import counted, listed, named_test, p_value, plural
 
 __all__ = [
     "AGGREGATIONS",
     "CROSS_VALIDATION",
     "LEVELS",
     "PREDICTED_FROM",
+    "Block",
+    "Figure",
     "FoldCurves",
     "FoldNote",
+    "Grid",
     "Interval",
     "MetricSpec",
     "Panel",
@@ -64,6 +69,7 @@ __all__ = [
     "PublishedTable",
     "Sample",
     "Sampled",
+    "Section",
     "TableChoice",
     "TwoClassChoice",
     "TwoClassView",
@@ -76,9 +82,11 @@ __all__ = [
     "calibration",
     "choose_samples",
     "cite",
+    "class_grid",
     "compare_pairs",
     "compare_tables",
     "compute_metrics",
+    "counted",
     "default_positive",
     "evaluate",
     "external_lines",
@@ -87,6 +95,7 @@ __all__ = [
     "fold_error",
     "fold_notes",
     "fold_temperatures",
+    "gain_lines",
     "headline",
     "holm",
     "html_lines",
@@ -95,9 +104,12 @@ __all__ = [
     "list_metrics",
     "listed",
     "measure",
+    "measure_gains",
     "named_test",
     "negative_log_likelihood",
+    "p_value",
     "paper_table",
+    "plural",
     "positive_mask",
     "protocol_gap",
     "read_facts",
@@ -114,6 +126,7 @@ __all__ = [
     "unsure_rule",
     "variance_split",
     "wilson",
+    "write_page",
     "write_predictions",
     "write_published",
     "write_report",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from .predictions import PredictionTable
 from .resample import take_rows
 from .wording import counted, plural
 
-__all__ = ["cohort_blocks", "flow_blocks"]
+__all__ = ["class_grid", "cohort_blocks", "flow_blocks"]
 
 _MOST_GROUPS = 40
 """Patients that are listed one by one, those of most images first (ours)."""
@@ -23,6 +24,7 @@ _FLOW = {
     "refused": "refused, since their headers do not fit",
     "duplicates": "left out as copies of another image",
     "failed": "left out, since they could not be read",
+    "unlabelled": "left out, since they have no label",
     "used": "used by the folds",
 }
 
@@ -52,29 +54,14 @@ def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
     """
     labels: dict[str, int] = dict(zip(table.image_ids, table.labels.tolist(), strict=True))
     owner = dict(zip(table.image_ids, table.groups, strict=True))
-    per_class = [[image for image, label in labels.items() if label == k] for k in range(len(table.classes))]
     image, group = table.image_is, table.group_is
-    known = [name for name in owner.values() if name is not None]
-    header, rows = ["class", plural(image)], []
-    for name, members in zip((*table.classes, "all"), (*per_class, list(labels)), strict=True):
-        images = Counter(owner[one] for one in members)
-        unknown = images.pop(None, 0)
-        sizes = sorted(images.values())
-        spread = f"{np.median(sizes):g} ({sizes[0]} to {sizes[-1]})" if sizes else "–"
-        rows.append([name, f"{len(members):,}", *((f"{len(images):,}", spread, f"{unknown:,}") if known else ())])
-    if known:
-        header += [
-            plural(group),
-            f"{plural(image)} per {group}, median (range)",
-            f"{plural(image)} of no known {group}",
-        ]
+    grid = class_grid(table.classes, labels, owner, image=image, group=group)
     if table.patches is not None:
-        header.append("patches")
         counts = np.bincount(table.labels[table.first_rows], minlength=len(table.classes))
-        for row, count in zip(rows, [*counts, counts.sum()], strict=True):
-            row.append(f"{count:,}")
-    yield Block(grid=Grid(f"{plural(image).capitalize()} of each class", header, rows, total=True))
-    if not known:
+        rows = [[*row, f"{count:,}"] for row, count in zip(grid.rows, [*counts, counts.sum()], strict=True)]
+        grid = replace(grid, header=[*grid.header, "patches"], rows=rows)
+    yield Block(grid=grid)
+    if not any(name is not None for name in owner.values()):
         yield Block(
             note=f"No patient or slide is known: {plural(image)} of one patient may stand on both sides of a fold, and "
             "intervals and tests take every one for independent of the others."
@@ -88,6 +75,44 @@ def cohort_blocks(table: PredictionTable) -> Iterator[Block]:
         verb = "has" if several == 1 else "have"
         yield Block(text=f"{counted(several, group)} {verb} {plural(image)} of more than one class.")
     yield from _each_group(table)
+
+
+def class_grid(
+    classes: Sequence[str],
+    labels: Mapping[str, int],
+    owner: Mapping[str, str | None],
+    *,
+    image: str,
+    group: str,
+) -> Grid:
+    """Return a table of the images and groups of each class, and of all.
+
+    Parameters
+    ----------
+    classes : sequence of str
+    labels : mapping of str to int
+        Image id to the place of its class.
+    owner : mapping of str to (str or None)
+        Image id to its group; None where unknown. Groups are shown where any is known.
+    image, group : str
+        What these are called.
+    """
+    per_class = [[one for one, label in labels.items() if label == k] for k in range(len(classes))]
+    known = any(name is not None for name in owner.values())
+    header, rows = ["class", plural(image)], []
+    for name, members in zip((*classes, "all"), (*per_class, list(labels)), strict=True):
+        images = Counter(owner[one] for one in members)
+        unknown = images.pop(None, 0)
+        sizes = sorted(images.values())
+        spread = f"{np.median(sizes):g} ({sizes[0]} to {sizes[-1]})" if sizes else "–"
+        rows.append([name, f"{len(members):,}", *((f"{len(images):,}", spread, f"{unknown:,}") if known else ())])
+    if known:
+        header += [
+            plural(group),
+            f"{plural(image)} per {group}, median (range)",
+            f"{plural(image)} of no known {group}",
+        ]
+    return Grid(f"{plural(image).capitalize()} of each class", header, rows, total=True)
 
 
 def _each_group(table: PredictionTable) -> Iterator[Block]:

@@ -19,7 +19,7 @@ from .fold_notes import fold_note_lines
 from .page import Block, Figure, Grid
 from .paper import PaperTable
 from .predictions import PredictionTable
-from .wording import NO_POSITIVES, called, images_tested, interval_note, interval_source, plural, predicted
+from .wording import NO_POSITIVES, called, images_tested, interval_note, interval_source, p_value, plural, predicted
 
 __all__ = ["learning_blocks", "panel_blocks"]
 
@@ -112,7 +112,7 @@ def _calibration(metrics: Metrics) -> Iterator[Block]:
         low, high = found["ece_expected_range"]
         said += (
             f"; perfect calibration would give {found['ece_expected']:.3f} on as many rows (95 % of samples "
-            f"{low:.3f} to {high:.3f}; p {found['ece_p']:.3f})"
+            f"{low:.3f} to {high:.3f}; p {p_value(found['ece_p'])})"
         )
     said += f". Brier score {found['brier']:.3f}, negative log-likelihood {found['nll']:.3f}."
     if found.get("slope") is not None:

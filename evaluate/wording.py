@@ -16,6 +16,7 @@ __all__ = [
     "listed",
     "name_of",
     "named_test",
+    "p_value",
     "plural",
     "predicted",
     "within",
@@ -32,6 +33,17 @@ NO_POSITIVES = "no positive images, so no threshold"
 def name_of(metrics: Mapping[str, Any], what: str) -> str:
     """Return what a ``row``, an ``image`` or a ``group`` of a table is called: patch, image, patient, slide."""
     return str((metrics.get("names") or _NAMES).get(what, what))
+
+
+def p_value(p: float, *, sign: bool = True) -> str:
+    """Write a p value with three decimals, the smallest as less than 0.001.
+
+    Examples
+    --------
+    >>> p_value(0.0341), p_value(0.0341, sign=False), p_value(0.00004, sign=False)
+    ('= 0.034', '0.034', '< 0.001')
+    """
+    return "< 0.001" if p < 0.001 else f"{'= ' * sign}{p:.3f}"
 
 
 def predicted(metrics: Mapping[str, Any]) -> str:
@@ -68,7 +80,7 @@ def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = N
 
 def plural(name: str) -> str:
     """Return the plural of such a name."""
-    return f"{name}es" if name.endswith("ch") else f"{name}s"
+    return f"{name}es" if name.endswith(("ch", "ss")) else f"{name}s"
 
 
 def called(metrics: Mapping[str, Any], text: str) -> str:

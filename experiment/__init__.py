@@ -17,6 +17,7 @@ from .bundles import (
     read_temperature,
     write_bundle,
 )
+from .changes import ImageChange, Known
 from .headers import Needs, check_headers
 from .missing import Progressed, do_missing
 from .outputs import Outputs, temperature_of
@@ -33,7 +34,9 @@ __all__ = [
     "CrossValidation",
     "Finished",
     "FoldChoice",
+    "ImageChange",
     "ImageSelection",
+    "Known",
     "Needs",
     "OpenedImages",
     "Outputs",

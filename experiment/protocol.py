@@ -21,7 +21,8 @@ class FoldChoice:
     Attributes
     ----------
     folds : tuple of str
-        A number, shares (``80/10/10``), ``site:COLUMN``, a published list, a fold list, or ``none``; see
+        A number, shares (``70/30``, ``80/10/10``), ``folder``, ``site:COLUMN``, a published list, a fold list, or
+        ``none``; see
         `bchisto.data.fold_plan`. One or many; empty takes what the command does by default.
     group_by : {"group", "none"}, optional
         Whether split folds keep groups whole; by default where groups are known.

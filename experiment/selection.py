@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..arguments import PathInput, as_path, as_texts, as_wholes
+from ..arguments import PathInput, as_path, as_text, as_texts, as_wholes
 from ..data import (
+    OWN_OPTIONS,
     Dataset,
     Particulars,
     UniqueImages,
@@ -101,6 +102,8 @@ class OpenedImages:
             "duplicates": self.source.repeated + len(self.unique.repeated),
             "failed": failed,
         }
+        if (unlabelled := sum(record.label is None for record in self.dataset.records)) != 0:
+            flow["unlabelled"] = unlabelled
         groups = {record.image_id: record.group for record in self.dataset.records if record.group is not None}
         return Particulars(flow, further_columns(self.dataset), groups)
 
@@ -127,6 +130,11 @@ class ImageSelection:
         CBIS-DDSM, DDSM: how much is shown around an abnormality.
     only : str or Path, optional
         A CSV with a column ``image_id``: these images alone.
+    group_from, label_from : str or int, optional
+        Folders and manifests of one's own: the level or pattern by which group and label are taken from the path, see
+        `bchisto.data.read_dataset`.
+    path_column, label_column, group_column : str, optional
+        Columns of a manifest under other names.
     """
 
     images: Path
@@ -137,12 +145,20 @@ class ImageSelection:
     lesions: tuple[str, ...] = option((), name="lesion")
     context: str = "tight"
     only: Path | None = None
+    group_from: str | None = None
+    label_from: str | None = None
+    path_column: str | None = None
+    label_column: str | None = None
+    group_column: str | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "images", as_path(self.images, "images"))
         for name in ("classes", "lesions"):
             put(self, name, as_texts(getattr(self, name), name))
+        for name in OWN_OPTIONS:
+            if (value := getattr(self, name)) is not None:
+                put(self, name, as_text(value, name))
         put(self, "magnifications", as_wholes(self.magnifications, "magnifications"))
         if self.only is not None:
             put(self, "only", as_path(self.only, "only"))
@@ -173,6 +189,7 @@ class ImageSelection:
             magnifications=self.magnifications,
             lesions=self.lesions,
             context=self.context,
+            **{name: getattr(self, name) for name in OWN_OPTIONS},
         )
         return found if self.only is None else only_listed(found, self.only)
 

@@ -6,6 +6,7 @@ what the whole leaves; all else is here, once.
 
 from __future__ import annotations
 
+import csv
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from ..data import FoldPlan, Particulars, protocol_text, unknown_groups, write_fold_list
-from ..errors import BchistoError, ReportError
+from ..errors import BchistoError, ReportError, SettingsConflictError
 from ..evaluate import Panel, TwoClassView, reporting, write_run_report
 from ..jobs import Resources, Ticker
 from ..runs import Claim, Mark, RunRecord
+from .changes import ImageChange, Known
 from .missing import do_missing, singly
 from .result import CrossValidation
 from .work import Work
@@ -25,6 +27,11 @@ from .work import Work
 __all__ = ["Finished", "Tested", "Training", "cross_validate"]
 
 _log = logging.getLogger(__name__)
+
+_FOLDS = "folds.csv"
+
+_OF_IMAGES = frozenset({"folds_sha256", "images_sha256", "classes"})
+"""Settings that follow from the images."""
 
 U = TypeVar("U")
 F = TypeVar("F")
@@ -170,9 +177,26 @@ class Training(ABC, Generic[U, F]):
         Raises
         ------
         SettingsConflictError
-            The message lists the differences.
+            The message lists the differences, or says how the images changed where that alone makes them.
         """
+        differing = claim.differing()
+        if differing and differing <= _OF_IMAGES and (change := self._change(claim.folder / _FOLDS)):
+            raise SettingsConflictError(
+                f"{claim.folder}: trained before the images changed: {change}; `overwrite` trains it anew on those "
+                "that are there now, another `out` keeps both"
+            )
         claim.check()
+
+    def _change(self, path: Path) -> ImageChange:
+        """Say how the images of the protocol differ from those that a fold list of an earlier call names."""
+        old: dict[str, Known] = {}
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as handle:
+                old = {row["image_id"]: (row["label"], row["group"]) for row in csv.DictReader(handle)}
+        images = sorted({image for image, _, _ in self.plan.rows}) if old else ()
+        return ImageChange.between(
+            old, {image: (self.images.labels[image], self.images.groups[image] or "") for image in images}
+        )
 
     def settled(self) -> Self:
         """Return the training with the folds that its folder began with, if they were made without looking for copies.
@@ -212,7 +236,7 @@ class Training(ABC, Generic[U, F]):
         units = self.units(claim, resources)
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
-        write_fold_list(folder / "folds.csv", self.plan, labels=self.images.labels, groups=self.images.groups)
+        write_fold_list(folder / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups)
         progressed = do_missing(
             self.train,
             units,

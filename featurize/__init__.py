@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 
 from ..encoders import Encoder  # a name that others rely on here
 from ..moved import moved_names
-from .blocks import ABSENT_SETTINGS, compared_settings, images_per_block
+from .blocks import ABSENT_SETTINGS, compared_settings, images_per_block, reckon_seconds
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
 from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .settings import FeaturizeSettings, View, parse_view
 from .store import Store, open_store
 from .stream import ImageDescriptors, ImageFailure, describe_images
+from .timing import DescribingCost, time_describing
 
 __all__ = [
     "ABSENT_SETTINGS",
     "Augmentation",
+    "DescribingCost",
     "Encoder",
     "FeaturizeResult",
     "FeaturizeSettings",
@@ -36,6 +38,8 @@ __all__ = [
     "norm_pool",
     "open_store",
     "parse_view",
+    "reckon_seconds",
+    "time_describing",
 ]
 
 if not TYPE_CHECKING:  # a type checker is to know the new places alone

@@ -5,28 +5,30 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..data import ImageRecord, UniqueImages
-from ..encoders import GEOMETRY, Encoder, EncoderChoice, cached_encoder, get_spec
-from ..runs import Claim, describe_differences, other_settings, versions_of
+from ..encoders import GEOMETRY, Encoder, EncoderChoice, cached_encoder, encoder_facts
+from ..runs import Claim, differences, versions_of
 from .settings import FeaturizeSettings, View
-from .store import open_store
+from .store import read_attributes
 
 __all__ = [
     "ABSENT_SETTINGS",
     "Block",
+    "Need",
     "Target",
-    "check_conflicts",
     "choose_targets",
     "claim_parts",
     "compared_settings",
+    "differing_settings",
     "images_per_block",
     "make_blocks",
+    "reckon_seconds",
     "store_name",
 ]
 
@@ -45,7 +47,7 @@ _FRAME_PIXELS = 2048 * 1536
 _MOST_IMAGES = 64
 """Most images in a block: bounds its memory and what a crash costs (ours)."""
 
-_NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", "backend"})
+_NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", "backend", "road", "selection"})
 """Attributes that say where a store came from and do not decide its content."""
 
 ABSENT_SETTINGS: dict[str, Any] = {"geometry": 1}
@@ -70,6 +72,8 @@ class Target:
         Length of a descriptor.
     header : dict
         The store's attributes.
+    below : str
+        Folder in that of the parts where its own are; empty for that itself, see `bchisto.featurize.growth`.
     """
 
     name: str
@@ -79,29 +83,78 @@ class Target:
     view: View
     dim: int
     header: dict[str, Any]
+    below: str = ""
 
     @property
     def parts(self) -> Path:
-        """The folder of its parts."""
+        """The folder of its parts, removed when the store is finished."""
         return self.path.with_name(f"{self.name}.parts")
+
+    @property
+    def claimed(self) -> Path:
+        """The folder of the parts that are made under its settings."""
+        return self.parts / self.below
 
     def part(self, block: int) -> Path:
         """The part for a block."""
-        return self.parts / f"block-{block:05d}.h5"
+        return self.claimed / f"block-{block:05d}.h5"
+
+    def finished(self, *, skip_errors: bool) -> bool:
+        """Whether the store is there, of these settings and images.
+
+        Parameters
+        ----------
+        skip_errors : bool
+            Whether one that lacks images which could not be used counts.
+
+        Raises
+        ------
+        StoreError
+            The file is damaged.
+        """
+        if not self.path.is_file():
+            return False
+        found = read_attributes(self.path)
+        if not skip_errors and found.get("failures", "[]") != "[]":
+            return False
+        return not differing_settings(found, self.header)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A unit of work: a block of images with all its stores."""
+    """A unit of work: a block of images with all stores that lack the same augmentations of them.
+
+    Attributes
+    ----------
+    index : int
+    records : tuple of ImageRecord
+    sha256 : tuple of str
+        Of each image.
+    targets : tuple of str
+        Names of the stores.
+    first : int
+        The first augmentation that they lack.
+    """
 
     index: int
     records: tuple[ImageRecord, ...]
     sha256: tuple[str, ...]
+    targets: tuple[str, ...] = ()
+    first: int = 0
 
     @property
     def image_ids(self) -> list[str]:
         """Ids of its images, in store order."""
         return [record.image_id for record in self.records]
+
+
+@dataclass(frozen=True)
+class Need:
+    """Images whose augmentations, from the `first` on, some stores lack; the stores by name."""
+
+    records: tuple[ImageRecord, ...]
+    targets: tuple[str, ...]
+    first: int
 
 
 def store_name(encoder: Encoder, view: View, *, mode: str, geometry: int = GEOMETRY) -> str:
@@ -115,8 +168,20 @@ def store_name(encoder: Encoder, view: View, *, mode: str, geometry: int = GEOME
     return f"{name}-{hashlib.sha256(json.dumps(special, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
-def choose_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path) -> list[Target]:
+def choose_targets(
+    unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path, road: str, selection: Mapping[str, Any]
+) -> list[Target]:
     """Build each encoder once, which also fetches or checks its weights, and lay out the stores.
+
+    Parameters
+    ----------
+    unique : UniqueImages
+    settings : FeaturizeSettings
+    folder : Path
+    road : str
+        Where colours, crops and pooling are worked out: ``device`` or ``cpu``.
+    selection : mapping
+        The options by which a part of the images was chosen, JSON-ready.
 
     Raises
     ------
@@ -159,54 +224,40 @@ def choose_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder:
                 "classes": list(unique.dataset.classes),
                 "images_sha256": unique.digest,
                 "backend": encoder.backend,
+                "road": road,
+                "selection": json.dumps(selection),
                 "bchisto_version": __version__,
             }
             targets.append(Target(name, folder / f"{name}.h5", choice, weights, view, encoder.dim, header))
     return targets
 
 
-def compared_settings(header: dict[str, Any]) -> dict[str, Any]:
+def compared_settings(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes that decide the content of a store."""
     return {key: value for key, value in header.items() if key not in _NOT_COMPARED}
 
 
-def claim_parts(target: Target, *, road: str) -> Claim:
+def differing_settings(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what decides the content of a store and differs between two headers, each with the old and new value."""
+    compared = compared_settings(wanted)
+    old = {**ABSENT_SETTINGS, **found}
+    return differences({key: old.get(key) for key in compared}, compared)
+
+
+def claim_parts(target: Target) -> Claim:
     """Return the claim of the folder of a store's parts.
 
     Parts of another backend, or of the GPU's road beside those of the CPU's, agree to rounding only: what a store holds
     would then depend on which machine did which block.
     """
-    backend = target.header["backend"]
+    backend, road = target.header["backend"], target.header["road"]
     return Claim(
-        target.parts,
+        target.claimed,
         settings={**compared_settings(target.header), "backend": backend, "road": road},
         work=("block-*.h5",),
         absent={**ABSENT_SETTINGS, "backend": backend, "road": road},  # 0.1 did not say
         made_with=versions_of(("bchisto", "keras", "numpy", "opencv-python-headless", backend)),
     )
-
-
-def check_conflicts(targets: Sequence[Target], *, road: str) -> None:
-    """Refuse stores and parts that were made with other settings.
-
-    Raises
-    ------
-    SettingsConflictError
-        Names the store and the settings that differ.
-    """
-    for target in targets:
-        if not target.path.is_file():
-            claim_parts(target, road=road).check()
-            continue
-        wanted = compared_settings(target.header)
-        found = {**ABSENT_SETTINGS, **_header_of(target.path)}
-        if differing := describe_differences({key: found.get(key) for key in wanted}, wanted):
-            raise other_settings(target.path, differing)
-
-
-def _header_of(path: Path) -> dict[str, Any]:
-    with open_store(path) as store:
-        return store.header
 
 
 def images_per_block(settings: FeaturizeSettings) -> int:
@@ -217,21 +268,32 @@ def images_per_block(settings: FeaturizeSettings) -> int:
     >>> images_per_block(FeaturizeSettings())
     1
     """
-    pixels = sum(settings.crops * view.crop**2 for view in settings.views)
+    return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / reckon_seconds(settings))))
+
+
+def reckon_seconds(settings: FeaturizeSettings, *, pixels: int = _FRAME_PIXELS) -> float:
+    """Return about how long one image takes on one present CPU core, from recorded speeds: no network is loaded.
+
+    Parameters
+    ----------
+    settings : FeaturizeSettings
+    pixels : int
+        Of an image; those of an image of BACH by default.
+    """
+    seen = sum(settings.crops * view.crop**2 for view in settings.views)
     if settings.mode == "dense":
-        pixels = round(sum(_FRAME_PIXELS * scale**2 for scale in {view.scale for view in settings.views}))
-    macs = sum(get_spec(choice.name).macs_per_pixel for choice in settings.encoders) * pixels
-    seconds = _IMAGE_SECONDS + settings.augmentations * (_AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND)
-    return max(1, min(_MOST_IMAGES, math.ceil(_UNIT_SECONDS / seconds)))
+        seen = round(sum(pixels * scale**2 for scale in {view.scale for view in settings.views}))
+    macs = sum(encoder_facts(choice).macs_per_pixel for choice in settings.encoders) * seen
+    share = pixels / _FRAME_PIXELS
+    return share * _IMAGE_SECONDS + settings.augmentations * (
+        share * _AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND
+    )
 
 
-def make_blocks(unique: UniqueImages, records: Sequence[ImageRecord], *, size: int) -> list[Block]:
-    """Cut the images into blocks of `size`, in store order."""
+def make_blocks(unique: UniqueImages, needs: Sequence[Need], *, size: int) -> list[Block]:
+    """Cut the images that stores lack into blocks of `size`, in store order."""
+    cut = [(need, need.records[start : start + size]) for need in needs for start in range(0, len(need.records), size)]
     return [
-        Block(
-            index,
-            tuple(records[start : start + size]),
-            tuple(unique.sha256[record.image_id] for record in records[start : start + size]),
-        )
-        for index, start in enumerate(range(0, len(records), size))
+        Block(index, some, tuple(unique.sha256[one.image_id] for one in some), need.targets, need.first)
+        for index, (need, some) in enumerate(cut)
     ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import PathInput, as_path
 from ..data import PARTICULARS, Dataset, UniqueImages
-from ..errors import BchistoError, OutputError, StoreError
+from ..errors import BchistoError, OutputError, OverwrittenError
 from ..experiment import ImageSelection, Work, do_missing
 from ..jobs import (
     Resources,
@@ -27,19 +27,23 @@ from ..runs import RunRecord, record_run
 from .blocks import (
     Block,
     Target,
-    check_conflicts,
     choose_targets,
     claim_parts,
     images_per_block,
     make_blocks,
 )
+from .growth import Growth, plan_growth
+from .parts import Rows, merge_rows
 from .settings import FeaturizeSettings
-from .store import merge_parts, open_store
-from .workshop import Workshop, steps_of, stretches, unless_finished
+from .store import open_store
+from .workshop import Workshop, steps_of, stretches
 
 __all__ = ["FeaturizeResult", "featurize"]
 
 _log = logging.getLogger(__name__)
+
+_SELECTING = ("magnification", "lesion", "only")
+"""Options that leave images out."""
 
 
 @dataclass(frozen=True)
@@ -114,28 +118,29 @@ def featurize(
             skip_errors=how.skip_errors,
         )
         unique, refused = opened.unique, opened.refused
-        targets = choose_targets(unique, settings=settings, folder=folder)
+        chosen = {name: value for name, value in plain_options(selection).items() if name in _SELECTING}
+        targets = choose_targets(unique, settings=settings, folder=folder, road=_road(settings), selection=chosen)
         if how.overwrite:
             for target in targets:
                 set_aside(target.path)
                 set_aside(target.parts)
-        road = _road(settings)
-        check_conflicts(targets, road=road)
-        blocks = make_blocks(unique, unique.dataset.records, size=images_per_block(settings))
-        _note_units(record, unique, targets, blocks)
-        workshop = Workshop(tuple(targets), settings, how.skip_errors)
-        if all(target.path.is_file() for target in targets):
+        growth = plan_growth(targets, unique=unique, skip_errors=how.skip_errors)
+        blocks = make_blocks(unique, growth.needs(unique.dataset.records), size=images_per_block(settings))
+        _note_units(record, unique, targets, blocks, size=images_per_block(settings))
+        _say_growth(record, growth)
+        workshop = Workshop(growth.targets, settings, how.skip_errors)
+        if not growth.rows:
             _log.info("%s complete already", "the store is" if len(targets) == 1 else f"all {len(targets)} stores are")
         else:
             # OpenVINO runs on the CPU, whatever Keras sees
-            _work(workshop, blocks, road=road, how=how, resources=how.networks() if settings.on_keras else how.cpu())
+            _work(workshop, blocks, how=how, resources=how.networks() if settings.on_keras else how.cpu())
         failures: tuple[tuple[str, str], ...] = refused
         skipped: tuple[str, ...] = ()
         merged = True
         if how.shard is not None:
-            merged = all(target.path.is_file() for target in targets)
+            merged = all(workshop.finished(target) for target in targets)
         else:
-            found, skipped = _merge(workshop, blocks, refused)
+            found, skipped = _merge(workshop, blocks, growth, unique, refused)
             failures = tuple({**dict(refused), **dict(found)}.items())
             known = opened.settle(folder / PARTICULARS, failed=len(failures) - len(refused))
             record.note(flow={**known.flow})
@@ -150,13 +155,15 @@ def featurize(
     )
 
 
-def _note_units(record: RunRecord, unique: UniqueImages, targets: Sequence[Target], blocks: Sequence[Block]) -> None:
+def _note_units(
+    record: RunRecord, unique: UniqueImages, targets: Sequence[Target], blocks: Sequence[Block], *, size: int
+) -> None:
     record.note(
         images=len(unique.dataset),
         images_sha256=unique.digest,
         synthetic=unique.dataset.synthetic,
         blocks=len(blocks),
-        images_per_block=len(blocks[0].records),
+        images_per_block=len(blocks[0].records) if blocks else size,
         weights_sha256={target.header["encoder"]: target.header["weights_sha256"] for target in targets},
     )
 
@@ -166,12 +173,27 @@ def _road(settings: FeaturizeSettings) -> str:
     return "device" if settings.mode == "exact" and settings.engine == "keras" and visible_gpus() else "cpu"
 
 
-def _work(workshop: Workshop, blocks: Sequence[Block], *, road: str, how: Work, resources: Resources) -> None:
+def _say_growth(record: RunRecord, growth: Growth) -> None:
+    """Say what changed since stores were finished, and keep it in the record."""
+    changes = {name: change for name, change in growth.changes.items() if change}
+    for change in dict.fromkeys(changes.values()):
+        names = ", ".join(name for name, found in changes.items() if found == change)
+        _log.log(logging.WARNING if change.removed else logging.INFO, "%s: %s", names, change)
+    if changes:
+        record.note(grown={name: change.json() for name, change in changes.items()})
+    for target in growth.targets:
+        more = {rows.count for rows in growth.rows.get(target.name, {}).values()} - {target.header["augmentations"]}
+        if more:
+            _log.info("%s: %d augmentations are there, of %d", target.name, min(more), target.header["augmentations"])
+
+
+def _work(workshop: Workshop, blocks: Sequence[Block], *, how: Work, resources: Resources) -> None:
+    needed = {name for block in blocks for name in block.targets}
     for target in workshop.targets:
         remove_leftovers(target.path)
-        if not target.path.is_file():
-            with unless_finished(target):
-                claim = claim_parts(target, road=road)
+        if target.name in needed:
+            with workshop.unless_finished(target):
+                claim = claim_parts(target)
                 claim.take()
                 claim.note_versions()
 
@@ -190,29 +212,25 @@ def _work(workshop: Workshop, blocks: Sequence[Block], *, road: str, how: Work, 
         label="featurize",
         said="blocks are done",
         step_name="augmentations",
-        keeps_steps=False,
         bundled=bundled,
     )
 
 
 def _merge(
-    workshop: Workshop, blocks: Sequence[Block], refused: Sequence[tuple[str, str]]
+    workshop: Workshop,
+    blocks: Sequence[Block],
+    growth: Growth,
+    unique: UniqueImages,
+    refused: Sequence[tuple[str, str]],
 ) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     """Merge every target that is not finished; return failures and images without normalisation."""
     failures: dict[str, str] = {}
     skipped: dict[str, None] = {}
     for target in workshop.targets:
-        if not target.path.is_file():
-            parts = [workshop.valid_part(target, block) for block in blocks]
-            whole = [part for part in parts if part is not None]
-            if len(whole) == len(blocks):
-                with unless_finished(target):
-                    merge_parts(target.path, whole, header=target.header, dim=target.dim, refused=refused)
-            elif not target.path.is_file():
-                raise BchistoError(
-                    f"{target.parts}: {len(blocks) - len(whole)} of {len(blocks)} parts are missing; run the same "
-                    "command again"
-                )
+        if not workshop.finished(target):
+            if target.name not in growth.rows:
+                raise OverwrittenError(f"{target.path}: overwritten meanwhile; run the same command again")
+            _merge_one(workshop, target, blocks, growth.rows[target.name], unique, refused)
         with open_store(target.path) as store:
             failures.update(json.loads(store.header["failures"]))
             flags = store.images("normalisation_skipped").tolist()
@@ -221,14 +239,38 @@ def _merge(
             remove_tree(target.parts)
         except OutputError as error:  # the store is whole, and nothing reads them any more
             _log.warning("%s", error)
-    if failures and not workshop.skip_errors:
-        raise StoreError(
-            f"{workshop.targets[0].path}: lacks {len(failures)} images that failed earlier; mend them and use "
-            "`overwrite`, or accept it with `skip_errors`"
-        )
     for image in skipped:
         _log.warning("%s: too little tissue, described without stain normalisation", image)
     return tuple(failures.items()), tuple(skipped)
+
+
+def _merge_one(
+    workshop: Workshop,
+    target: Target,
+    blocks: Sequence[Block],
+    kept: Mapping[str, Rows],
+    unique: UniqueImages,
+    refused: Sequence[tuple[str, str]],
+) -> None:
+    """Put a store together from the rows that stay and those that were described."""
+    own = [block for block in blocks if target.name in block.targets]
+    whole = [part for block in own if (part := workshop.valid_part(target, block)) is not None]
+    if len(whole) < len(own):
+        if workshop.finished(target):
+            return
+        raise BchistoError(
+            f"{target.claimed}: {len(own) - len(whole)} of {len(own)} parts are missing; run the same command again"
+        )
+    failed = [failure for part in whole for failure in part.failures]
+    described = {image: rows for part in whole for image, rows in part.rows().items()}
+    out = dict(failed)
+    images = [
+        (record, [rows[record.image_id] for rows in (kept, described) if record.image_id in rows])
+        for record in unique.dataset.records
+        if record.image_id not in out
+    ]
+    with workshop.unless_finished(target):
+        merge_rows(target.path, images, header=target.header, dim=target.dim, failures=[*refused, *failed])
 
 
 def _write_failures(run: Path, failures: Sequence[tuple[str, str]], *, source: Dataset, keep: bool) -> None:

@@ -165,8 +165,9 @@ def prepare_crops(
     *,
     settings: FeaturizeSettings,
     views: Sequence[View],
+    first: int = 0,
 ) -> Iterator[PreparedCrops | ImageFailure]:
-    """Colour each image for each augmentation and cut its crops; in dense mode turn the frame instead."""
+    """Colour each image for each augmentation from the `first` and cut its crops; in dense mode turn the frame."""
     for image in images:
         if isinstance(image, ImageFailure):
             yield image
@@ -174,7 +175,7 @@ def prepare_crops(
         # where no colour is to change, the image itself stands in place of its augmenter
         plain = settings.color_range == (1.0, 1.0)
         augmenters = {} if plain else {scale: HeAugmenter(pixels) for scale, pixels in image.scales.items()}
-        for number in range(settings.augmentations):
+        for number in range(first, settings.augmentations):
             drawn = draw_augmentation(image.key, number, seed=settings.seed, color_range=settings.color_range)
             item = PreparedCrops(image.index, number, image.stain)
             coloured = (

@@ -18,7 +18,7 @@ from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, normalise_images, prefetch, prepare_crops
 from .settings import FeaturizeSettings, View
 
-__all__ = ["ImageDescriptors", "ImageFailure", "StainInfo", "describe_images"]
+__all__ = ["ImageDescriptors", "ImageFailure", "StainInfo", "describe_from", "describe_images"]
 
 _AHEAD = 2
 """Items prepared ahead of inference: one being encoded, one ready (ours; more only costs memory)."""
@@ -29,7 +29,7 @@ _Started = ImageFailure | tuple[ImageRecord, StainInfo, PendingDescriptors]
 
 @dataclass(frozen=True)
 class ImageDescriptors:
-    """The pooled descriptors of an image: store name to float32 of shape (augmentations, d)."""
+    """The pooled descriptors of an image: store name to float32 of shape (augmentations described, d)."""
 
     record: ImageRecord
     stain: StainInfo
@@ -78,16 +78,35 @@ def describe_images(
     ImageError
         An image cannot be decoded or used, or gives a descriptor that is not finite; the message names it.
     """
+    yield from describe_from(
+        0, records, settings=settings, targets=targets, ticker=ticker, skip_errors=skip_errors, crop_seed=crop_seed,
+        on_device=on_device, helpers=helpers,
+    )  # fmt: skip
+
+
+def describe_from(
+    first: int,
+    records: Sequence[ImageRecord],
+    *,
+    settings: FeaturizeSettings,
+    targets: Mapping[str, tuple[Encoder, View]],
+    ticker: Ticker,
+    skip_errors: bool = False,
+    crop_seed: str = "id",
+    on_device: bool | None = None,
+    helpers: int = 1,
+) -> Generator[ImageDescriptors | ImageFailure, None, None]:
+    """Describe images as `describe_images` does, from the augmentation `first` on."""
     views = tuple(dict.fromkeys(view for _, view in targets.values()))
     normalised = normalise_images(
         records, settings=settings, views=views, skip_errors=skip_errors, crop_seed=crop_seed, processes=helpers
     )
     device = settings.mode == "exact" and settings.engine == "keras"
     if device and (bool(visible_gpus()) if on_device is None else on_device):
-        described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, targets, ticker)
+        described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, targets, ticker, first)
     else:
-        crops = prepare_crops(normalised, settings=settings, views=views)
-        described = _crop_by_crop(prefetch(crops, ahead=_AHEAD), records, settings, targets, ticker)
+        crops = prepare_crops(normalised, settings=settings, views=views, first=first)
+        described = _crop_by_crop(prefetch(crops, ahead=_AHEAD), records, settings, targets, ticker, first)
     for item in described:
         if isinstance(item, ImageDescriptors):
             broken = [name for name, values in item.features.items() if not np.isfinite(values).all()]
@@ -107,16 +126,17 @@ def _crop_by_crop(
     settings: FeaturizeSettings,
     targets: Mapping[str, tuple[Encoder, View]],
     ticker: Ticker,
+    first: int,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
     """Encode what was prepared on the CPU."""
     features: dict[str, npt.NDArray[np.float32]] = {}
     for item in prepared:
         if isinstance(item, ImageFailure):
-            ticker.tick(settings.augmentations)
+            ticker.tick(settings.augmentations - first)
             yield item
             continue
-        if item.augmentation == 0:
-            shape = {name: (settings.augmentations, encoder.dim) for name, (encoder, _) in targets.items()}
+        if item.augmentation == first:
+            shape = {name: (settings.augmentations - first, encoder.dim) for name, (encoder, _) in targets.items()}
             features = {name: np.empty(size, np.float32) for name, size in shape.items()}
         if settings.mode == "dense":
             encoded = _encode_frames(targets, item, geometry=settings.geometry)
@@ -126,7 +146,7 @@ def _crop_by_crop(
                 for name, (encoder, view) in targets.items()
             }
         for name, descriptors in encoded.items():
-            features[name][item.augmentation] = norm_pool(descriptors, settings.pool)
+            features[name][item.augmentation - first] = norm_pool(descriptors, settings.pool)
         ticker.tick()
         if item.augmentation + 1 == settings.augmentations:
             yield ImageDescriptors(records[item.image], item.stain, features)
@@ -138,6 +158,7 @@ def _on_device(
     settings: FeaturizeSettings,
     targets: Mapping[str, tuple[Encoder, View]],
     ticker: Ticker,
+    first: int,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
     """Let the device do all that follows normalisation; it has the next image before the last is waited for."""
     describer = cached_describer(tuple((name, *target) for name, target in targets.items()), settings)
@@ -146,7 +167,7 @@ def _on_device(
     def finished() -> Iterator[ImageDescriptors | ImageFailure]:
         item = waiting.pop(0)
         found = item if isinstance(item, ImageFailure) else ImageDescriptors(item[0], item[1], item[2].fetch())
-        ticker.tick(settings.augmentations)
+        ticker.tick(settings.augmentations - first)
         yield found
 
     try:
@@ -157,7 +178,7 @@ def _on_device(
                 record = records[item.index]
                 drawn = [
                     draw_augmentation(item.key, number, seed=settings.seed, color_range=settings.color_range)
-                    for number in range(settings.augmentations)
+                    for number in range(first, settings.augmentations)
                 ]
                 waiting.append((record, item.stain, describer.start(item.scales, drawn)))
             if len(waiting) > 1:

@@ -12,11 +12,11 @@ from ..encoders import Encoder, cached_encoder
 from ..errors import OutputError, StoreError, WeightsError
 from ..jobs import Resources, Ticker
 from .blocks import Block, Target, compared_settings
+from .parts import Part, read_part, write_part
 from .settings import FeaturizeSettings
-from .store import Part, read_part, write_part
-from .stream import ImageDescriptors, ImageFailure, describe_images
+from .stream import ImageDescriptors, ImageFailure, describe_from
 
-__all__ = ["Workshop", "steps_of", "stretches", "unless_finished"]
+__all__ = ["Workshop", "steps_of", "stretches"]
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,13 @@ class Workshop:
         if not path.is_file():
             return None
         try:
-            part = read_part(path, header=compared_settings(target.header), image_ids=block.image_ids, dim=target.dim)
+            part = read_part(
+                path,
+                header=compared_settings(target.header),
+                image_ids=block.image_ids,
+                dim=target.dim,
+                first=block.first,
+            )
         except StoreError as error:
             _log.warning("%s; done again", error)
             return None
@@ -71,18 +77,32 @@ class Workshop:
             )
         return encoder
 
+    def finished(self, target: Target) -> bool:
+        """Whether a store is there, of the wanted settings and images."""
+        return target.finished(skip_errors=self.skip_errors)
+
+    @contextlib.contextmanager
+    def unless_finished(self, target: Target) -> Iterator[None]:
+        """Let a failure pass where another process has finished the store and removed its parts meanwhile."""
+        try:
+            yield
+        except (OutputError, StoreError):
+            if not self.finished(target):
+                raise
+
     def missing(self, block: Block) -> list[Target]:
         """Return the targets without a valid part for this block, and not finished."""
-        return [t for t in self.targets if not t.path.is_file() and self.valid_part(t, block) is None]
+        lacking = [target for target in self.targets if target.name in block.targets]
+        return [t for t in lacking if not self.finished(t) and self.valid_part(t, block) is None]
 
     def __call__(self, blocks: tuple[Block, ...], ticker: Ticker) -> None:
         """Do blocks one after the other: describe their images for every target that lacks its part, write the parts.
 
         Images of a later block are prepared while an earlier one is described.
         """
-        lacking = [(tuple(self.missing(block)), block) for block in blocks]
-        for targets, group in itertools.groupby(lacking, key=lambda pair: pair[0]):
-            some = [block for _, block in group]
+        lacking = [(tuple(self.missing(block)), block.first, block) for block in blocks]
+        for (targets, _), group in itertools.groupby(lacking, key=lambda one: one[:2]):
+            some = [block for _, _, block in group]
             if targets:
                 self._describe(some, targets, ticker)
             else:  # another process did them meanwhile
@@ -90,7 +110,8 @@ class Workshop:
 
     def _describe(self, blocks: Sequence[Block], targets: Sequence[Target], ticker: Ticker) -> None:
         encoders = {target.name: self._encoder(target) for target in targets}
-        items = describe_images(
+        items = describe_from(
+            blocks[0].first,
             [record for block in blocks for record in block.records],
             settings=self.settings,
             targets={target.name: (encoders[target.name], target.view) for target in targets},
@@ -105,10 +126,11 @@ class Workshop:
     def _write(self, block: Block, targets: Sequence[Target], items: Sequence[ImageDescriptors | ImageFailure]) -> None:
         sha256 = dict(zip(block.image_ids, block.sha256, strict=True))
         for target in targets:
-            with unless_finished(target):
+            with self.unless_finished(target):
                 write_part(
                     target.part(block.index),
                     header=target.header,
+                    first=block.first,
                     described=[item for item in items if isinstance(item, ImageDescriptors)],
                     key=target.name,
                     dim=target.dim,
@@ -119,17 +141,7 @@ class Workshop:
 
 def steps_of(blocks: Sequence[Block], settings: FeaturizeSettings) -> int:
     """Return the progress steps of blocks: augmentations."""
-    return sum(len(block.records) for block in blocks) * settings.augmentations
-
-
-@contextlib.contextmanager
-def unless_finished(target: Target) -> Iterator[None]:
-    """Let a failure pass where another process has finished the store and removed its parts meanwhile."""
-    try:
-        yield
-    except (OutputError, StoreError):
-        if not target.path.is_file():
-            raise
+    return sum(len(block.records) * (settings.augmentations - block.first) for block in blocks)
 
 
 def stretches(blocks: Sequence[Block], resources: Resources) -> list[tuple[Block, ...]]:

@@ -189,7 +189,6 @@ def do_blocks(workshop: Workshop, blocks: Sequence[Block], *, resources: Resourc
             label="predict",
             said="blocks are done",
             step_name=model.step_name,
-            keeps_steps=False,
         )
     except BaseException:
         if not any(workshop.parts.glob("block-*")):

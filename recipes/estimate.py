@@ -14,9 +14,9 @@ from ..boost import BoostSettings, Preset, TrainingPart, TrainingTerms, fit_text
 from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
 from ..encoders import Encoder, EncoderChoice, cached_encoder
 from ..experiment import Work
-from ..featurize import FeaturizeSettings, describe_images, images_per_block
+from ..featurize import FeaturizeSettings, images_per_block, time_describing
 from ..finetune import FinetuneSettings, time_training
-from ..jobs import Ticker, format_seconds
+from ..jobs import format_seconds
 from .parts import Part, fold_names
 from .recipe import Recipe
 from .work import Order
@@ -24,7 +24,7 @@ from .work import Order
 __all__ = ["Estimate", "ImagesAhead", "estimate_boost", "estimate_featurize", "estimate_finetune", "estimate_text"]
 
 _FEW, _MORE = 1, 3
-"""Augmentations, and boosting rounds over 2, of the two timed units; their difference is the cost of one (ours)."""
+"""Boosting rounds over 2 of the two timed models; their difference is the cost of one (ours)."""
 
 _TRAIN_SHARE = 0.9
 """Of the images that train in a fold of ten."""
@@ -102,29 +102,12 @@ class ImagesAhead:
 def estimate_featurize(ahead: ImagesAhead, settings: FeaturizeSettings, *, reading: Mapping[str, Any]) -> Estimate:
     """Describe the first image with few augmentations, and scale that up."""
     _, records = ahead.read(reading)
-    targets = {
-        f"{choice}-{view.crop}-{view.scale}": (ahead.encoder(choice), view)
-        for choice in settings.encoders
-        for view in settings.views
-    }
-    crops = min(settings.crops, settings.batch_size)
-
-    def describe(augmentations: int) -> float:
-        started = time.perf_counter()
-        small = replace(settings, augmentations=augmentations, crops=crops)
-        list(describe_images(records[:1], settings=small, targets=targets, ticker=Ticker(None)))
-        return time.perf_counter() - started
-
-    describe(1)  # compiles
-    few, more = describe(_FEW), describe(_MORE)
-    one = max(0.0, more - few) / (_MORE - _FEW)
-    image = max(0.0, few - _FEW * one) + settings.augmentations * one * settings.crops / crops
-    numbers = len(records) * settings.augmentations * sum(encoder.dim for encoder, _ in targets.values())
+    cost = time_describing(records[0], settings=settings)
     return Estimate(
         "featurize",
         math.ceil(len(records) / images_per_block(settings)),
-        len(records) * image / ahead.how.networks().processes,
-        4 * numbers,
+        len(records) * cost.seconds / ahead.how.networks().processes,
+        4 * len(records) * cost.numbers,
     )
 
 

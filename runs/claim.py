@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import InputError, OverwrittenError, SettingsConflictError
 from ..jobs import ensure_folder, read_json, remove_leftovers, set_aside, write_json
-from .compare import describe_differences
+from .compare import describe_differences, differences
 
 __all__ = ["Claim", "Mark", "other_settings"]
 
@@ -236,10 +236,28 @@ class Claim:
         known.append(self._made_with)
         self._write(found)
 
+    def differing(self) -> frozenset[str]:
+        """Return the settings, also those of stores, that work in the folder was done under otherwise.
+
+        Raises
+        ------
+        InputError
+            The file of settings is damaged, or of a newer version.
+        """
+        found = None if self._overwrite else _read(self._file)
+        if found is None or not self.begun:
+            return frozenset()
+        old, new = found.stores or {}, self._wanted.stores or {}
+        sides = [(found.settings, self._wanted.settings), *((old[name], new[name]) for name in old.keys() & new.keys())]
+        return frozenset(name for pair in sides for name in differences(*self._filled(*pair)))
+
     def _clash(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-        """Describe the differences; a setting that one side lacks has the value that its absence means."""
-        filled = [{**{k: v for k, v in self._absent.items() if k in old or k in new}, **side} for side in (old, new)]
-        return describe_differences(*filled)
+        """Describe the differences."""
+        return describe_differences(*self._filled(old, new))
+
+    def _filled(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return both sides; a setting that one of them lacks has the value that its absence means."""
+        return [{**{k: v for k, v in self._absent.items() if k in old or k in new}, **side} for side in (old, new)]
 
     def _write(self, content: _Content) -> None:
         content.own = {"schema_version": _SCHEMA, **content.own}

@@ -6,6 +6,7 @@ them. So shards that run at once on several hosts need no lock: the last writer 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
@@ -14,7 +15,6 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,11 @@ class RunRecord:
         self.content.setdefault("notes", {}).update(values)
 
 
-@contextmanager
+@contextlib.contextmanager
 def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterator[RunRecord]:
     """Record a command in ``RUN/run.json``: opened first, closed with ``ok``, ``error`` or ``interrupted``.
+
+    A command that was refused leaves no folder that was not there before.
 
     Parameters
     ----------
@@ -81,16 +83,31 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
     RunRecord
         To note results on.
     """
+    new = not run.exists()
     ensure_folder(run)
     content = _opened(command, config)
     name = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}-{command}-{secrets.token_hex(2)}.json"
     record = RunRecord(run / "records" / name, content)
     _mark_interrupted(record.path.parent)
-    with _closed(record, save=lambda: _save(run, record)):
-        yield record
+    try:
+        with _closed(record, save=lambda: _save(run, record)):
+            yield record
+    except InputError:
+        if new:
+            _take_back(run, record)
+        raise
 
 
-@contextmanager
+def _take_back(run: Path, record: RunRecord) -> None:
+    """Remove a record, and the run folder where nothing else is in it."""
+    with contextlib.suppress(OSError):
+        record.path.unlink()
+        record.path.parent.rmdir()  # not empty where another command records itself
+        (run / "run.json").unlink()
+        run.rmdir()
+
+
+@contextlib.contextmanager
 def record_table(
     table: Path, *, command: str, config: Mapping[str, Any], overwrite: bool = False
 ) -> Iterator[RunRecord]:
@@ -162,7 +179,7 @@ def _opened(command: str, config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-@contextmanager
+@contextlib.contextmanager
 def _closed(record: RunRecord, *, save: Callable[[], None]) -> Iterator[None]:
     """Save a record now, and again with how the work ended and how long it took."""
     save()

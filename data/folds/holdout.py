@@ -1,10 +1,10 @@
-"""One hold-out by shares, such as 80/10/10: groups whole, validation and test parts balanced by class."""
+"""One hold-out by shares: 80/10/10 with validation and test parts balanced by class, 70/30 stratified; groups whole."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,22 +13,25 @@ from .plans import FoldPlan, Row
 
 __all__ = ["HOLDOUT", "holdout_plan"]
 
-HOLDOUT = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{1,2})")
-"""Shares in percent that train, validate and test."""
+HOLDOUT = re.compile(r"(\d{1,2})/(\d{1,2})(?:/(\d{1,2}))?")
+"""Shares in percent that train, validate and test, or train and test."""
 
 _TRIES = 200
 """Orders of the groups that are tried for the best balance (ours)."""
+
+_NEAR = 0.05
+"""Of a class's images: how many more or fewer than its share may test before it is said (ours)."""
 
 
 def holdout_plan(
     spec: str, *, image_ids: Sequence[str], labels: Sequence[str], units: Sequence[str], grouped: bool, seed: int
 ) -> FoldPlan:
-    """Split once, with as many images of each class in the validation and in the test part.
+    """Split once: into three with as many images of each class to validate and to test, or in two, stratified.
 
     Parameters
     ----------
     spec : str
-        ``train/val/test`` in percent.
+        ``train/val/test`` or ``train/test`` in percent.
     image_ids, labels : sequence
         One entry per image.
     units : sequence of str
@@ -40,8 +43,9 @@ def holdout_plan(
     Returns
     -------
     FoldPlan
-        Of one fold. Groups stay whole, and surplus images of a class in the validation and test parts are left out,
-        which a warning counts; another one says so where too few groups hold a class.
+        Of one fold. Groups stay whole. Of three parts surplus images of a class in the validation and test parts are
+        left out, which a warning counts; another one says so where too few groups hold a class. Of two parts all
+        images are used, and a warning names classes whose share is not met.
 
     Raises
     ------
@@ -52,10 +56,61 @@ def holdout_plan(
     ----------
     Seed of ``ddsm-masses``: 80/10/10 by patient, validation and test balanced.
     """
-    match = HOLDOUT.fullmatch(spec)
-    shares = [int(part) for part in match.groups()] if match else []
+    shares = [int(part) for part in spec.split("/")]
     if sum(shares) != 100 or min(shares) < 1:
-        raise InputError(f"`spec` {spec}: give three shares in percent that add up to 100, for example 80/10/10")
+        raise InputError(
+            f"`spec` {spec}: give two or three shares in percent that add up to 100, for example 70/30 or 80/10/10"
+        )
+    members: dict[str, Counter[str]] = {}
+    for name, label in zip(units, labels, strict=True):
+        members.setdefault(name, Counter())[label] += 1
+    rng = np.random.default_rng(np.random.SeedSequence([seed, *shares]))
+    split = _stratified if len(shares) == 2 else _balanced
+    rows, warnings = split(spec, shares, image_ids=image_ids, labels=labels, units=units, members=members, rng=rng)
+    name = spec.replace("/", "-") + ("-grouped" if grouped else "")
+    return FoldPlan(name, tuple(sorted(rows)), partition=False, warnings=tuple(warnings), origin="split")
+
+
+def _stratified(
+    spec: str,
+    shares: Sequence[int],
+    *,
+    image_ids: Sequence[str],
+    labels: Sequence[str],
+    units: Sequence[str],
+    members: dict[str, Counter[str]],
+    rng: np.random.Generator,
+) -> tuple[list[Row], list[str]]:
+    """Train and test, with the same share of every class; at least one image of each does either."""
+    counts = Counter(labels)
+    if scarce := [label for label, count in sorted(counts.items()) if count < 2]:
+        raise InputError(f"`spec` {spec}: class {scarce[0]} has 1 image; a split needs one to train and one to test")
+    share = shares[1] / 100
+    quota = {label: min(count - 1, max(1, round(share * count))) for label, count in counts.items()}
+    tested = set(_draw(members, {}, sorted(counts), quota, rng, near=True))
+    parts = ["test" if unit in tested else "train" for unit in units]
+    held = Counter(label for label, part in zip(labels, parts, strict=True) if part == "test")
+    off = [
+        label
+        for label, count in sorted(counts.items())
+        if not held[label] or abs(held[label] - share * count) > max(1, _NEAR * count)
+    ]
+    said = ", ".join(f"{label} {held[label]} of {counts[label]}" for label in off)
+    warnings = [f"groups are kept whole, so the test part does not hold {shares[1]} % of every class: {said}"]
+    return [(image, 1, part) for image, part in zip(image_ids, parts, strict=True)], warnings if off else []
+
+
+def _balanced(
+    spec: str,
+    shares: Sequence[int],
+    *,
+    image_ids: Sequence[str],
+    labels: Sequence[str],
+    units: Sequence[str],
+    members: dict[str, Counter[str]],
+    rng: np.random.Generator,
+) -> tuple[list[Row], list[str]]:
+    """Train, validate and test, with as many images of every class in the last two."""
     classes = sorted(set(labels))
     quota = {part: round(shares[place] / 100 * len(labels) / len(classes)) for place, part in ((1, "val"), (2, "test"))}
     for label, count in sorted(Counter(labels).items()):
@@ -64,13 +119,9 @@ def holdout_plan(
                 f"`spec` {spec}: class {label} has {count} images; a balanced split of {len(labels)} needs "
                 f"{quota['val']} to validate, {quota['test']} to test and at least one to train"
             )
-    members: dict[str, Counter[str]] = {}
-    for name, label in zip(units, labels, strict=True):
-        members.setdefault(name, Counter())[label] += 1
-    rng = np.random.default_rng(np.random.SeedSequence([seed, *shares]))
     part_of: dict[str, str] = {}
     for part in ("test", "val"):
-        part_of.update(dict.fromkeys(_draw(members, part_of, classes, quota[part], rng), part))
+        part_of.update(dict.fromkeys(_draw(members, part_of, classes, dict.fromkeys(classes, quota[part]), rng), part))
     rows: list[Row] = []
     held: Counter[tuple[str, str]] = Counter()
     surplus: Counter[str] = Counter()
@@ -89,39 +140,51 @@ def holdout_plan(
         if any(held[part, label] < quota[part] for label in classes):
             counts = ", ".join(f"{label} {min(held[part, label], quota[part])}" for label in classes)
             warnings.append(f"the {part} part is not balanced, too few groups hold a class: {counts}")
-    name = spec.replace("/", "-") + ("-grouped" if grouped else "")
-    return FoldPlan(name, tuple(sorted(rows)), partition=False, warnings=tuple(warnings), origin="split")
+    return rows, warnings
 
 
 def _draw(
     members: dict[str, Counter[str]],
     taken: dict[str, str],
     classes: Sequence[str],
-    quota: int,
+    quota: Mapping[str, int],
     rng: np.random.Generator,
+    *,
+    near: bool = False,
 ) -> list[str]:
     """Draw groups that fill the quota of every class with the least surplus; the best of several orders.
 
-    One group of each class is always left to train.
+    One group of each class is always left to train. With `near` they come as near to the quotas as they can, from
+    either side, with some of every class.
     """
     free = sorted(set(members) - set(taken))
     best: list[str] = []
-    least = (quota * len(classes) + 1, 0)
+    least = (sum(quota.values()) + 1, 0)
+
+    def distance(held: Counter[str], labels: Iterable[str]) -> int:
+        return sum(abs(held[label] - quota[label]) for label in labels)
+
     for _ in range(_TRIES):
         held: Counter[str] = Counter()
         chosen = []
         left = Counter(label for name in free for label in members[name])
         for place in rng.permutation(len(free)).tolist():
             group = members[free[place]]
-            wanted = any(held[label] < quota for label in group)
+            if near:
+                wanted = not all(held[label] for label in group) or distance(held + group, group) < distance(
+                    held, group
+                )
+            else:
+                wanted = any(held[label] < quota[label] for label in group)
             if wanted and all(left[label] > 1 for label in group):
                 held += group
                 left -= Counter(list(group))
                 chosen.append(free[place])
-        short = sum(max(0, quota - held[label]) for label in classes)
-        over = sum(max(0, held[label] - quota) for label in classes)
-        if (short, over) < least:
-            best, least = chosen, (short, over)
+        short = sum(max(0, quota[label] - held[label]) for label in classes)
+        over = sum(max(0, held[label] - quota[label]) for label in classes)
+        found = (sum(not held[label] for label in classes), short + over) if near else (short, over)
+        if found < least:
+            best, least = chosen, found
         if least == (0, 0):
             break
     return best

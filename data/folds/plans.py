@@ -30,11 +30,12 @@ class FoldPlan:
         Whether every image is tested exactly once and trains in all other folds.
     warnings : tuple of str
         What a reader of the numbers must know.
-    origin : {"split", "site", "published", "part", "none", "file"}
-        Split by us, one site after the other left out, a published list, some images of one, no folds at all, or a list
-        of the user's own.
+    origin : {"split", "given", "site", "published", "part", "none", "file"}
+        Split by us, as the images came, one site after the other left out, a published list, some images of one, no
+        folds at all, or a list of the user's own.
     source : str
-        The published list, where it is one or a part of one; of sites the column, and which site each fold tests.
+        The published list, where it is one or a part of one; of sites the column, and which site each fold tests; of a
+        given split its column.
     whole : int
         Images of that list, where it is a part.
     units : mapping of str to str
@@ -50,7 +51,7 @@ class FoldPlan:
     rows: tuple[Row, ...]
     partition: bool
     warnings: tuple[str, ...] = ()
-    origin: Literal["split", "site", "published", "part", "none", "file"] = "file"
+    origin: Literal["split", "given", "site", "published", "part", "none", "file"] = "file"
     source: str = ""
     whole: int = 0
     units: Mapping[str, str] = field(default_factory=dict, compare=False)

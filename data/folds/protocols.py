@@ -18,7 +18,7 @@ __all__ = ["PUBLISHED_FOLDS", "identify", "protocol_text", "published_rows"]
 PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv"}
 """Fold lists that ship with the package; sources in ``published/SOURCES.md``."""
 
-_SPLIT_NAME = re.compile(r"(\d+|\d{1,2}-\d{1,2}-\d{1,2})(-grouped)?(-repeated\d+)?|none|site-.*")
+_SPLIT_NAME = re.compile(r"(\d+|\d{1,2}-\d{1,2}(-\d{1,2})?)(-grouped)?(-repeated\d+)?|none|folder|site-.*")
 """Names of protocols that are no file."""
 
 
@@ -93,16 +93,18 @@ def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:
     if plan.origin == "site":
         column, _, sites = plan.source.partition("; ")
         return f"{name}: one site left out after the other by the column {column}, each fold tests one ({sites})"
+    if plan.origin == "given":
+        return f"{name}: the split that came with the images (column {plan.source}), tested once"
     if plan.origin == "none":
         return "none: trained on every image that is not on the test list"
     if plan.origin == "file":
         return f"{name}: a given fold list"
-    if match := re.fullmatch(r"(\d+)-(\d+)-(\d+)(-grouped)?", name):
+    if match := re.fullmatch(r"(\d+)-(\d+)(-\d+)?(-grouped)?", name):
         kept = "patients or slides kept whole" if match[4] else "image-level"
-        return (
-            f"{'/'.join(match.groups()[:3])} to train, validate and test once, {kept}, validation and test balanced "
-            f"(seed {seed})"
-        )
+        shares = "/".join(re.findall(r"\d+", name))
+        if match[3]:
+            return f"{shares} to train, validate and test once, {kept}, validation and test balanced (seed {seed})"
+        return f"{shares} to train and test once, {kept}, stratified (seed {seed})"
     count, _, grouped = name.partition("-")
     if grouped == "grouped":
         return f"{count} stratified folds that keep patients or slides whole (seed {seed})"

@@ -12,7 +12,7 @@ from .idc import IDC_NAME
 from .known import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, known_classes, known_positive, order_classes
 from .recognise import recognise_layout
 from .registry import find_layout, get_layout, list_layouts
-from .spec import LABEL_LEVELS, LESIONS, LayoutSpec
+from .spec import LABEL_LEVELS, LESIONS, OWN_OPTIONS, LayoutSpec
 
 __all__ = [
     "BREAKHIS_NAME",
@@ -24,6 +24,7 @@ __all__ = [
     "LABEL_LEVELS",
     "LESIONS",
     "MAMMOGRAMS",
+    "OWN_OPTIONS",
     "LayoutSpec",
     "find_layout",
     "get_layout",

@@ -1,32 +1,39 @@
-"""A layout of the user's own: a folder per class."""
+"""A layout of the user's own: a folder per class, alone or below the parts of a split."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...errors import InputError
+from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding, few
+from ..from_path import PathRule
+from ..parts import PART_COLUMNS, part_of
 from ..walk import is_folder, walk_files
 from .spec import LayoutSpec
 
 __all__ = ["LAYOUT", "read_folder"]
 
-_SPLITS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval", "holdout"})
-"""Names of folders that are parts of a split and no classes."""
 
-
-def read_folder(root: Path, *, classes: Sequence[str] = ()) -> tuple[list[ImageRecord], list[Finding]]:
+def read_folder(
+    root: Path, *, classes: Sequence[str] = (), group_from: str | None = None, label_from: str | None = None
+) -> tuple[list[ImageRecord], list[Finding]]:
     """Read a folder of images: the first folder below `root` is the class.
 
-    Images directly in `root` have no label, and are used only where there are no class folders.
+    Images directly in `root` have no label, and are used only where there are no class folders. Where all first folders
+    are parts of a split, such as ``train`` and ``test``, the class is the folder below, and an image keeps its part in
+    the column ``part``.
 
     Parameters
     ----------
     root : Path
     classes : sequence of str
-        Class order that the user names; without it, folders that look like the parts of a split are refused.
+        Class order that the user names; folders that are parts of a split are the classes where it names them.
+    group_from, label_from : str, optional
+        Where in the path below `root` group and label stand, see `PathRule`; all images are used then, and one that the
+        rule does not fit has none.
 
     Returns
     -------
@@ -35,71 +42,95 @@ def read_folder(root: Path, *, classes: Sequence[str] = ()) -> tuple[list[ImageR
     Raises
     ------
     InputError
-        No TIFF, PNG, JPEG or DICOM file below `root`, and nothing that could not be read.
+        No TIFF, PNG, JPEG or DICOM file below `root`, and nothing that could not be read; or a rule that is none.
     """
+    label_rule = None if label_from is None else PathRule.of(label_from, name="label_from")
+    group_rule = None if group_from is None else PathRule.of(group_from, name="group_from")
     findings: list[Finding] = []
-    labelled: list[ImageRecord] = []
-    loose: list[ImageRecord] = []
-    deeper: dict[str, None] = {}
+    files: dict[str, Path] = {}
     for path in sorted(walk_files(root, findings)):
-        relative = path.relative_to(root)
-        if path.suffix.casefold() not in IMAGE_SUFFIXES:
-            findings.append(Finding("note", relative.as_posix(), "not a TIFF, PNG, JPEG or DICOM file, left out"))
-            continue
-        label = relative.parts[0] if len(relative.parts) > 1 else None
-        record = ImageRecord(image_id=relative.as_posix(), path=path, label=label)
-        (loose if label is None else labelled).append(record)
-        if len(relative.parts) > 2:
-            deeper.setdefault("/".join(relative.parts[:2]))
-    if not labelled and not loose and not findings:
+        name = path.relative_to(root).as_posix()
+        if path.suffix.casefold() in IMAGE_SUFFIXES:
+            files[name] = path
+        else:
+            findings.append(Finding("note", name, "not a TIFF, PNG, JPEG or DICOM file, left out"))
+    if not files and all(finding.level == "note" for finding in findings):
         raise InputError(f"{root}: no TIFF, PNG, JPEG or DICOM image in this folder")
-    if labelled and loose:
-        findings.extend(
-            Finding("warning", record.image_id, "lies beside the class folders and has no label, left out")
-            for record in loose
-        )
-    if labelled:
-        findings.extend(_empty_folders(root, {record.label for record in labelled}))
-    if deeper:
-        message = (
-            "these folders below the classes are not taken for patients; where they are, give them as the column group "
-            "of a manifest (`bchisto data list` writes one to fill in)"
-        )
-        findings.append(Finding("note", few(deeper), message))
-    if not labelled and not loose and all(finding.level == "note" for finding in findings):
-        raise InputError(f"{root}: no TIFF, PNG, JPEG or DICOM image in this folder")
-    records = labelled or loose
-    return records, findings if classes else [*findings, *_split_folders(root, records)]
+    parts = _split_parts(root, files, classes, findings)
+    level = 2 if parts else 1
+    if label_rule is not None:
+        labels = {name: label_rule.find(name) for name in files}
+    else:
+        labels = {name: name.split("/")[level - 1] if name.count("/") >= level else None for name in files}
+    loose = [name for name in files if "/" not in name]
+    if label_rule is None and len(loose) < len(files):
+        for name in loose:
+            findings.append(Finding("warning", name, "lies beside the class folders and has no label, left out"))
+            del files[name]
+        findings.extend(_empty_folders(root, {name.partition("/")[0] for name in files}))
+    groups = {} if group_rule is None else {name: group_rule.find(name) for name in files}
+    findings.extend(
+        group_rule.findings(root, groups, "group")
+        if group_rule
+        else _deeper(files, label_rule.level if label_rule else level)
+    )
+    if label_rule is not None:
+        findings.extend(label_rule.findings(root, labels, "label"))
+    records = []
+    for name, path in files.items():
+        part = parts.get(name.partition("/")[0])
+        columns = () if part is None else ((PART_COLUMNS[0], part),)
+        records.append(ImageRecord(name, path, labels[name], groups.get(name), columns=columns))
+    return records, findings
 
 
-def _empty_folders(root: Path, used: set[str | None]) -> list[Finding]:
+def _empty_folders(root: Path, used: set[str]) -> list[Finding]:
     """Name folders in the place of a class that hold no image."""
     names = sorted(path.name for path in root.iterdir() if not path.name.startswith(".") and is_folder(path))
     message = "no TIFF, PNG, JPEG or DICOM image is in this folder, so it is no class"
     return [Finding("warning", f"{name}/", message) for name in names if name not in used]
 
 
-def _split_folders(root: Path, records: Sequence[ImageRecord]) -> list[Finding]:
-    """Find a tree whose first folders are the parts of a split, and the classes below them."""
-    below: dict[str, set[str]] = {}
-    for record in records:
-        parts = record.image_id.split("/")
-        if record.label is None or len(parts) < 2:
-            return []
-        below.setdefault(parts[0], set()).add(parts[1] if len(parts) > 2 else "")
-    if not below or any(name.strip().casefold() not in _SPLITS for name in below):
+def _deeper(names: Iterable[str], level: int) -> list[Finding]:
+    """Name folders below the classes."""
+    found = dict.fromkeys("/".join(name.split("/")[: level + 1]) for name in names if name.count("/") > level > 0)
+    if not found:
         return []
-    names, first = " and ".join(sorted(below)), sorted(below)[0]
-    deeper = sorted({name for found in below.values() for name in found} - {""})
-    if not deeper:
-        message = f"the folders {names} look like parts of a split, and are taken for the classes; put a folder "
-        return [Finding("warning", str(root), f"{message}for each class in their place")]
     message = (
-        f"the folders {names} look like parts of a split and would become the classes, not {few(deeper)} below them; "
-        f"give one part (`images={str(root / first)!r}`), or a manifest path,label,group with `folds` and a list "
-        "image_id,fold,part; `classes` with these names takes them for the classes"
+        "these folders below the classes are not taken for patients; where they are, use "
+        f"`group_from={level + 1}`, or give them as the column group of a manifest (`bchisto data list` writes one to "
+        "fill in)"
     )
-    return [Finding("error", str(root), message, labels_only=True)]
+    return [Finding("note", few(found), message)]
 
 
-LAYOUT = LayoutSpec(name="folder", read=read_folder, options=frozenset({"classes"}), fallback=True)
+def _split_parts(root: Path, names: Iterable[str], classes: Sequence[str], findings: list[Finding]) -> dict[str, str]:
+    """Return the part that each first folder is, where all of them are parts of a split with folders below."""
+    folders: dict[str, set[str]] = {}
+    for name in names:
+        first, *below = name.split("/")
+        if not below:
+            return {}
+        folders.setdefault(first, set()).update(below[:-1][:1])
+    parts = {name: part for name in folders if (part := part_of(name)) is not None}
+    if not parts or len(parts) < len(folders) or (classes and all(match_class(name, classes) for name in folders)):
+        return {}
+    said = " and ".join(sorted(folders))
+    below = sorted(set().union(*folders.values()))
+    if not below:
+        message = (
+            f"the folders {said} look like parts of a split, and are taken for the classes; put a folder for each "
+        )
+        findings.append(Finding("warning", str(root), f"{message}class in their place"))
+        return {}
+    message = (
+        f"the folders {said} are taken for the parts of a split, and those below them ({few(below)}) for the classes; "
+        '`folds="folder"` keeps the split, `classes` with these names takes them for the classes'
+    )
+    findings.append(Finding("note", str(root), message))
+    return parts
+
+
+LAYOUT = LayoutSpec(
+    name="folder", read=read_folder, options=frozenset({"classes", "group_from", "label_from"}), fallback=True
+)

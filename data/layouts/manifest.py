@@ -1,13 +1,14 @@
-"""A layout of the user's own: a CSV manifest."""
+"""A layout of the user's own: a manifest, as CSV."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ...errors import InputError
-from ..csvtable import CsvTable, read_csv
+from ..csvtable import CsvTable, column_key, read_csv
 from ..dataset import ImageRecord
 from ..findings import Finding
+from ..from_path import PathRule
 from .spec import LayoutSpec
 
 __all__ = ["LAYOUT", "read_manifest"]
@@ -15,15 +16,30 @@ __all__ = ["LAYOUT", "read_manifest"]
 GROUP_COLUMNS = ("group", "patient", "patient_id", "case", "slide", "slide_id")
 """Columns of a manifest that may hold the group; the first that is there is taken, patients before slides."""
 
-_OTHER_COLUMNS = ("path", "label", "image_id")
 
+def read_manifest(
+    path: Path,
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    group_column: str | None = None,
+    group_from: str | None = None,
+    label_from: str | None = None,
+) -> tuple[list[ImageRecord], list[Finding]]:
+    r"""Read a manifest with a header ``path,label,group[,image_id]``; only ``path`` is required.
 
-def read_manifest(path: Path) -> tuple[list[ImageRecord], list[Finding]]:
-    """Read a CSV manifest with a header ``path,label,group[,image_id]``; only ``path`` is required.
+    Relative paths are taken from the folder of the manifest; one written with ``\`` is found, too. An empty label or
+    group means unknown. The group may also stand in a column ``patient``, ``patient_id``, ``case``, ``slide`` or
+    ``slide_id``. Case and blanks of a column's name, and blanks around a cell, do not count.
 
-    Relative paths are taken from the folder of the manifest. An empty label or group means unknown. The group may also
-    stand in a column ``patient``, ``patient_id``, ``case``, ``slide`` or ``slide_id``. Case and blanks of a column's
-    name, and blanks around a cell, do not count.
+    Parameters
+    ----------
+    path : Path
+        A table, see `read_csv`.
+    path_column, label_column, group_column : str, optional
+        Other names of the columns.
+    group_from, label_from : str, optional
+        Where in the path group and label stand, in the place of a column, see `PathRule`.
 
     Returns
     -------
@@ -32,41 +48,73 @@ def read_manifest(path: Path) -> tuple[list[ImageRecord], list[Finding]]:
     Raises
     ------
     InputError
-        Not UTF-8, no header, no ``path`` column, two columns of one name, or no rows.
+        No table, no header, a column that is not there, two columns of one name, or no rows; a rule that is none.
     """
-    table = read_csv(path, needed=("path",), expected="path,label,group[,image_id]")
-    group, findings = _group_column(table)
+    rules: dict[str, PathRule] = {}
+    for what, rule, column in (("group", group_from, group_column), ("label", label_from, label_column)):
+        if rule is not None and column is not None:
+            raise InputError(f"`{what}_from` and `{what}_column` both say where the {what} stands; give one of them")
+        if rule is not None:
+            rules[what] = PathRule.of(rule, name=f"{what}_from")
+    named = {"path": path_column, "label": label_column, "group": group_column}
+    chosen = {what: column_key(name) for what, name in named.items() if name is not None}
+    table = read_csv(
+        path,
+        needed=tuple({"path": "path", **chosen}.values()),
+        expected="path,label,group[,image_id], or other names by `path_column`, `label_column` and `group_column`",
+    )
+    columns = {"path": "path", "label": "label", "image_id": "image_id", **chosen}
+    findings = [Finding("note", path.name, note) for note in table.notes]
+    if "group" not in chosen:
+        columns["group"] = "" if "group" in rules else _group_column(table, findings)
+    if "label" in rules:
+        columns["label"] = ""
+    findings.extend(_unused(table, columns))
+    kept = {columns[what] for what in ("path", "label", "image_id")}
     records: list[ImageRecord] = []
+    found: dict[str, dict[str, str | None]] = {"group": {}, "label": {}}
     for number, row in table.rows:
-        name = row["path"]
+        name = row[columns["path"]]
         if not name:
             findings.append(Finding("error", f"{path.name}:{number}", "an empty path; remove the row"))
             continue
+        name = _settled(path.parent, name)
         file = path.parent / name
         if (problem := _missing(file)) is not None:
             findings.append(Finding("error", f"{path.name}:{number}", problem))
             continue
+        for what in ("group", "label"):
+            cell = row.get(columns[what]) or None
+            found[what][name] = rules[what].find(Path(name).as_posix()) if what in rules else cell
         records.append(
             ImageRecord(
                 image_id=row.get("image_id") or Path(name).as_posix(),
                 path=file,
-                label=row.get("label") or None,
-                group=row.get(group) or None,
+                label=found["label"][name],
+                group=found["group"][name],
                 source="csv",
-                columns=tuple((key, cell) for key, cell in row.items() if cell and key not in _OTHER_COLUMNS),
+                columns=tuple((key, cell) for key, cell in row.items() if cell and key not in kept),
             )
         )
     findings.extend(_overlong(table))
     if not records and not any(finding.level == "error" for finding in findings):
         raise InputError(f"{path}: the manifest has no rows")
+    for what, given in rules.items():
+        findings.extend(given.findings(path, found[what], what))
     unknown = [record.image_id for record in records if record.group is None]
-    if unknown and len(unknown) < len(records):
+    if "group" not in rules and unknown and len(unknown) < len(records):
         message = (
             f"{len(unknown)} of {len(records)} images name no group (first {unknown[0]}), so folds cannot keep "
             "patients whole; fill it in, with a name of its own for the only image of a patient"
         )
         findings.append(Finding("warning", path.name, message))
     return records, findings
+
+
+def _settled(folder: Path, name: str) -> str:
+    r"""Return a path as it is found here: one written on Windows has ``\`` between its folders."""
+    turned = name.replace("\\", "/")
+    return turned if turned != name and _missing(folder / name) and not _missing(folder / turned) else name
 
 
 def _missing(file: Path) -> str | None:
@@ -76,23 +124,28 @@ def _missing(file: Path) -> str | None:
         return f"{file} cannot be read ({error.strerror or error})"
 
 
-def _group_column(table: CsvTable) -> tuple[str, list[Finding]]:
-    """Return the column that holds the group, and what must be said of it and of columns that are not used."""
-    name = table.path.name
+def _group_column(table: CsvTable, findings: list[Finding]) -> str:
+    """Return the column that holds the group, and say which it is where others may be meant."""
     found = [column for column in GROUP_COLUMNS if column in table.columns]
     group = found[0] if found else "group"
-    findings = []
     if len(found) > 1:
         message = f"the group is taken from the column {table.columns[group]}; not used: "
-        findings.append(Finding("warning", name, message + ", ".join(table.columns[other] for other in found[1:])))
+        others = ", ".join(table.columns[other] for other in found[1:])
+        findings.append(Finding("warning", table.path.name, message + others))
     elif found and group != "group":
-        findings.append(Finding("note", name, f"the group is taken from the column {table.columns[group]}"))
-    unused = [said for key, said in table.columns.items() if key not in (*_OTHER_COLUMNS, *GROUP_COLUMNS)]
-    if unused:
-        message = f"columns that are not used: {', '.join(unused)} (used are path, label, group and image_id, and "
-        message += "those that a protocol names)"
-        findings.append(Finding("note", name, message))
-    return group, findings
+        findings.append(Finding("note", table.path.name, f"the group is taken from the column {table.columns[group]}"))
+    return group
+
+
+def _unused(table: CsvTable, columns: dict[str, str]) -> list[Finding]:
+    """Name columns that are not used; those that may hold a group are named before where that is looked for."""
+    used = {*columns.values(), *(GROUP_COLUMNS if columns["group"] in GROUP_COLUMNS else ())}
+    unused = [said for key, said in table.columns.items() if key not in used]
+    if not unused:
+        return []
+    names = [name for what in ("path", "label", "group", "image_id") if (name := columns[what])]
+    message = f"columns that are not used: {', '.join(unused)} (used are {', '.join(names[:-1])} and {names[-1]}, and "
+    return [Finding("note", table.path.name, message + "those that a protocol names)")]
 
 
 def _overlong(table: CsvTable) -> list[Finding]:
@@ -100,4 +153,10 @@ def _overlong(table: CsvTable) -> list[Finding]:
     return [Finding("error", f"{table.path.name}:{number}", message) for number in table.overlong]
 
 
-LAYOUT = LayoutSpec(name="csv", read=read_manifest, manifest=True, fallback=True)
+LAYOUT = LayoutSpec(
+    name="csv",
+    read=read_manifest,
+    options=frozenset({"path_column", "label_column", "group_column", "group_from", "label_from"}),
+    manifest=True,
+    fallback=True,
+)

@@ -10,7 +10,7 @@ from ...errors import InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
 
-__all__ = ["LABEL_LEVELS", "LAYOUT_OPTIONS", "LESIONS", "LayoutSpec"]
+__all__ = ["LABEL_LEVELS", "LAYOUT_OPTIONS", "LESIONS", "OWN_OPTIONS", "LayoutSpec"]
 
 LABEL_LEVELS = ("class", "type")
 """What a label is where a layout has types within its classes: the class, or the type."""
@@ -18,7 +18,11 @@ LABEL_LEVELS = ("class", "type")
 LESIONS = ("mass", "calcification")
 """Kinds of abnormality that a layout may be restricted to."""
 
-LAYOUT_OPTIONS = frozenset({"classes", "context", "label_level", "lesions", "magnifications"})
+OWN_OPTIONS = ("group_from", "label_from", "path_column", "label_column", "group_column")
+"""Options of `read_dataset` that say where path, label and group of one's own images stand; a layout that does not take
+one of these refuses it."""
+
+LAYOUT_OPTIONS = frozenset({"classes", "context", "label_level", "lesions", "magnifications", *OWN_OPTIONS})
 """Options of `read_dataset` that a layout may take."""
 
 
@@ -53,7 +57,7 @@ class LayoutSpec:
     stained : bool
         False for images without a stain, such as mammograms.
     options : frozenset of str
-        Of `LAYOUT_OPTIONS`: what it takes. An option that it does not take changes nothing.
+        Of `LAYOUT_OPTIONS`: what it takes. An option that it does not take changes nothing, but for `OWN_OPTIONS`.
     image_is, group_is : str
         What an image and a group are called in a report: image or patch; patient or slide, group where that is not
         known.

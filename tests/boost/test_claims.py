@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from bchisto.boost import BoostSettings, train, units
-from bchisto.errors import BchistoError, OverwrittenError, SettingsConflictError
+from bchisto.errors import BchistoError, OverwrittenError, SettingsConflictError, StoreError
 from bchisto.experiment import Work
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
@@ -106,3 +106,50 @@ def test_all_is_overwritten_before_any_is_trained(boosted, run_copy, monkeypatch
     for result in train(out=run, folds=["3", "2"], settings=BoostSettings(seeds=1, params=changed), work=Work(jobs=1)):
         texts = [path.read_text() for path in (result.folder / "models").rglob("*.txt")]
         assert {text.count("\nTree=") for text in texts} == {3 * 2}  # a tree a class and iteration
+
+
+def test_a_store_that_grew_is_refused_in_words(boosted, tissue, tiny_settings, run_copy, tmp_path, cli):
+    """What to do is said by names of images; the old result stays, and the new one is that of a fresh run."""
+    from bchisto.featurize import featurize
+
+    run, images = run_copy(boosted), shutil.copytree(tissue, tmp_path / "images")
+    for name in ("benign", "malignant"):
+        whole = (images / name / f"{name}01.png").read_bytes()
+        (images / name / "z new.png").write_bytes(whole + b"\0")
+    (images / "benign" / "benign02.png").unlink()
+    featurize(images, out=run, settings=tiny_settings, work=Work(jobs=1))
+    before = texts(run)
+    command = ["boost", "--out", run, "--folds", 3, "--seeds", 2, "--jobs", 1]
+    command += [word for pair in PARAMS.items() for word in ("--param", "=".join(map(str, pair)))]
+    code, _, messages = cli(*command)
+    assert code == 2
+    assert "2 images added (first benign/z new.png), 1 image removed (benign/benign02.png); --overwrite" in messages
+    assert "sha256" not in messages
+    assert texts(run) == before
+    assert cli(*command, "--overwrite")[0] == 0
+    fresh = tmp_path / "fresh"
+    featurize(images, out=fresh, settings=tiny_settings, work=Work(jobs=1))
+    train(out=fresh, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
+    assert texts(run) == texts(fresh)
+    assert (run / PAIR / "predictions.csv").read_bytes() == (fresh / PAIR / "predictions.csv").read_bytes()
+
+
+def test_a_store_replaced_while_models_train(boosted, run_copy, monkeypatch):
+    """Positions of images are looked up when a unit begins, so that no model trains on other images than it says."""
+    import h5py
+
+    run = run_copy(boosted)
+    shutil.rmtree(run / "boost")
+    with h5py.File(run / "features" / "tiny-1.0-64.h5") as file:
+        ids = file["images/image_id"][:]
+    real = units.open_store
+
+    def replaced(path):
+        with h5py.File(path, "a") as file:
+            file["images/image_id"][:] = ids[::-1]
+        return real(path)
+
+    monkeypatch.setattr(units, "open_store", replaced)
+    with pytest.raises(StoreError, match="images changed while the command ran; run the same command again"):
+        train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
+    assert not texts(run)

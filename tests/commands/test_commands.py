@@ -297,7 +297,7 @@ def test_interrupting_exits_with_130(cli, images, tmp_path, tiny_options, monkey
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bchisto.featurize.workshop.describe_images", interrupt)
+    monkeypatch.setattr("bchisto.featurize.workshop.describe_from", interrupt)
     code, _, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options)
     assert code == 130
     assert "interrupted; run the same command again to resume" in err
@@ -349,7 +349,8 @@ def test_data_make_list_check_folds(cli, tmp_path):
 
 def test_check_of_a_sound_folder_exits_with_0(cli, tissue):
     code, out, _ = cli("data", "check", "--images", tissue, "--decode")
-    assert (code, out) == (0, "folder: 12 images, 0 findings\n")
+    assert code == 0
+    assert "folder: 12 images, 0 findings" in out.splitlines()
 
 
 def test_stain_writes_images_and_a_sheet(cli, images, tmp_path):

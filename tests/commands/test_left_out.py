@@ -110,24 +110,6 @@ def test_every_command_says_what_was_found(tissue, tmp_path, cli, tiny_options):
         assert warned in err, command
 
 
-def test_every_command_refuses_parts_of_a_split(tissue, tmp_path, cli, tiny_options):
-    images = tmp_path / "tt"
-    shutil.copytree(tissue, images / "train")
-    shutil.copytree(tissue, images / "test")
-    for command in (
-        ("data", "list", "--images", images),
-        ("data", "folds", "--images", images, "--folds", 2, "--out", tmp_path / "folds.csv"),
-        ("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options),
-        ("finetune", "--images", images, "--out", tmp_path / "run", "--network", "patch-resnet"),
-    ):
-        code, out, err = cli(*command)
-        assert (code, out) == (2, "")
-        assert "the folders test and train look like parts of a split and would become the classes" in err
-        assert f"give one part (--images {images / 'test'})" in err
-    code, out, _ = cli("data", "check", "--images", images)
-    assert (code, "look like parts of a split" in out) == (1, True)
-
-
 def test_names_that_are_not_utf_8_are_refused_everywhere(tissue, tmp_path, cli, tiny_options):
     images = tmp_path / "images"
     shutil.copytree(tissue, images)

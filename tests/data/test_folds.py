@@ -71,7 +71,7 @@ def test_image_level_folds_on_grouped_data_warn():
         (
             "nothing",
             {},
-            r"neither a number, nor shares like 80/10/10, nor one of rakhlin10, eva, official, .*, nor a file",
+            r"neither a number, nor shares like 70/30 or 80/10/10, nor one of folder, rakhlin10, .*, nor a file",
         ),
         (
             "rakhlin10",

@@ -111,17 +111,24 @@ def test_folders_below_a_class_are_said_not_to_be_patients(tmp_path):
     assert not dataset.has_groups
     (note,) = findings(dataset, "note")
     assert note.startswith("benign/P1, benign/P2, malignant/P3: these folders below the classes are not taken for pat")
-    assert "the column group of a manifest" in note
+    assert "use `group_from=2`, or give them as the column group of a manifest" in note
 
 
 @pytest.mark.parametrize("names", [("train", "test"), ("Train", "VAL", "test"), ("training",), ("dev", "validation")])
 def test_parts_of_a_split_are_no_classes(tmp_path, names):
     files = [f"{name}/{label}/1.png" for name in names for label in ("benign", "malignant")]
     dataset = read_dataset(tree(tmp_path, *files))
-    with pytest.raises(InputError, match=r"look like parts of a split and would become the classes, not benign, mali"):
-        report_findings(dataset.findings)
-    report_findings(dataset.findings, labels=False)
-    report_findings(read_dataset(tmp_path, classes=names).findings)
+    assert dataset.class_counts() == {"benign": len(names), "malignant": len(names)}
+    (note,) = findings(dataset, "note")
+    assert "are taken for the parts of a split, and those below them (benign, malignant) for the classes" in note
+    parts = {"train": "train", "Train": "train", "training": "train", "dev": "val", "VAL": "val", "validation": "val"}
+    assert {r.image_id.split("/")[0]: r.columns for r in dataset.records} == {
+        name: (("part", parts.get(name, "test")),) for name in names
+    }
+    report_findings(dataset.findings)
+    assert read_dataset(tmp_path, classes=["benign", "malignant"]).classes == ("benign", "malignant")
+    as_classes = read_dataset(tmp_path, classes=names)
+    assert (as_classes.classes, as_classes.records[0].columns) == (names, ())
     assert read_dataset(tmp_path / names[0]).classes == ("benign", "malignant")
 
 

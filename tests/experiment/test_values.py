@@ -19,7 +19,8 @@ from bchisto.recipes import reproduce
 
 IMAGES = ImageSelection(
     "images", "folder", classes=["b", "a"], label_level="type", magnifications=[40, 400], lesions="mass",
-    context="small", only="list.csv",
+    context="small", only="list.csv", group_from=-1, label_from="(a|b)_", path_column="file", label_column="kind",
+    group_column="case",
 )  # fmt: skip
 DESCRIBED = FeaturizeSettings(
     encoders=["resnet50:conv2_block1_out+conv3_block1_out", "vgg16"], weights=["random", "vgg16=v.h5"], views="1.0:64",
@@ -27,8 +28,9 @@ DESCRIBED = FeaturizeSettings(
     precision="bfloat16", mode="dense", engine="openvino", batch_size=2, seed=7,
 )  # fmt: skip
 BOOSTED = BoostSettings(
-    ["svm", "stack"], 2, "fast", params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7}, seed=4
-)
+    ["svm", "stack"], 2, "fast", params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7}, seed=4,
+    each=True,
+)  # fmt: skip
 TUNED = FinetuneSettings(
     "patch-resnet", name="mine", size=64, patches="random:48:2", epochs=3, patience=2, validation=False, batch_size=4,
     optimizer="sgd", learning_rate=0.5, multipliers=(("dense", 10.0), ("conv", 0.1)), dropout=0.25, l2=0.01, top="conv",

@@ -6,10 +6,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from bchisto.data import decode_image, pixels_sha256
+from bchisto.data import decode_image, pixels_sha256, read_dataset
 from bchisto.errors import StoreError
 from bchisto.featurize import open_store
-from bchisto.featurize.store import merge_parts, read_part
+from bchisto.featurize.parts import merge_rows, read_part
 
 OLD = Path(__file__).parent / "data" / "store-schema1.h5"
 
@@ -208,7 +208,9 @@ def test_the_hash_of_decoded_pixels_is_kept_where_it_is_known(described, tissue,
     old = Path(shutil.copy(store_path, tmp_path / "part.h5"))  # a part that 0.1 wrote is merged, too
     with h5py.File(old, "a") as file:
         del file["images/pixels_sha256"]
-    merge_parts(tmp_path / "merged.h5", [read_part(old, header=header, image_ids=ids, dim=dim)], header=header, dim=dim)
+    rows = read_part(old, header=header, image_ids=ids, dim=dim).rows()
+    images = [(record, [rows[record.image_id]]) for record in read_dataset(tissue).records]
+    merge_rows(tmp_path / "merged.h5", images, header=header, dim=dim)
     with open_store(tmp_path / "merged.h5") as store:
         assert store.pixels == {}
     with open_store(OLD) as store:

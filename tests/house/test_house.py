@@ -30,6 +30,7 @@ ROOMS = [
     "experiment",
     "encoders",
     "featurize",
+    "preflight",
     "boost",
     "finetune",
     "predict",

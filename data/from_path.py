@@ -1,0 +1,105 @@
+"""Labels and groups that stand in the paths of images: the folder at a level, or what a pattern finds."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ..errors import InputError
+from .findings import Finding, few
+
+__all__ = ["PathRule"]
+
+_LONGEST = 200
+"""Characters of a pattern (ours)."""
+
+
+@dataclass(frozen=True)
+class PathRule:
+    """What is taken from a path.
+
+    Attributes
+    ----------
+    name : str
+        The parameter that gave it, for messages.
+    level : int
+        The folder: 1 is the first, -1 the one that holds the file; 0 with a pattern.
+    pattern : re.Pattern or None
+        Searched in the path; its first group counts, or all that it finds where it has none.
+    """
+
+    name: str
+    level: int = 0
+    pattern: re.Pattern[str] | None = None
+
+    @classmethod
+    def of(cls, text: str, *, name: str) -> PathRule:
+        r"""Read a whole number as a level, anything else as a regular expression.
+
+        Parameters
+        ----------
+        text : str
+        name : str
+            The parameter, for messages.
+
+        Raises
+        ------
+        InputError
+            Level 0, or a pattern that is none.
+
+        Examples
+        --------
+        >>> PathRule.of("-1", name="group_from").find("benign/P07/a.png")
+        'P07'
+        >>> PathRule.of(r"P(\d+)/", name="group_from").find("benign/P07/a.png")
+        '07'
+        """
+        if not text or len(text) > _LONGEST:
+            raise InputError(f"`{name}`: give a level such as 2, or a pattern of 1 to {_LONGEST} characters")
+        if re.fullmatch(r"[+-]?[0-9]+", text):
+            if int(text) == 0:
+                raise InputError(f"`{name}` 0: level 1 is the first folder, -1 the one that holds the image")
+            return cls(name, int(text))
+        try:
+            return cls(name, pattern=re.compile(unicodedata.normalize("NFC", text)))
+        except (re.error, OverflowError, RecursionError) as error:
+            raise InputError(f"`{name}` {text}: no level, and no regular expression ({error})") from error
+
+    def find(self, path: str) -> str | None:
+        """Return what the rule finds in a path with ``/`` between its folders; None where that is nothing.
+
+        The path is taken in Unicode's composed form (NFC).
+        """
+        path = unicodedata.normalize("NFC", path)
+        if self.pattern is not None:
+            match = self.pattern.search(path)
+            return match and (match[1 if self.pattern.groups else 0] or None)
+        folders = [part for part in PurePosixPath(path).parts[:-1] if part != "/"]
+        place = self.level - 1 if self.level > 0 else self.level
+        return folders[place] if -len(folders) <= place < len(folders) else None
+
+    def findings(self, root: Path, found: Mapping[str, str | None], what: str) -> list[Finding]:
+        """Say which paths the rule does not fit; an error where it fits none.
+
+        Parameters
+        ----------
+        root : Path
+            Where the images are, for the message.
+        found : mapping
+            Path to what the rule found in it.
+        what : {"label", "group"}
+        """
+        without = [path for path, value in found.items() if value is None]
+        if not without:
+            return []
+        if len(without) == len(found):
+            message = f"`{self.name}` fits none of the {len(found)} paths, such as {without[0]}; correct it"
+            return [Finding("error", str(root), message, labels_only=True)]
+        message = (
+            f"`{self.name}` fits {len(found) - len(without)} of {len(found)} paths; the others have no {what}, so "
+        )
+        message += "folds cannot keep patients whole" if what == "group" else "they are neither trained nor tested"
+        return [Finding("warning", few(without), message)]

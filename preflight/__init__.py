@@ -1,0 +1,31 @@
+"""Pre-flight: what can be known of a dataset before the first image is described, as text, JSON and a page.
+
+In: an `bchisto.experiment.ImageSelection` and the settings that are planned. Out: a `Preflight`: sizes, views that fit,
+copies, protocols with what each fold lacks, time and disk.
+"""
+
+from .estimate import DescribingEstimate, estimate_describing
+from .page import preflight_text, write_preflight
+from .pictures import ContactPicture, choose_records, contact_sheet
+from .protocols import FoldParts, ProtocolCheck, check_protocols
+from .run import Preflight, preflight
+from .views import Fitting, ViewFit, fit_views, fitting_views
+
+__all__ = [
+    "ContactPicture",
+    "DescribingEstimate",
+    "Fitting",
+    "FoldParts",
+    "Preflight",
+    "ProtocolCheck",
+    "ViewFit",
+    "check_protocols",
+    "choose_records",
+    "contact_sheet",
+    "estimate_describing",
+    "fit_views",
+    "fitting_views",
+    "preflight",
+    "preflight_text",
+    "write_preflight",
+]

@@ -1,0 +1,110 @@
+"""What the planned `bchisto featurize` will take: reckoned from recorded speeds, or timed on one image here and now."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from ..data import ImageRecord
+from ..encoders import encoder_facts
+from ..experiment import Work
+from ..featurize import FeaturizeSettings, images_per_block, reckon_seconds, time_describing
+
+__all__ = ["DescribingEstimate", "estimate_describing"]
+
+_RECKONED, _TIMED = 4.0, 1.5
+"""Factors by which the time may be shorter or longer: of recorded speeds, since cores differ, and of a timed image,
+since images and the load of a machine do (ours)."""
+
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class DescribingEstimate:
+    """What describing the images will take.
+
+    Attributes
+    ----------
+    images, stores, units : int
+    processes : int
+        Of this machine that it is reckoned for.
+    seconds, shortest, longest : float
+        Time on these processes, and between what it may lie.
+    bytes : int or None
+        Of the finished stores; None where a network's descriptors must be built to be known.
+    timed : bool
+        Whether an image was described to know; else the time is from recorded speeds of CPU cores.
+    gpus : int
+        That the networks would run on, where timed.
+    dense : float or None
+        The time that ``mode="dense"`` would take, by the same recorded speeds; None where that is planned or timed.
+    """
+
+    images: int
+    stores: int
+    units: int
+    processes: int
+    seconds: float
+    shortest: float
+    longest: float
+    bytes: int | None
+    timed: bool
+    gpus: int = 0
+    dense: float | None = None
+
+
+def estimate_describing(
+    record: ImageRecord, *, images: int, pixels: int, settings: FeaturizeSettings, work: Work, timed: bool
+) -> DescribingEstimate:
+    """Estimate time and disk of describing images.
+
+    Parameters
+    ----------
+    record : ImageRecord
+        An image of median size, which is described where `timed`.
+    images : int
+        How many will be described.
+    pixels : int
+        Of that image.
+    settings : FeaturizeSettings
+    work : Work
+        On how many processes.
+    timed : bool
+        Load the networks and describe the image with few augmentations.
+
+    Raises
+    ------
+    ImageError
+        The image cannot be used, where `timed`.
+    """
+    rows = images * settings.augmentations
+    if timed:
+        resources = work.networks()
+        cost = time_describing(record, settings=settings)
+        each, factor = cost.seconds, _TIMED
+        size: int | None = _FLOAT_BYTES * images * cost.numbers
+    else:
+        resources = work.cpu()
+        each, factor = reckon_seconds(settings, pixels=pixels), _RECKONED
+        dims = [encoder_facts(choice).dim for choice in settings.encoders]
+        known = [dim for dim in dims if dim is not None]
+        size = _FLOAT_BYTES * rows * len(settings.views) * sum(known) if len(known) == len(dims) else None
+    units = math.ceil(images / images_per_block(settings))
+    processes = max(1, min(resources.processes, units))
+    seconds = images * each / processes
+    dense = None
+    if not timed and settings.mode == "exact":
+        dense = images * reckon_seconds(replace(settings, mode="dense"), pixels=pixels) / processes
+    return DescribingEstimate(
+        images,
+        len(settings.encoders) * len(settings.views),
+        units,
+        processes,
+        seconds,
+        seconds / factor,
+        seconds * factor,
+        size,
+        timed,
+        len(resources.gpus),
+        dense,
+    )

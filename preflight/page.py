@@ -1,0 +1,167 @@
+"""A pre-flight as text for a terminal, and as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..arguments import PathInput, as_path
+from ..data import SYNTHETIC_BANNER, decode_record
+from ..errors import ImageError
+from ..evaluate import Block, Figure, Grid, Section, counted, plural, write_page
+from ..jobs import Progress, write_rows
+from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture
+from .run import Preflight
+from .sections import findings_section, next_section, preflight_sections, short_section
+
+__all__ = ["preflight_text", "write_preflight"]
+
+_GROUPS_SHOWN = 10
+"""Patients that a terminal lists (ours)."""
+
+Say = Callable[[str], str]
+
+
+def preflight_text(found: Preflight, *, say: Say = str) -> str:
+    """Write the tables of a pre-flight for a terminal; findings and what to run next are not among them.
+
+    Parameters
+    ----------
+    found : Preflight
+    say : callable
+        Gives a message of the library in the caller's words.
+    """
+    sections = preflight_sections(found, say=say, names=True, most_groups=_GROUPS_SHOWN)
+    return "\n\n".join("\n".join(_lines(section, say)) for section in sections if section.blocks)
+
+
+def _lines(section: Section, say: Say) -> Iterator[str]:
+    yield section.title.upper()
+    for block in section.blocks:
+        if said := " ".join(filter(None, (block.lead, block.text, block.note))):
+            yield say(said)
+        if block.grid is not None:
+            yield from _columns(block.grid)
+
+
+def _columns(grid: Grid) -> Iterator[str]:
+    """Write a table with its first column to the left and numbers to the right."""
+    rows = [list(map(str, row)) for row in (grid.header, *grid.rows)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    yield f"{grid.caption}:"
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        yield ("  " + "  ".join(cells)).rstrip()
+
+
+def write_preflight(path: PathInput, found: Preflight, *, commands: Sequence[str], say: Say = str) -> list[Path]:
+    """Write a pre-flight as one page with a contact sheet of each class.
+
+    Parameters
+    ----------
+    path : path
+        The HTML file. It names no folder of this machine and no patient; images are named where they have a finding.
+        ``<name>-pictures.csv`` beside it says which images the contact sheet shows.
+    found : Preflight
+    commands : sequence of str
+        What to run next.
+    say : callable
+        Gives a message of the library in the caller's words.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+    """
+    path = as_path(path, "path")
+    pictures = _contact(found)
+    key = path.with_name(f"{path.stem}-pictures.csv")
+    root = found.dataset.root
+    sections = preflight_sections(found, say=say, names=False)
+    views = next(place for place, section in enumerate(sections) if section.title == "Views")
+    sections[views] = Section("Views", [*sections[views].blocks, *_drawn(found)])
+    sections.insert(views, Section("Contact sheet", list(_sheet(found, pictures))))
+    sections = [short_section(found), findings_section(found, say=say), *sections, next_section(found, commands)]
+    write_page(
+        path,
+        title=f"Before you begin: {root.name or found.dataset.name}",
+        banners=[SYNTHETIC_BANNER] if found.dataset.synthetic else [],
+        sections=[_said(section, say) for section in sections],
+        renamed={str(folder): root.name for folder in (root, root.resolve())},
+        hidden={record.group for record in found.dataset.records if record.group is not None},
+    )
+    rows = [(number, one.image_id, one.label or "") for number, one in enumerate(pictures, start=1)]
+    if not rows:
+        return [path]
+    write_rows(key, ("picture", "image_id", "label"), rows)
+    return [path, key]
+
+
+def _said(section: Section, say: Say) -> Section:
+    return Section(
+        section.title, [replace(block, text=say(block.text), note=say(block.note)) for block in section.blocks]
+    )
+
+
+def _contact(found: Preflight) -> list[ContactPicture]:
+    count = 0
+    with Progress(
+        total=len(chosen_of(found.dataset, found.survey.broken)), label="pictures", unit="images"
+    ) as progress:
+
+        def step() -> None:
+            nonlocal count
+            count += 1
+            progress.update_to(count)
+
+        return contact_sheet(found.dataset, settings=found.planned, broken=found.survey.broken, on_picture=step)
+
+
+def _sheet(found: Preflight, pictures: Sequence[ContactPicture]) -> Iterator[Block]:
+    if not pictures:
+        return
+    stain = found.planned.stain
+    beneath = (
+        ""
+        if stain == "none"
+        else f" Above each picture as it is, beneath it as featurize would make it (stain {stain}): stains that differ "
+        "above should be alike beneath, and nothing else should change."
+    )
+    groups = any(record.group is not None for record in found.dataset.records)
+    whose = f", from as many {plural(found.group_is)} as there are" if groups else ""
+    yield Block(text=f"Some {plural(found.image_is)} of each class{whose}.{beneath}")
+    shown = list(dict.fromkeys(one.label for one in pictures))
+    for label in shown:
+        figures = []
+        for number, one in enumerate(pictures, start=1):
+            if one.label == label:
+                alt = f"Picture {number}, {label or 'no label'}: the image, {one.said}"
+                aside = f": {one.said}" if one.said.startswith("too little") else ""
+                figures.append(Figure(one.source, alt, f"Picture {number}{aside}"))
+        total = sum(record.label == label for record in found.dataset.records)
+        heading = f"{label or 'no label'}: {len(figures)} of {counted(total, found.image_is)}"
+        yield Block(heading=heading, pictures=figures)
+    hidden = len({record.label for record in found.dataset.records}) - len(shown)
+    if hidden > 0:
+        yield Block(note=f"{counted(hidden, 'further class')} without pictures here.")
+
+
+def _drawn(found: Preflight) -> Iterator[Block]:
+    """Draw the crops of the planned views on an image of median size."""
+    record = found.median
+    if record is None:
+        return
+    try:
+        image = decode_record(record)
+    except ImageError:
+        return
+    figures = []
+    for view in found.planned.views:
+        if (source := view_picture(image, view=view, settings=found.planned)) is not None:
+            said = f"View {view}: one crop is outlined; what is pale none of the {found.planned.crops} sees"
+            figures.append(Figure(source, f"An image of median size. {said}", said))
+    if figures:
+        yield Block(
+            text="What an augmentation with the planned views sees of an image of median size:", figures=figures
+        )

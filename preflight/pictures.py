@@ -1,0 +1,186 @@
+"""A contact sheet of each class: each picture with its stain as featurize would make it, and what the views see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..data import Dataset, ImageRecord, decode_record, resize_image
+from ..errors import ImageError, TissueError
+from ..evaluate import thumbnail
+from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
+from ..stains import Normalizer, make_normalizer
+
+__all__ = ["ContactPicture", "choose_records", "contact_sheet", "view_picture"]
+
+_MOST = 5
+"""Pictures of a class: a row of the page (ours)."""
+
+_MOST_CLASSES = 12
+"""Classes that are shown, those of the order first (ours)."""
+
+_SIDE, _GAP = 320, 6
+"""Longest side of a picture, and what lies between it and the one beneath, pixels (ours)."""
+
+_VIEW_SIDE = 400
+"""Longest side of the picture on which crops are drawn, pixels (ours)."""
+
+_LINE = (0, 60, 255)
+"""Colour of the outline of a crop: blue stands out on haematoxylin and eosin (ours)."""
+
+_PALE = 0.75
+"""Share of white where no crop sees (ours)."""
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ContactPicture:
+    """A picture of a contact sheet.
+
+    Attributes
+    ----------
+    image_id : str
+    label : str or None
+    source : str
+        A data address: the image, and beneath it with its stain normalised.
+    said : str
+        What is beneath it, or why nothing is.
+    """
+
+    image_id: str
+    label: str | None
+    source: str
+    said: str
+
+
+def choose_records(records: Sequence[ImageRecord], *, most: int) -> list[ImageRecord]:
+    """Choose images evenly from as many patients as there are; the same ones each time.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+        Of one class.
+    most : int
+    """
+    by_group: dict[str, list[ImageRecord]] = {}
+    for record in sorted(records, key=lambda one: one.image_id):
+        by_group.setdefault(record.group or record.image_id, []).append(record)
+    firsts = [members[0] for members in by_group.values()]
+    if len(firsts) >= most:
+        return [firsts[place * len(firsts) // most] for place in range(most)]
+    chosen: list[ImageRecord] = []
+    for place in range(max(map(len, by_group.values()), default=0)):  # one of each patient, then a second of each
+        chosen += [members[place] for members in by_group.values() if place < len(members)]
+    return sorted(chosen[:most], key=lambda one: one.image_id)
+
+
+def contact_sheet(
+    dataset: Dataset,
+    *,
+    settings: FeaturizeSettings,
+    broken: frozenset[str] = frozenset(),
+    on_picture: Callable[[], None] | None = None,
+) -> list[ContactPicture]:
+    """Make small pictures of each class, each with its stain normalised beneath it.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    settings : FeaturizeSettings
+        Stain, and the scale of the first view, at most 1: the picture beneath is what its crops are cut from.
+    broken : frozenset of str
+        Images that are known not to be readable.
+    on_picture : callable, optional
+        Called after each.
+
+    Returns
+    -------
+    list of ContactPicture
+        In class order. An image that cannot be decoded is left out.
+    """
+    normalizer = None if settings.stain == "none" else make_normalizer(settings.stain)
+    found = []
+    for record in chosen_of(dataset, broken):
+        if (picture := _picture(record, normalizer, min(1.0, settings.views[0].scale), settings.stain)) is not None:
+            found.append(picture)
+        if on_picture is not None:
+            on_picture()
+    return found
+
+
+def chosen_of(dataset: Dataset, broken: frozenset[str]) -> list[ImageRecord]:
+    """Return the images that a contact sheet shows."""
+    by_class: dict[str | None, list[ImageRecord]] = {name: [] for name in dataset.classes}
+    for record in dataset.records:
+        if record.image_id not in broken:
+            by_class.setdefault(record.label, []).append(record)
+    shown = [members for members in by_class.values() if members][:_MOST_CLASSES]
+    return [record for members in shown for record in choose_records(members, most=_MOST)]
+
+
+def _picture(record: ImageRecord, normalizer: Normalizer | None, scale: float, stain: str) -> ContactPicture | None:
+    try:
+        image = decode_record(record)
+    except ImageError:
+        return None
+    if normalizer is None:
+        return ContactPicture(record.image_id, record.label, thumbnail(_small(image)), "as it is")
+    before = resize_image(image, scale)
+    try:
+        after, _ = normalizer.normalize_with_estimate(before)
+    except TissueError:
+        said = "too little tissue to normalise its stain"
+        return ContactPicture(record.image_id, record.label, thumbnail(_small(image)), said)
+    above, below = _small(before), _small(after)
+    gap = np.full((_GAP, above.shape[1], 3), 255, np.uint8)
+    both = np.concatenate([above, gap, below])
+    source = thumbnail(both, side=max(both.shape))
+    return ContactPicture(record.image_id, record.label, source, f"beneath it with {stain}")
+
+
+def _small(image: Pixels, side: int = _SIDE) -> Pixels:
+    """Bring the longest side of an image to that of a thumbnail; small patches are enlarged."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=how), dtype=np.uint8)
+
+
+def view_picture(image: Pixels, *, view: View, settings: FeaturizeSettings) -> str | None:
+    """Show what the crops of an image's first augmentation see of it: one is outlined, what none sees is pale.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width, 3)
+    view : View
+    settings : FeaturizeSettings
+
+    Returns
+    -------
+    str or None
+        A data address; None where no crop fits.
+    """
+    height, width = (max(1, round(side * view.scale)) for side in image.shape[:2])
+    if min(height, width) < view.crop:
+        return None
+    drawn = draw_augmentation("median", 0, seed=settings.seed, color_range=settings.color_range)
+    boxes = crop_boxes(drawn, height=height, width=width, crop=view.crop, count=settings.crops)
+    small = _small(image, _VIEW_SIDE)
+    scale = max(small.shape) / max(height, width)
+    corners = [
+        [round(side * scale) for side in (box.left, box.top, box.left + view.crop, box.top + view.crop)]
+        for box in boxes
+    ]
+    unseen = np.ones(small.shape[:2], bool)
+    for left, top, right, bottom in corners:
+        unseen[top:bottom, left:right] = False
+    small[unseen] = (255 * _PALE + small[unseen] * (1 - _PALE)).astype(np.uint8)
+    left, top, right, bottom = corners[0]
+    cv2.rectangle(small, (left, top), (right - 1, bottom - 1), _LINE, 3)
+    return thumbnail(small, side=max(small.shape))

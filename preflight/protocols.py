@@ -1,0 +1,189 @@
+"""Which protocols the images can be split by, and which class each fold would lack."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..arguments import named as argument_names
+from ..data import Copy, Dataset, FoldPlan, Particulars, fold_plan, further_columns
+from ..errors import BchistoError
+from ..jobs import Progress
+
+__all__ = ["FoldParts", "ProtocolCheck", "check_protocols"]
+
+_PUBLISHED = {
+    "bach": ("rakhlin10", "eva"),
+    "breakhis": ("official", "official-corrected"),
+    "cbis-ddsm": ("official",),
+    "idc": ("idc-published",),
+}
+"""Published lists of each layout."""
+
+_SPLIT, _FEWER = ("10", "5"), ("3", "2")
+"""Numbers of folds that are tried, the default first; and where none of them gives every part every class (ours)."""
+
+_MOST_SITES = 100
+"""Values of a column up to which one site is left out after the other: beyond, it is no column of sites (ours)."""
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class FoldParts:
+    """A fold: its number, the images of each part, and the classes that a part lacks.
+
+    Attributes
+    ----------
+    fold : int
+    images : mapping of str to int
+        Of ``train``, ``val`` and ``test``.
+    missing : mapping of str to (tuple of str)
+        Part to the classes of which it has no image; parts without images are left out.
+    """
+
+    fold: int
+    images: Mapping[str, int]
+    missing: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class ProtocolCheck:
+    """Whether a protocol can be run on the images.
+
+    Attributes
+    ----------
+    folds : str
+        What ``folds`` takes.
+    group_by : str or None
+        What ``group_by`` takes; None for the default.
+    how : str
+        What is kept whole: ``by patient``, ``by image``, ``published``, ...
+    refused : str
+        Why it cannot be run; empty where it can.
+    parts : tuple of FoldParts
+    warnings : tuple of str
+        What a reader of its numbers must know.
+    """
+
+    folds: str
+    group_by: str | None
+    how: str
+    refused: str = ""
+    parts: tuple[FoldParts, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def published(self) -> bool:
+        """Whether it is a list that was published for these images, or for more."""
+        return self.how == "published"
+
+    @property
+    def lacking(self) -> list[FoldParts]:
+        """Folds in which a part lacks a class."""
+        return [fold for fold in self.parts if fold.missing]
+
+
+def check_protocols(
+    dataset: Dataset,
+    *,
+    folds: Sequence[str] = (),
+    group_by: str | None = None,
+    copies: Sequence[Copy] = (),
+    image_is: str = "image",
+    group_is: str = "group",
+    seed: int = 0,
+) -> list[ProtocolCheck]:
+    """Make the folds of protocols and see what each fold holds.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    folds : sequence of str
+        As `fold_plan` takes them; by default those that may fit: the published lists of the layout, 10 and 5 folds,
+        by patient where patients are known, by image for comparison, and each column of a manifest that may name sites.
+    group_by : {"group", "none"}, optional
+        With `folds`.
+    copies : sequence of Copy
+    image_is, group_is : str
+        What these are called: patch, patient, slide.
+    seed : int
+
+    Returns
+    -------
+    list of ProtocolCheck
+        Empty where an image has no label, since nothing can then be learnt.
+    """
+    records = dataset.records
+    if not records or not all(record.label for record in records):
+        return []
+    columns = further_columns(dataset)
+    known = Particulars(columns=columns, copies=tuple((copy.first, copy.second) for copy in copies))
+    groups = [record.group for record in records]
+    named = sum(group is not None for group in groups)
+    wanted: list[tuple[str, str | None]] = [(name, group_by) for name in dict.fromkeys(folds)]
+    if not wanted:
+        wanted = [(name, None) for name in _PUBLISHED.get(dataset.name, ())]
+        wanted += [(name, None) for name in _SPLIT]
+        if named:  # as well the other way than by default
+            wanted.append((_SPLIT[0], "none" if named == len(groups) else "group"))
+        wanted += [(f"site:{name}", None) for name, of in columns.items() if 2 <= len(set(of.values())) <= _MOST_SITES]
+    label_of = {record.image_id: record.label or "" for record in records}
+
+    def check(name: str, by: str | None) -> ProtocolCheck:
+        how = _how(name, by, image_is, group_is, named, len(groups))
+        try:
+            with argument_names(spec="folds"):
+                plan = fold_plan(
+                    name,
+                    image_ids=list(label_of),
+                    labels=list(label_of.values()),
+                    groups=groups,
+                    group_by=by,
+                    seed=seed,
+                    known=known,
+                )
+        except BchistoError as error:
+            return ProtocolCheck(name, by, how, str(error))
+        return ProtocolCheck(name, by, how, "", _parts(plan, label_of, dataset.classes), plan.warnings)
+
+    found = []
+    with Progress(total=len(wanted), label="folds", unit="protocols") as progress:
+        for done, (name, by) in enumerate(wanted, start=1):
+            found.append(check(name, by))
+            progress.update_to(done)
+    if not folds and all(one.refused or one.lacking for one in found if one.group_by is None):
+        found += [check(name, None) for name in _FEWER]
+    return found
+
+
+def _how(name: str, group_by: str | None, image_is: str, group_is: str, named: int, images: int) -> str:
+    if name.startswith("site:"):
+        return "one site out"
+    if not (name.isdecimal() or "/" in name):
+        return "given list" if "." in name else "published"
+    whole = named == images > 0 if group_by is None else group_by == "group"
+    if not whole:
+        return f"by {image_is}"
+    return f"by {group_is}" if named == images else f"by {group_is} where known"
+
+
+def _parts(plan: FoldPlan, label_of: Mapping[str, str], classes: Sequence[str]) -> tuple[FoldParts, ...]:
+    """Count, in one pass, the images of each class in each part of each fold."""
+    counts: dict[int, dict[str, Counter[str]]] = {}
+    for image, fold, part in plan.rows:
+        counts.setdefault(fold, {}).setdefault(part, Counter())[label_of[image]] += 1
+    present = [name for name in classes if name in set(label_of.values())]
+    return tuple(
+        FoldParts(
+            fold,
+            {part: of[part].total() for part in PARTS if part in of},
+            {
+                part: lacking
+                for part in PARTS
+                if part in of and (lacking := tuple(name for name in present if not of[part][name]))
+            },
+        )
+        for fold, of in sorted(counts.items())
+    )

@@ -1,0 +1,265 @@
+"""Pre-flight of a dataset: everything that can be known of it before the first image is described."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ..arguments import PathInput
+from ..data import Dataset, DatasetSurvey, Finding, ImageRecord, find_layout, scaled_side, survey_dataset
+from ..experiment import FoldChoice, ImageSelection, Work
+from ..featurize import FeaturizeSettings
+from ..jobs import Progress
+from .estimate import DescribingEstimate, estimate_describing
+from .protocols import ProtocolCheck, check_protocols
+from .views import Fitting, ViewFit, fit_views, fitting_views
+
+__all__ = ["Preflight", "preflight"]
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found out of a dataset.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    survey : DatasetSurvey
+    asked : FeaturizeSettings
+        As they were asked for.
+    planned : FeaturizeSettings
+        The same with views that fit, and without stain work on images that have no stain.
+    views, planned_views : tuple of ViewFit
+        Of the views asked for, and of those planned.
+    fitting : Fitting or None
+        The views planned; None where the images are too small for any.
+    protocols : tuple of ProtocolCheck
+    estimate : DescribingEstimate or None
+        Of what is planned; None where no image can be described.
+    """
+
+    dataset: Dataset
+    survey: DatasetSurvey
+    asked: FeaturizeSettings
+    planned: FeaturizeSettings
+    views: tuple[ViewFit, ...]
+    planned_views: tuple[ViewFit, ...]
+    fitting: Fitting | None
+    protocols: tuple[ProtocolCheck, ...]
+    estimate: DescribingEstimate | None
+
+    @property
+    def image_is(self) -> str:
+        """What an image is called: image or patch."""
+        layout = find_layout(self.dataset.name)
+        return "image" if layout is None else layout.image_is
+
+    @property
+    def group_is(self) -> str:
+        """What a group is called: patient, slide or group."""
+        layout = find_layout(self.dataset.name)
+        return "group" if layout is None else layout.group_is
+
+    @property
+    def wrong(self) -> list[Finding]:
+        """Findings that are more than notes."""
+        return [finding for finding in self.survey.findings if finding.level != "note"]
+
+    @property
+    def refused(self) -> list[Finding]:
+        """Errors that keep the dataset from being used at all, even where bad images are left out."""
+        broken = self.survey.broken
+        return [one for one in self.survey.findings if one.level == "error" and one.file not in broken]
+
+    @property
+    def skips(self) -> bool:
+        """Whether images must be left out for the others to be used."""
+        return bool(self.survey.broken or (self.fitting is not None and self.fitting.left_out))
+
+    @property
+    def protocol(self) -> ProtocolCheck | None:
+        """The protocol to take: one in which every part has every class, if there is one.
+
+        Folds by image are not offered where groups are known, and lists made for more images after all others: both are
+        checked for comparison.
+        """
+        usable = [
+            one
+            for one in self.protocols
+            if not one.refused and not (one.group_by == "none" and self.dataset.has_groups)
+        ]
+        return min(usable, key=lambda one: (bool(one.lacking), bool(one.warnings) and one.published), default=None)
+
+    @property
+    def median(self) -> ImageRecord | None:
+        """An image of median size among those that fit the planned views, or all."""
+        sizes, least = self.survey.sizes, self.planned.views
+        usable = [
+            record
+            for record in self.dataset.records
+            if record.image_id in sizes
+            and record.image_id not in self.survey.broken
+            and all(scaled_side(min(sizes[record.image_id]), view.scale) >= view.crop for view in least)
+        ]
+        usable.sort(key=lambda record: (sizes[record.image_id][0] * sizes[record.image_id][1], record.image_id))
+        return usable[len(usable) // 2] if usable else None
+
+    def content(self, say: Callable[[str], str] = str) -> dict[str, Any]:
+        """Return all of it, JSON-ready.
+
+        Parameters
+        ----------
+        say : callable
+            Gives a message of the library in the caller's words.
+        """
+        survey, records = self.survey, self.dataset.records
+        label_of = {record.image_id: record.label for record in records}
+        groups: dict[str, dict[str, int]] = {}
+        for record in records:
+            if record.group is not None:
+                of = groups.setdefault(record.group, {})
+                of[record.label or ""] = of.get(record.label or "", 0) + 1
+        pairs = survey.copies or ()
+        return {
+            "dataset": self.dataset.name,
+            "images": len(self.dataset),
+            "classes": self.dataset.class_counts(),
+            "synthetic": self.dataset.synthetic,
+            "findings": [{"level": f.level, "file": f.file, "message": say(f.message)} for f in survey.findings],
+            "class_by_patient": {
+                "known": sum(record.group is not None for record in records),
+                "unknown": sum(record.group is None for record in records),
+                "patients": groups,
+            },
+            "sizes": [
+                {"width": width, "height": height, "images": count} for (width, height), count in self.distinct_sizes()
+            ],
+            "views": [_plain_view(fit) for fit in self.views],
+            "planned_views": [_plain_view(fit) for fit in self.planned_views],
+            "copies": {
+                "looked_for": survey.copies is not None,
+                "same_file": [list(pair) for pair in survey.repeated],
+                "same_path": self.dataset.repeated,
+                "same_pixels": [
+                    {**asdict(copy), "same_class": label_of[copy.first] == label_of[copy.second]} for copy in pairs
+                ],
+            },
+            "protocols": [
+                {
+                    "folds": one.folds,
+                    "group_by": one.group_by,
+                    "kept": one.how,
+                    "feasible": not one.refused,
+                    "why": say(one.refused),
+                    "parts": [asdict(part) for part in one.parts],
+                    "warnings": [say(text) for text in one.warnings],
+                }
+                for one in self.protocols
+            ],
+            "estimate": None if self.estimate is None else asdict(self.estimate),
+        }
+
+    def distinct_sizes(self) -> list[tuple[tuple[int, int], int]]:
+        """Return each size in pixels with how many images have it, the most frequent first."""
+        counts: dict[tuple[int, int], int] = {}
+        for size in self.survey.sizes.values():
+            counts[size] = counts.get(size, 0) + 1
+        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _plain_view(fit: ViewFit) -> dict[str, Any]:
+    return {
+        "view": str(fit.view),
+        "fits": fit.fits,
+        "too_small": list(fit.too_small),
+        "share_of_crop": fit.one,
+        "share_of_augmentation": fit.together,
+        "problem": fit.problem,
+    }
+
+
+def preflight(
+    images: ImageSelection | PathInput,
+    *,
+    settings: FeaturizeSettings | None = None,
+    folds: FoldChoice | None = None,
+    work: Work | None = None,
+    decode: bool = False,
+    copies: bool = True,
+    timed: bool = False,
+) -> Preflight:
+    """Check a dataset, and say what can be done with it.
+
+    Parameters
+    ----------
+    images : ImageSelection or path
+    settings : FeaturizeSettings, optional
+        Of the descriptors that are planned; the published ones by default.
+    folds : FoldChoice, optional
+        Protocols to try; by default those that may fit, see `check_protocols`.
+    work : Work, optional
+        On how many processes the descriptors will be made.
+    decode : bool
+        Also decode every image, which finds truncated files.
+    copies : bool
+        Look for pictures that show the same pixels, for which every image is decoded.
+    timed : bool
+        Load the networks and time them on one image, instead of reckoning from recorded speeds.
+
+    Returns
+    -------
+    Preflight
+
+    Raises
+    ------
+    MissingInputError, InputError
+        There are no images, or no such layout; what is wrong with images is a finding.
+    """
+    selection = ImageSelection.of(images)
+    asked = FeaturizeSettings() if settings is None else settings
+    choice = FoldChoice() if folds is None else folds
+    dataset = selection.table()
+    count = 0
+    with Progress(total=len(dataset), label="check", unit="images") as progress:
+
+        def step() -> None:
+            nonlocal count
+            count += 1
+            progress.update_to(count)
+
+        survey = survey_dataset(dataset, decode=decode, copies=copies, on_image=step)
+    usable = {image: size for image, size in survey.sizes.items() if image not in survey.broken}
+    fitting = fitting_views(usable, settings=asked)
+    planned = asked if fitting is None else replace(asked, views=fitting.views)
+    layout = find_layout(dataset.name)
+    if layout is not None and not layout.stained:
+        planned = replace(planned, stain="none", color_range=(1.0, 1.0))
+    fits = tuple(fit_views(usable, settings=asked))
+    planned_fits = tuple(fit_views(usable, settings=planned)) if fitting is not None else ()
+    left_out = {image for image, _ in survey.repeated} | survey.broken
+    left_out |= {image for fit in planned_fits for image in fit.too_small}
+    once = replace(dataset, records=tuple(one for one in dataset.records if one.image_id not in left_out))
+    protocols = check_protocols(
+        once,
+        folds=choice.folds,
+        group_by=choice.group_by,
+        copies=survey.copies or (),
+        image_is="image" if layout is None else layout.image_is,
+        group_is="group" if layout is None else layout.group_is,
+        seed=asked.seed,
+    )
+    found = Preflight(dataset, survey, asked, planned, fits, planned_fits, fitting, tuple(protocols), None)
+    record = found.median
+    if fitting is None or record is None:
+        return found
+    width, height = survey.sizes[record.image_id]
+    estimate = estimate_describing(
+        record,
+        images=len(once),
+        pixels=width * height,
+        settings=planned,
+        work=Work.of(work),
+        timed=timed,
+    )
+    return replace(found, estimate=estimate)

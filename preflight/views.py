@@ -1,0 +1,179 @@
+"""Which views fit the images, what share of an image they see, and which would fit all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..data import scaled_side
+from ..encoders import EncoderChoice, encoder_facts
+from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
+
+__all__ = ["Fitting", "ViewFit", "fit_views", "fitting_views"]
+
+_SHARES = (400 / 768, 650 / 768)
+"""Side of a crop over the short side of the image: those of the published views in an image of BACH."""
+
+_SCALES = (0.5, 1.0, 2.0, 4.0)
+"""Scales that are tried, the published one first (ours)."""
+
+_WANTED = 128
+"""Pixels that a small crop should have, for networks that were trained on pictures of 224 (ours)."""
+
+_SMALLEST = 32
+"""Pixels of the smallest crop that a view takes."""
+
+_ODD_ONES = 0.05
+"""Share of images that may be left out for two views to fit the others; for more, one will do (ours)."""
+
+_DRAWN = 8
+"""Augmentations that are drawn to see what their crops cover (ours)."""
+
+_GRID = 512
+"""Side of the grid on which crops are laid down (ours)."""
+
+Sizes = Mapping[str, tuple[int, int]]
+"""Image id to width and height."""
+
+
+@dataclass(frozen=True)
+class ViewFit:
+    """How a view fits the images.
+
+    Attributes
+    ----------
+    view : View
+    fits : int
+        Images that are large enough at its scale.
+    too_small : tuple of str
+        Ids of the others.
+    one, together : float or None
+        Share of the area of an image of median size that one crop sees, and all crops of an augmentation together; None
+        where no image is large enough.
+    problem : str
+        Why it cannot be used whatever the images are; empty where it can.
+    """
+
+    view: View
+    fits: int
+    too_small: tuple[str, ...]
+    one: float | None
+    together: float | None
+    problem: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it can be used with all images."""
+        return not self.too_small and not self.problem
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """Views that fit.
+
+    Attributes
+    ----------
+    views : tuple of View
+    left_out : int
+        Images that are too small even for these.
+    """
+
+    views: tuple[View, ...]
+    left_out: int
+
+
+def fit_views(sizes: Sizes, *, settings: FeaturizeSettings) -> list[ViewFit]:
+    """Say of each view how many images it fits, and what share of an image its crops see.
+
+    Parameters
+    ----------
+    sizes : mapping of str to (int, int)
+        Image id to width and height in pixels.
+    settings : FeaturizeSettings
+        Views, crops, seed and encoders are taken from here.
+    """
+    return [_fit(view, sizes, settings) for view in settings.views]
+
+
+def _fit(view: View, sizes: Sizes, settings: FeaturizeSettings) -> ViewFit:
+    large: list[tuple[int, int]] = []
+    small: list[str] = []
+    for image, (width, height) in sizes.items():
+        across, down = scaled_side(width, view.scale), scaled_side(height, view.scale)
+        if min(across, down) < view.crop:
+            small.append(image)
+        else:
+            large.append((across, down))
+    refusing = [choice.name for choice in settings.encoders if encoder_facts(choice).least > view.crop]
+    problem = (
+        f"{refusing[0]} takes no crop under {encoder_facts(EncoderChoice(refusing[0])).least} pixels"
+        if refusing
+        else ""
+    )
+    one = together = None
+    if large:
+        width, height = sorted(large, key=lambda size: (size[0] * size[1], size))[len(large) // 2]
+        one = view.crop**2 / (width * height)
+        together = _covered(view.crop, width=width, height=height, settings=settings)
+    return ViewFit(view, len(large), tuple(sorted(small)), one, together, problem)
+
+
+def _covered(crop: int, *, width: int, height: int, settings: FeaturizeSettings) -> float:
+    """Return the mean share of an image that the crops of an augmentation see, as they are really drawn."""
+    step = max(1, math.ceil(max(width, height) / _GRID))
+    rows, columns = (np.arange(step // 2, side, step) for side in (height, width))
+    shares = []
+    for place in range(_DRAWN):
+        drawn = draw_augmentation("median", place, seed=settings.seed, color_range=settings.color_range)
+        seen = np.zeros((len(rows), len(columns)), bool)
+        for box in crop_boxes(drawn, height=height, width=width, crop=crop, count=settings.crops):
+            inside = (rows >= box.top) & (rows < box.top + crop)
+            seen |= inside[:, None] & (columns >= box.left) & (columns < box.left + crop)
+        shares.append(seen.mean())
+    return float(np.mean(shares))
+
+
+def fitting_views(sizes: Sizes, *, settings: FeaturizeSettings) -> Fitting | None:
+    """Return the views as they are where they fit all images, else two that are made for the smallest image.
+
+    Parameters
+    ----------
+    sizes : mapping of str to (int, int)
+    settings : FeaturizeSettings
+
+    Returns
+    -------
+    Fitting or None
+        None where the images are too small for any view. Where the very smallest ones are too small, a few percent of
+        the images are left out.
+    """
+    if not sizes:
+        return None
+    if all(fit.whole for fit in fit_views(sizes, settings=settings)):
+        return Fitting(settings.views, 0)
+    least = max(_SMALLEST, *(encoder_facts(choice).least for choice in settings.encoders))
+    short = sorted(min(size) for size in sizes.values())
+    for views_wanted, most_left in ((2, _ODD_ONES * len(short)), (1, len(short))):
+        for left, side in enumerate(short):
+            if left and short[left - 1] == side:
+                continue
+            if left > most_left:
+                break
+            if len(views := _made_for(side, least=least)) >= views_wanted:
+                fits = fit_views(sizes, settings=replace(settings, views=views))
+                return Fitting(views, len({image for fit in fits for image in fit.too_small}))
+    return None
+
+
+def _made_for(side: int, *, least: int) -> tuple[View, ...]:
+    """Return views with the published shares of a short side, at the first scale that gives crops of a fair size."""
+
+    def crops(scale: float) -> list[int]:
+        return [int(share * scaled_side(side, scale)) // 10 * 10 for share in _SHARES]
+
+    scale = next((one for one in _SCALES if crops(one)[0] >= _WANTED), _SCALES[-1])
+    found = [crop for crop in dict.fromkeys(crops(scale)) if crop >= least]
+    return tuple(View(scale, crop) for crop in found)

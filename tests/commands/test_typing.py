@@ -1,0 +1,111 @@
+"""Names that are mistyped, and what a refused command leaves."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def images(tmp_path):
+    rng = np.random.default_rng(0)
+    for label in ("benigne", "tumeur é"):
+        (tmp_path / "mes images" / label).mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "mes images" / label / f"{number}.png")
+    return tmp_path / "mes images"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("featurise",), "featurize"),
+        (("boost", "--out", "RUN", "--head", "ligtgbm"), "lightgbm"),
+        (("featurize", "--images", "IMAGES", "--out", "RUN", "--view", "1:32", "--encoder", "resnet-5o"), "resnet50"),
+        (("featurize", "--images", "IMAGES", "--out", "RUN", "--dataset", "foldr"), "folder"),
+        (("finetune", "--images", "IMAGES", "--out", "RUN", "--network", "ResNet-50"), "resnet50"),
+        (("featurize", "--images", "IMAGES", "--out", "RUN", "--stain", "macenco"), "macenko"),
+        (("reproduce", "rakhlin", "--images", "IMAGES", "--out", "RUN"), "rakhlin2018"),
+    ],
+)
+def test_what_may_be_meant_is_named_and_nothing_is_left(images, tmp_path, cli, words, meant):
+    places = {"IMAGES": images, "RUN": tmp_path / "run"}
+    code, _, err = cli(*(places.get(word, word) for word in words))
+    assert code == 2
+    assert f"id you mean {meant}?" in err
+    if "--encoder" not in words:  # the headers of images were read before, and that is kept
+        assert not (tmp_path / "run").exists()
+
+
+def test_what_is_like_nothing_gets_the_list_alone(cli):
+    code, _, err = cli("zzz")
+    assert code == 2
+    assert "No such command 'zzz': choose one of demo, data, stain" in err
+
+
+def test_a_refused_command_leaves_no_folder_and_keeps_one_that_was_there(images, tmp_path, cli):
+    small = ("--encoder", "resnet50", "--view", "1:400", "--weights", "random")
+    code, _, err = cli("featurize", "--images", images, "--out", images / "run", *small)
+    assert code == 2
+    assert "smaller than the crop" in err
+    assert sorted(path.name for path in images.iterdir()) == ["benigne", "tumeur é"]
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "notes.txt").write_text("mine")
+    assert cli("featurize", "--images", images, "--out", tmp_path / "there", *small)[0] == 2
+    assert (tmp_path / "there" / "notes.txt").read_text() == "mine"
+    assert len(list((tmp_path / "there" / "records").iterdir())) == 1
+
+
+def test_a_run_folder_among_the_images_is_no_class(images, cli):
+    run = images / "run"
+    (run / "records").mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    Image.new("RGB", (64, 64)).save(run / "sheet.png")
+    code, out, err = cli("data", "list", "--images", images)
+    assert code == 0
+    assert "sheet.png" not in out
+    assert "6 images: benigne 3, tumeur é 3" in err
+    assert "run: a run folder of bchisto, left out" in err
+
+
+def test_a_file_of_options_may_give_one_value_where_many_are_taken(images, tmp_path, cli):
+    few = "weights: random\naugmentations: 1\ncrops: 1\ncolor_range: [1, 1]\nstain: none\n"
+    for name, text in {
+        "one": f"encoder: resnet50\nview: '1:32'\nclasses: [tumeur é, benigne]\n{few}",
+        "many": f"encoder: [resnet50]\nview: ['1:32']\nclasses: tumeur é, benigne\n{few}",
+    }.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+        code, _, err = cli(
+            "featurize",
+            "--images",
+            images,
+            "--out",
+            tmp_path / name,
+            "--jobs",
+            1,
+            "--config",
+            tmp_path / f"{name}.yaml",
+        )
+        assert code == 0, err
+    first, second = (
+        sorted(path.relative_to(tmp_path / name) for path in (tmp_path / name / "features").glob("*.h5"))
+        for name in ("one", "many")
+    )
+    assert first == second != []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: [1, 2]", "seed takes one value"),
+        ("color_range: 1", "color_range takes a list of 2 values"),
+        ("encoder: {resnet50: 1}", "encoder is a mapping; give a value or a list of them"),
+    ],
+)
+def test_what_a_file_gives_in_another_form_is_refused(images, tmp_path, cli, text, said):
+    (tmp_path / "options.yaml").write_text(text)
+    code, _, err = cli(
+        "featurize", "--images", images, "--out", tmp_path / "run", "--config", tmp_path / "options.yaml"
+    )
+    assert code == 2
+    assert f"--config {tmp_path / 'options.yaml'}: {said}" in err

@@ -1,0 +1,257 @@
+"""A finished store over a folder that changed: what was described stays, and the end is that of a fresh run."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from dataclasses import replace
+
+import bchisto.featurize.blocks as blocks_module
+import bchisto.featurize.workshop as workshop_module
+import h5py
+import numpy as np
+import pytest
+from bchisto.errors import ImageError, InputError, SettingsConflictError
+from bchisto.experiment import ImageChange, ImageSelection, Work
+from bchisto.featurize import View, featurize
+from bchisto.jobs import Shard
+
+STORE = "features/tiny-1.0-64.h5"
+ONE = Work(jobs=1)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(blocks_module, "_MOST_IMAGES", 2)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Image ids in the order in which they were described, each with the first augmentation."""
+    found = []
+    real = workshop_module.describe_from
+
+    def spy(first, records, **options):
+        found.extend((record.image_id, first) for record in records)
+        return real(first, records, **options)
+
+    monkeypatch.setattr(workshop_module, "describe_from", spy)
+    return found
+
+
+@pytest.fixture
+def images(tissue, tmp_path):
+    return shutil.copytree(tissue, tmp_path / "im ages é")
+
+
+@pytest.fixture
+def later(images, tmp_path):
+    """Take some images away; returns a function that puts them back."""
+    aside = tmp_path / "aside"
+    names = ["benign/benign00.png", "benign/benign03.png", "malignant/malignant05.png"]
+    for name in names:
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).rename(aside / name)
+    return lambda some=names: [(aside / name).rename(images / name) for name in some]
+
+
+def everything(path):
+    """Every array of a store."""
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+        found["header"] = {key: str(value) for key, value in file.attrs.items()}
+    return found
+
+
+def same(path, other):
+    first, second = everything(path), everything(other)
+    assert first.keys() == second.keys()
+    assert first.pop("header") == second.pop("header")
+    for name, values in first.items():
+        equal_nan = values.dtype.kind == "f"
+        assert np.array_equal(values, second[name], equal_nan=equal_nan), name
+
+
+def fresh(images, tmp_path, settings, store=STORE):
+    out = tmp_path / "fresh"
+    featurize(images, out=out, settings=settings, work=Work(jobs=1, overwrite=out.exists()))
+    return out / store
+
+
+def notes(run):
+    return json.loads((run / "run.json").read_text())["records"][-1]["notes"]
+
+
+def test_images_added_and_removed(images, later, seen, tiny_settings, tmp_path, caplog):
+    run = tmp_path / "run"
+    featurize(images, out=run, settings=tiny_settings, work=ONE)
+    later()
+    (images / "benign" / "benign01.png").unlink()
+    seen.clear()
+    caplog.clear()
+    caplog.set_level("INFO")
+    result = featurize(images, out=run, settings=tiny_settings, work=ONE)
+    assert sorted(seen) == [("benign/benign00.png", 0), ("benign/benign03.png", 0), ("malignant/malignant05.png", 0)]
+    said = "tiny-1.0-64: 3 images added (first benign/benign00.png), 1 image removed (benign/benign01.png)"
+    assert [record.levelname for record in caplog.records if record.message == said] == ["WARNING"]
+    assert notes(run)["grown"]["tiny-1.0-64"]["removed"] == ["benign/benign01.png"]
+    assert (notes(run)["flow"]["found"], result.images) == (11, 11)
+    assert not (run / "features" / "tiny-1.0-64.parts").exists()
+    same(run / STORE, fresh(images, tmp_path, tiny_settings))
+    known = json.loads((run / "features" / "dataset.json").read_text())
+    assert known == json.loads((tmp_path / "fresh" / "features" / "dataset.json").read_text())
+
+
+def test_killed_while_it_grows(images, later, start, cli, tiny_options, tiny_settings, tmp_path):
+    """A real kill -9 between two parts; the old store holds until the new one takes its place, also for more images."""
+    run, settings = tmp_path / "run", replace(tiny_settings, augmentations=24, crops=30)
+    options = ["--images", images, "--out", run, *tiny_options[:-6], "--augmentations", 24, "--crops", 30, "--jobs", 1]
+    featurize(images, out=run, settings=settings, work=ONE)
+    before = (run / STORE).read_bytes()
+    whole = (images / "benign" / "benign01.png").read_bytes()
+    for number in range(12):
+        (images / "benign" / f"new{number:02d}.png").write_bytes(whole + bytes([number]))  # another file, one picture
+    parts = run / "features" / "tiny-1.0-64.parts"
+    process = start("featurize", *options, start_new_session=True)
+    deadline = time.monotonic() + 90
+    while process.poll() is None and time.monotonic() < deadline and not list(parts.rglob("block-*.h5")):
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert list(parts.rglob("block-*.h5"))
+    assert (run / STORE).read_bytes() == before
+    later()
+    code, _, messages = cli("featurize", *options)
+    assert code == 0, messages
+    assert "15 images added (first benign/benign00.png)" in messages
+    same(run / STORE, fresh(images, tmp_path, settings))
+
+
+def test_parts_for_other_images_are_gone_on_from(images, later, seen, tiny_settings, tmp_path):
+    run = tmp_path / "run"
+    featurize(images, out=run, settings=tiny_settings, work=Work(jobs=1, shard=Shard(1, 2)))
+    done = list(dict(seen))
+    assert 0 < len(done) < 9
+    later()
+    featurize(images, out=run, settings=tiny_settings, work=ONE)
+    assert len(seen) == 12  # each once
+    same(run / STORE, fresh(images, tmp_path, tiny_settings))
+
+
+def test_shards_of_two_stores_of_which_one_is_new(images, later, tiny_settings, tmp_path):
+    run = tmp_path / "run"
+    featurize(images, out=run, settings=tiny_settings, work=ONE)
+    later()
+    both = replace(tiny_settings, views=(View(1.0, 48), View(1.0, 64)))
+    for index in (2, 1):
+        assert not featurize(images, out=run, settings=both, work=Work(jobs=1, shard=Shard(index, 2))).merged
+    assert featurize(images, out=run, settings=both, work=Work(jobs=2)).merged
+    for store in (STORE, "features/tiny-1.0-48.h5"):
+        same(run / store, fresh(images, tmp_path, both, store))
+
+
+@pytest.mark.parametrize("way", ["dense", "device"])
+def test_more_images_and_augmentations(images, later, seen, tiny_settings, tmp_path, monkeypatch, way):
+    if way == "device":
+        monkeypatch.setattr("bchisto.featurize.stream.visible_gpus", lambda: ("0",))
+    settings = replace(tiny_settings, mode="dense" if way == "dense" else "exact")
+    run = tmp_path / "run"
+    (store,) = featurize(images, out=run, settings=settings, work=ONE).stores
+    more = replace(settings, augmentations=5)
+    later(["benign/benign03.png"])
+    seen.clear()
+    featurize(images, out=run, settings=more, work=ONE)
+    assert len(seen) == 10
+    assert dict(seen)["benign/benign03.png"] == 0
+    assert set(dict(seen).values()) == {0, 2}
+    same(store, fresh(images, tmp_path, more, store.relative_to(run)))
+    with pytest.raises(SettingsConflictError, match="augmentations 5 -> 2; use the same"):
+        featurize(images, out=run, settings=settings, work=ONE)
+
+
+def test_a_corrected_label_needs_no_description(images, seen, tiny_settings, tmp_path, caplog):
+    manifest, run = tmp_path / "list.csv", tmp_path / "run"
+    rows = [(path.relative_to(tmp_path), path.parent.name) for path in sorted(images.rglob("*.png"))]
+
+    def write():
+        manifest.write_text("path,label,group\n" + "".join(f"{path},{label},p1\n" for path, label in rows))
+
+    write()
+    featurize(manifest, out=run, settings=tiny_settings, work=ONE)
+    rows[2] = (rows[2][0], "Ödem")
+    write()
+    seen.clear()
+    caplog.set_level("INFO")
+    featurize(manifest, out=run, settings=tiny_settings, work=ONE)
+    assert not seen
+    assert f"1 label changed ({rows[2][0]})" in caplog.text
+    same(run / STORE, fresh(manifest, tmp_path, tiny_settings))
+
+
+def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
+    run = tmp_path / "run"
+    featurize(images, out=run, settings=tiny_settings, work=ONE)
+    before = (run / STORE).read_bytes()
+    later()
+    with pytest.raises(SettingsConflictError, match=r"other settings: crops 3 -> 4; use"):
+        featurize(images, out=run, settings=replace(tiny_settings, crops=4), work=ONE)
+    one, other = images / "benign" / "benign01.png", images / "benign" / "benign02.png"
+    kept = one.read_bytes()
+    one.write_bytes(kept + b"\0")
+    with pytest.raises(InputError, match=r"benign/benign01\.png has other content than when it was described; put the"):
+        featurize(images, out=run, settings=tiny_settings, work=ONE)
+    one.write_bytes(kept)
+    listed = tmp_path / "only.csv"
+    listed.write_text("image_id\n" + "".join(f"benign/benign0{k}.png\nmalignant/malignant0{k}.png\n" for k in "1234"))
+    some = ImageSelection(images, only=listed)  # not the folder changed, but what is chosen of it
+    with pytest.raises(SettingsConflictError, match=r"other settings: only None -> /"):
+        featurize(some, out=run, settings=tiny_settings, work=ONE)
+    with h5py.File(run / STORE, "a") as file:
+        file.attrs["road"] = "device"
+    with pytest.raises(SettingsConflictError, match="other settings: road device -> cpu; use"):
+        featurize(images, out=run, settings=tiny_settings, work=ONE)
+    (run / STORE).write_bytes(before)
+    for path in [other, *sorted((images / "malignant").glob("*.png"))[:4]]:
+        path.unlink()
+    with pytest.raises(SettingsConflictError, match="describes 9 images, of which 4 are here; use the same images"):
+        featurize(images, out=run, settings=tiny_settings, work=ONE)
+    assert (run / STORE).read_bytes() == before
+
+
+def test_an_image_that_failed_is_described_once_it_is_mended(images, seen, tiny_settings, tmp_path):
+    run, bad = tmp_path / "run", images / "benign" / "benign04.png"
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[: len(whole) // 2])
+    skipping = Work(jobs=1, skip_errors=True)
+    assert len(featurize(images, out=run, settings=tiny_settings, work=skipping).failures) == 1
+    with pytest.raises(ImageError, match=r"benign04\.png: cannot be decoded"):
+        featurize(images, out=run, settings=tiny_settings, work=ONE)
+    bad.write_bytes(whole)
+    seen.clear()
+    assert not featurize(images, out=run, settings=tiny_settings, work=ONE).failures
+    assert seen == [("benign/benign04.png", 0)]
+    assert not (run / "failures.csv").exists()
+    same(run / STORE, fresh(images, tmp_path, tiny_settings))
+
+
+def test_a_list_of_images_grows_to_all(images, seen, tiny_settings, tmp_path):
+    listed = tmp_path / "only.csv"
+    listed.write_text("image_id\nbenign/benign01.png\nmalignant/malignant04.png\n")
+    featurize(ImageSelection(images, only=listed), out=tmp_path / "run", settings=tiny_settings, work=ONE)
+    featurize(images, out=tmp_path / "run", settings=tiny_settings, work=ONE)
+    assert len(seen) == len(set(seen)) == 12
+    same(tmp_path / "run" / STORE, fresh(images, tmp_path, tiny_settings))
+
+
+def test_the_words_for_a_change():
+    old = dict.fromkeys("abcde", ("x", "1"))
+    new = {"a": ("y", "2"), "b": ("y", "1"), "c": ("x", "1"), "z": ("", ""), "y": ("", "")}
+    change = ImageChange.between(old, new)
+    assert str(change) == (
+        "2 images added (first z), 2 images removed (d, e), 2 labels changed (first a), 1 group changed (a)"
+    )
+    assert not ImageChange.between(old, dict(old))
+    many = ImageChange.between({str(number): ("", "") for number in range(30)}, {})
+    assert str(many).endswith(", 18, 19 and 10 more)")
