@@ -225,9 +225,9 @@ def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:
     Examples
     --------
     >>> sides = {"sure": {"n": 320, "right": 296, "interval": [0.88, 0.95]},
-    ...          "unsure": {"n": 80, "right": 49, "interval": [0.5, 0.7]}}
+    ...          "unsure": {"n": 80, "right": 48, "interval": [0.5, 0.7]}}
     >>> print(rule_sentences({"below": 0.623, "share": 0.2, **sides})[1])
-    Of those at or above it 92.5 % were right (95 % interval 88.0 to 95.0 %), of those below it 61.3 % (50.0 to 70.0 %).
+    Of those at or above it 92.5 % were right (95 % interval 88.0 to 95.0 %), of those below it 60.0 % (50.0 to 70.0 %).
     """
     if rule is None:
         return [
