@@ -30,6 +30,7 @@ class Sources:
     headers : dict of str to dict
         Store name to attributes.
     image_ids, labels : tuple of str
+        The label is empty where it is unknown: such images are in no fold.
     groups : tuple of str or None
     sha256 : dict of str to str
         Image id to the hash of its file.
@@ -87,7 +88,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     StoreError
         A store is damaged, or its parts are not merged.
     InputError
-        No store, stores over different images, images without a label, fewer than two classes.
+        No store, stores over different images, no image with a label, fewer than two classes.
     """
     paths: dict[str, Path] = {}
     for path in _files(features):
@@ -128,12 +129,11 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     if known.groups:  # named or corrected since the stores were made
         first = replace(first, groups=tuple(known.groups.get(image) for image in first.image_ids))
     first = replace(first, failed=tuple(sorted(failed)), known=known, pixels=pixels)
-    unlabelled = [image for image, label in zip(first.image_ids, first.labels, strict=True) if not label]
-    if unlabelled:
-        raise InputError(f"{len(unlabelled)} images have no label, first {unlabelled[0]}; boost needs labels for all")
+    if not any(first.labels):
+        raise InputError(f"none of the {len(first.labels)} images has a label; boost needs labels to train on")
     if classes:
         first = _spelled(first, classes)
-    _refuse_unknown(sorted(set(first.labels) - set(first.classes)), first.classes)
+    _refuse_unknown(sorted(set(first.labels) - {"", *first.classes}), first.classes)
     present = tuple(name for name in first.classes if name in first.labels)
     if len(present) < 2:
         raise InputError(f"all images are of class {present[0]}; boost needs at least two classes")
@@ -159,9 +159,9 @@ def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
 def _spelled(sources: Sources, classes: Sequence[str]) -> Sources:
     """Give the labels the spelling and order of ``classes``."""
     check_order(classes)
-    spelled = spell_labels(sources.labels, classes)
+    spelled = spell_labels(filter(None, sources.labels), classes)
     _refuse_unknown([label for label, known in spelled.items() if known is None], classes)
-    labels = tuple(spelled[label] or "" for label in sources.labels)
+    labels = tuple(spelled.get(label) or "" for label in sources.labels)
     without = [name for name in classes if name not in labels]
     if without:
         _log.warning("`classes` names %s, of which no image is here", ", ".join(without))

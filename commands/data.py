@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .flags import as_flags
-from .options import common_options, data_options, done
+from .options import common_options, data_options, done, quoted
 from .then import next_commands
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def make(context: click.Context, out: Path, images_per_class: int, size: str, se
         size=(int(width), int(height)),
         jobs=default_jobs() if jobs is None else jobs,
     )
-    done(context, wrote=[root], then=f"bchisto featurize --images {root} --out RUN")
+    done(context, wrote=[root], then=f"bchisto featurize --images {quoted(root)} --out RUN")
 
 
 def _selection(images: Path, options: dict[str, Any]) -> ImageSelection:
@@ -90,7 +90,10 @@ def list_(images: Path, **options: Any) -> None:
             [record.image_id, record.path, record.label or "", record.group or "", record.magnification or "",
              record.mpp or "", record.source]
         )  # fmt: skip
-    counts = ", ".join(f"{name} {count}" for name, count in dataset.class_counts().items())
+    classes = dataset.class_counts()
+    counts = ", ".join(f"{name} {count}" for name, count in classes.items())
+    if (unlabelled := len(dataset) - sum(classes.values())) != 0:
+        counts += f"{', ' if counts else ''}without a label {unlabelled}"
     click.echo(f"{len(dataset)} images: {counts}", err=True)
 
 
@@ -179,7 +182,8 @@ def check(context: click.Context, /, images: Path, **options: Any) -> None:
             f"{found.dataset.name}: {len(found.dataset)} images, {len(found.wrong)} findings"
             + (" (synthetic)" if found.dataset.synthetic else "")
         )
-        click.echo("\n".join(["", "NEXT", *then]))
+        if then:
+            click.echo("\n".join(["", "NEXT", *then]))
     done(context, wrote=wrote, then=None)
     context.exit(1 if found.wrong else 0)
 
@@ -219,14 +223,11 @@ def folds(
     """
     from ..arguments import named
     from ..data import Particulars, find_copies, fold_plan, further_columns, unknown_groups, write_fold_list
-    from ..errors import InputError
 
     dataset = _selection(images, options).read()
     ids = [record.image_id for record in dataset.records]
     labels = {record.image_id: record.label or "" for record in dataset.records}
     groups = {record.image_id: record.group for record in dataset.records}
-    if not all(labels.values()):
-        raise InputError(f"{images}: folds need a label for every image")
     with named(spec="folds"):
         plan = fold_plan(
             folds,
@@ -240,7 +241,8 @@ def folds(
                 copies=tuple((copy.first, copy.second) for copy in find_copies(dataset.records) or ()),
             ),
         )
-    for warning in (*unknown_groups(list(groups.values())), *plan.warnings):
+    divided = dict.fromkeys(image for image, _, _ in plan.rows)
+    for warning in (*unknown_groups([groups[image] for image in divided]), *plan.warnings):
         logging.getLogger(__name__).warning("%s", warning)
     write_fold_list(out, plan, labels=labels, groups=groups)
-    done(context, wrote=[out], then=f"bchisto boost --folds {out} --out RUN")
+    done(context, wrote=[out], then=f"bchisto boost --folds {quoted(out)} --out RUN")

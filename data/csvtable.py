@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from .excel import EXCEL_SUFFIXES, excel_rows
 from .findings import few
 
 __all__ = ["CsvTable", "column_key", "read_csv"]
@@ -51,9 +52,10 @@ class CsvTable:
 
 
 def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
-    """Read a table with a header: columns apart by commas, semicolons or tabs, in UTF-8, or in UTF-16 with its mark.
+    """Read a table with a header: CSV, or the first sheet of an Excel workbook (``.xlsx``).
 
-    Empty lines are passed over. What stands between the columns is told by the header: the first mark that gives all
+    Columns of CSV are separated by commas, semicolons or tabs, in UTF-8, or in UTF-16 with its mark. Empty lines are
+    passed over. What stands between the columns is told by the header: the first mark that gives all
     needed columns.
 
     Parameters
@@ -67,10 +69,13 @@ def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
     Raises
     ------
     InputError
-        Unreadable, another encoding, a needed column missing, or two columns of one name.
+        Unreadable, too large, another encoding, a needed column missing, or two columns of one name.
+    DependencyError
+        openpyxl is missing, which reads workbooks.
     """
     notes: list[str] = []
-    table = _text_rows(path, needed=needed, notes=notes)
+    excel = path.suffix.casefold() in EXCEL_SUFFIXES
+    table = excel_rows(path, notes) if excel else _text_rows(path, needed=needed, notes=notes)
     rows: list[tuple[int, dict[str, str]]] = []
     overlong: list[int] = []
     try:

@@ -98,6 +98,8 @@ class PathRule:
         if len(without) == len(found):
             message = f"`{self.name}` fits none of the {len(found)} paths, such as {without[0]}; correct it"
             return [Finding("error", str(root), message, labels_only=True)]
-        more = ", so folds cannot keep patients whole" if what == "group" else ""
-        message = f"`{self.name}` fits {len(found) - len(without)} of {len(found)} paths; the others have no {what}"
-        return [Finding("warning", few(without), message + more)]
+        message = (
+            f"`{self.name}` fits {len(found) - len(without)} of {len(found)} paths; the others have no {what}, so "
+        )
+        message += "folds cannot keep patients whole" if what == "group" else "they are neither trained nor tested"
+        return [Finding("warning", few(without), message)]

@@ -29,7 +29,7 @@ class Particulars:
     ----------
     flow : mapping of str to (int or None)
         Images that were ``found``, ``refused`` by their headers, ``duplicates`` by content, and ``failed`` while they
-        were read; None where unknown.
+        were read; None where unknown. ``unlabelled`` where images have no label.
     columns : mapping of str to (mapping of str to str)
         Further columns of a manifest: name, see `column_key`, to image id to value. Empty cells are left out.
     groups : mapping of str to str

@@ -12,7 +12,7 @@ from ..arguments import Many, TextInput, as_text, as_texts, as_wholes
 from ..errors import InputError, MissingInputError, readable_name
 from .classes import check_order, settle_labels
 from .dataset import Dataset, ImageRecord
-from .findings import Finding
+from .findings import Finding, few
 from .images import same_content
 from .layouts import (
     CONTEXTS,
@@ -119,6 +119,10 @@ def read_dataset(
     records, spelled = _settle_classes(records, classes)
     files = len(records)
     records, repeated = _settle_ids(records)
+    unlabelled = [record.image_id for record in records if record.label is None]
+    if 0 < len(unlabelled) < len(records) and "label_from" not in chosen:
+        message = f"{len(unlabelled)} of {len(records)} images have no label: described, but neither trained nor tested"
+        repeated.append(Finding("note", few(unlabelled), message))
     labels = [record.label for record in records if record.label is not None]
     default = layout.class_order(label_level)
     order = tuple(classes) or tuple(c for c in default if c in labels) or order_classes(labels)

@@ -24,6 +24,7 @@ _FLOW = {
     "refused": "refused, since their headers do not fit",
     "duplicates": "left out as copies of another image",
     "failed": "left out, since they could not be read",
+    "unlabelled": "left out, since they have no label",
     "used": "used by the folds",
 }
 

@@ -102,6 +102,8 @@ class OpenedImages:
             "duplicates": self.source.repeated + len(self.unique.repeated),
             "failed": failed,
         }
+        if (unlabelled := sum(record.label is None for record in self.dataset.records)) != 0:
+            flow["unlabelled"] = unlabelled
         groups = {record.image_id: record.group for record in self.dataset.records if record.group is not None}
         return Particulars(flow, further_columns(self.dataset), groups)
 

@@ -47,7 +47,7 @@ _FRAME_PIXELS = 2048 * 1536
 _MOST_IMAGES = 64
 """Most images in a block: bounds its memory and what a crash costs (ours)."""
 
-_NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", "backend", "road"})
+_NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", "backend", "road", "selection"})
 """Attributes that say where a store came from and do not decide its content."""
 
 ABSENT_SETTINGS: dict[str, Any] = {"geometry": 1}
@@ -168,7 +168,9 @@ def store_name(encoder: Encoder, view: View, *, mode: str, geometry: int = GEOME
     return f"{name}-{hashlib.sha256(json.dumps(special, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
-def choose_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path, road: str) -> list[Target]:
+def choose_targets(
+    unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path, road: str, selection: Mapping[str, Any]
+) -> list[Target]:
     """Build each encoder once, which also fetches or checks its weights, and lay out the stores.
 
     Parameters
@@ -178,6 +180,8 @@ def choose_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder:
     folder : Path
     road : str
         Where colours, crops and pooling are worked out: ``device`` or ``cpu``.
+    selection : mapping
+        The options by which a part of the images was chosen, JSON-ready.
 
     Raises
     ------
@@ -221,6 +225,7 @@ def choose_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder:
                 "images_sha256": unique.digest,
                 "backend": encoder.backend,
                 "road": road,
+                "selection": json.dumps(selection),
                 "bchisto_version": __version__,
             }
             targets.append(Target(name, folder / f"{name}.h5", choice, weights, view, encoder.dim, header))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
-from ..data import PARTICULARS, FoldPlan, ImageRecord, Particulars
+from ..data import PARTICULARS, Dataset, FoldPlan, ImageRecord, Particulars
 from ..errors import InputError, WeightsError
 from ..evaluate import TwoClassView
-from ..experiment import CrossValidation, FoldChoice, ImageSelection, OpenedImages, Work, cross_validate
+from ..experiment import CrossValidation, FoldChoice, ImageSelection, Work, cross_validate
 from ..jobs import write_rows
 from ..moved import takes_fields
 from ..options import plain_options
@@ -98,11 +99,12 @@ def finetune(
         )
         view.check(opened.dataset.classes)
         records = opened.dataset.records
-        if any(item.label is None for item in records):
-            raise InputError(f"{selection.images}: finetune needs a label for every image")
+        dataset = replace(opened.dataset, records=tuple(item for item in records if item.label is not None))
+        if not dataset.records:
+            raise InputError(f"{selection.images}: none of the {len(records)} images has a label to train on")
         # refuses lists that do not fit before images are read
         _plans(choice, records, {}, opened.known(failed=0), seed=settings.seed)
-        bank, failures = _decode(opened, settings, folder, skip_errors=how.skip_errors)
+        bank, failures = _decode(dataset, opened.digest, settings, folder, skip_errors=how.skip_errors)
         known = opened.settle(folder / PARTICULARS, failed=len(failures))
         plans = _plans(choice, records, failures, known, seed=settings.seed)
         if failures:
@@ -112,7 +114,7 @@ def finetune(
             CnnTraining(
                 plan=plan,
                 images=tested_of(
-                    opened.dataset,
+                    dataset,
                     digest=opened.digest,
                     failures=failures,
                     known=known,
@@ -124,7 +126,7 @@ def finetune(
                 notes=said,
                 overwrite=how.overwrite,
                 folder=folder,
-                dataset=opened.dataset,
+                dataset=dataset,
                 bank=bank,
                 settings=settings,
                 reading=selection.reading,
@@ -156,11 +158,11 @@ def _plans(
 
 
 def _decode(
-    opened: OpenedImages, settings: FinetuneSettings, folder: Path, *, skip_errors: bool
+    dataset: Dataset, digest: str, settings: FinetuneSettings, folder: Path, *, skip_errors: bool
 ) -> tuple[Any, dict[str, str]]:
     return prepare_images(
-        opened.dataset.records,
-        digest=opened.digest,
+        dataset.records,
+        digest=digest,
         size=resolved(settings)["size"],
         stain=settings.stain,
         rule=settings.rule,

@@ -53,7 +53,7 @@ def fold_plan(
         folders or a column), ``site:COLUMN`` (one fold for each value of a column of the manifest), a published list,
         the path of a fold list, or ``none``: all images train but those of `test_list`.
     image_ids, labels, groups : sequence
-        One entry per image; a group is None where unknown.
+        One entry per image; a group is None where unknown. Images whose label is empty are in no fold.
     group_by : {"group", "none"}, optional
         Whether split folds keep groups whole; by default where all groups are known. With ``group`` an image whose
         group is unknown is a group of its own.
@@ -62,7 +62,8 @@ def fold_plan(
     test_list : Path, optional
         With ``none`` alone: a CSV with a column ``image_id``.
     failed : collection of str
-        Images left out since they could not be used: these, and no others, may stand in a list and not be here.
+        Images left out since they could not be used: these and those without a label, and no others, may stand in a
+        list and not be here.
     known : Particulars, optional
         Further columns of the manifest, and copies of one image, which split folds keep together; lists and sites are
         not changed for copies, they are named in the warnings.
@@ -81,6 +82,14 @@ def fold_plan(
     if test_list is not None and spec != "none":
         raise InputError(f'`test_list` {test_list}: goes with `spec="none"`, not {spec}')
     known = Particulars() if known is None else known
+    absent = _absent(failed, "could not be used and")
+    if unlabelled := [image for image, label in zip(image_ids, labels, strict=True) if not label]:
+        absent += _absent(unlabelled, "without a label")
+        failed = {*failed, *unlabelled}
+        kept = [row for row in zip(image_ids, labels, groups, strict=True) if row[1]]
+        if not kept:
+            raise InputError("no image has a label; folds need labels")
+        image_ids, labels, groups = zip(*kept, strict=True)
     grouped = _grouped(groups, group_by)
     classes = dict(zip(image_ids, labels, strict=True))
     group_of = dict(zip(image_ids, groups, strict=True))
@@ -110,7 +119,6 @@ def fold_plan(
     leaks = split_groups(plan, group_of)
     if leaks and group_by == "group":
         raise InputError(f'`spec` {plan.name}: {leaks[0]}; mend the list, or use `group_by="none"`')
-    absent = _absent(plan, failed)
     if plan.before is not None:
         said = (
             *plan.before.warnings,
@@ -139,12 +147,12 @@ def fold_plans(specs: Iterable[str], **images: Any) -> list[FoldPlan]:
     return [plan for _, plan in plans.values()]
 
 
-def _absent(plan: FoldPlan, failed: Collection[str]) -> tuple[str, ...]:
-    """Say which images no fold holds since they could not be used."""
-    if not failed:
+def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
+    """Say which images no fold holds."""
+    if not images:
         return ()
-    said = "1 image could not be used and is" if len(failed) == 1 else f"{len(failed)} images could not be used and are"
-    return (f"{said} in no fold: {few(sorted(failed))}",)
+    said = f"1 image {why} is" if len(images) == 1 else f"{len(images)} images {why} are"
+    return (f"{said} in no fold: {few(sorted(images))}",)
 
 
 def published_folds(name: str) -> list[Row]:

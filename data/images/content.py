@@ -210,15 +210,14 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
         if original.image_id == record.image_id:
             kept[record.image_id] = sha
             continue
-        # a copy without a group is of the group that the other names
-        if original.label != record.label or len({original.group, record.group} - {None}) > 1:
+        # a copy without a label or a group has those that the other names
+        if len({original.label, record.label} - {None}) > 1 or len({original.group, record.group} - {None}) > 1:
             raise InputError(
                 f"{record.path}: the same image as {original.path}, but with another label or group "
                 f"({record.label}, {record.group} against {original.label}, {original.group}); remove one"
             )
         repeated.append((record.image_id, original.image_id))
-        if original.group is None:
-            first[sha] = replace(original, group=record.group)
+        first[sha] = replace(original, label=original.label or record.label, group=original.group or record.group)
     for image, first_id in repeated[:_SAID]:
         _log.warning("%s: the same image as %s; used once", image, first_id)
     if len(repeated) > _SAID:

@@ -1,0 +1,109 @@
+"""Images without a label are described, and neither trained nor tested; how many there are is said everywhere."""
+
+import csv
+import json
+import shutil
+
+import pytest
+from bchisto.data import fold_plan, read_dataset, unique_images
+from bchisto.errors import InputError
+from bchisto.featurize import open_store
+
+NETWORK = ("--network", "tiny", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 2, "--jobs", 1)
+BOOST = ("--seeds", 1, "--jobs", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=2")
+WITHOUT = {"benign/benign03.png", "malignant/malignant00.png", "malignant/malignant05.png"}
+SAID = "3 images without a label are in no fold: " + ", ".join(sorted(WITHOUT))
+
+
+@pytest.fixture
+def table(tissue, tmp_path):
+    """A manifest of twelve images, of which three have no label."""
+    names = sorted(path.relative_to(tissue).as_posix() for path in tissue.rglob("*.png"))
+    rows = [f"{tissue / name},{'' if name in WITHOUT else name.split('/')[0]},{name}" for name in names]
+    (tmp_path / "m.csv").write_text("path,label,image_id\n" + "\n".join(rows))
+    return tmp_path / "m.csv"
+
+
+def predicted(folder):
+    with (folder / "predictions.csv").open() as handle:
+        return {row["image_id"] for row in csv.DictReader(handle)}
+
+
+def test_the_whole_road(table, tmp_path, cli, tiny_options):
+    run = tmp_path / "run"
+    code, out, err = cli("featurize", "--images", table, "--out", run, *tiny_options)
+    assert (code, "12 images described" in out) == (0, True), err
+    with open_store(next((run / "features").glob("*.h5"))) as store:
+        every = set(store.image_ids)
+        assert {image for image, label in zip(store.image_ids, store.labels, strict=True) if not label} == WITHOUT
+    code, _, err = cli("boost", "--out", run, "--folds", 3, "--classes", "malignant,benign", *BOOST)
+    assert (code, SAID in err) == (0, True), err
+    code, _, err = cli("finetune", "--images", table, "--out", run, "--folds", 3, *NETWORK)
+    assert (code, SAID in err) == (0, True), err
+    for folder in (run / "boost" / "3-lightgbm", run / "finetune" / "3-tiny"):
+        assert predicted(folder) == every - WITHOUT
+        about = json.loads((folder / "metrics.json").read_text())
+        about = about["run"]
+        assert (about["flow"]["found"], about["flow"]["unlabelled"], about["flow"]["used"]) == (12, 3, 9)
+        assert SAID in about["banners"]
+        report = (folder / "report.html").read_text()
+        assert "left out, since they have no label" in report
+        assert "malignant05.png" not in report.partition("without a label")[2][:200]
+
+
+def test_lists_and_counts(table, tmp_path, cli, tissue):
+    code, _, err = cli("data", "list", "--images", table)
+    assert (code, "12 images: benign 5, malignant 4, without a label 3" in err) == (0, True), err
+    code, out, _ = cli("data", "check", "--images", table)
+    assert code == 0
+    assert "3 of 12 images have no label: described, but neither trained nor tested" in out
+    # a list of all images still fits
+    names = sorted(path.relative_to(tissue).as_posix() for path in tissue.rglob("*.png"))
+    (tmp_path / "all.csv").write_text("image_id,fold\n" + "".join(f"{n},{1 + k % 3}\n" for k, n in enumerate(names)))
+    code, _, err = cli("data", "folds", "--images", table, "--folds", tmp_path / "all.csv", "--out", tmp_path / "f.csv")
+    assert (code, SAID in err) == (0, True), err
+    with (tmp_path / "f.csv").open() as handle:
+        assert {row["image_id"] for row in csv.DictReader(handle)} == set(names) - WITHOUT
+
+
+def test_loose_images_beside_class_folders_stay_out(tissue, tmp_path, cli):
+    shutil.copytree(tissue, tmp_path / "images")
+    shutil.copy(tissue / "benign" / "benign00.png", tmp_path / "images" / "Übersicht 1.png")
+    code, out, _ = cli("data", "check", "--images", tmp_path / "images")
+    assert code == 1
+    assert "Übersicht 1.png: lies beside the class folders and has no label, left out" in out
+
+
+def test_a_copy_without_a_label_has_that_of_the_other(tissue, tmp_path, cli):
+    shutil.copy(tissue / "benign" / "benign00.png", tmp_path / "copy.png")
+    rows = [f"{path},{path.parent.name}" for path in sorted(tissue.rglob("*.png"))]
+    (tmp_path / "m.csv").write_text("path,label\ncopy.png,\n" + "\n".join(rows))
+    code, _, err = cli("data", "folds", "--images", tmp_path / "m.csv", "--folds", 2, "--out", tmp_path / "f.csv")
+    assert code == 0, err
+    found = unique_images(read_dataset(tmp_path / "m.csv")).dataset
+    assert found.class_counts() == {"benign": 6, "malignant": 6}
+
+
+def test_no_label_at_all(tissue, tmp_path, cli, tiny_options):
+    (tmp_path / "m.csv").write_text("path\n" + "\n".join(str(path) for path in sorted(tissue.rglob("*.png"))))
+    assert cli("featurize", "--images", tmp_path / "m.csv", "--out", tmp_path / "run", *tiny_options)[0] == 0
+    for command in (
+        ("boost", "--out", tmp_path / "run"),
+        ("finetune", "--images", tmp_path / "m.csv", "--out", tmp_path / "cnn", *NETWORK),
+        ("data", "folds", "--images", tmp_path / "m.csv", "--out", tmp_path / "f.csv"),
+    ):
+        code, _, err = cli(*command)
+        assert (code, " has a label" in err) == (2, True), err
+    with pytest.raises(InputError, match="no image has a label; folds need labels"):
+        fold_plan("2", image_ids=["a"], labels=[""], groups=[None])
+
+
+def test_a_part_without_labels(tissue, tmp_path, cli):
+    """As challenges publish them: the test part has no labels, so the given split tests nothing."""
+    shutil.copytree(tissue, tmp_path / "tt" / "train")
+    (tmp_path / "tt" / "test").mkdir()
+    (tmp_path / "tt" / "train" / "benign" / "benign00.png").rename(tmp_path / "tt" / "test" / "1.png")
+    code, _, err = cli("data", "folds", "--images", tmp_path / "tt", "--folds", "folder", "--out", tmp_path / "f.csv")
+    assert (code, "no labelled image is in the test part, there are 11 train" in err) == (2, True), err
+    code, _, err = cli("data", "folds", "--images", tmp_path / "tt", "--folds", "2", "--out", tmp_path / "f.csv")
+    assert (code, "1 image without a label is in no fold: test/1.png" in err) == (0, True), err

@@ -1,0 +1,138 @@
+"""Excel workbooks as manifests and lists, and those that are damaged or made to harm."""
+
+import datetime
+import itertools
+import sys
+import zipfile
+
+import pytest
+from bchisto.data import read_dataset
+from bchisto.errors import DependencyError, InputError
+from openpyxl import Workbook
+from sample_trees import findings, tree
+
+SHEET = "xl/worksheets/sheet1.xml"
+
+
+def write(path, rows, *, merge=(), sheets=()):
+    book = Workbook()
+    book.active.title = "Fälle 1"
+    for row in rows:
+        book.active.append(row)
+    for cells in merge:
+        book.active.merge_cells(cells)
+    for name in sheets:
+        book.create_sheet(name).append(["path", "label"])
+    book.save(path)
+    return path
+
+
+def changed(path, target, part, text):
+    """Copy a workbook with another text in the place of a part."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, text if name == part else old.read(name))
+    return target
+
+
+@pytest.fixture
+def images(tmp_path):
+    return tree(tmp_path, "süd/1 a.png", "süd/2.png", "3.png", "4.png")
+
+
+def test_cells_of_all_kinds(images):
+    """Numbers without decimals, days, text with blanks, empty and merged cells, rows between, a formula."""
+    day = datetime.datetime.fromisoformat("2026-11-21")
+    rows = [
+        [None, None], ["Path ", " LABEL", "Group", "Alter", "Tag", "ok", None, "Summe"],
+        ["süd/1 a.png", "Bénin", 1.0, 50.5, day, True, None, "=1+1"], [],
+        ["süd\\2.png", "malin ", None, 60, None, False], ["3.png", "malin", 10, None, day.replace(hour=13)],
+        ["4.png", None, "x 7"],
+    ]  # fmt: skip
+    path = write(images / "Liste der Fälle.XLSX", rows, merge=["C3:C5"], sheets=["b", "c"])
+    dataset = read_dataset(path)
+    assert [(r.image_id, r.label, r.group) for r in dataset.records] == [
+        ("3.png", "malin", "10"), ("4.png", None, "x 7"), ("süd/1 a.png", "Bénin", "1"), ("süd/2.png", "malin", None),
+    ]  # fmt: skip
+    assert dict(dataset.records[2].columns) == {"group": "1", "alter": "50.5", "tag": "2026-11-21", "ok": "True"}
+    assert dict(dataset.records[0].columns)["tag"] == "2026-11-21 13:00:00"
+    assert findings(dataset, "note")[0] == ("Liste der Fälle.XLSX: the first sheet is read, Fälle 1; 2 others are not")
+    assert findings(dataset, "error") == []
+
+
+def test_by_the_command_line(images, tissue, tmp_path, cli):
+    path = write(images / "m.xlsx", [["datei", "art", "fall"], ["3.png", "a", 7], ["4.png", "b", 8.0]])
+    code, out, err = cli(
+        "data", "list", "--images", path, "--path-column", "Datei", "--label-column", "art", "--group-column", "fall"
+    )
+    assert code == 0, err
+    assert [line.split(",")[2:4] for line in out.splitlines()[1:]] == [["a", "7"], ["b", "8"]]
+    code, out, _ = cli("data", "check", "--images", path, "--path-column", "datei")
+    assert "m.xlsx: the first sheet is read, Fälle 1\n" in out
+    # a fold list as a workbook
+    ids = sorted(found.relative_to(tissue).as_posix() for found in tissue.rglob("*.png"))
+    folds = write(tmp_path / "folds.xlsx", [["image_id", "fold"], *([name, 1.0 + n % 2] for n, name in enumerate(ids))])
+    code, _, err = cli("data", "folds", "--images", tissue, "--folds", folds, "--out", tmp_path / "f.csv")
+    assert code == 0, err
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([["path", "label", "Label"], ["3.png", "a", "b"]], "two columns are called Label; remove or rename one"),
+        ([["My study"], ["path", "label"]], "must have a column `path` .*; there are My study"),
+        ([], "must have a column `path`"),
+        ([["path"]], "the manifest has no rows"),
+        ([["path", "label"], ["3.png", "a", "b"]], r"m\.xlsx:2: more cells than the header has columns"),
+        ([["path"], ["gone.png"]], r"m\.xlsx:2: there is no file .*gone\.png"),
+    ],
+)
+def test_tables_that_do_not_fit(images, rows, message):
+    with pytest.raises(InputError, match=message):
+        read_dataset(write(images / "m.xlsx", rows)).raise_errors()
+
+
+def test_what_is_no_workbook(images, monkeypatch):
+    path = images / "m.xlsx"
+    whole = write(images / "whole.xlsx", [["path"], ["3.png"]])
+    for content in (b"", b"path,label\n3.png,a\n", b"\xd0\xcf\x11\xe0" + b"\0" * 600, whole.read_bytes()[:-900]):
+        path.write_bytes(content)
+        with pytest.raises(
+            InputError, match=r"m\.xlsx: not an Excel workbook, damaged, or protected \(.*save it as CSV"
+        ):
+            read_dataset(path)
+    for part in (SHEET, "xl/workbook.xml", "[Content_Types].xml"):
+        with pytest.raises(InputError, match=r"broken\.xlsx: not an Excel workbook, damaged, or protected"):
+            read_dataset(changed(whole, images / "broken.xlsx", part, "<worksheet><sheetData><row"))
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(
+        DependencyError, match=r"openpyxl is missing: pip install 'bchisto\[excel\]', or save it as CSV"
+    ):
+        read_dataset(whole)
+
+
+def test_workbooks_made_to_harm(images):
+    """A few bytes that unpack to gigabytes, that name rows or cells far away, or entities of entities."""
+    whole = write(images / "whole.xlsx", [["path"], ["3.png"]])
+    bomb = changed(whole, images / "bomb.xlsx", SHEET, b"\0" * (130 * 1024**2))
+    assert bomb.stat().st_size < 1024**2
+    with pytest.raises(InputError, match=r"bomb\.xlsx: 130 MiB in \d+ parts when unpacked, too large for a table"):
+        read_dataset(bomb)
+    start = '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
+    head = '<row r="1"><c r="A1" t="inlineStr"><is><t>path</t></is></c></row>'
+    far = f'{start}<sheetData>{head}<row r="999999999"><c r="A999999999"><v>1</v></c></row></sheetData></worksheet>'
+    with pytest.raises(InputError, match="its first sheet is too large for a table of images"):
+        read_dataset(changed(whole, images / "far.xlsx", SHEET, far))
+    wide = "".join(f'<row r="{n}"><c r="XFD{n}"><v>1</v></c></row>' for n in range(2, 1300))
+    with pytest.raises(InputError, match="its first sheet is too large for a table of images"):
+        read_dataset(
+            changed(whole, images / "wide.xlsx", SHEET, f"{start}<sheetData>{head}{wide}</sheetData></worksheet>")
+        )
+    names = "abcdefghij"
+    entities = '<!ENTITY a "0000000000">' + "".join(
+        f'<!ENTITY {name} "{f"&{before};" * 10}">' for before, name in itertools.pairwise(names)
+    )
+    laugh = '<row r="2"><c r="A2" t="inlineStr"><is><t>&j;</t></is></c></row>'
+    text = f"<!DOCTYPE x [{entities}]>{start}<sheetData>{head}{laugh}"
+    with pytest.raises(InputError, match="not an Excel workbook, damaged, or protected"):
+        read_dataset(changed(whole, images / "laugh.xlsx", SHEET, f"{text}</sheetData></worksheet>"))
