@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .options import common_options, counted, data_options, done, quoted, work_options
+from .ending import counted, done, quoted
+from .options import common_options, data_options, work_options
 
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
