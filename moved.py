@@ -19,7 +19,9 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-def moved_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+def moved_names(
+    module: str, names: Mapping[str, str], *, lazy: Mapping[str, str] | None = None
+) -> Callable[[str], Any]:
     """Return the ``__getattr__`` of a module from which names have gone elsewhere.
 
     Parameters
@@ -29,6 +31,8 @@ def moved_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     names : mapping of str to str
         Old name to the module that has it now (``bchisto.encoders``), or to module and new name with a colon between
         (``bchisto.finetune:NetworkSpec``).
+    lazy : mapping of str to str, optional
+        Names that are here, and the module that has them: it is imported when one is asked for, and nothing warns.
 
     Returns
     -------
@@ -46,6 +50,8 @@ def moved_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     """
 
     def find(name: str) -> Any:
+        if lazy and name in lazy:
+            return getattr(import_module(lazy[name]), name)
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         place, _, new = names[name].partition(":")

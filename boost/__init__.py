@@ -25,6 +25,7 @@ __all__ = [
     "Bundle",
     "Classifier",
     "FoldModel",
+    "HeadClassifier",
     "HeadSpec",
     "Preset",
     "TrainingPart",
@@ -41,7 +42,9 @@ __all__ = [
     "train",
 ]
 
-if not TYPE_CHECKING:  # a type checker is to know the new places alone
+if TYPE_CHECKING:
+    from .estimators import HeadClassifier
+else:  # a type checker is to know the new places alone
     __getattr__ = moved_names(
         __name__,
         {
@@ -50,4 +53,5 @@ if not TYPE_CHECKING:  # a type checker is to know the new places alone
             "BoostResult": "bchisto.experiment:CrossValidation",
             "read_crop_seed": "bchisto.experiment",
         },
+        lazy={"HeadClassifier": f"{__name__}.estimators"},  # imports scikit-learn
     )

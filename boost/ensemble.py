@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,8 @@ class Ensemble:
     paper : PaperTable
     weights : dict of int to dict
         Per fold the weight of each member of a stack; empty for other heads.
+    fused : callable
+        Returns the fusion of some stores alone; in a stack with weights of its own.
     """
 
     fusion: PredictionTable
@@ -125,6 +127,7 @@ class Ensemble:
     by_seed: Sequence[PredictionTable]
     paper: PaperTable
     weights: dict[int, dict[str, float]]
+    fused: Callable[[Collection[str]], PredictionTable]
 
 
 def gather(
@@ -156,11 +159,21 @@ def gather(
     keys = sorted({(unit.fold, image) for unit in units for image in unit.test_ids})
     place = {key: row for row, key in enumerate(keys)}
     names = list(dict.fromkeys(unit.member for unit in units))
-    weights = blend(units) if units[0].inner else {}
     cube = np.full((len(names), len(seeds), len(keys), len(classes)), np.nan)
     for unit, probabilities in zip(units, predictions, strict=True):
         rows = [place[unit.fold, image] for image in unit.test_ids]
         cube[names.index(unit.member), seeds.index(unit.seed), rows] = probabilities
+
+    def fuse(stores: Collection[str]) -> tuple[Probabilities, dict[int, dict[str, float]]]:
+        """Return the mean over the models of some stores; in a stack weighted, with the weights."""
+        some = [unit for unit in units if unit.store in stores]
+        chosen = [name for name in names if any(unit.member == name for unit in some)]
+        mine = cube[[names.index(name) for name in chosen]]
+        if not units[0].inner:
+            return mine.mean(axis=(0, 1)), {}
+        weights = blend(some)
+        share = np.array([[weights[fold][name] for fold, _ in keys] for name in chosen])
+        return (share[:, :, np.newaxis] * mine.mean(axis=1)).sum(axis=0), weights
 
     def table(name: str, probabilities: Probabilities) -> PredictionTable:
         made = PredictionTable.from_probabilities(
@@ -178,10 +191,7 @@ def gather(
     by_seed = {name: [table(name, cube[i, j]) for j in range(len(seeds))] for i, name in enumerate(names)}
     whole = [table("fusion", cube[:, j].mean(axis=0)) for j in range(len(seeds))]
     averaged = {name: table(name, cube[i].mean(axis=0)) for i, name in enumerate(names)}
-    fused = cube.mean(axis=(0, 1))
-    if weights:
-        share = np.array([[weights[fold][name] for fold, _ in keys] for name in names])
-        fused = (share[:, :, np.newaxis] * cube.mean(axis=1)).sum(axis=0)
+    fused, weights = fuse(sources.paths)
     fusion = table("fusion", fused)
     written: list[tuple[str, str, str | None, int | str]] = [(i, label[i], group[i], fold) for fold, i in keys]
     write_predictions(folder / "predictions.csv", classes=classes, rows=written, probabilities=fused)
@@ -197,4 +207,5 @@ def gather(
         probabilities=cube.reshape(count * len(keys), len(classes)),
         extra=extra,
     )
-    return Ensemble(fusion, averaged, whole, paper_table(by_seed, averaged, fusion), weights)
+    paper = paper_table(by_seed, averaged, fusion)
+    return Ensemble(fusion, averaged, whole, paper, weights, lambda stores: table("fusion", fuse(stores)[0]))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import FoldPlan, decode_image
-from ..evaluate import Panel, TwoClassView, choose_samples
+from ..evaluate import Panel, TwoClassView, choose_samples, measure_gains
 from ..experiment import BundleFacts, Outputs, Tested
 from ..jobs import write_rows
 from .bundle import Bundle
@@ -40,12 +40,15 @@ def write_outputs(
     view: TwoClassView,
     failed: list[str],
     learning: Mapping[str, Any],
+    each: bool,
 ) -> Panel:
     """Write what a protocol leaves beside its predictions; return the panel of the fusion."""
     protocol = ensemble.fusion.protocol
     facts: dict[str, Any] = {"head": head, "paper": ensemble.paper.content()}
     if learning:  # there only where a model learnt nothing
         facts["learning"] = dict(learning)
+    if each:
+        facts["each"] = measure_gains(ensemble.fused, list(sources.paths), view=view)
 
     def show(image: str) -> npt.NDArray[np.uint8] | None:
         path = paths.get(sources.sha256[image])
@@ -99,7 +102,7 @@ def write_outputs(
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:
     """Return what `predict` needs of a store's attributes."""
-    dropped = {"kind", "failures", "images_sha256", "classes", "backend", "road"}
+    dropped = {"kind", "failures", "images_sha256", "classes", "backend", "road", "selection"}
     return {key: value for key, value in header.items() if key not in dropped}
 
 

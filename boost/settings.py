@@ -23,7 +23,7 @@ def _written(params: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class BoostSettings:
-    """Settings that decide what is trained on the descriptors.
+    """Settings that decide what is trained on the descriptors, and what is said of it.
 
     Attributes
     ----------
@@ -39,6 +39,8 @@ class BoostSettings:
         LightGBM parameters on top of the preset.
     seed : int
         Moves split folds, not the seeds of LightGBM.
+    each : bool
+        Compare the stores with each other, and the fusion of all with that of all but one. Trains nothing more.
 
     Raises
     ------
@@ -51,6 +53,7 @@ class BoostSettings:
     preset: str = "rakhlin2018"
     params: Mapping[str, Any] = option(factory=dict, name="param", plain=_written, value=parse_params)
     seed: int = 0
+    each: bool = False
 
     def __post_init__(self) -> None:
         put = object.__setattr__

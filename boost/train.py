@@ -92,6 +92,10 @@ def train(
     }
     with record_run(run, command="boost", config=config) as record:
         sources = read_sources(stores or [run / "features"], classes=order)
+        if settings.each and len(sources.paths) < 2:
+            raise InputError(
+                f"`each` compares stores, and {next(iter(sources.paths))} is the only one; give several with `features`"
+            )
         images = tested_of(sources)
         view.check(images.classes)
         plans = choice.plans(
@@ -116,6 +120,7 @@ def train(
                 head=head,
                 preset=preset,
                 seeds=settings.seeds,
+                each=settings.each,
             ).settled()
             for plan, head in product(plans, settings.heads)
         ]

@@ -54,6 +54,8 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     preset : Preset
     seeds : int
         Ensemble members.
+    each : bool
+        Whether stores are compared with each other.
     """
 
     run: Path
@@ -61,6 +63,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     head: str
     preset: Preset
     seeds: int
+    each: bool
 
     unit: ClassVar[str] = "models"
     step_name: ClassVar[str] = "models"
@@ -183,6 +186,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
             view=self.view,
             failed=failed,
             learning=learning,
+            each=self.each,
         )
         named = replace(panel, table=replace(panel.table, name=folder.name))
         return Finished(named, banners, table=panel.table.name)

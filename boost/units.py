@@ -146,7 +146,7 @@ def train_group(group: Sequence[ModelUnit], ticker: Ticker) -> None:
                 if unit.inner and inner is not None:
                     write_probabilities(unit.held_out, unit.train_ids, inner, marks=marks)
                 write_probabilities(unit.predictions, unit.test_ids, tests, marks=marks)
-                ticker.tick()
+                ticker.tick(kept=True)
         except InputError as error:
             raise InputError(f"{first.member}, fold {first.fold}: {error}") from error
 

@@ -10,6 +10,7 @@ import click
 from .options import (
     OpenChoice,
     common_options,
+    quoted,
     said_results,
     split_names,
     split_options,
@@ -62,6 +63,11 @@ def _heads() -> list[str]:
     metavar="KEY=VALUE",
     help="A LightGBM parameter on top of the preset; repeatable.",
 )
+@click.option(
+    "--each",
+    is_flag=True,
+    help="Compare the stores with each other, and say what each adds to the fusion; trains nothing more.",
+)
 @click.option("--classes", callback=split_names, help="Class order; default: that of the stores.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Moves split folds.")
 @two_class_options
@@ -91,5 +97,5 @@ def boost(context: click.Context, /, **options: Any) -> None:
             view=from_options(TwoClassView, options),
         ),
         shown=options["out"] / "report.html",
-        then=lambda model: f"bchisto predict {model} --images DIR --out predictions.csv",
+        then=lambda model: f"bchisto predict {quoted(model)} --images DIR --out predictions.csv",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import shlex
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from ..errors import closest
+from ..errors import InputError, closest
 
 if TYPE_CHECKING:
     from ..experiment import CrossValidation
@@ -24,6 +25,7 @@ __all__ = [
     "data_options",
     "done",
     "overwrite_option",
+    "quoted",
     "said_results",
     "split_names",
     "split_options",
@@ -278,7 +280,6 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
     if value is None:
         return
     from ..arguments import named
-    from ..errors import InputError
     from ..runs import load_config
 
     with named(path="config"):
@@ -288,7 +289,25 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
     if unknown:
         names = ", ".join(sorted(str(name) for name in known - {"config", "quiet", "verbose"}))
         raise InputError(f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}")
-    context.default_map = {key: option for key, option in options.items() if option is not None}
+    context.default_map = {
+        parameter.name: _as_typed(value, parameter, options[parameter.name])
+        for parameter in context.command.params
+        if parameter.name is not None and options.get(parameter.name) is not None
+    }
+
+
+def _as_typed(file: Path, parameter: click.Parameter, value: Any) -> Any:
+    """Return a value of a file as the command line would give it: one value will do for an option of many."""
+    if isinstance(value, dict):
+        raise InputError(f"--config {file}: {parameter.name} is a mapping; give a value or a list of them")
+    if getattr(parameter, "multiple", False) or parameter.nargs == -1:
+        return value if isinstance(value, list) else [value]
+    if isinstance(value, list) and parameter.callback is split_names:
+        return ",".join(map(str, value))
+    if isinstance(value, list) != (parameter.nargs > 1):
+        count = f"a list of {parameter.nargs} values" if parameter.nargs > 1 else "one value"
+        raise InputError(f"--config {file}: {parameter.name} takes {count}")
+    return value
 
 
 def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -315,6 +334,11 @@ def counted(count: int, noun: str) -> str:
     ('1 store', '12 images')
     """
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def quoted(path: Path | str) -> str:
+    """Return a path as a shell takes it, for commands that are to be copied."""
+    return shlex.quote(str(path))
 
 
 def done(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, counted, done, overwrite_option
+from .options import common_options, counted, done, overwrite_option, quoted
 
 
 @click.command()
@@ -90,7 +90,7 @@ def predict(
     done(
         context,
         wrote=[result.path, *result.sheets],
-        then=f"bchisto evaluate {result.path} --out DIR (where the labels are known)",
+        then=f"bchisto evaluate {quoted(result.path)} --out DIR (where the labels are known)",
         failures=len(result.failures),
         listed=f"{result.path}.failures.csv",
     )

@@ -15,12 +15,14 @@ from .compare import compare_pairs, compare_tables, fold_error, holm, selection_
 from .evaluate import evaluate, measure
 from .finished import read_facts, write_run_report
 from .fold_notes import FoldNote, fold_notes
+from .gain import gain_lines, measure_gains
 from .headline import external_lines, headline
 from .intervals import Sampled, bootstrap_intervals
 from .known_metrics import list_metrics
 from .latex import latex_table
 from .metric import MetricSpec
 from .metrics import compute_metrics
+from .notebook import as_frame, html_lines, html_table
 from .page import Block, Figure, Grid, Section, report_style, write_page
 from .paper import PaperTable, paper_table
 from .pictures import choose_samples
@@ -74,6 +76,7 @@ __all__ = [
     "abstention",
     "aggregate",
     "apply_temperature",
+    "as_frame",
     "bootstrap_intervals",
     "bootstrap_mean",
     "calibration",
@@ -92,12 +95,16 @@ __all__ = [
     "fold_error",
     "fold_notes",
     "fold_temperatures",
+    "gain_lines",
     "headline",
     "holm",
+    "html_lines",
+    "html_table",
     "latex_table",
     "list_metrics",
     "listed",
     "measure",
+    "measure_gains",
     "named_test",
     "negative_log_likelihood",
     "p_value",

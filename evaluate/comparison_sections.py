@@ -11,7 +11,7 @@ from .panel import Panel
 from .shares import CROSS_VALIDATION
 from .wording import called, counted, images_tested, name_of, named_test, p_value, plural, predicted
 
-__all__ = ["comparison_blocks", "external_blocks", "side_by_side", "subgroup_blocks"]
+__all__ = ["comparison_blocks", "external_blocks", "p_cell", "side_by_side", "subgroup_blocks"]
 
 
 def side_by_side(panels: Sequence[Panel]) -> Grid:
@@ -43,7 +43,7 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
         name = f"{pair['second']} against {pair['first']}{' (primary)' if pair.get('primary') else ''}"
         said = named_test(pair, name_of(panels[0].metrics, pair.get("unit", "row")))
         counts, t = pair["mcnemar"], pair["corrected_t"]
-        tests = (said, _p(pair.get("p", counts["p"])), _p(pair.get("p_holm")), _p(t["p"]) if t else "–")
+        tests = (said, p_cell(pair.get("p", counts["p"])), p_cell(pair.get("p_holm")), p_cell(t["p"]) if t else "–")
         only = f"{counts['only_first']} / {counts['only_second']}"
         rows.append([name, points(pair["difference"]), points(pair["interval"]), only, *tests])
         more.append([name, *(_difference(pair["differences"].get(key), key) for key in shown)])
@@ -137,5 +137,6 @@ def subgroup_blocks(panel: Panel) -> Iterator[Block]:
             yield Block(note="* This interval may cover less than 95 %.")
 
 
-def _p(value: float | None) -> str:
+def p_cell(value: float | None) -> str:
+    """Write a p, or that there is none."""
     return "–" if value is None else p_value(value, sign=False)

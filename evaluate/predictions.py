@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..jobs import write_rows
 from .fold_notes import FoldNote
+from .notebook import as_frame, html_table
 
 __all__ = ["PredictionTable", "write_predictions"]
 
@@ -118,6 +119,37 @@ class PredictionTable:
         It is the largest of the row, but where the column ``predicted`` holds (see `TableChoice`).
         """
         return None if self.probabilities is None else self.probabilities[np.arange(len(self)), self.predicted]
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame`: ``image_id``, ``label``, ``group``, ``fold``, ``p_<class>...``, ``predicted``.
+
+        Raises
+        ------
+        DependencyError
+            pandas is not installed.
+        """
+        shares: Any = [] if self.probabilities is None else self.probabilities.T
+        return as_frame(
+            {
+                "image_id": list(self.image_ids),
+                "label": [self.classes[place] for place in self.labels],
+                "group": list(self.groups),
+                "fold": list(self.folds),
+                **{f"p_{name}": column for name, column in zip(self.classes, shares, strict=False)},
+                "predicted": [self.classes[place] for place in self.predicted],
+            }
+        )
+
+    def _repr_html_(self) -> str:
+        sure = (
+            ["" for _ in self.image_ids] if self.confidence is None else [f"{100 * c:.1f} %" for c in self.confidence]
+        )
+        named = [[self.classes[place] for place in places] for places in (self.labels, self.predicted)]
+        return html_table(
+            f"{self.name}: {len(self)} predictions, {self.protocol or 'protocol unknown'}",
+            ["image", "label", "predicted", "confidence", "fold"],
+            zip(self.image_ids, *named, sure, ("" if fold is None else fold for fold in self.folds), strict=True),
+        )
 
     @classmethod
     def from_probabilities(

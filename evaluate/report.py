@@ -17,6 +17,7 @@ from ..errors import BchistoError
 from ..jobs import write_rows
 from .columns import percent
 from .comparison_sections import comparison_blocks, external_blocks, side_by_side, subgroup_blocks
+from .gain import gain_blocks
 from .page import Block, Figure, Section, write_page
 from .panel import Panel, Sample
 from .panel_sections import learning_blocks, panel_blocks
@@ -116,6 +117,7 @@ def write_report(
         *(Section(table.title, list(published_blocks(table))) for table in published),
         Section("Side by side", [Block(grid=side_by_side(panels))] if len(panels) > 1 else []),
         Section("Comparisons", list(comparison_blocks(pairs, panels))),
+        Section("What each store gives", list(gain_blocks(panels))),
         Section("Subgroups", [block for panel in panels for block in subgroup_blocks(panel)]),
         Section("External validation", [block for panel in panels for block in external_blocks(panel)]),
     ]
@@ -136,7 +138,8 @@ def write_report(
     for panel in learnt.values():
         name = "the network" if len(learnt) == 1 else panel.table.name
         sections.append(Section(f"How {name} learnt", list(learning_blocks(panel.run))))
-    sections.append(Section("Methods", list(method_blocks(panels, pairs))))
+    each = [pair for panel in panels for pair in panel.run.get("each", {}).get("comparisons", ())]
+    sections.append(Section("Methods", list(method_blocks(panels, [*pairs, *each]))))
     sections.append(Section("Settings and versions", list(setting_blocks(panels, settings or {}))))
     write_page(
         path,

@@ -54,7 +54,6 @@ def do_missing(
     dealt: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] = singly,
     bundled: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] | None = None,
     begin: Callable[[], None] = lambda: None,
-    keeps_steps: bool = True,
 ) -> Progressed[F, R]:
     """Do the units of this share that are not finished.
 
@@ -80,8 +79,6 @@ def do_missing(
         What a process does in one go; by default as dealt.
     begin : callable
         Called before the first unit is done, if there is one to do.
-    keeps_steps : bool
-        See `bchisto.jobs.run_units`.
 
     Returns
     -------
@@ -112,6 +109,5 @@ def do_missing(
         dask=how.dask,
         label=label,
         step_name=step_name,
-        keeps_steps=keeps_steps,
     )
     return Progressed(found, made)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..evaluate import Panel, PaperTable, headline
+from ..evaluate import Panel, PaperTable, gain_lines, headline, html_lines
 
 __all__ = ["CrossValidation"]
 
@@ -85,7 +85,13 @@ class CrossValidation:
         lines = []
         if self.paper is not None:
             lines += [f"{name or self.folder.name}: accuracy per fold, percent", self.paper.text()]
-        return lines if self.metrics is None else [*lines, *headline(name or self.table, self.metrics)]
+        if self.metrics is None:
+            return lines
+        each = self.panel.run.get("each") if self.panel is not None else None
+        return [*lines, *headline(name or self.table, self.metrics), *(gain_lines(each) if each else ())]
+
+    def _repr_html_(self) -> str:
+        return html_lines([*self.summary(), f"bundle: {self.model}"] if self.assembled else self.summary())
 
     def summary(self) -> list[str]:
         """Say the result in lines for a terminal: what a reader must know first, then the figures."""

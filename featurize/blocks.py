@@ -13,6 +13,7 @@ from typing import Any
 from .. import __version__
 from ..data import ImageRecord, UniqueImages
 from ..encoders import GEOMETRY, Encoder, EncoderChoice, cached_encoder, encoder_facts
+from ..errors import WeightsError
 from ..runs import Claim, differences, versions_of
 from .settings import FeaturizeSettings, View
 from .store import read_attributes
@@ -47,7 +48,7 @@ _FRAME_PIXELS = 2048 * 1536
 _MOST_IMAGES = 64
 """Most images in a block: bounds its memory and what a crash costs (ours)."""
 
-_NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", "backend", "road"})
+_NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", "backend", "road", "selection"})
 """Attributes that say where a store came from and do not decide its content."""
 
 ABSENT_SETTINGS: dict[str, Any] = {"geometry": 1, "pad": "none"}
@@ -168,7 +169,9 @@ def store_name(encoder: Encoder, view: View, *, mode: str, geometry: int = GEOME
     return f"{name}-{hashlib.sha256(json.dumps(special, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
-def choose_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path, road: str) -> list[Target]:
+def choose_targets(
+    unique: UniqueImages, *, settings: FeaturizeSettings, folder: Path, road: str, selection: Mapping[str, Any]
+) -> list[Target]:
     """Build each encoder once, which also fetches or checks its weights, and lay out the stores.
 
     Parameters
@@ -178,6 +181,8 @@ def choose_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder:
     folder : Path
     road : str
         Where colours, crops and pooling are worked out: ``device`` or ``cpu``.
+    selection : mapping
+        The options by which a part of the images was chosen, JSON-ready.
 
     Raises
     ------
@@ -187,11 +192,8 @@ def choose_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder:
         Weights that cannot be had or do not fit.
     """
     targets = []
-    for choice in settings.encoders:
+    for choice, encoder in zip(settings.encoders, _encoders(settings), strict=True):
         weights = settings.weights_of(choice.name)
-        encoder = cached_encoder(
-            choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
-        )
         for view in settings.views:
             name = store_name(encoder, view, mode=settings.mode, geometry=settings.geometry)
             header: dict[str, Any] = {
@@ -222,10 +224,29 @@ def choose_targets(unique: UniqueImages, *, settings: FeaturizeSettings, folder:
                 "images_sha256": unique.digest,
                 "backend": encoder.backend,
                 "road": road,
+                "selection": json.dumps(selection),
                 "bchisto_version": __version__,
             }
             targets.append(Target(name, folder / f"{name}.h5", choice, weights, view, encoder.dim, header))
     return targets
+
+
+def _encoders(settings: FeaturizeSettings) -> list[Encoder]:
+    """Build the encoders; all whose weights cannot be had are named at once, so that one trip fetches them."""
+    found, lacking = [], []
+    for choice in settings.encoders:
+        weights = settings.weights_of(choice.name)
+        try:
+            encoder = cached_encoder(
+                choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
+            )
+        except WeightsError as error:
+            lacking.append(str(error))
+        else:
+            found.append(encoder)
+    if lacking:
+        raise WeightsError("; and ".join(lacking))
+    return found
 
 
 def compared_settings(header: Mapping[str, Any]) -> dict[str, Any]:

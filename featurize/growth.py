@@ -21,7 +21,8 @@ from ..errors import InputError, SettingsConflictError, StoreError
 from ..experiment import ImageChange, Known
 from ..runs import describe_differences, other_settings
 from .blocks import Need, Target, claim_parts, differing_settings
-from .store import Rows, Store, open_store
+from .parts import Rows
+from .store import Store, open_store
 
 __all__ = ["Growth", "plan_growth"]
 
@@ -98,6 +99,8 @@ def plan_growth(targets: Sequence[Target], *, unique: UniqueImages, skip_errors:
             with open_store(target.path) as store:
                 _refuse_other(store, target)
                 changes[target.name] = _change(store, unique)
+                if changes[target.name].removed:
+                    _refuse_selection(store, target)
         target = _placed(target)
         claim_parts(target).check()
         placed.append(target)
@@ -112,8 +115,16 @@ def _refuse_other(store: Store, target: Target) -> None:
     made = {name: target.header[name] for name in ("backend", "road")}
     differing = describe_differences({name: store.header.get(name, here) for name, here in made.items()}, made)
     if fewer or not found.keys() <= _GROWING:
-        differing = ", ".join(describe_differences({name: old}, {name: new}) for name, (old, new) in found.items())
+        listed = [name for name in found if name != "images_sha256"]
+        differing = describe_differences(*({name: found[name][side] for name in listed} for side in (0, 1)))
     if differing:
+        raise other_settings(store.path, differing)
+
+
+def _refuse_selection(store: Store, target: Target) -> None:
+    """Refuse to leave out images that are there and are not chosen by the options."""
+    wanted = json.loads(target.header["selection"])
+    if differing := describe_differences(json.loads(store.header.get("selection", "null")) or wanted, wanted):
         raise other_settings(store.path, differing)
 
 

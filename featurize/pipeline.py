@@ -33,13 +33,17 @@ from .blocks import (
     make_blocks,
 )
 from .growth import Growth, plan_growth
+from .parts import Rows, merge_rows
 from .settings import FeaturizeSettings
-from .store import Rows, merge_rows, open_store
+from .store import open_store
 from .workshop import Workshop, steps_of, stretches
 
 __all__ = ["FeaturizeResult", "featurize"]
 
 _log = logging.getLogger(__name__)
+
+_SELECTING = ("magnification", "lesion", "only")
+"""Options that leave images out."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def featurize(
     run, selection = as_path(out, "out"), ImageSelection.of(images)
     settings, how = settings or FeaturizeSettings(), Work.of(work)
     config = {"out": str(run), **plain_options(selection, settings, how)}
+    selection.refuse_as_run(run)
     with record_run(run, command="featurize", config=config) as record:
         folder = run / "features"
         opened = selection.open(
@@ -114,7 +119,8 @@ def featurize(
             skip_errors=how.skip_errors,
         )
         unique, refused = opened.unique, opened.refused
-        targets = choose_targets(unique, settings=settings, folder=folder, road=_road(settings))
+        chosen = {name: value for name, value in plain_options(selection).items() if name in _SELECTING}
+        targets = choose_targets(unique, settings=settings, folder=folder, road=_road(settings), selection=chosen)
         if how.overwrite:
             for target in targets:
                 set_aside(target.path)
@@ -207,7 +213,6 @@ def _work(workshop: Workshop, blocks: Sequence[Block], *, how: Work, resources: 
         label="featurize",
         said="blocks are done",
         step_name="augmentations",
-        keeps_steps=False,
         bundled=bundled,
     )
 

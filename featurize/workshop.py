@@ -12,9 +12,9 @@ from ..encoders import Encoder, cached_encoder
 from ..errors import OutputError, StoreError, WeightsError
 from ..jobs import Resources, Ticker
 from .blocks import Block, Target, compared_settings
+from .parts import Part, read_part, write_part
 from .settings import FeaturizeSettings
-from .store import Part, read_part, write_part
-from .stream import ImageDescriptors, ImageFailure, describe_images
+from .stream import ImageDescriptors, ImageFailure, describe_from
 
 __all__ = ["Workshop", "steps_of", "stretches"]
 
@@ -110,14 +110,14 @@ class Workshop:
 
     def _describe(self, blocks: Sequence[Block], targets: Sequence[Target], ticker: Ticker) -> None:
         encoders = {target.name: self._encoder(target) for target in targets}
-        items = describe_images(
+        items = describe_from(
+            blocks[0].first,
             [record for block in blocks for record in block.records],
             settings=self.settings,
             targets={target.name: (encoders[target.name], target.view) for target in targets},
             ticker=ticker,
             skip_errors=self.skip_errors,
             helpers=self.helpers,
-            first=blocks[0].first,
         )
         with contextlib.closing(items):
             for block in blocks:

@@ -183,7 +183,7 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     def tick(words: str) -> None:
         nonlocal ticked
         ticked += 1
-        ticker.tick(note=f"fold {unit.fold}: {words}")
+        ticker.tick(note=f"fold {unit.fold}: {words}", kept=True)
 
     events = unit.folder / "logs" / "tensorboard" / f"fold{unit.fold}" if unit.tensorboard else None
     try:

@@ -50,7 +50,6 @@ def run_units(
     step_name: str,
     dask: str | None = None,
     gpus: Sequence[str] = (),
-    keeps_steps: bool = True,
 ) -> list[R]:
     """Run `work` on every unit and return the results in the order in which they finish.
 
@@ -72,9 +71,6 @@ def run_units(
     gpus : sequence of str
         GPUs that the work runs on, see `Resources`. With several processes each gets one to itself as far as they go.
 
-    keeps_steps : bool
-        Whether each finished step of an interrupted unit is kept, and not only finished units; for what is said.
-
     Returns
     -------
     list
@@ -93,14 +89,15 @@ def run_units(
         raise InputError(f"`jobs` {jobs}: give at least 1 process")
     results: list[R] = []
     total = sum(map(steps, units))
-    kept = 0 if keeps_steps or not units else total / len(units) * min(jobs, len(units))
-    with (
-        _scratch() as folder,
-        Progress(total=total, label=label, unit=step_name, kept=kept) as progress,
-    ):
+    of_units = total / max(len(units), 1) * min(jobs, len(units))
+    with _scratch() as folder:
         ticker = Ticker(None if folder is None else folder / _TICKS)
+        progress = Progress(
+            total=total, label=label, unit=step_name, between=lambda: 0 if ticker.count(kept=True) else of_units
+        )
         cards = None if folder is None else GpuClaims(folder, tuple(gpus), jobs)
         with (
+            progress,
             _watched(progress, ticker),
             # closed at once where the loop is left, or workers would go on until the error is forgotten
             contextlib.closing(_results(work, units, ticker=ticker, jobs=jobs, dask=dask, cards=cards)) as found,
@@ -112,7 +109,8 @@ def run_units(
                     progress.update_to(max(finished, ticker.count()), note=ticker.note())
                     results.append(result)
             except KeyboardInterrupt:
-                _log.info("%s: kept %d of %d %s", label, ticker.count() if keeps_steps else finished, total, step_name)
+                kept = max(finished, ticker.count(kept=True))
+                _log.info("%s: kept %d of %d %s", label, kept, total, step_name)
                 raise
     return results
 

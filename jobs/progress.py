@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,6 +27,9 @@ _MOST_LOOKS = 512
 
 _WORTH_SAYING = 60.0
 """Seconds from which on it is said how long a unit takes (ours): so much may be lost to Ctrl-C."""
+
+_KEPT = b"+"
+"""The byte of a step that is kept by itself."""
 
 _NOTE = ".note"
 """Suffix of the file in which a process leaves words for the bar."""
@@ -58,22 +62,26 @@ class Ticker:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def tick(self, steps: int = 1, *, note: str = "") -> None:
-        """Add finished steps, with a few words on how it goes (a loss, a metric), of which the latest are shown."""
+    def tick(self, steps: int = 1, *, note: str = "", kept: bool = False) -> None:
+        """Add finished steps, with a few words on how it goes (a loss, a metric), of which the latest are shown.
+
+        Steps that are `kept` are not done again where the unit is interrupted.
+        """
         if self._folder is None or not self._folder.is_dir():
             return
         # a full disk must not cost the unit for the sake of the bar
         with contextlib.suppress(OSError):
             with (self._folder / str(os.getpid())).open("ab") as handle:
-                handle.write(b"." * steps)
+                handle.write((_KEPT if kept else b".") * steps)
             if note:
                 (self._folder / f"{os.getpid()}{_NOTE}").write_text(note, encoding="utf-8")
 
-    def count(self) -> int:
-        """Return the steps finished by all processes."""
+    def count(self, *, kept: bool = False) -> int:
+        """Return the steps finished by all processes, or those of them that are kept whatever happens."""
         if self._folder is None or not self._folder.is_dir():
             return 0
-        return sum(entry.stat().st_size for entry in self._folder.iterdir() if entry.suffix != _NOTE)
+        counts = [entry for entry in self._folder.iterdir() if entry.suffix != _NOTE]
+        return sum(entry.read_bytes().count(_KEPT) if kept else entry.stat().st_size for entry in counts)
 
     def note(self) -> str:
         """Return the latest words of any process."""
@@ -122,13 +130,14 @@ class Progress:
         What is being done, e.g. ``"featurize"``.
     unit : str
         What a step is, e.g. ``"descriptors"``.
-    kept : float
-        Steps of a process between two moments at which its work is kept, times the processes: where these are more than
-        a minute apart, that is said once. 0 says nothing.
+    between : callable
+        Returns how many steps all processes do between two moments at which their work is kept: where these are more
+        than a minute apart, that is said once. 0 says nothing.
     """
 
-    def __init__(self, *, total: int | None, label: str, unit: str, kept: float = 0) -> None:
-        self._total, self._label, self._unit, self._kept = total, label, unit, kept
+    def __init__(self, *, total: int | None, label: str, unit: str, between: Callable[[], float] = lambda: 0) -> None:
+        self._total, self._label, self._unit = total, label, unit
+        self._between: Callable[[], float] | None = between
         self._started = self._last_line = time.monotonic()
         self._done = 0
         self._pace = Pace()
@@ -180,9 +189,9 @@ class Progress:
     def _say_what_is_kept(self) -> None:
         """Say once how much work Ctrl-C may cost, if it is more than a minute's."""
         pace = self._pace.rate()
-        if not self._kept or pace is None:
+        if self._between is None or pace is None:
             return
-        seconds, self._kept = self._kept / pace, 0
+        seconds, self._between = self._between() / pace, None
         if seconds >= _WORTH_SAYING:
             _log.info(
                 "%s: each process keeps what it has done about every %s; Ctrl-C loses what came since",

@@ -20,7 +20,7 @@ from ..runs import describe_differences
 from .advice import in_our_words
 from .model import Model, load_model
 
-__all__ = ["Block", "Rows", "Workshop", "claim", "do_blocks"]
+__all__ = ["Block", "Rows", "Workshop", "claim", "do_blocks", "is_trained"]
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Workshop:
             if isinstance(found, str):
                 rows.append([record.image_id, in_our_words(found)])
             else:
-                known = [] if training is None else ["yes" if _trained(training, record, pixels) else "no"]
+                known = [] if training is None else ["yes" if is_trained(training, record, pixels) else "no"]
                 rows.append([record.image_id, "", *map(repr, found.tolist()), *known])
         header = ["image_id", "error", *(f"p_{name}" for name in model.bundle.classes)]
         self._keep(block, [*header, *(["trained"] if training else []), self.work], rows)
@@ -132,7 +132,7 @@ class Workshop:
         return rows if self.skip_errors or not any(row[1] for row in rows) else None
 
 
-def _trained(training: TrainingImages, record: ImageRecord, pixels: str) -> bool:
+def is_trained(training: TrainingImages, record: ImageRecord, pixels: str) -> bool:
     """Whether an image is one of those that trained."""
     if pixels in training.pixels:
         return True
@@ -189,7 +189,6 @@ def do_blocks(workshop: Workshop, blocks: Sequence[Block], *, resources: Resourc
             label="predict",
             said="blocks are done",
             step_name=model.step_name,
-            keeps_steps=False,
         )
     except BaseException:
         if not any(workshop.parts.glob("block-*")):

@@ -6,7 +6,7 @@ import csv
 import logging
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import ImageRecord
-from ..errors import DependencyError, OutputError
-from ..evaluate import write_predictions
+from ..errors import OutputError
+from ..evaluate import as_frame, write_predictions
 from ..jobs import atomic_output
 
 __all__ = ["FORMATS", "Table", "to_pandas"]
@@ -96,19 +96,23 @@ class Table:
             )
 
 
-def to_pandas(table: Path | Mapping[str, Any]) -> Any:
-    """Return a table, or columns, as a `pandas.DataFrame`.
+def to_pandas(path: Path) -> Any:
+    """Return a written table as a `pandas.DataFrame`: probabilities as numbers, all else as text.
 
     Raises
     ------
     DependencyError
         pandas is not installed.
     """
-    try:
-        import pandas
-    except ImportError as error:
-        raise DependencyError("pandas is not installed; run pip install pandas") from error
-    return pandas.read_csv(table) if isinstance(table, Path) else pandas.DataFrame(dict(table))
+    with path.open(newline="", encoding="utf-8") as handle:
+        rows = list(csv.reader(handle))
+    header = rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]  # of the challenge
+    return as_frame(
+        {
+            name: [float(row[place]) if name.startswith("p_") else row[place] for row in rows]
+            for place, name in enumerate(header)
+        }
+    )
 
 
 def _equal(one: Path, other: Path) -> bool:

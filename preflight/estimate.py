@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..data import ImageRecord
 from ..encoders import encoder_facts
@@ -12,7 +12,7 @@ from ..featurize import FeaturizeSettings, images_per_block, reckon_seconds, tim
 
 __all__ = ["DescribingEstimate", "estimate_describing"]
 
-_RECKONED, _TIMED = 3.0, 1.5
+_RECKONED, _TIMED = 4.0, 1.5
 """Factors by which the time may be shorter or longer: of recorded speeds, since cores differ, and of a timed image,
 since images and the load of a machine do (ours)."""
 
@@ -36,6 +36,8 @@ class DescribingEstimate:
         Whether an image was described to know; else the time is from recorded speeds of CPU cores.
     gpus : int
         That the networks would run on, where timed.
+    dense : float or None
+        The time that ``mode="dense"`` would take, by the same recorded speeds; None where that is planned or timed.
     """
 
     images: int
@@ -48,6 +50,7 @@ class DescribingEstimate:
     bytes: int | None
     timed: bool
     gpus: int = 0
+    dense: float | None = None
 
 
 def estimate_describing(
@@ -89,6 +92,9 @@ def estimate_describing(
     units = math.ceil(images / images_per_block(settings))
     processes = max(1, min(resources.processes, units))
     seconds = images * each / processes
+    dense = None
+    if not timed and settings.mode == "exact":
+        dense = images * reckon_seconds(replace(settings, mode="dense"), pixels=pixels) / processes
     return DescribingEstimate(
         images,
         len(settings.encoders) * len(settings.views),
@@ -100,4 +106,5 @@ def estimate_describing(
         size,
         timed,
         len(resources.gpus),
+        dense,
     )

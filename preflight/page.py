@@ -9,7 +9,7 @@ from pathlib import Path
 from ..arguments import PathInput, as_path
 from ..data import SYNTHETIC_BANNER, decode_record
 from ..errors import ImageError
-from ..evaluate import Block, Figure, Grid, Section, counted, write_page
+from ..evaluate import Block, Figure, Grid, Section, counted, plural, write_page
 from ..jobs import Progress, write_rows
 from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture
 from .run import Preflight
@@ -128,7 +128,9 @@ def _sheet(found: Preflight, pictures: Sequence[ContactPicture]) -> Iterator[Blo
         else f" Above each picture as it is, beneath it as featurize would make it (stain {stain}): stains that differ "
         "above should be alike beneath, and nothing else should change."
     )
-    yield Block(text=f"Some images of each class, from as many {found.group_is}s as there are.{beneath}")
+    groups = any(record.group is not None for record in found.dataset.records)
+    whose = f", from as many {plural(found.group_is)} as there are" if groups else ""
+    yield Block(text=f"Some {plural(found.image_is)} of each class{whose}.{beneath}")
     shown = list(dict.fromkeys(one.label for one in pictures))
     for label in shown:
         figures = []

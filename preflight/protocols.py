@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..arguments import named as argument_names
 from ..data import Copy, Dataset, FoldPlan, Particulars, fold_plan, further_columns
 from ..errors import BchistoError
+from ..jobs import Progress
 
 __all__ = ["FoldParts", "ProtocolCheck", "check_protocols"]
 
@@ -147,7 +148,11 @@ def check_protocols(
             return ProtocolCheck(name, by, how, str(error))
         return ProtocolCheck(name, by, how, "", _parts(plan, label_of, dataset.classes), plan.warnings)
 
-    found = [check(name, by) for name, by in wanted]
+    found = []
+    with Progress(total=len(wanted), label="folds", unit="protocols") as progress:
+        for done, (name, by) in enumerate(wanted, start=1):
+            found.append(check(name, by))
+            progress.update_to(done)
     if not folds and all(one.refused or one.lacking for one in found if one.group_by is None):
         found += [check(name, None) for name in _FEWER]
     return found

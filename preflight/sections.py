@@ -24,6 +24,9 @@ _MOST_PAIRS = 50
 _MOST_FOLDS = 30
 """Folds that are listed as lacking the same class (ours)."""
 
+_LONG = 8 * 3600
+"""Seconds from which shorter ways are named (ours)."""
+
 Say = Callable[[str], str]
 
 
@@ -229,10 +232,15 @@ def _estimate_blocks(found: Preflight) -> Iterator[Block]:
     how = (
         "Timed on one image here and now; other images, and other work on this machine, take their share."
         if cost.timed
-        else "Reckoned from recorded speeds of CPU cores, of which yours may be a third or three times; a GPU is far "
-        "faster. `timed=True` times the networks here, which takes a minute."
+        else "Reckoned from recorded speeds of CPU cores, of which yours may do a quarter or four times; a GPU is far "
+        "faster. `timed=True` loads the networks and times them here."
     )
     yield Block(note=how)
+    if cost.dense is not None and cost.seconds > _LONG and cost.dense < cost.seconds / 2:
+        yield Block(
+            text=f'`mode="dense"`, which makes other descriptors, would take about {_duration(cost.dense)}; fewer '
+            "`augmentations` and one of the `encoders` make a first trial short."
+        )
 
 
 def _duration(seconds: float) -> str:
@@ -288,11 +296,11 @@ def findings_section(found: Preflight, *, say: Say) -> Section:
     ranked = sorted(files.items(), key=lambda item: order[item[0][0]])
     if not ranked:
         return Section("Findings", [Block(text="Nothing was found that does not fit the layout.")])
-    rows = [[level, message, few(names, most=6)] for (level, message), names in ranked]
+    rows = [[few(names, most=6), f"{level}: {message}"] for (level, message), names in ranked]
     caption = f"{counted(len(found.wrong), 'finding')} beside notes" if found.wrong else "Notes alone"
     if found.survey.copies:
         caption += f"; {pairs_alike(len(found.survey.copies))}"
-    return Section("Findings", [Block(grid=Grid(caption, ("level", "what", "files"), rows, words=(1, 2)))])
+    return Section("Findings", [Block(grid=Grid(caption, ("file", "finding"), rows, words=(1,)))])
 
 
 def next_section(found: Preflight, commands: Sequence[str]) -> Section:

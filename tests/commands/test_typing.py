@@ -1,5 +1,9 @@
 """Names that are mistyped, and what a refused command leaves."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -33,7 +37,8 @@ def test_what_may_be_meant_is_named_and_nothing_is_left(images, tmp_path, cli, w
     code, _, err = cli(*(places.get(word, word) for word in words))
     assert code == 2
     assert f"id you mean {meant}?" in err
-    assert not (tmp_path / "run").exists()
+    if "--encoder" not in words:  # the headers of images were read before, and that is kept
+        assert not (tmp_path / "run").exists()
 
 
 def test_what_is_like_nothing_gets_the_list_alone(cli):
@@ -65,3 +70,96 @@ def test_a_run_folder_among_the_images_is_no_class(images, cli):
     assert "sheet.png" not in out
     assert "6 images: benigne 3, tumeur é 3" in err
     assert "run: a run folder of bchisto, left out" in err
+
+
+def test_a_file_of_options_may_give_one_value_where_many_are_taken(images, tmp_path, cli):
+    few = "weights: random\naugmentations: 1\ncrops: 1\ncolor_range: [1, 1]\nstain: none\n"
+    for name, text in {
+        "one": f"encoder: resnet50\nview: '1:32'\nclasses: [tumeur é, benigne]\n{few}",
+        "many": f"encoder: [resnet50]\nview: ['1:32']\nclasses: tumeur é, benigne\n{few}",
+    }.items():
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+        code, _, err = cli(
+            "featurize",
+            "--images",
+            images,
+            "--out",
+            tmp_path / name,
+            "--jobs",
+            1,
+            "--config",
+            tmp_path / f"{name}.yaml",
+        )
+        assert code == 0, err
+    first, second = (
+        sorted(path.relative_to(tmp_path / name) for path in (tmp_path / name / "features").glob("*.h5"))
+        for name in ("one", "many")
+    )
+    assert first == second != []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: [1, 2]", "seed takes one value"),
+        ("color_range: 1", "color_range takes a list of 2 values"),
+        ("encoder: {resnet50: 1}", "encoder is a mapping; give a value or a list of them"),
+    ],
+)
+def test_what_a_file_gives_in_another_form_is_refused(images, tmp_path, cli, text, said):
+    (tmp_path / "options.yaml").write_text(text)
+    code, _, err = cli(
+        "featurize", "--images", images, "--out", tmp_path / "run", "--config", tmp_path / "options.yaml"
+    )
+    assert code == 2
+    assert f"--config {tmp_path / 'options.yaml'}: {said}" in err
+
+
+def test_all_weights_that_are_missing_are_named_at_once(images, tmp_path, cli):
+    code, _, err = cli(
+        "featurize", "--images", images, "--out", tmp_path / "run", "--view", "1:32",
+        "--encoder", "resnet50", "--weights", f"resnet50={tmp_path / 'a.h5'}",
+        "--encoder", "vgg16", "--weights", f"vgg16={tmp_path / 'b.h5'}",
+    )  # fmt: skip
+    assert code == 2
+    line = next(line for line in err.splitlines() if line.startswith("error: "))
+    assert "a.h5: no such weights file" in line
+    assert "b.h5: no such weights file" in line
+
+
+def test_paths_in_the_next_command_are_quoted(tmp_path, cli):
+    code, _, err = cli(
+        "data", "make", "--out", tmp_path / "mon tissu", "--images-per-class", 1, "--size", "64x64", "--jobs", 1
+    )
+    assert code == 0, err
+    assert f"next: bchisto featurize --images '{tmp_path / 'mon tissu' / 'ICIAR2018_BACH_Challenge'}' --out RUN" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("bchisto fea", "featurize"), ("bchisto boost --hea", "--head"), ("bchisto boost --head log", "logistic")],
+)
+def test_a_shell_completes_commands_options_and_values(words, offered):
+    environment = {
+        **os.environ,
+        "_BCHISTO_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    done = subprocess.run([sys.executable, "-m", "bchisto"], env=environment, capture_output=True, text=True)
+    assert f"plain,{offered}\n" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("words", [("-h",), ("data", "-h"), ("boost", "-h")])
+def test_h_is_short_for_help(cli, words):
+    code, out, _ = cli(*words)
+    assert code == 0
+    assert out.startswith("Usage: bchisto")
+
+
+@pytest.mark.parametrize("command", [("featurize", "--encoder", "resnet50"), ("finetune", "--network", "alexnet")])
+def test_a_run_is_not_mixed_with_its_images(images, cli, command):
+    code, _, err = cli(*command, "--images", images, "--out", images)
+    assert code == 2
+    assert f"--out {images}: the images lie there; name another folder, which may lie in this one" in err
+    assert sorted(path.name for path in images.iterdir()) == ["benigne", "tumeur é"]

@@ -2,9 +2,7 @@
 
 import csv
 import html
-import json
 import re
-import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +23,7 @@ from bchisto.evaluate.methods import methods_text
 from bchisto.evaluate.references import REFERENCES
 from bchisto.evaluate.resample import take_rows
 from bchisto.evaluate.subgroups import subgroups
+from page_probe import PAPER, probe_page
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
@@ -318,56 +317,12 @@ def test_the_references_are_those_that_the_code_cites():
     assert all(re.search(rf'[@"]{key}\b', text) for key in REFERENCES)
 
 
-PROBE = """
-const f = document.getElementById('f'), d = f.contentDocument, said = {};
-const all = (what) => [...d.querySelectorAll(what)];
-said.wide = d.documentElement.scrollWidth;
-const outside = all('body *').filter(e => !e.closest('.scroll, .skip'));
-said.beyond = outside.filter(e => e.getBoundingClientRect().right > f.clientWidth + 1)
-  .length;
-said.tablewide = all('table').filter(e => e.getBoundingClientRect().right > f.clientWidth + 1).length;
-said.levels = all('h1, h2, h3, h4').map(e => +e.tagName[1]);
-said.landmarks = ['header', 'nav', 'main'].map(e => all('body > ' + e).length);
-said.named = all('section, nav, [role=region]').every(e => e.getAttribute('aria-label'));
-said.pictures = all('img').length;
-said.decoded = all('img').filter(e => e.naturalWidth > 0).length;
-said.alts = all('img').map(e => e.alt);
-said.tables = all('table').length;
-said.captioned = all('table').filter(e => e.caption && e.caption.textContent.trim()).length;
-said.unscoped = all('th').filter(e => !e.scope).length;
-said.boxes = all('.scroll').filter(e => e.tabIndex === 0).length;
-said.links = all('a').filter(e => !d.getElementById(e.hash.slice(1))).length;
-said.skip = d.querySelector('a').className;
-document.title = 'probe ' + JSON.stringify(said) + ' end';
-"""
-
-
-PAPER = 718
-"""Width of the text on A4 with margins of 10 mm, CSS pixels."""
-
-
 @pytest.fixture(scope="module", params=[1280, 400, PAPER])
 def seen(request, browser, page, tmp_path_factory):
     """What a browser makes of the page in a frame of that width, and on paper with the style for print."""
-    folder = tmp_path_factory.mktemp("probe")
-    text = page.read_text()
-    assert text.count("@media print {") == 1
-    if request.param == PAPER:
-        text = text.replace("@media print {", "@media all {")
-    inside = html.escape(text, quote=True)
-    (folder / "probe.html").write_text(
-        f"<iframe id=f style='width:{request.param}px;height:900px;border:0' srcdoc=\"{inside}\"></iframe>"
-        f"<script>window.addEventListener('load', () => {{ {PROBE} }});</script>"
+    return request.param, probe_page(
+        page, browser=browser, width=request.param, folder=tmp_path_factory.mktemp("probe")
     )
-    done = subprocess.run(
-        [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1400,900",
-         f"--user-data-dir={folder / 'profile'}", "--dump-dom", (folder / "probe.html").as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    found = re.search(r"<title>probe (.*?) end</title>", done.stdout)
-    assert found, done.stderr
-    return request.param, json.loads(html.unescape(found[1]))
 
 
 def test_on_a_screen_and_on_a_phone(seen):

@@ -28,8 +28,9 @@ DESCRIBED = FeaturizeSettings(
     precision="bfloat16", mode="dense", engine="openvino", batch_size=2, seed=7,
 )  # fmt: skip
 BOOSTED = BoostSettings(
-    ["svm", "stack"], 2, "fast", params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7}, seed=4
-)
+    ["svm", "stack"], 2, "fast", params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7}, seed=4,
+    each=True,
+)  # fmt: skip
 TUNED = FinetuneSettings(
     "patch-resnet", name="mine", size=64, patches="random:48:2", epochs=3, patience=2, validation=False, batch_size=4,
     optimizer="sgd", learning_rate=0.5, multipliers=(("dense", 10.0), ("conv", 0.1)), dropout=0.25, l2=0.01, top="conv",

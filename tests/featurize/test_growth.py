@@ -12,8 +12,9 @@ import bchisto.featurize.workshop as workshop_module
 import h5py
 import numpy as np
 import pytest
+from bchisto.boost import train
 from bchisto.errors import ImageError, InputError, SettingsConflictError
-from bchisto.experiment import ImageChange, Work
+from bchisto.experiment import ImageChange, ImageSelection, Work
 from bchisto.featurize import View, featurize
 from bchisto.jobs import Shard
 
@@ -30,13 +31,13 @@ def small_blocks(monkeypatch):
 def seen(monkeypatch):
     """Image ids in the order in which they were described, each with the first augmentation."""
     found = []
-    real = workshop_module.describe_images
+    real = workshop_module.describe_from
 
-    def spy(records, **options):
-        found.extend((record.image_id, options["first"]) for record in records)
-        return real(records, **options)
+    def spy(first, records, **options):
+        found.extend((record.image_id, first) for record in records)
+        return real(first, records, **options)
 
-    monkeypatch.setattr(workshop_module, "describe_images", spy)
+    monkeypatch.setattr(workshop_module, "describe_from", spy)
     return found
 
 
@@ -152,6 +153,29 @@ def test_shards_of_two_stores_of_which_one_is_new(images, later, tiny_settings, 
         same(run / store, fresh(images, tmp_path, both, store))
 
 
+def test_interrupted_between_two_stores(images, later, seen, tiny_settings, tmp_path, monkeypatch):
+    """One store has grown and the other has not: boost says by what they differ, and the same command goes on."""
+    run, both = tmp_path / "run", replace(tiny_settings, views=(View(1.0, 48), View(1.0, 64)))
+    featurize(images, out=run, settings=both, work=ONE)
+    later()
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    seen.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr("bchisto.featurize.pipeline.remove_tree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            featurize(images, out=run, settings=both, work=ONE)
+    with pytest.raises(InputError, match=r"the first as against the second: 3 images removed \(benign/benign00\.png, "):
+        train(out=run, folds=["3"])
+    featurize(images, out=run, settings=both, work=ONE)
+    assert len(seen) == 3
+    for store in (STORE, "features/tiny-1.0-48.h5"):
+        same(run / store, fresh(images, tmp_path, both, store))
+    assert not list((run / "features").glob("*.parts"))
+
+
 @pytest.mark.parametrize("way", ["dense", "device"])
 def test_more_images_and_augmentations(images, later, seen, tiny_settings, tmp_path, monkeypatch, way):
     if way == "device":
@@ -195,7 +219,7 @@ def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
     featurize(images, out=run, settings=tiny_settings, work=ONE)
     before = (run / STORE).read_bytes()
     later()
-    with pytest.raises(SettingsConflictError, match=r"other settings: crops 3 -> 4, images_sha256 "):
+    with pytest.raises(SettingsConflictError, match=r"other settings: crops 3 -> 4; use"):
         featurize(images, out=run, settings=replace(tiny_settings, crops=4), work=ONE)
     one, other = images / "benign" / "benign01.png", images / "benign" / "benign02.png"
     kept = one.read_bytes()
@@ -203,6 +227,11 @@ def test_what_is_no_growing_is_refused(images, later, tiny_settings, tmp_path):
     with pytest.raises(InputError, match=r"benign/benign01\.png has other content than when it was described; put the"):
         featurize(images, out=run, settings=tiny_settings, work=ONE)
     one.write_bytes(kept)
+    listed = tmp_path / "only.csv"
+    listed.write_text("image_id\n" + "".join(f"benign/benign0{k}.png\nmalignant/malignant0{k}.png\n" for k in "1234"))
+    some = ImageSelection(images, only=listed)  # not the folder changed, but what is chosen of it
+    with pytest.raises(SettingsConflictError, match=r"other settings: only None -> /"):
+        featurize(some, out=run, settings=tiny_settings, work=ONE)
     with h5py.File(run / STORE, "a") as file:
         file.attrs["road"] = "device"
     with pytest.raises(SettingsConflictError, match="other settings: road device -> cpu; use"):
@@ -229,6 +258,15 @@ def test_an_image_that_failed_is_described_once_it_is_mended(images, seen, tiny_
     assert seen == [("benign/benign04.png", 0)]
     assert not (run / "failures.csv").exists()
     same(run / STORE, fresh(images, tmp_path, tiny_settings))
+
+
+def test_a_list_of_images_grows_to_all(images, seen, tiny_settings, tmp_path):
+    listed = tmp_path / "only.csv"
+    listed.write_text("image_id\nbenign/benign01.png\nmalignant/malignant04.png\n")
+    featurize(ImageSelection(images, only=listed), out=tmp_path / "run", settings=tiny_settings, work=ONE)
+    featurize(images, out=tmp_path / "run", settings=tiny_settings, work=ONE)
+    assert len(seen) == len(set(seen)) == 12
+    same(tmp_path / "run" / STORE, fresh(images, tmp_path, tiny_settings))
 
 
 def test_the_words_for_a_change():

@@ -9,7 +9,7 @@ import pytest
 from bchisto.data import decode_image, pixels_sha256, read_dataset
 from bchisto.errors import StoreError
 from bchisto.featurize import open_store
-from bchisto.featurize.store import merge_rows, read_part
+from bchisto.featurize.parts import merge_rows, read_part
 
 OLD = Path(__file__).parent / "data" / "store-schema1.h5"
 

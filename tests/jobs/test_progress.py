@@ -55,7 +55,7 @@ def test_what_an_interrupt_costs_is_said_once_where_it_is_much(caplog, monkeypat
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with (
         caplog.at_level(logging.INFO, "bchisto"),
-        Progress(total=100, label="work", unit="augmentations", kept=kept) as progress,
+        Progress(total=100, label="work", unit="augmentations", between=lambda: kept) as progress,
     ):
         for done in range(1, 40):
             now[0] += 20.0
@@ -66,23 +66,23 @@ def test_what_an_interrupt_costs_is_said_once_where_it_is_much(caplog, monkeypat
     )
 
 
-def stops(unit: int, ticker: Ticker) -> int:
-    ticker.tick()
+def stops(unit: tuple[int, bool], ticker: Ticker) -> int:
+    unit, kept = unit
+    ticker.tick(kept=kept)
     if unit == 3:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
-    ticker.tick()
+    ticker.tick(kept=kept)
     return unit
 
 
-@pytest.mark.parametrize(("keeps_steps", "kept"), [(True, 7), (False, 6)])
-def test_an_interrupt_says_what_is_kept(caplog, keeps_steps, kept):
+@pytest.mark.parametrize(("each", "kept"), [(True, 7), (False, 6)])
+def test_an_interrupt_says_what_is_kept(caplog, each, kept):
+    units = [(number, each) for number in range(5)]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with caplog.at_level(logging.INFO, "bchisto"), pytest.raises(KeyboardInterrupt):
-            run_units(
-                stops, range(5), steps=lambda _: 2, jobs=1, label="w", step_name="models", keeps_steps=keeps_steps
-            )
+            run_units(stops, units, steps=lambda _: 2, jobs=1, label="w", step_name="models")
     finally:
         signal.signal(signal.SIGINT, before)
     assert f"w: kept {kept} of 10 models" in [record.getMessage() for record in caplog.records]

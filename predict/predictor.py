@@ -1,0 +1,216 @@
+"""A bundle in Python: loaded once, then called with arrays or files."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments import Many, PathInput, TextInput, as_path, as_texts
+from ..data import ImageRecord
+from ..errors import BchistoError, BundleError, InputError
+from ..evaluate import apply_temperature, as_frame, html_lines, html_table
+from ..experiment import check_headers
+from ..jobs import Ticker
+from .advice import Fitting, advised
+from .blocks import is_trained
+from .locate import find_bundle, recorded_weights
+from .model import Model, load_model, model_identity
+from .records import new_images
+
+__all__ = ["Predictions", "Predictor"]
+
+Image = PathInput | npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of images.
+
+    Attributes
+    ----------
+    image_ids : tuple of str
+        Names of files; of arrays ``array0`` and so on, by their place.
+    classes : tuple of str
+        Order of the probabilities.
+    probabilities : ndarray of float64, shape (n, classes)
+    trained : tuple of bool or None
+        Which images trained the models; None where these do not know.
+    banners : tuple of str
+        What a reader must know first.
+    """
+
+    image_ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    probabilities: npt.NDArray[np.float64]
+    trained: tuple[bool, ...] | None = None
+    banners: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The likeliest class of each image."""
+        return tuple(self.classes[place] for place in self.probabilities.argmax(axis=1))
+
+    @property
+    def confidence(self) -> npt.NDArray[np.float64]:
+        """The probability of that class, float64 of shape (n,)."""
+        return np.asarray(self.probabilities.max(axis=1))
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with the columns of the command's table.
+
+        Raises
+        ------
+        DependencyError
+            pandas is not installed.
+        """
+        shares = {f"p_{name}": self.probabilities[:, place] for place, name in enumerate(self.classes)}
+        known = {} if self.trained is None else {"trained": list(self.trained)}
+        return as_frame({"image_id": list(self.image_ids), **shares, "predicted": list(self.predicted), **known})
+
+    def _repr_html_(self) -> str:
+        rows = zip(self.image_ids, self.predicted, (f"{100 * sure:.1f} %" for sure in self.confidence), strict=True)
+        said = html_lines(self.banners) if self.banners else ""
+        return said + html_table(f"{len(self)} images", ["image", "class", "confidence"], rows)
+
+
+class Predictor:
+    """A model bundle that is loaded once and predicts arrays or files.
+
+    Parameters
+    ----------
+    model : str or Path
+        A ``model.bchisto``, or the folder of a run that holds one.
+    weights : sequence of str
+        As in `predict`.
+    calibrated : bool
+        Scale the probabilities by the temperature of the bundle.
+
+    Attributes
+    ----------
+    path : Path
+        The bundle.
+    classes : tuple of str
+    banners : tuple of str
+        What a reader of predictions must know.
+
+    Raises
+    ------
+    BundleError, WeightsError
+        As in `predict`; a bundle without a temperature, where `calibrated` asks for one.
+    """
+
+    def __init__(self, model: PathInput, *, weights: Many[TextInput] = (), calibrated: bool = False) -> None:
+        self.path, options = find_bundle(as_path(model, "model")), as_texts(weights, "weights")
+        options = (*options, *(f"{encoder}={file}" for encoder, file in recorded_weights(self.path, options)))
+        with advised():
+            self._model: Model = load_model(self.path, options, model_identity(self.path, options))
+        bundle = self._model.bundle
+        if calibrated and bundle.temperature is None:
+            raise BundleError(f"{self.path}: holds no temperature; leave out `calibrated`")
+        self._temperature = bundle.temperature if calibrated else None
+        self.classes = tuple(bundle.classes)
+        self.banners = bundle.banners
+
+    def __repr__(self) -> str:
+        return f"Predictor({str(self.path)!r}, classes={self.classes})"
+
+    def predict(self, images: Many[Image]) -> Predictions:
+        """Predict images, in their order.
+
+        An image gets the probabilities that the command gives it: crops are seeded by pixels. Bundles of 0.1, which
+        seed them by the name, give an array others than its file.
+
+        Parameters
+        ----------
+        images : sequence of path or ndarray
+            Files, folders, manifests, and arrays of uint8 of shape (height, width, 3), RGB; one alone will do, and an
+            array of shape (n, height, width, 3) is n images.
+
+        Returns
+        -------
+        Predictions
+
+        Raises
+        ------
+        InputError
+            No image, or something that is none.
+        ImageError
+            An image that cannot be decoded or used.
+        """
+        bundle = self._model.bundle
+        with tempfile.TemporaryDirectory(prefix="bchisto-") as folder, _named_in(folder), advised():
+            records = _distinct(self._records(images, Path(folder)))
+            check_headers(records, needs=[Fitting(need) for need in self._model.fits], skip_errors=False)
+            found: list[npt.NDArray[np.float64]] = []
+            trained: list[bool] = []
+            size = self._model.images_per_block
+            for at in range(0, len(records), size):
+                done = self._model.predict(records[at : at + size], ticker=Ticker(None), skip_errors=False)
+                for record, shares, pixels in done:
+                    found.append(np.asarray(shares, dtype=np.float64))
+                    if bundle.training is not None:
+                        trained.append(is_trained(bundle.training, record, pixels))
+        probabilities = np.array(found).reshape(-1, len(self.classes))
+        if self._temperature is not None:
+            probabilities = apply_temperature(probabilities, self._temperature)
+        return Predictions(
+            tuple(record.image_id for record in records),
+            self.classes,
+            probabilities,
+            None if bundle.training is None else tuple(trained),
+            self.banners,
+        )
+
+    def _records(self, images: Many[Image], folder: Path) -> Iterator[ImageRecord]:
+        from PIL import Image as Picture
+
+        one = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim == 3)
+        given: Any = [images] if one else images
+        for place, image in enumerate(given):
+            if isinstance(image, np.ndarray):
+                if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+                    raise InputError(
+                        f"`images` {place}: an array of {image.dtype} and shape {image.shape}; give uint8 of shape "
+                        "(height, width, 3), RGB"
+                    )
+                path = folder / f"array{place}.png"
+                Picture.fromarray(np.ascontiguousarray(image)).save(path, compress_level=1)
+                yield ImageRecord(image_id=path.stem, path=path, label=None)
+                continue
+            path = as_path(image, "images")
+            yield from new_images([path], reading=self._model.reading, classes=self.classes)
+
+
+def _distinct(records: Iterator[ImageRecord]) -> list[ImageRecord]:
+    """Return records whose ids differ: files of one name go by their paths."""
+    found = list(records)
+    if not found:
+        raise InputError("`images`: there is none; give files or arrays")
+    times = Counter(record.image_id for record in found)
+    named = [replace(one, image_id=str(one.path)) if times[one.image_id] > 1 else one for one in found]
+    twice = [name for name, count in Counter(record.image_id for record in named).items() if count > 1]
+    if twice:
+        raise InputError(f"`images` {twice[0]}: is given twice; give each image once")
+    return named
+
+
+@contextlib.contextmanager
+def _named_in(folder: str) -> Iterator[None]:
+    """Let errors name an array without the folder in which it lies meanwhile."""
+    try:
+        yield
+    except BchistoError as error:
+        if error.args and isinstance(error.args[0], str):
+            error.args = (error.args[0].replace(f"{folder}/", ""), *error.args[1:])
+        raise

@@ -1,0 +1,82 @@
+"""A run folder in place of a bundle, and weights files that the run has recorded."""
+
+import hashlib
+import shutil
+from dataclasses import replace
+
+import pytest
+from bchisto.boost import BoostSettings, train
+from bchisto.encoders import Encoder
+from bchisto.errors import InputError, MissingInputError, WeightsError
+from bchisto.experiment import Work
+from bchisto.featurize import featurize
+from bchisto.predict import predict
+
+SMALL = BoostSettings(seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2})
+
+
+def test_a_run_folder_stands_for_its_bundle(boosted, tissue, tmp_path, cli):
+    one = sorted(tissue.rglob("*.png"))[0]
+    code, _, err = cli("predict", boosted, "--images", one, "--out", tmp_path / "p.csv", "--jobs", 1)
+    assert code == 0, err
+    model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
+    for place in (model, model.parent, model.parent.parent):
+        predict(place, one, out=tmp_path / "q.csv", work=Work(jobs=1, overwrite=True))
+        assert (tmp_path / "q.csv").read_bytes() == (tmp_path / "p.csv").read_bytes()
+
+
+def test_of_several_models_one_is_to_be_named(boosted, tissue, tmp_path):
+    run = shutil.copytree(boosted, tmp_path / "my run")
+    shutil.copytree(run / "boost" / "3-lightgbm", run / "boost" / "4-svm")
+    with pytest.raises(
+        InputError, match=r"my run: holds 2 models, give one of them: \S*my run/boost/3-lightgbm/model"
+    ) as e:
+        predict(run, tissue, out=tmp_path / "p.csv")
+    assert "boost/4-svm/model.bchisto" in str(e.value)
+    assert "\n" not in str(e.value)
+    with pytest.raises(MissingInputError, match=r"features: no model\.bchisto in this folder"):
+        predict(run / "features", tissue, out=tmp_path / "p.csv")
+    assert not (tmp_path / "p.csv").exists()
+
+
+@pytest.fixture(scope="module")
+def weighted(tissue, tiny_settings, tmp_path_factory):
+    """A run whose descriptors come from a weights file, given by a relative path."""
+    root = tmp_path_factory.mktemp("weighted runs")
+    Encoder("tiny", weights="random", seed=7).model.save_weights(root / "tiny.weights.h5")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        settings = replace(tiny_settings, augmentations=1, weights=("tiny=tiny.weights.h5",))
+        featurize(tissue, out="run", settings=settings, work=Work(jobs=1))
+        train(out="run", folds="3", settings=SMALL, work=Work(jobs=1))
+        train(out="apart", features="run/features", folds="3", settings=SMALL, work=Work(jobs=1))
+    return root
+
+
+@pytest.mark.parametrize("run", ["run", "apart"])
+def test_recorded_weights_are_used_while_they_hold(weighted, tissue, tmp_path, caplog, run):
+    one, file = sorted(tissue.rglob("*.png"))[0], weighted / "tiny.weights.h5"
+    with caplog.at_level("INFO", logger="bchisto"):
+        predict(weighted / run, one, out=tmp_path / "p.csv", work=Work(jobs=1))
+    assert f"tiny: weights {file}, as the run of" in caplog.text
+    predict(weighted / run, one, out=tmp_path / "q.csv", weights=f"tiny={file}", work=Work(jobs=1))
+    assert (tmp_path / "p.csv").read_bytes() == (tmp_path / "q.csv").read_bytes()
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    kept = file.read_bytes()
+    try:
+        Encoder("tiny", weights="random", seed=8).model.save_weights(file)
+        with pytest.raises(WeightsError, match=rf"tiny was trained with weights from a file \(sha256 {sha256}\); give"):
+            predict(weighted / run, one, out=tmp_path / "r.csv", work=Work(jobs=1))
+        other = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+        with pytest.raises(
+            WeightsError, match=rf"needs the weights of sha256 {sha256}, .* has {other}; give the right"
+        ):
+            predict(weighted / run, one, out=tmp_path / "r.csv", weights=str(file), work=Work(jobs=1))
+    finally:
+        file.write_bytes(kept)
+
+
+def test_a_bundle_that_left_its_run_asks_for_them(weighted, tissue, tmp_path):
+    away = shutil.copy(weighted / "run" / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "model.bchisto")
+    with pytest.raises(WeightsError, match='give them with `weights="tiny=PATH"`'):
+        predict(away, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))

@@ -1,0 +1,148 @@
+"""The predictor of Python says what the command says, of files and of arrays."""
+
+import csv
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from bchisto.boost import Bundle
+from bchisto.data import decode_image
+from bchisto.errors import BundleError, DependencyError, InputError
+from bchisto.evaluate import as_frame, read_predictions
+from bchisto.experiment import Work
+from bchisto.finetune import FinetuneSettings, finetune
+from bchisto.predict import Predictor, predict
+
+
+@pytest.fixture(scope="module")
+def predictor(boosted):
+    return Predictor(boosted)
+
+
+@pytest.fixture(scope="module")
+def network(tissue, tmp_path_factory):
+    settings = FinetuneSettings("speck", epochs=1, batch_size=4, patches="random:48:1")
+    return finetune(tissue, out=tmp_path_factory.mktemp("cnn") / "run", folds="2", settings=settings, work=Work(jobs=1))
+
+
+def shares(table):
+    with table.open() as handle:
+        return {row["image_id"]: [float(row["p_benign"]), float(row["p_malignant"])] for row in csv.DictReader(handle)}
+
+
+def test_files_and_arrays_get_what_the_command_gives(predictor, boosted, tissue, tmp_path):
+    predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
+    expected = shares(tmp_path / "p.csv")
+    files = sorted(tissue.rglob("*.png"))[4:8]
+    found = predictor.predict([files[1], decode_image(files[0]), str(files[3])])
+    assert found.image_ids == (files[1].name, "array1", files[3].name)
+    for row, file in zip(found.probabilities, (files[1], files[0], files[3]), strict=True):
+        np.testing.assert_array_equal(row, expected[file.relative_to(tissue).as_posix()])
+    assert found.probabilities.dtype == np.float64
+    assert found.trained == (True, True, True)
+    assert found.predicted == tuple(found.classes[place] for place in found.probabilities.argmax(axis=1))
+    np.testing.assert_array_equal(found.confidence, found.probabilities.max(axis=1))
+
+
+def test_networks_alike(network, tissue, tmp_path):
+    (result,) = network
+    predict(result.model, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
+    expected = shares(tmp_path / "p.csv")
+    files = sorted(tissue.rglob("*.png"))[:2]
+    found = Predictor(result.folder).predict([decode_image(files[1]), files[0]])
+    for row, file in zip(found.probabilities, (files[1], files[0]), strict=True):
+        np.testing.assert_allclose(row, expected[file.relative_to(tissue).as_posix()], rtol=1e-6)
+    assert found.trained == (True, True)
+
+
+def test_one_many_folders_and_stacks(predictor, tissue):
+    files = sorted(tissue.rglob("*.png"))
+    one = decode_image(files[0])
+    changed = one.copy()
+    changed[0, 0] ^= 1
+    assert predictor.predict(files[0]).image_ids == ("benign00.png",)
+    assert len(predictor.predict(one)) == 1
+    stack = predictor.predict(np.stack([one, changed]))
+    assert stack.trained == (True, False)
+    assert len(predictor.predict(tissue)) == 12
+    assert predictor.predict([one]).probabilities.tolist() == predictor.predict([one]).probabilities.tolist()
+
+
+def test_calibrated(boosted, tissue):
+    one = sorted(tissue.rglob("*.png"))[0]
+    raw = Predictor(boosted).predict(one).probabilities ** (1 / Bundle.load(Predictor(boosted).path).temperature)
+    np.testing.assert_allclose(
+        Predictor(boosted, calibrated=True).predict(one).probabilities, raw / raw.sum(), rtol=1e-9
+    )
+
+
+def test_files_of_one_name_go_by_their_paths(predictor, tissue, tmp_path):
+    file = sorted(tissue.rglob("*.png"))[0]
+    (tmp_path / "a").mkdir()
+    twin = shutil.copy(file, tmp_path / "a" / file.name)
+    assert predictor.predict([file, twin]).image_ids == (str(file), str(twin))
+    with pytest.raises(InputError, match=r"benign00\.png: is given twice"):
+        predictor.predict([file, file])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.zeros((96, 96, 3)), r"`images` 0: an array of float64 and shape \(96, 96, 3\); give uint8"),
+        ([np.zeros((96, 96), np.uint8)], r"`images` 0: an array of uint8 and shape \(96, 96\)"),
+        (
+            np.zeros((40, 40, 3), np.uint8),
+            r"^array0\.png: 40x40 at scale 1\.0 is smaller than the crop of 64; this model",
+        ),
+        ([], "`images`: there is none"),
+        ([3], "images=3: give a path"),
+        ("gone.png", r"gone\.png: no such image, folder or manifest"),
+    ],
+)
+def test_what_is_refused(predictor, given, message):
+    with pytest.raises(InputError, match=message):
+        predictor.predict(given)
+
+
+def test_a_notebook_shows_what_it_is(predictor, boosted, tissue, tmp_path):
+    name = tmp_path / "<i>&.png"
+    shutil.copy(sorted(tissue.rglob("*.png"))[0], name)
+    shown = predictor.predict(name)._repr_html_()
+    assert "&lt;i&gt;&amp;.png" in shown
+    assert "<i>" not in shown
+    assert "RANDOM WEIGHTS" in shown
+    assert "classes=('benign', 'malignant')" in repr(predictor)
+    (table,) = read_predictions(boosted / "boost" / "3-lightgbm" / "predictions.csv")
+    assert table._repr_html_().count("<tr>") == 13
+    shown = json.dumps(table._repr_html_())
+    assert "12 predictions, 3 folds" in shown
+
+
+def test_frames(predictor, boosted, tissue, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    found = predictor.predict(tissue)
+    frame = found.to_pandas()
+    assert list(frame) == ["image_id", "p_benign", "p_malignant", "predicted", "trained"]
+    np.testing.assert_array_equal(frame[["p_benign", "p_malignant"]].to_numpy(), found.probabilities)
+    result = predict(boosted, tissue, out=tmp_path / "p.csv", work=Work(jobs=1))
+    written = result.to_pandas()
+    assert isinstance(written, pandas.DataFrame)
+    assert written["p_benign"].tolist() == found.probabilities[:, 0].tolist()
+    (table,) = read_predictions(tmp_path / "p.csv")
+    assert table.to_pandas()["label"].tolist() == written["label"].tolist()
+
+
+def test_without_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(DependencyError, match="needs pandas, which is not installed: pip install pandas"):
+        as_frame({"a": [1]})
+
+
+def test_a_bundle_without_a_temperature(boosted, tmp_path):
+    from archives import altered
+
+    model = altered(boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "m.bchisto", calibration=None)
+    with pytest.raises(BundleError, match="holds no temperature; leave out `calibrated`"):
+        Predictor(model, calibrated=True)

@@ -1,0 +1,361 @@
+"""`bchisto data check` as pre-flight: what it says is true of the images, and what it names next runs as it stands."""
+
+import base64
+import importlib.util
+import io
+import json
+import re
+import shlex
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bchisto.cli import cli as command_line
+from bchisto.data import Dataset, ImageRecord
+from bchisto.encoders import EncoderChoice, encoder_facts
+from bchisto.experiment import ImageSelection, Work
+from bchisto.featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation, images_per_block
+from bchisto.preflight import check_protocols, choose_records, fit_views, fitting_views, preflight
+from conftest import need, write_tissue
+from miniatures import write_inbreast
+from page_probe import PAPER, probe_page
+from PIL import Image
+
+TINY = ("--encoder", "tiny", "--augmentations", 2, "--crops", 3)
+SETTINGS = FeaturizeSettings(encoders=(EncoderChoice("tiny"),), augmentations=2, crops=3, views=(View(1.0, 64),))
+
+
+def records(*rows):
+    """Records of (label, group), without files."""
+    return tuple(
+        ImageRecord(f"i{place:02d}.png", Path(f"i{place:02d}.png"), label, group)
+        for place, (label, group) in enumerate(rows)
+    )
+
+
+def dataset(*rows, classes=("a", "b"), name="folder"):
+    return Dataset(name, Path("images"), records(*rows), classes)
+
+
+# views
+
+
+def test_views_fit_by_the_scaled_short_side_and_see_the_share_of_their_area():
+    settings = FeaturizeSettings(encoders=(EncoderChoice("resnet50"),), views=("0.5:400", "0.5:100"), crops=1)
+    sizes = {"small.png": (400, 799), "wide.png": (2048, 800), "large.png": (2048, 1536)}
+    first, second = fit_views(sizes, settings=settings)
+    assert (first.fits, first.too_small, first.whole) == (2, ("small.png",), False)
+    assert (second.fits, second.too_small, second.whole) == (3, (), True)
+    assert first.one == pytest.approx(400**2 / (1024 * 768))  # the larger of two that fit is their median
+    assert second.one == pytest.approx(100**2 / (1024 * 400))
+    assert first.together == pytest.approx(first.one, abs=0.01)  # one crop sees what one crop sees
+
+
+def test_what_several_crops_see_is_counted_on_the_crops_that_are_drawn():
+    settings = FeaturizeSettings(encoders="resnet50", views="1.0:60", crops=4, seed=3)
+    (fit,) = fit_views({"a.png": (200, 150)}, settings=settings)
+    shares = []
+    for place in range(8):
+        drawn = draw_augmentation("median", place, seed=3, color_range=settings.color_range)
+        seen = {
+            (row, column)
+            for box in crop_boxes(drawn, height=150, width=200, crop=60, count=4)
+            for row in range(box.top, box.top + 60)
+            for column in range(box.left, box.left + 60)
+        }
+        shares.append(len(seen) / (200 * 150))
+    assert fit.together == pytest.approx(np.mean(shares))
+    assert fit.one < fit.together < 4 * fit.one
+
+
+def test_views_that_fit_stay_and_others_get_the_published_shares_of_the_short_side():
+    settings = FeaturizeSettings()
+    assert fitting_views({"b001.tif": (2048, 1536)}, settings=settings).views == (View(0.5, 400), View(0.5, 650))
+    # 460 * 400 / 768 = 239.6, 460 * 650 / 768 = 389.3: cut to tens
+    assert fitting_views({"a.png": (700, 460)}, settings=settings).views == (View(1.0, 230), View(1.0, 380))
+    assert fitting_views({}, settings=settings) is None
+    assert fitting_views({"a.png": (12, 50)}, settings=settings) is None
+
+
+def test_one_odd_image_is_left_out_and_a_network_has_a_least_crop():
+    sizes = {f"{k}.png": (50, 50) for k in range(30)} | {"odd.png": (12, 50)}
+    found = fitting_views(sizes, settings=FeaturizeSettings())
+    assert (found.views, found.left_out) == ((View(4.0, 100), View(4.0, 160)), 1)
+    # at 48 pixels InceptionV3 has nothing left, ResNet-50 has
+    (fit,) = fit_views(sizes, settings=FeaturizeSettings(encoders="inceptionv3", views="1.0:48"))
+    assert fit.problem == "inceptionv3 takes no crop under 75 pixels"
+    (fit,) = fit_views(sizes, settings=FeaturizeSettings(encoders="resnet50", views="1.0:48"))
+    assert (fit.problem, fit.fits) == ("", 30)
+    with_inception = fitting_views({"a.png": (33, 33)}, settings=FeaturizeSettings(encoders="inceptionv3"))
+    assert with_inception.views == (View(4.0, 110),)
+
+
+# protocols
+
+
+def test_each_fold_says_which_class_it_lacks():
+    # four groups of one class each: whichever a fold tests, it lacks the other class
+    rows = [(label, group) for label, group in (("a", "p1"), ("a", "p2"), ("b", "p3"), ("b", "p4")) for _ in range(4)]
+    (found,) = check_protocols(dataset(*rows), folds=("4",), group_is="patient")
+    assert (found.refused, found.how, len(found.parts)) == ("", "by patient", 4)
+    assert [dict(part.images) for part in found.parts] == [{"train": 12, "test": 4}] * 4
+    assert Counter(part.missing["test"] for part in found.parts) == {("a",): 2, ("b",): 2}
+    assert all(list(part.missing) == ["test"] for part in found.parts)
+    assert len(found.lacking) == 4
+    (by_image,) = check_protocols(dataset(*rows), folds=("4",), group_by="none")
+    assert (by_image.how, by_image.lacking) == ("by image", [])
+    assert "4 of 4 patients or slides with several images both train and test" in by_image.warnings[0]
+
+
+def test_what_cannot_be_done_says_why_with_the_callers_names():
+    rows = [("a", None)] * 6 + [("b", None)] * 3
+    found = {one.folds: one for one in check_protocols(dataset(*rows))}
+    assert list(found) == ["10", "5", "3", "2"]  # fewer folds are tried where neither of the first will do
+    assert found["5"].refused == "class b has 3 images, fewer than the 5 folds; use `folds=3` or add images"
+    assert found["3"].refused == ""
+    one_owner = [("a", "p"), ("a", "q"), ("b", "r"), ("b", "r")] * 3
+    (refused,) = check_protocols(dataset(*one_owner), folds=("2",))
+    assert "`folds` 2-grouped: no image of class b trains in fold" in refused.refused
+
+
+def test_published_lists_and_sites_are_tried_where_they_may_fit():
+    names = {one.folds for one in check_protocols(dataset(*[("a", None), ("b", None)] * 10, name="bach"))}
+    assert {"rakhlin10", "eva", "10", "5"} <= names
+    assert all(one.folds != "rakhlin10" for one in check_protocols(dataset(*[("a", None), ("b", None)] * 10)))
+    assert check_protocols(dataset(("a", None), (None, None))) == []
+    assert check_protocols(dataset()) == []
+
+
+# pictures
+
+
+def test_pictures_come_from_as_many_patients_as_there_are():
+    few = records(*[("a", "p1")] * 8, ("a", "p2"), ("a", "p3"))
+    assert Counter(one.group for one in choose_records(few, most=5)) == {"p1": 3, "p2": 1, "p3": 1}
+    many = records(*[("a", f"p{k:02d}") for k in range(20)])
+    assert [one.group for one in choose_records(many, most=5)] == ["p00", "p04", "p08", "p12", "p16"]
+    assert choose_records(tuple(reversed(many)), most=5) == choose_records(many, most=5)
+    assert choose_records((), most=5) == []
+
+
+# time and disk
+
+
+def test_disk_is_that_of_the_numbers_in_the_stores(tmp_path):
+    write_tissue(tmp_path / "t", per_class=2, size=(820, 810))
+    found = preflight(tmp_path / "t", settings=FeaturizeSettings(views=("0.5:400", "1.0:650")), work=Work(jobs=2))
+    cost = found.estimate
+    # ResNet-50 and InceptionV3 have 2,048 numbers, four layers of VGG-16 128 + 256 + 512 + 512
+    assert cost.bytes == 4 * 50 * 2 * (2048 + 2048 + 1408) * 4
+    assert (cost.images, cost.stores, cost.processes, cost.timed) == (4, 6, 2, False)
+    assert cost.units == -(-4 // images_per_block(found.planned))
+    assert cost.shortest < cost.seconds < cost.longest
+    assert cost.dense < cost.seconds
+    one = preflight(tmp_path / "t", settings=found.asked, work=Work(jobs=1)).estimate
+    assert one.seconds == pytest.approx(2 * cost.seconds)
+
+
+def test_what_is_known_of_a_network_is_what_it_is(tmp_path):
+    from bchisto.encoders import cached_encoder
+
+    choice = EncoderChoice("mobilenetv2")
+    encoder = cached_encoder(choice, weights="random", precision="float32", engine="keras", seed=0)
+    assert encoder_facts(choice).dim == encoder.dim == 1280
+    assert encoder_facts(EncoderChoice("mobilenetv2", ("block_1_expand",))).dim is None
+
+
+def test_timed_here_and_now(tissue):
+    found = preflight(tissue, settings=SETTINGS, work=Work(jobs=1), timed=True, copies=False)
+    assert found.estimate.timed
+    assert 0 < found.estimate.shortest < found.estimate.seconds < 60
+    reckoned = preflight(tissue, settings=SETTINGS, work=Work(jobs=1), copies=False).estimate
+    assert (reckoned.bytes, reckoned.timed) == (None, False)  # the network is of another package
+    assert found.estimate.bytes % (12 * 2 * 4) == 0
+
+
+# the command
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """A manifest in a folder with spaces and accents: patients by name, odd classes, copies, damaged files."""
+    root = tmp_path_factory.mktemp("odd") / "Größe É, it's"
+    write_tissue(root, per_class=6, size=(130, 120), classes=("Bénin (1)", "malin – <G3>"))
+    first = root / "Bénin (1)" / "Bénin (1)00.png"
+    shutil.copy(first, root / "Bénin (1)" / "copie.png")
+    Image.open(first).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "malin – <G3>" / "tourné.tif")
+    (root / "Bénin (1)" / "vide.png").touch()
+    whole = (root / "malin – <G3>" / "malin – <G3>00.png").read_bytes()
+    (root / "malin – <G3>" / "tronqué.png").write_bytes(whole[: len(whole) // 2])
+    rows = ["path,label,patient,hôpital"]
+    for number, path in enumerate(sorted(root.rglob("*.*"))):
+        patient = "Zoë Müller" if path.stem in ("copie", first.stem) else f"Hans {number // 2}"
+        rows.append(f"{path.relative_to(root).as_posix()},{path.parent.name},{patient},{'AB'[number % 2]}")
+    (root / "liste.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return root
+
+
+def test_json_keeps_its_keys_and_says_more(odd, cli):
+    code, out, err = cli("data", "check", "--images", odd / "liste.csv", "--decode", "--json", *TINY)
+    said = json.loads(out)
+    assert (code, "Traceback" in err) == (1, False)
+    assert (said["dataset"], said["images"], said["synthetic"]) == ("csv", 16, False)
+    assert said["classes"] == {"Bénin (1)": 8, "malin – <G3>": 8}
+    assert {"level", "file", "message"} == set(said["findings"][0])
+    errors = {one["file"] for one in said["findings"] if one["level"] == "error"}
+    assert errors == {"Bénin (1)/vide.png", "malin – <G3>/tronqué.png"}
+    assert said["class_by_patient"]["patients"]["Zoë Müller"] == {"Bénin (1)": 2}
+    assert said["class_by_patient"]["known"] == 16
+    assert said["sizes"] == [{"width": 130, "height": 120, "images": 15}]  # one has no header
+    assert said["copies"]["same_file"] == [["Bénin (1)/copie.png", "Bénin (1)/Bénin (1)00.png"]]
+    turned = [
+        one for one in said["copies"]["same_pixels"] if "malin – <G3>/tourné.tif" in (one["first"], one["second"])
+    ]
+    assert turned
+    assert not any(one["same_class"] for one in turned)
+    assert {one["folds"] for one in said["protocols"]} >= {"10", "5", "site:hôpital"}
+    assert said["estimate"]["images"] == 13  # 16 without two that are damaged and one that is used once
+    assert said["views"][0]["fits"] == 0
+    assert said["views"][0]["too_small"][0].startswith("Bénin")
+    assert len(said["next"]) == 2
+
+
+def test_the_text_ends_with_commands_that_run(odd, cli, tmp_path, monkeypatch):
+    code, out, err = cli("data", "check", "--images", odd / "liste.csv", "--decode", *TINY)
+    assert code == 1, err
+    for present in ("IMAGES", "VIEWS", "COPIES", "PROTOCOLS", "TIME AND DISK", "csv: 16 images, "):
+        assert present in out
+    assert "`" not in out
+    featurize, boost = out.split("\nNEXT\n")[1].splitlines()
+    assert shlex.split(featurize)[:4] == ["bchisto", "featurize", "--images", str(odd / "liste.csv")]
+    assert {"--skip-errors", "--view", "--encoder", "--augmentations"} <= set(shlex.split(featurize))
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli(*shlex.split(featurize)[1:], "--weights", "random", "--jobs", 1)
+    assert (code, "13 images described" in err or (tmp_path / "run" / "failures.csv").is_file()) == (1, True), err
+    code, _, err = cli(*shlex.split(boost)[1:], "--seeds", 1, "--param", "num_iterations=2", "--jobs", 1)
+    assert code == 0, err
+
+
+def test_options_that_were_given_go_on_to_the_next_command(tissue, cli, tmp_path):
+    code, out, _ = cli(
+        "data", "check", "--images", tissue, "--classes", "malignant,benign", "--dataset", "folder", "--view", "1.0:64",
+        "--encoder", "vgg16",
+        "--stain", "none", "--mode", "dense", "--jobs", 3, "--folds", 3, "--group-by", "none", "--no-copies",
+    )  # fmt: skip
+    assert code == 0
+    featurize, boost = out.split("\nNEXT\n")[1].splitlines()
+    words = shlex.split(featurize)
+    with command_line.make_context("bchisto", ["featurize"]) as context:
+        command = command_line.get_command(context, "featurize")
+        options = command.make_context("featurize", words[2:], parent=context).params
+    assert options["classes"] == ("malignant", "benign")
+    assert (options["dataset"], options["view"], options["stain"]) == ("folder", ("1.0:64",), "none")
+    assert (options["mode"], options["jobs"], options["augmentations"]) == ("dense", 3, 50)
+    assert boost == "bchisto boost --out run --folds 3 --group-by none"
+
+
+def test_an_error_of_the_reader_comes_first(tissue, tmp_path, cli):
+    (tmp_path / "m.csv").write_text(f"path,label\n{tissue}/benign/benign00.png,a\nno.png,b\n")
+    code, out, _ = cli("data", "check", "--images", tmp_path / "m.csv", *TINY)
+    assert code == 1
+    assert (
+        out.split("\nNEXT\n")[1].strip().startswith(f"bchisto data check --images {tmp_path / 'm.csv'} --encoder tiny")
+    )
+
+
+def test_nothing_to_learn_from_ends_in_no_traceback(tmp_path, cli):
+    write_tissue(tmp_path / "one", per_class=1, size=(20, 12), classes=("only",))
+    code, out, err = cli("data", "check", "--images", tmp_path / "one", "--html", tmp_path / "p.html")
+    assert "Traceback" not in err
+    assert (code, "No view fits these images" in out, "not possible" in out) == (0, True, True)
+    assert "NEXT" not in out
+    (tmp_path / "m.csv").write_text("path\none/only/only00.png\n")
+    code, out, err = cli("data", "check", "--images", tmp_path / "m.csv", "--html", tmp_path / "p.html", "--json")
+    assert (code, json.loads(out)["protocols"]) == (0, [])
+    assert "not every image has a label" in (tmp_path / "p.html").read_text()
+
+
+def test_mammograms_get_no_stain(tmp_path, cli):
+    need("pydicom", importlib.util.find_spec("pydicom") is not None, "pip install 'bchisto[mammograms]'")
+    write_inbreast(tmp_path / "inbreast", ["2", "5", "1", "4a"])
+    code, out, err = cli("data", "check", "--images", tmp_path / "inbreast", "--html", tmp_path / "p.html", *TINY)
+    assert code in (0, 1), err
+    featurize = out.split("\nNEXT\n")[1].splitlines()[0]
+    assert " --stain none --color-range 1 1" in featurize
+    text = (tmp_path / "p.html").read_text()
+    assert "Contact sheet" in text
+    assert "beneath it" not in text
+    assert "image, as it is" in text
+
+
+# the page
+
+
+@pytest.fixture(scope="module")
+def page(odd, tmp_path_factory):
+    from bchisto.preflight import write_preflight
+
+    path = tmp_path_factory.mktemp("page") / "pré.html"
+    found = preflight(ImageSelection(odd / "liste.csv"), settings=SETTINGS, decode=True)
+    wrote = write_preflight(path, found, commands=["bchisto featurize --images liste.csv --out run"])
+    assert wrote == [path, path.with_name("pré-pictures.csv")]
+    return path
+
+
+def test_the_page_names_no_folder_and_no_patient(page, odd):
+    text = page.read_text(encoding="utf-8")
+    for absent in ("Müller", "Hans", str(odd.parent), str(odd), odd.name):
+        assert absent not in text
+    for present in ("vide.png", "tronqué.png", "Bénin (1): 5 of 8 images", "malin – &lt;G3&gt;: 5 of 8 images"):
+        assert present in text
+    assert 'href="http' not in text
+    assert 'src="http' not in text
+
+
+def test_pictures_show_an_image_above_and_its_stain_beneath(page, odd):
+    text = page.read_text(encoding="utf-8")
+    sources = re.findall(r'src="data:image/jpeg;base64,([^"]+)" alt="Picture (\d+), ([^:]+):', text)
+    rows = page.with_name("pré-pictures.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert len(sources) == len(rows) == 10
+    picture = np.array(Image.open(io.BytesIO(base64.b64decode(sources[0][0])))).astype(float)
+    above, beneath = picture[: (len(picture) - 6) // 2], picture[-((len(picture) - 6) // 2) :]
+    image_id = next(row for row in rows if row.startswith("1,")).split(",")[1]
+    original = np.array(Image.open(odd / image_id).resize(above.shape[1::-1], Image.Resampling.BICUBIC)).astype(float)
+    assert np.abs(above - original).mean() < 6  # JPEG
+    from bchisto.stains import MacenkoNormalizer
+
+    wanted = MacenkoNormalizer().normalize(np.array(Image.open(odd / image_id)))
+    wanted = np.array(Image.fromarray(wanted).resize(above.shape[1::-1], Image.Resampling.BICUBIC)).astype(float)
+    assert np.abs(beneath - wanted).mean() < 6
+    assert np.abs(beneath - above).mean() > 8
+
+
+@pytest.mark.parametrize("width", [1280, 400, PAPER])
+def test_on_a_screen_on_a_phone_and_on_paper(page, browser, width, tmp_path):
+    said = probe_page(page, browser=browser, width=width, folder=tmp_path)
+    assert said["wide"] <= width
+    assert said["beyond"] == 0
+    assert said["pictures"] == said["decoded"] > 10
+    assert said["captioned"] == said["tables"] == said["boxes"] > 6
+    assert said["unscoped"] == said["links"] == 0
+    assert len(set(said["alts"])) == len(said["alts"])
+    assert said["landmarks"] == [1, 1, 1]
+    if width == PAPER:
+        assert said["tablewide"] == 0
+
+
+def test_real_breakhis_images(shared, cli):
+    images = shared / "data" / "breakhis"
+    code, out, _ = cli("data", "check", "--images", images, "--no-copies", "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert said["sizes"] == [{"width": 700, "height": 460, "images": 104}]
+    assert said["class_by_patient"]["patients"]["14-19979"] == {"malignant": 67}
+    assert [one["view"] for one in said["planned_views"]] == ["1.0:230", "1.0:380"]
+    protocols = {(one["folds"], one["group_by"]): one for one in said["protocols"]}
+    assert protocols["official", None]["feasible"]
+    assert len(protocols["official", None]["parts"]) == 5
+    assert "images of 700x460" not in out
+    assert said["next"][0].endswith("--view 1.0:230 --view 1.0:380")
