@@ -58,6 +58,13 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     help="Bounds of the stain factors.",
 )
 @click.option(
+    "--pad",
+    type=click.Choice(["none", "reflect"]),
+    default="none",
+    show_default=True,
+    help="What becomes of an image that is smaller than the crop: refused, or mirrored at its edges.",
+)
+@click.option(
     "--only",
     type=click.Path(dir_okay=False, path_type=Path),
     help="CSV with a column image_id: describe these images alone.",
