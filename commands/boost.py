@@ -10,6 +10,7 @@ import click
 from .options import (
     OpenChoice,
     common_options,
+    quoted,
     said_results,
     split_names,
     split_options,
@@ -96,5 +97,5 @@ def boost(context: click.Context, /, **options: Any) -> None:
             view=from_options(TwoClassView, options),
         ),
         shown=options["out"] / "report.html",
-        then=lambda model: f"bchisto predict {model} --images DIR --out predictions.csv",
+        then=lambda model: f"bchisto predict {quoted(model)} --images DIR --out predictions.csv",
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .flags import as_flags
-from .options import common_options, data_options, done
+from .options import common_options, data_options, done, quoted
 from .then import next_commands
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def make(context: click.Context, out: Path, images_per_class: int, size: str, se
         size=(int(width), int(height)),
         jobs=default_jobs() if jobs is None else jobs,
     )
-    done(context, wrote=[root], then=f"bchisto featurize --images {root} --out RUN")
+    done(context, wrote=[root], then=f"bchisto featurize --images {quoted(root)} --out RUN")
 
 
 def _selection(images: Path, options: dict[str, Any]) -> ImageSelection:
@@ -245,4 +245,4 @@ def folds(
     for warning in (*unknown_groups([groups[image] for image in divided]), *plan.warnings):
         logging.getLogger(__name__).warning("%s", warning)
     write_fold_list(out, plan, labels=labels, groups=groups)
-    done(context, wrote=[out], then=f"bchisto boost --folds {out} --out RUN")
+    done(context, wrote=[out], then=f"bchisto boost --folds {quoted(out)} --out RUN")

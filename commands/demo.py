@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import common_options, done
+from .options import common_options, done, quoted
 
 
 @click.command()
@@ -32,5 +32,5 @@ def demo(context: click.Context, out: Path, images_per_class: int, seed: int, jo
     done(
         context,
         wrote=[boosted.report, boosted.model],
-        then=f"open {boosted.report}; then your own images: bchisto featurize --images DIR --out RUN",
+        then=f"open {quoted(boosted.report)}; then your own images: bchisto featurize --images DIR --out RUN",
     )

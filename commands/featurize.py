@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, counted, data_options, done, work_options
+from .options import common_options, counted, data_options, done, quoted, work_options
 
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -127,7 +127,7 @@ def featurize(context: click.Context, /, **options: Any) -> None:
     described = result.images - len(result.failures)
     if result.merged:
         click.echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")
-        wrote, then = list(result.stores), f"bchisto boost --out {out}"
+        wrote, then = list(result.stores), f"bchisto boost --out {quoted(out)}"
     else:
         click.echo(f"shard {how.shard} is done")
         wrote, then = [], "the other shards, then the same command without --shard, which merges"

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, data_options, said_results, split_options, two_class_options, work_options
+from .options import common_options, data_options, quoted, said_results, split_options, two_class_options, work_options
 
 
 @click.command()
@@ -147,6 +147,6 @@ def finetune(context: click.Context, /, **options: Any) -> None:
             tensorboard=options["tensorboard"],
         ),
         shown=out / "report.html",
-        then=lambda model: f"bchisto evaluate {out} --out DIR, which compares it with other tables of the run",
+        then=lambda model: f"bchisto evaluate {quoted(out)} --out DIR, which compares it with other tables of the run",
         listed=out / "finetune" / "failures.csv",
     )

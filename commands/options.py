@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import shlex
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
     "data_options",
     "done",
     "overwrite_option",
+    "quoted",
     "said_results",
     "split_names",
     "split_options",
@@ -332,6 +334,11 @@ def counted(count: int, noun: str) -> str:
     ('1 store', '12 images')
     """
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def quoted(path: Path | str) -> str:
+    """Return a path as a shell takes it, for commands that are to be copied."""
+    return shlex.quote(str(path))
 
 
 def done(

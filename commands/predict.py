@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, counted, done, overwrite_option
+from .options import common_options, counted, done, overwrite_option, quoted
 
 
 @click.command()
@@ -29,6 +29,9 @@ from .options import common_options, counted, done, overwrite_option
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write a sheet: picture, class and confidence of each image on a page, the least sure first.",
+)
+@click.option(
+    "--xlsx", type=click.Path(dir_okay=False, path_type=Path), help="Also write the rows of the sheet as a workbook."
 )
 @click.option(
     "--format",
@@ -77,7 +80,7 @@ def predict(
         chosen,
         calls=from_options(Calls, options),
         work=from_options(Work, options),
-        **{name: options[name] for name in ("out", "weights", "output_format", "calibrated", "html")},
+        **{name: options[name] for name in ("out", "weights", "output_format", "calibrated", "html", "xlsx")},
     )
     for banner in result.banners:
         click.echo(banner)
@@ -90,7 +93,7 @@ def predict(
     done(
         context,
         wrote=[result.path, *result.sheets],
-        then=f"bchisto evaluate {result.path} --out DIR (where the labels are known)",
+        then=f"bchisto evaluate {quoted(result.path)} --out DIR (where the labels are known)",
         failures=len(result.failures),
         listed=f"{result.path}.failures.csv",
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import common_options, done, work_options
+from .options import common_options, done, quoted, work_options
 
 
 @click.command()
@@ -99,4 +99,4 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
         click.echo(f"\n{table.text()}")
     if failed is not None:
         raise failed
-    done(context, wrote=[result.folder / "report.html"], then=f"open {result.folder / 'report.html'}")
+    done(context, wrote=[result.folder / "report.html"], then=f"open {quoted(result.folder / 'report.html')}")

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from .. import __version__
-from ..errors import InputError, MissingInputError
+from ..errors import BchistoError, InputError, MissingInputError
 from ..jobs import (
     default_jobs,
     ensure_folder,
@@ -38,7 +38,7 @@ __all__ = ["RunRecord", "load_config", "record_run", "record_table", "unfinished
 
 _log = logging.getLogger(__name__)
 
-_PATHS = ("out", "images", "features", "only", "test_list", "sources", "model")
+_PATHS = ("out", "images", "features", "only", "test_list", "sources", "model", "html", "xlsx")
 """Options whose values are paths; those of `_MAYBE_PATHS` are where such a file or folder exists."""
 
 _MAYBE_PATHS = ("folds", "weights")
@@ -92,8 +92,8 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
     try:
         with _closed(record, save=lambda: _save(run, record)):
             yield record
-    except InputError:
-        if new:
+    except BchistoError as error:
+        if new and error.exit_code == InputError.exit_code:
             _take_back(run, record)
         raise
 

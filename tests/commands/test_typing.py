@@ -109,3 +109,23 @@ def test_what_a_file_gives_in_another_form_is_refused(images, tmp_path, cli, tex
     )
     assert code == 2
     assert f"--config {tmp_path / 'options.yaml'}: {said}" in err
+
+
+def test_all_weights_that_are_missing_are_named_at_once(images, tmp_path, cli):
+    code, _, err = cli(
+        "featurize", "--images", images, "--out", tmp_path / "run", "--view", "1:32",
+        "--encoder", "resnet50", "--weights", f"resnet50={tmp_path / 'a.h5'}",
+        "--encoder", "vgg16", "--weights", f"vgg16={tmp_path / 'b.h5'}",
+    )  # fmt: skip
+    assert code == 2
+    line = next(line for line in err.splitlines() if line.startswith("error: "))
+    assert "a.h5: no such weights file" in line
+    assert "b.h5: no such weights file" in line
+
+
+def test_paths_in_the_next_command_are_quoted(tmp_path, cli):
+    code, _, err = cli(
+        "data", "make", "--out", tmp_path / "mon tissu", "--images-per-class", 1, "--size", "64x64", "--jobs", 1
+    )
+    assert code == 0, err
+    assert f"next: bchisto featurize --images '{tmp_path / 'mon tissu' / 'ICIAR2018_BACH_Challenge'}' --out RUN" in err

@@ -9,10 +9,10 @@ bchisto featurize --images images --out run --view 0.5x400  # 2: write SCALE:CRO
 bchisto featurize --images images --out run --view 1.0:48 --encoder tny  # 2: --encoder tny: no such encoder
 bchisto featurize --images images --out run --weights nothere.h5  # 2: nothere.h5: no such weights file
 bchisto featurize --images images --out run --shard 3/2  # 2: K counts from 1 and is at most N
-bchisto featurize --images images --out run --dataset bahc  # 2: 'bahc': did you mean bach?
+bchisto featurize --images images --out run --dataset bahc  # 2: Did you mean bach?
 bchisto featurize --images images --out run --stain makenko  # 2: --stain makenko: no such method
 bchisto boost --out rnu  # 2: run bchisto featurize --out rnu first
-bchisto boost --out rnu --head lightgmb  # 2: 'lightgmb': did you mean lightgbm?
+bchisto boost --out rnu --head lightgmb  # 2: Did you mean lightgbm?
 bchisto boost --out rnu --seeds 0  # 2: --seeds 0: give at least 1
 bchisto predict model.bchisto --images images --out p.csv  # 2: model.bchisto: no such model bundle
 bchisto evaluate prediction.csv --out e  # 2: prediction.csv: no such predictions file
