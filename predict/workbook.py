@@ -37,11 +37,11 @@ def write_xlsx(sheet: Sheet, path: Path) -> None:
     book = openpyxl.Workbook()
     images = book.active
     images.title = "Images"
-    _put(images, ["Image", "Class", "Confidence", "Unsure", "Next", *map(str.capitalize, sheet.columns)])
-    for row in sheet.rows:
+    _put(images, 1, ["Image", "Class", "Confidence", "Unsure", "Next", *map(str.capitalize, sheet.columns)])
+    for place, row in enumerate(sheet.rows, start=2):
         unsure = "unsure" if row.unsure else ""
-        _put(images, [row.image, row.predicted, row.confidence, unsure, row.then, *row.further])
-        images.cell(images.max_row, 3).number_format = "0.0%"
+        _put(images, place, [row.image, row.predicted, row.confidence, unsure, row.then, *row.further])
+        images.cell(place, 3).number_format = "0.0%"
     images.freeze_panes = "B2"
     images.auto_filter.ref = images.dimensions
     images.print_title_rows = "1:1"
@@ -50,24 +50,24 @@ def write_xlsx(sheet: Sheet, path: Path) -> None:
     for cell in images[1]:
         cell.font = openpyxl.styles.Font(bold=True)
     about = book.create_sheet("About")
-    for name, text in (
+    said = (
         *(("Note", banner) for banner in sheet.banners),
         *(("", line) for line in (*sheet.said, NOT_A_DEVICE)),
         *sheet.facts,
         *((f"Not predicted: {image}", message) for image, message in sheet.failures),
-    ):
-        _put(about, [name, text])
-        about.cell(about.max_row, 2).alignment = openpyxl.styles.Alignment(wrap_text=True, vertical="top")
+    )
+    for place, (name, text) in enumerate(said, start=1):
+        _put(about, place, [name, text])
+        about.cell(place, 2).alignment = openpyxl.styles.Alignment(wrap_text=True, vertical="top")
     about.column_dimensions["A"].width, about.column_dimensions["B"].width = 28, 110
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
         book.save(handle)
 
 
-def _put(page: Any, values: Sequence[str | float]) -> None:
-    """Add a row; what begins like a formula is marked as the text that it is."""
+def _put(page: Any, place: int, values: Sequence[str | float]) -> None:
+    """Write a row; what begins like a formula is marked as the text that it is."""
     from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
-    place = page.max_row + 1 if page.max_row > 1 or page["A1"].value is not None else 1
     for column, value in enumerate(values, start=1):
         cell = page.cell(place, column)
         if isinstance(value, str):
