@@ -106,8 +106,14 @@ class PublishedTable:
         return ["figure", "published", "obtained", "95 % interval", "difference", "95 % interval, by folds"]
 
     def rows(self) -> list[list[str]]:
-        """Cells as text, one list a figure."""
-        return [[figure.name, *figure.cells()] for figure in self.figures]
+        """Cells as text, one list a figure that was obtained."""
+        return [[figure.name, *figure.cells()] for figure in self.figures if figure.obtained is not None]
+
+    def left_out(self) -> str:
+        """Say how many published figures have no row, since nothing that was run gives them; empty where all have."""
+        count = sum(figure.obtained is None for figure in self.figures)
+        were = "figure was" if count == 1 else "figures were"
+        return f"{count} more published {were} not obtained here, see {self.key}.csv." if count else ""
 
     def text(self) -> str:
         """The table for a terminal."""
@@ -116,7 +122,8 @@ class PublishedTable:
         body = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         ]
-        return "\n".join([f"{self.title} ({self.source})", *([self.note] if self.note else []), *body])
+        said = [text for text in (self.note, self.left_out()) if text]
+        return "\n".join([f"{self.title} ({self.source})", *said, *body])
 
 
 def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path]:

@@ -13,6 +13,7 @@ from typing import Any
 from .. import __version__
 from ..data import ImageRecord, UniqueImages
 from ..encoders import GEOMETRY, Encoder, EncoderChoice, cached_encoder, encoder_facts
+from ..errors import WeightsError
 from ..runs import Claim, differences, versions_of
 from .settings import FeaturizeSettings, View
 from .store import read_attributes
@@ -191,11 +192,8 @@ def choose_targets(
         Weights that cannot be had or do not fit.
     """
     targets = []
-    for choice in settings.encoders:
+    for choice, encoder in zip(settings.encoders, _encoders(settings), strict=True):
         weights = settings.weights_of(choice.name)
-        encoder = cached_encoder(
-            choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
-        )
         for view in settings.views:
             name = store_name(encoder, view, mode=settings.mode, geometry=settings.geometry)
             header: dict[str, Any] = {
@@ -230,6 +228,24 @@ def choose_targets(
             }
             targets.append(Target(name, folder / f"{name}.h5", choice, weights, view, encoder.dim, header))
     return targets
+
+
+def _encoders(settings: FeaturizeSettings) -> list[Encoder]:
+    """Build the encoders; all whose weights cannot be had are named at once, so that one trip fetches them."""
+    found, lacking = [], []
+    for choice in settings.encoders:
+        weights = settings.weights_of(choice.name)
+        try:
+            encoder = cached_encoder(
+                choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
+            )
+        except WeightsError as error:
+            lacking.append(str(error))
+        else:
+            found.append(encoder)
+    if lacking:
+        raise WeightsError("; and ".join(lacking))
+    return found
 
 
 def compared_settings(header: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,6 +107,7 @@ def featurize(
     run, selection = as_path(out, "out"), ImageSelection.of(images)
     settings, how = settings or FeaturizeSettings(), Work.of(work)
     config = {"out": str(run), **plain_options(selection, settings, how)}
+    selection.refuse_as_run(run)
     with record_run(run, command="featurize", config=config) as record:
         folder = run / "features"
         opened = selection.open(

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from .. import __version__
-from ..errors import InputError, MissingInputError
+from ..errors import BchistoError, InputError, MissingInputError
 from ..jobs import (
     default_jobs,
     ensure_folder,
@@ -92,8 +92,8 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
     try:
         with _closed(record, save=lambda: _save(run, record)):
             yield record
-    except InputError:
-        if new:
+    except BchistoError as error:
+        if new and error.exit_code == InputError.exit_code:
             _take_back(run, record)
         raise
 

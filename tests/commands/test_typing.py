@@ -1,5 +1,9 @@
 """Names that are mistyped, and what a refused command leaves."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -109,3 +113,53 @@ def test_what_a_file_gives_in_another_form_is_refused(images, tmp_path, cli, tex
     )
     assert code == 2
     assert f"--config {tmp_path / 'options.yaml'}: {said}" in err
+
+
+def test_all_weights_that_are_missing_are_named_at_once(images, tmp_path, cli):
+    code, _, err = cli(
+        "featurize", "--images", images, "--out", tmp_path / "run", "--view", "1:32",
+        "--encoder", "resnet50", "--weights", f"resnet50={tmp_path / 'a.h5'}",
+        "--encoder", "vgg16", "--weights", f"vgg16={tmp_path / 'b.h5'}",
+    )  # fmt: skip
+    assert code == 2
+    line = next(line for line in err.splitlines() if line.startswith("error: "))
+    assert "a.h5: no such weights file" in line
+    assert "b.h5: no such weights file" in line
+
+
+def test_paths_in_the_next_command_are_quoted(tmp_path, cli):
+    code, _, err = cli(
+        "data", "make", "--out", tmp_path / "mon tissu", "--images-per-class", 1, "--size", "64x64", "--jobs", 1
+    )
+    assert code == 0, err
+    assert f"next: bchisto featurize --images '{tmp_path / 'mon tissu' / 'ICIAR2018_BACH_Challenge'}' --out RUN" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("bchisto fea", "featurize"), ("bchisto boost --hea", "--head"), ("bchisto boost --head log", "logistic")],
+)
+def test_a_shell_completes_commands_options_and_values(words, offered):
+    environment = {
+        **os.environ,
+        "_BCHISTO_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    done = subprocess.run([sys.executable, "-m", "bchisto"], env=environment, capture_output=True, text=True)
+    assert f"plain,{offered}\n" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("words", [("-h",), ("data", "-h"), ("boost", "-h")])
+def test_h_is_short_for_help(cli, words):
+    code, out, _ = cli(*words)
+    assert code == 0
+    assert out.startswith("Usage: bchisto")
+
+
+@pytest.mark.parametrize("command", [("featurize", "--encoder", "resnet50"), ("finetune", "--network", "alexnet")])
+def test_a_run_is_not_mixed_with_its_images(images, cli, command):
+    code, _, err = cli(*command, "--images", images, "--out", images)
+    assert code == 2
+    assert f"--out {images}: the images lie there; name another folder, which may lie in this one" in err
+    assert sorted(path.name for path in images.iterdir()) == ["benigne", "tumeur é"]
