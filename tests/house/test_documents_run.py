@@ -71,9 +71,17 @@ def evaluation(here, boosted):
     bach_predictions(here / "patches.csv")
     without_patches(here / "patches.csv", here / "predictions.csv")
     without_patches(here / "patches.csv", here / "run" / "boost" / "10-lightgbm" / "predictions.csv")
-    shutil.copytree(boosted / "features", here / "trial" / "features")
+    for run in ("trial", "run", "other"):
+        shutil.copytree(boosted / "features", here / run / "features")
+    (store,) = (here / "other" / "features").glob("*.h5")
+    store.rename(store.with_name("another.h5"))
     for name in ("new", "elsewhere"):
         write_tissue(here / name, per_class=1, size=(120, 120))
+
+
+def new_images(here, boosted):
+    shutil.copytree(boosted, here / "run")
+    write_tissue(here / "new", per_class=1, size=(120, 120), seed=3)
 
 
 def own_images(here, boosted):
@@ -87,6 +95,7 @@ def own_images(here, boosted):
 MADE_BEFORE = {
     "docs/evaluation.md": evaluation,
     "docs/own-images.md": own_images,
+    "docs/predict.md": new_images,
     "docs/weights.md": lambda here, boosted: None,
 }
 
