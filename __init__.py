@@ -21,6 +21,7 @@ _ROOMS = (
     "finetune",
     "jobs",
     "predict",
+    "preflight",
     "recipes",
     "runs",
     "stains",

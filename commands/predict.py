@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .options import common_options, counted, done, overwrite_option, quoted
+from .ending import counted, done, quoted
+from .options import common_options, overwrite_option
 
 
 @click.command()

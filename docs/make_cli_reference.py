@@ -20,8 +20,13 @@ def pages(command, path):
 def text():
     parts = [
         "# Command line\n",
+        "`bchisto -h` lists the commands, and `bchisto COMMAND -h` the options of one (`-h` is short for `--help`).\n",
         "Exit codes: 0 done; 1 the work failed or some items failed (`failures.csv`); 2 wrong usage or refused"
-        " input; 130 after Ctrl-C.\n",
+        " input; 130 after Ctrl-C; 143 after SIGTERM.\n",
+        "The Tab key completes commands, options and their values after one line in the start-up file of your shell:"
+        '\n\n```text\nbash (~/.bashrc)   eval "$(_BCHISTO_COMPLETE=bash_source bchisto)"\n'
+        'zsh (~/.zshrc)     eval "$(_BCHISTO_COMPLETE=zsh_source bchisto)"\n'
+        "fish               _BCHISTO_COMPLETE=fish_source bchisto > ~/.config/fish/completions/bchisto.fish\n```\n",
     ]
     for path, page in pages(cli, ["bchisto"]):
         parts.append(f"## `{' '.join(path)}`\n\n```text\n{page.rstrip()}\n```\n")

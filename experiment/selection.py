@@ -25,6 +25,7 @@ from ..data import (
     unique_images,
     write_particulars,
 )
+from ..errors import InputError
 from ..jobs import ensure_folder
 from ..options import option
 from .headers import Needs, check_headers
@@ -167,6 +168,16 @@ class ImageSelection:
     def of(cls, value: ImageSelection | PathInput) -> ImageSelection:
         """Return a selection from what a caller passes: one, or a path alone."""
         return value if isinstance(value, ImageSelection) else cls(as_path(value, "images"))
+
+    def refuse_as_run(self, out: Path) -> None:
+        """Refuse a run folder that is the folder of the images, where no earlier release has begun a run there.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.images.is_dir() and out.is_dir() and out.samefile(self.images) and not (out / "run.json").exists():
+            raise InputError(f"`out` {out}: the images lie there; name another folder, which may lie in this one")
 
     @property
     def reading(self) -> dict[str, Any]:

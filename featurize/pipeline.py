@@ -107,6 +107,7 @@ def featurize(
     run, selection = as_path(out, "out"), ImageSelection.of(images)
     settings, how = settings or FeaturizeSettings(), Work.of(work)
     config = {"out": str(run), **plain_options(selection, settings, how)}
+    selection.refuse_as_run(run)
     with record_run(run, command="featurize", config=config) as record:
         folder = run / "features"
         opened = selection.open(
@@ -114,7 +115,7 @@ def featurize(
             stain=settings.stain,
             colours=settings.color_range != (1.0, 1.0),
             colours_off="`color_range=(1, 1)`",
-            needs=settings.views,
+            needs=settings.needs,
             skip_errors=how.skip_errors,
         )
         unique, refused = opened.unique, opened.refused

@@ -18,7 +18,7 @@ _LARGER = "; this model needs larger images"
 _ADVICE = tuple(
     (re.compile(pattern, re.DOTALL), instead)
     for pattern, instead in (
-        (r"; use a smaller `views`", _LARGER),
+        (r"; use a smaller `views`(, or `pad=[^`]*`)?", _LARGER),
         (r"; use `patches=[^`]*` or smaller ones", _LARGER),
         (r"; leave it out, or use `stain_fallback=[^`]*`", "; leave it out"),
         (r"(; copy it(?: again)?), or use `context=[^`]*`", r"\1"),

@@ -133,7 +133,7 @@ def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str
         panels = first.setdefault(magnification, run.panel), run.panel
         if panels[0] is not run.panel:
             tables = [panel.table for panel in panels]
-            for note in unlike_pairs(tables):
+            for note in unlike_pairs(tables, rows=False):
                 _log.warning("%s", note)
             views = [panel.view for panel in panels]
             pairs += compare_pairs(tables, replicates=_REPLICATES, views=views)

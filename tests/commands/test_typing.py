@@ -1,5 +1,9 @@
 """Names that are mistyped, and what a refused command leaves."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -129,3 +133,33 @@ def test_paths_in_the_next_command_are_quoted(tmp_path, cli):
     )
     assert code == 0, err
     assert f"next: bchisto featurize --images '{tmp_path / 'mon tissu' / 'ICIAR2018_BACH_Challenge'}' --out RUN" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("bchisto fea", "featurize"), ("bchisto boost --hea", "--head"), ("bchisto boost --head log", "logistic")],
+)
+def test_a_shell_completes_commands_options_and_values(words, offered):
+    environment = {
+        **os.environ,
+        "_BCHISTO_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    done = subprocess.run([sys.executable, "-m", "bchisto"], env=environment, capture_output=True, text=True)
+    assert f"plain,{offered}\n" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("words", [("-h",), ("data", "-h"), ("boost", "-h")])
+def test_h_is_short_for_help(cli, words):
+    code, out, _ = cli(*words)
+    assert code == 0
+    assert out.startswith("Usage: bchisto")
+
+
+@pytest.mark.parametrize("command", [("featurize", "--encoder", "resnet50"), ("finetune", "--network", "alexnet")])
+def test_a_run_is_not_mixed_with_its_images(images, cli, command):
+    code, _, err = cli(*command, "--images", images, "--out", images)
+    assert code == 2
+    assert f"--out {images}: the images lie there; name another folder, which may lie in this one" in err
+    assert sorted(path.name for path in images.iterdir()) == ["benigne", "tumeur é"]

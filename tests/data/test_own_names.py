@@ -112,7 +112,8 @@ def test_by_the_command_line(tmp_path, cli):
     assert "PATIENTS UNKNOWN" not in err
     (tmp_path / "o.yaml").write_text("group_from: 2\n")
     code, out, err = cli("data", "check", "--images", root, "--config", tmp_path / "o.yaml")
-    assert (code, out) == (0, "folder: 4 images, 0 findings\n"), err
+    assert code == 0, err
+    assert "not taken for patients" not in out + err
 
 
 def test_groups_may_be_named_later(tissue, tiny_options, tmp_path, cli):

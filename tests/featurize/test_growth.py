@@ -12,6 +12,7 @@ import bchisto.featurize.workshop as workshop_module
 import h5py
 import numpy as np
 import pytest
+from bchisto.boost import train
 from bchisto.errors import ImageError, InputError, SettingsConflictError
 from bchisto.experiment import ImageChange, ImageSelection, Work
 from bchisto.featurize import View, featurize
@@ -150,6 +151,29 @@ def test_shards_of_two_stores_of_which_one_is_new(images, later, tiny_settings, 
     assert featurize(images, out=run, settings=both, work=Work(jobs=2)).merged
     for store in (STORE, "features/tiny-1.0-48.h5"):
         same(run / store, fresh(images, tmp_path, both, store))
+
+
+def test_interrupted_between_two_stores(images, later, seen, tiny_settings, tmp_path, monkeypatch):
+    """One store has grown and the other has not: boost says by what they differ, and the same command goes on."""
+    run, both = tmp_path / "run", replace(tiny_settings, views=(View(1.0, 48), View(1.0, 64)))
+    featurize(images, out=run, settings=both, work=ONE)
+    later()
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    seen.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr("bchisto.featurize.pipeline.remove_tree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            featurize(images, out=run, settings=both, work=ONE)
+    with pytest.raises(InputError, match=r"the first as against the second: 3 images removed \(benign/benign00\.png, "):
+        train(out=run, folds=["3"])
+    featurize(images, out=run, settings=both, work=ONE)
+    assert len(seen) == 3
+    for store in (STORE, "features/tiny-1.0-48.h5"):
+        same(run / store, fresh(images, tmp_path, both, store))
+    assert not list((run / "features").glob("*.parts"))
 
 
 @pytest.mark.parametrize("way", ["dense", "device"])

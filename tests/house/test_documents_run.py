@@ -71,7 +71,10 @@ def evaluation(here, boosted):
     bach_predictions(here / "patches.csv")
     without_patches(here / "patches.csv", here / "predictions.csv")
     without_patches(here / "patches.csv", here / "run" / "boost" / "10-lightgbm" / "predictions.csv")
-    shutil.copytree(boosted / "features", here / "trial" / "features")
+    for run in ("trial", "run", "other"):
+        shutil.copytree(boosted / "features", here / run / "features")
+    (store,) = (here / "other" / "features").glob("*.h5")
+    store.rename(store.with_name("another.h5"))
     for name in ("new", "elsewhere"):
         write_tissue(here / name, per_class=1, size=(120, 120))
 
