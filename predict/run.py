@@ -63,7 +63,7 @@ class PredictResult:
     sheets : tuple of Path
         Sheets that were written.
     unsure : int or None
-        Images that a sheet marks as unsure; None without one.
+        Images that a sheet marks as unsure; None without a sheet or a rule.
     """
 
     path: Path

@@ -29,7 +29,8 @@ class Shown:
     predicted : str
     confidence : float
         Of the predicted class.
-    unsure : bool
+    unsure : bool or None
+        None where there is no rule.
     then : str
         The next likeliest class with its share.
     further : tuple of str
@@ -41,7 +42,7 @@ class Shown:
     image: str
     predicted: str
     confidence: float
-    unsure: bool
+    unsure: bool | None
     then: str
     further: tuple[str, ...]
     record: ImageRecord
@@ -117,13 +118,13 @@ class Sheet:
                     image=record.image_id,
                     predicted=classes[first],
                     confidence=confidence,
-                    unsure=rule is not None and confidence < rule["below"],
+                    unsure=None if rule is None else confidence < rule["below"],
                     then=f"{classes[second]} {100 * shares[second]:.1f} %",
                     further=tuple(cells[place] for _, cells in columns),
                     record=record,
                 )
             )
-        marked = sum(row.unsure for row in rows)
+        marked = sum(bool(row.unsure) for row in rows)
         here = [] if rule is None else [f"Unsure: {marked} of {len(rows)} images."]
         return cls(
             title,
@@ -137,15 +138,16 @@ class Sheet:
         )
 
     @property
-    def unsure(self) -> int:
-        """How many images are marked."""
-        return sum(row.unsure for row in self.rows)
+    def unsure(self) -> int | None:
+        """How many images are marked; None where there is no rule."""
+        found = [row.unsure for row in self.rows]
+        return None if None in found else sum(map(bool, found))
 
     @property
     def counts(self) -> list[tuple[str, int, int]]:
         """Images and those marked, of each class."""
         return [
-            (name, len(found), sum(row.unsure for row in found))
+            (name, len(found), sum(bool(row.unsure) for row in found))
             for name in self.classes
             for found in [[row for row in self.rows if row.predicted == name]]
         ]
@@ -231,8 +233,8 @@ def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:
     """
     if rule is None:
         return [
-            "No image is marked unsure: this model holds no predictions of images that it did not train on to take a "
-            "rule from. Models that bchisto 0.2 or later trains and tests hold one."
+            "No image is marked unsure: this model holds no rule for it, which is taken from predictions of images "
+            "that the model did not train on. Models that bchisto 0.2 or later trains and tests hold one."
         ]
     sure, unsure = rule["sure"], rule["unsure"]
 

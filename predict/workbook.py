@@ -39,7 +39,7 @@ def write_xlsx(sheet: Sheet, path: Path) -> None:
     images.title = "Images"
     _put(images, 1, ["Image", "Class", "Confidence", "Unsure", "Next", *map(str.capitalize, sheet.columns)])
     for place, row in enumerate(sheet.rows, start=2):
-        unsure = "unsure" if row.unsure else ""
+        unsure = "no rule" if row.unsure is None else "unsure" if row.unsure else ""
         _put(images, place, [row.image, row.predicted, row.confidence, unsure, row.then, *row.further])
         images.cell(place, 3).number_format = "0.0%"
     images.freeze_panes = "B2"

@@ -27,7 +27,7 @@
     rows.forEach(function (row) {
       var fits = (!text || row.textContent.toLowerCase().indexOf(text) >= 0)
         && (!kind.value || row.cells[1].textContent === kind.value)
-        && (!unsure.checked || row.classList.contains("unsure"));
+        && (!unsure || !unsure.checked || row.classList.contains("unsure"));
       row.hidden = !fits;
       shown += fits ? 1 : 0;
     });

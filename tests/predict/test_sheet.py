@@ -107,8 +107,11 @@ def test_a_model_without_a_rule_says_so(boosted, tissue, tmp_path):
     old = as_of_0_1(boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "old.bchisto")
     one = sorted(tissue.rglob("*.png"))[0]
     result = predict(old, one, out=tmp_path / "p.csv", html=tmp_path / "s.html", work=Work(jobs=1))
-    assert result.unsure == 0
-    assert "No image is marked unsure: this model holds no predictions" in (tmp_path / "s.html").read_text()
+    assert result.unsure is None
+    page = (tmp_path / "s.html").read_text()
+    assert "No image is marked unsure: this model holds no rule" in page
+    assert [mark for *_, mark in cells(page)] == ["no rule"]
+    assert "unsure alone" not in page
 
 
 def test_training_leaves_a_rule(boosted):
