@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .flags import as_flags
-from .options import common_options, data_options, done, quoted
+from .images import data_options
+from .options import common_options, done, quoted
 from .then import next_commands
 
 if TYPE_CHECKING:

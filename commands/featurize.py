@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .options import common_options, counted, data_options, done, quoted, work_options
+from .images import data_options
+from .options import common_options, counted, done, quoted, work_options
 
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
