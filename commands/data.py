@@ -13,7 +13,8 @@ import click
 
 from .ending import done, quoted
 from .flags import as_flags
-from .options import common_options, data_options
+from .images import data_options
+from .options import common_options
 from .then import next_commands
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from .ending import counted, done, quoted
-from .options import common_options, data_options, work_options
+from .images import data_options
+from .options import common_options, work_options
 
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:

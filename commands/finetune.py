@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from .ending import quoted, said_results
-from .options import common_options, data_options, split_options, two_class_options, work_options
+from .images import data_options
+from .options import common_options, split_options, two_class_options, work_options
 
 
 @click.command()

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = [
     "OpenChoice",
     "common_options",
-    "data_options",
     "overwrite_option",
     "split_names",
     "split_options",
@@ -140,68 +139,6 @@ class OpenChoice(click.Choice[str]):
             raise click.BadParameter(f"{error.message} Did you mean {like}?", ctx, param) from error
 
 
-def _layouts() -> list[str]:
-    from ..data import list_layouts
-
-    return list_layouts()
-
-
-def data_options(function: F) -> F:
-    """Add the options that say which images to read, and how."""
-    for option in (
-        click.option("--group-column", metavar="NAME", help="Column of a manifest that holds patient or slide."),
-        click.option("--label-column", metavar="NAME", help="Column of a manifest that holds the label."),
-        click.option("--path-column", metavar="NAME", help="Column of a manifest that holds the path."),
-        click.option(
-            "--label-from", metavar="LEVEL|PATTERN", help="As --group-from, for labels; default: the class folder."
-        ),
-        click.option(
-            "--group-from",
-            metavar="LEVEL|PATTERN",
-            help="Patient or slide by the path of an image: a level of folders (1 is the first, -1 the one that holds "
-            "the image), or a regular expression, whose first group counts.",
-        ),
-        click.option(
-            "--classes",
-            callback=split_names,
-            help="Class order, e.g. normal,benign; default: the dataset's own.",
-        ),
-        click.option(
-            "--magnification",
-            multiple=True,
-            callback=_magnifications,
-            help="BreakHis: 40, 100, 200 or 400 (also 400X; repeatable); default all.",
-        ),
-        click.option(
-            "--lesion",
-            multiple=True,
-            type=click.Choice(["mass", "calcification"]),
-            help="CBIS-DDSM, DDSM: keep these abnormalities (repeatable); default both.",
-        ),
-        click.option(
-            "--context",
-            type=click.Choice(["tight", "small", "large"]),
-            default="tight",
-            show_default=True,
-            help="CBIS-DDSM, DDSM: the abnormality alone, 50 pixels more, or twice its box.",
-        ),
-        click.option(
-            "--label-level",
-            type=click.Choice(["class", "type"]),
-            default="class",
-            show_default=True,
-            help="BreakHis: benign against malignant, or the eight tumour types.",
-        ),
-        click.option(
-            "--dataset",
-            type=OpenChoice(["bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv"], _layouts),
-            help="Layout; default: recognised, and said.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
 def work_options(function: F) -> F:
     """Add the options that say how the work is done; none of them changes its result."""
     for option in (
@@ -308,13 +245,3 @@ def _as_typed(file: Path, parameter: click.Parameter, value: Any) -> Any:
 def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Split a comma-separated list of names."""
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
-
-
-def _magnifications(context: click.Context, parameter: click.Parameter, value: Sequence[Any]) -> tuple[int, ...]:
-    found = []
-    for text in map(str, value):
-        number = text.casefold().removesuffix("x")
-        if number not in ("40", "100", "200", "400"):
-            raise click.BadParameter(f"{text!r} is none of 40, 100, 200, 400", context, parameter)
-        found.append(int(number))
-    return tuple(found)

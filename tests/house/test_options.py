@@ -23,7 +23,7 @@ from bchisto.evaluate import AGGREGATIONS, LEVELS, PREDICTED_FROM, TwoClassView
 from bchisto.evaluate.two_class import TWO_CLASS_RULES
 from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import FeaturizeSettings
-from bchisto.featurize.settings import MODES
+from bchisto.featurize.settings import MODES, PADS
 from bchisto.finetune import AUGMENTATIONS, NETWORKS, OFFLINE, SAMPLINGS, FinetuneSettings
 from bchisto.finetune.settings import CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
 from bchisto.options import from_options, plain_options
@@ -72,6 +72,7 @@ CHOICES = {
     "rules": AGGREGATIONS,
     "output_format": FORMATS,
     "mode": MODES,
+    "pad": PADS,
     "engine": ENGINES,
     "stain_fallback": lambda: named_in(lambda: FeaturizeSettings(stain_fallback="x")),
     "featurize precision": lambda: named_in(lambda: FeaturizeSettings(precision="x")),
