@@ -92,7 +92,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if len(self.classes_) < 2:
             raise InputError(f"all images are of one class, {self.classes_[0]}; a head needs at least two classes")
         if groups is not None and len(groups) != len(labels):
-            raise InputError(f"`groups`: {len(groups)} for {len(labels)} images; give one for each")
+            raise InputError(f"groups: {len(groups)} for {len(labels)} images; give one for each")
         if self.preset not in PRESETS:
             raise InputError(f"`preset` {self.preset}: no such preset; choose one of {', '.join(PRESETS)}")
         if self.seeds < 1:

@@ -7,16 +7,8 @@ from typing import Any
 
 import click
 
-from .options import (
-    OpenChoice,
-    common_options,
-    quoted,
-    said_results,
-    split_names,
-    split_options,
-    two_class_options,
-    work_options,
-)
+from .ending import quoted, said_results
+from .options import OpenChoice, common_options, split_names, split_options, two_class_options, work_options
 
 
 def _heads() -> list[str]:

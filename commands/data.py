@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .ending import done, quoted
 from .flags import as_flags
-from .options import common_options, data_options, done, quoted
+from .options import common_options, data_options
 from .then import next_commands
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from .options import common_options, done, quoted
+from .ending import done, quoted
+from .options import common_options
 
 
 @click.command()

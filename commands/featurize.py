@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .options import common_options, counted, data_options, done, quoted, work_options
+from .ending import counted, done, quoted
+from .options import common_options, data_options, work_options
 
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -55,6 +56,13 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     default=(0.7, 1.3),
     show_default=True,
     help="Bounds of the stain factors.",
+)
+@click.option(
+    "--pad",
+    type=click.Choice(["none", "reflect"]),
+    default="none",
+    show_default=True,
+    help="What becomes of an image that is smaller than the crop: refused, or mirrored at its edges.",
 )
 @click.option(
     "--only",

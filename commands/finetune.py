@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .options import common_options, data_options, quoted, said_results, split_options, two_class_options, work_options
+from .ending import quoted, said_results
+from .options import common_options, data_options, split_options, two_class_options, work_options
 
 
 @click.command()

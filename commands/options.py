@@ -1,11 +1,10 @@
-"""Options that several commands share, and how a command ends."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import logging
-import shlex
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,17 +15,13 @@ import click
 from ..errors import InputError, closest
 
 if TYPE_CHECKING:
-    from ..experiment import CrossValidation
+    pass
 
 __all__ = [
     "OpenChoice",
     "common_options",
-    "counted",
     "data_options",
-    "done",
     "overwrite_option",
-    "quoted",
-    "said_results",
     "split_names",
     "split_options",
     "two_class_options",
@@ -323,90 +318,3 @@ def _magnifications(context: click.Context, parameter: click.Parameter, value: S
             raise click.BadParameter(f"{text!r} is none of 40, 100, 200, 400", context, parameter)
         found.append(int(number))
     return tuple(found)
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun.
-
-    Examples
-    --------
-    >>> counted(1, "store"), counted(12, "image")
-    ('1 store', '12 images')
-    """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def quoted(path: Path | str) -> str:
-    """Return a path as a shell takes it, for commands that are to be copied."""
-    return shlex.quote(str(path))
-
-
-def done(
-    context: click.Context,
-    *,
-    wrote: Sequence[Path | str],
-    then: str | None,
-    failures: int = 0,
-    listed: Path | str = "",
-) -> None:
-    """Say what was written and what to run next; exit with 1 if items failed."""
-    for path in wrote:
-        click.echo(f"wrote {path}", err=True)
-    if then:
-        click.echo(f"next: {then}", err=True)
-    if failures:
-        was = "was" if failures == 1 else "were"
-        click.echo(f"{counted(failures, 'image')} {was} left out, listed in {listed}", err=True)
-        context.exit(1)
-
-
-def said_results(
-    context: click.Context,
-    train: Callable[[], Sequence[CrossValidation]],
-    *,
-    shown: Path,
-    then: Callable[[Path], str],
-    listed: Path | str = "",
-) -> None:
-    """Train, and say of each result what it is, what was written, and what to run next.
-
-    Parameters
-    ----------
-    context : click.Context
-    train : callable
-        Does the work.
-    shown : Path
-        The run's own report, where there is one.
-    then : callable
-        From the first bundle to the next command.
-    listed : Path or str
-        Where images that were left out are listed.
-
-    Raises
-    ------
-    ReportError
-        A report could not be written; all else is said before.
-    """
-    from ..errors import ReportError
-
-    failed: ReportError | None = None
-    try:
-        results = train()
-    except ReportError as error:
-        failed, results = error, error.results
-    wrote: list[Path] = []
-    for result in results:
-        for line in result.summary():
-            click.echo(line)
-        if result.assembled:
-            wrote += [result.model, result.report]
-    if failed is not None:
-        raise failed
-    tested = any(result.panel is not None for result in results)
-    done(
-        context,
-        wrote=[*wrote, *([shown] if tested else [])],
-        then=then(wrote[0]) if wrote else "the other shards, then the same command without --shard",
-        failures=len(results[0].failures),
-        listed=listed,
-    )

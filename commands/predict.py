@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .options import common_options, counted, done, overwrite_option, quoted
+from .ending import counted, done, quoted
+from .options import common_options, overwrite_option
 
 
 @click.command()
@@ -29,6 +30,9 @@ from .options import common_options, counted, done, overwrite_option, quoted
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write a sheet: picture, class and confidence of each image on a page, the least sure first.",
+)
+@click.option(
+    "--xlsx", type=click.Path(dir_okay=False, path_type=Path), help="Also write the rows of the sheet as a workbook."
 )
 @click.option(
     "--format",
@@ -77,7 +81,7 @@ def predict(
         chosen,
         calls=from_options(Calls, options),
         work=from_options(Work, options),
-        **{name: options[name] for name in ("out", "weights", "output_format", "calibrated", "html")},
+        **{name: options[name] for name in ("out", "weights", "output_format", "calibrated", "html", "xlsx")},
     )
     for banner in result.banners:
         click.echo(banner)

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .options import common_options, done, quoted, work_options
+from .ending import done, quoted
+from .options import common_options, work_options
 
 
 @click.command()

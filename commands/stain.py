@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .options import common_options, done
+from .ending import done
+from .options import common_options
 
 
 @click.command()

@@ -25,6 +25,7 @@ from ..data import (
     unique_images,
     write_particulars,
 )
+from ..errors import InputError
 from ..jobs import ensure_folder
 from ..options import option
 from .headers import Needs, check_headers

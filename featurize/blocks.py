@@ -51,7 +51,7 @@ _MOST_IMAGES = 64
 _NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", "backend", "road", "selection"})
 """Attributes that say where a store came from and do not decide its content."""
 
-ABSENT_SETTINGS: dict[str, Any] = {"geometry": 1}
+ABSENT_SETTINGS: dict[str, Any] = {"geometry": 1, "pad": "none"}
 """Attributes that came after the first release and decide content, each with the value that its absence means."""
 
 
@@ -213,6 +213,7 @@ def choose_targets(
                 "mode": settings.mode,
                 # exact stores have no windows, and keep the attributes of 0.1
                 **({"geometry": settings.geometry} if settings.mode == "dense" else {}),
+                **({"pad": settings.pad} if settings.pad != ABSENT_SETTINGS["pad"] else {}),
                 "engine": settings.engine,
                 "precision": settings.precision,
                 "batch_size": settings.batch_size,
@@ -255,7 +256,7 @@ def compared_settings(header: Mapping[str, Any]) -> dict[str, Any]:
 
 def differing_settings(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return what decides the content of a store and differs between two headers, each with the old and new value."""
-    compared = compared_settings(wanted)
+    compared = {key: value for key, value in ABSENT_SETTINGS.items() if key in found} | compared_settings(wanted)
     old = {**ABSENT_SETTINGS, **found}
     return differences({key: old.get(key) for key in compared}, compared)
 

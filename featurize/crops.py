@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..errors import ImageError
 
-__all__ = ["Augmentation", "Crop", "crop_boxes", "cut_crop", "draw_augmentation"]
+__all__ = ["Augmentation", "Crop", "crop_boxes", "cut_crop", "draw_augmentation", "pad_image"]
 
 _COLOUR_CHILD, _FRAME_CHILD = 0, 1
 """Children of the seed sequence beside those of the crop sizes, which are 32 and more."""
@@ -124,3 +124,28 @@ def cut_crop(image: npt.NDArray[np.uint8], box: Crop, *, crop: int) -> npt.NDArr
     if box.flip_columns:
         piece = piece[:, ::-1]
     return piece
+
+
+def pad_image(image: npt.NDArray[np.uint8], *, crop: int) -> npt.NDArray[np.uint8]:
+    """Mirror an image at its edges until a crop fits, as much on either side; the outermost pixels stand once.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (height, width, 3)
+    crop : int
+        Pixels.
+
+    Returns
+    -------
+    ndarray of uint8
+        The image itself where the crop fits; one that is smaller than half the crop is mirrored again and again.
+
+    Examples
+    --------
+    >>> pad_image(np.array([[[1], [2], [3]]] * 7, np.uint8), crop=7)[0, :, 0].tolist()
+    [3, 2, 1, 2, 3, 2, 1]
+    """
+    short = [max(0, crop - side) for side in image.shape[:2]]
+    if not any(short):
+        return image
+    return np.pad(image, [*((missing // 2, missing - missing // 2) for missing in short), (0, 0)], mode="reflect")

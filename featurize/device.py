@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from ..encoders import Encoder, compile_tensors
 from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
-from .crops import Augmentation, Crop, crop_boxes
+from .crops import Augmentation, Crop, crop_boxes, pad_image
 from .settings import FeaturizeSettings, View
 
 __all__ = ["DeviceDescriber", "PendingDescriptors", "cached_describer", "crop_map", "padded_length"]
@@ -145,17 +145,21 @@ class DeviceDescriber:
 
         settings = self._settings
         matrices = np.array([augmentation_matrix(hematoxylin=a.hematoxylin, eosin=a.eosin) for a in drawn], np.float32)
-        pixels = {scale: ops.convert_to_tensor(_flat(image)) for scale, image in images.items()}
+        shown = {view: images[view.scale] for view in self._views}
+        if settings.pad != "none":
+            shown = {view: pad_image(image, crop=view.crop) for view, image in shown.items()}
+        # views of a scale share its pixels, unless they are padded
+        pixels = {id(image): ops.convert_to_tensor(_flat(image)) for image in shown.values()}
         found: dict[str, list[Any]] = {}
         for view, (names, function) in self._views.items():
-            height, width = images[view.scale].shape[:2]
+            height, width = shown[view].shape[:2]
             boxes = [crop_boxes(a, height=height, width=width, crop=view.crop, count=settings.crops) for a in drawn]
             maps = np.array(
                 [[crop_map(box, crop=view.crop, width=width) for box in some] for some in boxes], dtype=self._places
             )
             for start in range(0, len(drawn), self._at_once):
                 chosen = np.minimum(np.arange(start, start + self._at_once), len(drawn) - 1)
-                pooled = function(pixels[view.scale], matrices[chosen], maps[chosen])
+                pooled = function(pixels[id(shown[view])], matrices[chosen], maps[chosen])
                 for name, values in zip(names, pooled, strict=True):
                     found.setdefault(name, []).append(values)
         return PendingDescriptors(found, len(drawn))

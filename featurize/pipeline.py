@@ -115,7 +115,7 @@ def featurize(
             stain=settings.stain,
             colours=settings.color_range != (1.0, 1.0),
             colours_off="`color_range=(1, 1)`",
-            needs=settings.views,
+            needs=settings.needs,
             skip_errors=how.skip_errors,
         )
         unique, refused = opened.unique, opened.refused

@@ -17,7 +17,7 @@ from ..data import ImageRecord, crop_key, decode_record, pixels_sha256, resize_i
 from ..errors import BchistoError, ImageError, TissueError
 from ..jobs import map_ahead
 from ..stains import HeAugmenter, MacenkoNormalizer, Normalizer, make_normalizer
-from .crops import crop_boxes, cut_crop, draw_augmentation
+from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
 from .settings import FeaturizeSettings, View
 
 __all__ = [
@@ -190,6 +190,8 @@ def prepare_crops(
                 item.frames.update({scale: drawn.turn_frame(pixels) for scale, pixels in coloured.items()})
             for view in views:
                 pixels = (item.frames or coloured)[view.scale]
+                if settings.pad != "none":
+                    pixels = pad_image(pixels, crop=view.crop)
                 height, width = pixels.shape[:2]
                 boxes = crop_boxes(drawn, height=height, width=width, crop=view.crop, count=settings.crops)
                 if settings.mode == "dense":
@@ -216,7 +218,7 @@ def _normalised(
             continue
         resized = resize_image(image, view.scale)
         height, width = resized.shape[:2]
-        if (message := view.misfit(record.path, width=width, height=height)) is not None:
+        if view in settings.needs and (message := view.misfit(record.path, width=width, height=height)) is not None:
             raise ImageError(message)
         tissue = MacenkoNormalizer().tissue_share(resized)
         try:

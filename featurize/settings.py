@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_ENCODERS",
     "DEFAULT_VIEWS",
     "MODES",
+    "PADS",
     "FeaturizeSettings",
     "View",
     "parse_view",
@@ -25,6 +26,9 @@ __all__ = [
 
 MODES = ("exact", "dense")
 """``exact`` encodes every crop; ``dense`` encodes the frame once and pools its feature maps over the crops' windows."""
+
+PADS = ("none", "reflect")
+"""What becomes of an image that is smaller than the crop: it is refused, or mirrored at its edges up to the crop."""
 
 DEFAULT_ENCODERS = ("resnet50", "inceptionv3", "vgg16")
 """Rakhlin et al. 2018, sec. 2.4."""
@@ -45,7 +49,7 @@ class View:
         if min(width, height) >= self.crop:
             return None
         size = f"{width}x{height} at scale {self.scale}"
-        return f"{path}: {size} is smaller than the crop of {self.crop}; use a smaller `views`"
+        return f'{path}: {size} is smaller than the crop of {self.crop}; use a smaller `views`, or `pad="reflect"`'
 
 
 DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
@@ -83,6 +87,8 @@ class FeaturizeSettings:
     batch_size : int
         Most crops in one pass; a batch never spans augmentations.
     seed : int
+    pad : str
+        Of `PADS`; with ``mode="exact"``.
     geometry : int
         How dense mode places windows, see `Encoder.encode_windows`; 1 for what bchisto 0.1 made.
     """
@@ -103,6 +109,7 @@ class FeaturizeSettings:
     engine: str = "keras"
     batch_size: int = 4
     seed: int = 0
+    pad: str = "none"
     geometry: int = option(GEOMETRY, recorded=False)  # no option: what is made now has the present one
 
     def __post_init__(self) -> None:
@@ -141,6 +148,10 @@ class FeaturizeSettings:
             raise InputError(f"`engine` {self.engine}: choose one of {', '.join(ENGINES)}")
         if self.geometry not in range(1, GEOMETRY + 1):
             raise InputError(f"geometry {self.geometry} of dense windows is not known here; upgrade bchisto")
+        if self.pad not in PADS:
+            raise InputError(f"`pad` {self.pad}: choose one of {', '.join(PADS)}")
+        if self.pad != "none" and self.mode == "dense":
+            raise InputError(f'`pad="{self.pad}"` goes with `mode="exact"`; dense mode encodes frames as they are')
         if self.seed < 0:
             raise InputError(f"`seed` {self.seed}: give a number from 0 up")
         if not self.encoders or not self.views:
@@ -150,6 +161,11 @@ class FeaturizeSettings:
     def on_keras(self) -> bool:
         """Whether networks run on Keras's backend, and so on a GPU where that sees one."""
         return self.engine == "keras"
+
+    @property
+    def needs(self) -> tuple[View, ...]:
+        """The views that an image must be large enough for."""
+        return self.views if self.pad == "none" else ()
 
     def weights_of(self, encoder: str) -> str:
         """Return where the weights of an encoder come from; the last option that fits wins."""

@@ -18,11 +18,14 @@ _LARGER = "; this model needs larger images"
 _ADVICE = tuple(
     (re.compile(pattern, re.DOTALL), instead)
     for pattern, instead in (
-        (r"; use a smaller `views`", _LARGER),
+        (r"; use a smaller `views`(, or `pad=[^`]*`)?", _LARGER),
         (r"; use `patches=[^`]*` or smaller ones", _LARGER),
         (r"; leave it out, or use `stain_fallback=[^`]*`", "; leave it out"),
         (r"(; copy it(?: again)?), or use `context=[^`]*`", r"\1"),
         (r", or a manifest path,label,group with `folds` .*", ""),
+        (r", or other names by `path_column`[^;]*`group_column`", ""),
+        (r"; where they are, use `group_from=.*", ""),
+        (r"; `folds=[^`]*` keeps the split, .*", ""),
         (
             r"`(?:encoders|network)` (\S+): no such (encoder|network); .*",
             r"the \2 \1 of this model is not known here; install the package that adds it",

@@ -111,7 +111,7 @@ class BoostedModel:
     @property
     def fits(self) -> tuple[View, ...]:
         """What an image must be large enough for."""
-        return tuple(view for settings in self.settings.values() for view in settings.views)
+        return tuple(view for settings in self.settings.values() for view in settings.needs)
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -217,6 +217,7 @@ def _settings(header: dict[str, Any]) -> FeaturizeSettings:
         batch_size=int(header["batch_size"]),
         seed=int(header["seed"]),
         geometry=int(header.get("geometry", 1)),  # 0.1 named none
+        pad=header.get("pad", "none"),
     )
 
 

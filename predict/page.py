@@ -13,9 +13,9 @@ from ..evaluate import report_style, thumbnail
 from ..jobs import atomic_output, default_jobs, map_ahead_in_threads
 from .sheet import Sheet, Shown
 
-__all__ = ["write_html"]
+__all__ = ["NOT_A_DEVICE", "write_html"]
 
-_NOT_A_DEVICE = (
+NOT_A_DEVICE = (
     "For research: bchisto is not a medical device, and nothing on this page is a diagnosis. The page names images and "
     "shows them; pass it on only as you would the images."
 )
@@ -48,7 +48,7 @@ def write_html(sheet: Sheet, path: Path) -> None:
         style=style,
         script=script,
         policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}",
-        note=_NOT_A_DEVICE,
+        note=NOT_A_DEVICE,
     )
     with atomic_output(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -19,6 +19,9 @@ __all__ = ["images_digest", "new_images"]
 
 _log = logging.getLogger(__name__)
 
+_MANIFESTS = (".csv", ".xlsx", ".xlsm")
+"""Files that list images; any other is one."""
+
 
 def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: Sequence[str]) -> list[ImageRecord]:
     """Return the images of files, folders and manifests, with labels that are classes of the model.
@@ -42,7 +45,7 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
 def _records(images: Sequence[Path], reading: Mapping[str, Any]) -> list[ImageRecord]:
     found: dict[str, ImageRecord] = {}
     for source in images:
-        if source.is_file() and source.suffix.casefold() != ".csv":
+        if source.is_file() and source.suffix.casefold() not in _MANIFESTS:
             group = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
             table = ImageSelection(source, **reading).table()

@@ -30,6 +30,7 @@ from .page import write_html
 from .records import images_digest, new_images
 from .sheet import make_sheet
 from .table import FORMATS, Table, to_pandas
+from .workbook import import_openpyxl, write_xlsx
 
 __all__ = ["FORMATS", "PredictResult", "predict"]
 
@@ -96,6 +97,7 @@ def predict(
     output_format: str = "bchisto",
     calibrated: bool = False,
     html: PathInput | None = None,
+    xlsx: PathInput | None = None,
     calls: Calls | None = None,
     work: Work | None = None,
 ) -> PredictResult:
@@ -118,6 +120,8 @@ def predict(
     html : str or Path, optional
         Gets a sheet: a page with a picture, the class and the calibrated confidence of each image, and a mark where it
         is unsure, see `bchisto.evaluate.unsure_rule`.
+    xlsx : str or Path, optional
+        Gets the rows of the sheet as an Excel workbook.
     calls : Calls, optional
         At which operating point images are called positive, in the column ``called``; by default see `Calls.point`.
     work : Work, optional
@@ -149,11 +153,13 @@ def predict(
         "model": str(bundle), "images": [str(source) for source in sources], "out": str(path), "weights": list(options),
         "output_format": output_format, "calibrated": calibrated, **plain_options(calls, how),
     }  # fmt: skip
-    sheets = {name: as_path(given, name) for name, given in (("html", html),) if given is not None}
+    sheets = {name: as_path(given, name) for name, given in (("html", html), ("xlsx", xlsx)) if given is not None}
     config |= {name: str(place) for name, place in sheets.items()}
     left = unfinished_record(path, command="predict", config=config)
     if path.exists() and not how.overwrite and left is None:
         raise OutputError(f"{path}: exists already; use `overwrite` or another `out`")
+    if xlsx is not None:
+        import_openpyxl()
     for name, place in sheets.items():
         if place.absolute() == path.absolute():
             raise InputError(f"`{name}` {place}: is the table of `out`; give the sheet another name")
@@ -251,7 +257,7 @@ def _finish(
         return result
     sheet = make_sheet(table, raw, bundle=bundle, sha256=sha256, banners=banners, failures=failures, title=path.name)
     for name, place in sheets.items():
-        {"html": write_html}[name](sheet, place)
+        {"html": write_html, "xlsx": write_xlsx}[name](sheet, place)
     return replace(result, sheets=tuple(sheets.values()), unsure=sheet.unsure)
 
 

@@ -88,7 +88,7 @@ def write_preflight(path: PathInput, found: Preflight, *, commands: Sequence[str
         title=f"Before you begin: {root.name or found.dataset.name}",
         banners=[SYNTHETIC_BANNER] if found.dataset.synthetic else [],
         sections=[_said(section, say) for section in sections],
-        renamed={str(folder): root.name for folder in (root, root.resolve())},
+        renamed=_without_folders(root),
         hidden={record.group for record in found.dataset.records if record.group is not None},
     )
     rows = [(number, one.image_id, one.label or "") for number, one in enumerate(pictures, start=1)]
@@ -96,6 +96,17 @@ def write_preflight(path: PathInput, found: Preflight, *, commands: Sequence[str
         return [path]
     write_rows(key, ("picture", "image_id", "label"), rows)
     return [path, key]
+
+
+def _without_folders(root: Path) -> dict[str, str]:
+    """Return what paths below a dataset, or beside its manifest, are called on a page: as they lie in it."""
+    renamed = {}
+    for one in (root, root.resolve()):
+        renamed[str(one)] = one.name
+        folder = one.parent if one.is_file() else one
+        if len(folder.parts) > 1:  # the name of one folder may be any word
+            renamed[f"{folder}/"] = ""
+    return renamed
 
 
 def _said(section: Section, say: Say) -> Section:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from ..data import few, pairs_alike, unknown_groups
+from ..data import few, unknown_groups
 from ..evaluate import Block, Grid, Section, class_grid, counted, listed, plural
 from .protocols import ProtocolCheck
 from .run import Preflight
@@ -26,6 +26,9 @@ _MOST_FOLDS = 30
 
 _LONG = 8 * 3600
 """Seconds from which shorter ways are named (ours)."""
+
+_MOST_FINDINGS = 100
+"""Findings that a page lists, errors first (ours)."""
 
 Say = Callable[[str], str]
 
@@ -283,24 +286,30 @@ def short_section(found: Preflight) -> Section:
 
 
 def findings_section(found: Preflight, *, say: Say) -> Section:
-    """Return the findings, files with the same one in a row; notes of copies stand in their own section."""
+    """Return the findings, files with the same one together; notes of copies stand in their own section."""
     files: dict[tuple[str, str], list[str]] = {}
     first_of: dict[str, list[str]] = {}
     for copy in found.survey.copies or ():
         first_of.setdefault(copy.second, []).append(copy.first)
+    paths = {record.image_id: f"{record.path}: " for record in found.dataset.records}
     for finding in found.survey.findings:
         if finding.level == "note" and any(f" {one} (" in finding.message for one in first_of.get(finding.file, ())):
             continue
-        files.setdefault((finding.level, say(finding.message)), []).append(finding.file)
+        message = finding.message.removeprefix(paths.get(finding.file, ""))
+        files.setdefault((finding.level, say(message)), []).append(finding.file)
     order = {"error": 0, "warning": 1, "note": 2}
     ranked = sorted(files.items(), key=lambda item: order[item[0][0]])
     if not ranked:
         return Section("Findings", [Block(text="Nothing was found that does not fit the layout.")])
-    rows = [[few(names, most=6), f"{level}: {message}"] for (level, message), names in ranked]
-    caption = f"{counted(len(found.wrong), 'finding')} beside notes" if found.wrong else "Notes alone"
-    if found.survey.copies:
-        caption += f"; {pairs_alike(len(found.survey.copies))}"
-    return Section("Findings", [Block(grid=Grid(caption, ("file", "finding"), rows, words=(1,)))])
+    blocks = [
+        Block(lead=f"{level.capitalize()}, {few(names, most=6)}:", text=message)
+        for (level, message), names in ranked[:_MOST_FINDINGS]
+    ]
+    if len(ranked) > _MOST_FINDINGS:
+        blocks.append(
+            Block(note=f"And {len(ranked) - _MOST_FINDINGS:,} further ones, which `bchisto data check` prints.")
+        )
+    return Section("Findings", blocks)
 
 
 def next_section(found: Preflight, commands: Sequence[str]) -> Section:

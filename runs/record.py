@@ -38,7 +38,7 @@ __all__ = ["RunRecord", "load_config", "record_run", "record_table", "unfinished
 
 _log = logging.getLogger(__name__)
 
-_PATHS = ("out", "images", "features", "only", "test_list", "sources", "model")
+_PATHS = ("out", "images", "features", "only", "test_list", "sources", "model", "html", "xlsx")
 """Options whose values are paths; those of `_MAYBE_PATHS` are where such a file or folder exists."""
 
 _MAYBE_PATHS = ("folds", "weights")

@@ -98,5 +98,5 @@ def test_in_pipelines_searches_and_cross_validation(data):
 def test_what_is_refused(data, options, message):
     with pytest.raises(InputError, match=message):
         HeadClassifier(**options).fit(*data)
-    with pytest.raises(InputError, match="`groups`: 2 for 90 images"):
+    with pytest.raises(InputError, match="groups: 2 for 90 images"):
         HeadClassifier().fit(*data, groups=["a", "b"])

@@ -59,7 +59,7 @@ def test_to_options_and_back(value):
 def test_no_field_tried_has_its_default(value, plain):
     """So that a field which does not travel shows."""
     same = [one.name for one in fields(value) if getattr(value, one.name) == getattr(plain, one.name)]
-    assert same == {ImageSelection: ["images"], FeaturizeSettings: ["geometry"]}.get(type(value), [])
+    assert same == {ImageSelection: ["images"], FeaturizeSettings: ["pad", "geometry"]}.get(type(value), [])
 
 
 def test_options_of_other_values_are_left_alone():

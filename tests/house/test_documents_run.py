@@ -79,6 +79,11 @@ def evaluation(here, boosted):
         write_tissue(here / name, per_class=1, size=(120, 120))
 
 
+def new_images(here, boosted):
+    shutil.copytree(boosted, here / "run")
+    write_tissue(here / "new", per_class=1, size=(120, 120), seed=3)
+
+
 def own_images(here, boosted):
     breakhis(here)
     files = sorted((here / "new").rglob("*.png"))
@@ -90,6 +95,7 @@ def own_images(here, boosted):
 MADE_BEFORE = {
     "docs/evaluation.md": evaluation,
     "docs/own-images.md": own_images,
+    "docs/predict.md": new_images,
     "docs/weights.md": lambda here, boosted: None,
 }
 

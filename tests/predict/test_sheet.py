@@ -8,12 +8,13 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 from archives import altered, as_of_0_1
 from bchisto.boost import Bundle
-from bchisto.errors import InputError, OutputError
+from bchisto.errors import DependencyError, InputError, OutputError
 from bchisto.experiment import Work
 from bchisto.predict import predict
 
@@ -210,3 +211,33 @@ def test_on_the_command_line(model, images, tmp_path, cli):
     assert code == 1, err  # an image was left out
     assert re.search(r"^unsure: \d of 6 images, see .*s\.html$", out, flags=re.MULTILINE)
     assert "Traceback" not in err
+
+
+def test_a_workbook_holds_the_same_rows(made, model, images, tissue, tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    folder = shutil.copytree(images, tmp_path / "images")
+    names = ("=HYPERLINK(1).png", "+1.png", "-1.png", "@SUM.png")
+    for name, path in zip(names, sorted(tissue.rglob("*.png"))[1::2], strict=False):
+        shutil.copy(path, folder / name)
+    work = Work(jobs=1, skip_errors=True)
+    predict(model, folder, out=tmp_path / "p.csv", html=tmp_path / "s.html", xlsx=tmp_path / "s.xlsx", work=work)
+    book = openpyxl.load_workbook(tmp_path / "s.xlsx")
+    header, *found = book["Images"].iter_rows()
+    assert [cell.value for cell in header] == ["Image", "Class", "Confidence", "Unsure", "Next", "Trained", "Called"]
+    assert all(row[0].data_type == "s" for row in found)
+    assert {row[0].value for row in found} >= {*names, EVIL}
+    assert all(row[0].quotePrefix == row[0].value.startswith(("=", "+", "-", "@")) for row in found)
+    known = cells((tmp_path / "s.html").read_text(encoding="utf-8"))
+    rows_found = [(row[0].value, row[1].value, row[2].value, row[3].value or "") for row in found]
+    assert [(name, kind, mark) for name, kind, _, mark in rows_found] == [(n, k, m) for n, k, _, m in known]
+    assert [100 * value for *_, value, _ in rows_found] == pytest.approx([value for *_, value, _ in known], abs=0.051)
+    about = "\n".join(f"{row[0].value} {row[1].value}" for row in book["About"].iter_rows())
+    for said in ("RANDOM WEIGHTS", "not a medical device", "marked unsure where", "Not predicted: zz.tif not a TIFF"):
+        assert said in about
+
+
+def test_a_workbook_without_openpyxl_is_refused_before_any_work(model, images, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(DependencyError, match=r"`xlsx`: openpyxl is missing: pip install 'bchisto\[excel\]'"):
+        predict(model, images, out=tmp_path / "p.csv", xlsx=tmp_path / "s.xlsx")
+    assert not list(tmp_path.iterdir())

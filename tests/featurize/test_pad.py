@@ -1,0 +1,131 @@
+"""Images smaller than the crop, mirrored at their edges."""
+
+import csv
+import dataclasses
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from bchisto.data import ImageRecord
+from bchisto.encoders import Encoder, EncoderChoice
+from bchisto.errors import InputError
+from bchisto.featurize import FeaturizeSettings, View, describe_images, open_store
+from bchisto.featurize.crops import pad_image
+from bchisto.jobs import Ticker
+from conftest import write_tissue
+from PIL import Image
+
+SETTINGS = FeaturizeSettings(
+    encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64), View(1.0, 40)), augmentations=2,
+    crops=3, stain="none", pad="reflect",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [(64, 64), (63, 64), (64, 40), (33, 32), (20, 90), (7, 5), (2, 64), (1, 3), (1, 1)])
+def test_as_opencv_mirrors(rng, size):
+    image = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
+    short = [max(0, 64 - side) for side in size]
+    edges = (short[0] // 2, short[0] - short[0] // 2, short[1] // 2, short[1] - short[1] // 2)
+    expected = cv2.copyMakeBorder(image, *edges, cv2.BORDER_REFLECT_101)
+    found = pad_image(image, crop=64)
+    np.testing.assert_array_equal(found, expected)
+    assert min(found.shape[:2]) >= 64
+    if min(size) >= 64:
+        assert found is image
+
+
+def described(path, settings, on_device=False):
+    encoder = Encoder("tiny", weights="random")
+    (item,) = describe_images(
+        [ImageRecord("one", path, None)],
+        settings=settings,
+        targets={str(view.crop): (encoder, view) for view in settings.views},
+        ticker=Ticker(None),
+        on_device=on_device,
+    )
+    return item.features
+
+
+@pytest.fixture
+def pictures(tmp_path, he_image):
+    """An image of 50 x 45 pixels, and the same padded by hand to 64 x 64."""
+    Image.fromarray(he_image[:45, :50]).save(tmp_path / "small.png")
+    Image.fromarray(cv2.copyMakeBorder(he_image[:45, :50], 9, 10, 7, 7, cv2.BORDER_REFLECT_101)).save(
+        tmp_path / "padded.png"
+    )
+    Image.fromarray(he_image[:80, :90]).save(tmp_path / "large.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("device", [False, True])
+def test_a_padded_image_is_described_as_what_it_shows(pictures, device):
+    small = described(pictures / "small.png", SETTINGS, device)
+    padded = described(pictures / "padded.png", dataclasses.replace(SETTINGS, pad="none"), device)
+    np.testing.assert_array_equal(small["64"], padded["64"])
+    # a crop that fits is cut from the image itself, whatever other crops need
+    alone = described(pictures / "small.png", dataclasses.replace(SETTINGS, views=("1.0:40",), pad="none"), device)
+    np.testing.assert_array_equal(small["40"], alone["40"])
+    assert not np.array_equal(small["40"], padded["40"])
+    large = described(pictures / "large.png", SETTINGS, device)
+    plain = described(pictures / "large.png", dataclasses.replace(SETTINGS, pad="none"), device)
+    assert all(np.array_equal(large[name], plain[name]) for name in plain)
+
+
+def test_both_roads_agree(pictures):
+    cpu, device = (described(pictures / "small.png", SETTINGS, on) for on in (False, True))
+    for name, expected in cpu.items():
+        assert np.abs(device[name] - expected).max() <= 2e-3 * np.abs(expected).max()
+
+
+def test_settings_that_do_not_fit():
+    with pytest.raises(InputError, match='`pad="reflect"` goes with `mode="exact"`'):
+        FeaturizeSettings(mode="dense", pad="reflect")
+    with pytest.raises(InputError, match="`pad` zero: choose one of none, reflect"):
+        FeaturizeSettings(pad="zero")
+
+
+def test_the_whole_road(tmp_path, cli, tiny_options):
+    images, run = write_tissue(tmp_path / "kleine Bilder", size=(48, 40)), tmp_path / "run"
+    common = ("featurize", "--images", images, "--out", run, *tiny_options)
+    code, _, err = cli(*common)
+    assert code == 2
+    assert "48x40 at scale 1.0 is smaller than the crop of 64; use a smaller --view, or --pad reflect (11 more" in err
+    assert cli(*common, "--pad", "reflect", "--mode", "dense")[0] == 2
+    code, _, err = cli(*common, "--pad", "reflect")
+    assert code == 0, err
+    with open_store(run / "features" / "tiny-1.0-64.h5") as store:
+        assert store.header["pad"] == "reflect"
+    last = max((run / "records").glob("*featurize*"))
+    assert json.loads(last.read_text())["config"]["pad"] == "reflect"
+    code, _, err = cli("featurize", "--config", run / "run.json", "--out", tmp_path / "again")
+    assert code == 0, err
+    boost = ("--folds", 3, "--seeds", 1, "--jobs", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=2")
+    code, _, err = cli("boost", "--out", run, *boost)
+    assert code == 0, err
+    model = run / "boost" / "3-lightgbm" / "model.bchisto"
+    code, _, err = cli("predict", model, "--images", images, "--out", tmp_path / "p.csv", "--weights", "random")
+    assert code == 0, err
+    with (tmp_path / "p.csv").open() as handle:
+        assert len(list(csv.DictReader(handle))) == 12
+
+
+def test_padded_and_plain_are_different_stores(tmp_path, tissue, described_run, cli, tiny_options):
+    """A store that does not say how it was padded was not, and goes on without."""
+    run = tmp_path / "run"
+    shutil.copytree(described_run, run)
+    with open_store(run / "features" / "tiny-1.0-64.h5") as store:
+        assert "pad" not in store.header
+    common = ("featurize", "--images", tissue, "--out", run, *tiny_options)
+    assert cli(*common)[0] == 0
+    code, _, err = cli(*common, "--pad", "reflect")
+    assert (code, "pad none -> reflect" in err or "pad: none" in err) == (2, True), err
+    assert cli(*common, "--pad", "reflect", "--overwrite")[0] == 0
+    code, _, err = cli(*common)
+    assert (code, "pad" in err) == (2, True), err
+
+
+@pytest.fixture
+def described_run(request):
+    return request.getfixturevalue("described")
