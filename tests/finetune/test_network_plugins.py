@@ -25,7 +25,7 @@ def test_it_is_listed_beside_ours():
     assert "speck" not in NETWORKS
     assert (get_network("speck").size, network_of("speck").batch_size) == (32, 4)
     for refused in (get_network, network_of):
-        with pytest.raises(InputError, match=r"`network` vgg: no such network; choose one of alexnet, .*, speck"):
+        with pytest.raises(InputError, match=r"`network` vgg: no such network; did you mean vgg19\? Choose one of alexnet, .*, speck"):
             refused("vgg")
 
 
