@@ -93,7 +93,8 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     paths: dict[str, Path] = {}
     for path in _files(features):
         if paths.setdefault(path.stem, path) != path:
-            raise InputError(f"{path} and {paths[path.stem]}: two stores of the same name; give one of them, or rename a file")
+            other = paths[path.stem]
+            raise InputError(f"{path} and {other}: two stores of the same name; give one of them, or rename a file")
     headers: dict[str, dict[str, Any]] = {}
     pixels: dict[str, str] = {}
     first: Sources | None = None

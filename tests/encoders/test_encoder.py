@@ -122,7 +122,9 @@ def test_other_arrays_are_refused(bad):
 def test_names():
     names = list_encoders()
     assert {"resnet50", "inceptionv3", "vgg16", "mobilenetv2", "efficientnetb0", "tiny"} <= set(names)
-    with pytest.raises(InputError, match=r"`encoders` resnet51: no such encoder; did you mean resnet50\? Choose one of .*resnet50"):
+    with pytest.raises(
+        InputError, match=r"`encoders` resnet51: no such encoder; did you mean resnet50\? Choose one of "
+    ):
         get_spec("resnet51")
     with pytest.raises(InputError, match=r"no layer mixed88; close names are mixed8"):
         Encoder("inceptionv3", layers=["mixed88"], weights="random")

@@ -145,5 +145,5 @@ def test_methods_by_name(he_image):
     image, estimate = make_normalizer("none").normalize_with_estimate(he_image)
     assert image is he_image
     assert estimate is None
-    with pytest.raises(ValueError, match="no such method; did you mean macenko\? Choose one of macenko, none"):
+    with pytest.raises(ValueError, match=r"no such method; did you mean macenko\? Choose one of macenko, none"):
         make_normalizer("macenco")
