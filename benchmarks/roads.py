@@ -1,9 +1,11 @@
-"""The two roads on the same folds: an encoder fine-tuned, and boosted on its descriptors; intervals and time.
+r"""The two roads on the same folds: an encoder fine-tuned, and boosted on its descriptors; intervals and time.
 
-    python benchmarks/roads.py --images BreaKHis_v1 --weights mobilenetv2.weights.h5 --size 224 --view 1.0:448
-    python benchmarks/roads.py --images IDC_regular_ps50_idx5 --weights mobilenetv2.weights.h5 --size 96 --view 2.0:96
+    python benchmarks/roads.py --images BreaKHis_v1 --weights mobilenetv2.weights.h5 --mode dense
+    python benchmarks/roads.py --images IDC_regular_ps50_idx5 --weights mobilenetv2.weights.h5 --size 64 --view 1.0:48 \
+        --epochs 8 --patience 3 --batch-size 32 --crops 1 --pad reflect
 
 Both start from the same weights and keep patients or slides whole. CPU seconds are those of all processes of a command.
+Options that are none of these are options of `bchisto featurize`.
 """
 
 from __future__ import annotations
@@ -41,14 +43,14 @@ def main() -> None:
     parser.add_argument("--augmentations", default="4")
     parser.add_argument("--jobs", default="1")
     parser.add_argument("--out", help="keep the run there, and go on with it")
-    given = parser.parse_args()
+    given, further = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as temporary:
         run = Path(given.out or temporary) / "run"
         shared = ["--images", given.images, "--jobs", given.jobs]
         network = ["--weights", given.weights, "--out", str(run)]
         described, _ = timed(
-            "featurize", *shared, *network, "--encoder", given.network, "--view", given.view, "--mode", "dense",
-            "--augmentations", given.augmentations,
+            "featurize", *shared, *network, "--encoder", given.network, "--view", given.view,
+            "--augmentations", given.augmentations, *further,
         )  # fmt: skip
         boosted, _ = timed(
             "boost", "--out", str(run), "--folds", given.folds, "--head", "lightgbm", "--head", "logistic", "--preset",
@@ -59,7 +61,7 @@ def main() -> None:
             "--epochs", given.epochs, "--patience", given.patience, "--batch-size", given.batch_size,
             "--class-weights",
         )  # fmt: skip
-        _, said = timed("evaluate", str(run), "--out", str(run.parent / "comparison"), "--overwrite")
+        _, said = timed("evaluate", str(run), "--out", str(run.parent / "comparison"))
     print(f"CPU seconds: described {described:.0f}, both heads {boosted:.0f}, fine-tuned {tuned:.0f}")
     print(said)
 
