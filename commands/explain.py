@@ -23,7 +23,8 @@ from .options import common_options, overwrite_option
 @click.option(
     "--method",
     required=True,
-    help="Of boosted ensembles: map, contributions, channels.",
+    help="Of boosted ensembles: map, contributions, channels. Of networks: gradient, gradcam, occlusion, filters, "
+    "activations, masking, deconvnet, lrp, taylor, maximisation, smoothgrad, integrated, and of those of patches map.",
 )
 @click.option("--layer", default="", help="Layer to look at; default: the last feature map.")
 @click.option("--class", "target", default="", metavar="CLASS", help="Class to explain; default: the likeliest.")
@@ -33,7 +34,7 @@ from .options import common_options, overwrite_option
     default=0,
     help="map: side of what each place sees, pixels of the image; default: that of the model's crops.",
 )
-@click.option("--top", type=int, default=20, show_default=True, help="contributions, channels: how many are shown.")
+@click.option("--top", type=int, default=20, show_default=True, help="contributions, channels, filters, activations: how many are shown.")
 @click.option(
     "--weights",
     multiple=True,

@@ -212,7 +212,7 @@ def write_sheet(path: Path, drawn: list[Path], *, width: int = 420, most: int = 
             page.paste(picture, (_GAP + place * (width + _GAP), top))
         top += height + _GAP
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
-        page.save(handle, format="PNG")
+        page.save(handle, format="PNG", compress_level=3)
 
 
 def _canvas(width: int, height: int) -> tuple[Image, ImageDraw]:

@@ -66,6 +66,100 @@ _ALL = (
         "not where they are, so a strong place need not have been needed.",
         signed=True,
     ),
+    Method(
+        "gradient",
+        ("cnn",),
+        "largest gradient of the score of {target}",
+        "How much the score would change with a very small change of a pixel; noisy, and silent where the network is "
+        "sure already. It does not say that the tissue there speaks for the class.",
+    ),
+    Method(
+        "gradcam",
+        ("cnn",),
+        "Grad-CAM of {target}",
+        "Where the chosen layer is active in channels that raise the score; as coarse as that layer, blind to what "
+        "speaks against the class, and no outline of anything.",
+        layered=True,
+    ),
+    Method(
+        "occlusion",
+        ("cnn",),
+        "fall of the probability of {target} when covered",
+        "What covering a place with the mean colour does; the network never saw covered pictures, and tissue of which "
+        "there is more elsewhere can be covered without effect.",
+        signed=True,
+    ),
+    Method(
+        "filters",
+        ("cnn",),
+        "",
+        "The first layer's kernels, each stretched to its own contrast; they show what edges and colours the network "
+        "takes in and nothing of how it decides.",
+        about_model=True,
+    ),
+    Method(
+        "activations",
+        ("cnn",),
+        "",
+        "What one layer of the first model makes of the picture, or of its middle patch, the most active channels first; "
+        "activity is neither for nor against a class.",
+        layered=True,
+    ),
+    Method(
+        "masking",
+        ("cnn",),
+        "share of the masks",
+        "The picture through the most active fifth of single units of the first model that raise the score; a unit need "
+        "not stand for one thing, and the probabilities are of pictures that the network never saw.",
+        layered=True,
+    ),
+    Method(
+        "deconvnet",
+        ("cnn",),
+        "size of what the deconvnet draws",
+        "What may have excited the one unit that raises the score most; it depends on the picture and its edges more "
+        "than on the weights, and the score rests on many units.",
+        layered=True,
+    ),
+    Method(
+        "lrp",
+        ("cnn",),
+        "share of the score of {target}",
+        "The score shared out among pixels by fixed rules; other rules give other maps, and none says what would happen "
+        "if the tissue were different.",
+        signed=True,
+    ),
+    Method(
+        "taylor",
+        ("cnn",),
+        "share of the score of {target}",
+        "What speaks for the class shared out among pixels by fixed rules; what speaks against it is not shown, and a "
+        "score that is not positive shows nothing.",
+    ),
+    Method(
+        "maximisation",
+        ("cnn",),
+        "",
+        "Pictures made to excite a class or a unit of the first model most; they are no tissue, and other settings give "
+        "other ones.",
+        layered=True,
+        about_model=True,
+    ),
+    Method(
+        "smoothgrad",
+        ("cnn",),
+        "mean gradient of the score of {target}",
+        "The gradient averaged over noisy copies; smoother, and no more than the gradient a sign that the tissue there "
+        "speaks for the class.",
+    ),
+    Method(
+        "integrated",
+        ("cnn",),
+        "share of the score of {target}",
+        "The score less that of a picture of one colour, shared out along a straight path between the two; another "
+        "baseline gives another map.",
+        signed=True,
+    ),
 )
 
 METHODS = {method.name: method for method in _ALL}

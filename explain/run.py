@@ -33,6 +33,7 @@ from .boosted import explain_boosted
 from .draw import draw, write_sheet
 from .explanation import Explanation, shown_picture
 from .methods import Method, choose_method
+from .networks import NetworkExplainer
 from .page import Drawn, write_page
 from .settings import ExplainSettings
 
@@ -158,7 +159,10 @@ Explainer = Callable[["ImageRecord | None"], Explanation]
 def _explainer(model: Model, settings: ExplainSettings, target: int | None) -> Explainer:
     """Return what explains one image; a layer that is not there, and a head that cannot, are refused here."""
     if not isinstance(model, BoostedModel):
-        raise InputError(f"`method` {settings.method}: not for networks")
+        networks = NetworkExplainer(model, settings)
+        return lambda record: (
+            networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
+        )
     heads = {one.head for models in model.bundle.models.values() for one in models}
     if settings.method != "map" and not heads <= set(_HEADS_WITH_TREES):
         raise InputError(
@@ -203,7 +207,7 @@ def _all(
                     found = explainer(record)
                     found.save(arrays, work=work)
                 with atomic_output(picture) as temporary, temporary.open("wb") as handle:
-                    draw(found).save(handle, format="PNG")
+                    draw(found).save(handle, format="PNG", compress_level=3)
                 made.append((found, record, picture))
             except ImageError as error:
                 if not skip_errors or record is None:

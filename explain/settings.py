@@ -27,7 +27,8 @@ class ExplainSettings:
         Of ``map`` and a boosted ensemble: side of what each place sees, pixels of the image; 0 for the crop of the
         view, at most a third of the shorter side.
     top : int
-        Of ``channels`` and ``contributions``: channels with the largest contributions that are shown.
+        How many channels, filters or feature maps are shown: of ``channels`` and ``contributions`` the largest, of
+        ``activations`` the most active, of ``filters`` and of ``maximisation`` of a layer the first.
 
     Raises
     ------
