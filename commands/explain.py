@@ -34,7 +34,13 @@ from .options import common_options, overwrite_option
     default=0,
     help="map: side of what each place sees, pixels of the image; default: that of the model's crops.",
 )
-@click.option("--top", type=int, default=20, show_default=True, help="contributions, channels, filters, activations: how many are shown.")
+@click.option(
+    "--top",
+    type=int,
+    default=20,
+    show_default=True,
+    help="contributions, channels, filters, activations: how many are shown.",
+)
 @click.option(
     "--weights",
     multiple=True,

@@ -110,7 +110,9 @@ def _title(explanation: Explanation) -> str:
     if explanation.target:
         said += f" of {explanation.target}"
     if explanation.predicted:
-        share = "" if math.isnan(explanation.score) else f" (probability of {explanation.target} {explanation.score:.3f})"
+        share = (
+            "" if math.isnan(explanation.score) else f" (probability of {explanation.target} {explanation.score:.3f})"
+        )
         said += f"; the model says {explanation.predicted}{share}"
     return said
 
@@ -155,7 +157,9 @@ def _tiles(explanation: Explanation) -> Image:
     for place, (caption, tile) in enumerate(explanation.tiles):
         left, top = place % across * (_TILE + _GAP), place // across * (_TILE + line + _GAP)
         page.paste(_sized(tile, _TILE), (left, top))
-        pen.text((left, top + _TILE + 1), _cut(caption, _TILE + _GAP // 2, _SMALL - 2), fill=_INK, font=_font(_SMALL - 2))
+        pen.text(
+            (left, top + _TILE + 1), _cut(caption, _TILE + _GAP // 2, _SMALL - 2), fill=_INK, font=_font(_SMALL - 2)
+        )
     return page
 
 

@@ -230,7 +230,5 @@ def linear(layer: Any, x: Any, *, kernel: Any = None, bias: bool = True) -> Any:
         found = ops.matmul(x, weights)
     else:
         convolve = ops.depthwise_conv if type(layer).__name__ == "DepthwiseConv2D" else ops.conv
-        found = convolve(
-            x, weights, strides=layer.strides, padding=layer.padding, dilation_rate=layer.dilation_rate
-        )
+        found = convolve(x, weights, strides=layer.strides, padding=layer.padding, dilation_rate=layer.dilation_rate)
     return found + ops.cast(layer.bias, "float32") if bias and layer.use_bias else found

@@ -93,7 +93,7 @@ _ALL = (
         "filters",
         ("cnn",),
         "",
-        "The first layer's kernels, each stretched to its own contrast; they show what edges and colours the network "
+        "The kernels of the first layer, each stretched to its own contrast; they show what edges and colours the network "
         "takes in and nothing of how it decides.",
         about_model=True,
     ),

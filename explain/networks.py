@@ -38,6 +38,9 @@ _BY_PIXEL: Mapping[str, Callable[[Graph, Floats, int], Floats]] = {
 
 _BY_LAYER = ("gradcam", "activations", "masking", "deconvnet")
 
+_SHARES = ("lrp", "taylor", "integrated")
+"""Methods whose values sum to the score, over the picture or, of patches, over each of them."""
+
 _BY_RULES = ("lrp", "taylor")
 
 
@@ -76,7 +79,9 @@ class NetworkExplainer:
         self._method = METHODS[settings.method]
         self._size = int(self._graphs[0].shapes[self._graphs[0].entry][1])
         if settings.method == "map" and model.bundle.settings.rule.kind == "resize":
-            raise InputError("`method` map: needs a network of patches, this one sees the image as a whole; use occlusion")
+            raise InputError(
+                "`method` map: needs a network of patches, this one sees the image as a whole; use occlusion"
+            )
         if settings.method in _BY_RULES:
             check_rules(self._graphs[0], method=settings.method)
         first = self._graphs[0]
@@ -121,7 +126,11 @@ class NetworkExplainer:
             return self._of_units(blank, patches, place)
         parts = [np.mean([self._values(graph, some, place) for graph in self._graphs], axis=0)
                  for some in np.split(patches.pixels, range(_AT_ONCE, len(patches.pixels), _AT_ONCE))]  # fmt: skip
-        values = _together(np.concatenate(parts), patches.boxes, picture.shape[:2])
+        found = np.concatenate(parts)
+        values = _together(found, patches.boxes, picture.shape[:2])
+        if self._settings.method in _SHARES:  # what a pixel of the network has is divided among those of the picture
+            top, left, bottom, right = patches.boxes[0]
+            values *= found[0].size / ((bottom - top) * (right - left) * values.size)
         if self._settings.method == "map":
             return replace(blank, values=values, centre=1 / len(classes), limits=(0.0, 1.0))
         return replace(blank, values=values)

@@ -157,8 +157,8 @@ def _begin(graph: Graph, values: Values, target: int, *, positive: bool) -> Floa
     weights = kernel[:, target] - kernel.mean(axis=1)
     score = to_numpy(graph.scores(values))[:, target, np.newaxis]
     if positive:
-        shares = np.maximum(features * weights, 0)
-        return np.asarray(np.maximum(score, 0) * shares / (shares.sum(axis=1, keepdims=True) + _TINY))
+        shares = np.maximum(features * weights, 0) + _TINY
+        return np.asarray(np.maximum(score, 0) * shares / shares.sum(axis=1, keepdims=True))
     parts = features * weights
     return np.asarray(parts + (score - parts.sum(axis=1, keepdims=True)) / features.shape[1])
 
@@ -191,7 +191,11 @@ def _shared(
     if step.kind == "Multiply":  # a gate of one value a channel only weighs what it is multiplied with
         largest = max(range(len(tensors)), key=lambda place: int(np.prod(tensors[place].shape)))
         return [ahead if place == largest else np.zeros(t.shape, np.float32) for place, t in enumerate(tensors)]
-    return pull_back(lambda *x: step(*x)[0], tensors, ahead)
+    found = pull_back(lambda *x: step(*x)[0], tensors, ahead)
+    if step.kind == "ZeroPadding2D":  # what fell on the padding is spread over the image
+        lost = (ahead.sum(axis=(1, 2, 3)) - found[0].sum(axis=(1, 2, 3))) / found[0][0].size
+        found[0] = found[0] + lost[:, np.newaxis, np.newaxis, np.newaxis]
+    return found
 
 
 def _kernel(graph: Graph, step: Step) -> Floats:
@@ -204,15 +208,11 @@ def _kernel(graph: Graph, step: Step) -> Floats:
     return np.asarray(kernel * factor.reshape(shape))
 
 
-def _over(ahead: Floats, total: Floats) -> Floats:
-    """Divide relevance by what it is shared out over; where that is nothing, nothing is shared."""
-    return np.where(np.abs(total) > _TINY, ahead / np.where(np.abs(total) > _TINY, total, 1.0), 0.0).astype(np.float32)
+def _by_sign(step: Step, x: Floats, kernel: Floats, ahead: Floats, bounds: tuple[Floats, Floats] | None) -> Floats:
+    """Share by the parts that raise the output; of pixels by how far they are from their bounds.
 
-
-def _by_sign(
-    step: Step, x: Floats, kernel: Floats, ahead: Floats, bounds: tuple[Floats, Floats] | None
-) -> Floats:
-    """Share by the parts that raise the output; of pixels by how far they are from their bounds."""
+    Where nothing but a bias raised it, it is spread evenly over all that the kernel sees.
+    """
     layer, up, down = step.operation, np.maximum(kernel, 0), np.minimum(kernel, 0)
     if bounds is None:
         pairs = [(np.maximum(x, 0), up), (np.minimum(x, 0), down)]
@@ -220,8 +220,20 @@ def _by_sign(
         low, high = (np.broadcast_to(one, x.shape) for one in bounds)
         pairs = [(x, kernel), (-low, up), (-high, down)]
     pairs = [(part, weights) for part, weights in pairs if part.any()]
-    total = sum(to_numpy(linear(layer, part, kernel=weights, bias=False)) for part, weights in pairs)
-    shares = _over(ahead, np.asarray(total))
+    total = np.zeros_like(ahead)
+    for part, weights in pairs:
+        total += to_numpy(linear(layer, part, kernel=weights, bias=False))
+    raised = np.abs(total) > _TINY
+    found = _carried(layer, pairs, np.where(raised, ahead / np.where(raised, total, 1), 0), x)
+    if not raised.all():
+        even = np.ones_like(x), np.ones_like(kernel)
+        seen = to_numpy(linear(layer, even[0], kernel=even[1], bias=False))
+        found += _carried(layer, [even], np.where(raised, 0, ahead / seen), x)
+    return found
+
+
+def _carried(layer: Any, pairs: list[tuple[Floats, Floats]], shares: Floats, x: Floats) -> Floats:
+    """Carry shares back through some kernels, and weigh each by what went into it."""
     found = np.zeros_like(x)
     for part, weights in pairs:
         (back,) = pull_back(lambda t, w=weights: linear(layer, t, kernel=w, bias=False), [part], shares)

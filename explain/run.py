@@ -251,9 +251,7 @@ def _finish(
          "" if record is None else repr(one.score), f"pictures/{file.name}", f"arrays/{file.stem}.npz"]
         for one, record, file in made
     ]  # fmt: skip
-    write_rows(
-        place / "explain.csv", ["image_id", "label", "target", "predicted", "score", "picture", "arrays"], rows
-    )
+    write_rows(place / "explain.csv", ["image_id", "label", "target", "predicted", "score", "picture", "arrays"], rows)
     problems = place / "failures.csv"
     if failures:
         write_rows(problems, ["image_id", "error"], failures)

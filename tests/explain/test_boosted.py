@@ -179,7 +179,10 @@ def test_contributions_are_shapley_values_by_enumeration(rng):
         for feature in range(4):
             others = [known for known in value if feature not in known]
             share = sum(
-                math.factorial(len(known)) * math.factorial(3 - len(known)) / 24 * (value[known | {feature}] - value[known])
+                math.factorial(len(known))
+                * math.factorial(3 - len(known))
+                / 24
+                * (value[known | {feature}] - value[known])
                 for known in others
             )
             assert found[image, kind, feature] == pytest.approx(share, abs=1e-6)
