@@ -1,4 +1,4 @@
-"""Explanations as pictures: a map laid over the image with its colour bar, small pictures, bars; what it is not below."""
+"""Explanations as pictures: a map over the image with its colour bar, small pictures, bars; and what it is not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _HOT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 2
 """Scale of one side, by lightness from dark to light."""
 
 _NEARLY_ALL = 99.5
-"""Percentile at which a colour bar without fixed ends stops (ours), so that a single pixel does not make all else pale."""
+"""Percentile at which a colour bar without fixed ends stops (ours): a single pixel is not to make all else
+pale."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -111,7 +112,9 @@ def _title(explanation: Explanation) -> str:
         said += f" of {explanation.target}"
     if explanation.predicted:
         share = (
-            "" if math.isnan(explanation.score) else f" (probability of {explanation.target} {explanation.score:.3f})"
+            ""
+            if math.isnan(explanation.score) or not explanation.target
+            else f" (probability of {explanation.target} {explanation.score:.3f})"
         )
         said += f"; the model says {explanation.predicted}{share}"
     return said
@@ -204,8 +207,8 @@ def write_sheet(path: Path, drawn: list[Path], *, width: int = 420, most: int = 
 
     small = []
     for file in drawn[:most]:
-        with Image.open(file) as picture:
-            small.append(picture.convert("RGB").resize((width, max(1, round(picture.height * width / picture.width)))))
+        with Image.open(file) as whole:
+            small.append(whole.convert("RGB").resize((width, max(1, round(whole.height * width / whole.width)))))
     across = max(1, min(len(small), 3))
     rows = [small[at : at + across] for at in range(0, len(small), across)]
     heights = [max(picture.height for picture in row) for row in rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,7 +131,7 @@ class Explanation:
                 bars=tuple((str(name), float(value)) for name, value in zip(names, values, strict=True)),
                 arrays={name: value for name, value in found.items() if name != "work"},
             )
-        except (FileNotFoundError, KeyError, zipfile.BadZipFile, *DAMAGE):
+        except DAMAGE:
             return None
 
 

@@ -50,7 +50,7 @@ def smoothgrad(graph: Graph, images: Floats, target: int) -> Floats:
     total = np.zeros(images.shape[:3], np.float32)
     for _ in range(_NOISY):
         total += gradient(graph, images + rng.normal(0, _NOISE * 255, images.shape).astype(np.float32), target)
-    return total / _NOISY
+    return np.asarray(total / _NOISY, np.float32)
 
 
 def integrated(graph: Graph, images: Floats, target: int) -> Floats:

@@ -46,8 +46,8 @@ _ALL = (
         "map",
         ("boosted", "cnn"),
         "probability of {target}",
-        "Each place shows what the model would say if the picture held nothing but its surroundings; it was trained on "
-        "whole pictures, so this is no segmentation and no probability of a lesion here.",
+        "Each place shows what the model would say if the picture held nothing but its surroundings; it was trained "
+        "on whole pictures, so this is no segmentation and no probability of a lesion here.",
         signed=True,
     ),
     Method(
@@ -62,8 +62,8 @@ _ALL = (
         "channels",
         ("boosted",),
         "raw score of {target}, mean over the picture",
-        "Where the channels with the largest contributions are active; the trees saw their average over the picture and "
-        "not where they are, so a strong place need not have been needed.",
+        "Where the channels with the largest contributions are active; the trees saw their average over the picture "
+        "and not where they are, so a strong place need not have been needed.",
         signed=True,
     ),
     Method(
@@ -85,32 +85,32 @@ _ALL = (
         "occlusion",
         ("cnn",),
         "fall of the probability of {target} when covered",
-        "What covering a place with the mean colour does; the network never saw covered pictures, and tissue of which "
-        "there is more elsewhere can be covered without effect.",
+        "What covering a place with the mean colour does; the network never saw covered pictures, and tissue of "
+        "which there is more elsewhere can be covered without effect.",
         signed=True,
     ),
     Method(
         "filters",
         ("cnn",),
         "",
-        "The kernels of the first layer, each stretched to its own contrast; they show what edges and colours the network "
-        "takes in and nothing of how it decides.",
+        "The kernels of the first layer, each stretched to its own contrast; they show what edges and colours the "
+        "network takes in and nothing of how it decides.",
         about_model=True,
     ),
     Method(
         "activations",
         ("cnn",),
         "",
-        "What one layer of the first model makes of the picture, or of its middle patch, the most active channels first; "
-        "activity is neither for nor against a class.",
+        "What one layer of the first model makes of the picture, or of its middle patch, the most active channels "
+        "first; activity is neither for nor against a class.",
         layered=True,
     ),
     Method(
         "masking",
         ("cnn",),
         "share of the masks",
-        "The picture through the most active fifth of single units of the first model that raise the score; a unit need "
-        "not stand for one thing, and the probabilities are of pictures that the network never saw.",
+        "The picture through the most active fifth of single units of the first model that raise the score; a unit "
+        "need not stand for one thing, and the probabilities are of pictures that the network never saw.",
         layered=True,
     ),
     Method(
@@ -125,23 +125,23 @@ _ALL = (
         "lrp",
         ("cnn",),
         "share of the score of {target}",
-        "The score shared out among pixels by fixed rules; other rules give other maps, and none says what would happen "
-        "if the tissue were different.",
+        "The score shared out among pixels by fixed rules; other rules give other maps, and none says what would "
+        "happen if the tissue were different.",
         signed=True,
     ),
     Method(
         "taylor",
         ("cnn",),
         "share of the score of {target}",
-        "What speaks for the class shared out among pixels by fixed rules; what speaks against it is not shown, and a "
-        "score that is not positive shows nothing.",
+        "What speaks for the class shared out among pixels by fixed rules; what speaks against it is not shown, and "
+        "a score that is not positive shows nothing.",
     ),
     Method(
         "maximisation",
         ("cnn",),
         "",
-        "Pictures made to excite a class or a unit of the first model most; they are no tissue, and other settings give "
-        "other ones.",
+        "Pictures made to excite a class or a unit of the first model most; they are no tissue, and other settings "
+        "give other ones.",
         layered=True,
         about_model=True,
     ),
@@ -149,8 +149,8 @@ _ALL = (
         "smoothgrad",
         ("cnn",),
         "mean gradient of the score of {target}",
-        "The gradient averaged over noisy copies; smoother, and no more than the gradient a sign that the tissue there "
-        "speaks for the class.",
+        "The gradient averaged over noisy copies; smoother, and no more than the gradient a sign that the tissue "
+        "there speaks for the class.",
     ),
     Method(
         "integrated",
@@ -180,7 +180,8 @@ def choose_method(name: str, *, road: str | None = None, bundle: object = "") ->
     if road is not None and road not in method.roads:
         there = _named([one for one in METHODS.values() if road in one.roads])
         raise InputError(
-            f"`method` {name}: is for {_ROADS[method.roads[0]]}, and {bundle} holds {_ROADS[road]}; choose one of {there}"
+            f"`method` {name}: is for {_ROADS[method.roads[0]]}, and {bundle} holds {_ROADS[road]}; choose one of "
+            f"{there}"
         )
     return method
 

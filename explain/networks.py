@@ -1,4 +1,4 @@
-"""Why fine-tuned networks say what they say: maps of each patch, averaged over fold models, put together as a picture."""
+"""Why fine-tuned networks say what they say: maps of patches, averaged over fold models, put together as a picture."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ _BY_PIXEL: Mapping[str, Callable[[Graph, Floats, int], Floats]] = {
 }  # fmt: skip
 
 _BY_LAYER = ("gradcam", "activations", "masking", "deconvnet")
+
+_OF_PATCHES = (
+    "Each place shows what the networks say of the patches that cover it; in training a patch had the label of its whole "
+    "picture, so this is no segmentation and no probability of a lesion here."
+)
+"""What ``map`` of networks is not; see `METHODS` for that of boosted ensembles."""
 
 _SHARES = ("lrp", "taylor", "integrated")
 """Methods whose values sum to the score, over the picture or, of patches, over each of them."""
@@ -132,7 +138,7 @@ class NetworkExplainer:
             top, left, bottom, right = patches.boxes[0]
             values *= found[0].size / ((bottom - top) * (right - left) * values.size)
         if self._settings.method == "map":
-            return replace(blank, values=values, centre=1 / len(classes), limits=(0.0, 1.0))
+            return replace(blank, values=values, centre=1 / len(classes), limits=(0.0, 1.0), caution=_OF_PATCHES)
         return replace(blank, values=values)
 
     def _said(self, target: str, **content: Any) -> Explanation:

@@ -16,7 +16,6 @@ from ..evaluate import counted, report_style, thumbnail
 from ..jobs import atomic_output
 from ..predict import NOT_A_DEVICE
 from .explanation import Explanation
-from .methods import Method
 
 __all__ = ["Drawn", "write_page"]
 
@@ -51,7 +50,9 @@ class Drawn:
         """Say an explanation in words."""
         said = f"{explanation.method} of {explanation.target}" if explanation.target else explanation.method
         if explanation.predicted:
-            said += f"; predicted {explanation.predicted}, probability of {explanation.target} {explanation.score:.3f}"
+            said += f"; predicted {explanation.predicted}"
+        if explanation.predicted and explanation.target:
+            said += f", probability of {explanation.target} {explanation.score:.3f}"
         alt = f"{explanation.image_id}: {said}."
         if explanation.values is not None:
             values = explanation.values
@@ -70,7 +71,7 @@ def write_page(
     path: Path,
     *,
     title: str,
-    method: Method,
+    caution: str,
     drawn: Sequence[Drawn],
     banners: Sequence[str],
     failures: Sequence[tuple[str, str]],
@@ -96,7 +97,7 @@ def write_page(
         said=counted(len(drawn), "picture"),
         rows=rows,
         left_out=len(drawn) - len(rows),
-        caution=method.caution,
+        caution=caution,
         banners=list(banners),
         failures=list(failures),
         facts=list(facts),

@@ -182,12 +182,12 @@ def _shared(
     if step.part == "activation" or step.kind == "_Power" or (step.kind in _SAME and len(tensors) == 1):
         return [ahead]
     if step.kind in _MEANS:
-        size = np.abs(to_numpy(tensors[0])) + _TINY
+        size: Floats = np.asarray(np.abs(to_numpy(tensors[0])) + _TINY, np.float32)
         shares = ahead / to_numpy(step(size)[0])
-        return [size * pull_back(lambda x: step(x)[0], [size], shares)[0]]
+        return [np.asarray(size * pull_back(lambda x: step(x)[0], [size], shares)[0], np.float32)]
     if step.kind == "Add":
         sizes = [np.abs(to_numpy(tensor)) + _TINY for tensor in tensors]
-        return [ahead * size / sum(sizes) for size in sizes]
+        return [np.asarray(ahead * one / sum(sizes), np.float32) for one in sizes]
     if step.kind == "Multiply":  # a gate of one value a channel only weighs what it is multiplied with
         largest = max(range(len(tensors)), key=lambda place: int(np.prod(tensors[place].shape)))
         return [ahead if place == largest else np.zeros(t.shape, np.float32) for place, t in enumerate(tensors)]

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..data import ImageRecord, file_sha256, match_class, record_sha256
@@ -260,7 +259,7 @@ def _finish(
     drawn = [Drawn.of(one, file) for one, _, file in made]
     page, sheet = place / "index.html", place / "sheet.png"
     write_page(
-        page, title=f"Explanations: {method.name}", method=method, drawn=drawn, banners=banners,
+        page, title=f"Explanations: {method.name}", caution=made[0][0].caution, drawn=drawn, banners=banners,
         failures=failures, facts=facts,
     )  # fmt: skip
     write_sheet(sheet, [one.file for one in drawn])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from bchisto.boost import Bundle, fit_text, parse_model
 from bchisto.errors import BundleError
-from bchisto.explain import Explanation, ExplainSettings, explain, lay_over
+from bchisto.explain import ExplainSettings, Explanation, explain, lay_over
 from conftest import need
 from PIL import Image
 

@@ -8,7 +8,12 @@ import pytest
 from bchisto.errors import InputError
 from bchisto.explain.autodiff import pull_back
 from bchisto.explain.gradient_maps import (
-    activation_and_gradient, gradcam, gradient, input_gradient, integrated, smoothgrad,
+    activation_and_gradient,
+    gradcam,
+    gradient,
+    input_gradient,
+    integrated,
+    smoothgrad,
 )  # fmt: skip
 from bchisto.explain.graph import Graph
 from bchisto.explain.networks import occlusion
@@ -287,7 +292,7 @@ def test_units(finder):
     assert units[0] == 0
     assert float(shown[0][0].split(": ")[1].split()[0]) == pytest.approx(
         float(finder.model.predict_on_batch(np.where(
-            (large(active[None, ..., 0]) >= np.quantile(active[..., 0], 0.8))[0][..., None], x[0], x[0].mean(axis=(0, 1))
+            (active[..., :1] >= np.quantile(active[..., 0], 0.8)), x[0], x[0].mean(axis=(0, 1))
         )[None])[0, 1]), abs=2e-3,
     )  # fmt: skip
     assert kept.shape == (SIZE, SIZE)
