@@ -99,7 +99,7 @@ def explained(here, boosted):
     new_images(here, boosted)
     settings = FinetuneSettings("speck", epochs=1, batch_size=4)
     finetune(
-        write_tissue(here / "images", per_class=3), out=here / "cnn", settings=settings, folds=["2"], work=Work(jobs=1)
+        write_tissue(here / "images", per_class=6), out=here / "cnn", settings=settings, folds=["2"], work=Work(jobs=1)
     )
 
 
