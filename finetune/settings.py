@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..moved import renamed_fields
 from ..options import option
 from ..stains import STAIN_METHODS
-from .augment import AUGMENTATIONS, OFFLINE
+from .augment import augmentation_ranges, plain_name
 from .balance import SAMPLINGS
 from .patches import PatchRule, parse_patches
 
@@ -129,7 +129,7 @@ class FinetuneSettings:
     weighted : bool
         Whether classes are weighted in the loss.
     augmentations : tuple of str
-        Of `AUGMENTATIONS`, and ``rotations-crops``.
+        Of `AUGMENTATIONS`, with a range or without (``rotation:10``), and ``rotations-crops``.
     rotations, crops : int
         Under ``rotations-crops``: rotations of an image, and crops of each.
     stain : str
@@ -170,6 +170,8 @@ class FinetuneSettings:
         put = object.__setattr__
         for name in ("fresh", "augmentations"):
             put(self, name, as_texts(getattr(self, name), name))
+        augmentation_ranges(self.augmentations)
+        put(self, "augmentations", tuple(map(plain_name, self.augmentations)))
         put(self, "weights", as_text(self.weights, "weights"))
         put(self, "multipliers", tuple(map(tuple, self.multipliers)))
         for name in ("size", "epochs", "patience", "batch_size", "rotations", "crops", "seed"):
@@ -192,7 +194,6 @@ class FinetuneSettings:
             ("stain", self.stain, STAIN_METHODS),
             ("top", self.top, TOPS),
             ("convention", self.convention, ("", *CONVENTIONS)),
-            *(("augmentations", chosen, (*AUGMENTATIONS, OFFLINE)) for chosen in self.augmentations),
         ):
             if one not in known:
                 raise InputError(f"`{name}` {one}: choose one of {', '.join(filter(None, known))}")
