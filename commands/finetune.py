@@ -103,6 +103,12 @@ from .options import RangedChoice, common_options, split_options, two_class_opti
     help="How the training part is balanced; no other part is.",
 )
 @click.option(
+    "--copies",
+    multiple=True,
+    metavar="CLASS=FACTOR",
+    help="Each training image of this class stands FACTOR times in an epoch, augmented anew each time; repeatable.",
+)
+@click.option(
     "--augment",
     multiple=True,
     type=RangedChoice(
