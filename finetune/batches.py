@@ -13,6 +13,7 @@ import numpy.typing as npt
 from .augment import OFFLINE, make_augmenter, make_offline
 from .images import Image, ImageBank
 from .patches import Indices, PatchRule, Samples
+from .regions import make_turner
 
 __all__ = ["Source", "still_batches", "training_batches"]
 
@@ -96,16 +97,19 @@ def training_batches(
     source : Source
     samples : Samples
     augmentations : tuple of str
-        Of `AUGMENTATIONS` and ``rotations-crops``, which comes first.
+        Of `AUGMENTATIONS` and ``rotations-crops``, which comes first; whole images are turned within their regions, if
+        the bank holds these.
     crops : int
         Of each rotation of ``rotations-crops``.
     """
+    regions = source.bank.regions if source.rule.kind == "resize" and OFFLINE in augmentations else None
     held = threading.local()  # the pipelines of albumentations carry their random state
 
     def pipelines() -> tuple[Any, Any]:
         if not hasattr(held, "pipelines"):
             online = tuple(name for name in augmentations if name != OFFLINE)
-            first = make_offline(size=source.size, crops=crops, seed=source.seed) if OFFLINE in augmentations else None
+            make: Any = make_offline if regions is None else make_turner
+            first = make(size=source.size, crops=crops, seed=source.seed) if OFFLINE in augmentations else None
             held.pipelines = first, make_augmenter(online, size=source.size) if online else None
         found: tuple[Any, Any] = held.pipelines
         return found
@@ -113,9 +117,9 @@ def training_batches(
     def batches(epoch: int) -> Any:
         order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(len(samples))
 
-        def picture(place: int) -> Image:
+        def picture(place: int) -> Any:
             position, number, copy = (int(part[place]) for part in (samples.images, samples.numbers, samples.copies))
-            image = source.read(position, number, epoch=epoch)
+            image: Any = source.read(position, number, epoch=epoch) if regions is None else regions[position]
             offline, online = pipelines()
             key = source.bank.key(position)
             if offline is not None:

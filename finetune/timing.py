@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data import ImageRecord
+from ..data import ImageRecord, decode_whole
 from .augment import OFFLINE
 from .batches import Source, training_batches
 from .images import ImageBank, make_reader
 from .model import build_model, resolved
+from .regions import cut_region
 from .settings import FinetuneSettings
 
 __all__ = ["TrainingCost", "time_training"]
@@ -71,5 +72,8 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
         model.train_on_batch(*make(epoch)[0])
     step = (time.perf_counter() - started) / (_STEPS * batch)
     copies = settings.rotations * settings.crops if OFFLINE in settings.augmentations else 1
+    stored = image.nbytes
+    if settings.turned:
+        stored += cut_region(*decode_whole(record), size=chosen["size"], treat=lambda pixels: pixels).pixels.nbytes
     size = sum(int(np.prod(weight.shape)) for weight in model.weights) * 4
-    return TrainingCost(read, step, settings.rule.number(*image.shape[:2]) * copies, image.nbytes, size)
+    return TrainingCost(read, step, settings.rule.number(*image.shape[:2]) * copies, stored, size)
