@@ -124,6 +124,9 @@ def train_model(
         write_rows(log, _COLUMNS, now.rows)
     for row in now.rows:
         on_epoch(_words(row))
+    if curves is not None and not now.done:
+        curves.write_graph(model)
+        curves.write_weights(model, step=0)
     while now.done < plan.epochs and now.waited < plan.patience:
         history = model.fit(batches(now.done), epochs=1, class_weight=weights, verbose=0, shuffle=False).history
         row = [now.done + 1, history["loss"][-1], history["accuracy"][-1], "", ""]
@@ -142,6 +145,7 @@ def train_model(
         write_rows(log, _COLUMNS, now.rows)
         if curves is not None:
             curves.write(dict(zip(_COLUMNS[1:], row[1:], strict=True)), step=now.done)
+            curves.write_weights(model, step=now.done)
         _log.debug("%s: epoch %d, %s", log.stem, now.done, _words(row))
         on_epoch(_words(row))
     model.set_weights(now.kept)

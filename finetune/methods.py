@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .balance import BEFORE
 from .model import resolved
 from .settings import FinetuneSettings
 
@@ -54,8 +55,14 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
     if settings.copies:
         each = " and ".join(f"{factor:g} times for {name}" for name, factor in settings.copies)
         yield f"In an epoch each training image stood, every time augmented anew, {each}."
-    if settings.sampling != "none" or settings.weighted:
-        how = [f"{settings.sampling}-sampling"] if settings.sampling != "none" else []
+    if settings.sampling == BEFORE:
+        yield (
+            "Before the split, images of the larger classes were left out at random until all classes were as large as "
+            "the smallest, so that the test images are balanced, too."
+        )
+    sampled = settings.sampling not in ("none", BEFORE)
+    if sampled or settings.weighted:
+        how = [f"{settings.sampling}-sampling"] if sampled else []
         yield f"Uneven classes were met by {' and '.join([*how, *(['class weights'] if settings.weighted else [])])}."
     if settings.validation:
         part = "an eighth of the training part, groups whole," if inner else "the validation part of the protocol"
