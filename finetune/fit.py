@@ -23,7 +23,7 @@ from .batches import Source, still_batches, training_batches
 from .events import EventLog
 from .patches import Indices, Samples
 
-__all__ = ["TrainingPlan", "train_model", "training_samples", "training_variables"]
+__all__ = ["TrainingPlan", "loss_weights", "train_model", "training_samples", "training_variables"]
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def train_model(
     samples = training_samples(source, plan)
     if source.batch_size > len(samples):
         raise InputError(f"`batch_size` {source.batch_size}: more than the {len(samples)} samples that train; lower it")
-    weights = class_weights(source.labels[plan.train], classes=plan.classes) if plan.weighted else None
+    weights = loss_weights(source, samples, plan)
     batches = training_batches(source, samples, augmentations=plan.augmentations, crops=plan.crops)
     held = source.samples(plan.validate)
     variables = training_variables(model)
@@ -125,7 +125,8 @@ def train_model(
         history = model.fit(batches(now.done), epochs=1, class_weight=weights, verbose=0, shuffle=False).history
         row = [now.done + 1, history["loss"][-1], history["accuracy"][-1], "", ""]
         if len(held):
-            row[3:] = (float(value) for value in model.evaluate(still_batches(source, held), verbose=0))
+            judges = still_batches(source, held, weights=weights)
+            row[3:] = (float(value) for value in model.evaluate(judges, verbose=0))
         judged = row[3] if len(held) else row[1]
         if not math.isfinite(judged):
             raise InputError(f"{log}: the loss is {judged} after epoch {row[0]}; lower `learning_rate`")
@@ -155,6 +156,19 @@ def training_samples(source: Source, plan: TrainingPlan) -> Samples:
     chosen = plan.train[sample_training(source.labels[plan.train], method=plan.sampling, seed=plan.seed)]
     copies = plan.rotations * plan.crops if OFFLINE in plan.augmentations else 1
     return source.samples(chosen, copies=copies)
+
+
+def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[int, float] | None:
+    """Return the weights of the classes in the loss, None if they are not weighted.
+
+    They follow from what an epoch trains on: classes that sampling has made even are not corrected a second time.
+
+    Raises
+    ------
+    InputError
+        See `class_weights`.
+    """
+    return class_weights(source.labels[samples.images], classes=plan.classes) if plan.weighted else None
 
 
 def training_variables(model: Any) -> list[Any]:

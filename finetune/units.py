@@ -15,9 +15,8 @@ from ..data import file_sha256
 from ..errors import InputError
 from ..jobs import Ticker, map_ahead_in_threads, read_marks, read_probabilities, write_probabilities
 from ..runs import Mark
-from .balance import class_weights
 from .batches import Source, still_batches
-from .fit import TrainingPlan, train_model, training_samples
+from .fit import TrainingPlan, loss_weights, train_model, training_samples
 from .images import ImageBank
 from .kept import network_of_fold
 from .model import resolved
@@ -149,9 +148,9 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
     for unit in units:
         try:
             source, plan = unit.source(), unit.plan
-            counts[unit.fold] = len(training_samples(source, plan))
-            if plan.weighted:
-                class_weights(source.labels[plan.train], classes=plan.classes)
+            samples = training_samples(source, plan)
+            counts[unit.fold] = len(samples)
+            loss_weights(source, samples, plan)
         except InputError as error:
             raise InputError(f"fold {unit.fold}: {error}") from error
     fold, least = min(counts.items(), key=lambda item: item[1])
