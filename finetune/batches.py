@@ -80,16 +80,25 @@ def _stack(
     shares = None if weights is None else np.array([weights[int(label)] for label in labels], dtype=np.float32)
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+        def __init__(self, *given: Any) -> None:
+            super().__init__(workers=source.workers, max_queue_size=_QUEUE)
+            self.given: Any = given
+
         def __len__(self) -> int:
-            return -(-len(order) // source.batch_size)
+            return -(-len(self.given[0]) // source.batch_size)
 
         def __getitem__(self, number: int) -> tuple[npt.NDArray[Any], ...]:
+            order, labels, shares, picture = self.given
             chosen = order[number * source.batch_size : (number + 1) * source.batch_size]
             pictures = np.stack([picture(place) for place in chosen.tolist()])
             weighted = () if shares is None else (shares[chosen],)
             return pictures.astype(np.float32), labels[chosen], *weighted
 
-    return Batches(workers=source.workers, max_queue_size=_QUEUE)
+        def let_go(self) -> None:
+            """Forget what the batches are made of: TensorFlow keeps every data set that it has read."""
+            self.given = None
+
+    return Batches(order, labels, shares, picture)
 
 
 def still_batches(source: Source, samples: Samples, *, weights: Mapping[int, float] | None = None) -> Any:
