@@ -178,12 +178,12 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int, si
             raise InputError(f"`freeze` {settings.freeze}: {settings.network} has no such layer")
         for layer in base.layers:
             layer.trainable = False
+            if settings.freeze == "all" and isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0  # so that it makes the same of an image every time; Keras drops in frozen layers too
             if settings.freeze != "all" and layer.name == names[settings.freeze]:
                 break
     images = keras.Input((size, size, 3), name="image")
-    # nothing of an encoder that is not trained drops or counts, so that it makes the same of an image every time
-    how = {"training": False} if settings.freeze == "all" else {}
-    features = base(backbone.spec.preprocess(images), **how)
+    features = base(backbone.spec.preprocess(images))
     features = features[-1] if isinstance(features, (list, tuple)) else features
     model = add_top(features, images, classes=classes, top=settings.top, dropout=settings.dropout or 0.0,
                     l2=settings.l2 or 0.0, name=settings.network)  # fmt: skip
