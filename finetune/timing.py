@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..data import ImageRecord
+from ..data import ImageRecord, decode_whole
 from .augment import OFFLINE
 from .batches import Source, training_batches
 from .frozen import keeps_features, split_frozen
 from .images import ImageBank, make_reader
 from .model import build_model, resolved
+from .regions import cut_region
 from .settings import FinetuneSettings
 
 __all__ = ["TrainingCost", "time_training"]
@@ -83,7 +84,10 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
         features, labels = split.encoder.predict_on_batch(make(0)[0][0]), make(0)[0][1]
         model, given = split.top, lambda epoch: (features, labels)
     step = _seconds(lambda epoch: model.train_on_batch(*given(epoch))) / batch
-    return TrainingCost(read, step, each, image.nbytes, size, once)
+    stored = image.nbytes
+    if settings.turned:
+        stored += cut_region(*decode_whole(record), size=chosen["size"], treat=lambda pixels: pixels).pixels.nbytes
+    return TrainingCost(read, step, each, stored, size, once)
 
 
 def _seconds(work: Callable[[int], Any]) -> float:
