@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,8 @@ def _boost_step(recipe: Recipe, variant: str, values: Mapping[str, Any], before:
 def _finetune_step(recipe: Recipe, order: Order, variant: str, values: Mapping[str, Any]) -> FinetuneStep:
     settings, said = _network_settings(values, variant, weights=order.weights)
     test = None
-    if "test_fold" in values:
-        others = dict(recipe.steps_of(recipe.first, quick=order.quick))["finetune"]
-        folder = Path("reproduce") / recipe.name
-        test = FixedTest(values["test_fold"], from_options(FoldChoice, others), folder)
+    if values.get("test_fold") is not None:
+        test = FixedTest(values["test_fold"], _split_of(recipe, order, values), Path("reproduce") / recipe.name)
     return FinetuneStep(
         reading_of(values),
         settings,
@@ -93,6 +92,16 @@ def _finetune_step(recipe: Recipe, order: Order, variant: str, values: Mapping[s
         said=said,
         test=test,
     )
+
+
+def _split_of(recipe: Recipe, order: Order, values: Mapping[str, Any]) -> FoldChoice:
+    """Return the split of which one part is a fixed test list: one more than the variant (or the first) has folds."""
+    own = from_options(FoldChoice, values)
+    if own.folds == ("none",):
+        own = from_options(FoldChoice, dict(recipe.steps_of(recipe.first, quick=order.quick))["finetune"])
+    if len(own.folds) != 1 or not own.folds[0].isdecimal():
+        raise InputError(f"recipe {recipe.name}: finetune.test_fold goes with a number of folds, or none")
+    return replace(own, folds=(str(int(own.folds[0]) + 1),))
 
 
 def _network_settings(

@@ -15,7 +15,7 @@ from bchisto.finetune import NETWORKS, FinetuneSettings
 from bchisto.recipes import list_recipes, load_recipe
 from bchisto.recipes.settings import build_steps
 from bchisto.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
-from bchisto.recipes.tables import Obtained, Runs, compare_published
+from bchisto.recipes.tables import Obtained, Runs, claims_of, compare_published
 from bchisto.recipes.work import Order
 
 SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
@@ -42,8 +42,9 @@ def test_every_variant_is_a_setting_of_the_commands(name):
     for table in recipe.published:
         if table["kind"] in ("variants", "scores", "validation"):
             assert set(table["rows"]) <= set(recipe.variants)
-        named = {*table.get("claim", {}).get("better", ()), *table.get("claim", {}).get("than", ())}
-        assert named <= set(table.get("rows", {}))
+        for claim in claims_of(table):
+            named = {name for key in ("better", "than", "alike") for name in claim.get(key, ())}
+            assert named <= set(table.get("rows", {}))
 
 
 def test_the_published_settings_of_the_ddsm_system():
@@ -110,7 +111,7 @@ def test_the_steps_of_a_network_and_of_frozen_features_beside_it():
     assert (str(describe.settings.encoders[0]), describe.settings.stain) == ("resnet50", "none")
     assert (boost.settings.heads, boost.folds.folds) == (("logistic",), ("2",))
     (fixed,) = steps_of(load_recipe("inbreast-inception"), "all-data", quick=True)
-    assert fixed.test == FixedTest(1, FoldChoice(("2",)), Path("reproduce/inbreast-inception"))
+    assert fixed.test == FixedTest(1, FoldChoice(("3",)), Path("reproduce/inbreast-inception"))
     assert isinstance(fixed, FinetuneStep)
     assert fixed.tensorboard
     (masses,) = steps_of(load_recipe("ddsm-masses"), "alexnet-small")
@@ -228,7 +229,7 @@ def judged(kind, rows, runs, **more):
     return found.note.partition("Here: ")[2]
 
 
-@pytest.mark.parametrize(("kind", "more"), [("validation", {}), ("variants", {"metric": "precision"})])
+@pytest.mark.parametrize(("kind", "more"), [("validation", {}), ("variants", {"metric": "f1"})])
 def test_seeds_alone_settle_no_conclusion(tmp_path, kind, more):
     runs = []
     for seed in range(3):
@@ -244,7 +245,139 @@ def test_seeds_alone_settle_no_conclusion(tmp_path, kind, more):
     assert said == "not judged (no paired interval over images)."
 
 
-@pytest.mark.parametrize(("wrong", "said"), [(1, "not settled."), (30, "holds.")])
+def listed(tmp_path, name, right, folds):
+    """A table of 40 images of 20 patients, each tested in every fold; the first `right` of them are ranked right."""
+    rows = [(k, fold) for fold in range(1, folds + 1) for k in range(40)]
+    p = np.array([0.5 + (0.4 if k < right else -0.4) * (1 if k % 2 else -1) + 0.001 * k for k, _ in rows])
+    table = PredictionTable.from_probabilities(
+        name=name, classes=["negative", "positive"], image_ids=[f"{k}.png" for k, _ in rows],
+        labels=["positive" if k % 2 else "negative" for k, _ in rows], probabilities=np.stack([1 - p, p], axis=1),
+        folds=[fold for _, fold in rows], groups=[f"p{k // 2}" for k, _ in rows],
+    )  # fmt: skip
+    return Obtained(tmp_path, Panel(table, measure(table, bootstrap=50, positive=("positive",))))
+
+
+def test_networks_of_folds_stand_against_one_on_the_same_list(tmp_path):
+    """The mean over the networks of five folds against the one network of all data, on the images that all test."""
+    from bchisto.evaluate import compare_tables
+
+    seed = {("a", None): listed(tmp_path, "a", 40, 1), ("b", None): listed(tmp_path, "b", 24, 5)}
+    said = judged("variants", {"a": None, "b": None}, [seed] * 3, metric="auc_mean")
+    one = listed(tmp_path, "b", 24, 1).panel.table
+    paired = compare_tables(one, seed["a", None].panel.table)["differences"]["auc"]
+    half = 100 * (paired["interval"][1] - paired["interval"][0]) / 2
+    middle = 100 * paired["difference"]
+    assert (
+        said == f"holds (difference {middle:+.1f} points, 95 % interval {middle - half:+.1f} to {middle + half:+.1f})."
+    )
+    others = {("a", None): seed["a", None], ("b", None): fake(tmp_path, "b", 12)}
+    assert judged("variants", {"a": None, "b": None}, [others] * 3, metric="auc_mean").startswith("not judged (no pair")
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        ({"alike": ["a", "c"], "margin": 0.02}, "not settled"),
+        ({"alike": ["a", "c"], "margin": 0.5}, "holds"),
+        ({"alike": ["a", "b"], "margin": 0.02}, "does not hold"),
+        ({"better": ["a"], "than": ["b"], "less_than": 0.02}, "does not hold"),
+        ({"better": ["b"], "than": ["a"], "less_than": 0.02}, "holds"),
+        ({"better": ["a"], "least": 0.5}, "holds"),
+        ({"better": ["b"], "least": 0.99}, "does not hold"),
+        ({"better": ["a"], "least": 0.5, "metric": "recall"}, "holds"),
+        ({"better": ["a"], "than": ["b"], "metric": "precision"}, "holds"),
+        ({"better": ["a"], "than": ["c"], "metric": "precision"}, "not settled"),
+        ({"why": "no figure"}, "not judged (no figure)."),
+    ],
+)
+def test_every_form_of_a_conclusion(tmp_path, claim, said):
+    seed = {(name, None): fake(tmp_path, name, right) for name, right in (("a", 20), ("b", 4), ("c", 19))}
+    found = judged("variants", dict.fromkeys("abc"), [seed] * 3, metric="accuracy", claim={"says": "x", **claim})
+    assert found.startswith(said)
+
+
+def test_a_row_at_other_magnifications_has_an_interval_of_its_own(tmp_path):
+    runs = []
+    for seed in range(3):
+        found = {}
+        for at, auc in ((40, 0.7), (200, 0.9), (400, 0.75)):
+            folder = tmp_path / f"{seed}-{at}"
+            folder.mkdir()
+            run = fake(tmp_path, "v", 15)
+            metrics = {**run.panel.metrics, "auc": auc, "intervals": {"auc": [auc - 0.1, auc + 0.08]}}
+            (folder / "metrics.json").write_text(json.dumps({"tables": {"x (patch)": metrics}}))
+            found["v", at] = replace(run, folder=folder)
+        runs.append(found)
+    claim = {"says": "x", "row": "patch auc", "better_at": [200], "than_at": [40]}
+    table = {"key": "x", "title": "x", "source": "x", "kind": "levels", "variant": "v"}
+    claims = [claim, {**claim, "better_at": [200, 400]}, {**claim, "better_at": [100]}]
+    (found,) = compare_published(
+        [{**table, "claims": claims}], Runs("v", runs[0], (40, 100, 200, 400), runs[1:]), note=""
+    )
+    # 0.2 against (0.1 ** 2 + 0.1 ** 2) ** 0.5 = 0.14; 0.05 against the same
+    assert found.note == ("Conclusion: x. Here: holds. Conclusion: x. Here: not settled. Conclusion: x. Here: not run.")
+
+
+def test_figures_of_others_are_rows(tmp_path):
+    table = {"key": "x", "title": "x", "source": "x", "kind": "variants", "metric": "recall", "rows": {"a": None},
+             "others": {"radiologists [10]": "0.745 to 0.923", "an SVM": None, "a study": 72.1}}  # fmt: skip
+    (found,) = compare_published([table], Runs("a", {("a", None): fake(tmp_path, "a", 20)}), note="")
+    assert [row[:3] for row in found.rows()] == [
+        ["a", "not printed", "100.0"],
+        ["radiologists [10]", "0.745 to 0.923", "–"],
+        ["an SVM", "not printed", "–"],
+        ["a study", "72.1", "–"],
+    ]
+    assert found.left_out() == ""
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({"says": "x", "better": ["a"]}, "the table x has no claim.than"),
+        ({"says": "x", "better": ["a"], "than": ["b"], "larger": 1}, "the table x: claim.larger: no such part"),
+    ],
+)
+def test_conclusions_of_no_known_form(claim, message):
+    from bchisto.recipes.tables import check_claim
+
+    with pytest.raises(InputError, match=message):
+        check_claim("the table x", claim)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_the_fixed_list_is_apart_from_all_folds(tmp_path, held):
+    """Six parts by hand: two images a patient and class, so each part has one patient of each class."""
+    from bchisto.data import read_fold_list
+    from bchisto.recipes.parts import Part
+
+    lines = ["path,label,group"]
+    for k in range(24):
+        (tmp_path / f"{k}.png").write_bytes(f"{k}".encode())
+        lines.append(f"{tmp_path}/{k}.png,{('negative', 'positive')[k // 2 % 2]},p{k // 2}")
+    (tmp_path / "images.csv").write_text("\n".join(lines))
+    part = Part(tmp_path / "images.csv", None, tmp_path / "run")
+    fixed = FixedTest(1, FoldChoice(("6",)), Path("lists"))
+    choice = fixed.choice(part, FoldChoice(("5",)), reading={}, seed=0, held=held)
+    path = tmp_path / "run" / "lists" / f"5-fixed-test{'' if held else '-unvalidated'}.csv"
+    assert choice == FoldChoice((str(path),))
+    found = read_fold_list(path)
+    tested = {image for image, _, part in found if part == "test"}
+    assert len(tested) == 4
+    assert all({i for i, f, p in found if f == fold and p == "test"} == tested for fold in range(1, 6))
+    train = [{i for i, f, p in found if f == fold and p == "train"} for fold in range(1, 6)]
+    assert all(len(one) == 16 and not one & tested for one in train)
+    left = [{i for i, f, p in found if f == fold and p == "val"} for fold in range(1, 6)]
+    assert [len(one) for one in left] == [4 if held else 0] * 5
+    assert len(set.union(*train)) == 20
+    every = fixed.choice(part, FoldChoice(("none",)), reading={}, seed=0, held=False)
+    assert every.folds == ("none",)
+    assert set(every.test_list.read_text().split()[1:]) == tested
+    with pytest.raises(InputError, match="test_fold 7: choose one of 1, 2, 3, 4, 5, 6"):
+        FixedTest(7, FoldChoice(("6",)), Path("l")).choice(part, FoldChoice(("5",)), reading={}, seed=0, held=True)
+
+
+@pytest.mark.parametrize(("wrong", "said"), [(1, "not settled"), (30, "holds")])
 def test_rules_are_judged_over_images_too(tmp_path, wrong, said):
     """Of 40 images of three patches the vote is right everywhere, and one positive patch is wrong in some."""
     runs = []
@@ -268,4 +401,5 @@ def test_rules_are_judged_over_images_too(tmp_path, wrong, said):
         runs.append({("v", None): replace(fake(tmp_path, "v", 20), folder=folder)})
     claim = {"says": "x", "better": ["vote"], "than": ["exist"]}
     rows = {"vote": None, "exist": None}
-    assert judged("rules", rows, runs, variant="v", level="image", claim=claim) == said
+    found = judged("rules", rows, runs, variant="v", level="image", claim=claim)
+    assert found.startswith(f"{said} (difference +{100 * wrong / 80:.1f} points, 95 % interval ")
