@@ -9,7 +9,7 @@ import click
 
 from .ending import quoted, said_results
 from .images import data_options
-from .options import common_options, split_options, two_class_options, work_options
+from .options import RangedChoice, common_options, split_options, two_class_options, work_options
 
 
 @click.command()
@@ -103,12 +103,33 @@ from .options import common_options, split_options, two_class_options, work_opti
     help="How the training part is balanced; no other part is.",
 )
 @click.option(
+    "--copies",
+    multiple=True,
+    metavar="CLASS=FACTOR",
+    help="Each training image of this class stands FACTOR times in an epoch, augmented anew each time; repeatable.",
+)
+@click.option(
     "--augment",
     multiple=True,
-    type=click.Choice(["isometries", "mirror", "rotation", "brightness", "noise", "crop", "stain", "rotations-crops"]),
+    type=RangedChoice(
+        [
+            "isometries",
+            "mirror",
+            "rotation",
+            "translation",
+            "magnification",
+            "brightness",
+            "noise",
+            "crop",
+            "stain",
+            "rotations-crops",
+        ]
+    ),
     default=("isometries",),
     show_default=True,
-    help="Of training images; repeatable. rotations-crops: several rotations of each, and several crops of these.",
+    help="Of training images; repeatable. How far may follow, by default rotation:15 (degrees), translation:0.1, "
+    "magnification:0.1, brightness:0.2, noise:0.05 and crop:0.7. rotations-crops: several rotations of each, and "
+    "several crops of these.",
 )
 @click.option("--rotations", type=int, default=5, show_default=True, help="Of rotations-crops.")
 @click.option("--crops", type=int, default=5, show_default=True, help="Of each rotation of rotations-crops.")

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..jobs import DAMAGE, atomic_output, write_rows
 from ..runs import Mark
 from .augment import OFFLINE
-from .balance import class_weights, sample_training
+from .balance import class_weights, copy_classes, sample_training
 from .batches import Source, still_batches, training_batches
 from .events import EventLog
 from .patches import Indices, Samples
@@ -44,6 +44,8 @@ class TrainingPlan:
     augmentations : tuple of str
     rotations, crops : int
         Copies of each image under ``rotations-crops``.
+    copies : tuple of float
+        How often an image of each class stands in an epoch; empty for once.
     seed : int
     classes : int
     """
@@ -59,6 +61,7 @@ class TrainingPlan:
     classes: int
     rotations: int = 5
     crops: int = 5
+    copies: tuple[float, ...] = ()
 
 
 @dataclass
@@ -145,7 +148,7 @@ def train_model(
 
 
 def training_samples(source: Source, plan: TrainingPlan) -> Samples:
-    """List what an epoch trains on: the sampled images, their patches and copies.
+    """List what an epoch trains on: the sampled images as often as their class stands, their patches and copies.
 
     Raises
     ------
@@ -153,6 +156,7 @@ def training_samples(source: Source, plan: TrainingPlan) -> Samples:
         See `sample_training`.
     """
     chosen = plan.train[sample_training(source.labels[plan.train], method=plan.sampling, seed=plan.seed)]
+    chosen = chosen[copy_classes(source.labels[chosen], factors=plan.copies, seed=plan.seed)]
     copies = plan.rotations * plan.crops if OFFLINE in plan.augmentations else 1
     return source.samples(chosen, copies=copies)
 

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..experiment import Finished, Tested, Training, Work
 from ..jobs import Resources, Ticker, prepare_backend, visible_gpus
 from ..runs import Claim, Mark, versions_of
+from .balance import class_factors
 from .batches import Source
 from .images import ImageBank
 from .model import resolved, untrained_notice
@@ -225,6 +226,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                     folder=folder,
                     workers=workers,
                     tensorboard=self.tensorboard,
+                    copies=class_factors(settings.copies, self.dataset.classes),
                 )
             )
         return units

@@ -194,7 +194,8 @@ def estimate_finetune(
     new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading))
     cost = time_training(records[0], settings=settings, classes=len(dataset.classes))
     number = sum(map(ahead.folds, folds))
-    epoch = _TRAIN_SHARE * len(records) * cost.samples * cost.step
+    seen = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records)
+    epoch = _TRAIN_SHARE * seen * cost.samples * cost.step
     seconds = number * settings.epochs * epoch + (len(records) * cost.read if new else 0.0)
     # weights lie in the folder and in the bundle
     size = 2 * number * ahead.parts * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)

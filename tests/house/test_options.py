@@ -25,6 +25,7 @@ from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import FeaturizeSettings
 from bchisto.featurize.settings import MODES, PADS
 from bchisto.finetune import AUGMENTATIONS, NETWORKS, OFFLINE, SAMPLINGS, FinetuneSettings
+from bchisto.finetune.augment import RANGES
 from bchisto.finetune.settings import CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
 from bchisto.options import from_options, plain_options
 from bchisto.predict import FORMATS
@@ -116,6 +117,15 @@ def test_values_listed_in_a_help_are_all_that_there_are():
     assert set(listed.split(", ")) == {*PUBLISHED_FOLDS, *SLIDE_FOLDS}
     named = EVERY["reproduce"].help.partition("NAME is ")[2].partition(", or the path")[0]
     assert sorted(re.split(r",\s+", named)) == sorted(list_recipes())
+
+
+def test_ranges_in_the_help_are_those_of_the_library():
+    written = re.findall(r"([a-z]+):([\d.]+\d)", offered("finetune", "augment"))
+    assert {name: float(value) for name, value in written} == RANGES
+    (augment,) = [one for one in EVERY["finetune"].params if one.name == "augment"]
+    assert augment.type.convert("rotation:10", augment, None) == "rotation:10"  # beside the choices tied above
+    with pytest.raises(click.BadParameter, match="'turn' is not one of 'isometries'"):
+        augment.type.convert("turn:10", augment, None)
 
 
 IMAGES = ("--images", "x")
