@@ -29,7 +29,7 @@ _KNOWN: Mapping[str, Sequence[Any]] = {
 }
 """Whose options the settings of a step are, beside those of how images are read."""
 
-_FINETUNE = ("validation", "tensorboard", "test_fold")
+_FINETUNE = ("validation", "tensorboard", "test_fold", "pretrained")
 """Settings of ``finetune`` that no value above has under this name."""
 
 
@@ -113,8 +113,10 @@ def _network_settings(
     chosen = weights_of((default, *weights), network)
     found = {"augment": (), **values}
     said: tuple[str, ...] = ()
+    if found.get("pretrained") and chosen == "random":
+        said = (f"RANDOM START: {network} began untrained; its source starts from ImageNet weights.",)
     if found.get("rate_multiplier") and chosen == "random":
-        said = (f"{network} began untrained, so all its layers have one learning rate",)
+        said += (f"{network} began untrained, so all its layers have one learning rate",)
         del found["rate_multiplier"]
     named: dict[str, Any] = {name: tuple(found[name]) for name in ("augment", "fresh") if name in found}
     given = {"validation": found["validation"]} if "validation" in found else {}

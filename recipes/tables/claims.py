@@ -103,6 +103,8 @@ def judge(
             verdict = "not run"
         elif note:
             verdict = "not judged (not comparable)"
+        elif table["kind"] == "time":
+            verdict = _time_verdict(contrasts, runs)
         elif len(points) < SEEDS:
             verdict = f"not judged ({len(points)} of {SEEDS} seeds)"
         else:
@@ -163,6 +165,24 @@ def _verdict(contrasts: Sequence[_Contrast], points: Sequence[Points], runs: Run
     (_, low, high), (middle, _) = ends[0], known[0]
     points_of = [f"{100 * value:+.1f}" for value in (middle, low, high)]
     return f"{verdict} (difference {points_of[0]} points, 95 % interval {points_of[1]} to {points_of[2]})"
+
+
+def _time_verdict(contrasts: Sequence[_Contrast], runs: Runs) -> str:
+    """Judge times: of each pair of networks the mean difference over the turns in which both were timed."""
+    from scipy.stats import t as student
+
+    ends = []
+    for one in contrasts:
+        slow, fast = runs.times[one.better[0]], runs.times[one.than[0] if one.than else one.better[0]]
+        changes = [a - b for a, b in zip(slow, fast, strict=False)]
+        if len(changes) < 2:
+            return "not judged (timed once)"
+        middle, error = fold_error(changes, [1.0] * len(changes), share=0.0)
+        half = float(student.ppf(0.975, len(changes) - 1)) * error
+        ends.append((middle - half, middle + half))
+    if all(low > 0 for low, _ in ends):
+        return "holds"
+    return "does not hold" if any(high < 0 for _, high in ends) else "not settled"
 
 
 def _interval(

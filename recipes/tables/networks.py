@@ -10,7 +10,17 @@ import numpy as np
 from ...evaluate import PredictionTable, PublishedFigure, default_positive
 from .obtained import Compared, Points, Runs, Value
 
-__all__ = ["LEVELS", "by_fold", "by_level", "by_rule", "by_variant", "scores", "validation", "value_of"]
+__all__ = [
+    "LEVELS",
+    "by_fold",
+    "by_level",
+    "by_rule",
+    "by_variant",
+    "scores",
+    "training_time",
+    "validation",
+    "value_of",
+]
 
 _NOTHING: Value = (None, None)
 
@@ -163,4 +173,17 @@ def validation(runs: Runs, table: Mapping[str, Any]) -> Compared:
         if value is not None:
             points[name, first] = value
         figures.append(_figure(name, (value, None), published=published, digits=table["digits"]))
+    return points, figures
+
+
+def training_time(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Show how long a sample takes to train, in milliseconds: the median of the times that it was measured."""
+    points: Points = {}
+    figures = []
+    for name, published in table["rows"].items():
+        found = runs.times.get(name)
+        value = float(np.median(found)) if found else None
+        if value is not None:
+            points[name, runs.at[0]] = value
+        figures.append(PublishedFigure(name, published, None if value is None else 1000 * value, digits=2))
     return points, figures

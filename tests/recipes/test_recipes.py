@@ -75,11 +75,48 @@ def test_the_published_settings_of_the_ddsm_system():
     assert tables["context"] == {"alexnet-small": 64, "alexnet-large": 71}
 
 
+def test_the_published_settings_of_the_other_systems():
+    """What the article on IDC and the project on INbreast print, written down again."""
+    patches = network(load_recipe("idc-patches"), "resnet")
+    assert "rotation:10" in patches.augmentations
+    assert {"isometries", "translation", "magnification"} <= {name.partition(":")[0] for name in patches.augmentations}
+    assert patches.sampling == "under"
+    mammograms = network(load_recipe("inbreast-inception"), "cross-validation")
+    factors = dict(mammograms.copies)
+    assert round(313 * factors["negative"]) == 3104
+    assert round(75 * factors["positive"]) == 1992
+    assert (mammograms.optimizer, mammograms.learning_rate, mammograms.batch_size) == ("adam", 0.001, 32)
+    assert set(mammograms.augmentations) == {"mirror", "brightness", "noise"}
+    assert network(load_recipe("inbreast-inception"), "cross-validation", quick=True).copies == ()
+
+
 def test_multipliers_go_with_pretrained_weights_only():
     recipe = load_recipe("ddsm-masses")
     (step,) = steps_of(recipe, "googlenet")
     assert step.settings.multipliers == ()
-    assert step.said == ("googlenet began untrained, so all its layers have one learning rate",)
+    assert step.said == (
+        "RANDOM START: googlenet began untrained; its source starts from ImageNet weights.",
+        "googlenet began untrained, so all its layers have one learning rate",
+    )
+    (given,) = steps_of(recipe, "googlenet", weights=("googlenet=g.npz",))
+    assert given.said == ()
+
+
+def test_whether_a_source_starts_from_weights_belongs_to_the_recipe():
+    """Levy & Jain fine-tune AlexNet; the article on IDC does not say so, and its AlexNet takes patches of 50 pixels."""
+    from bchisto.finetune.model import untrained_notice
+    from bchisto.recipes.work import comparable_note
+
+    (masses,) = steps_of(load_recipe("ddsm-masses"), "alexnet")
+    (baseline,) = steps_of(load_recipe("ddsm-masses"), "baseline")
+    (patches,) = steps_of(load_recipe("idc-patches"), "alexnet")
+    assert comparable_note(masses.said) == "Not comparable (random start)."
+    assert baseline.said == patches.said == ()
+    plain = untrained_notice(FinetuneSettings("alexnet"))
+    assert plain == "alexnet began untrained; published weights were not given"
+    assert comparable_note([plain]) == ""
+    assert untrained_notice(FinetuneSettings("patch-resnet")) is None
+    assert untrained_notice(FinetuneSettings("mobilenetv2", weights="random")).startswith("RANDOM WEIGHTS: ")
 
 
 def test_the_steps_of_the_published_ensemble():
@@ -316,6 +353,43 @@ def test_a_row_at_other_magnifications_has_an_interval_of_its_own(tmp_path):
     )
     # 0.2 against (0.1 ** 2 + 0.1 ** 2) ** 0.5 = 0.14; 0.05 against the same
     assert found.note == ("Conclusion: x. Here: holds. Conclusion: x. Here: not settled. Conclusion: x. Here: not run.")
+
+
+def test_training_times_are_compared_in_turns(tmp_path):
+    table = {"key": "x", "title": "x", "source": "x", "kind": "time", "rows": dict.fromkeys("abc"), "claims": [
+        {"says": "x", "better": ["a"], "than": ["b"]},
+        {"says": "y", "better": ["b"], "than": ["c"]},
+        {"says": "z", "better": ["b"], "than": ["a"]},
+    ]}  # fmt: skip
+    seed = {(name, None): fake(tmp_path, name, 15) for name in "abc"}
+    times = {"a": [0.010, 0.013, 0.009], "b": [0.004, 0.006, 0.003], "c": [0.005, 0.004, 0.004]}
+    (found,) = compare_published([table], Runs("a", seed, times=times), note="")
+    assert found.note.split("Here: ")[1:] == [
+        "holds. Conclusion: y. ", "not settled. Conclusion: z. ", "does not hold."
+    ]  # fmt: skip
+    assert [figure.obtained for figure in found.figures] == [10.0, 4.0, 4.0]
+    assert compare_published([table], Runs("a", seed), note="") == []
+
+
+def test_networks_are_timed_once_and_in_turns(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from bchisto.recipes import timing
+    from bchisto.recipes.parts import Part
+
+    recipe = load_recipe("idc-patches")
+    asked = []
+    monkeypatch.setattr(timing, "time_training", lambda record, *, settings, classes: (
+        asked.append(settings.network) or SimpleNamespace(step=len(asked) / 8)))  # fmt: skip
+    monkeypatch.setattr(Part, "read", lambda part, reading: SimpleNamespace(records=["first"], classes=("0", "1")))
+    steps = {name: steps_of(recipe, name) for name in ("resnet", "alexnet", "over")}
+    part = Part(tmp_path, None, tmp_path)
+    found = timing.training_times(recipe, steps, part, folder=tmp_path)
+    assert asked == ["patch-resnet", "alexnet"] * 3
+    assert found == {"resnet": [0.125, 0.375, 0.625], "alexnet": [0.25, 0.5, 0.75]}
+    assert timing.training_times(recipe, steps, part, folder=tmp_path) == found
+    assert len(asked) == 6
+    assert timing.training_times(load_recipe("ddsm-masses"), steps, part, folder=tmp_path) == {}
 
 
 def test_figures_of_others_are_rows(tmp_path):
