@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from .fit import training_variables
 from .model import build_model, resolved
 from .settings import FinetuneSettings
+from .state import training_variables
 
 __all__ = ["let_go", "network_of_fold"]
 

@@ -21,6 +21,9 @@ __all__ = ["build_model", "network_of", "resolved", "untrained_notice"]
 _ENCODER_SIZE = 224
 """Side of the input of an encoder with a top, pixels (ours: that of ImageNet)."""
 
+_SEEDS = 10**9
+"""Below which the seed of a layer lies, as where Keras draws it."""
+
 
 def network_of(name: str) -> NetworkSpec:
     """Return a network, or an encoder as a network: with a top, from ImageNet weights.
@@ -143,6 +146,14 @@ def _seed(model: Any, entropy: Sequence[int]) -> None:
         variable.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
 
 
+def _seed_generators(base: Any, entropy: Sequence[int]) -> None:
+    """Seed what an encoder draws while it trains, such as the blocks that it leaves out; Keras takes any seed there."""
+    states = [variable for variable in base.variables if variable.name == "seed_generator_state"]
+    for number, state in enumerate(states):
+        rng = np.random.default_rng(np.random.SeedSequence([*entropy, number]))
+        state.assign(np.array([rng.integers(1, _SEEDS), 0]).astype(str(state.dtype)))
+
+
 def _plain_encoder(name: str, *, classes: int, size: int, dropout: float | None = None, l2: float | None = None) -> Any:
     """Build an encoder with its top, as the specification of a network has it."""
     settings = FinetuneSettings(name, dropout=dropout, l2=l2)
@@ -157,6 +168,7 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int, si
     backbone = build_backbone(settings.network, weights=weights, precision=settings.precision, seed=settings.seed)
     base = backbone.model
     base.trainable = True
+    _seed_generators(base, [settings.seed, fold])
     names = canonical_names(base)
     if settings.freeze:
         if settings.freeze != "all" and settings.freeze not in names:

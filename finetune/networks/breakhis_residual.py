@@ -21,7 +21,7 @@ _BLOCKS = 2
 _DROPOUT = 0.5
 
 
-def build(*, classes: int, size: int, variant: str = "plain", dropout: float = 0.0, l2: float = 1e-4) -> Any:
+def build(*, classes: int, size: int, variant: str = "plain", dropout: float | None = None, l2: float = 1e-4) -> Any:
     """Build the network: a first convolution, pooling, residual stages, global average, softmax.
 
     References
@@ -42,7 +42,7 @@ def build(*, classes: int, size: int, variant: str = "plain", dropout: float = 0
             stride = 2 if stage > 1 and block == 1 else 1
             x = residual_block(x, count, stride=stride, l2=l2, name=f"stage{stage}_block{block}")
     x = layers.GlobalAveragePooling2D(name="average")(x)
-    rate = dropout or (_DROPOUT if variant == "dropout" else 0.0)
+    rate = dropout if dropout is not None else _DROPOUT if variant == "dropout" else 0.0
     if rate:
         x = layers.Dropout(rate, seed=1, name="dropout")(x)
     return finish(x, images, classes=classes, name="breakhis-residual")
