@@ -72,7 +72,7 @@ def by_variant(runs: Runs, table: Mapping[str, Any]) -> Compared:
     for name, published in table["rows"].items():
         for magnification in runs.at:
             run = runs.get(name, magnification)
-            value = value_of(run.table() if run else None, table["metric"])
+            value = value_of(run.table(LEVELS[table.get("level", "image")]) if run else None, table["metric"])
             if value[0] is not None:
                 points[name, magnification] = value[0]
             figures.append(_figure(name, value, published=published, magnification=magnification))

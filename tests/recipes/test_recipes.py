@@ -176,7 +176,7 @@ def test_every_published_choice_is_a_setting():
     assert {"stain", "patches", "sampling", "top", "freeze", "fresh", "precision"} <= known
     variants = load_recipe("breakhis-resnet").variants
     used = {change.get("finetune", {}).get("network") for change in variants.values()} - {None}
-    assert used | {"breakhis-residual-stride2"} == {name for name in NETWORKS if name.startswith("breakhis")}
+    assert used | {"breakhis-resnet-stride2"} == {name for name in NETWORKS if name.startswith("breakhis-resnet")}
 
 
 def fake(tmp_path, name, right):
@@ -208,7 +208,8 @@ def test_conclusions_are_judged_by_intervals_over_three_seeds(tmp_path):
     found = concluded(seed, seed, seed)
     assert found.note == (
         "Conclusion: first stride 2 is the best. Here: holds at 40x; does not hold at 200x; not settled at 100x; "
-        "not run at 400x."
+        "not run at 400x. Conclusion: doubled feature maps are better than the normal model. Here: not settled at 40x, "
+        "at 100x, at 200x; not run at 400x."
     )
     by_name = {figure.name: figure.obtained for figure in found.figures}
     assert (by_name["best at 40x"], by_name["normal at 40x"], by_name["best at 200x"]) == (100.0, 70.0, 70.0)
@@ -218,7 +219,7 @@ def test_conclusions_are_judged_by_intervals_over_three_seeds(tmp_path):
 
 def test_conclusions_that_are_not_judged(tmp_path):
     seed = networks_of(tmp_path, {"best": 20})
-    few = concluded(seed, seed).note
+    few = concluded(seed, seed).note.partition(" Conclusion: doubled")[0]
     assert few.endswith("Here: not judged (2 of 3 seeds) at 40x; not run at 100x, at 200x, at 400x.")
     quick = concluded(seed, seed, seed, note="Not comparable (quick).")
     assert "not judged (not comparable) at 40x" in quick.note
