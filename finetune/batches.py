@@ -185,7 +185,9 @@ def training_batches(
                 return features[place]
             position, number, copy = (int(part[place]) for part in (samples.images, samples.numbers, samples.copies))
             time = int(again[place])
-            image: Any = regions[position] if regions else source.read(position, number, epoch=epoch, again=time)
+            image: Any = (
+                source.read(position, number, epoch=epoch, again=time) if regions is None else regions[position]
+            )
             offline, online = pipelines()
             key = source.bank.key(position)
             if offline is not None:
