@@ -23,8 +23,9 @@ from .options import RangedChoice, common_options, split_options, two_class_opti
 @click.option(
     "--network",
     required=True,
-    help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-residual (or with -kernel3, "
-    "-stride2, -doubled, -two-pools, -dropout), or an encoder of featurize --list-encoders, which gets a head.",
+    help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-resnet (or with -kernel3, "
+    "-stride2, -doubled, -two-pools, -dropout), breakhis-residual (likewise), or an encoder of featurize "
+    "--list-encoders, which gets a head.",
 )
 @click.option(
     "--folds", multiple=True, default=("10",), show_default=True, help="As in boost, or none: train on all; repeatable."

@@ -16,10 +16,13 @@ from .networks import NetworkSpec, add_top, build_network, get_network, list_net
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 
-__all__ = ["build_model", "network_of", "resolved", "untrained_notice"]
+__all__ = ["build_model", "compile_model", "network_of", "resolved", "untrained_notice"]
 
 _ENCODER_SIZE = 224
 """Side of the input of an encoder with a top, pixels (ours: that of ImageNet)."""
+
+_SEEDS = 10**9
+"""Below which the seed of a layer lies, as where Keras draws it."""
 
 
 def network_of(name: str) -> NetworkSpec:
@@ -73,6 +76,8 @@ def untrained_notice(settings: FinetuneSettings) -> str | None:
         return None
     if network.pretrained:
         return f"RANDOM START: {settings.network} began untrained; its source starts from ImageNet weights."
+    if network.caffe is not None:  # no fault by itself: a recipe knows whether its source trains from scratch
+        return f"{settings.network} began untrained; published weights were not given"
     return f"RANDOM WEIGHTS: {settings.network} began untrained." if network.weights == "imagenet" else None
 
 
@@ -87,8 +92,6 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
         Weights that cannot be had, or belong to another network.
     """
     prepare_backend()  # one thread a process, before anything runs
-    import keras
-
     chosen = resolved(settings)
     with precision_policy(settings.precision):
         if settings.network in list_networks():
@@ -97,8 +100,16 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
             model = _encoder_with_top(
                 settings, classes=classes, fold=fold, size=chosen["size"], weights=chosen["weights"]
             )
+    compile_model(model, _optimizer(model, chosen["optimizer"], chosen["learning_rate"], settings.multipliers))
+    return model
+
+
+def compile_model(model: Any, optimizer: Any) -> None:
+    """Prepare a network for training with an optimiser."""
+    import keras
+
     model.compile(
-        optimizer=_optimizer(model, chosen["optimizer"], chosen["learning_rate"], settings.multipliers),
+        optimizer=optimizer,
         loss="sparse_categorical_crossentropy",
         # not by its name: made inside the first step, its variables would have TensorFlow trace that step twice
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
@@ -106,7 +117,6 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
         # the graph that is compiled anyway, and on PyTorch a compiler that not every machine has.
         jit_compile=keras.backend.backend() == "jax",
     )
-    return model
 
 
 def _own_network(settings: FinetuneSettings, chosen: dict[str, Any], *, classes: int, fold: int) -> Any:
@@ -141,6 +151,14 @@ def _seed(model: Any, entropy: Sequence[int]) -> None:
         variable.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
 
 
+def _seed_generators(base: Any, entropy: Sequence[int]) -> None:
+    """Seed what an encoder draws while it trains, such as the blocks that it leaves out; Keras takes any seed there."""
+    states = [variable for variable in base.variables if variable.name == "seed_generator_state"]
+    for number, state in enumerate(states):
+        rng = np.random.default_rng(np.random.SeedSequence([*entropy, number]))
+        state.assign(np.array([rng.integers(1, _SEEDS), 0]).astype(str(state.dtype)))
+
+
 def _plain_encoder(name: str, *, classes: int, size: int, dropout: float | None = None, l2: float | None = None) -> Any:
     """Build an encoder with its top, as the specification of a network has it."""
     settings = FinetuneSettings(name, dropout=dropout, l2=l2)
@@ -155,12 +173,15 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int, si
     backbone = build_backbone(settings.network, weights=weights, precision=settings.precision, seed=settings.seed)
     base = backbone.model
     base.trainable = True
+    _seed_generators(base, [settings.seed, fold])
     names = canonical_names(base)
     if settings.freeze:
         if settings.freeze != "all" and settings.freeze not in names:
             raise InputError(f"`freeze` {settings.freeze}: {settings.network} has no such layer")
         for layer in base.layers:
             layer.trainable = False
+            if settings.freeze == "all" and isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0  # so that it makes the same of an image every time; Keras drops in frozen layers too
             if settings.freeze != "all" and layer.name == names[settings.freeze]:
                 break
     images = keras.Input((size, size, 3), name="image")

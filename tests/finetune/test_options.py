@@ -59,6 +59,18 @@ def check_histograms(events, model, *, best):
         assert buckets[best][:, 2].sum() == kept.size
 
 
+def test_the_graph_of_a_frozen_encoder_is_whole(tissue, tmp_path):
+    """Though its features are computed once, and the top alone is trained."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = replace(SMALL, network="tiny", weights="random", size=32, freeze="all", augmentations=(), epochs=1)
+    (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["2"], work=Work(jobs=1), tensorboard=True)
+    events = EventAccumulator(str(result.folder / "logs" / "tensorboard" / "fold1"))
+    events.Reload()
+    assert any("Conv2D" in node.op for node in events.Graph().node)
+    assert {name for name in events.Tags()["tensors"] if "/" in name} == {"classes/kernel", "classes/bias"}
+
+
 def test_what_another_backend_leaves_to_tensorflow(tmp_path, monkeypatch):
     """Histograms, but no graph; also of weights that are one number, or none."""
     import keras

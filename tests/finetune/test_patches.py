@@ -1,8 +1,10 @@
 """Patches: their places, their tables, and the three levels of metrics."""
 
 import csv
+import itertools
 import json
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -98,17 +100,33 @@ def test_random_patches_are_drawn_anew_in_training_and_stay_in_testing(bank):
 
 
 def test_batches_are_the_same_in_any_number_of_threads(bank):
+    """Keras's own threads prepare them, and two are seen at work at once."""
     import keras
 
     _, stored = bank
+    met = threading.Barrier(2)
+    at_work = {}
+
+    class Watched(ImageBank):
+        def patch(self, position, *arguments, **options):
+            if threading.get_ident() not in at_work:
+                at_work[threading.get_ident()] = place = next(arrivals)
+                if workers > 1 and place < 2:
+                    met.wait(timeout=60)  # fails where no second thread comes
+            return super().patch(position, *arguments, **options)
+
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
+    labels = np.array([0, 1, 0])
     found = []
     for workers in (1, 3):
-        source = Source(stored, np.array([0, 1, 0]), parse_patches("random:32:4"), 32, 0, 2, workers=workers)
+        at_work.clear()
+        arrivals = itertools.count()
+        watched = Watched(stored.pixels, stored.index)
+        source = Source(watched, labels, parse_patches("random:32:4"), 32, 0, 2, workers=workers)
         make = training_batches(source, source.samples(np.arange(3)), augmentations=("isometries", "noise"), crops=1)
-        batches = make(2)
-        assert isinstance(batches, keras.utils.PyDataset)
-        assert batches.workers == workers
-        found.append(np.concatenate([batches[place][0] for place in range(len(batches))]))
+        found.append(model.predict(make(2), verbose=0))
+        assert (len(at_work) > 1) == (workers > 1)
+    assert found[0].shape == (12, 32 * 32 * 3)
     np.testing.assert_array_equal(*found)
 
 

@@ -108,11 +108,12 @@ def test_values_listed_in_a_help_are_all_that_there_are():
     text = offered("featurize", "stain").replace("or a treatment: ", "").rstrip(".")
     assert [f"staintools{one}" if one.startswith("-") else one for one in text.split(", ")] == list(STAIN_METHODS)
     text = offered("finetune", "network").partition(", or an encoder")[0]
-    assert set(re.findall(r"(?<![\w-])[a-z][a-z-]*", text)) - {"or", "with"} == {
-        name for name in NETWORKS if not name.startswith("breakhis-residual-")
+    assert set(re.findall(r"(?<![\w-])[a-z][a-z-]*", text)) - {"or", "with", "likewise"} == {
+        name for name in NETWORKS if not name.startswith(("breakhis-residual-", "breakhis-resnet-"))
     }
-    variants = {name.removeprefix("breakhis-residual") for name in NETWORKS if name.startswith("breakhis-residual-")}
-    assert set(re.findall(r"(?<![\w-])-[a-z0-9-]+", text)) == variants
+    for family in ("breakhis-resnet", "breakhis-residual"):
+        variants = {name.removeprefix(family) for name in NETWORKS if name.startswith(f"{family}-")}
+        assert set(re.findall(r"(?<![\w-])-[a-z0-9-]+", text)) == variants
     listed = offered("boost", "folds").partition("a published list (")[2].partition(")")[0]
     assert set(listed.split(", ")) == {*PUBLISHED_FOLDS, *SLIDE_FOLDS}
     named = EVERY["reproduce"].help.partition("NAME is ")[2].partition(", or the path")[0]
