@@ -228,8 +228,8 @@ def test_a_methods_section_says_them_in_words():
     assert said == (
         "Training images were augmented by 5 rotations of each by any angle and 3 crops of each rotation, made within "
         "its file by one resampling; mirroring left and right; rotation by up to 10 degrees; translation by up to 10 % "
-        "of the side; magnification by up to 10 %; Gaussian noise of up to 3 % of full scale; crops of at least 70 % of "
-        "the area; factors of 0.7 to 1.3 for haematoxylin and eosin."
+        "of the side; magnification by up to 10 %; Gaussian noise of up to 3 % of full scale; crops of at least 70 % "
+        "of the area; factors of 0.7 to 1.3 for haematoxylin and eosin."
     )
     for name in AUGMENTATIONS:  # none is passed over
         assert any(
