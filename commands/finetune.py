@@ -9,7 +9,7 @@ import click
 
 from .ending import quoted, said_results
 from .images import data_options
-from .options import common_options, split_options, two_class_options, work_options
+from .options import common_options, split_options, threads_option, two_class_options, work_options
 
 
 @click.command()
@@ -120,6 +120,7 @@ from .options import common_options, split_options, two_class_options, work_opti
 @two_class_options
 @data_options
 @work_options
+@threads_option
 @common_options
 @click.pass_context
 def finetune(context: click.Context, /, **options: Any) -> None:

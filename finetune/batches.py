@@ -133,7 +133,7 @@ def still_batches(
 
     def picture(place: int) -> npt.NDArray[Any]:
         if features is not None:
-            return features[place]
+            return np.asarray(features[place])
         return source.read(int(samples.images[place]), int(samples.numbers[place]))
 
     return _stack(source, samples, np.arange(len(samples)), picture, weights)
@@ -178,7 +178,7 @@ def training_batches(
 
         def picture(place: int) -> npt.NDArray[Any]:
             if features is not None:
-                return features[place]
+                return np.asarray(features[place])
             position, number, copy = (int(part[place]) for part in (samples.images, samples.numbers, samples.copies))
             time = int(again[place])
             image = source.read(position, number, epoch=epoch, again=time)

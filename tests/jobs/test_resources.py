@@ -34,6 +34,14 @@ def test_on_gpus_networks_get_a_process_per_card(monkeypatch, seen, environment,
     assert cpu_resources() == Resources(16, 16)
 
 
+def test_threads_of_networks_share_the_cores(monkeypatch):
+    monkeypatch.setattr("bchisto.jobs.resources.default_jobs", lambda: 16)
+    for threads, processes in (("1", 16), ("3", 5), ("16", 1), ("40", 1)):
+        monkeypatch.setenv("BCHISTO_THREADS", threads)
+        assert network_resources() == Resources(processes, 16)
+        assert network_resources(7).processes == 7
+
+
 def test_cores_that_do_not_work_prepare_input():
     assert Resources(8, 8).helpers(100) == 1
     assert Resources(8, 8).helpers(2) == 4
