@@ -9,7 +9,14 @@ import click
 
 from .ending import quoted, said_results
 from .images import data_options
-from .options import common_options, split_options, threads_option, two_class_options, work_options
+from .options import (
+    RangedChoice,
+    common_options,
+    split_options,
+    threads_option,
+    two_class_options,
+    work_options,
+)
 
 
 @click.command()
@@ -23,8 +30,9 @@ from .options import common_options, split_options, threads_option, two_class_op
 @click.option(
     "--network",
     required=True,
-    help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-residual (or with -kernel3, "
-    "-stride2, -doubled, -two-pools, -dropout), or an encoder of featurize --list-encoders, which gets a head.",
+    help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-resnet (or with -kernel3, "
+    "-stride2, -doubled, -two-pools, -dropout), breakhis-residual (likewise), or an encoder of featurize "
+    "--list-encoders, which gets a head.",
 )
 @click.option(
     "--folds", multiple=True, default=("10",), show_default=True, help="As in boost, or none: train on all; repeatable."
@@ -103,12 +111,33 @@ from .options import common_options, split_options, threads_option, two_class_op
     help="How the training part is balanced; no other part is.",
 )
 @click.option(
+    "--copies",
+    multiple=True,
+    metavar="CLASS=FACTOR",
+    help="Each training image of this class stands FACTOR times in an epoch, augmented anew each time; repeatable.",
+)
+@click.option(
     "--augment",
     multiple=True,
-    type=click.Choice(["isometries", "mirror", "rotation", "brightness", "noise", "crop", "stain", "rotations-crops"]),
+    type=RangedChoice(
+        [
+            "isometries",
+            "mirror",
+            "rotation",
+            "translation",
+            "magnification",
+            "brightness",
+            "noise",
+            "crop",
+            "stain",
+            "rotations-crops",
+        ]
+    ),
     default=("isometries",),
     show_default=True,
-    help="Of training images; repeatable. rotations-crops: several rotations of each, and several crops of these.",
+    help="Of training images; repeatable. How far may follow, by default rotation:15 (degrees), translation:0.1, "
+    "magnification:0.1, brightness:0.2, noise:0.05 and crop:0.7. rotations-crops: several rotations of each, and "
+    "several crops of these.",
 )
 @click.option("--rotations", type=int, default=5, show_default=True, help="Of rotations-crops.")
 @click.option("--crops", type=int, default=5, show_default=True, help="Of each rotation of rotations-crops.")

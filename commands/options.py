@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OpenChoice",
+    "RangedChoice",
     "common_options",
     "overwrite_option",
     "split_names",
@@ -137,6 +138,15 @@ class OpenChoice(click.Choice[str]):
             if (like := closest(str(value), every)) is None:
                 raise
             raise click.BadParameter(f"{error.message} Did you mean {like}?", ctx, param) from error
+
+
+class RangedChoice(click.Choice[str]):
+    """A choice among names, which a colon and a number may follow: the library reads that."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, or refuse its name."""
+        super().convert(str(value).partition(":")[0], param, ctx)
+        return str(value)
 
 
 def work_options(function: F) -> F:

@@ -14,6 +14,7 @@ from ..jobs import map_ahead_in_threads
 from .augment import OFFLINE, make_augmenter, make_offline
 from .images import Image, ImageBank
 from .patches import Indices, PatchRule, Samples
+from .regions import make_turner
 
 __all__ = ["Source", "outputs_of", "still_batches", "training_batches"]
 
@@ -131,7 +132,7 @@ def still_batches(
         What stands for the image of each sample.
     """
 
-    def picture(place: int) -> npt.NDArray[Any]:
+    def picture(place: int) -> Any:
         if features is not None:
             return np.asarray(features[place])
         return source.read(int(samples.images[place]), int(samples.numbers[place]))
@@ -154,19 +155,22 @@ def training_batches(
     source : Source
     samples : Samples
     augmentations : tuple of str
-        Of `AUGMENTATIONS` and ``rotations-crops``, which comes first.
+        Of `AUGMENTATIONS` and ``rotations-crops``, which comes first; whole images are turned within their regions, if
+        the bank holds these.
     crops : int
         Of each rotation of ``rotations-crops``.
     features : ndarray of float32, optional
         What stands for the augmented image of each sample.
     """
     again, copies = _times_before(samples), int(samples.copies.max(initial=0)) + 1
+    regions = source.bank.regions if source.rule.kind == "resize" and OFFLINE in augmentations else None
     held = threading.local()  # the pipelines of albumentations carry their random state
 
     def pipelines() -> tuple[Any, Any]:
         if not hasattr(held, "pipelines"):
             online = tuple(name for name in augmentations if name != OFFLINE)
-            first = make_offline(size=source.size, crops=crops, seed=source.seed) if OFFLINE in augmentations else None
+            make: Any = make_offline if regions is None else make_turner
+            first = make(size=source.size, crops=crops, seed=source.seed) if OFFLINE in augmentations else None
             held.pipelines = first, make_augmenter(online, size=source.size) if online else None
         found: tuple[Any, Any] = held.pipelines
         return found
@@ -176,12 +180,14 @@ def training_batches(
         if shuffled:
             order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(len(samples))
 
-        def picture(place: int) -> npt.NDArray[Any]:
+        def picture(place: int) -> Any:
             if features is not None:
                 return np.asarray(features[place])
             position, number, copy = (int(part[place]) for part in (samples.images, samples.numbers, samples.copies))
             time = int(again[place])
-            image = source.read(position, number, epoch=epoch, again=time)
+            image: Any = (
+                source.read(position, number, epoch=epoch, again=time) if regions is None else regions[position]
+            )
             offline, online = pipelines()
             key = source.bank.key(position)
             if offline is not None:

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..jobs import write_rows
 from ..runs import Mark
 from .augment import OFFLINE
-from .balance import class_weights, sample_training
+from .balance import class_weights, copy_classes, sample_training
 from .batches import Source, still_batches, training_batches
 from .events import EventLog
 from .frozen import Split
@@ -41,6 +41,8 @@ class TrainingPlan:
     augmentations : tuple of str
     rotations, crops : int
         Copies of each image under ``rotations-crops``.
+    copies : tuple of float
+        How often an image of each class stands in an epoch; empty for once.
     seed : int
     classes : int
     """
@@ -56,6 +58,7 @@ class TrainingPlan:
     classes: int
     rotations: int = 5
     crops: int = 5
+    copies: tuple[float, ...] = ()
 
 
 def train_model(
@@ -106,15 +109,15 @@ def train_model(
         raise InputError(f"`batch_size` {source.batch_size}: more than the {len(samples)} samples that train; lower it")
     weights = loss_weights(source, samples, plan)
     held = source.samples(plan.validate)
-    trained = judged = None
+    of_train = of_held = None
     how: dict[str, Any] = {"augmentations": plan.augmentations, "crops": plan.crops}
     if frozen is not None and (features := frozen.features(source, samples, held, **how)) is not None:
-        model, (trained, judged) = frozen.top, features
-    batches = training_batches(source, samples, **how, features=trained)
+        model, (of_train, of_held) = frozen.top, features
+    batches = training_batches(source, samples, **how, features=of_train)
     saved = StateFile(state, model, mark)
     now = saved.restore()
     safe = now.done
-    judges = still_batches(source, held, weights=weights, features=judged)
+    judges = still_batches(source, held, weights=weights, features=of_held)
     curves = None if events is None else EventLog(events)
     if now.rows:
         write_rows(log, _COLUMNS, now.rows)
@@ -152,7 +155,7 @@ def train_model(
 
 
 def training_samples(source: Source, plan: TrainingPlan) -> Samples:
-    """List what an epoch trains on: the sampled images, their patches and copies.
+    """List what an epoch trains on: the sampled images as often as their class stands, their patches and copies.
 
     Raises
     ------
@@ -160,6 +163,7 @@ def training_samples(source: Source, plan: TrainingPlan) -> Samples:
         See `sample_training`.
     """
     chosen = plan.train[sample_training(source.labels[plan.train], method=plan.sampling, seed=plan.seed)]
+    chosen = chosen[copy_classes(source.labels[chosen], factors=plan.copies, seed=plan.seed)]
     copies = plan.rotations * plan.crops if OFFLINE in plan.augmentations else 1
     return source.samples(chosen, copies=copies)
 

@@ -51,6 +51,9 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
         )
     if settings.augmentations:
         yield f"Training images were augmented by {', '.join(settings.augmentations)}."
+    if settings.copies:
+        each = " and ".join(f"{factor:g} times for {name}" for name, factor in settings.copies)
+        yield f"In an epoch each training image stood, every time augmented anew, {each}."
     if settings.sampling != "none" or settings.weighted:
         how = [f"{settings.sampling}-sampling"] if settings.sampling != "none" else []
         yield f"Uneven classes were met by {' and '.join([*how, *(['class weights'] if settings.weighted else [])])}."

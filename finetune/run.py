@@ -15,6 +15,7 @@ from ..jobs import write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run
+from .balance import class_factors
 from .images import prepare_images, read_pixels
 from .kept import let_go
 from .model import network_of, resolved
@@ -100,6 +101,7 @@ def finetune(
             keep_refused=True,
         )
         view.check(opened.dataset.classes)
+        class_factors(settings.copies, opened.dataset.classes)
         records = opened.dataset.records
         dataset = replace(opened.dataset, records=tuple(item for item in records if item.label is not None))
         if not dataset.records:
@@ -169,5 +171,6 @@ def _decode(
         stain=settings.stain,
         rule=settings.rule,
         folder=folder,
+        turned=settings.turned,
         skip_errors=skip_errors,
     )

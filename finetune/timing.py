@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..data import ImageRecord
+from ..data import ImageRecord, decode_whole
 from .augment import OFFLINE
 from .batches import Source, training_batches
 from .frozen import keeps_features, split_frozen
 from .images import ImageBank, make_reader
 from .model import build_model, resolved
+from .regions import cut_region
 from .settings import FinetuneSettings
 
 __all__ = ["TrainingCost", "time_training"]
@@ -84,7 +85,10 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
         step = _seconds(lambda epoch: split.top.train_on_batch(features, labels)) / batch
     else:
         once, step = 0.0, _seconds(lambda epoch: model.train_on_batch(*make(epoch)[0])) / batch
-    return TrainingCost(read, step, each, image.nbytes, size, once)
+    stored = image.nbytes
+    if settings.turned:
+        stored += cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray).pixels.nbytes
+    return TrainingCost(read, step, each, stored, size, once)
 
 
 def _seconds(work: Callable[[int], Any]) -> float:

@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..data import SYNTHETIC_BANNER, Dataset, Particulars, file_sha256, inner_splits
+from ..data import MAMMOGRAMS, SYNTHETIC_BANNER, Dataset, Particulars, file_sha256, inner_splits
 from ..errors import InputError
 from ..experiment import Finished, Tested, Training, Work
 from ..jobs import Resources, Ticker, network_threads, prepare_backend, visible_gpus
 from ..runs import Claim, Mark, versions_of
+from .balance import class_factors
 from .batches import Source
 from .images import ImageBank
 from .model import resolved, untrained_notice
@@ -96,6 +97,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
     def claim(self) -> Claim:
         """Return the claim of the folder."""
         found_weights = Path(self.settings.weights)
+        anew = self.settings.turned or ("noise" in self.settings.augmentations and self.dataset.name in MAMMOGRAMS)
         backend = prepare_backend()
         settings = {
             "folds_sha256": self.plan.sha256,
@@ -104,6 +106,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             **as_stored({**asdict(self.settings), **resolved(self.settings)}),
             "weights_file_sha256": file_sha256(found_weights) if found_weights.is_file() else "",
             "backend": backend,
+            "augmentation_rules": 2 if anew else 1,
         }
         defaults = as_stored({f.name: f.default for f in fields(self.settings) if f.default is not MISSING})
         return Claim(
@@ -111,7 +114,8 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             settings=settings,
             work=("models/*", "predictions.csv"),
             overwrite=self.overwrite,
-            absent={**defaults, "backend": backend},  # 0.1 did not say which
+            # 0.1 did not say which backend, coloured the noise of mammograms, and turned what was squeezed
+            absent={**defaults, "backend": backend, "augmentation_rules": 1},
             made_with={
                 **versions_of(("bchisto", "keras", "numpy", backend)),
                 "device": "GPU" if visible_gpus() else "CPU",
@@ -234,6 +238,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                     folder=folder,
                     workers=workers,
                     tensorboard=self.tensorboard,
+                    copies=class_factors(settings.copies, self.dataset.classes),
                 )
             )
         return units

@@ -55,6 +55,8 @@ class FoldUnit:
         Whether curves are written for TensorBoard.
     mark : Mark or None
         What the fold is trained under.
+    copies : tuple of float
+        See `class_factors`.
     """
 
     settings: FinetuneSettings
@@ -70,6 +72,7 @@ class FoldUnit:
     workers: int = 1
     tensorboard: bool = False
     mark: Mark | None = None
+    copies: tuple[float, ...] = ()
 
     @property
     def weights(self) -> Path:
@@ -112,6 +115,7 @@ class FoldUnit:
             crops=settings.crops,
             seed=settings.seed,
             classes=self.classes,
+            copies=self.copies,
         )
 
     def source(self) -> Source:

@@ -38,21 +38,48 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
         variants=["cross-validation", "all-data", "image-level"],
     )
     cross, every, image = result.protocols
-    assert every.folder.name == "none-inceptionv3-all-data"
+    assert [one.folder.name for one in result.protocols] == [
+        "2-fixed-test-inceptionv3-cross-validation",
+        "none-inceptionv3-all-data",
+        "2-inceptionv3-image-level",
+    ]
     listed = [row["image_id"] for row in rows(tmp_path / "reproduce" / "inbreast-inception" / "test-list.csv")]
-    assert sorted(row["image_id"] for row in rows(every.folder / "predictions.csv")) == listed
-    first = [row["image_id"] for row in rows(cross.folder / "predictions.csv") if row["fold"] == "1"]
-    assert sorted(first) == listed
-    parts = {row["image_id"]: row["part"] for row in rows(every.folder / "folds.csv")}
-    groups = {row["image_id"]: row["group"] for row in rows(every.folder / "folds.csv")}
-    tested = {groups[name] for name, part in parts.items() if part == "test"}
-    assert not tested & {groups[name] for name, part in parts.items() if part == "train"}
-    assert any(banner.startswith("NO VALIDATION") for banner in image.banners)
+    everything = {record.image_id: record.group for record in read_dataset(inbreast).records}
+    assert 0 < len(listed) < len(everything)
+    apart = {everything[name] for name in listed}
+    for one, folds in ((cross, {"1", "2"}), (every, {"1"})):
+        tests = {(row["image_id"], row["fold"]) for row in rows(one.folder / "predictions.csv")}
+        assert tests == {(name, fold) for name in listed for fold in folds}
+        others = [row for row in rows(one.folder / "folds.csv") if row["part"] != "test"]
+        assert not apart & {everything[row["image_id"]] for row in others}  # no patient of the list trains or validates
+    parts = [(row["image_id"], row["part"]) for row in rows(cross.folder / "folds.csv") if row["part"] != "test"]
+    assert sorted(parts) == sorted(
+        (name, part) for name in everything if name not in listed for part in ("train", "val")
+    )
+    every_train = {row["image_id"] for row in rows(every.folder / "folds.csv") if row["part"] == "train"}
+    assert every_train == set(everything) - set(listed)
+    assert all(any(line.startswith("NO VALIDATION") for line in one.banners) for one in (every, image))
+    assert any(line.startswith("fixed test list: ") for line in cross.banners)
     assert any(banner.startswith("image-level folds on grouped data") for banner in image.banners)
+    # the predictions of all data are of a network of its own
+    alike = [{row["image_id"]: row["p_positive"] for row in rows(one.folder / "predictions.csv") if row["fold"] == "1"}
+             for one in (every, cross)]  # fmt: skip
+    assert alike[0] != alike[1]
     assert list((cross.folder / "logs" / "tensorboard").rglob("events.out.tfevents.*"))
     contrast = next(one for one in result.published if one.key == "contrast")
-    assert "training on all data with a fixed test list gives the higher AUC. Here: " in contrast.note
-    assert next(one for one in result.published if one.key == "folds").figures[-1].name == "mean of the folds"
+    assert (
+        "training on all data gives the higher AUC than cross-validation with validation parts. Here: not judged"
+        in (contrast.note)
+    )
+    by_name = {figure.name: figure.obtained for figure in contrast.figures}
+    means = cross.metrics["two_class"]["auc_per_fold"]
+    assert by_name["cross-validation"] == pytest.approx(100 * np.mean(means))
+    assert by_name["all-data"] == pytest.approx(100 * every.metrics["auc"])
+    folds = next(one for one in result.published if one.key == "folds").figures
+    assert (folds[0].name, folds[-1].name) == ("fold 1: auc", "mean of the folds: auc")
+    cells = [figure.name for figure in folds if "called" in figure.name]
+    assert len(cells) == 8
+    assert cells[0].startswith("fold 1: negative called negative, ")
     assert any("75 positive and 313 negative" in banner for banner in result.banners)
 
 
