@@ -16,7 +16,7 @@ from .networks import NetworkSpec, add_top, build_network, get_network, list_net
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 
-__all__ = ["build_model", "compile_model", "network_of", "resolved", "untrained_notice"]
+__all__ = ["build_model", "compile_model", "network_of", "resolved", "seed_generators", "untrained_notice"]
 
 _ENCODER_SIZE = 224
 """Side of the input of an encoder with a top, pixels (ours: that of ImageNet)."""
@@ -151,9 +151,12 @@ def _seed(model: Any, entropy: Sequence[int]) -> None:
         variable.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
 
 
-def _seed_generators(base: Any, entropy: Sequence[int]) -> None:
-    """Seed what an encoder draws while it trains, such as the blocks that it leaves out; Keras takes any seed there."""
-    states = [variable for variable in base.variables if variable.name == "seed_generator_state"]
+def seed_generators(part: Any, entropy: Sequence[int]) -> None:
+    """Seed what a part of a network draws while it trains, such as the blocks that it leaves out.
+
+    Keras seeds those of an encoder as it likes.
+    """
+    states = [variable for variable in part.variables if variable.name == "seed_generator_state"]
     for number, state in enumerate(states):
         rng = np.random.default_rng(np.random.SeedSequence([*entropy, number]))
         state.assign(np.array([rng.integers(1, _SEEDS), 0]).astype(str(state.dtype)))
@@ -173,7 +176,7 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int, si
     backbone = build_backbone(settings.network, weights=weights, precision=settings.precision, seed=settings.seed)
     base = backbone.model
     base.trainable = True
-    _seed_generators(base, [settings.seed, fold])
+    seed_generators(base, [settings.seed, fold])
     names = canonical_names(base)
     if settings.freeze:
         if settings.freeze != "all" and settings.freeze not in names:
