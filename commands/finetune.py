@@ -98,9 +98,7 @@ from .options import (
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    show_default=True,
-    help="In which the network computes; its weights stay float32.",
+    help="Of computation; weights are float32; default: bfloat16 on GPUs that compute in it, else float32.",
 )
 @click.option("--class-weights", is_flag=True, help="Give each class the same share of the loss.")
 @click.option(

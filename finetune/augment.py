@@ -155,7 +155,7 @@ def make_augmenter(names: Sequence[str], *, size: int) -> Callable[[Image, np.ra
     return augment
 
 
-def stain_factors(words: npt.NDArray[np.uint32]) -> tuple[float, float]:
+def stain_factors(words: npt.NDArray[Any]) -> tuple[float, float]:
     """Return the factors of haematoxylin and eosin that the words of a seed sequence stand for."""
     haem, eosin = np.random.default_rng(words[1:]).uniform(*_COLOR_RANGE, size=2)
     return float(haem), float(eosin)
@@ -172,8 +172,9 @@ def drawing_pipeline(ranges: dict[str, float | None]) -> Any:
     The noise is not made, but its standard deviation drawn, under ``Noise`` as a share of the full scale.
     """
     package = _albumentations()
+    plain: Any = package.GaussNoise
 
-    class Noise(package.GaussNoise):  # type: ignore[misc]
+    class Noise(plain):  # type: ignore[misc]
         def get_params_dependent_on_data(self, params: Any, data: Any) -> dict[str, Any]:
             sigma = self.py_random.uniform(*self.std_range)
             return {"noise_map": np.zeros(data["image"].shape, np.float32), "sigma": sigma}

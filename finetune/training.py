@@ -115,7 +115,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             work=("models/*", "predictions.csv"),
             overwrite=self.overwrite,
             # 0.1 did not say which backend, coloured the noise of mammograms, and turned what was squeezed
-            absent={**defaults, "backend": backend, "augmentation_rules": 1},
+            absent={**defaults, "precision": "float32", "backend": backend, "augmentation_rules": 1},
             made_with={
                 **versions_of(("bchisto", "keras", "numpy", backend)),
                 "device": "GPU" if visible_gpus() else "CPU",

@@ -10,10 +10,13 @@ from ..errors import DependencyError, InputError
 from .interrupts import hold_interrupts
 from .quiet import hushed_start
 
-__all__ = ["network_threads", "prepare_backend", "use_threads", "visible_gpus"]
+__all__ = ["gpus_have_bfloat16", "network_threads", "prepare_backend", "use_threads", "visible_gpus"]
 
 _THREADS = "BCHISTO_THREADS"
 """Variable that says with how many threads a process computes networks on the CPU, so that workers take it over."""
+
+_AMPERE = 8
+"""Major compute capability of the first NVIDIA cards that compute in bfloat16."""
 
 
 def prepare_backend() -> str:
@@ -105,6 +108,34 @@ def visible_gpus() -> tuple[str, ...]:
             places = _torch_gpus()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return tuple(named[place] if place < len(named) else str(place) for place in places)
+
+
+def gpus_have_bfloat16() -> bool:
+    """Return whether networks run on GPUs, and all of these compute in bfloat16: NVIDIA's from Ampere on, and others.
+
+    Raises
+    ------
+    DependencyError
+        See `prepare_backend`.
+    """
+    if not visible_gpus():
+        return False
+    backend = prepare_backend()
+    if backend == "torch":
+        import torch
+
+        return not torch.cuda.is_available() or bool(torch.cuda.is_bf16_supported())
+    if backend == "jax":
+        import jax
+
+        known = [str(getattr(device, "compute_capability", "")) for device in jax.local_devices()]
+        found = [int(text.partition(".")[0]) for text in known if text.partition(".")[0].isdecimal()]
+    else:
+        import tensorflow as tf
+
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
+        found = [one["compute_capability"][0] for one in details if "compute_capability" in one]
+    return all(major >= _AMPERE for major in found)
 
 
 def _start_tensorflow() -> None:

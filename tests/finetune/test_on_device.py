@@ -1,6 +1,7 @@
 """Augmentation as layers, on the CPU here since no GPU is at hand: against the road of the CPU, by the same seeds."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, k
 from bchisto.finetune.augment import make_augmenter
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
-from bchisto.finetune.model import build_model
+from bchisto.finetune.model import build_model, resolved
 from bchisto.finetune.on_device import augmenting, can_run_on_device, make_drawer, seed_noise
 
 SPECK = FinetuneSettings("speck", batch_size=4, epochs=2)
@@ -135,3 +136,22 @@ def test_a_run_uses_it_where_there_is_a_gpu(tissue, tmp_path, monkeypatch):
     (alone,) = finetune(tissue, out=tmp_path / "alone", settings=settings, folds=["2"], work=Work(jobs=1, shard="2/2"))
     name = "models/fold2.weights.h5"
     assert (run.folder / name).read_bytes() == (alone.folder / name).read_bytes()
+
+
+def test_what_is_the_default_on_a_gpu(monkeypatch):
+    """What TensorFlow says of its devices is replaced."""
+    import tensorflow as tf
+
+    def found(**changes):
+        model = build_model(replace(SPECK, **changes), classes=2, fold=1)
+        return (
+            resolved(replace(SPECK, **changes))["precision"],
+            model.get_layer("dots").compute_dtype,
+            model.jit_compile,
+        )
+
+    assert found() == ("float32", "float32", False)
+    monkeypatch.setattr("bchisto.finetune.model.gpus_have_bfloat16", lambda: True)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *kind: [SimpleNamespace(device_type="GPU")])
+    assert found() == ("bfloat16", "bfloat16", True)
+    assert found(precision="float32") == ("float32", "float32", True)
