@@ -103,10 +103,10 @@ from .options import (
 @click.option("--class-weights", is_flag=True, help="Give each class the same share of the loss.")
 @click.option(
     "--sampling",
-    type=click.Choice(["none", "under", "over", "under-over"]),
+    type=click.Choice(["none", "under", "over", "under-over", "under-before"]),
     default="none",
     show_default=True,
-    help="How the training part is balanced; no other part is.",
+    help="How the training part is balanced; no other part is, but by under-before: the whole set before it is split.",
 )
 @click.option(
     "--copies",
@@ -141,7 +141,9 @@ from .options import (
 @click.option("--crops", type=int, default=5, show_default=True, help="Of each rotation of rotations-crops.")
 @click.option("--no-augment", is_flag=True, help="Train on the images as they are.")
 @click.option("--stain", default="none", show_default=True, help="Normalisation or treatment, as in featurize.")
-@click.option("--tensorboard", is_flag=True, help="Also write curves for TensorBoard.")
+@click.option(
+    "--tensorboard", is_flag=True, help="Also write curves, histograms of weights and the graph for TensorBoard."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
 @two_class_options

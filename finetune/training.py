@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..experiment import Finished, Tested, Training, Work
 from ..jobs import Resources, Ticker, network_threads, prepare_backend, visible_gpus
 from ..runs import Claim, Mark, versions_of
-from .balance import class_factors
+from .balance import BEFORE, class_factors
 from .batches import Source
 from .images import ImageBank
 from .model import resolved, untrained_notice
@@ -161,6 +161,12 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         """Say what a reader must know of the images, the start and the validation."""
         notes = [SYNTHETIC_BANNER] if self.dataset.synthetic else []
         settings = self.settings
+        if settings.sampling == BEFORE:
+            notes.append(
+                "BALANCED BEFORE THE SPLIT: images of the larger classes were left out at random until all were as "
+                "large as the smallest, also among what is tested; every figure is of a balanced set, and not of "
+                "classes as they occur."
+            )
         if (untrained := untrained_notice(settings)) is not None:
             notes.append(untrained)
         if not settings.validation:
