@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..finetune import time_training
@@ -21,14 +21,14 @@ _COLUMNS = ("variant", "round", "seconds")
 
 
 def training_times(
-    recipe: Recipe, variants: dict[str, Sequence[Step]], part: Part, *, folder: Path
+    recipe: Recipe, variants: Mapping[str, Sequence[Step]], part: Part, *, folder: Path
 ) -> dict[str, list[float]]:
     """Time a step of training of each network that a table of kind ``time`` is about.
 
     Parameters
     ----------
     recipe : Recipe
-    variants : dict
+    variants : mapping
         Those that were run, with their steps.
     part : Part
         Images, of which the first serves.
