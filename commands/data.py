@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .ending import done, quoted
+from .ending import counted, done, quoted
 from .flags import as_flags
 from .images import data_options
 from .options import common_options
@@ -180,8 +180,10 @@ def check(context: click.Context, /, images: Path, **options: Any) -> None:
         click.echo(f"{preflight_text(found, say=say)}\n\nFINDINGS")
         for finding in found.survey.findings:
             click.echo(f"{finding.level:8}{say(str(finding))}")
+        notes = len(found.survey.findings) - len(found.wrong)
         click.echo(
-            f"{found.dataset.name}: {len(found.dataset)} images, {len(found.wrong)} findings"
+            f"{found.dataset.name}: {counted(len(found.dataset), 'image')}, {counted(len(found.wrong), 'finding')}"
+            + (f", {counted(notes, 'note')}" if notes else "")
             + (" (synthetic)" if found.dataset.synthetic else "")
         )
         if then:

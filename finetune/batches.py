@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..jobs import map_ahead_in_threads
 from .augment import OFFLINE, make_augmenter, make_offline
 from .images import Image, ImageBank
 from .patches import Indices, PatchRule, Samples
+from .regions import make_turner
 
-__all__ = ["Source", "still_batches", "training_batches"]
+__all__ = ["Source", "outputs_of", "still_batches", "training_batches"]
 
 _QUEUE = 16
 """Batches prepared ahead where threads prepare them (ours)."""
@@ -70,7 +72,7 @@ def _stack(
     source: Source,
     samples: Samples,
     order: Indices,
-    picture: Callable[[int], Image],
+    picture: Callable[[int], npt.NDArray[Any]],
     weights: Mapping[int, float] | None = None,
 ) -> Any:
     """Return a Keras data set over the samples in an order; `picture` makes the image of one."""
@@ -101,7 +103,23 @@ def _stack(
     return Batches(order, labels, shares, picture)
 
 
-def still_batches(source: Source, samples: Samples, *, weights: Mapping[int, float] | None = None) -> Any:
+def outputs_of(model: Any, batches: Any) -> Iterator[npt.NDArray[Any]]:
+    """Yield what a network makes of each batch; batches are made while it works.
+
+    Not by ``model.predict``, whose every call leaves a data pipeline behind.
+    """
+    ahead = map_ahead_in_threads(lambda place: batches[place][0], range(len(batches)), threads=batches.workers)
+    for batch in ahead:
+        yield np.asarray(model.predict_on_batch(batch))
+
+
+def still_batches(
+    source: Source,
+    samples: Samples,
+    *,
+    weights: Mapping[int, float] | None = None,
+    features: npt.NDArray[np.float32] | None = None,
+) -> Any:
     """Return the samples as they are, in their order, for validation and prediction.
 
     Parameters
@@ -110,46 +128,66 @@ def still_batches(source: Source, samples: Samples, *, weights: Mapping[int, flo
     samples : Samples
     weights : mapping of int to float, optional
         Class to its weight in the loss.
+    features : ndarray of float32, optional
+        What stands for the image of each sample.
     """
 
-    def picture(place: int) -> Image:
+    def picture(place: int) -> npt.NDArray[Any]:
+        if features is not None:
+            return features[place]
         return source.read(int(samples.images[place]), int(samples.numbers[place]))
 
     return _stack(source, samples, np.arange(len(samples)), picture, weights)
 
 
 def training_batches(
-    source: Source, samples: Samples, *, augmentations: tuple[str, ...], crops: int
-) -> Callable[[int], Any]:
-    """Return a function of the epoch to its shuffled, augmented batches.
+    source: Source,
+    samples: Samples,
+    *,
+    augmentations: tuple[str, ...],
+    crops: int,
+    features: npt.NDArray[np.float32] | None = None,
+) -> Callable[..., Any]:
+    """Return a function of the epoch to its augmented batches, shuffled unless it is told ``shuffled=False``.
 
     Parameters
     ----------
     source : Source
     samples : Samples
     augmentations : tuple of str
-        Of `AUGMENTATIONS` and ``rotations-crops``, which comes first.
+        Of `AUGMENTATIONS` and ``rotations-crops``, which comes first; whole images are turned within their regions, if
+        the bank holds these.
     crops : int
         Of each rotation of ``rotations-crops``.
+    features : ndarray of float32, optional
+        What stands for the augmented image of each sample.
     """
     again, copies = _times_before(samples), int(samples.copies.max(initial=0)) + 1
+    regions = source.bank.regions if source.rule.kind == "resize" and OFFLINE in augmentations else None
     held = threading.local()  # the pipelines of albumentations carry their random state
 
     def pipelines() -> tuple[Any, Any]:
         if not hasattr(held, "pipelines"):
             online = tuple(name for name in augmentations if name != OFFLINE)
-            first = make_offline(size=source.size, crops=crops, seed=source.seed) if OFFLINE in augmentations else None
+            make: Any = make_offline if regions is None else make_turner
+            first = make(size=source.size, crops=crops, seed=source.seed) if OFFLINE in augmentations else None
             held.pipelines = first, make_augmenter(online, size=source.size) if online else None
         found: tuple[Any, Any] = held.pipelines
         return found
 
-    def batches(epoch: int) -> Any:
-        order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(len(samples))
+    def batches(epoch: int, *, shuffled: bool = True) -> Any:
+        order = np.arange(len(samples))
+        if shuffled:
+            order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(len(samples))
 
-        def picture(place: int) -> Image:
+        def picture(place: int) -> npt.NDArray[Any]:
+            if features is not None:
+                return features[place]
             position, number, copy = (int(part[place]) for part in (samples.images, samples.numbers, samples.copies))
             time = int(again[place])
-            image = source.read(position, number, epoch=epoch, again=time)
+            image: Any = (
+                source.read(position, number, epoch=epoch, again=time) if regions is None else regions[position]
+            )
             offline, online = pipelines()
             key = source.bank.key(position)
             if offline is not None:

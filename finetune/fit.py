@@ -16,6 +16,7 @@ from .augment import OFFLINE
 from .balance import class_weights, copy_classes, sample_training
 from .batches import Source, still_batches, training_batches
 from .events import EventLog
+from .frozen import Split
 from .patches import Indices, Samples
 from .state import StateFile, copied_weights
 
@@ -71,6 +72,7 @@ def train_model(
     on_saved: Callable[[int], None] = lambda epochs: None,
     events: Path | None = None,
     mark: Mark | None = None,
+    frozen: Split | None = None,
 ) -> None:
     """Train until the validation loss has not fallen for `patience` epochs, and keep the best weights.
 
@@ -93,6 +95,9 @@ def train_model(
         Folder for TensorBoard.
     mark : Mark, optional
         What the state is made under; one of other settings is not gone on from.
+    frozen : Split, optional
+        The two parts of `model`, where its encoder makes the same of each sample in every epoch: then the top alone is
+        trained, on features that are computed first, if they fit.
 
     Raises
     ------
@@ -103,12 +108,16 @@ def train_model(
     if source.batch_size > len(samples):
         raise InputError(f"`batch_size` {source.batch_size}: more than the {len(samples)} samples that train; lower it")
     weights = loss_weights(source, samples, plan)
-    batches = training_batches(source, samples, augmentations=plan.augmentations, crops=plan.crops)
     held = source.samples(plan.validate)
+    trained = judged = None
+    how: dict[str, Any] = {"augmentations": plan.augmentations, "crops": plan.crops}
+    if frozen is not None and (features := frozen.features(source, samples, held, **how)) is not None:
+        model, (trained, judged) = frozen.top, features
+    batches = training_batches(source, samples, **how, features=trained)
     saved = StateFile(state, model, mark)
     now = saved.restore()
     safe = now.done
-    judges = still_batches(source, held, weights=weights)
+    judges = still_batches(source, held, weights=weights, features=judged)
     curves = None if events is None else EventLog(events)
     if now.rows:
         write_rows(log, _COLUMNS, now.rows)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
+from .frozen import Split, split_frozen
 from .model import build_model, resolved
 from .settings import FinetuneSettings
 from .state import training_variables
 
-__all__ = ["let_go", "network_of_fold"]
+__all__ = ["let_go", "network_of_fold", "split_of"]
 
 _kept: dict[Hashable, Any] = {}
 """The network of the last fold by all that its graph follows from; one at most, since more would fill the memory."""
+
+_splits: dict[int, Split] = {}
+"""The two parts of that network, where its encoder is frozen, by its identity; they keep its layers alive."""
 
 
 def network_of_fold(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
@@ -39,6 +43,15 @@ def network_of_fold(settings: FinetuneSettings, *, classes: int, fold: int) -> A
     return old
 
 
+def split_of(model: Any, settings: FinetuneSettings) -> Split:
+    """Return the two parts of a network of `network_of_fold`, made once."""
+    if id(model) not in _splits:
+        _splits.clear()
+        _splits[id(model)] = split_frozen(model, settings)
+    return _splits[id(model)]
+
+
 def let_go() -> None:
     """Forget the network, so that its memory is free."""
     _kept.clear()
+    _splits.clear()

@@ -16,7 +16,7 @@ from .networks import NetworkSpec, add_top, build_network, get_network, list_net
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 
-__all__ = ["build_model", "network_of", "resolved", "untrained_notice"]
+__all__ = ["build_model", "compile_model", "network_of", "resolved", "untrained_notice"]
 
 _ENCODER_SIZE = 224
 """Side of the input of an encoder with a top, pixels (ours: that of ImageNet)."""
@@ -92,8 +92,6 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
         Weights that cannot be had, or belong to another network.
     """
     prepare_backend()  # one thread a process, before anything runs
-    import keras
-
     chosen = resolved(settings)
     with precision_policy(settings.precision):
         if settings.network in list_networks():
@@ -102,8 +100,16 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
             model = _encoder_with_top(
                 settings, classes=classes, fold=fold, size=chosen["size"], weights=chosen["weights"]
             )
+    compile_model(model, _optimizer(model, chosen["optimizer"], chosen["learning_rate"], settings.multipliers))
+    return model
+
+
+def compile_model(model: Any, optimizer: Any) -> None:
+    """Prepare a network for training with an optimiser."""
+    import keras
+
     model.compile(
-        optimizer=_optimizer(model, chosen["optimizer"], chosen["learning_rate"], settings.multipliers),
+        optimizer=optimizer,
         loss="sparse_categorical_crossentropy",
         # not by its name: made inside the first step, its variables would have TensorFlow trace that step twice
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
@@ -111,7 +117,6 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
         # the graph that is compiled anyway, and on PyTorch a compiler that not every machine has.
         jit_compile=keras.backend.backend() == "jax",
     )
-    return model
 
 
 def _own_network(settings: FinetuneSettings, chosen: dict[str, Any], *, classes: int, fold: int) -> Any:
@@ -175,6 +180,8 @@ def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int, si
             raise InputError(f"`freeze` {settings.freeze}: {settings.network} has no such layer")
         for layer in base.layers:
             layer.trainable = False
+            if settings.freeze == "all" and isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0  # so that it makes the same of an image every time; Keras drops in frozen layers too
             if settings.freeze != "all" and layer.name == names[settings.freeze]:
                 break
     images = keras.Input((size, size, 3), name="image")

@@ -170,5 +170,6 @@ def _decode(
         stain=settings.stain,
         rule=settings.rule,
         folder=folder,
+        turned=settings.turned,
         skip_errors=skip_errors,
     )

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..moved import renamed_fields
 from ..options import option
 from ..stains import STAIN_METHODS
-from .augment import augmentation_ranges, plain_name
+from .augment import OFFLINE, augmentation_ranges, plain_name
 from .balance import SAMPLINGS
 from .patches import PatchRule, parse_patches
 
@@ -234,3 +234,8 @@ class FinetuneSettings:
     def rule(self) -> PatchRule:
         """How an image becomes samples."""
         return parse_patches(self.patches)
+
+    @property
+    def turned(self) -> bool:
+        """Whether images are turned within their files before they are cut: ``rotations-crops`` of whole images."""
+        return OFFLINE in self.augmentations and self.rule.kind == "resize"

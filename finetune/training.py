@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..data import SYNTHETIC_BANNER, Dataset, Particulars, file_sha256, inner_splits
+from ..data import MAMMOGRAMS, SYNTHETIC_BANNER, Dataset, Particulars, file_sha256, inner_splits
 from ..errors import InputError
 from ..experiment import Finished, Tested, Training, Work
 from ..jobs import Resources, Ticker, prepare_backend, visible_gpus
@@ -94,6 +94,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
     def claim(self) -> Claim:
         """Return the claim of the folder."""
         found_weights = Path(self.settings.weights)
+        anew = self.settings.turned or ("noise" in self.settings.augmentations and self.dataset.name in MAMMOGRAMS)
         backend = prepare_backend()
         settings = {
             "folds_sha256": self.plan.sha256,
@@ -102,6 +103,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             **as_stored({**asdict(self.settings), **resolved(self.settings)}),
             "weights_file_sha256": file_sha256(found_weights) if found_weights.is_file() else "",
             "backend": backend,
+            "augmentation_rules": 2 if anew else 1,
         }
         defaults = as_stored({f.name: f.default for f in fields(self.settings) if f.default is not MISSING})
         return Claim(
@@ -109,7 +111,8 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             settings=settings,
             work=("models/*", "predictions.csv"),
             overwrite=self.overwrite,
-            absent={**defaults, "backend": backend},  # 0.1 did not say which
+            # 0.1 did not say which backend, coloured the noise of mammograms, and turned what was squeezed
+            absent={**defaults, "backend": backend, "augmentation_rules": 1},
             made_with={
                 **versions_of(("bchisto", "keras", "numpy", backend)),
                 "device": "GPU" if visible_gpus() else "CPU",

@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from ..data import file_sha256
 from ..errors import InputError
-from ..jobs import Ticker, map_ahead_in_threads, read_marks, read_probabilities, write_probabilities
+from ..jobs import Ticker, read_marks, read_probabilities, write_probabilities
 from ..runs import Mark
-from .batches import Source, still_batches
+from .batches import Source, outputs_of, still_batches
 from .fit import TrainingPlan, loss_weights, train_model, training_samples
+from .frozen import keeps_features
 from .images import ImageBank
-from .kept import network_of_fold
+from .kept import network_of_fold, split_of
 from .model import resolved
 from .pretrained import is_whole_h5, save_h5
 from .settings import FinetuneSettings
@@ -182,6 +183,7 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     settings = unit.settings
     source = unit.source()
     model = network_of_fold(settings, classes=unit.classes, fold=unit.fold)
+    frozen = split_of(model, settings) if keeps_features(settings) else None
     ticked, note = 0, ""
 
     def say(words: str) -> None:
@@ -205,6 +207,7 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
             on_saved=tick,
             events=events,
             mark=unit.mark,
+            frozen=frozen,
         )
     except InputError as error:
         raise InputError(f"fold {unit.fold}: {error}") from error
@@ -225,10 +228,7 @@ def predict_samples(
     if not len(positions):
         return np.empty((0, classes))
     batches = still_batches(source, source.samples(positions))
-    # batches are made while the network works; not by model.predict, whose every call leaves a data pipeline behind
-    ahead = map_ahead_in_threads(lambda place: batches[place][0], range(len(batches)), threads=source.workers)
-    found = [np.asarray(model.predict_on_batch(batch)) for batch in ahead]
-    probabilities = np.concatenate(found).astype(np.float64)
+    probabilities = np.concatenate([*outputs_of(model, batches)]).astype(np.float64)
     return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BchistoError
 from ..experiment import Needs
 
-__all__ = ["Fitting", "advised", "in_our_words"]
+__all__ = ["Fitting", "advised", "in_our_words", "said_of_training"]
 
 _LARGER = "; this model needs larger images"
 
@@ -36,6 +36,19 @@ _ADVICE = tuple(
     )
 )
 """What names options of training, and what to say instead."""
+
+
+def said_of_training(notes: Iterable[str]) -> tuple[str, ...]:
+    """Return what a bundle says of itself, so that nobody takes it to be said of the new images.
+
+    Notes that begin with their name in capitals stay as they are in every output.
+
+    Examples
+    --------
+    >>> said_of_training(["RANDOM WEIGHTS: vgg16 ran untrained.", "3 pairs of images seem to show the same pixels"])
+    ('RANDOM WEIGHTS: vgg16 ran untrained.', "the model's training: 3 pairs of images seem to show the same pixels")
+    """
+    return tuple(note if note[:2].isupper() else f"the model's training: {note}" for note in notes)
 
 
 def in_our_words(text: str) -> str:

@@ -19,7 +19,7 @@ from ..errors import BchistoError, BundleError, InputError
 from ..evaluate import apply_temperature, as_frame, html_lines, html_table
 from ..experiment import check_headers
 from ..jobs import Ticker
-from .advice import Fitting, advised
+from .advice import Fitting, advised, said_of_training
 from .blocks import is_trained
 from .locate import find_bundle, recorded_weights
 from .model import Model, load_model, model_identity
@@ -120,7 +120,7 @@ class Predictor:
             raise BundleError(f"{self.path}: holds no temperature; leave out `calibrated`")
         self._temperature = bundle.temperature if calibrated else None
         self.classes = tuple(bundle.classes)
-        self.banners = bundle.banners
+        self.banners = said_of_training(bundle.banners)
 
     def __repr__(self) -> str:
         return f"Predictor({str(self.path)!r}, classes={self.classes})"

@@ -21,7 +21,7 @@ from ..jobs import ensure_folder, set_aside, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_table, unfinished_record
-from .advice import Fitting, advised
+from .advice import Fitting, advised, said_of_training
 from .blocks import Block, Workshop, claim, do_blocks
 from .calls import Calls, OperatingPoint
 from .locate import find_bundle, recorded_weights
@@ -232,7 +232,7 @@ def _finish(
     if calibrated and bundle.temperature:
         probabilities = apply_temperature(probabilities, bundle.temperature)
     further: list[tuple[str, list[str]]] = []
-    trained, called, banners = None, "", bundle.banners
+    trained, called, banners = None, "", said_of_training(bundle.banners)
     if bundle.training is not None:
         cells = ["".join(row[ends:]) for row in good]  # empty in parts that another version left
         further.append(("trained", cells))

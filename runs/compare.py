@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = ["describe_differences", "differences"]
 
+_HASH = "_sha256"
+
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the keys whose values differ, each with the old and the new value (``None`` where absent).
@@ -21,8 +23,19 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tup
 
 
 def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Return the differences as one line: ``crops 20 -> 10, pool 3 -> 1``."""
-    return ", ".join(f"{key} {_short(a)} -> {_short(b)}" for key, (a, b) in differences(old, new).items())
+    """Return the differences as one line; of what is known by its hash, that it is another.
+
+    Examples
+    --------
+    >>> describe_differences({"crops": 20, "images_sha256": "5e43"}, {"crops": 10, "images_sha256": "3989"})
+    'crops 20 -> 10, other images'
+    """
+    return ", ".join(_said(key, a, b) for key, (a, b) in differences(old, new).items())
+
+
+def _said(key: str, old: Any, new: Any) -> str:
+    name = key.removesuffix(_HASH).replace("_", " ")
+    return f"other {name}" if key.endswith(_HASH) else f"{key} {_short(old)} -> {_short(new)}"
 
 
 def _short(value: Any) -> str:

@@ -131,7 +131,7 @@ def test_other_parameters_and_folds_are_refused(boosted, run_copy):
     run = run_copy(boosted)
     with pytest.raises(SettingsConflictError, match=r"made with other settings: rounds 8 -> 9; use the same settings"):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params={**PARAMS, "num_iterations": 9}))
-    with pytest.raises(SettingsConflictError, match="folds_sha256"):
+    with pytest.raises(SettingsConflictError, match="other folds"):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS, seed=1))
     (result,) = train(
         out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS, seed=1), work=Work(jobs=1, overwrite=True)

@@ -366,7 +366,7 @@ def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_sett
     assert not np.array_equal(found[0][0], found[1][0])
     assert found[0][1] != found[1][1]
     assert found[0][2] != found[1][2]
-    with pytest.raises(SettingsConflictError, match="weights_sha256"):
+    with pytest.raises(SettingsConflictError, match="other weights"):
         featurize(images, out=tmp_path / "run1", settings=settings, work=Work(jobs=1))
 
 

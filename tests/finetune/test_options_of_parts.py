@@ -99,3 +99,11 @@ def test_training_that_drops_without_a_seed_is_repeatable_and_resumed(rng, tmp_p
     for other in (train("again"), train("cut")):
         for one, two in zip(whole, other, strict=True):
             np.testing.assert_array_equal(one, two)
+
+
+def test_an_encoder_that_is_not_trained_drops_nothing(rng, dropping):
+    images = rng.integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
+    for freeze, same in (("all", True), ("", False)):
+        model = build_model(replace(TINY, freeze=freeze), classes=2, fold=1)
+        found = [np.asarray(model(images, training=True)) for _ in range(2)]
+        assert np.array_equal(*found) == same

@@ -90,18 +90,9 @@ def breakhis(here):
 def bach(here):
     """All 400 images of BACH by their official names, small, and new ones."""
     from conftest import write_tissue
-    from PIL import Image
+    from miniatures import write_bach
 
-    rng = np.random.default_rng(5)
-    photos = here / "ICIAR2018_BACH_Challenge" / "Photos"
-    rows = []
-    for name, prefix in (("Benign", "b"), ("InSitu", "is"), ("Invasive", "iv"), ("Normal", "n")):
-        (photos / name).mkdir(parents=True)
-        for number in range(1, 101):
-            pixels = rng.integers(60, 240, (50, 64, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(photos / name / f"{prefix}{number:03d}.tif")
-            rows.append(f"{prefix}{number:03d}.tif,{name}\n")
-    (photos / "microscopy_ground_truth.csv").write_text("".join(rows))
+    write_bach(here, height=50, width=64)
     write_tissue(here / "new-images", per_class=1, size=(120, 120), classes=("Normal", "Benign"))
 
 

@@ -1,4 +1,4 @@
-"""Small datasets in the exact official layouts and pixel formats of mammograms."""
+"""Small datasets in the exact official layouts, and mammograms in their pixel formats."""
 
 import csv
 
@@ -163,3 +163,20 @@ def write_ddsm(root, case, views, *, seed=0, convert=False, shape=(96, 64), extr
         if text is not None:
             (root / f"{stem}.{view}.OVERLAY").write_text(text)
     (root / f"{case}.ics").write_text("\n".join(lines) + "\n")
+
+
+def write_bach(root, *, height, width):
+    """Write all 400 images of BACH by their official names, small, with their table of labels; return the folder."""
+    from PIL import Image
+
+    rng = np.random.default_rng(5)
+    photos = root / "ICIAR2018_BACH_Challenge" / "Photos"
+    rows = []
+    for name, prefix in (("Benign", "b"), ("InSitu", "is"), ("Invasive", "iv"), ("Normal", "n")):
+        (photos / name).mkdir(parents=True)
+        for number in range(1, 101):
+            pixels = rng.integers(60, 240, (height, width, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(photos / name / f"{prefix}{number:03d}.tif")
+            rows.append(f"{prefix}{number:03d}.tif,{name}\n")
+    (photos / "microscopy_ground_truth.csv").write_text("".join(rows))
+    return photos.parent

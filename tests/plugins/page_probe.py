@@ -39,10 +39,15 @@ def probe_page(page, *, browser, width, folder):
     assert text.count("@media print {") == 1
     if width == PAPER:
         text = text.replace("@media print {", "@media all {")
+    return probe(text, PROBE, browser=browser, width=width, folder=folder)
+
+
+def probe(text, script, *, browser, width, folder):
+    """Return what a script finds in a page in a frame of that width; it puts ``probe JSON end`` into the title."""
     inside = html.escape(text, quote=True)
     (folder / "probe.html").write_text(
         f"<meta charset=utf-8><iframe id=f style='width:{width}px;height:900px;border:0' srcdoc=\"{inside}\"></iframe>"
-        f"<script>window.addEventListener('load', () => {{ {PROBE} }});</script>",
+        f"<script>window.addEventListener('load', () => {{ {script} }});</script>",
         encoding="utf-8",
     )
     done = subprocess.run(

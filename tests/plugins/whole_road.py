@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from bchisto.evaluate import read_predictions
 from conftest import write_tissue
-from miniatures import CALC, MASS, overlay, write_cbis, write_ddsm, write_inbreast
+from miniatures import CALC, MASS, overlay, write_bach, write_cbis, write_ddsm, write_inbreast
 
 OUTLINE = "10 12 " + "2 " * 34 + "4 " * 38 + "6 " * 34 + "0 " * 38 + "#"
 """A mass of 35 x 39 pixels as a chain code."""
@@ -93,19 +93,7 @@ def listed_folds(here, shared):
 
 def bach(here, shared):
     """All 400 images by their official names, small."""
-    from PIL import Image
-
-    rng = np.random.default_rng(5)
-    photos = here / "ICIAR2018_BACH_Challenge" / "Photos"
-    rows = []
-    for name, prefix in (("Benign", "b"), ("InSitu", "is"), ("Invasive", "iv"), ("Normal", "n")):
-        (photos / name).mkdir(parents=True)
-        for number in range(1, 101):
-            pixels = rng.integers(60, 240, (36, 48, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(photos / name / f"{prefix}{number:03d}.tif")
-            rows.append(f"{prefix}{number:03d}.tif,{name}\n")
-    (photos / "microscopy_ground_truth.csv").write_text("".join(rows))
-    return photos.parent
+    return write_bach(here, height=36, width=48)
 
 
 def two_of_bach(here, shared):

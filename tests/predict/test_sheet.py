@@ -4,10 +4,8 @@ import base64
 import csv
 import hashlib
 import html
-import json
 import re
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -17,6 +15,7 @@ from bchisto.boost import Bundle
 from bchisto.errors import DependencyError, InputError, OutputError
 from bchisto.experiment import Work
 from bchisto.predict import predict
+from page_probe import probe
 
 RULE = {
     "below": 0.6, "share": 0.2, "calibrated": True, "unit": "image",
@@ -56,7 +55,7 @@ def made(model, images, tmp_path_factory):
 def cells(page):
     """The rows of the table of images: name, class, confidence, unsure."""
     body = page.partition('<table id="images">')[2]
-    found = re.findall(r"<tr[^>]*><th scope=\"row\">.*?<span>(.*?)</span></th><td>(.*?)</td><td.*?>(.*?) %</td>"
+    found = re.findall(r"<tr[^>]*><th scope=\"row\">.*?<span>(.*?)</span></th><td>(.*?)</td><td.*?>(.*?)&nbsp;%</td>"
                        r"<td>(.*?)</td>", body)  # fmt: skip
     return [(html.unescape(name), kind, float(sure), mark) for name, kind, sure, mark in found]
 
@@ -176,21 +175,9 @@ document.title = 'probe ' + JSON.stringify(said) + ' end';
 
 @pytest.mark.parametrize("width", [1280, 400])
 def test_in_a_browser(made, browser, tmp_path, width):
-    inside = html.escape((made[0] / "sheets" / "s.html").read_text(encoding="utf-8").replace('loading="lazy"', ""))
-    (tmp_path / "probe.html").write_text(
-        f"<meta charset=utf-8><iframe id=f style='width:{width}px;height:900px;border:0' srcdoc=\"{inside}\"></iframe>"
-        f"<script>window.addEventListener('load', () => {{ {PROBE} }});</script>", encoding="utf-8"
-    )  # fmt: skip
-    done = subprocess.run(
-        [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1400,900",
-         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "probe.html").as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    found = re.search(r"<title>probe (.*?) end</title>", done.stdout)
-    assert found, done.stderr
-    said = json.loads(html.unescape(found[1]))
-    known = cells((made[0] / "sheets" / "s.html").read_text(encoding="utf-8"))
+    page = (made[0] / "sheets" / "s.html").read_text(encoding="utf-8")
+    said = probe(page.replace('loading="lazy"', ""), PROBE, browser=browser, width=width, folder=tmp_path)
+    known = cells(page)
     names = {name for name, *_ in known}
     assert said["wide"] <= width
     assert said["beyond"] == said["unlabelled"] == said["unscoped"] == said["alerts"] == 0
