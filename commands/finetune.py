@@ -24,7 +24,8 @@ from .options import RangedChoice, common_options, split_options, two_class_opti
     "--network",
     required=True,
     help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-resnet (or with -kernel3, "
-    "-stride2, -doubled, -two-pools, -dropout), breakhis-residual (likewise), or an encoder of featurize --list-encoders, which gets a head.",
+    "-stride2, -doubled, -two-pools, -dropout), breakhis-residual (likewise), or an encoder of featurize "
+    "--list-encoders, which gets a head.",
 )
 @click.option(
     "--folds", multiple=True, default=("10",), show_default=True, help="As in boost, or none: train on all; repeatable."
@@ -76,8 +77,8 @@ from .options import RangedChoice, common_options, split_options, two_class_opti
 @click.option(
     "--weights",
     default="",
-    help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or .weights.h5 of "
-    "the other networks.",
+    help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors, .caffemodel or "
+    ".weights.h5 of the other networks.",
 )
 @click.option(
     "--fresh", multiple=True, metavar="PREFIX", help="Layers that start at random whatever the file; repeatable."
