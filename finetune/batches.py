@@ -132,7 +132,7 @@ def still_batches(
         What stands for the image of each sample.
     """
 
-    def picture(place: int) -> npt.NDArray[Any]:
+    def picture(place: int) -> Any:
         if features is not None:
             return features[place]
         return source.read(int(samples.images[place]), int(samples.numbers[place]))
@@ -180,7 +180,7 @@ def training_batches(
         if shuffled:
             order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(len(samples))
 
-        def picture(place: int) -> npt.NDArray[Any]:
+        def picture(place: int) -> Any:
             if features is not None:
                 return features[place]
             position, number, copy = (int(part[place]) for part in (samples.images, samples.numbers, samples.copies))

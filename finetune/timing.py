@@ -77,6 +77,7 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     copies = settings.rotations * settings.crops if OFFLINE in settings.augmentations else 1
     each = settings.rule.number(*image.shape[:2]) * copies
     make = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
+    given: Callable[[int], Any]
     given, once = (lambda epoch: make(epoch)[0]), 0.0
     split = split_frozen(model, settings) if keeps_features(settings) else None
     if split is not None and split.fits(images * each):
@@ -86,7 +87,7 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     step = _seconds(lambda epoch: model.train_on_batch(*given(epoch))) / batch
     stored = image.nbytes
     if settings.turned:
-        stored += cut_region(*decode_whole(record), size=chosen["size"], treat=lambda pixels: pixels).pixels.nbytes
+        stored += cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray).pixels.nbytes
     return TrainingCost(read, step, each, stored, size, once)
 
 
