@@ -84,8 +84,8 @@ from .options import (
 @click.option(
     "--weights",
     default="",
-    help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or .weights.h5 of "
-    "the other networks.",
+    help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors, .caffemodel or "
+    ".weights.h5 of the other networks.",
 )
 @click.option(
     "--fresh", multiple=True, metavar="PREFIX", help="Layers that start at random whatever the file; repeatable."
