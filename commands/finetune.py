@@ -9,7 +9,14 @@ import click
 
 from .ending import quoted, said_results
 from .images import data_options
-from .options import RangedChoice, common_options, split_options, two_class_options, work_options
+from .options import (
+    RangedChoice,
+    common_options,
+    split_options,
+    threads_option,
+    two_class_options,
+    work_options,
+)
 
 
 @click.command()
@@ -68,6 +75,12 @@ from .options import RangedChoice, common_options, split_options, two_class_opti
 @click.option("--l2", type=float, help="Default: the network's own.")
 @click.option("--freeze", default="", metavar="LAYER|all", help="Encoders: the last layer that is not trained.")
 @click.option(
+    "--batch-norm",
+    type=click.Choice(["stored", "batch"]),
+    help="Encoders: normalise by the means and variances of the weights, or by those of each batch; default: stored, "
+    "or batch with random weights.",
+)
+@click.option(
     "--top",
     type=click.Choice(["average", "conv"]),
     default="average",
@@ -77,8 +90,8 @@ from .options import RangedChoice, common_options, split_options, two_class_opti
 @click.option(
     "--weights",
     default="",
-    help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or .weights.h5 of "
-    "the other networks.",
+    help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors, .caffemodel or "
+    ".weights.h5 of the other networks.",
 )
 @click.option(
     "--fresh", multiple=True, metavar="PREFIX", help="Layers that start at random whatever the file; repeatable."
@@ -91,9 +104,7 @@ from .options import RangedChoice, common_options, split_options, two_class_opti
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    show_default=True,
-    help="In which the network computes; its weights stay float32.",
+    help="Of computation; weights are float32; default: bfloat16 on GPUs that compute in it, else float32.",
 )
 @click.option("--class-weights", is_flag=True, help="Give each class the same share of the loss.")
 @click.option(
@@ -144,6 +155,7 @@ from .options import RangedChoice, common_options, split_options, two_class_opti
 @two_class_options
 @data_options
 @work_options
+@threads_option
 @common_options
 @click.pass_context
 def finetune(context: click.Context, /, **options: Any) -> None:

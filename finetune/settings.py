@@ -18,7 +18,16 @@ from .augment import OFFLINE, augmentation_ranges, plain_name
 from .balance import SAMPLINGS
 from .patches import PatchRule, parse_patches
 
-__all__ = ["CONVENTIONS", "OPTIMIZERS", "PRECISIONS", "TOPS", "FinetuneSettings", "as_fields", "as_stored"]
+__all__ = [
+    "BATCH_NORMS",
+    "CONVENTIONS",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "TOPS",
+    "FinetuneSettings",
+    "as_fields",
+    "as_stored",
+]
 
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -26,6 +35,11 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 CONVENTIONS = ("signed", "caffe")
 """RGB in -1..1; or BGR in 0..255 less the mean of ImageNet, as the published Caffe models have it."""
+
+BATCH_NORMS = ("stored", "batch")
+"""By what an encoder normalises while it trains: the means and variances of its weights, which stay as they are, with
+their scales and offsets; or those of each batch, from which new ones follow. A few hundred images do not give new ones
+that the other weights could be used with."""
 
 TOPS = ("average", "conv")
 """What an encoder gets on its last feature map: the global average; or convolution, max pooling and ReLU, flattened, as
@@ -136,6 +150,8 @@ class FinetuneSettings:
         Of `TOPS`; of an encoder.
     freeze : str
         Of an encoder: the last layer that is not trained, or ``all``; empty trains all of it.
+    batch_norm : str
+        Of `BATCH_NORMS`, of an encoder; empty for ``stored`` where it begins with weights, and ``batch`` at random.
     weights : str
         ``imagenet``, ``random``, or a path; empty for ImageNet where it is an encoder, else random.
     fresh : tuple of str
@@ -144,7 +160,7 @@ class FinetuneSettings:
         Of `CONVENTIONS`: what the first layer of AlexNet and GoogLeNet takes; empty for that of the weights file, which
         the names in it tell.
     precision : str
-        Of `PRECISIONS`.
+        Of `PRECISIONS`; empty for bfloat16 on GPUs that compute in it, and float32 elsewhere.
     sampling : str
         Of `SAMPLINGS`.
     copies : tuple of (str, float)
@@ -178,10 +194,11 @@ class FinetuneSettings:
     l2: float | None = None
     top: str = "average"
     freeze: str = ""
+    batch_norm: str = option("", plain=_chosen, value=_own)
     weights: str = ""
     fresh: tuple[str, ...] = ()
     convention: str = option("", plain=_chosen, value=_own)
-    precision: str = "float32"
+    precision: str = option("", plain=_chosen, value=_own)
     sampling: str = "none"
     copies: tuple[tuple[str, float], ...] = option((), plain=_written, value=parse_copies)
     weighted: bool = option(False, name="class_weights")
@@ -220,10 +237,11 @@ class FinetuneSettings:
             raise InputError(f"`name` {self.name}: becomes part of a folder's name; use letters, digits, - and _")
         for name, one, known in (
             ("optimizer", self.optimizer, ("", *OPTIMIZERS)),
-            ("precision", self.precision, PRECISIONS),
+            ("precision", self.precision, ("", *PRECISIONS)),
             ("sampling", self.sampling, SAMPLINGS),
             ("stain", self.stain, STAIN_METHODS),
             ("top", self.top, TOPS),
+            ("batch_norm", self.batch_norm, ("", *BATCH_NORMS)),
             ("convention", self.convention, ("", *CONVENTIONS)),
         ):
             if one not in known:

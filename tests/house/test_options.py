@@ -26,7 +26,7 @@ from bchisto.featurize import FeaturizeSettings
 from bchisto.featurize.settings import MODES, PADS
 from bchisto.finetune import AUGMENTATIONS, NETWORKS, OFFLINE, SAMPLINGS, FinetuneSettings
 from bchisto.finetune.augment import RANGES
-from bchisto.finetune.settings import CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
+from bchisto.finetune.settings import BATCH_NORMS, CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
 from bchisto.options import from_options, plain_options
 from bchisto.predict import FORMATS
 from bchisto.recipes import list_recipes
@@ -80,6 +80,7 @@ CHOICES = {
     "finetune precision": PRECISIONS,
     "optimizer": OPTIMIZERS,
     "top": TOPS,
+    "batch_norm": BATCH_NORMS,
     "convention": CONVENTIONS,
     "sampling": SAMPLINGS,
     "augment": (*AUGMENTATIONS, OFFLINE),
@@ -145,10 +146,12 @@ VALUES = {
     "reproduce": (Work(),),
 }
 NO_OPTION = {
-    "featurize": {"geometry"},  # what is made now has the present one
-    "boost": {"test_list", "skip_errors"},  # of --folds none, which averages nothing; of images, which it does not read
+    # what is made now has the present geometry; threads are of networks that are trained
+    "featurize": {"geometry", "threads"},
+    # of --folds none, which averages nothing; of images, which it does not read
+    "boost": {"test_list", "skip_errors", "threads"},
     "finetune": set(),
-    "predict": {"shard"},  # a table has no shards
+    "predict": {"shard", "threads"},  # a table has no shards
     "reproduce": set(),
 }
 
