@@ -75,6 +75,12 @@ from .options import (
 @click.option("--l2", type=float, help="Default: the network's own.")
 @click.option("--freeze", default="", metavar="LAYER|all", help="Encoders: the last layer that is not trained.")
 @click.option(
+    "--batch-norm",
+    type=click.Choice(["stored", "batch"]),
+    help="Encoders: normalise by the means and variances of the weights, or by those of each batch; default: stored, "
+    "or batch with random weights.",
+)
+@click.option(
     "--top",
     type=click.Choice(["average", "conv"]),
     default="average",
@@ -84,8 +90,8 @@ from .options import (
 @click.option(
     "--weights",
     default="",
-    help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or .weights.h5 of "
-    "the other networks.",
+    help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors, .caffemodel or "
+    ".weights.h5 of the other networks.",
 )
 @click.option(
     "--fresh", multiple=True, metavar="PREFIX", help="Layers that start at random whatever the file; repeatable."
@@ -103,10 +109,10 @@ from .options import (
 @click.option("--class-weights", is_flag=True, help="Give each class the same share of the loss.")
 @click.option(
     "--sampling",
-    type=click.Choice(["none", "under", "over", "under-over"]),
+    type=click.Choice(["none", "under", "over", "under-over", "under-before"]),
     default="none",
     show_default=True,
-    help="How the training part is balanced; no other part is.",
+    help="How the training part is balanced; no other part is, but by under-before: the whole set before it is split.",
 )
 @click.option(
     "--copies",
@@ -141,7 +147,9 @@ from .options import (
 @click.option("--crops", type=int, default=5, show_default=True, help="Of each rotation of rotations-crops.")
 @click.option("--no-augment", is_flag=True, help="Train on the images as they are.")
 @click.option("--stain", default="none", show_default=True, help="Normalisation or treatment, as in featurize.")
-@click.option("--tensorboard", is_flag=True, help="Also write curves for TensorBoard.")
+@click.option(
+    "--tensorboard", is_flag=True, help="Also write curves, histograms of weights and the graph for TensorBoard."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
 @two_class_options

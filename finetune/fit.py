@@ -115,6 +115,7 @@ def train_model(
     weights = loss_weights(source, samples, plan)
     held = source.samples(plan.validate)
     of_train = of_held = None
+    network = model
     how: dict[str, Any] = {"augmentations": plan.augmentations, "crops": plan.crops}
     if frozen is not None and (features := frozen.features(source, samples, held, **how)) is not None:
         model, (of_train, of_held) = frozen.top, features
@@ -131,6 +132,9 @@ def train_model(
     for row in now.rows:
         on_epoch(_words(row))
     on_saved(safe)
+    if curves is not None and not now.done:
+        curves.write_graph(network)
+        curves.write_weights(model, step=0)
     while now.done < plan.epochs and now.waited < plan.patience:
         shuffled = batches(now.done)
         history = learner.fit(shuffled, epochs=1, class_weight=weights, verbose=0, shuffle=False).history
@@ -151,6 +155,7 @@ def train_model(
         write_rows(log, _COLUMNS, now.rows)
         if curves is not None:
             curves.write(dict(zip(_COLUMNS[1:], row[1:], strict=True)), step=now.done)
+            curves.write_weights(model, step=now.done)
         _log.debug("%s: epoch %d, %s", log.stem, now.done, _words(row))
         on_epoch(_words(row))
         if whole:

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..experiment import Finished, Tested, Training, Work
 from ..jobs import Resources, Ticker, network_threads, prepare_backend, visible_gpus
 from ..runs import Claim, Mark, versions_of
-from .balance import class_factors
+from .balance import BEFORE, class_factors
 from .batches import Source
 from .images import ImageBank
 from .model import resolved, untrained_notice
@@ -114,8 +114,15 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             settings=settings,
             work=("models/*", "predictions.csv"),
             overwrite=self.overwrite,
-            # 0.1 did not say which backend, coloured the noise of mammograms, and turned what was squeezed
-            absent={**defaults, "precision": "float32", "backend": backend, "augmentation_rules": 1},
+            # 0.1 did not say which backend; it normalised by batches, coloured the noise of mammograms, and turned what
+            # was squeezed
+            absent={
+                **defaults,
+                "precision": "float32",
+                "batch_norm": "batch",
+                "backend": backend,
+                "augmentation_rules": 1,
+            },
             made_with={
                 **versions_of(("bchisto", "keras", "numpy", backend)),
                 "device": "GPU" if visible_gpus() else "CPU",
@@ -161,6 +168,12 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         """Say what a reader must know of the images, the start and the validation."""
         notes = [SYNTHETIC_BANNER] if self.dataset.synthetic else []
         settings = self.settings
+        if settings.sampling == BEFORE:
+            notes.append(
+                "BALANCED BEFORE THE SPLIT: images of the larger classes were left out at random until all were as "
+                "large as the smallest, also among what is tested; every figure is of a balanced set, and not of "
+                "classes as they occur."
+            )
         if (untrained := untrained_notice(settings)) is not None:
             notes.append(untrained)
         if not settings.validation:
@@ -244,11 +257,17 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         return units
 
     def _split(self, train: Sequence[int], labels: Sequence[int], fold: int) -> tuple[list[int], list[int]]:
-        """Set an eighth of the training images aside to validate; groups stay whole, every class goes on training."""
+        """Set an eighth of the training images aside to validate; groups stay whole, every class goes on training.
+
+        The first of eight divisions whose validation part holds every class, too, if there is one: the loss of one
+        class alone falls as long as a network calls everything so.
+        """
         chosen = np.array([labels[place] for place in train], dtype=np.int64)
         records = [self.dataset.records[place] for place in train]
         groups = self.plan.kept_whole([item.image_id for item in records], [item.group for item in records])
-        for kept, held in inner_splits(chosen, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed):
+        splits = inner_splits(chosen, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed)
+        whole = [split for split in splits if len(set(chosen[split[1]])) == len(set(chosen))]
+        for kept, held in (*whole, *splits):
             return [train[k] for k in kept], [train[k] for k in held]
         raise InputError(
             f"fold {fold}: no images (patients) can be set aside to validate without taking a whole class out of "

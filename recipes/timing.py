@@ -28,7 +28,7 @@ def training_times(
     Parameters
     ----------
     recipe : Recipe
-    variants : dict
+    variants : mapping
         Those that were run, with their steps.
     part : Part
         Images, of which the first serves.

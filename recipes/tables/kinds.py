@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .ensembles import by_store, confusion, fusion_by_fold, two_class
-from .networks import by_fold, by_level, by_rule, by_variant, scores, training_time, validation
+from .networks import by_fold, by_level, by_rule, by_variant, learning_gap, scores, training_time, validation
 from .obtained import Compared, Runs
 
 __all__ = ["KINDS", "TableKind"]
@@ -40,6 +40,7 @@ KINDS = {
     "levels": TableKind(("variant",), by_level),
     "folds": TableKind(("variant",), by_fold),
     "validation": TableKind(("digits", "rows"), validation),
+    "gap": TableKind(("rows",), learning_gap),
     "time": TableKind(("rows",), training_time),
 }
-"""The first four are about a boosted ensemble, the last five about a network; the others about either."""
+"""The first four are about a boosted ensemble, the last six about a network; the others about either."""

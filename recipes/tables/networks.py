@@ -16,6 +16,7 @@ __all__ = [
     "by_level",
     "by_rule",
     "by_variant",
+    "learning_gap",
     "scores",
     "training_time",
     "validation",
@@ -173,6 +174,23 @@ def validation(runs: Runs, table: Mapping[str, Any]) -> Compared:
         if value is not None:
             points[name, first] = value
         figures.append(_figure(name, (value, None), published=published, digits=table["digits"]))
+    return points, figures
+
+
+def learning_gap(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Show by how much the accuracy of the last epoch is higher in training than in validation, the mean over folds."""
+    points: Points = {}
+    figures = []
+    for name, published in table["rows"].items():
+        for magnification in runs.at:
+            run = runs.get(name, magnification)
+            curves = run.files["run"].get("curves", {}).values() if run else ()
+            known = [fold for fold in curves if fold.get("accuracy") and fold.get("val_accuracy")]
+            gaps = [fold["accuracy"][-1] - fold["val_accuracy"][-1] for fold in known]
+            value = float(np.mean(gaps)) if gaps else None
+            if value is not None:
+                points[name, magnification] = value
+            figures.append(_figure(name, (value, None), published=published, magnification=magnification))
     return points, figures
 
 

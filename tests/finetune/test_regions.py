@@ -185,7 +185,7 @@ def test_training_turns_within_the_mammogram(masses, tmp_path):
     expected = []
     for place, record in enumerate(records_of(masses)):
         region = cut_region(*decode_whole(record), size=32, treat=as_it_is)
-        expected += [turn(region, bank.key(place), copy).astype(np.float32).tobytes() for copy in range(4)]
+        expected += [turn(region, bank.key(place), copy).tobytes() for copy in range(4)]
     assert first == sorted(expected)
 
 

@@ -81,8 +81,8 @@ def test_published_and_obtained_stand_side_by_side(done):
     folder = run / "reproduce" / "breakhis-resnet"
     # no table of which nothing was run
     assert [one.key for one in result.published] == [
-        "networks", "treatments", "patches", "rules", "precision", "levels", "overfitting", "decaf", "papers-f1",
-        "papers-patients",
+        "networks", "treatments", "patches", "rules", "precision", "levels", "overfitting", "curves", "decaf",
+        "papers-f1", "papers-patients",
     ]  # fmt: skip
     networks = rows(folder / "networks.csv")
     assert {row["published"] for row in networks} == {"not printed"}

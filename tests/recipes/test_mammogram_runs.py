@@ -116,6 +116,15 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     assert figures["googlenet: accuracy"].published == 0.929
     assert figures["googlenet: accuracy"].difference is not None
     assert figures["alexnet: accuracy"].obtained is None
+    test = next(one for one in result.published if one.key == "test")
+    assert "GoogLeNet is the best. Here: not run" in test.note
+    assert ["radiologists: recall (sec. 5.2, of Elmore et al. 2009)", "0.745 to 0.923"] in [
+        row[:2] for row in test.rows()
+    ]
+    gap = next(one for one in result.published if one.key == "augmentation").figures
+    log = rows(result.protocols[0].folder / "logs" / "fold1.csv")[-1]
+    assert gap[2].obtained == pytest.approx(100 * (float(log["accuracy"]) - float(log["val_accuracy"])))
+    assert gap[0].obtained is None
     transfer = next(one for one in result.published if one.key == "transfer")
     assert [one.published for one in transfer.figures] == [66, 90]
     assert transfer.figures[0].obtained is not None
