@@ -74,7 +74,7 @@ def measure(name, *, batches, rounds):
 
     def by_tf_data():
         whole = make(1)
-        spec = (tf.TensorSpec((None, size, size, 3), tf.float32), tf.TensorSpec((None,), tf.int64))
+        spec = (tf.TensorSpec((None, size, size, 3), tf.uint8), tf.TensorSpec((None,), tf.int64))
         data = tf.data.Dataset.from_generator(lambda: (whole[place] for place in range(count)), output_signature=spec)
         for _ in data.prefetch(2):
             pass

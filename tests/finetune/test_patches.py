@@ -12,7 +12,7 @@ from bchisto.errors import InputError
 from bchisto.evaluate import aggregate, evaluate, read_predictions
 from bchisto.finetune import ImageBank, PatchRule, Samples, parse_patches
 from bchisto.finetune.augment import make_offline
-from bchisto.finetune.batches import Source, still_batches, training_batches
+from bchisto.finetune.batches import Source, outputs_of, still_batches, training_batches
 
 OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 8, "--folds", 3, "--jobs", 1)
 
@@ -128,6 +128,30 @@ def test_batches_are_the_same_in_any_number_of_threads(bank):
         assert (most[0] > 1) == (workers > 1)
     assert found[0].shape == (12, 32 * 32 * 3)
     np.testing.assert_array_equal(*found)
+
+
+def test_the_next_batch_is_made_while_the_network_works():
+    read, second = [], threading.Event()
+
+    class Batches:
+        workers = 1
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, number):
+            read.append(number)
+            if number == 1:
+                second.set()
+            return np.full((2, 1), number), None
+
+    class Network:
+        def predict_on_batch(self, batch):
+            assert second.wait(timeout=30)
+            return batch
+
+    assert [one[0, 0] for one in outputs_of(Network(), Batches())] == [0, 1, 2]
+    assert read == [0, 1, 2]
 
 
 def test_five_rotations_by_five_crops(he_image):
