@@ -9,7 +9,14 @@ import click
 
 from .ending import quoted, said_results
 from .images import data_options
-from .options import RangedChoice, common_options, split_options, two_class_options, work_options
+from .options import (
+    RangedChoice,
+    common_options,
+    split_options,
+    threads_option,
+    two_class_options,
+    work_options,
+)
 
 
 @click.command()
@@ -91,17 +98,15 @@ from .options import RangedChoice, common_options, split_options, two_class_opti
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    show_default=True,
-    help="In which the network computes; its weights stay float32.",
+    help="Of computation; weights are float32; default: bfloat16 on GPUs that compute in it, else float32.",
 )
 @click.option("--class-weights", is_flag=True, help="Give each class the same share of the loss.")
 @click.option(
     "--sampling",
-    type=click.Choice(["none", "under", "over", "under-over"]),
+    type=click.Choice(["none", "under", "over", "under-over", "under-before"]),
     default="none",
     show_default=True,
-    help="How the training part is balanced; no other part is.",
+    help="How the training part is balanced; no other part is, but by under-before: the whole set before it is split.",
 )
 @click.option(
     "--copies",
@@ -136,12 +141,15 @@ from .options import RangedChoice, common_options, split_options, two_class_opti
 @click.option("--crops", type=int, default=5, show_default=True, help="Of each rotation of rotations-crops.")
 @click.option("--no-augment", is_flag=True, help="Train on the images as they are.")
 @click.option("--stain", default="none", show_default=True, help="Normalisation or treatment, as in featurize.")
-@click.option("--tensorboard", is_flag=True, help="Also write curves for TensorBoard.")
+@click.option(
+    "--tensorboard", is_flag=True, help="Also write curves, histograms of weights and the graph for TensorBoard."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
 @two_class_options
 @data_options
 @work_options
+@threads_option
 @common_options
 @click.pass_context
 def finetune(context: click.Context, /, **options: Any) -> None:

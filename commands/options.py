@@ -163,6 +163,13 @@ def work_options(function: F) -> F:
     return function
 
 
+def threads_option(function: F) -> F:
+    """Add the option that says with how many threads a network is trained, which can be seen in its result."""
+    return click.option(
+        "--threads", type=int, help="Of each process that trains networks on the CPU; results differ by it; default: 1."
+    )(function)
+
+
 def two_class_options(function: F) -> F:
     """Add the options that say what the two-class view of a table is."""
     for option in (

@@ -12,7 +12,18 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..stains import augment_he
 
-__all__ = ["AUGMENTATIONS", "OFFLINE", "RANGES", "augmentation_ranges", "make_augmenter", "make_offline", "plain_name"]
+__all__ = [
+    "AUGMENTATIONS",
+    "OFFLINE",
+    "RANGES",
+    "augmentation_ranges",
+    "drawing_pipeline",
+    "is_grey",
+    "make_augmenter",
+    "make_offline",
+    "plain_name",
+    "stain_factors",
+]
 
 AUGMENTATIONS = (
     "isometries", "mirror", "rotation", "translation", "magnification", "brightness", "noise", "crop", "stain",
@@ -135,20 +146,51 @@ def make_augmenter(names: Sequence[str], *, size: int) -> Callable[[Image, np.ra
     def augment(image: Image, sequence: np.random.SeedSequence) -> Image:
         words = sequence.generate_state(3)
         if "stain" in ranges:
-            haem, eosin = np.random.default_rng(words[1:]).uniform(*_COLOR_RANGE, size=2)
-            image = augment_he(np.ascontiguousarray(image), hematoxylin=float(haem), eosin=float(eosin))
-        composed = grey if "noise" in ranges and _is_grey(image) else colours
+            haem, eosin = stain_factors(words)
+            image = augment_he(np.ascontiguousarray(image), hematoxylin=haem, eosin=eosin)
+        composed = grey if "noise" in ranges and is_grey(image) else colours
         composed.set_random_seed(int(words[0]))
         return np.asarray(composed(image=np.ascontiguousarray(image))["image"], dtype=np.uint8)
 
     return augment
 
 
-def _is_grey(image: Image) -> bool:
+def stain_factors(words: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the factors of haematoxylin and eosin that the words of a seed sequence stand for."""
+    haem, eosin = np.random.default_rng(words[1:]).uniform(*_COLOR_RANGE, size=2)
+    return float(haem), float(eosin)
+
+
+def is_grey(image: Image) -> bool:
+    """Return whether all channels of an image are equal."""
     return bool((image == image[:, :, :1]).all())
 
 
-def _composed(package: Any, ranges: dict[str, float | None], *, size: int, per_channel: bool) -> Any:
+def drawing_pipeline(ranges: dict[str, float | None]) -> Any:
+    """Return the pipeline of `make_augmenter` as one that says what it draws, as ``applied_transforms``.
+
+    The noise is not made, but its standard deviation drawn, under ``Noise`` as a share of the full scale.
+    """
+    package = _albumentations()
+    plain: Any = package.GaussNoise
+
+    class Noise(plain):  # type: ignore[misc]
+        def get_params_dependent_on_data(self, params: Any, data: Any) -> dict[str, Any]:
+            sigma = self.py_random.uniform(*self.std_range)
+            return {"noise_map": np.zeros(data["image"].shape, np.float32), "sigma": sigma}
+
+    return _composed(package, ranges, size=2, per_channel=True, noise=Noise, save_applied_params=True)
+
+
+def _composed(
+    package: Any,
+    ranges: dict[str, float | None],
+    *,
+    size: int,
+    per_channel: bool,
+    noise: Any = None,
+    save_applied_params: bool = False,
+) -> Any:
     """Return the transformations in the order of `AUGMENTATIONS`; those that move pixels freely are one."""
     import cv2
 
@@ -174,10 +216,10 @@ def _composed(package: Any, ranges: dict[str, float | None], *, size: int, per_c
         steps.append(package.RandomBrightnessContrast(brightness_limit=limit, contrast_limit=limit, p=1.0))
     if "noise" in ranges:
         most = reach["noise"]
-        steps.append(package.GaussNoise(std_range=(most / 5, most), per_channel=per_channel, p=1.0))
+        steps.append((noise or package.GaussNoise)(std_range=(most / 5, most), per_channel=per_channel, p=1.0))
     if "crop" in ranges:
         steps.append(package.RandomResizedCrop(size=(size, size), scale=(reach["crop"], 1.0), p=1.0))
-    return package.Compose(steps)
+    return package.Compose(steps, save_applied_params=save_applied_params)
 
 
 def make_offline(*, size: int, crops: int, seed: int) -> Callable[[Image, int, int], Image]:

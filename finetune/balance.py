@@ -9,11 +9,15 @@ import numpy.typing as npt
 
 from ..errors import InputError
 
-__all__ = ["SAMPLINGS", "class_factors", "class_weights", "copy_classes", "sample_training"]
+__all__ = ["BEFORE", "SAMPLINGS", "class_factors", "class_weights", "copy_classes", "sample_training"]
 
-SAMPLINGS = ("none", "under", "over", "under-over")
+BEFORE = "under-before"
+"""As seed ``idc-patches`` has it: the whole set is undersampled before it is split, and what is tested with it."""
+
+SAMPLINGS = ("none", "under", "over", "under-over", BEFORE)
 """Drop images of large classes to the size of the smallest; draw images of small classes again up to the size of the
-largest; or meet at the geometric mean of the two. As in seed ``idc-patches``; where the third meets is ours."""
+largest; or meet at the geometric mean of the two. As in seed ``idc-patches``; where the third meets is ours. Of the
+training part alone, but for the last."""
 
 _COPIES = 1
 """Keeps the stream of `copy_classes` apart from that of `sample_training`."""
@@ -47,7 +51,7 @@ def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
     labels : ndarray of int, shape (n,)
         Of the training part alone: nothing is drawn from elsewhere.
     method : str
-        Of `SAMPLINGS`.
+        Of `SAMPLINGS`; the last changes nothing here.
     seed : int
 
     Returns
@@ -62,7 +66,7 @@ def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
     """
     if method not in SAMPLINGS:
         raise InputError(f"`method` {method}: choose one of {', '.join(SAMPLINGS)}")
-    if method == "none":
+    if method in ("none", BEFORE):
         return np.arange(len(labels))
     rng = np.random.default_rng(seed)
     present, counts = np.unique(labels, return_counts=True)

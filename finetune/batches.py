@@ -18,6 +18,8 @@ from .regions import make_turner
 
 __all__ = ["Source", "outputs_of", "still_batches", "training_batches"]
 
+Drawer = Callable[[Image, np.random.SeedSequence], npt.NDArray[np.float32]]
+
 _QUEUE = 16
 """Batches prepared ahead where threads prepare them (ours)."""
 
@@ -89,12 +91,18 @@ def _stack(
         def __len__(self) -> int:
             return -(-len(self.given[0]) // source.batch_size)
 
-        def __getitem__(self, number: int) -> tuple[npt.NDArray[Any], ...]:
+        def __getitem__(self, number: int) -> tuple[Any, ...]:
             order, labels, shares, picture = self.given
             chosen = order[number * source.batch_size : (number + 1) * source.batch_size]
-            pictures = np.stack([picture(place) for place in chosen.tolist()])
+            made = [picture(place) for place in chosen.tolist()]
+            # whole numbers stay bytes: the network makes floats of them, on its device
+            given: Any = (
+                {"image": np.stack([one[0] for one in made]), "draws": np.stack([one[1] for one in made])}
+                if isinstance(made[0], tuple)
+                else np.stack(made)
+            )
             weighted = () if shares is None else (shares[chosen],)
-            return pictures.astype(np.float32), labels[chosen], *weighted
+            return given, labels[chosen], *weighted
 
         def let_go(self) -> None:
             """Forget what the batches are made of: TensorFlow keeps every data set that it has read."""
@@ -134,7 +142,7 @@ def still_batches(
 
     def picture(place: int) -> Any:
         if features is not None:
-            return features[place]
+            return np.asarray(features[place])
         return source.read(int(samples.images[place]), int(samples.numbers[place]))
 
     return _stack(source, samples, np.arange(len(samples)), picture, weights)
@@ -147,6 +155,7 @@ def training_batches(
     augmentations: tuple[str, ...],
     crops: int,
     features: npt.NDArray[np.float32] | None = None,
+    drawer: Callable[[], Drawer] | None = None,
 ) -> Callable[..., Any]:
     """Return a function of the epoch to its augmented batches, shuffled unless it is told ``shuffled=False``.
 
@@ -161,6 +170,9 @@ def training_batches(
         Of each rotation of ``rotations-crops``.
     features : ndarray of float32, optional
         What stands for the augmented image of each sample.
+    drawer : callable, optional
+        Makes, for each thread, what takes the place of the augmentation that is drawn anew in each epoch: then a batch
+        is a dict of ``image`` and ``draws``, see `augmenting`.
     """
     again, copies = _times_before(samples), int(samples.copies.max(initial=0)) + 1
     regions = source.bank.regions if source.rule.kind == "resize" and OFFLINE in augmentations else None
@@ -171,7 +183,10 @@ def training_batches(
             online = tuple(name for name in augmentations if name != OFFLINE)
             make: Any = make_offline if regions is None else make_turner
             first = make(size=source.size, crops=crops, seed=source.seed) if OFFLINE in augmentations else None
-            held.pipelines = first, make_augmenter(online, size=source.size) if online else None
+            second: Any = drawer() if drawer is not None else None
+            if drawer is None and online:
+                second = make_augmenter(online, size=source.size)
+            held.pipelines = first, second
         found: tuple[Any, Any] = held.pipelines
         return found
 
@@ -182,7 +197,7 @@ def training_batches(
 
         def picture(place: int) -> Any:
             if features is not None:
-                return features[place]
+                return np.asarray(features[place])
             position, number, copy = (int(part[place]) for part in (samples.images, samples.numbers, samples.copies))
             time = int(again[place])
             image: Any = (
@@ -192,9 +207,10 @@ def training_batches(
             key = source.bank.key(position)
             if offline is not None:
                 image = offline(image, key, copy + copies * time)
-            if online is not None:
-                image = online(image, np.random.SeedSequence([source.seed, key, epoch, place]))
-            return image
+            if online is None:
+                return image
+            drawn = online(image, np.random.SeedSequence([source.seed, key, epoch, place]))
+            return drawn if drawer is None else (image, drawn)
 
         return _stack(source, samples, order, picture)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from .balance import class_weights, copy_classes, sample_training
 from .batches import Source, still_batches, training_batches
 from .events import EventLog
 from .frozen import Split
+from .on_device import make_drawer
 from .patches import Indices, Samples
 from .state import StateFile, copied_weights
 
@@ -73,6 +75,7 @@ def train_model(
     events: Path | None = None,
     mark: Mark | None = None,
     frozen: Split | None = None,
+    learner: Any = None,
 ) -> None:
     """Train until the validation loss has not fallen for `patience` epochs, and keep the best weights.
 
@@ -98,6 +101,8 @@ def train_model(
     frozen : Split, optional
         The two parts of `model`, where its encoder makes the same of each sample in every epoch: then the top alone is
         trained, on features that are computed first, if they fit.
+    learner : keras.Model, optional
+        See `augmenting`: then samples are augmented on its device.
 
     Raises
     ------
@@ -109,24 +114,30 @@ def train_model(
         raise InputError(f"`batch_size` {source.batch_size}: more than the {len(samples)} samples that train; lower it")
     weights = loss_weights(source, samples, plan)
     held = source.samples(plan.validate)
-    trained = judged = None
+    of_train = of_held = None
+    network = model
     how: dict[str, Any] = {"augmentations": plan.augmentations, "crops": plan.crops}
     if frozen is not None and (features := frozen.features(source, samples, held, **how)) is not None:
-        model, (trained, judged) = frozen.top, features
-    batches = training_batches(source, samples, **how, features=trained)
-    saved = StateFile(state, model, mark)
+        model, (of_train, of_held) = frozen.top, features
+    drawer = None if learner is None else functools.partial(make_drawer, plan.augmentations)
+    batches = training_batches(source, samples, **how, features=of_train, drawer=drawer)
+    learner = model if learner is None else learner
+    saved = StateFile(state, learner, mark)
     now = saved.restore()
     safe = now.done
-    judges = still_batches(source, held, weights=weights, features=judged)
+    judges = still_batches(source, held, weights=weights, features=of_held)
     curves = None if events is None else EventLog(events)
     if now.rows:
         write_rows(log, _COLUMNS, now.rows)
     for row in now.rows:
         on_epoch(_words(row))
     on_saved(safe)
+    if curves is not None and not now.done:
+        curves.write_graph(network)
+        curves.write_weights(model, step=0)
     while now.done < plan.epochs and now.waited < plan.patience:
         shuffled = batches(now.done)
-        history = model.fit(shuffled, epochs=1, class_weight=weights, verbose=0, shuffle=False).history
+        history = learner.fit(shuffled, epochs=1, class_weight=weights, verbose=0, shuffle=False).history
         shuffled.let_go()
         row = [now.done + 1, history["loss"][-1], history["accuracy"][-1], "", ""]
         if len(held):
@@ -144,6 +155,7 @@ def train_model(
         write_rows(log, _COLUMNS, now.rows)
         if curves is not None:
             curves.write(dict(zip(_COLUMNS[1:], row[1:], strict=True)), step=now.done)
+            curves.write_weights(model, step=now.done)
         _log.debug("%s: epoch %d, %s", log.stem, now.done, _words(row))
         on_epoch(_words(row))
         if whole:

@@ -144,7 +144,7 @@ class FinetuneSettings:
         Of `CONVENTIONS`: what the first layer of AlexNet and GoogLeNet takes; empty for that of the weights file, which
         the names in it tell.
     precision : str
-        Of `PRECISIONS`.
+        Of `PRECISIONS`; empty for bfloat16 on GPUs that compute in it, and float32 elsewhere.
     sampling : str
         Of `SAMPLINGS`.
     copies : tuple of (str, float)
@@ -181,7 +181,7 @@ class FinetuneSettings:
     weights: str = ""
     fresh: tuple[str, ...] = ()
     convention: str = option("", plain=_chosen, value=_own)
-    precision: str = "float32"
+    precision: str = option("", plain=_chosen, value=_own)
     sampling: str = "none"
     copies: tuple[tuple[str, float], ...] = option((), plain=_written, value=parse_copies)
     weighted: bool = option(False, name="class_weights")
@@ -220,7 +220,7 @@ class FinetuneSettings:
             raise InputError(f"`name` {self.name}: becomes part of a folder's name; use letters, digits, - and _")
         for name, one, known in (
             ("optimizer", self.optimizer, ("", *OPTIMIZERS)),
-            ("precision", self.precision, PRECISIONS),
+            ("precision", self.precision, ("", *PRECISIONS)),
             ("sampling", self.sampling, SAMPLINGS),
             ("stain", self.stain, STAIN_METHODS),
             ("top", self.top, TOPS),

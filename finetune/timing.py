@@ -77,14 +77,14 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     copies = settings.rotations * settings.crops if OFFLINE in settings.augmentations else 1
     each = settings.rule.number(*image.shape[:2]) * copies
     make = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
-    given: Callable[[int], Any]
-    given, once = (lambda epoch: make(epoch)[0]), 0.0
     split = split_frozen(model, settings) if keeps_features(settings) else None
     if split is not None and split.fits(images * each):
         once = _seconds(lambda epoch: split.encoder.predict_on_batch(make(epoch)[0][0])) / batch
-        features, labels = split.encoder.predict_on_batch(make(0)[0][0]), make(0)[0][1]
-        model, given = split.top, lambda epoch: (features, labels)
-    step = _seconds(lambda epoch: model.train_on_batch(*given(epoch))) / batch
+        pictures, labels = make(0)[0]
+        features = split.encoder.predict_on_batch(pictures)
+        step = _seconds(lambda epoch: split.top.train_on_batch(features, labels)) / batch
+    else:
+        once, step = 0.0, _seconds(lambda epoch: model.train_on_batch(*make(epoch)[0])) / batch
     stored = image.nbytes
     if settings.turned:
         stored += cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray).pixels.nbytes

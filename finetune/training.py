@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
@@ -13,9 +14,9 @@ import numpy.typing as npt
 from ..data import MAMMOGRAMS, SYNTHETIC_BANNER, Dataset, Particulars, file_sha256, inner_splits
 from ..errors import InputError
 from ..experiment import Finished, Tested, Training, Work
-from ..jobs import Resources, Ticker, prepare_backend, visible_gpus
+from ..jobs import Resources, Ticker, network_threads, prepare_backend, visible_gpus
 from ..runs import Claim, Mark, versions_of
-from .balance import class_factors
+from .balance import BEFORE, class_factors
 from .batches import Source
 from .images import ImageBank
 from .model import resolved, untrained_notice
@@ -24,6 +25,8 @@ from .settings import FinetuneSettings, as_stored
 from .units import FoldUnit, fit_batch_size, read_fold, train_fold
 
 __all__ = ["CnnTraining", "tested_of"]
+
+_log = logging.getLogger(__name__)
 
 _VALIDATION_FOLDS = 8
 """An eighth of a training part validates where the protocol names no validation part (ours)."""
@@ -112,10 +115,11 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             work=("models/*", "predictions.csv"),
             overwrite=self.overwrite,
             # 0.1 did not say which backend, coloured the noise of mammograms, and turned what was squeezed
-            absent={**defaults, "backend": backend, "augmentation_rules": 1},
+            absent={**defaults, "precision": "float32", "backend": backend, "augmentation_rules": 1},
             made_with={
                 **versions_of(("bchisto", "keras", "numpy", backend)),
                 "device": "GPU" if visible_gpus() else "CPU",
+                "threads": str(network_threads()),
             },
             otherwise="another `name` or `out`",
         )
@@ -126,7 +130,12 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
 
     def units(self, claim: Claim, resources: Resources) -> Sequence[FoldUnit]:
         """Return all folds."""
-        mark = claim.mark()
+        mark, folds = claim.mark(), len(self.plan.folds)
+        if not resources.gpus and folds * network_threads() < resources.cores:
+            _log.info(
+                "%s: %d of %d cores train, since results follow from the number of `threads`; give more to use more",
+                claim.folder.name, folds * network_threads(), resources.cores,
+            )  # fmt: skip
         units = self._units(claim.folder, workers=resources.helpers(len(self.plan.folds)))
         return [replace(unit, mark=mark) for unit in units]
 
@@ -152,6 +161,12 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         """Say what a reader must know of the images, the start and the validation."""
         notes = [SYNTHETIC_BANNER] if self.dataset.synthetic else []
         settings = self.settings
+        if settings.sampling == BEFORE:
+            notes.append(
+                "BALANCED BEFORE THE SPLIT: images of the larger classes were left out at random until all were as "
+                "large as the smallest, also among what is tested; every figure is of a balanced set, and not of "
+                "classes as they occur."
+            )
         if (untrained := untrained_notice(settings)) is not None:
             notes.append(untrained)
         if not settings.validation:

@@ -17,9 +17,8 @@ from ..jobs import Ticker, read_marks, read_probabilities, write_probabilities
 from ..runs import Mark
 from .batches import Source, outputs_of, still_batches
 from .fit import TrainingPlan, loss_weights, train_model, training_samples
-from .frozen import keeps_features
 from .images import ImageBank
-from .kept import network_of_fold, split_of
+from .kept import network_of_fold, parts_of
 from .model import resolved
 from .pretrained import is_whole_h5, save_h5
 from .settings import FinetuneSettings
@@ -183,7 +182,6 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     settings = unit.settings
     source = unit.source()
     model = network_of_fold(settings, classes=unit.classes, fold=unit.fold)
-    frozen = split_of(model, settings) if keeps_features(settings) else None
     ticked, note = 0, ""
 
     def say(words: str) -> None:
@@ -207,7 +205,7 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
             on_saved=tick,
             events=events,
             mark=unit.mark,
-            frozen=frozen,
+            **parts_of(model, settings, fold=unit.fold),
         )
     except InputError as error:
         raise InputError(f"fold {unit.fold}: {error}") from error

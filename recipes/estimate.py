@@ -198,7 +198,7 @@ def estimate_finetune(
     # folds are trained side by side, each by one process: a single one takes as long on any number of them
     turns = ahead.parts * sum(math.ceil(ahead.folds(name) / resources.processes) for name in folds)
     copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
-    fold = images * cost.samples * (cost.once + _TRAIN_SHARE * settings.epochs * copies * cost.step)
+    fold = images * cost.samples * copies * (cost.once + _TRAIN_SHARE * settings.epochs * cost.step)
     seconds = turns * fold + (len(records) * cost.read / resources.cores if new else 0.0)
     number = sum(map(ahead.folds, folds))
     # weights lie in the folder and in the bundle

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import miniatures
 import numpy as np
@@ -10,6 +11,7 @@ from bchisto.errors import InputError
 from bchisto.experiment import Work
 from bchisto.finetune import AUGMENTATIONS, FinetuneSettings, finetune
 from bchisto.finetune.augment import augmentation_ranges, make_augmenter
+from bchisto.finetune.methods import methods_of
 
 SPECK = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1, "--folds", 2)
 
@@ -217,3 +219,19 @@ def test_mammograms_stay_grey_in_training(tmp_path, monkeypatch):
     found = np.stack(seen)
     np.testing.assert_array_equal(found, np.repeat(found[..., :1], 3, axis=-1))
     assert found.std() > 1
+
+
+def test_a_methods_section_says_them_in_words():
+    names = ("noise:0.03", "rotations-crops", "mirror", "rotation:10", "translation", "magnification", "crop", "stain")
+    settings = FinetuneSettings("patch-resnet", augmentations=names, crops=3)
+    (said,) = [line for line in methods_of(settings, folds=1, inner=True) if "augmented by" in line]
+    assert said == (
+        "Training images were augmented by 5 rotations of each by any angle and 3 crops of each rotation, made within "
+        "its file by one resampling; mirroring left and right; rotation by up to 10 degrees; translation by up to 10 % "
+        "of the side; magnification by up to 10 %; Gaussian noise of up to 3 % of full scale; crops of at least 70 % "
+        "of the area; factors of 0.7 to 1.3 for haematoxylin and eosin."
+    )
+    for name in AUGMENTATIONS:  # none is passed over
+        assert any(
+            "augmented by" in line for line in methods_of(replace(settings, augmentations=(name,)), folds=1, inner=True)
+        )

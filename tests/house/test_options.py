@@ -145,10 +145,12 @@ VALUES = {
     "reproduce": (Work(),),
 }
 NO_OPTION = {
-    "featurize": {"geometry"},  # what is made now has the present one
-    "boost": {"test_list", "skip_errors"},  # of --folds none, which averages nothing; of images, which it does not read
+    # what is made now has the present geometry; threads are of networks that are trained
+    "featurize": {"geometry", "threads"},
+    # of --folds none, which averages nothing; of images, which it does not read
+    "boost": {"test_list", "skip_errors", "threads"},
     "finetune": set(),
-    "predict": {"shard"},  # a table has no shards
+    "predict": {"shard", "threads"},  # a table has no shards
     "reproduce": set(),
 }
 

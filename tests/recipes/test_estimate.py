@@ -16,7 +16,7 @@ def ahead(*, folds, processes, parts=1):
     return SimpleNamespace(
         how=SimpleNamespace(networks=lambda: Resources(processes, 4)),
         parts=parts,
-        read=lambda reading: (SimpleNamespace(classes=("a", "b")), [None] * 200),
+        read=lambda reading: (SimpleNamespace(classes=("a", "b")), [SimpleNamespace(label="a")] * 200),
         folds=lambda name: folds,
         is_new=lambda kept: True,
     )
