@@ -209,8 +209,8 @@ def test_conclusions_are_judged_by_intervals_over_three_seeds(tmp_path):
     assert found.note == (
         "Conclusion: first stride 2 is the best. Here: holds at 40x; does not hold at 200x; not settled at 100x; "
         "not run at 400x.\n"
-        "Conclusion: doubled feature maps are better than the normal model. Here: not settled at 40x, at 100x, at 200x; "
-        "not run at 400x."
+        "Conclusion: doubled feature maps are better than the normal model. Here: not settled at 40x, at 100x, "
+        "at 200x; not run at 400x."
     )
     by_name = {figure.name: figure.obtained for figure in found.figures}
     assert (by_name["best at 40x"], by_name["normal at 40x"], by_name["best at 200x"]) == (100.0, 70.0, 70.0)
@@ -230,6 +230,7 @@ def test_unknown_patients_do_not_keep_figures_from_being_compared():
     from bchisto.recipes.work import comparable_note
 
     assert comparable_note(["PATIENTS UNKNOWN: no image names its patient", "Further words"]) == ""
+    assert comparable_note(["NO VALIDATION: trained for all 30 epochs", "BALANCED BEFORE THE SPLIT: x"]) == ""
     assert comparable_note(["QUICK: 4 images", "PATIENTS UNKNOWN: x"]) == "Not comparable (quick)."
 
 
