@@ -75,6 +75,12 @@ from .options import (
 @click.option("--l2", type=float, help="Default: the network's own.")
 @click.option("--freeze", default="", metavar="LAYER|all", help="Encoders: the last layer that is not trained.")
 @click.option(
+    "--batch-norm",
+    type=click.Choice(["stored", "batch"]),
+    help="Encoders: normalise by the means and variances of the weights, or by those of each batch; default: stored, "
+    "or batch with random weights.",
+)
+@click.option(
     "--top",
     type=click.Choice(["average", "conv"]),
     default="average",

@@ -60,6 +60,7 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
     """
     network = network_of(settings.network)
     weights = settings.weights or network.weights
+    encoder = settings.network not in list_networks()
     of_file = network.caffe is not None and weights not in ("imagenet", "random")
     return {
         "size": settings.size or network.size,
@@ -67,6 +68,7 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
         "optimizer": settings.optimizer or network.optimizer,
         "learning_rate": settings.learning_rate or network.learning_rate,
         "weights": weights,
+        "batch_norm": settings.batch_norm or ("stored" if encoder and weights != "random" else "batch"),
         "convention": settings.convention or (input_convention(Path(weights)) if of_file else "signed"),
         "precision": settings.precision or ("bfloat16" if gpus_have_bfloat16() else "float32"),
     }
@@ -122,8 +124,10 @@ def compile_model(model: Any, optimizer: Any) -> None:
 
 def _own_network(settings: FinetuneSettings, chosen: dict[str, Any], *, classes: int, fold: int) -> Any:
     network, weights = get_network(settings.network), chosen["weights"]
-    if settings.freeze or settings.top != "average":
-        raise InputError(f"`freeze` and `top` belong to encoders; {settings.network} is trained as a whole")
+    if settings.freeze or settings.batch_norm or settings.top != "average":
+        raise InputError(
+            f"`freeze`, `batch_norm` and `top` belong to encoders; {settings.network} is trained as a whole"
+        )
     if weights == "imagenet":
         raise InputError(
             f'`weights="imagenet"`: Keras has none of {settings.network}; give a .npz or .safetensors file, or random'
@@ -190,6 +194,9 @@ def _encoder_with_top(settings: FinetuneSettings, chosen: dict[str, Any], *, cla
                 layer.rate = 0.0  # so that it makes the same of an image every time; Keras drops in frozen layers too
             if settings.freeze != "all" and layer.name == names[settings.freeze]:
                 break
+    for layer in base.layers:
+        if chosen["batch_norm"] == "stored" and isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False  # which is how Keras is told; `training=False` is not heard below another model
     images = keras.Input((chosen["size"], chosen["size"], 3), name="image")
     features = base(backbone.spec.preprocess(images))
     features = features[-1] if isinstance(features, (list, tuple)) else features

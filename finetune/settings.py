@@ -18,7 +18,16 @@ from .augment import OFFLINE, augmentation_ranges, plain_name
 from .balance import SAMPLINGS
 from .patches import PatchRule, parse_patches
 
-__all__ = ["CONVENTIONS", "OPTIMIZERS", "PRECISIONS", "TOPS", "FinetuneSettings", "as_fields", "as_stored"]
+__all__ = [
+    "BATCH_NORMS",
+    "CONVENTIONS",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "TOPS",
+    "FinetuneSettings",
+    "as_fields",
+    "as_stored",
+]
 
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -26,6 +35,11 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 CONVENTIONS = ("signed", "caffe")
 """RGB in -1..1; or BGR in 0..255 less the mean of ImageNet, as the published Caffe models have it."""
+
+BATCH_NORMS = ("stored", "batch")
+"""By what an encoder normalises while it trains: the means and variances of its weights, which stay as they are, with
+their scales and offsets; or those of each batch, from which new ones follow. A few hundred images do not give new ones
+that the other weights could be used with."""
 
 TOPS = ("average", "conv")
 """What an encoder gets on its last feature map: the global average; or convolution, max pooling and ReLU, flattened, as
@@ -136,6 +150,8 @@ class FinetuneSettings:
         Of `TOPS`; of an encoder.
     freeze : str
         Of an encoder: the last layer that is not trained, or ``all``; empty trains all of it.
+    batch_norm : str
+        Of `BATCH_NORMS`, of an encoder; empty for ``stored`` where it begins with weights, and ``batch`` at random.
     weights : str
         ``imagenet``, ``random``, or a path; empty for ImageNet where it is an encoder, else random.
     fresh : tuple of str
@@ -178,6 +194,7 @@ class FinetuneSettings:
     l2: float | None = None
     top: str = "average"
     freeze: str = ""
+    batch_norm: str = option("", plain=_chosen, value=_own)
     weights: str = ""
     fresh: tuple[str, ...] = ()
     convention: str = option("", plain=_chosen, value=_own)
@@ -224,6 +241,7 @@ class FinetuneSettings:
             ("sampling", self.sampling, SAMPLINGS),
             ("stain", self.stain, STAIN_METHODS),
             ("top", self.top, TOPS),
+            ("batch_norm", self.batch_norm, ("", *BATCH_NORMS)),
             ("convention", self.convention, ("", *CONVENTIONS)),
         ):
             if one not in known:

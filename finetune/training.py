@@ -114,8 +114,15 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             settings=settings,
             work=("models/*", "predictions.csv"),
             overwrite=self.overwrite,
-            # 0.1 did not say which backend, coloured the noise of mammograms, and turned what was squeezed
-            absent={**defaults, "precision": "float32", "backend": backend, "augmentation_rules": 1},
+            # 0.1 did not say which backend; it normalised by batches, coloured the noise of mammograms, and turned what
+            # was squeezed
+            absent={
+                **defaults,
+                "precision": "float32",
+                "batch_norm": "batch",
+                "backend": backend,
+                "augmentation_rules": 1,
+            },
             made_with={
                 **versions_of(("bchisto", "keras", "numpy", backend)),
                 "device": "GPU" if visible_gpus() else "CPU",
@@ -250,11 +257,17 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         return units
 
     def _split(self, train: Sequence[int], labels: Sequence[int], fold: int) -> tuple[list[int], list[int]]:
-        """Set an eighth of the training images aside to validate; groups stay whole, every class goes on training."""
+        """Set an eighth of the training images aside to validate; groups stay whole, every class goes on training.
+
+        The first of eight divisions whose validation part holds every class, too, if there is one: the loss of one
+        class alone falls as long as a network calls everything so.
+        """
         chosen = np.array([labels[place] for place in train], dtype=np.int64)
         records = [self.dataset.records[place] for place in train]
         groups = self.plan.kept_whole([item.image_id for item in records], [item.group for item in records])
-        for kept, held in inner_splits(chosen, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed):
+        splits = inner_splits(chosen, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed)
+        whole = [split for split in splits if len(set(chosen[split[1]])) == len(set(chosen))]
+        for kept, held in (*whole, *splits):
             return [train[k] for k in kept], [train[k] for k in held]
         raise InputError(
             f"fold {fold}: no images (patients) can be set aside to validate without taking a whole class out of "

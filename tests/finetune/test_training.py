@@ -226,7 +226,7 @@ def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):
     assert 2 < len(part.trainable_variables) < len(whole.trainable_variables)
     with pytest.raises(InputError, match="`freeze` nothing: mobilenetv2 has no such layer"):
         build_model(replace(settings, freeze="nothing"), classes=2, fold=1)
-    with pytest.raises(InputError, match="`freeze` and `top` belong to encoders; patch-resnet is trained as a whole"):
+    with pytest.raises(InputError, match="`freeze`, `batch_norm` and `top` belong to encoders; patch-resnet is"):
         build_model(replace(SMALL, freeze="all"), classes=2, fold=1)
 
 

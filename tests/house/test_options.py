@@ -26,7 +26,7 @@ from bchisto.featurize import FeaturizeSettings
 from bchisto.featurize.settings import MODES, PADS
 from bchisto.finetune import AUGMENTATIONS, NETWORKS, OFFLINE, SAMPLINGS, FinetuneSettings
 from bchisto.finetune.augment import RANGES
-from bchisto.finetune.settings import CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
+from bchisto.finetune.settings import BATCH_NORMS, CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
 from bchisto.options import from_options, plain_options
 from bchisto.predict import FORMATS
 from bchisto.recipes import list_recipes
@@ -80,6 +80,7 @@ CHOICES = {
     "finetune precision": PRECISIONS,
     "optimizer": OPTIMIZERS,
     "top": TOPS,
+    "batch_norm": BATCH_NORMS,
     "convention": CONVENTIONS,
     "sampling": SAMPLINGS,
     "augment": (*AUGMENTATIONS, OFFLINE),
