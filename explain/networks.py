@@ -39,8 +39,8 @@ _BY_PIXEL: Mapping[str, Callable[[Graph, Floats, int], Floats]] = {
 _BY_LAYER = ("gradcam", "activations", "masking", "deconvnet")
 
 _OF_PATCHES = (
-    "Each place shows what the networks say of the patches that cover it; in training a patch had the label of its whole "
-    "picture, so this is no segmentation and no probability of a lesion here."
+    "Each place shows what the networks say of the patches that cover it; in training a patch had the label of its "
+    "whole picture, so this is no segmentation and no probability of a lesion here."
 )
 """What ``map`` of networks is not; see `METHODS` for that of boosted ensembles."""
 
