@@ -17,6 +17,7 @@ _ROOMS = (
     "encoders",
     "evaluate",
     "experiment",
+    "explain",
     "featurize",
     "finetune",
     "jobs",

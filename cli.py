@@ -25,7 +25,19 @@ from .errors import BchistoError, DependencyError, Terminated, is_out_of_memory,
 
 __all__ = ["cli", "main"]
 
-_COMMANDS = ("demo", "data", "stain", "featurize", "boost", "finetune", "predict", "evaluate", "reproduce", "runs")
+_COMMANDS = (
+    "demo",
+    "data",
+    "stain",
+    "featurize",
+    "boost",
+    "finetune",
+    "predict",
+    "evaluate",
+    "explain",
+    "reproduce",
+    "runs",
+)
 _INTERRUPTED = 130
 _AGAIN_SECONDS = 5.0
 """After how long a command that goes on after a signal is sent it again (ours): longer than an orderly end takes."""

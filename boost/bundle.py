@@ -120,6 +120,54 @@ class Bundle:
             return np.asarray(np.sum(weighted, axis=0) / len(self.blend))
         return np.asarray(np.mean([found for _, _, found in every], axis=0))
 
+    def store_share(self, store: str, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Return what the models of one store add to the probabilities: those of all stores sum to `predict`.
+
+        Parameters
+        ----------
+        store : str
+        features : ndarray of float32, shape (images, augmentations, d)
+
+        Returns
+        -------
+        ndarray of float64, shape (images, classes)
+        """
+        total = sum(map(len, self.models.values()))
+        each = [
+            one.classifier.predict_proba(features)
+            * (self.blend[one.fold][f"{store} {one.head}"] / len(self.blend) if self.blend else 1 / total)
+            for one in self.models[store]
+        ]
+        return np.asarray(np.sum(each, axis=0))
+
+    def contributions(self, features: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float64]]:
+        """Return what each feature adds to the mean raw score of all models: each model's share by its trees.
+
+        Parameters
+        ----------
+        features : mapping
+            As in `predict`.
+
+        Returns
+        -------
+        dict of str to ndarray of float64, shape (images, classes, d + 1)
+            By store; the last column is what a class has before any feature is known. All of them add up to the raw
+            score (the logarithm of a probability, up to a constant), averaged over all models and augmentations.
+
+        Raises
+        ------
+        BundleError
+            Its head has no trees.
+        """
+        total = sum(map(len, self.models.values()))
+        found: dict[str, npt.NDArray[np.float64]] = {}
+        for name, models in self.models.items():
+            if not all(hasattr(model.classifier, "contributions") for model in models):
+                raise BundleError(f"contributions are those of trees, which the head {self.head} has not")
+            each = [one.classifier.contributions(features[name]) for one in models]  # type: ignore[attr-defined]
+            found[name] = np.asarray(np.sum(each, axis=0) / total)
+        return found
+
     def calibrate(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Scale probabilities by the bundle's temperature, which keeps the predicted class.
 

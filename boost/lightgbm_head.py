@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..errors import BundleError
 from .head import Classifier, Fitted, HeadSpec, TrainingPart, TrainingTerms
 from .inner import Features, Probabilities, inner_folds, out_of_fold
-from .lightgbm_model import BinnedRows, fit_text, is_model_text, parse_model, predict_proba
+from .lightgbm_model import BinnedRows, contributions, fit_text, is_model_text, parse_model, predict_proba
 from .presets import model_params
 
 __all__ = ["LIGHTGBM"]
@@ -24,6 +24,9 @@ class _Booster:
 
     def predict_proba(self, features: Features) -> Probabilities:
         return predict_proba(self.model, features)
+
+    def contributions(self, features: Features) -> Probabilities:
+        return contributions(self.model, features)
 
 
 def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Fitted:

@@ -11,7 +11,16 @@ import numpy.typing as npt
 
 from ..errors import BundleError, DependencyError
 
-__all__ = ["BinnedRows", "count_splits", "fit_text", "import_lightgbm", "is_model_text", "parse_model", "predict_proba"]
+__all__ = [
+    "BinnedRows",
+    "contributions",
+    "count_splits",
+    "fit_text",
+    "import_lightgbm",
+    "is_model_text",
+    "parse_model",
+    "predict_proba",
+]
 
 _LAST_LINE = "pandas_categorical:"
 
@@ -126,9 +135,40 @@ def predict_proba(model: Any, features: npt.NDArray[np.float32]) -> npt.NDArray[
     BundleError
         The model takes another number of features.
     """
+    return _mean_over_augmentations(model, features)
+
+
+def contributions(model: Any, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return what each feature adds to the raw scores of images: the mean over augmentations of LightGBM's TreeSHAP.
+
+    Parameters
+    ----------
+    model : lightgbm.Booster
+        Of `parse_model`.
+    features : ndarray of float32, shape (images, augmentations, d)
+
+    Returns
+    -------
+    ndarray of float64, shape (images, classes, d + 1)
+        The last column is what a class has before any feature is known; a row sums to its raw score.
+
+    Raises
+    ------
+    BundleError
+        The model takes another number of features.
+
+    References
+    ----------
+    Lundberg et al. 2020, "From local explanations to global understanding with explainable AI for trees".
+    """
+    flat = _mean_over_augmentations(model, features, pred_contrib=True)
+    return flat.reshape(len(features), -1, features.shape[2] + 1)
+
+
+def _mean_over_augmentations(model: Any, features: npt.NDArray[np.float32], **options: Any) -> npt.NDArray[np.float64]:
     images, augmentations, dim = features.shape
     if model.num_feature() != dim:
         raise BundleError(f"the model takes {model.num_feature()} features, these descriptors have {dim}")
-    flat = model.predict(features.reshape(images * augmentations, dim), num_threads=1)
+    flat = model.predict(features.reshape(images * augmentations, dim), num_threads=1, **options)
     mean: npt.NDArray[np.float64] = flat.reshape(images, augmentations, -1).mean(axis=1)
     return mean

@@ -9,7 +9,7 @@ from .choice import EncoderChoice, parse_encoder, weights_of
 from .encoder import Encoder, cached_encoder
 from .engines import ENGINES, compile_tensors
 from .facts import EncoderFacts, encoder_facts
-from .geometry import GEOMETRY
+from .geometry import GEOMETRY, Axis, map_axes
 from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
 from .registry import EncoderSpec, get_spec, list_encoders
@@ -17,6 +17,7 @@ from .registry import EncoderSpec, get_spec, list_encoders
 __all__ = [
     "ENGINES",
     "GEOMETRY",
+    "Axis",
     "Backbone",
     "Encoder",
     "EncoderChoice",
@@ -32,6 +33,7 @@ __all__ = [
     "get_spec",
     "list_encoders",
     "load_keras_file",
+    "map_axes",
     "parse_encoder",
     "precision_policy",
     "read_weight_arrays",

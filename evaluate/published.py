@@ -99,7 +99,7 @@ class PublishedTable:
         Where the published figures stand.
     figures : tuple of PublishedFigure
     note : str
-        What a reader must know before comparing.
+        What a reader must know before comparing: lines.
     """
 
     key: str

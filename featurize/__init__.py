@@ -12,6 +12,7 @@ from .blocks import ABSENT_SETTINGS, compared_settings, images_per_block, reckon
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
 from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
+from .prepare import NormalisedImage, normalise_images
 from .settings import FeaturizeSettings, View, parse_view
 from .store import Store, open_store
 from .stream import ImageDescriptors, ImageFailure, describe_images
@@ -26,6 +27,7 @@ __all__ = [
     "FeaturizeSettings",
     "ImageDescriptors",
     "ImageFailure",
+    "NormalisedImage",
     "Store",
     "View",
     "compared_settings",
@@ -36,6 +38,7 @@ __all__ = [
     "featurize",
     "images_per_block",
     "norm_pool",
+    "normalise_images",
     "open_store",
     "parse_view",
     "reckon_seconds",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,6 +169,16 @@ class RegionBank:
         offset, height, width = (int(value) for value in self.index[position, :3])
         pixels = self.pixels[offset : offset + height * width * 3].reshape(height, width, 3)
         return Region(pixels, *self.index[position, 3:].tolist())
+
+    @classmethod
+    def of(cls, regions: Sequence[Region]) -> RegionBank:
+        """Make a bank in memory."""
+        offsets = np.cumsum([0, *(one.pixels.size for one in regions)])[:-1].tolist()
+        index = [
+            (offset, *one.pixels.shape[:2], one.across, one.down, one.side)
+            for offset, one in zip(offsets, regions, strict=True)
+        ]
+        return cls(np.concatenate([one.pixels.ravel() for one in regions]), np.array(index, dtype=np.float64))
 
     @classmethod
     def open(cls, path: Path, *, images: int) -> RegionBank | None:

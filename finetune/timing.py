@@ -15,7 +15,7 @@ from .batches import Source, training_batches
 from .frozen import keeps_features, split_frozen
 from .images import ImageBank, make_reader
 from .model import build_model, resolved
-from .regions import cut_region
+from .regions import RegionBank, cut_region
 from .settings import FinetuneSettings
 
 __all__ = ["TrainingCost", "time_training"]
@@ -70,6 +70,10 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     read = time.perf_counter() - started
     batch = min(chosen["batch_size"], 16)
     bank = ImageBank.of([image] * batch, [f"{record.image_id}/{place}" for place in range(batch)])
+    stored = image.nbytes
+    if settings.turned:
+        region = cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray)
+        bank, stored = replace(bank, regions=RegionBank.of([region] * batch)), stored + region.pixels.nbytes
     source = Source(bank, np.zeros(batch, dtype=np.int64), settings.rule, chosen["size"], settings.seed, batch)
     model = build_model(replace(settings, weights="random", multipliers=()), classes=classes, fold=0)
     size = sum(int(np.prod(weight.shape)) for weight in model.weights) * 4
@@ -85,9 +89,6 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
         step = _seconds(lambda epoch: split.top.train_on_batch(features, labels)) / batch
     else:
         once, step = 0.0, _seconds(lambda epoch: model.train_on_batch(*make(epoch)[0])) / batch
-    stored = image.nbytes
-    if settings.turned:
-        stored += cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray).pixels.nbytes
     return TrainingCost(read, step, each, stored, size, once)
 
 

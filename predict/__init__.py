@@ -1,7 +1,31 @@
 """A model bundle over new images: image files to one probability per class."""
 
+from .advice import Fitting, advised, said_of_training
 from .calls import Calls
+from .locate import find_bundle, recorded_weights
+from .model import BoostedModel, CnnModel, Model, load_model, model_identity
+from .page import NOT_A_DEVICE
 from .predictor import Predictions, Predictor
+from .records import new_images
 from .run import FORMATS, PredictResult, predict
 
-__all__ = ["FORMATS", "Calls", "PredictResult", "Predictions", "Predictor", "predict"]
+__all__ = [
+    "FORMATS",
+    "NOT_A_DEVICE",
+    "BoostedModel",
+    "Calls",
+    "CnnModel",
+    "Fitting",
+    "Model",
+    "PredictResult",
+    "Predictions",
+    "Predictor",
+    "advised",
+    "find_bundle",
+    "load_model",
+    "model_identity",
+    "new_images",
+    "predict",
+    "recorded_weights",
+    "said_of_training",
+]

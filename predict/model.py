@@ -20,7 +20,7 @@ from ..featurize import FeaturizeSettings, ImageFailure, View, describe_images, 
 from ..finetune import CnnBundle, PatchRule, predict_images
 from ..jobs import Ticker
 
-__all__ = ["Model", "load_model", "model_identity"]
+__all__ = ["BoostedModel", "CnnModel", "Model", "load_model", "model_identity"]
 
 _CNN_BLOCK = 16
 """Images in a unit of work of a CNN, and in memory at once (ours)."""
@@ -136,6 +136,20 @@ class BoostedModel:
         ImageError
             An image cannot be used and `skip_errors` is off.
         """
+        described = self.describe(records, ticker=ticker, skip_errors=skip_errors, helpers=helpers)
+        for record, found, pixels in described:
+            yield record, found if isinstance(found, str) else self.bundle.predict(found)[0], pixels
+
+    def describe(
+        self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
+    ) -> Iterator[tuple[ImageRecord, dict[str, npt.NDArray[np.float32]] | str, str]]:
+        """Describe images as `predict` does, before any model sees them.
+
+        Yields
+        ------
+        (record, descriptors or message, pixels)
+            Store name to float32 of shape (1, augmentations, d).
+        """
         passes = [
             describe_images(
                 records,
@@ -157,7 +171,7 @@ class BoostedModel:
                 else:
                     pixels = item.stain.pixels
                     features.update({name: values[np.newaxis] for name, values in item.features.items()})
-            yield record, failure if failure is not None else self.bundle.predict(features)[0], pixels
+            yield record, failure if failure is not None else features, pixels
 
 
 Model = BoostedModel | CnnModel

@@ -110,6 +110,8 @@ def judge(
         else:
             verdict = _verdict(contrasts, points, runs, table)
         outcome.setdefault(verdict, []).append(where)
+    if not any(where for verdict, where in outcome.items() if verdict != "not run"):
+        outcome = {"not run": [""]}
     found = "; ".join(f"{verdict}{','.join(where)}" for verdict, where in outcome.items() if where)
     return f"Conclusion: {claim['says']}. Here: {found}."
 

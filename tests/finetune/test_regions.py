@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from bchisto.data import decode_whole, read_dataset
 from bchisto.experiment import Work
-from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, time_training
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.images import prepare_images
 from bchisto.finetune.regions import RegionBank, cut_region, make_turner, regions_of
@@ -242,3 +242,22 @@ def test_patches_and_other_augmentation_need_no_regions():
     assert turned.turned
     assert not replace(turned, patches="sliding:48").turned
     assert not replace(turned, augmentations=("rotation",)).turned
+
+
+def test_a_bank_in_memory_gives_what_was_put_in():
+    image = mammogram(300, 200)
+    regions = [cut_region(image, box, size=32, treat=as_it_is) for box in ((10, 20, 50, 90), (0, 0, 200, 300))]
+    bank = RegionBank.of(regions)
+    for place, region in enumerate(regions):
+        np.testing.assert_array_equal(bank[place].pixels, region.pixels)
+        assert (bank[place].across, bank[place].down, bank[place].side) == (region.across, region.down, region.side)
+
+
+def test_what_a_plan_times_is_what_is_trained(masses):
+    record = records_of(masses)[0]
+    plain = FinetuneSettings("speck", size=32, augmentations=(), batch_size=2)
+    turned = replace(plain, augmentations=("rotations-crops",), crops=2)
+    costs = [time_training(record, settings=settings, classes=2) for settings in (plain, turned)]
+    region = cut_region(*decode_whole(record), size=32, treat=as_it_is)
+    assert costs[1].image_bytes - costs[0].image_bytes == region.pixels.nbytes
+    assert [cost.samples for cost in costs] == [1, 10]

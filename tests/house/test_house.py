@@ -34,6 +34,7 @@ ROOMS = [
     "boost",
     "finetune",
     "predict",
+    "explain",
     "recipes",
     "commands",
     "cli",

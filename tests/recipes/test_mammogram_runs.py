@@ -2,10 +2,13 @@
 
 import csv
 import json
+import re
+from importlib.resources import files
 
 import miniatures
 import numpy as np
 import pytest
+import yaml
 from bchisto.data import read_dataset
 from bchisto.errors import InputError
 from bchisto.experiment import Work
@@ -81,6 +84,42 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     assert len(cells) == 8
     assert cells[0].startswith("fold 1: negative called negative, ")
     assert any("75 positive and 313 negative" in banner for banner in result.banners)
+
+
+def test_the_headline_of_the_inbreast_system_is_judged(inbreast, tmp_path, monkeypatch):
+    """A small network in the place of InceptionV3, all else as in the recipe: three seeds, the same list in each."""
+    for place in ("outputs.write_report", "training.write_run_report"):  # drawn elsewhere, and half of the time here
+        monkeypatch.setattr(f"bchisto.experiment.{place}", lambda *args, **options: None)
+    content = yaml.safe_load((files("bchisto.recipes") / "inbreast-inception.yaml").read_text(encoding="utf-8"))
+    small = {"network": "speck", "size": 32, "epochs": 2, "patience": 1, "batch_size": 4, "folds": ["2"], "copies": []}
+    for name in ("top", "freeze", "weights", "tensorboard"):
+        del content["finetune"][name]
+    for name, value in small.items():
+        content["finetune"][name]["value"] = value
+    content["variants"] = {name: content["variants"][name] for name in ("cross-validation", "all-data")}
+    content["published"] = content["published"][:1]
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    result = reproduce(
+        str(tmp_path / "small.yaml"), inbreast, out=tmp_path / "run", seeds=3, work=Work(jobs=1),
+        variants=["cross-validation", "all-data"],
+    )  # fmt: skip
+    (contrast,) = result.published
+    changes = []
+    for folder in ("", "seed-1", "seed-2"):
+        run = tmp_path / "run" / folder / "finetune"
+        found = [json.loads((run / name / "metrics.json").read_text())["tables"]["speck"]
+                 for name in ("none-speck-all-data", "2-fixed-test-speck-cross-validation")]  # fmt: skip
+        changes.append(found[0]["auc"] - np.mean(found[1]["two_class"]["auc_per_fold"]))
+    verdict = contrast.note.splitlines()[0].partition("Here: ")[2]
+    said = re.fullmatch(
+        r"(holds|does not hold|not settled) \(difference (\S+) points, 95 % interval (\S+) to (\S+)\).", verdict
+    )
+    assert said, contrast.note
+    middle, low, high = map(float, said.groups()[1:])
+    assert middle == pytest.approx(100 * np.mean(changes), abs=0.051)
+    assert low < middle < high
+    assert (said[1] == "holds") == (low > 0)
+    assert "not run" in contrast.note.splitlines()[1]
 
 
 @pytest.fixture(scope="module")

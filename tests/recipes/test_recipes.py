@@ -208,8 +208,9 @@ def test_conclusions_are_judged_by_intervals_over_three_seeds(tmp_path):
     found = concluded(seed, seed, seed)
     assert found.note == (
         "Conclusion: first stride 2 is the best. Here: holds at 40x; does not hold at 200x; not settled at 100x; "
-        "not run at 400x. Conclusion: doubled feature maps are better than the normal model. Here: not settled at 40x, "
-        "at 100x, at 200x; not run at 400x."
+        "not run at 400x.\n"
+        "Conclusion: doubled feature maps are better than the normal model. Here: not settled at 40x, at 100x, "
+        "at 200x; not run at 400x."
     )
     by_name = {figure.name: figure.obtained for figure in found.figures}
     assert (by_name["best at 40x"], by_name["normal at 40x"], by_name["best at 200x"]) == (100.0, 70.0, 70.0)
@@ -219,7 +220,7 @@ def test_conclusions_are_judged_by_intervals_over_three_seeds(tmp_path):
 
 def test_conclusions_that_are_not_judged(tmp_path):
     seed = networks_of(tmp_path, {"best": 20})
-    few = concluded(seed, seed).note.partition(" Conclusion: doubled")[0]
+    few = concluded(seed, seed).note.partition("\nConclusion: doubled")[0]
     assert few.endswith("Here: not judged (2 of 3 seeds) at 40x; not run at 100x, at 200x, at 400x.")
     quick = concluded(seed, seed, seed, note="Not comparable (quick).")
     assert "not judged (not comparable) at 40x" in quick.note
@@ -229,6 +230,7 @@ def test_unknown_patients_do_not_keep_figures_from_being_compared():
     from bchisto.recipes.work import comparable_note
 
     assert comparable_note(["PATIENTS UNKNOWN: no image names its patient", "Further words"]) == ""
+    assert comparable_note(["NO VALIDATION: trained for all 30 epochs", "BALANCED BEFORE THE SPLIT: x"]) == ""
     assert comparable_note(["QUICK: 4 images", "PATIENTS UNKNOWN: x"]) == "Not comparable (quick)."
 
 
@@ -353,7 +355,9 @@ def test_a_row_at_other_magnifications_has_an_interval_of_its_own(tmp_path):
         [{**table, "claims": claims}], Runs("v", runs[0], (40, 100, 200, 400), runs[1:]), note=""
     )
     # 0.2 against (0.1 ** 2 + 0.1 ** 2) ** 0.5 = 0.14; 0.05 against the same
-    assert found.note == ("Conclusion: x. Here: holds. Conclusion: x. Here: not settled. Conclusion: x. Here: not run.")
+    assert found.note == (
+        "Conclusion: x. Here: holds.\nConclusion: x. Here: not settled.\nConclusion: x. Here: not run."
+    )
 
 
 def test_training_times_are_compared_in_turns(tmp_path):
@@ -366,7 +370,7 @@ def test_training_times_are_compared_in_turns(tmp_path):
     times = {"a": [0.010, 0.013, 0.009], "b": [0.004, 0.006, 0.003], "c": [0.005, 0.004, 0.004]}
     (found,) = compare_published([table], Runs("a", seed, times=times), note="")
     assert found.note.split("Here: ")[1:] == [
-        "holds. Conclusion: y. ", "not settled. Conclusion: z. ", "does not hold."
+        "holds.\nConclusion: y. ", "not settled.\nConclusion: z. ", "does not hold."
     ]  # fmt: skip
     assert [figure.obtained for figure in found.figures] == [10.0, 4.0, 4.0]
     assert compare_published([table], Runs("a", seed), note="") == []

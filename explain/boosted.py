@@ -1,0 +1,248 @@
+"""Why a boosted ensemble says what it says: probabilities by place, contributions by channel, channels by place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import ImageRecord
+from ..encoders import Encoder, get_spec, map_axes
+from ..errors import ImageError
+from ..featurize import NormalisedImage, norm_pool, normalise_images
+from ..jobs import Ticker
+from ..predict import BoostedModel
+from .explanation import Explanation, Picture
+from .methods import METHODS
+from .settings import ExplainSettings
+from .spread import Floats, grid_starts, spread
+
+__all__ = ["Channel", "channels_of", "explain_boosted"]
+
+_STEPS = {"dense": 8, "exact": 4}
+"""Places in the length of a window: a frame is encoded once for all of them, a crop each time (ours)."""
+
+_MOST_PLACES = 32
+"""Places along an axis (ours)."""
+
+_LEAST = 32
+"""Smallest window, pixels as the encoder sees it (ours)."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A number of a descriptor: which store, encoder, layer and channel of it."""
+
+    store: str
+    encoder: str
+    layer: str
+    channel: int
+
+    def __str__(self) -> str:
+        return f"{self.encoder} {self.layer} {self.channel}"
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """An image with what the model says of it."""
+
+    record: ImageRecord
+    picture: Picture
+    features: dict[str, npt.NDArray[np.float32]]
+    probabilities: Floats
+    target: int
+
+
+def explain_boosted(
+    model: BoostedModel, record: ImageRecord, picture: Picture, *, settings: ExplainSettings, target: int | None
+) -> Explanation:
+    """Explain one image.
+
+    Parameters
+    ----------
+    model : BoostedModel
+    record : ImageRecord
+    picture : ndarray of uint8, shape (height, width, 3)
+        As it is shown.
+    settings : ExplainSettings
+    target : int or None
+        The class; None for the likeliest.
+
+    Returns
+    -------
+    Explanation
+        Of ``map`` the probability of the class at each place. ``contributions`` has no map: its arrays are
+        ``contributions``, float64 of shape (classes, channels), what each channel adds to the raw score of each class;
+        ``base`` and ``raw``, float64 of shape (classes,), with ``base + contributions.sum(axis=1) == raw``; and
+        ``store``, ``encoder``, ``layer`` and ``channel`` of shape (channels,). Of ``channels`` a map whose mean over
+        the picture is the sum of the contributions that are shown.
+
+    Raises
+    ------
+    ImageError
+        The image cannot be used.
+    """
+    ((_, found, _),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
+    if isinstance(found, str):
+        raise ImageError(found)
+    shares = model.bundle.predict(found)[0]
+    seen = _Seen(record, picture, found, shares, int(shares.argmax()) if target is None else target)
+    made = {"map": _map, "contributions": _contributions, "channels": _channels}[settings.method]
+    return made(model, seen, settings)
+
+
+def _explanation(model: BoostedModel, seen: _Seen, settings: ExplainSettings, **content: object) -> Explanation:
+    classes, method = model.bundle.classes, METHODS[settings.method]
+    target = classes[seen.target]
+    return Explanation(
+        image_id=seen.record.image_id, method=method.name, target=target,
+        predicted=classes[int(seen.probabilities.argmax())], score=float(seen.probabilities[seen.target]),
+        caution=method.caution, picture=seen.picture, signed=method.signed, unit=method.unit.format(target=target),
+        **content,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _map(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explanation:
+    shape = seen.picture.shape[:2]
+    values = np.zeros(shape)
+    for store in model.bundle.models:
+        shares, rows, columns = _by_place(model, seen.record, store, window=settings.window)
+        values += spread(shares[:, :, seen.target], rows=rows, columns=columns, shape=shape)
+    return _explanation(
+        model, seen, settings, values=values.astype(np.float32), centre=1 / len(model.bundle.classes), limits=(0.0, 1.0)
+    )
+
+
+def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: int) -> tuple[Floats, Floats, Floats]:
+    """Return what the models of a store say of each place, shape (rows, columns, classes), and where the places are.
+
+    A place is described as an image is: windows around it, pooled by the norm of training.
+    """
+    settings, encoder = model.settings[store], model.encoders[store]
+    view = settings.views[0]
+    frame = _frame(model, record, store)
+    height, width = frame.shape[:2]
+    shorter = min(height, width)
+    side = max(_LEAST, round(window * view.scale)) if window else max(_LEAST, min(view.crop, shorter // 3))
+    side = min(side, shorter)
+    steps = _STEPS[settings.mode]
+    tops, lefts = (grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
+    corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
+    if settings.mode == "dense":
+        descriptors = encoder.encode_windows(frame, corners, geometry=settings.geometry)
+    else:
+        crops = [frame[top:bottom, left:right] for top, left, bottom, right in corners]
+        size = settings.batch_size
+        descriptors = np.concatenate(
+            [encoder.encode(np.stack(crops[at : at + size])) for at in range(0, len(crops), size)]
+        )
+    grid = descriptors.reshape(len(tops), len(lefts), -1)
+    pooled = np.stack([norm_pool(around, settings.pool) for around in _around(grid, steps // 4)])
+    shares = model.bundle.store_share(store, pooled[:, np.newaxis]).reshape(*grid.shape[:2], -1)
+    return shares, (tops + side / 2) / height, (lefts + side / 2) / width
+
+
+def _around(grid: npt.NDArray[np.float32], reach: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield the descriptors of each place of a grid and of those up to `reach` places away, shape (k, d)."""
+    height, width, depth = grid.shape
+    for row in range(height):
+        for column in range(width):
+            rows, columns = (slice(max(0, at - reach), at + reach + 1) for at in (row, column))
+            yield grid[rows, columns].reshape(-1, depth)
+
+
+def _frame(model: BoostedModel, record: ImageRecord, store: str) -> Picture:
+    """Return the image as the encoder of a store sees it: scaled and normalised, neither coloured nor turned."""
+    settings = model.settings[store]
+    (found,) = normalise_images(
+        [record], settings=settings, views=settings.views, skip_errors=False, crop_seed=model.bundle.crop_seed
+    )
+    if not isinstance(found, NormalisedImage):
+        raise ImageError(found.message)
+    return np.ascontiguousarray(found.scales[settings.views[0].scale])
+
+
+def channels_of(model: BoostedModel) -> list[Channel]:
+    """Return what the numbers of all descriptors are, store after store."""
+    return [
+        Channel(store, model.encoders[store].name, layer, channel)
+        for store in model.bundle.models
+        for layer, output in zip(model.encoders[store].layers, model.encoders[store].model.outputs, strict=True)
+        for channel in range(int(output.shape[-1]))
+    ]
+
+
+def _shared_out(model: BoostedModel, seen: _Seen) -> tuple[Floats, Floats]:
+    """Return contributions, float64 of shape (classes, channels), and the base of each class."""
+    found = model.bundle.contributions(seen.features)
+    each = [found[store][0] for store in model.bundle.models]
+    return np.concatenate([one[:, :-1] for one in each], axis=1), np.sum([one[:, -1] for one in each], axis=0)
+
+
+def _named_arrays(channels: list[Channel]) -> dict[str, npt.NDArray[np.generic]]:
+    return {
+        "store": np.array([one.store for one in channels]),
+        "encoder": np.array([one.encoder for one in channels]),
+        "layer": np.array([one.layer for one in channels]),
+        "channel": np.array([one.channel for one in channels], dtype=np.int32),
+    }
+
+
+def _contributions(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explanation:
+    shared, base = _shared_out(model, seen)
+    channels, own = channels_of(model), shared[seen.target]
+    largest = np.argsort(-np.abs(own), kind="stable")[: settings.top]
+    largest = largest[own[largest] != 0]
+    rest = float(own.sum() - own[largest].sum())
+    layers: dict[str, float] = {}
+    several = len(model.bundle.models) > len({(one.encoder, one.layer) for one in channels})
+    for one, value in zip(channels, own, strict=True):
+        name = f"{one.store} {one.layer}" if several else f"{one.encoder} {one.layer}"
+        layers[name] = layers.get(name, 0.0) + float(value)
+    bars = [(f"all of {name}", value) for name, value in layers.items()]
+    bars += [(f"{channels[place].store} {channels[place].layer} {channels[place].channel}" if several
+              else str(channels[place]), float(own[place])) for place in largest]  # fmt: skip
+    bars += [("all other channels", rest), ("before any channel is known", float(base[seen.target]))]
+    raw = base + shared.sum(axis=1)
+    bars += [(f"raw score of {model.bundle.classes[place]}", float(raw[place])) for place in np.argsort(-raw)]
+    arrays = {"contributions": shared, "base": base, "raw": raw, **_named_arrays(channels)}
+    return _explanation(model, seen, settings, bars=tuple(bars), arrays=arrays)
+
+
+def _channels(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explanation:
+    shared, _ = _shared_out(model, seen)
+    channels, own = channels_of(model), shared[seen.target]
+    largest = [int(place) for place in np.argsort(-np.abs(own), kind="stable")[: settings.top] if own[place]]
+    shape = seen.picture.shape[:2]
+    values = np.zeros(shape)
+    for store in dict.fromkeys(channels[place].store for place in largest):
+        maps = _feature_maps(model.encoders[store], _frame(model, seen.record, store))
+        for place in (place for place in largest if channels[place].store == store):
+            active, rows, columns = maps[channels[place].layer]
+            strength = spread(np.abs(active[:, :, channels[place].channel]), rows=rows, columns=columns, shape=shape)
+            mean = strength.mean()
+            values += own[place] * (strength / mean if mean > 0 else 1.0)
+    chosen = [channels[place] for place in largest]
+    arrays = {"contributions": own[largest], **_named_arrays(chosen)}
+    return _explanation(model, seen, settings, values=values.astype(np.float32), arrays=arrays)
+
+
+def _feature_maps(encoder: Encoder, frame: Picture) -> dict[str, tuple[npt.NDArray[np.float32], Floats, Floats]]:
+    """Return each layer's map of a frame, float32 of shape (rows, columns, d), and where its cells are."""
+    from keras import ops
+
+    images = ops.convert_to_tensor(frame[np.newaxis].astype(np.float32))
+    outputs = encoder.model(get_spec(encoder.name).preprocess(images), training=False)
+    outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    axes = [map_axes(encoder.model, size=size, axis=axis) for axis, size in enumerate(frame.shape[:2])]
+    found = {}
+    for place, (layer, output) in enumerate(zip(encoder.layers, outputs, strict=True)):
+        values = np.asarray(ops.convert_to_numpy(ops.cast(output, "float32")))[0]
+        centres = [
+            (axis[place].first + np.arange(cells) * axis[place].stride) / size
+            for axis, cells, size in zip(axes, values.shape, frame.shape, strict=False)
+        ]
+        found[layer] = values, centres[0], centres[1]
+    return found

@@ -1,0 +1,155 @@
+"""What is said of one image: a map over the picture, small pictures, or bars; kept as arrays, drawn by `draw`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import ImageRecord, decode_record
+from ..errors import ImageError
+from ..jobs import DAMAGE, atomic_output
+
+__all__ = ["Explanation", "Picture", "shown_picture"]
+
+Picture = npt.NDArray[np.uint8]
+
+_SHOWN = 1024
+"""Longest side of a picture as it is shown, pixels (ours)."""
+
+_FIXED = ("picture", "values")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a model says what it says of one image.
+
+    Attributes
+    ----------
+    image_id : str
+        The image; of what is about the model alone its name in this place.
+    method : str
+    target : str
+        The class that is explained; empty where there is none.
+    predicted : str
+        The likeliest class; empty without an image.
+    score : float
+        Probability of `target`; NaN without an image.
+    caution : str
+        What it is not, for the margin.
+    picture : ndarray of uint8, shape (height, width, 3), optional
+        The image as it is shown, at most 1,024 pixels on its longest side.
+    values : ndarray of float32, shape (height, width), optional
+        The map, one value for each pixel of `picture`.
+    signed : bool
+        Whether values on either side of `centre` mean opposite things; else more is more, from 0.
+    centre : float
+        The value of no opinion.
+    limits : tuple of float, optional
+        Ends of the colour bar; by default those of nearly all values.
+    unit : str
+        What the colour bar says.
+    tiles : tuple of (str, ndarray of uint8)
+        Small pictures with their captions.
+    bars : tuple of (str, float)
+        Named numbers.
+    arrays : dict of str to ndarray
+        What else is kept, see docs/explain.md.
+    """
+
+    image_id: str
+    method: str
+    target: str
+    predicted: str
+    score: float
+    caution: str
+    picture: Picture | None = None
+    values: npt.NDArray[np.float32] | None = None
+    signed: bool = False
+    centre: float = 0.0
+    limits: tuple[float, float] | None = None
+    unit: str = ""
+    tiles: tuple[tuple[str, Picture], ...] = ()
+    bars: tuple[tuple[str, float], ...] = ()
+    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def save(self, path: Path, *, work: str) -> None:
+        """Write the arrays, and what else is needed to draw it again, as ``.npz`` without pickles.
+
+        Parameters
+        ----------
+        path : Path
+        work : str
+            Of which model, image and settings it is.
+        """
+        facts = {
+            "work": work, "image_id": self.image_id, "method": self.method, "target": self.target,
+            "predicted": self.predicted, "caution": self.caution, "unit": self.unit,
+        }  # fmt: skip
+        content: dict[str, npt.NDArray[Any]] = {name: np.array(text) for name, text in facts.items()}
+        content |= {"score": np.array(self.score), "signed": np.array(self.signed), "centre": np.array(self.centre)}
+        content |= {name: value for name in _FIXED if (value := getattr(self, name)) is not None}
+        if self.limits is not None:
+            content["limits"] = np.array(self.limits)
+        if self.bars:
+            content["bar_names"] = np.array([name for name, _ in self.bars])
+            content["bar_values"] = np.array([value for _, value in self.bars])
+        if self.tiles:
+            content["tile_captions"] = np.array([caption for caption, _ in self.tiles])
+            content |= {f"tile_{place:03d}": tile for place, (_, tile) in enumerate(self.tiles)}
+        content |= dict(self.arrays)
+        with atomic_output(path) as temporary, temporary.open("wb") as handle:
+            np.savez_compressed(handle, allow_pickle=False, **content)
+
+    @classmethod
+    def load(cls, path: Path, *, work: str) -> Explanation | None:
+        """Read what `save` wrote; None where it is missing, damaged, or of other work."""
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as held:
+                found = {name: held[name] for name in held.files}
+            if str(found["work"]) != work:
+                return None
+            texts = {name: str(found.pop(name)) for name in
+                     ("image_id", "method", "target", "predicted", "caution", "unit")}  # fmt: skip
+            captions = [str(one) for one in found.pop("tile_captions", ())]
+            names, values = found.pop("bar_names", ()), found.pop("bar_values", ())
+            limits = found.pop("limits", None)
+            return cls(
+                **texts,
+                score=float(found.pop("score")),
+                signed=bool(found.pop("signed")),
+                centre=float(found.pop("centre")),
+                picture=found.pop("picture", None),
+                values=found.pop("values", None),
+                limits=None if limits is None else (float(limits[0]), float(limits[1])),
+                tiles=tuple((caption, found.pop(f"tile_{place:03d}")) for place, caption in enumerate(captions)),
+                bars=tuple((str(name), float(value)) for name, value in zip(names, values, strict=True)),
+                arrays={name: value for name, value in found.items() if name != "work"},
+            )
+        except DAMAGE:
+            return None
+
+
+def shown_picture(record: ImageRecord) -> Picture:
+    """Decode an image and bring it to the size at which it is shown.
+
+    Raises
+    ------
+    ImageError
+        It cannot be decoded.
+    """
+    import cv2
+
+    image = decode_record(record)
+    longest = max(image.shape[:2])
+    if not longest:
+        raise ImageError(f"{record.path}: has no pixels")
+    if longest <= _SHOWN:
+        return np.ascontiguousarray(image)
+    height, width = (max(1, round(side * _SHOWN / longest)) for side in image.shape[:2])
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -1,0 +1,234 @@
+"""A network as a list of steps that can be run, tapped and walked backwards; networks within networks are laid open."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..encoders import canonical_names
+from ..errors import InputError, closest
+
+__all__ = ["Graph", "Step", "linear"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A layer or an operation of a network, between tensors that are called by number.
+
+    Attributes
+    ----------
+    name : str
+        Of the layer, as it is in a fresh process.
+    operation : keras.Operation
+    node : any
+        How Keras called it.
+    sources, results : tuple of int
+    part : {"", "linear", "activation"}
+        A convolution or dense layer with an activation is two steps.
+    """
+
+    name: str
+    operation: Any
+    node: Any
+    sources: tuple[int, ...]
+    results: tuple[int, ...]
+    part: str = ""
+
+    def __call__(self, *tensors: Any) -> list[Any]:
+        """Return the results for values of the sources."""
+        if self.part == "linear":
+            return [linear(self.operation, tensors[0])]
+        if self.part == "activation":
+            return [self.operation.activation(tensors[0])]
+        from keras import tree
+
+        unique = dict.fromkeys(map(id, self.node.input_tensors))
+        args, options = self.node.arguments.fill_in(dict(zip(unique, tensors, strict=True)))
+        return list(tree.flatten(self.operation(*args, **options)))
+
+    @property
+    def kind(self) -> str:
+        """The class of its operation."""
+        return type(self.operation).__name__
+
+
+class Graph:
+    """A functional network as steps.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From images to probabilities, with one input and one output.
+
+    Attributes
+    ----------
+    model : keras.Model
+    steps : tuple of Step
+        In an order in which they can be run.
+    entry : int
+        The images.
+    logits : int
+        What the last activation takes; the output where there is none.
+    shapes : dict of int to tuple
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.shapes: dict[int, tuple[Any, ...]] = {}
+        self.entry = self._number(model.inputs[0])
+        steps: list[Step] = []
+        (end,) = self._walk(model, [self.entry], steps)
+        self.steps = tuple(steps)
+        last = next(step for step in self.steps if end in step.results)
+        ends_in_shares = last.part == "activation" or last.kind in ("Softmax", "Activation")
+        self.logits = last.sources[0] if ends_in_shares else end
+
+    def _number(self, tensor: Any) -> int:
+        number = len(self.shapes)
+        self.shapes[number] = tuple(tensor.shape)
+        return number
+
+    def _walk(self, model: Any, given: Sequence[int], steps: list[Step]) -> list[int]:
+        """Add the steps of a functional model; return the numbers of its outputs."""
+        import keras
+
+        known = {id(tensor): number for tensor, number in zip(model.inputs, given, strict=True)}
+        names = {present: name for name, present in canonical_names(model).items()}
+        for depth in sorted(model._nodes_by_depth, reverse=True):
+            for node in model._nodes_by_depth[depth]:
+                if node.is_input:
+                    continue
+                operation = node.operation
+                sources = tuple(dict.fromkeys(known[id(tensor)] for tensor in node.input_tensors))
+                if isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth"):
+                    results = self._walk(operation, sources, steps)
+                else:
+                    results = [self._number(tensor) for tensor in node.outputs]
+                    steps += self._split(names.get(operation.name, operation.name), node, sources, tuple(results))
+                known |= {id(tensor): number for tensor, number in zip(node.outputs, results, strict=True)}
+        return [known[id(tensor)] for tensor in model.outputs]
+
+    def _split(self, name: str, node: Any, sources: tuple[int, ...], results: tuple[int, ...]) -> Iterator[Step]:
+        """Yield one step, or two of a layer that multiplies by a kernel and then applies an activation."""
+        operation = node.operation
+        if not _is_linear(operation):
+            yield Step(name, operation, node, sources, results)
+        elif getattr(operation.activation, "__name__", "") == "linear":
+            yield Step(name, operation, node, sources, results, "linear")
+        else:
+            between = self._number(node.outputs[0])
+            yield Step(name, operation, node, sources, (between,), "linear")
+            yield Step(name, operation, node, (between,), results, "activation")
+
+    def run(self, images: Any, *, add: Mapping[int, Any] | None = None) -> dict[int, Any]:
+        """Return every tensor by its number.
+
+        Parameters
+        ----------
+        images : array or tensor, shape (n, size, size, 3)
+            RGB in 0..255.
+        add : mapping, optional
+            Number to what is added to that tensor; zeros there let its gradient be asked for.
+        """
+        from keras import ops
+
+        add = add or {}
+        values = {self.entry: ops.cast(ops.convert_to_tensor(images), "float32")}
+        for step in self.steps:
+            found = step(*[values[number] for number in step.sources])
+            for number, value in zip(step.results, found, strict=True):
+                values[number] = value + ops.cast(add[number], value.dtype) if number in add else value
+        return values
+
+    def scores(self, values: Mapping[int, Any]) -> Any:
+        """Return the score of each class, shape (n, classes): its logit less the mean over classes.
+
+        A softmax does not change when the same is added to all logits, so their mean says nothing.
+        """
+        from keras import ops
+
+        logits = ops.cast(values[self.logits], "float32")
+        return logits - ops.mean(logits, axis=-1, keepdims=True)
+
+    def tensor_of(self, layer: str, *, method: str) -> int:
+        """Return the feature map of a layer; of an empty name the last one that has places.
+
+        Raises
+        ------
+        InputError
+            No such layer, or one without a feature map; the message has close names.
+        """
+        maps = self.maps
+        if not layer:
+            if not maps:
+                raise InputError(f"`method` {method}: this network has no feature map")
+            return list(maps.values())[-1]
+        if layer not in maps:
+            near = [*filter(None, [closest(layer, maps)]), *list(maps)[-4:]]
+            raise InputError(
+                f"`layer` {layer}: no feature map of this name; there are {', '.join(dict.fromkeys(near))} and "
+                f"{max(0, len(maps) - len(set(near)))} more"
+            )
+        return maps[layer]
+
+    @functools.cached_property
+    def maps(self) -> dict[str, int]:
+        """Layers with a feature map of more than one place, and the number of each."""
+        return {
+            step.name: step.results[0]
+            for step in self.steps
+            if len(shape := self.shapes[step.results[0]]) == 4 and shape[1] != 1 and shape[3] is not None
+            and hasattr(step.operation, "weights") and step.kind not in _NO_MAPS
+        }  # fmt: skip
+
+    @functools.cached_property
+    def norm_after(self) -> dict[int, npt.NDArray[np.float32]]:
+        """By the number of the result of a linear step: the factor of each channel of the normalisation behind it."""
+        users: dict[int, list[Step]] = {}
+        for step in self.steps:
+            for number in step.sources:
+                users.setdefault(number, []).append(step)
+        found = {}
+        for step in self.steps:
+            behind = users.get(step.results[0], [])
+            if step.part == "linear" and len(behind) == 1 and behind[0].kind == "BatchNormalization":
+                found[step.results[0]] = _factor(behind[0].operation)
+        return found
+
+
+_NO_MAPS = frozenset({"Rescaling", "Normalization", "Reshape", "Multiply", "ZeroPadding2D", "Dropout"})
+"""Layers whose output has places, but is no feature map of its own."""
+
+_LINEAR = ("Conv2D", "DepthwiseConv2D", "Dense")
+
+
+def _is_linear(operation: Any) -> bool:
+    return type(operation).__name__ in _LINEAR
+
+
+def _factor(norm: Any) -> npt.NDArray[np.float32]:
+    """Return what a batch normalisation multiplies each channel by."""
+    from keras import ops
+
+    variance = ops.convert_to_numpy(norm.moving_variance)
+    gamma = ops.convert_to_numpy(norm.gamma) if norm.scale else np.ones_like(variance)
+    return np.asarray(gamma / np.sqrt(variance + norm.epsilon), dtype=np.float32)
+
+
+def linear(layer: Any, x: Any, *, kernel: Any = None, bias: bool = True) -> Any:
+    """Apply the linear part of a convolution or a dense layer, with its own kernel or another, in float32."""
+    from keras import ops
+
+    x = ops.cast(x, "float32")
+    weights = ops.cast(layer.kernel if kernel is None else kernel, "float32")
+    if type(layer).__name__ == "Dense":
+        found = ops.matmul(x, weights)
+    else:
+        convolve = ops.depthwise_conv if type(layer).__name__ == "DepthwiseConv2D" else ops.conv
+        found = convolve(x, weights, strides=layer.strides, padding=layer.padding, dilation_rate=layer.dilation_rate)
+    return found + ops.cast(layer.bias, "float32") if bias and layer.use_bias else found

@@ -1,0 +1,240 @@
+"""Why fine-tuned networks say what they say: maps of patches, averaged over fold models, put together as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import ImageRecord
+from ..errors import ImageError, InputError
+from ..finetune import ImageBank, PatchRule, make_reader
+from ..jobs import Ticker
+from ..predict import CnnModel
+from .explanation import Explanation, Picture
+from .gradient_maps import gradcam, gradient, integrated, smoothgrad
+from .graph import Graph
+from .methods import METHODS
+from .relevance import check_rules, deconvnet, lrp, taylor
+from .settings import ExplainSettings
+from .units import excite, feature_tiles, filter_tiles, masks
+
+__all__ = ["NetworkExplainer", "occlusion"]
+
+Floats = npt.NDArray[np.float32]
+
+_AT_ONCE = 16
+"""Patches in memory at once (ours)."""
+
+_COVER = 8
+"""Covering patches along a side, before they overlap by half (ours)."""
+
+_BY_PIXEL: Mapping[str, Callable[[Graph, Floats, int], Floats]] = {
+    "gradient": gradient, "smoothgrad": smoothgrad, "integrated": integrated, "lrp": lrp, "taylor": taylor,
+}  # fmt: skip
+
+_BY_LAYER = ("gradcam", "activations", "masking", "deconvnet")
+
+_OF_PATCHES = (
+    "Each place shows what the networks say of the patches that cover it; in training a patch had the label of its whole "
+    "picture, so this is no segmentation and no probability of a lesion here."
+)
+"""What ``map`` of networks is not; see `METHODS` for that of boosted ensembles."""
+
+_SHARES = ("lrp", "taylor", "integrated")
+"""Methods whose values sum to the score, over the picture or, of patches, over each of them."""
+
+_BY_RULES = ("lrp", "taylor")
+
+
+@dataclass(frozen=True)
+class _Patches:
+    """What the network sees of an image.
+
+    Attributes
+    ----------
+    pixels : ndarray of float32, shape (n, size, size, 3)
+    boxes : list of (top, left, bottom, right)
+        Where each lies, as shares of the image.
+    """
+
+    pixels: Floats
+    boxes: list[tuple[float, float, float, float]]
+
+
+class NetworkExplainer:
+    """Explains images by the networks of a bundle.
+
+    Parameters
+    ----------
+    model : CnnModel
+    settings : ExplainSettings
+
+    Raises
+    ------
+    InputError
+        A layer that is not there, a layer without a rule, or ``map`` of networks that see the image as a whole.
+    """
+
+    def __init__(self, model: CnnModel, settings: ExplainSettings) -> None:
+        self._model, self._settings = model, settings
+        self._graphs = [Graph(one) for one in model.bundle.models.values()]
+        self._method = METHODS[settings.method]
+        self._size = int(self._graphs[0].shapes[self._graphs[0].entry][1])
+        if settings.method == "map" and model.bundle.settings.rule.kind == "resize":
+            raise InputError(
+                "`method` map: needs a network of patches, this one sees the image as a whole; use occlusion"
+            )
+        if settings.method in _BY_RULES:
+            check_rules(self._graphs[0], method=settings.method)
+        first = self._graphs[0]
+        own = settings.layer or settings.method in _BY_LAYER
+        self._tensor = first.tensor_of(settings.layer, method=settings.method) if own else None
+
+    def of_model(self, target: int | None) -> Explanation:
+        """Explain the first network alone, without an image."""
+        graph, classes = self._graphs[0], self._model.bundle.classes
+        if self._settings.method == "filters":
+            tiles, kernels = filter_tiles(graph, most=self._settings.top)
+            return self._said("", tiles=tiles, arrays={"kernels": kernels})
+        if self._tensor is None:
+            units = list(range(len(classes))) if target is None else [target]
+            found, names = excite(graph, tensor=graph.logits, units=units), [classes[unit] for unit in units]
+        else:
+            units = list(range(min(self._settings.top, graph.shapes[self._tensor][-1])))
+            found = excite(graph, tensor=self._tensor, units=units)
+            names = [f"{self._settings.layer} {unit}" for unit in units]
+        tiles = tuple((name, one.round().astype(np.uint8)) for name, one in zip(names, found, strict=True))
+        return self._said("", tiles=tiles, arrays={"excited": found})
+
+    def of_image(self, record: ImageRecord, picture: Picture, target: int | None) -> Explanation:
+        """Explain one image.
+
+        Raises
+        ------
+        ImageError
+            It cannot be used.
+        """
+        ((_, shares, _),) = self._model.predict([record], ticker=Ticker(None), skip_errors=False)
+        if isinstance(shares, str):
+            raise ImageError(shares)
+        place = int(shares.argmax()) if target is None else target
+        classes = self._model.bundle.classes
+        blank = replace(
+            self._said(classes[place]), image_id=record.image_id, predicted=classes[int(shares.argmax())],
+            score=float(shares[place]), picture=picture,
+        )  # fmt: skip
+        patches = self._patches(record)
+        if self._settings.method in ("activations", "masking"):
+            return self._of_units(blank, patches, place)
+        parts = [np.mean([self._values(graph, some, place) for graph in self._graphs], axis=0)
+                 for some in np.split(patches.pixels, range(_AT_ONCE, len(patches.pixels), _AT_ONCE))]  # fmt: skip
+        found = np.concatenate(parts)
+        values = _together(found, patches.boxes, picture.shape[:2])
+        if self._settings.method in _SHARES:  # what a pixel of the network has is divided among those of the picture
+            top, left, bottom, right = patches.boxes[0]
+            values *= found[0].size / ((bottom - top) * (right - left) * values.size)
+        if self._settings.method == "map":
+            return replace(blank, values=values, centre=1 / len(classes), limits=(0.0, 1.0), caution=_OF_PATCHES)
+        return replace(blank, values=values)
+
+    def _said(self, target: str, **content: Any) -> Explanation:
+        method = self._method
+        return Explanation(
+            image_id=f"{self._model.bundle.settings.network}, first model", method=method.name, target=target,
+            predicted="", score=float("nan"), caution=method.caution, signed=method.signed,
+            unit=method.unit.format(target=target), **content,
+        )  # fmt: skip
+
+    def _of_units(self, blank: Explanation, patches: _Patches, target: int) -> Explanation:
+        """Explain by the units of one layer of the first network; of patches by the one in the middle."""
+        graph, tensor = self._graphs[0], self._tensor
+        assert tensor is not None
+        middle = len(patches.boxes) // 2
+        one = patches.pixels[middle : middle + 1]
+        if self._settings.method == "activations":
+            tiles, active = feature_tiles(graph, one, tensor, most=self._settings.top)
+            return replace(blank, target="", tiles=tiles, arrays={"activations": active})
+        tiles, kept, units = masks(graph, one, target, tensor)
+        values = _together(kept[np.newaxis], patches.boxes[middle : middle + 1], _shape(blank))
+        return replace(blank, values=values, limits=(0.0, 1.0), tiles=tiles, arrays={"units": np.array(units)})
+
+    def _values(self, graph: Graph, pixels: Floats, target: int) -> Floats:
+        """Return the values of some patches, shape (n, rows, columns)."""
+        name = self._settings.method
+        if name == "map":
+            return np.asarray(graph.model.predict_on_batch(pixels))[:, target, np.newaxis, np.newaxis]
+        if name == "occlusion":
+            return occlusion(graph, pixels, target)
+        if name in ("gradcam", "deconvnet"):
+            assert self._tensor is not None
+            return (gradcam if name == "gradcam" else deconvnet)(graph, pixels, target, self._tensor)
+        return _BY_PIXEL[name](graph, pixels, target)
+
+    def _patches(self, record: ImageRecord) -> _Patches:
+        """Cut an image as the network sees it; of random patches take a grid that covers all of it."""
+        bundle = self._model.bundle
+        rule = bundle.settings.rule
+        image = make_reader(stain=bundle.settings.stain, rule=rule, size=self._size)(record)
+        height, width = image.shape[:2]
+        if rule.kind == "random":
+            rule = PatchRule("sliding", rule.side)
+        bank = ImageBank.of([image], [record.image_id])
+        places = rule.places(height, width, entropy=(0,))
+        cut = [bank.patch(0, place, rule=rule, size=self._size) for place in places]
+        side = (rule.side, rule.side) if rule.side else (height, width)
+        boxes = [(top / height, left / width, (top + side[0]) / height, (left + side[1]) / width)
+                 for top, left in places]  # fmt: skip
+        return _Patches(np.stack(cut).astype(np.float32), boxes)
+
+
+def occlusion(graph: Graph, images: Floats, target: int) -> Floats:
+    """Return how far the probability of a class falls when a patch of the mean colour covers a place, (n, size, size).
+
+    Patches are an eighth of the side and overlap by half; a pixel gets the mean over the patches that cover it.
+
+    References
+    ----------
+    Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", sec. 4.2.
+    """
+    count, height, width, _ = images.shape
+    total, times = np.zeros((count, height, width)), np.zeros((height, width))
+    side = max(2, height // _COVER)
+    before = np.asarray(graph.model.predict_on_batch(images))[:, target]
+    mean = images.mean(axis=(1, 2), keepdims=True)
+    boxes = [(top, left) for top in _starts(height, side) for left in _starts(width, side)]
+    for top, left in boxes:
+        covered = images.copy()
+        covered[:, top : top + side, left : left + side] = mean
+        fall = before - np.asarray(graph.model.predict_on_batch(covered))[:, target]
+        total[:, top : top + side, left : left + side] += fall[:, np.newaxis, np.newaxis]
+        times[top : top + side, left : left + side] += 1
+    return np.asarray(total / times, np.float32)
+
+
+def _starts(length: int, side: int) -> list[int]:
+    starts = list(range(0, length - side + 1, max(1, side // 2)))
+    return starts if starts[-1] == length - side else [*starts, length - side]
+
+
+def _shape(explanation: Explanation) -> tuple[int, int]:
+    assert explanation.picture is not None
+    return explanation.picture.shape[0], explanation.picture.shape[1]
+
+
+def _together(values: Floats, boxes: list[tuple[float, float, float, float]], shape: tuple[int, ...]) -> Floats:
+    """Put the values of patches in their places of a picture; where patches overlap, take their mean."""
+    import cv2
+
+    total, times = np.zeros(shape[:2]), np.zeros(shape[:2])
+    for one, (top, left, bottom, right) in zip(values, boxes, strict=True):
+        rows = slice(round(top * shape[0]), max(round(top * shape[0]) + 1, round(bottom * shape[0])))
+        columns = slice(round(left * shape[1]), max(round(left * shape[1]) + 1, round(right * shape[1])))
+        size = (columns.stop - columns.start, rows.stop - rows.start)
+        how = cv2.INTER_AREA if size[0] < one.shape[1] else cv2.INTER_LINEAR
+        total[rows, columns] += cv2.resize(np.asarray(one, np.float64), size, interpolation=how)
+        times[rows, columns] += 1
+    return np.asarray(total / np.maximum(times, 1), np.float32)

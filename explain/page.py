@@ -1,0 +1,109 @@
+"""The contact sheet as a page that loads nothing: pictures and style are within it, and each links to its file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+
+from ..evaluate import counted, report_style, thumbnail
+from ..jobs import atomic_output
+from ..predict import NOT_A_DEVICE
+from .explanation import Explanation
+
+__all__ = ["Drawn", "write_page"]
+
+_PICTURE = 860
+"""Width of a picture on the page, pixels (ours): its margin can be read, at some 60 kB."""
+
+_MOST = 200
+"""Pictures on the page (ours): some 12 MB."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An explanation with its drawing.
+
+    Attributes
+    ----------
+    image : str
+    said : str
+        The class asked for, the prediction.
+    file : Path
+    alt : str
+        What the drawing says, with its numbers.
+    """
+
+    image: str
+    said: str
+    file: Path
+    alt: str
+
+    @classmethod
+    def of(cls, explanation: Explanation, file: Path) -> Drawn:
+        """Say an explanation in words."""
+        said = f"{explanation.method} of {explanation.target}" if explanation.target else explanation.method
+        if explanation.predicted:
+            said += f"; predicted {explanation.predicted}"
+        if explanation.predicted and explanation.target:
+            said += f", probability of {explanation.target} {explanation.score:.3f}"
+        alt = f"{explanation.image_id}: {said}."
+        if explanation.values is not None:
+            values = explanation.values
+            row, column = np.unravel_index(int(values.argmax()), values.shape)
+            across, down = column / values.shape[1], row / values.shape[0]
+            alt += (
+                f" {explanation.unit} from {values.min():.3g} to {values.max():.3g}, highest {100 * across:.0f} % from "
+                f"the left and {100 * down:.0f} % from the top."
+            )
+        elif explanation.bars:
+            alt += " " + ", ".join(f"{name} {value:+.3f}" for name, value in explanation.bars[:5]) + "."
+        return cls(explanation.image_id, said, file, alt)
+
+
+def write_page(
+    path: Path,
+    *,
+    title: str,
+    caution: str,
+    drawn: Sequence[Drawn],
+    banners: Sequence[str],
+    failures: Sequence[tuple[str, str]],
+    facts: Sequence[tuple[str, str]],
+) -> None:
+    """Write the page."""
+    from jinja2 import Environment, StrictUndefined
+    from PIL import Image
+
+    folder = resources.files(__package__) / "templates"
+    read = {name: (folder / f"sheet.{name}").read_text(encoding="utf-8") for name in ("html", "css")}
+    style = report_style() + read["css"]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+    rows = []
+    for one in drawn[:_MOST]:
+        with Image.open(one.file) as picture:
+            source = thumbnail(np.asarray(picture.convert("RGB")), side=_PICTURE)
+        link = quote(one.file.relative_to(path.parent).as_posix())
+        rows.append({"source": source, "link": link, "alt": one.alt, "image": one.image, "said": one.said})
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(read["html"]).render(
+        title=title,
+        said=counted(len(drawn), "picture"),
+        rows=rows,
+        left_out=len(drawn) - len(rows),
+        caution=caution,
+        banners=list(banners),
+        failures=list(failures),
+        facts=list(facts),
+        style=style,
+        policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'",
+        note=NOT_A_DEVICE,
+    )
+    with atomic_output(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")

@@ -1,0 +1,266 @@
+"""``bchisto explain``: image by image, an explanation as arrays, a drawing of each, and one contact sheet."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
+from ..data import ImageRecord, file_sha256, match_class, record_sha256
+from ..errors import ImageError, InputError, one_of
+from ..experiment import Work, bundle_road, bundle_view, check_headers
+from ..jobs import Progress, atomic_output, ensure_folder, write_rows
+from ..options import plain_options
+from ..predict import (
+    BoostedModel,
+    Fitting,
+    Model,
+    advised,
+    find_bundle,
+    load_model,
+    model_identity,
+    new_images,
+    recorded_weights,
+    said_of_training,
+)
+from ..runs import Claim, record_run
+from .boosted import explain_boosted
+from .draw import draw, write_sheet
+from .explanation import Explanation, shown_picture
+from .methods import Method, choose_method
+from .networks import NetworkExplainer
+from .page import Drawn, write_page
+from .settings import ExplainSettings
+
+__all__ = ["ExplainResult", "explain"]
+
+_log = logging.getLogger(__name__)
+
+_HEADS_WITH_TREES = ("lightgbm",)
+
+
+@dataclass(frozen=True)
+class ExplainResult:
+    """What was explained.
+
+    Attributes
+    ----------
+    folder : Path
+        ``<out>/<method>``.
+    page, sheet : Path
+        The contact sheet as HTML and as PNG.
+    images : int
+        Explanations.
+    failures : tuple of (image_id, message)
+        Images left out; also in ``failures.csv``.
+    banners : tuple of str
+        What a reader must know first.
+    """
+
+    folder: Path
+    page: Path
+    sheet: Path
+    images: int
+    failures: tuple[tuple[str, str], ...]
+    banners: tuple[str, ...]
+
+
+def explain(
+    model: PathInput,
+    images: Many[PathInput] = (),
+    *,
+    out: PathInput,
+    settings: ExplainSettings,
+    weights: Many[TextInput] = (),
+    work: Work | None = None,
+) -> ExplainResult:
+    """Explain what a model bundle says of images; images that are done already are not done again.
+
+    Parameters
+    ----------
+    model : str or Path
+        A ``model.bchisto``, or the folder of a run that holds one.
+    images : sequence of path
+        Folders, manifests or image files; none for a method that looks at the model alone.
+    out : str or Path
+        A folder. ``<method>/`` in it gets ``pictures/``, ``arrays/`` (see docs/explain.md), ``index.html``,
+        ``sheet.png``, ``explain.csv``, and ``failures.csv`` where images failed.
+    settings : ExplainSettings
+    weights : sequence of str
+        As in `predict`.
+    work : Work, optional
+        `overwrite` and `skip_errors` of it; it is done in this process.
+
+    Returns
+    -------
+    ExplainResult
+
+    Raises
+    ------
+    BundleError, WeightsError
+        As in `predict`; or contributions of a head that has none.
+    InputError
+        A method, layer or class that there is not, or is of another kind of model; images that are refused.
+    ImageError
+        An image that cannot be used; those before it are kept.
+    """
+    sources, options, how = as_paths(images, "images"), as_texts(weights, "weights"), Work.of(work)
+    bundle, folder = find_bundle(as_path(model, "model")), as_path(out, "out")
+    method = choose_method(settings.method, road=bundle_road(bundle), bundle=bundle)
+    target = _class_of(settings, bundle_view(bundle)[0])
+    if not sources and not method.about_model:
+        raise InputError(f"`method` {method.name}: looks at images; give `images`")
+    config = {
+        "model": str(bundle), "images": [str(one) for one in sources], "out": str(folder), "weights": list(options),
+        **plain_options(settings, how),
+    }  # fmt: skip
+    with record_run(folder, command="explain", config=config) as record, advised():
+        for encoder, file in recorded_weights(bundle, options):
+            options = (*options, f"{encoder}={file}")
+        identity = model_identity(bundle, options)
+        ready = load_model(bundle, options, identity)
+        one = _explainer(ready, settings, target)
+        place = folder / method.name
+        claim = Claim(
+            place, settings={"model_sha256": identity[0], **asdict(settings)}, work=("arrays/*.npz",),
+            overwrite=how.overwrite,
+        )  # fmt: skip
+        claim.check()
+        usable, refused = _images(ready, sources, method, skip_errors=how.skip_errors)
+        claim.take()
+        made, failed = _all(usable, one, place, mark=claim.mark().sha256, skip_errors=how.skip_errors)
+        failures = (*refused, *failed)
+        if not made:
+            raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
+        banners = said_of_training(ready.bundle.banners)
+        result = _finish(place, made, method, failures=failures, banners=banners, facts=_facts(bundle, ready, identity))
+        record.note(model_sha256=identity[0], explained=result.images, failures=len(failures))
+    return result
+
+
+def _class_of(settings: ExplainSettings, classes: Sequence[str]) -> int | None:
+    """Return the place of the class that is asked for; None where the likeliest of each image is."""
+    if not settings.target:
+        return None
+    found = match_class(settings.target, classes)
+    if found is None:
+        raise InputError(f"`target` {settings.target}: no class of this model; {one_of(settings.target, classes)}")
+    return list(classes).index(found)
+
+
+Explainer = Callable[["ImageRecord | None"], Explanation]
+
+
+def _explainer(model: Model, settings: ExplainSettings, target: int | None) -> Explainer:
+    """Return what explains one image; a layer that is not there, and a head that cannot, are refused here."""
+    if not isinstance(model, BoostedModel):
+        networks = NetworkExplainer(model, settings)
+        return lambda record: (
+            networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
+        )
+    heads = {one.head for models in model.bundle.models.values() for one in models}
+    if settings.method != "map" and not heads <= set(_HEADS_WITH_TREES):
+        raise InputError(
+            f"`method` {settings.method}: is for the head lightgbm, whose trees share out their score; this model has "
+            f"{', '.join(sorted(heads))}, for which there is the method map"
+        )
+
+    def one(record: ImageRecord | None) -> Explanation:
+        assert record is not None
+        return explain_boosted(model, record, shown_picture(record), settings=settings, target=target)
+
+    return one
+
+
+def _images(
+    model: Model, sources: Sequence[Path], method: Method, *, skip_errors: bool
+) -> tuple[Sequence[ImageRecord | None], tuple[tuple[str, str], ...]]:
+    if method.about_model:
+        return [None], ()
+    records = new_images(sources, reading=model.reading, classes=model.bundle.classes)
+    if not records:
+        raise InputError("`images`: there is none in what was given")
+    return check_headers(records, needs=[Fitting(need) for need in model.fits], skip_errors=skip_errors)
+
+
+def _all(
+    records: Sequence[ImageRecord | None], explainer: Explainer, place: Path, *, mark: str, skip_errors: bool
+) -> tuple[list[tuple[Explanation, ImageRecord | None, Path]], list[tuple[str, str]]]:
+    """Explain images one after the other, each kept as soon as it is done; return them with their drawings."""
+    for name in ("arrays", "pictures"):
+        ensure_folder(place / name)
+    made: list[tuple[Explanation, ImageRecord | None, Path]] = []
+    failures: list[tuple[str, str]] = []
+    with Progress(total=len(records), label="explain", unit="images") as progress:
+        for number, record in enumerate(records, start=1):
+            name = "model" if record is None else _file_name(record.image_id)
+            arrays, picture = place / "arrays" / f"{name}.npz", place / "pictures" / f"{name}.png"
+            try:
+                work = mark if record is None else f"{mark}:{record_sha256(record, file_sha256(record.path))}"
+                found = Explanation.load(arrays, work=work)
+                if found is None:
+                    found = explainer(record)
+                    found.save(arrays, work=work)
+                with atomic_output(picture) as temporary, temporary.open("wb") as handle:
+                    draw(found).save(handle, format="PNG", compress_level=3)
+                made.append((found, record, picture))
+            except ImageError as error:
+                if not skip_errors or record is None:
+                    raise
+                _log.warning("left out: %s", error)
+                failures.append((record.image_id, str(error)))
+            progress.update_to(number)
+    return made, failures
+
+
+def _file_name(image_id: str) -> str:
+    """Return a name for the files of an image: what it is called, as any file system takes it, and a hash."""
+    plain = re.sub(r"[^\w.-]+", "_", image_id).strip("._")[-60:]
+    return f"{plain}-{hashlib.sha256(image_id.encode()).hexdigest()[:8]}"
+
+
+def _facts(bundle: Path, model: Model, identity: Sequence[str]) -> list[tuple[str, str]]:
+    if isinstance(model, BoostedModel):
+        what = ", ".join([model.bundle.head, *dict.fromkeys(one.name for one in model.encoders.values())])
+    else:
+        what = model.bundle.settings.network
+    return [
+        ("Models", f"{what}; bundle of SHA-256 {identity[0]}"),
+        ("Cross-validation", model.bundle.protocol),
+        ("Classes", ", ".join(model.bundle.classes)),
+    ]
+
+
+def _finish(
+    place: Path,
+    made: Sequence[tuple[Explanation, ImageRecord | None, Path]],
+    method: Method,
+    *,
+    failures: Sequence[tuple[str, str]],
+    banners: tuple[str, ...],
+    facts: Sequence[tuple[str, str]],
+) -> ExplainResult:
+    """Write the table and the contact sheets of all images."""
+    rows = [
+        [one.image_id, (record and record.label) or "", one.target, one.predicted,
+         "" if record is None else repr(one.score), f"pictures/{file.name}", f"arrays/{file.stem}.npz"]
+        for one, record, file in made
+    ]  # fmt: skip
+    write_rows(place / "explain.csv", ["image_id", "label", "target", "predicted", "score", "picture", "arrays"], rows)
+    problems = place / "failures.csv"
+    if failures:
+        write_rows(problems, ["image_id", "error"], failures)
+    else:
+        problems.unlink(missing_ok=True)
+    drawn = [Drawn.of(one, file) for one, _, file in made]
+    page, sheet = place / "index.html", place / "sheet.png"
+    write_page(
+        page, title=f"Explanations: {method.name}", caution=made[0][0].caution, drawn=drawn, banners=banners,
+        failures=failures, facts=facts,
+    )  # fmt: skip
+    write_sheet(sheet, [one.file for one in drawn])
+    return ExplainResult(place, page, sheet, len(made), tuple(failures), banners)

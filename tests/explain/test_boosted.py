@@ -1,0 +1,308 @@
+"""Boosted ensembles: contributions sum to the raw score, maps point at a planted cause, and what is refused."""
+
+import importlib.util
+import itertools
+import json
+import math
+import zipfile
+
+import lightgbm
+import numpy as np
+import pytest
+from bchisto.boost import Bundle, fit_text, parse_model
+from bchisto.errors import BundleError
+from bchisto.explain import ExplainSettings, Explanation, explain, lay_over
+from conftest import need
+from PIL import Image
+
+METHODS = ("map", "contributions", "channels")
+
+
+def arrays_of(folder):
+    return {path.stem: dict(np.load(path, allow_pickle=False)) for path in sorted((folder / "arrays").glob("*.npz"))}
+
+
+def planted(root, rng, *, count, size=128, radius=20):
+    """Pale noise; images of the class `spot` hold a dark disc. Returns image name to centre."""
+    places = {}
+    for name, number in itertools.product(("plain", "spot"), range(count)):
+        image = rng.normal(200, 8, (size, size, 3))
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if name == "spot":
+            row, column = rng.integers(radius, size - radius, 2)
+            grid = np.hypot(*(np.indices((size, size)) - np.array([row, column])[:, None, None]))
+            image[grid < radius] -= np.array([110, 130, 50])
+            places[f"{name}/{number:02d}.png"] = (int(row), int(column))
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / f"{number:02d}.png")
+    return places
+
+
+def make_spotted(root, mode):
+    """A model that tells images with a dark disc from those without, and new images with the places of the discs."""
+    from bchisto.boost import BoostSettings, train
+    from bchisto.encoders import EncoderChoice
+    from bchisto.experiment import Work
+    from bchisto.featurize import FeaturizeSettings, View, featurize
+
+    rng = np.random.default_rng(5)
+    planted(root / "train", rng, count=10)
+    places = planted(root / "new", rng, count=6)
+    settings = FeaturizeSettings(
+        encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=1, crops=4,
+        stain="none", color_range=(1.0, 1.0), mode=mode,
+    )  # fmt: skip
+    featurize(root / "train", out=root / "run", settings=settings, work=Work(jobs=1))
+    train(
+        out=root / "run", folds=["2"], work=Work(jobs=1),
+        settings=BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 12}),
+    )  # fmt: skip
+    return root / "run", root / "new" / "spot", {name.split("/")[1]: place for name, place in places.items()}
+
+
+@pytest.fixture(scope="module")
+def spotted(tmp_path_factory):
+    return make_spotted(tmp_path_factory.mktemp("spotted"), "dense")
+
+
+@pytest.fixture(scope="module")
+def spotted_by_crops(tmp_path_factory):
+    return make_spotted(tmp_path_factory.mktemp("crops"), "exact")
+
+
+@pytest.mark.parametrize(
+    ("model", "method"), [("spotted", "map"), ("spotted", "channels"), ("spotted_by_crops", "map")]
+)
+def test_the_map_points_at_the_planted_cause(model, method, tmp_path, request):
+    """The pointing game: the middle of the highest values lies in the disc, which is 8 % of the picture."""
+    run, images, places = request.getfixturevalue(model)
+    window = 32 if method == "map" else 0
+    result = explain(run, images, out=tmp_path, settings=ExplainSettings(method, target="spot", window=window))
+    hits, shares = 0, []
+    for found in arrays_of(result.folder).values():
+        values = found["values"]
+        row, column = places[str(found["image_id"])]
+        inside = np.hypot(*(np.indices(values.shape) - np.array([row, column])[:, None, None])) < 20
+        mass = np.clip(values - values.min(), 0, None)
+        highest = np.argwhere(values >= np.quantile(values, 0.98))
+        hits += bool(inside[tuple(highest.mean(axis=0).round().astype(int))])
+        shares.append(mass[inside].sum() / mass.sum() / inside.mean())
+    assert len(shares) == 6
+    chance = math.pi * 20**2 / 128**2
+    surprise = sum(math.comb(6, k) * chance**k * (1 - chance) ** (6 - k) for k in range(hits, 7))
+    assert surprise < 1e-4, f"{hits} of 6 in the disc"
+    assert np.mean(shares) > 1.3
+
+
+def test_the_map_of_the_whole_picture_is_its_probability(spotted, tmp_path):
+    """A window as large as the picture sees what the model was trained on; all places then are one."""
+    run, images, _ = spotted
+    one = sorted(images.glob("*.png"))[0]
+    found = explain(run, one, out=tmp_path, settings=ExplainSettings("map", target="spot", window=128))
+    (arrays,) = arrays_of(found.folder).values()
+    assert np.ptp(arrays["values"]) < 1e-6
+    assert arrays["values"].shape == arrays["picture"].shape[:2] == (128, 128)
+
+
+def test_contributions_sum_to_the_raw_score_of_lightgbm(spotted, tmp_path):
+    run, images, _ = spotted
+    three = sorted(images.glob("*.png"))[:3]
+    result = explain(run, three, out=tmp_path, settings=ExplainSettings("contributions", target="spot"))
+    from bchisto.data import ImageRecord
+    from bchisto.jobs import Ticker
+    from bchisto.predict import find_bundle, load_model, model_identity
+
+    path = find_bundle(run)
+    ready = load_model(path, (), model_identity(path, ()))
+    with zipfile.ZipFile(path) as archive:
+        boosters = [
+            lightgbm.Booster(model_str=archive.read(name).decode())
+            for name in archive.namelist() if name.endswith(".txt")
+        ]  # fmt: skip
+    for found in arrays_of(result.folder).values():
+        file = images / str(found["image_id"])
+        ((_, features, _),) = ready.describe(
+            [ImageRecord(str(found["image_id"]), file, None)], ticker=Ticker(None), skip_errors=False
+        )
+        (rows,) = features.values()
+        expected = np.mean([one.predict(rows[0], raw_score=True) for one in boosters], axis=(0, 1))
+        np.testing.assert_allclose(found["base"] + found["contributions"].sum(axis=1), expected, rtol=1e-9)
+        np.testing.assert_allclose(found["raw"], expected, rtol=1e-9)
+        assert found["contributions"].shape == (2, 16)
+        assert found["channel"].tolist() == list(range(16))
+        named = dict(zip(found["bar_names"].tolist(), found["bar_values"].tolist(), strict=True))
+        assert named["raw score of spot"] == pytest.approx(expected[1])
+        parts = [value for name, value in named.items() if not name.startswith(("all of", "raw score"))]
+        assert sum(parts) == pytest.approx(expected[1])
+
+
+def test_channels_are_shared_out_over_the_picture(spotted, tmp_path):
+    """The mean of the map is the sum of the contributions that it shows."""
+    run, images, _ = spotted
+    two = sorted(images.glob("*.png"))[:2]
+    result = explain(run, two, out=tmp_path, settings=ExplainSettings("channels", target="spot", top=5))
+    for found in arrays_of(result.folder).values():
+        assert len(found["contributions"]) <= 5
+        assert found["values"].mean() == pytest.approx(found["contributions"].sum(), rel=1e-4, abs=1e-6)
+
+
+def small_model(rng, classes=3):
+    rows = rng.normal(size=(80, 1, 4)).astype(np.float32)
+    labels = ((rows[:, 0, 0] > 0) + (rows[:, 0, 2] * rows[:, 0, 1] > 0.2)).astype(np.int64) % classes
+    params = {"objective": "multiclass", "num_class": classes, "verbosity": -1, "min_data_in_leaf": 5, "max_depth": 3}
+    return parse_model(fit_text(rows, labels, params=params, rounds=4)), rows
+
+
+def test_contributions_are_shapley_values_by_enumeration(rng):
+    """Shapley's formula over all subsets of four features, with the expectation of a tree by its counts of rows."""
+    from bchisto.boost.lightgbm_model import contributions
+
+    model, rows = small_model(rng)
+    found = contributions(model, rows[:5])
+    trees = [tree["tree_structure"] for tree in model.dump_model()["tree_info"]]
+
+    def expected(node, row, known):
+        if "leaf_value" in node:
+            return node["leaf_value"]
+        sides = [node["left_child"], node["right_child"]]
+        if node["split_feature"] in known:
+            return expected(sides[int(row[node["split_feature"]] > node["threshold"])], row, known)
+        counts = [side.get("internal_count", side.get("leaf_count")) for side in sides]
+        return sum(count * expected(side, row, known) for count, side in zip(counts, sides, strict=True)) / sum(counts)
+
+    for image, kind in itertools.product(range(5), range(3)):
+        row = rows[image, 0].astype(np.float64)
+        value = {
+            known: sum(expected(tree, row, known) for tree in trees[kind::3])
+            for size in range(5) for known in map(frozenset, itertools.combinations(range(4), size))
+        }  # fmt: skip
+        for feature in range(4):
+            others = [known for known in value if feature not in known]
+            share = sum(
+                math.factorial(len(known))
+                * math.factorial(3 - len(known))
+                / 24
+                * (value[known | {feature}] - value[known])
+                for known in others
+            )
+            assert found[image, kind, feature] == pytest.approx(share, abs=1e-6)
+        assert found[image, kind, 4] == pytest.approx(value[frozenset()], abs=1e-6)
+
+
+def test_contributions_are_those_of_shap(rng):
+    need("shap", importlib.util.find_spec("shap") is not None, "pip install shap")
+    import shap
+    from bchisto.boost.lightgbm_model import contributions
+
+    model, rows = small_model(rng)
+    theirs = np.asarray(shap.TreeExplainer(model).shap_values(rows[:, 0]))
+    theirs = theirs if theirs.shape[0] == 3 else np.moveaxis(theirs, -1, 0)
+    np.testing.assert_allclose(contributions(model, rows)[:, :, :-1], np.moveaxis(theirs, 0, 1), atol=1e-6)
+
+
+def test_shares_of_stores_sum_to_the_prediction(boosted, rng):
+    bundle = Bundle.load(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    features = rng.normal(size=(4, 2, 16)).astype(np.float32)
+    (store,) = bundle.models
+    np.testing.assert_allclose(bundle.store_share(store, features), bundle.predict({store: features}), rtol=1e-12)
+    seed = bundle.models[store][0]
+    odd = Bundle(**{**vars(bundle), "models": {store: [seed, type(seed)("svm", 0, 2, object())]}})
+    with pytest.raises(BundleError, match="those of trees"):
+        odd.contributions({store: features})
+
+
+def test_the_command(boosted, tissue, tmp_path, cli):
+    """Odd names, a second call that resumes, other settings, a class that is none, pages that load nothing."""
+    images = tmp_path / "new images"
+    images.mkdir()
+    for name, path in zip(("é <b>&.png", "two.png"), sorted(tissue.rglob("*.png")), strict=False):
+        (images / name).write_bytes(path.read_bytes())
+    out = tmp_path / "why not"
+    call = ("explain", boosted, "--images", images, "--out", out, "--method")
+    for method in METHODS:
+        code, said, err = cli(*call, method)
+        assert code == 0, err
+        assert f"2 pictures of the method {method}" in said
+        page = (out / method / "index.html").read_text(encoding="utf-8")
+        assert page.count('src="data:image/jpeg') == 2
+        assert "<b>" not in page.partition("<main")[2]
+        assert "What these pictures are not." in page
+        for name in ("sheet.png", *(f"pictures/{path.name}" for path in (out / method / "pictures").iterdir())):
+            with Image.open(out / method / name) as picture:
+                assert min(picture.size) > 100
+    first = next((out / "map" / "arrays").iterdir())
+    stamp = first.stat().st_mtime_ns
+    (out / "map" / "index.html").unlink()
+    assert cli(*call, "map")[0] == 0
+    assert first.stat().st_mtime_ns == stamp
+    code, _, err = cli(*call, "map", "--class", "Malignant")
+    assert code == 2
+    assert "made with other settings: target  -> Malignant" in err
+    assert cli(*call, "map", "--class", "Malignant", "--overwrite")[0] == 0
+    record = json.loads((out / "run.json").read_text())["records"][-1]
+    assert record["config"]["target"] == "Malignant"
+    with (out / "map" / "explain.csv").open(encoding="utf-8") as handle:
+        assert handle.readlines()[1].startswith("two.png,,malignant,")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--method", "mapp"), "--method mapp: no such method; did you mean map? Choose one of map, contributions"),
+        (("--method", "map", "--class", "malign"), "--class malign: no class of this model; did you mean malignant?"),
+        (("--method", "map", "--layer", "conv2d"), "--layer conv2d: the method map looks at no layer"),
+        (("--method", "map", "--window", 8), "--window 8: give at least 32 pixels"),
+        (("--method", "channels", "--top", 0), "--top 0: give at least 1"),
+    ],
+)
+def test_what_is_refused_before_work_starts(boosted, tissue, tmp_path, cli, words, said):
+    code, _, err = cli("explain", boosted, "--images", tissue, "--out", tmp_path / "out", *words)
+    assert code == 2
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_images_and_bad_images(boosted, tissue, tmp_path, cli):
+    code, _, err = cli("explain", boosted, "--out", tmp_path / "out", "--method", "map")
+    assert code == 2
+    assert "--method map: looks at images; give --images" in err
+    images = tmp_path / "images"
+    images.mkdir()
+    whole = sorted(tissue.rglob("*.png"))[0].read_bytes()
+    (images / "a.png").write_bytes(whole)
+    (images / "b.png").write_bytes(whole[: len(whole) // 2])
+    (images / "c.png").write_bytes(b"")
+    call = ("explain", boosted, "--images", images, "--out", tmp_path / "out", "--method", "map")
+    code, _, err = cli(*call)
+    assert code == 2
+    assert "c.png" in err
+    code, _, err = cli(*call, "--skip-errors")
+    assert code == 1
+    assert "2 images were left out" in err
+    listed = (tmp_path / "out" / "map" / "failures.csv").read_text()
+    assert "b.png" in listed
+    assert "c.png" in listed
+
+
+def test_arrays_that_are_damaged_are_made_again(boosted, tissue, tmp_path):
+    one = sorted(tissue.rglob("*.png"))[0]
+    result = explain(boosted, one, out=tmp_path, settings=ExplainSettings("map"))
+    (arrays,) = (result.folder / "arrays").iterdir()
+    before = dict(np.load(arrays))
+    arrays.write_bytes(arrays.read_bytes()[:300])
+    assert Explanation.load(arrays, work=str(before["work"])) is None
+    explain(boosted, one, out=tmp_path, settings=ExplainSettings("map"))
+    np.testing.assert_array_equal(dict(np.load(arrays))["values"], before["values"])
+    assert Explanation.load(arrays, work="other") is None
+
+
+def test_colours_of_a_map():
+    """By hand: the centre leaves the grey picture, either end turns it red or blue."""
+    picture = np.full((1, 3, 3), 100, np.uint8)
+    values = np.array([[0.0, 0.5, 1.0]], np.float32)
+    shown = Explanation("i", "map", "a", "a", 0.5, "", picture, values, signed=True, centre=0.5, limits=(0.0, 1.0))
+    blue, grey, red = lay_over(shown)[0].astype(int)
+    assert grey.tolist() == [100, 100, 100]
+    np.testing.assert_array_equal(red, np.round(0.2 * 100 + 0.8 * np.array([178, 12, 36])))
+    np.testing.assert_array_equal(blue, np.round(0.2 * 100 + 0.8 * np.array([18, 72, 168])))

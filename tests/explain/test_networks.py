@@ -1,0 +1,317 @@
+"""Maps of networks: against finite differences, plain NumPy and sums, on a planted cause, and what is refused."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from bchisto.errors import InputError
+from bchisto.explain.autodiff import pull_back
+from bchisto.explain.gradient_maps import (
+    activation_and_gradient,
+    gradcam,
+    gradient,
+    input_gradient,
+    integrated,
+    smoothgrad,
+)  # fmt: skip
+from bchisto.explain.graph import Graph
+from bchisto.explain.networks import occlusion
+from bchisto.explain.relevance import check_rules, deconvnet, lrp, taylor
+from bchisto.explain.units import excite, feature_tiles, filter_tiles, masks
+from bchisto.finetune import build_network
+from bchisto.finetune.networks.layers import local_response
+from keras import layers
+
+SIZE = 48
+
+
+def randomise(model, seed=0):
+    """Give every variable values by NumPy, moving statistics too."""
+    rng = np.random.default_rng(seed)
+    for variable in model.variables:
+        shape = tuple(variable.shape)
+        if "variance" in variable.path or "gamma" in variable.path:
+            variable.assign(rng.uniform(0.5, 1.5, shape))
+        elif len(shape) > 1:
+            variable.assign(rng.normal(0, (2 / np.prod(shape[:-1])) ** 0.5, shape))
+        else:
+            variable.assign(rng.normal(0, 0.1, shape))
+    return model
+
+
+def small(biased=True, classes=3):
+    """A network with every kind of layer that ours have."""
+    images = keras.Input((16, 16, 3), name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(images)
+    x = layers.Conv2D(6, 3, padding="same", use_bias=False, name="first")(x)
+    x = layers.ReLU(name="first_relu")(layers.BatchNormalization(name="first_norm")(x))
+    y = layers.Conv2D(6, 3, padding="same", activation="relu", use_bias=biased, name="second")(x)
+    x = local_response(layers.Add(name="join")([x, y]), name="response")
+    x = layers.MaxPooling2D(2, name="pool")(x)
+    a = layers.Conv2D(4, 1, activation="relu", use_bias=biased, name="left")(x)
+    b = layers.ZeroPadding2D(((0, 1), (1, 0)), name="pad")(x)
+    b = layers.DepthwiseConv2D(2, use_bias=biased, name="right")(b)
+    b = layers.ReLU(6.0, name="right_relu")(layers.BatchNormalization(name="right_norm")(b))
+    x = layers.Concatenate(name="both")([a, b])
+    x = layers.AveragePooling2D(2, name="mean")(x)
+    x = layers.Flatten(name="flat")(x)
+    x = layers.Dense(8, activation="relu", use_bias=biased, name="fc")(x)
+    x = layers.Dropout(0.5, name="drop")(x)
+    return randomise(keras.Model(images, layers.Dense(classes, activation="softmax", name="classes")(x)))
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return Graph(small())
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(3).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
+
+
+def scores(graph, images):
+    from bchisto.explain.autodiff import to_numpy
+
+    return to_numpy(graph.scores(graph.run(images)))
+
+
+def softmax(graph, images):
+    found = scores(graph, images)
+    powers = np.exp(found - found.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def test_steps_give_what_the_network_gives(graph, images):
+    np.testing.assert_allclose(softmax(graph, images), graph.model.predict_on_batch(images), rtol=1e-4)
+
+
+def test_one_of_our_networks():
+    """Residual blocks with strides and projections; its relevance sums to the score."""
+    model = randomise(build_network("patch-resnet", classes=2, size=32))
+    x = np.random.default_rng(1).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
+    graph = Graph(model)
+    np.testing.assert_allclose(softmax(graph, x), model.predict_on_batch(x), rtol=2e-3, atol=1e-6)
+    check_rules(graph, method="lrp")
+    np.testing.assert_allclose(lrp(graph, x, 1).sum(), scores(graph, x)[0, 1], rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "patch-densenet", "breakhis-residual", "ddsm-baseline"])
+def test_relevance_has_a_rule_for_every_layer_of_ours(name):
+    check_rules(Graph(build_network(name, classes=2, size=64)), method="lrp")
+
+
+def test_a_network_within_a_network():
+    """An encoder with a top, whose layers are called as in a fresh process."""
+    from bchisto.finetune import FinetuneSettings
+    from bchisto.finetune.model import build_model
+
+    model = build_model(FinetuneSettings("tiny", weights="random", size=64), classes=2, fold=0)
+    graph = Graph(model)
+    assert list(graph.maps) == ["conv2d", "batch_normalization", "middle", "conv2d_1"]
+    x = np.random.default_rng(1).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
+    np.testing.assert_allclose(softmax(graph, x), model.predict_on_batch(x), rtol=1e-4)
+    assert graph.tensor_of("", method="gradcam") == graph.maps["conv2d_1"]
+    with pytest.raises(InputError, match="`layer` midle: no feature map of this name; there are middle, "):
+        graph.tensor_of("midle", method="gradcam")
+
+
+def test_gradients_are_finite_differences(graph, images, rng):
+    """Along random directions, in float64 steps small enough for a network that is piecewise linear."""
+    found = input_gradient(graph, images[:1], 1)
+    for _ in range(5):
+        way = rng.normal(size=images[:1].shape).astype(np.float32)
+        step = 0.02
+        ahead, behind = (scores(graph, images[:1] + sign * step * way)[0, 1] for sign in (1, -1))
+        assert (found * way).sum() == pytest.approx((ahead - behind) / (2 * step), rel=0.03, abs=2e-3)
+    np.testing.assert_allclose(gradient(graph, images[:1], 1), np.abs(found).max(axis=-1))
+
+
+def test_pull_back_is_the_transposed_matrix(rng):
+    from keras import ops
+
+    matrix = rng.normal(size=(4, 3)).astype(np.float32)
+    x, signal = rng.normal(size=(2, 4)).astype(np.float32), rng.normal(size=(2, 3)).astype(np.float32)
+    found, nothing = pull_back(lambda a, b: ops.matmul(a, matrix), [x, x], signal)
+    np.testing.assert_allclose(found, signal @ matrix.T, rtol=1e-5)
+    assert not nothing.any()
+
+
+def test_grad_cam_by_its_formula(graph, images):
+    """The gradient behind the last map of a network that ends in average and dense is that of its kernel."""
+    source = keras.Input((16, 16, 3))
+    x = layers.Conv2D(5, 3, activation="relu", name="only")(source)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = randomise(keras.Model(source, layers.Dense(2, activation="softmax", name="classes")(x)))
+    plain = Graph(model)
+    tensor = plain.tensor_of("only", method="gradcam")
+    active, found = activation_and_gradient(plain, images, 0, tensor)
+    kernel = model.get_layer("classes").kernel.numpy()
+    weights = (kernel[:, 0] - kernel.mean(axis=1)) / 14**2
+    np.testing.assert_allclose(found, np.broadcast_to(weights, found.shape), rtol=1e-4)
+    expected = np.maximum((active * weights).sum(axis=-1), 0)
+    np.testing.assert_allclose(gradcam(plain, images, 0, tensor), expected, rtol=1e-4, atol=1e-7)
+
+
+def test_integrated_gradients_sum_to_the_difference(graph, images):
+    found = integrated(graph, images, 2)
+    baseline = np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape)
+    expected = scores(graph, images)[:, 2] - scores(graph, baseline)[:, 2]
+    np.testing.assert_allclose(found.sum(axis=(1, 2)), expected, rtol=0.03, atol=0.03)
+    assert smoothgrad(graph, images, 2).shape == (2, 16, 16)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_relevance_sums_to_the_score(images, biased):
+    plain = Graph(small(biased))
+    expected = scores(plain, images)
+    for target in range(3):
+        np.testing.assert_allclose(
+            lrp(plain, images, target).sum(axis=(1, 2)), expected[:, target], rtol=1e-3, atol=1e-4
+        )
+        found = taylor(plain, images, target)
+        assert found.min() >= -1e-6
+        wanted = np.maximum(expected[:, target], 0)
+        np.testing.assert_allclose(found.sum(axis=(1, 2)), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_relevance_of_one_dense_layer_by_hand():
+    """No hidden layer: the score is the sum of pixel times weight, and so is its relevance."""
+    source = keras.Input((2, 2, 3))
+    model = keras.Model(source, layers.Dense(2, activation="softmax", name="classes")(layers.Flatten()(source)))
+    weights = np.arange(24, dtype=np.float32).reshape(12, 2) ** 2 % 7
+    model.get_layer("classes").set_weights([weights, np.array([0.0, 0.0], np.float32)])
+    x = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
+    own = (x.ravel() * (weights[:, 0] - weights.mean(axis=1))).reshape(2, 2, 3).sum(axis=-1)
+    np.testing.assert_allclose(lrp(Graph(model), x, 0)[0], own, rtol=1e-5)
+
+
+def test_deconvnet_goes_back_through_the_switches():
+    """By hand: of a 1x1 kernel and a maximum of four, all that comes back is at the largest of them."""
+    source = keras.Input((2, 2, 3))
+    x = layers.MaxPooling2D(2)(layers.Conv2D(1, 1, activation="relu", use_bias=False, name="one")(source))
+    model = keras.Model(source, layers.Dense(2, activation="softmax", name="classes")(layers.Flatten()(x)))
+    model.get_layer("one").set_weights([np.array([1.0, 2.0, -1.0], np.float32).reshape(1, 1, 3, 1)])
+    model.get_layer("classes").set_weights([np.array([[3.0, -3.0]], np.float32), np.zeros(2, np.float32)])
+    pixels = np.array([[[[1, 1, 0], [0, 5, 0]], [[2, 1, 1], [0, 0, 0]]]], np.float32)
+    graph = Graph(model)
+    assert list(graph.maps) == ["one"]
+    # the unit at the top right is 10 and its kernel is largest in green
+    np.testing.assert_allclose(deconvnet(graph, pixels, 0, graph.maps["one"])[0], [[0, 20], [0, 0]])
+    after = next(step.results[0] for step in graph.steps if step.kind == "MaxPooling2D")
+    np.testing.assert_allclose(deconvnet(graph, pixels, 0, after)[0], [[0, 20], [0, 0]])
+
+
+def disc_images(rng, count, *, size=SIZE, radius=7):
+    pixels = rng.normal(90, 12, (count, size, size, 3))
+    places = rng.integers(radius, size - radius, (count, 2))
+    inside = np.stack([
+        np.hypot(*(np.indices((size, size)) - place[:, None, None])) < radius for place in places
+    ])  # fmt: skip
+    pixels[inside] += 110
+    return pixels.clip(0, 255).astype(np.float32), inside
+
+
+@pytest.fixture(scope="module")
+def finder():
+    """A network with weights by hand: its class `disc` adds up what is brighter than the background."""
+    images = keras.Input((SIZE, SIZE, 3), name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(images)
+    x = layers.Conv2D(2, 3, padding="same", activation="relu", name="bright")(x)
+    x = layers.MaxPooling2D(2, name="pool")(x)
+    x = layers.Conv2D(2, 3, padding="same", activation="relu", name="more")(x)
+    x = layers.GlobalAveragePooling2D(name="average")(x)
+    model = keras.Model(images, layers.Dense(2, activation="softmax", name="classes")(x))
+    first = np.full((3, 3, 3, 2), 1 / 27, np.float32) * np.array([1, -1], np.float32)
+    model.get_layer("bright").set_weights([first, np.array([-0.1, -0.3], np.float32)])
+    second = np.zeros((3, 3, 2, 2), np.float32)
+    second[1, 1] = np.eye(2)
+    model.get_layer("more").set_weights([second, np.zeros(2, np.float32)])
+    model.get_layer("classes").set_weights(
+        [np.array([[0, 100.0], [4.0, 0]], np.float32), np.array([1, -1], np.float32)]
+    )
+    return Graph(model)
+
+
+def large(values, size=SIZE):
+    import cv2
+
+    return np.stack([cv2.resize(one, (size, size), interpolation=cv2.INTER_LINEAR) for one in values])
+
+
+HEAT = {
+    "gradient": gradient,
+    "smoothgrad": smoothgrad,
+    "integrated": integrated,
+    "gradcam": lambda graph, x, target: gradcam(graph, x, target, graph.tensor_of("", method="gradcam")),
+    "occlusion": occlusion,
+    "deconvnet": lambda graph, x, target: deconvnet(graph, x, target, graph.tensor_of("", method="deconvnet")),
+    "lrp": lrp,
+    "taylor": taylor,
+}
+
+
+@pytest.mark.parametrize("method", HEAT)
+def test_the_mass_falls_on_a_planted_cause(finder, method):
+    """The pointing game on twelve images with a disc of 7 % of the picture, and the share of the mass in it."""
+    rng = np.random.default_rng(11)
+    x, inside = disc_images(rng, 12)
+    assert (finder.model.predict_on_batch(x).argmax(axis=1) == 1).all()
+    found = large(HEAT[method](finder, x, 1))
+    mass = np.maximum(found, 0)
+    hits = sum(bool(place[np.unravel_index(one.argmax(), one.shape)]) for one, place in zip(found, inside, strict=True))
+    chance = inside.mean()
+    surprise = sum(math.comb(12, k) * chance**k * (1 - chance) ** (12 - k) for k in range(hits, 13))
+    assert surprise < 1e-6, f"{hits} of 12 in the disc"
+    assert (mass * inside).sum() / mass.sum() > 5 * chance
+
+
+@pytest.mark.parametrize("method", HEAT)
+def test_random_weights_destroy_the_map(finder, method):
+    """Adebayo et al. 2018, "Sanity checks for saliency maps": with other weights the map is another."""
+    x, inside = disc_images(np.random.default_rng(11), 6)
+    other = Graph(randomise(keras.models.clone_model(finder.model), seed=4))
+    before, after = (large(HEAT[method](graph, x, 1)) for graph in (finder, other))
+    for one, two in zip(before, after, strict=True):
+        assert np.ptp(two) < 1e-9 or np.corrcoef(one.ravel(), two.ravel())[0, 1] < 0.8
+    share = [(np.maximum(found, 0) * inside).sum() / max(np.maximum(found, 0).sum(), 1e-9) for found in (before, after)]
+    assert share[1] < share[0]
+
+
+def test_units(finder):
+    x, inside = disc_images(np.random.default_rng(2), 1)
+    tiles, kernels = filter_tiles(finder, most=5)
+    assert kernels.shape == (2, 3, 3, 3)
+    assert len(tiles) == 2
+    tensor = finder.tensor_of("bright", method="activations")
+    tiles, active = feature_tiles(finder, x, tensor, most=5)
+    assert active.shape == (SIZE, SIZE, 2)
+    assert tiles[0][0].startswith("channel 1" if active[..., 1].mean() > active[..., 0].mean() else "channel 0")
+    shown, kept, units = masks(finder, x, 1, tensor)
+    assert units[0] == 0
+    assert float(shown[0][0].split(": ")[1].split()[0]) == pytest.approx(
+        float(finder.model.predict_on_batch(np.where(
+            (active[..., :1] >= np.quantile(active[..., 0], 0.8)), x[0], x[0].mean(axis=(0, 1))
+        )[None])[0, 1]), abs=2e-3,
+    )  # fmt: skip
+    assert kept.shape == (SIZE, SIZE)
+    assert (kept[inside[0]] >= 0.5).mean() > 0.8
+
+
+def test_what_excites_a_class_raises_its_score(graph):
+    found = excite(graph, tensor=graph.logits, units=[0, 2])
+    assert found.shape == (2, 16, 16, 3)
+    assert found.min() >= 0
+    assert found.max() <= 255
+    noise = np.random.default_rng(0).normal(128, 8, found.shape).astype(np.float32)
+    for place, unit in enumerate((0, 2)):
+        assert scores(graph, found)[place, unit] > scores(graph, noise)[:, unit].max() + 0.2
+
+
+def test_a_layer_without_a_rule_is_named():
+    source = keras.Input((8, 8, 3))
+    x = layers.LayerNormalization(name="odd")(layers.Conv2D(2, 3, name="one")(source))
+    model = keras.Model(source, layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+    with pytest.raises(InputError, match=r"`method` lrp: has no rule for the layer odd \(LayerNormalization\)"):
+        check_rules(Graph(model), method="lrp")

@@ -1,0 +1,116 @@
+"""The command on bundles of networks: every method, patches put together, resuming, and what is refused."""
+
+import numpy as np
+import pytest
+from bchisto.experiment import Work
+from bchisto.explain import METHODS
+from bchisto.finetune import FinetuneSettings, finetune
+from PIL import Image
+
+OF_NETWORKS = [name for name, method in METHODS.items() if "cnn" in method.roads]
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory, tissue):
+    """Two runs: of whole images, and of patches."""
+    run = tmp_path_factory.mktemp("tuned")
+    for name, settings in (
+        ("whole", FinetuneSettings("speck", epochs=1, batch_size=4)),
+        ("patches", FinetuneSettings("speck", epochs=1, batch_size=4, patches="random:48:3", stain="macenko")),
+    ):
+        finetune(tissue, out=run / name, settings=settings, folds=["2"], work=Work(jobs=1))
+    return run
+
+
+@pytest.fixture(scope="module")
+def image(tissue):
+    return sorted(tissue.rglob("*.png"))[0]
+
+
+def arrays_in(folder):
+    (path,) = (folder / "arrays").iterdir()
+    return dict(np.load(path, allow_pickle=False))
+
+
+@pytest.mark.parametrize("method", OF_NETWORKS)
+def test_every_method(tuned, image, method, tmp_path, cli):
+    model = tuned / ("patches" if method in ("map", "gradcam") else "whole")
+    given = () if METHODS[method].about_model else ("--images", image)
+    code, said, err = cli("explain", model, *given, "--method", method, "--out", tmp_path, "--class", "benign")
+    assert code == 0, err
+    assert f"1 picture of the method {method}" in said
+    found = arrays_in(tmp_path / method)
+    page = (tmp_path / method / "index.html").read_text(encoding="utf-8")
+    assert page.count("<img ") == 1
+    assert ("the patches that cover it" if method == "map" else METHODS[method].caution[:40]) in page
+    with Image.open(tmp_path / method / "sheet.png") as sheet:
+        assert sheet.width > 400
+    if "values" in found:
+        assert found["values"].shape == found["picture"].shape[:2] == (96, 96)
+        assert found["values"].dtype == np.float32
+        assert np.isfinite(found["values"]).all()
+    else:
+        assert "tile_000" in found
+
+
+def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_path, cli):
+    """By hand: a corner of 24 pixels lies in one patch alone, cut where its stain is normalised."""
+    from bchisto.data import decode_image
+    from bchisto.finetune import CnnBundle
+    from bchisto.predict import find_bundle
+    from bchisto.stains import MacenkoNormalizer
+
+    code, _, err = cli("explain", tuned / "patches", image, "--method", "map", "--class", "benign", "--out", tmp_path)
+    assert code == 0, err
+    bundle = CnnBundle.load(find_bundle(tuned / "patches"))
+    patch = MacenkoNormalizer().normalize(decode_image(image))[:48, :48]
+    small = np.asarray(patch, np.float32).reshape(48, 48, 3)
+    import cv2
+
+    small = cv2.resize(small.astype(np.uint8), (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    expected = np.mean([model.predict_on_batch(small[None])[0, 0] for model in bundle.models.values()])
+    np.testing.assert_allclose(arrays_in(tmp_path / "map")["values"][:24, :24], expected, rtol=1e-4)
+
+
+def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path, cli):
+    from bchisto.data import ImageRecord
+    from bchisto.explain.autodiff import to_numpy
+    from bchisto.explain.graph import Graph
+    from bchisto.finetune import CnnBundle, make_reader
+    from bchisto.predict import find_bundle
+
+    code, _, err = cli("explain", tuned / "whole", image, "--method", "lrp", "--class", "benign", "--out", tmp_path)
+    assert code == 0, err
+    bundle = CnnBundle.load(find_bundle(tuned / "whole"))
+    pixels = make_reader(stain="none", rule=bundle.settings.rule, size=32)(ImageRecord("i", image, None))
+    graphs = [Graph(model) for model in bundle.models.values()]
+    score = np.mean([to_numpy(one.scores(one.run(pixels[None].astype(np.float32))))[0, 0] for one in graphs])
+    assert arrays_in(tmp_path / "lrp")["values"].sum() == pytest.approx(score, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--method", "gradcam", "--layer", "dot"), "--layer dot: no feature map of this name; there are dots"),
+        (("--method", "channels"), "--method channels: is for boosted ensembles on descriptors, and"),
+        (("--method", "map"), "--method map: needs a network of patches"),
+        (
+            ("--method", "lrp", "--class", "Böse"),
+            "--class Böse: no class of this model; choose one of benign, malignant",
+        ),
+        (("--method", "gradient", "--layer", "dots"), "--layer dots: the method gradient looks at no layer"),
+        (("--method", "filters", "--weights", "imagenet"), "holds the weights of its networks; leave it out"),
+    ],
+)
+def test_what_is_refused_before_work_starts(tuned, image, tmp_path, cli, words, said):
+    code, _, err = cli("explain", tuned / "whole", image, "--out", tmp_path / "out", *words)
+    assert code == 2
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out" / words[1]).exists()
+
+
+def test_a_network_method_of_a_boosted_model(boosted, image, tmp_path, cli):
+    code, _, err = cli("explain", boosted, image, "--out", tmp_path / "out", "--method", "gradcam")
+    assert code == 2
+    assert "holds boosted ensembles on descriptors; choose one of map, contributions, channels" in err
