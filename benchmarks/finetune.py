@@ -10,6 +10,7 @@ Run: python benchmarks/finetune.py [--batches 12 --rounds 3]
 import argparse
 import os
 import statistics
+from dataclasses import replace
 
 from timing import interleaved, machine, pin_one_thread
 
@@ -20,6 +21,7 @@ import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.finetune import FinetuneSettings, ImageBank, network_of  # noqa: E402
 from bchisto.finetune.batches import Source, training_batches  # noqa: E402
 from bchisto.finetune.model import build_model  # noqa: E402
+from bchisto.finetune.regions import RegionBank, cut_region  # noqa: E402
 
 CASES = {
     "patch-resnet": ((50, 50), "resize", ("isometries", "rotation")),
@@ -40,6 +42,10 @@ def measure(name, *, batches, rounds):
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(batch)]
     bank = ImageBank.of(images, [str(place) for place in range(batch)])
+    if settings.turned:  # contexts of twice the size of the network, each in a mammogram of its own
+        noise = rng.integers(0, 256, (4 * size, 4 * size, 3), dtype=np.uint8)
+        region = cut_region(noise, (size, size, 3 * size - 2, 3 * size - 2), size=size, treat=np.copy)
+        bank = replace(bank, regions=RegionBank.of([region] * batch))
     source = Source(bank, np.arange(batch) % 2, settings.rule, size, 0, batch)
     samples = source.samples(np.arange(batch), copies=25 if "rotations-crops" in augmentations else 1)
     make = training_batches(source, samples, augmentations=augmentations, crops=5)
@@ -68,7 +74,7 @@ def measure(name, *, batches, rounds):
 
     def by_tf_data():
         whole = make(1)
-        spec = (tf.TensorSpec((None, size, size, 3), tf.float32), tf.TensorSpec((None,), tf.int64))
+        spec = (tf.TensorSpec((None, size, size, 3), tf.uint8), tf.TensorSpec((None,), tf.int64))
         data = tf.data.Dataset.from_generator(lambda: (whole[place] for place in range(count)), output_signature=spec)
         for _ in data.prefetch(2):
             pass

@@ -9,7 +9,14 @@ import click
 
 from .ending import quoted, said_results
 from .images import data_options
-from .options import common_options, split_options, two_class_options, work_options
+from .options import (
+    RangedChoice,
+    common_options,
+    split_options,
+    threads_option,
+    two_class_options,
+    work_options,
+)
 
 
 @click.command()
@@ -23,8 +30,9 @@ from .options import common_options, split_options, two_class_options, work_opti
 @click.option(
     "--network",
     required=True,
-    help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-residual (or with -kernel3, "
-    "-stride2, -doubled, -two-pools, -dropout), or an encoder of featurize --list-encoders, which gets a head.",
+    help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-resnet (or with -kernel3, "
+    "-stride2, -doubled, -two-pools, -dropout), breakhis-residual (likewise), or an encoder of featurize "
+    "--list-encoders, which gets a head.",
 )
 @click.option(
     "--folds", multiple=True, default=("10",), show_default=True, help="As in boost, or none: train on all; repeatable."
@@ -67,6 +75,12 @@ from .options import common_options, split_options, two_class_options, work_opti
 @click.option("--l2", type=float, help="Default: the network's own.")
 @click.option("--freeze", default="", metavar="LAYER|all", help="Encoders: the last layer that is not trained.")
 @click.option(
+    "--batch-norm",
+    type=click.Choice(["stored", "batch"]),
+    help="Encoders: normalise by the means and variances of the weights, or by those of each batch; default: stored, "
+    "or batch with random weights.",
+)
+@click.option(
     "--top",
     type=click.Choice(["average", "conv"]),
     default="average",
@@ -76,8 +90,8 @@ from .options import common_options, split_options, two_class_options, work_opti
 @click.option(
     "--weights",
     default="",
-    help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or .weights.h5 of "
-    "the other networks.",
+    help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors, .caffemodel or "
+    ".weights.h5 of the other networks.",
 )
 @click.option(
     "--fresh", multiple=True, metavar="PREFIX", help="Layers that start at random whatever the file; repeatable."
@@ -90,36 +104,58 @@ from .options import common_options, split_options, two_class_options, work_opti
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16", "float16"]),
-    default="float32",
-    show_default=True,
-    help="In which the network computes; its weights stay float32.",
+    help="Of computation; weights are float32; default: bfloat16 on GPUs that compute in it, else float32.",
 )
 @click.option("--class-weights", is_flag=True, help="Give each class the same share of the loss.")
 @click.option(
     "--sampling",
-    type=click.Choice(["none", "under", "over", "under-over"]),
+    type=click.Choice(["none", "under", "over", "under-over", "under-before"]),
     default="none",
     show_default=True,
-    help="How the training part is balanced; no other part is.",
+    help="How the training part is balanced; no other part is, but by under-before: the whole set before it is split.",
+)
+@click.option(
+    "--copies",
+    multiple=True,
+    metavar="CLASS=FACTOR",
+    help="Each training image of this class stands FACTOR times in an epoch, augmented anew each time; repeatable.",
 )
 @click.option(
     "--augment",
     multiple=True,
-    type=click.Choice(["isometries", "mirror", "rotation", "brightness", "noise", "crop", "stain", "rotations-crops"]),
+    type=RangedChoice(
+        [
+            "isometries",
+            "mirror",
+            "rotation",
+            "translation",
+            "magnification",
+            "brightness",
+            "noise",
+            "crop",
+            "stain",
+            "rotations-crops",
+        ]
+    ),
     default=("isometries",),
     show_default=True,
-    help="Of training images; repeatable. rotations-crops: several rotations of each, and several crops of these.",
+    help="Of training images; repeatable. How far may follow, by default rotation:15 (degrees), translation:0.1, "
+    "magnification:0.1, brightness:0.2, noise:0.05 and crop:0.7. rotations-crops: several rotations of each, and "
+    "several crops of these.",
 )
 @click.option("--rotations", type=int, default=5, show_default=True, help="Of rotations-crops.")
 @click.option("--crops", type=int, default=5, show_default=True, help="Of each rotation of rotations-crops.")
 @click.option("--no-augment", is_flag=True, help="Train on the images as they are.")
 @click.option("--stain", default="none", show_default=True, help="Normalisation or treatment, as in featurize.")
-@click.option("--tensorboard", is_flag=True, help="Also write curves for TensorBoard.")
+@click.option(
+    "--tensorboard", is_flag=True, help="Also write curves, histograms of weights and the graph for TensorBoard."
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
 @two_class_options
 @data_options
 @work_options
+@threads_option
 @common_options
 @click.pass_context
 def finetune(context: click.Context, /, **options: Any) -> None:

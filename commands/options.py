@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OpenChoice",
+    "RangedChoice",
     "common_options",
     "overwrite_option",
     "split_names",
@@ -139,6 +140,15 @@ class OpenChoice(click.Choice[str]):
             raise click.BadParameter(f"{error.message} Did you mean {like}?", ctx, param) from error
 
 
+class RangedChoice(click.Choice[str]):
+    """A choice among names, which a colon and a number may follow: the library reads that."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, or refuse its name."""
+        super().convert(str(value).partition(":")[0], param, ctx)
+        return str(value)
+
+
 def work_options(function: F) -> F:
     """Add the options that say how the work is done; none of them changes its result."""
     for option in (
@@ -151,6 +161,13 @@ def work_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def threads_option(function: F) -> F:
+    """Add the option that says with how many threads a network is trained, which can be seen in its result."""
+    return click.option(
+        "--threads", type=int, help="Of each process that trains networks on the CPU; results differ by it; default: 1."
+    )(function)
 
 
 def two_class_options(function: F) -> F:

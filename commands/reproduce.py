@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .ending import done, quoted
-from .options import common_options, work_options
+from .options import common_options, threads_option, work_options
 
 
 @click.command()
@@ -33,6 +33,7 @@ from .options import common_options, work_options
 )
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
 @work_options
+@threads_option
 @common_options
 @click.pass_context
 def reproduce(context: click.Context, /, name: str, **options: Any) -> None:

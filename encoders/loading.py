@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..errors import BchistoError, WeightsError
 from ..jobs import DAMAGE, hdf5_trouble
+from .caffemodel import read_caffemodel
 from .network import variables_of
 
 __all__ = [
@@ -165,7 +166,7 @@ def load_keras_file(model: Any, path: Path, *, of: str, keep: Collection[str] = 
 
 
 def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
-    """Return the arrays of a ``.npz`` or ``.safetensors`` file by name.
+    """Return the arrays of a ``.npz``, ``.safetensors`` or ``.caffemodel`` file by name.
 
     Parameters
     ----------
@@ -195,8 +196,12 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
                     return {name: file.get_tensor(name) if values else np.empty(0) for name in file.keys()}  # noqa: SIM118
             except SafetensorError as error:
                 raise WeightsError(f"{path}: not a safetensors file, or damaged ({error})") from error
+        if path.suffix == ".caffemodel":
+            if path.stat().st_size > _MOST_BYTES:
+                raise WeightsError(f"{path}: holds more than a network can; it is not read")
+            return read_caffemodel(path, values=values)
     except DAMAGE as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"{path}: not a weights file, or damaged ({error})") from error
-    raise WeightsError(f"{path}: give weights as .npz, .safetensors or .weights.h5")
+    raise WeightsError(f"{path}: give weights as .npz, .safetensors, .caffemodel or .weights.h5")

@@ -12,6 +12,7 @@ from .aggregate import AGGREGATIONS, LEVELS, aggregate
 from .calibration import calibration
 from .cohort import class_grid
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
+from .differences import precision_difference
 from .evaluate import evaluate, measure
 from .finished import read_facts, write_run_report
 from .fold_notes import FoldNote, fold_notes
@@ -32,7 +33,7 @@ from .published import PublishedFigure, PublishedTable, write_published
 from .read_table import read_predictions
 from .references import cite
 from .report import Panel, Sample, reporting, thumbnail, write_report
-from .resample import bootstrap_mean, sampling_units
+from .resample import bootstrap_mean, sampling_units, take_rows
 from .roc import FoldCurves, fold_curves
 from .shares import CROSS_VALIDATION, Interval, share_interval, wilson
 from .table_choice import PREDICTED_FROM, TableChoice
@@ -111,6 +112,7 @@ __all__ = [
     "paper_table",
     "plural",
     "positive_mask",
+    "precision_difference",
     "protocol_gap",
     "read_facts",
     "read_predictions",
@@ -120,6 +122,7 @@ __all__ = [
     "selection_notes",
     "share_interval",
     "shrunk_temperature",
+    "take_rows",
     "thumbnail",
     "two_class_scores",
     "unlike_pairs",

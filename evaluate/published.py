@@ -32,6 +32,10 @@ class PublishedFigure:
         Decimals of the printed values.
     paired : tuple of float, or None
         95 % interval of the difference, fold by fold, where the source gives its figure of the very folds.
+    cited : bool
+        Whether the source sets it beside its own figures, of others' work: shown though nothing here obtains it.
+    printed : str
+        What the source prints where that is no single number, such as a range.
     """
 
     name: str
@@ -42,6 +46,8 @@ class PublishedFigure:
     interval: tuple[float, float] | None = None
     digits: int = 1
     paired: tuple[float, float] | None = None
+    cited: bool = False
+    printed: str = ""
 
     @property
     def difference(self) -> float | None:
@@ -62,7 +68,9 @@ class PublishedFigure:
     def cells(self) -> list[str]:
         """Published, obtained, its interval, the difference, and its interval."""
         return [
-            NOT_PRINTED if self.published is None else self._text(self.published, self.published_spread),
+            self.printed or NOT_PRINTED
+            if self.published is None
+            else self._text(self.published, self.published_spread),
             "–" if self.obtained is None else self._text(self.obtained, self.obtained_spread),
             _ends(self.interval, f".{self.digits}f"),
             "–" if self.difference is None else f"{self.difference:+.{self.digits}f}",
@@ -91,7 +99,7 @@ class PublishedTable:
         Where the published figures stand.
     figures : tuple of PublishedFigure
     note : str
-        What a reader must know before comparing.
+        What a reader must know before comparing: lines.
     """
 
     key: str
@@ -106,12 +114,12 @@ class PublishedTable:
         return ["figure", "published", "obtained", "95 % interval", "difference", "95 % interval, by folds"]
 
     def rows(self) -> list[list[str]]:
-        """Cells as text, one list a figure that was obtained."""
-        return [[figure.name, *figure.cells()] for figure in self.figures if figure.obtained is not None]
+        """Cells as text, one list a figure that was obtained, or is cited."""
+        return [[one.name, *one.cells()] for one in self.figures if one.obtained is not None or one.cited]
 
     def left_out(self) -> str:
         """Say how many published figures have no row, since nothing that was run gives them; empty where all have."""
-        count = sum(figure.obtained is None for figure in self.figures)
+        count = sum(figure.obtained is None and not figure.cited for figure in self.figures)
         were = "figure was" if count == 1 else "figures were"
         return f"{count} more published {were} not obtained here, see {self.key}.csv." if count else ""
 
@@ -136,7 +144,7 @@ def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path
         rows = []
         for figure in table.figures:
             low, high = figure.interval or (None, None)
-            published = NOT_PRINTED if figure.published is None else figure.published
+            published = (figure.printed or NOT_PRINTED) if figure.published is None else figure.published
             values = [published, figure.published_spread, figure.obtained, figure.obtained_spread, figure.difference,
                       low, high, figure.inside, *(figure.paired or (None, None))]  # fmt: skip
             rows.append([figure.name, *("" if value is None else value for value in values)])

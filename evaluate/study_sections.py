@@ -76,7 +76,9 @@ def protocol_blocks(panels: Sequence[Panel], gap: ProtocolGap | None) -> Iterato
 
 def published_blocks(table: PublishedTable) -> Iterator[Block]:
     """Show a table of published figures and the obtained ones."""
-    yield Block(text=" ".join(filter(None, (f"Published: {table.source}.", table.note, table.left_out()))))
+    for line in (f"Published: {table.source}.", *table.note.splitlines(), table.left_out()):
+        if line:
+            yield Block(text=line)
     yield Block(grid=Grid(f"{table.title}: published and obtained", table.header(), table.rows()))
 
 

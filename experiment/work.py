@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..arguments import as_whole
 from ..errors import InputError
-from ..jobs import Resources, Shard, cpu_resources, network_resources, parse_shard
+from ..jobs import Resources, Shard, cpu_resources, network_resources, parse_shard, use_threads
 from ..options import option
 
 __all__ = ["Work"]
@@ -14,7 +14,7 @@ __all__ = ["Work"]
 
 @dataclass(frozen=True)
 class Work:
-    """How work is done; nothing of it but `skip_errors` can be seen in a result.
+    """How work is done; nothing of it but `skip_errors` and `threads` can be seen in a result.
 
     Attributes
     ----------
@@ -29,6 +29,9 @@ class Work:
         Remove what is there first; by default what is missing is done.
     skip_errors : bool
         Leave out images that cannot be used, and list them, instead of stopping.
+    threads : int, optional
+        With which each process trains a network on the CPU; one by default. Another number gives other results: sums
+        are added up in another order. On TensorFlow it cannot change within a process.
 
     Raises
     ------
@@ -41,11 +44,14 @@ class Work:
     dask: str | None = option(None, recorded=False)
     overwrite: bool = option(False, recorded=False)
     skip_errors: bool = False
+    threads: int | None = option(None, sparse=True)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         if self.jobs is not None:
             put(self, "jobs", as_whole(self.jobs, "jobs"))
+        if self.threads is not None:
+            put(self, "threads", as_whole(self.threads, "threads"))
         given: object = self.shard
         if isinstance(given, str):
             put(self, "shard", parse_shard(given))
@@ -56,6 +62,17 @@ class Work:
     def of(cls, value: Work | None) -> Work:
         """Return what was passed, or the default."""
         return cls() if value is None else value
+
+    def start_training(self) -> None:
+        """Start Keras's backend with the threads that are asked for; before anything else asks for it.
+
+        Raises
+        ------
+        InputError
+            See `use_threads`.
+        """
+        if self.threads is not None:
+            use_threads(self.threads)
 
     def cpu(self) -> Resources:
         """Return what work without networks gets of this machine."""

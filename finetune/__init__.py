@@ -11,7 +11,7 @@ from .model import network_of
 from .networks import NETWORKS, CaffeLayers, NetworkSpec, build_network, get_network, list_networks
 from .patches import PatchRule, Samples, parse_patches
 from .predict import predict_images
-from .pretrained import CAFFE_LAYERS
+from .pretrained import CAFFE_LAYERS, convert_caffe
 from .run import finetune
 from .settings import FinetuneSettings
 from .timing import TrainingCost, time_training
@@ -32,6 +32,7 @@ __all__ = [
     "TrainingCost",
     "build_network",
     "class_weights",
+    "convert_caffe",
     "finetune",
     "get_network",
     "list_networks",

@@ -9,13 +9,39 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import InputError
 from ..stains import augment_he
 
-__all__ = ["AUGMENTATIONS", "OFFLINE", "make_augmenter", "make_offline"]
+__all__ = [
+    "AUGMENTATIONS",
+    "OFFLINE",
+    "RANGES",
+    "augmentation_ranges",
+    "drawing_pipeline",
+    "is_grey",
+    "make_augmenter",
+    "make_offline",
+    "plain_name",
+    "stain_factors",
+]
 
-AUGMENTATIONS = ("isometries", "mirror", "rotation", "brightness", "noise", "crop", "stain")
-"""The eight isometries of the square; left-right mirroring; rotation by up to 15 degrees; brightness and contrast by up
-to 20 %; Gaussian noise; a random crop of 70 to 100 % of the area; H&E stain factors from 0.7 to 1.3."""
+AUGMENTATIONS = (
+    "isometries", "mirror", "rotation", "translation", "magnification", "brightness", "noise", "crop", "stain",
+)  # fmt: skip
+"""The eight isometries of the square; left-right mirroring; rotation, shift and zoom about the middle, with what lies
+beyond the edge mirrored; brightness and contrast; Gaussian noise, one value per pixel where the image is grey; a random
+crop; H&E stain factors from 0.7 to 1.3. Channels that are equal stay so under all but the last."""
+
+RANGES = {
+    "rotation": 15.0, "translation": 0.1, "magnification": 0.1, "brightness": 0.2, "noise": 0.05, "crop": 0.7,
+}  # fmt: skip
+"""How far those go that take a range, where none is given (ours): degrees to either side; share of the side to either
+side, each way; share by which the image is enlarged or reduced at most; share of brightness and of contrast to either
+side; largest standard deviation as a share of the full scale, the smallest being a fifth of it; smallest share of the
+area, the largest being all of it."""
+
+_LIMITS = {"rotation": 180.0, "translation": 0.5, "magnification": 0.9}
+"""Largest range; 1 for the others."""
 
 OFFLINE = "rotations-crops"
 """Each image in several rotations and several crops of each, the same in every epoch: seed ``ddsm-masses``, sec. 4.2,
@@ -24,7 +50,7 @@ makes them before training."""
 _COLOR_RANGE = (0.7, 1.3)
 """Rakhlin et al. 2018, sec. 2.3; the other ranges are ours."""
 
-_CROP_SHARE = (0.7, 1.0)
+_CROP_SHARE = (RANGES["crop"], 1.0)
 
 Image = npt.NDArray[np.uint8]
 
@@ -37,38 +63,163 @@ def _albumentations() -> Any:
     return albumentations
 
 
+def _parsed(text: str) -> tuple[str, float | None]:
+    """Read ``NAME`` or ``NAME:RANGE``."""
+    name, colon, written = text.partition(":")
+    known = (*AUGMENTATIONS, OFFLINE)
+    if name not in known:
+        raise InputError(f"`augmentations` {text}: choose one of {', '.join(known)}")
+    if not colon:
+        return name, RANGES.get(name)
+    if name not in RANGES:
+        raise InputError(f"`augmentations` {text}: {name} takes no range; those that do are {', '.join(RANGES)}")
+    largest = _LIMITS.get(name, 1.0)
+    try:
+        value = float(written)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= largest:  # also not a number
+        raise InputError(
+            f"`augmentations` {text}: write {name}:RANGE with a number above 0 and up to {largest:g}, such as "
+            f"{name}:{RANGES[name]:g}"
+        )
+    return name, value
+
+
+def plain_name(text: str) -> str:
+    """Return an augmentation as files have it: its name, and its range where that is not the usual one.
+
+    Raises
+    ------
+    InputError
+        No such augmentation, or no such range.
+
+    Examples
+    --------
+    >>> [plain_name(text) for text in ("mirror", "rotation:15", "rotation:10.0")]
+    ['mirror', 'rotation', 'rotation:10']
+    """
+    name, value = _parsed(text)
+    return name if value is None or value == RANGES[name] else f"{name}:{value:g}"
+
+
+def augmentation_ranges(names: Sequence[str]) -> dict[str, float | None]:
+    """Return augmentations with their ranges, None for those that take none.
+
+    Raises
+    ------
+    InputError
+        See `plain_name`; or one with two ranges.
+
+    Examples
+    --------
+    >>> augmentation_ranges(["rotation:10", "noise", "mirror"])
+    {'rotation': 10.0, 'noise': 0.05, 'mirror': None}
+    """
+    found: dict[str, float | None] = {}
+    for text in names:
+        name, value = _parsed(text)
+        if found.setdefault(name, value) != value:
+            raise InputError(f"`augmentations` {text}: {name} is there with another range; keep one")
+    return found
+
+
 def make_augmenter(names: Sequence[str], *, size: int) -> Callable[[Image, np.random.SeedSequence], Image]:
     """Return a function of an image (size, size, 3) and a seed sequence, from which alone its result follows.
 
     Parameters
     ----------
     names : sequence of str
-        Of `AUGMENTATIONS`; applied in the order of that list.
+        Of `AUGMENTATIONS`, with a range or without; applied in the order of that list.
     size : int
         Side of the images, pixels.
+
+    Raises
+    ------
+    InputError
+        See `augmentation_ranges`.
     """
     package = _albumentations()
-    import cv2
-
-    known: dict[str, Callable[[], Any]] = {
-        "isometries": lambda: package.D4(p=1.0),
-        "mirror": lambda: package.HorizontalFlip(p=0.5),
-        "rotation": lambda: package.Rotate(limit=15, border_mode=cv2.BORDER_REFLECT_101, p=1.0),
-        "brightness": lambda: package.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=1.0),
-        "noise": lambda: package.GaussNoise(std_range=(0.01, 0.05), p=1.0),
-        "crop": lambda: package.RandomResizedCrop(size=(size, size), scale=_CROP_SHARE, p=1.0),
-    }
-    composed = package.Compose([known[name]() for name in AUGMENTATIONS if name in names and name in known])
+    ranges = augmentation_ranges(names)
+    colours, grey = (_composed(package, ranges, size=size, per_channel=each) for each in (True, False))
 
     def augment(image: Image, sequence: np.random.SeedSequence) -> Image:
         words = sequence.generate_state(3)
-        if "stain" in names:
-            haem, eosin = np.random.default_rng(words[1:]).uniform(*_COLOR_RANGE, size=2)
-            image = augment_he(np.ascontiguousarray(image), hematoxylin=float(haem), eosin=float(eosin))
+        if "stain" in ranges:
+            haem, eosin = stain_factors(words)
+            image = augment_he(np.ascontiguousarray(image), hematoxylin=haem, eosin=eosin)
+        composed = grey if "noise" in ranges and is_grey(image) else colours
         composed.set_random_seed(int(words[0]))
         return np.asarray(composed(image=np.ascontiguousarray(image))["image"], dtype=np.uint8)
 
     return augment
+
+
+def stain_factors(words: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the factors of haematoxylin and eosin that the words of a seed sequence stand for."""
+    haem, eosin = np.random.default_rng(words[1:]).uniform(*_COLOR_RANGE, size=2)
+    return float(haem), float(eosin)
+
+
+def is_grey(image: Image) -> bool:
+    """Return whether all channels of an image are equal."""
+    return bool((image == image[:, :, :1]).all())
+
+
+def drawing_pipeline(ranges: dict[str, float | None]) -> Any:
+    """Return the pipeline of `make_augmenter` as one that says what it draws, as ``applied_transforms``.
+
+    The noise is not made, but its standard deviation drawn, under ``Noise`` as a share of the full scale.
+    """
+    package = _albumentations()
+    plain: Any = package.GaussNoise
+
+    class Noise(plain):  # type: ignore[misc]
+        def get_params_dependent_on_data(self, params: Any, data: Any) -> dict[str, Any]:
+            sigma = self.py_random.uniform(*self.std_range)
+            return {"noise_map": np.zeros(data["image"].shape, np.float32), "sigma": sigma}
+
+    return _composed(package, ranges, size=2, per_channel=True, noise=Noise, save_applied_params=True)
+
+
+def _composed(
+    package: Any,
+    ranges: dict[str, float | None],
+    *,
+    size: int,
+    per_channel: bool,
+    noise: Any = None,
+    save_applied_params: bool = False,
+) -> Any:
+    """Return the transformations in the order of `AUGMENTATIONS`; those that move pixels freely are one."""
+    import cv2
+
+    reach = {name: value or 0.0 for name, value in ranges.items()}
+    moved = reach.keys() & {"rotation", "translation", "magnification"}
+    steps = []
+    if "isometries" in ranges:
+        steps.append(package.D4(p=1.0))
+    if "mirror" in ranges:
+        steps.append(package.HorizontalFlip(p=0.5))
+    if moved == {"rotation"}:
+        steps.append(package.Rotate(limit=reach["rotation"], border_mode=cv2.BORDER_REFLECT_101, p=1.0))
+    elif moved:
+        turn, shift, zoom = (reach.get(name, 0.0) for name in ("rotation", "translation", "magnification"))
+        steps.append(
+            package.Affine(
+                rotate=(-turn, turn), translate_percent=(-shift, shift), scale=(1.0 - zoom, 1.0 + zoom),
+                keep_ratio=True, border_mode=cv2.BORDER_REFLECT_101, p=1.0,
+            )
+        )  # fmt: skip
+    if "brightness" in ranges:
+        limit = reach["brightness"]
+        steps.append(package.RandomBrightnessContrast(brightness_limit=limit, contrast_limit=limit, p=1.0))
+    if "noise" in ranges:
+        most = reach["noise"]
+        steps.append((noise or package.GaussNoise)(std_range=(most / 5, most), per_channel=per_channel, p=1.0))
+    if "crop" in ranges:
+        steps.append(package.RandomResizedCrop(size=(size, size), scale=(reach["crop"], 1.0), p=1.0))
+    return package.Compose(steps, save_applied_params=save_applied_params)
 
 
 def make_offline(*, size: int, crops: int, seed: int) -> Callable[[Image, int, int], Image]:

@@ -1,17 +1,26 @@
-"""Uneven classes: weights of the loss, and sampling of the training part."""
+"""Uneven classes: weights of the loss, sampling of the training part, and copies of the images of a class."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
 
-__all__ = ["SAMPLINGS", "class_weights", "sample_training"]
+__all__ = ["BEFORE", "SAMPLINGS", "class_factors", "class_weights", "copy_classes", "sample_training"]
 
-SAMPLINGS = ("none", "under", "over", "under-over")
+BEFORE = "under-before"
+"""As seed ``idc-patches`` has it: the whole set is undersampled before it is split, and what is tested with it."""
+
+SAMPLINGS = ("none", "under", "over", "under-over", BEFORE)
 """Drop images of large classes to the size of the smallest; draw images of small classes again up to the size of the
-largest; or meet at the geometric mean of the two. As in seed ``idc-patches``; where the third meets is ours."""
+largest; or meet at the geometric mean of the two. As in seed ``idc-patches``; where the third meets is ours. Of the
+training part alone, but for the last."""
+
+_COPIES = 1
+"""Keeps the stream of `copy_classes` apart from that of `sample_training`."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -42,7 +51,7 @@ def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
     labels : ndarray of int, shape (n,)
         Of the training part alone: nothing is drawn from elsewhere.
     method : str
-        Of `SAMPLINGS`.
+        Of `SAMPLINGS`; the last changes nothing here.
     seed : int
 
     Returns
@@ -57,7 +66,7 @@ def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
     """
     if method not in SAMPLINGS:
         raise InputError(f"`method` {method}: choose one of {', '.join(SAMPLINGS)}")
-    if method == "none":
+    if method in ("none", BEFORE):
         return np.arange(len(labels))
     rng = np.random.default_rng(seed)
     present, counts = np.unique(labels, return_counts=True)
@@ -71,3 +80,45 @@ def sample_training(labels: Indices, *, method: str, seed: int) -> Indices:
         else:  # every image at least once
             chosen.append(np.concatenate([inside, rng.choice(inside, target - len(inside), replace=True)]))
     return np.sort(np.concatenate(chosen))
+
+
+def class_factors(copies: Sequence[tuple[str, float]], classes: Sequence[str]) -> tuple[float, ...]:
+    """Return how often an image of each class stands in an epoch, in the order of classes; none if no class is named.
+
+    Raises
+    ------
+    InputError
+        No such class.
+    """
+    named = dict(copies)
+    if strange := [name for name in named if name not in classes]:
+        raise InputError(f"`copies` {strange[0]}: no such class; choose among {', '.join(classes)}")
+    return tuple(named.get(name, 1.0) for name in classes) if named else ()
+
+
+def copy_classes(labels: Indices, *, factors: Sequence[float], seed: int) -> Indices:
+    """Repeat training images by their class, as positions.
+
+    The images of a class are as many afterwards as their number times the factor, rounded. Where they do not share that
+    evenly, the seed chooses those with one copy more.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n,)
+    factors : sequence of float
+        From 1, of each class; without any, every image stands once.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int
+        Ascending.
+    """
+    times = np.ones(len(labels), dtype=np.int64)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, _COPIES]))
+    for label, factor in enumerate(factors):
+        inside = rng.permutation(np.flatnonzero(labels == label))
+        total = round(len(inside) * factor)
+        for place, image in enumerate(inside.tolist()):
+            times[image] = total // len(inside) + (place < total % len(inside))
+    return np.repeat(np.arange(len(labels)), times)

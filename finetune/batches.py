@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..jobs import map_ahead_in_threads
 from .augment import OFFLINE, make_augmenter, make_offline
 from .images import Image, ImageBank
 from .patches import Indices, PatchRule, Samples
+from .regions import make_turner
 
-__all__ = ["Source", "still_batches", "training_batches"]
+__all__ = ["Source", "outputs_of", "still_batches", "training_batches"]
+
+Drawer = Callable[[Image, np.random.SeedSequence], npt.NDArray[np.float32]]
 
 _QUEUE = 16
 """Batches prepared ahead where threads prepare them (ours)."""
@@ -49,81 +53,177 @@ class Source:
         """List every patch of these images."""
         return Samples.of(positions, self.bank.counts(positions, self.rule), copies=copies)
 
-    def places(self, position: int, *, epoch: int | None = None) -> list[tuple[int, int]]:
-        """Return the corners of an image's patches; random ones are others in each epoch, and fixed without one."""
-        key = self.bank.key(position)
-        entropy = (self.seed, key) if epoch is None else (self.seed, key, epoch)
-        return self.rule.places(*self.bank.shape(position), entropy=entropy)
+    def places(self, position: int, *, epoch: int | None = None, again: int = 0) -> list[tuple[int, int]]:
+        """Return the corners of an image's patches.
 
-    def read(self, position: int, number: int, *, epoch: int | None = None) -> Image:
+        Random ones are others in each epoch, and each time that an image stands `again` among those that train in it;
+        without an epoch they are fixed.
+        """
+        entropy = [self.seed, self.bank.key(position)]
+        if epoch is not None:
+            entropy += [epoch, again] if again else [epoch]
+        return self.rule.places(*self.bank.shape(position), entropy=tuple(entropy))
+
+    def read(self, position: int, number: int, *, epoch: int | None = None, again: int = 0) -> Image:
         """Return one sample."""
-        place = self.places(position, epoch=epoch)[number]
+        place = self.places(position, epoch=epoch, again=again)[number]
         return self.bank.patch(position, place, rule=self.rule, size=self.size)
 
 
-def _stack(source: Source, samples: Samples, order: Indices, picture: Callable[[int], Image]) -> Any:
+def _stack(
+    source: Source,
+    samples: Samples,
+    order: Indices,
+    picture: Callable[[int], npt.NDArray[Any]],
+    weights: Mapping[int, float] | None = None,
+) -> Any:
     """Return a Keras data set over the samples in an order; `picture` makes the image of one."""
     import keras
 
+    labels = source.labels[samples.images]
+    shares = None if weights is None else np.array([weights[int(label)] for label in labels], dtype=np.float32)
+
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+        def __init__(self, *given: Any) -> None:
+            super().__init__(workers=source.workers, max_queue_size=_QUEUE)
+            self.given: Any = given
+
         def __len__(self) -> int:
-            return -(-len(order) // source.batch_size)
+            return -(-len(self.given[0]) // source.batch_size)
 
-        def __getitem__(self, number: int) -> tuple[npt.NDArray[np.float32], Indices]:
+        def __getitem__(self, number: int) -> tuple[Any, ...]:
+            order, labels, shares, picture = self.given
             chosen = order[number * source.batch_size : (number + 1) * source.batch_size]
-            pictures = np.stack([picture(place) for place in chosen.tolist()])
-            return pictures.astype(np.float32), source.labels[samples.images[chosen]]
+            made = [picture(place) for place in chosen.tolist()]
+            # whole numbers stay bytes: the network makes floats of them, on its device
+            given: Any = (
+                {"image": np.stack([one[0] for one in made]), "draws": np.stack([one[1] for one in made])}
+                if isinstance(made[0], tuple)
+                else np.stack(made)
+            )
+            weighted = () if shares is None else (shares[chosen],)
+            return given, labels[chosen], *weighted
 
-    return Batches(workers=source.workers, max_queue_size=_QUEUE)
+        def let_go(self) -> None:
+            """Forget what the batches are made of: TensorFlow keeps every data set that it has read."""
+            self.given = None
+
+    return Batches(order, labels, shares, picture)
 
 
-def still_batches(source: Source, samples: Samples) -> Any:
-    """Return the samples as they are, in their order, for validation and prediction."""
+def outputs_of(model: Any, batches: Any) -> Iterator[npt.NDArray[Any]]:
+    """Yield what a network makes of each batch; batches are made while it works.
 
-    def picture(place: int) -> Image:
+    Not by ``model.predict``, whose every call leaves a data pipeline behind.
+    """
+    ahead = map_ahead_in_threads(lambda place: batches[place][0], range(len(batches)), threads=batches.workers)
+    for batch in ahead:
+        yield np.asarray(model.predict_on_batch(batch))
+
+
+def still_batches(
+    source: Source,
+    samples: Samples,
+    *,
+    weights: Mapping[int, float] | None = None,
+    features: npt.NDArray[np.float32] | None = None,
+) -> Any:
+    """Return the samples as they are, in their order, for validation and prediction.
+
+    Parameters
+    ----------
+    source : Source
+    samples : Samples
+    weights : mapping of int to float, optional
+        Class to its weight in the loss.
+    features : ndarray of float32, optional
+        What stands for the image of each sample.
+    """
+
+    def picture(place: int) -> Any:
+        if features is not None:
+            return np.asarray(features[place])
         return source.read(int(samples.images[place]), int(samples.numbers[place]))
 
-    return _stack(source, samples, np.arange(len(samples)), picture)
+    return _stack(source, samples, np.arange(len(samples)), picture, weights)
 
 
 def training_batches(
-    source: Source, samples: Samples, *, augmentations: tuple[str, ...], crops: int
-) -> Callable[[int], Any]:
-    """Return a function of the epoch to its shuffled, augmented batches.
+    source: Source,
+    samples: Samples,
+    *,
+    augmentations: tuple[str, ...],
+    crops: int,
+    features: npt.NDArray[np.float32] | None = None,
+    drawer: Callable[[], Drawer] | None = None,
+) -> Callable[..., Any]:
+    """Return a function of the epoch to its augmented batches, shuffled unless it is told ``shuffled=False``.
 
     Parameters
     ----------
     source : Source
     samples : Samples
     augmentations : tuple of str
-        Of `AUGMENTATIONS` and ``rotations-crops``, which comes first.
+        Of `AUGMENTATIONS` and ``rotations-crops``, which comes first; whole images are turned within their regions, if
+        the bank holds these.
     crops : int
         Of each rotation of ``rotations-crops``.
+    features : ndarray of float32, optional
+        What stands for the augmented image of each sample.
+    drawer : callable, optional
+        Makes, for each thread, what takes the place of the augmentation that is drawn anew in each epoch: then a batch
+        is a dict of ``image`` and ``draws``, see `augmenting`.
     """
+    again, copies = _times_before(samples), int(samples.copies.max(initial=0)) + 1
+    regions = source.bank.regions if source.rule.kind == "resize" and OFFLINE in augmentations else None
     held = threading.local()  # the pipelines of albumentations carry their random state
 
     def pipelines() -> tuple[Any, Any]:
         if not hasattr(held, "pipelines"):
             online = tuple(name for name in augmentations if name != OFFLINE)
-            first = make_offline(size=source.size, crops=crops, seed=source.seed) if OFFLINE in augmentations else None
-            held.pipelines = first, make_augmenter(online, size=source.size) if online else None
+            make: Any = make_offline if regions is None else make_turner
+            first = make(size=source.size, crops=crops, seed=source.seed) if OFFLINE in augmentations else None
+            second: Any = drawer() if drawer is not None else None
+            if drawer is None and online:
+                second = make_augmenter(online, size=source.size)
+            held.pipelines = first, second
         found: tuple[Any, Any] = held.pipelines
         return found
 
-    def batches(epoch: int) -> Any:
-        order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(len(samples))
+    def batches(epoch: int, *, shuffled: bool = True) -> Any:
+        order = np.arange(len(samples))
+        if shuffled:
+            order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(len(samples))
 
-        def picture(place: int) -> Image:
+        def picture(place: int) -> Any:
+            if features is not None:
+                return np.asarray(features[place])
             position, number, copy = (int(part[place]) for part in (samples.images, samples.numbers, samples.copies))
-            image = source.read(position, number, epoch=epoch)
+            time = int(again[place])
+            image: Any = (
+                source.read(position, number, epoch=epoch, again=time) if regions is None else regions[position]
+            )
             offline, online = pipelines()
             key = source.bank.key(position)
             if offline is not None:
-                image = offline(image, key, copy)
-            if online is not None:
-                image = online(image, np.random.SeedSequence([source.seed, key, epoch, place]))
-            return image
+                image = offline(image, key, copy + copies * time)
+            if online is None:
+                return image
+            drawn = online(image, np.random.SeedSequence([source.seed, key, epoch, place]))
+            return drawn if drawer is None else (image, drawn)
 
         return _stack(source, samples, order, picture)
 
     return batches
+
+
+def _times_before(samples: Samples) -> Indices:
+    """Return how often each sample stands before its place: an image that was drawn twice has each of its own twice."""
+    order = np.lexsort((samples.copies, samples.numbers, samples.images))
+    ordered = np.stack([samples.images, samples.numbers, samples.copies])[:, order]
+    places = np.arange(len(samples))
+    alike = np.zeros(len(samples), dtype=bool)  # whether the one before is the same
+    alike[1:] = (ordered[:, 1:] == ordered[:, :-1]).all(axis=0)
+    times = np.empty(len(samples), dtype=np.int64)
+    times[order] = places - np.maximum.accumulate(np.where(alike, 0, places))
+    return times

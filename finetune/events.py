@@ -1,4 +1,8 @@
-"""Scalars for TensorBoard. Written by TensorFlow itself, so that TensorBoard is needed only to look at them."""
+"""Curves, histograms of weights and the graph for TensorBoard.
+
+Written by TensorFlow itself, so that TensorBoard is needed only to look at them. On another backend of Keras TensorFlow
+only writes: there is no graph then.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ..errors import DependencyError
 
 __all__ = ["EventLog"]
 
 
+_BUCKETS = 30
+"""Of a histogram, as TensorBoard's own."""
+
+
 class EventLog:
-    """Curves in a folder of event files; a run that goes on adds a file.
+    """Curves and the like in a folder of event files; a run that goes on adds a file.
 
     Parameters
     ----------
@@ -31,15 +42,45 @@ class EventLog:
             raise DependencyError("`tensorboard` writes with TensorFlow; pip install tensorflow") from error
         self._tf = tf
         self._writer = tf.summary.create_file_writer(str(folder))
-        # the mark by which TensorBoard's scalars page knows a curve
-        plugin = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
-        self._metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin, data_class=1)
 
     def write(self, values: Mapping[str, Any], *, step: int) -> None:
         """Add one point to each curve; an empty value adds none."""
         with self._writer.as_default():
             for name, value in values.items():
                 if value != "":
-                    point = self._tf.constant(value, dtype=self._tf.float32)
-                    self._tf.summary.write(name, point, step=step, metadata=self._metadata)
+                    self._write(name, np.float32(value), step=step, plugin="scalars", kind=1)
         self._writer.flush()
+
+    def write_weights(self, model: Any, *, step: int) -> None:
+        """Add a histogram of each variable that is trained, by its path in the network."""
+        from keras import ops
+
+        with self._writer.as_default():
+            for variable in model.trainable_variables:
+                values = ops.convert_to_numpy(variable.value)
+                self._write(variable.path, _histogram(values), step=step, plugin="histograms", kind=2)
+        self._writer.flush()
+
+    def write_graph(self, model: Any) -> None:
+        """Add the graph of a prediction, with the sizes of what flows; nothing where TensorFlow does not compute it."""
+        import keras
+
+        if keras.backend.backend() != "tensorflow":
+            return
+        inputs = self._tf.TensorSpec(model.inputs[0].shape, model.inputs[0].dtype)
+        traced = self._tf.function(lambda images: model(images, training=False)).get_concrete_function(inputs)
+        with self._writer.as_default():
+            self._tf.summary.graph(traced.graph.as_graph_def(add_shapes=True))
+        self._writer.flush()
+
+    def _write(self, name: str, value: npt.ArrayLike, *, step: int, plugin: str, kind: int) -> None:
+        summary = self._tf.compat.v1.SummaryMetadata  # the mark by which a page of TensorBoard knows what is its own
+        mark = summary(plugin_data=summary.PluginData(plugin_name=plugin), data_class=kind)
+        self._tf.summary.write(name, self._tf.constant(value), step=step, metadata=mark)
+
+
+def _histogram(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return left edge, right edge and number of the finite values in each bucket, shape (buckets, 3)."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    counts, edges = np.histogram(finite, bins=_BUCKETS)
+    return np.column_stack([edges[:-1], edges[1:], counts])

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import logging
 import math
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ..errors import InputError
-from ..jobs import DAMAGE, atomic_output, write_rows
+from ..jobs import write_rows
 from ..runs import Mark
 from .augment import OFFLINE
-from .balance import class_weights, sample_training
+from .balance import class_weights, copy_classes, sample_training
 from .batches import Source, still_batches, training_batches
 from .events import EventLog
+from .frozen import Split
+from .on_device import make_drawer
 from .patches import Indices, Samples
+from .state import StateFile, copied_weights
 
-__all__ = ["TrainingPlan", "train_model", "training_samples", "training_variables"]
+__all__ = ["TrainingPlan", "loss_weights", "train_model", "training_samples"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +43,8 @@ class TrainingPlan:
     augmentations : tuple of str
     rotations, crops : int
         Copies of each image under ``rotations-crops``.
+    copies : tuple of float
+        How often an image of each class stands in an epoch; empty for once.
     seed : int
     classes : int
     """
@@ -59,17 +60,7 @@ class TrainingPlan:
     classes: int
     rotations: int = 5
     crops: int = 5
-
-
-@dataclass
-class _Progress:
-    """What training has come to: part of the saved state."""
-
-    done: int
-    best: float
-    waited: int
-    rows: list[list[Any]]
-    kept: list[npt.NDArray[Any]]
+    copies: tuple[float, ...] = ()
 
 
 def train_model(
@@ -80,8 +71,11 @@ def train_model(
     state: Path,
     log: Path,
     on_epoch: Callable[[str], None],
+    on_saved: Callable[[int], None] = lambda epochs: None,
     events: Path | None = None,
     mark: Mark | None = None,
+    frozen: Split | None = None,
+    learner: Any = None,
 ) -> None:
     """Train until the validation loss has not fallen for `patience` epochs, and keep the best weights.
 
@@ -92,16 +86,23 @@ def train_model(
     source : Source
     plan : TrainingPlan
     state : Path
-        Everything that the next epoch depends on and the history so far, written after each one; read where it exists.
+        Everything that the next epoch depends on and the history so far, see `StateFile`; read where it exists.
     log : Path
-        CSV: epoch, loss, accuracy, and both on the validation part. Written from the history, so that it never tells
-        other epochs than the state.
+        CSV: epoch, loss, accuracy, and both on the validation part. Written from the history, so that a training that
+        is gone on from tells no other epochs than its state.
     on_epoch : callable
         Called after each epoch with a few words, also for those that an earlier run trained.
+    on_saved : callable
+        Called with a number of epochs that a kill does not take any more, all together at the end.
     events : Path, optional
         Folder for TensorBoard.
     mark : Mark, optional
         What the state is made under; one of other settings is not gone on from.
+    frozen : Split, optional
+        The two parts of `model`, where its encoder makes the same of each sample in every epoch: then the top alone is
+        trained, on features that are computed first, if they fit.
+    learner : keras.Model, optional
+        See `augmenting`: then samples are augmented on its device.
 
     Raises
     ------
@@ -111,41 +112,62 @@ def train_model(
     samples = training_samples(source, plan)
     if source.batch_size > len(samples):
         raise InputError(f"`batch_size` {source.batch_size}: more than the {len(samples)} samples that train; lower it")
-    weights = class_weights(source.labels[plan.train], classes=plan.classes) if plan.weighted else None
-    batches = training_batches(source, samples, augmentations=plan.augmentations, crops=plan.crops)
+    weights = loss_weights(source, samples, plan)
     held = source.samples(plan.validate)
-    variables = training_variables(model)
-    now = _restore(state, model, variables, mark)
+    of_train = of_held = None
+    network = model
+    how: dict[str, Any] = {"augmentations": plan.augmentations, "crops": plan.crops}
+    if frozen is not None and (features := frozen.features(source, samples, held, **how)) is not None:
+        model, (of_train, of_held) = frozen.top, features
+    drawer = None if learner is None else functools.partial(make_drawer, plan.augmentations)
+    batches = training_batches(source, samples, **how, features=of_train, drawer=drawer)
+    learner = model if learner is None else learner
+    saved = StateFile(state, learner, mark)
+    now = saved.restore()
+    safe = now.done
+    judges = still_batches(source, held, weights=weights, features=of_held)
     curves = None if events is None else EventLog(events)
     if now.rows:
         write_rows(log, _COLUMNS, now.rows)
     for row in now.rows:
         on_epoch(_words(row))
+    on_saved(safe)
+    if curves is not None and not now.done:
+        curves.write_graph(network)
+        curves.write_weights(model, step=0)
     while now.done < plan.epochs and now.waited < plan.patience:
-        history = model.fit(batches(now.done), epochs=1, class_weight=weights, verbose=0, shuffle=False).history
+        shuffled = batches(now.done)
+        history = learner.fit(shuffled, epochs=1, class_weight=weights, verbose=0, shuffle=False).history
+        shuffled.let_go()
         row = [now.done + 1, history["loss"][-1], history["accuracy"][-1], "", ""]
         if len(held):
-            row[3:] = (float(value) for value in model.evaluate(still_batches(source, held), verbose=0))
+            row[3:] = _judge(model, judges)
         judged = row[3] if len(held) else row[1]
         if not math.isfinite(judged):
             raise InputError(f"{log}: the loss is {judged} after epoch {row[0]}; lower `learning_rate`")
         now.done += 1
         now.rows.append(row)
         if not len(held) or judged < now.best:
-            now.best, now.waited, now.kept = judged, 0, _copied(model)
+            now.best, now.waited, now.kept = judged, 0, copied_weights(model)
         else:
             now.waited += 1
-        _save(state, variables, now, mark)
+        whole = saved.save(now)
         write_rows(log, _COLUMNS, now.rows)
         if curves is not None:
             curves.write(dict(zip(_COLUMNS[1:], row[1:], strict=True)), step=now.done)
+            curves.write_weights(model, step=now.done)
         _log.debug("%s: epoch %d, %s", log.stem, now.done, _words(row))
         on_epoch(_words(row))
+        if whole:
+            on_saved(now.done - safe)
+            safe = now.done
+    on_saved(now.done - safe)
+    judges.let_go()
     model.set_weights(now.kept)
 
 
 def training_samples(source: Source, plan: TrainingPlan) -> Samples:
-    """List what an epoch trains on: the sampled images, their patches and copies.
+    """List what an epoch trains on: the sampled images as often as their class stands, their patches and copies.
 
     Raises
     ------
@@ -153,65 +175,30 @@ def training_samples(source: Source, plan: TrainingPlan) -> Samples:
         See `sample_training`.
     """
     chosen = plan.train[sample_training(source.labels[plan.train], method=plan.sampling, seed=plan.seed)]
+    chosen = chosen[copy_classes(source.labels[chosen], factors=plan.copies, seed=plan.seed)]
     copies = plan.rotations * plan.crops if OFFLINE in plan.augmentations else 1
     return source.samples(chosen, copies=copies)
 
 
-def training_variables(model: Any) -> list[Any]:
-    """Return all that training changes and goes on from, the slots of the optimiser among it, which are made first."""
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-    return [*model.variables, *model.optimizer.variables]
+def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[int, float] | None:
+    """Return the weights of the classes in the loss, None if they are not weighted.
+
+    They follow from what an epoch trains on: classes that sampling has made even are not corrected a second time.
+
+    Raises
+    ------
+    InputError
+        See `class_weights`.
+    """
+    return class_weights(source.labels[samples.images], classes=plan.classes) if plan.weighted else None
 
 
-def _copied(model: Any) -> list[npt.NDArray[Any]]:
-    """Return the weights in memory of their own: JAX's next step writes into that of the present ones."""
-    return [np.array(value) for value in model.get_weights()]
+def _judge(model: Any, batches: Any) -> tuple[float, float]:
+    """Return loss and accuracy."""
+    loss, accuracy = model.evaluate(batches, verbose=0)
+    return float(loss), float(accuracy)
 
 
 def _words(row: list[Any]) -> str:
     held = f", val_loss {row[3]:.3f}, val_accuracy {row[4]:.3f}" if row[3] != "" else ""
     return f"loss {row[1]:.3f}, accuracy {row[2]:.3f}{held}"
-
-
-def _save(path: Path, variables: list[Any], now: _Progress, mark: Mark | None) -> None:
-    from keras import ops
-
-    if mark is not None:
-        mark.hold()
-    arrays = {f"now{place}": ops.convert_to_numpy(variable.value) for place, variable in enumerate(variables)}
-    arrays |= {f"best{place}": value for place, value in enumerate(now.kept)}
-    facts = {"done": now.done, "best": now.best, "waited": now.waited, "rows": now.rows}
-    facts |= {} if mark is None else {"settings": mark.sha256}
-    arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
-    with atomic_output(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, allow_pickle=False, **arrays)
-
-
-def _restore(path: Path, model: Any, variables: list[Any], mark: Mark | None) -> _Progress:
-    """Read a saved state into the model; one that does not hold is left, and training starts anew."""
-    fresh = _Progress(0, math.inf, 0, [], _copied(model))
-    if not path.is_file():
-        return fresh
-    try:
-        with path.open("rb") as handle, zipfile.ZipFile(handle), np.load(handle, allow_pickle=False) as file:
-            facts = json.loads(file["facts"].tobytes())
-            now = [file[f"now{place}"] for place in range(len(variables))]
-            kept = [file[f"best{place}"] for place in range(len(fresh.kept))]
-        found = _Progress(int(facts["done"]), float(facts["best"]), int(facts["waited"]), list(facts["rows"]), kept)
-        if len(found.rows) != found.done or [row[0] for row in found.rows] != list(range(1, found.done + 1)):
-            raise ValueError("its history is not that of its epochs")
-    except DAMAGE as error:
-        reason = str(error) or type(error).__name__
-        _log.warning("%s: not a whole training state (%s); trained from the start", path, reason)
-        return fresh
-    if mark is not None and not mark.accepts(facts.get("settings")):
-        _log.warning("%s: made under other settings; trained from the start", path)
-        return fresh
-    pairs = [*zip(now, variables, strict=True), *zip(kept, fresh.kept, strict=True)]
-    if any(tuple(value.shape) != tuple(variable.shape) for value, variable in pairs):
-        _log.warning("%s: the state of another network; trained from the start", path)
-        return fresh
-    for value, variable in zip(now, variables, strict=True):
-        variable.assign(value)
-    return found

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import named
-from ..data import ImageRecord, decode_record, pixels_sha256
+from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256
 from ..errors import ImageError, TissueError
 from ..jobs import DAMAGE, Progress, atomic_output, default_jobs, one_thread_of_opencv, write_rows
 from ..stains import make_normalizer
 from .patches import PatchRule
+from .regions import Region, RegionBank, cut_region, regions_of, write_regions
 
 __all__ = ["ImageBank", "make_reader", "make_treatment", "prepare_images", "read_pixels"]
 
@@ -44,10 +45,13 @@ class ImageBank:
         All pixels, flat.
     index : ndarray of int64, shape (n, 4)
         Offset, height, width and key of each image; the key follows from the image's id and seeds what is random.
+    regions : RegionBank or None
+        What surrounds each image, where the bank was prepared for turning them.
     """
 
     pixels: Image
     index: npt.NDArray[np.int64]
+    regions: RegionBank | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -91,7 +95,9 @@ class ImageBank:
     def open(cls, path: Path) -> ImageBank:
         """Map a file that `prepare_images` wrote."""
         index = np.load(path.with_suffix(".npy"), allow_pickle=False)
-        return cls(np.memmap(path, dtype=np.uint8, mode="r"), index)
+        return cls(
+            np.memmap(path, dtype=np.uint8, mode="r"), index, RegionBank.open(regions_of(path), images=len(index))
+        )
 
 
 def _key(image_id: str) -> int:
@@ -125,19 +131,30 @@ def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRec
 
 def make_treatment(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRecord, Image], Image]:
     """Return the part of `make_reader` that follows decoding: record and decoded image to treated image."""
-    with named(method="stain"):
-        normalizer: Any = make_normalizer(stain)
+    normalize = make_stain_treatment(stain)
 
     def treat(record: ImageRecord, image: Image) -> Image:
         import cv2
 
         if misfit := rule.misfit(record.path, height=image.shape[0], width=image.shape[1]):
             raise ImageError(misfit)
-        with contextlib.suppress(TissueError):
-            image, _ = normalizer.normalize_with_estimate(image)
+        image = normalize(image)
         if rule.kind == "resize":
             image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(image, dtype=np.uint8)
+
+    return treat
+
+
+def make_stain_treatment(stain: str) -> Callable[[Image], Image]:
+    """Return a function that treats an image; one of too little tissue stays as it is."""
+    with named(method="stain"):
+        normalizer: Any = make_normalizer(stain)
+
+    def treat(image: Image) -> Image:
+        with contextlib.suppress(TissueError):
+            image, _ = normalizer.normalize_with_estimate(image)
+        return image
 
     return treat
 
@@ -150,6 +167,7 @@ def prepare_images(
     stain: str,
     rule: PatchRule,
     folder: Path,
+    turned: bool = False,
     skip_errors: bool = False,
 ) -> tuple[Path, dict[str, str]]:
     """Decode and treat every image, or map what an earlier run left.
@@ -162,6 +180,8 @@ def prepare_images(
     size, stain, rule
         See `make_reader`.
     folder : Path
+    turned : bool
+        Keep what surrounds each image, too, in ``regions-<16 hex>.bin``, see `cut_region`.
     skip_errors : bool
         Leave an image that cannot be used as an empty place, and name it.
 
@@ -181,16 +201,20 @@ def prepare_images(
     key = hashlib.sha256(f"{digest}:{treated}:{stain}".encode()).hexdigest()[:16]
     path = folder / f"images-{key}.bin"
     index = path.with_suffix(".npy")
-    treat = make_treatment(stain=stain, rule=rule, size=size)
+    treat, normalize = make_treatment(stain=stain, rule=rule, size=size), make_stain_treatment(stain)
 
-    def attempt(record: ImageRecord) -> tuple[Image, str] | ImageError:
+    def attempt(record: ImageRecord) -> tuple[Image, str, Region | None] | ImageError:
         try:
-            image = decode_record(record)
-            return treat(record, image), pixels_sha256(image)
+            whole, box = decode_whole(record)
+            image = np.ascontiguousarray(whole[box[1] : box[3], box[0] : box[2]])
+            region = cut_region(whole, box, size=size, treat=normalize) if turned else None
+            return treat(record, image), pixels_sha256(image), region
         except ImageError as error:
             return error
 
     kept = _read_index(path, images=len(records)) if path.is_file() and index.is_file() else None
+    if turned and RegionBank.open(regions_of(path), images=len(records)) is None:
+        kept = None
     if kept is not None:
         empty = np.flatnonzero(kept[:, 1] == 0).tolist()
         if not empty or skip_errors:
@@ -202,6 +226,7 @@ def prepare_images(
     with (
         atomic_output(path) as temporary,
         temporary.open("wb") as handle,
+        write_regions(path) if turned else contextlib.nullcontext() as put,
         one_thread_of_opencv(),
         ThreadPoolExecutor(default_jobs()) as pool,
         Progress(total=len(records), label="images", unit="images") as progress,
@@ -214,10 +239,13 @@ def prepare_images(
                         raise result
                     failures[record.image_id] = str(result)
                     rows.append((handle.tell(), 0, 0, 0))
+                    region = None
                 else:
-                    image, pixels[record.image_id] = result
+                    image, pixels[record.image_id], region = result
                     rows.append((handle.tell(), *image.shape[:2], _key(record.image_id)))
                     handle.write(image.tobytes())
+                if put is not None:
+                    put(region)
             progress.update_to(start + len(some))
     with atomic_output(index) as temporary, temporary.open("wb") as handle:
         np.save(handle, np.array(rows, dtype=np.int64), allow_pickle=False)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from .fit import training_variables
+from .frozen import keeps_features, split_frozen
 from .model import build_model, resolved
+from .on_device import augmenting, belongs_on_device, seed_noise
 from .settings import FinetuneSettings
+from .state import training_variables
 
-__all__ = ["let_go", "network_of_fold"]
+__all__ = ["let_go", "network_of_fold", "parts_of"]
 
 _kept: dict[Hashable, Any] = {}
 """The network of the last fold by all that its graph follows from; one at most, since more would fill the memory."""
+
+_parts: dict[int, Any] = {}
+"""What is made of that network, by its identity."""
 
 
 def network_of_fold(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
@@ -39,6 +44,21 @@ def network_of_fold(settings: FinetuneSettings, *, classes: int, fold: int) -> A
     return old
 
 
+def parts_of(model: Any, settings: FinetuneSettings, *, fold: int) -> dict[str, Any]:
+    """Return by what a network of `network_of_fold` is trained, if not as a whole: options of `train_model`."""
+    frozen = keeps_features(settings)
+    if not (frozen or belongs_on_device(settings.augmentations)):
+        return {}
+    if id(model) not in _parts:
+        _parts[id(model)] = split_frozen(model, settings) if frozen else augmenting(model, settings.augmentations)
+    part = _parts[id(model)]
+    if frozen:
+        return {"frozen": part}
+    seed_noise(part, [settings.seed, fold])
+    return {"learner": part}
+
+
 def let_go() -> None:
     """Forget the network, so that its memory is free."""
     _kept.clear()
+    _parts.clear()

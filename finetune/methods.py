@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .augment import AUGMENTATIONS, OFFLINE, augmentation_ranges
+from .balance import BEFORE
 from .model import resolved
 from .settings import FinetuneSettings
 
@@ -50,9 +52,18 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
             "image is the mean over its patches."
         )
     if settings.augmentations:
-        yield f"Training images were augmented by {', '.join(settings.augmentations)}."
-    if settings.sampling != "none" or settings.weighted:
-        how = [f"{settings.sampling}-sampling"] if settings.sampling != "none" else []
+        yield f"Training images were augmented by {'; '.join(_augmented(settings))}."
+    if settings.copies:
+        each = " and ".join(f"{factor:g} times for {name}" for name, factor in settings.copies)
+        yield f"In an epoch each training image stood, every time augmented anew, {each}."
+    if settings.sampling == BEFORE:
+        yield (
+            "Before the split, images of the larger classes were left out at random until all classes were as large as "
+            "the smallest, so that the test images are balanced, too."
+        )
+    sampled = settings.sampling not in ("none", BEFORE)
+    if sampled or settings.weighted:
+        how = [f"{settings.sampling}-sampling"] if sampled else []
         yield f"Uneven classes were met by {' and '.join([*how, *(['class weights'] if settings.weighted else [])])}."
     if settings.validation:
         part = "an eighth of the training part, groups whole," if inner else "the validation part of the protocol"
@@ -62,3 +73,26 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
         )
     else:
         yield f"Networks were trained for {settings.epochs} epochs without validation."
+
+
+def _augmented(settings: FinetuneSettings) -> Iterator[str]:
+    """Yield each augmentation in words, in the order in which they are applied."""
+    ranges = augmentation_ranges(settings.augmentations)
+    if OFFLINE in ranges:
+        how = "made within its file by one resampling" if settings.turned else "with mirrored edges"
+        yield f"{settings.rotations} rotations of each by any angle and {settings.crops} crops of each rotation, {how}"
+    said = {
+        "isometries": "the eight isometries of the square",
+        "mirror": "mirroring left and right",
+        "rotation": "rotation by up to {0:g} degrees",
+        "translation": "translation by up to {1:g} % of the side",
+        "magnification": "magnification by up to {1:g} %",
+        "brightness": "brightness and contrast by up to {1:g} %",
+        "noise": "Gaussian noise of up to {1:g} % of full scale",
+        "crop": "crops of at least {1:g} % of the area",
+        "stain": "factors of 0.7 to 1.3 for haematoxylin and eosin",
+    }
+    for name in AUGMENTATIONS:
+        if name in ranges:
+            value = ranges[name] or 0.0
+            yield said[name].format(value, 100 * value)

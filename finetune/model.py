@@ -11,15 +11,18 @@ import numpy as np
 
 from ..encoders import build_backbone, canonical_names, list_encoders, precision_policy
 from ..errors import InputError, closest
-from ..jobs import prepare_backend
+from ..jobs import gpus_have_bfloat16, prepare_backend
 from .networks import NetworkSpec, add_top, build_network, get_network, list_networks
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 
-__all__ = ["build_model", "network_of", "resolved", "untrained_notice"]
+__all__ = ["build_model", "compile_model", "network_of", "resolved", "seed_generators", "untrained_notice"]
 
 _ENCODER_SIZE = 224
 """Side of the input of an encoder with a top, pixels (ours: that of ImageNet)."""
+
+_SEEDS = 10**9
+"""Below which the seed of a layer lies, as where Keras draws it."""
 
 
 def network_of(name: str) -> NetworkSpec:
@@ -44,7 +47,9 @@ def network_of(name: str) -> NetworkSpec:
 
 
 def resolved(settings: FinetuneSettings) -> dict[str, Any]:
-    """Return size, batch size, optimiser, learning rate, weights and convention, of the network where they are not set.
+    """Return what is not set as the network has it, and the precision as the device has it.
+
+    Size, batch size, optimiser, learning rate, weights, convention and precision.
 
     Raises
     ------
@@ -55,6 +60,7 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
     """
     network = network_of(settings.network)
     weights = settings.weights or network.weights
+    encoder = settings.network not in list_networks()
     of_file = network.caffe is not None and weights not in ("imagenet", "random")
     return {
         "size": settings.size or network.size,
@@ -62,7 +68,9 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
         "optimizer": settings.optimizer or network.optimizer,
         "learning_rate": settings.learning_rate or network.learning_rate,
         "weights": weights,
+        "batch_norm": settings.batch_norm or ("stored" if encoder and weights != "random" else "batch"),
         "convention": settings.convention or (input_convention(Path(weights)) if of_file else "signed"),
+        "precision": settings.precision or ("bfloat16" if gpus_have_bfloat16() else "float32"),
     }
 
 
@@ -73,6 +81,8 @@ def untrained_notice(settings: FinetuneSettings) -> str | None:
         return None
     if network.pretrained:
         return f"RANDOM START: {settings.network} began untrained; its source starts from ImageNet weights."
+    if network.caffe is not None:  # no fault by itself: a recipe knows whether its source trains from scratch
+        return f"{settings.network} began untrained; published weights were not given"
     return f"RANDOM WEIGHTS: {settings.network} began untrained." if network.weights == "imagenet" else None
 
 
@@ -87,32 +97,38 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
         Weights that cannot be had, or belong to another network.
     """
     prepare_backend()  # one thread a process, before anything runs
-    import keras
-
     chosen = resolved(settings)
-    with precision_policy(settings.precision):
+    with precision_policy(chosen["precision"]):
         if settings.network in list_networks():
             model = _own_network(settings, chosen, classes=classes, fold=fold)
         else:
-            model = _encoder_with_top(
-                settings, classes=classes, fold=fold, size=chosen["size"], weights=chosen["weights"]
-            )
+            model = _encoder_with_top(settings, chosen, classes=classes, fold=fold)
+    compile_model(model, _optimizer(model, chosen["optimizer"], chosen["learning_rate"], settings.multipliers))
+    return model
+
+
+def compile_model(model: Any, optimizer: Any) -> None:
+    """Prepare a network for training with an optimiser."""
+    import keras
+
     model.compile(
-        optimizer=_optimizer(model, chosen["optimizer"], chosen["learning_rate"], settings.multipliers),
+        optimizer=optimizer,
         loss="sparse_categorical_crossentropy",
         # not by its name: made inside the first step, its variables would have TensorFlow trace that step twice
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        # On JAX this compiles the step, which otherwise runs operation by operation; on TensorFlow it means XLA, beside
-        # the graph that is compiled anyway, and on PyTorch a compiler that not every machine has.
-        jit_compile=keras.backend.backend() == "jax",
+        # compiles the step on JAX, and with XLA on TensorFlow where it has a GPU; on a CPU the graph that TensorFlow
+        # compiles anyway is as fast, and on PyTorch it takes a compiler that not every machine has
+        jit_compile="auto",
     )
-    return model
 
 
 def _own_network(settings: FinetuneSettings, chosen: dict[str, Any], *, classes: int, fold: int) -> Any:
     network, weights = get_network(settings.network), chosen["weights"]
-    if settings.freeze or settings.top != "average":
-        raise InputError(f"`freeze` and `top` belong to encoders; {settings.network} is trained as a whole")
+    # a bundle says "batch", which is what they do
+    if settings.freeze or settings.batch_norm == "stored" or settings.top != "average":
+        raise InputError(
+            f"`freeze`, `batch_norm` and `top` belong to encoders; {settings.network} is trained as a whole"
+        )
     if weights == "imagenet":
         raise InputError(
             f'`weights="imagenet"`: Keras has none of {settings.network}; give a .npz or .safetensors file, or random'
@@ -141,29 +157,48 @@ def _seed(model: Any, entropy: Sequence[int]) -> None:
         variable.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
 
 
+def seed_generators(part: Any, entropy: Sequence[int]) -> None:
+    """Seed what a part of a network draws while it trains, such as the blocks that it leaves out.
+
+    Keras seeds those of an encoder as it likes.
+    """
+    states = [variable for variable in part.variables if variable.name == "seed_generator_state"]
+    for number, state in enumerate(states):
+        rng = np.random.default_rng(np.random.SeedSequence([*entropy, number]))
+        state.assign(np.array([rng.integers(1, _SEEDS), 0]).astype(str(state.dtype)))
+
+
 def _plain_encoder(name: str, *, classes: int, size: int, dropout: float | None = None, l2: float | None = None) -> Any:
     """Build an encoder with its top, as the specification of a network has it."""
-    settings = FinetuneSettings(name, dropout=dropout, l2=l2)
-    return _encoder_with_top(settings, classes=classes, fold=0, size=size, weights="imagenet")
+    settings = FinetuneSettings(name, dropout=dropout, l2=l2, size=size, weights="imagenet")
+    return _encoder_with_top(settings, resolved(settings), classes=classes, fold=0)
 
 
-def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int, size: int, weights: str) -> Any:
+def _encoder_with_top(settings: FinetuneSettings, chosen: dict[str, Any], *, classes: int, fold: int) -> Any:
     import keras
 
     if settings.fresh:
         raise InputError("`fresh`: the top of an encoder is always fresh, and the rest comes from its weights")
-    backbone = build_backbone(settings.network, weights=weights, precision=settings.precision, seed=settings.seed)
+    backbone = build_backbone(
+        settings.network, weights=chosen["weights"], precision=chosen["precision"], seed=settings.seed
+    )
     base = backbone.model
     base.trainable = True
+    seed_generators(base, [settings.seed, fold])
     names = canonical_names(base)
     if settings.freeze:
         if settings.freeze != "all" and settings.freeze not in names:
             raise InputError(f"`freeze` {settings.freeze}: {settings.network} has no such layer")
         for layer in base.layers:
             layer.trainable = False
+            if settings.freeze == "all" and isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0  # so that it makes the same of an image every time; Keras drops in frozen layers too
             if settings.freeze != "all" and layer.name == names[settings.freeze]:
                 break
-    images = keras.Input((size, size, 3), name="image")
+    for layer in base.layers:
+        if chosen["batch_norm"] == "stored" and isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False  # which is how Keras is told; `training=False` is not heard below another model
+    images = keras.Input((chosen["size"], chosen["size"], 3), name="image")
     features = base(backbone.spec.preprocess(images))
     features = features[-1] if isinstance(features, (list, tuple)) else features
     model = add_top(features, images, classes=classes, top=settings.top, dropout=settings.dropout or 0.0,

@@ -1,4 +1,4 @@
-"""Weights of our own networks from ``.npz``, ``.safetensors`` or ``.weights.h5``, by the layer map of the docs."""
+"""Weights of our own networks from ``.npz``, ``.safetensors``, ``.caffemodel`` or ``.weights.h5``, by the layer map."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import PathInput, as_path
 from ..encoders import WeightArrays, fill_weights, load_keras_file, read_weight_arrays, variables_of
-from ..errors import WeightsError
+from ..errors import InputError, WeightsError
 from ..jobs import DAMAGE, atomic_output, claim_space
 from .networks import NETWORKS, CaffeLayers, NetworkSpec
 
-__all__ = ["CAFFE_LAYERS", "input_convention", "is_whole_h5", "load_pretrained", "save_h5"]
+__all__ = ["CAFFE_LAYERS", "convert_caffe", "input_convention", "is_whole_h5", "load_pretrained", "save_h5"]
 
 CAFFE_LAYERS: dict[str, dict[str, str]] = {
     name: dict(spec.caffe.names) for name, spec in NETWORKS.items() if spec.caffe is not None
@@ -39,6 +40,43 @@ def input_convention(path: Path) -> str:
     return "caffe" if _is_caffe(read_weight_arrays(path, values=False)) else "signed"
 
 
+def convert_caffe(path: PathInput, out: PathInput) -> list[str]:
+    """Write the weights of a published Caffe model as ``.safetensors``; nothing of the file is executed.
+
+    ``bchisto finetune --weights`` reads either file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The ``.caffemodel``, such as bvlc_googlenet.
+    out : str or Path
+        The ``.safetensors`` file; replaced where it exists.
+
+    Returns
+    -------
+    list of str
+        Names of the arrays: ``<Caffe layer>.weight`` and ``.bias``.
+
+    Raises
+    ------
+    WeightsError
+        Not a whole Caffe model.
+    InputError
+        `out` is called otherwise.
+    """
+    from safetensors.numpy import save
+
+    source, target = as_path(path, "path"), as_path(out, "out")
+    if source.suffix != ".caffemodel":
+        raise WeightsError(f"{source}: give a .caffemodel file")
+    if target.suffix != ".safetensors":
+        raise InputError(f"`out` {target}: name a .safetensors file")
+    arrays = read_weight_arrays(source)
+    with atomic_output(target) as temporary:
+        temporary.write_bytes(save(arrays))
+    return list(arrays)
+
+
 def _is_caffe(names: Iterable[str]) -> bool:
     return any(name.endswith(".weight") for name in names)
 
@@ -54,7 +92,7 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
     ----------
     model : keras.Model
     path : Path
-        ``.npz``, ``.safetensors``, or ``.weights.h5`` of ``bchisto finetune``.
+        ``.npz``, ``.safetensors``, ``.caffemodel``, or ``.weights.h5`` of ``bchisto finetune``.
     network : NetworkSpec
         What it is, for the layer map.
     fresh : sequence of str

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
 from ..data import PARTICULARS, Dataset, FoldPlan, ImageRecord, Particulars
 from ..errors import InputError, WeightsError
@@ -15,6 +17,7 @@ from ..jobs import write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run
+from .balance import BEFORE, class_factors, sample_training
 from .images import prepare_images, read_pixels
 from .kept import let_go
 from .model import network_of, resolved
@@ -56,7 +59,7 @@ def finetune(
     notes : sequence of str
         Shown in every output, before anything else.
     tensorboard : bool
-        Write curves to ``logs/tensorboard/``.
+        Write curves, histograms of weights and the graph to ``logs/tensorboard/``.
 
     Returns
     -------
@@ -76,6 +79,7 @@ def finetune(
     choice, how, said = FoldChoice.of(folds), Work.of(work), as_texts(notes, "notes")
     view = TwoClassView() if view is None else view
     view.check()
+    how.start_training()
     selection.refuse_as_run(run)
     network_of(settings.network)
     weights = resolved(settings)["weights"]
@@ -99,15 +103,19 @@ def finetune(
             keep_refused=True,
         )
         view.check(opened.dataset.classes)
+        class_factors(settings.copies, opened.dataset.classes)
         records = opened.dataset.records
         dataset = replace(opened.dataset, records=tuple(item for item in records if item.label is not None))
         if not dataset.records:
             raise InputError(f"{selection.images}: none of the {len(records)} images has a label to train on")
         # refuses lists that do not fit before images are read
-        _plans(choice, records, {}, opened.known(failed=0), seed=settings.seed)
+        _plans(choice, records, {}, opened.known(failed=0), settings)
         bank, failures = _decode(dataset, opened.digest, settings, folder, skip_errors=how.skip_errors)
         known = opened.settle(folder / PARTICULARS, failed=len(failures))
-        plans = _plans(choice, records, failures, known, seed=settings.seed)
+        if settings.sampling == BEFORE:
+            left = len(_left_out(records, failures, settings))
+            known = replace(known, flow={**known.flow, "balanced": left})
+        plans = _plans(choice, records, failures, known, settings)
         if failures:
             write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
         record.note(flow=dict(known.flow))
@@ -144,18 +152,39 @@ def finetune(
 
 
 def _plans(
-    choice: FoldChoice, records: tuple[ImageRecord, ...], failed: dict[str, str], known: Particulars, *, seed: int
+    choice: FoldChoice,
+    records: tuple[ImageRecord, ...],
+    failed: dict[str, str],
+    known: Particulars,
+    settings: FinetuneSettings,
 ) -> list[FoldPlan]:
-    usable = [item for item in records if item.image_id not in failed]
+    left = _left_out(records, failed, settings)
+    lists = [str(one) for one in (*choice.folds, choice.test_list) if one is not None and Path(one).is_file()]
+    if left and lists:
+        raise InputError(
+            f'`sampling="{BEFORE}"`: goes with folds that are drawn, not with {lists[0]}, which names images that it '
+            "leaves out"
+        )
+    usable = [item for item in records if item.image_id not in failed and item.image_id not in left]
     return choice.plans(
         [item.image_id for item in usable],
         labels=[item.label or "" for item in usable],
         groups=[item.group for item in usable],
-        seed=seed,
+        seed=settings.seed,
         default="10",
         failed=failed,
         known=known,
     )
+
+
+def _left_out(records: tuple[ImageRecord, ...], failed: dict[str, str], settings: FinetuneSettings) -> set[str]:
+    """Return the images that are left out so that the whole set is balanced before it is split."""
+    usable = [item for item in records if item.label is not None and item.image_id not in failed]
+    if settings.sampling != BEFORE or not usable:
+        return set()
+    labels = np.unique([item.label for item in usable], return_inverse=True)[1]
+    kept = sample_training(labels, method="under", seed=settings.seed)
+    return {item.image_id for item in usable} - {usable[place].image_id for place in kept}
 
 
 def _decode(
@@ -168,5 +197,6 @@ def _decode(
         stain=settings.stain,
         rule=settings.rule,
         folder=folder,
+        turned=settings.turned,
         skip_errors=skip_errors,
     )

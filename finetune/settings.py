@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,20 @@ from ..errors import InputError
 from ..moved import renamed_fields
 from ..options import option
 from ..stains import STAIN_METHODS
-from .augment import AUGMENTATIONS, OFFLINE
+from .augment import OFFLINE, augmentation_ranges, plain_name
 from .balance import SAMPLINGS
 from .patches import PatchRule, parse_patches
 
-__all__ = ["CONVENTIONS", "OPTIMIZERS", "PRECISIONS", "TOPS", "FinetuneSettings", "as_fields", "as_stored"]
+__all__ = [
+    "BATCH_NORMS",
+    "CONVENTIONS",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "TOPS",
+    "FinetuneSettings",
+    "as_fields",
+    "as_stored",
+]
 
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -25,6 +35,11 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 CONVENTIONS = ("signed", "caffe")
 """RGB in -1..1; or BGR in 0..255 less the mean of ImageNet, as the published Caffe models have it."""
+
+BATCH_NORMS = ("stored", "batch")
+"""By what an encoder normalises while it trains: the means and variances of its weights, which stay as they are, with
+their scales and offsets; or those of each batch, from which new ones follow. A few hundred images do not give new ones
+that the other weights could be used with."""
 
 TOPS = ("average", "conv")
 """What an encoder gets on its last feature map: the global average; or convolution, max pooling and ReLU, flattened, as
@@ -59,6 +74,17 @@ def _written(multipliers: Sequence[tuple[str, float]]) -> list[str]:
     return [f"{prefix}={factor}" for prefix, factor in multipliers]
 
 
+def _pairs(texts: Sequence[str], *, name: str, form: str) -> tuple[tuple[str, float], ...]:
+    found = []
+    for text in texts:
+        key, _, factor = text.rpartition("=")
+        try:
+            found.append((key, float(factor)))
+        except ValueError:
+            raise InputError(f"`{name}` {text}: write it as {form}") from None
+    return tuple(found)
+
+
 def parse_multipliers(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
     """Read ``PREFIX=FACTOR`` options.
 
@@ -72,14 +98,23 @@ def parse_multipliers(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
     >>> parse_multipliers(["dense=10"])
     (('dense', 10.0),)
     """
-    found = []
-    for text in texts:
-        prefix, _, factor = text.rpartition("=")
-        try:
-            found.append((prefix, float(factor)))
-        except ValueError:
-            raise InputError(f"`multipliers` {text}: write it as PREFIX=FACTOR") from None
-    return tuple(found)
+    return _pairs(texts, name="multipliers", form="PREFIX=FACTOR")
+
+
+def parse_copies(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Read ``CLASS=FACTOR`` options.
+
+    Raises
+    ------
+    InputError
+        Not written so.
+
+    Examples
+    --------
+    >>> parse_copies(["in situ=2.5"])
+    (('in situ', 2.5),)
+    """
+    return _pairs(texts, name="copies", form="CLASS=FACTOR")
 
 
 @renamed_fields(rate="learning_rate")
@@ -115,6 +150,8 @@ class FinetuneSettings:
         Of `TOPS`; of an encoder.
     freeze : str
         Of an encoder: the last layer that is not trained, or ``all``; empty trains all of it.
+    batch_norm : str
+        Of `BATCH_NORMS`, of an encoder; empty for ``stored`` where it begins with weights, and ``batch`` at random.
     weights : str
         ``imagenet``, ``random``, or a path; empty for ImageNet where it is an encoder, else random.
     fresh : tuple of str
@@ -123,13 +160,16 @@ class FinetuneSettings:
         Of `CONVENTIONS`: what the first layer of AlexNet and GoogLeNet takes; empty for that of the weights file, which
         the names in it tell.
     precision : str
-        Of `PRECISIONS`.
+        Of `PRECISIONS`; empty for bfloat16 on GPUs that compute in it, and float32 elsewhere.
     sampling : str
         Of `SAMPLINGS`.
+    copies : tuple of (str, float)
+        Class, and how often each of its training images stands in an epoch, every time augmented by draws of its own;
+        after `sampling`, and before classes are weighted. Not only whole numbers: see `copy_classes`.
     weighted : bool
         Whether classes are weighted in the loss.
     augmentations : tuple of str
-        Of `AUGMENTATIONS`, and ``rotations-crops``.
+        Of `AUGMENTATIONS`, with a range or without (``rotation:10``), and ``rotations-crops``.
     rotations, crops : int
         Under ``rotations-crops``: rotations of an image, and crops of each.
     stain : str
@@ -154,11 +194,13 @@ class FinetuneSettings:
     l2: float | None = None
     top: str = "average"
     freeze: str = ""
+    batch_norm: str = option("", plain=_chosen, value=_own)
     weights: str = ""
     fresh: tuple[str, ...] = ()
     convention: str = option("", plain=_chosen, value=_own)
-    precision: str = "float32"
+    precision: str = option("", plain=_chosen, value=_own)
     sampling: str = "none"
+    copies: tuple[tuple[str, float], ...] = option((), plain=_written, value=parse_copies)
     weighted: bool = option(False, name="class_weights")
     augmentations: tuple[str, ...] = option(("isometries",), name="augment")
     rotations: int = 5
@@ -170,8 +212,16 @@ class FinetuneSettings:
         put = object.__setattr__
         for name in ("fresh", "augmentations"):
             put(self, name, as_texts(getattr(self, name), name))
+        augmentation_ranges(self.augmentations)
+        put(self, "augmentations", tuple(map(plain_name, self.augmentations)))
         put(self, "weights", as_text(self.weights, "weights"))
         put(self, "multipliers", tuple(map(tuple, self.multipliers)))
+        put(self, "copies", tuple((str(name), float(factor)) for name, factor in self.copies))
+        for name, factor in self.copies:
+            if not 1 <= factor < math.inf:
+                raise InputError(f"`copies` {name}={factor:g}: give a factor from 1 up; `sampling` leaves images out")
+        if len({name for name, _ in self.copies}) < len(self.copies):
+            raise InputError(f"`copies` {', '.join(_written(self.copies))}: name each class once")
         for name in ("size", "epochs", "patience", "batch_size", "rotations", "crops", "seed"):
             put(self, name, as_whole(getattr(self, name), name))
         for name in ("epochs", "patience", "rotations", "crops"):
@@ -187,12 +237,12 @@ class FinetuneSettings:
             raise InputError(f"`name` {self.name}: becomes part of a folder's name; use letters, digits, - and _")
         for name, one, known in (
             ("optimizer", self.optimizer, ("", *OPTIMIZERS)),
-            ("precision", self.precision, PRECISIONS),
+            ("precision", self.precision, ("", *PRECISIONS)),
             ("sampling", self.sampling, SAMPLINGS),
             ("stain", self.stain, STAIN_METHODS),
             ("top", self.top, TOPS),
+            ("batch_norm", self.batch_norm, ("", *BATCH_NORMS)),
             ("convention", self.convention, ("", *CONVENTIONS)),
-            *(("augmentations", chosen, (*AUGMENTATIONS, OFFLINE)) for chosen in self.augmentations),
         ):
             if one not in known:
                 raise InputError(f"`{name}` {one}: choose one of {', '.join(filter(None, known))}")
@@ -202,3 +252,8 @@ class FinetuneSettings:
     def rule(self) -> PatchRule:
         """How an image becomes samples."""
         return parse_patches(self.patches)
+
+    @property
+    def turned(self) -> bool:
+        """Whether images are turned within their files before they are cut: ``rotations-crops`` of whole images."""
+        return OFFLINE in self.augmentations and self.rule.kind == "resize"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..data import SYNTHETIC_BANNER, Dataset, Particulars, file_sha256, inner_splits
+from ..data import MAMMOGRAMS, SYNTHETIC_BANNER, Dataset, Particulars, file_sha256, inner_splits
 from ..errors import InputError
 from ..experiment import Finished, Tested, Training, Work
-from ..jobs import Resources, Ticker, prepare_backend, visible_gpus
+from ..jobs import Resources, Ticker, network_threads, prepare_backend, visible_gpus
 from ..runs import Claim, Mark, versions_of
+from .balance import BEFORE, class_factors
 from .batches import Source
 from .images import ImageBank
 from .model import resolved, untrained_notice
@@ -23,6 +25,8 @@ from .settings import FinetuneSettings, as_stored
 from .units import FoldUnit, fit_batch_size, read_fold, train_fold
 
 __all__ = ["CnnTraining", "tested_of"]
+
+_log = logging.getLogger(__name__)
 
 _VALIDATION_FOLDS = 8
 """An eighth of a training part validates where the protocol names no validation part (ours)."""
@@ -93,6 +97,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
     def claim(self) -> Claim:
         """Return the claim of the folder."""
         found_weights = Path(self.settings.weights)
+        anew = self.settings.turned or ("noise" in self.settings.augmentations and self.dataset.name in MAMMOGRAMS)
         backend = prepare_backend()
         settings = {
             "folds_sha256": self.plan.sha256,
@@ -101,6 +106,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             **as_stored({**asdict(self.settings), **resolved(self.settings)}),
             "weights_file_sha256": file_sha256(found_weights) if found_weights.is_file() else "",
             "backend": backend,
+            "augmentation_rules": 2 if anew else 1,
         }
         defaults = as_stored({f.name: f.default for f in fields(self.settings) if f.default is not MISSING})
         return Claim(
@@ -108,10 +114,19 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             settings=settings,
             work=("models/*", "predictions.csv"),
             overwrite=self.overwrite,
-            absent={**defaults, "backend": backend},  # 0.1 did not say which
+            # 0.1 did not say which backend; it normalised by batches, coloured the noise of mammograms, and turned what
+            # was squeezed
+            absent={
+                **defaults,
+                "precision": "float32",
+                "batch_norm": "batch",
+                "backend": backend,
+                "augmentation_rules": 1,
+            },
             made_with={
                 **versions_of(("bchisto", "keras", "numpy", backend)),
                 "device": "GPU" if visible_gpus() else "CPU",
+                "threads": str(network_threads()),
             },
             otherwise="another `name` or `out`",
         )
@@ -122,7 +137,12 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
 
     def units(self, claim: Claim, resources: Resources) -> Sequence[FoldUnit]:
         """Return all folds."""
-        mark = claim.mark()
+        mark, folds = claim.mark(), len(self.plan.folds)
+        if not resources.gpus and folds * network_threads() < resources.cores:
+            _log.info(
+                "%s: %d of %d cores train, since results follow from the number of `threads`; give more to use more",
+                claim.folder.name, folds * network_threads(), resources.cores,
+            )  # fmt: skip
         units = self._units(claim.folder, workers=resources.helpers(len(self.plan.folds)))
         return [replace(unit, mark=mark) for unit in units]
 
@@ -148,6 +168,12 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         """Say what a reader must know of the images, the start and the validation."""
         notes = [SYNTHETIC_BANNER] if self.dataset.synthetic else []
         settings = self.settings
+        if settings.sampling == BEFORE:
+            notes.append(
+                "BALANCED BEFORE THE SPLIT: images of the larger classes were left out at random until all were as "
+                "large as the smallest, also among what is tested; every figure is of a balanced set, and not of "
+                "classes as they occur."
+            )
         if (untrained := untrained_notice(settings)) is not None:
             notes.append(untrained)
         if not settings.validation:
@@ -225,16 +251,23 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                     folder=folder,
                     workers=workers,
                     tensorboard=self.tensorboard,
+                    copies=class_factors(settings.copies, self.dataset.classes),
                 )
             )
         return units
 
     def _split(self, train: Sequence[int], labels: Sequence[int], fold: int) -> tuple[list[int], list[int]]:
-        """Set an eighth of the training images aside to validate; groups stay whole, every class goes on training."""
+        """Set an eighth of the training images aside to validate; groups stay whole, every class goes on training.
+
+        The first of eight divisions whose validation part holds every class, too, if there is one: the loss of one
+        class alone falls as long as a network calls everything so.
+        """
         chosen = np.array([labels[place] for place in train], dtype=np.int64)
         records = [self.dataset.records[place] for place in train]
         groups = self.plan.kept_whole([item.image_id for item in records], [item.group for item in records])
-        for kept, held in inner_splits(chosen, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed):
+        splits = inner_splits(chosen, groups, count=_VALIDATION_FOLDS, seed=self.settings.seed)
+        whole = [split for split in splits if len(set(chosen[split[1]])) == len(set(chosen))]
+        for kept, held in (*whole, *splits):
             return [train[k] for k in kept], [train[k] for k in held]
         raise InputError(
             f"fold {fold}: no images (patients) can be set aside to validate without taking a whole class out of "

@@ -13,16 +13,16 @@ import numpy.typing as npt
 
 from ..data import file_sha256
 from ..errors import InputError
-from ..jobs import Ticker, map_ahead_in_threads, read_marks, read_probabilities, write_probabilities
+from ..jobs import Ticker, read_marks, read_probabilities, write_probabilities
 from ..runs import Mark
-from .balance import class_weights
-from .batches import Source, still_batches
-from .fit import TrainingPlan, train_model, training_samples
+from .batches import Source, outputs_of, still_batches
+from .fit import TrainingPlan, loss_weights, train_model, training_samples
 from .images import ImageBank
-from .kept import network_of_fold
+from .kept import network_of_fold, parts_of
 from .model import resolved
 from .pretrained import is_whole_h5, save_h5
 from .settings import FinetuneSettings
+from .state import remove_state
 
 __all__ = ["FoldUnit", "fit_batch_size", "predict_samples", "read_fold", "train_fold"]
 
@@ -54,6 +54,8 @@ class FoldUnit:
         Whether curves are written for TensorBoard.
     mark : Mark or None
         What the fold is trained under.
+    copies : tuple of float
+        See `class_factors`.
     """
 
     settings: FinetuneSettings
@@ -69,6 +71,7 @@ class FoldUnit:
     workers: int = 1
     tensorboard: bool = False
     mark: Mark | None = None
+    copies: tuple[float, ...] = ()
 
     @property
     def weights(self) -> Path:
@@ -111,6 +114,7 @@ class FoldUnit:
             crops=settings.crops,
             seed=settings.seed,
             classes=self.classes,
+            copies=self.copies,
         )
 
     def source(self) -> Source:
@@ -149,9 +153,9 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
     for unit in units:
         try:
             source, plan = unit.source(), unit.plan
-            counts[unit.fold] = len(training_samples(source, plan))
-            if plan.weighted:
-                class_weights(source.labels[plan.train], classes=plan.classes)
+            samples = training_samples(source, plan)
+            counts[unit.fold] = len(samples)
+            loss_weights(source, samples, plan)
         except InputError as error:
             raise InputError(f"fold {unit.fold}: {error}") from error
     fold, least = min(counts.items(), key=lambda item: item[1])
@@ -178,17 +182,30 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     settings = unit.settings
     source = unit.source()
     model = network_of_fold(settings, classes=unit.classes, fold=unit.fold)
-    ticked = 0
+    ticked, note = 0, ""
 
-    def tick(words: str) -> None:
+    def say(words: str) -> None:
+        nonlocal note
+        note = f"fold {unit.fold}: {words}"
+
+    def tick(epochs: int) -> None:
         nonlocal ticked
-        ticked += 1
-        ticker.tick(note=f"fold {unit.fold}: {words}", kept=True)
+        ticked += epochs
+        ticker.tick(epochs, note=note, kept=True)
 
     events = unit.folder / "logs" / "tensorboard" / f"fold{unit.fold}" if unit.tensorboard else None
     try:
         train_model(
-            model, source, unit.plan, state=unit.state, log=unit.log, on_epoch=tick, events=events, mark=unit.mark
+            model,
+            source,
+            unit.plan,
+            state=unit.state,
+            log=unit.log,
+            on_epoch=say,
+            on_saved=tick,
+            events=events,
+            mark=unit.mark,
+            **parts_of(model, settings, fold=unit.fold),
         )
     except InputError as error:
         raise InputError(f"fold {unit.fold}: {error}") from error
@@ -199,7 +216,7 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     marks = {} if unit.mark is None else {"settings": unit.mark.sha256, "model": file_sha256(unit.weights)}
     found = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=unit.classes)
     write_probabilities(unit.predictions, unit.rows, found, marks=marks)
-    unit.state.unlink(missing_ok=True)
+    remove_state(unit.state)
 
 
 def predict_samples(
@@ -209,10 +226,7 @@ def predict_samples(
     if not len(positions):
         return np.empty((0, classes))
     batches = still_batches(source, source.samples(positions))
-    # batches are made while the network works; not by model.predict, whose every call leaves a data pipeline behind
-    ahead = map_ahead_in_threads(lambda place: batches[place][0], range(len(batches)), threads=source.workers)
-    found = [np.asarray(model.predict_on_batch(batch)) for batch in ahead]
-    probabilities = np.concatenate(found).astype(np.float64)
+    probabilities = np.concatenate([*outputs_of(model, batches)]).astype(np.float64)
     return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 
@@ -236,5 +250,5 @@ def read_fold(unit: FoldUnit) -> npt.NDArray[np.float64] | None:
     if not (file_sha256(unit.weights) == marks["model"] if "model" in marks else is_whole_h5(unit.weights)):
         _log.warning("%s: does not hold the weights of its fold; trained again", unit.weights)
         return None
-    unit.state.unlink(missing_ok=True)
+    remove_state(unit.state)
     return values

@@ -6,19 +6,25 @@ import contextlib
 import logging
 import os
 
-from ..errors import DependencyError
+from ..errors import DependencyError, InputError
 from .interrupts import hold_interrupts
 from .quiet import hushed_start
 
-__all__ = ["prepare_backend", "visible_gpus"]
+__all__ = ["gpus_have_bfloat16", "network_threads", "prepare_backend", "use_threads", "visible_gpus"]
+
+_THREADS = "BCHISTO_THREADS"
+"""Variable that says with how many threads a process computes networks on the CPU, so that workers take it over."""
+
+_AMPERE = 8
+"""Major compute capability of the first NVIDIA cards that compute in bfloat16."""
 
 
 def prepare_backend() -> str:
     """Import Keras so that several processes can share this machine, and return the name of its backend.
 
-    On the CPU TensorFlow and PyTorch get one thread a process, since processes and not threads use the cores. On a GPU
-    memory is taken as it is needed, not all of a card at the start, unless the user's environment says otherwise; no
-    card is claimed before a network is built.
+    On the CPU TensorFlow and PyTorch get one thread a process, since processes and not threads use the cores, or as
+    many as `use_threads` says. On a GPU memory is taken as it is needed, not all of a card at the start, unless the
+    user's environment says otherwise; no card is claimed before a network is built.
 
     Raises
     ------
@@ -49,6 +55,33 @@ def prepare_backend() -> str:
     return backend
 
 
+def network_threads() -> int:
+    """Return with how many threads a process computes networks on the CPU."""
+    return int(os.environ.get(_THREADS, "1"))
+
+
+def use_threads(count: int) -> None:
+    """Let this process, and the workers that it starts, compute networks with so many threads on the CPU.
+
+    Raises
+    ------
+    InputError
+        Not a positive number, or TensorFlow computes with another number in this process already.
+    """
+    if count < 1:
+        raise InputError(f"`threads` {count}: give at least 1")
+    os.environ[_THREADS] = str(count)
+    if prepare_backend() == "tensorflow" and not visible_gpus():
+        import tensorflow as tf
+
+        if (present := tf.config.threading.get_intra_op_parallelism_threads()) != count:
+            os.environ[_THREADS] = str(present or 1)
+            raise InputError(
+                f"`threads` {count}: TensorFlow computes with {present or 'all'} in this process, and cannot change "
+                "that any more; give the number before anything else is done with networks"
+            )
+
+
 def visible_gpus() -> tuple[str, ...]:
     """Return the GPUs on which Keras's backend computes, as ``CUDA_VISIBLE_DEVICES`` names them.
 
@@ -77,6 +110,34 @@ def visible_gpus() -> tuple[str, ...]:
     return tuple(named[place] if place < len(named) else str(place) for place in places)
 
 
+def gpus_have_bfloat16() -> bool:
+    """Return whether networks run on GPUs, and all of these compute in bfloat16: NVIDIA's from Ampere on, and others.
+
+    Raises
+    ------
+    DependencyError
+        See `prepare_backend`.
+    """
+    if not visible_gpus():
+        return False
+    backend = prepare_backend()
+    if backend == "torch":
+        import torch
+
+        return not torch.cuda.is_available() or bool(torch.cuda.is_bf16_supported())
+    if backend == "jax":
+        import jax
+
+        known = [str(getattr(device, "compute_capability", "")) for device in jax.local_devices()]
+        found = [int(text.partition(".")[0]) for text in known if text.partition(".")[0].isdecimal()]
+    else:
+        import tensorflow as tf
+
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.get_visible_devices("GPU")]
+        found = [one["compute_capability"][0] for one in details if "compute_capability" in one]
+    return all(major >= _AMPERE for major in found)
+
+
 def _start_tensorflow() -> None:
     import tensorflow as tf
 
@@ -88,7 +149,7 @@ def _start_tensorflow() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus:
         with contextlib.suppress(RuntimeError):
-            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_intra_op_parallelism_threads(network_threads())
             tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.zeros(1)  # starts it now, while its messages are caught
 
@@ -97,7 +158,7 @@ def _start_torch() -> None:
     import torch
 
     if not _torch_gpus():
-        torch.set_num_threads(1)
+        torch.set_num_threads(network_threads())
 
 
 def _tensorflow_gpus() -> list[int]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .backend import visible_gpus
+from .backend import network_threads, visible_gpus
 
 __all__ = [
     "THREADS",
@@ -77,8 +77,9 @@ def cpu_resources(jobs: int | None = None) -> Resources:
 def network_resources(jobs: int | None = None) -> Resources:
     """Return what work with networks gets.
 
-    On the CPU that is a process of one thread per core; on GPUs a process per card that Keras's backend sees, since
-    several processes on one card wait for each other and each takes memory. The other cores prepare their input.
+    On the CPU that is a process of one thread per core, or as many as have room with the threads of `use_threads`; on
+    GPUs a process per card that Keras's backend sees, since several processes on one card wait for each other and each
+    takes memory. The other cores prepare their input.
 
     Parameters
     ----------
@@ -91,7 +92,8 @@ def network_resources(jobs: int | None = None) -> Resources:
         Keras cannot load its backend.
     """
     cores, gpus = default_jobs(), visible_gpus()
-    return Resources((len(gpus) or cores) if jobs is None else jobs, cores, gpus)
+    fitting = len(gpus) or max(1, cores // network_threads())
+    return Resources(fitting if jobs is None else jobs, cores, gpus)
 
 
 @contextlib.contextmanager

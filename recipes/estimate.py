@@ -192,13 +192,18 @@ def estimate_finetune(
     """Time a few steps of training and scale them up: at most so long, since training stops early."""
     dataset, records = ahead.read(reading)
     new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading))
-    cost = time_training(records[0], settings=settings, classes=len(dataset.classes))
+    images = math.ceil(len(records) / ahead.parts)
+    cost = time_training(records[0], settings=settings, classes=len(dataset.classes), images=images)
+    resources = ahead.how.networks()
+    # folds are trained side by side, each by one process: a single one takes as long on any number of them
+    turns = ahead.parts * sum(math.ceil(ahead.folds(name) / resources.processes) for name in folds)
+    copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
+    fold = images * cost.samples * copies * (cost.once + _TRAIN_SHARE * settings.epochs * cost.step)
+    seconds = turns * fold + (len(records) * cost.read / resources.cores if new else 0.0)
     number = sum(map(ahead.folds, folds))
-    epoch = _TRAIN_SHARE * len(records) * cost.samples * cost.step
-    seconds = number * settings.epochs * epoch + (len(records) * cost.read if new else 0.0)
     # weights lie in the folder and in the bundle
     size = 2 * number * ahead.parts * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)
-    return Estimate("finetune", number * ahead.parts, seconds / ahead.how.networks().processes, size)
+    return Estimate("finetune", number * ahead.parts, seconds, size)
 
 
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:

@@ -20,7 +20,7 @@ from ..errors import InputError, one_of
 from ..extensions import check_name, extension_names, load_extension
 from .old_form import has_road, without_road
 from .recipe import STEPS, Recipe, Setting
-from .tables import KINDS
+from .tables import KINDS, check_claim, claims_of
 
 __all__ = ["ENTRY_POINT_GROUP", "list_recipes", "load_recipe", "parse_recipe"]
 
@@ -171,6 +171,7 @@ def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
     if kind not in KINDS:
         raise InputError(f"recipe {recipe}: a table of kind {kind}; choose one of {', '.join(KINDS)}")
     lacking = [key for key in ("key", "title", "source", *KINDS[kind].needs) if key not in table]
-    lacking += [f"claim.{key}" for key in ("says", "better", "than") if "claim" in table and key not in table["claim"]]
     if lacking:
         raise InputError(f"recipe {recipe}: the table {table.get('key', kind)} has no {lacking[0]}")
+    for claim in claims_of(table):
+        check_claim(f"recipe {recipe}: the table {table['key']}", claim)

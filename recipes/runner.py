@@ -16,6 +16,7 @@ from .recipe import Recipe
 from .settings import build_steps
 from .steps import Step
 from .tables import Obtained, Runs, compare_published
+from .timing import training_times
 from .work import Order, Outcome, comparable_note
 
 __all__ = ["estimate_variants", "run_variants"]
@@ -48,9 +49,15 @@ def run_variants(recipe: Recipe, order: Order) -> Outcome:
         looked_at.setdefault(magnification, []).append(one.panel.table)
     banners += tuple(dict.fromkeys(note for tables in looked_at.values() for note in selection_notes(tables)))
     further = [one.obtained for one, _, _ in every[1:]]
-    runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further)
+    times = {} if order.quick or not parts else _times(recipe, order, parts[0], {name for name, _ in run.obtained})
+    runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times)
     published = compare_published(recipe.published, runs, note=comparable_note(banners))
     return Outcome(run.results, published, banners, _pairs(run.obtained), failed)
+
+
+def _times(recipe: Recipe, order: Order, part: Part, ran: set[str]) -> dict[str, list[float]]:
+    variants = {name: build_steps(recipe, order, name) for name in order.chosen(recipe) if name in ran}
+    return training_times(recipe, variants, part, folder=order.run / "reproduce" / recipe.name)
 
 
 def _run_seed(recipe: Recipe, order: Order) -> tuple[_Run, list[Part], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ _KNOWN: Mapping[str, Sequence[Any]] = {
 }
 """Whose options the settings of a step are, beside those of how images are read."""
 
-_FINETUNE = ("validation", "tensorboard", "test_fold")
+_FINETUNE = ("validation", "tensorboard", "test_fold", "pretrained")
 """Settings of ``finetune`` that no value above has under this name."""
 
 
@@ -80,10 +81,8 @@ def _boost_step(recipe: Recipe, variant: str, values: Mapping[str, Any], before:
 def _finetune_step(recipe: Recipe, order: Order, variant: str, values: Mapping[str, Any]) -> FinetuneStep:
     settings, said = _network_settings(values, variant, weights=order.weights)
     test = None
-    if "test_fold" in values:
-        others = dict(recipe.steps_of(recipe.first, quick=order.quick))["finetune"]
-        folder = Path("reproduce") / recipe.name
-        test = FixedTest(values["test_fold"], from_options(FoldChoice, others), folder)
+    if values.get("test_fold") is not None:
+        test = FixedTest(values["test_fold"], _split_of(recipe, order, values), Path("reproduce") / recipe.name)
     return FinetuneStep(
         reading_of(values),
         settings,
@@ -95,6 +94,16 @@ def _finetune_step(recipe: Recipe, order: Order, variant: str, values: Mapping[s
     )
 
 
+def _split_of(recipe: Recipe, order: Order, values: Mapping[str, Any]) -> FoldChoice:
+    """Return the split of which one part is a fixed test list: one more than the variant (or the first) has folds."""
+    own = from_options(FoldChoice, values)
+    if own.folds == ("none",):
+        own = from_options(FoldChoice, dict(recipe.steps_of(recipe.first, quick=order.quick))["finetune"])
+    if len(own.folds) != 1 or not own.folds[0].isdecimal():
+        raise InputError(f"recipe {recipe.name}: finetune.test_fold goes with a number of folds, or none")
+    return replace(own, folds=(str(int(own.folds[0]) + 1),))
+
+
 def _network_settings(
     values: Mapping[str, Any], variant: str, *, weights: Sequence[str]
 ) -> tuple[FinetuneSettings, tuple[str, ...]]:
@@ -104,8 +113,10 @@ def _network_settings(
     chosen = weights_of((default, *weights), network)
     found = {"augment": (), **values}
     said: tuple[str, ...] = ()
+    if found.get("pretrained") and chosen == "random":
+        said = (f"RANDOM START: {network} began untrained; its source starts from ImageNet weights.",)
     if found.get("rate_multiplier") and chosen == "random":
-        said = (f"{network} began untrained, so all its layers have one learning rate",)
+        said += (f"{network} began untrained, so all its layers have one learning rate",)
         del found["rate_multiplier"]
     named: dict[str, Any] = {name: tuple(found[name]) for name in ("augment", "fresh") if name in found}
     given = {"validation": found["validation"]} if "validation" in found else {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..boost import BoostSettings, train
+from ..errors import InputError
 from ..evaluate import TwoClassView
 from ..experiment import CrossValidation, FoldChoice, Work
 from ..featurize import FeaturizeSettings, featurize
@@ -138,27 +139,60 @@ class BoostStep(Step):
 
 @dataclass(frozen=True)
 class FixedTest:
-    """A test list that is fixed: what the folds of another variant test in one of them.
+    """A test list that is fixed: one part of a split, which no fold trains on; the other parts are the folds.
 
     Attributes
     ----------
     fold : int
-    folds : FoldChoice
-        Of the other variant.
+        The part that tests.
+    split : FoldChoice
+        Into as many parts as there are folds, and that one.
     folder : Path
-        Below the run folder; gets ``test-list.csv``.
+        Below the run folder; gets the lists.
     """
 
     fold: int
-    folds: FoldChoice
+    split: FoldChoice
     folder: Path
 
-    def write(self, part: Part, *, reading: Mapping[str, Any], seed: int) -> Path:
-        """Write the list of a part, and return its path."""
-        (plan,) = part.plans(self.folds, reading=reading, seed=seed)
-        path = ensure_folder(part.run / self.folder) / "test-list.csv"
-        write_rows(path, ["image_id"], [[image] for image in plan.images(self.fold, "test")])
-        return path
+    SAID: ClassVar[str] = (
+        "fixed test list: every network is tested on the same images, set aside before anything is trained, patients "
+        "kept whole where they are known"
+    )
+
+    def choice(self, part: Part, folds: FoldChoice, *, reading: Mapping[str, Any], seed: int, held: bool) -> FoldChoice:
+        """Write the lists of a part, and return the protocol that tests on the fixed one.
+
+        Parameters
+        ----------
+        part : Part
+        folds : FoldChoice
+            ``none`` trains one network on all the rest, any other one for each fold.
+        reading : mapping
+        seed : int
+        held : bool
+            Whether the images that a fold leaves out of its training part validate.
+        """
+        (plan,) = part.plans(self.split, reading=reading, seed=seed)
+        if self.fold not in plan.folds:
+            raise InputError(f"test_fold {self.fold}: choose one of {', '.join(map(str, plan.folds))}")
+        folder = ensure_folder(part.run / self.folder)
+        tested = plan.images(self.fold, "test")
+        listed = folder / "test-list.csv"
+        write_rows(listed, ["image_id"], [[image] for image in tested])
+        if folds.folds == ("none",):
+            return replace(folds, test_list=listed)
+        rest = [fold for fold in plan.folds if fold != self.fold]
+        rows: list[tuple[str, int, str]] = []
+        for number, left_out in enumerate(rest, start=1):
+            rows += [(image, number, "test") for image in tested]
+            rows += [(image, number, "val") for image in plan.images(left_out, "test") if held]
+            rows += [
+                (image, number, "train") for fold in rest if fold != left_out for image in plan.images(fold, "test")
+            ]
+        path = folder / f"{len(rest)}-fixed-test{'' if held else '-unvalidated'}.csv"
+        write_rows(path, ["image_id", "fold", "part"], rows)
+        return FoldChoice((str(path),))
 
 
 @dataclass(frozen=True)
@@ -174,7 +208,7 @@ class FinetuneStep(Step):
     said : tuple of str
         What must be said of the settings.
     test : FixedTest, optional
-        With the protocol ``none``.
+        What all its networks are tested on; without, each fold tests its own part.
     """
 
     settings: FinetuneSettings
@@ -188,18 +222,18 @@ class FinetuneStep(Step):
 
     def check(self, part: Part) -> None:
         """Refuse images that do not fit the folds."""
-        for choice in (self.folds, *([] if self.test is None else [self.test.folds])):
-            part.plans(choice, reading=self.reading, seed=self.settings.seed)
+        choice = self.folds if self.test is None else self.test.split
+        part.plans(choice, reading=self.reading, seed=self.settings.seed)
 
     def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
         """Train; a shard trains its share of the folds."""
-        folds = part.folds(self.folds)
+        folds, said, settings = part.folds(self.folds), [*notes, *self.said], self.settings
         if self.test is not None:
-            tested = self.test.write(part, reading=self.reading, seed=self.settings.seed)
-            folds = replace(folds, test_list=tested)
+            folds = self.test.choice(part, folds, reading=self.reading, seed=settings.seed, held=settings.validation)
+            said.append(self.test.SAID)
         return reported_later(
-            failed, finetune, part.selection(self.reading), out=part.run, settings=self.settings, folds=folds, work=how,
-            view=self.view, notes=[*notes, *self.said], tensorboard=self.tensorboard,
+            failed, finetune, part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=how,
+            view=self.view, notes=said, tensorboard=self.tensorboard,
         )  # fmt: skip
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:

@@ -84,13 +84,14 @@ def reported_later(failed: list[str], train: Callable[P, list[R]], *args: P.args
         return found
 
 
-_COMPARABLE = "PATIENTS UNKNOWN"
-"""What the source did not know either: it qualifies figures, and does not keep them from being compared."""
+_COMPARABLE = ("PATIENTS UNKNOWN", "NO VALIDATION", "BALANCED BEFORE THE SPLIT")
+"""What the source did not know either, or a variant does as it did: that qualifies figures, and does not keep them from
+being compared."""
 
 
 def comparable_note(banners: Sequence[str]) -> str:
     """Say why figures cannot be compared, from the capitals that such banners begin with; else nothing."""
     kinds = [
-        kind for kind in (banner.partition(":")[0] for banner in banners) if kind.isupper() and kind != _COMPARABLE
+        kind for kind in (banner.partition(":")[0] for banner in banners) if kind.isupper() and kind not in _COMPARABLE
     ]
     return f"Not comparable ({', '.join(dict.fromkeys(kinds)).lower()})." if kinds else ""

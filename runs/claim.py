@@ -133,7 +133,7 @@ class Claim:
         self._wanted = _Content(_plain(settings), None if stores is None else _plain(stores))
         self._work = work
         self._overwrite = overwrite
-        self._absent = dict(absent or {})
+        self._absent = _plain(absent or {})
         self._made_with = dict(made_with or {})
         self._otherwise = otherwise
 

@@ -15,7 +15,7 @@ from .content import (
     unique_images,
 )
 from .copies import MOST_COMPARED, Copy, find_copies
-from .decode import ImageHeader, decode_image, decode_record, read_header, resize_image, scaled_side
+from .decode import ImageHeader, decode_image, decode_record, decode_whole, read_header, resize_image, scaled_side
 from .ljpeg import LJPEG_SUFFIX
 from .restain import RestainResult, stain_images
 
@@ -31,6 +31,7 @@ __all__ = [
     "crop_key",
     "decode_image",
     "decode_record",
+    "decode_whole",
     "file_sha256",
     "find_copies",
     "pixels_sha256",

@@ -30,7 +30,7 @@ from ..dataset import ImageRecord
 from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header, stretch_to_eight_bits
 from .ljpeg import LJPEG_SUFFIX, decode_ljpeg, read_ljpeg_header
 
-__all__ = ["MAX_PIXELS", "ImageHeader", "decode_image", "decode_record", "read_header", "resize_image"]
+__all__ = ["MAX_PIXELS", "ImageHeader", "decode_image", "decode_record", "decode_whole", "read_header", "resize_image"]
 
 MAX_PIXELS = 85_000_000
 """Largest image that is decoded, pixels (ours: just below the size of which Pillow itself warns; a BACH image
@@ -145,14 +145,24 @@ def decode_record(record: ImageRecord) -> npt.NDArray[np.uint8]:
     ImageError
         As `decode_image`; a box that leaves the file.
     """
+    image, (left, top, right, bottom) = decode_whole(record)
+    return np.ascontiguousarray(image[top:bottom, left:right])
+
+
+def decode_whole(record: ImageRecord) -> tuple[npt.NDArray[np.uint8], tuple[int, int, int, int]]:
+    """Decode the file of a record, and say which part of it is the image: left, top, right, bottom.
+
+    Raises
+    ------
+    ImageError
+        See `decode_record`.
+    """
     image = decode_image(record.path, stretch_deep=record.stretch)
-    if record.box is None:
-        return image
-    left, top, right, bottom = record.box
     height, width = image.shape[:2]
+    left, top, right, bottom = record.box or (0, 0, width, height)
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise ImageError(f"{record.path}: {record.image_id} lies outside its {width}x{height} pixels; copy it again")
-    return np.ascontiguousarray(image[top:bottom, left:right])
+    return image, (left, top, right, bottom)
 
 
 def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[np.uint8]:

@@ -60,7 +60,6 @@ SPECS = (
         "alexnet",
         build,
         227,
-        pretrained=True,
         caffe=_CAFFE,
         source="Krizhevsky et al. 2012; Adam 1e-3 of seed ddsm-masses, sec. 4.2",
     ),

@@ -8,11 +8,15 @@ from typing import Any
 from .layers import conv_norm_relu, finish, rescaled_input, residual_block
 from .spec import NetworkSpec
 
-__all__ = ["SPECS", "VARIANTS", "build"]
+__all__ = ["PURE", "SPECS", "VARIANTS", "build", "pools_of"]
 
 VARIANTS = ("plain", "kernel3", "stride2", "doubled", "two-pools", "dropout")
 """The published one and its variants: first kernel 3x3 instead of 7x7, first stride 2, feature maps doubled, two
 pooling layers before the residual blocks, dropout."""
+
+PURE = 128
+"""Side, pixels, up to which residual blocks work on the input as it is: larger ones exhausted the memory of the
+source's GPU, so pooling or a stride of 2 reduces them first."""
 
 _FILTERS = (16, 32, 64)
 _BLOCKS = 2
@@ -21,8 +25,44 @@ _BLOCKS = 2
 _DROPOUT = 0.5
 
 
-def build(*, classes: int, size: int, variant: str = "plain", dropout: float = 0.0, l2: float = 1e-4) -> Any:
+def pools_of(size: int, variant: str) -> int:
+    """Return the pooling layers before the residual blocks: two where they are the point, else as few as will do.
+
+    How many is ours, but for the two: the source draws one structure for inputs of 256, in a picture.
+
+    Examples
+    --------
+    >>> [pools_of(size, "plain") for size in (64, 128, 256)], pools_of(256, "stride2"), pools_of(64, "two-pools")
+    ([0, 0, 1], 0, 2)
+    """
+    if variant == "two-pools":
+        return 2
+    side, pools = -(-size // 2) if variant == "stride2" else size, 0
+    while side > PURE:
+        side, pools = side // 2, pools + 1
+    return pools
+
+
+def build(
+    *,
+    classes: int,
+    size: int,
+    variant: str = "plain",
+    dropout: float | None = None,
+    l2: float = 1e-4,
+    by_size: bool = False,
+) -> Any:
     """Build the network: a first convolution, pooling, residual stages, global average, softmax.
+
+    Parameters
+    ----------
+    classes, size : int
+    variant : str
+        Of `VARIANTS`.
+    dropout, l2 : float
+    by_size : bool
+        Whether the input's size says how often it is pooled, see `pools_of`; without, once, or twice in ``two-pools``,
+        as networks of 0.1 have it.
 
     References
     ----------
@@ -35,25 +75,28 @@ def build(*, classes: int, size: int, variant: str = "plain", dropout: float = 0
     x = conv_norm_relu(
         x, filters[0], 3 if variant == "kernel3" else 7, stride=2 if variant == "stride2" else 1, l2=l2, name="first"
     )
-    for number in range(2 if variant == "two-pools" else 1):
+    for number in range(pools_of(size, variant) if by_size else 2 if variant == "two-pools" else 1):
         x = layers.MaxPooling2D(2, name=f"pool{number + 1}")(x)
     for stage, count in enumerate(filters, start=1):
         for block in range(1, _BLOCKS + 1):
             stride = 2 if stage > 1 and block == 1 else 1
             x = residual_block(x, count, stride=stride, l2=l2, name=f"stage{stage}_block{block}")
     x = layers.GlobalAveragePooling2D(name="average")(x)
-    rate = dropout or (_DROPOUT if variant == "dropout" else 0.0)
+    rate = dropout if dropout is not None else _DROPOUT if variant == "dropout" else 0.0
     if rate:
         x = layers.Dropout(rate, seed=1, name="dropout")(x)
-    return finish(x, images, classes=classes, name="breakhis-residual")
+    return finish(x, images, classes=classes, name="breakhis-resnet" if by_size else "breakhis-residual")
 
 
-SPECS = tuple(
-    NetworkSpec(
-        "breakhis-residual" if variant == "plain" else f"breakhis-residual-{variant}",
-        partial(build, variant=variant),
-        128,
-        source="seed breakhis-resnet; rates ours",
+def _spec(family: str, variant: str, *, by_size: bool) -> NetworkSpec:
+    name = family if variant == "plain" else f"{family}-{variant}"
+    return NetworkSpec(
+        name, partial(build, variant=variant, by_size=by_size), PURE, source="seed breakhis-resnet; rates ours"
     )
-    for variant in VARIANTS
+
+
+SPECS = (
+    *(_spec("breakhis-resnet", variant, by_size=True) for variant in VARIANTS),
+    # with a pooling layer at every size: models of 0.1 are of these
+    *(_spec("breakhis-residual", variant, by_size=False) for variant in VARIANTS),
 )

@@ -92,7 +92,6 @@ SPECS = (
         224,
         optimizer="sgd",
         learning_rate=1e-2,
-        pretrained=True,
         caffe=_CAFFE,
         source="Szegedy et al. 2015; seed ddsm-masses, sec. 4.2",
     ),

@@ -77,14 +77,14 @@ def local_response(x: Any, *, name: str) -> Any:
     return Power(-0.75, name=f"{name}_power")([x, base])
 
 
-def finish(x: Any, images: Any, *, classes: int, name: str) -> Any:
+def finish(x: Any, images: Any, *, classes: int, l2: float = 0.0, name: str) -> Any:
     """Return the model that ends in a softmax over classes, in float32 whatever the policy."""
     import keras
-    from keras import layers
+    from keras import layers, regularizers
 
-    return keras.Model(
-        images, layers.Dense(classes, activation="softmax", dtype="float32", name="classes")(x), name=name
-    )
+    penalty = regularizers.L2(l2) if l2 else None
+    last = layers.Dense(classes, activation="softmax", dtype="float32", kernel_regularizer=penalty, name="classes")
+    return keras.Model(images, last(x), name=name)
 
 
 def Power(exponent: float, *, name: str) -> Any:

@@ -27,7 +27,7 @@ def add_top(
     dropout : float
         Before the softmax.
     l2 : float
-        Of the kernels of the top.
+        Of the kernels of the top, those of the softmax among them.
     name : str
     """
     from keras import layers, regularizers
@@ -41,4 +41,4 @@ def add_top(
         x = layers.Flatten(name="top_flatten")(layers.ReLU(name="top_relu")(x))
     if dropout:
         x = layers.Dropout(dropout, seed=1, name="dropout")(x)
-    return finish(x, images, classes=classes, name=name)
+    return finish(x, images, classes=classes, l2=l2, name=name)

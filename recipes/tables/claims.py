@@ -2,132 +2,205 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from ...evaluate import (
-    PredictionTable,
-    aggregate,
-    compare_tables,
-    fold_error,
-    read_facts,
-    read_predictions,
-    unlike_pairs,
-)
+from ...errors import InputError
+from ...evaluate import fold_error
 from .networks import value_of
-from .obtained import Obtained, Points, Runs
+from .obtained import Points, Runs
+from .widths import PAIRED, Shown, half_width, shown_in
 
-__all__ = ["SEEDS", "judge"]
+__all__ = ["SEEDS", "check_claim", "claims_of", "judge"]
 
 SEEDS = 3
 """Seeds from which a conclusion is judged (ours): one training says nothing of how much another would differ."""
 
-_PAIRED = {"accuracy": "accuracy", "auc": "auc", "recall": "sensitivity"}
-"""Metrics whose difference has an interval over images, to its name in a comparison; rules are told by accuracy."""
+_FORMS = (
+    {"better", "than"}, {"better", "than", "less_than"}, {"alike", "margin"}, {"better", "least"},
+    {"row", "better_at", "than_at"}, {"why"},
+)  # fmt: skip
+"""What a conclusion says beside ``says``: rows beat others; do not by so much; are alike to a margin; are above a
+value; a row is better at some magnifications than at others; or why nothing can be judged."""
+
+Key = tuple[str, int | None]
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    """A difference that a conclusion is about: of two rows, or of a row and a constant.
+
+    Attributes
+    ----------
+    better, than : (row, magnification)
+        `than` is None for a constant.
+    least, most : float
+        The conclusion holds of a difference between them.
+    constant : float
+    """
+
+    better: Key
+    than: Key | None
+    least: float = 0.0
+    most: float = float("inf")
+    constant: float = 0.0
+
+
+def claims_of(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the conclusions of a published table."""
+    return [*table.get("claims", ()), *([table["claim"]] if "claim" in table else [])]
+
+
+def check_claim(where: str, claim: Mapping[str, Any]) -> None:
+    """Refuse a conclusion that is not of one of the forms.
+
+    Raises
+    ------
+    InputError
+    """
+    keys = claim.keys() - {"says", "at", "metric"}
+    fitting = next((form for form in _FORMS if form <= keys), None)
+    if "says" not in claim or fitting is None:
+        lacking = next(key for key in ("says", "better", "than") if key not in claim)
+        raise InputError(f"{where} has no claim.{lacking}")
+    if strange := [key for key in sorted(keys) if not any(form <= keys and key in form for form in _FORMS)]:
+        raise InputError(f"{where}: claim.{strange[0]}: no such part of a conclusion")
 
 
 def judge(
-    claim: Mapping[str, Any] | None, points: Sequence[Points], runs: Runs, *, table: Mapping[str, Any], note: str
+    claim: Mapping[str, Any], points: Sequence[Points], runs: Runs, *, table: Mapping[str, Any], note: str
 ) -> str:
     """Say where a conclusion of the source holds here.
 
-    It holds where the interval of each difference that it is about lies above 0, and does not where one lies below;
-    the interval takes in the scatter over seeds and that over images (or groups). Where there is none over images,
-    nothing is judged: seeds alone say nothing of other images.
+    It holds where the interval of each difference that it is about lies where the conclusion puts it (above 0, or
+    within its margin), and does not where one lies wholly elsewhere; the interval takes in the scatter over seeds and
+    that over images (or groups). Where there is none over images, nothing is judged: seeds alone say nothing of other
+    images.
 
     Parameters
     ----------
-    claim : mapping, optional
-        ``says``, ``better``, ``than`` and maybe ``at``, the magnifications.
+    claim : mapping
+        ``says``, and one of the forms that `check_claim` knows; maybe ``at``, the magnifications, and ``metric``, where
+        it is not that of the table.
     points : sequence of dict
-        Of each seed, the values that it is about.
+        Of each seed, the values that the table is about.
     runs : Runs
     table : mapping
         The published table, of which ``kind``, ``metric``, ``variant`` and ``level`` say what is compared.
     note : str
         Why nothing can be judged, or empty.
     """
-    if claim is None:
-        return ""
+    if "why" in claim:
+        return f"Conclusion: {claim['says']}. Here: not judged ({claim['why']})."
+    table = {**table, **({"metric": claim["metric"]} if "metric" in claim else {})}
+    if "metric" in claim:
+        points = [_points(found, claim["metric"]) for found in runs.seeds]
     outcome: dict[str, list[str]] = {verdict: [] for verdict in ("holds", "does not hold", "not settled")}
-    for at in claim.get("at", runs.magnifications):
-        where = "" if at is None else f" at {at}x"
-        if any((name, at) not in found for name in (*claim["better"], *claim["than"]) for found in points):
+    for where, contrasts in _places(claim, runs):
+        if any(key not in found for one in contrasts for key in (one.better, one.than) if key for found in points):
             verdict = "not run"
         elif note:
             verdict = "not judged (not comparable)"
+        elif table["kind"] == "time":
+            verdict = _time_verdict(contrasts, runs)
         elif len(points) < SEEDS:
             verdict = f"not judged ({len(points)} of {SEEDS} seeds)"
         else:
-            names = {*claim["better"], *claim["than"]}
-            seeds = [_tables(found, names, at, table) for found in runs.seeds]
-            pairs = product(claim["better"], claim["than"])
-            ends = [_interval(better, than, at, points, seeds, table) for better, than in pairs]
-            known = [end for end in ends if end is not None]
-            if len(known) < len(ends):
-                verdict = "not judged (no paired interval over images)"
-            elif all(low > 0 for low, _ in known):
-                verdict = "holds"
-            elif any(high < 0 for _, high in known):
-                verdict = "does not hold"
-            else:
-                verdict = "not settled"
+            verdict = _verdict(contrasts, points, runs, table)
         outcome.setdefault(verdict, []).append(where)
+    if not any(where for verdict, where in outcome.items() if verdict != "not run"):
+        outcome = {"not run": [""]}
     found = "; ".join(f"{verdict}{','.join(where)}" for verdict, where in outcome.items() if where)
     return f"Conclusion: {claim['says']}. Here: {found}."
 
 
-_Shown = tuple[PredictionTable, tuple[float, float] | None]
-"""Predictions, and the interval that their own figure has."""
+def _points(found: Mapping[Key, Any], metric: str) -> Points:
+    values = {key: value_of(run.panel.metrics, metric)[0] for key, run in found.items()}
+    return {key: value for key, value in values.items() if value is not None}
 
 
-def _tables(
-    found: Mapping[tuple[str, int | None], Obtained], names: Collection[str], at: int | None, table: Mapping[str, Any]
-) -> dict[str, _Shown]:
-    """Return the predictions behind each row of a table, of one seed; empty where a row is no set of predictions."""
-    if table["kind"] == "variants" and table["metric"] in _PAIRED:
-        runs = {name: run for name in names if (run := found.get((name, at))) is not None}
-        return {name: (run.panel.table, value_of(run.panel.metrics, table["metric"])[1]) for name, run in runs.items()}
-    run = found.get((table["variant"], at)) if table["kind"] == "rules" else None
-    path = None if run is None else run.folder / "predictions-by-patch.csv"
-    if path is None or not path.is_file():
-        return {}
-    facts = read_facts(path)
-    (patches,) = read_predictions(path, classes=facts.run.get("classes", ()))
-    described, positive = facts.described(patches), facts.view.positive
-    return {name: (aggregate(described, rule=name, level=table["level"], positive=positive), None) for name in names}
+def _places(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Contrast]]]:
+    """Return the differences that a conclusion is about, at each magnification, or at once if about these."""
+    if "row" in claim:
+        row = claim["row"]
+        return [
+            ("", [_Contrast((row, high), (row, low)) for high, low in product(claim["better_at"], claim["than_at"])])
+        ]
+    found = []
+    for at in claim.get("at", runs.magnifications):
+        if "alike" in claim:
+            rows, margin = claim["alike"], claim["margin"]
+            pairs = [(a, b) for place, a in enumerate(rows) for b in rows[place + 1 :]]
+            contrasts = [_Contrast((a, at), (b, at), -margin, margin) for a, b in pairs]
+        elif "least" in claim:
+            contrasts = [_Contrast((name, at), None, constant=claim["least"]) for name in claim["better"]]
+        else:
+            most = claim.get("less_than", float("inf"))
+            least = 0.0 if "less_than" not in claim else -float("inf")
+            pairs = list(product(claim["better"], claim["than"]))
+            contrasts = [_Contrast((a, at), (b, at), least, most) for a, b in pairs]
+        found.append(("" if at is None else f" at {at}x", contrasts))
+    return found
+
+
+def _verdict(contrasts: Sequence[_Contrast], points: Sequence[Points], runs: Runs, table: Mapping[str, Any]) -> str:
+    """Judge differences, and show the one where there is but one."""
+    if table.get("metric", "accuracy") not in PAIRED or table["kind"] not in ("variants", "scores", "rules", "levels"):
+        return "not judged (no paired interval over images)"
+    keys = {key for one in contrasts for key in (one.better, one.than) if key is not None}
+    seeds = [{key: shown_in(found, key, table) for key in keys} for found in runs.seeds]
+    found = [_interval(one, points, seeds, table) for one in contrasts]
+    known = [one for one in found if one is not None]
+    if len(known) < len(found):
+        return "not judged (no paired interval over images)"
+    ends = [(one, middle - half, middle + half) for one, (middle, half) in zip(contrasts, known, strict=True)]
+    if all(low > one.least and high < one.most for one, low, high in ends):
+        verdict = "holds"
+    elif any(high < one.least or low > one.most for one, low, high in ends):
+        verdict = "does not hold"
+    else:
+        verdict = "not settled"
+    if len(ends) > 1 or ends[0][0].better[1] is not None:
+        return verdict
+    (_, low, high), (middle, _) = ends[0], known[0]
+    points_of = [f"{100 * value:+.1f}" for value in (middle, low, high)]
+    return f"{verdict} (difference {points_of[0]} points, 95 % interval {points_of[1]} to {points_of[2]})"
+
+
+def _time_verdict(contrasts: Sequence[_Contrast], runs: Runs) -> str:
+    """Judge times: of each pair of networks the mean difference over the turns in which both were timed."""
+    from scipy.stats import t as student
+
+    ends = []
+    for one in contrasts:
+        slow, fast = runs.times[one.better[0]], runs.times[one.than[0] if one.than else one.better[0]]
+        changes = [a - b for a, b in zip(slow, fast, strict=False)]
+        if len(changes) < 2:
+            return "not judged (timed once)"
+        middle, error = fold_error(changes, [1.0] * len(changes), share=0.0)
+        half = float(student.ppf(0.975, len(changes) - 1)) * error
+        ends.append((middle - half, middle + half))
+    if all(low > 0 for low, _ in ends):
+        return "holds"
+    return "does not hold" if any(high < 0 for _, high in ends) else "not settled"
 
 
 def _interval(
-    better: str,
-    than: str,
-    at: int | None,
-    points: Sequence[Points],
-    seeds: Sequence[Mapping[str, _Shown]],
-    table: Mapping[str, Any],
+    one: _Contrast, points: Sequence[Points], seeds: Sequence[Mapping[Key, Shown]], table: Mapping[str, Any]
 ) -> tuple[float, float] | None:
-    """Return the 95 % interval of a difference, the mean over seeds; None where it has none over images."""
+    """Return the mean of a difference over seeds and half its 95 % interval; None where it has none over images."""
     from scipy.stats import t as student
 
-    changes = [found[better, at] - found[than, at] for found in points]
+    than = one.than
+    changes = [found[one.better] - (one.constant if than is None else found[than]) for found in points]
     middle, error = fold_error(changes, [1.0] * len(changes), share=0.0)
-    figure = _PAIRED[table.get("metric", "accuracy")] if all(seeds) else ""
-    widths = [_half_width(shown[than], shown[better], figure) for shown in seeds] if figure else [None]
+    metric = table.get("metric", "accuracy")
+    widths = [half_width(found[one.better], None if than is None else found[than], metric) for found in seeds]
     known = [width for width in widths if width is not None]
     if len(known) < len(widths):
         return None
     over_images = sum(known) / len(known)
     half = ((float(student.ppf(0.975, len(changes) - 1)) * error) ** 2 + over_images**2) ** 0.5
-    return middle - half, middle + half
-
-
-def _half_width(first: _Shown, second: _Shown, figure: str) -> float | None:
-    """Return half the interval over images of the difference of two tables; None where there is none."""
-    (a, of_a), (b, of_b) = first, second
-    if unlike_pairs([a, b]):  # other images: then each has an interval of its own
-        return (
-            None if of_a is None or of_b is None else sum(((high - low) / 2) ** 2 for low, high in (of_a, of_b)) ** 0.5
-        )
-    found = compare_tables(a, b)["differences"].get(figure)
-    return None if found is None else (found["interval"][1] - found["interval"][0]) / 2
+    return middle, half

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...evaluate import PublishedTable
-from .claims import judge
+from ...evaluate import PublishedFigure, PublishedTable
+from .claims import claims_of, judge
 from .kinds import KINDS
 from .obtained import Runs
 
@@ -39,7 +39,15 @@ def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: 
         if note:  # a difference that is none has no interval
             figures = [replace(figure, paired=None) for figure in figures]
         seeds = [points, *(compare(replace(runs, found=found), table)[0] for found in runs.further)]
-        verdict = judge(table.get("claim"), seeds, runs, table=table, note=note)
-        said = " ".join(filter(None, (verdict, note)))
+        verdicts = [judge(claim, seeds, runs, table=table, note=note) for claim in claims_of(table)]
+        figures += [_cited(name, printed) for name, printed in table.get("others", {}).items()]
+        said = "\n".join([*verdicts, *filter(None, (table.get("note"), note))])
         found.append(PublishedTable(table["key"], table["title"], table["source"], tuple(figures), said))
     return found
+
+
+def _cited(name: str, printed: Any) -> PublishedFigure:
+    """Return a row of others, which a source sets beside its own and nothing here can obtain."""
+    if isinstance(printed, (int, float)):
+        return PublishedFigure(name, float(printed), None, digits=len(str(printed).partition(".")[2]), cited=True)
+    return PublishedFigure(name, None, None, cited=True, printed="" if printed is None else str(printed))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .ensembles import by_store, confusion, fusion_by_fold, two_class
-from .networks import auc_by_fold, by_level, by_rule, by_variant, scores, validation
+from .networks import by_fold, by_level, by_rule, by_variant, learning_gap, scores, training_time, validation
 from .obtained import Compared, Runs
 
 __all__ = ["KINDS", "TableKind"]
@@ -38,7 +38,9 @@ KINDS = {
     "scores": TableKind(("digits", "rows"), scores),
     "rules": TableKind(("variant", "level", "rows"), by_rule),
     "levels": TableKind(("variant",), by_level),
-    "folds": TableKind(("variant",), auc_by_fold),
+    "folds": TableKind(("variant",), by_fold),
     "validation": TableKind(("digits", "rows"), validation),
+    "gap": TableKind(("rows",), learning_gap),
+    "time": TableKind(("rows",), training_time),
 }
-"""The first four are about a boosted ensemble, the last four about a network; the others about either."""
+"""The first four are about a boosted ensemble, the last six about a network; the others about either."""

@@ -67,12 +67,15 @@ class Runs:
         All of the recipe.
     further : sequence of mapping
         The same as `found`, of further seeds.
+    times : mapping of str to sequence of float
+        Variant to the seconds that a sample took to train, timed several times in turns.
     """
 
     first: str
     found: Mapping[tuple[str, int | None], Obtained] = field(default_factory=dict)
     magnifications: Sequence[int | None] = (None,)
     further: Sequence[Mapping[tuple[str, int | None], Obtained]] = ()
+    times: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[Mapping[tuple[str, int | None], Obtained]]:

@@ -9,7 +9,7 @@ import pytest
 from bchisto.encoders import load_keras_file
 from bchisto.errors import OutputError
 from bchisto.experiment import Work
-from bchisto.finetune import CnnBundle, FinetuneSettings, ImageBank, PatchRule, finetune
+from bchisto.finetune import CnnBundle, FinetuneSettings, ImageBank, PatchRule, finetune, state
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
@@ -20,6 +20,14 @@ SMALL = FinetuneSettings("tiny", weights="random", size=32, epochs=3, batch_size
 
 class Killed(BaseException):
     pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_epoch():
+    """A state is saved after every epoch."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(state, "_MOST_SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -98,17 +106,15 @@ def cuts(data):
 
 
 def test_any_damaged_state_is_warned_of_and_trained_from_the_start(work, whole, tmp_path, caplog):
-    from bchisto.finetune.fit import _restore
-
     model = build_model(SMALL, classes=2, fold=1)
     model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
     before = [np.array(value) for value in variables]
-    state = tmp_path / "state.npz"
+    path = tmp_path / "state.npz"
     for name, data in cuts((whole[0] / "state.npz").read_bytes()):
         caplog.clear()
-        state.write_bytes(data)
-        assert _restore(state, model, variables, None).done == 0, name
+        path.write_bytes(data)
+        assert state.StateFile(path, model, None).restore().done == 0, name
         assert caplog.text.count("not a whole training state") == 1, name
         for one, two in zip(before, variables, strict=True):
             np.testing.assert_array_equal(one, np.array(two))

@@ -67,6 +67,22 @@ def test_the_variants_differ_as_they_say():
     assert [layer.name for layer in built["breakhis-residual-dropout"].layers].count("dropout") == 1
 
 
+@pytest.mark.parametrize(
+    ("variant", "sides"),
+    [("", (64, 128, 128)), ("-stride2", (32, 64, 128)), ("-two-pools", (16, 32, 64)), ("-doubled", (64, 128, 128))],
+)
+def test_the_structure_of_the_breakhis_network_follows_the_size_of_its_input(variant, sides):
+    """Residual blocks on the input as it is up to 128 pixels, above that on at most 128, and half where stride is 2."""
+    found = [
+        shape(build_network(f"breakhis-resnet{variant}", classes=2, size=size), "stage1_block1_relu")[:2]
+        for size in (64, 128, 256)
+    ]
+    assert found == [(side, side) for side in sides]
+    pure = build_network(f"breakhis-resnet{variant}", classes=2, size=64)
+    pooled = [layer.name for layer in pure.layers if layer.name.startswith("pool")]
+    assert pooled == (["pool1", "pool2"] if variant == "-two-pools" else [])
+
+
 def test_the_patch_networks_are_pinned():
     assert build_network("patch-resnet", classes=2).count_params() == 273_522
     assert build_network("patch-densenet", classes=2).count_params() == 163_298

@@ -34,6 +34,61 @@ def test_tensorboard_reads_the_curves(tissue, tmp_path):
             assert [step for step, _ in points] == [1, 2]
             np.testing.assert_allclose([value for _, value in points], [float(row[name]) for row in rows], rtol=1e-5)
         assert events.SummaryMetadata("loss").plugin_data.plugin_name == "scalars"
+        graph = events.Graph()
+        assert any("dots" in node.name for node in graph.node)
+        shapes = {tuple(d.size for d in s.dim) for node in graph.node for s in node.attr["_output_shapes"].list.shape}
+        assert {(-1, 32, 32, 3), (-1, 2)} <= shapes  # the sizes of images and of what is said of them
+        model = CnnBundle.load(result.folder / "model.bchisto").models[fold]
+        check_histograms(events, model, best=int(np.argmin([float(row["val_loss"]) for row in rows])) + 1)
+
+
+def check_histograms(events, model, *, best):
+    """Of the kept weights, against TensorBoard's own buckets."""
+    from tensorboard.plugins.histogram import summary
+    from tensorboard.util.tensor_util import make_ndarray
+
+    for name in ("dots", "classes"):
+        kept = model.get_layer(name).get_weights()[0]
+        points = events.Tensors(f"{name}/kernel")
+        assert [one.step for one in points] == [0, 1, 2]
+        assert events.SummaryMetadata(f"{name}/kernel").plugin_data.plugin_name == "histograms"
+        buckets = [make_ndarray(one.tensor_proto) for one in points]
+        assert not np.array_equal(buckets[0], buckets[1])
+        expected = make_ndarray(summary.pb("x", kept, bucket_count=30).value[0].tensor)
+        np.testing.assert_allclose(buckets[best], expected, rtol=1e-5)
+        assert buckets[best][:, 2].sum() == kept.size
+
+
+def test_the_graph_of_a_frozen_encoder_is_whole(tissue, tmp_path):
+    """Though its features are computed once, and the top alone is trained."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = replace(SMALL, network="tiny", weights="random", size=32, freeze="all", augmentations=(), epochs=1)
+    (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["2"], work=Work(jobs=1), tensorboard=True)
+    events = EventAccumulator(str(result.folder / "logs" / "tensorboard" / "fold1"))
+    events.Reload()
+    assert any("Conv2D" in node.op for node in events.Graph().node)
+    assert {name for name in events.Tags()["tensors"] if "/" in name} == {"classes/kernel", "classes/bias"}
+
+
+def test_what_another_backend_leaves_to_tensorflow(tmp_path, monkeypatch):
+    """Histograms, but no graph; also of weights that are one number, or none."""
+    import keras
+    from bchisto.finetune.events import EventLog, _histogram
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    model = build_model(SMALL, classes=2, fold=1)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    log = EventLog(tmp_path)
+    log.write_graph(model)
+    log.write_weights(model, step=3)
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert not events.Tags()["graph"]
+    assert set(events.Tags()["tensors"]) == {variable.path for variable in model.trainable_variables}
+    assert _histogram(np.full(5, 2.0))[:, 2].sum() == 5
+    assert _histogram(np.array([np.nan, np.inf, 1.0]))[:, 2].sum() == 1
+    assert _histogram(np.array([np.nan]))[:, 2].sum() == 0
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from bchisto.errors import InputError
 from bchisto.evaluate import aggregate, evaluate, read_predictions
 from bchisto.finetune import ImageBank, PatchRule, Samples, parse_patches
 from bchisto.finetune.augment import make_offline
-from bchisto.finetune.batches import Source, still_batches, training_batches
+from bchisto.finetune.batches import Source, outputs_of, still_batches, training_batches
 
 OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 8, "--folds", 3, "--jobs", 1)
 
@@ -98,18 +100,58 @@ def test_random_patches_are_drawn_anew_in_training_and_stay_in_testing(bank):
 
 
 def test_batches_are_the_same_in_any_number_of_threads(bank):
+    """Keras's own threads prepare them, and two are seen at work at once."""
     import keras
 
     _, stored = bank
+    lock, inside, most = threading.Lock(), [0], [0]
+
+    class Watched(ImageBank):
+        def patch(self, position, *arguments, **options):
+            with lock:
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+            time.sleep(0.02)
+            with lock:
+                inside[0] -= 1
+            return super().patch(position, *arguments, **options)
+
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
+    labels = np.array([0, 1, 0])
     found = []
     for workers in (1, 3):
-        source = Source(stored, np.array([0, 1, 0]), parse_patches("random:32:4"), 32, 0, 2, workers=workers)
+        most[0] = 0
+        watched = Watched(stored.pixels, stored.index)
+        source = Source(watched, labels, parse_patches("random:32:4"), 32, 0, 2, workers=workers)
         make = training_batches(source, source.samples(np.arange(3)), augmentations=("isometries", "noise"), crops=1)
-        batches = make(2)
-        assert isinstance(batches, keras.utils.PyDataset)
-        assert batches.workers == workers
-        found.append(np.concatenate([batches[place][0] for place in range(len(batches))]))
+        found.append(model.predict(make(2), verbose=0))
+        assert (most[0] > 1) == (workers > 1)
+    assert found[0].shape == (12, 32 * 32 * 3)
     np.testing.assert_array_equal(*found)
+
+
+def test_the_next_batch_is_made_while_the_network_works():
+    read, second = [], threading.Event()
+
+    class Batches:
+        workers = 1
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, number):
+            read.append(number)
+            if number == 1:
+                second.set()
+            return np.full((2, 1), number), None
+
+    class Network:
+        def predict_on_batch(self, batch):
+            assert second.wait(timeout=30)
+            return batch
+
+    assert [one[0, 0] for one in outputs_of(Network(), Batches())] == [0, 1, 2]
+    assert read == [0, 1, 2]
 
 
 def test_five_rotations_by_five_crops(he_image):

@@ -226,7 +226,7 @@ def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):
     assert 2 < len(part.trainable_variables) < len(whole.trainable_variables)
     with pytest.raises(InputError, match="`freeze` nothing: mobilenetv2 has no such layer"):
         build_model(replace(settings, freeze="nothing"), classes=2, fold=1)
-    with pytest.raises(InputError, match="`freeze` and `top` belong to encoders; patch-resnet is trained as a whole"):
+    with pytest.raises(InputError, match="`freeze`, `batch_norm` and `top` belong to encoders; patch-resnet is"):
         build_model(replace(SMALL, freeze="all"), classes=2, fold=1)
 
 
@@ -294,6 +294,42 @@ def test_training_holds_tensorflow_to_one_thread():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["threads", "1"], done.stderr
+
+
+def test_threads_are_those_asked_for_and_recorded(tissue, tmp_path):
+    """In this process and in its workers; TensorFlow cannot change their number afterwards."""
+    script = """
+import json, sys
+from bchisto.errors import InputError
+from bchisto.experiment import Work
+from bchisto.finetune import FinetuneSettings, finetune
+from bchisto.runs import load_config
+import tensorflow as tf
+
+def run(threads):
+    settings = FinetuneSettings("speck", epochs=1, batch_size=4, augmentations=())
+    work = Work(jobs=1, threads=threads)
+    (found,) = finetune(sys.argv[1], out=sys.argv[2], settings=settings, folds=["2"], work=work)
+    return found.folder
+
+if __name__ == "__main__":
+    folder = run(3)
+    print(tf.config.threading.get_intra_op_parallelism_threads())
+    print(json.loads((folder / "settings.json").read_text())["claim"]["made_with"][0]["threads"])
+    print(load_config(folder.parents[1] / "run.json", command="finetune")["threads"])
+    run(None)
+    for threads in (2, 0):
+        try:
+            run(threads)
+        except InputError as error:
+            print(str(error)[:45])
+"""
+    done = subprocess.run([sys.executable, "-c", script, tissue, tmp_path], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == [
+        *"333",
+        "`threads` 2: TensorFlow computes with 3 in th",
+        "`threads` 0: give at least 1",
+    ], done.stderr
 
 
 def test_kill_nine_and_resume(tuned, tissue, tmp_path, start):

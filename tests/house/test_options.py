@@ -26,7 +26,8 @@ from bchisto.explain import METHODS, ExplainSettings
 from bchisto.featurize import FeaturizeSettings
 from bchisto.featurize.settings import MODES, PADS
 from bchisto.finetune import AUGMENTATIONS, NETWORKS, OFFLINE, SAMPLINGS, FinetuneSettings
-from bchisto.finetune.settings import CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
+from bchisto.finetune.augment import RANGES
+from bchisto.finetune.settings import BATCH_NORMS, CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
 from bchisto.options import from_options, plain_options
 from bchisto.predict import FORMATS
 from bchisto.recipes import list_recipes
@@ -80,6 +81,7 @@ CHOICES = {
     "finetune precision": PRECISIONS,
     "optimizer": OPTIMIZERS,
     "top": TOPS,
+    "batch_norm": BATCH_NORMS,
     "convention": CONVENTIONS,
     "sampling": SAMPLINGS,
     "augment": (*AUGMENTATIONS, OFFLINE),
@@ -108,11 +110,12 @@ def test_values_listed_in_a_help_are_all_that_there_are():
     text = offered("featurize", "stain").replace("or a treatment: ", "").rstrip(".")
     assert [f"staintools{one}" if one.startswith("-") else one for one in text.split(", ")] == list(STAIN_METHODS)
     text = offered("finetune", "network").partition(", or an encoder")[0]
-    assert set(re.findall(r"(?<![\w-])[a-z][a-z-]*", text)) - {"or", "with"} == {
-        name for name in NETWORKS if not name.startswith("breakhis-residual-")
+    assert set(re.findall(r"(?<![\w-])[a-z][a-z-]*", text)) - {"or", "with", "likewise"} == {
+        name for name in NETWORKS if not name.startswith(("breakhis-residual-", "breakhis-resnet-"))
     }
-    variants = {name.removeprefix("breakhis-residual") for name in NETWORKS if name.startswith("breakhis-residual-")}
-    assert set(re.findall(r"(?<![\w-])-[a-z0-9-]+", text)) == variants
+    for family in ("breakhis-resnet", "breakhis-residual"):
+        variants = {name.removeprefix(family) for name in NETWORKS if name.startswith(f"{family}-")}
+        assert set(re.findall(r"(?<![\w-])-[a-z0-9-]+", text)) == variants
     listed = offered("boost", "folds").partition("a published list (")[2].partition(")")[0]
     assert set(listed.split(", ")) == {*PUBLISHED_FOLDS, *SLIDE_FOLDS}
     listed = re.findall(
@@ -121,6 +124,15 @@ def test_values_listed_in_a_help_are_all_that_there_are():
     assert set(METHODS) == set(listed) - {"f", "of", "and", "those", "patches"}
     named = EVERY["reproduce"].help.partition("NAME is ")[2].partition(", or the path")[0]
     assert sorted(re.split(r",\s+", named)) == sorted(list_recipes())
+
+
+def test_ranges_in_the_help_are_those_of_the_library():
+    written = re.findall(r"([a-z]+):([\d.]+\d)", offered("finetune", "augment"))
+    assert {name: float(value) for name, value in written} == RANGES
+    (augment,) = [one for one in EVERY["finetune"].params if one.name == "augment"]
+    assert augment.type.convert("rotation:10", augment, None) == "rotation:10"  # beside the choices tied above
+    with pytest.raises(click.BadParameter, match="'turn' is not one of 'isometries'"):
+        augment.type.convert("turn:10", augment, None)
 
 
 IMAGES = ("--images", "x")
@@ -141,11 +153,13 @@ VALUES = {
     "reproduce": (Work(),),
 }
 NO_OPTION = {
-    "featurize": {"geometry"},  # what is made now has the present one
-    "boost": {"test_list", "skip_errors"},  # of --folds none, which averages nothing; of images, which it does not read
+    # what is made now has the present geometry; threads are of networks that are trained
+    "featurize": {"geometry", "threads"},
+    # of --folds none, which averages nothing; of images, which it does not read
+    "boost": {"test_list", "skip_errors", "threads"},
     "finetune": set(),
-    "predict": {"shard"},  # a table has no shards
     "explain": set(),
+    "predict": {"shard", "threads"},  # a table has no shards
     "reproduce": set(),
 }
 

@@ -7,7 +7,15 @@ import sys
 
 import pytest
 import sample_units
-from bchisto.jobs import Resources, Ticker, cpu_resources, default_jobs, network_resources, run_units
+from bchisto.jobs import (
+    Resources,
+    Ticker,
+    cpu_resources,
+    default_jobs,
+    gpus_have_bfloat16,
+    network_resources,
+    run_units,
+)
 
 
 def test_without_a_gpu_networks_get_a_process_per_core(monkeypatch):
@@ -32,6 +40,30 @@ def test_on_gpus_networks_get_a_process_per_card(monkeypatch, seen, environment,
     assert [found.helpers(units) for units in (0, 1, 100)] == [16, 16, 16 // len(seen)]
     assert network_resources(5) == Resources(5, 16, gpus)
     assert cpu_resources() == Resources(16, 16)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"), [([], False), ([(8, 0)], True), ([(9, 0), (7, 5)], False), ([None], True)]
+)
+def test_which_gpus_compute_in_bfloat16(monkeypatch, capabilities, expected):
+    """What TensorFlow says of its cards is replaced; of those of other makers it says no capability."""
+    import tensorflow as tf
+
+    monkeypatch.setattr("bchisto.jobs.backend._tensorflow_gpus", lambda: [*range(len(capabilities))])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: capabilities)
+    monkeypatch.setattr(
+        tf.config.experimental, "get_device_details", lambda one: {"compute_capability": one} if one else {}
+    )
+    monkeypatch.setattr("bchisto.jobs.backend._start_tensorflow", lambda: None)
+    assert gpus_have_bfloat16() == expected
+
+
+def test_threads_of_networks_share_the_cores(monkeypatch):
+    monkeypatch.setattr("bchisto.jobs.resources.default_jobs", lambda: 16)
+    for threads, processes in (("1", 16), ("3", 5), ("16", 1), ("40", 1)):
+        monkeypatch.setenv("BCHISTO_THREADS", threads)
+        assert network_resources() == Resources(processes, 16)
+        assert network_resources(7).processes == 7
 
 
 def test_cores_that_do_not_work_prepare_input():

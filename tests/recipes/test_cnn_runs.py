@@ -59,8 +59,8 @@ def test_each_magnification_is_a_run_of_its_own(done):
         f"{m}x/{name}"
         for m in (40, 100)
         for name in (
-            "finetune/2-grouped-breakhis-residual-stride2-best",
-            "finetune/2-grouped-breakhis-residual-normal",
+            "finetune/2-grouped-breakhis-resnet-stride2-best",
+            "finetune/2-grouped-breakhis-resnet-normal",
             "boost/2-grouped-logistic",
         )
     ]
@@ -80,7 +80,10 @@ def test_published_and_obtained_stand_side_by_side(done):
     run, result = done
     folder = run / "reproduce" / "breakhis-resnet"
     # no table of which nothing was run
-    assert [one.key for one in result.published] == ["networks", "treatments", "patches", "rules", "levels", "decaf"]
+    assert [one.key for one in result.published] == [
+        "networks", "treatments", "patches", "rules", "precision", "levels", "overfitting", "curves", "decaf",
+        "papers-f1", "papers-patients",
+    ]  # fmt: skip
     networks = rows(folder / "networks.csv")
     assert {row["published"] for row in networks} == {"not printed"}
     obtained = {row["figure"]: row["obtained"] for row in networks}
@@ -89,12 +92,12 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert obtained["kernel3 at 40x"] == ""
     assert "best at 200x" not in obtained
     first = json.loads((result.protocols[0].folder / "metrics.json").read_text())["tables"]
-    assert float(obtained["best at 40x"]) == pytest.approx(100 * first["breakhis-residual-stride2"]["accuracy"])
+    assert float(obtained["best at 40x"]) == pytest.approx(100 * first["breakhis-resnet-stride2"]["accuracy"])
     rules = {row["figure"]: row["obtained"] for row in rows(folder / "rules.csv")}
-    vote = first["breakhis-residual-stride2 (image, vote)"]["accuracy"]
+    vote = first["breakhis-resnet-stride2 (image, vote)"]["accuracy"]
     assert float(rules["vote at 40x"]) == pytest.approx(100 * vote)
     levels = {row["figure"]: row["obtained"] for row in rows(folder / "levels.csv")}
-    assert float(levels["patch auc at 40x"]) == pytest.approx(100 * first["breakhis-residual-stride2 (patch)"]["auc"])
+    assert float(levels["patch auc at 40x"]) == pytest.approx(100 * first["breakhis-resnet-stride2 (patch)"]["auc"])
     assert float(levels["patient accuracy at 100x"]) >= 0
     report = (folder / "report.html").read_text()
     assert "best at 40x" in report
@@ -102,6 +105,19 @@ def test_published_and_obtained_stand_side_by_side(done):
         assert other in report
     assert "McNemar" in report
     assert "Conclusion: first stride 2 is the best. Here: not run" in report
+    assert "sum and average are one rule for images" in report
+    assert "SVM" in report
+    assert report.count("Learning curves: ") >= 2  # of both networks
+    assert "Learning curves: " in (result.protocols[0].folder / "report.html").read_text()
+    assert "9,109 images" in report
+    papers = {row["figure"]: row for row in rows(folder / "papers-patients.csv")}
+    assert papers["traditional CNN 2"]["published"] == "not printed"
+    patients = first["breakhis-resnet-stride2 (group, average)"]["accuracy"]
+    assert float(papers["best at 40x"]["obtained"]) == pytest.approx(100 * patients)
+    precision = {row["figure"]: row["obtained"] for row in rows(folder / "precision.csv")}
+    by_vote = first["breakhis-resnet-stride2 (image, vote)"]["per_class"]["malignant"]["precision"]
+    assert precision["vote at 40x"] == "" if by_vote is None else (
+        float(precision["vote at 40x"]) == pytest.approx(100 * by_vote))  # fmt: skip
     assert "Not comparable (quick" in report
 
 
@@ -124,7 +140,7 @@ def test_a_second_run_trains_nothing(done, breakhis):
 def test_other_settings_are_refused_also_in_a_quick_run(done, breakhis, tmp_path):
     run, _ = done
     shutil.copytree(run, tmp_path / "run")
-    path = tmp_path / "run" / "40x" / "finetune" / "2-grouped-breakhis-residual-normal" / "settings.json"
+    path = tmp_path / "run" / "40x" / "finetune" / "2-grouped-breakhis-resnet-normal" / "settings.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "rate": 0.5}))
     with pytest.raises(SettingsConflictError, match="rate 0.5 -> 0.001"):
         reproduce(
@@ -163,8 +179,8 @@ def test_real_breakhis_images(shared, tmp_path, cli):
     images = shared / "data" / "breakhis" / "BreaKHis_v1"
     code, out, err = cli("reproduce", "breakhis-resnet", "--images", images, "--out", tmp_path, "--quick", "--jobs", 1)
     assert code == 0, err
-    assert "40x/finetune/2-grouped-breakhis-residual-stride2-best: accuracy" in out
-    assert "400x/finetune/2-grouped-breakhis-residual-stride2-best: accuracy" in out
+    assert "40x/finetune/2-grouped-breakhis-resnet-stride2-best: accuracy" in out
+    assert "400x/finetune/2-grouped-breakhis-resnet-stride2-best: accuracy" in out
     assert "sum, vote and average beat exist. Here: " in out
     assert "not printed" in out
 

@@ -2,10 +2,13 @@
 
 import csv
 import json
+import re
+from importlib.resources import files
 
 import miniatures
 import numpy as np
 import pytest
+import yaml
 from bchisto.data import read_dataset
 from bchisto.errors import InputError
 from bchisto.experiment import Work
@@ -38,22 +41,85 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
         variants=["cross-validation", "all-data", "image-level"],
     )
     cross, every, image = result.protocols
-    assert every.folder.name == "none-inceptionv3-all-data"
+    assert [one.folder.name for one in result.protocols] == [
+        "2-fixed-test-inceptionv3-cross-validation",
+        "none-inceptionv3-all-data",
+        "2-inceptionv3-image-level",
+    ]
     listed = [row["image_id"] for row in rows(tmp_path / "reproduce" / "inbreast-inception" / "test-list.csv")]
-    assert sorted(row["image_id"] for row in rows(every.folder / "predictions.csv")) == listed
-    first = [row["image_id"] for row in rows(cross.folder / "predictions.csv") if row["fold"] == "1"]
-    assert sorted(first) == listed
-    parts = {row["image_id"]: row["part"] for row in rows(every.folder / "folds.csv")}
-    groups = {row["image_id"]: row["group"] for row in rows(every.folder / "folds.csv")}
-    tested = {groups[name] for name, part in parts.items() if part == "test"}
-    assert not tested & {groups[name] for name, part in parts.items() if part == "train"}
-    assert any(banner.startswith("NO VALIDATION") for banner in image.banners)
+    everything = {record.image_id: record.group for record in read_dataset(inbreast).records}
+    assert 0 < len(listed) < len(everything)
+    apart = {everything[name] for name in listed}
+    for one, folds in ((cross, {"1", "2"}), (every, {"1"})):
+        tests = {(row["image_id"], row["fold"]) for row in rows(one.folder / "predictions.csv")}
+        assert tests == {(name, fold) for name in listed for fold in folds}
+        others = [row for row in rows(one.folder / "folds.csv") if row["part"] != "test"]
+        assert not apart & {everything[row["image_id"]] for row in others}  # no patient of the list trains or validates
+    parts = [(row["image_id"], row["part"]) for row in rows(cross.folder / "folds.csv") if row["part"] != "test"]
+    assert sorted(parts) == sorted(
+        (name, part) for name in everything if name not in listed for part in ("train", "val")
+    )
+    every_train = {row["image_id"] for row in rows(every.folder / "folds.csv") if row["part"] == "train"}
+    assert every_train == set(everything) - set(listed)
+    assert all(any(line.startswith("NO VALIDATION") for line in one.banners) for one in (every, image))
+    assert any(line.startswith("fixed test list: ") for line in cross.banners)
     assert any(banner.startswith("image-level folds on grouped data") for banner in image.banners)
+    # the predictions of all data are of a network of its own
+    alike = [{row["image_id"]: row["p_positive"] for row in rows(one.folder / "predictions.csv") if row["fold"] == "1"}
+             for one in (every, cross)]  # fmt: skip
+    assert alike[0] != alike[1]
     assert list((cross.folder / "logs" / "tensorboard").rglob("events.out.tfevents.*"))
     contrast = next(one for one in result.published if one.key == "contrast")
-    assert "training on all data with a fixed test list gives the higher AUC. Here: " in contrast.note
-    assert next(one for one in result.published if one.key == "folds").figures[-1].name == "mean of the folds"
+    assert (
+        "training on all data gives the higher AUC than cross-validation with validation parts. Here: not judged"
+        in (contrast.note)
+    )
+    by_name = {figure.name: figure.obtained for figure in contrast.figures}
+    means = cross.metrics["two_class"]["auc_per_fold"]
+    assert by_name["cross-validation"] == pytest.approx(100 * np.mean(means))
+    assert by_name["all-data"] == pytest.approx(100 * every.metrics["auc"])
+    folds = next(one for one in result.published if one.key == "folds").figures
+    assert (folds[0].name, folds[-1].name) == ("fold 1: auc", "mean of the folds: auc")
+    cells = [figure.name for figure in folds if "called" in figure.name]
+    assert len(cells) == 8
+    assert cells[0].startswith("fold 1: negative called negative, ")
     assert any("75 positive and 313 negative" in banner for banner in result.banners)
+
+
+def test_the_headline_of_the_inbreast_system_is_judged(inbreast, tmp_path, monkeypatch):
+    """A small network in the place of InceptionV3, all else as in the recipe: three seeds, the same list in each."""
+    for place in ("outputs.write_report", "training.write_run_report"):  # drawn elsewhere, and half of the time here
+        monkeypatch.setattr(f"bchisto.experiment.{place}", lambda *args, **options: None)
+    content = yaml.safe_load((files("bchisto.recipes") / "inbreast-inception.yaml").read_text(encoding="utf-8"))
+    small = {"network": "speck", "size": 32, "epochs": 2, "patience": 1, "batch_size": 4, "folds": ["2"], "copies": []}
+    for name in ("top", "freeze", "weights", "tensorboard"):
+        del content["finetune"][name]
+    for name, value in small.items():
+        content["finetune"][name]["value"] = value
+    content["variants"] = {name: content["variants"][name] for name in ("cross-validation", "all-data")}
+    content["published"] = content["published"][:1]
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    result = reproduce(
+        str(tmp_path / "small.yaml"), inbreast, out=tmp_path / "run", seeds=3, work=Work(jobs=1),
+        variants=["cross-validation", "all-data"],
+    )  # fmt: skip
+    (contrast,) = result.published
+    changes = []
+    for folder in ("", "seed-1", "seed-2"):
+        run = tmp_path / "run" / folder / "finetune"
+        found = [json.loads((run / name / "metrics.json").read_text())["tables"]["speck"]
+                 for name in ("none-speck-all-data", "2-fixed-test-speck-cross-validation")]  # fmt: skip
+        changes.append(found[0]["auc"] - np.mean(found[1]["two_class"]["auc_per_fold"]))
+    verdict = contrast.note.splitlines()[0].partition("Here: ")[2]
+    said = re.fullmatch(
+        r"(holds|does not hold|not settled) \(difference (\S+) points, 95 % interval (\S+) to (\S+)\).", verdict
+    )
+    assert said, contrast.note
+    middle, low, high = map(float, said.groups()[1:])
+    assert middle == pytest.approx(100 * np.mean(changes), abs=0.051)
+    assert low < middle < high
+    assert (said[1] == "holds") == (low > 0)
+    assert "not run" in contrast.note.splitlines()[1]
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +155,15 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     assert figures["googlenet: accuracy"].published == 0.929
     assert figures["googlenet: accuracy"].difference is not None
     assert figures["alexnet: accuracy"].obtained is None
+    test = next(one for one in result.published if one.key == "test")
+    assert "GoogLeNet is the best. Here: not run" in test.note
+    assert ["radiologists: recall (sec. 5.2, of Elmore et al. 2009)", "0.745 to 0.923"] in [
+        row[:2] for row in test.rows()
+    ]
+    gap = next(one for one in result.published if one.key == "augmentation").figures
+    log = rows(result.protocols[0].folder / "logs" / "fold1.csv")[-1]
+    assert gap[2].obtained == pytest.approx(100 * (float(log["accuracy"]) - float(log["val_accuracy"])))
+    assert gap[0].obtained is None
     transfer = next(one for one in result.published if one.key == "transfer")
     assert [one.published for one in transfer.figures] == [66, 90]
     assert transfer.figures[0].obtained is not None

@@ -1,0 +1,80 @@
+"""An encoder that is not trained: what it makes of a sample is computed once for a fold, and not in every epoch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .augment import OFFLINE
+from .batches import Source, outputs_of, still_batches, training_batches
+from .model import compile_model
+from .patches import Samples
+from .settings import FinetuneSettings
+
+__all__ = ["Split", "keeps_features", "split_frozen"]
+
+_log = logging.getLogger(__name__)
+
+_MOST_BYTES = 2**30
+"""Of features in memory (ours); where there are more of them, the encoder runs in every epoch."""
+
+Features = npt.NDArray[np.float32]
+
+
+def keeps_features(settings: FinetuneSettings) -> bool:
+    """Return whether an encoder makes the same of each sample in every epoch."""
+    fixed = settings.rule.kind != "random" and set(settings.augmentations) <= {OFFLINE}
+    return settings.freeze == "all" and fixed
+
+
+@dataclass(frozen=True)
+class Split:
+    """A network in two, which share its layers and variables.
+
+    Attributes
+    ----------
+    encoder : keras.Model
+        From images to what the top starts from.
+    top : keras.Model
+        Compiled, with the optimiser of the whole network.
+    """
+
+    encoder: Any
+    top: Any
+
+    def fits(self, samples: int) -> bool:
+        """Return whether the features of so many samples are held in memory."""
+        return 4 * samples * int(np.prod(self.encoder.output.shape[1:])) <= _MOST_BYTES
+
+    def features(
+        self, source: Source, samples: Samples, held: Samples, *, augmentations: tuple[str, ...], crops: int
+    ) -> tuple[Features, Features] | None:
+        """Return the features of samples that train and of those that validate, float32; None if they are too many."""
+        if not self.fits(len(samples) + len(held)):
+            _log.info(
+                "the features of %d samples take more than %.0f GB: the encoder runs in every epoch",
+                len(samples) + len(held),
+                _MOST_BYTES / 2**30,
+            )
+            return None
+        make = training_batches(source, samples, augmentations=augmentations, crops=crops)
+        given = make(0, shuffled=False), still_batches(source, held)
+        trained, judged = (
+            np.concatenate([np.empty((0, *self.encoder.output.shape[1:]), np.float32), *outputs_of(self.encoder, one)])
+            for one in given
+        )
+        return trained, judged
+
+
+def split_frozen(model: Any, settings: FinetuneSettings) -> Split:
+    """Part a compiled network whose encoder is frozen, where the first layer begins that is trained or drops."""
+    import keras
+
+    cut = model.get_layer("average").output if settings.top == "average" else model.get_layer("top_conv").input
+    split = Split(keras.Model(model.input, cut), keras.Model(cut, model.output))
+    compile_model(split.top, model.optimizer)
+    return split

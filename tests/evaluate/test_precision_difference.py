@@ -1,0 +1,55 @@
+"""The difference of two precisions by hand, and how often its interval covers."""
+
+import numpy as np
+import pytest
+from bchisto.evaluate import PredictionTable, precision_difference
+from scipy.stats import t as student
+
+
+def table(called, labels, groups=None):
+    p = np.where(np.asarray(called), 0.9, 0.1)
+    return PredictionTable.from_probabilities(
+        name="x", classes=["benign", "malignant"], image_ids=[f"{k}" for k in range(len(p))],
+        labels=["malignant" if one else "benign" for one in labels], probabilities=np.stack([1 - p, p], axis=1),
+        folds=[1] * len(p), groups=groups or [None] * len(p),
+    )  # fmt: skip
+
+
+def test_by_hand():
+    """Of 24 called malignant by the first 20 are so, of ten by the second all."""
+    labels = [1] * 20 + [0] * 20
+    first, second = table([1] * 24 + [0] * 16, labels), table([1] * 10 + [0] * 30, labels)
+    found = precision_difference(first, second)
+    assert found["difference"] == pytest.approx(1 - 20 / 24)
+    spread = (20 * (4 / 24 / 24) ** 2 + 4 * (20 / 24 / 24) ** 2) * 40 / 39 + 0.75 / (10 + 2) ** 2
+    half = student.ppf(0.975, 9) * spread**0.5
+    assert found["interval"] == pytest.approx([1 / 6 - half, 1 / 6 + half])
+    assert precision_difference(first, table([0] * 40, labels)) is None
+
+
+def test_patients_are_the_units():
+    """Ten copies of each image of one patient say no more than one."""
+    rng = np.random.default_rng(0)
+    labels, a = rng.random(40) < 0.5, rng.random(40) < 0.5
+    b = np.where(rng.random(40) < 0.7, labels, a)
+    one = precision_difference(table(a, labels), table(b, labels))
+    groups = [f"p{k // 10}" for k in range(400)]
+    many = precision_difference(*(table(np.repeat(x, 10), np.repeat(labels, 10), groups) for x in (a, b)))
+    np.testing.assert_allclose(many["interval"], one["interval"])
+
+
+def test_coverage():
+    """Twenty patients of five images; both classifiers are right in 85 %, in patients more or less."""
+    rng = np.random.default_rng(2)
+    inside = []
+    for _ in range(300):
+        labels = np.repeat(rng.random(20) < 0.5, 5)
+        if labels.all() or not labels.any():
+            continue
+        easy = np.repeat(rng.normal(size=20), 5)
+        called = [np.where(0.6 * easy + 0.8 * rng.normal(size=100) < 1.036, labels, ~labels) for _ in range(2)]
+        groups = [f"p{k // 5}" for k in range(100)]
+        found = precision_difference(*(table(one, labels, groups) for one in called))
+        if found is not None:
+            inside.append(found["interval"][0] <= 0.0 <= found["interval"][1])
+    assert np.mean(inside) >= 0.93

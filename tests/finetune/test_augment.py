@@ -1,0 +1,237 @@
+"""Augmentation by its effect: grey stays grey, ranges are what was asked for, and old names mean what they meant."""
+
+import json
+import re
+from dataclasses import replace
+
+import miniatures
+import numpy as np
+import pytest
+from bchisto.errors import InputError
+from bchisto.experiment import Work
+from bchisto.finetune import AUGMENTATIONS, FinetuneSettings, finetune
+from bchisto.finetune.augment import augmentation_ranges, make_augmenter
+from bchisto.finetune.methods import methods_of
+
+SPECK = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1, "--folds", 2)
+
+
+def drawn(name, image, count=60):
+    augment = make_augmenter([name], size=image.shape[0])
+    return np.stack([augment(image, np.random.SeedSequence([9, number])) for number in range(count)])
+
+
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "stain"])
+def test_equal_channels_stay_equal(rng, name):
+    grey = np.repeat(rng.integers(0, 256, (48, 48, 1), dtype=np.uint8), 3, axis=2)
+    found = drawn(name, grey, count=20)
+    np.testing.assert_array_equal(found, np.repeat(found[..., :1], 3, axis=-1))
+    assert len({one.tobytes() for one in found}) > 1
+
+
+def test_noise_of_a_grey_image_is_as_strong_as_that_of_a_coloured_one():
+    grey = np.full((64, 64, 3), 128, dtype=np.uint8)
+    tinted = grey.copy()
+    tinted[0, 0, 0] = 129
+    for image in (grey, tinted):
+        spread = drawn("noise", image)[:, 1:, 1:].astype(float).std(axis=(1, 2)) / 255
+        assert 0.009 < spread.min() < 0.02
+        assert 0.04 < spread.max() < 0.051
+    one = drawn("noise", tinted, count=1)[0].astype(int)
+    assert (one[..., 0] != one[..., 1]).mean() > 0.5  # of colour, as before
+
+
+def test_names_without_a_range_give_the_pictures_of_0_1(he_image):
+    """Against the transformations as 0.1 called them."""
+    import albumentations
+    import cv2
+
+    image = np.ascontiguousarray(he_image[:64, :64])
+    steps = {
+        "isometries": albumentations.D4(p=1.0),
+        "mirror": albumentations.HorizontalFlip(p=0.5),
+        "rotation": albumentations.Rotate(limit=15, border_mode=cv2.BORDER_REFLECT_101, p=1.0),
+        "brightness": albumentations.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=1.0),
+        "noise": albumentations.GaussNoise(std_range=(0.01, 0.05), p=1.0),
+        "crop": albumentations.RandomResizedCrop(size=(64, 64), scale=(0.7, 1.0), p=1.0),
+    }
+    for names in (*([name] for name in steps), list(steps)):
+        composed = albumentations.Compose([steps[name] for name in names])
+        augment = make_augmenter(names, size=64)
+        for number in range(3):
+            sequence = np.random.SeedSequence([3, number])
+            composed.set_random_seed(int(sequence.generate_state(3)[0]))
+            np.testing.assert_array_equal(
+                augment(image, np.random.SeedSequence([3, number])), composed(image=image)["image"]
+            )
+
+
+def bar(size=101):
+    """A bright bar along the middle row."""
+    image = np.zeros((size, size, 3), dtype=np.uint8)
+    image[size // 2 - 3 : size // 2 + 4, size // 5 : -size // 5] = 250
+    return image
+
+
+def moments(image):
+    """Return the middle (row, column), the angle in degrees and the area of what is bright."""
+    weights = image[..., 0].astype(float) / 250
+    rows, columns = np.indices(weights.shape)
+    middle = [(weights * axis).sum() / weights.sum() for axis in (rows, columns)]
+    y, x = rows - middle[0], columns - middle[1]
+    angle = 0.5 * np.degrees(np.arctan2(2 * (weights * x * y).sum(), (weights * (x * x - y * y)).sum()))
+    return *middle, angle, weights.sum()
+
+
+@pytest.mark.parametrize(("name", "most"), [("rotation", 15), ("rotation:10", 10), ("rotation:40", 40)])
+def test_rotation_goes_as_far_as_asked(name, most):
+    angles = np.array([moments(one)[2] for one in drawn(name, bar())])
+    assert np.abs(angles).max() <= most + 0.5
+    assert angles.max() > 0.8 * most
+    assert angles.min() < -0.8 * most
+
+
+@pytest.mark.parametrize(("name", "most"), [("translation", 0.1), ("translation:0.2", 0.2)])
+def test_translation_goes_as_far_as_asked_both_ways(name, most):
+    image = np.zeros((101, 101, 3), dtype=np.uint8)
+    image[45:56, 45:56] = 250
+    for axis in (0, 1):
+        shift = np.array([moments(one)[axis] for one in drawn(name, image)]) - 50
+        assert np.abs(shift).max() <= most * 101
+        assert shift.max() > 0.8 * most * 101
+        assert shift.min() < -0.8 * most * 101
+
+
+@pytest.mark.parametrize(("name", "most"), [("magnification", 0.1), ("magnification:0.3", 0.3)])
+def test_magnification_enlarges_and_reduces_and_keeps_the_shape(name, most):
+    rows, columns = np.indices((101, 101))
+    disc = np.repeat((((rows - 50) ** 2 + (columns - 50) ** 2 <= 25**2) * 250).astype(np.uint8)[..., None], 3, axis=2)
+    found = drawn(name, disc)
+    scale = np.sqrt(np.array([moments(one)[3] for one in found]) / moments(disc)[3])
+    assert scale.max() <= 1 + most + 0.01
+    assert scale.min() >= 1 - most - 0.01
+    assert scale.max() > 1 + 0.8 * most
+    assert scale.min() < 1 - 0.8 * most
+    heights, widths = ((found[..., 0] > 125).any(axis=axis).sum(axis=1) for axis in (2, 1))
+    assert np.abs(heights - widths).max() <= 1
+
+
+def test_what_moves_pixels_is_interpolated_once_and_mirrored_at_the_edge():
+    """A white image stays white, though turned, shifted and reduced; one warp of all three."""
+    white = np.full((40, 40, 3), 255, dtype=np.uint8)
+    names = ["rotation:90", "translation:0.3", "magnification:0.5"]
+    augment = make_augmenter(names, size=40)
+    assert all((augment(white, np.random.SeedSequence([number])) == 255).all() for number in range(20))
+    import albumentations
+
+    calls = []
+    warp = albumentations.Affine.apply
+
+    def watched(self, *arguments, **options):
+        calls.append(type(self).__name__)
+        return warp(self, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(albumentations.Affine, "apply", watched)
+        make_augmenter(names, size=40)(white, np.random.SeedSequence([1]))
+    assert calls == ["Affine"]
+
+
+def test_other_ranges_reach_what_they_name():
+    flat = np.full((64, 64, 3), 100, dtype=np.uint8)
+    levels = drawn("brightness:0.05", flat)[:, 0, 0, 0] / 255 - 100 / 255
+    assert 0.03 < np.abs(levels).max() < 0.05 + 0.05 * 100 / 255 + 0.005  # brightness, and contrast about zero
+    assert drawn("noise:0.2", flat)[..., 0].astype(float).std(axis=(1, 2)).max() / 255 > 0.15
+    rows = np.repeat(np.repeat(np.arange(64, dtype=np.uint8)[:, None, None] * 4, 64, axis=1), 3, axis=2)
+    spans = [float(np.ptp(one[..., 0])) / 252 for one in drawn("crop:0.2", rows)]
+    assert min(spans) < 0.6  # a fifth of the area, between 3:4 and 4:3
+
+
+def test_a_usual_range_is_no_other_setting():
+    settings = FinetuneSettings("speck", augmentations=("rotation:15", "crop:0.70", "rotations-crops", "noise:0.1"))
+    assert settings.augmentations == ("rotation", "crop", "rotations-crops", "noise:0.1")
+    assert augmentation_ranges(settings.augmentations)["noise"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rotation:x", "rotation:x: write rotation:RANGE with a number above 0 and up to 180, such as rotation:15"),
+        ("rotation:", "rotation:: write rotation:RANGE"),
+        ("rotation:nan", "rotation:nan: write rotation:RANGE"),
+        ("rotation:-5", "write rotation:RANGE"),
+        ("translation:0.6", "up to 0.5, such as translation:0.1"),
+        ("noise:0", "with a number above 0 and up to 1, such as noise:0.05"),
+        ("mirror:2", "mirror:2: mirror takes no range; those that do are rotation, translation, magnification,"),
+        ("turn:2", "choose one of isometries, mirror, rotation"),
+    ],
+)
+def test_ranges_that_are_refused(text, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        FinetuneSettings("speck", augmentations=(text,))
+
+
+def test_two_ranges_are_refused():
+    with pytest.raises(InputError, match="rotation:5: rotation is there with another range; keep one"):
+        FinetuneSettings("speck", augmentations=("rotation:15", "mirror", "rotation:5"))
+
+
+def test_ranges_on_the_command_line(tissue, tmp_path, cli):
+    options = ("finetune", "--images", tissue, "--out", tmp_path / "run", *SPECK)
+    for text, message in (
+        ("rotation:x", "--augment rotation:x: write rotation:RANGE with a number above 0"),
+        ("turn:3", "Invalid value for '--augment': 'turn' is not one of 'isometries'"),
+    ):
+        code, _, err = cli(*options, "--augment", text)
+        assert code == 2
+        assert message in err
+        assert "Traceback" not in err
+    code, _, err = cli(
+        *options, "--augment", "rotation:10", "--augment", "translation", "--augment", "magnification:.2"
+    )
+    assert code == 0, err
+    recorded = json.loads((tmp_path / "run" / "finetune" / "2-speck" / "settings.json").read_text())["augmentations"]
+    assert recorded == ["rotation:10", "translation", "magnification:0.2"]
+    code, out, err = cli("finetune", "--config", tmp_path / "run" / "run.json")
+    assert code == 0, err
+    assert "2-speck: accuracy" in out
+    code, _, err = cli(*options, "--augment", "rotation:12")
+    assert code == 2
+    assert "made with other settings: augmentations" in err
+
+
+def test_mammograms_stay_grey_in_training(tmp_path, monkeypatch):
+    from bchisto.finetune import batches
+
+    miniatures.write_inbreast(tmp_path / "INbreast", ["1", "2", "4a", "5"] * 2)
+    seen = []
+    make = batches.make_augmenter
+
+    def watched(*arguments, **options):
+        augment = make(*arguments, **options)
+        return lambda *given: seen.append(augment(*given)) or seen[-1]
+
+    monkeypatch.setattr(batches, "make_augmenter", watched)
+    settings = FinetuneSettings(
+        "speck", size=32, epochs=1, batch_size=2, augmentations=("mirror", "brightness", "noise"), validation=False
+    )
+    finetune(tmp_path / "INbreast", out=tmp_path / "run", settings=settings, folds=["2"], work=Work(jobs=1))
+    found = np.stack(seen)
+    np.testing.assert_array_equal(found, np.repeat(found[..., :1], 3, axis=-1))
+    assert found.std() > 1
+
+
+def test_a_methods_section_says_them_in_words():
+    names = ("noise:0.03", "rotations-crops", "mirror", "rotation:10", "translation", "magnification", "crop", "stain")
+    settings = FinetuneSettings("patch-resnet", augmentations=names, crops=3)
+    (said,) = [line for line in methods_of(settings, folds=1, inner=True) if "augmented by" in line]
+    assert said == (
+        "Training images were augmented by 5 rotations of each by any angle and 3 crops of each rotation, made within "
+        "its file by one resampling; mirroring left and right; rotation by up to 10 degrees; translation by up to 10 % "
+        "of the side; magnification by up to 10 %; Gaussian noise of up to 3 % of full scale; crops of at least 70 % "
+        "of the area; factors of 0.7 to 1.3 for haematoxylin and eosin."
+    )
+    for name in AUGMENTATIONS:  # none is passed over
+        assert any(
+            "augmented by" in line for line in methods_of(replace(settings, augmentations=(name,)), folds=1, inner=True)
+        )

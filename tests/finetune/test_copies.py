@@ -1,0 +1,148 @@
+"""Copies of the images of a class: how many, of what, each with draws of its own, and of the training part alone."""
+
+import csv
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from bchisto.errors import InputError
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule
+from bchisto.finetune.balance import class_factors, copy_classes
+from bchisto.finetune.batches import Source, training_batches
+from bchisto.finetune.fit import TrainingPlan, training_samples
+from PIL import Image
+
+OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1, "--folds", 2)
+
+
+def test_the_numbers_of_the_inbreast_system(rng):
+    """From 313 negative and 75 positive mammograms to 3,104 and 1,992."""
+    labels = rng.permutation(np.repeat([0, 1], [313, 75]))
+    chosen = copy_classes(labels, factors=(3104 / 313, 1992 / 75), seed=5)
+    assert np.bincount(labels[chosen]).tolist() == [3104, 1992]
+    times = np.bincount(chosen, minlength=388)
+    assert set(times[labels == 0]) == {9, 10}
+    assert set(times[labels == 1]) == {26, 27}
+    assert (times[labels == 0] == 10).sum() == 3104 - 9 * 313
+    np.testing.assert_array_equal(chosen, copy_classes(labels, factors=(3104 / 313, 1992 / 75), seed=5))
+    other = np.bincount(copy_classes(labels, factors=(3104 / 313, 1992 / 75), seed=6), minlength=388)
+    assert not np.array_equal(times, other)
+
+
+def test_without_factors_every_image_stands_once(rng):
+    labels = rng.integers(0, 3, 20)
+    for factors in ((), (1.0, 1.0, 1.0)):
+        np.testing.assert_array_equal(copy_classes(labels, factors=factors, seed=0), np.arange(20))
+    assert len(copy_classes(labels[labels != 1], factors=(1.0, 9.0, 1.0), seed=0)) == (labels != 1).sum()
+
+
+def plan_of(labels, **changes):
+    images = np.random.default_rng(1).integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
+    bank = ImageBank.of(list(images), [f"{place}.png" for place in range(len(labels))])
+    plan = TrainingPlan(**{"train": np.arange(len(labels)), "validate": np.array([], dtype=np.int64), "epochs": 1,
+                           "patience": 1, "sampling": "none", "weighted": False, "augmentations": (), "seed": 0,
+                           "classes": 2, **changes})  # fmt: skip
+    return images, Source(bank, np.asarray(labels), PatchRule(), 32, 0, 4), plan
+
+
+def test_copies_follow_sampling():
+    _, source, plan = plan_of([0] * 8 + [1] * 3, sampling="under", copies=(2.0, 1.5))
+    samples = training_samples(source, plan)
+    assert np.bincount(source.labels[samples.images]).tolist() == [6, 4]  # 3 and 3, then twice and 4.5 to even
+    _, source, plan = plan_of([0] * 8 + [1] * 3, copies=(1.0, 4.0), augmentations=("rotations-crops",), rotations=2)
+    assert np.bincount(source.labels[training_samples(source, plan).images]).tolist() == [8 * 10, 12 * 10]
+
+
+def test_every_copy_is_drawn_by_itself_and_anew_in_each_epoch():
+    names = ("brightness", "noise")
+    _, source, plan = plan_of([0, 1, 1], copies=(1.0, 4.0), augmentations=names)
+    samples = training_samples(source, plan)
+    make = training_batches(source, samples, augmentations=names, crops=1)
+    first, second = (np.concatenate([make(epoch)[k][0] for k in range(len(make(epoch)))]) for epoch in (0, 1))
+    assert len(first) == 9
+    assert len({one.tobytes() for one in (*first, *second)}) == 18
+
+
+@pytest.mark.parametrize(
+    ("copies", "message"),
+    [
+        ((("a", 0.5),), "`copies` a=0.5: give a factor from 1 up; `sampling` leaves images out"),
+        ((("a", float("nan")),), "`copies` a=nan: give a factor from 1 up"),
+        ((("a", float("inf")),), "`copies` a=inf: give a factor from 1 up"),
+        ((("a", 2), ("b", 3), ("a", 2)), "`copies` a=2.0, b=3.0, a=2.0: name each class once"),
+    ],
+)
+def test_factors_that_are_refused(copies, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        FinetuneSettings("speck", copies=copies)
+
+
+def test_factors_stand_in_the_order_of_classes():
+    assert class_factors((("in situ", 2.5),), ("benign", "in situ")) == (1.0, 2.5)
+    assert class_factors((), ("benign", "in situ")) == ()
+    with pytest.raises(InputError, match="`copies` insitu: no such class; choose among benign, in situ"):
+        class_factors((("insitu", 2.0),), ("benign", "in situ"))
+
+
+def test_copies_on_the_command_line(tmp_path, cli, monkeypatch):
+    """Odd class names; what trains is copied, what tests is not."""
+    rng = np.random.default_rng(0)
+    for name in ("gutartig = ja", "bösartig"):
+        for number in range(6):
+            path = tmp_path / "images" / name / f"é {number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    options = ("finetune", "--images", tmp_path / "images", "--out", tmp_path / "run", *OPTIONS, "--no-validation")
+    for text, message in (
+        ("bösartig", "--copies bösartig: write it as CLASS=FACTOR"),
+        ("maligne=2", "--copies maligne: no such class; choose among bösartig, gutartig = ja"),
+        ("bösartig=0", "--copies bösartig=0: give a factor from 1 up; --sampling leaves images out"),
+    ):
+        code, _, err = cli(*options, "--copies", text)
+        assert code == 2
+        assert message in err
+        assert "Traceback" not in err
+    assert not list((tmp_path / "run").rglob("*.bin"))  # refused before an image is read
+    from bchisto.finetune import fit
+
+    trained = []
+    make = fit.training_samples
+
+    def watched(source, plan):
+        samples = make(source, plan)
+        trained.append((np.bincount(source.labels[samples.images]).tolist(), len(plan.train)))
+        return samples
+
+    monkeypatch.setattr(fit, "training_samples", watched)
+    code, _, err = cli(*options, "--copies", "gutartig = ja=2.5", "--copies", "bösartig=1")
+    assert code == 0, err
+    assert trained == [([3, 8], 6)] * 2  # 3 times 2.5 is 7.5, to even 8
+    folder = tmp_path / "run" / "finetune" / "2-speck"
+    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as handle:
+        assert len(list(csv.DictReader(handle))) == 12
+    assert json.loads((folder / "settings.json").read_text())["copies"] == [["gutartig = ja", 2.5], ["bösartig", 1.0]]
+    code, out, err = cli("finetune", "--config", tmp_path / "run" / "run.json")
+    assert (code, "2-speck: accuracy" in out) == (0, True), err
+    code, _, err = cli(*options)
+    assert (code, "made with other settings: copies" in err) == (2, True)
+
+
+def test_a_plan_counts_copies(monkeypatch):
+    from bchisto.experiment import Work
+    from bchisto.finetune import TrainingCost
+    from bchisto.recipes import estimate
+
+    records = [SimpleNamespace(label=label) for label in ("a",) * 8 + ("b",) * 2]
+    ahead = SimpleNamespace(
+        read=lambda reading: (SimpleNamespace(classes=("a", "b")), records), is_new=lambda key: False,
+        folds=lambda name: 1, parts=1, how=Work(jobs=1),
+    )  # fmt: skip
+    monkeypatch.setattr(estimate, "time_training", lambda *_, **__: TrainingCost(0.0, 1.0, 1, 0, 0))
+
+    def seconds(*copies):
+        settings = FinetuneSettings("speck", epochs=1, copies=copies)
+        return estimate.estimate_finetune(ahead, settings, reading={}, folds=["2"]).seconds
+
+    assert seconds(("a", 1.5), ("b", 4)) == 2 * seconds()  # 20 in the place of 10

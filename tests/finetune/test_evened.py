@@ -1,0 +1,73 @@
+"""Uneven classes are corrected once: sampling, the weights of the loss, and what judges the training."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bchisto.finetune import FinetuneSettings, ImageBank, parse_patches
+from bchisto.finetune.batches import Source, training_batches
+from bchisto.finetune.fit import TrainingPlan, loss_weights, train_model, training_samples
+from bchisto.finetune.model import build_model
+
+SPECK = FinetuneSettings("speck", batch_size=4)
+PLAN = TrainingPlan(np.arange(16), np.arange(16, 24), 2, 9, "none", True, (), 0, 2)
+
+
+@pytest.fixture
+def source(rng):
+    """Twelve of one class and four of the other train, two and six of them validate."""
+    labels = np.repeat([0, 1, 0, 1], [12, 4, 2, 6])
+    images = (rng.integers(0, 120, (24, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(np.uint8)
+    return Source(ImageBank.of(list(images), [str(n) for n in range(24)]), labels, parse_patches("resize"), 32, 0, 4)
+
+
+def train(source, plan, folder):
+    folder.mkdir()
+    model = build_model(SPECK, classes=2, fold=1)
+    train_model(model, source, plan, state=folder / "s.npz", log=folder / "l.csv", on_epoch=lambda words: None)
+    with (folder / "l.csv").open() as handle:
+        return model, list(csv.DictReader(handle))
+
+
+def test_sampled_classes_are_not_weighted_again(source, tmp_path):
+    even = replace(PLAN, sampling="over")
+    assert loss_weights(source, training_samples(source, even), even) == {0: 1.0, 1: 1.0}
+    weighted, rows = train(source, even, tmp_path / "weighted")
+    plain, others = train(source, replace(even, weighted=False), tmp_path / "plain")
+    for one, two in zip(weighted.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert rows == others
+
+
+def test_weights_follow_from_what_is_not_sampled(source):
+    assert loss_weights(source, training_samples(source, PLAN), PLAN) == {0: 16 / 24, 1: 16 / 8}
+    assert loss_weights(source, training_samples(source, PLAN), replace(PLAN, weighted=False)) is None
+
+
+def test_the_validation_loss_is_weighted_as_the_training_loss(source, tmp_path):
+    model, rows = train(source, replace(PLAN, epochs=1), tmp_path / "run")
+    images = np.stack([source.read(place, 0) for place in PLAN.validate]).astype(np.float32)
+    found, labels = np.asarray(model(images)), source.labels[PLAN.validate]
+    losses = -np.log(found[np.arange(8), labels])
+    weights = np.array([16 / 24, 16 / 8])[labels]
+    assert float(rows[0]["val_loss"]) == pytest.approx((weights * losses).mean(), rel=1e-5)
+    assert abs((weights * losses).mean() - losses.mean()) > 0.01
+    assert float(rows[0]["val_accuracy"]) == pytest.approx((found.argmax(axis=1) == labels).mean())
+
+
+@pytest.mark.parametrize(("patches", "offline", "each"), [("random:32:4", (), 4), ("resize", ("rotations-crops",), 6)])
+def test_an_image_that_is_drawn_again_brings_other_pictures(rng, patches, offline, each):
+    images = list(rng.integers(0, 256, (2, 96, 96, 3), dtype=np.uint8))
+    bank = ImageBank.of(images, ["a", "b"])
+    source = Source(bank, np.array([0, 1]), parse_patches(patches), 32, 0, 4)
+    found = []
+    for positions in ([0, 1], [0, 1, 1, 1]):
+        samples = source.samples(np.array(positions), copies=6 if offline else 1)
+        batches = training_batches(source, samples, augmentations=offline, crops=3)(1)
+        pictures = [one.tobytes() for place in range(len(batches)) for one in batches[place][0]]
+        assert len(pictures) == each * len(positions)
+        found.append(set(pictures))
+    once, thrice = found
+    assert len(thrice) == each * 4
+    assert once < thrice  # those of the first time stay what they are without a second

@@ -1,0 +1,109 @@
+"""Dropout, L2 and seeds reach every part of a network that they are meant for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bchisto.encoders import build_backbone
+from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule
+from bchisto.finetune.batches import Source
+from bchisto.finetune.fit import TrainingPlan, train_model
+from bchisto.finetune.model import build_model
+
+TINY = FinetuneSettings("tiny", weights="random", size=32)
+
+
+@pytest.mark.parametrize("top", ["average", "conv"])
+def test_l2_is_of_the_kernels_of_an_encoders_top(top):
+    settings = replace(TINY, top=top, l2=0.01)
+    model = build_model(settings, classes=2, fold=1)
+    kernels = [
+        model.get_layer(name).kernel for name in ("top_conv", "classes") if (top, name) != ("average", "top_conv")
+    ]
+    expected = sum(0.01 * float((np.asarray(kernel) ** 2).sum()) for kernel in kernels)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
+    assert not build_model(replace(settings, l2=0.0), classes=2, fold=1).losses
+    assert not build_model(replace(settings, l2=None), classes=2, fold=1).losses
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "expected"),
+    [
+        ("breakhis-residual-dropout", {}, 0.5),
+        ("breakhis-residual-dropout", {"dropout": 0.0}, None),
+        ("breakhis-residual-dropout", {"dropout": 0.2}, 0.2),
+        ("breakhis-residual", {}, None),
+        ("breakhis-residual", {"dropout": 0.2}, 0.2),
+    ],
+)
+def test_no_dropout_is_none(network, options, expected):
+    model = build_model(FinetuneSettings(network, size=32, **options), classes=2, fold=1)
+    rates = [layer.rate for layer in model.layers if layer.name == "dropout"]
+    assert rates == ([] if expected is None else [expected])
+
+
+def test_no_l2_is_none():
+    own, none = (build_model(FinetuneSettings("patch-resnet", size=32, l2=l2), classes=2, fold=1) for l2 in (None, 0.0))
+    assert own.losses
+    assert not none.losses
+
+
+def test_what_an_encoder_draws_follows_from_seed_and_fold():
+    """EfficientNetV2 leaves blocks out at random while it trains."""
+    settings = FinetuneSettings("efficientnetv2b0", weights="random", size=32)
+
+    def seeds(settings, fold):
+        model = build_model(settings, classes=2, fold=fold)
+        return [tuple(np.asarray(one.value).tolist()) for one in model.variables if "seed_generator" in one.path]
+
+    found = seeds(settings, 1)
+    assert len(set(found)) == len(found) > 10
+    assert seeds(settings, 1) == found
+    assert not set(seeds(settings, 2)) & set(found)
+
+
+@pytest.fixture
+def dropping(monkeypatch):
+    """Let every encoder drop without a seed, as those of Keras's applications do."""
+    import keras
+
+    def build(name, **options):
+        found = build_backbone(name, **options)
+        x = keras.layers.Dropout(0.5)(found.model.outputs[0])
+        model = keras.Model(found.model.input, keras.layers.Dropout(0.5, noise_shape=(None, 1, 1, 1))(x))
+        return replace(found, model=model)
+
+    monkeypatch.setattr("bchisto.finetune.model.build_backbone", build)
+
+
+def test_training_that_drops_without_a_seed_is_repeatable_and_resumed(rng, tmp_path, dropping):
+    images = list(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8))
+    source = Source(ImageBank.of(images, list("abcdefghijklmnop")), np.arange(16) % 2, PatchRule(), 32, 0, 4)
+    plan = TrainingPlan(np.arange(12), np.arange(12, 16), 3, 9, "none", False, (), 0, 2)
+
+    def train(name, stop_after=None):
+        model, seen = build_model(TINY, classes=2, fold=1), []
+
+        def on_epoch(words):
+            seen.append(words)
+            if len(seen) == stop_after:
+                raise KeyboardInterrupt
+
+        state, log = tmp_path / f"{name}.npz", tmp_path / f"{name}.csv"
+        train_model(model, source, plan, state=state, log=log, on_epoch=on_epoch)
+        return model.get_weights()
+
+    whole = train("whole")
+    with pytest.raises(KeyboardInterrupt):
+        train("cut", stop_after=2)
+    for other in (train("again"), train("cut")):
+        for one, two in zip(whole, other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_an_encoder_that_is_not_trained_drops_nothing(rng, dropping):
+    images = rng.integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
+    for freeze, same in (("all", True), ("", False)):
+        model = build_model(replace(TINY, freeze=freeze), classes=2, fold=1)
+        found = [np.asarray(model(images, training=True)) for _ in range(2)]
+        assert np.array_equal(*found) == same
