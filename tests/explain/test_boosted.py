@@ -47,7 +47,7 @@ def make_spotted(root, mode):
 
     rng = np.random.default_rng(5)
     planted(root / "train", rng, count=10)
-    places = planted(root / "new", rng, count=6)
+    places = planted(root / "new", rng, count=10)
     settings = FeaturizeSettings(
         encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=1, crops=4,
         stain="none", color_range=(1.0, 1.0), mode=mode,
@@ -87,10 +87,10 @@ def test_the_map_points_at_the_planted_cause(model, method, tmp_path, request):
         highest = np.argwhere(values >= np.quantile(values, 0.98))
         hits += bool(inside[tuple(highest.mean(axis=0).round().astype(int))])
         shares.append(mass[inside].sum() / mass.sum() / inside.mean())
-    assert len(shares) == 6
+    assert len(shares) == 10
     chance = math.pi * 20**2 / 128**2
-    surprise = sum(math.comb(6, k) * chance**k * (1 - chance) ** (6 - k) for k in range(hits, 7))
-    assert surprise < 1e-4, f"{hits} of 6 in the disc"
+    surprise = sum(math.comb(10, k) * chance**k * (1 - chance) ** (10 - k) for k in range(hits, 11))
+    assert surprise < 1e-4, f"{hits} of 10 in the disc"
     assert np.mean(shares) > 1.3
 
 
@@ -239,6 +239,10 @@ def test_the_command(boosted, tissue, tmp_path, cli):
     assert code == 2
     assert "made with other settings: target  -> Malignant" in err
     assert cli(*call, "map", "--class", "Malignant", "--overwrite")[0] == 0
+    again = tmp_path / "again"
+    assert cli("explain", "--config", out / "run.json", "--out", again)[0] == 0
+    for path in (out / "map" / "pictures").iterdir():
+        assert (again / "map" / "pictures" / path.name).read_bytes() == path.read_bytes()
     record = json.loads((out / "run.json").read_text())["records"][-1]
     assert record["config"]["target"] == "Malignant"
     with (out / "map" / "explain.csv").open(encoding="utf-8") as handle:

@@ -92,7 +92,19 @@ def own_images(here, boosted):
     shutil.copy(files[0], here / "slide.png")
 
 
+def explained(here, boosted):
+    from bchisto.experiment import Work
+    from bchisto.finetune import FinetuneSettings, finetune
+
+    new_images(here, boosted)
+    settings = FinetuneSettings("speck", epochs=1, batch_size=4)
+    finetune(
+        write_tissue(here / "images", per_class=6), out=here / "cnn", settings=settings, folds=["2"], work=Work(jobs=1)
+    )
+
+
 MADE_BEFORE = {
+    "docs/explain.md": explained,
     "docs/evaluation.md": evaluation,
     "docs/own-images.md": own_images,
     "docs/predict.md": new_images,

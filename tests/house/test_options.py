@@ -22,6 +22,7 @@ from bchisto.errors import InputError
 from bchisto.evaluate import AGGREGATIONS, LEVELS, PREDICTED_FROM, TwoClassView
 from bchisto.evaluate.two_class import TWO_CLASS_RULES
 from bchisto.experiment import FoldChoice, ImageSelection, Work
+from bchisto.explain import METHODS, ExplainSettings
 from bchisto.featurize import FeaturizeSettings
 from bchisto.featurize.settings import MODES, PADS
 from bchisto.finetune import AUGMENTATIONS, NETWORKS, OFFLINE, SAMPLINGS, FinetuneSettings
@@ -117,6 +118,10 @@ def test_values_listed_in_a_help_are_all_that_there_are():
         assert set(re.findall(r"(?<![\w-])-[a-z0-9-]+", text)) == variants
     listed = offered("boost", "folds").partition("a published list (")[2].partition(")")[0]
     assert set(listed.split(", ")) == {*PUBLISHED_FOLDS, *SLIDE_FOLDS}
+    listed = re.findall(
+        r"[a-z]+", offered("explain", "method").replace("boosted ensembles", "").replace("networks", "")
+    )
+    assert set(METHODS) == set(listed) - {"f", "of", "and", "those", "patches"}
     named = EVERY["reproduce"].help.partition("NAME is ")[2].partition(", or the path")[0]
     assert sorted(re.split(r",\s+", named)) == sorted(list_recipes())
 
@@ -136,6 +141,7 @@ GIVEN = {
     "boost": ("--out", "y"),
     "finetune": (*IMAGES, "--out", "y", "--network", "alexnet"),
     "predict": ("m", "--out", "y"),
+    "explain": ("m", "--out", "y", "--method", "map"),
     "reproduce": ("rakhlin2018", *IMAGES, "--out", "y"),
 }
 VALUES = {
@@ -143,6 +149,7 @@ VALUES = {
     "boost": (BoostSettings(), FoldChoice(), TwoClassView(), Work()),
     "finetune": (ImageSelection("x"), FinetuneSettings("alexnet"), FoldChoice("10"), TwoClassView(), Work()),
     "predict": (Work(),),
+    "explain": (ExplainSettings("map"),),
     "reproduce": (Work(),),
 }
 NO_OPTION = {
@@ -152,6 +159,7 @@ NO_OPTION = {
     "boost": {"test_list", "skip_errors", "threads"},
     "finetune": set(),
     "predict": {"shard", "threads"},  # a table has no shards
+    "explain": set(),
     "reproduce": set(),
 }
 
