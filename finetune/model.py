@@ -124,8 +124,7 @@ def compile_model(model: Any, optimizer: Any) -> None:
 
 def _own_network(settings: FinetuneSettings, chosen: dict[str, Any], *, classes: int, fold: int) -> Any:
     network, weights = get_network(settings.network), chosen["weights"]
-    # a bundle says "batch", which is what they do
-    if settings.freeze or settings.batch_norm == "stored" or settings.top != "average":
+    if settings.freeze or settings.batch_norm == "stored" or settings.top != "average":  # bundles say what was chosen
         raise InputError(
             f"`freeze`, `batch_norm` and `top` belong to encoders; {settings.network} is trained as a whole"
         )

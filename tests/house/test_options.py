@@ -158,8 +158,8 @@ NO_OPTION = {
     # of --folds none, which averages nothing; of images, which it does not read
     "boost": {"test_list", "skip_errors", "threads"},
     "finetune": set(),
-    "explain": set(),
     "predict": {"shard", "threads"},  # a table has no shards
+    "explain": set(),
     "reproduce": set(),
 }
 
