@@ -34,6 +34,7 @@ from .explanation import Explanation, shown_picture
 from .methods import Method, choose_method
 from .networks import NetworkExplainer
 from .page import Drawn, write_page
+from .regions import write_regions
 from .settings import ExplainSettings
 
 __all__ = ["ExplainResult", "explain"]
@@ -87,8 +88,8 @@ def explain(
     images : sequence of path
         Folders, manifests or image files; none for a method that looks at the model alone.
     out : str or Path
-        A folder. ``<method>/`` in it gets ``pictures/``, ``arrays/`` (see docs/explain.md), ``index.html``,
-        ``sheet.png``, ``explain.csv``, and ``failures.csv`` where images failed.
+        A folder. ``<method>/`` in it gets ``pictures/``, ``arrays/``, ``regions/`` (see docs/explain.md),
+        ``index.html``, ``sheet.png``, ``explain.csv``, and ``failures.csv`` where images failed.
     settings : ExplainSettings
     weights : sequence of str
         As in `predict`.
@@ -207,6 +208,8 @@ def _all(
                     found.save(arrays, work=work)
                 with atomic_output(picture) as temporary, temporary.open("wb") as handle:
                     draw(found).save(handle, format="PNG", compress_level=3)
+                if record is not None and found.values is not None:
+                    write_regions(ensure_folder(place / "regions") / f"{name}.geojson", found, record)
                 made.append((found, record, picture))
             except ImageError as error:
                 if not skip_errors or record is None:

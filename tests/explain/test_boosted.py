@@ -4,7 +4,9 @@ import importlib.util
 import itertools
 import json
 import math
+import warnings
 import zipfile
+from pathlib import Path
 
 import lightgbm
 import numpy as np
@@ -191,7 +193,9 @@ def test_contributions_are_shapley_values_by_enumeration(rng):
 
 def test_contributions_are_those_of_shap(rng):
     need("shap", importlib.util.find_spec("shap") is not None, "pip install shap")
-    import shap
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its plots
+        import shap
     from bchisto.boost.lightgbm_model import contributions
 
     model, rows = small_model(rng)
@@ -287,6 +291,42 @@ def test_no_images_and_bad_images(boosted, tissue, tmp_path, cli):
     listed = (tmp_path / "out" / "map" / "failures.csv").read_text()
     assert "b.png" in listed
     assert "c.png" in listed
+
+
+RELEASE = Path(__file__).parents[1] / "compatibility" / "release-0.1"
+
+
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [
+        ("run/boost/3-lightgbm", "contributions"),
+        ("dense/boost/3-lightgbm", "map"),
+        ("run/boost/3-stack", "map"),
+        ("run/finetune/3-tiny", "gradcam"),
+    ],
+)
+def test_bundles_of_the_first_release(model, method, tmp_path):
+    """They hold all that is needed. Of a stack the map weighs its members as a prediction does."""
+    one = sorted((RELEASE / "images").rglob("*.png"))[0]
+    window = 4096 if method == "map" else 0
+    result = explain(
+        RELEASE / model, one, out=tmp_path, settings=ExplainSettings(method, target="benign", window=window)
+    )
+    (found,) = arrays_of(result.folder).values()
+    if method == "map":  # of a window as large as the picture: one probability everywhere, and both sum to one
+        other = ExplainSettings(method, target="malignant", window=window)
+        result = explain(RELEASE / model, one, out=tmp_path / "other", settings=other)
+        (rest,) = arrays_of(result.folder).values()
+        np.testing.assert_allclose(found["values"] + rest["values"], 1.0, rtol=1e-5)
+
+
+def test_contributions_are_of_trees_alone(tissue, tmp_path, cli):
+    for head in ("svm", "stack"):
+        call = ("explain", RELEASE / "run" / "boost" / f"3-{head}", "--images", tissue, "--out", tmp_path / "out")
+        code, _, err = cli(*call, "--method", "contributions")
+        assert code == 2
+        assert "--method contributions: is for the head lightgbm, whose trees share out their score; this model" in err
+        assert not (tmp_path / "out").exists()
 
 
 def test_arrays_that_are_damaged_are_made_again(boosted, tissue, tmp_path):
