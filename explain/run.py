@@ -70,6 +70,22 @@ class ExplainResult:
     banners: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Made:
+    """What is listed of an explanation; its arrays are large, and in their file."""
+
+    row: list[str]
+    drawn: Drawn
+    caution: str
+
+    @classmethod
+    def of(cls, found: Explanation, record: ImageRecord | None, picture: Path) -> _Made:
+        score = "" if record is None else repr(found.score)
+        files = [f"pictures/{picture.name}", f"arrays/{picture.stem}.npz"]
+        row = [found.image_id, (record and record.label) or "", found.target, found.predicted, score, *files]
+        return cls(row, Drawn.of(found, picture), found.caution)
+
+
 def explain(
     model: PathInput,
     images: Many[PathInput] = (),
@@ -190,11 +206,11 @@ def _images(
 
 def _all(
     records: Sequence[ImageRecord | None], explainer: Explainer, place: Path, *, mark: str, skip_errors: bool
-) -> tuple[list[tuple[Explanation, ImageRecord | None, Path]], list[tuple[str, str]]]:
-    """Explain images one after the other, each kept as soon as it is done; return them with their drawings."""
+) -> tuple[list[_Made], list[tuple[str, str]]]:
+    """Explain images one after the other, each kept as soon as it is done; of each only what is listed is returned."""
     for name in ("arrays", "pictures"):
         ensure_folder(place / name)
-    made: list[tuple[Explanation, ImageRecord | None, Path]] = []
+    made: list[_Made] = []
     failures: list[tuple[str, str]] = []
     with Progress(total=len(records), label="explain", unit="images") as progress:
         for number, record in enumerate(records, start=1):
@@ -210,7 +226,7 @@ def _all(
                     draw(found).save(handle, format="PNG", compress_level=3)
                 if record is not None and found.values is not None:
                     write_regions(ensure_folder(place / "regions") / f"{name}.geojson", found, record)
-                made.append((found, record, picture))
+                made.append(_Made.of(found, record, picture))
             except ImageError as error:
                 if not skip_errors or record is None:
                     raise
@@ -240,7 +256,7 @@ def _facts(bundle: Path, model: Model, identity: Sequence[str]) -> list[tuple[st
 
 def _finish(
     place: Path,
-    made: Sequence[tuple[Explanation, ImageRecord | None, Path]],
+    made: Sequence[_Made],
     method: Method,
     *,
     failures: Sequence[tuple[str, str]],
@@ -248,21 +264,17 @@ def _finish(
     facts: Sequence[tuple[str, str]],
 ) -> ExplainResult:
     """Write the table and the contact sheets of all images."""
-    rows = [
-        [one.image_id, (record and record.label) or "", one.target, one.predicted,
-         "" if record is None else repr(one.score), f"pictures/{file.name}", f"arrays/{file.stem}.npz"]
-        for one, record, file in made
-    ]  # fmt: skip
-    write_rows(place / "explain.csv", ["image_id", "label", "target", "predicted", "score", "picture", "arrays"], rows)
+    header = ["image_id", "label", "target", "predicted", "score", "picture", "arrays"]
+    write_rows(place / "explain.csv", header, [one.row for one in made])
     problems = place / "failures.csv"
     if failures:
         write_rows(problems, ["image_id", "error"], failures)
     else:
         problems.unlink(missing_ok=True)
-    drawn = [Drawn.of(one, file) for one, _, file in made]
+    drawn = [one.drawn for one in made]
     page, sheet = place / "index.html", place / "sheet.png"
     write_page(
-        page, title=f"Explanations: {method.name}", caution=made[0][0].caution, drawn=drawn, banners=banners,
+        page, title=f"Explanations: {method.name}", caution=made[0].caution, drawn=drawn, banners=banners,
         failures=failures, facts=facts,
     )  # fmt: skip
     write_sheet(sheet, [one.file for one in drawn])
