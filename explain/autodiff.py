@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["gradients", "pull_back", "to_numpy"]
+__all__ = ["compiled_gradient", "gradients", "pull_back", "to_numpy"]
 
 
 def gradients(function: Callable[..., Any], arrays: Sequence[Any]) -> tuple[float, list[npt.NDArray[np.float32]]]:
@@ -32,6 +32,36 @@ def gradients(function: Callable[..., Any], arrays: Sequence[Any]) -> tuple[floa
     tensors = [keras.ops.convert_to_tensor(array, dtype="float32") for array in arrays]
     value, found = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](function, tensors)
     return float(to_numpy(value)), [to_numpy(one) for one in found]
+
+
+def compiled_gradient(function: Callable[[Any], Any]) -> Callable[[Any], npt.NDArray[np.float32]]:
+    """Return the gradient of a function of one tensor, compiled for each shape that it meets; for many calls.
+
+    Parameters
+    ----------
+    function : callable
+        As in `gradients`.
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        inner: Any = tf.function(lambda x: _tensorflow(function, [x])[1][0])
+    elif backend == "jax":
+        import jax
+
+        inner = jax.jit(jax.grad(function))
+    else:
+
+        def inner(x: Any) -> Any:
+            return _torch(function, [x])[1][0]
+
+    def run(array: Any) -> npt.NDArray[np.float32]:
+        return to_numpy(inner(keras.ops.convert_to_tensor(array, dtype="float32")))
+
+    return run
 
 
 def pull_back(function: Callable[..., Any], arrays: Sequence[Any], signal: Any) -> list[npt.NDArray[np.float32]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .autodiff import gradients, to_numpy
+from .autodiff import compiled_gradient, gradients, to_numpy
 from .graph import Graph
 
 __all__ = ["activation_and_gradient", "gradcam", "gradient", "input_gradient", "integrated", "smoothgrad"]
@@ -25,8 +25,9 @@ def input_gradient(graph: Graph, images: Floats, target: int) -> Floats:
     """Return the gradient of the score of a class with respect to each pixel, float32 of the shape of `images`."""
     from keras import ops
 
-    (found,) = gradients(lambda x: ops.sum(graph.scores(graph.run(x))[:, target]), [images])[1]
-    return found
+    if target not in graph.slopes:
+        graph.slopes[target] = compiled_gradient(lambda x: ops.sum(graph.scores(graph.run(x))[:, target]))
+    return graph.slopes[target](images)
 
 
 def gradient(graph: Graph, images: Floats, target: int) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,10 +75,13 @@ class Graph:
     logits : int
         What the last activation takes; the output where there is none.
     shapes : dict of int to tuple
+    slopes : dict of int to callable
+        Gradients of the scores of classes, compiled when they are first asked for.
     """
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.slopes: dict[int, Callable[[Any], npt.NDArray[np.float32]]] = {}
         self.shapes: dict[int, tuple[Any, ...]] = {}
         self.entry = self._number(model.inputs[0])
         steps: list[Step] = []

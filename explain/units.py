@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from .autodiff import gradients, to_numpy
+from .autodiff import compiled_gradient, to_numpy
 from .explanation import Picture
 from .gradient_maps import activation_and_gradient
 from .graph import Graph
@@ -129,9 +129,10 @@ def excite(graph: Graph, *, tensor: int, units: list[int], seed: int = 0) -> Flo
             return ops.sum(graph.scores(values) * chosen)
         return ops.sum(ops.mean(ops.cast(values[tensor], "float32"), axis=(1, 2)) * chosen)
 
+    gradient = compiled_gradient(objective)
     for step in range(_STEPS):
         shift = tuple(int(one) for one in rng.integers(-_JITTER, _JITTER + 1, 2))
-        (slope,) = gradients(objective, [np.roll(found, shift, axis=(1, 2))])[1]
+        slope = gradient(np.roll(found, shift, axis=(1, 2)))
         slope = np.roll(slope, (-shift[0], -shift[1]), axis=(1, 2))
         strength = np.sqrt((slope**2).mean(axis=(1, 2, 3), keepdims=True))
         found = np.clip(found + _RATE * slope / (strength + 1e-12), 0, 255)
