@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from bchisto.explain import METHODS
 from bchisto.recipes import load_recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "reproduce.md"
@@ -48,6 +49,9 @@ def test_every_element_says_whether_it_is_faithful(name):
         assert row[4], row
     pictures = [row[4] for row in elements(name) if row[0].startswith("picture")]
     assert any("`bchisto explain`" in said for said in pictures)
+    methods = re.findall(r"--method (\w+)", " ".join(pictures))
+    assert methods
+    assert set(methods) <= set(METHODS)
 
 
 def test_every_conclusion_of_a_recipe_stands_in_its_table():
