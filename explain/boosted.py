@@ -124,9 +124,7 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     view = settings.views[0]
     frame = _frame(model, record, store)
     height, width = frame.shape[:2]
-    shorter = min(height, width)
-    side = max(_LEAST, round(window * view.scale)) if window else max(_LEAST, min(view.crop, shorter // 3))
-    side = min(side, shorter)
+    side = _side(encoder, round(window * view.scale), crop=view.crop, shorter=min(height, width))
     steps = _STEPS[settings.mode]
     tops, lefts = (grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
     corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
@@ -142,6 +140,14 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     pooled = np.stack([norm_pool(around, settings.pool) for around in _around(grid, steps // 4)])
     shares = model.bundle.store_share(store, pooled[:, np.newaxis]).reshape(*grid.shape[:2], -1)
     return shares, (tops + side / 2) / height, (lefts + side / 2) / width
+
+
+def _side(encoder: Encoder, window: int, *, crop: int, shorter: int) -> int:
+    """Return the side of a window: what is asked for or a default, and as large as the network needs it to be."""
+    side = min(max(_LEAST, window or min(crop, shorter // 3)), shorter)
+    while side < shorter and any(axis.cells < 1 for axis in map_axes(encoder.model, size=side, axis=0)):
+        side = min(2 * side, shorter)
+    return side
 
 
 def _around(grid: npt.NDArray[np.float32], reach: int) -> Iterator[npt.NDArray[np.float32]]:

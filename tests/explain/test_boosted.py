@@ -341,6 +341,31 @@ def test_arrays_that_are_damaged_are_made_again(boosted, tissue, tmp_path):
     assert Explanation.load(arrays, work="other") is None
 
 
+def test_a_window_is_as_large_as_the_network_needs():
+    """The crop, at most a third of the shorter side, at least 32, and doubled until the deepest map has a cell."""
+    from bchisto.encoders import Encoder
+    from bchisto.explain.boosted import _side
+
+    tiny = Encoder("tiny", weights="random")
+    assert _side(tiny, 0, crop=64, shorter=300) == 64
+    assert _side(tiny, 0, crop=200, shorter=300) == 100
+    assert _side(tiny, 0, crop=64, shorter=48) == 32
+    assert _side(tiny, 500, crop=64, shorter=300) == 300
+    narrow = type("Narrow", (), {"model": stretched()})
+    assert _side(narrow, 0, crop=64, shorter=300) == 128
+
+
+def stretched():
+    """A network that needs 81 pixels: four kernels of three, each a third of the last."""
+    import keras
+
+    inputs = keras.Input((None, None, 3))
+    x = inputs
+    for _ in range(4):
+        x = keras.layers.Conv2D(1, 3, strides=3)(x)
+    return keras.Model(inputs, x)
+
+
 def test_colours_of_a_map():
     """By hand: the centre leaves the grey picture, either end turns it red or blue."""
     picture = np.full((1, 3, 3), 100, np.uint8)
