@@ -27,7 +27,13 @@ from .options import common_options, overwrite_option
     "activations, masking, deconvnet, lrp, taylor, maximisation, smoothgrad, integrated, and of those of patches map.",
 )
 @click.option("--layer", default="", help="Layer to look at; default: the last feature map.")
-@click.option("--class", "target", default="", metavar="CLASS", help="Class to explain; default: the likeliest.")
+@click.option(
+    "--class",
+    "target",
+    default="",
+    metavar="CLASS",
+    help="Class to explain; default: the likeliest; of map, the positive one of two.",
+)
 @click.option(
     "--window",
     type=int,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..data import ImageRecord, file_sha256, match_class, record_sha256
@@ -128,7 +129,7 @@ def explain(
     sources, options, how = as_paths(images, "images"), as_texts(weights, "weights"), Work.of(work)
     bundle, folder = find_bundle(as_path(model, "model")), as_path(out, "out")
     method = choose_method(settings.method, road=bundle_road(bundle), bundle=bundle)
-    target = _class_of(settings, bundle_view(bundle)[0])
+    target = _class_of(settings, *bundle_view(bundle))
     if not sources and not method.about_model:
         raise InputError(f"`method` {method.name}: looks at images; give `images`")
     config = {
@@ -159,10 +160,14 @@ def explain(
     return result
 
 
-def _class_of(settings: ExplainSettings, classes: Sequence[str]) -> int | None:
-    """Return the place of the class that is asked for; None where the likeliest of each image is."""
+def _class_of(settings: ExplainSettings, classes: Sequence[str], two_class: Mapping[str, Any] | None) -> int | None:
+    """Return the place of the class that is asked for; None where the likeliest of each image is.
+
+    A map of two classes is of the positive one, so that red means the same in every picture.
+    """
     if not settings.target:
-        return None
+        positive = [] if two_class is None or settings.method != "map" else two_class["positive"]
+        return list(classes).index(positive[0]) if len(positive) == 1 and len(classes) == 2 else None
     found = match_class(settings.target, classes)
     if found is None:
         raise InputError(f"`target` {settings.target}: no class of this model; {one_of(settings.target, classes)}")

@@ -22,7 +22,7 @@ class ExplainSettings:
     layer : str
         Layer that a method looks at; empty for its default.
     target : str
-        Class that is explained; empty for the likeliest of each image.
+        Class that is explained; empty for the likeliest of each image, by ``map`` for the positive one of two.
     window : int
         Of ``map`` and a boosted ensemble: side of what each place sees, pixels of the image; 0 for the crop of the
         view, at most a third of the shorter side.
