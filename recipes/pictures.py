@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..arguments import as_whole
+from ..arguments import as_texts, as_whole
 from ..errors import InputError, one_of
 from ..evaluate import PredictionTable, reporting
 from ..experiment import CrossValidation, ImageSelection, Work
@@ -43,6 +44,10 @@ class Pictures:
     asked: tuple[ExplainSettings, ...]
     images_per_class: int
 
+    def __post_init__(self) -> None:
+        if as_whole(self.images_per_class, "images_per_class") < 1:
+            raise InputError(f"images_per_class {self.images_per_class}: give 1 or more")
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -71,31 +76,31 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
     InputError
         A setting, variant or method that there is not, or is not of a network.
     """
-    values = {**recipe.values("explain"), **(recipe.quick.get("explain", {}) if quick else {})}
-    where = f"recipe {recipe.name}: explain"
-    if not values:
+    if not (own := recipe.values("explain")):
         return None
+    values = {**own, **(recipe.quick.get("explain", {}) if quick else {})}
+    where = f"recipe {recipe.name}: explain"
     if strange := sorted(values.keys() - {*_KNOWN}):
         raise InputError(f"{where}.{strange[0]}: no such setting; {one_of(strange[0], _KNOWN)}")
     if lacking := [name for name in _NEEDED if not values.get(name)]:
         raise InputError(f"{where} has no {lacking[0]}")
-    for name in values["variants"]:
+    variants, methods = (as_texts(values[name], f"{where}.{name}") for name in ("variants", "methods"))
+    for name in variants:
         if name not in recipe.variants:
             raise InputError(f"{where}.variants: {name}: {one_of(name, recipe.variants)}")
         if "finetune" not in recipe.variants[name].get("steps", recipe.steps):
             raise InputError(f"{where}.variants: {name}: trains no network")
     try:
-        asked = tuple(_asked(name, values.get("layer", ""), values.get("target", "")) for name in values["methods"])
-        return Pictures(tuple(values["variants"]), asked, as_whole(values["images_per_class"], "images_per_class"))
+        return Pictures(variants, tuple(_asked(name, values) for name in methods), values["images_per_class"])
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
 
 
-def _asked(method: str, layer: str, target: str) -> ExplainSettings:
+def _asked(method: str, values: Mapping[str, Any]) -> ExplainSettings:
     if method in METHODS and "cnn" not in METHODS[method].roads:
         raise InputError(f"method {method}: is not for networks")
     layered = method in METHODS and METHODS[method].layered
-    return ExplainSettings(method, layer=layer if layered else "", target=target)
+    return ExplainSettings(method, layer=values.get("layer", "") if layered else "", target=values.get("target", ""))
 
 
 def make_pictures(
@@ -103,7 +108,7 @@ def make_pictures(
 ) -> Iterator[Path]:
     """Draw what is missing, and yield each contact sheet.
 
-    They lie in ``explain/<variant>/<method>/`` of the run folder, and ``explain/<variant>/images.csv`` lists the images.
+    They lie in ``explain/<variant>/<method>/`` of the run folder; ``explain/<variant>/images.csv`` lists the images.
 
     Parameters
     ----------
