@@ -101,4 +101,5 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
         click.echo(f"\n{table.text()}")
     if failed is not None:
         raise failed
-    done(context, wrote=[result.folder / "report.html"], then=f"open {quoted(result.folder / 'report.html')}")
+    report = result.folder / "report.html"
+    done(context, wrote=[*result.pictures, report], then=f"open {quoted(report)}")

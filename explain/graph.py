@@ -182,6 +182,9 @@ class Graph:
     @functools.cached_property
     def maps(self) -> dict[str, int]:
         """Layers with a feature map of more than one place, and the number of each."""
+        if any(None in shape[1:] for shape in self.shapes.values()):  # a network within one takes images of any size
+            values = self.run(np.zeros((1, *self.shapes[self.entry][1:]), np.float32))
+            self.shapes.update({number: (None, *value.shape[1:]) for number, value in values.items()})
         return {
             step.name: step.results[0]
             for step in self.steps

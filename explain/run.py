@@ -13,7 +13,7 @@ from typing import Any
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..data import ImageRecord, file_sha256, match_class, record_sha256
 from ..errors import ImageError, InputError, one_of
-from ..experiment import Work, bundle_road, bundle_view, check_headers
+from ..experiment import ImageSelection, Work, bundle_road, bundle_view, check_headers
 from ..jobs import Progress, atomic_output, ensure_folder, write_rows
 from ..options import plain_options
 from ..predict import (
@@ -89,7 +89,7 @@ class _Made:
 
 def explain(
     model: PathInput,
-    images: Many[PathInput] = (),
+    images: ImageSelection | Many[PathInput] = (),
     *,
     out: PathInput,
     settings: ExplainSettings,
@@ -102,8 +102,8 @@ def explain(
     ----------
     model : str or Path
         A ``model.bchisto``, or the folder of a run that holds one.
-    images : sequence of path
-        Folders, manifests or image files; none for a method that looks at the model alone.
+    images : sequence of path, or ImageSelection
+        Folders, manifests or image files, or images of a dataset; none for a method that looks at the model alone.
     out : str or Path
         A folder. ``<method>/`` in it gets ``pictures/``, ``arrays/``, ``regions/`` (see docs/explain.md),
         ``index.html``, ``sheet.png``, ``explain.csv``, and ``failures.csv`` where images failed.
@@ -126,14 +126,16 @@ def explain(
     ImageError
         An image that cannot be used; those before it are kept.
     """
-    sources, options, how = as_paths(images, "images"), as_texts(weights, "weights"), Work.of(work)
+    sources = images if isinstance(images, ImageSelection) else as_paths(images, "images")
+    given = [sources.images] if isinstance(sources, ImageSelection) else sources
+    options, how = as_texts(weights, "weights"), Work.of(work)
     bundle, folder = find_bundle(as_path(model, "model")), as_path(out, "out")
     method = choose_method(settings.method, road=bundle_road(bundle), bundle=bundle)
     target = _class_of(settings, *bundle_view(bundle))
-    if not sources and not method.about_model:
+    if not given and not method.about_model:
         raise InputError(f"`method` {method.name}: looks at images; give `images`")
     config = {
-        "model": str(bundle), "images": [str(one) for one in sources], "out": str(folder), "weights": list(options),
+        "model": str(bundle), "images": [str(one) for one in given], "out": str(folder), "weights": list(options),
         **plain_options(settings, how),
     }  # fmt: skip
     with record_run(folder, command="explain", config=config) as record, advised():
@@ -199,11 +201,14 @@ def _explainer(model: Model, settings: ExplainSettings, target: int | None) -> E
 
 
 def _images(
-    model: Model, sources: Sequence[Path], method: Method, *, skip_errors: bool
+    model: Model, sources: ImageSelection | Sequence[Path], method: Method, *, skip_errors: bool
 ) -> tuple[Sequence[ImageRecord | None], tuple[tuple[str, str], ...]]:
     if method.about_model:
         return [None], ()
-    records = new_images(sources, reading=model.reading, classes=model.bundle.classes)
+    if isinstance(sources, ImageSelection):
+        records = list(sources.read(labels=False).records)
+    else:
+        records = new_images(sources, reading=model.reading, classes=model.bundle.classes)
     if not records:
         raise InputError("`images`: there is none in what was given")
     return check_headers(records, needs=[Fitting(need) for need in model.fits], skip_errors=skip_errors)

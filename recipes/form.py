@@ -19,6 +19,7 @@ import yaml
 from ..errors import InputError, one_of
 from ..extensions import check_name, extension_names, load_extension
 from .old_form import has_road, without_road
+from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting
 from .tables import KINDS, check_claim, claims_of
 
@@ -35,7 +36,7 @@ _QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
 """How a quick run chooses images: so many of each class and fold of the published lists, or of each class."""
 
 _REQUIRED = frozenset({"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"})
-_OPTIONAL = frozenset({*STEPS, "full_scale", "split_by", "notes"})
+_OPTIONAL = frozenset({*STEPS, "explain", "full_scale", "split_by", "notes"})
 
 
 def list_recipes() -> tuple[str, ...]:
@@ -115,7 +116,7 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
         raise InputError(f"recipe {content.get('name')}: {', '.join(names)}")
     name = content["name"]
     sections: dict[str, dict[str, Setting]] = {}
-    for section in STEPS:
+    for section in (*STEPS, "explain"):
         for key, entry in content.get(section, {}).items():
             if not isinstance(entry, Mapping) or entry.keys() != {"value", "source"}:
                 raise InputError(f"recipe {name}: {section}.{key} needs a value and a source")
@@ -142,6 +143,8 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
         notes=tuple(content.get("notes", ())),
     )
     _check_steps(recipe)
+    for quick in (False, True):
+        pictures_of(recipe, quick=quick)
     return recipe
 
 
@@ -160,7 +163,7 @@ def _check_steps(recipe: Recipe) -> None:
             if lacking := [key for key in _NEEDED[step] if key not in values]:
                 raise InputError(f"{where}: {step} has no {lacking[0]}")
     for part in ("quick", "full_scale"):
-        known = {"source", *STEPS, *_QUICK_IMAGES, "overlap"} if part == "quick" else {"source", "view"}
+        known = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"} if part == "quick" else {"source", "view"}
         if strange := sorted(getattr(recipe, part).keys() - known):
             raise InputError(f"recipe {recipe.name}: {part}.{strange[0]}: no such setting")
 

@@ -36,7 +36,7 @@ class Recipe:
     images : int
         Images of the published dataset.
     sections : dict of str to dict of str to Setting
-        Step to its settings.
+        Step to its settings; ``explain`` to those of the pictures.
     magnifications : tuple of int
         The system is run for each of them apart; empty runs it once.
     full_scale : dict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
@@ -17,6 +17,7 @@ from ..options import plain_options
 from ..runs import record_run
 from .estimate import Estimate
 from .form import load_recipe
+from .pictures import make_pictures, pictures_of
 from .recipe import Recipe
 from .runner import estimate_variants, run_variants
 from .work import Order, Outcome
@@ -38,6 +39,8 @@ class ReproduceResult:
         Published figures beside those of this run; empty for a shard, or where no published variant was run.
     banners : tuple of str
         What a reader must know first.
+    pictures : tuple of Path
+        Contact sheets of the pictures of the source, as pages.
     """
 
     recipe: Recipe
@@ -45,6 +48,7 @@ class ReproduceResult:
     protocols: Sequence[CrossValidation]
     published: list[PublishedTable]
     banners: tuple[str, ...]
+    pictures: tuple[Path, ...] = ()
 
     @property
     def comparisons(self) -> list[PublishedTable]:
@@ -170,8 +174,10 @@ def reproduce(
             failed = list(outcome.unreported)
             with reporting(folder, failed):
                 write_published(ensure_folder(folder), outcome.published)
+            drawn = make_pictures(pictures_of(recipe, quick=quick), outcome.trained, how=how, failed=failed)
+            result = replace(result, pictures=tuple(drawn))
             with reporting(folder / "report.html", failed):
-                _report(folder / "report.html", recipe, outcome)
+                _report(folder / "report.html", recipe, outcome, [one.relative_to(run) for one in result.pictures])
             done = {result.folder.name: result.metrics for result in outcome.protocols}
             record.note(results={key: metrics["accuracy"] for key, metrics in done.items() if metrics})
             if failed:
@@ -179,12 +185,14 @@ def reproduce(
     return result
 
 
-def _report(path: Path, recipe: Recipe, outcome: Outcome) -> None:
+def _report(path: Path, recipe: Recipe, outcome: Outcome, pictures: Sequence[Path]) -> None:
     settings = {
         f"{section} {key}": f"{setting.value} ({setting.source})"
         for section, found in recipe.sections.items()
         for key, setting in found.items()
     }
+    if pictures:
+        settings["pictures, in the run folder"] = ", ".join(page.as_posix() for page in pictures)
     write_report(
         path,
         title=f"{recipe.name}: published and obtained",

@@ -12,9 +12,10 @@ from ..evaluate import Panel, PredictionTable, compare_pairs, holm, selection_no
 from ..experiment import CrossValidation
 from .estimate import Estimate, ImagesAhead
 from .parts import Part, find_layout, make_parts
+from .pictures import Trained
 from .recipe import Recipe
 from .settings import build_steps
-from .steps import Step
+from .steps import FinetuneStep, Step
 from .tables import Obtained, Runs, compare_published
 from .timing import training_times
 from .work import Order, Outcome, comparable_note
@@ -52,7 +53,7 @@ def run_variants(recipe: Recipe, order: Order) -> Outcome:
     times = {} if order.quick or not parts else _times(recipe, order, parts[0], {name for name, _ in run.obtained})
     runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times)
     published = compare_published(recipe.published, runs, note=comparable_note(banners))
-    return Outcome(run.results, published, banners, _pairs(run.obtained), failed)
+    return Outcome(run.results, published, banners, _pairs(run.obtained), failed, run.trained)
 
 
 def _times(recipe: Recipe, order: Order, part: Part, ran: set[str]) -> dict[str, list[float]]:
@@ -89,6 +90,7 @@ class _Run:
         self.results: list[CrossValidation] = []
         self.obtained: dict[tuple[str, int | None], Obtained] = {}
         self.failed: list[str] = []
+        self.trained: list[Trained] = []
         self._left_out: dict[tuple[str, str], list[str]] = {}
 
     def variant(self, part: Part, name: str, steps: Sequence[Step], *, done: list[Step], alone: bool) -> None:
@@ -100,7 +102,10 @@ class _Run:
                     continue
                 _log.info("%s: %s%s: %s", self._recipe.name, name, part.where, step.kind)
                 notes = [*part.notes, *self._recipe.notes]
-                results += step.run(part, how=self._order.how, notes=notes, failed=self.failed)
+                found = step.run(part, how=self._order.how, notes=notes, failed=self.failed)
+                if isinstance(step, FinetuneStep):
+                    self.trained += [Trained(name, part.run, part.selection(step.reading), one) for one in found]
+                results += found
                 done.append(step)
         except InputError as error:
             whole = alone and part.magnification is None

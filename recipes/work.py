@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from ..errors import ReportError
 from ..evaluate import PublishedTable
 from ..experiment import CrossValidation, Work
+from .pictures import Trained
 from .recipe import Recipe
 
 __all__ = ["Order", "Outcome", "comparable_note", "reported_later"]
@@ -65,6 +66,8 @@ class Outcome:
         Paired tests between variants, of `compare_pairs`.
     unreported : tuple of str
         One line for each report that could not be written on the way.
+    trained : sequence of Trained
+        The networks of the first seed.
     """
 
     protocols: Sequence[CrossValidation]
@@ -72,6 +75,7 @@ class Outcome:
     banners: tuple[str, ...]
     pairs: list[dict[str, Any]] = field(default_factory=list)
     unreported: tuple[str, ...] = ()
+    trained: Sequence[Trained] = ()
 
 
 def reported_later(failed: list[str], train: Callable[P, list[R]], *args: P.args, **options: P.kwargs) -> list[R]:

@@ -121,9 +121,28 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert "Not comparable (quick" in report
 
 
-def test_a_second_run_trains_nothing(done, breakhis):
+def test_the_pictures_of_the_source_are_made(done):
     run, result = done
-    before = {path: path.read_bytes() for path in run.rglob("*.weights.h5")}
+    pages = [f"{m}x/explain/best/{method}/index.html" for m in (40, 100) for method in ("activations", "map")]
+    assert [page.relative_to(run).as_posix() for page in result.pictures] == pages
+    for page in result.pictures:
+        made = rows(page.parent / "explain.csv")
+        assert [row["label"] for row in made] == ["benign", "malignant"]
+        magnification = page.relative_to(run).parts[0].removesuffix("x")
+        assert all(row["image_id"].endswith(f"-{magnification}-001.png") for row in made)
+        if page.parent.name == "map":
+            assert {row["target"] for row in made} == {"malignant"}
+        for row in made:
+            assert (page.parent / row["picture"]).stat().st_size > 1000
+    report = (run / "reproduce" / "breakhis-resnet" / "report.html").read_text()
+    assert pages[0] in report
+    assert str(run) not in report
+
+
+def test_a_second_run_trains_nothing_and_draws_nothing(done, breakhis):
+    run, result = done
+    before = {path: path.read_bytes() for kind in ("*.weights.h5", "*.npz") for path in run.rglob(kind)}
+    assert any(path.parent.name == "arrays" for path in before)
     again = reproduce(
         "breakhis-resnet",
         breakhis,
@@ -135,6 +154,7 @@ def test_a_second_run_trains_nothing(done, breakhis):
     )
     assert {path: path.read_bytes() for path in before} == before
     assert again.published == result.published
+    assert again.pictures == result.pictures
 
 
 def test_other_settings_are_refused_also_in_a_quick_run(done, breakhis, tmp_path):
@@ -183,6 +203,7 @@ def test_real_breakhis_images(shared, tmp_path, cli):
     assert "400x/finetune/2-grouped-breakhis-resnet-stride2-best: accuracy" in out
     assert "sum, vote and average beat exist. Here: " in out
     assert "not printed" in out
+    assert f"wrote {tmp_path / '400x/explain/best/map/index.html'}" in err
 
 
 def test_real_idc_patches(shared, tmp_path, cli):

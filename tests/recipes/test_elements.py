@@ -33,7 +33,7 @@ def test_what_an_element_names_is_in_the_recipe_and_nothing_of_it_is_missing(nam
     recipe, rows = load_recipe(name), elements(name)
     split = {"split_by"} if recipe.magnifications else set()
     changed = {key for change in recipe.variants.values() for key in change.get("finetune", {})}
-    settings = set(recipe.sections["finetune"])
+    settings = {*recipe.sections["finetune"], *recipe.sections.get("explain", {})}
     found = named(rows, 1)
     assert found <= settings | changed | OF_ALL | split
     assert settings | OF_ALL | split <= found
@@ -60,3 +60,10 @@ def test_every_conclusion_of_a_recipe_stands_in_its_table():
         with_claims = {table["key"] for table in load_recipe(name).published if "claim" in table or "claims" in table}
         drawn = named([row for row in elements(name) if re.search(r"judged|conclusion", row[0] + row[4])], 3)
         assert with_claims <= drawn | {"balance"}, name
+
+
+def test_a_recipe_makes_the_pictures_that_its_table_names():
+    for name in SYSTEMS:
+        made = {method for cells in elements(name) if cells[0].startswith("pictures") and "methods" in cells[1]
+                for method in re.findall(r"--method (\w+)", cells[4])}  # fmt: skip
+        assert made == set(load_recipe(name).values("explain").get("methods", [])), name

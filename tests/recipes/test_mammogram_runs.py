@@ -84,6 +84,19 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
     assert len(cells) == 8
     assert cells[0].startswith("fold 1: negative called negative, ")
     assert any("75 positive and 313 negative" in banner for banner in result.banners)
+    methods = ("deconvnet", "masking", "taylor", "maximisation")
+    pages = [tmp_path / "explain" / "cross-validation" / method / "index.html" for method in methods]
+    assert [*result.pictures] == pages
+    for page in pages[:3]:
+        made = rows(page.parent / "explain.csv")
+        assert {row["label"] for row in made} == {"negative", "positive"}
+        assert {row["image_id"] for row in made} <= set(listed)  # of the test list, on which no network trained
+        values = [np.load(page.parent / row["arrays"], allow_pickle=False)["values"] for row in made]
+        assert all(np.isfinite(found).all() for found in values)
+        if page.parent.name == "masking":  # a layer with places: each mask keeps a fifth of them
+            assert [found.mean() for found in values] == pytest.approx([0.2, 0.2], abs=0.05)
+    (excited,) = rows(pages[3].parent / "explain.csv")
+    assert np.load(pages[3].parent / excited["arrays"], allow_pickle=False)["excited"].shape == (2, 96, 96, 3)
 
 
 def test_the_headline_of_the_inbreast_system_is_judged(inbreast, tmp_path, monkeypatch):
@@ -92,6 +105,7 @@ def test_the_headline_of_the_inbreast_system_is_judged(inbreast, tmp_path, monke
         monkeypatch.setattr(f"bchisto.experiment.{place}", lambda *args, **options: None)
     content = yaml.safe_load((files("bchisto.recipes") / "inbreast-inception.yaml").read_text(encoding="utf-8"))
     small = {"network": "speck", "size": 32, "epochs": 2, "patience": 1, "batch_size": 4, "folds": ["2"], "copies": []}
+    del content["explain"]
     for name in ("top", "freeze", "weights", "tensorboard"):
         del content["finetune"][name]
     for name, value in small.items():
@@ -167,6 +181,13 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     transfer = next(one for one in result.published if one.key == "transfer")
     assert [one.published for one in transfer.figures] == [66, 90]
     assert transfer.figures[0].obtained is not None
+    (page,) = result.pictures
+    assert page == tmp_path / "run" / "explain" / "googlenet" / "gradient" / "index.html"
+    boxes = {one.image_id: one.box for one in read_dataset(masses, context="large").records}
+    for row in rows(page.parent / "explain.csv"):  # each mass in its context, and not the whole mammogram
+        left, top, right, bottom = boxes[row["image_id"]]
+        with np.load(page.parent / row["arrays"], allow_pickle=False) as arrays:
+            assert arrays["values"].shape == (bottom - top, right - left)
     # new masses are shown in the context that the network was trained on
     bundle = result.protocols[1].folder / "model.bchisto"
     assert CnnBundle.load(bundle).reading["context"] == "large"

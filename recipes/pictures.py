@@ -1,0 +1,152 @@
+"""The pictures of a source: what ``explain`` draws of the networks of a recipe, of a few images of each class."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..arguments import as_texts, as_whole
+from ..errors import InputError, one_of
+from ..evaluate import PredictionTable, reporting
+from ..experiment import CrossValidation, ImageSelection, Work
+from ..explain import METHODS, ExplainSettings, explain
+from ..jobs import ensure_folder, write_rows
+from .recipe import Recipe
+
+__all__ = ["Pictures", "Trained", "make_pictures", "pictures_of"]
+
+_log = logging.getLogger(__name__)
+
+_NEEDED = ("variants", "methods", "images_per_class")
+_KNOWN = (*_NEEDED, "layer", "target")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is drawn.
+
+    Attributes
+    ----------
+    variants : tuple of str
+        Of whose networks.
+    asked : tuple of ExplainSettings
+        One for each method.
+    images_per_class : int
+    """
+
+    variants: tuple[str, ...]
+    asked: tuple[ExplainSettings, ...]
+    images_per_class: int
+
+    def __post_init__(self) -> None:
+        if as_whole(self.images_per_class, "images_per_class") < 1:
+            raise InputError(f"images_per_class {self.images_per_class}: give 1 or more")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The network of a variant.
+
+    Attributes
+    ----------
+    variant : str
+    run : Path
+        Run folder of its images.
+    images : ImageSelection
+    result : CrossValidation
+    """
+
+    variant: str
+    run: Path
+    images: ImageSelection
+    result: CrossValidation
+
+
+def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
+    """Return the pictures of a recipe, None where it has none.
+
+    Raises
+    ------
+    InputError
+        A setting, variant or method that there is not, or is not of a network.
+    """
+    if not (own := recipe.values("explain")):
+        return None
+    values = {**own, **(recipe.quick.get("explain", {}) if quick else {})}
+    where = f"recipe {recipe.name}: explain"
+    if strange := sorted(values.keys() - {*_KNOWN}):
+        raise InputError(f"{where}.{strange[0]}: no such setting; {one_of(strange[0], _KNOWN)}")
+    if lacking := [name for name in _NEEDED if not values.get(name)]:
+        raise InputError(f"{where} has no {lacking[0]}")
+    variants, methods = (as_texts(values[name], f"{where}.{name}") for name in ("variants", "methods"))
+    for name in variants:
+        if name not in recipe.variants:
+            raise InputError(f"{where}.variants: {name}: {one_of(name, recipe.variants)}")
+        if "finetune" not in recipe.variants[name].get("steps", recipe.steps):
+            raise InputError(f"{where}.variants: {name}: trains no network")
+    try:
+        return Pictures(variants, tuple(_asked(name, values) for name in methods), values["images_per_class"])
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _asked(method: str, values: Mapping[str, Any]) -> ExplainSettings:
+    if method in METHODS and "cnn" not in METHODS[method].roads:
+        raise InputError(f"method {method}: is not for networks")
+    layered = method in METHODS and METHODS[method].layered
+    return ExplainSettings(method, layer=values.get("layer", "") if layered else "", target=values.get("target", ""))
+
+
+def make_pictures(
+    pictures: Pictures | None, trained: Sequence[Trained], *, how: Work, failed: list[str]
+) -> Iterator[Path]:
+    """Draw what is missing, and yield each contact sheet.
+
+    They lie in ``explain/<variant>/<method>/`` of the run folder; ``explain/<variant>/images.csv`` lists the images.
+
+    Parameters
+    ----------
+    pictures : Pictures or None
+    trained : sequence of Trained
+    how : Work
+        `overwrite` and `skip_errors` of it.
+    failed : list of str
+        Gets a line for each method that failed, which costs nothing else.
+    """
+    for one in trained:
+        if pictures is None or one.variant not in pictures.variants or one.result.panel is None:
+            continue
+        folder = one.run / "explain" / one.variant
+        listed = folder / "images.csv"
+        with reporting(listed, failed):
+            ensure_folder(folder)
+            chosen = _surest(one.result.panel.table, pictures.images_per_class)
+            write_rows(listed, ["image_id"], [[image] for image in chosen])
+        for settings in pictures.asked:
+            _log.info("%s: pictures of the method %s", one.result.folder.name, settings.method)
+            with reporting(folder / settings.method, failed):
+                yield explain(
+                    one.result.model, replace(one.images, only=listed), out=folder, settings=settings,
+                    work=Work(overwrite=how.overwrite, skip_errors=how.skip_errors),
+                ).page  # fmt: skip
+
+
+def _surest(table: PredictionTable, count: int) -> list[str]:
+    """Return images of each class: the surest right one, the surest wrong one, the next right one, and so on."""
+    sure = table.confidence
+    assert sure is not None
+    order = np.argsort(-sure, kind="stable")
+    right = table.predicted == table.labels
+    chosen: list[str] = []
+    for place in range(len(table.classes)):
+        of = table.labels[order] == place
+        sides = ([table.image_ids[row] for row in order[of & (right[order] == hit)]] for hit in (True, False))
+        turns = (image for pair in itertools.zip_longest(*sides) for image in pair if image is not None)
+        chosen += list(dict.fromkeys(turns))[:count]  # repeated folds test an image several times
+    return chosen

@@ -1,0 +1,69 @@
+"""Which pictures a recipe asks for, of which images, and what a picture that fails costs."""
+
+from importlib.resources import files
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from bchisto.errors import InputError
+from bchisto.evaluate import PredictionTable
+from bchisto.experiment import ImageSelection, Work
+from bchisto.recipes import load_recipe
+from bchisto.recipes.pictures import Trained, make_pictures, pictures_of
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"variants": ["bset"]}, "explain.variants: bset: did you mean best?"),
+        ({"variants": ["decaf"]}, "explain.variants: decaf: trains no network"),
+        ({"methods": ["contributions"]}, "explain: method contributions: is not for networks"),
+        ({"methods": ["mapp"]}, "explain: `method` mapp: no such method"),
+        ({"methods": ["gradcam", ""]}, "explain: `method` : no such method"),
+        ({"methods": []}, "explain has no methods"),
+        ({"images_per_class": "many"}, "images_per_class"),
+        ({"images_per_class": -1}, "images_per_class -1: give 1 or more"),
+        ({"colour": "red"}, "explain.colour: no such setting"),
+    ],
+)
+def test_a_section_that_does_not_fit_is_refused_before_any_work(tmp_path, change, message):
+    content = yaml.safe_load((files("bchisto.recipes") / "breakhis-resnet.yaml").read_text(encoding="utf-8"))
+    content["explain"] |= {name: {"value": value, "source": "ours"} for name, value in change.items()}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(InputError) as said:
+        load_recipe(str(path))
+    assert message in str(said.value)
+    assert "recipe breakhis-resnet" in str(said.value)
+
+
+def test_a_layer_goes_to_the_methods_that_look_at_one():
+    found = pictures_of(load_recipe("breakhis-resnet"))
+    assert [(one.method, one.layer, one.target) for one in found.asked] == [
+        ("activations", "first", "malignant"), ("map", "", "malignant"),
+    ]  # fmt: skip
+    assert found.images_per_class == 4
+    assert pictures_of(load_recipe("breakhis-resnet"), quick=True).images_per_class == 1
+    assert pictures_of(load_recipe("idc-patches")) is None
+
+
+def test_the_surest_right_and_wrong_images_in_turns_and_a_failure_that_costs_nothing(tmp_path):
+    """By hand, of class a: b1 (0.9), b2 (0.8), b4 (0.6) right, b3 (0.7 for b) wrong; of b one, which is wrong."""
+    shares = np.array([[0.8, 0.2], [0.9, 0.1], [0.3, 0.7], [0.85, 0.15], [0.6, 0.4]])
+    table = PredictionTable.from_probabilities(
+        name="net", classes=["a", "b"], image_ids=["b2", "b1", "b3", "é 1", "b4"], labels=[*"aaaba"],
+        probabilities=shares, folds=[1] * 5, groups=[None] * 5,
+    )  # fmt: skip
+    result = SimpleNamespace(panel=SimpleNamespace(table=table), model=tmp_path / "gone.bchisto", folder=tmp_path)
+    trained = [
+        Trained(name, tmp_path, ImageSelection(tmp_path), result) for name in ("best", "normal")
+    ]  # no pictures of `normal` are asked for
+    failed: list[str] = []
+    asked = pictures_of(load_recipe("breakhis-resnet"))
+    assert [*make_pictures(asked, trained, how=Work(jobs=1), failed=failed)] == []
+    listed = (tmp_path / "explain" / "best" / "images.csv").read_text(encoding="utf-8").split("\n")
+    assert listed[:6] == ["image_id", "b1", "b3", "b2", "b4", "é 1"]
+    assert len(failed) == 2
+    assert all("gone.bchisto" in line for line in failed)
+    assert not (tmp_path / "explain" / "normal").exists()
