@@ -8,18 +8,12 @@ from typing import Any
 import click
 
 from .ending import counted, done
+from .images import bundle_options
 from .options import common_options, overwrite_option
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|RUN")
-@click.option(
-    "--images",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A folder, a manifest or an image; repeatable.",
-)
-@click.argument("more_images", nargs=-1, type=click.Path(path_type=Path), metavar="[IMAGE...]")
+@bundle_options
 @click.option(
     "--method",
     required=True,
@@ -46,11 +40,6 @@ from .options import common_options, overwrite_option
     default=20,
     show_default=True,
     help="contributions, channels, filters, activations: how many are shown.",
-)
-@click.option(
-    "--weights",
-    multiple=True,
-    help="imagenet, PATH, or ENCODER=PATH; repeatable. Must be the weights of training.",
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write into.")
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")

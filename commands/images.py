@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from .options import OpenChoice, split_names
 
-__all__ = ["data_options"]
+__all__ = ["bundle_options", "data_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,6 +19,27 @@ def _layouts() -> list[str]:
     from ..data import list_layouts
 
     return list_layouts()
+
+
+def bundle_options(function: F) -> F:
+    """Add what a model bundle is asked about: the bundle, new images, and the weights of its encoders."""
+    for option in (
+        click.option(
+            "--weights",
+            multiple=True,
+            help="imagenet, PATH, or ENCODER=PATH; repeatable. Must be the weights of training.",
+        ),
+        click.argument("more_images", nargs=-1, type=click.Path(path_type=Path), metavar="[IMAGE...]"),
+        click.option(
+            "--images",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            help="A folder, a manifest or an image; repeatable.",
+        ),
+        click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|RUN"),
+    ):
+        function = option(function)
+    return function
 
 
 def data_options(function: F) -> F:

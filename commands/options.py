@@ -8,14 +8,11 @@ import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 
 from ..errors import InputError, closest
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "OpenChoice",

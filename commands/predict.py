@@ -8,23 +8,12 @@ from typing import Any
 import click
 
 from .ending import counted, done, quoted
+from .images import bundle_options
 from .options import common_options, overwrite_option
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL|RUN")
-@click.option(
-    "--images",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A folder, a manifest or an image; repeatable.",
-)
-@click.argument("more_images", nargs=-1, type=click.Path(path_type=Path), metavar="[IMAGE...]")
-@click.option(
-    "--weights",
-    multiple=True,
-    help="imagenet, PATH, or ENCODER=PATH; repeatable. Must be the weights of training.",
-)
+@bundle_options
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The CSV table to write.")
 @click.option(
     "--html",

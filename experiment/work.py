@@ -55,6 +55,8 @@ class Work:
         given: object = self.shard
         if isinstance(given, str):
             put(self, "shard", parse_shard(given))
+        if self.threads is not None and self.dask is not None:
+            raise InputError("`threads` with `dask`: its workers have their own; start them with BCHISTO_THREADS set")
         if self.overwrite and self.shard is not None:
             raise InputError("`overwrite` with `shard` would remove what other shards did; overwrite without `shard`")
 

@@ -61,13 +61,18 @@ class Split:
                 _MOST_BYTES / 2**30,
             )
             return None
-        make = training_batches(source, samples, augmentations=augmentations, crops=crops)
-        given = make(0, shuffled=False), still_batches(source, held)
-        trained, judged = (
-            np.concatenate([np.empty((0, *self.encoder.output.shape[1:]), np.float32), *outputs_of(self.encoder, one)])
-            for one in given
-        )
-        return trained, judged
+        judged = self._outputs(still_batches(source, held))
+        if OFFLINE in augmentations:  # every sample is a picture of its own
+            make = training_batches(source, samples, augmentations=augmentations, crops=crops)
+            return self._outputs(make(0, shuffled=False)), judged
+        pairs = np.stack([samples.images, samples.numbers])
+        (images, numbers), places = np.unique(pairs, axis=1, return_inverse=True)
+        distinct = Samples(images, numbers, np.zeros_like(images))
+        return self._outputs(still_batches(source, distinct))[places.ravel()], judged
+
+    def _outputs(self, batches: Any) -> Features:
+        nothing = np.empty((0, *self.encoder.output.shape[1:]), np.float32)
+        return np.concatenate([nothing, *outputs_of(self.encoder, batches)])
 
 
 def split_frozen(model: Any, settings: FinetuneSettings) -> Split:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -45,6 +44,9 @@ TOPS = ("average", "conv")
 """What an encoder gets on its last feature map: the global average; or convolution, max pooling and ReLU, flattened, as
 the published system ``inbreast-inception`` has it. A softmax over the classes follows either."""
 
+
+_MOST_COPIES = 1000
+"""Of an image in an epoch (ours)."""
 
 _IN_FILES = {"learning_rate": "rate"}
 """Fields that files call otherwise: by the names that they had in 0.1."""
@@ -218,8 +220,12 @@ class FinetuneSettings:
         put(self, "multipliers", tuple(map(tuple, self.multipliers)))
         put(self, "copies", tuple((str(name), float(factor)) for name, factor in self.copies))
         for name, factor in self.copies:
-            if not 1 <= factor < math.inf:
-                raise InputError(f"`copies` {name}={factor:g}: give a factor from 1 up; `sampling` leaves images out")
+            if not 1 <= factor <= _MOST_COPIES:
+                raise InputError(
+                    f"`copies` {name}={factor:g}: give 1 to {_MOST_COPIES:,}; `sampling` leaves images out"
+                )
+            if not name.strip():
+                raise InputError(f"`copies` {name}={factor:g}: name the class before the =")
         if len({name for name, _ in self.copies}) < len(self.copies):
             raise InputError(f"`copies` {', '.join(_written(self.copies))}: name each class once")
         for name in ("size", "epochs", "patience", "batch_size", "rotations", "crops", "seed"):

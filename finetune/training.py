@@ -174,7 +174,8 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                 "large as the smallest, also among what is tested; every figure is of a balanced set, and not of "
                 "classes as they occur."
             )
-        if (untrained := untrained_notice(settings)) is not None:
+        said = any(note.startswith("RANDOM START") for note in self.notes)  # by a recipe, of its source
+        if not said and (untrained := untrained_notice(settings)) is not None:
             notes.append(untrained)
         if not settings.validation:
             notes.append(

@@ -56,8 +56,17 @@ def prepare_backend() -> str:
 
 
 def network_threads() -> int:
-    """Return with how many threads a process computes networks on the CPU."""
-    return int(os.environ.get(_THREADS, "1"))
+    """Return with how many threads a process computes networks on the CPU.
+
+    Raises
+    ------
+    InputError
+        The variable ``BCHISTO_THREADS`` is set to no positive number.
+    """
+    given = os.environ.get(_THREADS, "1")
+    if not (given.isascii() and given.isdecimal() and int(given) > 0):
+        raise InputError(f"{_THREADS}={given}: set it to a number of threads from 1 up, or unset it")
+    return int(given)
 
 
 def use_threads(count: int) -> None:

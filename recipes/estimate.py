@@ -193,12 +193,13 @@ def estimate_finetune(
     dataset, records = ahead.read(reading)
     new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading))
     images = math.ceil(len(records) / ahead.parts)
-    cost = time_training(records[0], settings=settings, classes=len(dataset.classes), images=images)
+    copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
+    seen = math.ceil(images * copies)
+    cost = time_training(records[0], settings=settings, classes=len(dataset.classes), images=seen)
     resources = ahead.how.networks()
     # folds are trained side by side, each by one process: a single one takes as long on any number of them
     turns = ahead.parts * sum(math.ceil(ahead.folds(name) / resources.processes) for name in folds)
-    copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
-    fold = images * cost.samples * copies * (cost.once + _TRAIN_SHARE * settings.epochs * cost.step)
+    fold = seen * cost.samples * (cost.once + _TRAIN_SHARE * settings.epochs * cost.step)
     seconds = turns * fold + (len(records) * cost.read / resources.cores if new else 0.0)
     number = sum(map(ahead.folds, folds))
     # weights lie in the folder and in the bundle

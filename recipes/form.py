@@ -177,4 +177,4 @@ def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
     if lacking:
         raise InputError(f"recipe {recipe}: the table {table.get('key', kind)} has no {lacking[0]}")
     for claim in claims_of(table):
-        check_claim(f"recipe {recipe}: the table {table['key']}", claim)
+        check_claim(f"recipe {recipe}: the table {table['key']}", claim, table)

@@ -49,6 +49,8 @@ class Recipe:
         Tables of published figures.
     notes : tuple of str
         What a reader of the figures must know.
+    raised : int
+        By how much its seeds are raised.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Recipe:
     quick: dict[str, Any]
     published: list[dict[str, Any]]
     notes: tuple[str, ...] = ()
+    raised: int = 0
 
     @property
     def first(self) -> str:
@@ -102,7 +105,7 @@ class Recipe:
             }
             for name, change in self.variants.items()
         }
-        return replace(self, sections={**self.sections, **sections}, variants=variants)
+        return replace(self, sections={**self.sections, **sections}, variants=variants, raised=by)
 
     def steps_of(
         self, variant: str, *, quick: bool = False, full_scale: bool = False

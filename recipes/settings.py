@@ -82,7 +82,8 @@ def _finetune_step(recipe: Recipe, order: Order, variant: str, values: Mapping[s
     settings, said = _network_settings(values, variant, weights=order.weights)
     test = None
     if values.get("test_fold") is not None:
-        test = FixedTest(values["test_fold"], _split_of(recipe, order, values), Path("reproduce") / recipe.name)
+        seed = settings.seed - recipe.raised
+        test = FixedTest(values["test_fold"], _split_of(recipe, order, values), Path("reproduce") / recipe.name, seed)
     return FinetuneStep(
         reading_of(values),
         settings,
@@ -99,8 +100,8 @@ def _split_of(recipe: Recipe, order: Order, values: Mapping[str, Any]) -> FoldCh
     own = from_options(FoldChoice, values)
     if own.folds == ("none",):
         own = from_options(FoldChoice, dict(recipe.steps_of(recipe.first, quick=order.quick))["finetune"])
-    if len(own.folds) != 1 or not own.folds[0].isdecimal():
-        raise InputError(f"recipe {recipe.name}: finetune.test_fold goes with a number of folds, or none")
+    if len(own.folds) != 1 or not own.folds[0].isdecimal() or own.repeats > 1:
+        raise InputError(f"recipe {recipe.name}: finetune.test_fold goes with one number of folds, or none")
     return replace(own, folds=(str(int(own.folds[0]) + 1),))
 
 

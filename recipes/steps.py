@@ -149,18 +149,21 @@ class FixedTest:
         Into as many parts as there are folds, and that one.
     folder : Path
         Below the run folder; gets the lists.
+    seed : int
+        Of the split: the same whatever networks are drawn by, so that every one is tested on the same images.
     """
 
     fold: int
     split: FoldChoice
     folder: Path
+    seed: int
 
     SAID: ClassVar[str] = (
         "fixed test list: every network is tested on the same images, set aside before anything is trained, patients "
         "kept whole where they are known"
     )
 
-    def choice(self, part: Part, folds: FoldChoice, *, reading: Mapping[str, Any], seed: int, held: bool) -> FoldChoice:
+    def choice(self, part: Part, folds: FoldChoice, *, reading: Mapping[str, Any], held: bool) -> FoldChoice:
         """Write the lists of a part, and return the protocol that tests on the fixed one.
 
         Parameters
@@ -169,11 +172,10 @@ class FixedTest:
         folds : FoldChoice
             ``none`` trains one network on all the rest, any other one for each fold.
         reading : mapping
-        seed : int
         held : bool
             Whether the images that a fold leaves out of its training part validate.
         """
-        (plan,) = part.plans(self.split, reading=reading, seed=seed)
+        (plan,) = part.plans(self.split, reading=reading, seed=self.seed)
         if self.fold not in plan.folds:
             raise InputError(f"test_fold {self.fold}: choose one of {', '.join(map(str, plan.folds))}")
         folder = ensure_folder(part.run / self.folder)
@@ -222,14 +224,16 @@ class FinetuneStep(Step):
 
     def check(self, part: Part) -> None:
         """Refuse images that do not fit the folds."""
-        choice = self.folds if self.test is None else self.test.split
-        part.plans(choice, reading=self.reading, seed=self.settings.seed)
+        if self.test is None:
+            part.plans(self.folds, reading=self.reading, seed=self.settings.seed)
+        else:
+            part.plans(self.test.split, reading=self.reading, seed=self.test.seed)
 
     def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
         """Train; a shard trains its share of the folds."""
         folds, said, settings = part.folds(self.folds), [*notes, *self.said], self.settings
         if self.test is not None:
-            folds = self.test.choice(part, folds, reading=self.reading, seed=settings.seed, held=settings.validation)
+            folds = self.test.choice(part, folds, reading=self.reading, held=settings.validation)
             said.append(self.test.SAID)
         return reported_later(
             failed, finetune, part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=how,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..finetune import time_training
-from ..jobs import write_rows
+from ..jobs import DAMAGE, write_rows
 from .parts import Part
 from .recipe import Recipe
 from .steps import FinetuneStep, Step
 
 __all__ = ["ROUNDS", "training_times"]
+
+_log = logging.getLogger(__name__)
 
 ROUNDS = 3
 """How often each network is timed (ours); in turns, so that other work on the machine meets all of them."""
@@ -62,9 +65,15 @@ def training_times(
 
 
 def _read(path: Path) -> dict[str, list[float]]:
+    """Return what was timed before; nothing where there is no such table, or it is damaged."""
     found: dict[str, list[float]] = {}
-    if path.is_file():
+    if not path.is_file():
+        return found
+    try:
         with path.open(newline="", encoding="utf-8") as handle:
             for row in csv.DictReader(handle):
                 found.setdefault(row["variant"], []).append(float(row["seconds"]))
+    except DAMAGE as error:
+        _log.warning("%s: no whole table of times (%s); timed again", path, str(error) or type(error).__name__)
+        return {}
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from ...errors import InputError
+from ...errors import InputError, one_of
 from ...evaluate import fold_error
 from .networks import value_of
 from .obtained import Points, Runs
@@ -22,6 +22,8 @@ _FORMS = (
     {"better", "than"}, {"better", "than", "less_than"}, {"alike", "margin"}, {"better", "least"},
     {"row", "better_at", "than_at"}, {"why"},
 )  # fmt: skip
+_NUMBERS = ("margin", "least", "less_than")
+_LISTS = ("better", "than", "alike", "at", "better_at", "than_at")
 """What a conclusion says beside ``says``: rows beat others; do not by so much; are alike to a margin; are above a
 value; a row is better at some magnifications than at others; or why nothing can be judged."""
 
@@ -53,20 +55,33 @@ def claims_of(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*table.get("claims", ()), *([table["claim"]] if "claim" in table else [])]
 
 
-def check_claim(where: str, claim: Mapping[str, Any]) -> None:
-    """Refuse a conclusion that is not of one of the forms.
+def check_claim(where: str, claim: Mapping[str, Any], table: Mapping[str, Any]) -> None:
+    """Refuse a conclusion that is not of one of the forms, or not about the rows of its table.
 
     Raises
     ------
     InputError
     """
     keys = claim.keys() - {"says", "at", "metric"}
-    fitting = next((form for form in _FORMS if form <= keys), None)
-    if "says" not in claim or fitting is None:
-        lacking = next(key for key in ("says", "better", "than") if key not in claim)
+    if "says" not in claim or not any(form <= keys for form in _FORMS):
+        lacking = next((key for key in ("says", "better", "than") if key not in claim), "margin")
         raise InputError(f"{where} has no claim.{lacking}")
-    if strange := [key for key in sorted(keys) if not any(form <= keys and key in form for form in _FORMS)]:
-        raise InputError(f"{where}: claim.{strange[0]}: no such part of a conclusion")
+    if keys not in _FORMS:
+        most = max((form for form in _FORMS if form <= keys), key=len)
+        raise InputError(f"{where}: claim.{min(keys - most)}: no part of a conclusion with {', '.join(sorted(most))}")
+    for key in (key for key in _NUMBERS if key in claim):
+        if isinstance(claim[key], bool) or not isinstance(claim[key], (int, float)):
+            raise InputError(f"{where}: claim.{key} {claim[key]}: give a number")
+    for key in (key for key in _LISTS if key in claim):
+        if not isinstance(claim[key], list) or not claim[key]:
+            raise InputError(f"{where}: claim.{key} {claim[key]}: give a list")
+    if table["kind"] == "scores" and "why" not in claim and not {"metric"} & {*claim, *table}:
+        raise InputError(f"{where} has no claim.metric: its rows have several figures")
+    named = [row for key in ("better", "than", "alike") for row in claim.get(key, ())]
+    named += [claim["row"]] if "row" in claim else []
+    rows = table.get("rows")
+    if rows is not None and (strange := [row for row in named if row not in rows]):
+        raise InputError(f"{where}: claim: {strange[0]} is no row of it; {one_of(str(strange[0]), map(str, rows))}")
 
 
 def judge(

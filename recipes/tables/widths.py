@@ -91,6 +91,7 @@ def half_width(better: Shown, than: Shown | None, metric: str) -> float | None:
 
 
 def _own(value: Value) -> float | None:
+    """Return the longer side of an interval, which need not be in the middle, or may end at 1."""
     figure, interval = value
     return None if figure is None or interval is None else max(interval[1] - figure, figure - interval[0])
 
@@ -119,4 +120,4 @@ def _paired(first: PredictionTable, second: PredictionTable, figure: str) -> flo
         found = precision_difference(first, second)
     else:
         found = compare_tables(first, second)["differences"].get(figure)
-    return None if found is None else (found["interval"][1] - found["interval"][0]) / 2
+    return None if found is None else _own((found["difference"], found["interval"]))

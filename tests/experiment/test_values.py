@@ -34,9 +34,9 @@ BOOSTED = BoostSettings(
 TUNED = FinetuneSettings(
     "patch-resnet", name="mine", size=64, patches="random:48:2", epochs=3, patience=2, validation=False, batch_size=4,
     optimizer="sgd", learning_rate=0.5, multipliers=(("dense", 10.0), ("conv", 0.1)), dropout=0.25, l2=0.01, top="conv",
-    freeze="all", weights="random", fresh=["stage3"], convention="caffe", precision="bfloat16", sampling="over",
-    weighted=True, augmentations=["mirror", "rotation:10", "rotations-crops"], rotations=2, crops=4, stain="macenko",
-    seed=3, copies=[("in situ", 2.5), ("a=b", 3)],
+    freeze="all", batch_norm="batch", weights="random", fresh=["stage3"], convention="caffe", precision="bfloat16",
+    sampling="over", weighted=True, augmentations=["mirror", "rotation:10", "rotations-crops"], rotations=2, crops=4,
+    stain="macenko", seed=3, copies=[("in situ", 2.5), ("a=b", 3)],
 )  # fmt: skip
 FOLDS = FoldChoice(["3", "list.csv"], "none", "test.csv", repeats=2)
 VIEW = TwoClassView(["a"], "max", (0.25, 0.75), (0.9,), (0.01, 0.1))
@@ -92,6 +92,8 @@ def test_work_refuses():
     assert Work(shard="3/16").shard == Shard(3, 16)
     with pytest.raises(InputError, match="`overwrite` with `shard` would remove what other shards did"):
         Work(overwrite=True, shard=Shard(1, 2))
+    with pytest.raises(InputError, match="`threads` with `dask`: its workers have their own"):
+        Work(threads=2, dask="tcp://127.0.0.1:8786")
     with pytest.raises(InputError, match="`shard` 3: write it as K/N"):
         Work(shard="3")
     with pytest.raises(InputError, match="`shard` 3/2: K counts from 1"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bchisto.experiment import Work
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, frozen, kept
-from bchisto.finetune.batches import Source, training_batches
+from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.frozen import keeps_features, split_frozen
 from bchisto.finetune.model import build_model
@@ -84,6 +84,20 @@ def test_features_are_those_of_the_samples_in_their_order(source):
     pictures = np.concatenate([batches[place][0] for place in range(len(batches))])
     np.testing.assert_allclose(np.asarray(split.top(features)), np.asarray(model(pictures)), rtol=1e-5)
     assert len({one.tobytes() for one in features}) == 16  # those of the image that stands twice are others too
+
+
+def test_copies_of_a_picture_are_computed_once(source, monkeypatch):
+    model = build_model(TINY, classes=2, fold=1)
+    split = split_frozen(model, TINY)
+    samples = source.samples(np.array([3, 1, 1, 5, 3, 3]))
+    seen = []
+    outputs = frozen.outputs_of
+    monkeypatch.setattr(frozen, "outputs_of", lambda encoder, one: seen.append(one) or outputs(encoder, one))
+    features, _ = split.features(source, samples, source.samples(np.array([0])), augmentations=(), crops=1)
+    assert sorted(len(one.given[0]) for one in seen) == [1, 3]
+    batches = still_batches(source, samples)
+    pictures = np.concatenate([batches[place][0] for place in range(len(batches))])
+    np.testing.assert_allclose(np.asarray(split.top(features)), np.asarray(model(pictures)), rtol=1e-5)
 
 
 def test_a_run_computes_them_once_and_goes_on_alike(tissue, tmp_path, monkeypatch):

@@ -39,6 +39,7 @@ ELSEWHERE = {
     "`hematoxylin` and `eosin`": "of bchisto stain",
     "`method` {}: no such method": "of a method that a user names",
     "`shard`": "of Python alone; the command has no shards",
+    "`threads`": "of training",
     "models are more than": "of writing a bundle",
     "models of {} GiB": "the same",
     "input_shape": "of Keras",

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from bchisto.boost import BoostSettings
 from bchisto.errors import InputError
-from bchisto.evaluate import Panel, PredictionTable, TwoClassView, measure
+from bchisto.evaluate import Panel, PredictionTable, TwoClassView, compare_tables, measure, precision_difference
 from bchisto.experiment import FoldChoice
 from bchisto.featurize import FeaturizeSettings
 from bchisto.finetune import NETWORKS, FinetuneSettings
 from bchisto.recipes import list_recipes, load_recipe
 from bchisto.recipes.settings import build_steps
 from bchisto.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
-from bchisto.recipes.tables import Obtained, Runs, claims_of, compare_published
+from bchisto.recipes.tables import Obtained, Runs, check_claim, claims_of, compare_published
 from bchisto.recipes.work import Order
 
 SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
@@ -148,7 +148,7 @@ def test_the_steps_of_a_network_and_of_frozen_features_beside_it():
     assert (str(describe.settings.encoders[0]), describe.settings.stain) == ("resnet50", "none")
     assert (boost.settings.heads, boost.folds.folds) == (("logistic",), ("2",))
     (fixed,) = steps_of(load_recipe("inbreast-inception"), "all-data", quick=True)
-    assert fixed.test == FixedTest(1, FoldChoice(("3",)), Path("reproduce/inbreast-inception"))
+    assert fixed.test == FixedTest(1, FoldChoice(("3",)), Path("reproduce/inbreast-inception"), seed=0)
     assert isinstance(fixed, FinetuneStep)
     assert fixed.tensorboard
     (masses,) = steps_of(load_recipe("ddsm-masses"), "alexnet-small")
@@ -299,8 +299,6 @@ def listed(tmp_path, name, right, folds):
 
 def test_networks_of_folds_stand_against_one_on_the_same_list(tmp_path):
     """The mean over the networks of five folds against the one network of all data, on the images that all test."""
-    from bchisto.evaluate import compare_tables
-
     seed = {("a", None): listed(tmp_path, "a", 40, 1), ("b", None): listed(tmp_path, "b", 24, 5)}
     said = judged("variants", {"a": None, "b": None}, [seed] * 3, metric="auc_mean")
     one = listed(tmp_path, "b", 24, 1).panel.table
@@ -394,6 +392,9 @@ def test_networks_are_timed_once_and_in_turns(tmp_path, monkeypatch):
     assert found == {"resnet": [0.125, 0.375, 0.625], "alexnet": [0.25, 0.5, 0.75]}
     assert timing.training_times(recipe, steps, part, folder=tmp_path) == found
     assert len(asked) == 6
+    (tmp_path / "training-time.csv").write_text("variant,seconds\nresnet,fast\n")
+    assert timing.training_times(recipe, steps, part, folder=tmp_path).keys() == found.keys()
+    assert len(asked) == 12
     assert timing.training_times(load_recipe("ddsm-masses"), steps, part, folder=tmp_path) == {}
 
 
@@ -413,15 +414,20 @@ def test_figures_of_others_are_rows(tmp_path):
 @pytest.mark.parametrize(
     ("claim", "message"),
     [
-        ({"says": "x", "better": ["a"]}, "the table x has no claim.than"),
-        ({"says": "x", "better": ["a"], "than": ["b"], "larger": 1}, "the table x: claim.larger: no such part"),
+        ({"better": ["a"]}, "the table x has no claim.than"),
+        ({"better": ["a"], "than": ["b"], "larger": 1}, "claim.larger: no part of a conclusion with better, than$"),
+        ({"better": ["a"], "than": ["b"], "least": 1}, "claim.(least|than): no part of a conclusion with better, "),
+        ({"alike": ["a", "b"], "margin": "0.02"}, "claim.margin 0.02: give a number"),
+        ({"better": "ab", "than": ["b"]}, "claim.better ab: give a list"),
+        ({"better": ["a"], "than": ["bb"]}, "bb is no row of it; choose one of a, b"),
     ],
 )
 def test_conclusions_of_no_known_form(claim, message):
-    from bchisto.recipes.tables import check_claim
-
+    table = {"kind": "variants", "metric": "accuracy", "rows": {"a": None, "b": None}}
     with pytest.raises(InputError, match=message):
-        check_claim("the table x", claim)
+        check_claim("the table x", {"says": "x", **claim}, table)
+    with pytest.raises(InputError, match=r"has no claim\.metric: its rows have several figures"):
+        check_claim("x", {"says": "x", "better": ["a"], "than": ["b"]}, {"kind": "scores", "rows": {"a": {}, "b": {}}})
 
 
 @pytest.mark.parametrize("held", [True, False])
@@ -436,8 +442,8 @@ def test_the_fixed_list_is_apart_from_all_folds(tmp_path, held):
         lines.append(f"{tmp_path}/{k}.png,{('negative', 'positive')[k // 2 % 2]},p{k // 2}")
     (tmp_path / "images.csv").write_text("\n".join(lines))
     part = Part(tmp_path / "images.csv", None, tmp_path / "run")
-    fixed = FixedTest(1, FoldChoice(("6",)), Path("lists"))
-    choice = fixed.choice(part, FoldChoice(("5",)), reading={}, seed=0, held=held)
+    fixed = FixedTest(1, FoldChoice(("6",)), Path("lists"), seed=0)
+    choice = fixed.choice(part, FoldChoice(("5",)), reading={}, held=held)
     path = tmp_path / "run" / "lists" / f"5-fixed-test{'' if held else '-unvalidated'}.csv"
     assert choice == FoldChoice((str(path),))
     found = read_fold_list(path)
@@ -449,11 +455,11 @@ def test_the_fixed_list_is_apart_from_all_folds(tmp_path, held):
     left = [{i for i, f, p in found if f == fold and p == "val"} for fold in range(1, 6)]
     assert [len(one) for one in left] == [4 if held else 0] * 5
     assert len(set.union(*train)) == 20
-    every = fixed.choice(part, FoldChoice(("none",)), reading={}, seed=0, held=False)
+    every = fixed.choice(part, FoldChoice(("none",)), reading={}, held=False)
     assert every.folds == ("none",)
     assert set(every.test_list.read_text().split()[1:]) == tested
     with pytest.raises(InputError, match="test_fold 7: choose one of 1, 2, 3, 4, 5, 6"):
-        FixedTest(7, FoldChoice(("6",)), Path("l")).choice(part, FoldChoice(("5",)), reading={}, seed=0, held=True)
+        FixedTest(7, FoldChoice(("6",)), Path("l"), seed=0).choice(part, FoldChoice(("5",)), reading={}, held=True)
 
 
 @pytest.mark.parametrize(("wrong", "said"), [(1, "not settled"), (30, "holds")])
@@ -482,3 +488,38 @@ def test_rules_are_judged_over_images_too(tmp_path, wrong, said):
     rows = {"vote": None, "exist": None}
     found = judged("rules", rows, runs, variant="v", level="image", claim=claim)
     assert found.startswith(f"{said} (difference +{100 * wrong / 80:.1f} points, 95 % interval ")
+
+
+@pytest.mark.parametrize("better", [4, 6, 8, 12, 16])
+def test_a_conclusion_is_no_surer_than_its_interval(tmp_path, better):
+    """Intervals of few images are shrunk to the middle, or end at 1: neither moves the end that is judged."""
+    from bchisto.recipes.tables.widths import Shown, half_width
+
+    labels = np.arange(20) % 2
+    tables = []
+    for name, wrong in (("a", better), ("b", 0)):
+        predicted = np.where(np.arange(20) < wrong, 1 - labels, labels)
+        probabilities = np.eye(2)[predicted] * 0.8 + 0.1
+        tables.append(
+            PredictionTable(
+                name=name, classes=("benign", "malignant"), image_ids=tuple(map(str, range(20))), labels=labels,
+                probabilities=probabilities, predicted=predicted, folds=(None,) * 20, groups=(None,) * 20,
+            )
+        )  # fmt: skip
+    for metric, figure in (("accuracy", "accuracy"), ("precision", "precision")):
+        found = (
+            compare_tables(*tables)["differences"]["accuracy"]
+            if figure == "accuracy"
+            else precision_difference(*tables, ("malignant",))
+        )
+        half = half_width(Shown(tables[1], (None, None)), Shown(tables[0], (None, None)), metric)
+        assert half is not None
+        assert found["difference"] - half <= found["interval"][0] + 1e-12
+        assert found["difference"] + half >= found["interval"][1] - 1e-12
+
+
+def test_further_seeds_test_on_the_same_list():
+    recipe = load_recipe("inbreast-inception")
+    for by in (0, 1, 2):
+        (step,) = steps_of(recipe.reseeded(by), "all-data")
+        assert (step.settings.seed, step.test.seed) == (by, 0)
