@@ -145,7 +145,7 @@ class Recipe:
     def describe(self) -> list[str]:
         """Return one line per setting: step, name, value, source."""
         return [
-            f"{section:10}{name:16}{_text(setting.value):52}{setting.source}"
+            f"{section:10}{name:18}{_text(setting.value):52}{setting.source}"
             for section, settings in self.sections.items()
             for name, setting in settings.items()
         ]
