@@ -24,7 +24,7 @@ from .latex import latex_table
 from .metric import MetricSpec
 from .metrics import compute_metrics
 from .notebook import as_frame, html_lines, html_table
-from .page import Block, Figure, Grid, Section, report_style, write_page
+from .page import Block, Figure, Grid, Section, write_page
 from .paper import PaperTable, paper_table
 from .pictures import choose_samples
 from .predictions import PredictionTable, write_predictions
@@ -32,6 +32,7 @@ from .protocols import ProtocolGap, protocol_gap
 from .published import PublishedFigure, PublishedTable, write_published
 from .read_table import read_predictions
 from .references import cite
+from .render import render_page
 from .report import Panel, Sample, reporting, thumbnail, write_report
 from .resample import bootstrap_mean, sampling_units, take_rows
 from .roc import FoldCurves, fold_curves
@@ -116,7 +117,7 @@ __all__ = [
     "protocol_gap",
     "read_facts",
     "read_predictions",
-    "report_style",
+    "render_page",
     "reporting",
     "sampling_units",
     "selection_notes",

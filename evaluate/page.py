@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..jobs import atomic_output
+from .render import render_page
 
-__all__ = ["Block", "Figure", "Grid", "Section", "report_style", "write_page"]
+__all__ = ["Block", "Figure", "Grid", "Section", "write_page"]
 
 _PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/,;()\"']+/)+([^\s/,;()\"']*)")
 """An absolute path, of which its last part is kept."""
@@ -130,8 +129,6 @@ def write_page(
     hidden : collection of str
         Names of images and groups: brackets that list one of them are left out.
     """
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
     longest = sorted(renamed, key=len, reverse=True)
 
     def passed_on(value: Any) -> Any:
@@ -144,28 +141,16 @@ def write_page(
         value = _BRACKETS.sub(lambda found: "" if _lists(found[1], hidden) else found[0], value)
         return _PATH.sub(r"\1", value)
 
-    folder = resources.files(__package__) / "templates"
-    environment = Environment(
-        loader=FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    render_page(
+        path,
+        "report.html",
+        package=__package__,
         finalize=passed_on,
-    )
-    page = environment.get_template("report.html").render(
         title=title,
+        goal="content",
         banners=list(banners),
         sections=[section for section in sections if section.blocks],
-        style=report_style(),
     )
-    with atomic_output(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
-def report_style() -> str:
-    """Return the style sheet of reports."""
-    return (resources.files(__package__) / "templates" / "report.css").read_text(encoding="utf-8")
 
 
 def _lists(text: str, hidden: Collection[str]) -> bool:

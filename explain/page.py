@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
-from ..evaluate import counted, report_style, thumbnail
-from ..jobs import atomic_output
+from ..evaluate import counted, render_page, thumbnail
 from ..predict import NOT_A_DEVICE
 from .explanation import Explanation
 
@@ -78,32 +74,28 @@ def write_page(
     facts: Sequence[tuple[str, str]],
 ) -> None:
     """Write the page."""
-    from jinja2 import Environment, StrictUndefined
     from PIL import Image
 
-    folder = resources.files(__package__) / "templates"
-    read = {name: (folder / f"sheet.{name}").read_text(encoding="utf-8") for name in ("html", "css")}
-    style = report_style() + read["css"]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     rows = []
     for one in drawn[:_MOST]:
         with Image.open(one.file) as picture:
             source = thumbnail(np.asarray(picture.convert("RGB")), side=_PICTURE)
         link = quote(one.file.relative_to(path.parent).as_posix())
         rows.append({"source": source, "link": link, "alt": one.alt, "image": one.image, "said": one.said})
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(read["html"]).render(
+    render_page(
+        path,
+        "sheet.html",
+        package=__package__,
+        style="sheet.css",
+        script="",
         title=title,
+        goal="pictures",
+        banners=list(banners),
         said=counted(len(drawn), "picture"),
         rows=rows,
         left_out=len(drawn) - len(rows),
         caution=caution,
-        banners=list(banners),
         failures=list(failures),
         facts=list(facts),
-        style=style,
-        policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'",
         note=NOT_A_DEVICE,
     )
-    with atomic_output(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")

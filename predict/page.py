@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib import resources
 from pathlib import Path
 
 from ..data import decode_record
 from ..errors import ImageError
-from ..evaluate import report_style, thumbnail
-from ..jobs import atomic_output, default_jobs, map_ahead_in_threads
+from ..evaluate import render_page, thumbnail
+from ..jobs import default_jobs, map_ahead_in_threads
 from .sheet import Sheet, Shown
 
 __all__ = ["NOT_A_DEVICE", "write_html"]
@@ -32,26 +29,23 @@ _MOST_ROWS = 10_000
 
 def write_html(sheet: Sheet, path: Path) -> None:
     """Write the page."""
-    from jinja2 import Environment, StrictUndefined
-
-    folder = resources.files(__package__) / "templates"
-    read = {name: (folder / f"sheet.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
-    style, script = report_style() + read["css"], read["js"]
     shown = sheet.rows[:_MOST_ROWS]
     pictures = list(map_ahead_in_threads(_picture, shown[:_MOST_PICTURES], threads=default_jobs()))
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(read["html"]).render(
+    render_page(
+        path,
+        "sheet.html",
+        package=__package__,
+        style="sheet.css",
+        script="sheet.js",
+        title=sheet.title,
+        goal="images",
+        banners=sheet.banners,
         sheet=sheet,
         rows=list(zip(shown, [*pictures, *[""] * (len(shown) - len(pictures))], strict=True)),
         left_out=len(sheet.rows) - len(shown),
         bare=len(shown) - len(pictures),
-        style=style,
-        script=script,
-        policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}",
         note=NOT_A_DEVICE,
     )
-    with atomic_output(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
 
 
 def _picture(row: Shown) -> str:
@@ -60,8 +54,3 @@ def _picture(row: Shown) -> str:
         return thumbnail(decode_record(row.record), side=_PICTURE)
     except (ImageError, OSError):
         return ""
-
-
-def _source(text: str) -> str:
-    """Return what a content security policy calls an inline style or script."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
