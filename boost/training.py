@@ -117,7 +117,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)
         return TrainingTerms(self.preset, self.seed, largest)
 
-    def resources(self, how: Work) -> Resources:
+    def resources(self, how: Work, claim: Claim) -> Resources:
         """Return a process per core, as no network is run."""
         return how.cpu()
 

@@ -129,7 +129,7 @@ class Training(ABC, Generic[U, F]):
         """Return the claim of the folder for the settings that decide what is in it."""
 
     @abstractmethod
-    def resources(self, how: Work) -> Resources:
+    def resources(self, how: Work, claim: Claim) -> Resources:
         """Return what the work gets of this machine."""
 
     @abstractmethod
@@ -232,7 +232,7 @@ class Training(ABC, Generic[U, F]):
         BchistoError
             Units are missing at the end though all were trained.
         """
-        folder, resources = claim.folder, self.resources(how)
+        folder, resources = claim.folder, self.resources(how, claim)
         units = self.units(claim, resources)
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
@@ -248,7 +248,7 @@ class Training(ABC, Generic[U, F]):
             said=f"{self.unit} are trained",
             step_name=self.step_name,
             dealt=self.together,
-            begin=claim.note_versions,
+            begin=lambda: claim.note_versions(**resources.recorded),
         )
         # those trained just now, or by other shards
         found = [self.read(unit) if one is None else one for unit, one in zip(units, progressed.found, strict=True)]

@@ -90,7 +90,6 @@ def estimate_recipe(
         how=Work.of(work),
         seeds=_counted(seeds),
     )
-    order.how.start_training()
     return estimate_variants(recipe, order)
 
 
@@ -143,7 +142,6 @@ def reproduce(
         A report could not be written; all else is, and ``results`` holds what would have been returned.
     """
     how = Work.of(work)
-    how.start_training()
     order = Order(
         images=as_path(images, "images"),
         run=as_path(out, "out"),
