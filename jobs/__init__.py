@@ -7,6 +7,7 @@ Resume, crash safety, sharding and concurrent runs all come from that one rule.
 from .ahead import map_ahead, map_ahead_in_threads
 from .archive import Archive, check_archive_size, write_archive
 from .backend import gpus_have_bfloat16, network_threads, prepare_backend, use_threads, visible_gpus
+from .cells import Cells, neutral, read_records, unneutral
 from .damage import DAMAGE
 from .executor import run_units
 from .hdf5 import checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
@@ -16,6 +17,7 @@ from .parts import (
     claim_space,
     ensure_folder,
     is_set_aside,
+    json_text,
     read_json,
     remove_leftovers,
     remove_tree,
@@ -32,6 +34,7 @@ from .tables import read_marks, read_probabilities, write_probabilities
 __all__ = [
     "DAMAGE",
     "Archive",
+    "Cells",
     "Progress",
     "Resources",
     "Shard",
@@ -51,10 +54,12 @@ __all__ = [
     "is_interrupt",
     "is_running",
     "is_set_aside",
+    "json_text",
     "map_ahead",
     "map_ahead_in_threads",
     "network_resources",
     "network_threads",
+    "neutral",
     "one_thread_of_opencv",
     "open_for_reading",
     "parse_shard",
@@ -63,12 +68,14 @@ __all__ = [
     "read_json",
     "read_marks",
     "read_probabilities",
+    "read_records",
     "remove_leftovers",
     "remove_tree",
     "run_units",
     "scratch_folder",
     "set_aside",
     "this_process",
+    "unneutral",
     "use_threads",
     "visible_gpus",
     "write_archive",

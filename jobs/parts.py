@@ -6,6 +6,7 @@ import contextlib
 import csv
 import errno
 import glob
+import itertools
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError, error_number, output_error, readable_name
+from .cells import neutral
 from .processes import temporary_name, unlink_stale
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "claim_space",
     "ensure_folder",
     "is_set_aside",
+    "json_text",
     "read_json",
     "remove_leftovers",
     "remove_tree",
@@ -32,6 +35,13 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+
+_OBEYED_SIGNS = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_OBEYED = {
+    ord(sign): f"\\u{ord(sign):04x}"
+    for sign in map(chr, (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+}
+"""Signs that a terminal obeys and that JSON leaves as they are; they stand in its strings alone."""
 
 _ASIDE = re.compile(r"\.old-[0-9a-f]{8}$")
 """End of the name of what is being overwritten, from the moment it is set aside."""
@@ -151,9 +161,15 @@ def _sync(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; NaN and infinity are refused by the encoder."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json_text(value) + "\n"
     with atomic_output(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def json_text(value: Any) -> str:
+    """Return indented JSON in which no character is one that a terminal obeys; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return text.translate(_OBEYED) if _OBEYED_SIGNS.search(text) else text
 
 
 def read_json(path: Path) -> Any:
@@ -171,14 +187,17 @@ def read_json(path: Path) -> Any:
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV table (UTF-8, LF line ends), atomically."""
+    """Write a CSV table (UTF-8, LF line ends), atomically; no cell is a formula, see `neutral`."""
     with (
         atomic_output(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as handle,
     ):
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        plain = csv.writer(handle, lineterminator="\n")
+        # a carriage return ends a line for whoever reads it, but is not quoted by itself
+        quoted = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for row in itertools.chain([header], rows):
+            cells = [neutral(cell) for cell in row]
+            (quoted if any(isinstance(cell, str) and "\r" in cell for cell in cells) else plain).writerow(cells)
 
 
 def remove_tree(path: Path) -> None:
