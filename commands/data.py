@@ -229,8 +229,11 @@ def folds(
     """
     from ..arguments import named
     from ..data import Particulars, find_copies, fold_plan, further_columns, unknown_groups, write_fold_list
+    from ..jobs import refuse_overwriting
 
+    given = [path for path in (images, Path(folds), options.get("only")) if path is not None]
     dataset = _selection(images, options).read()
+    refuse_overwriting([out], [*given, *(record.path for record in dataset.records)])
     ids = [record.image_id for record in dataset.records]
     labels = {record.image_id: record.label or "" for record in dataset.records}
     groups = {record.image_id: record.group for record in dataset.records}

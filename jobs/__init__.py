@@ -14,11 +14,13 @@ from .hdf5 import checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .interrupts import hold_interrupts, is_interrupt, prepare_worker
 from .parts import (
     atomic_output,
+    check_file_name,
     claim_space,
     ensure_folder,
     is_set_aside,
     json_text,
     read_json,
+    refuse_overwriting,
     remove_leftovers,
     remove_tree,
     set_aside,
@@ -30,6 +32,7 @@ from .progress import Progress, Ticker, format_seconds
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
 from .shard import Shard, parse_shard
 from .tables import read_marks, read_probabilities, write_probabilities
+from .yamltext import parse_yaml
 
 __all__ = [
     "DAMAGE",
@@ -41,6 +44,7 @@ __all__ = [
     "Ticker",
     "atomic_output",
     "check_archive_size",
+    "check_file_name",
     "checked_dataset",
     "claim_space",
     "cpu_resources",
@@ -63,12 +67,14 @@ __all__ = [
     "one_thread_of_opencv",
     "open_for_reading",
     "parse_shard",
+    "parse_yaml",
     "prepare_backend",
     "prepare_worker",
     "read_json",
     "read_marks",
     "read_probabilities",
     "read_records",
+    "refuse_overwriting",
     "remove_leftovers",
     "remove_tree",
     "run_units",
