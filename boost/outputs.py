@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from ..data import FoldPlan, decode_image
 from ..evaluate import Panel, TwoClassView, choose_samples, measure_gains
 from ..experiment import BundleFacts, Outputs, Tested
-from ..jobs import write_rows
+from ..jobs import read_records, write_rows
 from .bundle import Bundle
 from .ensemble import Ensemble
 from .head import TrainingTerms
@@ -133,4 +132,4 @@ def _paths(table: Path) -> dict[str, Path]:
     if not table.is_file():
         return {}
     with table.open(newline="", encoding="utf-8") as handle:
-        return {row["sha256"]: Path(row["path"]) for row in csv.DictReader(handle)}
+        return {row["sha256"]: Path(row["path"]) for row in read_records(handle)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import counted, done
+from .ending import counted, done, echo
 from .images import bundle_options
 from .options import common_options, overwrite_option
 
@@ -73,8 +73,8 @@ def explain(
         work=from_options(Work, options),
     )
     for banner in result.banners:
-        click.echo(banner)
-    click.echo(f"{counted(result.images, 'picture')} of the method {options['method']}")
+        echo(banner)
+    echo(f"{counted(result.images, 'picture')} of the method {options['method']}")
     done(
         context,
         wrote=[result.page, result.sheet, result.folder / "arrays"],

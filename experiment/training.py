@@ -6,7 +6,6 @@ what the whole leaves; all else is here, once.
 
 from __future__ import annotations
 
-import csv
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from ..data import FoldPlan, Particulars, protocol_text, unknown_groups, write_fold_list
 from ..errors import BchistoError, ReportError, SettingsConflictError
 from ..evaluate import Panel, TwoClassView, reporting, write_run_report
-from ..jobs import Resources, Ticker
+from ..jobs import Resources, Ticker, read_records
 from ..runs import Claim, Mark, RunRecord
 from .changes import ImageChange, Known
 from .missing import do_missing, singly
@@ -192,7 +191,7 @@ class Training(ABC, Generic[U, F]):
         old: dict[str, Known] = {}
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as handle:
-                old = {row["image_id"]: (row["label"], row["group"]) for row in csv.DictReader(handle)}
+                old = {row["image_id"]: (row["label"], row["group"]) for row in read_records(handle)}
         images = sorted({image for image, _, _ in self.plan.rows}) if old else ()
         return ImageChange.between(
             old, {image: (self.images.labels[image], self.images.groups[image] or "") for image in images}

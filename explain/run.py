@@ -14,7 +14,7 @@ from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..data import ImageRecord, file_sha256, match_class, record_sha256
 from ..errors import ImageError, InputError, one_of
 from ..experiment import ImageSelection, Work, bundle_road, bundle_view, check_headers
-from ..jobs import Progress, atomic_output, ensure_folder, write_rows
+from ..jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
 from ..options import plain_options
 from ..predict import (
     BoostedModel,
@@ -151,6 +151,7 @@ def explain(
         )  # fmt: skip
         claim.check()
         usable, refused = _images(ready, sources, method, skip_errors=how.skip_errors)
+        refuse_overwriting([place, place / "pictures"], [image.path.parent for image in usable if image is not None])
         claim.take()
         made, failed = _all(usable, one, place, mark=claim.mark().sha256, skip_errors=how.skip_errors)
         failures = (*refused, *failed)
