@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from ...errors import ImageError
 
 __all__ = [
@@ -73,8 +76,8 @@ class Container:
     clear : tuple of int, or None
         The value that is transparent, one number per colour, 16 bits wide or scaled to 8.
     again : callable or None
-        Returns the file as one whose pixels differ where some are missing, or None where none are; the argument says
-        whether the last pixel has the grey that JPEG fills up with.
+        Of the decoded pixels; returns the file as one whose pixels differ where some are missing, or None where the
+        last pixel shows that none are. PNG raises instead.
     strips : callable or None
         Yields the parts of a TIFF that are JPEG files of their own.
     """
@@ -91,8 +94,8 @@ class Container:
     inverted: bool = False
     alpha: str = ""
     clear: tuple[int, ...] | None = None
-    again: Callable[[bool], bytes | None] | None = None
-    strips: Callable[[], Iterator[Container]] | None = None
+    again: Callable[[npt.NDArray[np.uint8]], bytes | None] | None = None
+    strips: Callable[[], Iterator[bytes]] | None = None
 
 
 def damaged(path: Path, why: object) -> ImageError:

@@ -31,7 +31,7 @@ from ...errors import ImageError
 from ..dataset import ImageRecord
 from .container import BROKEN, MAX_PIXELS, Container, damaged, truncated
 from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header, stretch_to_eight_bits
-from .jpeg import JPEG_BEGIN, read_jpeg
+from .jpeg import JPEG_BEGIN, check_jpeg, read_jpeg
 from .ljpeg import LJPEG_SUFFIX, decode_ljpeg, read_ljpeg_header
 from .png import PNG_BEGIN, read_png
 from .tiff import TIFF_BEGINS, read_tiff
@@ -40,9 +40,6 @@ __all__ = ["MAX_PIXELS", "ImageHeader", "decode_image", "decode_record", "decode
 
 _TRANSPOSED = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
-
-_FILLED = range(127, 130)
-"""The grey that libjpeg fills up with, and its rounding."""
 
 _BLOCK = 2**22
 """Samples that are brought from 16 to 8 bits at once (ours): memory beside that of the picture."""
@@ -237,14 +234,11 @@ _TURNS: dict[int, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
 
 def _decode_eight(path: Path, found: Container) -> npt.NDArray[np.uint8]:
     for part in found.strips() if found.strips is not None else ():
-        if part.width * part.height > MAX_PIXELS:
-            raise _too_large(path, part.width, part.height)
-        _decode_eight(path, part)  # libtiff fills missing pixels up, as libjpeg does
+        check_jpeg(path, part)  # libtiff fills missing pixels up, as libjpeg does
     with _pillow(path, found.file(True), found) as image:
         image.load()
         pixels = _to_rgb(path, image)
-        filled = image.mode == "CMYK" or all(int(one) in _FILLED for one in pixels[-1, -1])
-    again = None if found.again is None else found.again(filled)
+    again = None if found.again is None else found.again(pixels)
     if again is not None:
         with _pillow(path, again, found) as image:
             if not np.array_equal(_to_rgb(path, image), pixels):
@@ -276,6 +270,8 @@ def _decode_deep(path: Path, found: Container, *, stretch: bool) -> npt.NDArray[
         raw = np.stack([grey[number] for number in (2, 1, 0, 3)[: found.planes]], axis=2)  # as OpenCV has them
     else:
         raw = _samples(path, found, found.file(True))
+    if found.again is not None:
+        found.again(np.zeros((1, 1, 3), np.uint8))
     if found.inverted:
         raw = np.uint16(65535) - raw
     if stretch and raw.ndim == 2 and found.clear is None:

@@ -15,9 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from .container import MAX_BYTES, MAX_PIXELS, Container, damaged, exif_orientation, truncated, xmp_orientation
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["JPEG_BEGIN", "coded", "read_jpeg"]
+from ...errors import ImageError
+from .container import BROKEN, MAX_BYTES, MAX_PIXELS, Container, damaged, exif_orientation, truncated, xmp_orientation
+
+__all__ = ["JPEG_BEGIN", "check_jpeg", "read_jpeg"]
 
 JPEG_BEGIN = b"\xff\xd8\xff"
 
@@ -29,8 +33,11 @@ _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _MOST_SEGMENTS = 20_000
 """Segments of a file (ours)."""
 
-_MOST_SCANNED = 20 * MAX_PIXELS
+_MOST_SCANNED = 15 * MAX_PIXELS
 """Most pixels times scans (ours): progressive pictures have about ten scans, and each passes over every pixel."""
+
+_FILLED = range(127, 130)
+"""The grey that libjpeg fills up with, and its rounding."""
 
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
@@ -82,16 +89,44 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
 
     def file(pixels: bool, surplus: bool = False) -> bytes:
         try:
-            scans = coded(data(), area=width * height, surplus=surplus) if pixels else b"\xff\xd9"
+            scans = _coded(data(), area=width * height, surplus=surplus) if pixels else b"\xff\xd9"
         except ValueError as error:
             raise truncated(path, error) from error
         return head + scans
 
-    def again(filled: bool) -> bytes | None:
+    def again(pixels: npt.NDArray[np.uint8]) -> bytes | None:
+        filled = frame[5] == 4 or all(int(one) in _FILLED for one in pixels[-1, -1])
         one = b"\xff\xda" not in data() and _RESTART.search(data()) is None
         return file(True, True) if filled or not one else None
 
     return Container("JPEG", width, height, 1, exif or xmp or 1, file, again=again)
+
+
+def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) -> None:
+    """Refuse a JPEG within another file that lacks pixels, or has another width and height than `size`.
+
+    Raises
+    ------
+    ImageError
+        Also where it cannot be decoded.
+    """
+    from PIL import Image
+
+    found = read_jpeg(path, io.BytesIO(data))
+    if found.width * found.height > MAX_PIXELS or size not in (None, (found.width, found.height)):
+        raise truncated(path, f"a JPEG of {found.width}x{found.height} pixels is in it")
+    try:
+        with Image.open(io.BytesIO(found.file(True)), formats=("JPEG",)) as image:
+            pixels = np.asarray(image)
+        again = None if found.again is None else found.again(pixels.reshape(found.height, found.width, -1))
+        if again is not None:
+            with Image.open(io.BytesIO(again), formats=("JPEG",)) as image:
+                if not np.array_equal(pixels, np.asarray(image)):
+                    raise truncated(path, "pixels are missing")
+    except ImageError:
+        raise
+    except BROKEN as error:
+        raise truncated(path, error) from error
 
 
 def _segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, int, int]]:
@@ -117,7 +152,7 @@ def _segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, int, int]]:
     raise damaged(path, f"more than {_MOST_SEGMENTS:,} segments")
 
 
-def coded(data: bytes, *, area: int, surplus: bool) -> bytes:
+def _coded(data: bytes, *, area: int, surplus: bool) -> bytes:
     """Return coded data up to the end of the picture, without comments and the like.
 
     Parameters

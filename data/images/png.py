@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+import numpy.typing as npt
+
 from .container import MAX_BYTES, Container, damaged, exif_orientation, truncated, xmp_orientation
 
 __all__ = ["PNG_BEGIN", "read_png"]
@@ -21,12 +24,19 @@ PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 _EMPTY = b"\0\0\0\0IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")
 """Where the pixels of a header would begin."""
 
+_END = b"\0\0\0\0IEND" + zlib.crc32(b"IEND").to_bytes(4, "big")
 _PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _MOST_CHUNKS = 1_000_000
 """Chunks of a file (ours): writers that make IDAT of 8 KiB need 83,000 for the largest picture."""
 
 _MOST_TEXT = 1024**2
 """Bytes of a text chunk, and of what it inflates to (ours)."""
+
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Samples of a pixel for each colour type."""
+
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row, and steps, of the passes of an interlaced picture (PNG specification, sec. 8)."""
 
 _RAW_EXIF = b"Raw profile type exif"
 _XMP = b"XML:com.adobe.xmp"
@@ -46,8 +56,7 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
     xmp: int | None = None
     pages = 1
     head = b""
-    missing = "it has no end"
-    total = 0
+    ended, total = False, 0
     for kind, length, place in _chunks(path, handle):
         if kind == b"IHDR" and not kept and length == 13:
             head = handle.read(13)
@@ -69,16 +78,18 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
         if kind in _PIXELS:
             kept.append((kind, place, length))
             total += length
-        if kind == b"IEND":
-            missing = "" if total <= MAX_BYTES else f"more than {MAX_BYTES:,} bytes of pixels"
+        ended = kind == b"IEND"
+    if total > MAX_BYTES:
+        raise damaged(path, f"more than {MAX_BYTES:,} bytes of pixels")
     if not head:
         raise damaged(path, "it does not begin with IHDR")
     width, height, depth, colour = struct.unpack(">IIBB", head[:10])
     turned = next((one for one in (exif, raw, xmp) if one is not None), 1)
     clear = _clear(path, kept, handle, depth=depth, colour=colour)
     return Container(
-        "PNG", width, height, pages, turned, lambda pixels: _file(path, kept, missing=missing if pixels else "", pixels=pixels, clear=clear is None),
+        "PNG", width, height, pages, turned, lambda pixels: _file(path, kept, pixels=pixels, clear=clear is None),
         deep=depth == 16, alpha="unassociated", clear=clear,
+        again=lambda pixels: _compare(path, kept, head, pixels) if ended else _compare(path, kept, head, None),
     )  # fmt: skip
 
 
@@ -141,18 +152,42 @@ def _clear(
     return values if depth == 16 else tuple((one & (2**depth - 1)) * (255 // (2**depth - 1)) for one in values)
 
 
-def _file(path: Path, kept: list[tuple[bytes, int, int]], *, missing: str, pixels: bool, clear: bool) -> bytes:
+def _compare(path: Path, kept: list[tuple[bytes, int, int]], head: bytes, pixels: npt.NDArray[np.uint8] | None) -> None:
+    """Refuse a picture whose data inflate to less than its pixels take, which Pillow leaves black.
+
+    They are inflated where the last pixel may be left so: black, or transparent and thereby white, or of a palette, or
+    where none is given, since the file has no end.
+    """
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", head)
+    last = set() if pixels is None or colour == 3 or interlaced else set(pixels[-1, -1].tolist())
+    if last not in (set(), {0}, {255}):
+        return
+    bits = depth * _CHANNELS.get(colour, 4)
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sides = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in passes]
+    wanted = sum(down * (1 + (across * bits + 7) // 8) for across, down in sides if across > 0 and down > 0)
+    inflate = zlib.decompressobj()
+    with path.open("rb") as handle:
+        for _, place, length in (one for one in kept if one[0] == b"IDAT"):
+            handle.seek(place)
+            data = handle.read(length)
+            while data and wanted > 0:
+                wanted -= len(inflate.decompress(data, _MOST_TEXT))
+                data = inflate.unconsumed_tail
+    if wanted > 0:
+        raise truncated(path, f"pixels are missing, {wanted:,} bytes")
+
+
+def _file(path: Path, kept: list[tuple[bytes, int, int]], *, pixels: bool, clear: bool) -> bytes:
     """Return a PNG of the kept chunks, whose checksums are compared on the way."""
-    if missing:
-        raise truncated(path, missing)
     parts = [PNG_BEGIN]
     with path.open("rb") as handle:
         for kind, place, length in kept:
-            if (kind in (b"IDAT", b"IEND") and not pixels) or (kind == b"tRNS" and not clear):
+            if kind == b"IEND" or (kind == b"IDAT" and not pixels) or (kind == b"tRNS" and not clear):
                 continue
             handle.seek(place - 8)
             whole = handle.read(12 + length)
             if len(whole) < 12 + length or zlib.crc32(whole[4:-4]) != int.from_bytes(whole[-4:], "big"):
                 raise truncated(path, f"the checksum of a part at byte {place - 8:,} does not fit")
             parts.append(whole)
-    return b"".join(parts) if pixels else b"".join([*parts, _EMPTY])
+    return b"".join([*parts, _END if pixels else _EMPTY])

@@ -10,7 +10,6 @@ TIFF 6.0 (Adobe 1992) and its technical notes; BigTIFF (2007).
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from typing import BinaryIO, NamedTuple
 
 from ...errors import ImageError
 from .container import MAX_BYTES, MAX_PIXELS, Container, damaged, truncated, xmp_orientation
-from .jpeg import read_jpeg
 
 __all__ = ["TIFF_BEGINS", "read_tiff"]
 
@@ -208,13 +206,12 @@ def _parts(path: Path, page: _Page, *, width: int, height: int) -> tuple[tuple[i
     return parts
 
 
-def _strips(path: Path, page: _Page) -> Iterator[Container]:
+def _strips(path: Path, page: _Page) -> Iterator[bytes]:
     """Yield the JPEG files that strips or tiles are, with the tables that they share."""
     tables = page.tags[_JPEG_TABLES].data if _JPEG_TABLES in page.tags else b"\xff\xd8\xff\xd9"
     with path.open("rb") as handle:
         for place, count in page.parts:
-            data = tables[:-2] + _part(path, handle, place, count)[2:]
-            yield read_jpeg(path, io.BytesIO(data))
+            yield tables[:-2] + _part(path, handle, place, count)[2:]
 
 
 def _file(path: Path, page: _Page, *, size: int, pixels: bool, plane: int | None = None) -> bytes:
