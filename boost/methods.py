@@ -19,7 +19,13 @@ _STAINS = {
     "none": "Stains were not normalised.",
 }
 
-_NETWORKS = {"resnet50": "he2016", "vgg16": "simonyan2015", "inceptionv3": "szegedy2016", "mobilenetv2": "sandler2018"}
+_NETWORKS = {
+    "resnet50": "he2016",
+    "resnet50-keras213": "he2016",
+    "vgg16": "simonyan2015",
+    "inceptionv3": "szegedy2016",
+    "mobilenetv2": "sandler2018",
+}
 
 _WEIGHTS = {"imagenet": "pretrained on ImageNet [@deng2009]", "random": "with random weights, untrained"}
 

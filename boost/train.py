@@ -121,6 +121,7 @@ def train(
                 preset=preset,
                 seeds=settings.seeds,
                 each=settings.each,
+                name=settings.name,
             ).settled()
             for plan, head in product(plans, settings.heads)
         ]

@@ -56,6 +56,8 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         Ensemble members.
     each : bool
         Whether stores are compared with each other.
+    name : str
+        Of `BoostSettings`.
     """
 
     run: Path
@@ -64,6 +66,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     preset: Preset
     seeds: int
     each: bool
+    name: str
 
     unit: ClassVar[str] = "models"
     step_name: ClassVar[str] = "models"
@@ -72,7 +75,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     @property
     def folder(self) -> Path:
         """Where it works."""
-        return self.run / self.road / f"{self.plan.name}-{self.head}"
+        return self.run / self.road / "-".join(filter(None, (self.plan.name, self.head, self.name)))
 
     def check(self, claim: Claim) -> None:
         """Refuse a folder of other folds, parameters or descriptors, or of a larger result; writes nothing.

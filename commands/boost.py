@@ -60,6 +60,9 @@ def _heads() -> list[str]:
     is_flag=True,
     help="Compare the stores with each other, and say what each adds to the fusion; trains nothing more.",
 )
+@click.option(
+    "--name", default="", help="Added to the folder's name, so that other stores or settings stand beside it."
+)
 @click.option("--classes", callback=split_names, help="Class order; default: that of the stores.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Moves split folds.")
 @two_class_options
