@@ -9,7 +9,7 @@ from .archive import Archive, check_archive_size, write_archive
 from .backend import gpus_have_bfloat16, network_threads, prepare_backend, use_threads, visible_gpus
 from .damage import DAMAGE
 from .executor import run_units
-from .hdf5 import hdf5_reason, hdf5_trouble, open_for_reading
+from .hdf5 import checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .interrupts import hold_interrupts, is_interrupt, prepare_worker
 from .parts import (
     atomic_output,
@@ -38,6 +38,7 @@ __all__ = [
     "Ticker",
     "atomic_output",
     "check_archive_size",
+    "checked_dataset",
     "claim_space",
     "cpu_resources",
     "default_jobs",
