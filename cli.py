@@ -30,6 +30,7 @@ _COMMANDS = (
     "data",
     "stain",
     "featurize",
+    "features",
     "boost",
     "finetune",
     "predict",
