@@ -39,6 +39,7 @@ _COMMANDS = (
     "data",
     "stain",
     "featurize",
+    "features",
     "boost",
     "finetune",
     "predict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from ..data import FoldPlan, decode_image
 from ..evaluate import Panel, TwoClassView, choose_samples, measure_gains
 from ..experiment import BundleFacts, Outputs, Tested
+from ..featurize import IMPORTED
 from ..jobs import read_records, write_rows
 from .bundle import Bundle
 from .ensemble import Ensemble
@@ -112,6 +114,9 @@ def _settings(
     for spec in members_of(head):
         shown |= spec.shown(terms)
     for name, h in sources.headers.items():
+        if h["mode"] == IMPORTED:
+            shown[name] = _embedded(h)
+            continue
         low, high = h["color_range"]
         layers = f" ({'+'.join(h['layers'])})"
         shown[name] = (
@@ -121,6 +126,17 @@ def _settings(
             f"seed {h['seed']}"
         )
     return shown
+
+
+def _embedded(header: Mapping[str, Any]) -> str:
+    about = json.loads(header[IMPORTED])
+    weights = f", weights of sha256 {header['weights_sha256'][:12]}" if header["weights_sha256"] else ""
+    rows = f", {_count(header['augmentations'], 'row')} an image" if header["augmentations"] > 1 else ""
+    pooled = f", {about['pooled']}" if about["pooled"] else ""
+    return (
+        f"embeddings of {about['source']}: encoder {header['encoder']}{weights}, {header['dim']} numbers{rows}"
+        f"{pooled}, sha256 {header['features_sha256'][:12]}"
+    )
 
 
 def _count(number: int, name: str) -> str:

@@ -55,6 +55,8 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         Ensemble members.
     each : bool
         Whether stores are compared with each other.
+    name : str
+        Of `BoostSettings`.
     """
 
     run: Path
@@ -63,6 +65,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     preset: Preset
     seeds: int
     each: bool
+    name: str
 
     unit: ClassVar[str] = "models"
     step_name: ClassVar[str] = "models"
@@ -71,7 +74,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     @property
     def folder(self) -> Path:
         """Where it works."""
-        return self.run / self.road / f"{self.plan.name}-{self.head}"
+        return self.run / self.road / "-".join(filter(None, (self.plan.name, self.head, self.name)))
 
     def check(self, claim: Claim) -> None:
         """Refuse a folder of other folds, parameters or descriptors, or of a larger result; writes nothing.

@@ -22,6 +22,11 @@ from .options import common_options, threads_option, work_options
 )
 @click.option("--all-variants", is_flag=True, help="Every variant of the recipe.")
 @click.option("--full-scale", is_flag=True, help="Add the views at full scale.")
+@click.option(
+    "--fresh-draws",
+    is_flag=True,
+    help="Draw colours and crops anew for each store, as the published code did; default: shared by all.",
+)
 @click.option("--settings", "show", is_flag=True, help="Print every setting of the recipe with its source, and stop.")
 @click.option("--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe.")
 @click.option(
@@ -66,6 +71,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
             options["images"],
             quick=options["quick"],
             full_scale=options["full_scale"],
+            fresh_draws=options["fresh_draws"],
             variants=variants,
             seeds=options["seeds"],
             work=how,
@@ -82,6 +88,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
             out=options["out"],
             quick=options["quick"],
             full_scale=options["full_scale"],
+            fresh_draws=options["fresh_draws"],
             variants=variants,
             weights=options["weights"],
             seeds=options["seeds"],

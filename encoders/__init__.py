@@ -8,7 +8,7 @@ from .backbone import Backbone, build_backbone
 from .choice import EncoderChoice, parse_encoder, weights_of
 from .encoder import Encoder, cached_encoder
 from .engines import ENGINES, compile_tensors
-from .facts import EncoderFacts, encoder_facts
+from .facts import EncoderFacts, encoder_facts, least_of_partial
 from .geometry import GEOMETRY, Axis, map_axes
 from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
@@ -31,6 +31,7 @@ __all__ = [
     "encoder_facts",
     "fill_weights",
     "get_spec",
+    "least_of_partial",
     "list_encoders",
     "load_keras_file",
     "map_axes",

@@ -16,7 +16,7 @@ from ..data import ImageRecord, file_sha256
 from ..encoders import Encoder, EncoderChoice, weights_of
 from ..errors import BundleError, InputError, WeightsError
 from ..experiment import bundle_road
-from ..featurize import FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
+from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
 from ..finetune import CnnBundle, PatchRule, predict_images
 from ..jobs import Ticker
 from .stored import stored_settings
@@ -202,7 +202,7 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
     BundleError
         See `Bundle.load` and `CnnBundle.load`.
     InputError
-        Weights for a bundle that holds its own.
+        Weights for a bundle that holds its own, or a bundle of embeddings.
     WeightsError
         Weights that cannot be had, or differ from those the bundle was trained with.
     """
@@ -211,6 +211,11 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
             raise InputError(f"`weights` {weights[0]}: {path} holds the weights of its networks; leave it out")
         return CnnModel(CnnBundle.load(path))
     bundle = Bundle.load(path)
+    if imported := [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]:
+        raise InputError(
+            f"{path}: was trained on embeddings that another program made ({', '.join(imported)}), so it predicts "
+            "embeddings and no images: bchisto predict MODEL --features FILE"
+        )
     settings = stored_settings(path, bundle.stores)
     encoders = _encoders(path, bundle.stores, weights)
     _check_dims(path, bundle, encoders)

@@ -64,6 +64,7 @@ def estimate_recipe(
     *,
     quick: bool = False,
     full_scale: bool = False,
+    fresh_draws: bool = False,
     variants: Many[TextInput] = (),
     seeds: int = 1,
     work: Work | None = None,
@@ -72,19 +73,20 @@ def estimate_recipe(
 
     Parameters
     ----------
-    name, images, quick, full_scale, variants, seeds, work
+    name, images, quick, full_scale, fresh_draws, variants, seeds, work
         As in `reproduce`.
 
     Returns
     -------
     list of Estimate
     """
-    recipe = _recipe(name, full_scale=full_scale)
+    recipe = _recipe(name, full_scale=full_scale, fresh_draws=fresh_draws)
     order = Order(
         images=as_path(images, "images"),
         run=Path(),
         quick=quick,
         full_scale=full_scale,
+        fresh_draws=fresh_draws,
         variants=as_texts(variants, "variants"),
         weights=("random",),
         how=Work.of(work),
@@ -101,6 +103,7 @@ def reproduce(
     out: PathInput,
     quick: bool = False,
     full_scale: bool = False,
+    fresh_draws: bool = False,
     variants: Many[TextInput] = (),
     weights: Many[TextInput] = (),
     seeds: int = 1,
@@ -120,6 +123,8 @@ def reproduce(
         The same road on a fraction, which every output says.
     full_scale : bool
         Add the views at full scale, where the recipe has some.
+    fresh_draws : bool
+        Draw colours and crops anew for each store, as the code of the source did; by default all stores share them.
     variants : sequence of str
         Of the recipe; the published one by default.
     weights : sequence of str
@@ -147,12 +152,13 @@ def reproduce(
         run=as_path(out, "out"),
         quick=quick,
         full_scale=full_scale,
+        fresh_draws=fresh_draws,
         variants=as_texts(variants, "variants"),
         weights=as_texts(weights, "weights"),
         how=how,
         seeds=_counted(seeds),
     )
-    recipe, run = _recipe(name, full_scale=full_scale), order.run
+    recipe, run = _recipe(name, full_scale=full_scale, fresh_draws=fresh_draws), order.run
     config = {
         "name": name,
         "images": str(order.images),
@@ -162,6 +168,7 @@ def reproduce(
         "variants": list(order.variants),
         "weights": list(order.weights),
         "seeds": order.seeds,
+        **({"fresh_draws": True} if fresh_draws else {}),
         **plain_options(how),
     }
     folder = run / "reproduce" / recipe.name
@@ -175,7 +182,9 @@ def reproduce(
             drawn = make_pictures(pictures_of(recipe, quick=quick), outcome.trained, how=how, failed=failed)
             result = replace(result, pictures=tuple(drawn))
             with reporting(folder / "report.html", failed):
-                _report(folder / "report.html", recipe, outcome, [one.relative_to(run) for one in result.pictures])
+                _report(
+                    folder / "report.html", recipe, order, outcome, [one.relative_to(run) for one in result.pictures]
+                )
             done = {result.folder.name: result.metrics for result in outcome.protocols}
             record.note(results={key: metrics["accuracy"] for key, metrics in done.items() if metrics})
             if failed:
@@ -183,12 +192,14 @@ def reproduce(
     return result
 
 
-def _report(path: Path, recipe: Recipe, outcome: Outcome, pictures: Sequence[Path]) -> None:
+def _report(path: Path, recipe: Recipe, order: Order, outcome: Outcome, pictures: Sequence[Path]) -> None:
     settings = {
         f"{section} {key}": f"{setting.value} ({setting.source})"
         for section, found in recipe.sections.items()
         for key, setting in found.items()
     }
+    if order.fresh_draws:
+        settings["featurize draws"] = "colours and crops anew for each store (code)"
     if pictures:
         settings["pictures, in the run folder"] = ", ".join(page.as_posix() for page in pictures)
     write_report(
@@ -208,8 +219,10 @@ def _counted(seeds: int) -> int:
     return seeds
 
 
-def _recipe(name: str, *, full_scale: bool) -> Recipe:
+def _recipe(name: str, *, full_scale: bool, fresh_draws: bool) -> Recipe:
     recipe = load_recipe(name)
     if full_scale and "view" not in recipe.full_scale:
         raise InputError(f"`full_scale`: {recipe.name} has no views at full scale")
+    if fresh_draws and "featurize" not in recipe.sections:
+        raise InputError(f"`fresh_draws`: {recipe.name} describes no images with frozen encoders")
     return recipe
