@@ -169,6 +169,10 @@ class Archive:
         """Names of all members."""
         return tuple(self.manifest["members"])
 
+    def size(self, name: str) -> int:
+        """Return how many bytes a member says that it unpacks to."""
+        return self._zip.getinfo(name).file_size
+
     def read(self, name: str) -> bytes:
         """Return a member whose hash is that of the manifest.
 
