@@ -197,7 +197,7 @@ def _folds(path: Path, archive: Archive) -> list[tuple[int, str]]:
     for name in archive.members:
         match = _MEMBER.fullmatch(name)
         if match is None:
-            raise BundleError(f"{path}: its members are not those of a CNN ({name}); it was altered")
+            raise BundleError(f"{path}: its members are not those of a CNN ({name[:100]}); it was altered")
         found.append((int(match[1]), name))
     if len({fold for fold, _ in found}) < len(found):
         raise BundleError(f"{path}: holds two models of one fold; it was altered")

@@ -191,7 +191,7 @@ class Archive:
 
     def damaged(self, error: Exception) -> BundleError:
         """Return the error to raise for content that cannot be read."""
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         return BundleError(f"{self._path}: not a bchisto model bundle, or damaged ({reason})")
 
     def _check(self, schema_version: int) -> dict[str, Any]:
