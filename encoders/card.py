@@ -29,7 +29,7 @@ class EncoderCard:
     mpp : tuple of float
         Micrometres per pixel that it was trained at, the preferred one first; empty where that is not known.
     outputs : tuple of str
-        What can be asked for: ``cls``, ``mean``, ``block1`` and so on, ``vector``; layers of a network with feature maps.
+        What can be asked for: ``cls``, ``mean``, ``block1`` and so on, ``vector``; or layers, of feature maps.
     mean, std : tuple of float
         Of red, green and blue in 0..1, by which pixels are normalised.
     interpolation : str

@@ -58,28 +58,42 @@ class NamedEncoder:
         """Say in one line how to get the weights."""
         login = "accept its terms on that page, `hf auth login`, then " if self.card.gated else ""
         convert = ", convert pytorch_model.bin as docs/encoders.md shows" if self.pickled else ""
-        return (
-            f"{login}`hf download {self.repository} --local-dir DIR`{convert}, and give `weights=\"{self.name}=DIR\"`"
-        )
+        return f'{login}`hf download {self.repository} --local-dir DIR`{convert}, and give `weights="{self.name}=DIR"`'
 
 
 _TIMM = "network compared with timm by tiny random weights (1e-4); not tested with its weights"
 _HUGGING = "network compared with transformers by tiny random weights (1e-4); not tested with its weights"
 
 
-def _card(source: str, licence: str, *, size: int = 224, divisor: int = 14, mpp: tuple[float, ...] = (),
-          gated: bool = False, **more: tuple[float, float, float]) -> EncoderCard:  # fmt: skip
+def _card(
+    source: str,
+    licence: str,
+    *,
+    divisor: int = 14,
+    mpp: tuple[float, ...] = (),
+    gated: bool = False,
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225),
+) -> EncoderCard:
     return EncoderCard(
-        size=size, divisor=divisor, mpp=mpp, licence=licence, gated=gated,
+        size=224, divisor=divisor, mpp=mpp, licence=licence, gated=gated, mean=mean, std=std,
         non_commercial="NC" in licence or "non-commercial" in licence, precisions=("float32", "bfloat16"),
-        source=f"https://huggingface.co/{source}", **more,
+        source=f"https://huggingface.co/{source}",
     )  # fmt: skip
 
 
 def _dinov2(size: str, parameters: int, heads: int) -> NamedEncoder:
     card = _card(f"facebook/dinov2-{size}", "Apache-2.0")
     return NamedEncoder(
-        f"dinov2-{size}", f"DINOv2 {size} (natural images)", card, "dinov2", heads, ("cls",), parameters, False, _HUGGING
+        f"dinov2-{size}",
+        f"DINOv2 {size} (natural images)",
+        card,
+        "dinov2",
+        heads,
+        ("cls",),
+        parameters,
+        False,
+        _HUGGING,
     )
 
 
@@ -89,12 +103,12 @@ _ALL = (
         303, True, _TIMM,
     ),
     NamedEncoder(
-        "uni2-h", "UNI2-h, ViT-H/14 with 8 registers", _card("MahmoodLab/UNI2-h", _NC, mpp=_HALF, gated=True), "timm", 24,
-        ("cls",), 681, True, _TIMM,
+        "uni2-h", "UNI2-h, ViT-H/14 with 8 registers", _card("MahmoodLab/UNI2-h", _NC, mpp=_HALF, gated=True), "timm",
+        24, ("cls",), 681, True, _TIMM,
     ),
     NamedEncoder(
-        "virchow2", "Virchow2, ViT-H/14 with 4 registers", _card("paige-ai/Virchow2", _NC, mpp=_MIXED, gated=True), "timm",
-        16, ("cls", "mean"), 632, False, _TIMM,
+        "virchow2", "Virchow2, ViT-H/14 with 4 registers", _card("paige-ai/Virchow2", _NC, mpp=_MIXED, gated=True),
+        "timm", 16, ("cls", "mean"), 632, False, _TIMM,
     ),
     NamedEncoder(
         "h-optimus-0", "H-optimus-0, ViT-g/14 with 4 registers",
@@ -102,7 +116,8 @@ _ALL = (
               std=(0.211883, 0.230117, 0.177517)), "timm", 24, ("cls",), 1135, True, _TIMM,
     ),
     NamedEncoder(
-        "phikon-v2", "Phikon-v2, ViT-L/16", _card("owkin/phikon-v2", "Owkin non-commercial licence", divisor=16, mpp=_HALF),
+        "phikon-v2", "Phikon-v2, ViT-L/16",
+        _card("owkin/phikon-v2", "Owkin non-commercial licence", divisor=16, mpp=_HALF),
         "dinov2", 16, ("cls",), 304, False, _HUGGING,
     ),
     NamedEncoder(

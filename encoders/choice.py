@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,14 +54,15 @@ class EncoderChoice:
 
         Examples
         --------
-        >>> EncoderChoice("hub:/data/DINOv2 small").label, EncoderChoice("vgg16").label
-        ('hub-dinov2-small', 'vgg16')
+        >>> EncoderChoice("hub:/data/DINO réseau").label, EncoderChoice("vgg16").label
+        ('hub-dino-reseau', 'vgg16')
         """
         if not self.runner:
             return self.name
         last = Path(self.source).absolute() if self.runner != "timm" else Path(self.source)
         stem = last.stem if self.runner == "onnx" else last.name
-        plain = re.sub(r"[^a-z0-9_]+", "-", stem.casefold()).strip("-")
+        letters = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()  # accents go, letters stay
+        plain = re.sub(r"[^a-z0-9_]+", "-", letters.casefold()).strip("-")
         return f"{self.runner}-{plain or hashlib.sha256(stem.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 

@@ -150,7 +150,14 @@ def _gated_names(folder: WeightsFolder, names: str) -> str:
 
 
 def _transformer(
-    folder: WeightsFolder, outputs: tuple[str, ...], *, names: str, card: EncoderCard, size: int, heads: int, epsilon: float
+    folder: WeightsFolder,
+    outputs: tuple[str, ...],
+    *,
+    names: str,
+    card: EncoderCard,
+    size: int,
+    heads: int,
+    epsilon: float,
 ) -> _Built:
     with folder.tensors() as tensors:
         plan = plan_transformer(tensors, names=names, size=size, heads=heads, epsilon=epsilon)
@@ -191,12 +198,14 @@ def _hugging_card(folder: WeightsFolder, size: int) -> EncoderCard:
     found = folder.processor
     if not found:
         raise InputError(
-            f"{folder.path}: no preprocessor_config.json in this folder; it says how pixels are normalised, so fetch it too"
+            f"{folder.path}: no preprocessor_config.json here; it says how pixels are normalised, so fetch it too"
         )
     plain = found.get("do_normalize") is False
     rescaled = found.get("rescale_factor")
     if found.get("do_rescale") is False or (rescaled is not None and not math.isclose(float(rescaled), 1 / 255)):
-        raise InputError(f"{folder.path}: preprocessor_config.json does not rescale pixels to 0..1; this is not read here")
+        raise InputError(
+            f"{folder.path}: preprocessor_config.json does not rescale pixels to 0..1; this is not read here"
+        )
     return EncoderCard(
         size=size,
         mean=(0.0, 0.0, 0.0) if plain else _three(folder, found.get("image_mean"), "image_mean"),
@@ -225,7 +234,7 @@ def _keras_hub(folder: WeightsFolder, outputs: tuple[str, ...], kind: str) -> _B
     try:
         backbone = keras_hub.models.Backbone.from_preset(str(folder.path))
         output = backbone.output
-    except (*DAMAGE, AttributeError, TypeError) as error:
+    except DAMAGE as error:
         raise WeightsError(f"{folder.path}: keras-hub cannot build it ({first_line(error)})") from error
     if isinstance(output, (dict, list, tuple)) or len(backbone.inputs) != 1 or len(output.shape) not in (3, 4):
         raise InputError(f"{folder.path}: its {type(backbone).__name__} does not turn images into places; use another")
@@ -239,7 +248,7 @@ def _keras_hub(folder: WeightsFolder, outputs: tuple[str, ...], kind: str) -> _B
 
 
 def _refuse_foreign(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a preset that names classes of other modules than those of Keras and keras-hub: their import could run code."""
+    """Refuse a preset that names classes of other modules than Keras and keras-hub: their import could run code."""
     waiting: list[Any] = [config]
     while waiting:
         one = waiting.pop()
@@ -298,12 +307,16 @@ def _three(folder: WeightsFolder, found: Any, name: str) -> tuple[float, float, 
         red, green, blue = (float(value) for value in found)
     except (TypeError, ValueError):
         raise InputError(f"{folder.path}: {name} is not three numbers; the config of its pictures is damaged") from None
-    if not all(map(math.isfinite, (red, green, blue))) or (("std" in name or name == "scale") and min(red, green, blue) <= 0):
+    if not all(map(math.isfinite, (red, green, blue))) or (
+        ("std" in name or name == "scale") and min(red, green, blue) <= 0
+    ):
         raise InputError(f"{folder.path}: {name} is not three numbers that pixels can be normalised by")
     return red, green, blue
 
 
 def _interpolation(folder: WeightsFolder, found: Any) -> str:
     if found not in _RESAMPLING.values():
-        raise InputError(f"{folder.path}: resizing by {found} is not known; choose of {', '.join(_RESAMPLING.values())}")
+        raise InputError(
+            f"{folder.path}: resizing by {found} is not known; choose of {', '.join(_RESAMPLING.values())}"
+        )
     return str(found)

@@ -133,7 +133,9 @@ def plan_transformer(tensors: Tensors, *, names: str, size: int, heads: int, eps
     qkv = f"{block(0)}{known.get('qkv') or known['query']}.bias"
     scaled = bool(known["scale1"]) and block(0) + known["scale1"] in tensors
     if placed is None or wide not in (narrow, 2 * narrow) or width % heads or size < patch:
-        raise WeightsError(f"{tensors.path}: the sizes of its weights do not fit each other; they are of another network")
+        raise WeightsError(
+            f"{tensors.path}: the sizes of its weights do not fit each other; they are of another network"
+        )
     return TransformerPlan(
         size // patch * patch, patch, width, depth, heads, wide, wide == 2 * narrow, registers, placed, scaled,
         qkv in tensors, epsilon,
@@ -249,7 +251,7 @@ def _tokens_layer() -> Any:
 
 
 def read_transformer(model: Any, plan: TransformerPlan, tensors: Tensors, *, names: str) -> None:
-    """Put weights into a network that `build_transformer` built; blocks that it lacks, since no output needs them, stay out.
+    """Put weights into a network of `build_transformer`; blocks that it lacks, since no output needs them, stay out.
 
     Raises
     ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 
 def identity(card: EncoderCard, **what: Any) -> str:
-    """Return the hash of what decides the vectors of an encoder: its weights, and how pixels are treated before them."""
+    """Return the hash of what decides the vectors of an encoder: its weights, and how pixels are treated before."""
     treated = {"size": card.size, "mean": card.mean, "std": card.std, "interpolation": card.interpolation}
     return hashlib.sha256(json.dumps({**treated, **what}, sort_keys=True).encode()).hexdigest()
 
@@ -49,15 +49,9 @@ def normalised(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[n
     return (crops.astype(np.float32) / np.float32(255) - mean) / std
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class VectorEncoder:
-    """An encoder without feature maps, see `CropEncoder`; `run` is what its runner made of the network.
-
-    Raises
-    ------
-    InputError
-        The precision is none that the runner has.
-    """
+    """An encoder without feature maps, see `CropEncoder`; `run` is what its runner made of the network."""
 
     name: str
     layers: tuple[str, ...]
@@ -71,11 +65,10 @@ class VectorEncoder:
     weights_file_sha256: str
     run: Run
     weights: str = "file"
+    dim: int = field(init=False)
 
-    @property
-    def dim(self) -> int:
-        """Length of a vector."""
-        return sum(self.parts)
+    def __post_init__(self) -> None:
+        self.dim = sum(self.parts)
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops.

@@ -18,7 +18,7 @@ from timm.layers import SwiGLUPacked
 
 OUT = Path(__file__).parent / "transformers"
 MEAN, STD = (0.5, 0.4, 0.6), (0.2, 0.25, 0.3)
-SMALL = dict(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, patch_size=4)
+SMALL = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 4}
 
 
 def images():
@@ -94,14 +94,11 @@ def main():
     large = torch.nn.functional.interpolate(seen(), scale_factor=2, mode="nearest")
     np.savez(OUT / "swin" / "expected.npz", mean=model(large).last_hidden_state.detach().numpy().mean(1))
     # as UNI2-h, Virchow2 and H-optimus-0, but for their sizes
-    small = dict(img_size=16, patch_size=4, depth=2, num_heads=2, embed_dim=8, init_values=1e-5)
-    gate = dict(mlp_layer=SwiGLUPacked, act_layer=torch.nn.SiLU, mlp_ratio=4)
+    small = {"img_size": 16, "patch_size": 4, "depth": 2, "num_heads": 2, "embed_dim": 8, "init_values": 1e-5}
+    gate = {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU, "mlp_ratio": 4}
     of_timm("timm-uni2", before=3, arguments={"num_heads": 2}, **small, **gate, reg_tokens=2, no_embed_class=True)
     of_timm("timm-virchow2", before=3, arguments={"num_heads": 2}, **small, **gate, reg_tokens=2)
     of_timm("timm-uni", before=1, arguments={"num_heads": 2}, **small, mlp_ratio=2)
-    for file in OUT.rglob("*"):
-        if file.is_file():
-            print(file.relative_to(OUT), file.stat().st_size)
 
 
 if __name__ == "__main__":
