@@ -29,6 +29,7 @@ _COMMANDS = (
     "demo",
     "data",
     "stain",
+    "encoder",
     "featurize",
     "boost",
     "finetune",

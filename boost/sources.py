@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import PARTICULARS, SYNTHETIC_BANNER, Particulars, check_order, read_particulars, spell_labels
+from ..encoders import card_of
 from ..errors import InputError, MissingInputError, StoreError
 from ..experiment import ImageChange, Known
 from ..featurize import open_store
@@ -70,6 +71,9 @@ class Sources:
                 f"RANDOM WEIGHTS: {', '.join(random)} ran untrained; the published setting uses ImageNet weights, so "
                 "these numbers cannot be compared with it."
             )
+        cards = {h["encoder"]: card for h in self.headers.values() if (card := card_of(h)) is not None}
+        if bound := [f"{name} ({card.licence})" for name, card in sorted(cards.items()) if card.non_commercial]:
+            notes.append(f"NON-COMMERCIAL WEIGHTS: the licence of {', '.join(bound)} excludes commercial use.")
         return notes
 
 

@@ -5,8 +5,9 @@ of shape (n, d). An `Encoder` is one with feature maps, which dense mode needs.
 """
 
 from .backbone import Backbone, build_backbone
-from .card import CropEncoder, EncoderCard
+from .card import CropEncoder, EncoderCard, card_of
 from .catalogue import CATALOGUE, NamedEncoder
+from .checkup import EncoderCheck, check_encoder, describe_encoder, list_all_encoders
 from .choice import RUNNERS, EncoderChoice, parse_encoder, weights_of
 from .encoder import Encoder
 from .engines import ENGINES, compile_tensors
@@ -28,6 +29,7 @@ __all__ = [
     "CropEncoder",
     "Encoder",
     "EncoderCard",
+    "EncoderCheck",
     "EncoderChoice",
     "EncoderFacts",
     "EncoderSpec",
@@ -36,12 +38,16 @@ __all__ = [
     "build_backbone",
     "cached_encoder",
     "canonical_names",
+    "card_of",
+    "check_encoder",
     "compile_tensors",
+    "describe_encoder",
     "encoder_facts",
     "fill_weights",
     "get_spec",
     "gives_maps",
     "header_choice",
+    "list_all_encoders",
     "list_encoders",
     "load_keras_file",
     "map_axes",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import ImageError
 
-__all__ = ["CropEncoder", "EncoderCard", "check_crops"]
+__all__ = ["CropEncoder", "EncoderCard", "card_of", "check_crops"]
 
 Mean = tuple[float, float, float]
 
@@ -66,6 +67,16 @@ class EncoderCard:
     def terms(self) -> str:
         """Say under which licence the weights are."""
         return f"{self.licence or 'licence not known'}{', non-commercial use only' if self.non_commercial else ''}"
+
+
+def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
+    """Return what a store or bundle says of its weights; None where it says nothing, as of networks of Keras."""
+    try:
+        found = json.loads(str(header.get("card", "")))
+        known = {one.name for one in fields(EncoderCard)}
+        return EncoderCard(**{name: value for name, value in found.items() if name in known})
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 class CropEncoder(Protocol):

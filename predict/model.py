@@ -272,6 +272,13 @@ def _fitting(
     """Return the encoder with the weights of `source`, or why these are not the weights of the store."""
     name, needed = header["encoder"], str(header["weights_sha256"])
     key = (name, tuple(header["layers"]), header["precision"], header["engine"], header["seed"], source)
+    of_file = str(header.get("weights_file_sha256") or "")  # what sha256sum says of it, where there was one
+    missing = WeightsError(
+        f"{path}: {name} was trained with weights from a file (sha256 {(of_file or needed)[:12]}); give them with "
+        f'`weights="{name}=PATH"`'
+    )
+    if header["weights"] == "file" and source == "imagenet" and "runner" in header:
+        return missing
     if key not in built:
         try:
             built[key] = open_encoder(
@@ -286,10 +293,8 @@ def _fitting(
     encoder = built[key]
     if not isinstance(encoder, WeightsError) and encoder.weights_sha256 == needed:
         return encoder
-    of_file = str(header.get("weights_file_sha256") or "")  # what sha256sum says of it, where there was one
     if header["weights"] == "file" and source == "imagenet":
-        why = f"{path}: {name} was trained with weights from a file (sha256 {(of_file or needed)[:12]})"
-        return WeightsError(f'{why}; give them with `weights="{name}=PATH"`')
+        return missing
     if isinstance(encoder, WeightsError):
         return encoder
     has = encoder.weights_file_sha256 if of_file else ""
