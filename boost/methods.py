@@ -63,8 +63,8 @@ def _described(headers: Sequence[Mapping[str, Any]] | Any) -> Iterator[str]:
             cut = cut.replace("windows", "window").replace("crops", "crop")
         yield (
             f"Descriptors are the outputs of {network}{cited} {weights} {seen}, for {header['crops']} {cut} of "
-            f"{header['crop']} pixels in each of {copies} at a scale of {header['scale']:g}, pooled by their generalised "
-            f"mean of order {header['pool']:g}."
+            f"{header['crop']} pixels in each of {copies} at a scale of {header['scale']:g}, pooled by their "
+            f"generalised mean of order {header['pool']:g}."
         )
 
 

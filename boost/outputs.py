@@ -118,10 +118,10 @@ def _settings(
         layers, card = f" ({'+'.join(h['layers'])})", card_of(h)
         terms = "" if card is None else f"; {card.terms()}"
         shown[name] = (
-            f"{h['encoder']}{layers}, weights {h['weights']} (sha256 {h['weights_sha256'][:12]}{terms}), "
-            f"scale {h['scale']}, {_count(h['crops'], 'crop')} of {h['crop']}, {_count(h['augmentations'], 'augmentation')} in "
-            f"[{low:g}, {high:g}], pool {h['pool']:g}, stain {h['stain']}, {h['mode']}, {h['precision']}, "
-            f"seed {h['seed']}"
+            f"{h['encoder']}{layers}, weights {h['weights']} (sha256 {h['weights_sha256'][:12]}{terms}), scale "
+            f"{h['scale']}, {_count(h['crops'], 'crop')} of {h['crop']}, "
+            f"{_count(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, stain "
+            f"{h['stain']}, {h['mode']}, {h['precision']}, seed {h['seed']}"
         )
     return shown
 
