@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import FoldPlan, decode_image
+from ..encoders import card_of
 from ..evaluate import Panel, TwoClassView, choose_samples, measure_gains
 from ..experiment import BundleFacts, Outputs, Tested
 from ..featurize import IMPORTED
@@ -118,12 +119,13 @@ def _settings(
             shown[name] = _embedded(h)
             continue
         low, high = h["color_range"]
-        layers = f" ({'+'.join(h['layers'])})"
+        layers, card = f" ({'+'.join(h['layers'])})", card_of(h)
+        bound = "" if card is None else f"; {card.terms()}"
         shown[name] = (
-            f"{h['encoder']}{layers}, weights {h['weights']} (sha256 {h['weights_sha256'][:12]}), scale {h['scale']}, "
-            f"{_count(h['crops'], 'crop')} of {h['crop']}, {_count(h['augmentations'], 'augmentation')} in "
-            f"[{low:g}, {high:g}], pool {h['pool']:g}, stain {h['stain']}, {h['mode']}, {h['precision']}, "
-            f"seed {h['seed']}"
+            f"{h['encoder']}{layers}, weights {h['weights']} (sha256 {h['weights_sha256'][:12]}{bound}), scale "
+            f"{h['scale']}, {_count(h['crops'], 'crop')} of {h['crop']}, "
+            f"{_count(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, stain "
+            f"{h['stain']}, {h['mode']}, {h['precision']}, seed {h['seed']}"
         )
     return shown
 

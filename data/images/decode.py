@@ -201,7 +201,6 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
         The file cannot be decoded whole (truncated, foreign, damaged), is too large, or is of a refused kind.
     """
     path = as_path(path, "path")
-    from PIL import ImageOps
 
     if path.suffix.casefold() in (*DICOM_SUFFIXES, LJPEG_SUFFIX):
         _mammogram_header(path)  # bounds before pixels
