@@ -14,7 +14,7 @@ import pytest
 from bchisto.boost import Bundle, fit_text, parse_model
 from bchisto.errors import BundleError
 from bchisto.explain import ExplainSettings, Explanation, explain, lay_over
-from bchisto.explain.run import _class_of
+from bchisto.explain.settings import class_of
 from conftest import need
 from PIL import Image
 
@@ -380,8 +380,8 @@ def test_colours_of_a_map():
 
 def test_a_map_of_two_classes_is_of_the_positive_one():
     both, of_both = ("benign", "malignant"), {"positive": ["malignant"]}
-    assert _class_of(ExplainSettings("map"), both, of_both) == 1
-    assert _class_of(ExplainSettings("map", target="Benign"), both, of_both) == 0
-    assert _class_of(ExplainSettings("channels"), both, of_both) is None
-    assert _class_of(ExplainSettings("map"), both, None) is None
-    assert _class_of(ExplainSettings("map"), ("a", "b", "c"), {"positive": ["a"]}) is None
+    assert class_of(ExplainSettings("map"), both, of_both) == 1
+    assert class_of(ExplainSettings("map", target="Benign"), both, of_both) == 0
+    assert class_of(ExplainSettings("channels"), both, of_both) is None
+    assert class_of(ExplainSettings("map"), both, None) is None
+    assert class_of(ExplainSettings("map"), ("a", "b", "c"), {"positive": ["a"]}) is None
