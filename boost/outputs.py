@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..data import FoldPlan, decode_image
 from ..encoders import card_of
 from ..evaluate import Panel, TwoClassView, choose_samples, measure_gains
-from ..experiment import BundleFacts, Outputs, Tested
+from ..experiment import BundleFacts, Outputs, ShowCases, Tested
 from ..featurize import IMPORTED
 from ..jobs import read_records, write_rows
 from .bundle import Bundle
@@ -43,8 +43,8 @@ def write_outputs(
     failed: list[str],
     learning: Mapping[str, Any],
     each: bool,
-) -> Panel:
-    """Write what a protocol leaves beside its predictions; return the panel of the fusion."""
+) -> tuple[Panel, ShowCases]:
+    """Write what a protocol leaves beside its predictions; return the panel of the fusion, and what shows its cases."""
     protocol = ensemble.fusion.protocol
     facts: dict[str, Any] = {"head": head, "paper": ensemble.paper.content()}
     if learning:  # there only where a model learnt nothing
@@ -97,9 +97,9 @@ def write_outputs(
             shares = [[fold, name, share] for fold, found in ensemble.weights.items() for name, share in found.items()]
             write_rows(folder / "blend.csv", ("fold", "member", "weight"), shares)
 
-    panel = outputs.write(folder, bundle=bundle, failed=failed)
+    panel, show_cases = outputs.write(folder, bundle=bundle, failed=failed)
     assert panel is not None  # the fusion is a table
-    return panel
+    return panel, show_cases
 
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:
