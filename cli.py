@@ -38,6 +38,7 @@ _COMMANDS = (
     "demo",
     "data",
     "stain",
+    "encoder",
     "featurize",
     "features",
     "boost",

@@ -174,7 +174,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         augmentations = {name: int(header["augmentations"]) for name, header in self.sources.headers.items()}
         learning = models_without_split(units, augmentations=augmentations)
         banners = (*banners, *self._notices(learning))
-        panel = write_outputs(
+        panel, show = write_outputs(
             folder,
             ensemble=ensemble,
             units=units,
@@ -191,7 +191,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
             each=self.each,
         )
         named = replace(panel, table=replace(panel.table, name=folder.name))
-        return Finished(named, banners, table=panel.table.name)
+        return Finished(named, banners, table=panel.table.name, show=show)
 
     def _notices(self, learning: Mapping[str, Any]) -> list[str]:
         """Say what turned out in training."""

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .ending import done, echo, quoted
-from .options import common_options, threads_option, work_options
+from .options import common_options, explain_option, threads_option, work_options
 
 
 @click.command()
@@ -37,6 +37,7 @@ from .options import common_options, threads_option, work_options
     help="How often all of it is run, with seeds that follow each other; conclusions are judged from three on.",
 )
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
+@explain_option
 @work_options
 @threads_option
 @common_options
@@ -92,6 +93,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
             variants=variants,
             weights=options["weights"],
             seeds=options["seeds"],
+            explain=options["explain"] or 0,
             work=how,
         )
     except ReportError as error:

@@ -26,7 +26,7 @@ from .metrics import compute_metrics
 from .notebook import as_frame, html_lines, html_table
 from .page import Block, Figure, Grid, Section, write_page
 from .paper import PaperTable, paper_table
-from .pictures import choose_samples
+from .pictures import choose_samples, surest
 from .predictions import PredictionTable, write_predictions
 from .protocols import ProtocolGap, protocol_gap
 from .published import PublishedFigure, PublishedTable, write_published
@@ -131,6 +131,7 @@ __all__ = [
     "selection_notes",
     "share_interval",
     "shrunk_temperature",
+    "surest",
     "take_rows",
     "thumbnail",
     "two_class_scores",

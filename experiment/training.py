@@ -20,7 +20,7 @@ from ..jobs import Resources, Ticker, read_records
 from ..runs import Claim, Mark, RunRecord
 from .changes import ImageChange, Known
 from .missing import do_missing, singly
-from .result import CrossValidation
+from .result import CrossValidation, ShowCases
 from .work import Work
 
 __all__ = ["Finished", "Tested", "Training", "cross_validate"]
@@ -83,11 +83,14 @@ class Finished:
         Those of the training, with what turned out at the end.
     table : str
         What the table is called in a summary.
+    show : callable
+        See `CrossValidation`.
     """
 
     panel: Panel | None
     banners: tuple[str, ...]
     table: str
+    show: ShowCases
 
 
 @dataclass(frozen=True)
@@ -277,6 +280,7 @@ class Training(ABC, Generic[U, F]):
             table=finished.table,
             assembled=True,
             unreported=tuple(failed),
+            show=finished.show,
         )
 
 

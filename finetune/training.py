@@ -196,7 +196,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         failed: list[str],
     ) -> Finished:
         """Write the outputs."""
-        panel = write_outputs(
+        panel, show = write_outputs(
             folder,
             units=units,
             probabilities=np.concatenate(found),
@@ -209,7 +209,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             view=self.view,
             failed=failed,
         )
-        return Finished(panel, banners, table=folder.name)
+        return Finished(panel, banners, table=folder.name, show=show)
 
     def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
         position = {item.image_id: place for place, item in enumerate(self.dataset.records)}

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..boost import BoostSettings, Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
 from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
-from ..encoders import Encoder, EncoderChoice, cached_encoder
+from ..encoders import CropEncoder, EncoderChoice, cached_encoder
 from ..experiment import Work
 from ..featurize import FeaturizeSettings, images_per_block, time_describing
 from ..finetune import FinetuneSettings, time_training
@@ -70,7 +70,7 @@ class ImagesAhead:
         """Into how many the images are divided, each with folds of its own."""
         return max(1, len(self._recipe.magnifications))
 
-    def encoder(self, choice: EncoderChoice) -> Encoder:
+    def encoder(self, choice: EncoderChoice) -> CropEncoder:
         """Return an encoder with random weights, since neither time nor size depends on them."""
         return cached_encoder(choice, weights="random", precision="float32", engine="keras", seed=0)
 
