@@ -55,6 +55,8 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         Ensemble members.
     each : bool
         Whether stores are compared with each other.
+    name : str
+        Of `BoostSettings`.
     """
 
     run: Path
@@ -63,6 +65,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     preset: Preset
     seeds: int
     each: bool
+    name: str
 
     unit: ClassVar[str] = "models"
     step_name: ClassVar[str] = "models"
@@ -71,7 +74,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     @property
     def folder(self) -> Path:
         """Where it works."""
-        return self.run / self.road / f"{self.plan.name}-{self.head}"
+        return self.run / self.road / "-".join(filter(None, (self.plan.name, self.head, self.name)))
 
     def check(self, claim: Claim) -> None:
         """Refuse a folder of other folds, parameters or descriptors, or of a larger result; writes nothing.
@@ -116,7 +119,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)
         return TrainingTerms(self.preset, self.seed, largest)
 
-    def resources(self, how: Work) -> Resources:
+    def resources(self, how: Work, claim: Claim) -> Resources:
         """Return a process per core, as no network is run."""
         return how.cpu()
 
@@ -171,7 +174,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         augmentations = {name: int(header["augmentations"]) for name, header in self.sources.headers.items()}
         learning = models_without_split(units, augmentations=augmentations)
         banners = (*banners, *self._notices(learning))
-        panel = write_outputs(
+        panel, show = write_outputs(
             folder,
             ensemble=ensemble,
             units=units,
@@ -188,7 +191,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
             each=self.each,
         )
         named = replace(panel, table=replace(panel.table, name=folder.name))
-        return Finished(named, banners, table=panel.table.name)
+        return Finished(named, banners, table=panel.table.name, show=show)
 
     def _notices(self, learning: Mapping[str, Any]) -> list[str]:
         """Say what turned out in training."""

@@ -64,6 +64,7 @@ def said_results(
     shown: Path,
     then: Callable[[Path], str],
     listed: Path | str = "",
+    explain: int | None = None,
 ) -> None:
     """Train, and say of each result what it is, what was written, and what to run next.
 
@@ -78,6 +79,8 @@ def said_results(
         From the first bundle to the next command.
     listed : Path or str
         Where images that were left out are listed.
+    explain : int, optional
+        Cases of each class and side that its reports show with maps.
 
     Raises
     ------
@@ -91,6 +94,12 @@ def said_results(
         results = train()
     except ReportError as error:
         failed, results = error, error.results
+    if explain:
+        from ..explain import show_cases
+
+        without: list[str] = []
+        show_cases(results, explain=explain, failed=without)
+        failed = failed or (ReportError("; ".join(without), results) if without else None)
     wrote: list[Path] = []
     for result in results:
         for line in result.summary():

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .ending import done, echo
-from .options import common_options, split_names
+from .options import common_options, explain_option, split_names
 
 
 @click.command()
@@ -93,6 +93,7 @@ from .options import common_options, split_names
     help="Column of the tables, or of the manifest of their run, such as site: figures of the images of each of its "
     "values, which are exploratory; repeatable.",
 )
+@explain_option
 @common_options
 @click.pass_context
 def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **options: Any) -> None:
@@ -101,6 +102,8 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
     \b
     Example: bchisto evaluate run predictions.csv --out evaluation --positive InSitu --positive Invasive
     """
+    import functools
+
     from ..errors import ReportError
     from ..evaluate import TableChoice, TwoClassChoice, external_lines, headline, named_test, p_value
     from ..evaluate import evaluate as run
@@ -112,6 +115,10 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
     config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
     rest = {name: options[name] for name in ("bootstrap", "levels", "rules", "against")}
     tables = from_options(TableChoice, options)
+    if options["explain"]:
+        from ..explain import case_samples
+
+        rest["cases"] = functools.partial(case_samples, explain=options["explain"])
     with record_run(out, command="evaluate", config=config) as record:
         try:
             result = run(sources, out=out, view=view, tables=tables, **rest)

@@ -34,7 +34,7 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     multiple=True,
     default=("resnet50", "inceptionv3", "vgg16"),
     show_default=True,
-    help="NAME[:LAYER+LAYER]; repeatable.",
+    help="NAME[:LAYER+LAYER], hub:DIR, onnx:FILE or timm:NAME; repeatable.",
 )
 @click.option(
     "--list-encoders",
@@ -101,10 +101,11 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
 )
 @click.option(
     "--engine",
-    type=click.Choice(["keras", "openvino"]),
+    type=click.Choice(["keras", "openvino", "onnxruntime", "torch"]),
     default="keras",
     show_default=True,
-    help="What runs the encoder; openvino needs its extra and is fastest on CPUs with --precision bfloat16.",
+    help="What runs the encoder; openvino needs its extra and is fastest on CPUs with --precision bfloat16; keras "
+    "stands for onnxruntime with onnx:FILE, and for torch with timm:NAME.",
 )
 @click.option(
     "--batch-size",

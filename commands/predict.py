@@ -16,6 +16,12 @@ from .options import common_options, overwrite_option
 @bundle_options
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The CSV table to write.")
 @click.option(
+    "--features",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Embeddings in the place of images: .npz, .parquet, .h5, or a folder of .h5; repeatable, one for each store.",
+)
+@click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write a sheet: picture, class and confidence of each image on a page, the least sure first.",
@@ -63,11 +69,12 @@ def predict(
     from ..predict import predict as run
 
     chosen = (*images, *more_images)
-    if not chosen:
-        raise click.UsageError("give --images DIR or image files")
+    if not chosen and not options["features"]:
+        raise click.UsageError("give --images DIR or image files, or --features FILE")
     result = run(
         model,
         chosen,
+        features=options["features"],
         calls=from_options(Calls, options),
         work=from_options(Work, options),
         **{name: options[name] for name in ("out", "weights", "output_format", "calibrated", "html", "xlsx")},

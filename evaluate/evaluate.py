@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from .external import external_validations
 from .finished import read_facts
 from .intervals import bootstrap_intervals
 from .metrics import compute_metrics
+from .panel import Panel, Sample
 from .predictions import PredictionTable
 from .read_table import read_predictions
-from .report import Panel, reporting, write_report
+from .report import reporting, write_report
 from .resample import ungrouped_note
 from .subgroups import column_values, of_groups, subgroups
 from .table_choice import TableChoice
@@ -32,6 +33,7 @@ from .wanted import wanted_intervals
 __all__ = ["evaluate", "measure"]
 
 _METRICS, _REPORT = "metrics.json", "report.html"
+ChooseCases = Callable[[Path, PredictionTable], tuple[Sequence[Sample], Sequence[Sample]]]
 
 _MOST_NOTES = 3
 """Pairs of tables that are named where they cannot be compared (ours)."""
@@ -73,6 +75,7 @@ def evaluate(
     levels: Many[TextInput] = ("row",),
     rules: Many[TextInput] = ("average",),
     against: Many[PathInput] = (),
+    cases: ChooseCases | None = None,
 ) -> dict[str, Any]:
     """Evaluate prediction tables side by side.
 
@@ -95,6 +98,9 @@ def evaluate(
     against : sequence of path
         Tables or run folders of the images that the models come from: the sources are an external validation, and are
         compared with these, see `external_validations`. They need none of the columns that make subgroups.
+    cases : callable, optional
+        Returns the right and wrong images that the report shows of a table as it stands, from its path and the table;
+        such as `bchisto.explain.case_samples`.
 
     Returns
     -------
@@ -133,7 +139,7 @@ def evaluate(
         _measured, choice=choice, reading=tables, steps=steps, bootstrap=bootstrap, banners=banners
     )
     internal = read(_tables(others), reading=replace(tables, by=()))
-    panels = read(_tables(sources))
+    panels = read(_tables(sources), cases=cases)
     result: dict[str, Any] = {"tables": {panel.table.name: panel.metrics for panel in panels}}
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
@@ -192,6 +198,7 @@ def _measured(
     steps: Sequence[tuple[str, str]],
     bootstrap: int,
     banners: dict[str, None],
+    cases: ChooseCases | None = None,
 ) -> list[Panel]:
     """Read tables and measure each at every level; what a reader must know of them goes into `banners`."""
     panels = []
@@ -216,6 +223,7 @@ def _measured(
                 column: column_values(path, column, images_sha256=str(facts.run.get("images_sha256", "")))
                 for column in reading.by
             }
+            shown = cases(path, table) if cases is not None else None
             for level, rule in steps:
                 with named(rule="rules", level="levels"):
                     made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=told.positive)
@@ -226,6 +234,9 @@ def _measured(
                     of = {name: of_groups(table, one) if level == "group" else one for name, one in values.items()}
                     metrics["subgroups"] = {name: subgroups(made, one, column=name) for name, one in of.items()}
                 panels.append(Panel(made, metrics, run=facts.run, view=told))
+                if shown is not None and level != "group" and made.patches is None:
+                    panels[-1] = replace(panels[-1], right=shown[0], wrong=shown[1])
+                    shown = None
     return panels
 
 

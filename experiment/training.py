@@ -20,7 +20,7 @@ from ..jobs import Resources, Ticker, read_records
 from ..runs import Claim, Mark, RunRecord
 from .changes import ImageChange, Known
 from .missing import do_missing, singly
-from .result import CrossValidation
+from .result import CrossValidation, ShowCases
 from .work import Work
 
 __all__ = ["Finished", "Tested", "Training", "cross_validate"]
@@ -83,11 +83,14 @@ class Finished:
         Those of the training, with what turned out at the end.
     table : str
         What the table is called in a summary.
+    show : callable
+        See `CrossValidation`.
     """
 
     panel: Panel | None
     banners: tuple[str, ...]
     table: str
+    show: ShowCases
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class Training(ABC, Generic[U, F]):
         """Return the claim of the folder for the settings that decide what is in it."""
 
     @abstractmethod
-    def resources(self, how: Work) -> Resources:
+    def resources(self, how: Work, claim: Claim) -> Resources:
         """Return what the work gets of this machine."""
 
     @abstractmethod
@@ -231,7 +234,7 @@ class Training(ABC, Generic[U, F]):
         BchistoError
             Units are missing at the end though all were trained.
         """
-        folder, resources = claim.folder, self.resources(how)
+        folder, resources = claim.folder, self.resources(how, claim)
         units = self.units(claim, resources)
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
@@ -247,7 +250,7 @@ class Training(ABC, Generic[U, F]):
             said=f"{self.unit} are trained",
             step_name=self.step_name,
             dealt=self.together,
-            begin=claim.note_versions,
+            begin=lambda: claim.note_versions(**resources.recorded),
         )
         # those trained just now, or by other shards
         found = [self.read(unit) if one is None else one for unit, one in zip(units, progressed.found, strict=True)]
@@ -277,6 +280,7 @@ class Training(ABC, Generic[U, F]):
             table=finished.table,
             assembled=True,
             unreported=tuple(failed),
+            show=finished.show,
         )
 
 

@@ -22,7 +22,7 @@ from ..evaluate import (
     fold_notes,
     write_predictions,
 )
-from ..experiment import BundleFacts, Outputs, Tested
+from ..experiment import BundleFacts, Outputs, ShowCases, Tested
 from ..jobs import read_records
 from .bundle import CnnBundle
 from .methods import methods_of
@@ -50,8 +50,8 @@ def write_outputs(
     banners: tuple[str, ...],
     view: TwoClassView,
     failed: list[str],
-) -> Panel | None:
-    """Write everything; return predictions and metrics of images, None where none is tested."""
+) -> tuple[Panel | None, ShowCases]:
+    """Write everything; return predictions and metrics of images, if any is tested, and what shows its cases."""
     settings = units[0].settings
     table = _table(units, probabilities, dataset, protocol) if len(probabilities) else None
     tables: list[PredictionTable] = []

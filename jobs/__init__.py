@@ -6,7 +6,7 @@ Resume, crash safety, sharding and concurrent runs all come from that one rule.
 
 from .ahead import map_ahead, map_ahead_in_threads
 from .archive import Archive, check_archive_size, write_archive
-from .backend import gpus_have_bfloat16, network_threads, prepare_backend, use_threads, visible_gpus
+from .backend import asked_threads, gpus_have_bfloat16, prepare_backend, visible_gpus
 from .cells import Cells, neutral, read_records, unneutral
 from .damage import DAMAGE
 from .executor import run_units
@@ -42,6 +42,7 @@ __all__ = [
     "Resources",
     "Shard",
     "Ticker",
+    "asked_threads",
     "atomic_output",
     "check_archive_size",
     "check_file_name",
@@ -62,7 +63,6 @@ __all__ = [
     "map_ahead",
     "map_ahead_in_threads",
     "network_resources",
-    "network_threads",
     "neutral",
     "one_thread_of_opencv",
     "open_for_reading",
@@ -82,7 +82,6 @@ __all__ = [
     "set_aside",
     "this_process",
     "unneutral",
-    "use_threads",
     "visible_gpus",
     "write_archive",
     "write_json",

@@ -37,8 +37,27 @@ class _Run:
 
 
 def by_store(runs: Runs, table: Mapping[str, Any]) -> Compared:
-    """Compare the mean accuracy over folds of each store, and of their fusion."""
-    return _compared(runs, table, _stores_of)
+    """Compare the mean accuracy over folds of each store, and of their fusion.
+
+    A row that names a variant is about a store of that one, and stands there without a figure where it was not run.
+    """
+    main = str(table.get("variant", runs.first))
+    points: Points = {}
+    by_row: dict[str, list[PublishedFigure]] = {}
+    others = {str(row.get("variant", main)) for row in table["rows"].values()} - {main}
+    for variant in (main, *sorted(others)):
+        rows = {name: row for name, row in table["rows"].items() if row.get("variant", main) == variant}
+        own = {**table, "variant": variant, "rows": rows}
+        found, figures = _compared(runs, own, _stores_of)
+        if variant != main:  # its other stores are those of the main one once more
+            figures = [one for one in figures if one.name.partition(" at ")[0] in rows]
+            found = {key: value for key, value in found.items() if key[0] in rows}
+            figures = figures or [PublishedFigure(name, row["mean"], None, row["std"]) for name, row in rows.items()]
+        points |= found
+        for one in figures:
+            by_row.setdefault(one.name.partition(" at ")[0], []).append(one)
+    listed = [figure for name in table["rows"] for figure in by_row.pop(name, [])]
+    return points, [*listed, *(figure for more in by_row.values() for figure in more)]
 
 
 def fusion_by_fold(runs: Runs, table: Mapping[str, Any]) -> Compared:
