@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 _MOST_CLASSES, _MOST_FOLDS, _MOST_COLUMNS, _MOST_MODELS = 100, 5000, 1000, 100
 """Bounds on a table (ours): each class and fold costs figures of its own, and rows are as many as there are."""
 
-_MOST_DIGITS = 9
-"""Of a fold (ours)."""
+_MOST_DIGITS, _MOST_LETTERS = 9, 1000
+"""Of a fold, and of a class (ours)."""
 
 _SUM_TOLERANCE = 1e-3
 """How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
@@ -98,6 +98,7 @@ def read_predictions(
         raise InputError(f"{path}: no row has a label, so nothing can be evaluated; fill in the column label")
     for names in (named, *mentioned.values()):
         _bounded(path, len(set(names)), _MOST_CLASSES, "classes")
+        _bounded(path, max(map(len, names), default=0), _MOST_LETTERS, "letters of a class")
     order = tuple(classes) or _class_order(path, mentioned, named)
     _bounded(path, len(order), _MOST_CLASSES, "classes")
     spelled = {column: _spell(path, names, order) for column, names in {**mentioned, "column p_": named}.items()}
@@ -131,7 +132,8 @@ def _class_order(path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequ
             return known
     names, findings = settle_labels(named or [name for column in mentioned.values() for name in column])
     if named and len(set(names.values())) < len(named):
-        raise InputError(f"{path}: two columns p_ name one class ({findings[0].message}); keep one")
+        said = findings[0].message if findings else next(name for name in named if named.count(name) > 1)
+        raise InputError(f"{path}: two columns p_ name one class ({said}); keep one")
     for finding in findings:
         _log.warning("%s: %s", path, finding)
     return tuple(named) or tuple(sorted(set(names.values())))
