@@ -82,11 +82,13 @@ def _open(path: Path) -> Container:
             elif begin.startswith(JPEG_BEGIN):
                 found = read_jpeg(path, handle)
             else:
-                raise ImageError(f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image")
+                found = None
     except ImageError:
         raise
     except BROKEN as error:
-        raise damaged(path, error) from error
+        raise damaged(path, _line(error)) from error
+    if found is None:
+        raise ImageError(f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image")
     if found.width < 1 or found.height < 1:
         raise damaged(path, f"it says {found.width}x{found.height} pixels")
     if found.width * found.height > MAX_PIXELS:
@@ -124,7 +126,7 @@ def _pillow(path: Path, data: bytes, found: Container) -> Any:
 
     try:
         image = Image.open(io.BytesIO(data), formats=(found.format,))
-    except BROKEN as error:
+    except (Image.DecompressionBombError, *BROKEN) as error:
         raise damaged(path, _line(error)) from error
     if image.size != (found.width, found.height):
         raise damaged(path, f"it says {found.width}x{found.height} and {image.width}x{image.height} pixels")
@@ -201,8 +203,6 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
         The file cannot be decoded whole (truncated, foreign, damaged), is too large, or is of a refused kind.
     """
     path = as_path(path, "path")
-    from PIL import ImageOps
-
     if path.suffix.casefold() in (*DICOM_SUFFIXES, LJPEG_SUFFIX):
         _mammogram_header(path)  # bounds before pixels
         dicom = path.suffix.casefold() != LJPEG_SUFFIX

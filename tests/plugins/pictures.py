@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 HEIGHT, WIDTH = 20, 30
+PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 
 
 def upright(image, orientation):
