@@ -238,11 +238,12 @@ def _decode_eight(path: Path, found: Container) -> npt.NDArray[np.uint8]:
     with _pillow(path, found.file(True), found) as image:
         image.load()
         pixels = _to_rgb(path, image)
-    again = None if found.again is None else found.again(pixels)
-    if again is not None:
-        with _pillow(path, again, found) as image:
+    if found.surplus is not None:
+        with _pillow(path, found.surplus(), found) as image:
             if not np.array_equal(_to_rgb(path, image), pixels):
                 raise truncated(path, "pixels are missing")
+    if found.check is not None:
+        found.check(pixels)
     if found.clear is not None:
         pixels[(pixels == np.array(found.clear, np.uint8)).all(axis=2)] = 255
     return pixels
@@ -270,8 +271,8 @@ def _decode_deep(path: Path, found: Container, *, stretch: bool) -> npt.NDArray[
         raw = np.stack([grey[number] for number in (2, 1, 0, 3)[: found.planes]], axis=2)  # as OpenCV has them
     else:
         raw = _samples(path, found, found.file(True))
-    if found.again is not None:
-        found.again(np.zeros((1, 1, 3), np.uint8))
+    if found.check is not None:
+        found.check(None)
     if found.inverted:
         raw = np.uint16(65535) - raw
     if stretch and raw.ndim == 2 and found.clear is None:

@@ -87,8 +87,8 @@ class DicomHeader:
 _MOST_READS = 300_000
 """Times that a file is read from (ours): an element takes up to three, and images have some hundreds of elements."""
 
-_MOST_INFLATED = 4 * MAX_PIXELS
-"""Bytes to which elements are inflated (ours): 32 bits a pixel."""
+_MOST_INFLATED = 2 * MAX_PIXELS
+"""Bytes to which elements are inflated (ours): 16 bits a pixel."""
 
 _BITS = (8, 16, 32)
 
@@ -115,7 +115,7 @@ class _Bounded(io.BufferedReader):
         if self._reads > _MOST_READS:
             raise _TooMuch("more elements than an image has")
         if size is not None and size >= 0:
-            return super().read(size)
+            return super().read(min(size, MAX_BYTES))  # room is made for what is asked for
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # all that is left is asked for where it is deflated
         data = inflate.decompress(super().read(), _MOST_INFLATED)
         if not inflate.eof:
