@@ -312,7 +312,7 @@ def _to_eight(raw: npt.NDArray[np.uint16], found: Container) -> npt.NDArray[Any]
         clear = np.array(found.clear[::-1], np.uint16)
         same = (raw == clear) if raw.ndim == 2 else (raw == clear).all(axis=2)
         values = np.where(same[:, :, np.newaxis], np.float32(255.0), values)
-    return np.rint(values)
+    return np.asarray(np.rint(values))
 
 
 def resize_image(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.uint8]:

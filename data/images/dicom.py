@@ -158,7 +158,7 @@ def _elements(data: bytes) -> Any:
     import pydicom
     from pydicom.filereader import read_dataset
 
-    with _Bounded(io.BytesIO(data)) as handle:  # type: ignore[arg-type]  # as good as a raw file
+    with _Bounded(io.BytesIO(data)) as handle:
         found: Any = read_dataset(handle, False, True, specific_tags=[pydicom.tag.Tag(tag) for tag in _TAGS])
     found.file_meta = pydicom.dataset.FileMetaDataset()
     found.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import ImageError
 from .container import BROKEN, MAX_BYTES, MAX_PIXELS, Container, damaged, exif_orientation, truncated, xmp_orientation
@@ -61,11 +62,11 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
                 raise damaged(path, "two frames stand in it")
             frame = handle.read(length)
         elif code == _APP1:
-            data = handle.read(length)
-            if exif is None and data.startswith(_EXIF):
-                exif = exif_orientation(data[len(_EXIF) :])
-            elif xmp is None and data.startswith(_XMP):
-                xmp = xmp_orientation(data)
+            block = handle.read(length)
+            if exif is None and block.startswith(_EXIF):
+                exif = exif_orientation(block[len(_EXIF) :])
+            elif xmp is None and block.startswith(_XMP):
+                xmp = xmp_orientation(block)
         if code in _FRAMES | _TABLES | {_SCAN, _APP0, _ADOBE}:
             handle.seek(place - 4)
             kept.append(b"\xff" + handle.read(length + 4)[1:])
@@ -107,7 +108,7 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
     if found.width * found.height > MAX_PIXELS or size not in (None, (found.width, found.height)):
         raise truncated(path, f"a JPEG of {found.width}x{found.height} pixels is in it")
     try:
-        both = []
+        both: list[npt.NDArray[np.uint8]] = []
         for one in (found.file(True), found.file(True) if found.surplus is None else found.surplus()):
             with Image.open(io.BytesIO(one), formats=("JPEG",)) as image:
                 both.append(np.asarray(image))
@@ -115,7 +116,7 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
         raise
     except BROKEN as error:
         raise truncated(path, error) from error
-    if not np.array_equal(*both):
+    if not np.array_equal(both[0], both[1]):
         raise truncated(path, "pixels are missing")
 
 

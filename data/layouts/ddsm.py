@@ -108,7 +108,7 @@ def _read_case(path: Path, findings: list[Finding]) -> _Case | None:
         findings.append(Finding("error", path.name, f"cannot be read as an .ics ({error}); copy it again"))
         return None
     name = path.stem
-    views = []
+    views: list[_View] = []
     for line in (" ".join(line.split()) for line in text.splitlines()):
         if line.startswith("filename "):
             name = line.split()[1]

@@ -111,12 +111,15 @@ def test_a_header_of_no_numbers(tmp_path, values, old, new):
     refused(path, r"a\.dcm: ")
 
 
-@pytest.mark.parametrize("bad", ["nan", "inf", "-inf", "0"])
-@pytest.mark.parametrize("tag", ["RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"])
+NUMBERS = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
+
+
+@pytest.mark.parametrize(
+    ("tag", "bad"),
+    [*((tag, bad) for tag in NUMBERS for bad in ("nan", "inf", "-inf")), ("RescaleSlope", "0"), ("WindowWidth", "0")],
+)
 def test_numbers_that_make_no_grey_levels(tmp_path, values, tag, bad):
-    if bad == "0" and tag in ("RescaleIntercept", "WindowCenter"):
-        pytest.skip("a number like others")
-    numbers = {"RescaleSlope": 1, "RescaleIntercept": 0, "WindowCenter": 2000, "WindowWidth": 1500}
+    numbers = dict(zip(NUMBERS, (1, 0, 2000, 1500), strict=True))
     with pydicom.config.disable_value_validation():
         data = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", values, **numbers))
         data._dict[pydicom.tag.Tag(tag)] = pydicom.dataelem.RawDataElement(
@@ -227,7 +230,7 @@ def test_a_damaged_xls_is_refused_and_not_quoted(release, capfd):
     whole = path.read_bytes()
     assert len(read_dataset(release, dataset="inbreast")) == 4
     rng = np.random.default_rng(5)
-    failed = 0
+    said = []
     for number in range(120):
         data = bytearray(whole)
         if number % 3 == 0:
@@ -238,10 +241,9 @@ def test_a_damaged_xls_is_refused_and_not_quoted(release, capfd):
         try:
             read_dataset(release, dataset="inbreast")
         except InputError as error:
-            failed += 1
-            assert "PLANTED" not in str(error)
-            assert "\n" not in str(error)
-    assert failed > 40
+            said.append(str(error))
+    assert len(said) > 40
+    assert not any("PLANTED" in text or "\n" in text for text in said)
     assert capfd.readouterr() == ("", "")  # xlrd would write warnings to the output
 
 
