@@ -1,5 +1,6 @@
 """Trees that cannot be read whole: each loss is refused or said."""
 
+import itertools
 import os
 import socket
 
@@ -196,7 +197,7 @@ def test_links_that_fan_out_end(tmp_path, name, files):
     root = tree(tmp_path / "images", *files) if files else mammograms(tmp_path / "images", name)
     start = root / "Photos" / "Benign" if name == "bach" else root
     steps = [start, *(start / f"d{number}" for number in range(24))]
-    for step, after in zip(steps, steps[1:], strict=False):
+    for step, after in itertools.pairwise(steps):
         after.mkdir()
         (step / "a").symlink_to(after)
         (step / "b").symlink_to(after)
