@@ -9,6 +9,7 @@ Run: pip install atheris; python benchmarks/fuzz_images.py [--readers tiff png .
 """
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -103,12 +104,15 @@ def packed_dicom(folder, pictures):
 
 
 def mended(data):
-    """Give the parts of a PNG right checksums, so that alterations reach what is behind them."""
+    """Give the parts of a PNG right checksums, and its pixels a whole stream, so that alterations reach what is behind."""
     parts, place = [data[:8]], 8
     while place + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, place)
-        body = data[place + 4 : place + 8 + length]
-        parts += [data[place : place + 4], body, struct.pack(">I", zlib.crc32(body))]
+        kind, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+        if kind == b"IDAT":
+            with contextlib.suppress(zlib.error):
+                body = zlib.compress(zlib.decompressobj().decompress(body, 2**20), 1)
+        parts += [struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(kind + body))]
         place += 12 + length
     return b"".join(parts) + data[place:]
 

@@ -115,7 +115,7 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
     except ImageError:
         raise
     except BROKEN as error:
-        raise truncated(path, error) from error
+        raise truncated(path, f"a JPEG in it, {type(error).__name__}") from error
     if not np.array_equal(both[0], both[1]):
         raise truncated(path, "pixels are missing")
 
