@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import counted, done, quoted
+from .ending import counted, done, echo, quoted
 from .images import data_options
 from .options import common_options, work_options
 
@@ -16,7 +16,7 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     if value:
         from ..encoders import list_encoders
 
-        click.echo("\n".join(list_encoders()))
+        echo("\n".join(list_encoders()), lines=True)
         context.exit()
 
 
@@ -136,9 +136,9 @@ def featurize(context: click.Context, /, **options: Any) -> None:
     result = run(from_options(ImageSelection, options), out=out, settings=settings, work=how)
     described = result.images - len(result.failures)
     if result.merged:
-        click.echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")
+        echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")
         wrote, then = list(result.stores), f"bchisto boost --out {quoted(out)}"
     else:
-        click.echo(f"shard {how.shard} is done")
+        echo(f"shard {how.shard} is done")
         wrote, then = [], "the other shards, then the same command without --shard, which merges"
     done(context, wrote=wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")

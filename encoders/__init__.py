@@ -11,7 +11,7 @@ from .checkup import EncoderCheck, check_encoder, describe_encoder, list_all_enc
 from .choice import RUNNERS, EncoderChoice, parse_encoder, weights_of
 from .encoder import Encoder
 from .engines import ENGINES, compile_tensors
-from .facts import EncoderFacts, encoder_facts
+from .facts import EncoderFacts, encoder_facts, least_of_partial
 from .geometry import GEOMETRY, Axis, map_axes
 from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
 from .locating import header_choice, recorded_source, source_sha256
@@ -47,6 +47,7 @@ __all__ = [
     "get_spec",
     "gives_maps",
     "header_choice",
+    "least_of_partial",
     "list_all_encoders",
     "list_encoders",
     "load_keras_file",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from .resnet_keras213 import RESNET50_KERAS213
 
 __all__ = ["RUNNERS", "EncoderChoice", "parse_encoder", "weights_of"]
 
@@ -18,6 +19,10 @@ RUNNERS = ("hub", "onnx", "timm")
 
 _OUTPUT = r"(?:cls|mean|block[1-9]\d{0,2}|vector)"
 _OUTPUTS = re.compile(rf"(.+):({_OUTPUT}(?:\+{_OUTPUT})*)")
+
+
+_WEIGHTS_OF = {RESNET50_KERAS213: "resnet50"}
+"""Encoders that take the weights of another one, and so what ``OTHER=...`` gives."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +95,17 @@ def parse_encoder(text: str) -> EncoderChoice:
 
 
 def weights_of(options: Sequence[str], encoder: str) -> str:
-    """Return the value of the last of `options` for `encoder`; ``NAME=...`` fits that encoder only."""
-    chosen, named = "imagenet", None
+    """Return the value of the last of `options` for `encoder`; ``NAME=...`` fits that encoder only.
+
+    A variant that takes the weights of another encoder takes what is named for that, unless it is named itself.
+    """
+    chosen, named, shared = "imagenet", None, None
     for option in options:
         match = re.fullmatch(r"([A-Za-z0-9_-]+)=(.+)", option)
         if match is None:
             chosen = option
         elif match[1].casefold() == encoder.casefold():
             named = match[2]
-    return named or chosen
+        elif match[1].casefold() == _WEIGHTS_OF.get(encoder.casefold()):
+            shared = match[2]
+    return named or shared or chosen

@@ -9,13 +9,14 @@ from ..extensions import load_extension
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice
 from .registry import ENTRY_POINT_GROUP, MACS_PER_PIXEL, UNKNOWN_MACS_PER_PIXEL, EncoderSpec
+from .resnet_keras213 import LEAST_KERAS213, RESNET50_KERAS213
 
-__all__ = ["EncoderFacts", "encoder_facts"]
+__all__ = ["EncoderFacts", "encoder_facts", "least_of_partial"]
 
-_DIMS = {"resnet50": 2048, "inceptionv3": 2048, "vgg16": 1408, "mobilenetv2": 1280}
+_DIMS = {"resnet50": 2048, RESNET50_KERAS213: 2048, "inceptionv3": 2048, "vgg16": 1408, "mobilenetv2": 1280}
 """Numbers in a descriptor, with the default layers."""
 
-_LEAST = {"inceptionv3": 75, "inceptionresnetv2": 75, "xception": 71}
+_LEAST = {"inceptionv3": 75, "inceptionresnetv2": 75, "xception": 71, RESNET50_KERAS213: LEAST_KERAS213}
 """Pixels on a side under which nothing is left of a picture, as Keras states them; 32 for its other networks."""
 
 _LEAST_OF_OTHERS = 32
@@ -24,6 +25,14 @@ _LEAST_OF_OTHERS = 32
 _TOKENS, _UNKNOWN_PARAMETERS = 256, 86e6
 """Places at which a network of one size uses each weight, those of a transformer of 14 pixels at 224; and the weights
 of one whose file is not there, those of ViT-B."""
+
+
+def least_of_partial(choice: EncoderChoice) -> int | None:
+    """Return the least crop of an encoder that looks at a part of a crop alone; None for one that sees all of it.
+
+    Windows of a frame cannot stand for the crops of such an encoder.
+    """
+    return LEAST_KERAS213 if choice == EncoderChoice(RESNET50_KERAS213) else None
 
 
 @dataclass(frozen=True)

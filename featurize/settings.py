@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import as_texts, as_whole, items_of
-from ..encoders import ENGINES, GEOMETRY, EncoderChoice, gives_maps, parse_encoder, weights_of
+from ..encoders import ENGINES, GEOMETRY, EncoderChoice, gives_maps, least_of_partial, parse_encoder, weights_of
 from ..errors import InputError, one_of
 from ..options import option
 from ..stains import STAIN_METHODS
@@ -166,6 +166,21 @@ class FeaturizeSettings:
             raise InputError(f"`seed` {self.seed}: give a number from 0 up")
         if not self.encoders or not self.views:
             raise InputError("give at least one of `encoders` and one of `views`")
+        self._check_partial()
+
+    def _check_partial(self) -> None:
+        """Refuse what an encoder cannot do that looks at a part of each crop alone."""
+        for choice in self.encoders:
+            if (least := least_of_partial(choice)) is None:
+                continue
+            if self.mode == "dense":
+                raise InputError(
+                    f'`mode="dense"`: {choice} looks at a part of each crop alone, for which no window of a frame can '
+                    'stand; use `mode="exact"`, or resnet50'
+                )
+            small = [view for view in self.views if view.crop < least]
+            if small:
+                raise InputError(f"`views` {small[0]}: {choice} takes no crop under {least} pixels")
 
     @property
     def on_keras(self) -> bool:

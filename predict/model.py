@@ -14,11 +14,12 @@ import numpy.typing as npt
 from ..boost import Bundle
 from ..data import ImageRecord, file_sha256
 from ..encoders import CropEncoder, EncoderChoice, header_choice, open_encoder, weights_of
-from ..errors import InputError, WeightsError
+from ..errors import BundleError, InputError, WeightsError
 from ..experiment import bundle_road
-from ..featurize import FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
+from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
 from ..finetune import CnnBundle, PatchRule, predict_images
 from ..jobs import Ticker
+from .stored import stored_settings
 
 __all__ = ["BoostedModel", "CnnModel", "Model", "load_model", "model_identity"]
 
@@ -201,7 +202,7 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
     BundleError
         See `Bundle.load` and `CnnBundle.load`.
     InputError
-        Weights for a bundle that holds its own.
+        Weights for a bundle that holds its own, or a bundle of embeddings.
     WeightsError
         Weights that cannot be had, or differ from those the bundle was trained with.
     """
@@ -210,29 +211,26 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
             raise InputError(f"`weights` {weights[0]}: {path} holds the weights of its networks; leave it out")
         return CnnModel(CnnBundle.load(path))
     bundle = Bundle.load(path)
-    settings = {name: _settings(header) for name, header in bundle.stores.items()}
+    if imported := [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]:
+        raise InputError(
+            f"{path}: was trained on embeddings that another program made ({', '.join(imported)}), so it predicts "
+            "embeddings and no images: bchisto predict MODEL --features FILE"
+        )
+    settings = stored_settings(path, bundle.stores)
     encoders = _encoders(path, bundle.stores, weights)
+    _check_dims(path, bundle, encoders)
     return BoostedModel(bundle, settings, encoders)
 
 
-def _settings(header: dict[str, Any]) -> FeaturizeSettings:
-    return FeaturizeSettings(
-        encoders=(EncoderChoice(header["encoder"], tuple(header["layers"])),),
-        views=(View(float(header["scale"]), int(header["crop"])),),
-        augmentations=int(header["augmentations"]),
-        crops=int(header["crops"]),
-        pool=float(header["pool"]),
-        color_range=(float(header["color_range"][0]), float(header["color_range"][1])),
-        stain=header["stain"],
-        stain_fallback=header["stain_fallback"],
-        precision=header["precision"],
-        mode=header["mode"],
-        engine=header["engine"],
-        batch_size=int(header["batch_size"]),
-        seed=int(header["seed"]),
-        geometry=int(header.get("geometry", 1)),  # 0.1 named none
-        pad=header.get("pad", "none"),
-    )
+def _check_dims(path: Path, bundle: Bundle, encoders: Mapping[str, CropEncoder]) -> None:
+    """Refuse models of other descriptors than their encoder makes, before any image is described."""
+    for store, encoder in encoders.items():
+        taken = {getattr(one.classifier, "features", encoder.dim) for one in bundle.models[store]}
+        if taken != {encoder.dim}:
+            raise BundleError(
+                f"{path}: the models of its store {store} take {min(taken)} features, {encoder.name} makes "
+                f"{encoder.dim}; the bundle was altered"
+            )
 
 
 def _encoders(path: Path, stores: Mapping[str, dict[str, Any]], options: tuple[str, ...]) -> dict[str, CropEncoder]:

@@ -196,11 +196,12 @@ def estimate_finetune(
     copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
     seen = math.ceil(images * copies)
     cost = time_training(records[0], settings=settings, classes=len(dataset.classes), images=seen)
-    resources = ahead.how.networks()
-    # folds are trained side by side, each by one process: a single one takes as long on any number of them
-    turns = ahead.parts * sum(math.ceil(ahead.folds(name) / resources.processes) for name in folds)
+    # Folds are trained side by side, each by one process: a single one takes as long on any number of them. Several
+    # threads make it faster by a factor that depends on the network.
+    side_by_side = {name: ahead.how.training(ahead.folds(name)).processes for name in folds}
+    turns = ahead.parts * sum(math.ceil(ahead.folds(name) / count) for name, count in side_by_side.items())
     fold = seen * cost.samples * (cost.once + _TRAIN_SHARE * settings.epochs * cost.step)
-    seconds = turns * fold + (len(records) * cost.read / resources.cores if new else 0.0)
+    seconds = turns * fold + (len(records) * cost.read / ahead.how.cpu().cores if new else 0.0)
     number = sum(map(ahead.folds, folds))
     # weights lie in the folder and in the bundle
     size = 2 * number * ahead.parts * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)

@@ -11,6 +11,7 @@ from ..arguments import Many, PathInput, TextInput, as_path, as_texts
 from ..errors import InputError, ReportError
 from ..evaluate import PublishedTable, reporting, write_published, write_report
 from ..experiment import CrossValidation, Work
+from ..explain import check_count, show_cases
 from ..jobs import ensure_folder
 from ..moved import takes_fields
 from ..options import plain_options
@@ -64,6 +65,7 @@ def estimate_recipe(
     *,
     quick: bool = False,
     full_scale: bool = False,
+    fresh_draws: bool = False,
     variants: Many[TextInput] = (),
     seeds: int = 1,
     work: Work | None = None,
@@ -72,25 +74,25 @@ def estimate_recipe(
 
     Parameters
     ----------
-    name, images, quick, full_scale, variants, seeds, work
+    name, images, quick, full_scale, fresh_draws, variants, seeds, work
         As in `reproduce`.
 
     Returns
     -------
     list of Estimate
     """
-    recipe = _recipe(name, full_scale=full_scale)
+    recipe = _recipe(name, full_scale=full_scale, fresh_draws=fresh_draws)
     order = Order(
         images=as_path(images, "images"),
         run=Path(),
         quick=quick,
         full_scale=full_scale,
+        fresh_draws=fresh_draws,
         variants=as_texts(variants, "variants"),
         weights=("random",),
         how=Work.of(work),
         seeds=_counted(seeds),
     )
-    order.how.start_training()
     return estimate_variants(recipe, order)
 
 
@@ -102,9 +104,11 @@ def reproduce(
     out: PathInput,
     quick: bool = False,
     full_scale: bool = False,
+    fresh_draws: bool = False,
     variants: Many[TextInput] = (),
     weights: Many[TextInput] = (),
     seeds: int = 1,
+    explain: int = 0,
     work: Work | None = None,
 ) -> ReproduceResult:
     """Run a published system by its recipe; does only what is missing.
@@ -121,6 +125,8 @@ def reproduce(
         The same road on a fraction, which every output says.
     full_scale : bool
         Add the views at full scale, where the recipe has some.
+    fresh_draws : bool
+        Draw colours and crops anew for each store, as the code of the source did; by default all stores share them.
     variants : sequence of str
         Of the recipe; the published one by default.
     weights : sequence of str
@@ -128,6 +134,9 @@ def reproduce(
     seeds : int
         How often all of it is run, with seeds that follow each other; further ones in ``seed-1``, ... of the run
         folder. Conclusions of the source are judged from three on.
+    explain : int
+        Show so many of the surest right cases of each class in the reports, and as many wrong ones, with maps; see
+        `bchisto.explain.show_cases`.
     work : Work, optional
         As in `bchisto.featurize.featurize`, `bchisto.boost.train` and `bchisto.finetune.finetune`.
 
@@ -143,18 +152,20 @@ def reproduce(
         A report could not be written; all else is, and ``results`` holds what would have been returned.
     """
     how = Work.of(work)
-    how.start_training()
+    if explain:
+        check_count(explain)
     order = Order(
         images=as_path(images, "images"),
         run=as_path(out, "out"),
         quick=quick,
         full_scale=full_scale,
+        fresh_draws=fresh_draws,
         variants=as_texts(variants, "variants"),
         weights=as_texts(weights, "weights"),
         how=how,
         seeds=_counted(seeds),
     )
-    recipe, run = _recipe(name, full_scale=full_scale), order.run
+    recipe, run = _recipe(name, full_scale=full_scale, fresh_draws=fresh_draws), order.run
     config = {
         "name": name,
         "images": str(order.images),
@@ -164,6 +175,8 @@ def reproduce(
         "variants": list(order.variants),
         "weights": list(order.weights),
         "seeds": order.seeds,
+        **({"fresh_draws": True} if fresh_draws else {}),
+        "explain": explain or None,
         **plain_options(how),
     }
     folder = run / "reproduce" / recipe.name
@@ -176,8 +189,17 @@ def reproduce(
                 write_published(ensure_folder(folder), outcome.published)
             drawn = make_pictures(pictures_of(recipe, quick=quick), outcome.trained, how=how, failed=failed)
             result = replace(result, pictures=tuple(drawn))
+            if explain:
+                result = replace(result, protocols=show_cases(result.protocols, explain=explain, failed=failed))
             with reporting(folder / "report.html", failed):
-                _report(folder / "report.html", recipe, outcome, [one.relative_to(run) for one in result.pictures])
+                _report(
+                    folder / "report.html",
+                    recipe,
+                    order,
+                    outcome,
+                    result.protocols,
+                    [one.relative_to(run) for one in result.pictures],
+                )
             done = {result.folder.name: result.metrics for result in outcome.protocols}
             record.note(results={key: metrics["accuracy"] for key, metrics in done.items() if metrics})
             if failed:
@@ -185,18 +207,27 @@ def reproduce(
     return result
 
 
-def _report(path: Path, recipe: Recipe, outcome: Outcome, pictures: Sequence[Path]) -> None:
+def _report(
+    path: Path,
+    recipe: Recipe,
+    order: Order,
+    outcome: Outcome,
+    protocols: Sequence[CrossValidation],
+    pictures: Sequence[Path],
+) -> None:
     settings = {
         f"{section} {key}": f"{setting.value} ({setting.source})"
         for section, found in recipe.sections.items()
         for key, setting in found.items()
     }
+    if order.fresh_draws:
+        settings["featurize draws"] = "colours and crops anew for each store (code)"
     if pictures:
         settings["pictures, in the run folder"] = ", ".join(page.as_posix() for page in pictures)
     write_report(
         path,
         title=f"{recipe.name}: published and obtained",
-        panels=[result.panel for result in outcome.protocols if result.panel is not None],
+        panels=[result.panel for result in protocols if result.panel is not None],
         banners=outcome.banners,
         published=outcome.published,
         pairs=outcome.pairs,
@@ -210,8 +241,10 @@ def _counted(seeds: int) -> int:
     return seeds
 
 
-def _recipe(name: str, *, full_scale: bool) -> Recipe:
+def _recipe(name: str, *, full_scale: bool, fresh_draws: bool) -> Recipe:
     recipe = load_recipe(name)
     if full_scale and "view" not in recipe.full_scale:
         raise InputError(f"`full_scale`: {recipe.name} has no views at full scale")
+    if fresh_draws and "featurize" not in recipe.sections:
+        raise InputError(f"`fresh_draws`: {recipe.name} describes no images with frozen encoders")
     return recipe
