@@ -67,13 +67,15 @@ def _described(headers: Sequence[Mapping[str, Any]] | Any) -> Iterator[str]:
         network = header["encoder"]
         cited = f" [@{_NETWORKS[network]}]" if network in _NETWORKS else ""
         weights = _WEIGHTS.get(header["weights"], f"with weights of SHA-256 {header['weights_sha256'][:12]}")
+        layers = ", ".join(header["layers"])
+        seen = f"({layers})" if "runner" in header else f"(layers {layers}), averaged over positions"
         cut = "windows on the feature maps" if header["mode"] == "dense" else "random crops"
         if header["crops"] == 1:
             cut = cut.replace("windows", "window").replace("crops", "crop")
         yield (
-            f"Descriptors are the outputs of {network}{cited} {weights} (layers {', '.join(header['layers'])}), "
-            f"averaged over positions, for {header['crops']} {cut} of {header['crop']} pixels in each of {copies} at "
-            f"a scale of {header['scale']:g}, pooled by their generalised mean of order {header['pool']:g}."
+            f"Descriptors are the outputs of {network}{cited} {weights} {seen}, for {header['crops']} {cut} of "
+            f"{header['crop']} pixels in each of {copies} at a scale of {header['scale']:g}, pooled by their "
+            f"generalised mean of order {header['pool']:g}."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import FoldPlan, decode_image
+from ..encoders import card_of
 from ..evaluate import Panel, TwoClassView, choose_samples, measure_gains
-from ..experiment import BundleFacts, Outputs, Tested
+from ..experiment import BundleFacts, Outputs, ShowCases, Tested
 from ..featurize import IMPORTED
-from ..jobs import write_rows
+from ..jobs import read_records, write_rows
 from .bundle import Bundle
 from .ensemble import Ensemble
 from .head import TrainingTerms
@@ -43,8 +43,8 @@ def write_outputs(
     failed: list[str],
     learning: Mapping[str, Any],
     each: bool,
-) -> Panel:
-    """Write what a protocol leaves beside its predictions; return the panel of the fusion."""
+) -> tuple[Panel, ShowCases]:
+    """Write what a protocol leaves beside its predictions; return the panel of the fusion, and what shows its cases."""
     protocol = ensemble.fusion.protocol
     facts: dict[str, Any] = {"head": head, "paper": ensemble.paper.content()}
     if learning:  # there only where a model learnt nothing
@@ -97,9 +97,9 @@ def write_outputs(
             shares = [[fold, name, share] for fold, found in ensemble.weights.items() for name, share in found.items()]
             write_rows(folder / "blend.csv", ("fold", "member", "weight"), shares)
 
-    panel = outputs.write(folder, bundle=bundle, failed=failed)
+    panel, show_cases = outputs.write(folder, bundle=bundle, failed=failed)
     assert panel is not None  # the fusion is a table
-    return panel
+    return panel, show_cases
 
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:
@@ -119,12 +119,13 @@ def _settings(
             shown[name] = _embedded(h)
             continue
         low, high = h["color_range"]
-        layers = f" ({'+'.join(h['layers'])})"
+        layers, card = f" ({'+'.join(h['layers'])})", card_of(h)
+        bound = "" if card is None else f"; {card.terms()}"
         shown[name] = (
-            f"{h['encoder']}{layers}, weights {h['weights']} (sha256 {h['weights_sha256'][:12]}), scale {h['scale']}, "
-            f"{_count(h['crops'], 'crop')} of {h['crop']}, {_count(h['augmentations'], 'augmentation')} in "
-            f"[{low:g}, {high:g}], pool {h['pool']:g}, stain {h['stain']}, {h['mode']}, {h['precision']}, "
-            f"seed {h['seed']}"
+            f"{h['encoder']}{layers}, weights {h['weights']} (sha256 {h['weights_sha256'][:12]}{bound}), scale "
+            f"{h['scale']}, {_count(h['crops'], 'crop')} of {h['crop']}, "
+            f"{_count(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, stain "
+            f"{h['stain']}, {h['mode']}, {h['precision']}, seed {h['seed']}"
         )
     return shown
 
@@ -149,4 +150,4 @@ def _paths(table: Path) -> dict[str, Path]:
     if not table.is_file():
         return {}
     with table.open(newline="", encoding="utf-8") as handle:
-        return {row["sha256"]: Path(row["path"]) for row in csv.DictReader(handle)}
+        return {row["sha256"]: Path(row["path"]) for row in read_records(handle)}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import PARTICULARS, SYNTHETIC_BANNER, Particulars, check_order, read_particulars, spell_labels
+from ..encoders import card_of
 from ..errors import InputError, MissingInputError, StoreError
 from ..experiment import ImageChange, Known
 from ..featurize import IMPORTED, UNKNOWN, open_store
@@ -76,6 +77,9 @@ class Sources:
                 f"UNKNOWN ENCODER: {', '.join(unnamed)} came as embeddings that do not say which network made them, so "
                 "nobody can check that new embeddings are of the same kind."
             )
+        cards = {h["encoder"]: card for h in self.headers.values() if (card := card_of(h)) is not None}
+        if bound := [f"{name} ({card.licence})" for name, card in sorted(cards.items()) if card.non_commercial]:
+            notes.append(f"NON-COMMERCIAL WEIGHTS: the licence of {', '.join(bound)} excludes commercial use.")
         return notes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import Any, ClassVar
 from ..errors import SettingsConflictError
 from ..experiment import Finished, Tested, Training, Work
 from ..featurize import ABSENT_SETTINGS, compared_settings
-from ..jobs import Resources, Ticker
+from ..jobs import Resources, Ticker, read_records
 from ..runs import Claim, Mark, versions_of
 from .bundle import Bundle
 from .ensemble import count_models, gather, plan_units
@@ -120,7 +119,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)
         return TrainingTerms(self.preset, self.seed, largest)
 
-    def resources(self, how: Work) -> Resources:
+    def resources(self, how: Work, claim: Claim) -> Resources:
         """Return a process per core, as no network is run."""
         return how.cpu()
 
@@ -175,7 +174,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         augmentations = {name: int(header["augmentations"]) for name, header in self.sources.headers.items()}
         learning = models_without_split(units, augmentations=augmentations)
         banners = (*banners, *self._notices(learning))
-        panel = write_outputs(
+        panel, show = write_outputs(
             folder,
             ensemble=ensemble,
             units=units,
@@ -192,7 +191,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
             each=self.each,
         )
         named = replace(panel, table=replace(panel.table, name=folder.name))
-        return Finished(named, banners, table=panel.table.name)
+        return Finished(named, banners, table=panel.table.name, show=show)
 
     def _notices(self, learning: Mapping[str, Any]) -> list[str]:
         """Say what turned out in training."""
@@ -212,7 +211,7 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
     if not table.is_file():
         return
     with table.open(newline="", encoding="utf-8") as handle:
-        held = {(row["store"], int(row["seed"])) for row in csv.DictReader(handle)}
+        held = {(row["store"], int(row["seed"])) for row in read_records(handle)}
     more = max((seed for _, seed in held), default=-1) + 1
     # the rows of a stack are named "<store> <head>"
     lost = sorted({name for name, _ in held if not any(name in (one, *_members(one)) for one in stores)})

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from .ending import quoted, said_results
-from .options import OpenChoice, common_options, split_names, split_options, two_class_options, work_options
+from .options import (
+    OpenChoice,
+    common_options,
+    explain_option,
+    split_names,
+    split_options,
+    two_class_options,
+    work_options,
+)
 
 
 def _heads() -> list[str]:
@@ -71,6 +79,7 @@ def _heads() -> list[str]:
 )
 @click.option("--classes", callback=split_names, help="Class order; default: that of the stores.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Moves split folds.")
+@explain_option
 @two_class_options
 @work_options
 @common_options
@@ -100,6 +109,7 @@ def boost(context: click.Context, /, **options: Any) -> None:
         ),
         shown=options["out"] / "report.html",
         then=lambda model: f"bchisto predict {quoted(model)} {_new(model)} --out predictions.csv",
+        explain=options["explain"],
     )
 
 

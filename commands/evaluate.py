@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from .ending import done
-from .options import common_options, split_names
+from .ending import done, echo
+from .options import common_options, explain_option, split_names
 
 
 @click.command()
@@ -93,6 +93,7 @@ from .options import common_options, split_names
     help="Column of the tables, or of the manifest of their run, such as site: figures of the images of each of its "
     "values, which are exploratory; repeatable.",
 )
+@explain_option
 @common_options
 @click.pass_context
 def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **options: Any) -> None:
@@ -101,6 +102,8 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
     \b
     Example: bchisto evaluate run predictions.csv --out evaluation --positive InSitu --positive Invasive
     """
+    import functools
+
     from ..errors import ReportError
     from ..evaluate import TableChoice, TwoClassChoice, external_lines, headline, named_test, p_value
     from ..evaluate import evaluate as run
@@ -112,6 +115,10 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
     config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
     rest = {name: options[name] for name in ("bootstrap", "levels", "rules", "against")}
     tables = from_options(TableChoice, options)
+    if options["explain"]:
+        from ..explain import case_samples
+
+        rest["cases"] = functools.partial(case_samples, explain=options["explain"])
     with record_run(out, command="evaluate", config=config) as record:
         try:
             result = run(sources, out=out, view=view, tables=tables, **rest)
@@ -121,7 +128,7 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
         record.note(results={name: {"accuracy": metrics["accuracy"]} for name, metrics in result["tables"].items()})
     for name, metrics in result["tables"].items():
         for line in headline(name, metrics):
-            click.echo(line)
+            echo(line)
     for row in result["comparisons"]:
         counts = row["mcnemar"]
         limits = [f"{100 * limit:+.1f}" for limit in row["interval"] or []]
@@ -129,15 +136,15 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
         test = named_test(row, row["unit"])
         test += "," * (test != "McNemar")
         corrected = "" if row["primary"] else f", {p_value(row['p_holm'], sign=False)} after Holm"
-        click.echo(
+        echo(
             f"{row['second']} against {row['first']}: {100 * row['difference']:+.1f} points{between}, only one right "
             f"{counts['only_second']} / {counts['only_first']}, {test} p {p_value(row['p'])}{corrected}"
         )
     for row in result.get("external", ()):
         for line in external_lines(row):
-            click.echo(line)
+            echo(line)
     for note in result["notes"]:
-        click.echo(note, err=True)
+        echo(note, err=True)
     if failed is not None:
         raise failed
     done(context, wrote=[out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"], then=None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import counted, done
+from .ending import counted, done, echo
 from .images import bundle_options
 from .options import common_options, overwrite_option
 
@@ -16,9 +16,12 @@ from .options import common_options, overwrite_option
 @bundle_options
 @click.option(
     "--method",
+    "method",
     required=True,
+    multiple=True,
     help="Of boosted ensembles: map, contributions, channels. Of networks: gradient, gradcam, occlusion, filters, "
-    "activations, masking, deconvnet, lrp, taylor, maximisation, smoothgrad, integrated, and of those of patches map.",
+    "activations, masking, deconvnet, lrp, taylor, maximisation, smoothgrad, integrated, and of those of patches map; "
+    "repeatable.",
 )
 @click.option("--layer", default="", help="Layer to look at; default: the last feature map.")
 @click.option(
@@ -60,25 +63,27 @@ def explain(
     Example: bchisto explain run --images new --method map --class malignant --out why
     """
     from ..experiment import Work
-    from ..explain import ExplainSettings
-    from ..explain import explain as run
+    from ..explain import explain_methods, settings_of
     from ..options import from_options
 
-    result = run(
+    asked = {name: options[name] for name in ("layer", "target", "window", "top")}
+    results = explain_methods(
         model,
         (*images, *more_images),
         out=options["out"],
-        settings=from_options(ExplainSettings, options),
+        settings=settings_of(options["method"], **asked),
         weights=options["weights"],
         work=from_options(Work, options),
     )
-    for banner in result.banners:
-        click.echo(banner)
-    click.echo(f"{counted(result.images, 'picture')} of the method {options['method']}")
+    for banner in results[0].banners:
+        echo(banner)
+    for method, result in zip(dict.fromkeys(options["method"]), results, strict=True):
+        echo(f"{counted(result.images, 'picture')} of the method {method}")
+    failed = max(results, key=lambda result: len(result.failures))
     done(
         context,
-        wrote=[result.page, result.sheet, result.folder / "arrays"],
+        wrote=[path for one in results for path in (one.page, one.sheet, one.folder / "arrays")],
         then=None,
-        failures=len(result.failures),
-        listed=result.folder / "failures.csv",
+        failures=len(failed.failures),
+        listed=failed.folder / "failures.csv",
     )

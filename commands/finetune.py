@@ -12,6 +12,7 @@ from .images import data_options
 from .options import (
     RangedChoice,
     common_options,
+    explain_option,
     split_options,
     threads_option,
     two_class_options,
@@ -152,6 +153,7 @@ from .options import (
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
+@explain_option
 @two_class_options
 @data_options
 @work_options
@@ -187,4 +189,5 @@ def finetune(context: click.Context, /, **options: Any) -> None:
         shown=out / "report.html",
         then=lambda model: f"bchisto evaluate {quoted(out)} --out DIR, which compares it with other tables of the run",
         listed=out / "finetune" / "failures.csv",
+        explain=options["explain"],
     )

@@ -18,6 +18,7 @@ __all__ = [
     "OpenChoice",
     "RangedChoice",
     "common_options",
+    "explain_option",
     "overwrite_option",
     "split_names",
     "split_options",
@@ -163,7 +164,20 @@ def work_options(function: F) -> F:
 def threads_option(function: F) -> F:
     """Add the option that says with how many threads a network is trained, which can be seen in its result."""
     return click.option(
-        "--threads", type=int, help="Of each process that trains networks on the CPU; results differ by it; default: 1."
+        "--threads",
+        type=int,
+        help="Of each process that trains networks on the CPU; results differ by it; default: 1, or cores / folds.",
+    )(function)
+
+
+def explain_option(function: F) -> F:
+    """Add the option that puts cases with maps into the report."""
+    return click.option(
+        "--explain",
+        type=click.IntRange(1, 10),
+        metavar="N",
+        help="Show the N surest right and N surest wrong cases of each class in the report, with maps by the models "
+        "that did not train on them.",
     )(function)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import counted, done, quoted
+from .ending import counted, done, echo, quoted
 from .images import bundle_options
 from .options import common_options, overwrite_option
 
@@ -80,13 +80,13 @@ def predict(
         **{name: options[name] for name in ("out", "weights", "output_format", "calibrated", "html", "xlsx")},
     )
     for banner in result.banners:
-        click.echo(banner)
+        echo(banner)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
-    click.echo(f"{counted(result.images, 'image')} predicted: {counts}")
+    echo(f"{counted(result.images, 'image')} predicted: {counts}")
     if result.called:
-        click.echo(result.called)
+        echo(result.called)
     if result.unsure is not None:
-        click.echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheets[0]}")
+        echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheets[0]}")
     done(
         context,
         wrote=[result.path, *result.sheets],

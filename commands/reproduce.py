@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from .ending import done, quoted
-from .options import common_options, threads_option, work_options
+from .ending import done, echo, quoted
+from .options import common_options, explain_option, threads_option, work_options
 
 
 @click.command()
@@ -37,6 +37,7 @@ from .options import common_options, threads_option, work_options
     help="How often all of it is run, with seeds that follow each other; conclusions are judged from three on.",
 )
 @click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
+@explain_option
 @work_options
 @threads_option
 @common_options
@@ -58,8 +59,8 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
 
     recipe = load_recipe(name)
     if options["show"]:
-        click.echo(f"{recipe.name}: {recipe.title}\n{recipe.citation}")
-        click.echo("\n".join(recipe.describe()))
+        echo(f"{recipe.name}: {recipe.title}\n{recipe.citation}", lines=True)
+        echo("\n".join(recipe.describe()), lines=True)
         return
     if options["images"] is None:
         raise click.UsageError("give --images, the dataset in its official layout")
@@ -76,7 +77,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
             seeds=options["seeds"],
             work=how,
         )
-        click.echo(estimate_text(stages, jobs=how.networks().processes))
+        echo(estimate_text(stages, jobs=how.networks().processes), lines=True)
         return
     if options["out"] is None:
         raise click.UsageError("give --out, the run folder")
@@ -92,6 +93,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
             variants=variants,
             weights=options["weights"],
             seeds=options["seeds"],
+            explain=options["explain"] or 0,
             work=how,
         )
     except ReportError as error:
@@ -100,12 +102,12 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
         done(context, wrote=[], then="the other shards, then the same command without --shard")
         return
     for banner in result.banners:
-        click.echo(banner)
+        echo(banner)
     for one in result.protocols:
         for line in one.figures(str(one.folder.relative_to(options["out"]))):
-            click.echo(line)
+            echo(line)
     for table in result.published:
-        click.echo(f"\n{table.text()}")
+        echo(f"\n{table.text()}", lines=True)
     if failed is not None:
         raise failed
     report = result.folder / "report.html"

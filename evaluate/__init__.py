@@ -26,7 +26,7 @@ from .metrics import compute_metrics
 from .notebook import as_frame, html_lines, html_table
 from .page import Block, Figure, Grid, Section, write_page
 from .paper import PaperTable, paper_table
-from .pictures import choose_samples
+from .pictures import choose_samples, surest
 from .predictions import PredictionTable, write_predictions
 from .protocols import ProtocolGap, protocol_gap
 from .published import PublishedFigure, PublishedTable, write_published
@@ -46,7 +46,14 @@ from .temperature import (
     negative_log_likelihood,
     shrunk_temperature,
 )
-from .two_class import TwoClassChoice, TwoClassView, default_positive, positive_mask, two_class_scores
+from .two_class import (
+    TWO_CLASS_RULES,
+    TwoClassChoice,
+    TwoClassView,
+    default_positive,
+    positive_mask,
+    two_class_scores,
+)
 from .unsure import unsure_rule
 from .variance import variance_split
 from .wording import counted, listed, named_test, p_value, plural
@@ -56,6 +63,7 @@ __all__ = [
     "CROSS_VALIDATION",
     "LEVELS",
     "PREDICTED_FROM",
+    "TWO_CLASS_RULES",
     "Block",
     "Figure",
     "FoldCurves",
@@ -123,6 +131,7 @@ __all__ = [
     "selection_notes",
     "share_interval",
     "shrunk_temperature",
+    "surest",
     "take_rows",
     "thumbnail",
     "two_class_scores",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts, named
 from ..errors import InputError, ReportError
-from ..jobs import ensure_folder, is_set_aside, write_json
+from ..jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..moved import takes_fields
 from .aggregate import LEVELS, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
@@ -19,17 +19,21 @@ from .external import external_validations
 from .finished import read_facts
 from .intervals import bootstrap_intervals
 from .metrics import compute_metrics
+from .panel import Panel, Sample
 from .predictions import PredictionTable
 from .read_table import read_predictions
-from .report import Panel, reporting, write_report
+from .report import reporting, write_report
 from .resample import ungrouped_note
 from .subgroups import column_values, of_groups, subgroups
 from .table_choice import TableChoice
-from .tables import write_tables
+from .tables import TABLES, write_tables
 from .two_class import TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive, default_thresholds
 from .wanted import wanted_intervals
 
 __all__ = ["evaluate", "measure"]
+
+_METRICS, _REPORT = "metrics.json", "report.html"
+ChooseCases = Callable[[Path, PredictionTable], tuple[Sequence[Sample], Sequence[Sample]]]
 
 _MOST_NOTES = 3
 """Pairs of tables that are named where they cannot be compared (ours)."""
@@ -71,6 +75,7 @@ def evaluate(
     levels: Many[TextInput] = ("row",),
     rules: Many[TextInput] = ("average",),
     against: Many[PathInput] = (),
+    cases: ChooseCases | None = None,
 ) -> dict[str, Any]:
     """Evaluate prediction tables side by side.
 
@@ -93,6 +98,9 @@ def evaluate(
     against : sequence of path
         Tables or run folders of the images that the models come from: the sources are an external validation, and are
         compared with these, see `external_validations`. They need none of the columns that make subgroups.
+    cases : callable, optional
+        Returns the right and wrong images that the report shows of a table as it stands, from its path and the table;
+        such as `bchisto.explain.case_samples`.
 
     Returns
     -------
@@ -123,13 +131,15 @@ def evaluate(
         raise InputError(f"`levels` {strange[0]}: no such level; choose one of {', '.join(LEVELS)}")
     steps = [(level, rule) for level in dict.fromkeys(levels) for rule in (rules if level != "row" else ("",))]
     steps = list(dict.fromkeys(steps))
-    folder = ensure_folder(Path(out))
+    folder = Path(out)
+    _refuse_overwriting(folder, (*others, *sources))
+    ensure_folder(folder)
     banners: dict[str, None] = {}
     read = functools.partial(
         _measured, choice=choice, reading=tables, steps=steps, bootstrap=bootstrap, banners=banners
     )
     internal = read(_tables(others), reading=replace(tables, by=()))
-    panels = read(_tables(sources))
+    panels = read(_tables(sources), cases=cases)
     result: dict[str, Any] = {"tables": {panel.table.name: panel.metrics for panel in panels}}
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
@@ -154,21 +164,30 @@ def evaluate(
         *_unlike_rules(result["tables"]),
         *unlike,
     ]
-    write_json(folder / "metrics.json", result)
+    write_json(folder / _METRICS, result)
     failed: list[str] = []
     with reporting(folder / "tables.csv", failed):
         write_tables(folder, tables=result["tables"], pairs=result["comparisons"])
-    with reporting(folder / "report.html", failed):
+    with reporting(folder / _REPORT, failed):
         write_report(
-            folder / "report.html",
+            folder / _REPORT,
             title="bchisto evaluation",
             panels=panels,
             banners=result["notes"],
             pairs=result["comparisons"],
         )
     if failed:
-        raise ReportError(f"{'; '.join(failed)}; {folder / 'metrics.json'} is written", result)
+        raise ReportError(f"{'; '.join(failed)}; {folder / _METRICS} is written", result)
     return result
+
+
+def _refuse_overwriting(folder: Path, sources: Sequence[Path]) -> None:
+    """Refuse to write into a run or its results, or over a table."""
+    tables = [path for path, _ in _tables(sources)]
+    facts = [path.with_name(_METRICS) for path in tables if read_facts(path).run]
+    names = (_METRICS, _REPORT, *(f"{name}.csv" for name in TABLES))
+    refuse_overwriting([folder / name for name in names], [*tables, *facts])
+    refuse_overwriting([folder], [source for source in sources if source.is_dir()])
 
 
 def _measured(
@@ -179,6 +198,7 @@ def _measured(
     steps: Sequence[tuple[str, str]],
     bootstrap: int,
     banners: dict[str, None],
+    cases: ChooseCases | None = None,
 ) -> list[Panel]:
     """Read tables and measure each at every level; what a reader must know of them goes into `banners`."""
     panels = []
@@ -203,6 +223,7 @@ def _measured(
                 column: column_values(path, column, images_sha256=str(facts.run.get("images_sha256", "")))
                 for column in reading.by
             }
+            shown = cases(path, table) if cases is not None else None
             for level, rule in steps:
                 with named(rule="rules", level="levels"):
                     made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=told.positive)
@@ -213,6 +234,9 @@ def _measured(
                     of = {name: of_groups(table, one) if level == "group" else one for name, one in values.items()}
                     metrics["subgroups"] = {name: subgroups(made, one, column=name) for name, one in of.items()}
                 panels.append(Panel(made, metrics, run=facts.run, view=told))
+                if shown is not None and level != "group" and made.patches is None:
+                    panels[-1] = replace(panels[-1], right=shown[0], wrong=shown[1])
+                    shown = None
     return panels
 
 

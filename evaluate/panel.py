@@ -15,13 +15,31 @@ __all__ = ["Panel", "Sample"]
 
 @dataclass(frozen=True)
 class Sample:
-    """An image shown in a report: its thumbnail and what was said of it."""
+    """An image shown in a report: its thumbnail and what was said of it.
+
+    Attributes
+    ----------
+    image_id : str
+    picture : str
+        A data address; with a map, the image and the map over it side by side.
+    label, predicted : str
+    confidence : float or None
+    map : str
+        What the map shows, and which models drew it; empty without one.
+    seen : str
+        What can be seen on the map, for who cannot see it.
+    caution : str
+        What the map is not.
+    """
 
     image_id: str
     picture: str
     label: str
     predicted: str
     confidence: float | None
+    map: str = ""
+    seen: str = ""
+    caution: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from ..errors import ImageError
 from .predictions import PredictionTable
 from .report import Sample, thumbnail
 
-__all__ = ["choose_samples"]
+__all__ = ["choose_samples", "surest"]
 
 _SAMPLES = 8
 """Images shown per heading in a report (ours)."""
@@ -33,17 +33,9 @@ def choose_samples(
     if sure is None:
         return [], []
     hits = table.predicted == table.labels
-    order = np.argsort(-sure, kind="stable")
     per_class = max(1, _SAMPLES // len(table.classes))
-
-    def surest(rows: npt.NDArray[np.bool_], most: int) -> list[int]:
-        first: dict[str, int] = {}  # repeated folds test an image several times
-        for row in order[rows[order]].tolist():
-            first.setdefault(table.image_ids[row], row)
-        return list(first.values())[:most]
-
-    right = [row for k in range(len(table.classes)) for row in surest(hits & (table.labels == k), per_class)]
-    wrong = surest(~hits, _SAMPLES)
+    right = [row for k in range(len(table.classes)) for row in surest(table, hits & (table.labels == k))[:per_class]]
+    wrong = surest(table, ~hits)[:_SAMPLES]
 
     def shown(rows: list[int]) -> list[Sample]:
         found = []
@@ -58,3 +50,21 @@ def choose_samples(
         return found
 
     return shown(right), shown(wrong)
+
+
+def surest(table: PredictionTable, rows: npt.NDArray[np.bool_]) -> list[int]:
+    """Return those of some rows of a table with probabilities, the surest first; of an image its surest one alone.
+
+    Parameters
+    ----------
+    table : PredictionTable
+    rows : ndarray of bool, shape (rows,)
+    """
+    sure = table.confidence
+    if sure is None:
+        return []
+    order = np.argsort(-sure, kind="stable")
+    first: dict[str, int] = {}  # repeated folds test an image several times
+    for row in order[rows[order]].tolist():
+        first.setdefault(table.image_ids[row], row)
+    return list(first.values())

@@ -174,8 +174,12 @@ def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any
                 said = f"true {sample.label}, predicted {sample.predicted}"
                 said += "" if sample.confidence is None else f" ({percent(sample.confidence)})"
                 keys.append([len(keys) + 1, sample.image_id, sample.label, sample.predicted, sample.confidence])
-                figures.append(Figure(sample.picture, f"Picture {len(keys)}: {said}", f"Picture {len(keys)}: {said}"))
-            if figures:
+                said = f"Picture {len(keys)}: {said}" + (f". {sample.map}" if sample.map else "")
+                figures.append(Figure(sample.picture, ". ".join(filter(None, (said, sample.seen))), said))
+            if figures and samples[0].map:
+                told = f"The surest of each class, each with a map beside it. {samples[0].caution}"
+                blocks.append(Block(heading=heading, text=told, figures=figures))
+            elif figures:
                 blocks.append(Block(heading=heading, text="The surest of them.", pictures=figures))
         shown.append(blocks)
     return shown, keys

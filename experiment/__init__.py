@@ -22,7 +22,7 @@ from .headers import Needs, check_headers
 from .missing import Progressed, do_missing
 from .outputs import Outputs, temperature_of
 from .protocol import FoldChoice
-from .result import CrossValidation
+from .result import CrossValidation, ShowCases
 from .selection import ImageSelection, OpenedImages
 from .training import Finished, Tested, Training, cross_validate
 from .work import Work
@@ -41,6 +41,7 @@ __all__ = [
     "OpenedImages",
     "Outputs",
     "Progressed",
+    "ShowCases",
     "Tested",
     "Training",
     "TrainingImages",

@@ -26,6 +26,7 @@ from ..evaluate import (
 )
 from ..jobs import write_json
 from .bundles import BundleFacts, TrainingImages
+from .result import ShowCases
 from .training import Tested
 
 __all__ = ["Outputs", "temperature_of"]
@@ -86,8 +87,10 @@ class Outputs:
     samples: Callable[[], tuple[Sequence[Sample], Sequence[Sample]]] | None = None
     most_resampled: int | None = None
 
-    def write(self, folder: Path, *, bundle: Callable[[BundleFacts], None], failed: list[str]) -> Panel | None:
-        """Write everything; return predictions and metrics of the whole, None where no image was tested.
+    def write(
+        self, folder: Path, *, bundle: Callable[[BundleFacts], None], failed: list[str]
+    ) -> tuple[Panel | None, ShowCases]:
+        """Write everything.
 
         What others need comes first: ``metrics.json``, then the bundle. Then ``table.csv`` and ``report.html``, whose
         failure costs nothing and is put into `failed`.
@@ -98,6 +101,13 @@ class Outputs:
         bundle : callable
             Writes the bundle with what was found.
         failed : list of str
+
+        Returns
+        -------
+        Panel or None
+            Predictions and metrics of the whole; None where no image was tested.
+        callable
+            Writes the report anew with other right and wrong images.
         """
         facts = self._facts()
         tables = [
@@ -116,18 +126,14 @@ class Outputs:
         panels = [Panel(table, metrics[table.name], run=run, view=self.view) for table in tables[: self.shown]]
         if panels:
             panels[0] = replace(panels[0], paper=self.paper)
+
+        def show(right: Sequence[Sample], wrong: Sequence[Sample]) -> None:
+            shown = [replace(one, right=right, wrong=wrong) for one in panels[:1]] + panels[1:]
+            write_report(folder / "report.html", title=self.title, panels=shown, banners=self.banners)
+
         with reporting(folder / "report.html", failed):
-            shown = list(panels)
-            if shown and self.samples is not None:
-                right, wrong = self.samples()
-                shown[0] = replace(shown[0], right=right, wrong=wrong)
-            write_report(
-                folder / "report.html",
-                title=self.title,
-                panels=shown,
-                banners=self.banners,
-            )
-        return panels[0] if panels else None
+            show(*(self.samples() if panels and self.samples is not None else ((), ())))
+        return panels[0] if panels else None, show
 
     def _measured(self, table: PredictionTable) -> dict[str, Any]:
         few = self.most_resampled is None or table.patches is None or len(table) <= self.most_resampled

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ..evaluate import Panel, PaperTable, gain_lines, headline, html_lines
+from ..evaluate import Panel, PaperTable, Sample, gain_lines, headline, html_lines
 
-__all__ = ["CrossValidation"]
+__all__ = ["CrossValidation", "ShowCases"]
+
+
+class ShowCases(Protocol):
+    """Writes a report anew with other right and wrong images."""
+
+    def __call__(self, right: Sequence[Sample], wrong: Sequence[Sample], /) -> None:
+        """Write it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,9 @@ class CrossValidation:
         Whether they were put together: bundle, metrics and, where images were tested, predictions are written.
     unreported : tuple of str
         One line for each table or report that could not be written.
+    show : callable or None
+        Writes `report` anew with other right and wrong images, once they were put together; see
+        `bchisto.explain.show_cases`.
     """
 
     folder: Path
@@ -53,6 +64,7 @@ class CrossValidation:
     failures: tuple[tuple[str, str], ...] = ()
     assembled: bool = False
     unreported: tuple[str, ...] = ()
+    show: ShowCases | None = field(default=None, repr=False, compare=False)
 
     @property
     def metrics(self) -> dict[str, Any] | None:

@@ -3,10 +3,25 @@
 In: a bundle of either road and images. Out: an `Explanation` each, drawn with what it is not.
 """
 
+from .cases import case_samples, check_count, show_cases
 from .draw import draw, lay_over
 from .explanation import Explanation
 from .methods import METHODS, Method
-from .run import ExplainResult, explain
-from .settings import ExplainSettings
+from .run import ExplainResult, explain, explain_methods
+from .settings import ExplainSettings, settings_of
 
-__all__ = ["METHODS", "ExplainResult", "ExplainSettings", "Explanation", "Method", "draw", "explain", "lay_over"]
+__all__ = [
+    "METHODS",
+    "ExplainResult",
+    "ExplainSettings",
+    "Explanation",
+    "Method",
+    "case_samples",
+    "check_count",
+    "draw",
+    "explain",
+    "explain_methods",
+    "lay_over",
+    "settings_of",
+    "show_cases",
+]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
-__all__ = ["colour_limits", "draw", "lay_over", "write_sheet"]
+__all__ = ["beside", "colour_limits", "draw", "lay_over", "write_sheet"]
 
 _SIDE = 560
 """Longest side of a picture in a drawing, pixels (ours); small ones are enlarged to it."""
@@ -81,7 +81,7 @@ def _blend(grey: Floats, values: Floats, low: float, high: float, explanation: E
 
 def draw(explanation: Explanation) -> Image:
     """Draw an explanation: what was asked, the pictures, and beneath them what they are not."""
-    parts = [_beside(explanation)] if explanation.values is not None else []
+    parts = [beside(explanation)] if explanation.values is not None else []
     if explanation.tiles:
         parts.append(_tiles(explanation))
     if explanation.bars:
@@ -120,11 +120,11 @@ def _title(explanation: Explanation) -> str:
     return said
 
 
-def _beside(explanation: Explanation) -> Image:
-    """Put picture, overlay and colour bar side by side."""
+def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
+    """Put picture, overlay and colour bar side by side; nothing in it names the image."""
     from PIL import Image
 
-    pictures = [_sized(one, _SIDE) for one in (explanation.picture, lay_over(explanation)) if one is not None]
+    pictures = [_sized(one, side) for one in (explanation.picture, lay_over(explanation)) if one is not None]
     width, height = pictures[0].size
     numbers = [f"{value:.3g}" for value in _ticks(explanation)]
     label = round(max(_font(_SMALL).getlength(text) for text in numbers))

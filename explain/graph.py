@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -108,8 +109,9 @@ class Graph:
                     continue
                 operation = node.operation
                 sources = tuple(dict.fromkeys(known[id(tensor)] for tensor in node.input_tensors))
-                if isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth"):
-                    results = self._walk(operation, sources, steps)
+                inner = operation._functional if isinstance(operation, keras.Sequential) else operation
+                if isinstance(inner, keras.Model) and hasattr(inner, "_nodes_by_depth"):
+                    results = self._walk(inner, sources, steps)
                 else:
                     results = [self._number(tensor) for tensor in node.outputs]
                     steps += self._split(names.get(operation.name, operation.name), node, sources, tuple(results))
@@ -117,8 +119,13 @@ class Graph:
         return [known[id(tensor)] for tensor in model.outputs]
 
     def _split(self, name: str, node: Any, sources: tuple[int, ...], results: tuple[int, ...]) -> Iterator[Step]:
-        """Yield one step, or two of a layer that multiplies by a kernel and then applies an activation."""
+        """Yield one step, or one for each part of a layer: what multiplies by a kernel, and then an activation."""
         operation = node.operation
+        if type(operation).__name__ == "SeparableConv2D":
+            depthwise, operation = _halves(operation)
+            between = self._number(node.outputs[0])
+            yield Step(name, depthwise, node, sources, (between,), "linear")
+            sources = (between,)
         if not _is_linear(operation):
             yield Step(name, operation, node, sources, results)
         elif getattr(operation.activation, "__name__", "") == "linear":
@@ -209,6 +216,28 @@ class Graph:
 
 _NO_MAPS = frozenset({"Rescaling", "Normalization", "Reshape", "Multiply", "ZeroPadding2D", "Dropout"})
 """Layers whose output has places, but is no feature map of its own."""
+
+
+class DepthwiseConv2D(SimpleNamespace):
+    """The first half of a separable convolution, called as the layer is that does the same."""
+
+
+class Conv2D(SimpleNamespace):
+    """The second half of a separable convolution."""
+
+
+def _halves(layer: Any) -> tuple[DepthwiseConv2D, Conv2D]:
+    """Return the two convolutions that a separable one is."""
+    first = DepthwiseConv2D(
+        kernel=layer.depthwise_kernel, use_bias=False, strides=layer.strides, padding=layer.padding,
+        dilation_rate=layer.dilation_rate,
+    )  # fmt: skip
+    second = Conv2D(
+        kernel=layer.pointwise_kernel, use_bias=layer.use_bias, bias=layer.bias, strides=1, padding="valid",
+        dilation_rate=1, activation=layer.activation, weights=layer.weights,
+    )  # fmt: skip
+    return first, second
+
 
 _LINEAR = ("Conv2D", "DepthwiseConv2D", "Dense")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from .relevance import check_rules, deconvnet, lrp, taylor
 from .settings import ExplainSettings
 from .units import excite, feature_tiles, filter_tiles, masks
 
-__all__ = ["NetworkExplainer", "occlusion"]
+__all__ = ["NetworkExplainer", "graphs_of", "occlusion"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -72,6 +72,8 @@ class NetworkExplainer:
     ----------
     model : CnnModel
     settings : ExplainSettings
+    graphs : sequence of Graph, optional
+        Of `graphs_of`, for several explainers of one model.
 
     Raises
     ------
@@ -79,9 +81,9 @@ class NetworkExplainer:
         A layer that is not there, a layer without a rule, or ``map`` of networks that see the image as a whole.
     """
 
-    def __init__(self, model: CnnModel, settings: ExplainSettings) -> None:
+    def __init__(self, model: CnnModel, settings: ExplainSettings, *, graphs: Sequence[Graph] | None = None) -> None:
         self._model, self._settings = model, settings
-        self._graphs = [Graph(one) for one in model.bundle.models.values()]
+        self._graphs = graphs_of(model) if graphs is None else graphs
         self._method = METHODS[settings.method]
         self._size = int(self._graphs[0].shapes[self._graphs[0].entry][1])
         if settings.method == "map" and model.bundle.settings.rule.kind == "resize":
@@ -189,6 +191,11 @@ class NetworkExplainer:
         boxes = [(top / height, left / width, (top + side[0]) / height, (left + side[1]) / width)
                  for top, left in places]  # fmt: skip
         return _Patches(np.stack(cut).astype(np.float32), boxes)
+
+
+def graphs_of(model: CnnModel) -> list[Graph]:
+    """Return the networks of a model as graphs."""
+    return [Graph(one) for one in model.bundle.models.values()]
 
 
 def occlusion(graph: Graph, images: Floats, target: int) -> Floats:

@@ -13,7 +13,7 @@ from ..evaluate import counted, render_page, thumbnail
 from ..predict import NOT_A_DEVICE
 from .explanation import Explanation
 
-__all__ = ["Drawn", "write_page"]
+__all__ = ["Drawn", "where_highest", "write_page"]
 
 _PICTURE = 860
 """Width of a picture on the page, pixels (ours): its margin can be read, at some 60 kB."""
@@ -51,16 +51,23 @@ class Drawn:
             said += f", probability of {explanation.target} {explanation.score:.3f}"
         alt = f"{explanation.image_id}: {said}."
         if explanation.values is not None:
-            values = explanation.values
-            row, column = np.unravel_index(int(values.argmax()), values.shape)
-            across, down = column / values.shape[1], row / values.shape[0]
-            alt += (
-                f" {explanation.unit} from {values.min():.3g} to {values.max():.3g}, highest {100 * across:.0f} % from "
-                f"the left and {100 * down:.0f} % from the top."
-            )
+            alt += f" {where_highest(explanation)}"
         elif explanation.bars:
             alt += " " + ", ".join(f"{name} {value:+.3f}" for name, value in explanation.bars[:5]) + "."
         return cls(explanation.image_id, said, file, alt)
+
+
+def where_highest(explanation: Explanation) -> str:
+    """Say a map in words: its ends, and where it is highest; nothing without a map."""
+    values = explanation.values
+    if values is None:
+        return ""
+    row, column = np.unravel_index(int(values.argmax()), values.shape)
+    across, down = column / values.shape[1], row / values.shape[0]
+    return (
+        f"{explanation.unit} from {values.min():.3g} to {values.max():.3g}, highest {100 * across:.0f} % from the left "
+        f"and {100 * down:.0f} % from the top."
+    )
 
 
 def write_page(

@@ -28,17 +28,21 @@ _EPSILON = 1e-6
 
 _SAME = frozenset({
     "Activation", "BatchNormalization", "Dropout", "LeakyReLU", "Normalization", "ReLU", "Rescaling",
-    "SpatialDropout2D", "Subtract", "TrueDivide", "Divide", "Multiply", "Add", "Cast", "PReLU", "ELU",
+    "SpatialDropout2D", "Subtract", "TrueDivide", "Divide", "Multiply", "Add", "Cast", "PReLU", "ELU", "LayerScale",
+    "LayerNormalization",
 })  # fmt: skip
 """Kinds that leave every value where it is: relevance passes them unchanged where they have one source."""
 
 _MOVED = frozenset({
     "Concatenate", "Cropping2D", "Flatten", "GetItem", "Identity", "MaxPooling2D", "Permute", "Reshape",
-    "ZeroPadding2D", "GlobalMaxPooling2D",
+    "Stack", "ZeroPadding2D", "GlobalMaxPooling2D",
 })  # fmt: skip
 """Kinds that choose or move values: relevance goes back to where they came from."""
 
 _MEANS = frozenset({"AveragePooling2D", "GlobalAveragePooling2D"})
+
+_SUMS = frozenset({"Add", "CustomScaleLayer"})
+"""Kinds that add several sources up: each gets what it brings; that of Inception-ResNet scales the second."""
 
 
 def check_rules(graph: Graph, *, method: str) -> None:
@@ -50,7 +54,7 @@ def check_rules(graph: Graph, *, method: str) -> None:
         The message names the layer.
     """
     for step in graph.steps:
-        known = step.part or step.kind in _SAME | _MOVED | _MEANS | {"_Power"}
+        known = step.part or step.kind in _SAME | _MOVED | _MEANS | _SUMS | {"_Power"}
         if not known and step.results[0] != graph.logits and graph.logits not in step.sources:
             raise InputError(
                 f"`method` {method}: has no rule for the layer {step.name} ({step.kind}) of this network; gradcam and "
@@ -175,7 +179,7 @@ def _shared(
     """Share relevance behind a step among its sources."""
     tensors = [values[number] for number in step.sources]
     if step.part == "linear":
-        if step.kind == "Dense" and not positive and bounds is None:
+        if step.kind == "Dense" and len(ahead.shape) == 2 and not positive and bounds is None:
             return [_epsilon(step, to_numpy(tensors[0]), to_numpy(values[step.results[0]]), ahead)]
         kernel = _kernel(graph, step)
         return [_by_sign(step, to_numpy(tensors[0]), kernel, ahead, bounds)]
@@ -185,8 +189,9 @@ def _shared(
         size: Floats = np.asarray(np.abs(to_numpy(tensors[0])) + _TINY, np.float32)
         shares = ahead / to_numpy(step(size)[0])
         return [np.asarray(size * pull_back(lambda x: step(x)[0], [size], shares)[0], np.float32)]
-    if step.kind == "Add":
+    if step.kind in _SUMS:
         sizes = [np.abs(to_numpy(tensor)) + _TINY for tensor in tensors]
+        sizes[-1] *= getattr(step.operation, "scale", 1.0)
         return [np.asarray(ahead * one / sum(sizes), np.float32) for one in sizes]
     if step.kind == "Multiply":  # a gate of one value a channel only weighs what it is multiplied with
         largest = max(range(len(tensors)), key=lambda place: int(np.prod(tensors[place].shape)))

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
-from ..data import ImageRecord, file_sha256, match_class, record_sha256
+from ..data import ImageRecord, file_sha256, record_sha256
 from ..errors import ImageError, InputError, one_of
 from ..experiment import ImageSelection, Work, bundle_road, bundle_view, check_headers
-from ..jobs import Progress, atomic_output, ensure_folder, write_rows
+from ..jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
 from ..options import plain_options
 from ..predict import (
     BoostedModel,
@@ -32,13 +31,14 @@ from ..runs import Claim, record_run
 from .boosted import explain_boosted
 from .draw import draw, write_sheet
 from .explanation import Explanation, shown_picture
-from .methods import Method, choose_method
-from .networks import NetworkExplainer
+from .graph import Graph
+from .methods import METHODS, Method, choose_method
+from .networks import NetworkExplainer, graphs_of
 from .page import Drawn, write_page
 from .regions import write_regions
-from .settings import ExplainSettings
+from .settings import ExplainSettings, class_of
 
-__all__ = ["ExplainResult", "explain"]
+__all__ = ["ExplainResult", "explain", "explain_methods", "ready_model"]
 
 _log = logging.getLogger(__name__)
 
@@ -126,63 +126,103 @@ def explain(
     ImageError
         An image that cannot be used; those before it are kept.
     """
+    return explain_methods(model, images, out=out, settings=[settings], weights=weights, work=work)[0]
+
+
+def explain_methods(
+    model: PathInput,
+    images: ImageSelection | Many[PathInput] = (),
+    *,
+    out: PathInput,
+    settings: Sequence[ExplainSettings],
+    weights: Many[TextInput] = (),
+    work: Work | None = None,
+) -> list[ExplainResult]:
+    """Explain by several methods, each as `explain` does; all are checked before the first is begun.
+
+    Parameters
+    ----------
+    settings : sequence of ExplainSettings
+        One for each method, see `settings_of`.
+    model, images, out, weights, work
+        As in `explain`.
+
+    Returns
+    -------
+    list of ExplainResult
+
+    Raises
+    ------
+    BundleError, WeightsError, InputError, ImageError
+        As in `explain`.
+    """
     sources = images if isinstance(images, ImageSelection) else as_paths(images, "images")
     given = [sources.images] if isinstance(sources, ImageSelection) else sources
     options, how = as_texts(weights, "weights"), Work.of(work)
     bundle, folder = find_bundle(as_path(model, "model")), as_path(out, "out")
-    method = choose_method(settings.method, road=bundle_road(bundle), bundle=bundle)
-    target = _class_of(settings, *bundle_view(bundle))
-    if not given and not method.about_model:
-        raise InputError(f"`method` {method.name}: looks at images; give `images`")
+    road, view = bundle_road(bundle), bundle_view(bundle)
+    methods = [choose_method(one.method, road=road, bundle=bundle) for one in settings]
+    if not methods:
+        raise InputError(f"`settings`: give one for each method; {one_of('', METHODS)}")
+    targets = [class_of(one, *view) for one in settings]
+    for method in methods:
+        if not given and not method.about_model:
+            raise InputError(f"`method` {method.name}: looks at images; give `images`")
     config = {
         "model": str(bundle), "images": [str(one) for one in given], "out": str(folder), "weights": list(options),
-        **plain_options(settings, how),
+        **plain_options(settings[0], how), "method": [one.name for one in methods],
+        "layer": "".join({one.layer: None for one in settings if one.layer}),
     }  # fmt: skip
     with record_run(folder, command="explain", config=config) as record, advised():
-        for encoder, file in recorded_weights(bundle, options):
-            options = (*options, f"{encoder}={file}")
-        identity = model_identity(bundle, options)
-        ready = load_model(bundle, options, identity)
-        one = _explainer(ready, settings, target)
-        place = folder / method.name
-        claim = Claim(
-            place, settings={"model_sha256": identity[0], **asdict(settings)}, work=("arrays/*.npz",),
-            overwrite=how.overwrite,
-        )  # fmt: skip
-        claim.check()
-        usable, refused = _images(ready, sources, method, skip_errors=how.skip_errors)
-        claim.take()
-        made, failed = _all(usable, one, place, mark=claim.mark().sha256, skip_errors=how.skip_errors)
-        failures = (*refused, *failed)
-        if not made:
-            raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
-        banners = said_of_training(ready.bundle.banners)
-        result = _finish(place, made, method, failures=failures, banners=banners, facts=_facts(bundle, ready, identity))
-        record.note(model_sha256=identity[0], explained=result.images, failures=len(failures))
-    return result
+        identity, ready = ready_model(bundle, options)
+        graphs = None if isinstance(ready, BoostedModel) else graphs_of(ready)
+        explainers = [_explainer(ready, *one, graphs) for one in zip(settings, targets, strict=True)]
+        claims = [
+            Claim(
+                folder / one.method, settings={"model_sha256": identity[0], **asdict(one)}, work=("arrays/*.npz",),
+                overwrite=how.overwrite,
+            ) for one in settings
+        ]  # fmt: skip
+        for claim in claims:
+            claim.check()
+        listed = [_images(ready, sources, about, skip_errors=how.skip_errors) for about in methods]
+        for claim, (usable, _) in zip(claims, listed, strict=True):
+            own = [claim.folder, claim.folder / "pictures"]
+            refuse_overwriting(own, [image.path.parent for image in usable if image is not None])
+        for claim in claims:
+            claim.take()
+        banners, facts = said_of_training(ready.bundle.banners), _facts(bundle, ready, identity)
+        results = []
+        for method, claim, one, (usable, refused) in zip(methods, claims, explainers, listed, strict=True):
+            made, failed = _all(
+                usable, one, claim.folder, mark=claim.mark().sha256, skip_errors=how.skip_errors, label=method.name
+            )
+            failures = (*refused, *failed)
+            if not made:
+                raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
+            results.append(_finish(claim.folder, made, method, failures=failures, banners=banners, facts=facts))
+        record.note(
+            model_sha256=identity[0], explained=results[0].images, failures=max(len(one.failures) for one in results)
+        )
+    return results
 
 
-def _class_of(settings: ExplainSettings, classes: Sequence[str], two_class: Mapping[str, Any] | None) -> int | None:
-    """Return the place of the class that is asked for; None where the likeliest of each image is.
-
-    A map of two classes is of the positive one, so that red means the same in every picture.
-    """
-    if not settings.target:
-        positive = [] if two_class is None or settings.method != "map" else two_class["positive"]
-        return list(classes).index(positive[0]) if len(positive) == 1 and len(classes) == 2 else None
-    found = match_class(settings.target, classes)
-    if found is None:
-        raise InputError(f"`target` {settings.target}: no class of this model; {one_of(settings.target, classes)}")
-    return list(classes).index(found)
+def ready_model(bundle: Path, options: Sequence[str] = ()) -> tuple[tuple[str, ...], Model]:
+    """Load a bundle with the weights that its run recorded, where none are given; return its identity, too."""
+    given = (*options, *(f"{encoder}={file}" for encoder, file in recorded_weights(bundle, options)))
+    identity = model_identity(bundle, given)
+    return identity, load_model(bundle, given, identity)
 
 
 Explainer = Callable[["ImageRecord | None"], Explanation]
 
 
-def _explainer(model: Model, settings: ExplainSettings, target: int | None) -> Explainer:
+def _explainer(
+    model: Model, settings: ExplainSettings, target: int | None, graphs: Sequence[Graph] | None
+) -> Explainer:
     """Return what explains one image; a layer that is not there, and a head that cannot, are refused here."""
     if not isinstance(model, BoostedModel):
-        networks = NetworkExplainer(model, settings)
+        networks = NetworkExplainer(model, settings, graphs=graphs)
         return lambda record: (
             networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
         )
@@ -215,14 +255,20 @@ def _images(
 
 
 def _all(
-    records: Sequence[ImageRecord | None], explainer: Explainer, place: Path, *, mark: str, skip_errors: bool
+    records: Sequence[ImageRecord | None],
+    explainer: Explainer,
+    place: Path,
+    *,
+    mark: str,
+    skip_errors: bool,
+    label: str,
 ) -> tuple[list[_Made], list[tuple[str, str]]]:
     """Explain images one after the other, each kept as soon as it is done; of each only what is listed is returned."""
     for name in ("arrays", "pictures"):
         ensure_folder(place / name)
     made: list[_Made] = []
     failures: list[tuple[str, str]] = []
-    with Progress(total=len(records), label="explain", unit="images") as progress:
+    with Progress(total=len(records), label=f"explain {label}", unit="images") as progress:
         for number, record in enumerate(records, start=1):
             name = "model" if record is None else _file_name(record.image_id)
             arrays, picture = place / "arrays" / f"{name}.npz", place / "pictures" / f"{name}.png"

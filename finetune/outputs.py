@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,7 +22,8 @@ from ..evaluate import (
     fold_notes,
     write_predictions,
 )
-from ..experiment import BundleFacts, Outputs, Tested
+from ..experiment import BundleFacts, Outputs, ShowCases, Tested
+from ..jobs import read_records
 from .bundle import CnnBundle
 from .methods import methods_of
 from .model import network_of, resolved
@@ -50,8 +50,8 @@ def write_outputs(
     banners: tuple[str, ...],
     view: TwoClassView,
     failed: list[str],
-) -> Panel | None:
-    """Write everything; return predictions and metrics of images, None where none is tested."""
+) -> tuple[Panel | None, ShowCases]:
+    """Write everything; return predictions and metrics of images, if any is tested, and what shows its cases."""
     settings = units[0].settings
     table = _table(units, probabilities, dataset, protocol) if len(probabilities) else None
     tables: list[PredictionTable] = []
@@ -154,7 +154,7 @@ def _log(unit: FoldUnit) -> list[dict[str, str]]:
     if not unit.log.is_file():
         return []
     with unit.log.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+        return list(read_records(handle))
 
 
 def _curve(unit: FoldUnit) -> dict[str, list[float | None]]:

@@ -17,7 +17,7 @@ from ..errors import BundleError, InputError, OutputError
 from ..evaluate import apply_temperature
 from ..experiment import TrainingImages, Work, bundle_view, check_headers
 from ..finetune import CnnBundle
-from ..jobs import ensure_folder, set_aside, write_rows
+from ..jobs import ensure_folder, refuse_overwriting, set_aside, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import RunRecord, record_table, unfinished_record
@@ -37,6 +37,9 @@ __all__ = ["FORMATS", "PredictResult", "predict"]
 
 _GPU_BLOCK = 32
 """Images in a unit of work on a GPU at least (ours)."""
+
+_BESIDE = ("run.json", "failures.csv")
+"""What lies beside a table, by the ends of their names."""
 
 _log = logging.getLogger(__name__)
 
@@ -175,6 +178,9 @@ def predict(
         if place.exists() and not how.overwrite and left is None:
             raise OutputError(f"{place}: exists already; use `overwrite` or another `{name}`")
     bundle = find_bundle(bundle)
+    for name, place in {"out": path, **sheets}.items():
+        beside = [place.with_name(f"{place.name}.{end}") for end in _BESIDE] if name == "out" else []
+        refuse_overwriting([place, *beside], [bundle, *map(Path, sources)], name=name)
     for folder in (path.parent, *(place.parent for place in sheets.values())):
         ensure_folder(folder)
     replaced = how.overwrite or bool(left and left.get("overwrite"))
@@ -197,6 +203,8 @@ def predict(
         _check_temperature(bundle, ready.bundle, calibrated=calibrated)
         point = calls.point(ready.bundle.two_class, classes=tuple(ready.bundle.classes), bundle=bundle)
         records = new_images(sources, reading=ready.reading, classes=ready.bundle.classes)
+        for name, place in {"out": path, **sheets}.items():
+            refuse_overwriting([place], [image.path for image in records], name=name)
         usable, refused = check_headers(
             records, needs=[Fitting(one) for one in ready.fits], skip_errors=how.skip_errors
         )

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from ..arguments import as_texts, as_whole
 from ..errors import InputError, one_of
-from ..evaluate import PredictionTable, reporting
+from ..evaluate import PredictionTable, reporting, surest
 from ..experiment import CrossValidation, ImageSelection, Work
-from ..explain import METHODS, ExplainSettings, explain
+from ..explain import METHODS, ExplainSettings, explain, settings_of
 from ..jobs import ensure_folder, write_rows
 from .recipe import Recipe
 
@@ -90,17 +87,13 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
             raise InputError(f"{where}.variants: {name}: {one_of(name, recipe.variants)}")
         if "finetune" not in recipe.variants[name].get("steps", recipe.steps):
             raise InputError(f"{where}.variants: {name}: trains no network")
+    if alien := [name for name in methods if name in METHODS and "cnn" not in METHODS[name].roads]:
+        raise InputError(f"{where}: method {alien[0]}: is not for networks")
     try:
-        return Pictures(variants, tuple(_asked(name, values) for name in methods), values["images_per_class"])
+        asked = settings_of(methods, layer=values.get("layer", ""), target=values.get("target", ""))
+        return Pictures(variants, tuple(asked), values["images_per_class"])
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-
-
-def _asked(method: str, values: Mapping[str, Any]) -> ExplainSettings:
-    if method in METHODS and "cnn" not in METHODS[method].roads:
-        raise InputError(f"method {method}: is not for networks")
-    layered = method in METHODS and METHODS[method].layered
-    return ExplainSettings(method, layer=values.get("layer", "") if layered else "", target=values.get("target", ""))
 
 
 def make_pictures(
@@ -139,14 +132,10 @@ def make_pictures(
 
 def _surest(table: PredictionTable, count: int) -> list[str]:
     """Return images of each class: the surest right one, the surest wrong one, the next right one, and so on."""
-    sure = table.confidence
-    assert sure is not None
-    order = np.argsort(-sure, kind="stable")
     right = table.predicted == table.labels
     chosen: list[str] = []
     for place in range(len(table.classes)):
-        of = table.labels[order] == place
-        sides = ([table.image_ids[row] for row in order[of & (right[order] == hit)]] for hit in (True, False))
-        turns = (image for pair in itertools.zip_longest(*sides) for image in pair if image is not None)
+        sides = (surest(table, (table.labels == place) & (right == hit)) for hit in (True, False))
+        turns = (table.image_ids[row] for pair in itertools.zip_longest(*sides) for row in pair if row is not None)
         chosen += list(dict.fromkeys(turns))[:count]  # repeated folds test an image several times
     return chosen

@@ -11,6 +11,7 @@ from ..arguments import Many, PathInput, TextInput, as_path, as_texts
 from ..errors import InputError, ReportError
 from ..evaluate import PublishedTable, reporting, write_published, write_report
 from ..experiment import CrossValidation, Work
+from ..explain import check_count, show_cases
 from ..jobs import ensure_folder
 from ..moved import takes_fields
 from ..options import plain_options
@@ -92,7 +93,6 @@ def estimate_recipe(
         how=Work.of(work),
         seeds=_counted(seeds),
     )
-    order.how.start_training()
     return estimate_variants(recipe, order)
 
 
@@ -108,6 +108,7 @@ def reproduce(
     variants: Many[TextInput] = (),
     weights: Many[TextInput] = (),
     seeds: int = 1,
+    explain: int = 0,
     work: Work | None = None,
 ) -> ReproduceResult:
     """Run a published system by its recipe; does only what is missing.
@@ -133,6 +134,9 @@ def reproduce(
     seeds : int
         How often all of it is run, with seeds that follow each other; further ones in ``seed-1``, ... of the run
         folder. Conclusions of the source are judged from three on.
+    explain : int
+        Show so many of the surest right cases of each class in the reports, and as many wrong ones, with maps; see
+        `bchisto.explain.show_cases`.
     work : Work, optional
         As in `bchisto.featurize.featurize`, `bchisto.boost.train` and `bchisto.finetune.finetune`.
 
@@ -148,7 +152,8 @@ def reproduce(
         A report could not be written; all else is, and ``results`` holds what would have been returned.
     """
     how = Work.of(work)
-    how.start_training()
+    if explain:
+        check_count(explain)
     order = Order(
         images=as_path(images, "images"),
         run=as_path(out, "out"),
@@ -171,6 +176,7 @@ def reproduce(
         "weights": list(order.weights),
         "seeds": order.seeds,
         **({"fresh_draws": True} if fresh_draws else {}),
+        "explain": explain or None,
         **plain_options(how),
     }
     folder = run / "reproduce" / recipe.name
@@ -183,9 +189,16 @@ def reproduce(
                 write_published(ensure_folder(folder), outcome.published)
             drawn = make_pictures(pictures_of(recipe, quick=quick), outcome.trained, how=how, failed=failed)
             result = replace(result, pictures=tuple(drawn))
+            if explain:
+                result = replace(result, protocols=show_cases(result.protocols, explain=explain, failed=failed))
             with reporting(folder / "report.html", failed):
                 _report(
-                    folder / "report.html", recipe, order, outcome, [one.relative_to(run) for one in result.pictures]
+                    folder / "report.html",
+                    recipe,
+                    order,
+                    outcome,
+                    result.protocols,
+                    [one.relative_to(run) for one in result.pictures],
                 )
             done = {result.folder.name: result.metrics for result in outcome.protocols}
             record.note(results={key: metrics["accuracy"] for key, metrics in done.items() if metrics})
@@ -194,7 +207,14 @@ def reproduce(
     return result
 
 
-def _report(path: Path, recipe: Recipe, order: Order, outcome: Outcome, pictures: Sequence[Path]) -> None:
+def _report(
+    path: Path,
+    recipe: Recipe,
+    order: Order,
+    outcome: Outcome,
+    protocols: Sequence[CrossValidation],
+    pictures: Sequence[Path],
+) -> None:
     settings = {
         f"{section} {key}": f"{setting.value} ({setting.source})"
         for section, found in recipe.sections.items()
@@ -207,7 +227,7 @@ def _report(path: Path, recipe: Recipe, order: Order, outcome: Outcome, pictures
     write_report(
         path,
         title=f"{recipe.name}: published and obtained",
-        panels=[result.panel for result in outcome.protocols if result.panel is not None],
+        panels=[result.panel for result in protocols if result.panel is not None],
         banners=outcome.banners,
         published=outcome.published,
         pairs=outcome.pairs,

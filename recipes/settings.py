@@ -14,6 +14,7 @@ from ..evaluate import TwoClassView
 from ..experiment import FoldChoice
 from ..featurize import FeaturizeSettings
 from ..finetune import FinetuneSettings, list_networks
+from ..jobs import DAMAGE
 from ..options import from_options, option_names
 from .parts import READING, reading_of
 from .recipe import Recipe
@@ -41,6 +42,15 @@ def build_steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
     InputError
         A setting that there is not, or that is out of range.
     """
+    try:
+        return _steps(recipe, order, variant)
+    except InputError:
+        raise
+    except DAMAGE as error:  # a list where a number should be
+        raise InputError(f"recipe {recipe.name}: variant {variant}: a setting of another kind ({error})") from error
+
+
+def _steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
     steps: list[Step] = []
     for kind, values in recipe.steps_of(variant, quick=order.quick, full_scale=order.full_scale):
         _check_names(recipe, kind, values)

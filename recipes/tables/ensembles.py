@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...evaluate import CROSS_VALIDATION, PredictionTable, PublishedFigure, fold_error, share_interval
+from ...jobs import read_records
 from .obtained import Compared, Obtained, Points, Runs, percent, share_of
 
 __all__ = ["by_store", "confusion", "fusion_by_fold", "two_class"]
@@ -94,7 +94,7 @@ def _read(obtained: Obtained) -> _Run:
     units: dict[tuple[str, int], str] = {}
     for name, store in (("predictions-by-model.csv", None), ("predictions.csv", "Model fusion")):
         with (obtained.folder / name).open(newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
+            reader = read_records(handle)
             scores = [column for column in reader.fieldnames or () if column.startswith("p_")]
             for row in reader:
                 values = [float(row[column]) for column in scores]

@@ -14,7 +14,7 @@ import pytest
 from bchisto.boost import Bundle, fit_text, parse_model
 from bchisto.errors import BundleError
 from bchisto.explain import ExplainSettings, Explanation, explain, lay_over
-from bchisto.explain.run import _class_of
+from bchisto.explain.settings import class_of
 from conftest import need
 from PIL import Image
 
@@ -97,6 +97,33 @@ def test_the_map_points_at_the_planted_cause(model, method, tmp_path, request):
     assert np.mean(shares) > 1.3
 
 
+def test_inserting_and_deleting_by_the_map_beats_doing_so_at_random(spotted, tmp_path):
+    """Petsiuk, Das & Saenko 2018: the probability of `spot` rises and falls sooner with the highest pixels first."""
+    from bchisto.predict import Predictor
+
+    run, images, _ = spotted
+    four = sorted(images.glob("*.png"))[:4]
+    result = explain(run, four, out=tmp_path, settings=ExplainSettings("map", target="spot", window=32))
+    found = {str(one["image_id"]): one for one in arrays_of(result.folder).values()}
+    predictor, rng = Predictor(run), np.random.default_rng(0)
+
+    def curve(order, *, insert):
+        shown = []
+        for path in four:
+            whole = found[path.name]["picture"].reshape(-1, 3)
+            for share in (0.05, 0.1, 0.2, 0.3):
+                first = order[path.name][: int(share * len(whole))]
+                one = np.full_like(whole, 200) if insert else whole.copy()
+                one[first] = whole[first] if insert else 200
+                shown.append(one.reshape(128, 128, 3))
+        return predictor.predict(shown).probabilities[:, 1].mean()
+
+    by_map = {name: np.argsort(-one["values"].ravel(), kind="stable") for name, one in found.items()}
+    by_chance = {name: rng.permutation(one["values"].size) for name, one in found.items()}
+    assert curve(by_map, insert=True) > curve(by_chance, insert=True) + 0.1
+    assert curve(by_map, insert=False) < curve(by_chance, insert=False) - 0.1
+
+
 def test_the_map_of_the_whole_picture_is_its_probability(spotted, tmp_path):
     """A window as large as the picture sees what the model was trained on; all places then are one."""
     run, images, _ = spotted
@@ -162,7 +189,7 @@ def test_contributions_are_shapley_values_by_enumeration(rng):
 
     model, rows = small_model(rng)
     found = contributions(model, rows[:5])
-    trees = [tree["tree_structure"] for tree in model.dump_model()["tree_info"]]
+    trees = [tree["tree_structure"] for tree in model.booster.dump_model()["tree_info"]]
 
     def expected(node, row, known):
         if "leaf_value" in node:
@@ -200,7 +227,7 @@ def test_contributions_are_those_of_shap(rng):
     from bchisto.boost.lightgbm_model import contributions
 
     model, rows = small_model(rng)
-    theirs = np.asarray(shap.TreeExplainer(model).shap_values(rows[:, 0]))
+    theirs = np.asarray(shap.TreeExplainer(model.booster).shap_values(rows[:, 0]))
     theirs = theirs if theirs.shape[0] == 3 else np.moveaxis(theirs, -1, 0)
     np.testing.assert_allclose(contributions(model, rows)[:, :, :-1], np.moveaxis(theirs, 0, 1), atol=1e-6)
 
@@ -380,8 +407,8 @@ def test_colours_of_a_map():
 
 def test_a_map_of_two_classes_is_of_the_positive_one():
     both, of_both = ("benign", "malignant"), {"positive": ["malignant"]}
-    assert _class_of(ExplainSettings("map"), both, of_both) == 1
-    assert _class_of(ExplainSettings("map", target="Benign"), both, of_both) == 0
-    assert _class_of(ExplainSettings("channels"), both, of_both) is None
-    assert _class_of(ExplainSettings("map"), both, None) is None
-    assert _class_of(ExplainSettings("map"), ("a", "b", "c"), {"positive": ["a"]}) is None
+    assert class_of(ExplainSettings("map"), both, of_both) == 1
+    assert class_of(ExplainSettings("map", target="Benign"), both, of_both) == 0
+    assert class_of(ExplainSettings("channels"), both, of_both) is None
+    assert class_of(ExplainSettings("map"), both, None) is None
+    assert class_of(ExplainSettings("map"), ("a", "b", "c"), {"positive": ["a"]}) is None

@@ -17,7 +17,7 @@ from bchisto.explain.gradient_maps import (
 )  # fmt: skip
 from bchisto.explain.graph import Graph
 from bchisto.explain.networks import occlusion
-from bchisto.explain.relevance import check_rules, deconvnet, lrp, taylor
+from bchisto.explain.relevance import _shared, check_rules, deconvnet, lrp, taylor
 from bchisto.explain.units import excite, feature_tiles, filter_tiles, masks
 from bchisto.finetune import build_network
 from bchisto.finetune.networks.layers import local_response
@@ -53,6 +53,8 @@ def small(biased=True, classes=3):
     b = layers.ZeroPadding2D(((0, 1), (1, 0)), name="pad")(x)
     b = layers.DepthwiseConv2D(2, use_bias=biased, name="right")(b)
     b = layers.ReLU(6.0, name="right_relu")(layers.BatchNormalization(name="right_norm")(b))
+    b = layers.SeparableConv2D(5, 3, padding="same", use_bias=biased, activation="relu", name="apart")(b)
+    b = layers.LayerNormalization(name="layer_norm")(layers.Dense(6, use_bias=biased, name="pointwise")(b))
     x = layers.Concatenate(name="both")([a, b])
     x = layers.AveragePooling2D(2, name="mean")(x)
     x = layers.Flatten(name="flat")(x)
@@ -100,6 +102,49 @@ def test_one_of_our_networks():
 @pytest.mark.parametrize("name", ["googlenet", "patch-densenet", "breakhis-residual", "ddsm-baseline"])
 def test_relevance_has_a_rule_for_every_layer_of_ours(name):
     check_rules(Graph(build_network(name, classes=2, size=64)), method="lrp")
+
+
+@pytest.mark.parametrize("name", ["vgg16", "convnexttiny"])
+def test_relevance_has_a_rule_for_every_layer_of_encoders(name):
+    from bchisto.finetune import FinetuneSettings
+    from bchisto.finetune.model import build_model
+
+    graph = Graph(build_model(FinetuneSettings(name, weights="random", size=96), classes=2, fold=0))
+    check_rules(graph, method="taylor")
+
+
+def test_a_separable_convolution_is_two(images):
+    """Keras's own result, and a feature map under the name of the layer."""
+    source = keras.Input((16, 16, 3))
+    options = {"strides": 2, "depth_multiplier": 2, "activation": "relu", "name": "apart"}
+    x = layers.SeparableConv2D(4, 3, padding="same", **options)(source)
+    model = randomise(keras.Model(source, layers.Dense(2, activation="softmax")(layers.Flatten()(x))))
+    graph = Graph(model)
+    assert [(step.kind, step.part) for step in graph.steps][:3] == [
+        ("DepthwiseConv2D", "linear"), ("Conv2D", "linear"), ("Conv2D", "activation"),
+    ]  # fmt: skip
+    inner = keras.Model(source, x)
+    values = graph.run(images)[graph.tensor_of("apart", method="gradcam")]
+    np.testing.assert_allclose(values, inner.predict_on_batch(images), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(lrp(graph, images, 0).sum(axis=(1, 2)), scores(graph, images)[:, 0], rtol=1e-3)
+
+
+def test_a_scaled_sum_shares_by_what_is_added(images):
+    """By hand, of Inception-ResNet: x + 0.25 f(x), so that what the branch brings counts by a quarter."""
+    from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+
+    source = keras.Input((16, 16, 3))
+    left, right = (layers.Conv2D(3, 1, use_bias=False, name=name)(source) for name in ("left", "right"))
+    x = layers.Flatten()(CustomScaleLayer(0.25)([left, right]))
+    model = randomise(keras.Model(source, layers.Dense(2, activation="softmax")(x)))
+    graph = Graph(model)
+    (step,) = [one for one in graph.steps if one.kind == "CustomScaleLayer"]
+    values = graph.run(images)
+    ahead = np.ones(values[step.results[0]].shape, np.float32)
+    found = _shared(graph, step, values, ahead, None, positive=True)
+    a, b = (np.abs(np.asarray(values[number])) for number in step.sources)
+    np.testing.assert_allclose(found[0], a / (a + 0.25 * b), rtol=1e-4)
+    np.testing.assert_allclose(found[1], 0.25 * b / (a + 0.25 * b), rtol=1e-4)
 
 
 def test_a_network_within_a_network():
@@ -279,23 +324,28 @@ def test_random_weights_destroy_the_map(finder, method):
     assert share[1] < share[0]
 
 
-@pytest.mark.parametrize("method", ["occlusion", "integrated", "lrp", "gradcam"])
-def test_deleting_by_the_map_beats_deleting_at_random(finder, method):
-    """Petsiuk, Das & Saenko 2018, "RISE": the probability falls sooner as the highest pixels take the mean colour."""
+def curve(graph, x, order, *, insert):
+    """The mean probability of the disc while pixels are deleted in an order, or inserted into the mean colour."""
+    shares = []
+    for share in (0.02, 0.05, 0.1, 0.2):
+        shown = (np.full_like(x, 90) if insert else x.copy()).reshape(len(x), -1, 3)
+        for image, whole, places in zip(shown, x.reshape(shown.shape), order, strict=True):
+            first = places[: int(share * len(places))]
+            image[first] = whole[first] if insert else 90
+        shares.append(graph.model.predict_on_batch(shown.reshape(x.shape))[:, 1])
+    return np.mean(shares, axis=0)
+
+
+@pytest.mark.parametrize("method", [name for name in HEAT if name != "deconvnet"])  # which draws one unit alone
+def test_inserting_and_deleting_by_the_map_beats_doing_so_at_random(finder, method):
+    """Petsiuk, Das & Saenko 2018, "RISE": probabilities rise and fall sooner with the highest pixels first."""
     x, _ = disc_images(np.random.default_rng(7), 4)
-    found = large(HEAT[method](finder, x, 1)).reshape(4, -1)
-    chance = np.random.default_rng(0).random(found.shape)
-
-    def kept(order):
-        curve = []
-        for share in (0.02, 0.05, 0.1, 0.2):
-            gone = x.reshape(4, -1, 3).copy()
-            for image, places in zip(gone, order, strict=True):
-                image[places[: int(share * len(places))]] = 90
-            curve.append(finder.model.predict_on_batch(gone.reshape(x.shape))[:, 1])
-        return np.mean(curve, axis=0)
-
-    assert (kept(np.argsort(-found, axis=1)) < kept(np.argsort(-chance, axis=1)) - 0.1).all()
+    order = np.argsort(-large(HEAT[method](finder, x, 1)).reshape(4, -1), axis=1)
+    chance = np.argsort(np.random.default_rng(0).random(order.shape), axis=1)
+    for insert in (True, False):
+        by_map, by_chance = (curve(finder, x, one, insert=insert) for one in (order, chance))
+        ahead = by_map - by_chance if insert else by_chance - by_map
+        assert (ahead > 0.1).all()
 
 
 def test_units(finder):
@@ -330,7 +380,7 @@ def test_what_excites_a_class_raises_its_score(graph):
 
 def test_a_layer_without_a_rule_is_named():
     source = keras.Input((8, 8, 3))
-    x = layers.LayerNormalization(name="odd")(layers.Conv2D(2, 3, name="one")(source))
+    x = layers.GroupNormalization(1, name="odd")(layers.Conv2D(2, 3, name="one")(source))
     model = keras.Model(source, layers.Dense(2, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
-    with pytest.raises(InputError, match=r"`method` lrp: has no rule for the layer odd \(LayerNormalization\)"):
+    with pytest.raises(InputError, match=r"`method` lrp: has no rule for the layer odd \(GroupNormalization\)"):
         check_rules(Graph(model), method="lrp")

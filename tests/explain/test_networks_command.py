@@ -53,6 +53,34 @@ def test_every_method(tuned, image, method, tmp_path, cli):
         assert "tile_000" in found
 
 
+def test_several_methods_at_once(tuned, image, tmp_path, cli):
+    """The same arrays as one by one; a layer goes to the method that looks at one; one refusal stops all."""
+    call = ("explain", tuned / "whole", image, "--out", tmp_path / "both", "--layer", "dots")
+    methods = ("--method", "gradient", "--method", "gradcam", "--method", "filters")
+    code, said, err = cli(*call, *methods)
+    assert code == 0, err
+    assert said.splitlines()[-3:] == [f"1 picture of the method {name}" for name in ("gradient", "gradcam", "filters")]
+    assert err.count("wrote ") == 9
+    for name in ("gradient", "gradcam"):
+        layer = ("--layer", "dots") if name == "gradcam" else ()
+        assert cli("explain", tuned / "whole", image, "--out", tmp_path / "one", "--method", name, *layer)[0] == 0
+        one, both = (arrays_in(tmp_path / place / name)["values"] for place in ("one", "both"))
+        np.testing.assert_array_equal(one, both)
+    before = sorted((tmp_path / "both").rglob("*.npz"))
+    code, _, err = cli(*call, *methods, "--method", "map")
+    assert code == 2
+    assert "--method map: needs a network of patches" in err
+    code, _, err = cli(*call, "--method", "gradcam", "--method", "gradcm")
+    assert code == 2
+    assert "--method gradcm: no such method; did you mean gradcam?" in err
+    assert sorted((tmp_path / "both").rglob("*.npz")) == before
+    again = tmp_path / "again"
+    assert cli("explain", "--config", tmp_path / "both" / "run.json", "--out", again)[0] == 2  # of the refused call
+    assert cli(*call, *methods)[0] == 0
+    assert cli("explain", "--config", tmp_path / "both" / "run.json", "--out", again)[0] == 0
+    assert {path.name for path in again.iterdir() if path.is_dir()} == {"gradient", "gradcam", "filters", "records"}
+
+
 def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_path, cli):
     """By hand: a corner of 24 pixels lies in one patch alone, cut where its stain is normalised."""
     from bchisto.data import decode_image

@@ -28,10 +28,14 @@ def replaced(file, name, **new):
 
 def refused(path, message):
     """What the road of `boost` says of a store: one line that names the file."""
-    with pytest.raises(StoreError, match=message) as told:
+
+    def read():
         read_sources([path])
         with open_store(path) as store:
             store.features()
+
+    with pytest.raises(StoreError, match=message) as told:
+        read()
     said = str(told.value)
     assert said.startswith(f"{path}: ")
     assert "\n" not in said

@@ -121,7 +121,7 @@ def test_values_listed_in_a_help_are_all_that_there_are():
     listed = re.findall(
         r"[a-z]+", offered("explain", "method").replace("boosted ensembles", "").replace("networks", "")
     )
-    assert set(METHODS) == set(listed) - {"f", "of", "and", "those", "patches"}
+    assert set(METHODS) == set(listed) - {"f", "of", "and", "those", "patches", "repeatable"}
     named = EVERY["reproduce"].help.partition("NAME is ")[2].partition(", or the path")[0]
     assert sorted(re.split(r",\s+", named)) == sorted(list_recipes())
 
@@ -183,6 +183,7 @@ def test_every_field_of_a_value_is_an_option(name):
 
 
 WIDE = {
+    "evaluate.evaluate": "what is evaluated, how it is read and put together, and which images the report shows",
     "data.fold_plan": "a table of images by column, and how it is divided",
     "experiment.do_missing": "callables that say what the units are, and no options",
     "predict.predict": "what is predicted, and every file that it leaves by a name of its own",

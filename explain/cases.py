@@ -1,0 +1,256 @@
+"""The surest right and wrong cases of a cross-validation with maps, each by the models that did not train on it."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import itertools
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..arguments import as_whole
+from ..data import ImageRecord, file_sha256
+from ..errors import BchistoError, ImageError, InputError
+from ..evaluate import PredictionTable, Sample, counted, surest, thumbnail
+from ..experiment import CrossValidation, ImageSelection, bundle_view
+from ..jobs import Progress, read_json
+from ..options import from_options
+from ..predict import CnnModel, Model, advised
+from .boosted import map_of_places
+from .draw import beside
+from .explanation import Explanation, Picture, shown_picture
+from .networks import NetworkExplainer
+from .page import where_highest
+from .run import ready_model
+from .settings import ExplainSettings, class_of
+
+__all__ = ["case_samples", "check_count", "show_cases"]
+
+_log = logging.getLogger(__name__)
+
+_MOST = 10
+"""Cases of each class and side (ours): of eight classes 160 pictures, some 7 MB in the report."""
+
+_SIDE = 168
+"""Longest side of an image and of its map in a report, pixels (ours): two cases in a row."""
+
+Samples = tuple[list[Sample], list[Sample]]
+
+
+def check_count(explain: int) -> int:
+    """Return a number of cases; refuse one out of range before any work.
+
+    Raises
+    ------
+    InputError
+    """
+    if not 1 <= as_whole(explain, "explain") <= _MOST:
+        raise InputError(f"`explain` {explain}: give 1 to {_MOST} cases of each class")
+    return int(explain)
+
+
+def show_cases(results: Sequence[CrossValidation], *, explain: int, failed: list[str]) -> list[CrossValidation]:
+    """Put the surest right and wrong cases of each class into the reports of some results, with maps.
+
+    Parameters
+    ----------
+    results : sequence of CrossValidation
+        Of `bchisto.boost.train` or `bchisto.finetune.finetune`, in this process; a share of the work, and one that
+        tested no image, are left as they are.
+    explain : int
+        Of each class right ones and as many wrong ones.
+    failed : list of str
+        Gets a line for each result without maps; its report stays as it is.
+
+    Returns
+    -------
+    list of CrossValidation
+        With the cases in their panels.
+
+    Raises
+    ------
+    InputError
+        `explain` out of range.
+    """
+    check_count(explain)
+    found = []
+    for one in results:
+        if one.panel is not None and one.show is not None:
+            try:
+                right, wrong = case_samples(one.folder / "predictions.csv", one.panel.table, explain=explain)
+                one.show(right, wrong)
+                one = replace(one, panel=replace(one.panel, right=right, wrong=wrong))
+            except BchistoError as error:
+                failed.append(f"{one.report} has no maps: {error}")
+        found.append(one)
+    return found
+
+
+def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> Samples:
+    """Return the surest right and the surest wrong cases of each class, each beside a map of the models of its fold.
+
+    Of boosted ensembles and networks of patches the map is that of the method ``map``, of other networks ``gradcam``.
+
+    Parameters
+    ----------
+    predictions : Path
+        ``predictions.csv`` of a folder of `boost` or `finetune`, with its bundle beside it and its run above it.
+    table : PredictionTable
+        What is in it.
+    explain : int
+
+    Returns
+    -------
+    list of Sample, list of Sample
+        Right ones and wrong ones, class after class.
+
+    Raises
+    ------
+    InputError
+        No bundle beside the table, models that are not those of its folds, or no image at hand.
+    BundleError, WeightsError
+        See `bchisto.predict.predict`.
+    """
+    check_count(explain)
+    bundle = predictions.with_name("model.bchisto")
+    if predictions.name != "predictions.csv" or not bundle.is_file():
+        raise InputError(f"{predictions}: no model.bchisto beside it, which draws the maps of its cases")
+    hits = table.predicted == table.labels
+    sides = [
+        [row for place in range(len(table.classes))
+         for row in surest(table, (table.labels == place) & (hits == hit))[:explain]]
+        for hit in (True, False)
+    ]  # fmt: skip
+    wanted = {table.image_ids[row] for rows in sides for row in rows}
+    images = {one.image_id: one for one in _images(predictions.parent, wanted)}
+    with advised():
+        _, model = ready_model(bundle)
+        drawn = dict(_drawn(model, bundle_view(bundle)[1], table, {row for rows in sides for row in rows}, images))
+    if len(drawn) < len(wanted):
+        _log.warning("%s: %d of %d cases have no map", predictions, len(wanted) - len(drawn), len(wanted))
+    if wanted and not drawn:
+        raise InputError(f"{predictions}: none of the {len(wanted)} images of its cases is where and as it was")
+    right, wrong = ([drawn[row] for row in rows if row in drawn] for rows in sides)
+    return right, wrong
+
+
+def _drawn(
+    model: Model,
+    two_class: dict[str, Any] | None,
+    table: PredictionTable,
+    rows: Collection[int],
+    images: Mapping[str, ImageRecord],
+) -> Iterator[tuple[int, Sample]]:
+    """Draw rows of a table whose images are at hand, fold after fold, so that each network is laid out once."""
+    whole = isinstance(model, CnnModel) and model.bundle.settings.rule.kind == "resize"
+    method = "gradcam" if whole else "map"
+    at_hand = sorted((row for row in rows if table.image_ids[row] in images), key=lambda row: table.fold_array[row])
+    by_fold = itertools.groupby(at_hand, key=lambda row: table.folds[row])
+    with Progress(total=len(at_hand), label="explain", unit="cases") as progress:
+        done = itertools.count(1)
+        for fold, group in by_fold:
+            explainer, count = _of_fold(model, fold, method)
+            for row in group:
+                classes = model.bundle.classes
+                predicted = table.classes[table.predicted[row]]
+                asked = ExplainSettings(method, target=predicted)
+                positive = class_of(ExplainSettings(method), classes, two_class)
+                target = class_of(asked, classes, None) if positive is None else positive
+                assert target is not None
+                record = images[table.image_ids[row]]
+                try:
+                    found = explainer(record, shown_picture(record), target)
+                except ImageError as error:
+                    _log.warning("no map: %s", error)
+                else:
+                    by = f"{found.unit}, by {counted(count, 'model')} of fold {fold}, which did not train on it"
+                    sure = table.confidence
+                    yield row, Sample(
+                        record.image_id, thumbnail(np.asarray(beside(found, side=_SIDE)), side=4 * _SIDE),
+                        table.classes[table.labels[row]], predicted, None if sure is None else float(sure[row]),
+                        map=f"Map: {by}", seen=where_highest(found), caution=f"What a map is not: {found.caution}",
+                    )  # fmt: skip
+                progress.update_to(next(done))
+
+
+def _of_fold(
+    model: Model, fold: int | None, method: str
+) -> tuple[Callable[[ImageRecord, Picture, int], Explanation], int]:
+    """Return what explains an image by the models of one fold, and how many these are.
+
+    Raises
+    ------
+    InputError
+        The bundle holds no model of the fold.
+    """
+    settings = ExplainSettings(method)
+    if isinstance(model, CnnModel):
+        mine = {number: one for number, one in model.bundle.models.items() if number == fold}
+        if mine:
+            alone = CnnModel(replace(model.bundle, models=mine))
+            return NetworkExplainer(alone, settings).of_image, len(mine)
+    else:
+        held = {store: [one for one in models if one.fold == fold] for store, models in model.bundle.models.items()}
+        if any(held.values()):
+            blend = {number: shares for number, shares in model.bundle.blend.items() if number == fold}
+            part = replace(model, bundle=replace(model.bundle, models=held, blend=blend))
+            return functools.partial(map_of_places, part), sum(map(len, held.values()))
+    raise InputError(f"the bundle holds no model of fold {fold}, which could draw the maps of its cases")
+
+
+def _images(folder: Path, wanted: Set[str]) -> Iterator[ImageRecord]:
+    """Yield those of some images that still lie where a run read them, with the content that it read.
+
+    Where they lay is what the run recorded of `featurize` or `finetune`, also of runs that it took stores from.
+    """
+    runs, seen = [folder.absolute().parents[1]], set[str]()
+    command = "finetune" if folder.parent.name == "finetune" else "featurize"
+    for run in runs:
+        hashes = _hashes(run / ("finetune" if command == "finetune" else "features") / "images.csv")
+        for record in reversed(_records(run)):
+            config, place = record.get("config") or {}, Path(record.get("folder") or ".")
+            if record.get("command") == command:
+                for one in _selected(config, place):
+                    if one.image_id in wanted - seen and _as_it_was(one, hashes):
+                        seen.add(one.image_id)
+                        yield one
+            elif record.get("command") == "boost":
+                stores = (place / str(one) for one in config.get("features") or ())
+                others = (one.parent.parent if one.suffix == ".h5" else one.parent for one in stores)
+                runs += [one for one in others if one not in runs]
+
+
+def _records(run: Path) -> list[dict[str, Any]]:
+    """Return what a run has recorded; nothing where that cannot be read."""
+    try:
+        return [one for one in read_json(run / "run.json")["records"] if isinstance(one, dict)]
+    except (InputError, OSError, KeyError, TypeError):
+        return []
+
+
+def _selected(config: Mapping[str, Any], place: Path) -> Sequence[ImageRecord]:
+    """Return the images that a command was given; none where they cannot be read any more."""
+    paths = {name: place / str(config[name]) for name in ("images", "only") if config.get(name)}
+    try:
+        return from_options(ImageSelection, {**config, **paths, "classes": ()}).table().records
+    except (BchistoError, TypeError, ValueError) as error:
+        _log.warning("the images of an earlier command cannot be read: %s", error)
+        return ()
+
+
+def _hashes(table: Path) -> dict[str, str]:
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as handle:
+        return {row["path"]: row["sha256"] for row in csv.DictReader(handle)}
+
+
+def _as_it_was(record: ImageRecord, hashes: Mapping[str, str]) -> bool:
+    """Whether a file is there, with the content that the run noted, where it did."""
+    known = hashes.get(str(record.path))
+    return record.path.is_file() and known in (None, file_sha256(record.path))

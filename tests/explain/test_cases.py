@@ -1,0 +1,133 @@
+"""Cases with maps in reports: which they are, by which models, that the page names none, and what is refused."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bchisto.data import ImageRecord
+from bchisto.errors import InputError
+from bchisto.evaluate import read_predictions
+from bchisto.explain.boosted import map_of_places
+from bchisto.explain.cases import _of_fold, case_samples
+from bchisto.explain.explanation import shown_picture
+from bchisto.explain.run import ready_model
+from bchisto.recipes import reproduce
+
+RELEASE = Path(__file__).parents[1] / "compatibility" / "release-0.1"
+
+
+def rows(path):
+    with path.open(encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def by_hand(predictions, count):
+    """The surest wrong and then right images of each class, by sorting."""
+    chosen = []
+    for hit in (False, True):
+        for name in ("benign", "malignant"):
+            found = []
+            for row in rows(predictions):
+                shares = {key[2:]: float(value) for key, value in row.items() if key.startswith("p_")}
+                said = max(shares, key=shares.get)
+                if row["label"] == name and (said == name) == hit:
+                    found.append((shares[said], row["image_id"]))
+            chosen += [image for _, image in sorted(found, reverse=True)[:count]]
+    return chosen
+
+
+def test_boost_shows_the_surest_cases_of_each_class(boosted, run_copy, cli):
+    run = run_copy(boosted)
+    folder = run / "boost" / "3-lightgbm"
+    code, _, err = cli("boost", "--out", run, "--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param",
+                       "num_iterations=8", "--jobs", 1, "--explain", 2)  # fmt: skip
+    assert code == 0, err
+    shown = rows(folder / "pictures.csv")
+    assert [row["image_id"] for row in shown] == by_hand(folder / "predictions.csv", 2)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("Map: probability of malignant, by 2 models of fold") == 2 * len(shown)  # the caption and the alt
+    assert page.count("What a map is not: Each place shows what the model would say") == 2
+    assert not any(Path(row["image_id"]).stem in page for row in rows(folder / "predictions.csv"))
+    fold = {row["image_id"]: row["fold"] for row in rows(folder / "predictions.csv")}
+    for row in shown:
+        said = f"Picture {row['picture']}: true {row['label']}, predicted {row['predicted']}"
+        line = page.partition(f'alt="{said}')[2].partition('"')[0]
+        assert f"by 2 models of fold {fold[row['image_id']]}, which did not train on it" in line
+    # evaluating shows the same, and without the option a resumed command shows no map
+    code, _, err = cli("evaluate", folder / "predictions.csv", "--out", run / "ev", "--explain", 2)
+    assert code == 0, err
+    assert rows(run / "ev" / "pictures.csv") == shown
+    assert (run / "ev" / "report.html").read_text(encoding="utf-8").count("data:image/jpeg") == len(shown)
+
+
+def test_networks_too(tissue, tmp_path, cli):
+    code, _, err = cli("finetune", "--images", tissue, "--out", tmp_path, "--network", "speck", "--epochs", 1,
+                       "--batch-size", 4, "--folds", 2, "--jobs", 1, "--explain", 1)  # fmt: skip
+    assert code == 0, err
+    folder = tmp_path / "finetune" / "2-speck"
+    shown = rows(folder / "pictures.csv")
+    assert [row["image_id"] for row in shown] == by_hand(folder / "predictions.csv", 1)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count(", by 1 model of fold") == 2 * len(shown)
+    assert all(f"Map: Grad-CAM of {row['predicted']}, by 1 model" in page for row in shown)
+
+
+@pytest.mark.parametrize("model", ["dense/boost/3-lightgbm", "run/boost/3-stack"])
+def test_the_maps_of_the_folds_average_to_that_of_all_models(model):
+    """Each fold holds as many models, so its own map and those of the others make up the bundle's."""
+    _, whole = ready_model(RELEASE / model / "model.bchisto")
+    record = ImageRecord("i", sorted((RELEASE / "images").rglob("*.png"))[0], None)
+    picture = shown_picture(record)
+    folds = sorted({one.fold for models in whole.bundle.models.values() for one in models})
+    maps = []
+    for fold in folds:
+        explainer, count = _of_fold(whole, fold, "map")
+        assert count * len(folds) == sum(map(len, whole.bundle.models.values()))
+        maps.append(explainer(record, picture, 1).values)
+    np.testing.assert_allclose(np.mean(maps, axis=0), map_of_places(whole, record, picture, 1).values, rtol=1e-5)
+    assert any(np.abs(maps[0] - one).max() > 1e-3 for one in maps[1:])
+
+
+def test_images_that_have_gone_or_changed(boosted, tissue, run_copy, tmp_path, caplog):
+    """The run recorded where they lay; a file with other content since is another image."""
+    run, images = run_copy(boosted), tmp_path / "moved"
+    shutil.copytree(tissue, images)
+    for name in ("run.json", "features/images.csv"):
+        path = run / name
+        path.write_text(path.read_text(encoding="utf-8").replace(str(tissue), str(images)), encoding="utf-8")
+    predictions = run / "boost" / "3-lightgbm" / "predictions.csv"
+    (table,) = read_predictions(predictions)
+    right, wrong = case_samples(predictions, table, explain=1)
+    first = (*right, *wrong)[0].image_id
+    shutil.copy(images / (*right, *wrong)[1].image_id, images / first)
+    kept = case_samples(predictions, table, explain=1)
+    assert first not in {one.image_id for side in kept for one in side}
+    assert "1 of " in caplog.text
+    shutil.rmtree(images)
+    with pytest.raises(InputError, match="none of the .* images of its cases is where and as it was"):
+        case_samples(predictions, table, explain=1)
+
+
+def test_what_is_refused(boosted, tmp_path, cli):
+    table = tmp_path / "odd näme.csv"
+    table.write_text("image_id,label,p_a,p_b\nx,a,0.9,0.1\ny,b,0.2,0.8\n", encoding="utf-8")
+    out = tmp_path / "out"
+    for words, said in (
+        (("evaluate", table, "--out", out, "--explain", 1), "odd näme.csv: no model.bchisto beside it"),
+        (("evaluate", boosted, "--out", out, "--explain", 11), "11 is not in the range 1<=x<=10"),
+        (("boost", "--out", tmp_path / "none", "--explain", 0), "0 is not in the range 1<=x<=10"),
+        (
+            ("evaluate", RELEASE / "run" / "boost" / "3-lightgbm", "--out", out, "--explain", 1),
+            "is where and as it was",
+        ),
+    ):
+        code, _, err = cli(*words)
+        assert code == 2, err
+        assert said in err
+    with pytest.raises(InputError, match="`explain` 11: give 1 to 10"):
+        reproduce("breakhis-resnet", tmp_path, out=out, explain=11)
+    whole = ready_model(RELEASE / "run" / "finetune" / "3-tiny" / "model.bchisto")[1]
+    with pytest.raises(InputError, match="the bundle holds no model of fold 7"):
+        _of_fold(whole, 7, "gradcam")
