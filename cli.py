@@ -21,7 +21,16 @@ import click
 
 from . import __version__
 from .commands import as_flags, invoked
-from .errors import BchistoError, DependencyError, Terminated, is_out_of_memory, one_of, os_error, readable_name
+from .errors import (
+    BchistoError,
+    DependencyError,
+    Terminated,
+    is_out_of_memory,
+    one_of,
+    os_error,
+    printable,
+    readable_name,
+)
 
 __all__ = ["cli", "main"]
 
@@ -29,7 +38,9 @@ _COMMANDS = (
     "demo",
     "data",
     "stain",
+    "encoder",
     "featurize",
+    "features",
     "boost",
     "finetune",
     "predict",
@@ -94,6 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             status = cli.main(args=arguments, prog_name="bchisto", standalone_mode=False, obj=said)
         except click.ClickException as error:
+            error.message = printable(error.message, lines=True)
             error.show()
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
@@ -132,7 +144,7 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
     else:
         name = type(error).__name__
         line = f"unexpected {name}: {error}; this is a bug, please report it with the output of -v"
-    click.echo(f"error: {line}", err=True)
+    click.echo(printable(f"error: {line}"), err=True)
     return code
 
 
@@ -229,8 +241,8 @@ class _Formatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         text = super().formatMessage(record)
         ours = record.name.partition(".")[0] == "bchisto"  # in backquotes of other libraries stand their own names
-        return _spoken(text, self._words) if ours else text
+        return printable(_spoken(text, self._words) if ours else text, lines=not ours)
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = printable(super().format(record), lines=True)  # with a traceback, where one is asked for
         return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"

@@ -36,6 +36,7 @@ __all__ = [
     "one_of",
     "os_error",
     "output_error",
+    "printable",
     "readable_name",
 ]
 
@@ -98,6 +99,32 @@ def readable_name(text: str) -> str:
         except UnicodeEncodeError:  # surrogates that no file name has
             return text.encode("utf-8", "backslashreplace").decode()
     return text
+
+
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Signs that a terminal obeys: control characters but the tab, and those that turn the direction of what follows."""
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return a text for a terminal or a log: names in it may be a stranger's, and none of them moves a cursor.
+
+    Parameters
+    ----------
+    text : str
+    lines : bool
+        Whether it has several lines; without, a line break is an escape too.
+
+    Examples
+    --------
+    >>> print(printable("benign\x1b[2Jall is well\n", lines=False))
+    benign\x1b[2Jall is well\x0a
+    """
+
+    def escaped(found: re.Match[str]) -> str:
+        sign = found[0]
+        return sign if lines and sign == "\n" else f"\\x{ord(sign):02x}" if ord(sign) < 256 else f"\\u{ord(sign):04x}"
+
+    return _CONTROL.sub(escaped, text)
 
 
 class BchistoError(Exception):

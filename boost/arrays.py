@@ -11,11 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BundleError
+from ..jobs import DAMAGE
 
 __all__ = ["pack_arrays", "unpack_arrays"]
 
 _MOST_BYTES = 1024**3
 """Bound on one unpacked model (ours): the largest have some 3,000 x 4,096 float32."""
+
+_MOST_VALUE = 1e30
+"""Bound on a value (ours): products of two of them are far from the end of float64."""
 
 Array = npt.NDArray[Any]
 
@@ -48,16 +52,19 @@ def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str | int, ...]]) -> d
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(info.file_size for info in archive.infolist()) > _MOST_BYTES:
+            # written unpacked, so that nothing in them is larger than their bytes
+            if sum(info.file_size for info in archive.infolist()) > min(_MOST_BYTES, len(data)):
                 raise BundleError("the arrays of a model unpack to more than a model can hold; it is not read")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             if set(file.files) != set(shapes):
-                raise BundleError(f"a model holds the arrays {', '.join(sorted(file.files))}; train it again")
+                said = ", ".join(sorted(file.files))[:120]
+                raise BundleError(f"a model holds the arrays {said}; train it again")
             arrays = {name: np.asarray(file[name]) for name in file.files}
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError) as error:
+    except DAMAGE as error:
         if isinstance(error, BundleError):
             raise
-        raise BundleError(f"not a whole model of arrays ({error}); train it again") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise BundleError(f"not a whole model of arrays ({reason}); train it again") from error
     known: dict[str, int] = {}
     for name, expected in shapes.items():
         array = arrays[name]
@@ -66,6 +73,8 @@ def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str | int, ...]]) -> d
         ]
         if len(expected) != array.ndim or sizes != list(array.shape):
             raise BundleError(f"the array {name} of a model has the shape {array.shape}; train it again")
-        if array.dtype.kind not in "fi" or not np.isfinite(array).all():
+        if array.dtype.kind not in "fi" or array.dtype.itemsize > 8 or not np.isfinite(array).all():
             raise BundleError(f"the array {name} of a model holds values that are no finite numbers; train it again")
+        if array.size and np.abs(array.astype(np.float64)).max() > _MOST_VALUE:
+            raise BundleError(f"the array {name} of a model holds values that are far too large; train it again")
     return arrays

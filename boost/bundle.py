@@ -17,13 +17,13 @@ from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature
 from ..experiment import TrainingImages, open_bundle, read_crop_seed, read_temperature, write_bundle
 from ..jobs import Archive, check_archive_size
-from .head import HEAD_NAME, MODEL_SUFFIX, Classifier
-from .heads import known_head
+from .head import HEAD_NAME, MODEL_SUFFIX, Classifier, HeadSpec
+from .heads import STACK, known_head
 
 __all__ = ["Bundle", "FoldModel"]
 
 _FOLDER = re.compile(r"[\w.+-]+")
-_MEMBER = re.compile(rf"models/([\w.+-]+)/(?:({HEAD_NAME})-)?seed(\d+)-fold(\d+)({MODEL_SUFFIX})")
+_MEMBER = re.compile(rf"models/([\w.+-]+)/(?:({HEAD_NAME})-)?seed([0-9]{{1,9}})-fold([0-9]{{1,9}})({MODEL_SUFFIX})")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Bundle:
         Raises
         ------
         BundleError
-            A store is missing, or has another number of features.
+            A store is missing or has another number of features, or the models give no probabilities.
         """
         missing = sorted(set(self.models) - set(features))
         if missing:
@@ -117,8 +117,12 @@ class Bundle:
         ]
         if self.blend:
             weighted = [self.blend[model.fold][f"{name} {model.head}"] * found for name, model, found in every]
-            return np.asarray(np.sum(weighted, axis=0) / len(self.blend))
-        return np.asarray(np.mean([found for _, _, found in every], axis=0))
+            mean = np.asarray(np.sum(weighted, axis=0) / len(self.blend))
+        else:
+            mean = np.asarray(np.mean([found for _, _, found in every], axis=0))
+        if not (mean.shape[1:] == (len(self.classes),) and (mean >= -1e-6).all() and np.isfinite(mean).all()):
+            raise BundleError("the models of the bundle give numbers that are no probabilities; it was altered")
+        return mean
 
     def store_share(self, store: str, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return what the models of one store add to the probabilities: those of all stores sum to `predict`.
@@ -278,11 +282,12 @@ class Bundle:
     def _read(cls, path: Path, archive: Archive, *, parse: bool = True) -> Bundle:
         """Read a bundle; without `parse` look at everything but into the models, and return it without them."""
         manifest = archive.manifest
-        head = str(manifest["head"])
-        folders = manifest.get("folders", {})
-        store_of = {str(folders.get(name, name)): name for name in manifest["stores"]}
+        head, stores = str(manifest["head"]), manifest["stores"]
+        store_of = _folders(path, stores, manifest.get("folders", {}))
         blend = {int(fold): _weights(path, weights) for fold, weights in manifest.get("blend", {}).items()}
-        models: dict[str, list[FoldModel]] = {name: [] for name in manifest["stores"]}
+        models: dict[str, list[FoldModel]] = {name: [] for name in stores}
+        seen: dict[int, list[str]] = {}
+        held: set[str] = set()
         for member in archive.members:
             match = _MEMBER.fullmatch(member)
             if match is None:
@@ -294,11 +299,19 @@ class Bundle:
             if folder not in store_of:
                 raise BundleError(f"{path}: {member} is of no store that the bundle names; it was altered")
             store = store_of[folder]
+            held.add(store)
             if blend and f"{store} {spec.name}" not in blend.get(int(fold), {}):
                 raise BundleError(f"{path}: {member} has no weight in its blend; the bundle was altered")
+            seen.setdefault(int(fold), []).append(
+                f"{store} {spec.name}" if blend else f"{store} {spec.name} {int(seed)}"
+            )
             if parse:
-                classifier = spec.parse(archive.read(member))
+                classifier = _parse(path, archive, member, spec, classes=len(manifest["classes"]))
                 models[store].append(FoldModel(spec.name, int(seed), int(fold), classifier))
+        if (head == STACK) != bool(blend):
+            raise BundleError(f"{path}: a blend belongs to the head {STACK}, and to no other; the bundle was altered")
+        _check_members(path, seen, set(stores) - held, blend)
+        _check_sizes(path, models)
         return cls(
             tuple(manifest["classes"]),
             manifest["stores"],
@@ -323,6 +336,47 @@ def _folder(store: str) -> str:
     if _FOLDER.fullmatch(store):
         return store
     return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', store)[:60]}-{hashlib.sha256(store.encode()).hexdigest()[:16]}"
+
+
+def _folders(path: Path, stores: Any, renamed: Any) -> dict[str, str]:
+    """Return the store of each folder of models."""
+    plain = isinstance(stores, dict) and stores and all(isinstance(header, dict) for header in stores.values())
+    found = {str(renamed.get(name, name)): name for name in stores} if plain else {}
+    if not found or len(found) < len(stores):
+        raise BundleError(f"{path}: names no stores, or one folder for several; the bundle was altered")
+    return found
+
+
+def _parse(path: Path, archive: Archive, member: str, spec: HeadSpec, *, classes: int) -> Classifier:
+    """Return a model that is of as many classes as the bundle, where it can say so."""
+    data = archive.read(member)
+    try:
+        found = spec.parse(data)
+    except BundleError as error:
+        raise BundleError(f"{path}: {member}: {error}") from error
+    if (own := getattr(found, "classes", classes)) != classes:
+        raise BundleError(f"{path}: {member} is of {own} classes, the bundle of {classes}; it was altered")
+    return found
+
+
+def _check_members(
+    path: Path, seen: Mapping[int, list[str]], empty: set[str], blend: Mapping[int, Mapping[str, float]]
+) -> None:
+    """Refuse models that are there twice, stores without one, and a blend of others than those that are there."""
+    if any(len(set(names)) < len(names) for names in seen.values()):
+        raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
+    if empty:
+        raise BundleError(f"{path}: holds no model of its store {min(empty)}; it was altered")
+    if blend and {fold: set(names) for fold, names in seen.items()} != {fold: set(of) for fold, of in blend.items()}:
+        raise BundleError(f"{path}: the weights of its blend are not those of its models; the bundle was altered")
+
+
+def _check_sizes(path: Path, models: Mapping[str, Sequence[FoldModel]]) -> None:
+    """Refuse models of one store that take different descriptors."""
+    for store, some in models.items():
+        sizes = {getattr(one.classifier, "features", None) for one in some} - {None}
+        if len(sizes) > 1:
+            raise BundleError(f"{path}: models of its store {store} take different descriptors; it was altered")
 
 
 def _weights(path: Path, weights: Mapping[str, Any]) -> dict[str, float]:

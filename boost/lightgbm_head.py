@@ -12,15 +12,24 @@ import numpy.typing as npt
 from ..errors import BundleError
 from .head import Classifier, Fitted, HeadSpec, TrainingPart, TrainingTerms
 from .inner import Features, Probabilities, inner_folds, out_of_fold
-from .lightgbm_model import BinnedRows, contributions, fit_text, is_model_text, parse_model, predict_proba
+from .lightgbm_model import BinnedRows, TreeModel, contributions, fit_text, parse_model, predict_proba
 from .presets import model_params
+from .tree_text import is_model_text
 
 __all__ = ["LIGHTGBM"]
 
 
 @dataclass(frozen=True)
 class _Booster:
-    model: Any
+    model: TreeModel
+
+    @property
+    def classes(self) -> int:
+        return self.model.forest.classes
+
+    @property
+    def features(self) -> int:
+        return self.model.forest.features
 
     def predict_proba(self, features: Features) -> Probabilities:
         return predict_proba(self.model, features)

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import BundleError, DependencyError
+from .tree_text import read_forest, write_text
+from .trees import Forest
 
 __all__ = [
     "BinnedRows",
+    "TreeModel",
     "contributions",
     "count_splits",
     "fit_text",
     "import_lightgbm",
-    "is_model_text",
     "parse_model",
     "predict_proba",
 ]
 
-_LAST_LINE = "pandas_categorical:"
+_DEEPEST, _MOST_PATHS = 200, 10**9
+"""Bounds on trees of which contributions are worked out (ours): LightGBM follows paths by calls within calls, in a time
+that grows with the leaves and the square of the depth."""
 
 
 def import_lightgbm() -> Any:
@@ -94,35 +100,52 @@ def fit_text(
     return BinnedRows(features, labels, params=params).fit_text(params=params, rounds=rounds)
 
 
-def is_model_text(text: str) -> bool:
-    """Whether a text is a whole LightGBM model."""
-    return text.startswith("tree\n") and text.rstrip().rpartition("\n")[2].startswith(_LAST_LINE)
-
-
 def count_splits(text: str) -> int:
     """Return the number of splits in all trees of a model's text."""
     return sum(int(leaves) - 1 for leaves in re.findall(r"^num_leaves=(\d+)$", text, flags=re.MULTILINE))
 
 
-def parse_model(text: str) -> Any:
-    """Return the `lightgbm.Booster` of a model's text; parsing costs more than predicting an image.
+class TreeModel:
+    """A model that was read from a text into arrays, see `read_forest`.
+
+    Attributes
+    ----------
+    forest : Forest
+    """
+
+    def __init__(self, forest: Forest) -> None:
+        self.forest = forest
+
+    @functools.cached_property
+    def booster(self) -> Any:
+        """The same trees as a `lightgbm.Booster`, whose text is made of the checked arrays; not of linear trees."""
+        return import_lightgbm().Booster(model_str=write_text(self.forest))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        text = f"parse_model(...).{name} is that of a lightgbm.Booster, which a model is no more; take .booster.{name}"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return getattr(self.booster, name)
+
+
+def parse_model(text: str) -> TreeModel:
+    """Read a model's text; that costs more than predicting an image.
 
     Raises
     ------
     BundleError
-        Not a whole LightGBM model.
+        Not a whole LightGBM model, or one in which something does not fit: see `read_forest`.
     """
-    if not is_model_text(text):
-        raise BundleError("not a whole LightGBM text model; train it again")
-    return import_lightgbm().Booster(model_str=text)
+    return TreeModel(read_forest(text))
 
 
-def predict_proba(model: Any, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def predict_proba(model: TreeModel, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Predict images: the mean over augmentations of the class probabilities.
 
     Parameters
     ----------
-    model : lightgbm.Booster
+    model : TreeModel
         Of `parse_model`.
     features : ndarray of float32, shape (images, augmentations, d)
 
@@ -135,15 +158,15 @@ def predict_proba(model: Any, features: npt.NDArray[np.float32]) -> npt.NDArray[
     BundleError
         The model takes another number of features.
     """
-    return _mean_over_augmentations(model, features)
+    return _mean_over_augmentations(model.forest, features, model.forest.predict_proba)
 
 
-def contributions(model: Any, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def contributions(model: TreeModel, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Return what each feature adds to the raw scores of images: the mean over augmentations of LightGBM's TreeSHAP.
 
     Parameters
     ----------
-    model : lightgbm.Booster
+    model : TreeModel
         Of `parse_model`.
     features : ndarray of float32, shape (images, augmentations, d)
 
@@ -155,20 +178,29 @@ def contributions(model: Any, features: npt.NDArray[np.float32]) -> npt.NDArray[
     Raises
     ------
     BundleError
-        The model takes another number of features.
+        The model takes another number of features, its trees are linear or deep, or its counts of rows are no counts.
 
     References
     ----------
     Lundberg et al. 2020, "From local explanations to global understanding with explainable AI for trees".
     """
-    flat = _mean_over_augmentations(model, features, pred_contrib=True)
+    forest = model.forest
+    if forest.linear is not None or forest.depth > _DEEPEST or forest.splits * forest.depth**2 > _MOST_PATHS:
+        raise BundleError(f"contributions are not known of linear trees, nor of trees deeper than {_DEEPEST} splits")
+    flat = _mean_over_augmentations(
+        forest, features, lambda rows: model.booster.predict(rows, num_threads=1, pred_contrib=True)
+    )
+    if not np.isfinite(flat).all():
+        raise BundleError("the counts of training rows in a LightGBM model do not fit its trees; train it again")
     return flat.reshape(len(features), -1, features.shape[2] + 1)
 
 
-def _mean_over_augmentations(model: Any, features: npt.NDArray[np.float32], **options: Any) -> npt.NDArray[np.float64]:
+def _mean_over_augmentations(
+    forest: Forest, features: npt.NDArray[np.float32], predict: Callable[[Any], Any]
+) -> npt.NDArray[np.float64]:
     images, augmentations, dim = features.shape
-    if model.num_feature() != dim:
-        raise BundleError(f"the model takes {model.num_feature()} features, these descriptors have {dim}")
-    flat = model.predict(features.reshape(images * augmentations, dim), num_threads=1, **options)
+    if forest.features != dim:
+        raise BundleError(f"the model takes {forest.features} features, these descriptors have {dim}")
+    flat = predict(features.reshape(images * augmentations, dim))
     mean: npt.NDArray[np.float64] = flat.reshape(images, augmentations, -1).mean(axis=1)
     return mean

@@ -16,13 +16,25 @@ from .arrays import pack_arrays, unpack_arrays
 from .head import Fitted, HeadSpec, TrainingPart, TrainingTerms
 from .inner import Features, Probabilities, inner_folds, out_of_fold, spread_augmentations, standardisation
 
-__all__ = ["LOGISTIC", "LinearModel", "fit_logistic", "held_out_loss", "multinomial", "parse_logistic", "softmax"]
+__all__ = [
+    "LOGISTIC",
+    "LinearModel",
+    "check_scale",
+    "fit_logistic",
+    "held_out_loss",
+    "multinomial",
+    "parse_logistic",
+    "softmax",
+]
 
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried (ours): there are more features
 than images."""
 
 _ROUNDS = 300
+
+_LEAST_SCALE = 1e-30
+"""Bound on the spread of a feature (ours)."""
 
 _C = "strength"
 """What the array of the chosen ``C`` is called in a model's file, since 0.1."""
@@ -44,6 +56,19 @@ class LinearModel:
 
     arrays: dict[str, npt.NDArray[Any]]
 
+    def __post_init__(self) -> None:
+        check_scale(self.arrays["scale"])
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.arrays["intercepts"])
+
+    @property
+    def features(self) -> int:
+        """Length of a descriptor."""
+        return len(self.arrays["mean"])
+
     def predict_proba(self, features: Features) -> Probabilities:
         """Predict images: the softmax of the decision averaged over augmentations.
 
@@ -61,6 +86,18 @@ class LinearModel:
         # a linear decision averaged over rows is the decision of the averaged row
         rows = ((features.astype(np.float64) - a["mean"]) / a["scale"]).mean(axis=1)
         return softmax(rows @ a["coefficients"].T + a["intercepts"])
+
+
+def check_scale(scale: npt.NDArray[Any]) -> None:
+    """Refuse scales that nothing can be divided by.
+
+    Raises
+    ------
+    BundleError
+        One is not positive, or so small that quotients are no finite numbers.
+    """
+    if not (scale > _LEAST_SCALE).all():
+        raise BundleError("the array scale of a model holds values that are no scales; train it again")
 
 
 def softmax(scores: npt.NDArray[np.float64]) -> Probabilities:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..evaluate import listed
+from ..featurize import IMPORTED, UNKNOWN
 from .heads import members_of
 from .units import ModelUnit
 
@@ -19,7 +21,13 @@ _STAINS = {
     "none": "Stains were not normalised.",
 }
 
-_NETWORKS = {"resnet50": "he2016", "vgg16": "simonyan2015", "inceptionv3": "szegedy2016", "mobilenetv2": "sandler2018"}
+_NETWORKS = {
+    "resnet50": "he2016",
+    "resnet50-keras213": "he2016",
+    "vgg16": "simonyan2015",
+    "inceptionv3": "szegedy2016",
+    "mobilenetv2": "sandler2018",
+}
 
 _WEIGHTS = {"imagenet": "pretrained on ImageNet [@deng2009]", "random": "with random weights, untrained"}
 
@@ -44,6 +52,9 @@ def methods_of(
 
 def _described(headers: Sequence[Mapping[str, Any]] | Any) -> Iterator[str]:
     for header in headers:
+        if header["mode"] == IMPORTED:
+            yield _embedded(header)
+            continue
         stain = header["stain"]
         yield _STAINS.get(stain, f"Images were treated by {stain}.")
         low, high = header["color_range"]
@@ -56,14 +67,25 @@ def _described(headers: Sequence[Mapping[str, Any]] | Any) -> Iterator[str]:
         network = header["encoder"]
         cited = f" [@{_NETWORKS[network]}]" if network in _NETWORKS else ""
         weights = _WEIGHTS.get(header["weights"], f"with weights of SHA-256 {header['weights_sha256'][:12]}")
+        layers = ", ".join(header["layers"])
+        seen = f"({layers})" if "runner" in header else f"(layers {layers}), averaged over positions"
         cut = "windows on the feature maps" if header["mode"] == "dense" else "random crops"
         if header["crops"] == 1:
             cut = cut.replace("windows", "window").replace("crops", "crop")
         yield (
-            f"Descriptors are the outputs of {network}{cited} {weights} (layers {', '.join(header['layers'])}), "
-            f"averaged over positions, for {header['crops']} {cut} of {header['crop']} pixels in each of {copies} at "
-            f"a scale of {header['scale']:g}, pooled by their generalised mean of order {header['pool']:g}."
+            f"Descriptors are the outputs of {network}{cited} {weights} {seen}, for {header['crops']} {cut} of "
+            f"{header['crop']} pixels in each of {copies} at a scale of {header['scale']:g}, pooled by their "
+            f"generalised mean of order {header['pool']:g}."
         )
+
+
+def _embedded(header: Mapping[str, Any]) -> str:
+    """Say what is known of embeddings that were not made here."""
+    about = json.loads(header[IMPORTED])
+    network = header["encoder"]
+    by = "an encoder that is not named" if network == UNKNOWN else f"the encoder {network}"
+    each = f", each the {about['pooled']}" if about["pooled"] else ""
+    return f"Descriptors are embeddings of {header['dim']} numbers that {by} made outside of bchisto{each}."
 
 
 def _trained(head: str, units: Sequence[ModelUnit], blended: bool, stores: int) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import FoldPlan, decode_image
+from ..encoders import card_of
 from ..evaluate import Panel, TwoClassView, choose_samples, measure_gains
 from ..experiment import BundleFacts, Outputs, ShowCases, Tested
-from ..jobs import write_rows
+from ..featurize import IMPORTED
+from ..jobs import read_records, write_rows
 from .bundle import Bundle
 from .ensemble import Ensemble
 from .head import TrainingTerms
@@ -113,15 +115,30 @@ def _settings(
     for spec in members_of(head):
         shown |= spec.shown(terms)
     for name, h in sources.headers.items():
+        if h["mode"] == IMPORTED:
+            shown[name] = _embedded(h)
+            continue
         low, high = h["color_range"]
-        layers = f" ({'+'.join(h['layers'])})"
+        layers, card = f" ({'+'.join(h['layers'])})", card_of(h)
+        bound = "" if card is None else f"; {card.terms()}"
         shown[name] = (
-            f"{h['encoder']}{layers}, weights {h['weights']} (sha256 {h['weights_sha256'][:12]}), scale {h['scale']}, "
-            f"{_count(h['crops'], 'crop')} of {h['crop']}, {_count(h['augmentations'], 'augmentation')} in "
-            f"[{low:g}, {high:g}], pool {h['pool']:g}, stain {h['stain']}, {h['mode']}, {h['precision']}, "
-            f"seed {h['seed']}"
+            f"{h['encoder']}{layers}, weights {h['weights']} (sha256 {h['weights_sha256'][:12]}{bound}), scale "
+            f"{h['scale']}, {_count(h['crops'], 'crop')} of {h['crop']}, "
+            f"{_count(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, stain "
+            f"{h['stain']}, {h['mode']}, {h['precision']}, seed {h['seed']}"
         )
     return shown
+
+
+def _embedded(header: Mapping[str, Any]) -> str:
+    about = json.loads(header[IMPORTED])
+    weights = f", weights of sha256 {header['weights_sha256'][:12]}" if header["weights_sha256"] else ""
+    rows = f", {_count(header['augmentations'], 'row')} an image" if header["augmentations"] > 1 else ""
+    pooled = f", {about['pooled']}" if about["pooled"] else ""
+    return (
+        f"embeddings of {about['source']}: encoder {header['encoder']}{weights}, {header['dim']} numbers{rows}"
+        f"{pooled}, sha256 {header['features_sha256'][:12]}"
+    )
 
 
 def _count(number: int, name: str) -> str:
@@ -133,4 +150,4 @@ def _paths(table: Path) -> dict[str, Path]:
     if not table.is_file():
         return {}
     with table.open(newline="", encoding="utf-8") as handle:
-        return {row["sha256"]: Path(row["path"]) for row in csv.DictReader(handle)}
+        return {row["sha256"]: Path(row["path"]) for row in read_records(handle)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,11 +42,13 @@ class BoostSettings:
         Moves split folds, not the seeds of LightGBM.
     each : bool
         Compare the stores with each other, and the fusion of all with that of all but one. Trains nothing more.
+    name : str
+        Added to the folder's name, so that ensembles of other stores or settings stand side by side in a run.
 
     Raises
     ------
     InputError
-        An unknown head, preset or parameter, or no seed.
+        An unknown head, preset or parameter, no seed, or a name that is none of a folder.
     """
 
     heads: tuple[str, ...] = option(("lightgbm",), name="head")
@@ -54,6 +57,7 @@ class BoostSettings:
     params: Mapping[str, Any] = option(factory=dict, name="param", plain=_written, value=parse_params)
     seed: int = 0
     each: bool = False
+    name: str = option("", sparse=True)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -65,6 +69,10 @@ class BoostSettings:
             raise InputError(f"`seeds` {self.seeds}: give at least 1")
         if self.preset not in PRESETS:
             raise InputError(f"`preset` {self.preset}: no such preset; {one_of(self.preset, PRESETS)}")
+        if not re.fullmatch(r"[\w.+-]*", self.name):
+            raise InputError(
+                f"`name` {self.name}: give letters, digits, dots, hyphens or underscores: it names a folder"
+            )
         for head in self.heads:
             members_of(head)  # refuses what is no head
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..data import PARTICULARS, SYNTHETIC_BANNER, Particulars, check_order, read_particulars, spell_labels
+from ..encoders import card_of
 from ..errors import InputError, MissingInputError, StoreError
 from ..experiment import ImageChange, Known
-from ..featurize import open_store
+from ..featurize import IMPORTED, UNKNOWN, open_store
 
 __all__ = ["Sources", "read_sources"]
 
@@ -70,6 +71,15 @@ class Sources:
                 f"RANDOM WEIGHTS: {', '.join(random)} ran untrained; the published setting uses ImageNet weights, so "
                 "these numbers cannot be compared with it."
             )
+        imported = {name: h for name, h in self.headers.items() if h["mode"] == IMPORTED}
+        if unnamed := [name for name, h in imported.items() if h["encoder"] == UNKNOWN]:
+            notes.append(
+                f"UNKNOWN ENCODER: {', '.join(unnamed)} came as embeddings that do not say which network made them, so "
+                "nobody can check that new embeddings are of the same kind."
+            )
+        cards = {h["encoder"]: card for h in self.headers.values() if (card := card_of(h)) is not None}
+        if bound := [f"{name} ({card.licence})" for name, card in sorted(cards.items()) if card.non_commercial]:
+            notes.append(f"NON-COMMERCIAL WEIGHTS: the licence of {', '.join(bound)} excludes commercial use.")
         return notes
 
 
@@ -98,11 +108,14 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     headers: dict[str, dict[str, Any]] = {}
     pixels: dict[str, str] = {}
     first: Sources | None = None
+    known_contents: dict[str, str] = {}
     for name, path in paths.items():
         with open_store(path) as store:
             headers[name] = store.header
             pixels |= store.pixels
+            # of embeddings the hash is that of the row, which is another in every store
             hashes = [value.decode() for value in store.images("sha256")]
+            contents = {} if store.header["mode"] == IMPORTED else dict(zip(store.image_ids, hashes, strict=True))
             found = Sources(
                 paths=paths,
                 headers=headers,
@@ -113,8 +126,8 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
                 classes=tuple(store.header["classes"]),
             )
         if first is None:
-            first = found
-        elif (found.image_ids, found.labels, found.sha256) != (first.image_ids, first.labels, first.sha256):
+            first, known_contents = found, contents
+        elif (found.image_ids, found.labels, contents) != (first.image_ids, first.labels, known_contents):
             other = next(iter(paths.values()))
             change = str(ImageChange.between(_known(first), _known(found))) or "other content under the same names"
             raise InputError(

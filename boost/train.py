@@ -9,6 +9,7 @@ from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..errors import InputError
 from ..evaluate import TwoClassView
 from ..experiment import CrossValidation, FoldChoice, Work, cross_validate
+from ..featurize import import_features
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run
@@ -28,6 +29,7 @@ def train(
     *,
     out: PathInput,
     features: Many[PathInput] = (),
+    labels: PathInput | None = None,
     classes: Many[TextInput] = (),
     settings: BoostSettings | None = None,
     folds: FoldChoice | Many[TextInput] = (),
@@ -42,7 +44,10 @@ def train(
     out : str or Path
         The run folder.
     features : sequence of path
-        Stores or folders of them; ``out/features`` by default.
+        Stores or folders of them; ``out/features`` by default. Embeddings of other programs, see
+        `bchisto.featurize.read_embeddings`, become stores there.
+    labels : str or Path, optional
+        A table of the labels of such embeddings, see `bchisto.data.read_labels`; else their files hold them.
     classes : sequence of str
         Class order; by default that of the stores.
     settings : BoostSettings, optional
@@ -74,6 +79,7 @@ def train(
     """
     run = as_path(out, "out")
     stores = as_paths(features, "features")
+    table = None if labels is None else as_path(labels, "labels")
     order = as_texts(classes, "classes")
     said = as_texts(notes, "notes")
     settings, choice, how = BoostSettings.of(settings), FoldChoice.of(folds), Work.of(work)
@@ -87,10 +93,13 @@ def train(
     config = {
         "out": str(run),
         "features": [str(path) for path in stores],
+        **({} if table is None else {"labels": str(table)}),
         "classes": ",".join(order) or None,
         **plain_options(settings, choice, view),
     }
     with record_run(run, command="boost", config=config) as record:
+        if stores or table is not None:
+            stores = tuple(import_features(stores, folder=run / "features", labels=table, overwrite=how.overwrite))
         sources = read_sources(stores or [run / "features"], classes=order)
         if settings.each and len(sources.paths) < 2:
             raise InputError(
@@ -121,6 +130,7 @@ def train(
                 preset=preset,
                 seeds=settings.seeds,
                 each=settings.each,
+                name=settings.name,
             ).settled()
             for plan, head in product(plans, settings.heads)
         ]

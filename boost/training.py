@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import Any, ClassVar
 from ..errors import SettingsConflictError
 from ..experiment import Finished, Tested, Training, Work
 from ..featurize import ABSENT_SETTINGS, compared_settings
-from ..jobs import Resources, Ticker
+from ..jobs import Resources, Ticker, read_records
 from ..runs import Claim, Mark, versions_of
 from .bundle import Bundle
 from .ensemble import count_models, gather, plan_units
@@ -56,6 +55,8 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         Ensemble members.
     each : bool
         Whether stores are compared with each other.
+    name : str
+        Of `BoostSettings`.
     """
 
     run: Path
@@ -64,6 +65,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     preset: Preset
     seeds: int
     each: bool
+    name: str
 
     unit: ClassVar[str] = "models"
     step_name: ClassVar[str] = "models"
@@ -72,7 +74,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     @property
     def folder(self) -> Path:
         """Where it works."""
-        return self.run / self.road / f"{self.plan.name}-{self.head}"
+        return self.run / self.road / "-".join(filter(None, (self.plan.name, self.head, self.name)))
 
     def check(self, claim: Claim) -> None:
         """Refuse a folder of other folds, parameters or descriptors, or of a larger result; writes nothing.
@@ -117,7 +119,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)
         return TrainingTerms(self.preset, self.seed, largest)
 
-    def resources(self, how: Work) -> Resources:
+    def resources(self, how: Work, claim: Claim) -> Resources:
         """Return a process per core, as no network is run."""
         return how.cpu()
 
@@ -209,7 +211,7 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
     if not table.is_file():
         return
     with table.open(newline="", encoding="utf-8") as handle:
-        held = {(row["store"], int(row["seed"])) for row in csv.DictReader(handle)}
+        held = {(row["store"], int(row["seed"])) for row in read_records(handle)}
     more = max((seed for _, seed in held), default=-1) + 1
     # the rows of a stack are named "<store> <head>"
     lost = sorted({name for name, _ in held if not any(name in (one, *_members(one)) for one in stores)})

@@ -31,7 +31,13 @@ def _heads() -> list[str]:
     "--features",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Stores or folders of them; default RUN/features.",
+    help="Stores or folders of them; default RUN/features. Or embeddings of other programs: .npz, .parquet, .h5, or a "
+    "folder of .h5, one a slide.",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="Labels of embeddings that hold none: a table image_id,label[,group].",
 )
 @click.option(
     "--folds",
@@ -68,6 +74,9 @@ def _heads() -> list[str]:
     is_flag=True,
     help="Compare the stores with each other, and say what each adds to the fusion; trains nothing more.",
 )
+@click.option(
+    "--name", default="", help="Added to the folder's name, so that other stores or settings stand beside it."
+)
 @click.option("--classes", callback=split_names, help="Class order; default: that of the stores.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Moves split folds.")
 @explain_option
@@ -91,6 +100,7 @@ def boost(context: click.Context, /, **options: Any) -> None:
         lambda: train(
             out=options["out"],
             features=options["features"],
+            labels=options["labels"],
             classes=options["classes"],
             settings=from_options(BoostSettings, options),
             folds=from_options(FoldChoice, options),
@@ -98,6 +108,15 @@ def boost(context: click.Context, /, **options: Any) -> None:
             view=from_options(TwoClassView, options),
         ),
         shown=options["out"] / "report.html",
-        then=lambda model: f"bchisto predict {quoted(model)} --images DIR --out predictions.csv",
+        then=lambda model: f"bchisto predict {quoted(model)} {_new(model)} --out predictions.csv",
         explain=options["explain"],
     )
+
+
+def _new(model: Path) -> str:
+    """Return the option that names what a bundle predicts."""
+    from ..experiment import bundle_stores
+    from ..featurize import IMPORTED
+
+    imported = [one for one in bundle_stores(model).values() if one["mode"] == IMPORTED]
+    return " ".join(["--features FILE"] * len(imported)) or "--images DIR"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .ending import counted, done, quoted
+from .ending import counted, done, echo, quoted
 from .flags import as_flags
 from .images import data_options
 from .options import common_options
@@ -84,19 +83,21 @@ def list_(images: Path, **options: Any) -> None:
     \b
     Example: bchisto data list --images BreaKHis_v1 > table.csv
     """
+    from ..jobs import neutral
+
     dataset = _selection(images, options).read()
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["image_id", "path", "label", "group", "magnification", "mpp", "source"])
     for record in dataset.records:
         writer.writerow(
-            [record.image_id, record.path, record.label or "", record.group or "", record.magnification or "",
-             record.mpp or "", record.source]
+            map(neutral, (record.image_id, str(record.path), record.label or "", record.group or "",
+                          record.magnification or "", record.mpp or "", record.source))
         )  # fmt: skip
     classes = dataset.class_counts()
     counts = ", ".join(f"{name} {count}" for name, count in classes.items())
     if (unlabelled := len(dataset) - sum(classes.values())) != 0:
         counts += f"{', ' if counts else ''}without a label {unlabelled}"
-    click.echo(f"{len(dataset)} images: {counts}", err=True)
+    echo(f"{len(dataset)} images: {counts}", err=True)
 
 
 @data.command()
@@ -153,6 +154,7 @@ def check(context: click.Context, /, images: Path, **options: Any) -> None:
     """
     from ..experiment import FoldChoice, Work
     from ..featurize import FeaturizeSettings
+    from ..jobs import json_text
     from ..options import from_options
     from ..preflight import preflight, preflight_text, write_preflight
 
@@ -175,19 +177,19 @@ def check(context: click.Context, /, images: Path, **options: Any) -> None:
         shown = next_commands(context, found, images=found.dataset.root.name)
         wrote = write_preflight(page, found, commands=shown, say=say)
     if options["as_json"]:
-        click.echo(json.dumps({**found.content(say), "next": then}, indent=2, ensure_ascii=False))
+        echo(json_text({**found.content(say), "next": then}), lines=True)
     else:
-        click.echo(f"{preflight_text(found, say=say)}\n\nFINDINGS")
+        echo(f"{preflight_text(found, say=say)}\n\nFINDINGS", lines=True)
         for finding in found.survey.findings:
-            click.echo(f"{finding.level:8}{say(str(finding))}")
+            echo(f"{finding.level:8}{say(str(finding))}")
         notes = len(found.survey.findings) - len(found.wrong)
-        click.echo(
+        echo(
             f"{found.dataset.name}: {counted(len(found.dataset), 'image')}, {counted(len(found.wrong), 'finding')}"
             + (f", {counted(notes, 'note')}" if notes else "")
             + (" (synthetic)" if found.dataset.synthetic else "")
         )
         if then:
-            click.echo("\n".join(["", "NEXT", *then]))
+            echo("\n".join(["", "NEXT", *then]), lines=True)
     done(context, wrote=wrote, then=None)
     context.exit(1 if found.wrong else 0)
 
@@ -227,8 +229,11 @@ def folds(
     """
     from ..arguments import named
     from ..data import Particulars, find_copies, fold_plan, further_columns, unknown_groups, write_fold_list
+    from ..jobs import refuse_overwriting
 
+    given = [path for path in (images, Path(folds), options.get("only")) if path is not None]
     dataset = _selection(images, options).read()
+    refuse_overwriting([out], [*given, *(record.path for record in dataset.records)])
     ids = [record.image_id for record in dataset.records]
     labels = {record.image_id: record.label or "" for record in dataset.records}
     groups = {record.image_id: record.group for record in dataset.records}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .ending import done, quoted
+from .ending import done, echo, quoted
 from .options import common_options
 
 
@@ -28,8 +28,8 @@ def demo(context: click.Context, out: Path, images_per_class: int, seed: int, jo
 
     boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost
     for line in boosted.summary():
-        click.echo(line)
-    click.echo("chance is 25.0")
+        echo(line)
+    echo("chance is 25.0")
     done(
         context,
         wrote=[boosted.report, boosted.model],

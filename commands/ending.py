@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import printable
+
 if TYPE_CHECKING:
     from ..experiment import CrossValidation
 
-__all__ = ["counted", "done", "quoted", "said_results"]
+__all__ = ["counted", "done", "echo", "quoted", "said_results"]
 
 
 def counted(count: int, noun: str) -> str:
@@ -24,6 +26,11 @@ def counted(count: int, noun: str) -> str:
     ('1 store', '12 images')
     """
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def echo(text: str, *, err: bool = False, lines: bool = False) -> None:
+    """Print a text; control characters of names in it, and with `lines` not the line breaks, stand as escapes."""
+    click.echo(printable(text, lines=lines), err=err)
 
 
 def quoted(path: Path | str) -> str:
@@ -41,12 +48,12 @@ def done(
 ) -> None:
     """Say what was written and what to run next; exit with 1 if items failed."""
     for path in wrote:
-        click.echo(f"wrote {path}", err=True)
+        echo(f"wrote {path}", err=True)
     if then:
-        click.echo(f"next: {then}", err=True)
+        echo(f"next: {then}", err=True)
     if failures:
         was = "was" if failures == 1 else "were"
-        click.echo(f"{counted(failures, 'image')} {was} left out, listed in {listed}", err=True)
+        echo(f"{counted(failures, 'image')} {was} left out, listed in {listed}", err=True)
         context.exit(1)
 
 
@@ -96,7 +103,7 @@ def said_results(
     wrote: list[Path] = []
     for result in results:
         for line in result.summary():
-            click.echo(line)
+            echo(line)
         if result.assembled:
             wrote += [result.model, result.report]
     if failed is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import done
+from .ending import done, echo
 from .options import common_options, explain_option, split_names
 
 
@@ -128,7 +128,7 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
         record.note(results={name: {"accuracy": metrics["accuracy"]} for name, metrics in result["tables"].items()})
     for name, metrics in result["tables"].items():
         for line in headline(name, metrics):
-            click.echo(line)
+            echo(line)
     for row in result["comparisons"]:
         counts = row["mcnemar"]
         limits = [f"{100 * limit:+.1f}" for limit in row["interval"] or []]
@@ -136,15 +136,15 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
         test = named_test(row, row["unit"])
         test += "," * (test != "McNemar")
         corrected = "" if row["primary"] else f", {p_value(row['p_holm'], sign=False)} after Holm"
-        click.echo(
+        echo(
             f"{row['second']} against {row['first']}: {100 * row['difference']:+.1f} points{between}, only one right "
             f"{counts['only_second']} / {counts['only_first']}, {test} p {p_value(row['p'])}{corrected}"
         )
     for row in result.get("external", ()):
         for line in external_lines(row):
-            click.echo(line)
+            echo(line)
     for note in result["notes"]:
-        click.echo(note, err=True)
+        echo(note, err=True)
     if failed is not None:
         raise failed
     done(context, wrote=[out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"], then=None)

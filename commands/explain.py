@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import counted, done
+from .ending import counted, done, echo
 from .images import bundle_options
 from .options import common_options, overwrite_option
 
@@ -76,9 +76,9 @@ def explain(
         work=from_options(Work, options),
     )
     for banner in results[0].banners:
-        click.echo(banner)
+        echo(banner)
     for method, result in zip(dict.fromkeys(options["method"]), results, strict=True):
-        click.echo(f"{counted(result.images, 'picture')} of the method {method}")
+        echo(f"{counted(result.images, 'picture')} of the method {method}")
     failed = max(results, key=lambda result: len(result.failures))
     done(
         context,

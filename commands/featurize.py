@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import counted, done, quoted
+from .ending import counted, done, echo, quoted
 from .images import data_options
 from .options import common_options, work_options
 
@@ -16,7 +16,7 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     if value:
         from ..encoders import list_encoders
 
-        click.echo("\n".join(list_encoders()))
+        echo("\n".join(list_encoders()), lines=True)
         context.exit()
 
 
@@ -34,7 +34,7 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     multiple=True,
     default=("resnet50", "inceptionv3", "vgg16"),
     show_default=True,
-    help="NAME[:LAYER+LAYER]; repeatable.",
+    help="NAME[:LAYER+LAYER], hub:DIR, onnx:FILE or timm:NAME; repeatable.",
 )
 @click.option(
     "--list-encoders",
@@ -101,10 +101,11 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
 )
 @click.option(
     "--engine",
-    type=click.Choice(["keras", "openvino"]),
+    type=click.Choice(["keras", "openvino", "onnxruntime", "torch"]),
     default="keras",
     show_default=True,
-    help="What runs the encoder; openvino needs its extra and is fastest on CPUs with --precision bfloat16.",
+    help="What runs the encoder; openvino needs its extra and is fastest on CPUs with --precision bfloat16; keras "
+    "stands for onnxruntime with onnx:FILE, and for torch with timm:NAME.",
 )
 @click.option(
     "--batch-size",
@@ -135,9 +136,9 @@ def featurize(context: click.Context, /, **options: Any) -> None:
     result = run(from_options(ImageSelection, options), out=out, settings=settings, work=how)
     described = result.images - len(result.failures)
     if result.merged:
-        click.echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")
+        echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")
         wrote, then = list(result.stores), f"bchisto boost --out {quoted(out)}"
     else:
-        click.echo(f"shard {how.shard} is done")
+        echo(f"shard {how.shard} is done")
         wrote, then = [], "the other shards, then the same command without --shard, which merges"
     done(context, wrote=wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")

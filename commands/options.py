@@ -164,7 +164,9 @@ def work_options(function: F) -> F:
 def threads_option(function: F) -> F:
     """Add the option that says with how many threads a network is trained, which can be seen in its result."""
     return click.option(
-        "--threads", type=int, help="Of each process that trains networks on the CPU; results differ by it; default: 1."
+        "--threads",
+        type=int,
+        help="Of each process that trains networks on the CPU; results differ by it; default: 1, or cores / folds.",
     )(function)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import counted, done, quoted
+from .ending import counted, done, echo, quoted
 from .images import bundle_options
 from .options import common_options, overwrite_option
 
@@ -15,6 +15,12 @@ from .options import common_options, overwrite_option
 @click.command()
 @bundle_options
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The CSV table to write.")
+@click.option(
+    "--features",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Embeddings in the place of images: .npz, .parquet, .h5, or a folder of .h5; repeatable, one for each store.",
+)
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -63,23 +69,24 @@ def predict(
     from ..predict import predict as run
 
     chosen = (*images, *more_images)
-    if not chosen:
-        raise click.UsageError("give --images DIR or image files")
+    if not chosen and not options["features"]:
+        raise click.UsageError("give --images DIR or image files, or --features FILE")
     result = run(
         model,
         chosen,
+        features=options["features"],
         calls=from_options(Calls, options),
         work=from_options(Work, options),
         **{name: options[name] for name in ("out", "weights", "output_format", "calibrated", "html", "xlsx")},
     )
     for banner in result.banners:
-        click.echo(banner)
+        echo(banner)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
-    click.echo(f"{counted(result.images, 'image')} predicted: {counts}")
+    echo(f"{counted(result.images, 'image')} predicted: {counts}")
     if result.called:
-        click.echo(result.called)
+        echo(result.called)
     if result.unsure is not None:
-        click.echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheets[0]}")
+        echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheets[0]}")
     done(
         context,
         wrote=[result.path, *result.sheets],

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import done, quoted
+from .ending import done, echo, quoted
 from .options import common_options, explain_option, threads_option, work_options
 
 
@@ -22,6 +22,11 @@ from .options import common_options, explain_option, threads_option, work_option
 )
 @click.option("--all-variants", is_flag=True, help="Every variant of the recipe.")
 @click.option("--full-scale", is_flag=True, help="Add the views at full scale.")
+@click.option(
+    "--fresh-draws",
+    is_flag=True,
+    help="Draw colours and crops anew for each store, as the published code did; default: shared by all.",
+)
 @click.option("--settings", "show", is_flag=True, help="Print every setting of the recipe with its source, and stop.")
 @click.option("--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe.")
 @click.option(
@@ -54,8 +59,8 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
 
     recipe = load_recipe(name)
     if options["show"]:
-        click.echo(f"{recipe.name}: {recipe.title}\n{recipe.citation}")
-        click.echo("\n".join(recipe.describe()))
+        echo(f"{recipe.name}: {recipe.title}\n{recipe.citation}", lines=True)
+        echo("\n".join(recipe.describe()), lines=True)
         return
     if options["images"] is None:
         raise click.UsageError("give --images, the dataset in its official layout")
@@ -67,11 +72,12 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
             options["images"],
             quick=options["quick"],
             full_scale=options["full_scale"],
+            fresh_draws=options["fresh_draws"],
             variants=variants,
             seeds=options["seeds"],
             work=how,
         )
-        click.echo(estimate_text(stages, jobs=how.networks().processes))
+        echo(estimate_text(stages, jobs=how.networks().processes), lines=True)
         return
     if options["out"] is None:
         raise click.UsageError("give --out, the run folder")
@@ -83,6 +89,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
             out=options["out"],
             quick=options["quick"],
             full_scale=options["full_scale"],
+            fresh_draws=options["fresh_draws"],
             variants=variants,
             weights=options["weights"],
             seeds=options["seeds"],
@@ -95,12 +102,12 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
         done(context, wrote=[], then="the other shards, then the same command without --shard")
         return
     for banner in result.banners:
-        click.echo(banner)
+        echo(banner)
     for one in result.protocols:
         for line in one.figures(str(one.folder.relative_to(options["out"]))):
-            click.echo(line)
+            echo(line)
     for table in result.published:
-        click.echo(f"\n{table.text()}")
+        echo(f"\n{table.text()}", lines=True)
     if failed is not None:
         raise failed
     report = result.folder / "report.html"

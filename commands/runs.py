@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .ending import echo
 from .flags import as_flags, invoked
 from .options import common_options
 
@@ -36,7 +37,7 @@ def list_(folder: Path) -> None:
 
     for entry in list_runs(folder):
         took = "-" if entry.seconds is None else format_seconds(entry.seconds)
-        click.echo(f"{entry.run}  {entry.command}  {entry.status}  {entry.started}  {took}")
+        echo(f"{entry.run}  {entry.command}  {entry.status}  {entry.started}  {took}")
 
 
 @runs.command()
@@ -54,12 +55,12 @@ def show(context: click.Context, run: Path) -> None:
 
     for entry in read_run(run):
         took = "" if entry.seconds is None else f", {format_seconds(entry.seconds)}"
-        click.echo(f"{entry.command}: {entry.status}, {entry.started}{took}")
+        echo(f"{entry.command}: {entry.status}, {entry.started}{took}")
         for name, value in {**entry.config, **entry.notes}.items():
             if value not in (None, [], {}, ""):
-                click.echo(f"  {name}: {_text(value)}")
+                echo(f"  {name}: {_text(value)}")
         if entry.error:
-            click.echo(f"  error: {_spoken(context, entry)}")
+            echo(f"  error: {_spoken(context, entry)}")
 
 
 @runs.command()
@@ -77,9 +78,9 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
 
     found = list(diff_runs(first, second))
     for name, old, new in found:
-        click.echo(f"{name}: {_text(old)} -> {_text(new)}")
+        echo(f"{name}: {_text(old)} -> {_text(new)}")
     if not found:
-        click.echo("no difference in settings, versions, images, weights and accuracies")
+        echo("no difference in settings, versions, images, weights and accuracies")
     context.exit(1 if found else 0)
 
 

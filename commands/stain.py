@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .ending import done
+from .ending import done, echo
 from .options import common_options
 
 
@@ -36,5 +36,5 @@ def stain(context: click.Context, /, sources: tuple[Path, ...], out: Path, **opt
     from ..data import stain_images
 
     result = stain_images(sources, out=out, **options)
-    click.echo(f"{len(result.written)} images written as PNG")
+    echo(f"{len(result.written)} images written as PNG")
     done(context, wrote=[out, result.sheet], then=None, failures=len(result.failures), listed=out / "failures.csv")

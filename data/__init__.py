@@ -44,6 +44,7 @@ from .images import (
     stain_images,
     unique_images,
 )
+from .labels import LabelTable, read_labels
 from .layouts import (
     DATASET_NAMES,
     KNOWN_CLASSES,
@@ -80,6 +81,7 @@ __all__ = [
     "FoldPlan",
     "ImageHeader",
     "ImageRecord",
+    "LabelTable",
     "LayoutSpec",
     "Particulars",
     "RestainResult",
@@ -117,6 +119,7 @@ __all__ = [
     "read_fold_list",
     "read_header",
     "read_image_list",
+    "read_labels",
     "read_particulars",
     "record_sha256",
     "repeat_folds",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
+from ..jobs import unneutral
 from .excel import EXCEL_SUFFIXES, excel_rows
 from .findings import few
 
@@ -56,7 +57,7 @@ def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
 
     Columns of CSV are separated by commas, semicolons or tabs, in UTF-8, or in UTF-16 with its mark. Empty lines are
     passed over. What stands between the columns is told by the header: the first mark that gives all
-    needed columns.
+    needed columns. An apostrophe before what begins like a formula is taken away, see `bchisto.jobs.neutral`.
 
     Parameters
     ----------
@@ -80,12 +81,12 @@ def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
     overlong: list[int] = []
     try:
         lines = iter(table)
-        written = [cell.strip() for cell in next(lines, (1, []))[1]]
+        written = [unneutral(cell).strip() for cell in next(lines, (1, []))[1]]
         names = [column_key(cell) for cell in written]
         _check_header(path, names, written, needed=needed, expected=expected)
         for number, cells in lines:
             if any(cell.strip() for cell in cells):
-                padded = [*(cell.strip() for cell in cells), *[""] * len(names)]
+                padded = [*(unneutral(cell).strip() for cell in cells), *[""] * len(names)]
                 row = zip(names, padded[: len(names)], strict=True)
                 rows.append((number, {name: cell for name, cell in row if name}))
                 if any(cell.strip() for cell in cells[len(names) :]):
@@ -102,7 +103,9 @@ def _text_rows(path: Path, *, needed: Sequence[str], notes: list[str]) -> Rows:
     mark = ","
     with contextlib.suppress(csv.Error):  # the reader of the rows says it
         headers = {mark: next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), []) for mark in _MARKS}
-        fits = [mark for mark, cells in headers.items() if set(needed) <= {column_key(cell) for cell in cells}]
+        fits = [
+            mark for mark, cells in headers.items() if set(needed) <= {column_key(unneutral(cell)) for cell in cells}
+        ]
         mark = fits[0] if fits else mark
     if mark != ",":
         notes.append(f"its columns are taken to be separated by {_MARKS[mark]}")

@@ -1,42 +1,63 @@
 """Networks that others trained: which there are, how they are built, their weights, and what runs them.
 
-In: a name of `list_encoders`. Out: an `Encoder`, uint8 crops of shape (n, height, width, 3) to float32 descriptors of
-shape (n, d).
+In: a name, a folder or a file. Out: a `CropEncoder`, uint8 crops of shape (n, height, width, 3) to float32 descriptors
+of shape (n, d). An `Encoder` is one with feature maps, which dense mode needs.
 """
 
 from .backbone import Backbone, build_backbone
-from .choice import EncoderChoice, parse_encoder, weights_of
-from .encoder import Encoder, cached_encoder
+from .card import CropEncoder, EncoderCard, card_of
+from .catalogue import CATALOGUE, NamedEncoder
+from .checkup import EncoderCheck, check_encoder, describe_encoder, list_all_encoders
+from .choice import RUNNERS, EncoderChoice, parse_encoder, weights_of
+from .encoder import Encoder
 from .engines import ENGINES, compile_tensors
-from .facts import EncoderFacts, encoder_facts
+from .facts import EncoderFacts, encoder_facts, least_of_partial
 from .geometry import GEOMETRY, Axis, map_axes
 from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
+from .locating import header_choice, recorded_source, source_sha256
 from .network import canonical_names, precision_policy, variables_of
+from .opening import cached_encoder, gives_maps, open_encoder
 from .registry import EncoderSpec, get_spec, list_encoders
 
 __all__ = [
+    "CATALOGUE",
     "ENGINES",
     "GEOMETRY",
+    "RUNNERS",
     "Axis",
     "Backbone",
+    "CropEncoder",
     "Encoder",
+    "EncoderCard",
+    "EncoderCheck",
     "EncoderChoice",
     "EncoderFacts",
     "EncoderSpec",
+    "NamedEncoder",
     "WeightArrays",
     "build_backbone",
     "cached_encoder",
     "canonical_names",
+    "card_of",
+    "check_encoder",
     "compile_tensors",
+    "describe_encoder",
     "encoder_facts",
     "fill_weights",
     "get_spec",
+    "gives_maps",
+    "header_choice",
+    "least_of_partial",
+    "list_all_encoders",
     "list_encoders",
     "load_keras_file",
     "map_axes",
+    "open_encoder",
     "parse_encoder",
     "precision_policy",
     "read_weight_arrays",
+    "recorded_source",
+    "source_sha256",
     "variables_of",
     "weights_of",
 ]

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import WeightsError
+from .wire import BYTES, EIGHT, FOUR, VARINT, WireReader
 
 __all__ = ["read_caffemodel"]
 
@@ -24,12 +25,6 @@ _MOST_AXES = 8
 
 _LAYERS = {100: (1, 7), 2: (4, 6)}
 """Field of a layer in the network, to the fields of its name and blobs: ``LayerParameter``, ``V1LayerParameter``."""
-
-_VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
-"""Wire types; groups (3 and 4) are in no field of ``caffe.proto``."""
-
-Found = tuple[int, int, int, int]
-"""Field number, wire type, and where its value begins and ends; of a number the value and nothing."""
 
 
 def read_caffemodel(path: Path, *, values: bool = True) -> dict[str, npt.NDArray[np.float32]]:
@@ -54,47 +49,41 @@ def read_caffemodel(path: Path, *, values: bool = True) -> dict[str, npt.NDArray
     if not path.stat().st_size:
         raise WeightsError(f"{path}: empty")
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        reader = _Reader(path, data)
+        reader = _Reader(path, data, "Caffe model")
         try:
             return reader.arrays(values=values)
         finally:
             del reader
 
 
-class _Reader:
-    """A file and where in it one reads."""
-
-    def __init__(self, path: Path, data: mmap.mmap) -> None:
-        self._path, self._data = path, data
+class _Reader(WireReader):
+    """A Caffe model and where in it one reads."""
 
     def arrays(self, *, values: bool) -> dict[str, npt.NDArray[np.float32]]:
         found: dict[str, npt.NDArray[np.float32]] = {}
         layers = 0
-        for field, wire, begin, end in self._fields(0, len(self._data)):
-            if field not in _LAYERS or wire != _BYTES:
+        for field, wire, begin, end in self.fields(0, len(self._data)):
+            if field not in _LAYERS or wire != BYTES:
                 continue
             layers += 1
             if layers > _MOST_LAYERS:
-                raise self._damaged(f"more than {_MOST_LAYERS:,} layers")
+                raise self.damaged(f"more than {_MOST_LAYERS:,} layers")
             name, blobs = self._layer(begin, end, *_LAYERS[field])
             for place, (start, stop) in enumerate(blobs):
                 key = f"{name}.{('weight', 'bias')[place] if place < 2 else place}"
                 if not name or key in found:
-                    raise self._damaged(f"two layers called {name}" if name else "a layer without a name")
+                    raise self.damaged(f"two layers called {name}" if name else "a layer without a name")
                 found[key] = self._blob(key, start, stop) if values else np.empty(0, np.float32)
         if not found:
-            raise self._damaged("no layer with weights; not a Caffe model")
+            raise self.damaged("no layer with weights; not a Caffe model")
         return found
 
     def _layer(self, begin: int, end: int, named: int, held: int) -> tuple[str, list[tuple[int, int]]]:
         name, blobs = "", []
-        for field, wire, start, stop in self._fields(begin, end):
-            if field == named and wire == _BYTES:
-                try:
-                    name = self._data[start:stop].decode()
-                except UnicodeDecodeError:
-                    raise self._damaged("a layer whose name is no text") from None
-            elif field == held and wire == _BYTES:
+        for field, wire, start, stop in self.fields(begin, end):
+            if field == named and wire == BYTES:
+                name = self.text(start, stop)
+            elif field == held and wire == BYTES:
                 blobs.append((start, stop))
         return name, blobs
 
@@ -103,15 +92,15 @@ class _Reader:
         older: dict[int, int] = {}
         shape: list[int] | None = None
         parts: list[npt.NDArray[np.float32]] = []
-        for field, wire, start, stop in self._fields(begin, end):
-            if field in (1, 2, 3, 4) and wire == _VARINT:
+        for field, wire, start, stop in self.fields(begin, end):
+            if field in (1, 2, 3, 4) and wire == VARINT:
                 older[field] = start
-            elif field == 7 and wire == _BYTES:
-                shape = [size for one in self._fields(start, stop) for size in self._dims(*one)]
-            elif (field, wire) in ((5, _BYTES), (5, _FOUR), (8, _BYTES), (8, _EIGHT)):
+            elif field == 7 and wire == BYTES:
+                shape = [size for one in self.fields(start, stop) for size in self._dims(*one)]
+            elif (field, wire) in ((5, BYTES), (5, FOUR), (8, BYTES), (8, EIGHT)):
                 kind = "<f4" if field == 5 else "<f8"
                 if (stop - start) % np.dtype(kind).itemsize:
-                    raise self._damaged(f"{key} ends within a number")
+                    raise self.damaged(f"{key} ends within a number")
                 parts.append(np.frombuffer(self._data[start:stop], dtype=kind).astype(np.float32))
         if shape is None:
             shape = [older.get(field, 1) for field in (1, 2, 3, 4)]
@@ -119,49 +108,14 @@ class _Reader:
                 shape = shape[1:]
         values = np.concatenate(parts) if parts else np.empty(0, np.float32)
         if len(shape) > _MOST_AXES or math.prod(shape) != len(values):
-            raise self._damaged(f"{key} has {len(values):,} numbers, and not those of the shape {tuple(shape)}")
+            raise self.damaged(f"{key} has {len(values):,} numbers, and not those of the shape {tuple(shape)}")
         return values.reshape(shape)
 
     def _dims(self, field: int, wire: int, start: int, stop: int) -> Iterator[int]:
         """Yield the sizes of a ``BlobShape``, packed or one by one."""
-        if field == 1 and wire == _VARINT:
+        if field == 1 and wire == VARINT:
             yield start
-        elif field == 1 and wire == _BYTES:
+        elif field == 1 and wire == BYTES:
             while start < stop:
-                size, start = self._varint(start, stop)
+                size, start = self.varint(start, stop)
                 yield size
-
-    def _fields(self, begin: int, end: int) -> Iterator[Found]:
-        """Yield the fields of a message between two places of the file."""
-        while begin < end:
-            tag, begin = self._varint(begin, end)
-            field, wire = tag >> 3, tag & 7
-            if wire == _VARINT:
-                value, begin = self._varint(begin, end)
-                yield field, wire, value, 0
-                continue
-            if wire == _BYTES:
-                length, begin = self._varint(begin, end)
-            elif wire in (_EIGHT, _FOUR):
-                length = 8 if wire == _EIGHT else 4
-            else:
-                raise self._damaged("bytes that are no field; not a Caffe model")
-            if not field or length > end - begin:
-                raise self._damaged("cut off, or not a Caffe model")
-            yield field, wire, begin, begin + length
-            begin += length
-
-    def _varint(self, begin: int, end: int) -> tuple[int, int]:
-        """Return a number of up to 64 bits, seven to a byte, and where it ends."""
-        value = 0
-        for place in range(10):
-            if begin + place >= end:
-                break
-            byte = self._data[begin + place]
-            value |= (byte & 0x7F) << (7 * place)
-            if byte < 0x80:
-                return value, begin + place + 1
-        raise self._damaged("cut off, or not a Caffe model")
-
-    def _damaged(self, why: str) -> WeightsError:
-        return WeightsError(f"{self._path}: not a whole Caffe model ({why})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import SupportsIndex
 
 import numpy as np
@@ -12,12 +11,11 @@ from ..arguments import Many, TextInput
 from ..errors import ImageError
 from ..jobs import prepare_backend
 from .backbone import build_backbone
-from .choice import EncoderChoice
+from .card import EncoderCard, check_crops
 from .engines import compile_network
 from .geometry import GEOMETRY, Places
-from .weights import content_key
 
-__all__ = ["Encoder", "cached_encoder"]
+__all__ = ["Encoder"]
 
 
 class Encoder:
@@ -50,6 +48,12 @@ class Encoder:
     layers : tuple of str
     default_layers : bool
         Whether these are the encoder's default.
+    parts : tuple of int
+        What each layer adds to it.
+    card : EncoderCard
+        Its layers; what its preprocessing does is within it, and the licence of its weights is not recorded.
+    runner : str
+        ``keras``.
     dim : int
         Length of a descriptor.
     graph : callable
@@ -94,6 +98,9 @@ class Encoder:
         self.weights_sha256 = backbone.weights_sha256
         self.weights_file_sha256 = backbone.weights_file_sha256
         self.dim = backbone.dim
+        self.parts = tuple(int(output.shape[-1]) for output in backbone.model.outputs)
+        self.card = EncoderCard(outputs=backbone.layers, precisions=("float32", "bfloat16"))
+        self.runner = "keras"
         self.model = backbone.model
         self.engine = engine
         compiled = compile_network(self.model, backbone.spec.preprocess, engine=engine, precision=precision)
@@ -118,8 +125,7 @@ class Encoder:
         ImageError
             Another dtype or shape.
         """
-        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[3] != 3:
-            raise ImageError(f"expected uint8 crops of shape (n, height, width, 3), got {crops.dtype} {crops.shape}")
+        check_crops(crops)
         return np.asarray(self._compiled.crops(crops), dtype=np.float32)
 
     def encode_windows(
@@ -157,13 +163,3 @@ class Encoder:
             return np.asarray(self._compiled.tiled_windows(frame[np.newaxis], shares), dtype=np.float32)
         places = self._places(windows, height=height, width=width)
         return np.asarray(self._compiled.windows(frame[np.newaxis], places), dtype=np.float32)
-
-
-def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, engine: str, seed: int) -> Encoder:
-    """Return an encoder, built once per process and content of its weights file: units of a worker share it."""
-    return _built(choice, weights, content_key(weights), precision, engine, seed)
-
-
-@functools.lru_cache(maxsize=16)
-def _built(choice: EncoderChoice, weights: str, content: str, precision: str, engine: str, seed: int) -> Encoder:
-    return Encoder(choice.name, layers=choice.layers, weights=weights, precision=precision, engine=engine, seed=seed)

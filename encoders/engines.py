@@ -15,10 +15,18 @@ import numpy.typing as npt
 
 from ..errors import DependencyError
 
-__all__ = ["ENGINES", "Compiled", "compile_function", "compile_network", "compile_tensors"]
+__all__ = [
+    "ENGINES",
+    "Compiled",
+    "compile_function",
+    "compile_network",
+    "compile_tensors",
+    "compile_vectors",
+    "openvino_core",
+]
 
-ENGINES = ("keras", "openvino")
-"""Values of ``engine``."""
+ENGINES = ("keras", "openvino", "onnxruntime", "torch")
+"""Values of ``engine``. The last two run files of ONNX and networks of timm, which have them by default."""
 
 _MOST_SHAPES = 4
 """Compiled shapes that OpenVINO keeps of each function: two views with a smaller last batch each, or two scales of
@@ -93,6 +101,35 @@ def compile_network(model: Any, preprocess: Preprocess, *, engine: str, precisio
     else:
         ready = [compile_function(function, specs) for function, specs in functions]
     return Compiled(crops=ready[0], windows=ready[1], tiled_windows=ready[2], graph=crops)
+
+
+def compile_vectors(
+    model: Any, *, size: int | None, engine: str, precision: str
+) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
+    """Compile a network of normalised images, whose outputs are concatenated; places are averaged.
+
+    Parameters
+    ----------
+    model : keras.Model
+    size : int or None
+        Pixels on a side of what it takes.
+    engine : {"keras", "openvino"}
+    precision : {"float32", "bfloat16"}
+        As in `compile_network`.
+    """
+    outputs = _feature_maps(model, lambda images: images)
+
+    def vectors(images: Any) -> Any:
+        from keras import ops
+
+        found = [ops.mean(one, axis=tuple(range(1, len(one.shape) - 1))) if len(one.shape) > 2 else one
+                 for one in outputs(images)]  # fmt: skip
+        return ops.concatenate(found, axis=-1)
+
+    specs: list[tuple[str, tuple[int | None, ...]]] = [("float32", (None, size, size, 3))]
+    if engine == "openvino":
+        return _openvino([(vectors, specs)], precision)[0]
+    return compile_function(vectors, specs)
 
 
 def compile_function(
@@ -238,17 +275,27 @@ def _openvino(functions: Sequence[tuple[Callable[..., Any], Any]], precision: st
 
     if keras.backend.backend() != "tensorflow":
         raise DependencyError('`engine="openvino"`: exports the network from TensorFlow; set KERAS_BACKEND=tensorflow')
+    core, settings = openvino_core(precision)
+    return [_OpenvinoFunction(core, function, specs, settings) for function, specs in functions]
+
+
+def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
+    """Return OpenVINO's core, and the settings that networks are compiled with.
+
+    Raises
+    ------
+    DependencyError
+        OpenVINO is not installed.
+    """
     try:
         import openvino
     except ImportError as error:
         raise DependencyError("`engine=\"openvino\"`: OpenVINO is missing; pip install 'bchisto[openvino]'") from error
-    core = openvino.Core()
-    settings = {
+    return openvino.Core(), {
         "INFERENCE_NUM_THREADS": 1,  # processes, not threads, use the cores
         "NUM_STREAMS": 1,
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
     }
-    return [_OpenvinoFunction(core, function, specs, settings) for function, specs in functions]
 
 
 class _OpenvinoFunction:

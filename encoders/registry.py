@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import InputError, one_of
 from ..extensions import extension_names, load_extension
 from ..jobs import prepare_backend
+from .resnet_keras213 import RESNET50_KERAS213, build_resnet50_keras213
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -33,7 +34,7 @@ features). Rakhlin et al. 2018, sec. 2.4."""
 
 _DEFAULT_LAYERS = {"vgg16": VGG16_LAYERS}
 
-MACS_PER_PIXEL = {"resnet50": 82e3, "inceptionv3": 64e3, "vgg16": 306e3, "mobilenetv2": 6e3}
+MACS_PER_PIXEL = {"resnet50": 82e3, RESNET50_KERAS213: 82e3, "inceptionv3": 64e3, "vgg16": 306e3, "mobilenetv2": 6e3}
 """Multiply-accumulates per input pixel, from the published counts at the published input sizes; they only set
 the size of a work unit."""
 
@@ -82,7 +83,7 @@ def _applications() -> dict[str, tuple[ModuleType, str]]:
 
 def list_encoders() -> list[str]:
     """Return the names of all encoders, sorted."""
-    return sorted({*_applications(), *extension_names(ENTRY_POINT_GROUP)})
+    return sorted({*_applications(), RESNET50_KERAS213, *extension_names(ENTRY_POINT_GROUP)})
 
 
 def get_spec(name: str) -> EncoderSpec:
@@ -97,6 +98,9 @@ def get_spec(name: str) -> EncoderSpec:
     if (offered := load_extension(ENTRY_POINT_GROUP, name, EncoderSpec, what="encoder")) is not None:
         return offered
     applications = _applications()
+    if name == RESNET50_KERAS213:
+        preprocess = applications["resnet50"][0].preprocess_input
+        return EncoderSpec(name, build_resnet50_keras213, preprocess, macs_per_pixel=MACS_PER_PIXEL[name])
     if name not in applications:
         raise InputError(f"`encoders` {name}: no such encoder; {one_of(name, list_encoders())}")
     module, function = applications[name]

@@ -46,7 +46,14 @@ from .temperature import (
     negative_log_likelihood,
     shrunk_temperature,
 )
-from .two_class import TwoClassChoice, TwoClassView, default_positive, positive_mask, two_class_scores
+from .two_class import (
+    TWO_CLASS_RULES,
+    TwoClassChoice,
+    TwoClassView,
+    default_positive,
+    positive_mask,
+    two_class_scores,
+)
 from .unsure import unsure_rule
 from .variance import variance_split
 from .wording import counted, listed, named_test, p_value, plural
@@ -56,6 +63,7 @@ __all__ = [
     "CROSS_VALIDATION",
     "LEVELS",
     "PREDICTED_FROM",
+    "TWO_CLASS_RULES",
     "Block",
     "Figure",
     "FoldCurves",

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts, named
 from ..errors import InputError, ReportError
-from ..jobs import ensure_folder, is_set_aside, write_json
+from ..jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..moved import takes_fields
 from .aggregate import LEVELS, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
@@ -26,12 +26,13 @@ from .report import reporting, write_report
 from .resample import ungrouped_note
 from .subgroups import column_values, of_groups, subgroups
 from .table_choice import TableChoice
-from .tables import write_tables
+from .tables import TABLES, write_tables
 from .two_class import TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive, default_thresholds
 from .wanted import wanted_intervals
 
 __all__ = ["evaluate", "measure"]
 
+_METRICS, _REPORT = "metrics.json", "report.html"
 ChooseCases = Callable[[Path, PredictionTable], tuple[Sequence[Sample], Sequence[Sample]]]
 
 _MOST_NOTES = 3
@@ -130,7 +131,9 @@ def evaluate(
         raise InputError(f"`levels` {strange[0]}: no such level; choose one of {', '.join(LEVELS)}")
     steps = [(level, rule) for level in dict.fromkeys(levels) for rule in (rules if level != "row" else ("",))]
     steps = list(dict.fromkeys(steps))
-    folder = ensure_folder(Path(out))
+    folder = Path(out)
+    _refuse_overwriting(folder, (*others, *sources))
+    ensure_folder(folder)
     banners: dict[str, None] = {}
     read = functools.partial(
         _measured, choice=choice, reading=tables, steps=steps, bootstrap=bootstrap, banners=banners
@@ -161,21 +164,30 @@ def evaluate(
         *_unlike_rules(result["tables"]),
         *unlike,
     ]
-    write_json(folder / "metrics.json", result)
+    write_json(folder / _METRICS, result)
     failed: list[str] = []
     with reporting(folder / "tables.csv", failed):
         write_tables(folder, tables=result["tables"], pairs=result["comparisons"])
-    with reporting(folder / "report.html", failed):
+    with reporting(folder / _REPORT, failed):
         write_report(
-            folder / "report.html",
+            folder / _REPORT,
             title="bchisto evaluation",
             panels=panels,
             banners=result["notes"],
             pairs=result["comparisons"],
         )
     if failed:
-        raise ReportError(f"{'; '.join(failed)}; {folder / 'metrics.json'} is written", result)
+        raise ReportError(f"{'; '.join(failed)}; {folder / _METRICS} is written", result)
     return result
+
+
+def _refuse_overwriting(folder: Path, sources: Sequence[Path]) -> None:
+    """Refuse to write into a run or its results, or over a table."""
+    tables = [path for path, _ in _tables(sources)]
+    facts = [path.with_name(_METRICS) for path in tables if read_facts(path).run]
+    names = (_METRICS, _REPORT, *(f"{name}.csv" for name in TABLES))
+    refuse_overwriting([folder / name for name in names], [*tables, *facts])
+    refuse_overwriting([folder], [source for source in sources if source.is_dir()])
 
 
 def _measured(

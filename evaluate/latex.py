@@ -17,9 +17,6 @@ _ESCAPES = {
 }  # fmt: skip
 """A bracket or star that begins a row would be read as an option of the line break before it."""
 
-_FORMULA = ("=", "@", "+", "-", "\t", "\r")
-"""Signs with which spreadsheets begin a formula."""
-
 
 def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     r"""Return a ``tabular`` with the first column left, the others right; needs ``\usepackage{booktabs}``.
@@ -53,9 +50,6 @@ def write_table(
 ) -> None:
     """Write a table as CSV, and as LaTeX beside it, both atomically.
 
-    A text that a spreadsheet would run as a formula (a class called ``=1+1``) gets an apostrophe before it, as
-    spreadsheets write such texts; numbers stay as they are, also as text (a class called ``-1``).
-
     Parameters
     ----------
     path : Path
@@ -66,16 +60,6 @@ def write_table(
     shown : (header, rows), optional
         The table as LaTeX shows it, where that is not the same.
     """
-    write_rows(path, header, [[_plain(cell) for cell in row] for row in rows])
+    write_rows(path, header, rows)
     with atomic_output(path.with_suffix(".tex")) as temporary:
         temporary.write_text(latex_table(*(shown or (header, rows))) + "\n", encoding="utf-8")
-
-
-def _plain(cell: Any) -> Any:
-    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..jobs import check_file_name
 from .latex import write_table
 
 __all__ = ["PublishedFigure", "PublishedTable", "write_published"]
@@ -140,7 +141,7 @@ def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path
               "published_in_interval", "difference_low", "difference_high"]  # fmt: skip
     wrote = []
     for table in tables:
-        path = folder / f"{table.key}.csv"
+        path = folder / f"{check_file_name(table.key, 'the table')}.csv"
         rows = []
         for figure in table.figures:
             low, high = figure.interval or (None, None)

@@ -15,6 +15,7 @@ import numpy as np
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
 from ..data import known_classes, settle_labels, spell_labels
 from ..errors import InputError, MissingInputError
+from ..jobs import read_records
 from .predictions import PredictionTable
 from .table_choice import settled_prediction
 
@@ -67,7 +68,7 @@ def read_predictions(
         raise MissingInputError(f"{path}: no such predictions file")
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
+            reader = read_records(handle)
             columns = [column.strip() for column in reader.fieldnames or ()]
             reader.fieldnames = columns  # blanks around a name would lose the column, and with it the patients
             rows = list(reader)

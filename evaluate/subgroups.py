@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..data import PARTICULARS, column_key, read_particulars
 from ..errors import InputError
+from ..jobs import read_records
 from .external import independent_difference
 from .intervals import Sampled
 from .predictions import PredictionTable
@@ -44,7 +44,7 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
     """
     wanted = column_key(column)
     with path.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle)
+        reader = read_records(handle)
         reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]  # as tables are read
         name = next((name for name in reader.fieldnames if column_key(name) == wanted), None)
         if name is not None:

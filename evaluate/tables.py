@@ -11,7 +11,13 @@ from .columns import shown_metrics, summary_names, summary_values
 from .latex import write_table
 from .metric import HEADLINE
 
-__all__ = ["write_tables"]
+__all__ = ["TABLES", "write_tables"]
+
+TABLES = (
+    "tables", "per-fold", "per-class", "confusion", "two-class", "set-points", "fold-notes", "calibration",
+    "abstention", "decision-curve", "subgroups", "paired-tests", "differences",
+)  # fmt: skip
+"""Names of the files."""
 
 Table = tuple[list[str], list[list[Any]]]
 
@@ -36,23 +42,11 @@ def write_tables(
         ``set-points``, ``fold-notes``, ``calibration``, ``abstention``, ``decision-curve``, ``subgroups``,
         ``paired-tests`` and ``differences``; those without a row are left out.
     """
-    made = {
-        "tables": _summary(tables),
-        "per-fold": _per_fold(tables),
-        "per-class": _per_class(tables),
-        "confusion": _confusion(tables),
-        "two-class": _two_class(tables),
-        "set-points": _operating_points(tables),
-        "fold-notes": _fold_notes(tables),
-        "calibration": _calibration(tables),
-        "abstention": _abstention(tables),
-        "decision-curve": _decision(tables),
-        "subgroups": _subgroups(tables),
-        "paired-tests": _paired(pairs),
-        "differences": _differences(pairs),
-    }
+    makers = (_summary, _per_fold, _per_class, _confusion, _two_class, _operating_points, _fold_notes, _calibration,
+              _abstention, _decision, _subgroups)  # fmt: skip
+    made = [*(make(tables) for make in makers), _paired(pairs), _differences(pairs)]
     wrote = []
-    for name, (header, rows) in made.items():
+    for name, (header, rows) in zip(TABLES, made, strict=True):
         if rows:
             path = folder / f"{name}.csv"
             write_table(path, header, rows, shown=(header, [[_cell(value) for value in row] for row in rows]))

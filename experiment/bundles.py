@@ -11,6 +11,7 @@ from typing import Any
 from ..data import CROP_SEEDS
 from ..errors import BundleError
 from ..jobs import DAMAGE, Archive, write_archive
+from .manifest import check_manifest
 
 __all__ = ["BUNDLE_KIND", "BUNDLE_SCHEMA", "BundleFacts", "TrainingImages", "bundle_road", "bundle_stores",
            "bundle_view", "open_bundle",
@@ -160,15 +161,17 @@ def open_bundle(path: Path, *, road: str) -> Iterator[Archive]:
     BundleError
         Missing, not a bundle, of a newer schema or another road, too large, or damaged.
     """
-    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
-        found = str(archive.manifest.get("road", "boosted"))
+    with _opened(path) as archive:
+        found = _road(archive)
         if found != road:
             of = _ROADS.get(found, (f"the road {found!r}", ""))[0]
             raise BundleError(f"{path}: a bundle of {of}, which hold no {_ROADS[road][1]}")
         try:
             yield archive
-        except BundleError:
-            raise
+        except BundleError as error:
+            if str(error).startswith(f"{path}: "):
+                raise
+            raise BundleError(f"{path}: {error}") from error
         except DAMAGE as error:
             raise archive.damaged(error) from error
 
@@ -181,8 +184,8 @@ def bundle_road(path: Path) -> str:
     BundleError
         Not a bundle, or one of a newer schema.
     """
-    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
-        return str(archive.manifest.get("road", "boosted"))
+    with _opened(path) as archive:
+        return _road(archive)
 
 
 def bundle_view(path: Path) -> tuple[tuple[str, ...], dict[str, Any] | None]:
@@ -193,8 +196,8 @@ def bundle_view(path: Path) -> tuple[tuple[str, ...], dict[str, Any] | None]:
     BundleError
         See `bundle_road`.
     """
-    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
-        return tuple(archive.manifest.get("classes", ())), archive.manifest.get("two_class")
+    with _opened(path) as archive:
+        return tuple(archive.manifest["classes"]), archive.manifest.get("two_class")
 
 
 def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
@@ -205,8 +208,27 @@ def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
     BundleError
         See `bundle_road`.
     """
-    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
-        return dict(archive.manifest.get("stores", {}))
+    with _opened(path) as archive:
+        stores: dict[str, dict[str, Any]] = archive.manifest.get("stores", {})
+        plain = isinstance(stores, dict) and all(isinstance(header, dict) for header in stores.values())
+        if not plain or not all(isinstance(header.get("encoder"), str) for header in stores.values()):
+            raise BundleError(f"{path}: its manifest does not hold the settings of stores; the bundle was altered")
+        return stores
+
+
+def _opened(path: Path) -> Archive:
+    archive = Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA)
+    try:
+        check_manifest(path, archive.manifest)
+    except BaseException:
+        archive.close()
+        raise
+    return archive
+
+
+def _road(archive: Archive) -> str:
+    """Return what a bundle holds; bundles of 0.1 of boosted models may not say."""
+    return str(archive.manifest.get("road", "boosted"))
 
 
 def read_temperature(manifest: Mapping[str, Any]) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 from ..arguments import PathInput, as_path, as_text, as_texts, as_wholes
 from ..data import (
     OWN_OPTIONS,
+    PARTICULARS,
     Dataset,
     Particulars,
     UniqueImages,
@@ -26,7 +27,7 @@ from ..data import (
     write_particulars,
 )
 from ..errors import InputError
-from ..jobs import ensure_folder
+from ..jobs import ensure_folder, refuse_overwriting
 from ..options import option
 from .headers import Needs, check_headers
 
@@ -172,12 +173,16 @@ class ImageSelection:
     def refuse_as_run(self, out: Path) -> None:
         """Refuse a run folder that is the folder of the images, where no earlier release has begun a run there.
 
+        Lists that the run would write anew are refused too.
+
         Raises
         ------
         InputError
         """
         if self.images.is_dir() and out.is_dir() and out.samefile(self.images) and not (out / "run.json").exists():
             raise InputError(f"`out` {out}: the images lie there; name another folder, which may lie in this one")
+        written = (out / "failures.csv", out / "features" / "images.csv", out / "features" / PARTICULARS)
+        refuse_overwriting(written, [one for one in (self.images, self.only) if one is not None])
 
     @property
     def reading(self) -> dict[str, Any]:

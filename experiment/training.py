@@ -6,7 +6,6 @@ what the whole leaves; all else is here, once.
 
 from __future__ import annotations
 
-import csv
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from ..data import FoldPlan, Particulars, protocol_text, unknown_groups, write_fold_list
 from ..errors import BchistoError, ReportError, SettingsConflictError
 from ..evaluate import Panel, TwoClassView, reporting, write_run_report
-from ..jobs import Resources, Ticker
+from ..jobs import Resources, Ticker, read_records
 from ..runs import Claim, Mark, RunRecord
 from .changes import ImageChange, Known
 from .missing import do_missing, singly
@@ -132,7 +131,7 @@ class Training(ABC, Generic[U, F]):
         """Return the claim of the folder for the settings that decide what is in it."""
 
     @abstractmethod
-    def resources(self, how: Work) -> Resources:
+    def resources(self, how: Work, claim: Claim) -> Resources:
         """Return what the work gets of this machine."""
 
     @abstractmethod
@@ -195,7 +194,7 @@ class Training(ABC, Generic[U, F]):
         old: dict[str, Known] = {}
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as handle:
-                old = {row["image_id"]: (row["label"], row["group"]) for row in csv.DictReader(handle)}
+                old = {row["image_id"]: (row["label"], row["group"]) for row in read_records(handle)}
         images = sorted({image for image, _, _ in self.plan.rows}) if old else ()
         return ImageChange.between(
             old, {image: (self.images.labels[image], self.images.groups[image] or "") for image in images}
@@ -235,7 +234,7 @@ class Training(ABC, Generic[U, F]):
         BchistoError
             Units are missing at the end though all were trained.
         """
-        folder, resources = claim.folder, self.resources(how)
+        folder, resources = claim.folder, self.resources(how, claim)
         units = self.units(claim, resources)
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
@@ -251,7 +250,7 @@ class Training(ABC, Generic[U, F]):
             said=f"{self.unit} are trained",
             step_name=self.step_name,
             dealt=self.together,
-            begin=claim.note_versions,
+            begin=lambda: claim.note_versions(**resources.recorded),
         )
         # those trained just now, or by other shards
         found = [self.read(unit) if one is None else one for unit, one in zip(units, progressed.found, strict=True)]

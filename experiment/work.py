@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..arguments import as_whole
 from ..errors import InputError
-from ..jobs import Resources, Shard, cpu_resources, network_resources, parse_shard, use_threads
+from ..jobs import Resources, Shard, asked_threads, cpu_resources, network_resources, parse_shard
 from ..options import option
 
 __all__ = ["Work"]
@@ -30,13 +30,14 @@ class Work:
     skip_errors : bool
         Leave out images that cannot be used, and list them, instead of stopping.
     threads : int, optional
-        With which each process trains a network on the CPU; one by default. Another number gives other results: sums
-        are added up in another order. On TensorFlow it cannot change within a process.
+        With which each process trains a network on the CPU; by default one, or where a protocol has fewer folds than
+        there are cores, as many as leave none idle. Another number gives other results: sums are added up in another
+        order.
 
     Raises
     ------
     InputError
-        Not a whole number, no share, or `overwrite` with `shard`.
+        Not a whole number, no share, `threads` below 1 or with `dask`, or `overwrite` with `shard`.
     """
 
     jobs: int | None = option(None, recorded=False)
@@ -52,6 +53,8 @@ class Work:
             put(self, "jobs", as_whole(self.jobs, "jobs"))
         if self.threads is not None:
             put(self, "threads", as_whole(self.threads, "threads"))
+            if self.threads < 1:
+                raise InputError(f"`threads` {self.threads}: give at least 1")
         given: object = self.shard
         if isinstance(given, str):
             put(self, "shard", parse_shard(given))
@@ -64,17 +67,6 @@ class Work:
     def of(cls, value: Work | None) -> Work:
         """Return what was passed, or the default."""
         return cls() if value is None else value
-
-    def start_training(self) -> None:
-        """Start Keras's backend with the threads that are asked for; before anything else asks for it.
-
-        Raises
-        ------
-        InputError
-            See `use_threads`.
-        """
-        if self.threads is not None:
-            use_threads(self.threads)
 
     def cpu(self) -> Resources:
         """Return what work without networks gets of this machine."""
@@ -89,3 +81,26 @@ class Work:
             Keras cannot load its backend.
         """
         return network_resources(self.jobs)
+
+    def training(self, units: int, *, begun: int | None = None) -> Resources:
+        """Return what the training of `units` networks gets of this machine.
+
+        Parameters
+        ----------
+        units : int
+            All of them, also those of other shards: the threads of a network must not depend on who trains it.
+        begun : int, optional
+            Threads with which the first of them were trained.
+
+        Raises
+        ------
+        DependencyError
+            Keras cannot load its backend.
+        InputError
+            ``BCHISTO_THREADS`` is no positive number.
+        """
+        found = self.networks()
+        if found.gpus or self.dask is not None:
+            return found
+        threads = self.threads or asked_threads() or begun or max(1, found.cores // units)
+        return replace(found, processes=self.jobs or max(1, found.cores // threads), threads=threads)

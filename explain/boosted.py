@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import ImageRecord
-from ..encoders import Encoder, get_spec, map_axes
-from ..errors import ImageError
+from ..encoders import CropEncoder, Encoder, get_spec, map_axes
+from ..errors import ImageError, InputError
 from ..featurize import NormalisedImage, norm_pool, normalise_images
 from ..jobs import Ticker
 from ..predict import BoostedModel
@@ -141,7 +141,7 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     steps = _STEPS[settings.mode]
     tops, lefts = (grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
     corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
-    if settings.mode == "dense":
+    if settings.mode == "dense" and isinstance(encoder, Encoder):
         descriptors = encoder.encode_windows(frame, corners, geometry=settings.geometry)
     else:
         crops = [frame[top:bottom, left:right] for top, left, bottom, right in corners]
@@ -155,10 +155,14 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     return shares, (tops + side / 2) / height, (lefts + side / 2) / width
 
 
-def _side(encoder: Encoder, window: int, *, crop: int, shorter: int) -> int:
+def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int) -> int:
     """Return the side of a window: what is asked for or a default, and as large as the network needs it to be."""
     side = min(max(_LEAST, window or min(crop, shorter // 3)), shorter)
-    while side < shorter and any(axis.cells < 1 for axis in map_axes(encoder.model, size=side, axis=0)):
+    while (
+        isinstance(encoder, Encoder)
+        and side < shorter
+        and any(axis.cells < 1 for axis in map_axes(encoder.model, size=side, axis=0))
+    ):
         side = min(2 * side, shorter)
     return side
 
@@ -188,8 +192,8 @@ def channels_of(model: BoostedModel) -> list[Channel]:
     return [
         Channel(store, model.encoders[store].name, layer, channel)
         for store in model.bundle.models
-        for layer, output in zip(model.encoders[store].layers, model.encoders[store].model.outputs, strict=True)
-        for channel in range(int(output.shape[-1]))
+        for layer, length in zip(model.encoders[store].layers, model.encoders[store].parts, strict=True)
+        for channel in range(length)
     ]
 
 
@@ -248,8 +252,10 @@ def _channels(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Ex
     return _explanation(model, seen, settings, values=values.astype(np.float32), arrays=arrays)
 
 
-def _feature_maps(encoder: Encoder, frame: Picture) -> dict[str, tuple[npt.NDArray[np.float32], Floats, Floats]]:
+def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.NDArray[np.float32], Floats, Floats]]:
     """Return each layer's map of a frame, float32 of shape (rows, columns, d), and where its cells are."""
+    if not isinstance(encoder, Encoder):
+        raise InputError(f"`method` channels: {encoder.name} gives vectors and has no feature maps; use map")
     from keras import ops
 
     images = ops.convert_to_tensor(frame[np.newaxis].astype(np.float32))

@@ -13,7 +13,7 @@ from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..data import ImageRecord, file_sha256, record_sha256
 from ..errors import ImageError, InputError, one_of
 from ..experiment import ImageSelection, Work, bundle_road, bundle_view, check_headers
-from ..jobs import Progress, atomic_output, ensure_folder, write_rows
+from ..jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
 from ..options import plain_options
 from ..predict import (
     BoostedModel,
@@ -186,6 +186,9 @@ def explain_methods(
         for claim in claims:
             claim.check()
         listed = [_images(ready, sources, about, skip_errors=how.skip_errors) for about in methods]
+        for claim, (usable, _) in zip(claims, listed, strict=True):
+            own = [claim.folder, claim.folder / "pictures"]
+            refuse_overwriting(own, [image.path.parent for image in usable if image is not None])
         for claim in claims:
             claim.take()
         banners, facts = said_of_training(ready.bundle.banners), _facts(bundle, ready, identity)

@@ -10,6 +10,8 @@ from ..encoders import Encoder  # a name that others rely on here
 from ..moved import moved_names
 from .blocks import ABSENT_SETTINGS, compared_settings, images_per_block, reckon_seconds
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
+from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256
+from .imported import export_features, import_features, read_embeddings
 from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .prepare import NormalisedImage, normalise_images
@@ -20,8 +22,12 @@ from .timing import DescribingCost, time_describing
 
 __all__ = [
     "ABSENT_SETTINGS",
+    "IMPORTED",
+    "KIND_FACTS",
+    "UNKNOWN",
     "Augmentation",
     "DescribingCost",
+    "Embeddings",
     "Encoder",
     "FeaturizeResult",
     "FeaturizeSettings",
@@ -35,13 +41,18 @@ __all__ = [
     "cut_crop",
     "describe_images",
     "draw_augmentation",
+    "export_features",
+    "facts_of",
     "featurize",
     "images_per_block",
+    "import_features",
     "norm_pool",
     "normalise_images",
     "open_store",
     "parse_view",
+    "read_embeddings",
     "reckon_seconds",
+    "row_sha256",
     "time_describing",
 ]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from .. import __version__
 from ..data import ImageRecord, UniqueImages
-from ..encoders import GEOMETRY, Encoder, EncoderChoice, cached_encoder, encoder_facts
-from ..errors import WeightsError
+from ..encoders import GEOMETRY, CropEncoder, EncoderChoice, cached_encoder, encoder_facts
+from ..errors import InputError, WeightsError
 from ..runs import Claim, differences, versions_of
 from .settings import FeaturizeSettings, View
 from .store import read_attributes
@@ -48,7 +48,9 @@ _FRAME_PIXELS = 2048 * 1536
 _MOST_IMAGES = 64
 """Most images in a block: bounds its memory and what a crash costs (ours)."""
 
-_NOT_COMPARED = frozenset({"bchisto_version", "weights", "weights_file_sha256", "backend", "road", "selection"})
+_NOT_COMPARED = frozenset(
+    {"bchisto_version", "weights", "weights_file_sha256", "backend", "road", "selection", "card", "runner", "network"}
+)
 """Attributes that say where a store came from and do not decide its content."""
 
 ABSENT_SETTINGS: dict[str, Any] = {"geometry": 1, "pad": "none"}
@@ -158,7 +160,7 @@ class Need:
     first: int
 
 
-def store_name(encoder: Encoder, view: View, *, mode: str, geometry: int = GEOMETRY) -> str:
+def store_name(encoder: CropEncoder, view: View, *, mode: str, geometry: int = GEOMETRY) -> str:
     """Return ``<encoder>-<scale>-<crop>``, with 8 hex of layers and mode where they are not the default."""
     name = f"{encoder.name}-{view.scale}-{view.crop}"
     if encoder.default_layers and mode == "exact":
@@ -191,9 +193,9 @@ def choose_targets(
     WeightsError
         Weights that cannot be had or do not fit.
     """
-    targets = []
+    targets: list[Target] = []
     for choice, encoder in zip(settings.encoders, _encoders(settings), strict=True):
-        weights = settings.weights_of(choice.name)
+        weights = settings.weights_of(choice.label)
         for view in settings.views:
             name = store_name(encoder, view, mode=settings.mode, geometry=settings.geometry)
             header: dict[str, Any] = {
@@ -214,7 +216,7 @@ def choose_targets(
                 # exact stores have no windows, and keep the attributes of 0.1
                 **({"geometry": settings.geometry} if settings.mode == "dense" else {}),
                 **({"pad": settings.pad} if settings.pad != ABSENT_SETTINGS["pad"] else {}),
-                "engine": settings.engine,
+                "engine": encoder.engine,
                 "precision": settings.precision,
                 "batch_size": settings.batch_size,
                 "seed": settings.seed,
@@ -225,17 +227,28 @@ def choose_targets(
                 "backend": encoder.backend,
                 "road": road,
                 "selection": json.dumps(selection),
+                **_of_runner(encoder, choice),
                 "bchisto_version": __version__,
             }
+            if choice.runner and name in (target.name for target in targets):
+                raise InputError(f"`encoders`: two of them are called {encoder.name}; rename the folder or file of one")
             targets.append(Target(name, folder / f"{name}.h5", choice, weights, view, encoder.dim, header))
     return targets
 
 
-def _encoders(settings: FeaturizeSettings) -> list[Encoder]:
+def _of_runner(encoder: CropEncoder, choice: EncoderChoice) -> dict[str, str]:
+    """Return what a store says of an encoder that was brought: who runs it, and what is known of its weights."""
+    if encoder.runner == "keras":
+        return {}
+    network = {"network": choice.name} if encoder.runner == "timm" else {}
+    return {"runner": encoder.runner, "card": encoder.card.text(), **network}
+
+
+def _encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
     """Build the encoders; all whose weights cannot be had are named at once, so that one trip fetches them."""
     found, lacking = [], []
     for choice in settings.encoders:
-        weights = settings.weights_of(choice.name)
+        weights = settings.weights_of(choice.label)
         try:
             encoder = cached_encoder(
                 choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
@@ -300,7 +313,9 @@ def reckon_seconds(settings: FeaturizeSettings, *, pixels: int = _FRAME_PIXELS) 
     seen = sum(settings.crops * view.crop**2 for view in settings.views)
     if settings.mode == "dense":
         seen = round(sum(pixels * scale**2 for scale in {view.scale for view in settings.views}))
-    macs = sum(encoder_facts(choice).macs_per_pixel for choice in settings.encoders) * seen
+    crops = settings.crops * len(settings.views)
+    every = [encoder_facts(choice) for choice in settings.encoders]
+    macs = sum(f.macs_per_pixel * seen if f.macs_per_crop is None else f.macs_per_crop * crops for f in every)
     share = pixels / _FRAME_PIXELS
     return share * _IMAGE_SECONDS + settings.augmentations * (
         share * _AUGMENTATION_SECONDS + macs / _CORE_MACS_PER_SECOND

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..data import ImageRecord
 from ..errors import StoreError
-from ..jobs import atomic_output, claim_space
-from .store import KIND, LISTS, PIXELS, SCHEMA_VERSION, TEXT, check_schema, open_file, read_header
+from ..jobs import DAMAGE, atomic_output, checked_dataset, claim_space
+from .store import KIND, LISTS, PIXELS, SCHEMA_VERSION, TEXT, check_schema, open_file, read_header, read_texts
 from .stream import ImageDescriptors, StainInfo
 
 __all__ = ["Part", "Rows", "merge_rows", "read_part", "write_part"]
@@ -187,15 +187,16 @@ def read_part(path: Path, *, header: Mapping[str, Any], image_ids: Sequence[str]
                 raise StoreError(f"{path}: made with other settings")
             failures = tuple((str(i), str(m)) for i, m in json.loads(found["failures"]))
             expected = [image for image in image_ids if image not in dict(failures)]
-            present = [text.decode() for text in file["images/image_id"][:]]
+            present = read_texts(file, "images/image_id")
             stride = int(header["augmentations"]) - first
             shape = (len(expected) * stride, dim)
-            if present != expected or file["features"].shape != shape:
+            features = checked_dataset(file, "features", holds="float", shape=(None, None))
+            if present != expected or features.shape != shape:
                 raise StoreError(f"{path}: holds other images or another shape than expected")
-            if not np.isfinite(file["features"][:]).all():
+            if not np.isfinite(features[:]).all():
                 raise StoreError(f"{path}: holds values that are not finite")
-        except (KeyError, OSError, ValueError) as error:
-            if isinstance(error, StoreError):
+        except DAMAGE as error:
+            if isinstance(error, StoreError) and str(error).startswith(f"{path}: "):
                 raise
             raise StoreError(f"{path}: damaged ({error})") from error
     return Part(path, tuple(present), stride, failures)
@@ -273,8 +274,13 @@ def merge_rows(
                 row += count
             piece = some[0][1][0]
             group = opened(piece.path)["images"]
-            for name in group:
-                file["images"][name][at : at + len(some)] = group[name][piece.place : piece.place + len(some)]
+            for name, column in file["images"].items():
+                if name in group:  # 0.1 knew no hashes of pixels
+                    holds = "text" if h5py.check_string_dtype(column.dtype) else "number"
+                    from_there = checked_dataset(
+                        group, name, holds="truth" if column.dtype == bool else holds, shape=(None, *column.shape[1:])
+                    )
+                    column[at : at + len(some)] = from_there[piece.place : piece.place + len(some)]
             at += len(some)
 
 

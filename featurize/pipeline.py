@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..arguments import PathInput, as_path
 from ..data import PARTICULARS, Dataset, UniqueImages
+from ..encoders import gives_maps
 from ..errors import BchistoError, OutputError, OverwrittenError
 from ..experiment import ImageSelection, Work, do_missing
 from ..jobs import (
@@ -171,7 +172,8 @@ def _note_units(
 
 def _road(settings: FeaturizeSettings) -> str:
     """Say where colours, crops and pooling are worked out, see `describe_images`: ``device`` or ``cpu``."""
-    return "device" if settings.mode == "exact" and settings.engine == "keras" and visible_gpus() else "cpu"
+    able = settings.mode == "exact" and settings.engine == "keras" and all(map(gives_maps, settings.encoders))
+    return "device" if able and visible_gpus() else "cpu"
 
 
 def _say_growth(record: RunRecord, growth: Growth) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import as_texts, as_whole, items_of
-from ..encoders import ENGINES, GEOMETRY, EncoderChoice, parse_encoder, weights_of
+from ..encoders import ENGINES, GEOMETRY, EncoderChoice, gives_maps, least_of_partial, parse_encoder, weights_of
 from ..errors import InputError, one_of
 from ..options import option
 from ..stains import STAIN_METHODS
@@ -152,15 +152,40 @@ class FeaturizeSettings:
             raise InputError(f"`pad` {self.pad}: choose one of {', '.join(PADS)}")
         if self.pad != "none" and self.mode == "dense":
             raise InputError(f'`pad="{self.pad}"` goes with `mode="exact"`; dense mode encodes frames as they are')
+        for choice in self.encoders:
+            if self.mode == "dense" and not gives_maps(choice):
+                raise InputError(
+                    f'`mode="dense"` pools feature maps, and {choice.name} gives vectors of crops; use `mode="exact"`'
+                )
+            if choice.runner in ("hub", "onnx") and (given := self.weights_of(choice.label)) != "imagenet":
+                raise InputError(
+                    f"`weights` {given}: {choice.name} brings its own; name the encoder that is meant, "
+                    f'`weights="NAME={given}"`'
+                )
         if self.seed < 0:
             raise InputError(f"`seed` {self.seed}: give a number from 0 up")
         if not self.encoders or not self.views:
             raise InputError("give at least one of `encoders` and one of `views`")
+        self._check_partial()
+
+    def _check_partial(self) -> None:
+        """Refuse what an encoder cannot do that looks at a part of each crop alone."""
+        for choice in self.encoders:
+            if (least := least_of_partial(choice)) is None:
+                continue
+            if self.mode == "dense":
+                raise InputError(
+                    f'`mode="dense"`: {choice} looks at a part of each crop alone, for which no window of a frame can '
+                    'stand; use `mode="exact"`, or resnet50'
+                )
+            small = [view for view in self.views if view.crop < least]
+            if small:
+                raise InputError(f"`views` {small[0]}: {choice} takes no crop under {least} pixels")
 
     @property
     def on_keras(self) -> bool:
-        """Whether networks run on Keras's backend, and so on a GPU where that sees one."""
-        return self.engine == "keras"
+        """Whether networks run on Keras's backend or PyTorch, and so on a GPU where these see one."""
+        return self.engine in ("keras", "torch") and any(choice.runner != "onnx" for choice in self.encoders)
 
     @property
     def needs(self) -> tuple[View, ...]:
@@ -168,7 +193,7 @@ class FeaturizeSettings:
         return self.views if self.pad == "none" else ()
 
     def weights_of(self, encoder: str) -> str:
-        """Return where the weights of an encoder come from; the last option that fits wins."""
+        """Return where the weights of an encoder come from, by its name or label; the last option that fits wins."""
         return weights_of(self.weights, encoder)
 
 

@@ -5,12 +5,16 @@ UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``,
 float32 (3, 2) with NaN where none were estimated, ``tissue`` share, ``residual``, ``normalisation_skipped``, and
 ``pixels_sha256`` of the decoded image, which is empty or absent where 0.1 made the part or the store.
 Everything else is an attribute.
+
+A store may be a stranger's: nothing outside of the file is read, everything has its type and length, and descriptors
+are finite.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +25,7 @@ import numpy.typing as npt
 
 from ..arguments import PathInput, as_path
 from ..errors import StoreError
-from ..jobs import open_for_reading
+from ..jobs import DAMAGE, checked_dataset, open_for_reading
 
 __all__ = [
     "KIND",
@@ -35,6 +39,7 @@ __all__ = [
     "open_store",
     "read_attributes",
     "read_header",
+    "read_texts",
 ]
 
 SCHEMA_VERSION = 1
@@ -42,6 +47,46 @@ KIND = "bchisto descriptor store"
 TEXT = h5py.string_dtype("utf-8")
 LISTS = ("layers", "classes", "color_range")
 PIXELS = "pixels_sha256"
+
+_HASHES = ("sha256", PIXELS)
+_PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
+    "stains": ("float", (3, 2)),
+    "tissue": ("float", ()),
+    "residual": ("float", ()),
+    "normalisation_skipped": ("truth", ()),
+}
+"""Columns of numbers: what they hold, and the shape of a value."""
+
+_TEXT, _TEXTS, _WHOLE, _NUMBER, _NUMBERS, _TRUTH = (
+    "text", "a list of texts", "a whole number", "a number", "a list of numbers", "true or false"
+)  # fmt: skip
+_PYTHON: dict[str, tuple[type, ...]] = {
+    _TEXT: (str,), _TEXTS: (str,), _WHOLE: (int,), _NUMBER: (int, float), _NUMBERS: (int, float), _TRUTH: (bool,)
+}  # fmt: skip
+_NOT_IN_0_1 = frozenset({"geometry", "pad", "road", "selection", "failures"})
+_ATTRIBUTES = {
+    name: (form, name not in _NOT_IN_0_1)
+    for form, names in {
+        _TEXT: "encoder weights weights_sha256 weights_file_sha256 stain stain_fallback mode engine precision dataset "
+        "images_sha256 backend bchisto_version road selection failures pad",
+        _TEXTS: "layers classes",
+        _WHOLE: "crop crops augmentations batch_size seed geometry",
+        _NUMBER: "scale pool",
+        _NUMBERS: "color_range",
+        _TRUTH: "synthetic",
+    }.items()
+    for name in names.split()
+}
+"""Attribute to what it is, and whether every store has it."""
+
+_JSON = ("selection", "failures")
+_LONGEST_TEXT, _LONGEST_JSON, _MOST_VALUES = 4096, 64 * 1024**2, 10_000
+"""Bounds on the letters of a text, of what holds one for each image that failed, and on the values of a list (ours)."""
+
+_MOST_AUGMENTATIONS = 1_000_000
+_MOST_LETTERS = 256 * 1024**2
+_AT_ONCE = 4096
+"""Bounds on rows of an image, on the letters of a column, and texts that are read at once (ours)."""
 
 
 class Store:
@@ -64,11 +109,19 @@ class Store:
         self.path = path
         self._file = file
         self.header = read_header(file)
+        _check_header(self.header)
         self.augmentations = int(self.header["augmentations"])
-        self.image_ids = [text.decode() for text in file["images/image_id"][:]]
-        self.labels = [text.decode() for text in file["label"][:: self.augmentations]]
-        self.groups = [text.decode() for text in file["group"][:: self.augmentations]]
-        self.dim = int(file["features"].shape[1])
+        self.image_ids = read_texts(file, "images/image_id")
+        rows = len(self.image_ids) * self.augmentations
+        self._features = checked_dataset(file, "features", holds="float", shape=(None, None))
+        if self._features.shape[0] != rows:
+            raise StoreError(f"{self._features.shape[0]} rows do not fit {len(self.image_ids)} images")
+        if len(set(self.image_ids)) < len(self.image_ids) or "" in self.image_ids:
+            raise StoreError("an image stands in it twice, or without a name")
+        self.labels, self.groups = (
+            read_texts(file, name, count=rows, step=self.augmentations) for name in ("label", "group")
+        )
+        self.dim = int(self._features.shape[1])
 
     def __enter__(self) -> Store:
         return self
@@ -93,16 +146,37 @@ class Store:
         """
         chosen = range(len(self.image_ids)) if images is None else images
         result = np.empty((len(chosen), self.augmentations, self.dim), np.float32)
-        dataset = self._file["features"]
-        for place, image in enumerate(chosen):
-            dataset.read_direct(
-                result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[place]
-            )
+        try:
+            for place, image in enumerate(chosen):
+                self._features.read_direct(
+                    result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[place]
+                )
+        except OSError as error:
+            raise StoreError(f"{self.path}: {_mend(f'damaged, {error}', busy=False)}") from error
+        if not np.isfinite(result).all():
+            first = chosen[int(np.flatnonzero(~np.isfinite(result).all(axis=(1, 2)))[0])]
+            fault = f"a descriptor of {self.image_ids[first]} is not finite"
+            raise StoreError(f"{self.path}: {_mend(fault, busy=False)}")
         return result
 
     def images(self, name: str) -> npt.NDArray[Any]:
-        """Return a per-image column: ``sha256``, ``stains``, ``tissue``, ``residual``, ``normalisation_skipped``."""
-        values: npt.NDArray[Any] = self._file["images"][name][:]
+        """Return a per-image column: ``sha256``, ``stains``, ``tissue``, ``residual``, ``normalisation_skipped``.
+
+        Raises
+        ------
+        StoreError
+            It cannot be read, or has not one value for each image.
+        """
+        try:
+            if name in (*_HASHES, "image_id"):
+                found = read_texts(self._file, f"images/{name}", count=len(self.image_ids))
+                return np.array([text.encode() for text in found], dtype=object)
+            holds, shape = _PER_IMAGE[name]
+            values: npt.NDArray[Any] = checked_dataset(
+                self._file, f"images/{name}", holds=holds, shape=(len(self.image_ids), *shape)
+            )[:]
+        except DAMAGE as error:
+            raise StoreError(f"{self.path}: {_mend(f'damaged, {error}', busy=False)}") from error
         return values
 
     @property
@@ -136,23 +210,14 @@ def open_store(path: PathInput) -> Store:
     -----
     The file may be open in ``h5py`` at the same time, in this process or in another.
     """
-    path = as_path(path, "path")
-    path = Path(path)
+    path = Path(as_path(path, "path"))
     file, busy = open_file(path)
     try:
         check_schema(path, file)
-        rows = file["features"].shape[0]
-        images = file["images/image_id"].shape[0]
-        if rows == images * int(file.attrs["augmentations"]):
-            return Store(path, file)
-    except (KeyError, OSError) as error:
+        return Store(path, file)
+    except DAMAGE as error:
         file.close()
-        raise StoreError(f"{path}: {_mend(f'damaged, {error.args[0]}', busy=busy)}") from error
-    except StoreError:
-        file.close()
-        raise
-    file.close()
-    raise StoreError(f"{path}: {_mend(f'{rows} rows do not fit {images} images', busy=busy)}")
+        raise _damaged(path, error, busy=busy) from error
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -163,9 +228,15 @@ def read_attributes(path: Path) -> dict[str, Any]:
     StoreError
         See `open_store`.
     """
-    with open_file(path)[0] as file:
-        check_schema(path, file)
-        return read_header(file)
+    file, busy = open_file(path)
+    with file:
+        try:
+            check_schema(path, file)
+            header = read_header(file)
+            _check_header(header)
+        except DAMAGE as error:
+            raise _damaged(path, error, busy=busy) from error
+    return header
 
 
 def open_file(path: Path) -> tuple[Any, bool]:
@@ -173,6 +244,14 @@ def open_file(path: Path) -> tuple[Any, bool]:
     if not os.path.lexists(path):
         raise StoreError(f"{path}: no such descriptor store; run bchisto featurize first")
     return open_for_reading(path)
+
+
+def _damaged(path: Path, error: Exception, *, busy: bool) -> StoreError:
+    """Return the line on what was found in a store; one of `check_schema` names the file and says what to do."""
+    if isinstance(error, StoreError) and str(error).startswith(f"{path}: "):
+        return error
+    reason = error.args[0] if isinstance(error, KeyError) and error.args else str(error) or type(error).__name__
+    return StoreError(f"{path}: {_mend(f'damaged, {reason}', busy=busy)}")
 
 
 def _mend(fault: str, *, busy: bool) -> str:
@@ -185,14 +264,18 @@ def _mend(fault: str, *, busy: bool) -> str:
 def check_schema(path: Path, file: Any) -> None:
     """Refuse a file that is no store or part, or one of a newer schema; `StoreError` says which."""
     version = file.attrs.get("schema_version")
-    if version is None or file.attrs.get("kind") != KIND:
+    if not isinstance(version, np.integer | int) or not _is(file.attrs.get("kind"), KIND):
         raise StoreError(f"{path}: an HDF5 file, but not a bchisto descriptor store; make one with bchisto featurize")
     if int(version) > SCHEMA_VERSION:
-        writer = file.attrs.get("bchisto_version", "a newer version")
+        writer = str(file.attrs.get("bchisto_version", "a newer version"))[:100]
         raise StoreError(
             f"{path}: schema {version}, written by bchisto {writer}, is newer than schema {SCHEMA_VERSION} read here; "
             f"upgrade: pip install 'bchisto>={writer}'"
         )
+
+
+def _is(value: Any, text: str) -> bool:
+    return isinstance(value, str) and value == text
 
 
 def read_header(file: Any) -> dict[str, Any]:
@@ -204,5 +287,53 @@ def read_header(file: Any) -> dict[str, Any]:
         else:
             header[key] = value.item() if isinstance(value, np.generic) else value
     if "failures" in file:
-        header["failures"] = file["failures"][()].decode()
+        header["failures"] = checked_dataset(file, "failures", holds="text", shape=())[()].decode()
     return header
+
+
+def _check_header(header: Mapping[str, Any]) -> None:
+    """Refuse attributes that are missing, of another type, or too long; the message names the attribute."""
+    for name, (form, needed) in _ATTRIBUTES.items():
+        if name not in header:
+            if needed:
+                raise StoreError(f"there is no attribute {name}")
+            continue
+        value = header[name]
+        values = value if form in (_TEXTS, _NUMBERS) and isinstance(value, list) else [value]
+        kinds = _PYTHON[form]
+        if not values or any(not isinstance(v, kinds) or (isinstance(v, bool) and bool not in kinds) for v in values):
+            raise StoreError(f"the attribute {name} is not {form}")
+        longest = _LONGEST_JSON if name in _JSON else _LONGEST_TEXT
+        if len(values) > _MOST_VALUES or any(isinstance(v, str) and len(v) > longest for v in values):
+            raise StoreError(f"the attribute {name} is too long")
+    if not 1 <= header["augmentations"] <= _MOST_AUGMENTATIONS:
+        raise StoreError(f"the attribute augmentations is {header['augmentations']}")
+    if len(set(header["classes"])) < len(header["classes"]):
+        raise StoreError("the attribute classes names a class twice")
+    failures = json.loads(header.get("failures", "[]"))
+    if not isinstance(failures, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in failures
+    ):
+        raise StoreError("the attribute failures is no list of images and messages")
+    if not isinstance(json.loads(header.get("selection", "null")), dict | None):
+        raise StoreError("the attribute selection holds no options")
+
+
+def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1) -> list[str]:
+    """Return a column of texts, every `step`-th of them.
+
+    Raises
+    ------
+    StoreError
+        See `checked_dataset`; more than `count` of them; not UTF-8, or too long.
+    """
+    dataset = checked_dataset(file, name, holds="text", shape=(count,))
+    found: list[str] = []
+    letters = 0
+    for start in range(0, dataset.shape[0], _AT_ONCE * step):
+        some = [text.decode() for text in dataset[start : start + _AT_ONCE * step : step]]
+        letters += sum(map(len, some))
+        if max(map(len, some)) > _LONGEST_TEXT or letters > _MOST_LETTERS:
+            raise StoreError(f"the texts of {name} are too long")
+        found += some
+    return found

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import ImageRecord
-from ..encoders import Encoder
+from ..encoders import CropEncoder, Encoder
 from ..errors import ImageError
 from ..jobs import Ticker, visible_gpus
 from .crops import draw_augmentation
@@ -40,7 +40,7 @@ def describe_images(
     records: Sequence[ImageRecord],
     *,
     settings: FeaturizeSettings,
-    targets: Mapping[str, tuple[Encoder, View]],
+    targets: Mapping[str, tuple[CropEncoder, View]],
     ticker: Ticker,
     skip_errors: bool = False,
     crop_seed: str = "id",
@@ -89,7 +89,7 @@ def describe_from(
     records: Sequence[ImageRecord],
     *,
     settings: FeaturizeSettings,
-    targets: Mapping[str, tuple[Encoder, View]],
+    targets: Mapping[str, tuple[CropEncoder, View]],
     ticker: Ticker,
     skip_errors: bool = False,
     crop_seed: str = "id",
@@ -101,9 +101,10 @@ def describe_from(
     normalised = normalise_images(
         records, settings=settings, views=views, skip_errors=skip_errors, crop_seed=crop_seed, processes=helpers
     )
-    device = settings.mode == "exact" and settings.engine == "keras"
+    mapped = {name: (encoder, view) for name, (encoder, view) in targets.items() if isinstance(encoder, Encoder)}
+    device = settings.mode == "exact" and settings.engine == "keras" and len(mapped) == len(targets)
     if device and (bool(visible_gpus()) if on_device is None else on_device):
-        described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, targets, ticker, first)
+        described = _on_device(prefetch(normalised, ahead=_AHEAD), records, settings, mapped, ticker, first)
     else:
         crops = prepare_crops(normalised, settings=settings, views=views, first=first)
         described = _crop_by_crop(prefetch(crops, ahead=_AHEAD), records, settings, targets, ticker, first)
@@ -124,11 +125,12 @@ def _crop_by_crop(
     prepared: Iterable[PreparedCrops | ImageFailure],
     records: Sequence[ImageRecord],
     settings: FeaturizeSettings,
-    targets: Mapping[str, tuple[Encoder, View]],
+    targets: Mapping[str, tuple[CropEncoder, View]],
     ticker: Ticker,
     first: int,
 ) -> Iterator[ImageDescriptors | ImageFailure]:
     """Encode what was prepared on the CPU."""
+    mapped = {name: (encoder, view) for name, (encoder, view) in targets.items() if isinstance(encoder, Encoder)}
     features: dict[str, npt.NDArray[np.float32]] = {}
     for item in prepared:
         if isinstance(item, ImageFailure):
@@ -139,7 +141,7 @@ def _crop_by_crop(
             shape = {name: (settings.augmentations - first, encoder.dim) for name, (encoder, _) in targets.items()}
             features = {name: np.empty(size, np.float32) for name, size in shape.items()}
         if settings.mode == "dense":
-            encoded = _encode_frames(targets, item, geometry=settings.geometry)
+            encoded = _encode_frames(mapped, item, geometry=settings.geometry)
         else:
             encoded = {
                 name: _encode(encoder, item.crops[view], batch_size=settings.batch_size)
@@ -192,7 +194,7 @@ def _on_device(
         yield from finished()
 
 
-def _encode(encoder: Encoder, crops: npt.NDArray[np.uint8], *, batch_size: int) -> npt.NDArray[np.float32]:
+def _encode(encoder: CropEncoder, crops: npt.NDArray[np.uint8], *, batch_size: int) -> npt.NDArray[np.float32]:
     batches = [encoder.encode(crops[start : start + batch_size]) for start in range(0, len(crops), batch_size)]
     return np.concatenate(batches)
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..encoders import Encoder, cached_encoder
+from ..encoders import CropEncoder, cached_encoder
 from ..errors import OutputError, StoreError, WeightsError
 from ..jobs import Resources, Ticker
 from .blocks import Block, Target, compared_settings
@@ -61,7 +61,7 @@ class Workshop:
             return None
         return part if self.skip_errors or not part.failures else None
 
-    def _encoder(self, target: Target) -> Encoder:
+    def _encoder(self, target: Target) -> CropEncoder:
         """Return the encoder of a store, if its weights are those that the store's header names."""
         encoder = cached_encoder(
             target.choice,
@@ -71,9 +71,10 @@ class Workshop:
             seed=self.settings.seed,
         )
         if encoder.weights_sha256 != target.header["weights_sha256"]:
+            where = target.choice.source or target.weights
             raise WeightsError(
-                f"{target.weights}: the weights of {encoder.name} changed while the command ran; put back those it "
-                "began with and run it again, or use another `out`"
+                f"{where}: the weights of {encoder.name} changed while the command ran; put back those it began "
+                "with and run it again, or use another `out`"
             )
         return encoder
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from ..arguments import named
 from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256
 from ..errors import ImageError, TissueError
-from ..jobs import DAMAGE, Progress, atomic_output, default_jobs, one_thread_of_opencv, write_rows
+from ..jobs import DAMAGE, Cells, Progress, atomic_output, default_jobs, one_thread_of_opencv, write_rows
 from ..stains import make_normalizer
 from .patches import PatchRule
 from .regions import Region, RegionBank, cut_region, regions_of, write_regions
@@ -259,7 +258,7 @@ def read_pixels(path: Path) -> dict[str, str]:
     if not table.is_file():
         return {}
     with table.open(newline="", encoding="utf-8") as handle:
-        return {image: value for image, value in csv.reader(handle) if (image, value) != _PIXELS}
+        return {image: value for image, value in Cells(handle) if (image, value) != _PIXELS}
 
 
 def _read_index(path: Path, *, images: int) -> npt.NDArray[np.int64] | None:

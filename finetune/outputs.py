@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from ..evaluate import (
     write_predictions,
 )
 from ..experiment import BundleFacts, Outputs, ShowCases, Tested
+from ..jobs import read_records
 from .bundle import CnnBundle
 from .methods import methods_of
 from .model import network_of, resolved
@@ -154,7 +154,7 @@ def _log(unit: FoldUnit) -> list[dict[str, str]]:
     if not unit.log.is_file():
         return []
     with unit.log.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+        return list(read_records(handle))
 
 
 def _curve(unit: FoldUnit) -> dict[str, list[float | None]]:

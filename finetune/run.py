@@ -79,7 +79,6 @@ def finetune(
     choice, how, said = FoldChoice.of(folds), Work.of(work), as_texts(notes, "notes")
     view = TwoClassView() if view is None else view
     view.check()
-    how.start_training()
     selection.refuse_as_run(run)
     network_of(settings.network)
     weights = resolved(settings)["weights"]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..data import MAMMOGRAMS, SYNTHETIC_BANNER, Dataset, Particulars, file_sha256, inner_splits
 from ..errors import InputError
 from ..experiment import Finished, Tested, Training, Work
-from ..jobs import Resources, Ticker, network_threads, prepare_backend, visible_gpus
+from ..jobs import Resources, Ticker, prepare_backend, visible_gpus
 from ..runs import Claim, Mark, versions_of
 from .balance import BEFORE, class_factors
 from .batches import Source
@@ -126,23 +126,24 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
             made_with={
                 **versions_of(("bchisto", "keras", "numpy", backend)),
                 "device": "GPU" if visible_gpus() else "CPU",
-                "threads": str(network_threads()),
             },
             otherwise="another `name` or `out`",
         )
 
-    def resources(self, how: Work) -> Resources:
-        """Return what work with networks gets."""
-        return how.networks()
+    def resources(self, how: Work, claim: Claim) -> Resources:
+        """Return what the folds get; a folder that is begun goes on with its threads."""
+        begun, folds = claim.begun_with("threads"), len(self.plan.folds)
+        found = how.training(folds, begun=None if begun is None else int(begun) if begun.isdecimal() else 1)
+        if found.threads and found.threads > 1:
+            _log.info(
+                "%s: %d fold(s), %d cores: each trains with %d threads, as settings.json notes; results differ by it",
+                claim.folder.name, folds, found.cores, found.threads,
+            )  # fmt: skip
+        return found
 
     def units(self, claim: Claim, resources: Resources) -> Sequence[FoldUnit]:
         """Return all folds."""
-        mark, folds = claim.mark(), len(self.plan.folds)
-        if not resources.gpus and folds * network_threads() < resources.cores:
-            _log.info(
-                "%s: %d of %d cores train, since results follow from the number of `threads`; give more to use more",
-                claim.folder.name, folds * network_threads(), resources.cores,
-            )  # fmt: skip
+        mark = claim.mark()
         units = self._units(claim.folder, workers=resources.helpers(len(self.plan.folds)))
         return [replace(unit, mark=mark) for unit in units]
 

@@ -6,17 +6,21 @@ Resume, crash safety, sharding and concurrent runs all come from that one rule.
 
 from .ahead import map_ahead, map_ahead_in_threads
 from .archive import Archive, check_archive_size, write_archive
-from .backend import gpus_have_bfloat16, network_threads, prepare_backend, use_threads, visible_gpus
+from .backend import asked_threads, gpus_have_bfloat16, prepare_backend, visible_gpus
+from .cells import Cells, neutral, read_records, unneutral
 from .damage import DAMAGE
 from .executor import run_units
-from .hdf5 import hdf5_reason, hdf5_trouble, open_for_reading
+from .hdf5 import checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .interrupts import hold_interrupts, is_interrupt, prepare_worker
 from .parts import (
     atomic_output,
+    check_file_name,
     claim_space,
     ensure_folder,
     is_set_aside,
+    json_text,
     read_json,
+    refuse_overwriting,
     remove_leftovers,
     remove_tree,
     set_aside,
@@ -28,16 +32,21 @@ from .progress import Progress, Ticker, format_seconds
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
 from .shard import Shard, parse_shard
 from .tables import read_marks, read_probabilities, write_probabilities
+from .yamltext import parse_yaml
 
 __all__ = [
     "DAMAGE",
     "Archive",
+    "Cells",
     "Progress",
     "Resources",
     "Shard",
     "Ticker",
+    "asked_threads",
     "atomic_output",
     "check_archive_size",
+    "check_file_name",
+    "checked_dataset",
     "claim_space",
     "cpu_resources",
     "default_jobs",
@@ -50,25 +59,29 @@ __all__ = [
     "is_interrupt",
     "is_running",
     "is_set_aside",
+    "json_text",
     "map_ahead",
     "map_ahead_in_threads",
     "network_resources",
-    "network_threads",
+    "neutral",
     "one_thread_of_opencv",
     "open_for_reading",
     "parse_shard",
+    "parse_yaml",
     "prepare_backend",
     "prepare_worker",
     "read_json",
     "read_marks",
     "read_probabilities",
+    "read_records",
+    "refuse_overwriting",
     "remove_leftovers",
     "remove_tree",
     "run_units",
     "scratch_folder",
     "set_aside",
     "this_process",
-    "use_threads",
+    "unneutral",
     "visible_gpus",
     "write_archive",
     "write_json",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -20,6 +21,13 @@ _MANIFEST = "manifest.json"
 _MOST_MEMBERS = 20_000
 _MOST_BYTES = 8 * 1024**3
 """Bounds on what is unpacked: the 600 models of the BACH paper are some 2 GB of text (ours)."""
+
+_MOST_RATIO, _SMALL = 40, 64 * 1024**2
+"""Bounds (ours): what unpacks to more than `_SMALL` bytes must not be packed tighter than this. Texts of models shrink
+to a third, their smallest to a tenth."""
+
+_MOST_MANIFEST = 128 * 1024**2
+"""Bound on the manifest (ours): the hashes of a million training images are 67 MB."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every member, so that equal content gives equal archives."""
@@ -150,6 +158,10 @@ class Archive:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._zip.close()
 
     @property
@@ -183,14 +195,18 @@ class Archive:
         infos = self._zip.infolist()
         if len(infos) > _MOST_MEMBERS or sum(info.file_size for info in infos) > _MOST_BYTES:
             raise BundleError(f"{self._path}: unpacks to more than a bundle can hold; it is not read")
+        if sum(info.file_size for info in infos) > max(_SMALL, _MOST_RATIO * self._path.stat().st_size):
+            raise BundleError(f"{self._path}: unpacks to far more than it is large, as no bundle does; it is not read")
         names = [info.filename for info in infos]
         if len(set(names)) < len(names):
             raise BundleError(f"{self._path}: holds a member twice; it was altered")
+        if self._zip.getinfo(_MANIFEST).file_size > _MOST_MANIFEST:
+            raise BundleError(f"{self._path}: its manifest is larger than one can be; it is not read")
         manifest: dict[str, Any] = json.loads(self._zip.read(_MANIFEST))
         if manifest.get("kind") != self._kind:
             raise BundleError(f"{self._path}: a zip file, but not a {self._kind}")
         if manifest["schema_version"] > schema_version:
-            writer = manifest.get("bchisto_version")
+            writer = re.sub(r"[^0-9A-Za-z.+-]", "", str(manifest.get("bchisto_version")))[:20]
             raise BundleError(
                 f"{self._path}: written by bchisto {writer}, newer than this; pip install 'bchisto>={writer}'"
             )

@@ -10,10 +10,17 @@ from ..errors import DependencyError, InputError
 from .interrupts import hold_interrupts
 from .quiet import hushed_start
 
-__all__ = ["gpus_have_bfloat16", "network_threads", "prepare_backend", "use_threads", "visible_gpus"]
+__all__ = [
+    "NETWORK_THREADS",
+    "asked_threads",
+    "computing_threads",
+    "gpus_have_bfloat16",
+    "prepare_backend",
+    "visible_gpus",
+]
 
-_THREADS = "BCHISTO_THREADS"
-"""Variable that says with how many threads a process computes networks on the CPU, so that workers take it over."""
+NETWORK_THREADS = "BCHISTO_THREADS"
+"""Variable that says with how many threads a process computes networks on the CPU; workers are told by it."""
 
 _AMPERE = 8
 """Major compute capability of the first NVIDIA cards that compute in bfloat16."""
@@ -23,8 +30,8 @@ def prepare_backend() -> str:
     """Import Keras so that several processes can share this machine, and return the name of its backend.
 
     On the CPU TensorFlow and PyTorch get one thread a process, since processes and not threads use the cores, or as
-    many as `use_threads` says. On a GPU memory is taken as it is needed, not all of a card at the start, unless the
-    user's environment says otherwise; no card is claimed before a network is built.
+    many as ``BCHISTO_THREADS`` says. On a GPU memory is taken as it is needed, not all of a card at the start, unless
+    the user's environment says otherwise; no card is claimed before a network is built.
 
     Raises
     ------
@@ -55,40 +62,42 @@ def prepare_backend() -> str:
     return backend
 
 
-def network_threads() -> int:
-    """Return with how many threads a process computes networks on the CPU.
+def asked_threads() -> int | None:
+    """Return with how many threads ``BCHISTO_THREADS`` lets processes compute networks on the CPU; None if it is unset.
 
     Raises
     ------
     InputError
-        The variable ``BCHISTO_THREADS`` is set to no positive number.
+        The variable is set to no positive number.
     """
-    given = os.environ.get(_THREADS, "1")
+    given = os.environ.get(NETWORK_THREADS)
+    if given is None:
+        return None
     if not (given.isascii() and given.isdecimal() and int(given) > 0):
-        raise InputError(f"{_THREADS}={given}: set it to a number of threads from 1 up, or unset it")
+        raise InputError(f"{NETWORK_THREADS}={given}: set it to a number of threads from 1 up, or unset it")
     return int(given)
 
 
-def use_threads(count: int) -> None:
-    """Let this process, and the workers that it starts, compute networks with so many threads on the CPU.
+def computing_threads() -> int | None:
+    """Return with how many threads this process computes networks on the CPU; 0 is all, None where no backend tells.
+
+    TensorFlow cannot change it once it has computed something.
 
     Raises
     ------
-    InputError
-        Not a positive number, or TensorFlow computes with another number in this process already.
+    DependencyError
+        See `prepare_backend`.
     """
-    if count < 1:
-        raise InputError(f"`threads` {count}: give at least 1")
-    os.environ[_THREADS] = str(count)
-    if prepare_backend() == "tensorflow" and not visible_gpus():
+    backend = prepare_backend()
+    if backend == "tensorflow":
         import tensorflow as tf
 
-        if (present := tf.config.threading.get_intra_op_parallelism_threads()) != count:
-            os.environ[_THREADS] = str(present or 1)
-            raise InputError(
-                f"`threads` {count}: TensorFlow computes with {present or 'all'} in this process, and cannot change "
-                "that any more; give the number before anything else is done with networks"
-            )
+        return int(tf.config.threading.get_intra_op_parallelism_threads())
+    if backend == "torch":
+        import torch
+
+        return int(torch.get_num_threads())
+    return None
 
 
 def visible_gpus() -> tuple[str, ...]:
@@ -158,7 +167,7 @@ def _start_tensorflow() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus:
         with contextlib.suppress(RuntimeError):
-            tf.config.threading.set_intra_op_parallelism_threads(network_threads())
+            tf.config.threading.set_intra_op_parallelism_threads(asked_threads() or 1)
             tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.zeros(1)  # starts it now, while its messages are caught
 
@@ -167,7 +176,7 @@ def _start_torch() -> None:
     import torch
 
     if not _torch_gpus():
-        torch.set_num_threads(network_threads())
+        torch.set_num_threads(asked_threads() or 1)
 
 
 def _tensorflow_gpus() -> list[int]:

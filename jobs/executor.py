@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import BchistoError, DependencyError, InputError
+from .backend import NETWORK_THREADS, computing_threads
 from .interrupts import hold_interrupts, prepare_worker
 from .processes import scratch_folder
 from .progress import Progress, Ticker
-from .resources import THREADS, GpuClaims, one_thread_of_opencv
+from .resources import THREADS, GpuClaims, Resources, one_thread_of_opencv
 
 __all__ = ["run_units"]
 
@@ -45,11 +46,10 @@ def run_units(
     units: Sequence[U],
     *,
     steps: Callable[[U], int],
-    jobs: int,
+    resources: Resources,
     label: str,
     step_name: str,
     dask: str | None = None,
-    gpus: Sequence[str] = (),
 ) -> list[R]:
     """Run `work` on every unit and return the results in the order in which they finish.
 
@@ -57,19 +57,17 @@ def run_units(
     ----------
     work : callable
         ``work(unit, ticker)``: does the unit, ticking once per finished step. Must be importable by name when
-        `jobs` is above 1 or `dask` is given.
+        it is not done in this process.
     units : sequence
         What to do, each picklable.
     steps : callable
         The number of steps in a unit, for the progress bar.
-    jobs : int
-        Processes; 1 works in this one.
+    resources : Resources
+        A single process is this one, if it computes with the threads; several get a card each, as far as they go.
     label, step_name : str
         What the progress bar says.
     dask : str, optional
         Address of a Dask scheduler; its workers are used instead of processes of this machine.
-    gpus : sequence of str
-        GPUs that the work runs on, see `Resources`. With several processes each gets one to itself as far as they go.
 
     Returns
     -------
@@ -79,13 +77,13 @@ def run_units(
     Raises
     ------
     InputError
-        `jobs` is not positive, or no scheduler answers at `dask`.
+        No positive number of processes, or no scheduler answers at `dask`.
     DependencyError
         `dask` is given and the package is not installed.
     BchistoError
         A worker process was killed from outside, no worker can be started, or the Dask scheduler is gone.
     """
-    if jobs < 1:
+    if (jobs := resources.processes) < 1:
         raise InputError(f"`jobs` {jobs}: give at least 1 process")
     results: list[R] = []
     total = sum(map(steps, units))
@@ -95,12 +93,14 @@ def run_units(
         progress = Progress(
             total=total, label=label, unit=step_name, between=lambda: 0 if ticker.count(kept=True) else of_units
         )
-        cards = None if folder is None else GpuClaims(folder, tuple(gpus), jobs)
+        cards = None if folder is None else GpuClaims(folder, resources.gpus, jobs)
         with (
             progress,
             _watched(progress, ticker),
             # closed at once where the loop is left, or workers would go on until the error is forgotten
-            contextlib.closing(_results(work, units, ticker=ticker, jobs=jobs, dask=dask, cards=cards)) as found,
+            contextlib.closing(
+                _results(work, units, ticker=ticker, resources=resources, dask=dask, cards=cards)
+            ) as found,
         ):
             finished = 0
             try:
@@ -149,21 +149,23 @@ def _results(
     units: Sequence[U],
     *,
     ticker: Ticker,
-    jobs: int,
+    resources: Resources,
     dask: str | None,
     cards: GpuClaims | None,
 ) -> Generator[tuple[U, R]]:
     if not units:
         return
+    jobs, threads = min(resources.processes, len(units)), resources.threads
     if dask is not None:
         yield from _on_dask(work, units, ticker=ticker, address=dask)
-    elif jobs == 1 or len(units) == 1:
+    elif jobs == 1 and (threads is None or computing_threads() in (threads, None)):
         for unit in units:
             with one_thread_of_opencv():
                 result = work(unit, ticker)
             yield unit, result
     else:
-        yield from _in_processes(work, units, ticker=ticker, jobs=min(jobs, len(units)), cards=cards)
+        env = dict.fromkeys(THREADS, "1") | ({} if threads is None else {NETWORK_THREADS: str(threads)})
+        yield from _in_processes(work, units, ticker=ticker, jobs=jobs, cards=cards, env=env)
 
 
 def _call(work: Callable[[U, Ticker], R], unit: U, ticker: Ticker, cards: GpuClaims | None) -> tuple[U, R]:
@@ -174,7 +176,13 @@ def _call(work: Callable[[U, Ticker], R], unit: U, ticker: Ticker, cards: GpuCla
 
 
 def _in_processes(
-    work: Callable[[U, Ticker], R], units: Sequence[U], *, ticker: Ticker, jobs: int, cards: GpuClaims | None
+    work: Callable[[U, Ticker], R],
+    units: Sequence[U],
+    *,
+    ticker: Ticker,
+    jobs: int,
+    cards: GpuClaims | None,
+    env: dict[str, str],
 ) -> Iterator[tuple[U, R]]:
     from concurrent.futures import FIRST_COMPLETED, Future, wait
     from itertools import islice
@@ -198,7 +206,7 @@ def _in_processes(
                     jobs,
                     initializer=prepare_worker,
                     initargs=(os.getpid(), None if cards is None else str(cards.folder)),
-                    env=dict.fromkeys(THREADS, "1"),
+                    env=env,
                 )
                 # No more than the pool takes in at once: ended with units that it has not taken, its thread fails.
                 for unit in islice(waiting, 2 * jobs):

@@ -1,8 +1,9 @@
-"""Opening HDF5 files for reading beside whoever else has them open, and saying why one cannot be opened."""
+"""Opening HDF5 files for reading beside whoever else has them open, and what of a stranger's file is read."""
 
 from __future__ import annotations
 
 import errno
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from ..errors import StoreError
 
-__all__ = ["hdf5_reason", "hdf5_trouble", "open_for_reading"]
+__all__ = ["checked_dataset", "hdf5_reason", "hdf5_trouble", "open_for_reading"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -20,6 +21,19 @@ and ``None`` is that of ``h5py.File(path)``; so whoever comes second succeeds. W
 systems, ``False`` does without: a finished store never changes in place."""
 
 _HELD_ELSEWHERE = (errno.EAGAIN, errno.EACCES)
+
+_FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
+"""Filters that h5py brings along; HDF5 would look for any other one among the plug-ins of this machine."""
+
+_MOST_CHUNK = 256 * 1024**2
+_MOST_EXPANSION = 200
+_MOST_ABSENT = 16 * 1024**2
+"""Bounds on the bytes that are unpacked at once, on how often larger a dataset is than what the file stores of it (gzip
+makes a thousandth of zeros, and about a half of descriptors), and on the bytes of texts that were never written, which
+are empty (all ours)."""
+
+_KINDS = {"text": "O", "float": "f", "whole": "iu", "truth": "b", "number": "iuf"}
+"""Name of what a dataset holds to its kinds in NumPy."""
 
 
 def open_for_reading(path: Path) -> tuple[Any, bool]:
@@ -97,3 +111,80 @@ def hdf5_reason(messages: Sequence[str]) -> str:
     if any(word in inner for word in ("already open", "flag values don't match", "flag not the same")):
         return f"open in this program already, in a way that cannot be shared ({inner}); close it first"
     return f"HDF5 cannot open it ({inner}): damaged, or written by a newer HDF5; copy it again"
+
+
+def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | None]) -> Any:
+    """Return a dataset of a stranger's file, once nothing outside of that file can be read through it.
+
+    Parameters
+    ----------
+    file : h5py.File or h5py.Group
+    name : str
+        Path of the dataset, such as ``images/image_id``.
+    holds : {"text", "float", "whole", "truth", "number"}
+        What its values are; text of any length.
+    shape : sequence of int or None
+        Its shape; None where any length will do.
+
+    Returns
+    -------
+    h5py.Dataset
+
+    Raises
+    ------
+    StoreError
+        Absent; a soft or external link, on the way to it too; values in other files, external or virtual; another
+        type or shape; a filter that would need a plug-in; or much more to unpack than the file holds. The message
+        names the dataset, not the file.
+    """
+    import h5py
+
+    found: Any = file
+    for part in name.split("/"):
+        link = _link(found, part)
+        if link is None:
+            raise StoreError(f"there is no {name}")
+        if link is not h5py.HardLink:
+            raise StoreError(f"{name} is a link to another place, which is not followed")
+        found = found[part]
+    if not isinstance(found, h5py.Dataset):
+        raise StoreError(f"{name} is no dataset")
+    if found.is_virtual or found.external:
+        raise StoreError(f"the values of {name} lie in other files, which are not read")
+    if found.dtype.kind not in _KINDS[holds] or (holds == "text" and h5py.check_string_dtype(found.dtype) is None):
+        raise StoreError(f"{name} holds {_type_name(found.dtype)}, not {holds}")
+    if found.shape is None or len(found.shape) != len(shape):
+        raise StoreError(f"{name} has the shape {found.shape}, not {len(shape)} axes")
+    if any(want is not None and want != have for have, want in zip(found.shape, shape, strict=True)):
+        raise StoreError(f"{name} has the shape {found.shape}, which does not fit the rest")
+    _check_storage(found, name)
+    return found
+
+
+def _link(group: Any, name: str) -> Any:
+    """Return the class of a link, None where there is none of this name; of an unknown kind `object`."""
+    import h5py
+
+    if not isinstance(group, h5py.Group) or not group.id.links.exists(name.encode()):
+        return None
+    try:
+        return group.get(name, getclass=True, getlink=True)
+    except TypeError:  # a kind that a program defined for itself
+        return object
+
+
+def _check_storage(dataset: Any, name: str) -> None:
+    """Refuse what holds more values than the file, filters that there are not, and chunks that are too large."""
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(place)[0] for place in range(properties.get_nfilters())]
+    if strange := [number for number in filters if number not in _FILTERS]:
+        raise StoreError(f"{name} is packed with filter {strange[0]}; only {', '.join(_FILTERS.values())} are read")
+    if dataset.chunks is not None and math.prod(dataset.chunks) * dataset.dtype.itemsize > _MOST_CHUNK:
+        raise StoreError(f"{name} has chunks of more than {_MOST_CHUNK // 1024**2} MiB")
+    wanted, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    if wanted > stored * (_MOST_EXPANSION if filters else 1) + (_MOST_ABSENT if dataset.dtype.kind == "O" else 0):
+        raise StoreError(f"{name} claims {wanted:,} bytes, of which {stored:,} are stored")
+
+
+def _type_name(dtype: Any) -> str:
+    return "text or objects" if dtype.kind in "OSU" else str(dtype)

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import errno
 import glob
+import itertools
 import json
 import logging
 import os
@@ -16,14 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError, error_number, output_error, readable_name
+from .cells import neutral
 from .processes import temporary_name, unlink_stale
 
 __all__ = [
     "atomic_output",
+    "check_file_name",
     "claim_space",
     "ensure_folder",
     "is_set_aside",
+    "json_text",
     "read_json",
+    "refuse_overwriting",
     "remove_leftovers",
     "remove_tree",
     "set_aside",
@@ -33,6 +38,19 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
+_OBEYED_SIGNS = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_OBEYED = {
+    ord(sign): f"\\u{ord(sign):04x}"
+    for sign in map(chr, (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+}
+"""Signs that a terminal obeys and that JSON leaves as they are; they stand in its strings alone."""
+
+_MOST_JSON = 256 * 1024**2
+"""Bound on a JSON file (ours)."""
+
+_FILE_NAME = re.compile(r"(?![_])\w[\w .+()-]{0,99}")
+"""Names that are one part of a path everywhere, and no option of a command."""
+
 _ASIDE = re.compile(r"\.old-[0-9a-f]{8}$")
 """End of the name of what is being overwritten, from the moment it is set aside."""
 
@@ -41,6 +59,60 @@ _CANNOT_CLAIM = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
 _REMOVALS = 5
 """How often a folder into which another process goes on writing is emptied before that is an error (ours)."""
+
+
+def check_file_name(name: Any, what: str) -> str:
+    """Return a name from a stranger's file that becomes a part of a path, or refuse it.
+
+    Parameters
+    ----------
+    name : any
+    what : str
+        What it is the name of, for the message.
+
+    Raises
+    ------
+    InputError
+        No text, empty or too long; with anything but letters, digits, blanks and ``. _ + - ( )``; or beginning with a
+        dot, a hyphen or a blank.
+    """
+    if not isinstance(name, str) or not _FILE_NAME.fullmatch(name):
+        raise InputError(
+            f"{what} {str(name)[:200]!r}: becomes a part of a path; use letters, digits, blanks and . _ + - ( ), and "
+            "begin with a letter or digit"
+        )
+    return name
+
+
+def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path], *, name: str = "out") -> None:
+    """Refuse to write where something is read, by whatever path or link either is named.
+
+    Parameters
+    ----------
+    outputs : iterable of Path
+        Files that are to be written; those that there are not yet cannot be read.
+    inputs : iterable of Path
+        Files that are read.
+    name : str
+        Parameter that says where is written.
+
+    Raises
+    ------
+    InputError
+        The first output that is an input.
+    """
+    known = {_identity(path): path for path in inputs}
+    for path in outputs:
+        if (found := _identity(path)) is not None and found in known:
+            raise InputError(f"{path}: would overwrite {known[found]}, which is read; choose another `{name}`")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def ensure_folder(path: Path) -> Path:
@@ -151,9 +223,15 @@ def _sync(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; NaN and infinity are refused by the encoder."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json_text(value) + "\n"
     with atomic_output(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def json_text(value: Any) -> str:
+    """Return indented JSON in which no character is one that a terminal obeys; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return text.translate(_OBEYED) if _OBEYED_SIGNS.search(text) else text
 
 
 def read_json(path: Path) -> Any:
@@ -165,20 +243,25 @@ def read_json(path: Path) -> Any:
         The file is not JSON; the message names it and the position.
     """
     try:
+        if path.stat().st_size > _MOST_JSON:
+            raise ValueError(f"more than {_MOST_JSON // 1024**2} MiB")  # noqa: TRY301
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path}: not a readable JSON file ({error})") from error
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV table (UTF-8, LF line ends), atomically."""
+    """Write a CSV table (UTF-8, LF line ends), atomically; no cell is a formula, see `neutral`."""
     with (
         atomic_output(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as handle,
     ):
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        plain = csv.writer(handle, lineterminator="\n")
+        # a carriage return ends a line for whoever reads it, but is not quoted by itself
+        quoted = csv.writer(handle, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for row in itertools.chain([header], rows):
+            cells = [neutral(cell) for cell in row]
+            (quoted if any(isinstance(cell, str) and "\r" in cell for cell in cells) else plain).writerow(cells)
 
 
 def remove_tree(path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .backend import network_threads, visible_gpus
+from .backend import asked_threads, visible_gpus
 
 __all__ = [
     "THREADS",
@@ -46,11 +46,19 @@ class Resources:
         Cores that this process may use.
     gpus : tuple of str
         GPUs that the networks run on, as ``CUDA_VISIBLE_DEVICES`` names them; empty on the CPU.
+    threads : int, optional
+        With which each process computes networks on the CPU, where it can be seen in the result; None where it cannot.
     """
 
     processes: int
     cores: int
     gpus: tuple[str, ...] = ()
+    threads: int | None = None
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """What a folder notes of them, beside the versions of packages."""
+        return {} if self.threads is None else {"threads": str(self.threads)}
 
     def helpers(self, units: int) -> int:
         """Return how many threads or processes prepare the input of each of `units` units, at least 1.
@@ -77,9 +85,9 @@ def cpu_resources(jobs: int | None = None) -> Resources:
 def network_resources(jobs: int | None = None) -> Resources:
     """Return what work with networks gets.
 
-    On the CPU that is a process of one thread per core, or as many as have room with the threads of `use_threads`; on
-    GPUs a process per card that Keras's backend sees, since several processes on one card wait for each other and each
-    takes memory. The other cores prepare their input.
+    On the CPU that is a process of one thread per core, or as many as have room with ``BCHISTO_THREADS``. On GPUs it is
+    a process per card that Keras's backend sees, since several processes on one card wait for each other and each takes
+    memory. The other cores prepare their input.
 
     Parameters
     ----------
@@ -92,7 +100,7 @@ def network_resources(jobs: int | None = None) -> Resources:
         Keras cannot load its backend.
     """
     cores, gpus = default_jobs(), visible_gpus()
-    fitting = len(gpus) or max(1, cores // network_threads())
+    fitting = len(gpus) or max(1, cores // (asked_threads() or 1))
     return Resources(fitting if jobs is None else jobs, cores, gpus)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from .cells import Cells
 from .damage import DAMAGE
 from .parts import write_rows
 
@@ -40,7 +40,7 @@ def write_probabilities(
 def read_marks(path: Path) -> dict[str, str]:
     """Return what a table vouches for; empty for one of bchisto 0.1, which had no marks."""
     with path.open(newline="", encoding="utf-8", errors="replace") as handle:
-        header = next(csv.reader(handle), [])
+        header = next(Cells(handle), [])
     return dict(cell.split("=", 1) for cell in header if "=" in cell)
 
 
@@ -48,7 +48,7 @@ def read_probabilities(path: Path, names: Sequence[str], classes: int) -> Probab
     """Read them back, float64 of shape (n, classes); None where the file does not hold those of these names."""
     try:
         with path.open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.reader(handle))[1:]
+            rows = list(Cells(handle))[1:]
         values = np.array([[float(cell) for cell in row[1:]] for row in rows])
     except DAMAGE:
         return None

@@ -15,7 +15,7 @@ from typing import Any
 from ..data import ImageRecord, file_sha256, record_sha256
 from ..errors import OutputError
 from ..experiment import TrainingImages, Work, do_missing
-from ..jobs import Resources, Ticker, read_json, remove_leftovers, set_aside, write_json, write_rows
+from ..jobs import Cells, Resources, Ticker, read_json, remove_leftovers, set_aside, write_json, write_rows
 from ..runs import describe_differences
 from .advice import in_our_words
 from .model import Model, load_model
@@ -114,7 +114,7 @@ class Workshop:
         path = self.part(block)
         try:
             with path.open(newline="", encoding="utf-8") as handle:
-                header, *rows = list(csv.reader(handle)) or [[""]]
+                header, *rows = list(Cells(handle)) or [[""]]
         except FileNotFoundError:
             return None
         except (ValueError, csv.Error):

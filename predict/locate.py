@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data import content_sha256
-from ..encoders import weights_of
-from ..errors import ImageError, InputError, MissingInputError
+from ..encoders import recorded_source, source_sha256, weights_of
+from ..errors import BchistoError, InputError, MissingInputError
 from ..experiment import bundle_stores
 from ..jobs import is_set_aside, read_json
 
@@ -58,7 +57,7 @@ def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Pa
     Returns
     -------
     list of (encoder, file)
-        Of stores whose weights came from a file; its SHA-256 is that of the store.
+        Of stores whose weights came from a file or folder; its SHA-256 is that of the store.
     """
     wanted: dict[str, set[str]] = {}
     for header in bundle_stores(bundle).values():
@@ -68,8 +67,8 @@ def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Pa
     for encoder, hashes in wanted.items():
         for option in _recorded(bundle):
             path = Path(weights_of([option], encoder))
-            with contextlib.suppress(ImageError):  # one that cannot be read
-                if path.is_file() and (sha256 := content_sha256(path)) in hashes:
+            with contextlib.suppress(BchistoError):  # one that cannot be read
+                if path.exists() and (sha256 := source_sha256(path)) in hashes:
                     found.setdefault((encoder, sha256), path)
     return [(encoder, path) for (encoder, _), path in found.items()]
 
@@ -83,6 +82,9 @@ def _recorded(bundle: Path) -> Iterator[str]:
             for option in config.get("weights") or () if record.get("command") == "featurize" else ():
                 encoder, equals, path = str(option).rpartition("=")
                 yield f"{encoder}{equals}{folder / path}"
+            for option in config.get("encoder") or () if record.get("command") == "featurize" else ():
+                if (own := recorded_source(str(option), folder)) is not None:
+                    yield f"{own[0]}={own[1]}"
             for features in config.get("features") or () if record.get("command") == "boost" else ():
                 other = folder / str(features)
                 other = other.parent.parent if other.suffix == ".h5" else other.parent

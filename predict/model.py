@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from ..boost import Bundle
 from ..data import ImageRecord, file_sha256
-from ..encoders import Encoder, EncoderChoice, weights_of
-from ..errors import InputError, WeightsError
+from ..encoders import CropEncoder, EncoderChoice, header_choice, open_encoder, weights_of
+from ..errors import BundleError, InputError, WeightsError
 from ..experiment import bundle_road
-from ..featurize import FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
+from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
 from ..finetune import CnnBundle, PatchRule, predict_images
 from ..jobs import Ticker
+from .stored import stored_settings
 
 __all__ = ["BoostedModel", "CnnModel", "Model", "load_model", "model_identity"]
 
@@ -81,12 +82,12 @@ class BoostedModel:
     bundle : Bundle
     settings : dict of str to FeaturizeSettings
         Store name to what made its descriptors.
-    encoders : dict of str to Encoder
+    encoders : dict of str to CropEncoder
     """
 
     bundle: Bundle
     settings: dict[str, FeaturizeSettings]
-    encoders: dict[str, Encoder]
+    encoders: dict[str, CropEncoder]
 
     @property
     def on_keras(self) -> bool:
@@ -118,9 +119,9 @@ class BoostedModel:
         """How a dataset is read: by default."""
         return {}
 
-    def _passes(self) -> list[tuple[FeaturizeSettings, dict[str, tuple[Encoder, View]]]]:
+    def _passes(self) -> list[tuple[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]]]:
         """Group stores whose crops and colours are the same, so that each image is decoded once per group."""
-        groups: dict[FeaturizeSettings, dict[str, tuple[Encoder, View]]] = {}
+        groups: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
         for name, settings in self.settings.items():
             shared = replace(settings, encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=())
             groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
@@ -201,7 +202,7 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
     BundleError
         See `Bundle.load` and `CnnBundle.load`.
     InputError
-        Weights for a bundle that holds its own.
+        Weights for a bundle that holds its own, or a bundle of embeddings.
     WeightsError
         Weights that cannot be had, or differ from those the bundle was trained with.
     """
@@ -210,47 +211,44 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
             raise InputError(f"`weights` {weights[0]}: {path} holds the weights of its networks; leave it out")
         return CnnModel(CnnBundle.load(path))
     bundle = Bundle.load(path)
-    settings = {name: _settings(header) for name, header in bundle.stores.items()}
+    if imported := [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]:
+        raise InputError(
+            f"{path}: was trained on embeddings that another program made ({', '.join(imported)}), so it predicts "
+            "embeddings and no images: bchisto predict MODEL --features FILE"
+        )
+    settings = stored_settings(path, bundle.stores)
     encoders = _encoders(path, bundle.stores, weights)
+    _check_dims(path, bundle, encoders)
     return BoostedModel(bundle, settings, encoders)
 
 
-def _settings(header: dict[str, Any]) -> FeaturizeSettings:
-    return FeaturizeSettings(
-        encoders=(EncoderChoice(header["encoder"], tuple(header["layers"])),),
-        views=(View(float(header["scale"]), int(header["crop"])),),
-        augmentations=int(header["augmentations"]),
-        crops=int(header["crops"]),
-        pool=float(header["pool"]),
-        color_range=(float(header["color_range"][0]), float(header["color_range"][1])),
-        stain=header["stain"],
-        stain_fallback=header["stain_fallback"],
-        precision=header["precision"],
-        mode=header["mode"],
-        engine=header["engine"],
-        batch_size=int(header["batch_size"]),
-        seed=int(header["seed"]),
-        geometry=int(header.get("geometry", 1)),  # 0.1 named none
-        pad=header.get("pad", "none"),
-    )
+def _check_dims(path: Path, bundle: Bundle, encoders: Mapping[str, CropEncoder]) -> None:
+    """Refuse models of other descriptors than their encoder makes, before any image is described."""
+    for store, encoder in encoders.items():
+        taken = {getattr(one.classifier, "features", encoder.dim) for one in bundle.models[store]}
+        if taken != {encoder.dim}:
+            raise BundleError(
+                f"{path}: the models of its store {store} take {min(taken)} features, {encoder.name} makes "
+                f"{encoder.dim}; the bundle was altered"
+            )
 
 
-def _encoders(path: Path, stores: Mapping[str, dict[str, Any]], options: tuple[str, ...]) -> dict[str, Encoder]:
+def _encoders(path: Path, stores: Mapping[str, dict[str, Any]], options: tuple[str, ...]) -> dict[str, CropEncoder]:
     """Return the encoder of every store, each with the weights that the store was made with.
 
     Stores of one encoder may come from different weights. So where the option that wins by the rule of ``weights``
     does not fit a store, those before it are tried; but it must fit one store of its encoder.
     """
-    built: dict[tuple[Any, ...], Encoder | WeightsError] = {}
+    built: dict[tuple[Any, ...], CropEncoder | WeightsError] = {}
     first = {store: _fitting(path, header, _sources(header, options)[0], built) for store, header in stores.items()}
-    fitting = {stores[store]["encoder"] for store, found in first.items() if isinstance(found, Encoder)}
-    encoders: dict[str, Encoder] = {}
+    fitting = {stores[store]["encoder"] for store, found in first.items() if not isinstance(found, WeightsError)}
+    encoders: dict[str, CropEncoder] = {}
     for store, found in first.items():
         header = stores[store]
         if isinstance(found, WeightsError):
             others = _sources(header, options)[1:] if header["encoder"] in fitting else []
             tried = (_fitting(path, header, source, built) for source in others)
-            encoder = next((one for one in tried if isinstance(one, Encoder)), None)
+            encoder = next((one for one in tried if not isinstance(one, WeightsError)), None)
             if encoder is None:
                 raise found
             encoders[store] = encoder
@@ -267,16 +265,22 @@ def _sources(header: dict[str, Any], options: tuple[str, ...]) -> list[str]:
 
 
 def _fitting(
-    path: Path, header: dict[str, Any], source: str, built: dict[tuple[Any, ...], Encoder | WeightsError]
-) -> Encoder | WeightsError:
+    path: Path, header: dict[str, Any], source: str, built: dict[tuple[Any, ...], CropEncoder | WeightsError]
+) -> CropEncoder | WeightsError:
     """Return the encoder with the weights of `source`, or why these are not the weights of the store."""
     name, needed = header["encoder"], str(header["weights_sha256"])
     key = (name, tuple(header["layers"]), header["precision"], header["engine"], header["seed"], source)
+    of_file = str(header.get("weights_file_sha256") or "")  # what sha256sum says of it, where there was one
+    missing = WeightsError(
+        f"{path}: {name} was trained with weights from a file (sha256 {(of_file or needed)[:12]}); give them with "
+        f'`weights="{name}=PATH"`'
+    )
+    if header["weights"] == "file" and source == "imagenet" and "runner" in header:
+        return missing
     if key not in built:
         try:
-            built[key] = Encoder(
-                name,
-                layers=header["layers"],
+            built[key] = open_encoder(
+                header_choice(header, source),
                 weights=source,
                 precision=header["precision"],
                 engine=header["engine"],
@@ -285,12 +289,10 @@ def _fitting(
         except WeightsError as error:
             built[key] = error
     encoder = built[key]
-    if isinstance(encoder, Encoder) and encoder.weights_sha256 == needed:
+    if not isinstance(encoder, WeightsError) and encoder.weights_sha256 == needed:
         return encoder
-    of_file = str(header.get("weights_file_sha256") or "")  # what sha256sum says of it, where there was one
     if header["weights"] == "file" and source == "imagenet":
-        why = f"{path}: {name} was trained with weights from a file (sha256 {(of_file or needed)[:12]})"
-        return WeightsError(f'{why}; give them with `weights="{name}=PATH"`')
+        return missing
     if isinstance(encoder, WeightsError):
         return encoder
     has = encoder.weights_file_sha256 if of_file else ""

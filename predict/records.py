@@ -15,7 +15,7 @@ from ..errors import InputError, MissingInputError
 from ..experiment import ImageSelection
 from .advice import in_our_words
 
-__all__ = ["images_digest", "new_images"]
+__all__ = ["images_digest", "new_images", "with_classes"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
     InputError
         Nothing there, a dataset with errors, or two images of one id.
     """
-    return _with_classes(_records(sources, reading), classes)
+    return with_classes(_records(sources, reading), classes)
 
 
 def _records(images: Sequence[Path], reading: Mapping[str, Any]) -> list[ImageRecord]:
@@ -68,7 +68,7 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"(\d+)", text) if p]
 
 
-def _with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[ImageRecord]:
+def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[ImageRecord]:
     """Keep labels that are classes of the model, in its spelling; folders of new images often have other names."""
     spelled = spell_labels((record.label for record in records if record.label is not None), classes)
     strange = [label for label, known in spelled.items() if known is None]

@@ -17,13 +17,14 @@ from ..errors import BundleError, InputError, OutputError
 from ..evaluate import apply_temperature
 from ..experiment import TrainingImages, Work, bundle_view, check_headers
 from ..finetune import CnnBundle
-from ..jobs import ensure_folder, set_aside, write_rows
+from ..jobs import ensure_folder, refuse_overwriting, set_aside, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
-from ..runs import record_table, unfinished_record
+from ..runs import RunRecord, record_table, unfinished_record
 from .advice import Fitting, advised, said_of_training
 from .blocks import Block, Workshop, claim, do_blocks
 from .calls import Calls, OperatingPoint
+from .embedded import embeddings_digest, load_embedded, predict_embedded
 from .locate import find_bundle, recorded_weights
 from .model import load_model, model_identity
 from .page import write_html
@@ -36,6 +37,9 @@ __all__ = ["FORMATS", "PredictResult", "predict"]
 
 _GPU_BLOCK = 32
 """Images in a unit of work on a GPU at least (ours)."""
+
+_BESIDE = ("run.json", "failures.csv")
+"""What lies beside a table, by the ends of their names."""
 
 _log = logging.getLogger(__name__)
 
@@ -90,8 +94,9 @@ class PredictResult:
 @takes_fields(work=Work.of)
 def predict(
     model: PathInput,
-    images: Many[PathInput],
+    images: Many[PathInput] = (),
     *,
+    features: Many[PathInput] = (),
     out: PathInput,
     weights: Many[TextInput] = (),
     output_format: str = "bchisto",
@@ -109,6 +114,9 @@ def predict(
         A ``model.bchisto``, or the folder of a run that holds one.
     images : sequence of path
         Folders, manifests or image files.
+    features : sequence of path
+        Embeddings in the place of images, see `bchisto.featurize.read_embeddings`: for each store of the bundle a file
+        or folder that is called as it. They must be of the kind that trained the models.
     out : str or Path
         The CSV table to write.
     weights : sequence of str
@@ -141,6 +149,8 @@ def predict(
         An image that cannot be decoded or used; finished blocks are kept.
     """
     sources, options = as_paths(images, "images"), as_texts(weights, "weights")
+    embedded = as_paths(features, "features")
+    _check_sources(sources, embedded, weights=options, sheet="html" if html is not None else "xlsx" if xlsx else "")
     bundle, path = as_path(model, "model"), as_path(out, "out")
     how, calls = Work.of(work), calls or Calls()
     if how.shard is not None:
@@ -153,6 +163,8 @@ def predict(
         "model": str(bundle), "images": [str(source) for source in sources], "out": str(path), "weights": list(options),
         "output_format": output_format, "calibrated": calibrated, **plain_options(calls, how),
     }  # fmt: skip
+    if embedded:
+        config["features"] = [str(file) for file in embedded]
     sheets = {name: as_path(given, name) for name, given in (("html", html), ("xlsx", xlsx)) if given is not None}
     config |= {name: str(place) for name, place in sheets.items()}
     left = unfinished_record(path, command="predict", config=config)
@@ -166,6 +178,9 @@ def predict(
         if place.exists() and not how.overwrite and left is None:
             raise OutputError(f"{place}: exists already; use `overwrite` or another `{name}`")
     bundle = find_bundle(bundle)
+    for name, place in {"out": path, **sheets}.items():
+        beside = [place.with_name(f"{place.name}.{end}") for end in _BESIDE] if name == "out" else []
+        refuse_overwriting([place, *beside], [bundle, *map(Path, sources)], name=name)
     for folder in (path.parent, *(place.parent for place in sheets.values())):
         ensure_folder(folder)
     replaced = how.overwrite or bool(left and left.get("overwrite"))
@@ -173,17 +188,23 @@ def predict(
         if calls != Calls():  # what the bundle cannot say is refused before its encoders are loaded
             classes, view = bundle_view(bundle)
             calls.point(view, classes=classes, bundle=bundle)
+        if embedded:
+            result = _predict_embedded(
+                bundle, embedded, path=path, output_format=output_format, calibrated=calibrated, calls=calls,
+                overwrite=replaced, record=record,
+            )  # fmt: skip
+            record.note(predicted=result.images, failures=0, trained=result.trained, called=result.called)
+            return result
         for encoder, file in recorded_weights(bundle, options):
             options = (*options, f"{encoder}={file}")
             _log.info("%s: weights %s, as the run of %s recorded them", encoder, file, bundle)
         identity = model_identity(bundle, options)
         ready = load_model(bundle, options, identity)
-        if calibrated and ready.bundle.temperature is None:
-            raise BundleError(
-                f"{bundle}: holds no temperature, since it was trained in a single fold; leave out `calibrated`"
-            )
+        _check_temperature(bundle, ready.bundle, calibrated=calibrated)
         point = calls.point(ready.bundle.two_class, classes=tuple(ready.bundle.classes), bundle=bundle)
         records = new_images(sources, reading=ready.reading, classes=ready.bundle.classes)
+        for name, place in {"out": path, **sheets}.items():
+            refuse_overwriting([place], [image.path for image in records], name=name)
         usable, refused = check_headers(
             records, needs=[Fitting(one) for one in ready.fits], skip_errors=how.skip_errors
         )
@@ -207,6 +228,49 @@ def predict(
             predicted=result.images, failures=len(result.failures), trained=result.trained, called=result.called
         )
     return result
+
+
+def _check_sources(images: Sequence[Path], features: Sequence[Path], *, weights: Sequence[str], sheet: str) -> None:
+    """Refuse what does not go together."""
+    if features and images:
+        raise InputError(f"`features` {features[0]}: stands for images; leave out {images[0]}")
+    if not features and not images:
+        raise InputError("give `images`, or embeddings as `features`")
+    if features and weights:
+        raise InputError(f"`weights` {weights[0]}: embeddings are made already; leave it out")
+    if features and sheet:
+        raise InputError(f"`{sheet}`: a sheet shows images, which embeddings are not; leave it out")
+
+
+def _check_temperature(path: Path, bundle: Bundle | CnnBundle, *, calibrated: bool) -> None:
+    if calibrated and bundle.temperature is None:
+        raise BundleError(
+            f"{path}: holds no temperature, since it was trained in a single fold; leave out `calibrated`"
+        )
+
+
+def _predict_embedded(
+    path_of_bundle: Path,
+    files: Sequence[Path],
+    *,
+    path: Path,
+    output_format: str,
+    calibrated: bool,
+    calls: Calls,
+    overwrite: bool,
+    record: RunRecord,
+) -> PredictResult:
+    """Predict embeddings, which takes seconds: all at once, in this process."""
+    bundle, found = load_embedded(path_of_bundle, files)
+    _check_temperature(path_of_bundle, bundle, calibrated=calibrated)
+    point = calls.point(bundle.two_class, classes=tuple(bundle.classes), bundle=path_of_bundle)
+    (sha256,) = model_identity(path_of_bundle, ())
+    records, rows = predict_embedded(bundle, found)
+    record.note(model_sha256=sha256, features_sha256=embeddings_digest(found), images=len(records))
+    return _finish(
+        path, rows, records, {}, bundle, output_format, calibrated=calibrated, point=point, overwrite=overwrite,
+        sheets={}, sha256=sha256,
+    )  # fmt: skip
 
 
 def _finish(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..data import ImageRecord
 from ..errors import OutputError
 from ..evaluate import as_frame, write_predictions
-from ..jobs import atomic_output
+from ..jobs import Cells, atomic_output, neutral
 
 __all__ = ["FORMATS", "Table", "to_pandas"]
 
@@ -83,7 +83,7 @@ class Table:
         if self.output_format == "iciar2018":
             with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
                 csv.writer(handle, lineterminator="\n").writerows(
-                    [Path(record.image_id).name, name]
+                    [neutral(Path(record.image_id).name), neutral(name)]
                     for record, name in zip(self.records, self.predicted, strict=True)
                 )
         else:
@@ -105,7 +105,7 @@ def to_pandas(path: Path) -> Any:
         pandas is not installed.
     """
     with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.reader(handle))
+        rows = list(Cells(handle))
     header = rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]  # of the challenge
     return as_frame(
         {
@@ -120,7 +120,7 @@ def _equal(one: Path, other: Path) -> bool:
     tables = []
     for path in (one, other):
         with path.open(newline="", encoding="utf-8", errors="replace") as handle:
-            tables.append(list(csv.reader(handle)))
+            tables.append(list(Cells(handle)))
     first, second = tables
     return len(first) == len(second) and all(
         len(a) == len(b) and all(map(_same_cell, a, b)) for a, b in zip(first, second, strict=True)

@@ -10,7 +10,7 @@ from ..arguments import PathInput, as_path
 from ..data import SYNTHETIC_BANNER, decode_record
 from ..errors import ImageError
 from ..evaluate import Block, Figure, Grid, Section, counted, plural, write_page
-from ..jobs import Progress, write_rows
+from ..jobs import Progress, refuse_overwriting, write_rows
 from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture
 from .run import Preflight
 from .sections import findings_section, next_section, preflight_sections, short_section
@@ -75,8 +75,10 @@ def write_preflight(path: PathInput, found: Preflight, *, commands: Sequence[str
         What was written.
     """
     path = as_path(path, "path")
-    pictures = _contact(found)
     key = path.with_name(f"{path.stem}-pictures.csv")
+    read = (found.dataset.root, *(record.path for record in found.dataset.records))
+    refuse_overwriting([path, key], read, name="html")
+    pictures = _contact(found)
     root = found.dataset.root
     sections = preflight_sections(found, say=say, names=False)
     views = next(place for place, section in enumerate(sections) if section.title == "Views")

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..boost import BoostSettings, Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
 from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
-from ..encoders import Encoder, EncoderChoice, cached_encoder
+from ..encoders import CropEncoder, EncoderChoice, cached_encoder
 from ..experiment import Work
 from ..featurize import FeaturizeSettings, images_per_block, time_describing
 from ..finetune import FinetuneSettings, time_training
@@ -70,7 +70,7 @@ class ImagesAhead:
         """Into how many the images are divided, each with folds of its own."""
         return max(1, len(self._recipe.magnifications))
 
-    def encoder(self, choice: EncoderChoice) -> Encoder:
+    def encoder(self, choice: EncoderChoice) -> CropEncoder:
         """Return an encoder with random weights, since neither time nor size depends on them."""
         return cached_encoder(choice, weights="random", precision="float32", engine="keras", seed=0)
 
@@ -196,11 +196,12 @@ def estimate_finetune(
     copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
     seen = math.ceil(images * copies)
     cost = time_training(records[0], settings=settings, classes=len(dataset.classes), images=seen)
-    resources = ahead.how.networks()
-    # folds are trained side by side, each by one process: a single one takes as long on any number of them
-    turns = ahead.parts * sum(math.ceil(ahead.folds(name) / resources.processes) for name in folds)
+    # Folds are trained side by side, each by one process: a single one takes as long on any number of them. Several
+    # threads make it faster by a factor that depends on the network.
+    side_by_side = {name: ahead.how.training(ahead.folds(name)).processes for name in folds}
+    turns = ahead.parts * sum(math.ceil(ahead.folds(name) / count) for name, count in side_by_side.items())
     fold = seen * cost.samples * (cost.once + _TRAIN_SHARE * settings.epochs * cost.step)
-    seconds = turns * fold + (len(records) * cost.read / resources.cores if new else 0.0)
+    seconds = turns * fold + (len(records) * cost.read / ahead.how.cpu().cores if new else 0.0)
     number = sum(map(ahead.folds, folds))
     # weights lie in the folder and in the bundle
     size = 2 * number * ahead.parts * cost.weight_bytes + (len(records) * cost.image_bytes if new else 0)

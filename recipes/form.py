@@ -14,10 +14,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import InputError, one_of
 from ..extensions import check_name, extension_names, load_extension
+from ..jobs import DAMAGE, check_file_name, parse_yaml
 from .old_form import has_road, without_road
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting
@@ -36,7 +35,19 @@ _QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
 """How a quick run chooses images: so many of each class and fold of the published lists, or of each class."""
 
 _REQUIRED = frozenset({"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"})
+_MOST_BYTES = 512 * 1024
+"""Bound on the file of a recipe (ours)."""
+
 _OPTIONAL = frozenset({*STEPS, "explain", "full_scale", "split_by", "notes"})
+
+
+_KINDS_OF_PARTS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("title", "citation"), str),
+    **dict.fromkeys((*STEPS, "explain", "full_scale", "split_by", "variants", "quick"), Mapping),
+    **dict.fromkeys(("steps", "published", "notes"), list),
+    "dataset": (str, list),
+    "images": int,
+}
 
 
 def list_recipes() -> tuple[str, ...]:
@@ -85,11 +96,16 @@ def _content(name: str, file: Traversable) -> Mapping[str, Any]:
         It cannot be read, or holds no mapping.
     """
     try:
-        content = yaml.safe_load(file.read_bytes().decode("utf-8", errors="replace"))
+        with file.open("rb") as handle:
+            text = handle.read(_MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"{name}: {file} cannot be read ({error.strerror or error})") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{name}: not YAML ({str(error).splitlines()[0]})") from error
+    if len(text) > _MOST_BYTES:
+        raise InputError(f"{name}: more than {_MOST_BYTES // 1024} KiB, too large for a recipe")
+    try:
+        content = parse_yaml(text.decode("utf-8", errors="replace"))
+    except InputError as error:
+        raise InputError(f"{name}: {str(error).replace('neither YAML nor JSON', 'not YAML')}") from error
     if not isinstance(content, Mapping):
         raise InputError(f"{name}: a recipe is a mapping with a name, settings and published figures")
     return content
@@ -101,8 +117,19 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
     Raises
     ------
     InputError
-        A part is missing or unknown, or a setting names no source.
+        A part is missing or unknown, or has another form than it must have; a setting names no source; a name that
+        becomes a part of a path is none.
     """
+    try:
+        return _parsed(content)
+    except InputError:
+        raise
+    except DAMAGE as error:  # a list where a mapping should be, a number where a text
+        name = str(content.get("name"))[:100]
+        raise InputError(f"recipe {name}: not of the form of a recipe ({error}); see docs/reproduce.md") from error
+
+
+def _parsed(content: Mapping[str, Any]) -> Recipe:
     if has_road(content):
         _log.warning(
             "recipe %s: road and settings of a step outside of it are the form of 0.1 and will not be read by 0.3; "
@@ -114,7 +141,8 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
     if missing or unknown:
         names = [f"no {name}" for name in sorted(missing)] + [f"unknown {name}" for name in sorted(unknown)]
         raise InputError(f"recipe {content.get('name')}: {', '.join(names)}")
-    name = content["name"]
+    name = check_file_name(content["name"], "recipe")
+    _check_kinds(name, content)
     sections: dict[str, dict[str, Setting]] = {}
     for section in (*STEPS, "explain"):
         for key, entry in content.get(section, {}).items():
@@ -148,6 +176,28 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
+def _check_kinds(name: str, content: Mapping[str, Any]) -> None:
+    """Refuse parts that are not of their kind, and names of variants and tables that become parts of paths."""
+    for key, kind in _KINDS_OF_PARTS.items():
+        if key in content and (not isinstance(content[key], kind) or isinstance(content[key], bool)):
+            raise InputError(f"recipe {name}: {key} is {type(content[key]).__name__}; see docs/reproduce.md")
+    for key in ("steps", "notes", "dataset"):
+        if not isinstance(content.get(key), str) and not _are_texts(content.get(key, [])):
+            raise InputError(f"recipe {name}: {key} is a list of texts")
+    magnifications = content.get("split_by", {}).get("magnification", [])
+    if not isinstance(magnifications, list) or not all(type(one) is int and 0 < one < 10_000 for one in magnifications):
+        raise InputError(f"recipe {name}: split_by.magnification is a list of whole numbers")
+    for variant in content["variants"]:
+        check_file_name(variant, f"recipe {name}: variant")
+    for table in content["published"]:
+        if not isinstance(table, Mapping):
+            raise InputError(f"recipe {name}: published is a list of tables")
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
 def _check_steps(recipe: Recipe) -> None:
     """Refuse steps that there are not, changes of steps that a variant does not have, and steps that lack a setting."""
     if not recipe.variants:
@@ -162,6 +212,8 @@ def _check_steps(recipe: Recipe) -> None:
         for step, values in recipe.steps_of(variant):
             if lacking := [key for key in _NEEDED[step] if key not in values]:
                 raise InputError(f"{where}: {step} has no {lacking[0]}")
+            if not _are_texts(values.get("folds", [])):
+                raise InputError(f"{where}: {step}.folds is a list of texts")
     for part in ("quick", "full_scale"):
         known = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"} if part == "quick" else {"source", "view"}
         if strange := sorted(getattr(recipe, part).keys() - known):
@@ -176,5 +228,6 @@ def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
     lacking = [key for key in ("key", "title", "source", *KINDS[kind].needs) if key not in table]
     if lacking:
         raise InputError(f"recipe {recipe}: the table {table.get('key', kind)} has no {lacking[0]}")
+    check_file_name(table["key"], f"recipe {recipe}: the table")
     for claim in claims_of(table):
         check_claim(f"recipe {recipe}: the table {table['key']}", claim, table)

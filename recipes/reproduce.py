@@ -65,6 +65,7 @@ def estimate_recipe(
     *,
     quick: bool = False,
     full_scale: bool = False,
+    fresh_draws: bool = False,
     variants: Many[TextInput] = (),
     seeds: int = 1,
     work: Work | None = None,
@@ -73,25 +74,25 @@ def estimate_recipe(
 
     Parameters
     ----------
-    name, images, quick, full_scale, variants, seeds, work
+    name, images, quick, full_scale, fresh_draws, variants, seeds, work
         As in `reproduce`.
 
     Returns
     -------
     list of Estimate
     """
-    recipe = _recipe(name, full_scale=full_scale)
+    recipe = _recipe(name, full_scale=full_scale, fresh_draws=fresh_draws)
     order = Order(
         images=as_path(images, "images"),
         run=Path(),
         quick=quick,
         full_scale=full_scale,
+        fresh_draws=fresh_draws,
         variants=as_texts(variants, "variants"),
         weights=("random",),
         how=Work.of(work),
         seeds=_counted(seeds),
     )
-    order.how.start_training()
     return estimate_variants(recipe, order)
 
 
@@ -103,6 +104,7 @@ def reproduce(
     out: PathInput,
     quick: bool = False,
     full_scale: bool = False,
+    fresh_draws: bool = False,
     variants: Many[TextInput] = (),
     weights: Many[TextInput] = (),
     seeds: int = 1,
@@ -123,6 +125,8 @@ def reproduce(
         The same road on a fraction, which every output says.
     full_scale : bool
         Add the views at full scale, where the recipe has some.
+    fresh_draws : bool
+        Draw colours and crops anew for each store, as the code of the source did; by default all stores share them.
     variants : sequence of str
         Of the recipe; the published one by default.
     weights : sequence of str
@@ -150,18 +154,18 @@ def reproduce(
     how = Work.of(work)
     if explain:
         check_count(explain)
-    how.start_training()
     order = Order(
         images=as_path(images, "images"),
         run=as_path(out, "out"),
         quick=quick,
         full_scale=full_scale,
+        fresh_draws=fresh_draws,
         variants=as_texts(variants, "variants"),
         weights=as_texts(weights, "weights"),
         how=how,
         seeds=_counted(seeds),
     )
-    recipe, run = _recipe(name, full_scale=full_scale), order.run
+    recipe, run = _recipe(name, full_scale=full_scale, fresh_draws=fresh_draws), order.run
     config = {
         "name": name,
         "images": str(order.images),
@@ -171,6 +175,7 @@ def reproduce(
         "variants": list(order.variants),
         "weights": list(order.weights),
         "seeds": order.seeds,
+        **({"fresh_draws": True} if fresh_draws else {}),
         "explain": explain or None,
         **plain_options(how),
     }
@@ -190,6 +195,7 @@ def reproduce(
                 _report(
                     folder / "report.html",
                     recipe,
+                    order,
                     outcome,
                     result.protocols,
                     [one.relative_to(run) for one in result.pictures],
@@ -202,13 +208,20 @@ def reproduce(
 
 
 def _report(
-    path: Path, recipe: Recipe, outcome: Outcome, protocols: Sequence[CrossValidation], pictures: Sequence[Path]
+    path: Path,
+    recipe: Recipe,
+    order: Order,
+    outcome: Outcome,
+    protocols: Sequence[CrossValidation],
+    pictures: Sequence[Path],
 ) -> None:
     settings = {
         f"{section} {key}": f"{setting.value} ({setting.source})"
         for section, found in recipe.sections.items()
         for key, setting in found.items()
     }
+    if order.fresh_draws:
+        settings["featurize draws"] = "colours and crops anew for each store (code)"
     if pictures:
         settings["pictures, in the run folder"] = ", ".join(page.as_posix() for page in pictures)
     write_report(
@@ -228,8 +241,10 @@ def _counted(seeds: int) -> int:
     return seeds
 
 
-def _recipe(name: str, *, full_scale: bool) -> Recipe:
+def _recipe(name: str, *, full_scale: bool, fresh_draws: bool) -> Recipe:
     recipe = load_recipe(name)
     if full_scale and "view" not in recipe.full_scale:
         raise InputError(f"`full_scale`: {recipe.name} has no views at full scale")
+    if fresh_draws and "featurize" not in recipe.sections:
+        raise InputError(f"`fresh_draws`: {recipe.name} describes no images with frozen encoders")
     return recipe

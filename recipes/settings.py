@@ -14,6 +14,7 @@ from ..evaluate import TwoClassView
 from ..experiment import FoldChoice
 from ..featurize import FeaturizeSettings
 from ..finetune import FinetuneSettings, list_networks
+from ..jobs import DAMAGE
 from ..options import from_options, option_names
 from .parts import READING, reading_of
 from .recipe import Recipe
@@ -41,11 +42,20 @@ def build_steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
     InputError
         A setting that there is not, or that is out of range.
     """
+    try:
+        return _steps(recipe, order, variant)
+    except InputError:
+        raise
+    except DAMAGE as error:  # a list where a number should be
+        raise InputError(f"recipe {recipe.name}: variant {variant}: a setting of another kind ({error})") from error
+
+
+def _steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
     steps: list[Step] = []
     for kind, values in recipe.steps_of(variant, quick=order.quick, full_scale=order.full_scale):
         _check_names(recipe, kind, values)
         if kind == "featurize":
-            steps.append(_featurize_step(values, order.weights))
+            steps.append(_featurize_step(values, order))
         elif kind == "boost":
             steps.append(_boost_step(recipe, variant, values, steps))
         else:
@@ -60,9 +70,9 @@ def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
         raise InputError(f"recipe {recipe.name}: {kind}.{strange[0]}: no such setting")
 
 
-def _featurize_step(values: Mapping[str, Any], weights: Sequence[str]) -> FeaturizeStep:
-    found = {**values, "weights": (*values.get("weights", ()), *weights)}
-    return FeaturizeStep(reading_of(values), from_options(FeaturizeSettings, found))
+def _featurize_step(values: Mapping[str, Any], order: Order) -> FeaturizeStep:
+    found = {**values, "weights": (*values.get("weights", ()), *order.weights)}
+    return FeaturizeStep(reading_of(values), from_options(FeaturizeSettings, found), fresh=order.fresh_draws)
 
 
 def _boost_step(recipe: Recipe, variant: str, values: Mapping[str, Any], before: Sequence[Step]) -> BoostStep:

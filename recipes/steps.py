@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +14,7 @@ from ..boost import BoostSettings, train
 from ..errors import InputError
 from ..evaluate import TwoClassView
 from ..experiment import CrossValidation, FoldChoice, Work
-from ..featurize import FeaturizeSettings, featurize
+from ..featurize import FeaturizeSettings, featurize, open_store
 from ..finetune import FinetuneSettings, finetune
 from ..jobs import ensure_folder, write_rows
 from .estimate import Estimate, ImagesAhead, estimate_boost, estimate_featurize, estimate_finetune
@@ -78,9 +80,12 @@ class FeaturizeStep(Step):
     Attributes
     ----------
     settings : FeaturizeSettings
+    fresh : bool
+        Whether colours and crops are drawn anew for each store, by a seed of its own.
     """
 
     settings: FeaturizeSettings
+    fresh: bool = False
 
     kind = "featurize"
 
@@ -89,8 +94,21 @@ class FeaturizeStep(Step):
 
     def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
         """Describe the images; a shard describes its share."""
-        featurize(part.selection(self.reading), out=part.run, settings=self.settings, work=how)
+        for settings in self._drawn():
+            featurize(part.selection(self.reading), out=part.run, settings=settings, work=how)
         return []
+
+    def _drawn(self) -> list[FeaturizeSettings]:
+        """Return what shares its draws: everything, or each store alone, whose name then moves the seed."""
+        if not self.fresh:
+            return [self.settings]
+        found = []
+        for choice, view in product(self.settings.encoders, self.settings.views):
+            moved = int(hashlib.sha256(f"{choice} {view}".encode()).hexdigest()[:7], 16)
+            found.append(
+                replace(self.settings, encoders=(choice,), views=(view,), seed=self.settings.seed + 1000 * moved)
+            )
+        return found
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few augmentations of an image."""
@@ -126,9 +144,21 @@ class BoostStep(Step):
         if how.shard is not None:
             return []
         return reported_later(
-            failed, train, out=part.run, settings=self.settings, folds=part.folds(self.folds), work=how, view=self.view,
-            notes=notes,
+            failed, train, out=part.run, features=self._own(part.run / "features"), settings=self.settings,
+            folds=part.folds(self.folds), work=how, view=self.view, notes=notes,
         )  # fmt: skip
+
+    def _own(self, folder: Path) -> list[Path]:
+        """Return the stores of the step before where another variant has left others beside them; else none."""
+        paths = sorted(folder.glob("*.h5"))
+        own = []
+        for path in paths:
+            with open_store(path) as store:
+                made = store.header["encoder"], float(store.header["scale"]), int(store.header["crop"])
+            wanted = product(self.features.encoders, self.features.views)
+            if made in {(choice.name, view.scale, view.crop) for choice, view in wanted}:
+                own.append(path)
+        return own if len(own) < len(paths) else []
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few rounds of a model."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..finetune import time_training
-from ..jobs import DAMAGE, write_rows
+from ..jobs import DAMAGE, read_records, write_rows
 from .parts import Part
 from .recipe import Recipe
 from .steps import FinetuneStep, Step
@@ -71,7 +70,7 @@ def _read(path: Path) -> dict[str, list[float]]:
         return found
     try:
         with path.open(newline="", encoding="utf-8") as handle:
-            for row in csv.DictReader(handle):
+            for row in read_records(handle):
                 found.setdefault(row["variant"], []).append(float(row["seconds"]))
     except DAMAGE as error:
         _log.warning("%s: no whole table of times (%s); timed again", path, str(error) or type(error).__name__)

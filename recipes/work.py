@@ -26,7 +26,7 @@ class Order:
     Attributes
     ----------
     images, run : Path
-    quick, full_scale : bool
+    quick, full_scale, fresh_draws : bool
     variants, weights : tuple of str
     how : Work
     seeds : int
@@ -37,6 +37,7 @@ class Order:
     run: Path
     quick: bool = False
     full_scale: bool = False
+    fresh_draws: bool = False
     variants: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     how: Work = field(default_factory=Work)

@@ -205,6 +205,20 @@ class Claim:
         found = _read(self._file) if self.begun else None
         return None if found is None else found.settings.get(name)
 
+    def begun_with(self, name: str) -> str | None:
+        """Return a version or circumstance of the first work, "" where it is not noted; None where there is no work.
+
+        Raises
+        ------
+        InputError
+            The file of settings is damaged, or of a newer version.
+        """
+        found = None if self._overwrite or not self.begun else _read(self._file)
+        if found is None:
+            return None
+        noted = found.own.get("made_with") or [{}]
+        return str(noted[0].get(name, ""))
+
     def mark(self, store: str = "") -> Mark:
         """Return what the parts of a store carry; after `take`."""
         found = _read(self._file)
@@ -212,19 +226,19 @@ class Claim:
             raise OverwrittenError(f"{self._file}: removed meanwhile; run the same command again")
         return found.mark(self.folder, store)
 
-    def note_versions(self) -> None:
-        """Keep which versions (and device) work on the folder; called when there is work to do.
+    def note_versions(self, **circumstances: str) -> None:
+        """Keep which versions, and what else shows in results, work on the folder; called when there is work to do.
 
         Another minor version of a package than that which began the folder is warned of.
         """
-        found = _read(self._file)
-        if found is None or not self._made_with:
+        found, made_with = _read(self._file), {**self._made_with, **circumstances}
+        if found is None or not made_with:
             return
         known = found.own.setdefault("made_with", [])
-        if self._made_with in known:
+        if made_with in known:
             return
         if known:
-            now = {name: version for name, version in self._made_with.items() if name in known[0]}
+            now = {name: version for name, version in made_with.items() if name in known[0]}
             begun = {name: known[0][name] for name in now}
             if any(_minor(begun[name]) != _minor(now[name]) for name in now):
                 _log.warning(
@@ -233,7 +247,7 @@ class Claim:
                     self.folder,
                     describe_differences(begun, now),
                 )
-        known.append(self._made_with)
+        known.append(made_with)
         self._write(found)
 
     def differing(self) -> frozenset[str]:

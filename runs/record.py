@@ -19,8 +19,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .. import __version__
 from ..errors import BchistoError, InputError, MissingInputError
 from ..jobs import (
@@ -29,6 +27,7 @@ from ..jobs import (
     hold_interrupts,
     is_interrupt,
     is_running,
+    parse_yaml,
     read_json,
     this_process,
     write_json,
@@ -281,12 +280,12 @@ def load_config(path: Path, *, command: str) -> dict[str, Any]:
     if not path.is_file():
         raise MissingInputError(f"`path` {path}: no such file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise InputError(f"`path` {path}: nested too deeply to be options") from error
-    except (yaml.YAMLError, ValueError, OSError) as error:  # text that is not UTF-8, and dates that are none
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"`path` {path}: neither YAML nor JSON ({reason})") from error
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except InputError as error:
+        said = "nested too deeply to be options" if "too deeply" in str(error) else error
+        raise InputError(f"`path` {path}: {said}") from error
+    except (ValueError, OSError) as error:  # text that is not UTF-8
+        raise InputError(f"`path` {path}: neither YAML nor JSON ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"`path` {path}: expected a mapping of option names to values")
     if isinstance(content.get("records"), list):

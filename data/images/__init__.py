@@ -3,6 +3,7 @@
 Decoded images are ``uint8`` RGB arrays of shape (height, width, 3).
 """
 
+from .container import BROKEN
 from .content import (
     CROP_SEEDS,
     UniqueImages,
@@ -20,6 +21,7 @@ from .ljpeg import LJPEG_SUFFIX
 from .restain import RestainResult, stain_images
 
 __all__ = [
+    "BROKEN",
     "CROP_SEEDS",
     "LJPEG_SUFFIX",
     "MOST_COMPARED",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import filecmp
 import functools
 import hashlib
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ImageError, InputError
-from ...jobs import default_jobs, write_rows
+from ...jobs import DAMAGE, Cells, default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
 
 __all__ = [
@@ -246,6 +245,9 @@ def _stamp(record: ImageRecord) -> tuple[str, ...]:
 def _read_cache(path: Path | None) -> dict[tuple[str, ...], str]:
     if path is None or not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.reader(handle))[1:]
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = list(Cells(handle))[1:]
+    except DAMAGE:  # it saves time alone
+        return {}
     return {tuple(row[:-1]): row[-1] for row in rows if len(row) == len(_CACHE_COLUMNS)}

@@ -2,21 +2,23 @@
 
 One stated rule per kind of file:
 
-- grey becomes three equal channels; a palette is looked up; bilevel is black and white;
+- grey becomes three equal channels, inverted where 0 is white; a palette is looked up; bilevel is black and white;
 - 16-bit values are divided by 257 and rounded (full scale stays full scale);
-- alpha is composited over white, the colour of empty glass;
+- alpha and a transparent colour are composited over white, the colour of empty glass; a fourth sample that a TIFF says
+  nothing of is passed over;
 - CMYK and YCbCr are converted to RGB by Pillow without a colour profile;
-- an EXIF orientation is applied;
-- of a file with several pages the first is read;
+- an EXIF orientation is applied, or that of XMP where there is none;
+- of a file with several pages the first is read, and nothing that follows the end of a PNG or JPEG;
 - DICOM by the rules of `dicom`, lossless JPEG and converted mammograms stretched to their range of grey levels;
-- 32-bit integer, floating-point and Lab files are refused.
+- signed, 32-bit integer, floating-point and Lab files are refused.
 
-The number of pixels is checked from the header, before anything is decoded.
+The numbers of pixels, scans, pages and bytes are checked before anything is decoded, and every pixel must be there.
 """
 
 from __future__ import annotations
 
-import struct
+import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,24 +29,20 @@ import numpy.typing as npt
 from ...arguments import PathInput, as_path
 from ...errors import ImageError
 from ..dataset import ImageRecord
+from .container import BROKEN, MAX_PIXELS, Container, damaged, truncated
 from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header, stretch_to_eight_bits
+from .jpeg import JPEG_BEGIN, check_jpeg, read_jpeg
 from .ljpeg import LJPEG_SUFFIX, decode_ljpeg, read_ljpeg_header
+from .png import PNG_BEGIN, read_png
+from .tiff import TIFF_BEGINS, read_tiff
 
 __all__ = ["MAX_PIXELS", "ImageHeader", "decode_image", "decode_record", "decode_whole", "read_header", "resize_image"]
 
-MAX_PIXELS = 85_000_000
-"""Largest image that is decoded, pixels (ours: just below the size of which Pillow itself warns; a BACH image
-has 3.1 million)."""
-
-_WARNINGS = (UserWarning, RuntimeWarning)
-"""Pillow's warnings of damaged tags and of huge images, where the caller made warnings into errors."""
-
-_FORMATS = ("TIFF", "PNG", "JPEG")
-_EXIF_ORIENTATION = 0x0112
 _TRANSPOSED = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 
-_BITS_PER_SAMPLE = 258
+_BLOCK = 2**22
+"""Samples that are brought from 16 to 8 bits at once (ours): memory beside that of the picture."""
 
 
 @dataclass(frozen=True)
@@ -70,28 +68,30 @@ class ImageHeader:
     pages: int
 
 
-def _open(path: Path) -> Any:
-    from PIL import Image, UnidentifiedImageError
-
+def _open(path: Path) -> Container:
+    """Read the header of a file by what it begins with, whatever its name says."""
     if not path.is_file():
         raise ImageError(f"{path}: no such file")
     try:
-        image = Image.open(path, formats=_FORMATS)
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image") from error
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        struct.error,
-        Image.DecompressionBombError,
-        *_WARNINGS,
-    ) as error:
-        raise ImageError(f"{path}: its header cannot be read ({error})") from error
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise _too_large(path, image.width, image.height)
-    return image
+        with path.open("rb") as handle:
+            begin = handle.read(8)
+            if begin.startswith(TIFF_BEGINS):
+                found = read_tiff(path, handle)
+            elif begin == PNG_BEGIN:
+                found = read_png(path, handle)
+            elif begin.startswith(JPEG_BEGIN):
+                found = read_jpeg(path, handle)
+            else:
+                raise ImageError(f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image")
+    except ImageError:
+        raise
+    except BROKEN as error:
+        raise damaged(path, error) from error
+    if found.width < 1 or found.height < 1:
+        raise damaged(path, f"it says {found.width}x{found.height} pixels")
+    if found.width * found.height > MAX_PIXELS:
+        raise _too_large(path, found.width, found.height)
+    return found
 
 
 def _too_large(path: Path, width: int, height: int) -> ImageError:
@@ -111,18 +111,33 @@ def read_header(path: PathInput) -> ImageHeader:
     path = as_path(path, "path")
     if path.suffix.casefold() in (*DICOM_SUFFIXES, LJPEG_SUFFIX):
         return _mammogram_header(path)
-    with _open(path) as image:
-        width, height = image.size
-        try:
-            # Pillow decodes a whole PNG in search of EXIF data that may follow the pixels; there only what stands
-            # in front counts.
-            exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
-            pages = getattr(image, "n_frames", 1)
-        except (OSError, ValueError, SyntaxError, struct.error, EOFError, *_WARNINGS) as error:
-            raise ImageError(f"{path}: its header cannot be read ({error}); copy the file again") from error
-        if exif.get(_EXIF_ORIENTATION) in _TRANSPOSED:
-            width, height = height, width
-        return ImageHeader(image.format, width, height, image.mode, pages)
+    found = _open(path)
+    with _pillow(path, found.file(False), found) as image:
+        turned = found.orientation in _TRANSPOSED
+        width, height = (found.height, found.width) if turned else (found.width, found.height)
+        return ImageHeader(found.format, width, height, image.mode, found.pages)
+
+
+def _pillow(path: Path, data: bytes, found: Container) -> Any:
+    """Open a clean file by Pillow, which must find the size that we did."""
+    from PIL import Image
+
+    try:
+        image = Image.open(io.BytesIO(data), formats=(found.format,))
+    except BROKEN as error:
+        raise damaged(path, _line(error)) from error
+    if image.size != (found.width, found.height):
+        raise damaged(path, f"it says {found.width}x{found.height} and {image.width}x{image.height} pixels")
+    return image
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of an error that other packages raised; their class where they say nothing."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "of a kind that is not read"
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _mammogram_header(path: Path) -> ImageHeader:
@@ -186,31 +201,56 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
         The file cannot be decoded whole (truncated, foreign, damaged), is too large, or is of a refused kind.
     """
     path = as_path(path, "path")
-    from PIL import ImageOps
 
     if path.suffix.casefold() in (*DICOM_SUFFIXES, LJPEG_SUFFIX):
         _mammogram_header(path)  # bounds before pixels
         dicom = path.suffix.casefold() != LJPEG_SUFFIX
         return _grey(decode_dicom(path) if dicom else stretch_to_eight_bits(decode_ljpeg(path)))
-    with _open(path) as image:
-        try:
-            if _is_deep(path, image):
-                return _decode_deep(path, image, stretch=stretch_deep)
-            image.load()
-            orientation = ImageOps.exif_transpose(image)
-            return _to_rgb(path, orientation)
-        except ImageError:
-            raise
-        except (OSError, ValueError, SyntaxError, struct.error, EOFError, *_WARNINGS) as error:
-            raise ImageError(
-                f"{path}: cannot be decoded, the file is truncated or damaged ({error}); copy it again"
-            ) from error
+    found = _open(path)
+    try:
+        image = _decode_deep(path, found, stretch=stretch_deep) if found.deep else _decode_eight(path, found)
+    except ImageError:
+        raise
+    except BROKEN as error:
+        raise truncated(path, _line(error)) from error
+    if image.shape != (found.height, found.width, 3):
+        raise truncated(path, f"its pixels are {image.shape[1]}x{image.shape[0]}")
+    return np.ascontiguousarray(_TURNS[found.orientation](image))
+
+
+_TURNS: dict[int, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+"""How the stored pixels are turned for each EXIF orientation (TIFF 6.0, tag 274)."""
+
+
+def _decode_eight(path: Path, found: Container) -> npt.NDArray[np.uint8]:
+    for part in found.strips() if found.strips is not None else ():
+        check_jpeg(path, part)  # libtiff fills missing pixels up, as libjpeg does
+    with _pillow(path, found.file(True), found) as image:
+        image.load()
+        pixels = _to_rgb(path, image)
+    again = None if found.again is None else found.again(pixels)
+    if again is not None:
+        with _pillow(path, again, found) as image:
+            if not np.array_equal(_to_rgb(path, image), pixels):
+                raise truncated(path, "pixels are missing")
+    if found.clear is not None:
+        pixels[(pixels == np.array(found.clear, np.uint8)).all(axis=2)] = 255
+    return pixels
 
 
 def _to_rgb(path: Path, image: Any) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
-    if image.mode in ("I", "F", "LAB", "HSV"):
+    if image.mode in ("I", "I;16", "I;16B", "F", "LAB", "HSV"):
         raise ImageError(f"{path}: images of mode {image.mode} have no defined colours here; save it as 8-bit RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         layer = image.convert("RGBA")
@@ -218,42 +258,59 @@ def _to_rgb(path: Path, image: Any) -> npt.NDArray[np.uint8]:
     return np.array(image.convert("RGB"), dtype=np.uint8)
 
 
-def _is_deep(path: Path, image: Any) -> bool:
-    """Whether samples have 16 bits; Pillow alone would drop the low byte of 16-bit colour."""
-    if image.mode.startswith("I;16"):
-        return True
-    if image.format == "PNG":
-        with path.open("rb") as handle:
-            return handle.read(25)[24:25] == b"\x10"
-    if image.format == "TIFF":
-        bits = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))
-        return bool(max(bits if isinstance(bits, tuple) else (bits,)) == 16)
-    return False
-
-
 def _grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.repeat(image[:, :, np.newaxis], 3, axis=2)
 
 
-def _decode_deep(path: Path, image: Any, *, stretch: bool) -> npt.NDArray[np.uint8]:
+def _decode_deep(path: Path, found: Container, *, stretch: bool) -> npt.NDArray[np.uint8]:
+    """Bring 16 bits to 8, some rows at a time; Pillow alone would drop the low byte of colours."""
+    if found.planes > 1 and found.plane is not None:
+        grey = [_samples(path, found, found.plane(number)) for number in range(found.planes)]
+        raw = np.stack([grey[number] for number in (2, 1, 0, 3)[: found.planes]], axis=2)  # as OpenCV has them
+    else:
+        raw = _samples(path, found, found.file(True))
+    if found.again is not None:
+        found.again(np.zeros((1, 1, 3), np.uint8))
+    if found.inverted:
+        raw = np.uint16(65535) - raw
+    if stretch and raw.ndim == 2 and found.clear is None:
+        return _grey(stretch_to_eight_bits(raw))
+    image = np.empty((*raw.shape[:2], 3), np.uint8)
+    rows = max(1, _BLOCK // (raw.shape[1] * 4))
+    for start in range(0, len(raw), rows):
+        image[start : start + rows] = _to_eight(raw[start : start + rows], found)
+    return image
+
+
+def _samples(path: Path, found: Container, data: bytes) -> npt.NDArray[np.uint16]:
+    """Decode samples of 16 bits: grey, or blue, green and red."""
     import cv2
 
-    image.load()  # Pillow refuses a truncated file, which OpenCV would fill up with black
-    data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    raw = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    with _pillow(path, data, found) as image:
+        image.load()  # Pillow refuses a truncated file, which OpenCV would fill up with black
+    raw = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if raw is None or raw.dtype != np.uint16:
         raise ImageError(f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB")
-    if stretch and raw.ndim == 2:
-        return _grey(stretch_to_eight_bits(raw))
+    return np.asarray(raw)
+
+
+def _to_eight(raw: npt.NDArray[np.uint16], found: Container) -> npt.NDArray[Any]:
     values = raw.astype(np.float32) / 257.0
     if values.ndim == 2:
         values = np.repeat(values[:, :, np.newaxis], 3, axis=2)
     elif values.shape[2] == 4:
         alpha = values[:, :, 3:] / 255.0
-        values = values[:, :, 2::-1] * alpha + 255.0 * (1.0 - alpha)
+        if found.alpha == "":
+            alpha = np.ones_like(alpha)
+        colours = values[:, :, 2::-1] if found.alpha == "associated" else values[:, :, 2::-1] * alpha
+        values = np.minimum(colours + 255.0 * (1.0 - alpha), 255.0)
     else:
         values = values[:, :, ::-1]
-    return np.asarray(np.rint(values), dtype=np.uint8)
+    if found.clear is not None:
+        clear = np.array(found.clear[::-1], np.uint16)
+        same = (raw == clear) if raw.ndim == 2 else (raw == clear).all(axis=2)
+        values = np.where(same[:, :, np.newaxis], np.float32(255.0), values)
+    return np.rint(values)
 
 
 def resize_image(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.uint8]:

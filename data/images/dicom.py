@@ -5,7 +5,10 @@ One stated rule for grey levels, as for TIFF and PNG in `decode`:
 - the modality rescale is applied, then the first VOI look-up table or window of the file;
 - without either, the smallest and largest value in the image become black and white;
 - MONOCHROME1 is inverted, so that dense tissue is bright in every image;
-- one frame, one sample per pixel; anything else is refused.
+- one frame, one sample per pixel of 8, 16 or 32 bits, numbers that are finite; anything else is refused.
+
+How many elements are parsed, and how many bytes inflated, is bounded, and what an element of another kind holds is in no
+message.
 
 References
 ----------
@@ -14,7 +17,11 @@ DICOM PS3.3, C.7.6.3 (image pixel), C.11.1 (modality LUT), C.11.2 (VOI LUT).
 
 from __future__ import annotations
 
+import io
+import math
 import struct
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +30,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ImageError
+from .container import BROKEN, MAX_BYTES, MAX_PIXELS, damaged
+from .jpeg import JPEG_BEGIN, check_jpeg
 
 __all__ = ["DICOM_SUFFIXES", "DicomHeader", "decode_dicom", "read_dicom_header", "stretch_to_eight_bits"]
 
@@ -40,6 +49,7 @@ _TAGS = (
     "PixelRepresentation",
     "RescaleSlope",
     "RescaleIntercept",
+    "ModalityLUTSequence",
     "WindowCenter",
     "WindowWidth",
     "VOILUTFunction",
@@ -75,18 +85,78 @@ class DicomHeader:
     bits: int
 
 
+_MOST_READS = 300_000
+"""Times that a file is read from (ours): an element takes up to three, and images have some hundreds of elements."""
+
+_MOST_INFLATED = 4 * MAX_PIXELS
+"""Bytes to which elements are inflated (ours): 32 bits a pixel."""
+
+_BITS = (8, 16, 32)
+
+
+class _Inflated(Exception):
+    """The elements of a deflated file."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self.data = data
+
+
+class _TooMuch(ValueError):
+    """More than an image has, said in our words."""
+
+
+class _Bounded(io.BufferedReader):
+    """A file of which elements can be read a bounded number of times, and whose deflated end is inflated."""
+
+    _reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._reads += 1
+        if self._reads > _MOST_READS:
+            raise _TooMuch("more elements than an image has")
+        if size is not None and size >= 0:
+            return super().read(size)
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # all that is left is asked for where it is deflated
+        data = inflate.decompress(super().read(), _MOST_INFLATED)
+        if not inflate.eof:
+            raise _TooMuch("its deflated elements are cut off, or too large")
+        raise _Inflated(data)
+
+
 def _read(path: Path, *, pixels: bool) -> Any:
     import pydicom
     from pydicom.errors import InvalidDicomError
 
     if not path.is_file():
         raise ImageError(f"{path}: no such file")
+    if path.stat().st_size > MAX_BYTES:
+        raise ImageError(f"{path}: more than {MAX_BYTES:,} bytes, too large for an image")
+    tags, defer = list(_TAGS), None if pixels else _DEFER_BYTES
     try:
-        found = pydicom.dcmread(path, specific_tags=list(_TAGS), defer_size=None if pixels else _DEFER_BYTES)
+        with _Bounded(io.FileIO(path)) as handle:
+            try:
+                return pydicom.dcmread(handle, specific_tags=tags, defer_size=defer)
+            except _Inflated as whole:
+                return _elements(whole.data)
     except InvalidDicomError as error:
         raise ImageError(f"{path}: not a DICOM file; remove it or replace it by the image") from error
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, NotImplementedError, struct.error) as error:
-        raise ImageError(f"{path}: its header cannot be read ({error}); copy the file again") from error
+    except BROKEN as error:
+        # a text of pydicom may quote what stands in the file
+        why = {RecursionError: "it is nested too deep", _TooMuch: str(error)}.get(type(error), type(error).__name__)
+        raise damaged(path, why) from error
+
+
+def _elements(data: bytes) -> Any:
+    """Return what `pydicom.dcmread` does, for elements that were inflated."""
+    import pydicom
+    from pydicom.filereader import read_dataset
+
+    with _Bounded(io.BytesIO(data)) as handle:  # type: ignore[arg-type]  # as good as a raw file
+        found: Any = read_dataset(handle, False, True, specific_tags=[pydicom.tag.Tag(tag) for tag in _TAGS])
+    found.file_meta = pydicom.dataset.FileMetaDataset()
+    found.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    found.set_original_encoding(False, True)
     return found
 
 
@@ -97,14 +167,31 @@ def _header(path: Path, found: Any) -> DicomHeader:
         width, height = int(found.Columns), int(found.Rows)
         frames, samples = int(found.get("NumberOfFrames") or 1), int(found.SamplesPerPixel)
         photometric, bits = str(found.PhotometricInterpretation), int(found.BitsStored)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ImageError(f"{path}: its header does not say how the pixels are stored ({error})") from error
+        allocated = int(found.BitsAllocated)
+        numbers = list(_numbers(found))
+    except BROKEN as error:
+        why = str(error) if isinstance(error, AttributeError) else type(error).__name__
+        raise ImageError(f"{path}: its header does not say how the pixels are stored ({why})") from error
     if frames != 1 or samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         kind = f"{frames} frames, {samples} samples per pixel, {photometric}"
         raise ImageError(f"{path}: {kind}; only single grey images are read, save it as one")
     if width < 1 or height < 1:
         raise ImageError(f"{path}: its header says {width}x{height} pixels; copy the file again")
+    if allocated not in _BITS or not 1 <= bits <= allocated:
+        raise ImageError(f"{path}: {bits} of {allocated} bits per pixel; only 8, 16 or 32 are read, save it as one")
+    wrong = [name for name, value in numbers if not math.isfinite(value) or (name == "RescaleSlope" and not value)]
+    if wrong:
+        raise ImageError(f"{path}: {wrong[0]} is no number to work with; mend it or leave the file out")
     return DicomHeader(width, height, photometric, bits)
+
+
+def _numbers(found: Any) -> Iterator[tuple[str, float]]:
+    """Yield the numbers by which grey levels are worked out."""
+    for name in ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"):
+        value = found.get(name)
+        if value is not None:
+            for one in (value,) if isinstance(value, int | float | str) else tuple(value):
+                yield name, float(one)
 
 
 def read_dicom_header(path: Path) -> DicomHeader:
@@ -138,8 +225,11 @@ def decode_dicom(path: Path) -> npt.NDArray[np.uint8]:
 
     found = _read(path, pixels=True)
     header = _header(path, found)
+    _check_packed(path, found, header)
     try:
         values = np.asarray(apply_modality_lut(found.pixel_array, found))
+        if values.shape != (header.height, header.width):
+            raise ValueError(f"its pixels are {values.shape}")  # as pydicom says of others
         if "VOILUTSequence" in found:
             shown = np.asarray(apply_voi_lut(values.astype(np.int64), found))
             ends = np.asarray(apply_voi_lut(np.array([-_FAR, _FAR]).astype(np.int64), found))
@@ -149,11 +239,33 @@ def decode_dicom(path: Path) -> npt.NDArray[np.uint8]:
         else:
             shown = values
             ends = np.array([values.min(), values.max()])
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, RuntimeError, TypeError) as error:
+    except BROKEN as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{path}: cannot be decoded ({reason}); copy it again or save it uncompressed") from error
+    if not np.isfinite([*ends, shown.min(), shown.max()]).all():
+        raise ImageError(f"{path}: its grey levels cannot be worked out; mend its window, or leave the file out")
     image = _scale(shown, float(ends[0]), float(ends[1]))
     return np.asarray(255 - image, dtype=np.uint8) if header.photometric == "MONOCHROME1" else image
+
+
+def _check_packed(path: Path, found: Any, header: DicomHeader) -> None:
+    """Refuse packed pixels of another size, before they are decoded, and a JPEG that lacks some."""
+    from pydicom.encaps import get_frame
+
+    syntax = getattr(getattr(found, "file_meta", None), "TransferSyntaxUID", None)
+    if syntax is None or not syntax.is_encapsulated:
+        return
+    try:
+        data = get_frame(found.PixelData, 0, number_of_frames=1)
+    except BROKEN as error:
+        raise ImageError(f"{path}: cannot be decoded ({type(error).__name__}); copy it again") from error
+    if data.startswith(JPEG_BEGIN) and header.bits == 8:
+        check_jpeg(path, data, size=(header.width, header.height))
+    elif b"\xff\x4f\xff\x51" in data[:256]:  # JPEG 2000: width and height of its grid, and where the image begins
+        start = data.index(b"\xff\x4f\xff\x51") + 8
+        right, bottom, left, top = struct.unpack_from(">4I", data.ljust(start + 16, b"\0"), start)
+        if (right - left, bottom - top) != (header.width, header.height) or right * bottom > 2 * MAX_PIXELS:
+            raise ImageError(f"{path}: a JPEG 2000 of {right - left}x{bottom - top} pixels is in it; copy it again")
 
 
 def stretch_to_eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ...arguments import Many, PathInput, as_path, as_paths
 from ...errors import ImageError, InputError, MissingInputError, readable_name
-from ...jobs import Progress, atomic_output, ensure_folder, write_rows
+from ...jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
 from ...stains import augment_he, make_normalizer
 from ..dataset import IMAGE_SUFFIXES
 from ..findings import Finding, report_findings
@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
 _SHEET_ROWS = 24
 """Side of a picture in the sheet, pixels, and most rows of it (ours)."""
+
+_TABLES = ("stains.csv", "failures.csv", "before-after.png")
+"""What is written beside the images."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def stain_images(
     Raises
     ------
     InputError
-        No image, two of the same name, an unknown method, factors that are not positive.
+        No image, two of the same name, an unknown method, factors that are not positive, an image that would be
+        overwritten.
     ImageError
         An image that cannot be decoded or has too little tissue; images before it are written.
     """
@@ -77,7 +81,9 @@ def stain_images(
         raise InputError("`hematoxylin` and `eosin`: give positive factors")
     files = _files(sources)
     normalizer = make_normalizer(method)
-    folder = ensure_folder(Path(out))
+    folder = Path(out)
+    refuse_overwriting([folder / name for name in (*(f"{path.stem}.png" for path in files), *_TABLES)], files)
+    ensure_folder(folder)
     written: list[Path] = []
     failures: list[tuple[str, str]] = []
     rows: list[list[object]] = []
@@ -108,10 +114,10 @@ def stain_images(
     if not written:
         raise InputError(f"none of the {len(files)} images can be used; first: {failures[0][1]}")
     channels = [f"{name}_{channel}" for name in ("hematoxylin", "eosin") for channel in ("red", "green", "blue")]
-    write_rows(folder / "stains.csv", ["image", *channels, "tissue", "residual"], rows)
+    write_rows(folder / _TABLES[0], ["image", *channels, "tissue", "residual"], rows)
     if failures:
-        write_rows(folder / "failures.csv", ["path", "error"], failures)
-    sheet = folder / "before-after.png"
+        write_rows(folder / _TABLES[1], ["path", "error"], failures)
+    sheet = folder / _TABLES[2]
     _save(sheet, np.concatenate(pairs, axis=0))
     return RestainResult(tuple(written), sheet, tuple(failures))
 
@@ -135,6 +141,8 @@ def _files(sources: Sequence[str | Path]) -> list[Path]:
     for path in files:
         if readable_name(str(path)) != str(path):
             raise InputError(f"{readable_name(str(path))}: this name is not UTF-8; rename the file or its folder")
+        if f"{path.stem}.png" == _TABLES[2]:
+            raise InputError(f"{path}: would be written where the sheet {_TABLES[2]} is; rename it")
         if stems.setdefault(path.stem, path) != path:
             raise InputError(f"{path} and {stems[path.stem]}: both would be written as {path.stem}.png; rename one")
     return files

@@ -24,9 +24,15 @@ PATHOLOGY_CLASSES = ("benign", "malignant")
 
 _PATHOLOGY = {"BENIGN": "benign", "BENIGN_WITHOUT_CALLBACK": "benign", "MALIGNANT": "malignant"}
 _VIEW = re.compile(
-    r"((?:LEFT|RIGHT)_(?:CC|MLO)) LINES (\d+) PIXELS_PER_LINE (\d+) BITS_PER_PIXEL (\d+) RESOLUTION ([\d.]+) "
+    r"((?:LEFT|RIGHT)_(?:CC|MLO)) LINES ([0-9]{1,6}) PIXELS_PER_LINE ([0-9]{1,6}) BITS_PER_PIXEL [0-9]{1,3} RESOLUTION [0-9.]{1,20} "
     r"(OVERLAY|NON_OVERLAY)"
 )
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""A case's name, which becomes that of files in the folder of its ``.ics``."""
+
+_MOST_BYTES = 1024**2
+"""Bound on an ``.ics`` (ours): they take some hundred bytes."""
+
 _CONVERTED = (".tif", ".tiff", ".png")
 
 
@@ -94,6 +100,9 @@ def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRec
 def _read_case(path: Path, findings: list[Finding]) -> _Case | None:
     """Read the fields that are needed of an ``.ics``, and note values that cannot be true."""
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            findings.append(Finding("error", path.name, "too large for an .ics; replace it by the published file"))
+            return None
         text = path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
         findings.append(Finding("error", path.name, f"cannot be read as an .ics ({error}); copy it again"))
@@ -104,11 +113,17 @@ def _read_case(path: Path, findings: list[Finding]) -> _Case | None:
         if line.startswith("filename "):
             name = line.split()[1]
         elif match := _VIEW.fullmatch(line):
-            views.append(_View(match[1], int(match[2]), int(match[3]), match[6] == "OVERLAY"))
+            if match[1] in (view.name for view in views):
+                findings.append(Finding("error", path.name, f"names {match[1]} twice; copy the file again"))
+                continue
+            views.append(_View(match[1], int(match[2]), int(match[3]), match[4] == "OVERLAY"))
         elif re.match(r"(LEFT|RIGHT)_", line):
-            findings.append(Finding("error", path.name, f"not a view: {line!r}; copy the file again"))
+            findings.append(Finding("error", path.name, f"not a view: {line[:100]!r}; copy the file again"))
         elif line in ("DENSITY 0", "PATIENT_AGE 00", "PATIENT_AGE 0") or re.fullmatch(r"DATE\w* (0+ ?)+", line):
             findings.append(Finding("note", path.name, f"{line}: means unknown"))
+    if not _NAME.fullmatch(name):
+        findings.append(Finding("error", path.name, f"{name[:60]!r} is no name of a case; copy the file again"))
+        return None
     if not views:
         findings.append(Finding("error", path.name, "names no view; copy the file again"))
     return _Case(name, tuple(views))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from ...errors import DependencyError, InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
+from ..images import BROKEN
 from ..walk import walk_files
 from .spec import LayoutSpec
 
@@ -29,6 +31,9 @@ INBREAST_IMAGES = 410
 _TABLES = ("inbreast.csv", "inbreast.xls")
 _COLUMNS = ("Laterality", "View", "File Name", "ACR", "Bi-Rads")
 """All that is used of the table; ages and dates are passed over."""
+
+_MOST_BYTES = 4 * 1024**2
+"""Bound on an ``.xls`` (ours): the published one takes some ten kilobytes."""
 
 _VIEWS = {"CC": "CC", "MLO": "ML", "ML": "ML", "FB": "FB"}
 
@@ -150,17 +155,23 @@ def _xls_rows(path: Path, findings: list[Finding]) -> Iterator[tuple[int, dict[s
             f"{path}: xlrd is missing: pip install 'bchisto[mammograms]', or save its first sheet as INbreast.csv"
         ) from error
     try:
-        with xlrd.open_workbook(path, on_demand=True) as book:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError(f"{path}: too large for the table of INbreast; replace it by the published file")
+        # ragged: a cell far away would make empty ones of all before it; what xlrd says would go to the output
+        with xlrd.open_workbook(path, on_demand=True, ragged_rows=True, logfile=io.StringIO()) as book:
             if book.nsheets > 1:
                 findings.append(
                     Finding("note", path.name, f"{book.nsheets - 1} further sheets, not read: they hold personal data")
                 )
             sheet = book.sheet_by_index(0)
             yield from _columns(path, ([_cell(cell.value) for cell in row] for row in sheet.get_rows()))
-    except (xlrd.XLRDError, OSError, ValueError, IndexError, KeyError, AssertionError) as error:
+    except (xlrd.XLRDError, *BROKEN) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: not an Excel 97 workbook ({error}); save its first sheet as INbreast.csv") from error
+        # what xlrd says may quote the file, which holds personal data
+        raise InputError(
+            f"{path}: not an Excel 97 workbook, or damaged ({type(error).__name__}); save its first sheet as INbreast.csv"
+        ) from error
 
 
 def _cell(value: Any) -> str:

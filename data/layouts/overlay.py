@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ __all__ = ["Abnormality", "outline_points", "read_overlay"]
 
 _STEPS = np.array([[0, -1], [1, -1], [1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1]], dtype=np.int64)
 """dx, dy of the chain codes 0 to 7: north, then clockwise. Heath et al. 2001, overlay format of the DDSM."""
+
+_NUMBER = re.compile(r"[0-9]{1,6}")
+"""A place or a count: mammograms have some thousand pixels on a side."""
 
 _MOST_BYTES = 8 * 1024**2
 """Bound on an overlay (ours): the outlines of a view take some kilobytes."""
@@ -77,12 +81,12 @@ def outline_points(text: str) -> npt.NDArray[np.int64]:
     words = text.split()
     if not words or words[-1] != "#":
         raise InputError("its chain does not end with #")
-    if len(words) < 3 or not (words[0].isdecimal() and words[1].isdecimal()):
+    if len(words) < 3 or not (_NUMBER.fullmatch(words[0]) and _NUMBER.fullmatch(words[1])):
         raise InputError("its chain does not begin with x and y")
     codes = words[2:-1]
     strange = next((code for code in codes if code not in {"0", "1", "2", "3", "4", "5", "6", "7"}), None)
     if strange is not None:
-        raise InputError(f"{strange!r} in its chain is no code from 0 to 7")
+        raise InputError(f"{strange[:20]!r} in its chain is no code from 0 to 7")
     start = np.array([[int(words[0]), int(words[1])]], dtype=np.int64)
     moves = _STEPS[np.array(codes, dtype=np.int64)] if codes else np.zeros((0, 2), dtype=np.int64)
     return np.concatenate([start, start + np.cumsum(moves, axis=0)])
@@ -131,8 +135,8 @@ def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
 
 def _number(path: Path, line: str) -> int:
     word = line.split()[-1]
-    if not word.isdecimal():
-        raise InputError(f"{path}: {line!r} names no number; the file is broken, copy it again")
+    if not _NUMBER.fullmatch(word):
+        raise InputError(f"{path}: {line[:60]!r} names no number; the file is broken, copy it again")
     return int(word)
 
 

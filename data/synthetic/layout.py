@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import InputError, OutputError
-from ...jobs import Ticker, atomic_output, ensure_folder, read_json, run_units, write_json
+from ...jobs import Ticker, atomic_output, cpu_resources, ensure_folder, read_json, run_units, write_json
 from .tissue import TISSUE_CLASSES, make_tissue
 
 __all__ = ["make_bach"]
@@ -62,7 +62,7 @@ def make_bach(
             path = photos / label / f"{_PREFIX[label]}{number:03d}.tif"
             if not path.is_file():
                 tasks.append((str(path), label, seed, number, size))
-    run_units(_draw, tasks, steps=lambda _: 1, jobs=jobs, label="data make", step_name="images")
+    run_units(_draw, tasks, steps=lambda _: 1, resources=cpu_resources(jobs), label="data make", step_name="images")
     lines = [f"{path.name},{label}\n" for label in TISSUE_CLASSES for path in sorted((photos / label).glob("*.tif"))]
     with atomic_output(photos / "microscopy_ground_truth.csv") as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...evaluate import CROSS_VALIDATION, PredictionTable, PublishedFigure, fold_error, share_interval
+from ...jobs import read_records
 from .obtained import Compared, Obtained, Points, Runs, percent, share_of
 
 __all__ = ["by_store", "confusion", "fusion_by_fold", "two_class"]
@@ -37,8 +37,27 @@ class _Run:
 
 
 def by_store(runs: Runs, table: Mapping[str, Any]) -> Compared:
-    """Compare the mean accuracy over folds of each store, and of their fusion."""
-    return _compared(runs, table, _stores_of)
+    """Compare the mean accuracy over folds of each store, and of their fusion.
+
+    A row that names a variant is about a store of that one, and stands there without a figure where it was not run.
+    """
+    main = str(table.get("variant", runs.first))
+    points: Points = {}
+    by_row: dict[str, list[PublishedFigure]] = {}
+    others = {str(row.get("variant", main)) for row in table["rows"].values()} - {main}
+    for variant in (main, *sorted(others)):
+        rows = {name: row for name, row in table["rows"].items() if row.get("variant", main) == variant}
+        own = {**table, "variant": variant, "rows": rows}
+        found, figures = _compared(runs, own, _stores_of)
+        if variant != main:  # its other stores are those of the main one once more
+            figures = [one for one in figures if one.name.partition(" at ")[0] in rows]
+            found = {key: value for key, value in found.items() if key[0] in rows}
+            figures = figures or [PublishedFigure(name, row["mean"], None, row["std"]) for name, row in rows.items()]
+        points |= found
+        for one in figures:
+            by_row.setdefault(one.name.partition(" at ")[0], []).append(one)
+    listed = [figure for name in table["rows"] for figure in by_row.pop(name, [])]
+    return points, [*listed, *(figure for more in by_row.values() for figure in more)]
 
 
 def fusion_by_fold(runs: Runs, table: Mapping[str, Any]) -> Compared:
@@ -75,7 +94,7 @@ def _read(obtained: Obtained) -> _Run:
     units: dict[tuple[str, int], str] = {}
     for name, store in (("predictions-by-model.csv", None), ("predictions.csv", "Model fusion")):
         with (obtained.folder / name).open(newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
+            reader = read_records(handle)
             scores = [column for column in reader.fieldnames or () if column.startswith("p_")]
             for row in reader:
                 values = [float(row[column]) for column in scores]

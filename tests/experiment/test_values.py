@@ -94,6 +94,8 @@ def test_work_refuses():
         Work(overwrite=True, shard=Shard(1, 2))
     with pytest.raises(InputError, match="`threads` with `dask`: its workers have their own"):
         Work(threads=2, dask="tcp://127.0.0.1:8786")
+    with pytest.raises(InputError, match="`threads` 0: give at least 1"):
+        Work(threads=0)
     with pytest.raises(InputError, match="`shard` 3: write it as K/N"):
         Work(shard="3")
     with pytest.raises(InputError, match="`shard` 3/2: K counts from 1"):

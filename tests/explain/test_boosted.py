@@ -189,7 +189,7 @@ def test_contributions_are_shapley_values_by_enumeration(rng):
 
     model, rows = small_model(rng)
     found = contributions(model, rows[:5])
-    trees = [tree["tree_structure"] for tree in model.dump_model()["tree_info"]]
+    trees = [tree["tree_structure"] for tree in model.booster.dump_model()["tree_info"]]
 
     def expected(node, row, known):
         if "leaf_value" in node:
@@ -227,7 +227,7 @@ def test_contributions_are_those_of_shap(rng):
     from bchisto.boost.lightgbm_model import contributions
 
     model, rows = small_model(rng)
-    theirs = np.asarray(shap.TreeExplainer(model).shap_values(rows[:, 0]))
+    theirs = np.asarray(shap.TreeExplainer(model.booster).shap_values(rows[:, 0]))
     theirs = theirs if theirs.shape[0] == 3 else np.moveaxis(theirs, -1, 0)
     np.testing.assert_allclose(contributions(model, rows)[:, :, :-1], np.moveaxis(theirs, 0, 1), atol=1e-6)
 

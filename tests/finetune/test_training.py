@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -297,39 +298,58 @@ def test_training_holds_tensorflow_to_one_thread():
 
 
 def test_threads_are_those_asked_for_and_recorded(tissue, tmp_path):
-    """In this process and in its workers; TensorFlow cannot change their number afterwards."""
+    """Whatever this process computes with: Python's TensorFlow cannot change its number, so a worker trains then."""
     script = """
 import json, sys
-from bchisto.errors import InputError
 from bchisto.experiment import Work
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.runs import load_config
 import tensorflow as tf
 
-def run(threads):
-    settings = FinetuneSettings("speck", epochs=1, batch_size=4, augmentations=())
-    work = Work(jobs=1, threads=threads)
-    (found,) = finetune(sys.argv[1], out=sys.argv[2], settings=settings, folds=["2"], work=work)
-    return found.folder
-
 if __name__ == "__main__":
-    folder = run(3)
+    settings = FinetuneSettings("speck", epochs=1, batch_size=4, augmentations=())
+    work = Work(jobs=1, threads=3)
+    (found,) = finetune(sys.argv[1], out=sys.argv[2], settings=settings, folds=["2"], work=work)
     print(tf.config.threading.get_intra_op_parallelism_threads())
-    print(json.loads((folder / "settings.json").read_text())["claim"]["made_with"][0]["threads"])
-    print(load_config(folder.parents[1] / "run.json", command="finetune")["threads"])
-    run(None)
-    for threads in (2, 0):
-        try:
-            run(threads)
-        except InputError as error:
-            print(str(error)[:45])
+    print(json.loads((found.folder / "settings.json").read_text())["claim"]["made_with"][0]["threads"])
+    print(load_config(found.folder.parents[1] / "run.json", command="finetune")["threads"])
 """
     done = subprocess.run([sys.executable, "-c", script, tissue, tmp_path], capture_output=True, text=True, timeout=120)
-    assert done.stdout.splitlines() == [
-        *"333",
-        "`threads` 2: TensorFlow computes with 3 in th",
-        "`threads` 0: give at least 1",
-    ], done.stderr
+    assert done.stdout.splitlines() == ["1", "3", "3"], done.stderr
+
+
+def test_a_fold_alone_is_trained_with_every_core(tissue, tmp_path):
+    """A folder goes on with the threads that it was begun with, also where this machine has fewer cores."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("needs two cores: with one there is nothing to choose")
+    pair = ",".join(map(str, cores[:2]))
+    environment = {name: value for name, value in os.environ.items() if name != "BCHISTO_THREADS"}
+
+    def tune(on, run):
+        command = ["taskset", "-c", on, sys.executable, "-m", "bchisto", "finetune", "--images", tissue, "--out", run]
+        options = ["--network", "speck", "--epochs", "1", "--batch-size", "4", "--folds", "80/20"]
+        done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120, env=environment)
+        assert done.returncode == 0, done.stderr
+        (folder,) = (run / "finetune").glob("80-20-speck")
+        return folder, done.stderr
+
+    def noted(folder):
+        return [one["threads"] for one in json.loads((folder / "settings.json").read_text())["claim"]["made_with"]]
+
+    folder, said = tune(pair, tmp_path / "run")
+    assert "1 fold(s), 2 cores: each trains with 2 threads" in said
+    assert noted(folder) == ["2"]
+    whole = (folder / "predictions.csv").read_bytes()
+    (trained,) = (folder / "models").glob("fold*.csv")
+    trained.unlink()
+    again, said = tune(str(cores[0]), tmp_path / "run")
+    assert "each trains with 2 threads" in said
+    assert noted(again) == ["2"]
+    assert (again / "predictions.csv").read_bytes() == whole
+    alone, said = tune(str(cores[0]), tmp_path / "alone")
+    assert "threads" not in said
+    assert noted(alone) == ["1"]
 
 
 def test_kill_nine_and_resume(tuned, tissue, tmp_path, start):

@@ -4,12 +4,12 @@ import time
 
 import pytest
 from bchisto.errors import BchistoError, DependencyError, ImageError, InputError
-from bchisto.jobs import Progress, Ticker, default_jobs, format_seconds, run_units
+from bchisto.jobs import Progress, Resources, Ticker, default_jobs, format_seconds, run_units
 from sample_units import fail_on_three, killed_on_three, square
 
 
-def options(**changes):
-    return {"steps": lambda _: 1, "label": "test", "step_name": "units", "jobs": 1, **changes}
+def options(*, jobs=1, **changes):
+    return {"steps": lambda _: 1, "label": "test", "step_name": "units", "resources": Resources(jobs, 2), **changes}
 
 
 def test_in_this_process():

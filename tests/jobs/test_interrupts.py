@@ -15,14 +15,14 @@ from bchisto.jobs import hold_interrupts, is_running, scratch_folder, this_proce
 SLEEPERS = """
 import logging, signal, sys
 from bchisto.errors import Terminated
-from bchisto.jobs import run_units
+from bchisto.jobs import Resources, run_units
 from sample_units import sleep
 
 def stop(number, frame):
     raise Terminated
 
 signal.signal(signal.SIGTERM, stop)
-run_units(sleep, [sys.argv[1]] * 4, steps=lambda _: 1, jobs=2, label="test", step_name="units")
+run_units(sleep, [sys.argv[1]] * 4, steps=lambda _: 1, resources=Resources(2, 2), label="test", step_name="units")
 """
 
 

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from bchisto.jobs import Progress, Ticker, run_units
+from bchisto.jobs import Progress, Resources, Ticker, run_units
 
 LEFT = re.compile(r"(\d+):(\d\d):(\d\d) left")
 
@@ -82,7 +82,7 @@ def test_an_interrupt_says_what_is_kept(caplog, each, kept):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with caplog.at_level(logging.INFO, "bchisto"), pytest.raises(KeyboardInterrupt):
-            run_units(stops, units, steps=lambda _: 2, jobs=1, label="w", step_name="models")
+            run_units(stops, units, steps=lambda _: 2, resources=Resources(1, 1), label="w", step_name="models")
     finally:
         signal.signal(signal.SIGINT, before)
     assert f"w: kept {kept} of 10 models" in [record.getMessage() for record in caplog.records]

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import sample_units
+from bchisto.experiment import Work
 from bchisto.jobs import (
     Resources,
     Ticker,
@@ -77,7 +78,12 @@ def test_each_worker_holds_one_card():
     units = list(range(8))
     for processes, expected in [(2, [1, 1]), (4, [2, 2])]:
         found = run_units(
-            sample_units.card, units, steps=lambda _: 1, jobs=processes, gpus=("3", "GPU-b"), label="t", step_name="u"
+            sample_units.card,
+            units,
+            steps=lambda _: 1,
+            resources=Resources(processes, 2, ("3", "GPU-b")),
+            label="t",
+            step_name="u",
         )
         by_process = {process: {card for other, card in found if other == process} for process, _ in found}
         assert all(len(cards) == 1 for cards in by_process.values())
@@ -90,7 +96,9 @@ def test_each_worker_holds_one_card():
 
 def test_one_card_is_left_as_it_is(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    found = run_units(sample_units.card, [1, 2], steps=lambda _: 1, jobs=2, gpus=("7",), label="t", step_name="u")
+    found = run_units(
+        sample_units.card, [1, 2], steps=lambda _: 1, resources=Resources(2, 2, ("7",)), label="t", step_name="u"
+    )
     assert {card for _, card in found} == {"7"}
 
 
@@ -101,11 +109,70 @@ def test_a_worker_has_one_thread_of_opencv(jobs):
     before = cv2.getNumThreads()
     cv2.setNumThreads(3)
     try:
-        found = run_units(sample_units.opencv_threads, [1, 2], steps=lambda _: 1, jobs=jobs, label="t", step_name="u")
+        found = run_units(
+            sample_units.opencv_threads,
+            [1, 2],
+            steps=lambda _: 1,
+            resources=Resources(jobs, 2),
+            label="t",
+            step_name="u",
+        )
         assert found == [1, 1]
         assert cv2.getNumThreads() == 3
     finally:
         cv2.setNumThreads(before)
+
+
+def test_networks_are_computed_with_the_threads_that_are_asked_for():
+    def run(threads, units=(1,)):
+        return run_units(
+            sample_units.network_threads,
+            units,
+            steps=lambda _: 1,
+            resources=Resources(1, 2, threads=threads),
+            label="t",
+            step_name="u",
+        )
+
+    ((own, before),) = run(None)
+    assert own == os.getpid()
+    assert run(before) == [(own, before)]  # this process computes so already
+    other = before + 2
+    first, second = run(other, units=(1, 2))
+    assert first == second == (first[0], other)  # one process, since `jobs` is 1
+    assert first[0] != own
+    assert run(None) == [(own, before)]
+
+
+@pytest.mark.parametrize(
+    ("how", "units", "begun", "variable", "expected"),
+    [
+        (Work(), 10, None, None, (6, 1)),
+        (Work(), 4, None, None, (6, 1)),
+        (Work(), 3, None, None, (3, 2)),
+        (Work(), 1, None, None, (1, 6)),
+        (Work(jobs=1), 3, None, None, (1, 2)),  # the same whatever the processes
+        (Work(shard="1/3"), 3, None, None, (3, 2)),
+        (Work(), 1, 2, None, (3, 2)),  # a folder goes on as it was begun
+        (Work(), 1, 16, None, (1, 16)),
+        (Work(), 1, 2, "4", (1, 4)),
+        (Work(threads=5), 1, 2, "4", (1, 5)),
+        (Work(dask="tcp://127.0.0.1:1"), 1, 2, None, (6, None)),  # its workers have their own
+    ],
+)
+def test_the_training_of_few_networks_leaves_no_core_idle(monkeypatch, how, units, begun, variable, expected):
+    monkeypatch.setattr("bchisto.jobs.resources.default_jobs", lambda: 6)
+    monkeypatch.delenv("BCHISTO_THREADS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("BCHISTO_THREADS", variable)
+    found = how.training(units, begun=begun)
+    assert (found.processes, found.threads, found.cores) == (*expected, 6)
+
+
+def test_cards_leave_threads_alone(monkeypatch):
+    monkeypatch.setattr("bchisto.jobs.resources.visible_gpus", lambda: ("0", "1"))
+    found = Work().training(1)
+    assert (found.gpus, found.threads, found.recorded) == (("0", "1"), None, {})
 
 
 GROWTH = """

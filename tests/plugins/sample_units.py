@@ -39,6 +39,15 @@ def opencv_threads(unit, ticker):
     return cv2.getNumThreads()
 
 
+def network_threads(unit, ticker):
+    from bchisto.jobs import prepare_backend
+
+    prepare_backend()
+    import tensorflow as tf
+
+    return os.getpid(), tf.config.threading.get_intra_op_parallelism_threads()
+
+
 def sleep(folder, ticker):
     Path(folder, str(os.getpid())).touch()
     time.sleep(60)

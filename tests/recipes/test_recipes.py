@@ -122,7 +122,10 @@ def test_whether_a_source_starts_from_weights_belongs_to_the_recipe():
 def test_the_steps_of_the_published_ensemble():
     recipe = load_recipe("rakhlin2018")
     describe, boost = steps_of(recipe, "published", weights=("random",))
-    assert describe == FeaturizeStep({}, FeaturizeSettings(weights=("imagenet", "random")))
+    published = FeaturizeSettings(
+        encoders=("resnet50-keras213", "inceptionv3", "vgg16"), weights=("imagenet", "random")
+    )
+    assert describe == FeaturizeStep({}, published)
     assert boost == BoostStep(
         {}, BoostSettings(), describe.settings, FoldChoice(("rakhlin10",)), TwoClassView(rule="max")
     )

@@ -91,7 +91,10 @@ def test_the_recipe_is_what_the_commands_default_to():
     for name in ("augmentations", "crops", "pool", "stain", "stain_fallback", "precision", "batch_size", "seed"):
         assert values[name] == getattr(defaults, name), name
     assert tuple(values["color_range"]) == defaults.color_range
-    assert values["encoder"] == [choice.name for choice in defaults.encoders]
+    # the code ran on Keras 2.1.3; today's ResNet-50 is a variant of the recipe, and what the command takes
+    assert values["encoder"] == ["resnet50-keras213", "inceptionv3", "vgg16"]
+    plain = dict(recipe.steps_of("plain-resnet50"))["featurize"]
+    assert plain["encoder"] == [choice.name for choice in defaults.encoders]
     assert values["view"] == [f"{view.scale}:{view.crop}" for view in defaults.views]
     assert recipe.values("boost")["two_class"] == "max"  # the code's own rule; the commands' is the sum
     boosted = BoostSettings()
@@ -411,7 +414,79 @@ def test_the_published_recipe_runs_quickly_on_synthetic_images(tmp_path, cli):
     code, out, err = cli("reproduce", write(tmp_path, content), *options)
     assert code == 0, err
     assert out.startswith("QUICK: 8 of 400 images")
-    for name in ("resnet50-0.5-400", "vgg16-0.5-650", "inceptionv3-0.5-400"):
+    for name in ("resnet50-keras213-0.5-400", "resnet50-0.5-400", "vgg16-0.5-650", "inceptionv3-0.5-400"):
         assert any((line.startswith(name) and "83." in line) or "84." in line for line in out.splitlines())
     assert len(list((tmp_path / "run" / "features").glob("*.h5"))) == 6
     assert (tmp_path / "run" / "reproduce" / "rakhlin2018" / "report.html").is_file()
+
+
+def beside(**boost):
+    """The small recipe with a variant of other stores, whose rows stand among those of the published one."""
+    row = {"variant": "other", "mean": 50.0, "std": 1.0}
+    content = small(
+        variants={
+            "published": {"source": "x"},
+            "other": {"source": "y", "featurize": {"view": ["1.0:48", "1.0:40"]}, "boost": {"name": "other", **boost}},
+        }
+    )
+    table = {**content["published"][0], "rows": {"tiny-1.0-40": row, **TINY, "vgg16-0.5-400": row}}
+    return {**content, "published": [table]}
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory, bach):
+    folder = tmp_path_factory.mktemp("varied")
+    options = {"quick": True, "weights": ["random"], "work": Work(jobs=1), "variants": ["published", "other"]}
+    return folder, options, reproduce(write(folder, beside()), bach, out=folder / "run", **options)
+
+
+def test_a_row_of_a_table_may_be_of_another_variant(varied, bach, tmp_path):
+    folder, options, result = varied
+    assert [one.folder.name for one in result.protocols] == [
+        "rakhlin10-quick-lightgbm",
+        "rakhlin10-quick-lightgbm-other",
+    ]
+    first, second = (
+        {row["store"] for row in csv.DictReader((one.folder / "predictions-by-model.csv").read_text().splitlines())}
+        for one in result.protocols
+    )
+    assert (first, second) == ({"tiny-1.0-48"}, {"tiny-1.0-48", "tiny-1.0-40"})
+    with (folder / "run" / "reproduce" / "small" / "accuracy.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["figure"] for row in rows] == ["tiny-1.0-40", "tiny-1.0-48", "vgg16-0.5-400", "Model fusion"]
+    expected = {row.name: 100 * row.mean for row in result.protocols[1].paper.rows}["tiny-1.0-40"]
+    assert float(rows[0]["obtained"]) == pytest.approx(expected)
+    assert rows[2]["obtained"] == ""
+    # where the published variant alone has run, the row stands there without a figure of ours; its fusion is the same
+    alone = reproduce(write(tmp_path, beside()), bach, out=folder / "run", **{**options, "variants": ["published"]})
+    figures = {one.name: one.obtained for one in alone.published[0].figures}
+    assert figures["tiny-1.0-40"] is None
+    assert figures["Model fusion"] == pytest.approx(float(rows[3]["obtained"]))
+
+
+def test_draws_may_be_new_for_each_store(varied, bach, tmp_path, cli):
+    """Published code drew colours and crops for each encoder and size by itself."""
+    from bchisto.featurize import open_store
+
+    folder, _, _ = varied
+    code, _, err = cli(
+        "reproduce", write(tmp_path, beside()), "--images", bach, "--out", tmp_path / "run", "--quick", "--weights",
+        "random", "--jobs", 1, "--variant", "other", "--fresh-draws",
+    )  # fmt: skip
+    assert code == 0, err
+    seeds = set()
+    for name in ("tiny-1.0-48.h5", "tiny-1.0-40.h5"):
+        with (
+            open_store(folder / "run" / "features" / name) as shared,
+            open_store(tmp_path / "run" / "features" / name) as new,
+        ):
+            assert shared.image_ids == new.image_ids
+            assert not np.isclose(shared.features(), new.features()).all(axis=-1).any()
+            seeds.add(new.header["seed"])
+            assert shared.header["seed"] == 0
+    assert len(seeds) == 2
+    report = (tmp_path / "run" / "reproduce" / "small" / "report.html").read_text()
+    assert "colours and crops anew for each store" in report
+    assert "fresh_draws" in json.dumps(json.loads((tmp_path / "run" / "run.json").read_text()))
+    code, _, err = cli("reproduce", "idc-patches", "--images", bach, "--out", tmp_path / "x", "--fresh-draws")
+    assert (code, "--fresh-draws: idc-patches describes no images with frozen encoders" in err) == (2, True), err

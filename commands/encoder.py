@@ -1,0 +1,78 @@
+"""``bchisto encoder``: list, show, check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from .flags import as_flags
+from .options import common_options
+
+
+@click.group()
+def encoder() -> None:
+    """List encoders, show what one needs, try one on a picture."""
+
+
+@encoder.command("list")
+@common_options
+def list_(**_: object) -> None:
+    """Print every encoder that there is a name for, and how to bring your own.
+
+    \b
+    Example: bchisto encoder list
+    """
+    from ..encoders import list_all_encoders
+
+    _table(list_all_encoders())
+
+
+@encoder.command()
+@click.argument("name")
+@common_options
+def show(name: str) -> None:
+    """Print what an encoder takes and gives, its licence, and how to get its weights.
+
+    \b
+    Example: bchisto encoder show uni2-h
+    """
+    from ..encoders import describe_encoder
+    from .featurize import featurize
+
+    _table((what, as_flags(value, featurize)) for what, value in describe_encoder(name))
+
+
+@encoder.command()
+@click.argument("name")
+@click.option("--image", type=click.Path(path_type=Path), help="The picture; default: synthetic tissue.")
+@click.option("--weights", default="imagenet", show_default=True, help="imagenet, random, or PATH.")
+@click.option(
+    "--engine",
+    type=click.Choice(["keras", "openvino", "onnxruntime", "torch"]),
+    default="keras",
+    show_default=True,
+    help="What runs the encoder.",
+)
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option("--crops", type=int, default=4, show_default=True, help="Crops in a batch.")
+@common_options
+def check(name: str, image: Path | None, weights: str, engine: str, precision: str, crops: int) -> None:
+    """Build an encoder and run it on a picture: size, speed, memory, licence.
+
+    \b
+    Example: bchisto encoder check hub:dinov2-small --image slide.png
+    """
+    from ..encoders import check_encoder
+
+    found = check_encoder(name, image=image, weights=weights, engine=engine, precision=precision, crops=crops)
+    _table(found.lines)
+
+
+def _table(lines: Iterable[tuple[str, str]]) -> None:
+    """Print two columns."""
+    rows = list(lines)
+    wide = max(len(first) for first, _ in rows)
+    for first, second in rows:
+        click.echo(f"{first:<{wide}}  {second}")

@@ -1,0 +1,68 @@
+"""``bchisto features``: export, show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from .ending import counted, done, quoted
+from .options import common_options, overwrite_option
+
+
+@click.group()
+def features() -> None:
+    """Export descriptors, and show what a file of embeddings holds."""
+
+
+@features.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help=".npz, .parquet or .h5.")
+@overwrite_option("Replace an existing file.")
+@common_options
+@click.pass_context
+def export(context: click.Context, /, source: Path, out: Path, overwrite: bool) -> None:
+    """Write the descriptors of SOURCE, a store or embeddings of any format, into a file.
+
+    \b
+    Example: bchisto features export run/features/resnet50-0.5-400.h5 --out resnet50.npz
+    """
+    from ..featurize import export_features
+
+    found = export_features(source, out, overwrite=overwrite)
+    click.echo(_said(found))
+    done(context, wrote=[out], then=f"bchisto boost --out RUN --features {quoted(out)}")
+
+
+@features.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@common_options
+def show(source: Path) -> None:
+    """Say what SOURCE holds: images, numbers, labels, and what is known of the encoder.
+
+    \b
+    Example: bchisto features show features_uni_v1
+    """
+    from ..featurize import read_embeddings
+
+    found = read_embeddings(source)
+    click.echo(_said(found))
+    for name, value in found.facts.items():
+        click.echo(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    for label, count in sorted(Counter(filter(None, found.labels)).items()):
+        click.echo(f"label {label}: {counted(count, 'image')}")
+
+
+def _said(found: object) -> str:
+    from ..featurize import Embeddings
+
+    assert isinstance(found, Embeddings)
+    images, rows, dim = found.features.shape
+    each = f", {counted(rows, 'row')} each" if rows > 1 else ""
+    pooled = f", {found.pooled}" if found.pooled else ""
+    labelled, groups = sum(map(bool, found.labels)), len(set(filter(None, found.groups)))
+    return (
+        f"{counted(images, 'image')}{each}, {dim} numbers{pooled}, encoder {found.encoder}, {labelled} with a label, "
+        f"{counted(groups, 'group')}"
+    )

@@ -1,0 +1,138 @@
+"""What every reader of a kind of file hands to `decode`: the sizes, and the first picture alone as a small clean file.
+
+Libraries that decode are given nothing but what makes the pixels. Whatever else a file holds, such as names, profiles,
+further pages and comments, is neither parsed nor inflated.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import ImageError
+
+__all__ = [
+    "BROKEN",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Container",
+    "damaged",
+    "exif_orientation",
+    "truncated",
+    "xmp_orientation",
+]
+
+MAX_PIXELS = 85_000_000
+"""Largest image that is decoded, pixels (ours: just below the size of which Pillow itself warns; a BACH image
+has 3.1 million)."""
+
+MAX_BYTES = 8 * MAX_PIXELS
+"""Most bytes of one picture that are read (ours): four samples of 16 bits a pixel."""
+
+BROKEN = (
+    ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, OSError, RuntimeError,
+    SyntaxError, TypeError, ValueError, Warning, struct.error, zlib.error,
+)  # fmt: skip
+"""What reading a damaged file by other packages may raise, nested too deep and warnings made errors among it."""
+
+_ORIENTATION = 0x0112
+_MOST_ENTRIES = 1000
+"""Entries of an EXIF block that are looked at (ours)."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """The first picture of a file.
+
+    Attributes
+    ----------
+    format : str
+        ``TIFF``, ``PNG`` or ``JPEG``.
+    width, height : int
+        Pixels as stored, before any turn.
+    pages : int
+        Pictures in the file.
+    orientation : int
+        EXIF orientation, 1 to 8.
+    file : callable
+        Returns a file of this picture alone; the argument says whether with its pixels.
+    deep : bool
+        Whether samples have 16 bits.
+    planes : int
+        1; or the number of colours, each of which is then a grey picture of its own: the argument of `plane`.
+    plane : callable or None
+        Returns the file of one colour.
+    inverted : bool
+        Whether 0 is white, where `deep`.
+    alpha : str
+        What a fourth sample is, where `deep`: ``""``, ``associated`` or ``unassociated``.
+    clear : tuple of int, or None
+        The value that is transparent, one number per colour, 16 bits wide or scaled to 8.
+    again : callable or None
+        Of the decoded pixels; returns the file as one whose pixels differ where some are missing, or None where the
+        last pixel shows that none are. PNG raises instead.
+    strips : callable or None
+        Yields the parts of a TIFF that are JPEG files of their own.
+    """
+
+    format: str
+    width: int
+    height: int
+    pages: int
+    orientation: int
+    file: Callable[[bool], bytes]
+    deep: bool = False
+    planes: int = 1
+    plane: Callable[[int], bytes] | None = None
+    inverted: bool = False
+    alpha: str = ""
+    clear: tuple[int, ...] | None = None
+    again: Callable[[npt.NDArray[np.uint8]], bytes | None] | None = None
+    strips: Callable[[], Iterator[bytes]] | None = None
+
+
+def damaged(path: Path, why: object) -> ImageError:
+    """Return the error about a header that cannot be read."""
+    return ImageError(f"{path}: its header cannot be read ({why}); copy the file again")
+
+
+def truncated(path: Path, why: object) -> ImageError:
+    """Return the error about pixels that are not there, or cannot be decoded."""
+    return ImageError(f"{path}: cannot be decoded, the file is truncated or damaged ({why}); copy it again")
+
+
+def exif_orientation(block: bytes) -> int | None:
+    """Return the orientation that an EXIF block holds, 1 where it is none of 1 to 8, None where there is none.
+
+    Parameters
+    ----------
+    block : bytes
+        From ``II`` or ``MM`` on. Only the entries of its first directory are read, none of their data.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    if order is None or len(block) < 8:
+        return None
+    (start,) = struct.unpack_from(f"{order}I", block, 4)
+    if start + 2 > len(block):
+        return None
+    (count,) = struct.unpack_from(f"{order}H", block, start)
+    for place in range(start + 2, min(start + 2 + 12 * min(count, _MOST_ENTRIES), len(block) - 11), 12):
+        tag, kind, number = struct.unpack_from(f"{order}HHI", block, place)
+        if tag == _ORIENTATION:
+            form = {1: "B", 3: "H", 4: "I"}.get(kind)
+            value = struct.unpack_from(order + form, block, place + 8)[0] if form and number == 1 else 1
+            return value if 1 <= value <= 8 else 1
+    return None
+
+
+def xmp_orientation(text: bytes) -> int | None:
+    """Return the orientation that an XMP packet names, None where it names none."""
+    match = re.search(rb'tiff:Orientation(?:="|>)([0-9])', text)
+    return None if match is None else int(match[1]) if 1 <= int(match[1]) <= 8 else 1

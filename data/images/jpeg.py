@@ -1,0 +1,192 @@
+"""JPEG: its segments, those that make the pixels, and whether all pixels are there.
+
+libjpeg fills pixels that are missing with grey, without an error. To know it, the coded data of every scan are followed
+by bytes that a whole picture never reaches: where they change a pixel, data were missing. What follows the end of the
+picture is not read, as every viewer does: cameras put previews and films there, and copying fills up with zeros.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import ImageError
+from .container import BROKEN, MAX_BYTES, MAX_PIXELS, Container, damaged, exif_orientation, truncated, xmp_orientation
+
+__all__ = ["JPEG_BEGIN", "check_jpeg", "read_jpeg"]
+
+JPEG_BEGIN = b"\xff\xd8\xff"
+
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
+_SCAN, _END, _APP0, _APP1, _ADOBE = 0xDA, 0xD9, 0xE0, 0xE1, 0xEE
+_EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+
+_MOST_SEGMENTS = 20_000
+"""Segments of a file (ours)."""
+
+_MOST_SCANNED = 15 * MAX_PIXELS
+"""Most pixels times scans (ours): progressive pictures have about ten scans, and each passes over every pixel."""
+
+_FILLED = range(127, 130)
+"""The grey that libjpeg fills up with, and its rounding."""
+
+_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
+_RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
+_SURPLUS = bytes(range(17, 81))
+"""Bytes that decode to something else than what libjpeg fills up with; none is 255."""
+
+
+def read_jpeg(path: Path, handle: BinaryIO) -> Container:
+    """Read the segments of a JPEG up to its first scan.
+
+    Raises
+    ------
+    ImageError
+        No frame, or damaged segments; of the file of pixels, too many scans or no end.
+    """
+    frame = b""
+    exif: int | None = None
+    xmp: int | None = None
+    kept: list[bytes] = []
+    start = 0
+    for code, place, length in _segments(path, handle):
+        handle.seek(place)
+        if code in _FRAMES:
+            if frame:
+                raise damaged(path, "two frames stand in it")
+            frame = handle.read(length)
+        elif code == _APP1:
+            data = handle.read(length)
+            if exif is None and data.startswith(_EXIF):
+                exif = exif_orientation(data[len(_EXIF) :])
+            elif xmp is None and data.startswith(_XMP):
+                xmp = xmp_orientation(data)
+        if code in _FRAMES | _TABLES | {_SCAN, _APP0, _ADOBE}:
+            handle.seek(place - 4)
+            kept.append(b"\xff" + handle.read(length + 4)[1:])
+        start = place + length
+    if len(frame) < 6:
+        raise damaged(path, "no frame stands before its first scan")
+    height, width = struct.unpack(">HH", frame[1:5])
+    head = b"\xff\xd8" + b"".join(kept)
+
+    @functools.cache
+    def data() -> bytes:
+        if isinstance(handle, io.BytesIO):
+            return handle.getvalue()[start:]
+        with path.open("rb") as again:
+            again.seek(start)
+            return again.read(MAX_BYTES)
+
+    def file(pixels: bool, surplus: bool = False) -> bytes:
+        try:
+            scans = _coded(data(), area=width * height, surplus=surplus) if pixels else b"\xff\xd9"
+        except ValueError as error:
+            raise truncated(path, error) from error
+        return head + scans
+
+    def again(pixels: npt.NDArray[np.uint8]) -> bytes | None:
+        filled = frame[5] == 4 or all(int(one) in _FILLED for one in pixels[-1, -1])
+        one = b"\xff\xda" not in data() and _RESTART.search(data()) is None
+        return file(True, True) if filled or not one else None
+
+    return Container("JPEG", width, height, 1, exif or xmp or 1, file, again=again)
+
+
+def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) -> None:
+    """Refuse a JPEG within another file that lacks pixels, or has another width and height than `size`.
+
+    Raises
+    ------
+    ImageError
+        Also where it cannot be decoded.
+    """
+    from PIL import Image
+
+    found = read_jpeg(path, io.BytesIO(data))
+    if found.width * found.height > MAX_PIXELS or size not in (None, (found.width, found.height)):
+        raise truncated(path, f"a JPEG of {found.width}x{found.height} pixels is in it")
+    try:
+        with Image.open(io.BytesIO(found.file(True)), formats=("JPEG",)) as image:
+            pixels = np.asarray(image)
+        again = None if found.again is None else found.again(pixels.reshape(found.height, found.width, -1))
+        if again is not None:
+            with Image.open(io.BytesIO(again), formats=("JPEG",)) as image:
+                if not np.array_equal(pixels, np.asarray(image)):
+                    raise truncated(path, "pixels are missing")
+    except ImageError:
+        raise
+    except BROKEN as error:
+        raise truncated(path, error) from error
+
+
+def _segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, place and length of the data of each segment, the first scan's header last."""
+    handle.seek(2)
+    for _ in range(_MOST_SEGMENTS):
+        while (byte := handle.read(1)) not in (b"\xff", b""):
+            pass  # some writers pad between segments, as decoders allow
+        while byte == b"\xff":
+            byte = handle.read(1)
+        if not byte or byte[0] == _END:
+            raise damaged(path, "it ends before its first scan")
+        if byte[0] in (0x00, 0x01, *range(0xD0, 0xD9)):
+            continue
+        length = handle.read(2)
+        if len(length) < 2 or struct.unpack(">H", length)[0] < 2:
+            raise damaged(path, "it ends in a segment")
+        place, size = handle.tell(), struct.unpack(">H", length)[0] - 2
+        yield byte[0], place, size
+        if byte[0] == _SCAN:
+            return
+        handle.seek(place + size)
+    raise damaged(path, f"more than {_MOST_SEGMENTS:,} segments")
+
+
+def _coded(data: bytes, *, area: int, surplus: bool) -> bytes:
+    """Return coded data up to the end of the picture, without comments and the like.
+
+    Parameters
+    ----------
+    data : bytes
+        From behind the header of the first scan.
+    area : int
+        Pixels of the picture.
+    surplus : bool
+        Follow each run of coded data by bytes that a whole picture never reaches.
+
+    Raises
+    ------
+    ValueError
+        Too many scans, a marker that cannot be here, or no end.
+    """
+    parts = []
+    place, scans = 0, 1
+    while (match := _MARKER.search(data, place)) is not None:
+        scan = data[place : match.start()]
+        if scan and surplus:
+            scan = _RESTART.sub(lambda found: _SURPLUS + found[0], scan) + _SURPLUS
+        parts.append(scan)
+        code = match[1][0]
+        if code == _END:
+            return b"".join(parts) + b"\xff\xd9"
+        if code < 0xC0 or code == 0xD8:
+            raise ValueError(f"a marker {code} cannot be in its pixels")
+        if match.end() + 2 > len(data):
+            break
+        place = match.end() + struct.unpack_from(">H", data, match.end())[0]
+        scans += code == _SCAN
+        if scans * area > _MOST_SCANNED:
+            raise ValueError(f"its {area:,} pixels are passed over more than {_MOST_SCANNED // area:,} times")
+        if code in _TABLES | {_SCAN}:
+            parts.append(b"\xff" + data[match.end() - 1 : place])
+    raise ValueError("it has no end")

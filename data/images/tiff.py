@@ -1,0 +1,275 @@
+"""TIFF: the directory of the first page, and that page alone as a small file.
+
+Kept are the tags that make the pixels, and the strips or tiles that they name, in their order. Sizes are compared
+with the bytes of the file before anything is read or inflated.
+
+References
+----------
+TIFF 6.0 (Adobe 1992) and its technical notes; BigTIFF (2007).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from ...errors import ImageError
+from .container import MAX_BYTES, MAX_PIXELS, Container, damaged, truncated, xmp_orientation
+
+__all__ = ["TIFF_BEGINS", "read_tiff"]
+
+TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS, _COUNTS, _PLANAR = 273, 274, 277, 278, 279, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 322, 323, 324, 325
+_EXTRA, _FORMAT, _JPEG_TABLES, _SUBSAMPLING, _XMP = 338, 339, 347, 530, 700
+_PIXELS = frozenset(
+    {_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, 266, _SAMPLES, _ROWS, _PLANAR, 292, 293, 317, 320,
+     _TILE_WIDTH, _TILE_HEIGHT, 332, _EXTRA, _FORMAT, _JPEG_TABLES, 529, _SUBSAMPLING, 531, 532}
+)  # fmt: skip
+"""Tags that make the pixels; those of strips and tiles are made anew."""
+
+_READ = _PIXELS | {_OFFSETS, _COUNTS, _TILE_OFFSETS, _TILE_COUNTS, _ORIENTATION, _XMP}
+_FORMS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d",
+          13: "I", 16: "Q", 17: "q", 18: "Q"}  # fmt: skip
+_NO_PACKING, _JPEG = 1, 7
+_PACKINGS = frozenset({_NO_PACKING, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000, 50001})
+"""None, CCITT, LZW, JPEG, deflate, PackBits, Zstandard and WebP: those whose decoders take no more memory than the
+page has."""
+
+_MOST_TAGS = 1000
+_MOST_TAG_BYTES = 16 * 1024**2
+_MOST_PAGES = 10_000
+"""Tags of a directory, bytes of one that is read, and pages (ours)."""
+
+
+class _Tag(NamedTuple):
+    kind: int
+    values: tuple[int, ...]
+    data: bytes
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Directory of a page, with its strips or tiles as (place, bytes)."""
+
+    order: str
+    tags: dict[int, _Tag]
+    parts: tuple[tuple[int, int], ...]
+
+    def number(self, tag: int, default: int) -> int:
+        return self.tags[tag].values[0] if tag in self.tags and self.tags[tag].values else default
+
+
+def read_tiff(path: Path, handle: BinaryIO) -> Container:
+    """Read the first directory of a TIFF and count the others.
+
+    Raises
+    ------
+    ImageError
+        A directory that is damaged or in a circle, samples that are refused; of the file of pixels, missing strips.
+    """
+    size = handle.seek(0, 2)
+    handle.seek(0)
+    begin = handle.read(4)
+    order, big = "<" if begin[:2] == b"II" else ">", b"+" in begin
+    where = _next(path, handle, 8 if big else 4, order=order, big=big)
+    tags, after = _directory(path, handle, where, order=order, big=big, wanted=_READ)
+    pages, seen = 1, {where}
+    while after:
+        if after in seen or pages >= _MOST_PAGES:
+            why = "its pages lead in a circle" if after in seen else f"more than {_MOST_PAGES:,} pages"
+            raise damaged(path, why)
+        seen.add(after)
+        _, after = _directory(path, handle, after, order=order, big=big, wanted=frozenset())
+        pages += 1
+    page = _Page(order, tags, ())
+    width, height = page.number(_WIDTH, 0), page.number(_HEIGHT, 0)
+    if width < 1 or height < 1:
+        raise damaged(path, f"it says {width}x{height} pixels")
+    if width * height > MAX_PIXELS:  # said by `decode`; nothing more is worked out
+        return Container("TIFF", width, height, pages, 1, lambda pixels: b"")
+    deep, alpha = _samples(path, page)
+    page = _Page(order, tags, _parts(path, page, width=width, height=height))
+    turned = page.number(_ORIENTATION, 0) if _ORIENTATION in tags else xmp_orientation(_bytes(tags.get(_XMP))) or 1
+    planes = page.number(_SAMPLES, 1) if page.number(_PLANAR, 1) == 2 else 1
+    return Container(
+        "TIFF", width, height, pages, turned if 1 <= turned <= 8 else 1,
+        lambda pixels: _file(path, page, size=size, pixels=pixels),
+        deep=deep, planes=planes if deep else 1,
+        plane=lambda one: _file(path, page, size=size, pixels=True, plane=one),
+        inverted=page.number(_PHOTOMETRIC, 1) == 0, alpha=alpha,
+        strips=(lambda: _strips(path, page)) if page.number(_COMPRESSION, _NO_PACKING) == _JPEG else None,
+    )  # fmt: skip
+
+
+def _next(path: Path, handle: BinaryIO, place: int, *, order: str, big: bool) -> int:
+    handle.seek(place)
+    data = handle.read(8 if big else 4)
+    if len(data) < (8 if big else 4):
+        raise damaged(path, "it ends in a directory")
+    return int(struct.unpack(f"{order}{'Q' if big else 'I'}", data)[0])
+
+
+def _directory(
+    path: Path, handle: BinaryIO, place: int, *, order: str, big: bool, wanted: frozenset[int]
+) -> tuple[dict[int, _Tag], int]:
+    """Return the wanted tags of a directory, and the place of the next."""
+    counts, entry, inline = ("Q", "HHQ8s", 8) if big else ("H", "HHI4s", 4)
+    step, head = struct.calcsize(f"={entry}"), struct.calcsize(f"={counts}")
+    handle.seek(place)
+    data = handle.read(head)
+    number = struct.unpack(order + counts, data)[0] if len(data) == head else 0
+    if not 1 <= number <= _MOST_TAGS:
+        raise damaged(path, f"a directory of {number:,} tags at byte {place:,}")
+    rows = handle.read(number * step)
+    if len(rows) < number * step:
+        raise damaged(path, "it ends in a directory")
+    tags: dict[int, _Tag] = {}
+    for tag, kind, count, value in struct.iter_unpack(order + entry, rows):
+        if tag not in wanted:
+            continue
+        form = _FORMS.get(kind)
+        if form is None or tag in tags:
+            raise damaged(path, f"tag {tag} {'stands in it twice' if form else f'is of kind {kind}'}")
+        length = count * struct.calcsize(f"={form}")
+        if length > _MOST_TAG_BYTES:
+            raise damaged(path, f"tag {tag} takes {length:,} bytes")
+        if length > inline:
+            handle.seek(struct.unpack(f"{order}{'Q' if big else 'I'}", value)[0])
+            value = handle.read(length)
+        if len(value) < length:
+            raise damaged(path, f"tag {tag} lies outside the file")
+        whole = kind in (1, 3, 4, 16)
+        values = struct.unpack(f"{order}{count}{form}", value[:length]) if whole else ()
+        if kind == 16 and tag in _PIXELS:  # classic directories know no numbers of 64 bits
+            kind, value = 4, struct.pack(f"{order}{count}I", *values)
+            length = len(value)
+        tags[tag] = _Tag(kind, values, value[:length])
+    return tags, _next(path, handle, place + head + number * step, order=order, big=big)
+
+
+def _bytes(tag: _Tag | None) -> bytes:
+    return b"" if tag is None else tag.data
+
+
+def _samples(path: Path, page: _Page) -> tuple[bool, str]:
+    """Return whether samples have 16 bits, and what a fourth is; refuse kinds that would be taken wrongly."""
+    samples, packing = page.number(_SAMPLES, 1), page.number(_COMPRESSION, _NO_PACKING)
+    bits = set(page.tags[_BITS].values) if _BITS in page.tags else {1}
+    photometric = page.number(_PHOTOMETRIC, 1)
+    formats = set(page.tags[_FORMAT].values) if _FORMAT in page.tags else {1}
+    if _PHOTOMETRIC not in page.tags:
+        raise damaged(path, "it does not say what its colours are")
+    if packing not in _PACKINGS:
+        raise ImageError(f"{path}: a TIFF packed in way {packing} is not read; save it uncompressed or as LZW")
+    if len(bits) != 1 or 2 in formats:
+        kind = "signed numbers" if 2 in formats else f"samples of {', '.join(map(str, sorted(bits)))} bits"
+        raise ImageError(f"{path}: a TIFF of {kind} has no defined colours here; save it as 8-bit RGB")
+    if photometric == 6 and packing != _JPEG and page.tags.get(_SUBSAMPLING, _Tag(3, (2, 2), b"")).values != (1, 1):
+        raise ImageError(f"{path}: YCbCr with fewer colours than pixels is read as JPEG only; save it as 8-bit RGB")
+    deep = 16 in bits
+    if deep and not (formats == {1} and (photometric, samples) in ((0, 1), (1, 1), (2, 3), (2, 4))):
+        raise ImageError(f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB")
+    extra = page.number(_EXTRA, 2)
+    return deep, {0: "", 1: "associated"}.get(extra, "unassociated")
+
+
+def _parts(path: Path, page: _Page, *, width: int, height: int) -> tuple[tuple[int, int], ...]:
+    """Return place and bytes of each strip or tile; without packing the bytes follow from the size."""
+    tiled = _TILE_OFFSETS in page.tags or _TILE_WIDTH in page.tags
+    offsets = page.tags.get(_TILE_OFFSETS if tiled else _OFFSETS, _Tag(4, (), b"")).values
+    counts = page.tags.get(_TILE_COUNTS if tiled else _COUNTS, _Tag(4, (), b"")).values
+    across = page.number(_TILE_WIDTH, 0) if tiled else width
+    down = page.number(_TILE_HEIGHT, 0) if tiled else min(page.number(_ROWS, height) or height, height)
+    if across < 1 or down < 1 or across * down > MAX_PIXELS:
+        raise damaged(path, f"its tiles have {across}x{down} pixels")
+    samples = page.number(_SAMPLES, 1)
+    planes = samples if page.number(_PLANAR, 1) == 2 else 1
+    number = -(-width // across) * -(-height // down)
+    if not 1 <= samples <= 6 or len(offsets) < number * planes:
+        raise damaged(path, f"{samples} colours in {len(offsets):,} parts, where {number * planes:,} belong")
+    if page.number(_COMPRESSION, _NO_PACKING) == _NO_PACKING:
+        row = -(-across * page.number(_BITS, 1) * (samples // planes) // 8)
+        counts = tuple(
+            row * (down if tiled else min(down, height - place % number * down)) for place in range(number * planes)
+        )
+    elif len(counts) < number * planes:
+        raise damaged(path, f"{len(counts):,} sizes of {number * planes:,} parts")
+    parts = tuple(zip(offsets[: number * planes], counts, strict=False))
+    if sum(count for _, count in parts) > MAX_BYTES:
+        raise damaged(path, f"more than {MAX_BYTES:,} bytes of pixels")
+    return parts
+
+
+def _strips(path: Path, page: _Page) -> Iterator[bytes]:
+    """Yield the JPEG files that strips or tiles are, with the tables that they share."""
+    tables = page.tags[_JPEG_TABLES].data if _JPEG_TABLES in page.tags else b"\xff\xd8\xff\xd9"
+    with path.open("rb") as handle:
+        for place, count in page.parts:
+            yield tables[:-2] + _part(path, handle, place, count)[2:]
+
+
+def _file(path: Path, page: _Page, *, size: int, pixels: bool, plane: int | None = None) -> bytes:
+    """Return a TIFF of this page, or of one of its colours as a grey page: directory first, then strips or tiles."""
+    parts = page.parts
+    tags = {tag: page.tags[tag] for tag in _PIXELS & page.tags.keys()}
+    if plane is not None:
+        each = len(parts) // page.number(_SAMPLES, 1)
+        parts = parts[plane * each : (plane + 1) * each]
+        one = struct.pack(f"{page.order}H", 1)
+        tags = {tag: found for tag, found in tags.items() if tag not in (_EXTRA, _FORMAT)}
+        tags |= {tag: _Tag(3, (1,), one) for tag in (_SAMPLES, _PLANAR, _PHOTOMETRIC)}
+        tags[_BITS] = _Tag(3, (16,), struct.pack(f"{page.order}H", 16))
+    elif (
+        page.number(_BITS, 1) == 16 and page.number(_PHOTOMETRIC, 1) == 0
+    ):  # Pillow knows it in one order of bytes only
+        tags[_PHOTOMETRIC] = _Tag(3, (1,), struct.pack(f"{page.order}H", 1))
+    if pixels and any(place + count > size for place, count in parts):
+        raise truncated(path, "pixels lie behind its end")
+    tiled = _TILE_WIDTH in tags
+    places = []
+    end = 8 + 2 + 12 * (len(tags) + 2) + 4 + sum(len(tag.data) + len(tag.data) % 2 for tag in tags.values())
+    end += 8 * len(parts)
+    for _, count in parts:
+        places.append(end)
+        end += count if pixels else 0
+    numbers = {
+        _TILE_OFFSETS if tiled else _OFFSETS: places,
+        _TILE_COUNTS if tiled else _COUNTS: [count for _, count in parts],
+    }
+    for tag, values in numbers.items():
+        tags[tag] = _Tag(4, tuple(values), struct.pack(f"{page.order}{len(values)}I", *values))
+    rows, data = [], []
+    free = 8 + 2 + 12 * len(tags) + 4
+    for tag in sorted(tags):
+        kind, _, content = tags[tag]
+        form = _FORMS[kind]
+        count = len(content) // struct.calcsize(f"={form}")
+        if len(content) <= 4:
+            value = content.ljust(4, b"\0")
+        else:
+            value = struct.pack(f"{page.order}I", free)
+            data.append(content + b"\0" * (len(content) % 2))
+            free += len(data[-1])
+        rows.append(struct.pack(f"{page.order}HHI", tag, kind, count) + value)
+    begin = (b"II*\0" if page.order == "<" else b"MM\0*") + struct.pack(f"{page.order}I", 8)
+    head = begin + struct.pack(f"{page.order}H", len(rows)) + b"".join(rows) + struct.pack(f"{page.order}I", 0)
+    head += b"".join(data)
+    head = head.ljust(places[0], b"\0")
+    if not pixels:
+        return head
+    with path.open("rb") as handle:
+        return head + b"".join(_part(path, handle, place, count) for place, count in parts)
+
+
+def _part(path: Path, handle: BinaryIO, place: int, count: int) -> bytes:
+    handle.seek(place)
+    data = handle.read(count)
+    if len(data) < count:
+        raise truncated(path, "pixels lie behind its end")
+    return data

@@ -1,0 +1,200 @@
+"""An encoder tried on a picture: what it takes and gives, how fast, in how much memory, under which licence."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments import PathInput, as_path
+from ..data import decode_image
+from ..data.synthetic import make_tissue
+from ..errors import InputError, WeightsError
+from .card import CropEncoder, EncoderCard
+from .catalogue import CATALOGUE
+from .choice import parse_encoder, weights_of
+from .opening import open_encoder
+from .registry import get_spec, list_encoders
+
+__all__ = ["EncoderCheck", "check_encoder", "describe_encoder", "list_all_encoders"]
+
+_SIDE = 224
+"""Pixels on a side of a crop for a network that takes any size (ours)."""
+
+_ROUNDS = 3
+"""Timed rounds, of which the fastest counts (ours)."""
+
+
+@dataclass(frozen=True)
+class EncoderCheck:
+    """What came of trying an encoder.
+
+    Attributes
+    ----------
+    encoder : str
+    lines : tuple of (str, str)
+        What was found, and its value in words.
+    dim : int
+    images_per_second : float
+        Crops of the size that it takes, in batches of `crops`, on what there is here.
+    vectors : ndarray of float32, shape (crops, dim)
+    """
+
+    encoder: str
+    lines: tuple[tuple[str, str], ...]
+    dim: int
+    images_per_second: float
+    vectors: npt.NDArray[np.float32]
+
+
+def list_all_encoders() -> list[tuple[str, str]]:
+    """Return every encoder that there is a name for, each with what it is in a few words."""
+    plain = [(name, "feature maps, ImageNet weights fetched by Keras") for name in list_encoders()]
+    named = [(one.name, f"{one.title}; {_terms(one.card)}") for one in CATALOGUE.values()]
+    own = [
+        ("hub:DIR", "a folder with config.json and .safetensors: ViT, DINOv2, Swin, ViT of timm, presets of keras-hub"),
+        ("onnx:FILE", "an ONNX file with a JSON beside it"),
+        ("timm:NAME", "a network of timm, on PyTorch"),
+    ]
+    return [*plain, *named, *own]
+
+
+def _terms(card: EncoderCard) -> str:
+    return card.terms() + (", gated" if card.gated else "")
+
+
+def describe_encoder(text: str) -> list[tuple[str, str]]:
+    """Return what is known of an encoder before it is built: lines of a word and a value.
+
+    Parameters
+    ----------
+    text : str
+        As in ``--encoder``.
+
+    Raises
+    ------
+    InputError
+        No such encoder.
+    """
+    choice = parse_encoder(text)
+    if (named := CATALOGUE.get(choice.name)) is not None:
+        return [
+            ("encoder", named.title),
+            *_card_lines(named.card),
+            ("outputs", f"cls, mean, block1 and so on; by default {'+'.join(named.outputs)}"),
+            ("parameters", f"about {named.parameters} million"),
+            ("weights", named.how()),
+            ("tested", named.tested),
+        ]
+    if choice.runner:
+        return _built_lines(open_encoder(choice))
+    get_spec(choice.name)
+    return [
+        ("encoder", f"{choice.name}, with feature maps: takes crops of any size, and dense mode"),
+        ("weights", "ImageNet, fetched by Keras; or `weights`, a file of Keras"),
+        ("licence of the weights", "not recorded; Keras publishes them"),
+    ]
+
+
+def _card_lines(card: EncoderCard) -> list[tuple[str, str]]:
+    size = f"{card.size}x{card.size} pixels, others are resized ({card.interpolation})" if card.size else "any size"
+    mpp = ", ".join(f"{one:g}" for one in card.mpp)
+    return [
+        ("takes", f"{size}; multiples of {card.divisor}" if card.divisor > 1 else size),
+        ("micrometres per pixel", f"{mpp} (the preferred first)" if len(card.mpp) > 1 else mpp or "not known"),
+        ("mean and deviation", f"{_numbers(card.mean)} and {_numbers(card.std)}"),
+        ("precision", ", ".join(card.precisions)),
+        ("licence of the weights", _terms(card)),
+        ("source", " at ".join(part for part in (card.source, card.revision) if part) or "not known"),
+    ]
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
+
+
+def _built_lines(encoder: CropEncoder) -> list[tuple[str, str]]:
+    outputs = ", ".join(encoder.card.outputs[:4]) + (" ..." if len(encoder.card.outputs) > 4 else "")
+    known = [] if encoder.runner == "keras" else _card_lines(encoder.card)
+    return [
+        ("encoder", f"{encoder.name}, run by {encoder.engine} on {encoder.backend}"),
+        *known,
+        ("gives", f"{encoder.dim} numbers: {'+'.join(encoder.layers)}" + (f" (of {outputs})" if outputs else "")),
+        ("sha256 of its weights", encoder.weights_file_sha256 or encoder.weights_sha256),
+    ]
+
+
+def check_encoder(
+    encoder: str,
+    *,
+    image: PathInput | None = None,
+    weights: str = "imagenet",
+    engine: str = "keras",
+    precision: str = "float32",
+    crops: int = 4,
+) -> EncoderCheck:
+    """Build an encoder, and describe crops of a picture with it.
+
+    Parameters
+    ----------
+    encoder : str
+        As in ``--encoder``.
+    image : path, optional
+        The picture; synthetic tissue without.
+    weights, engine, precision : str
+        As in stage 1.
+    crops : int
+        Crops in a batch.
+
+    Raises
+    ------
+    InputError, WeightsError, DependencyError
+        See `open_encoder`.
+    ImageError
+        A picture that cannot be read.
+    WeightsError
+        Vectors that are not finite, or the same for different crops.
+    """
+    if crops < 2:
+        raise InputError(f"`crops` {crops}: give at least 2, to see that different crops get different vectors")
+    choice = parse_encoder(encoder)
+    started = time.perf_counter()
+    source = weights_of([weights], choice.label)
+    built = open_encoder(choice, weights=source, engine=engine, precision=precision)
+    ready = time.perf_counter() - started
+    path = None if image is None else as_path(image, "image")
+    picture = make_tissue("Benign", seed=1, index=1, size=(512, 384)) if path is None else decode_image(path)
+    batch = _cut(picture, path, side=built.card.size or _SIDE, crops=crops)
+    vectors = built.encode(batch)  # compiles
+    times = []
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        built.encode(batch)
+        times.append(time.perf_counter() - started)
+    if not np.isfinite(vectors).all():
+        raise WeightsError(f"{encoder}: gives numbers that are not finite; check the weights or use float32")
+    if np.ptp(vectors, axis=0).max() == 0:
+        raise WeightsError(f"{encoder}: gives the same vector for every crop; check the weights and the output")
+    speed = crops / min(times)
+    lines = [
+        *_built_lines(built),
+        ("numbers", f"from {vectors.min():.4g} to {vectors.max():.4g}, mean {vectors.mean():.4g}"),
+        ("speed", f"{speed:.3g} crops per second in batches of {crops}; built in {ready:.1f} s"),
+        ("memory", f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB at most, the whole process"),
+    ]
+    return EncoderCheck(built.name, tuple(lines), built.dim, speed, vectors)
+
+
+def _cut(picture: npt.NDArray[np.uint8], path: Path | None, *, side: int, crops: int) -> npt.NDArray[np.uint8]:
+    """Cut crops along the diagonal of a picture."""
+    height, width = picture.shape[:2]
+    side = min(side, height, width)
+    if side < 8 or max(height, width) == side:
+        raise InputError(f"{path}: {width}x{height} is too small for different crops of {side}; use a larger one")
+    tops, lefts = np.linspace(0, height - side, crops).astype(int), np.linspace(0, width - side, crops).astype(int)
+    return np.stack([picture[top : top + side, left : left + side] for top, left in zip(tops, lefts, strict=True)])

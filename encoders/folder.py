@@ -1,0 +1,213 @@
+"""A folder with a network that others trained: its config and its weights, and nothing in it that could run."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import content_sha256
+from ..errors import InputError, MissingInputError, WeightsError
+
+__all__ = ["Tensors", "WeightsFolder", "read_folder", "read_json_object", "refuse_pickled"]
+
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
+_MOST_CONFIG = 4 * 1024**2
+"""Bytes of a config, and of the index of a model in several files (ours)."""
+
+
+def refuse_pickled(path: Path) -> None:
+    """Refuse a file of weights that could run code when it is read.
+
+    Raises
+    ------
+    WeightsError
+        It is no ``.safetensors`` file.
+    """
+    if path.suffix.casefold() in _PICKLED:
+        raise WeightsError(
+            f"{path}: a pickled checkpoint can run code when it is read, so bchisto reads none; save it as "
+            ".safetensors, as docs/encoders.md shows"
+        )
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds a mapping.
+
+    Raises
+    ------
+    InputError
+        It is too large, no JSON, or no mapping.
+    """
+    try:
+        if path.stat().st_size > _MOST_CONFIG:
+            raise InputError(f"{path}: too large for a config")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: no JSON, or damaged ({str(error)[:80]})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: holds no mapping; is this the config of a network?")
+    return found
+
+
+@dataclass(frozen=True)
+class WeightsFolder:
+    """What was found in a folder.
+
+    Attributes
+    ----------
+    path : Path
+    config : dict
+        Its ``config.json``; empty for a file of weights alone.
+    processor : dict
+        Its ``preprocessor_config.json``, where it has one.
+    files : tuple of Path
+        Its weights.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    processor: dict[str, Any]
+    files: tuple[Path, ...]
+
+    def sha256(self) -> str:
+        """Return the hash of the weights: that of the file, or over those of all files."""
+        hashes = [content_sha256(file) for file in self.files]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+    @contextlib.contextmanager
+    def tensors(self) -> Iterator[Tensors]:
+        """Open the weights, which are read one by one."""
+        from safetensors import SafetensorError, safe_open
+
+        with contextlib.ExitStack() as stack:
+            opened = {}
+            for file in self.files:
+                try:
+                    handle = stack.enter_context(safe_open(file, framework="numpy"))
+                except (SafetensorError, OSError, ValueError) as error:
+                    raise WeightsError(f"{file}: not a safetensors file, or damaged ({str(error)[:80]})") from error
+                opened.update(dict.fromkeys(handle.keys(), handle))
+            yield Tensors(self.path, opened)
+
+
+@dataclass
+class Tensors:
+    """Weights by name, whatever stands before the names in the file.
+
+    Attributes
+    ----------
+    path : Path
+    files : mapping
+        Name to the open file that holds it.
+    prefix : str
+        What stands before the names that are asked for.
+    """
+
+    path: Path
+    files: Mapping[str, Any]
+    prefix: str = ""
+
+    def find_prefix(self, name: str) -> bool:
+        """Find what stands before a name: models that were saved with a head have ``vit.`` or the like."""
+        ends = sorted((key for key in self.files if key == name or key.endswith(f".{name}")), key=len)
+        self.prefix = ends[0][: -len(name)] if ends else ""
+        return bool(ends)
+
+    def __contains__(self, name: str) -> bool:
+        return self.prefix + name in self.files
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor without reading it."""
+        return tuple(self._file(name).get_slice(self.prefix + name).get_shape())
+
+    def __getitem__(self, name: str) -> npt.NDArray[np.float32]:
+        from safetensors import SafetensorError
+
+        try:
+            return np.asarray(self._file(name).get_tensor(self.prefix + name)).astype(np.float32)
+        except (SafetensorError, TypeError, ValueError) as error:
+            raise WeightsError(f"{self.path}: {self.prefix}{name} cannot be read ({str(error)[:80]})") from error
+
+    def _file(self, name: str) -> Any:
+        if name not in self:
+            raise WeightsError(f"{self.path}: its weights lack {self.prefix}{name}; they are of another network")
+        return self.files[self.prefix + name]
+
+
+def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
+    """Look at a folder, or at a single ``.safetensors`` file where no config is needed.
+
+    Parameters
+    ----------
+    path : Path
+    config : bool
+        Whether ``config.json`` must be there.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such folder.
+    InputError
+        It has no config, or one that asks for code of its own.
+    WeightsError
+        It has no weights that can be read without running code.
+    """
+    if path.is_file():
+        refuse_pickled(path)
+        if config or path.suffix != ".safetensors":
+            raise InputError(f"{path}: give the folder with config.json and .safetensors, and not a file of it")
+        return WeightsFolder(path, {}, {}, (path,))
+    if not path.is_dir():
+        raise MissingInputError(f"{path}: no such folder; give one with config.json and .safetensors")
+    found = {}
+    if (path / "config.json").is_file():
+        found = read_json_object(path / "config.json")
+    elif config:
+        raise InputError(f"{path}: no config.json in this folder; it takes config.json and .safetensors")
+    if found.get("auto_map"):
+        raise InputError(
+            f"{path}: its config asks for code that comes with the model (auto_map), and bchisto never runs it; "
+            "export the network to ONNX and use onnx:FILE"
+        )
+    processor = path / "preprocessor_config.json"
+    return WeightsFolder(path, found, read_json_object(processor) if processor.is_file() else {}, _weights(path, found))
+
+
+def _weights(path: Path, config: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Return the files of weights, in the order of their names."""
+    if "registered_name" in config:  # a preset of keras-hub
+        files = sorted(path.glob("*.weights.h5"))
+        if not files:
+            raise WeightsError(f"{path}: no model.weights.h5 in this folder of keras-hub")
+        return tuple(files)
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        named = read_json_object(index).get("weight_map")
+        names = sorted({str(name) for name in named.values()}) if isinstance(named, dict) else []
+        for name in names:
+            if Path(name).name != name or not name.endswith(".safetensors"):
+                raise WeightsError(f"{index}: names {name[:60]}, which is no .safetensors file of this folder")
+            if not (path / name).is_file():
+                raise WeightsError(f"{path}: {name} is missing, which its index names; fetch all files of the model")
+        if names:
+            return tuple(path / name for name in names)
+    if (path / "model.safetensors").is_file():
+        return (path / "model.safetensors",)
+    files = sorted(path.glob("*.safetensors"))
+    if len(files) > 1:
+        raise WeightsError(f"{path}: holds {len(files)} .safetensors files and no index; keep model.safetensors alone")
+    if not files:
+        for file in sorted(path.iterdir()):
+            refuse_pickled(file)
+        raise WeightsError(f"{path}: no .safetensors in this folder; fetch the weights of the model too")
+    return tuple(files)

@@ -1,0 +1,249 @@
+"""ONNX files as encoders, with a JSON beside them that says how pixels are treated, on ONNX Runtime or OpenVINO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DependencyError, InputError, WeightsError, is_out_of_memory
+from .card import EncoderCard
+from .engines import openvino_core
+from .folder import read_json_object
+from .loading import first_line
+from .onnx_file import OnnxFile, Port, read_onnx
+from .vectors import VectorEncoder, chosen_outputs, identity
+
+__all__ = ["open_onnx", "read_sidecar"]
+
+_INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
+_FLOAT32 = 1
+_MOST_SIZE = 2048
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What a network takes."""
+
+    name: str
+    channels_first: bool
+    single: bool
+
+
+def open_onnx(path: Path, *, name: str, outputs: tuple[str, ...], precision: str, engine: str) -> VectorEncoder:
+    """Load an ONNX file with the JSON beside it.
+
+    Parameters
+    ----------
+    path : Path
+        ``encoder.onnx``, with ``encoder.json`` or ``config.json`` in its folder, see `read_sidecar`.
+    name : str
+        What stores are called by.
+    outputs : tuple of str
+        Empty for the default. A network that gives tokens has ``cls`` and ``mean``, one that gives feature maps
+        ``mean``, one that gives vectors ``vector``.
+    precision : {"float32", "bfloat16"}
+        bfloat16 with OpenVINO alone.
+    engine : {"keras", "onnxruntime", "openvino"}
+        ``keras``, the default of stage 1, stands for ONNX Runtime.
+
+    Raises
+    ------
+    InputError
+        A file without JSON, with operators of its own, with values outside its folder, of another shape than its JSON
+        says; an engine that does not run it.
+    WeightsError
+        A file that is damaged, or that the runtime refuses.
+    DependencyError
+        The runtime is not installed.
+    """
+    engine = "onnxruntime" if engine == "keras" else engine
+    if engine not in ("onnxruntime", "openvino"):
+        raise InputError(f"`engine` {engine}: runs no ONNX file; leave it out, or use onnxruntime or openvino")
+    if precision != "float32" and engine != "openvino":
+        raise InputError(f'`precision` {precision}: ONNX Runtime runs {path} as it is; use `engine="openvino"`')
+    file = read_onnx(path)
+    before = file.sha256()
+    card, wanted = read_sidecar(path)
+    port, result = _ports(file, card, wanted)
+    run = (_onnxruntime if engine == "onnxruntime" else _openvino)(path, port, result, precision)
+    trial = _called(path, run, np.zeros((1, card.size or 0, card.size or 0, 3), np.float32), port)
+    pick, sizes, default = _picks(path, trial)
+    chosen, parts = chosen_outputs(outputs, default=default, sizes=sizes, of=f"onnx:{path}")
+    if file.sha256() != before:
+        raise WeightsError(f"{path}: changed while it was read; run the command again")
+
+    def vectors(images: Floats) -> Floats:
+        found = _called(path, run, images, port)
+        return np.concatenate([pick[one](found) for one in chosen], axis=1)
+
+    return VectorEncoder(
+        name=name, layers=chosen, parts=parts, default_layers=chosen == default, card=card, runner="onnx",
+        backend=engine, engine=engine, weights_sha256=identity(card, weights=before, output=result),
+        weights_file_sha256=before, run=vectors,
+    )  # fmt: skip
+
+
+def read_sidecar(path: Path) -> tuple[EncoderCard, str]:
+    """Read the JSON of an ONNX file, which is that of WSInfer's models with some fields more.
+
+    Parameters
+    ----------
+    path : Path
+        The ONNX file; its JSON has the same name, or is ``config.json``.
+
+    Returns
+    -------
+    EncoderCard
+        From ``transform`` (``Resize``, ``ToTensor``, ``Normalize``), ``patch_size_pixels``, ``spacing_um_px``,
+        ``license``, ``non_commercial``, ``gated``, ``source`` and ``revision``.
+    str
+        The output that gives descriptors (``output``); empty for the first.
+
+    Raises
+    ------
+    InputError
+        None is there, or it does not say how pixels are treated.
+    """
+    beside = [path.with_suffix(".json"), path.parent / "config.json"]
+    sidecar = next((one for one in beside if one.is_file()), None)
+    if sidecar is None:
+        raise InputError(
+            f"{path}: no {beside[0].name} beside it, which says what size it takes and how pixels are normalised"
+        )
+    found = read_json_object(sidecar)
+    steps = found.get("transform")
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise InputError(f"{sidecar}: `transform` is no list of Resize, ToTensor and Normalize")
+    size, how = found.get("patch_size_pixels"), "bilinear"
+    mean: Any = (0.0, 0.0, 0.0)
+    std: Any = (1.0, 1.0, 1.0)
+    for step in steps:
+        what, arguments = step.get("name"), step.get("arguments") or {}
+        if what == "Resize" and isinstance(arguments, dict):
+            size, how = arguments.get("size", size), arguments.get("interpolation", how)
+        elif what == "Normalize" and isinstance(arguments, dict):
+            mean, std = arguments.get("mean"), arguments.get("std")
+        elif what != "ToTensor":
+            raise InputError(
+                f"{sidecar}: the transform {str(what)[:40]} is not known; it takes Resize, ToTensor, Normalize"
+            )
+    if isinstance(size, list):
+        size = size[0] if size and all(one == size[0] for one in size) else None
+    if not isinstance(size, int) or isinstance(size, bool) or not 8 <= size <= _MOST_SIZE:
+        raise InputError(f"{sidecar}: gives no size of image; say patch_size_pixels, or the size of Resize")
+    if how not in _INTERPOLATIONS:
+        raise InputError(f"{sidecar}: resizing by {str(how)[:40]} is not known; choose of {', '.join(_INTERPOLATIONS)}")
+    mpp = found.get("spacing_um_px")
+    try:
+        (r, g, b), (sr, sg, sb) = (tuple(float(one) for one in three) for three in (mean, std))
+        spacing = () if mpp is None else (float(mpp),)
+    except (TypeError, ValueError):
+        raise InputError(f"{sidecar}: mean, std or spacing_um_px are not the numbers that they should be") from None
+    if not np.isfinite([r, g, b, sr, sg, sb]).all() or min(sr, sg, sb) <= 0:
+        raise InputError(f"{sidecar}: mean and std are not numbers that pixels can be normalised by")
+    licence = str(found.get("license") or found.get("licence") or "")
+    output = found.get("output", "")
+    return EncoderCard(
+        size=size, mpp=spacing, mean=(r, g, b), std=(sr, sg, sb), interpolation=str(how),
+        precisions=("float32", "bfloat16"), licence=licence,
+        non_commercial=bool(found.get("non_commercial", "nc" in licence.casefold().split("-"))),
+        gated=bool(found.get("gated")), source=str(found.get("source") or ""),
+        revision=str(found.get("revision") or ""),
+    ), str(output)  # fmt: skip
+
+
+def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[_Input, str]:
+    """Return the input and the name of the output, if they are those of an encoder of images."""
+    path, size = file.path, card.size
+    if len(file.inputs) != 1:
+        raise InputError(f"{path}: takes {len(file.inputs)} inputs; an encoder takes images alone")
+    port = file.inputs[0]
+    first, last = port.shape[1:2] == (3,), port.shape[3:4] == (3,)
+    if port.kind != _FLOAT32 or len(port.shape) != 4 or not (first or last):
+        raise InputError(
+            f"{path}: its input {port.name} is {_said(port)}; an encoder takes float32 images of shape (n, 3, height, "
+            "width) or (n, height, width, 3)"
+        )
+    sides = port.shape[2:] if first else port.shape[1:3]
+    if any(side not in (None, size) for side in sides):
+        raise InputError(f"{path}: takes images of {sides[0]}x{sides[1]}, and its JSON says {size}; correct the JSON")
+    if port.shape[0] not in (None, 1):
+        raise InputError(f"{path}: takes {port.shape[0]} images at once; export it for any number of them")
+    names = [output.name for output in file.outputs]
+    if wanted and wanted not in names:
+        raise InputError(f"{path}: has no output {wanted[:60]}; it has {', '.join(names[:8])}")
+    return _Input(port.name, first, port.shape[0] == 1), wanted or names[0]
+
+
+def _said(port: Port) -> str:
+    kind = "float32" if port.kind == _FLOAT32 else f"type {port.kind}"
+    return f"{kind} of shape ({', '.join('any' if one is None else str(one) for one in port.shape)})"
+
+
+def _picks(path: Path, trial: Floats) -> tuple[dict[str, Callable[[Floats], Floats]], dict[str, int], tuple[str, ...]]:
+    """Return how vectors are taken of what the network gives, the length of each, and the default."""
+    depth = trial.shape[1] if trial.ndim == 4 else trial.shape[-1] if trial.ndim else 0
+    if trial.ndim == 2:
+        return {"vector": lambda found: found}, {"vector": depth}, ("vector",)
+    if trial.ndim == 3 and trial.shape[1] > 1:
+        picks: dict[str, Callable[[Floats], Floats]] = {
+            "cls": lambda found: found[:, 0],
+            "mean": lambda found: found[:, 1:].mean(axis=1),
+        }
+        return picks, {"cls": depth, "mean": depth}, ("cls",)
+    if trial.ndim == 4:
+        return {"mean": lambda found: found.mean(axis=(2, 3))}, {"mean": depth}, ("mean",)
+    raise InputError(
+        f"{path}: its output has the shape {trial.shape}; an encoder gives vectors (n, d), tokens (n, tokens, d) or "
+        "maps (n, d, rows, columns)"
+    )
+
+
+def _called(path: Path, run: Callable[[Floats], Any], images: Floats, port: _Input) -> Floats:
+    """Call a network, one image after the other where it takes one at once."""
+    given = np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if port.channels_first else images
+    try:
+        if port.single:
+            return np.concatenate([np.asarray(run(given[at : at + 1])) for at in range(len(given))])
+        return np.asarray(run(given))
+    except Exception as error:
+        # runtimes raise types of their own, which cannot be named without importing them
+        if is_out_of_memory(error):
+            raise
+        raise WeightsError(f"{path}: the runtime cannot run it ({first_line(error)})") from error
+
+
+def _onnxruntime(path: Path, port: _Input, output: str, precision: str) -> Callable[[Floats], Any]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DependencyError(f"{path}: ONNX Runtime is missing; pip install 'bchisto[onnx]'") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # processes, not threads, use the cores
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise WeightsError(f"{path}: ONNX Runtime cannot load it ({first_line(error)})") from error
+    return lambda images: session.run([output], {port.name: images})[0]
+
+
+def _openvino(path: Path, port: _Input, output: str, precision: str) -> Callable[[Floats], Any]:
+    core, settings = openvino_core(precision)
+    try:
+        ready = core.compile_model(core.read_model(str(path)), "CPU", settings)
+        result = ready.output(output)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise WeightsError(f"{path}: OpenVINO cannot load it ({first_line(error)})") from error
+    return lambda images: ready({port.name: images})[result]

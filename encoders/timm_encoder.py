@@ -1,0 +1,163 @@
+"""Networks of timm, on PyTorch and outside Keras: an extra that is large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DependencyError, InputError, WeightsError, is_out_of_memory
+from .card import EncoderCard
+from .folder import read_folder
+from .loading import first_line
+from .vectors import VectorEncoder, chosen_outputs, identity
+
+__all__ = ["open_timm"]
+
+Floats = npt.NDArray[np.float32]
+
+_INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos")
+
+
+def open_timm(
+    architecture: str, *, weights: str, name: str, outputs: tuple[str, ...], precision: str, engine: str
+) -> VectorEncoder:
+    """Build a network of timm, with its published weights or those of a file.
+
+    Parameters
+    ----------
+    architecture : str
+        A name of ``timm.list_models``, such as ``vit_base_patch14_dinov2.lvd142m``.
+    weights : str
+        A ``.safetensors`` file or its folder; ``imagenet`` for those that timm publishes, from its cache or the net.
+    name : str
+        What stores are called by.
+    outputs : tuple of str
+        Empty for what timm's own head pools (``vector``); of transformers ``cls`` and ``mean`` too.
+    precision : {"float32", "bfloat16"}
+    engine : {"keras", "torch"}
+        ``keras``, the default of stage 1, stands for PyTorch.
+
+    Raises
+    ------
+    DependencyError
+        timm is not installed.
+    InputError
+        timm has no such network; another engine.
+    WeightsError
+        The weights cannot be had: gated and not logged in, no network, pickled, of another network.
+    """
+    if engine not in ("keras", "torch"):
+        raise InputError(f"`engine` {engine}: runs no network of timm; leave it out")
+    if ":" in architecture or "/" in architecture:
+        raise InputError(f"timm:{architecture}: give a name of timm.list_models(); of a local folder use hub:DIR")
+    try:
+        import timm
+        import torch
+    except ImportError as error:
+        raise DependencyError(f"timm:{architecture}: {error.name} is missing; pip install 'bchisto[torch]'") from error
+    if not timm.is_model(architecture):
+        raise InputError(f"timm:{architecture}: timm {timm.__version__} has no such network; see timm.list_models()")
+    weights_kind = {"imagenet": "published", "random": "random"}.get(weights, "file")
+    file_sha256, model = "", _created(timm, architecture, pretrained=weights == "imagenet")
+    if weights_kind == "file":
+        folder = read_folder(Path(weights), config=False)
+        file_sha256 = folder.sha256()
+        _load(model, folder.files, torch)
+    model.eval().requires_grad_(False)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    card = _card(model, architecture)
+    run = _runner(model, torch, device, precision)
+    try:
+        tokens = run("tokens", np.zeros((1, card.size or 0, card.size or 0, 3), np.float32))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise WeightsError(f"timm:{architecture}: cannot be run ({first_line(error)})") from error
+    sizes = {"vector": int(model.num_features)}
+    sizes["vector"] = run("vector", np.zeros((1, card.size or 0, card.size or 0, 3), np.float32)).shape[1]
+    if tokens.ndim == 3 and int(getattr(model, "num_prefix_tokens", 0)) > 0:
+        sizes |= {"cls": tokens.shape[2], "mean": tokens.shape[2]}
+    before = int(getattr(model, "num_prefix_tokens", 1))
+    chosen, parts = chosen_outputs(outputs, default=("vector",), sizes=sizes, of=f"timm:{architecture}")
+
+    def vectors(images: Floats) -> Floats:
+        found = run("tokens", images) if {"cls", "mean"} & {*chosen} else images
+        pick: dict[str, Callable[[], Floats]] = {
+            "vector": lambda: run("vector", images),
+            "cls": lambda: found[:, 0],
+            "mean": lambda: found[:, before:].mean(axis=1),
+        }
+        return np.concatenate([pick[one]() for one in chosen], axis=1)
+
+    state = _state_sha256(model)
+    return VectorEncoder(
+        name=name, layers=chosen, parts=parts, default_layers=chosen == ("vector",), card=card, runner="timm",
+        backend="torch", engine="torch", weights_sha256=identity(card, weights=state, architecture=architecture),
+        weights_file_sha256=file_sha256 or state, run=vectors, weights=weights_kind,
+    )  # fmt: skip
+
+
+def _created(timm: Any, architecture: str, *, pretrained: bool) -> Any:
+    """Build a network; weights that timm fetches are read without running code."""
+    try:
+        return timm.create_model(architecture, pretrained=pretrained, num_classes=0)
+    except Exception as error:
+        # huggingface_hub, requests and torch each raise types of their own
+        if is_out_of_memory(error):
+            raise
+        gated = any(word in f"{type(error).__name__} {error}" for word in ("Gated", "gated", "401", "403"))
+        why = "they are gated: accept their terms and log in with `hf auth login`" if gated else first_line(error)
+        raise WeightsError(
+            f"timm:{architecture}: its weights cannot be had ({why}); or give `weights` a .safetensors file"
+        ) from error
+
+
+def _load(model: Any, files: tuple[Path, ...], torch: Any) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = {key: value for file in files for key, value in load_file(file).items()}
+        kept = {key: value for key, value in state.items() if not key.startswith(("head.", "fc.", "classifier."))}
+        model.load_state_dict(kept, strict=True)
+    except (RuntimeError, SafetensorError, OSError) as error:
+        raise WeightsError(f"{files[0]}: not the weights of this network ({first_line(error)})") from error
+
+
+def _card(model: Any, architecture: str) -> EncoderCard:
+    found = dict(model.pretrained_cfg)
+    how = str(found.get("interpolation", "bicubic"))
+    if how not in _INTERPOLATIONS:
+        raise InputError(f"timm:{architecture}: resizing by {how} is not known")
+    mean, std = (tuple(float(one) for one in found[key]) for key in ("mean", "std"))
+    licence = str(found.get("license") or "")
+    return EncoderCard(
+        size=int(found["input_size"][-1]), mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]),
+        interpolation=how, precisions=("float32", "bfloat16"), licence=licence,
+        non_commercial="nc" in licence.casefold().split("-"), source=str(found.get("hf_hub_id") or architecture),
+    )  # fmt: skip
+
+
+def _runner(model: Any, torch: Any, device: Any, precision: str) -> Callable[[str, Floats], Floats]:
+    def run(what: str, images: Floats) -> Floats:
+        given = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            found = model.forward_features(given) if what == "tokens" else model(given)
+        return np.asarray(found.float().cpu().numpy(), np.float32)
+
+    return run
+
+
+def _state_sha256(model: Any) -> str:
+    """Return the hash of all weights, in the order of their names."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        array = value.detach().cpu().float().numpy()
+        digest.update(f"{name}\0{array.shape}\0".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

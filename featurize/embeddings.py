@@ -1,0 +1,189 @@
+"""Embeddings that lie in a file, whoever made them: what they are, and where they are found.
+
+Each format is read in a module of its own: `embeddings_npz`, `embeddings_parquet`, `embeddings_h5`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+
+__all__ = ["FACTS", "IMPORTED", "KIND_FACTS", "UNKNOWN", "Embeddings", "facts_of", "row_sha256", "settled_facts"]
+
+UNKNOWN = "unknown"
+"""What stands for an encoder or weights that a file does not name."""
+
+IMPORTED = "imported"
+"""The mode of a store that was made of embeddings, and the attribute that says where they came from."""
+
+KIND_FACTS = {
+    "encoder": str, "layers": list, "weights_sha256": str, "scale": float, "crop": int, "pool": float,
+    "color_range": list, "stain": str, "mode": str, "geometry": int, "pad": str,
+}  # fmt: skip
+"""What must be equal, as far as both are known, for embeddings to be of one kind, and its type."""
+
+FACTS = {**KIND_FACTS, "weights": str, "crops": int, "dataset": str, "synthetic": bool, "classes": list}
+"""What travels with embeddings, where it is known."""
+
+_LONGEST = 4096
+"""Bound on the letters of an id, a label, or a fact (ours); it is that of stores."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of images.
+
+    Attributes
+    ----------
+    path : Path
+        Where they came from.
+    image_ids : tuple of str
+    features : ndarray of float32, shape (images, augmentations, d)
+        One augmentation where a file has a single row per image.
+    labels, groups : tuple of str
+        Per image; empty where unknown.
+    facts : mapping
+        Of `FACTS`, as far as the file says.
+    pooled : str
+        How rows of an image became one; empty where it has one, or its augmentations.
+    """
+
+    path: Path
+    image_ids: tuple[str, ...]
+    features: npt.NDArray[np.float32]
+    labels: tuple[str, ...]
+    groups: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    pooled: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        image_ids: Sequence[Any],
+        features: npt.NDArray[Any],
+        *,
+        labels: Sequence[Any] | None = None,
+        groups: Sequence[Any] | None = None,
+        facts: Mapping[str, Any] | None = None,
+        pooled: str = "",
+    ) -> Embeddings:
+        """Check what a file holds, and bring it to one form.
+
+        Raises
+        ------
+        InputError
+            No row; another rank; ids, labels or groups of another number; an id that is empty, too long, or there
+            twice; values that are not finite. The message names the file and the first image.
+        """
+        if features.dtype.kind not in "fiu" or features.ndim not in (2, 3) or 0 in features.shape:
+            raise InputError(
+                f"{path}: its features are {features.dtype} of shape {features.shape}; they must be numbers of shape "
+                "(images, d), or (images, augmentations, d)"
+            )
+        ids = [_text(path, one, "id") for one in image_ids]
+        known = [ids]
+        for name, given in (("label", labels), ("group", groups)):
+            known.append([""] * len(ids) if given is None else [_text(path, one, name) for one in given])
+        for name, column in zip(("ids", "labels", "groups"), known, strict=True):
+            if len(column) != len(features):
+                raise InputError(f"{path}: {len(column)} {name} do not fit features of shape {features.shape}")
+        if "" in ids:
+            raise InputError(f"{path}: row {ids.index('') + 1} has no id; give every image a name")
+        if len(set(ids)) < len(ids):
+            first = next(one for place, one in enumerate(ids) if one in ids[:place])
+            raise InputError(f"{path}: the id {first} stands in it twice; keep one row per image, or give its rows as "
+                             "augmentations")  # fmt: skip
+        with np.errstate(over="ignore"):
+            rows = np.ascontiguousarray(features if features.ndim == 3 else features[:, np.newaxis], dtype=np.float32)
+        finite = np.isfinite(rows).all(axis=(1, 2))
+        if not finite.all():
+            more = f" (and {(~finite).sum() - 1} more)" if (~finite).sum() > 1 else ""
+            raise InputError(
+                f"{path}: the embedding of {ids[int(np.argmin(finite))]}{more} holds NaN, infinity, or a number that "
+                "float32 cannot hold; leave it out, or make it again"
+            )
+        return cls(path, tuple(ids), rows, tuple(known[1]), tuple(known[2]), settled_facts(path, facts or {}), pooled)
+
+    @property
+    def name(self) -> str:
+        """What a store of these is called: the file without its suffix, or the folder."""
+        return self.path.name if self.path.is_dir() else self.path.stem
+
+    @property
+    def encoder(self) -> str:
+        """The network that made them, or `UNKNOWN`."""
+        return str(self.facts.get("encoder", UNKNOWN))
+
+    def ordered(self, image_ids: Sequence[str]) -> Embeddings:
+        """Return the same in another order."""
+        place = {image: at for at, image in enumerate(self.image_ids)}
+        order = [place[image] for image in image_ids]
+        return dataclasses.replace(
+            self,
+            image_ids=tuple(image_ids),
+            features=self.features[order],
+            labels=tuple(self.labels[at] for at in order),
+            groups=tuple(self.groups[at] for at in order),
+        )
+
+
+def _text(path: Path, value: Any, what: str) -> str:
+    """Return an id, label or group as text: a whole number will do."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", errors="replace")
+    if value is None:
+        return ""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (str, int, np.integer)):
+        raise InputError(f"{path}: a {what} is {type(value).__name__}, not text: {str(value)[:50]}")
+    text = str(value).strip()
+    if len(text) > _LONGEST or "\0" in text:
+        raise InputError(f"{path}: a {what} is no name: {text[:50]!r}")
+    return text
+
+
+def settled_facts(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that we know the names of.
+
+    Raises
+    ------
+    InputError
+        One of another type, or too long.
+    """
+    facts: dict[str, Any] = {}
+    for name, kind in FACTS.items():
+        value = found.get(name)
+        if value is None or value in ("", UNKNOWN):
+            continue
+        fits = (isinstance(value, kind) or (kind is float and isinstance(value, int))) and not (
+            kind is int and isinstance(value, bool)
+        )
+        if isinstance(value, list):
+            fits = fits and len(value) <= _LONGEST and all(isinstance(one, (str, int, float)) for one in value)
+        if not fits or len(str(value)) > 16 * _LONGEST:
+            raise InputError(f"{path}: what it says of its {name} is not understood: {str(value)[:50]}")
+        facts[name] = value
+    return facts
+
+
+def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that the attributes of a store hold; of an imported one those of its file."""
+    import json
+
+    if header.get("mode") == IMPORTED:
+        return dict(json.loads(header[IMPORTED])["facts"])
+    return {name: header[name] for name in FACTS if name in header}
+
+
+def row_sha256(rows: npt.NDArray[np.float32]) -> str:
+    """Return the SHA-256 of the embedding of an image, float32 of shape (augmentations, d): by it it is known again."""
+    return hashlib.sha256(f"{rows.shape}\n".encode() + np.ascontiguousarray(rows, "<f4").tobytes()).hexdigest()

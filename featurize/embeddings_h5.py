@@ -1,0 +1,220 @@
+"""Embeddings as HDF5: stores of ours, one file of many images, and the files of TRIDENT and CLAM.
+
+TRIDENT and CLAM write one file per slide, named after it: ``features`` float32 (tiles, d) and ``coords`` (tiles, 2). A
+slide is an image here, and its embedding the mean of those of its tiles. TRIDENT's slide encoders write ``features`` of
+shape (d,) in such a file. Its newer releases name the network in the attribute ``encoder`` of ``features``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, StoreError
+from ..jobs import DAMAGE, atomic_output, checked_dataset, open_for_reading
+from .embeddings import Embeddings, facts_of
+from .embeddings_npz import MOST_BYTES, read_facts
+from .store import KIND, TEXT, Store, open_store, read_texts
+
+__all__ = ["is_store", "read_h5", "read_slides", "write_h5"]
+
+_AT_ONCE = 4096
+"""Tiles in memory at once (ours)."""
+
+_MOST_SLIDES = 100_000
+"""Bound on the slides of a file (ours)."""
+
+
+def is_store(path: Path) -> bool:
+    """Whether a file is HDF5 that is not, as far as can be told, the embeddings of another program."""
+    try:
+        file, _ = open_for_reading(path)
+    except StoreError:
+        return True  # whoever opens it says what is the matter
+    with file:
+        try:
+            return "kind" in file.attrs or not (_has_features(file) or any(_slides(file)))
+        except DAMAGE:
+            return True
+
+
+def _has_features(group: Any) -> bool:
+    return "features" in group.keys()  # noqa: SIM118 - a link is not followed for its name
+
+
+def _slides(file: Any) -> Iterator[str]:
+    """Yield the groups at the root that hold features: one slide each."""
+    import h5py
+
+    for name in file:
+        if isinstance(file.get(name, getlink=True), h5py.HardLink):
+            found = file.get(name)
+            if isinstance(found, h5py.Group) and _has_features(found):
+                yield name
+
+
+def read_h5(path: Path) -> Embeddings:
+    """Read a store, a file of many images, a file of one slide, or one with a group for each slide.
+
+    Raises
+    ------
+    InputError
+        No embeddings, links and values in other files, or see `Embeddings.of`.
+    StoreError
+        It cannot be opened, or is a store that does not hold.
+    """
+    file, _ = open_for_reading(path)
+    with file:
+        try:
+            if file.attrs.get("kind") == KIND:
+                file.close()
+                with open_store(path) as store:
+                    return _of_store(path, store)
+            if _has_features(file) and "image_id" in file.keys():  # noqa: SIM118
+                return _of_table(path, file)
+            if _has_features(file):
+                return _of_slides(path, [(path.stem, *_slide(file))])
+            names = list(_slides(file))
+            if not names:
+                raise InputError(f"{path}: holds no embeddings: no dataset features, and no group with one")
+            if len(names) > _MOST_SLIDES:
+                raise InputError(f"{path}: holds more than {_MOST_SLIDES} slides; split it")
+            return _of_slides(path, [(name, *_slide(file[name])) for name in names])
+        except DAMAGE as error:
+            if isinstance(error, (InputError, StoreError)) and str(error).startswith(f"{path}: "):
+                raise
+            raise InputError(f"{path}: {error}") from error
+
+
+def read_slides(folder: Path, files: list[Path]) -> Embeddings:
+    """Read a folder of one file per slide; the slide is called as its file.
+
+    Raises
+    ------
+    InputError, StoreError
+        See `read_h5`; slides of different lengths or encoders, or one file that is none of a slide.
+    """
+    found = []
+    for path in files:
+        file, _ = open_for_reading(path)
+        with file:
+            try:
+                if not _has_features(file) or "image_id" in file.keys():  # noqa: SIM118
+                    raise InputError("not the embeddings of one slide, as the other files of its folder; take it out")
+                found.append((path.stem, *_slide(file)))
+            except DAMAGE as error:
+                raise InputError(f"{path}: {error}") from error
+    return _of_slides(folder, found)
+
+
+def _slide(group: Any) -> tuple[npt.NDArray[np.float32], int, str]:
+    """Return the embedding of a slide, how many tiles it is the mean of (0: it is one itself), and its encoder."""
+    features = _features(group)
+    encoder = features.attrs.get("encoder", group.attrs.get("encoder", ""))
+    named = encoder if isinstance(encoder, str) and encoder != "None" else ""
+    shape = features.shape
+    if len(shape) == 1:
+        return features[:].astype(np.float32), 0, named
+    if len(shape) == 3 and shape[0] != 1:
+        raise InputError(f"features have the shape {shape}; those of a slide are (tiles, d), (1, tiles, d) or (d,)")
+    if "coords" not in group and shape[-2] > 1:
+        raise InputError(
+            f"features of shape {shape} come with neither image_id nor coords, so nobody knows what a row is"
+        )
+    tiles = int(shape[-2])
+    if tiles == 0:
+        raise InputError("holds no tile; leave this slide out")
+    total = np.zeros(shape[-1])
+    for start in range(0, tiles, _AT_ONCE):
+        at = np.s_[start : start + _AT_ONCE]
+        some = features[at] if len(shape) == 2 else features[0, at]
+        total += some.astype(np.float64).sum(axis=0)
+    return (total / tiles).astype(np.float32), tiles, named
+
+
+def _features(group: Any) -> Any:
+    """Return the dataset, of whatever rank it may have.
+
+    Raises
+    ------
+    StoreError
+        See `checked_dataset`.
+    """
+    said: list[StoreError] = []
+    for axes in (2, 1, 3):
+        try:
+            found = checked_dataset(group, "features", holds="float", shape=(None,) * axes)
+        except StoreError as error:
+            said.append(error)
+            continue
+        if found.size * found.dtype.itemsize > MOST_BYTES:
+            raise StoreError(f"features take more than {MOST_BYTES // 1024**3} GiB")
+        return found
+    raise next((error for error in said if " axes" not in str(error)), said[0])
+
+
+def _of_slides(path: Path, found: list[tuple[str, npt.NDArray[np.float32], int, str]]) -> Embeddings:
+    lengths = {len(row): name for name, row, _, _ in reversed(found)}
+    if len(lengths) > 1:
+        (one, first), (other, second) = sorted(lengths.items())[:2]
+        raise InputError(f"{path}: {first} has {one} numbers and {second} has {other}; they are not of one encoder")
+    encoders = sorted({encoder for *_, encoder in found})
+    if len(encoders) > 1:
+        raise InputError(f"{path}: slides of several encoders: {', '.join(one or 'unnamed' for one in encoders[:3])}")
+    tiles = [count for _, _, count, _ in found if count]
+    pooled = ""
+    if tiles:
+        span = f"{min(tiles)} to {max(tiles)}" if len(set(tiles)) > 1 else str(tiles[0])
+        pooled = f"mean of {span} tile{'' if span == '1' else 's'}"
+    return Embeddings.of(
+        path,
+        [name for name, *_ in found],
+        np.stack([row for _, row, _, _ in found]),
+        facts={"encoder": encoders[0]},
+        pooled=pooled,
+    )
+
+
+def _of_table(path: Path, file: Any) -> Embeddings:
+    features = _features(file)
+    columns = {name: read_texts(file, name) for name in ("image_id", "label", "group") if name in file.keys()}  # noqa: SIM118
+    about = file.attrs.get("bchisto")
+    facts = read_facts(path, about) if isinstance(about, str) else {"encoder": file.attrs.get("encoder")}
+    return Embeddings.of(
+        path,
+        columns["image_id"],
+        features[:],
+        labels=columns.get("label"),
+        groups=columns.get("group"),
+        facts=facts,
+    )
+
+
+def _of_store(path: Path, store: Store) -> Embeddings:
+    return Embeddings.of(
+        path,
+        store.image_ids,
+        store.features(),
+        labels=store.labels,
+        groups=store.groups,
+        facts=facts_of(store.header),
+    )
+
+
+def write_h5(path: Path, found: Embeddings) -> None:
+    """Write embeddings into one file: ``features``, ``image_id``, ``label``, ``group``."""
+    import h5py
+
+    features = found.features if found.features.shape[1] > 1 else found.features[:, 0]
+    with atomic_output(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
+        file.create_dataset("features", data=features)
+        for name, column in (("image_id", found.image_ids), ("label", found.labels), ("group", found.groups)):
+            file.create_dataset(name, data=np.array(column, dtype=object), dtype=TEXT)
+        file.attrs["bchisto"] = json.dumps(dict(found.facts), sort_keys=True)
+        if "encoder" in found.facts:
+            file.attrs["encoder"] = found.facts["encoder"]

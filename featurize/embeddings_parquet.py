@@ -1,0 +1,159 @@
+"""Embeddings as Parquet: a row per image, or per image and augmentation."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DependencyError, InputError
+from ..jobs import DAMAGE, atomic_output
+from .embeddings import Embeddings
+from .embeddings_npz import MOST_BYTES, read_facts
+
+__all__ = ["read_parquet", "write_parquet"]
+
+_FEATURES = ("features", "embedding", "embeddings")
+_IDS = ("image_id", "slide_id", "id", "filename")
+_ABOUT = b"bchisto"
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise DependencyError("Parquet files need the Parquet extra: pip install 'bchisto[parquet]'") from error
+    return pyarrow
+
+
+def read_parquet(path: Path) -> Embeddings:
+    """Read a column of ids, and features as one column of lists or as numbered columns of numbers.
+
+    Raises
+    ------
+    InputError
+        Damaged, too large, without features or ids, lists of several lengths, or see `Embeddings.of`.
+    DependencyError
+        pyarrow is not installed.
+    """
+    arrow = _pyarrow()
+    try:
+        with arrow.parquet.ParquetFile(path) as file:
+            groups = range(file.metadata.num_row_groups)
+            if sum(file.metadata.row_group(group).total_byte_size for group in groups) > MOST_BYTES:
+                raise InputError(f"{path}: unpacks to more than {MOST_BYTES // 1024**3} GiB; split it")
+            names = file.schema_arrow.names
+            about = (file.schema_arrow.metadata or {}).get(_ABOUT)
+            if len(set(names)) < len(names):
+                raise InputError(f"{path}: two of its columns have one name")
+            ids = next((name for name in _IDS if name in names), None)
+            if ids is None:
+                raise InputError(f"{path}: has no column image_id (or {', '.join(_IDS[1:])}); it has {names[:10]}")
+            numbers = _feature_columns(path, names)
+            further = [name for name in ("label", "group", "augmentation") if name in names]
+            table = file.read(columns=[ids, *numbers, *further])
+        features = _features(path, table, numbers)
+        columns = {name: table.column(name).to_pylist() for name in (ids, *further)}
+    except (arrow.ArrowException, *DAMAGE) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a Parquet file, or damaged ({str(error).splitlines()[0][:150]})") from error
+    facts = read_facts(path, about.decode("utf-8", errors="replace")) if about is not None else None
+    return _grouped(path, columns, features, ids=ids, facts=facts)
+
+
+def _feature_columns(path: Path, names: list[str]) -> list[str]:
+    """Return the column of lists, or the columns of one prefix that are numbered without a gap."""
+    if (lists := next((name for name in _FEATURES if name in names), None)) is not None:
+        return [lists]
+    numbered: dict[str, dict[int, str]] = {}
+    for name in names:
+        if (match := re.fullmatch(r"(\D*)(\d{1,9})", name)) is not None:
+            numbered.setdefault(match[1], {})[int(match[2])] = name
+    found = max(numbered.values(), key=len, default={})
+    if not found or sorted(found) != list(range(min(found), min(found) + len(found))) or min(found) > 1:
+        raise InputError(
+            f"{path}: has no column features (or {', '.join(_FEATURES[1:])}) of lists, nor columns of numbers that are "
+            f"numbered without a gap, such as 0, 1, 2; it has {names[:10]}"
+        )
+    return [found[number] for number in sorted(found)]
+
+
+def _features(path: Path, table: Any, names: list[str]) -> npt.NDArray[Any]:
+    arrow = _pyarrow()
+    column = table.column(names[0]).combine_chunks()
+    of_lists = any(
+        test(column.type) for test in (arrow.types.is_list, arrow.types.is_large_list, arrow.types.is_fixed_size_list)
+    )
+    columns = [column.flatten()] if of_lists else [table.column(name).combine_chunks() for name in names]
+    if column.null_count or any(one.null_count for one in columns):
+        raise InputError(f"{path}: an embedding is empty (null), or a number in it; leave the row out")
+    for one in columns:
+        if not (arrow.types.is_floating(one.type) or arrow.types.is_integer(one.type)):
+            raise InputError(f"{path}: the features are {one.type}, not numbers")
+    values = [one.to_numpy(zero_copy_only=False) for one in columns]
+    if not of_lists:
+        return np.stack(values, axis=1) if len(values) > 1 else values[0][:, np.newaxis]
+    lengths = np.unique(column.value_lengths().to_numpy(zero_copy_only=False)) if len(column) else np.zeros(0)
+    if len(lengths) != 1:
+        raise InputError(f"{path}: embeddings of different lengths ({', '.join(map(str, lengths[:3]))})")
+    return np.asarray(values[0].reshape(len(column), int(lengths[0])))
+
+
+def _grouped(
+    path: Path, columns: dict[str, list[Any]], rows: npt.NDArray[Any], *, ids: str, facts: dict[str, Any] | None
+) -> Embeddings:
+    """Put the augmentations of an image together, which stand in as many rows."""
+    numbers = columns.get("augmentation")
+    if numbers is None or not any(numbers):
+        return Embeddings.of(
+            path, columns[ids], rows, labels=columns.get("label"), groups=columns.get("group"), facts=facts
+        )
+    places: dict[Any, dict[Any, int]] = {}
+    for row, (image, number) in enumerate(zip(columns[ids], numbers, strict=True)):
+        places.setdefault(image, {})[number] = row
+    count = len(next(iter(places.values())))
+    for image, found in places.items():
+        if list(found) != list(range(count)):
+            raise InputError(f"{path}: the augmentations of {image} are not 0 to {count - 1}, as those of others")
+    if len(places) * count != len(rows):
+        raise InputError(f"{path}: an augmentation of an image stands in it twice")
+    order = [row for found in places.values() for row in found.values()]
+    firsts = [next(iter(found.values())) for found in places.values()]
+    known = {name: [columns[name][row] for row in firsts] for name in ("label", "group") if name in columns}
+    return Embeddings.of(
+        path,
+        list(places),
+        rows[order].reshape(len(places), count, -1),
+        labels=known.get("label"),
+        groups=known.get("group"),
+        facts=facts,
+    )
+
+
+def write_parquet(path: Path, found: Embeddings) -> None:
+    """Write embeddings: a row per image and augmentation.
+
+    Raises
+    ------
+    DependencyError
+        pyarrow is not installed.
+    """
+    arrow = _pyarrow()
+    images, count, dim = found.features.shape
+    table = arrow.table(
+        {
+            "image_id": arrow.array(np.repeat(np.array(found.image_ids, dtype=object), count)),
+            "label": arrow.array(np.repeat(np.array(found.labels, dtype=object), count)),
+            "group": arrow.array(np.repeat(np.array(found.groups, dtype=object), count)),
+            "augmentation": arrow.array(np.tile(np.arange(count, dtype=np.int32), images)),
+            "features": arrow.FixedSizeListArray.from_arrays(arrow.array(found.features.reshape(-1)), dim),
+        }
+    )
+    about = json.dumps(dict(found.facts), sort_keys=True).encode()
+    with atomic_output(path) as temporary:
+        arrow.parquet.write_table(table.replace_schema_metadata({_ABOUT: about}), temporary)

@@ -1,0 +1,269 @@
+"""Embeddings of other programs in and out: a file becomes a store as `featurize` makes them, and a store a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..arguments import PathInput, as_path
+from ..data import PARTICULARS, ImageRecord, LabelTable, Particulars, few, order_classes, read_labels, write_particulars
+from ..errors import InputError, MissingInputError, OutputError, SettingsConflictError
+from ..jobs import ensure_folder
+from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
+from .embeddings_h5 import is_store, read_h5, read_slides, write_h5
+from .embeddings_npz import read_npz, write_npz
+from .embeddings_parquet import read_parquet, write_parquet
+from .parts import write_part
+from .prepare import StainInfo
+from .store import open_store
+from .stream import ImageDescriptors
+
+__all__ = ["export_features", "import_features", "read_embeddings"]
+
+_log = logging.getLogger(__name__)
+
+_READ = {".npz": read_npz, ".parquet": read_parquet, ".h5": read_h5, ".hdf5": read_h5}
+_WRITE = {".npz": write_npz, ".parquet": write_parquet, ".h5": write_h5}
+
+
+def read_embeddings(path: PathInput) -> Embeddings:
+    """Read embeddings, whoever made them.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.npz``, ``.parquet`` or ``.h5`` file, a descriptor store, or a folder of ``.h5`` files of one slide each, as
+        TRIDENT and CLAM write them.
+
+    Returns
+    -------
+    Embeddings
+
+    Raises
+    ------
+    InputError, StoreError
+        Missing, of another format, damaged, or see `Embeddings.of`.
+    DependencyError
+        A Parquet file without pyarrow.
+    """
+    path = Path(as_path(path, "path"))
+    if path.is_dir():
+        files = sorted(path.glob("*.h5"))
+        if not files:
+            raise MissingInputError(f"{path}: no embeddings (*.h5, a file for each slide) in this folder")
+        return read_slides(path, files)
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such file or folder of embeddings")
+    if (read := _READ.get(path.suffix.casefold())) is None:
+        raise InputError(f"{path}: embeddings are read from .npz, .parquet and .h5 files; .npy has no ids, and .pt and "
+                         ".pkl run code when they are read")  # fmt: skip
+    return read(path)
+
+
+def export_features(source: PathInput, out: PathInput, *, overwrite: bool = False) -> Embeddings:
+    """Write the descriptors of a store, or embeddings of any format, into a file of another format.
+
+    Parameters
+    ----------
+    source : str or Path
+        See `read_embeddings`.
+    out : str or Path
+        Ends in ``.npz``, ``.parquet`` or ``.h5``.
+    overwrite : bool
+
+    Returns
+    -------
+    Embeddings
+        What was written, with ids, labels, groups, and what is known of the encoder.
+
+    Raises
+    ------
+    OutputError
+        The file exists already.
+    InputError
+        Another suffix; or see `read_embeddings`.
+    """
+    path = Path(as_path(out, "out"))
+    if (write := _WRITE.get(path.suffix.casefold())) is None:
+        raise InputError(f"`out` {path}: choose a name that ends in {', '.join(_WRITE)}")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists already; use `overwrite` or another `out`")
+    found = read_embeddings(source)
+    ensure_folder(path.parent)
+    write(path, found)
+    return found
+
+
+def import_features(
+    sources: Sequence[Path], *, folder: Path, labels: Path | None = None, overwrite: bool = False
+) -> list[Path]:
+    """Return stores in the place of sources that are embeddings of other programs; stores and folders of them stay.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+    folder : Path
+        Gets the stores that are made.
+    labels : Path, optional
+        See `bchisto.data.read_labels`; else the files hold the labels.
+    overwrite : bool
+        Replace stores that were made of other embeddings.
+
+    Raises
+    ------
+    InputError
+        See `read_embeddings`; embeddings without labels, several over different images, beside stores, or labels for
+        stores alone.
+    SettingsConflictError
+        The folder holds other embeddings of the name, or descriptors of images.
+    """
+    foreign = [path for path in sources if _is_foreign(path)]
+    if not foreign:
+        if labels is not None:
+            raise InputError(
+                f"`labels` {labels}: goes with embeddings of other programs; descriptor stores hold theirs"
+            )
+        return list(sources)
+    if stores := [path for path in sources if path not in foreign]:
+        raise InputError(
+            f"{foreign[0]} and {stores[0]}: embeddings of other programs and descriptor stores do not belong in one "
+            "model; bchisto features export makes embeddings of a store"
+        )
+    table = None if labels is None else read_labels(labels)
+    found: dict[Path, Embeddings] = {}
+    for path in foreign:
+        found[path] = _labelled(read_embeddings(path), table)
+        first = found[foreign[0]]
+        if set(found[path].image_ids) != set(first.image_ids):
+            strange = sorted(set(found[path].image_ids) ^ set(first.image_ids))
+            raise InputError(f"{path} and {first.path}: embeddings of different images: {few(strange)} in one alone")
+        found[path] = found[path].ordered(first.image_ids)
+    ensure_folder(folder)
+    made = {path: _keep(one, folder / f"{one.name}.h5", overwrite=overwrite) for path, one in found.items()}
+    images = set(first.image_ids)
+    columns = {
+        name: {image: cell for image, cell in cells.items() if image in images}
+        for name, cells in (table.columns if table else {}).items()
+    }
+    groups = {image: group for image, group in zip(first.image_ids, first.groups, strict=True) if group}
+    known = Particulars({"found": len(first.image_ids)}, columns, groups)
+    write_particulars(folder / PARTICULARS, known, images_sha256=_identity(first))
+    return [made[path] for path in sources]
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a source holds embeddings of another program, and not stores."""
+    if path.is_dir():
+        files = sorted(path.glob("*.h5"))
+        return bool(files) and not any(path.glob("*.parts")) and not any(map(is_store, files))
+    return path.is_file() and (path.suffix.casefold() not in (".h5", ".hdf5") or not is_store(path))
+
+
+def _labelled(found: Embeddings, table: LabelTable | None) -> Embeddings:
+    """Give embeddings the labels of a table."""
+    if table is None:
+        if not any(found.labels):
+            raise InputError(f"{found.path}: holds no labels; give a table of them with `labels`")
+        return found
+    absent = [image for image in found.image_ids if image not in table.labels]
+    if len(absent) == len(found.image_ids):
+        there = next(iter(table.labels))
+        raise InputError(
+            f"{table.path}: names none of the images of {found.path}, which are called {absent[0]}; here it is {there}"
+        )
+    if absent:
+        raise InputError(
+            f"{table.path}: has no row for {len(absent)} of {len(found.image_ids)} images of {found.path}: "
+            f"{few(absent)}; add them, with an empty label where it is not known"
+        )
+    if more := sorted(set(table.labels) - set(found.image_ids)):
+        _log.warning("%s: %d of %d rows are of no image of %s: %s", table.path, len(more), len(table.labels),
+                     found.path, few(more))  # fmt: skip
+    return dataclasses.replace(
+        found,
+        labels=tuple(table.labels[image] for image in found.image_ids),
+        groups=tuple(table.groups[image] or own for image, own in zip(found.image_ids, found.groups, strict=True)),
+    )
+
+
+def _identity(found: Embeddings) -> str:
+    """Return the identity of the images, of which embeddings know the names alone."""
+    return hashlib.sha256("\0".join(found.image_ids).encode()).hexdigest()
+
+
+def _keep(found: Embeddings, path: Path, *, overwrite: bool) -> Path:
+    """Write a store, unless it is there."""
+    header = _header(found)
+    if path.exists():
+        with open_store(path) as store:
+            old = store.header
+            same = all(old.get(key) == header[key] for key in (IMPORTED, "features_sha256", "images_sha256"))
+            if same and (tuple(store.labels), tuple(store.groups)) == (found.labels, found.groups):
+                return path
+        if old["mode"] != IMPORTED:
+            raise SettingsConflictError(
+                f"{path}: holds descriptors of images; import {found.path} into another `out`, or rename it"
+            )
+        if not same and not overwrite:
+            raise SettingsConflictError(
+                f"{path}: was made of other embeddings than {found.path} holds now; `overwrite` replaces it, another "
+                "`out` keeps both"
+            )
+    described = [
+        ImageDescriptors(
+            ImageRecord(image_id=image, path=found.path, label=label or None, group=group or None),
+            StainInfo(None, float("nan"), float("nan"), skipped=False),
+            {found.name: rows},
+        )
+        for image, label, group, rows in zip(found.image_ids, found.labels, found.groups, found.features, strict=True)
+    ]
+    sha256 = {image: row_sha256(rows) for image, rows in zip(found.image_ids, found.features, strict=True)}
+    dim = found.features.shape[2]
+    write_part(path, header=header, described=described, key=found.name, dim=dim, sha256=sha256, failures=())
+    return path
+
+
+def _header(found: Embeddings) -> dict[str, Any]:
+    """Return the attributes of a store of embeddings; what only images have is neutral there."""
+    labels = sorted(set(filter(None, found.labels)))
+    known = [str(name) for name in found.facts.get("classes", ())]
+    about = {"source": found.path.name, "facts": dict(found.facts), "pooled": found.pooled}
+    return {
+        "encoder": found.encoder,
+        "layers": found.facts.get("layers", [UNKNOWN]),
+        "weights": found.facts.get("weights", UNKNOWN),
+        "weights_sha256": found.facts.get("weights_sha256", ""),
+        "weights_file_sha256": "",
+        "scale": 1.0,
+        "crop": 0,
+        "crops": 0,
+        "augmentations": found.features.shape[1],
+        "pool": 1.0,
+        "stain": "none",
+        "stain_fallback": "error",
+        "color_range": [1.0, 1.0],
+        "mode": IMPORTED,
+        "engine": IMPORTED,
+        "precision": "float32",
+        "batch_size": 0,
+        "seed": 0,
+        "dataset": found.facts.get("dataset", ""),
+        "synthetic": found.facts.get("synthetic", False),
+        "classes": known if known and set(labels) <= set(known) else list(order_classes(labels)),
+        "images_sha256": _identity(found),
+        "features_sha256": hashlib.sha256(np.ascontiguousarray(found.features, "<f4").tobytes()).hexdigest(),
+        IMPORTED: json.dumps(about, sort_keys=True),
+        "dim": found.features.shape[2],
+        "backend": IMPORTED,
+        "road": "cpu",
+        "selection": "{}",
+        "bchisto_version": __version__,
+    }

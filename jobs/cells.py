@@ -1,0 +1,80 @@
+"""Cells of CSV tables: none that we write is run as a formula by a spreadsheet, and each reads back as it was.
+
+A text that begins with a sign of a formula, and is no number, gets an apostrophe before it, with which spreadsheets
+mark a text. So does one that begins with apostrophes and such a sign, so that reading, which takes one apostrophe away,
+is never in doubt.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+__all__ = ["Cells", "neutral", "read_records", "unneutral"]
+
+_MARK = "'"
+_FORMULA = frozenset("=+-@\t\r\n＝＋－＠")
+"""Signs with which a formula begins; spreadsheets take the wide ones for the narrow."""
+
+
+def neutral(cell: Any) -> Any:
+    """Return a cell as it is written; numbers stay as they are, also as text.
+
+    Examples
+    --------
+    >>> neutral("=1+1"), neutral("'=1+1"), neutral("-1.5"), neutral("benign"), neutral(-2)
+    ("'=1+1", "''=1+1", '-1.5', 'benign', -2)
+    """
+    return _MARK + cell if isinstance(cell, str) and _is_formula(cell) else cell
+
+
+def unneutral(cell: str) -> str:
+    """Return what a cell of a table means, ours or another program's.
+
+    Examples
+    --------
+    >>> unneutral("'=1+1"), unneutral("''=1+1"), unneutral("=1+1"), unneutral("'benign'")
+    ('=1+1', "'=1+1", '=1+1', "'benign'")
+    """
+    return cell[1:] if cell[:1] == _MARK and _is_formula(cell) else cell
+
+
+def _is_formula(cell: str) -> bool:
+    """Whether a cell, less apostrophes before it, begins like a formula and is no number."""
+    if cell[:1] not in _FORMULA and cell[:1] != _MARK:
+        return False
+    text = cell.lstrip(_MARK)
+    if text[:1] not in _FORMULA:
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
+
+
+class Cells:
+    """As `csv.reader`, with every cell as it is meant."""
+
+    def __init__(self, lines: Iterable[str], **options: Any) -> None:
+        self._reader = csv.reader(lines, **options)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self
+
+    def __next__(self) -> list[str]:
+        return list(map(unneutral, next(self._reader)))
+
+    @property
+    def line_num(self) -> int:
+        """The number of lines that were read."""
+        return self._reader.line_num
+
+
+def read_records(lines: Iterable[str]) -> csv.DictReader[str]:
+    """As `csv.DictReader`, with every cell as it is meant."""
+    reader = csv.DictReader(lines)
+    made: Any = reader
+    made.reader = Cells(lines)
+    return reader

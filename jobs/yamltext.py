@@ -1,0 +1,84 @@
+"""YAML and JSON of strangers as plain values: bounded in size, in what aliases repeat, and in depth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InputError
+from .damage import DAMAGE
+
+__all__ = ["parse_yaml"]
+
+_MOST_YAML, _MOST_JSON = 512 * 1024, 64 * 1024**2
+_MOST_NODES = 100_000
+_MOST_BITS = 256
+"""Bounds on the characters of a text (YAML is read at some 100,000 a second), on the values of a YAML file when what
+aliases repeat is counted as often as it stands there, and on a whole number (all ours)."""
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what a JSON or YAML text holds: mappings, lists, texts, numbers, dates, true, false and none.
+
+    Raises
+    ------
+    InputError
+        Neither; too large; nested too deeply; or an alias that repeats itself, or far too much. The message does not
+        name the file.
+    """
+    try:
+        value = json.loads(text) if text.lstrip()[:1] == "{" and len(text) <= _MOST_JSON else None
+    except RecursionError as error:
+        raise InputError("nested too deeply") from error
+    except ValueError:  # YAML may begin so too
+        value = None
+    if value is None:
+        value = _parsed(text)
+    if _holds_huge(value):
+        raise InputError(f"a whole number of more than {_MOST_BITS} bits")
+    return value
+
+
+def _parsed(text: str) -> Any:
+    import yaml
+
+    if len(text) > _MOST_YAML:
+        raise InputError(f"more than {_MOST_YAML // 1024} KiB of YAML")
+    try:
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            if _nodes(node, {}) > _MOST_NODES:
+                raise InputError(f"more than {_MOST_NODES:,} values, with what its aliases repeat")
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except RecursionError as error:
+        raise InputError("nested too deeply") from error
+    except InputError:
+        raise
+    except (yaml.YAMLError, *DAMAGE) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"neither YAML nor JSON ({reason})") from error
+
+
+def _nodes(node: Any, known: dict[int, int]) -> int:
+    """Return how many values a node stands for; one that holds itself stands for too many."""
+    if id(node) not in known:
+        known[id(node)] = _MOST_NODES + 1
+        inside = node.value if isinstance(node.value, list) else []
+        some = [one for pair in inside for one in (pair if isinstance(pair, tuple) else (pair,))]
+        known[id(node)] = 1 + sum(_nodes(one, known) for one in some)
+    return known[id(node)]
+
+
+def _holds_huge(value: Any) -> bool:
+    """Whether a whole number in a value is too large to be one of ours; Python would not even write it."""
+    if isinstance(value, Mapping):
+        return any(_holds_huge(one) for pair in value.items() for one in pair)
+    if isinstance(value, list | tuple | set):
+        return any(map(_holds_huge, value))
+    return isinstance(value, int) and value.bit_length() > _MOST_BITS

@@ -1,0 +1,214 @@
+"""Embeddings of other programs from the command line: trained on, predicted, and what does not fit refused."""
+
+import csv
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from bchisto.boost import Bundle
+from bchisto.featurize import read_embeddings
+
+SMALL = ("--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1)
+PAIR = "boost/3-lightgbm"
+
+
+def rows(path):
+    with path.open(encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def probabilities(path):
+    return [[float(row[name]) for name in row if name.startswith("p_")] for row in rows(path)]
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory):
+    """Tiles of 24 slides as TRIDENT writes them, two of each patient, and a table as CLAM has it."""
+    root = tmp_path_factory.mktemp("wsi data é")
+    folder = root / "features_uni_v1"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["case_id,slide_id,label,site"]
+    for number in range(24):
+        name, kind = f"S-{number:02d} ä", number % 2
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            tiles = rng.normal(size=(3 + number % 4, 6)).astype(np.float32)
+            tiles[:, 0] += 3 * kind
+            file.create_dataset("features", data=tiles).attrs["encoder"] = "uni_v1"
+            file["coords"] = np.zeros((len(tiles), 2), np.int64)
+        lines.append(f"P{number % 12},{name},{('no tumour', 'Tumor: ja')[kind]},{'AB'[number % 4 // 2]}")
+    (root / "dataset.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(slides, tmp_path_factory):
+    from bchisto.boost import BoostSettings, train
+    from bchisto.experiment import Work
+
+    run = tmp_path_factory.mktemp("embedded") / "run"
+    settings = BoostSettings(seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8})
+    train(out=run, features=slides / "features_uni_v1", labels=slides / "dataset.csv", folds=["3"], settings=settings,
+          work=Work(jobs=1))  # fmt: skip
+    return run / "boost" / "3-grouped-lightgbm"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".h5"])
+def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, cli, suffix):
+    """Models and predictions equal those of the store, whatever the format."""
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    store, file = boosted / "features" / "tiny-1.0-64.h5", tmp_path / f"tiny-1.0-64{suffix}"
+    code, out, err = cli("features", "export", store, "--out", file)
+    assert (code, out) == (0, "12 images, 2 rows each, 16 numbers, encoder tiny, 12 with a label, 0 groups\n"), err
+    code, _, err = cli("boost", "--out", tmp_path / "run", "--features", file, *SMALL)
+    assert code == 0, err
+    for name in ("predictions.csv", "predictions-by-model.csv", "folds.csv"):
+        assert (tmp_path / "run" / PAIR / name).read_bytes() == (boosted / PAIR / name).read_bytes()
+    models = [Bundle.load(run / PAIR / "model.bchisto") for run in (boosted, tmp_path / "run")]
+    assert models[0].temperature == models[1].temperature
+    for number, (bundle, source) in enumerate([(boosted, store), (boosted, file), (tmp_path / "run", file)]):
+        table = tmp_path / f"{number}.csv"
+        code, out, err = cli("predict", bundle / PAIR, "--features", source, "--out", table)
+        assert code == 0, err
+        expected = models[0].predict({"tiny-1.0-64": read_embeddings(store).features})
+        np.testing.assert_allclose(probabilities(table), expected, rtol=1e-12)
+        assert [row["image_id"] for row in rows(table)] == list(read_embeddings(store).image_ids)
+    # what the descriptors are known to be travels along
+    assert "RANDOM WEIGHTS: tiny ran untrained" in out
+    assert "UNKNOWN ENCODER" not in out
+
+
+def test_slides_of_trident(slides, trained, tmp_path, cli):
+    """Patients stay in one fold, tiles are pooled as it is said, and the slides that trained are known again."""
+    found = rows(trained / "folds.csv")
+    assert len(found) == 24
+    by_patient = {row["group"]: set() for row in found}
+    for row in found:
+        by_patient[row["group"]].add(row["fold"])
+    assert len(by_patient) == 12
+    assert all(len(folds) == 1 for folds in by_patient.values())
+    run = json.loads((trained / "metrics.json").read_text())["run"]
+    said = run["settings"]["features_uni_v1"]
+    assert said.startswith("embeddings of features_uni_v1: encoder uni_v1, 6 numbers, mean of 3 to 6 tiles, sha256 ")
+    assert any(
+        "6 numbers that the encoder uni_v1 made outside of bchisto, each the mean of 3" in one for one in run["methods"]
+    )
+    new = tmp_path / "new slides"
+    shutil.copytree(slides / "features_uni_v1", new)
+    for path in sorted(new.glob("*.h5"))[5:]:
+        path.unlink()
+    with h5py.File(new / "S-99.h5", "w") as file:
+        file.create_dataset("features", data=np.ones((2, 6), np.float32)).attrs["encoder"] = "uni_v1"
+        file["coords"] = np.zeros((2, 2))
+    code, out, err = cli("predict", trained, "--features", new, "--out", tmp_path / "p.csv")
+    assert code == 0, err
+    assert [row["trained"] for row in rows(tmp_path / "p.csv")] == ["yes"] * 5 + ["no"]
+    assert "NOT NEW: 5 of 6 images" in out
+    bundle = Bundle.load(trained / "model.bchisto")
+    expected = bundle.predict({"features_uni_v1": read_embeddings(new).features})
+    np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
+    record = json.loads((tmp_path / "p.csv.run.json").read_text())
+    assert "features" in json.dumps(record)
+    code, out, _ = cli("features", "show", slides / "features_uni_v1")
+    assert out.splitlines() == ["24 images, 6 numbers, mean of 3 to 6 tiles, encoder uni_v1, 0 with a label, 0 groups",
+                                "encoder: uni_v1"]  # fmt: skip
+
+
+def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, cli):
+    """Each is a store of its own; a column of the table of labels serves as a site."""
+    one = read_embeddings(slides / "features_uni_v1")
+    np.savez(tmp_path / "small.npz", features=one.features[::-1, 0, :3], image_id=one.image_ids[::-1])
+    options = ("--labels", slides / "dataset.csv", "--seeds", 1, "--param", "num_iterations=4", "--jobs", 1)
+    sources = ("--features", slides / "features_uni_v1", "--features", tmp_path / "small.npz")
+    code, out, err = cli("boost", "--out", tmp_path / "run", *sources, *options, "--folds", "site:site")
+    assert code == 0, err
+    assert "UNKNOWN ENCODER: small came as embeddings" in out
+    assert "--features FILE --features FILE" in err
+    (bundle,) = (tmp_path / "run" / "boost").glob("*/model.bchisto")
+    again = ("predict", bundle, "--out", tmp_path / "p.csv")
+    code, _, err = cli(*again, "--features", slides / "features_uni_v1")
+    assert (code, "needs embeddings of features_uni_v1, small, one file called so for each" in err) == (2, True), err
+    code, _, err = cli(*again, *sources)
+    assert code == 0, err
+    expected = Bundle.load(bundle).predict({"features_uni_v1": one.features, "small": one.features[:, :, :3]})
+    np.testing.assert_allclose(probabilities(tmp_path / "p.csv"), expected, rtol=1e-12)
+    # the run repeats from its own record
+    code, _, err = cli("boost", "--config", tmp_path / "run" / "run.json", "--out", tmp_path / "again", "--jobs", 1)
+    assert code == 0, err
+    first, second = (next((tmp_path / name / "boost").glob("*/predictions.csv")) for name in ("run", "again"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_images_are_refused_by_a_bundle_of_embeddings(trained, tissue, tmp_path, cli):
+    for command in (
+        ("predict", trained, "--images", tissue),
+        ("explain", trained, "--method", "map", "--images", tissue),
+    ):
+        code, _, err = cli(*command, "--out", tmp_path / "p.csv")
+        assert code == 2, err
+        assert "was trained on embeddings that another program made (features_uni_v1), so it predicts embeddings" in err
+        assert len(err.strip().splitlines()) == 1, err
+
+
+def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_path, cli):
+    values = np.ones((2, 6), np.float32)
+
+    def refused(bundle, message, *options, **arrays):
+        arrays = {"features": values, "image_id": ["a", "b"], **arrays}
+        np.savez(tmp_path / "e.npz", **arrays)
+        code, _, err = cli("predict", bundle, "--features", tmp_path / "e.npz", "--out", tmp_path / "p.csv", *options)
+        assert (code, message in err) == (2, True), err
+        assert err.count("error: ") == 1, err
+        assert not (tmp_path / "p.csv").exists()
+
+    images = boosted / PAIR
+    refused(images, "does not say which encoder made it, and tiny-1.0-64 of")
+    refused(images, "their encoder is uni, that of training tiny", bchisto='{"encoder": "uni"}')
+    refused(images, "does not say which layers made it", bchisto='{"encoder": "tiny"}')
+    facts = dict(read_embeddings(boosted / "features" / "tiny-1.0-64.h5").facts)
+    refused(
+        images,
+        "their weights_sha256 is 000000000000, that of",
+        bchisto=json.dumps({**facts, "weights_sha256": "0" * 64}),
+    )
+    refused(images, "their crop is 65, that of training 64", bchisto=json.dumps({**facts, "crop": 65}))
+    refused(images, "embeddings of another length than those of training", bchisto=json.dumps(facts))
+    refused(trained, "their encoder is conch, that of training uni_v1", bchisto='{"encoder": "conch"}')
+    refused(trained, "embeddings of 5 numbers; features_uni_v1 of", features=values[:, :5])
+    refused(trained, "embeddings of whole images, and features_uni_v1 of")
+    refused(trained, "--weights x.h5: embeddings are made already; leave it out", "--weights", "x.h5")
+    refused(trained, "--html: a sheet shows images", "--html", tmp_path / "s.html")
+    refused(trained, "stands for images; leave out", "--images", slides)
+
+
+def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, cli):
+    def refused(message, *options):
+        code, _, err = cli("boost", "--out", tmp_path / "run", *options)
+        assert (code, message in err) == (2, True), err
+        assert err.count("error: ") == 1, err
+
+    store, folder = boosted / "features" / "tiny-1.0-64.h5", slides / "features_uni_v1"
+    refused("holds no labels; give a table of them with --labels", "--features", folder)
+    refused(
+        f"--labels {slides / 'dataset.csv'}: goes with embeddings",
+        "--features",
+        store,
+        "--labels",
+        slides / "dataset.csv",
+    )
+    refused("no such table", "--features", folder, "--labels", tmp_path / "gone.csv")
+    one = read_embeddings(folder)
+    np.savez(tmp_path / "some.npz", features=one.features[:5, 0], image_id=one.image_ids[:5])
+    both = ("--features", folder, "--features", tmp_path / "some.npz", "--labels", slides / "dataset.csv")
+    refused("embeddings of different images: S-05 ä, S-06 ä, S-07 ä and 16 more in one alone", *both)
+    np.savez(tmp_path / "bare.npz", features=one.features, image_id=one.image_ids)
+    mixed = ("--features", tmp_path / "bare.npz", "--features", store)
+    refused("embeddings of other programs and descriptor stores do not belong in one model", *mixed)
+    shutil.copytree(boosted, tmp_path / "tiny")
+    bare = read_embeddings(store)
+    np.savez(tmp_path / "tiny-1.0-64.npz", features=bare.features, image_id=bare.image_ids, label=bare.labels)
+    code, _, err = cli("boost", "--out", tmp_path / "tiny", "--features", tmp_path / "tiny-1.0-64.npz")
+    assert (code, "holds descriptors of images; import" in err) == (2, True), err

@@ -1,0 +1,327 @@
+"""Bundles of strangers: whatever is altered in them, with hashes that fit, is refused in one line."""
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+
+import numpy as np
+import pytest
+from archives import rewrite
+from bchisto.boost import BoostSettings, Bundle, HeadSpec, train
+from bchisto.boost.arrays import pack_arrays
+from bchisto.boost.heads import parse_head
+from bchisto.errors import BundleError
+from bchisto.experiment import Work
+from bchisto.experiment.bundles import bundle_stores, bundle_view
+
+STORE = "tiny-1.0-64"
+
+
+@pytest.fixture(scope="module")
+def every_road(tmp_path_factory, described):
+    """Bundles of every head."""
+    import shutil
+
+    run = tmp_path_factory.mktemp("strange") / "run"
+    shutil.copytree(described, run)
+    settings = BoostSettings(
+        heads=["lightgbm", "logistic", "svm", "stack"], seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 2}
+    )
+    results = train(out=run, folds=["3"], settings=settings, work=Work(jobs=1))
+    return {result.folder.name.partition("-")[2]: result.folder / "model.bchisto" for result in results}
+
+
+def hashed(members):
+    """Members with a manifest whose hashes fit them."""
+    manifest = json.loads(members["manifest.json"])
+    manifest["members"] = {
+        name: hashlib.sha256(data).hexdigest() for name, data in members.items() if name != "manifest.json"
+    }
+    return {**members, "manifest.json": json.dumps(manifest).encode()}
+
+
+def said(**changes):
+    """A manifest that says something else."""
+
+    def change(members):
+        content = {**json.loads(members["manifest.json"]), **changes}
+        content = {name: value for name, value in content.items() if value is not ...}
+        return {**members, "manifest.json": json.dumps(content).encode()}
+
+    return change
+
+
+def model(alter, *, every=False):
+    """The first model altered, or every one."""
+
+    def change(members):
+        names = [name for name in members if name.startswith("models/")]
+        some = names if every else names[:1]
+        return hashed({**members, **{name: alter(members[name]) for name in some}})
+
+    return change
+
+
+def line(old, new):
+    return model(lambda data: data.replace(old, new, 1))
+
+
+def arrays(**changes):
+    def alter(data):
+        with np.load(io.BytesIO(data)) as file:
+            found = {name: file[name] for name in file.files}
+        for name, value in changes.items():
+            found[name] = value(found[name]) if callable(value) else value
+        buffer = io.BytesIO()
+        np.savez(buffer, **found)
+        return buffer.getvalue()
+
+    return model(alter)
+
+
+def packed(data):
+    """NPZ bytes whose arrays unpack to a thousand times as much."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, mean=np.zeros(2_000_000))
+    return buffer.getvalue()
+
+
+def renamed(old, new, copy=False):
+    def change(members):
+        found = {name.replace(old, new): data for name, data in members.items()}
+        return hashed({**members, **found} if copy else found)
+
+    return change
+
+
+RULE = {"below": 0.6, "share": 0.2, "calibrated": True, "unit": "image",
+        "sure": {"n": 8, "right": 8, "interval": None},
+        "unsure": {"n": 4, "right": 2, "interval": [0.1, 0.9]}}  # fmt: skip
+VIEW = {"positive": ["malignant"], "rule": "sum", "thresholds": [0.5], "wanted": []}
+
+STRANGE = {
+    # the manifest
+    "classes as a text": ("lightgbm", said(classes="benign"), "different names as classes"),
+    "classes as numbers": ("lightgbm", said(classes=[0, 1]), "different names as classes"),
+    "a class twice": ("lightgbm", said(classes=["benign", "benign"]), "different names as classes"),
+    "no class": ("lightgbm", said(classes=[]), "different names as classes"),
+    "one class": ("lightgbm", said(classes=["benign"]), "different names as classes"),
+    "a class without a name": ("lightgbm", said(classes=["benign", " "]), "different names as classes"),
+    "a class more than the models have": (
+        "lightgbm", said(classes=["a", "b", "c"], two_class=None), "is of 2 classes, the bundle of 3",
+    ),
+    "a class more, logistic": ("logistic", said(classes=["a", "b", "c"], two_class=None), "is of 2 classes, the"),
+    "a class more, svm": ("svm", said(classes=["a", "b", "c"], two_class=None), "is of 2 classes, the bundle of 3"),
+    "a temperature of -1": ("lightgbm", said(calibration={"temperature": -1}), "a temperature from 0.001 to 1,000"),
+    "a temperature of 0": ("lightgbm", said(calibration={"temperature": 0}), "a temperature from 0.001"),
+    "a temperature of 1e-300": ("lightgbm", said(calibration={"temperature": 1e-300}), "a temperature from 0.001"),
+    "a temperature NaN": ("lightgbm", said(calibration={"temperature": float("nan")}), "a temperature from 0.001"),
+    "a temperature of text": ("lightgbm", said(calibration={"temperature": "1"}), "a temperature from 0.001"),
+    "a temperature of truth": ("lightgbm", said(calibration={"temperature": True}), "a temperature from 0.001"),
+    "no calibration": ("lightgbm", said(calibration=...), "its manifest has no calibration"),
+    "banners that are none": ("lightgbm", said(banners="x"), "does not hold texts as banners"),
+    "a protocol of numbers": ("lightgbm", said(protocol=3), "does not hold a text as protocol"),
+    "positive classes that are none": ("lightgbm", said(two_class={**VIEW, "positive": ["x"]}), "positive classes"),
+    "all classes positive": ("lightgbm", said(two_class={**VIEW, "positive": ["benign", "malignant"]}), "positive"),
+    "a threshold NaN": ("lightgbm", said(two_class={**VIEW, "thresholds": [float("nan")]}), "positive classes with"),
+    "no threshold": ("lightgbm", said(two_class={**VIEW, "thresholds": []}), "positive classes with"),
+    "an unknown rule": ("lightgbm", said(two_class={**VIEW, "rule": "__import__"}), "positive classes with"),
+    "wanted sensitivities of text": ("lightgbm", said(two_class={**VIEW, "wanted": ["x"]}), "positive classes with"),
+    "training images of text": ("lightgbm", said(training={"images": 1, "pixels_sha256": "x"}), "hashes of them"),
+    "training hashes that are none": (
+        "lightgbm", said(training={"images": 1, "pixels_sha256": ["x"], "files_sha256": []}), "hashes of them",
+    ),
+    "an unsure rule of nothing": ("lightgbm", said(unsure={"below": 0.5}), "a confidence with what lies"),
+    "an unsure rule of no images": (
+        "lightgbm", said(unsure={**RULE, "sure": {"n": 0, "right": 0, "interval": None}}), "a confidence with",
+    ),
+    "an unsure confidence NaN": ("lightgbm", said(unsure={**RULE, "below": float("nan")}), "a confidence with what"),
+    "a number of 5,000 digits": (
+        "lightgbm",
+        lambda m: {**m, "manifest.json": m["manifest.json"].replace(b'version": 3', b'version": ' + b"9" * 5000)},
+        "not a bchisto model bundle, or damaged",
+    ),
+    "a manifest that is a list": ("lightgbm", lambda m: {**m, "manifest.json": b"[]"}, "or damaged"),
+    "a manifest nested 100,000 times": (
+        "lightgbm", lambda m: {**m, "manifest.json": b"[" * 100_000 + b"]" * 100_000}, "or damaged",
+    ),
+    "a manifest that is no UTF-8": ("lightgbm", lambda m: {**m, "manifest.json": b"\xff\xfe{}"}, "or damaged"),
+    "members without hashes": ("lightgbm", said(members={"x": 1}), "its members are not those of its manifest"),
+    "members as a list": (
+        "lightgbm", lambda m: said(members=[n for n in m if n != "manifest.json"])(m), "members with a hash each",
+    ),
+    # stores and names
+    "no store": ("lightgbm", said(stores={}), "names no stores"),
+    "stores as a list": ("lightgbm", said(stores=[]), "names no stores"),
+    "a store of text": ("lightgbm", said(stores={STORE: "x"}), "names no stores"),
+    "a store without models": (
+        "lightgbm", lambda m: said(stores={**json.loads(m["manifest.json"])["stores"], "more": {}})(m),
+        "holds no model of its store more",
+    ),
+    "two stores in one folder": (
+        "lightgbm", lambda m: said(stores={STORE: {}, "b": {}}, folders={"b": STORE})(m), "one folder for several",
+    ),
+    "a model twice": ("lightgbm", renamed("seed0-", "seed00-", copy=True), "two models of one seed and fold"),
+    "a seed of other digits": ("lightgbm", renamed("seed0-", "seed\u0660-"), "not those of a boosted model"),
+    "a seed of 5,000 digits": ("lightgbm", renamed("seed0-", f"seed{'1' * 5000}-"), "not those of a boosted model"),
+    "an absolute member": ("lightgbm", renamed("models/", "/models/"), "not those of a boosted model"),
+    "a member that climbs": ("lightgbm", renamed("models/", "../models/"), "not those of a boosted model"),
+    "an unknown head": ("lightgbm", said(head="forest"), "the head 'forest', which this version does not know"),
+    "texts said to be arrays": ("lightgbm", said(head="svm"), "is no model of the head svm"),
+    # blends
+    "a blend of another head": ("lightgbm", said(blend={"1": {f"{STORE} lightgbm": 1.0}}), "in its blend"),
+    "a stack without a blend": ("stack", said(blend={}), "a blend belongs to the head stack"),
+    "a blend with surplus folds": (
+        "stack", lambda m: said(blend={**json.loads(m["manifest.json"])["blend"], "9": {f"{STORE} svm": 1.0}})(m),
+        "are not those of its models",
+    ),
+    "a blend with a surplus member": (
+        "stack",
+        lambda m: said(blend={f: {**w, "x svm": 0.0} for f, w in json.loads(m["manifest.json"])["blend"].items()})(m),
+        "are not those of its models",
+    ),
+    "a blend of NaN": ("stack", said(blend={"1": {f"{STORE} svm": float("nan")}}), "no shares of one"),
+    "a blend as a list": ("stack", said(blend=[1]), "or damaged"),
+    # model texts: the rest in test_trees.py
+    "a feature out of range": ("lightgbm", line(b"split_feature=", b"split_feature=5000000"), "fold1.txt: not a whole"),
+    "children in a circle": (
+        "lightgbm", model(lambda data: re.sub(rb"left_child=-?1", b"left_child=0", data)),
+        "not a whole LightGBM",
+    ),
+    "a leaf NaN": ("lightgbm", line(b"leaf_value=", b"leaf_value=nan "), "not a whole LightGBM"),
+    "a text that is no UTF-8": ("lightgbm", model(lambda data: b"\xff" + data), "not a whole LightGBM"),
+    "models of other classes": (
+        "lightgbm",
+        model(lambda data: data.replace(b"num_class=2", b"num_class=4").replace(b"num_class:2", b"num_class:4")
+              .replace(b"num_tree_per_iteration=2", b"num_tree_per_iteration=4"), every=True),
+        "is of 4 classes, the bundle of 2",
+    ),
+    "models of other descriptors": (
+        "lightgbm",
+        model(lambda data: data.replace(b"max_feature_idx=15", b"max_feature_idx=16")
+              .replace(b" Column_15\n", b" Column_15 Column_16\n").replace(b"feature_infos=", b"feature_infos=none ")),
+        "take different descriptors",
+    ),
+    # arrays
+    "arrays of NaN": ("logistic", arrays(coefficients=lambda a: a * np.nan), "the array coefficients .* no finite"),
+    "arrays of 1e300": ("logistic", arrays(coefficients=lambda a: a + 1e300), "coefficients .* far too large"),
+    "arrays of complex numbers": ("logistic", arrays(intercepts=lambda a: a + 1j), "intercepts .* no finite"),
+    "arrays of text": ("logistic", arrays(intercepts=lambda a: a.astype(str)), "intercepts .* no finite"),
+    "arrays of dates": ("logistic", arrays(mean=lambda a: a.astype("M8[s]")), "mean .* no finite"),
+    "a scale of 0": ("logistic", arrays(scale=lambda a: a * 0), "no scales"),
+    "a negative scale": ("svm", arrays(scale=lambda a: -a), "no scales"),
+    "a negative width": ("svm", arrays(gamma=np.array(-1.0)), "no support-vector machine"),
+    "more pairs than classes have": (
+        "svm",
+        arrays(pairs=lambda a: np.tile(a, (3, 1)), offsets=lambda a: np.tile(a, 3),
+               weights=lambda a: np.tile(a, (1, 3))),
+        "no support-vector machine",
+    ),
+    "vectors of another length": ("svm", arrays(vectors=lambda a: a[:, :3]), "the array vectors .* has the shape"),
+    "an array too few": ("logistic", model(lambda data: pack_arrays({"mean": np.zeros(3)})), "holds the arrays mean"),
+    "pickled arrays": ("logistic", arrays(mean=np.array([{}], dtype=object)), "not a whole model of arrays"),
+    "a bomb in arrays": ("logistic", model(packed), "more than a model can hold"),
+    "an array whose header lies": (
+        "logistic", model(lambda data: _lying(data)), "not a whole model",
+    ),
+    "a member of no array": (
+        "logistic", model(lambda data: _with_member(data, "mean.npy", b"raw")), "the array mean of a model",
+    ),
+}  # fmt: skip
+
+
+def _lying(data):
+    """Arrays whose header promises 10 PB."""
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1250000000000000,), }"
+    lines = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117) + b"\n"
+    return _with_member(data, "mean.npy", lines + bytes(64))
+
+
+def _with_member(data, name, content):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
+        for one in old.namelist():
+            new.writestr(one, content if one == name else old.read(one))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_what_is_altered_is_refused(every_road, tmp_path, name):
+    head, change, message = STRANGE[name]
+    path = rewrite(every_road[head], tmp_path / "x.bchisto", change)
+    with pytest.raises(BundleError, match=message) as caught:
+        Bundle.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_bundles_that_are_whole_are_read(every_road):
+    for head, path in every_road.items():
+        bundle = Bundle.load(path)
+        assert (bundle.head, bundle.classes) == (head, ("benign", "malignant"))
+        assert bundle_view(path)[0] == bundle.classes
+        assert set(bundle_stores(path)) == {STORE}
+
+
+def test_rules_and_views_that_hold_are_taken(every_road, tmp_path):
+    path = rewrite(every_road["lightgbm"], tmp_path / "x.bchisto", said(unsure=RULE, two_class=VIEW))
+    assert Bundle.load(path).unsure == RULE
+    path = rewrite(every_road["lightgbm"], tmp_path / "y.bchisto", said(unsure=None, two_class=None, training=None))
+    assert Bundle.load(path).two_class is None
+
+
+def test_a_zip_bomb_is_not_unpacked(every_road, tmp_path):
+    """100 MB of zeros are 100 kB."""
+    path = rewrite(every_road["lightgbm"], tmp_path / "x.bchisto", model(lambda data: bytes(100 * 1024**2)))
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "y.bchisto", "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    path.unlink()
+    with pytest.raises(BundleError, match="unpacks to far more than it is large"):
+        Bundle.load(tmp_path / "y.bchisto")
+
+
+def test_a_manifest_larger_than_one_can_be(every_road, monkeypatch):
+    monkeypatch.setattr("bchisto.jobs.archive._MOST_MANIFEST", 1000)
+    with pytest.raises(BundleError, match="its manifest is larger than one can be"):
+        Bundle.load(every_road["lightgbm"])
+
+
+def test_a_link_in_a_bundle_is_a_member_like_others(every_road, tmp_path):
+    """A zip can call a member a symbolic link; nothing is unpacked to a disk, so it leads nowhere."""
+    with zipfile.ZipFile(every_road["lightgbm"]) as old, zipfile.ZipFile(tmp_path / "x.bchisto", "w") as new:
+        for name in old.namelist():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = 0o120777 << 16
+            new.writestr(info, b"/etc/passwd" if name.endswith("fold1.txt") else old.read(name))
+    with pytest.raises(BundleError, match="does not match its hash"):
+        Bundle.load(tmp_path / "x.bchisto")
+
+
+def test_a_plugin_whose_numbers_are_no_probabilities(every_road):
+    bundle = Bundle.load(every_road["lightgbm"])
+
+    class Odd:
+        def __init__(self, found):
+            self.found = found
+
+        def predict_proba(self, features):
+            return self.found
+
+    (one, *_) = bundle.models[STORE]
+    features = {STORE: np.zeros((1, 1, 16), np.float32)}
+    for found in (np.full((1, 2), np.nan), np.full((1, 3), 1 / 3), np.array([[2.0, -1.0]])):
+        odd = Bundle(**{**vars(bundle), "models": {STORE: [type(one)("lightgbm", 0, 1, Odd(found))]}})
+        with pytest.raises(BundleError, match="give numbers that are no probabilities"):
+            odd.predict(features)
+    assert isinstance(HeadSpec, type)
+
+
+@pytest.mark.parametrize("head", ["logistic", "svm"])
+def test_models_say_of_what_they_are(every_road, head):
+    with zipfile.ZipFile(every_road[head]) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".npz"))
+        found = parse_head(head, archive.read(name))
+    assert (found.classes, found.features) == (2, 16)

@@ -1,0 +1,235 @@
+"""ONNX files: compared with the same arithmetic in NumPy, on both runtimes; refused before a runtime sees them."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from bchisto.encoders import EncoderChoice, open_encoder
+from bchisto.encoders.onnx_file import read_onnx
+from bchisto.errors import BchistoError, InputError, WeightsError
+
+onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
+pytest.importorskip("onnxruntime", reason="needs onnx: pip install 'bchisto[onnx]'")
+
+SIDECAR = {
+    "spec_version": "1.0", "patch_size_pixels": 32, "spacing_um_px": 0.5, "license": "CC-BY-NC-4.0",
+    "transform": [
+        {"name": "Resize", "arguments": {"size": 16, "interpolation": "bicubic"}},
+        {"name": "ToTensor"},
+        {"name": "Normalize", "arguments": {"mean": [0.5, 0.4, 0.6], "std": [0.2, 0.25, 0.3]}},
+    ],
+}  # fmt: skip
+
+
+def weights(rank):
+    rng = np.random.default_rng(rank)
+    return rng.normal(0, 0.3, (5, 3, 4, 4)).astype(np.float32), rng.normal(0, 0.3, (5,)).astype(np.float32)
+
+
+def network(rank=2, *, shape=("n", 3, 16, 16), operator="Relu", domain=""):
+    """A convolution of patches and a rectifier; rank 2 averages its places, rank 3 gives them as tokens."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    kernel, bias = weights(rank)
+    nodes = [
+        helper.make_node("Conv", ["pixels", "kernel", "bias"], ["places"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node(operator, ["places"], ["active"], domain=domain),
+    ]
+    last = "active"
+    if rank < 4:
+        nodes.append(helper.make_node("Flatten" if rank == 0 else "Reshape", ["active", "form"], ["flat"]))
+        nodes.append(helper.make_node("Transpose", ["flat"], ["tokens"], perm=[0, 2, 1]))
+        last = "tokens"
+    if rank == 2:
+        nodes.append(helper.make_node("ReduceMean", ["tokens", "axes"], ["vector"], keepdims=0))
+        last = "vector"
+    graph = helper.make_graph(
+        nodes, "patches",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, list(shape))],
+        [helper.make_tensor_value_info(last, TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(kernel, "kernel"), numpy_helper.from_array(bias, "bias"),
+         numpy_helper.from_array(np.array([0, 5, 16], np.int64), "form"),
+         numpy_helper.from_array(np.array([1], np.int64), "axes")],
+    )  # fmt: skip
+    domains = [helper.make_opsetid("", 18), *([helper.make_opsetid(domain, 1)] if domain else [])]
+    return helper.make_model(graph, opset_imports=domains, ir_version=9)
+
+
+def written(folder, model=None, *, sidecar=SIDECAR, name="patches"):
+    path = folder / f"{name}.onnx"
+    onnx.save(model or network(), str(path))
+    if sidecar is not None:
+        (folder / f"{name}.json").write_text(json.dumps(sidecar))
+    return path
+
+
+def by_hand(pictures, rank):
+    """The places of each picture, float64 of shape (n, 16, 5)."""
+    kernel, bias = weights(rank)
+    pixels = (pictures / 255 - [0.5, 0.4, 0.6]) / [0.2, 0.25, 0.3]
+    patches = pixels.reshape(len(pictures), 4, 4, 4, 4, 3).transpose(0, 1, 3, 5, 2, 4).reshape(len(pictures), 16, 48)
+    return np.maximum(patches @ kernel.reshape(5, 48).T + bias, 0)
+
+
+@pytest.fixture
+def pictures():
+    return np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
+def test_both_runtimes_agree_with_numpy(tmp_path, pictures, engine):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    for rank, outputs in ((2, ()), (3, ("cls", "mean")), (4, ())):
+        path = written(tmp_path, network(rank), name=f"rank{rank}")
+        encoder = open_encoder(EncoderChoice(f"onnx:{path}", outputs), engine=engine)
+        places = by_hand(pictures, rank)
+        wanted = np.hstack([places[:, 0], places[:, 1:].mean(axis=1)]) if rank == 3 else places.mean(axis=1)
+        np.testing.assert_allclose(encoder.encode(pictures), wanted, atol=1e-5)
+        assert encoder.engine == ("onnxruntime" if engine == "keras" else "openvino")
+        assert encoder.layers == (outputs or {2: ("vector",), 4: ("mean",)}[rank])
+    assert encoder.card.terms() == "CC-BY-NC-4.0, non-commercial use only"
+    assert encoder.card.mpp == (0.5,)
+
+
+def test_one_picture_at_a_time_and_any_size(tmp_path, pictures):
+    path = written(tmp_path, network(shape=(1, 3, "height", "width")))
+    encoder = open_encoder(EncoderChoice(f"onnx:{path}"))
+    np.testing.assert_allclose(encoder.encode(pictures), by_hand(pictures, 2).mean(axis=1), atol=1e-5)
+
+
+def test_values_beside_the_file_count_and_those_elsewhere_are_refused(tmp_path, pictures):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    model, path = network(), inner / "patches.onnx"
+    onnx.save(model, str(path), save_as_external_data=True, location="patches.data", size_threshold=200)
+    (inner / "patches.json").write_text(json.dumps(SIDECAR))
+    encoder = open_encoder(EncoderChoice(f"onnx:{path}"))
+    np.testing.assert_allclose(encoder.encode(pictures), by_hand(pictures, 2).mean(axis=1), atol=1e-5)
+    assert list(read_onnx(path).external) == ["patches.data"]
+    values = bytearray((inner / "patches.data").read_bytes())
+    values[1] ^= 1
+    (inner / "patches.data").write_bytes(values)
+    assert open_encoder(EncoderChoice(f"onnx:{path}")).weights_sha256 != encoder.weights_sha256
+
+    (inner / "patches.data").rename(tmp_path / "patches.data")
+    with pytest.raises(WeightsError, match="patches.data is missing, which holds its values"):
+        open_encoder(EncoderChoice(f"onnx:{path}"))
+    (inner / "patches.data").symlink_to(tmp_path / "patches.data")
+    with pytest.raises(InputError, match="outside its folder"):
+        open_encoder(EncoderChoice(f"onnx:{path}"))
+    for location in ("../patches.data", os.fspath(tmp_path / "patches.data")):
+        path.write_bytes(path.read_bytes())
+        changed = onnx.load(str(path), load_external_data=False)
+        for tensor in changed.graph.initializer:
+            for entry in tensor.external_data:
+                entry.value = location if entry.key == "location" else entry.value
+        onnx.save_model(changed, str(inner / "other.onnx"))
+        (inner / "other.json").write_text(json.dumps(SIDECAR))
+        with pytest.raises(InputError, match="other.onnx: says that its values lie in .*outside its folder"):
+            open_encoder(EncoderChoice(f"onnx:{inner / 'other.onnx'}"))
+
+
+def _inside_a_branch():
+    """A custom operator that only a branch holds."""
+    from onnx import TensorProto, helper
+
+    branch = helper.make_graph(
+        [helper.make_node("Load", ["pixels"], ["inner"], domain="evil")], "branch", [],
+        [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
+    )  # fmt: skip
+    node = helper.make_node("If", ["yes"], ["out"], then_branch=branch, else_branch=branch)
+    graph = helper.make_graph(
+        [node], "outer", [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, 16, 16])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+        [helper.make_tensor("yes", TensorProto.BOOL, [], [True])],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("evil", 1)])
+
+
+def _with_function():
+    from onnx import helper
+
+    model = network()
+    node = helper.make_node("Relu", ["x"], ["y"])
+    model.functions.append(helper.make_function("own", "F", ["x"], ["y"], [node], [helper.make_opsetid("", 18)]))
+    return model
+
+
+def _two_inputs():
+    from onnx import TensorProto, helper
+
+    model = network()
+    model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: network(operator="Own", domain="com.example"), "has the custom operator com.example::Own; export"),
+        (_inside_a_branch, "has the custom operator evil::Load"),
+        (_with_function, "has functions of its own"),
+        (_two_inputs, "takes 2 inputs; an encoder takes images alone"),
+        (lambda: network(shape=("n", 3, 20, 20)), "takes images of 20x20, and its JSON says 16; correct the JSON"),
+        (lambda: network(shape=("n", 4, 16, 16)), r"its input pixels is float32 of shape \(any, 4, 16, 16\)"),
+        (lambda: network(shape=(8, 3, 16, 16)), "takes 8 images at once; export it for any number"),
+        (lambda: network(operator="Nonsense"), "ONNX Runtime cannot load it"),
+    ],
+)
+def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message):
+    path = written(tmp_path, model())
+    with pytest.raises(BchistoError, match=message) as refused:
+        open_encoder(EncoderChoice(f"onnx:{path}"))
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "message"),
+    [
+        (None, "no patches.json beside it"),
+        ({}, "`transform` is no list"),
+        ({"transform": [{"name": "CenterCrop", "arguments": {"size": 16}}]}, "the transform CenterCrop is not known"),
+        ({"transform": []}, "gives no size of image"),
+        ({"transform": [{"name": "Normalize", "arguments": {"mean": [0, 0]}}], "patch_size_pixels": 16},
+         "not the numbers"),
+        ({"transform": [{"name": "Normalize", "arguments": {"mean": [0, 0, 0], "std": [1, 1, 0]}}],
+          "patch_size_pixels": 16}, "normalised by"),
+        ({"transform": [], "patch_size_pixels": 16, "output": "other"}, "has no output other; it has vector"),
+    ],
+)  # fmt: skip
+def test_a_json_that_does_not_say_enough_is_refused(tmp_path, sidecar, message):
+    path = written(tmp_path, sidecar=sidecar)
+    with pytest.raises(InputError, match=message):
+        open_encoder(EncoderChoice(f"onnx:{path}"))
+
+
+def test_damaged_files_are_refused_and_never_crash(tmp_path):
+    whole = network().SerializeToString()
+    path = tmp_path / "patches.onnx"
+    (tmp_path / "patches.json").write_text(json.dumps(SIDECAR))
+    for content in (b"", b"\x00" * 40, whole[:100], whole[: len(whole) // 2], b"PK\x03\x04" + whole):
+        path.write_bytes(content)
+        with pytest.raises(BchistoError, match="patches.onnx: "):
+            open_encoder(EncoderChoice(f"onnx:{path}"))
+    with pytest.raises(InputError, match="no such file; give an ONNX file"):
+        open_encoder(EncoderChoice(f"onnx:{tmp_path / 'none.onnx'}"))
+
+
+def test_what_does_not_run_it_is_refused(tmp_path, monkeypatch):
+    import sys
+
+    choice = EncoderChoice(f"onnx:{written(tmp_path)}")
+    with pytest.raises(InputError, match="`engine` torch: runs no ONNX file"):
+        open_encoder(choice, engine="torch")
+    with pytest.raises(
+        InputError, match='`precision` bfloat16: ONNX Runtime runs .* as it is; use `engine="openvino"`'
+    ):
+        open_encoder(choice, precision="bfloat16")
+    with pytest.raises(InputError, match="no output cls; it has vector"):
+        open_encoder(EncoderChoice(choice.name, ("cls",)))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(BchistoError, match="ONNX Runtime is missing; pip install 'bchisto\\[onnx\\]'"):
+        open_encoder(choice)

@@ -1,0 +1,301 @@
+"""Embeddings of other programs: every format read as it was written, and what does not hold refused in one line."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from bchisto.errors import BchistoError, DependencyError, InputError, OutputError
+from bchisto.featurize import export_features, import_features, open_store, read_embeddings
+
+IDS = ["a b/é.png", "x", "7"]
+VALUES = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+
+
+def slide(path, features, *, encoder=None, coords=True):
+    """A file as TRIDENT writes it: a growing dataset of one tile a chunk, and coordinates beside it."""
+    with h5py.File(path, "w") as file:
+        rest = features.shape[1:]
+        found = file.create_dataset("features", data=features, maxshape=(None, *rest), chunks=(1, *rest))
+        found.attrs["name"], found.attrs["savetodir"] = path.stem, str(path.parent)
+        if encoder is not None:
+            found.attrs["encoder"] = encoder
+        if coords:
+            file.create_dataset("coords", data=np.zeros((len(features), 2), np.int64))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".h5"])
+@pytest.mark.parametrize("augmentations", [1, 2])
+def test_what_is_written_is_read(tmp_path, suffix, augmentations):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    facts = {"encoder": "uni", "layers": ["top"], "scale": 0.5, "synthetic": True, "classes": ["b", "a"]}
+    values = np.random.default_rng(1).normal(size=(3, augmentations, 4)).astype(np.float32)
+    np.savez(
+        tmp_path / "first.npz", features=values[:, 0] if augmentations == 1 else values, image_id=IDS,
+        label=["a", "b", ""], group=["p", "", "q"], bchisto=json.dumps({**facts, "strange": 1}),
+    )  # fmt: skip
+    export_features(tmp_path / "first.npz", tmp_path / f"second{suffix}")
+    found = read_embeddings(tmp_path / f"second{suffix}")
+    assert (found.image_ids, found.labels, found.groups) == (tuple(IDS), ("a", "b", ""), ("p", "", "q"))
+    assert (found.facts, found.name, found.encoder) == (facts, "second", "uni")
+    np.testing.assert_array_equal(found.features, values)
+    with pytest.raises(OutputError, match="exists already"):
+        export_features(tmp_path / "first.npz", tmp_path / f"second{suffix}")
+    before = (tmp_path / f"second{suffix}").read_bytes()
+    export_features(tmp_path / "first.npz", tmp_path / f"second{suffix}", overwrite=True)
+    assert (tmp_path / f"second{suffix}").read_bytes() == before
+
+
+def test_tables_of_strangers(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    lists = arrow.table({"filename": IDS, "embedding": [row.astype("f8").tolist() for row in VALUES]})
+    parquet.write_table(lists, tmp_path / "lists.parquet")
+    numbered = {"id": [1, 2, 3], "age": [50.0, 60.0, 70.0], **{f"f{k}": VALUES[:, k] for k in (1, 0, 3, 2)}}
+    parquet.write_table(arrow.table(numbered), tmp_path / "numbered.parquet")
+    np.savez(tmp_path / "plain.npz", X=VALUES.astype(np.float64), filenames=np.array([one.encode() for one in IDS]))
+    for name in ("lists.parquet", "numbered.parquet", "plain.npz"):
+        found = read_embeddings(tmp_path / name)
+        np.testing.assert_array_equal(found.features[:, 0], VALUES)
+        assert found.encoder == "unknown"
+    assert read_embeddings(tmp_path / "numbered.parquet").image_ids == ("1", "2", "3")
+
+
+def test_slides_are_the_means_of_their_tiles(tmp_path):
+    """A folder of TRIDENT's or CLAM's files, and one file with a group for each slide."""
+    rng = np.random.default_rng(3)
+    tiles = {"TCGA-01": rng.normal(size=(5, 3)), "TCGA-02.x": rng.normal(size=(1, 3)), "é 3": rng.normal(size=(9, 3))}
+    folder = tmp_path / "features_uni_v1"
+    folder.mkdir()
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        for name, values in tiles.items():
+            slide(folder / f"{name}.h5", values.astype(np.float32), encoder="uni_v1")
+            group = file.create_group(name)
+            group["features"], group["coords"] = values.astype(np.float32)[np.newaxis], np.zeros((len(values), 2), int)
+    expected = np.array([values.astype(np.float32).mean(axis=0) for values in tiles.values()])
+    for path, encoder in ((folder, "uni_v1"), (tmp_path / "all.h5", "unknown")):
+        found = read_embeddings(path)
+        assert found.image_ids == tuple(tiles)
+        assert (found.pooled, found.encoder) == ("mean of 1 to 9 tiles", encoder)
+        np.testing.assert_allclose(found.features[:, 0], expected, rtol=1e-6)
+    # an encoder of slides leaves one vector for each
+    whole = slide(tmp_path / "one.h5", VALUES[0], coords=False)
+    assert (read_embeddings(whole).pooled, read_embeddings(whole).image_ids) == ("", ("one",))
+    # TRIDENT writes the text None where it does not know the network
+    assert read_embeddings(slide(tmp_path / "two.h5", VALUES, encoder="None")).encoder == "unknown"
+
+
+REFUSED = {
+    "object ids": ({"features": VALUES, "image_id": np.array(IDS, dtype=object)}, "image_id holds Python objects"),
+    "object features": ({"features": np.array([1, "x", None]), "image_id": IDS}, "features holds Python objects"),
+    "no features": ({"image_id": IDS}, r"holds no array features .* it has \['image_id'\]"),
+    "no ids": ({"features": VALUES}, "holds no array image_id"),
+    "rank": ({"features": VALUES[0], "image_id": IDS}, r"float32 of shape \(4,\); they must be numbers"),
+    "empty": ({"features": VALUES[:0], "image_id": np.array([], dtype=str)}, r"of shape \(0, 4\)"),
+    "text": ({"features": np.array([["a"]] * 3), "image_id": IDS}, "its features are <U1"),
+    "few ids": ({"features": VALUES, "image_id": IDS[:2]}, r"2 ids do not fit features of shape \(3, 4\)"),
+    "few labels": ({"features": VALUES, "image_id": IDS, "label": ["a"]}, "1 labels do not fit"),
+    "id twice": ({"features": VALUES, "image_id": ["a", "b", "a"]}, "the id a stands in it twice"),
+    "no id": ({"features": VALUES, "image_id": ["a", " ", "b"]}, "row 2 has no id"),
+    "float ids": ({"features": VALUES, "image_id": [0.5, 1.5, 2.5]}, r"image_id is float64 of shape \(3,\)"),
+    "nan": (
+        {"features": VALUES * [1, 1, np.nan, 1], "image_id": IDS},
+        r"embedding of a b/é.png \(and 2 more\) holds NaN",
+    ),
+    "large": (
+        {"features": np.diag([1.0, 1e39, 1.0]), "image_id": IDS},
+        "the embedding of x holds NaN, infinity, or a nu",
+    ),
+    "facts": ({"features": VALUES, "image_id": IDS, "bchisto": '{"layers": 4}'}, "what it says of its layers"),
+    "json": ({"features": VALUES, "image_id": IDS, "bchisto": "{"}, "what it says of itself"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_arrays_that_do_not_hold(tmp_path, name):
+    arrays, message = REFUSED[name]
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(InputError, match=message) as told:
+        read_embeddings(tmp_path / "bad.npz")
+    assert str(told.value).startswith(f"{tmp_path / 'bad.npz'}: ")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.parquet", "a.h5"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"PAR1" * 4, b"\x89HDF\r\n\x1a\n" + b"\0" * 90])
+def test_damaged_files(tmp_path, name, content):
+    if name == "a.parquet":
+        pytest.importorskip("pyarrow")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BchistoError) as told:
+        read_embeddings(tmp_path / name)
+    assert str(told.value).startswith(f"{tmp_path / name}: ")
+    assert "\n" not in str(told.value)
+
+
+def test_other_files(tmp_path):
+    for name, message in (
+        ("e.pt", "run code when they are read"),
+        ("e.npy", "npy has no ids"),
+        ("gone.npz", "no such"),
+    ):
+        if name != "gone.npz":
+            (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(InputError, match=message):
+            read_embeddings(tmp_path / name)
+    with pytest.raises(InputError, match="a file for each slide"):
+        read_embeddings(tmp_path)
+    np.savez(tmp_path / "e.npz", features=VALUES, image_id=IDS)
+    with pytest.raises(InputError, match="choose a name that ends in"):
+        export_features(tmp_path / "e.npz", tmp_path / "e.csv")
+
+
+def linked(file):
+    name = file.filename.replace("bad", "other")
+    with h5py.File(name, "w") as other:
+        other["features"] = VALUES
+    return name
+
+
+STRANGE = {
+    "soft link": (lambda f: f.__setitem__("features", h5py.SoftLink("/coords")), "features is a link"),
+    "external link": (
+        lambda f: f.__setitem__("features", h5py.ExternalLink(linked(f), "features")),
+        "features is a link",
+    ),
+    "virtual": (
+        lambda f: f.create_virtual_dataset("features", virtual(linked(f))),
+        "the values of features lie in other files",
+    ),
+    "external values": (
+        lambda f: f.create_dataset("features", (3, 4), "f4", external=[(linked(f), 0, 48)]),
+        "lie in other files",
+    ),
+    "no tile": (lambda f: f.create_dataset("features", data=VALUES[:0]), "holds no tile; leave this slide out"),
+    "rank": (lambda f: f.create_dataset("features", data=np.zeros((2, 3, 4))), r"features have the shape \(2, 3, 4\)"),
+    "text": (lambda f: f.create_dataset("features", data=["a"]), "features holds .*, not float"),
+    "nothing": (lambda f: f.create_dataset("feats", data=VALUES), "holds no embeddings: no dataset features"),
+    "group": (lambda f: f.create_group("features"), "features is no dataset"),
+}
+
+
+def virtual(name):
+    layout = h5py.VirtualLayout((3, 4), "f4")
+    layout[:] = h5py.VirtualSource(name, "features", (3, 4))
+    return layout
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_slides_that_do_not_hold(tmp_path, name):
+    make, message = STRANGE[name]
+    with h5py.File(tmp_path / "bad.h5", "w") as file:
+        file["coords"] = np.zeros((3, 2))
+        make(file)
+    with pytest.raises(BchistoError, match=message) as told:
+        read_embeddings(tmp_path / "bad.h5")
+    assert str(told.value).startswith(f"{tmp_path / 'bad.h5'}: ")
+
+
+def test_slides_that_do_not_belong_together(tmp_path):
+    slide(tmp_path / "a.h5", VALUES, encoder="uni")
+    slide(tmp_path / "b.h5", VALUES, encoder="conch")
+    with pytest.raises(InputError, match="slides of several encoders: conch, uni"):
+        read_embeddings(tmp_path)
+    slide(tmp_path / "b.h5", VALUES[:, :2], encoder="uni")
+    with pytest.raises(InputError, match="b has 2 numbers and a has 4; they are not of one encoder"):
+        read_embeddings(tmp_path)
+    slide(tmp_path / "b.h5", VALUES, coords=False)
+    with pytest.raises(InputError, match="b.h5: .* neither image_id nor coords"):
+        read_embeddings(tmp_path)
+
+
+def test_parquet_names_its_extra(tmp_path, monkeypatch):
+    import sys
+
+    (tmp_path / "e.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(DependencyError, match=r"pip install 'bchisto\[parquet\]'"):
+        read_embeddings(tmp_path / "e.parquet")
+
+
+def test_parquet_that_does_not_hold(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    lists = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    for columns, message in (
+        ({"image_id": IDS, "features": [[1.0], [1.0, 2.0], [3.0]]}, "embeddings of different lengths"),
+        ({"image_id": IDS, "features": [[1.0], None, [3.0]]}, "an embedding is empty"),
+        ({"image_id": IDS, "features": [["a"], ["b"], ["c"]]}, "the features are string, not numbers"),
+        ({"image_id": IDS, "0": [1.0] * 3, "2": [1.0] * 3}, "numbered without a gap"),
+        ({"name": IDS, "features": lists}, "has no column image_id"),
+        ({"image_id": ["a", "a", "b"], "features": lists}, "the id a stands in it twice"),
+        (
+            {"image_id": ["a", "a", "b"], "augmentation": [0, 1, 0], "features": lists},
+            "augmentations of b are not 0 to 1",
+        ),
+        ({"image_id": ["a", None, "b"], "features": lists}, "row 2 has no id"),
+    ):
+        parquet.write_table(arrow.table(columns), tmp_path / "bad.parquet")
+        with pytest.raises(InputError, match=message):
+            read_embeddings(tmp_path / "bad.parquet")
+
+
+def test_an_import_is_a_store(tmp_path):
+    """Its rows, labels and groups; in the order of the first file; kept where nothing changed."""
+    np.savez(tmp_path / "one.npz", features=VALUES, image_id=IDS)
+    np.savez(tmp_path / "two.npz", features=VALUES[::-1, :2], image_id=IDS[::-1])
+    (tmp_path / "labels.csv").write_text(
+        "Image-ID;Label;Patient;Site\n7;b;q;s\na b/é.png;a;;t\nx;;p;\nmore;a;;\n", "utf-8"
+    )
+    sources, labels = [tmp_path / "one.npz", tmp_path / "two.npz"], tmp_path / "labels.csv"
+    made = import_features(sources, folder=tmp_path / "features", labels=labels)
+    for path, values in zip(made, (VALUES, VALUES[:, :2]), strict=True):
+        with open_store(path) as store:
+            np.testing.assert_array_equal(store.features()[:, 0], values)
+            assert (store.image_ids, store.labels, store.groups) == (IDS, ["a", "", "b"], ["", "p", "q"])
+            assert (store.header["mode"], store.header["encoder"], store.header["classes"]) == (
+                "imported",
+                "unknown",
+                ["a", "b"],
+            )
+    known = json.loads((tmp_path / "features" / "dataset.json").read_text())
+    assert known["columns"]["site"] == {"7": "s", "a b/é.png": "t"}
+    before = [path.stat().st_mtime_ns for path in made]
+    import_features(sources, folder=tmp_path / "features", labels=labels)
+    assert [path.stat().st_mtime_ns for path in made] == before
+    np.savez(tmp_path / "one.npz", features=VALUES + 1, image_id=IDS)
+    with pytest.raises(InputError, match="was made of other embeddings than"):
+        import_features(sources, folder=tmp_path / "features", labels=labels)
+    import_features(sources, folder=tmp_path / "features", labels=labels, overwrite=True)
+    with open_store(made[0]) as store:
+        np.testing.assert_array_equal(store.features()[:, 0], VALUES + 1)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (None, "one.npz: holds no labels; give a table of them with `labels`"),
+        ("image_id,label\nx,a\n", "labels.csv: has no row for 2 of 3 images of .*: a b/é.png, 7; add them"),
+        ("image_id,label\nx.png,a\n", "labels.csv: names none of the images of .* called a b/é.png; here it is x.png"),
+        ("image_id,class\nx,a\n", "must have a column `label`"),
+        ("name,label\nx,a\n", "must have a column `image_id`"),
+        ("image_id,label\nx,a\nx,b\n", "line 3: x stands in line 2 already"),
+        ("image_id,label\n,a\n", "line 2: an empty image_id"),
+        ("image_id,label\n", "the table has no rows"),
+        ("image_id,label\nx,a,b\n", "line 2 has more cells than the header"),
+        ("", "must have a column `label`"),
+    ],
+)
+def test_labels_that_do_not_hold(tmp_path, table, message):
+    np.savez(tmp_path / "one.npz", features=VALUES, image_id=IDS)
+    if table is not None:
+        (tmp_path / "labels.csv").write_text(table, "utf-8")
+    labels = None if table is None else tmp_path / "labels.csv"
+    with pytest.raises(InputError, match=message):
+        import_features([tmp_path / "one.npz"], folder=tmp_path / "features", labels=labels)
+    assert not (tmp_path / "features").exists()

@@ -1,0 +1,271 @@
+"""Stores of strangers: nothing outside of the file is read, and what is odd is refused in one line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from bchisto.boost.sources import read_sources
+from bchisto.errors import StoreError
+from bchisto.featurize import open_store
+
+NAME = "tiny-1.0-64.h5"
+TEXT = h5py.string_dtype("utf-8")
+
+
+@pytest.fixture
+def store(described, tmp_path):
+    return Path(shutil.copy(described / "features" / NAME, tmp_path))
+
+
+def replaced(file, name, **new):
+    """Put another dataset in the place of one."""
+    del file[name]
+    file.create_dataset(name, **new)
+
+
+def refused(path, message):
+    """What the road of `boost` says of a store: one line that names the file."""
+
+    def read():
+        read_sources([path])
+        with open_store(path) as store:
+            store.features()
+
+    with pytest.raises(StoreError, match=message) as told:
+        read()
+    said = str(told.value)
+    assert said.startswith(f"{path}: ")
+    assert "\n" not in said
+
+
+def elsewhere(tmp_path):
+    """A file of somebody else with values of the right shape."""
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["features"] = np.ones((24, 16), np.float32)
+        file["images/image_id"] = np.array([f"stranger{i}" for i in range(12)], dtype=object)
+    (tmp_path / "raw.bin").write_bytes(np.ones((24, 16), np.float32).tobytes())
+    return tmp_path / "other.h5"
+
+
+def external_link(file, other):
+    del file["features"]
+    file["features"] = h5py.ExternalLink(str(other), "features")
+
+
+def external_group(file, other):
+    del file["images"]
+    file["images"] = h5py.ExternalLink(str(other), "images")
+
+
+def soft_link(file, other):
+    file.move("features", "away")
+    file["features"] = h5py.SoftLink("/away")
+
+
+def soft_loop(file, other):
+    del file["images"]
+    file["images"] = h5py.SoftLink("/images")
+
+
+def external_raw(file, other):
+    replaced(file, "features", shape=(24, 16), dtype=np.float32,
+             external=[(str(other.with_name("raw.bin")), 0, h5py.h5f.UNLIMITED)])  # fmt: skip
+
+
+def virtual(file, other):
+    del file["features"]
+    layout = h5py.VirtualLayout((24, 16), np.float32)
+    layout[:] = h5py.VirtualSource(str(other), "features", shape=(24, 16))
+    file.create_virtual_dataset("features", layout)
+
+
+def virtual_without_source(file, other):
+    del file["features"]
+    layout = h5py.VirtualLayout((24, 16), np.float32)
+    layout[:] = h5py.VirtualSource("gone.h5", "features", shape=(24, 16))
+    file.create_virtual_dataset("features", layout)
+
+
+def failures_elsewhere(file, other):
+    file["failures"] = h5py.ExternalLink(str(other), "features")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (external_link, "features is a link to another place"),
+        (external_group, "images/image_id is a link to another place"),
+        (soft_link, "features is a link to another place"),
+        (soft_loop, "images/image_id is a link to another place"),
+        (external_raw, "the values of features lie in other files"),
+        (virtual, "the values of features lie in other files"),
+        (virtual_without_source, "the values of features lie in other files"),
+        (failures_elsewhere, "failures is a link to another place"),
+    ],
+)
+def test_nothing_outside_of_a_store_is_read(store, tmp_path, change, message):
+    other = elsewhere(tmp_path)
+    with h5py.File(store, "a") as file:
+        change(file, other)
+    refused(store, message)
+
+
+def test_a_link_in_a_part_is_not_followed(described, tmp_path):
+    from bchisto.featurize.parts import read_part
+
+    part = Path(shutil.copy(described / "features" / NAME, tmp_path / "block-00000.h5"))
+    with open_store(part) as whole:
+        header, ids = whole.header, whole.image_ids
+    other = elsewhere(tmp_path)
+    with h5py.File(part, "a") as file:
+        external_link(file, other)
+    with pytest.raises(StoreError, match="features is a link to another place"):
+        read_part(part, header=header, image_ids=ids, dim=16)
+
+
+def attribute(name, value):
+    def change(file):
+        file.attrs[name] = value
+
+    return change
+
+
+def without(name):
+    def change(file):
+        del file.attrs[name]
+
+    return change
+
+
+def dataset(name, **new):
+    return lambda file: replaced(file, name, **new)
+
+
+NAMES = np.array([f"i{n}" for n in range(12)], dtype=object)
+
+ODD = {
+    "features as text": (dataset("features", shape=(24, 16), dtype=TEXT), "features holds text or objects, not float"),
+    "features of integers": (dataset("features", data=np.ones((24, 16), np.int64)), "holds int64, not float"),
+    "features that are complex": (dataset("features", data=np.ones((24, 16), np.complex64)), "holds complex64"),
+    "features of one axis": (dataset("features", data=np.ones(24, np.float32)), "not 2 axes"),
+    "features without axes": (dataset("features", data=np.float32(1)), "not 2 axes"),
+    "features that are empty": (dataset("features", dtype=np.float32, data=h5py.Empty("f4")), "not 2 axes"),
+    "features that were never written": (dataset("features", shape=(24, 16), dtype=np.float32), "0 are stored"),
+    "features of a terabyte": (
+        dataset("features", shape=(24, 2**34), chunks=(1, 4096), dtype=np.float32, compression="gzip"),
+        "claims .* bytes, of which 0 are stored",
+    ),
+    "chunks of a gigabyte": (
+        dataset("features", shape=(24, 2**28), chunks=(1, 2**28), dtype=np.float32, compression="gzip"),
+        "chunks of more than 256 MiB",
+    ),
+    "a group called features": (lambda file: (file.pop("features"), file.create_group("features")), "no dataset"),
+    "short labels": (dataset("label", data=NAMES), "label has the shape"),
+    "labels that are numbers": (dataset("label", data=np.ones(24)), "label holds float64, not text"),
+    "labels that are no UTF-8": (
+        dataset("label", data=np.array([b"\xff\xfe"] * 24, dtype=object), dtype=TEXT),
+        "codec can't decode",
+    ),
+    "ids twice": (
+        lambda file: file["images/image_id"].__setitem__(1, file["images/image_id"][0]),
+        "stands in it twice",
+    ),
+    "an id without letters": (lambda file: file["images/image_id"].__setitem__(1, ""), "without a name"),
+    "an id of a megabyte": (lambda file: file["images/image_id"].__setitem__(1, "x" * 2**20), "too long"),
+    "hashes of other images": (dataset("images/sha256", data=NAMES[:5]), "sha256 has the shape"),
+    "no classes": (attribute("classes", np.array([], dtype=float)), "classes is not a list of texts"),
+    "classes that are one text": (attribute("classes", 5), "damaged"),
+    "classes of numbers": (attribute("classes", [1.0, 2.0]), "classes is not a list of texts"),
+    "a class twice": (attribute("classes", np.array(["a", "a"], dtype=object)), "names a class twice"),
+    "augmentations of 0": (attribute("augmentations", 0), "augmentations is 0"),
+    "augmentations of -2": (attribute("augmentations", -2), "augmentations is -2"),
+    "augmentations in words": (attribute("augmentations", "two"), "augmentations is not a whole number"),
+    "augmentations as a list": (attribute("augmentations", [2, 2]), "augmentations is not a whole number"),
+    "no encoder": (without("encoder"), "there is no attribute encoder"),
+    "no mode": (without("mode"), "there is no attribute mode"),
+    "an encoder of a number": (attribute("encoder", 3.0), "encoder is not text"),
+    "an encoder of 60,000 letters": (attribute("encoder", "x" * 60_000), "encoder is too long"),
+    "a reference in place of a text": (
+        lambda file: file.attrs.create("encoder", file.ref, dtype=h5py.ref_dtype), "encoder is not text"
+    ),
+    "synthetic in words": (attribute("synthetic", "no"), "synthetic is not true or false"),
+    "failures that are no JSON": (attribute("failures", "[["), "damaged"),
+    "failures of one thing": (attribute("failures", '["a"]'), "no list of images and messages"),
+    "failures nested without end": (attribute("failures", "[" * 50_000), "damaged"),
+    "a selection that is none": (attribute("selection", "[]"), "selection holds no options"),
+    "a schema in words": (attribute("schema_version", "one"), "not a bchisto descriptor store"),
+    "a kind in numbers": (attribute("kind", [1, 2]), "not a bchisto descriptor store"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_content_is_refused(store, name):
+    change, message = ODD[name]
+    with h5py.File(store, "a") as file:
+        change(file)
+    refused(store, message)
+
+
+def test_a_megabyte_in_an_attribute(described, tmp_path):
+    """HDF5's newer form holds attributes of any size."""
+    path = tmp_path / NAME
+    with h5py.File(described / "features" / NAME) as old, h5py.File(path, "w", libver="latest") as new:
+        for name in old:
+            old.copy(name, new)
+        for name, value in old.attrs.items():
+            new.attrs[name] = value
+        new.attrs["dataset"] = "x" * 2**20
+    refused(path, "the attribute dataset is too long")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_descriptors_that_are_not_finite_do_not_train(store, value, tmp_path, cli):
+    with h5py.File(store, "a") as file:
+        file["features"][7, 3] = value
+    code, _, said = cli("boost", "--features", store, "--folds", 3, "--seeds", 1, "--jobs", 1, "--out", tmp_path / "r")
+    assert code == 2, said
+    assert f"{store}: a descriptor of " in said
+    assert "is not finite" in said
+    assert "Traceback" not in said
+
+
+def test_a_damaged_gzip_chunk_is_refused(store):
+    with h5py.File(store, "a") as file:
+        values = file["features"][:]
+        replaced(file, "features", data=values, chunks=(24, 16), compression="gzip")
+        start = file["features"].id.get_chunk_info(0)
+    with store.open("r+b") as handle:
+        handle.seek(start.byte_offset + 10)
+        handle.write(b"\xff" * 50)
+    with open_store(store) as found, pytest.raises(StoreError, match="damaged, .*; make it again"):
+        found.features()
+
+
+def test_a_store_that_was_repacked_reads_as_before(store):
+    with open_store(store) as before:
+        values = before.features()
+    with h5py.File(store, "a") as file:
+        rows = file["features"][:]
+        replaced(file, "features", data=rows, chunks=(5, 16), compression="gzip", shuffle=True, fletcher32=True)
+    with open_store(store) as after:
+        np.testing.assert_array_equal(after.features(), values)
+
+
+def test_growing_a_strange_store_reads_nothing_outside(described, tissue, tiny_options, tmp_path, cli):
+    """A store that grows is copied, its columns too."""
+    run = tmp_path / "run"
+    shutil.copytree(described, run)
+    other = elsewhere(tmp_path)
+    with h5py.File(other, "a") as file:
+        file["tissue"] = np.full(12, 0.123, np.float32)
+    with h5py.File(run / "features" / NAME, "a") as file:
+        del file["images/tissue"]
+        file["images/tissue"] = h5py.ExternalLink(str(other), "tissue")
+    options = [3 if option == 2 else option for option in tiny_options]
+    code, _, said = cli("featurize", "--images", tissue, "--out", run, *options)
+    assert code != 0
+    assert "tissue is a link to another place" in said
+    assert json.loads((run / "run.json").read_text())["records"][-1]["status"] == "error"
