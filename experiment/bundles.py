@@ -247,5 +247,6 @@ def read_crop_seed(path: Path, manifest: Mapping[str, Any]) -> str:
     """
     rule = str(manifest.get("crop_seed", "id"))
     if rule not in CROP_SEEDS:
-        raise BundleError(f"{path}: its crop_seed {rule[:40]!r} is none of {', '.join(CROP_SEEDS)}; the bundle was altered")
+        shown = repr(rule[:40])
+        raise BundleError(f"{path}: its crop_seed {shown} is none of {', '.join(CROP_SEEDS)}; the bundle was altered")
     return rule
