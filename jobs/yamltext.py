@@ -11,7 +11,7 @@ from .damage import DAMAGE
 
 __all__ = ["parse_yaml"]
 
-_MOST_YAML, _MOST_JSON = 512 * 1024, 64 * 1024**2
+_MOST_YAML, _MOST_JSON = 128 * 1024, 64 * 1024**2
 _MOST_NODES = 100_000
 _MOST_BITS = 256
 """Bounds on the characters of a text (YAML is read at some 100,000 a second), on the values of a YAML file when what
