@@ -60,13 +60,13 @@ wheel: $(VENV)/installed-lint  ## Build the wheel, its bill of materials beside 
 	$(BIN)/python .ci/check_wheel.py dist/*.whl
 	$(BIN)/python .ci/bill.py dist/*.whl
 
-# Without a report the advisory service was not reached; what could not be asked is no fault of the code.
+# Without a report the service of advisories did not answer for all of it; what could not be asked is no fault of the code.
 audit: $(VENV)/installed-lint  ## Ask for known weaknesses of what is pinned; says so where it cannot be asked
 	@mkdir -p dist && rm -f dist/audit.json
-	@$(BIN)/pip-audit --requirement requirements.lock --disable-pip --require-hashes --progress-spinner off --timeout 10 \
+	@$(BIN)/pip-audit --requirement requirements.lock --disable-pip --require-hashes --strict --progress-spinner off --timeout 10 \
 	  --format json --output dist/audit.json 2> dist/audit.log; code=$$?; \
 	if [ -s dist/audit.json ]; then cat dist/audit.log; exit $$code; fi; \
-	echo "audit: NOT DONE, the service of advisories cannot be reached from here: $$(tail -n 1 dist/audit.log | cut -c1-200)"
+	echo "audit: NOT DONE, the service of advisories does not answer from here: $$(tail -n 1 dist/audit.log | cut -c1-200)"
 
 constraints: $(VENV)/installed-test,dask,jax,openvino,docs,lint  ## Write the versions in .venv to constraints.txt
 	$(BIN)/pip freeze --all --exclude-editable | grep -v -i '^bchisto' > constraints.txt

@@ -38,9 +38,8 @@ def main(wheel: str) -> None:
     """Write ``<wheel>.cdx.json``."""
     path = Path(wheel)
     version = path.name.split("-")[1]
-    rows = re.findall(
-        r"^\| (\S+) \| (\S+) \| (.+?) \| (\S+) \|$", (ROOT / "docs" / "licences.md").read_text(), re.MULTILINE
-    )
+    page = (ROOT / "docs" / "licences.md").read_text()
+    rows = re.findall(r"^\| (\S+) \| (\S+) \| (.+?) \| (\S+) \|$", page, re.MULTILINE)
     licences = {re.sub(r"[-_.]+", "-", name).lower(): (licence, by) for name, _, licence, by in rows}
     bom = Bom()
     bom.metadata.component = root = Component(

@@ -25,13 +25,18 @@ NAMED = {
 
 HEAD = """# Licences of what bchisto needs
 
-bchisto itself is under the Apache License 2.0. It contains none of the packages below: pip installs them. They are those of
-`constraints.txt`, with the licence that each declares. Made by `make lock`; *needed by* is `bchisto`, or the extra of it that needs the package
-(`bchisto[dask]`). The extra `staintools` is not among them: spams-bin is GPL-3.0-or-later, see NOTICE. Neither are the extras `hub`, `onnx` and
-`torch`, nor the weights of networks, which have [licences of their own](weights.md).
+bchisto itself is under the Apache License 2.0. It contains none of the packages below: pip installs them. They are
+those of `constraints.txt`, with the licence that each declares. Made by `make lock`; *needed by* is `bchisto`, or the
+extra of it that needs the package (`bchisto[dask]`). The extra `staintools` is not among them: spams-bin is
+GPL-3.0-or-later, see NOTICE. Neither are the extras `hub`, `onnx` and `torch`, nor the weights of networks, which have
+[licences of their own](weights.md).
 
 | package | version | licence | needed by |
 | --- | --- | --- | --- |
+"""
+
+SAID = """# Made by `make lock` from constraints.txt, for Python 3.11 on Linux (x86-64).
+# pip install --require-hashes -r requirements.lock
 """
 
 
@@ -78,13 +83,12 @@ def main(report: str) -> None:
         packages[name] = {"requires_dist": (), **found}
         digest = one["download_info"]["archive_info"]["hashes"]["sha256"]
         lines.append(f"{name}=={found['version']} --hash=sha256:{digest}\n")
-    said = "# Made by `make lock` from constraints.txt, for Python 3.11 on Linux (x86-64); install it with --require-hashes.\n"
-    LOCK.write_text(said + "".join(sorted(lines)))
+    LOCK.write_text(SAID + "".join(sorted(lines)))
     by = needed(packages)
-    rows = [
-        f"| {found['name']} | {found['version']} | {re.sub(r'[|]', '/', licence(found))} | {by.get(name, 'bchisto[test]')} |\n"
-        for name, found in sorted(packages.items())
-    ]
+    rows = []
+    for name, found in sorted(packages.items()):
+        said = licence(found).replace("|", "/")
+        rows.append(f"| {found['name']} | {found['version']} | {said} | {by.get(name, 'bchisto[test]')} |\n")
     PAGE.write_text(HEAD + "".join(rows))
 
 
