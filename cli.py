@@ -147,7 +147,9 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
         name = type(error).__name__
         line = f"unexpected {name}: {error}; this is a bug, please report it with the output of -v"
     said = printable(f"error: {line}")
-    click.echo(said if len(said) <= _LONGEST_LINE else f"{said[:_LONGEST_LINE]} ...", err=True)
+    if len(said) > _LONGEST_LINE:
+        said = f"{said[: _LONGEST_LINE // 2]} ... {said[-_LONGEST_LINE // 2 :]}"
+    click.echo(said, err=True)
     return code
 
 
