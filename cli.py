@@ -234,6 +234,9 @@ def _set_up_logging(words: Sequence[str]) -> None:
     warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
     # Pillow warns of damaged tags just before the error that we report with the file's name.
     warnings.filterwarnings("ignore", module="PIL")
+    # pydicom quotes what it finds strange in a file, which may be personal; what matters is refused by us
+    warnings.filterwarnings("ignore", module="pydicom")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 
 class _Formatter(logging.Formatter):

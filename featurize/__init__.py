@@ -10,7 +10,7 @@ from ..encoders import Encoder  # a name that others rely on here
 from ..moved import moved_names
 from .blocks import ABSENT_SETTINGS, compared_settings, images_per_block, reckon_seconds
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
-from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256
+from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
 from .imported import export_features, import_features, read_embeddings
 from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
@@ -54,6 +54,7 @@ __all__ = [
     "read_embeddings",
     "reckon_seconds",
     "row_sha256",
+    "settled_facts",
     "time_describing",
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bchisto.data import read_fold_list
-from bchisto.errors import BchistoError, InputError
+from bchisto.errors import BchistoError
 from bchisto.evaluate import read_predictions
 from bchisto.jobs import parse_yaml
 from bchisto.recipes import load_recipe
@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 REPOSITORY = Path(__file__).resolve().parents[2]
 FUZZER = REPOSITORY / "benchmarks" / "fuzz_tables.py"
 
-short = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+short = settings(
+    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 cell = st.sampled_from(
     ["", "a", "b", "0", "1", "0.5", "-1", "nan", "9" * 5000, "=1", "'=1", "é", "\x1b", "x,y", 'q"', "\r"]
 )
@@ -28,6 +30,14 @@ value = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
+
+
+def outcome(read, *given):
+    """Return what a reader gives, and what it says where it refuses."""
+    try:
+        return read(*given), None
+    except BchistoError as error:
+        return None, str(error)
 
 
 def written(path, rows):
@@ -40,24 +50,22 @@ def written(path, rows):
 @given(st.lists(st.lists(cell, min_size=3, max_size=3), max_size=6))
 def test_fold_lists(tmp_path, rows):
     path = written(tmp_path / "folds.csv", [["image_id", "fold", "part"], *rows])
-    try:
-        found = read_fold_list(path)
-    except InputError as error:
-        assert str(path) in str(error)
-    else:
+    found, said = outcome(read_fold_list, path)
+    if said is None:
         assert len({(image, fold) for image, fold, _ in found}) == len(found) > 0
+    else:
+        assert str(path) in said
 
 
 @short
 @given(st.lists(st.lists(cell, min_size=5, max_size=5), max_size=6))
 def test_prediction_tables(tmp_path, rows):
     path = written(tmp_path / "t.csv", [["image_id", "label", "fold", "p_a", "p_b"], *rows])
-    try:
-        (found,) = read_predictions(path)
-    except InputError as error:
-        assert str(path) in str(error)
+    found, said = outcome(read_predictions, path)
+    if said is None:
+        assert abs(found[0].probabilities.sum(axis=1) - 1).max() <= 1.1e-3
     else:
-        assert abs(found.probabilities.sum(axis=1) - 1).max() <= 1.1e-3
+        assert str(path) in said
 
 
 @short
@@ -69,19 +77,17 @@ def test_options_recipes_and_records_of_any_bytes(tmp_path, content):
         ("run.json", lambda path: read_run(path.parent)),
     ):
         (tmp_path / name).write_bytes(content)
-        try:
-            read(tmp_path / name)
-        except InputError as error:
-            assert str(tmp_path) in str(error)
+        found, said = outcome(read, tmp_path / name)
+        assert found is not None or str(tmp_path) in said
 
 
 @short
 @given(value)
-def test_what_yaml_writes_is_read(content):
+def test_yaml_means_what_it_means(content):
     import yaml
 
     text = yaml.safe_dump(content, allow_unicode=True)
-    assert yaml.safe_dump(parse_yaml(text), allow_unicode=True) == text
+    assert yaml.safe_dump(parse_yaml(text)) == yaml.safe_dump(yaml.safe_load(text))
 
 
 @short
@@ -91,10 +97,8 @@ def test_recipes_of_which_a_part_is_another(key, content):
     from bchisto.recipes import form
 
     recipe = yaml.safe_load((Path(form.__file__).parent / "rakhlin2018.yaml").read_text())
-    try:
-        form.parse_recipe({**recipe, key: content}).describe()
-    except BchistoError as error:
-        assert "recipe" in str(error)
+    found, said = outcome(form.parse_recipe, {**recipe, key: content})
+    assert found.describe() if said is None else "recipe" in said
 
 
 @pytest.mark.skipif(not FUZZER.is_file(), reason="needs the repository")
