@@ -107,8 +107,9 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             status = cli.main(args=arguments, prog_name="bchisto", standalone_mode=False, obj=said)
         except click.ClickException as error:
-            error.message = printable(error.message, lines=True)
-            error.show()
+            shown = io.StringIO()
+            error.show(shown)
+            click.echo(printable(shown.getvalue(), lines=True), nl=False, err=True)
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             status = _interrupted(stop, said)

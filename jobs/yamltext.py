@@ -43,6 +43,7 @@ def parse_yaml(text: str) -> Any:
 def _parsed(text: str) -> Any:
     import yaml
 
+    broken: tuple[type[Exception], ...] = (yaml.YAMLError, *DAMAGE)
     if len(text) > _MOST_YAML:
         raise InputError(f"more than {_MOST_YAML // 1024} KiB of YAML")
     try:
@@ -60,7 +61,7 @@ def _parsed(text: str) -> Any:
         raise InputError("nested too deeply") from error
     except InputError:
         raise
-    except (yaml.YAMLError, *DAMAGE) as error:
+    except broken as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"neither YAML nor JSON ({reason})") from error
 
