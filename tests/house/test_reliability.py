@@ -1,6 +1,7 @@
 """The tables of inputs in docs/reliability.md name tests that there are."""
 
 import ast
+import itertools
 import re
 from pathlib import Path
 
@@ -20,8 +21,8 @@ def rows():
     found = {}
     for section in re.split(r"^### ", PAGE.read_text(), flags=re.MULTILINE)[1:]:
         title, _, rest = section.partition("\n")
-        table = re.split(r"^##? ", rest, flags=re.MULTILINE)[0]
-        lines = [line for line in table.splitlines() if line.startswith("|")][2:]
+        table = itertools.dropwhile(lambda line: not line.startswith("|"), rest.splitlines())
+        lines = [*itertools.takewhile(lambda line: line.startswith("|"), table)][2:]  # another may follow
         found[title.strip()] = [
             [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))] for line in lines
         ]
