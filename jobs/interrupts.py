@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from .quiet import hush_readers
+
 __all__ = ["hold_interrupts", "is_interrupt", "prepare_worker"]
 
 _SIGNALS = frozenset(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
@@ -68,6 +70,7 @@ def prepare_worker(parent: int, folder: str | None = None) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if folder is not None:
         tempfile.tempdir = folder
+    hush_readers()
     threading.Thread(target=_follow, args=(parent,), daemon=True, name="bchisto-follow").start()
 
 
