@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..errors import InputError, StoreError
 from ..jobs import DAMAGE, atomic_output, checked_dataset, open_for_reading
-from .embeddings import Embeddings, facts_of
+from .embeddings import Embeddings, facts_of, reason
 from .embeddings_npz import MOST_BYTES, read_facts
 from .store import KIND, TEXT, Store, open_store, read_texts
 
@@ -88,7 +88,7 @@ def read_h5(path: Path) -> Embeddings:
         except DAMAGE as error:
             if isinstance(error, (InputError, StoreError)) and str(error).startswith(f"{path}: "):
                 raise
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {reason(error)}") from error
 
 
 def read_slides(folder: Path, files: list[Path]) -> Embeddings:
@@ -108,7 +108,7 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
                     raise InputError("not the embeddings of one slide, as the other files of its folder; take it out")
                 found.append((path.stem, *_slide(file)))
             except DAMAGE as error:
-                raise InputError(f"{path}: {error}") from error
+                raise InputError(f"{path}: {reason(error)}") from error
     return _of_slides(folder, found)
 
 

@@ -136,6 +136,34 @@ def test_damaged_files(tmp_path, name, content):
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("name", ["a.npz", "a.parquet", "a.h5", "slide.h5"])
+def test_damage_anywhere_is_one_line(tmp_path, name):
+    """Bytes altered, cut off, or set to nought at random: either it reads, or one line says what is the matter."""
+    if name == "a.parquet":
+        pytest.importorskip("pyarrow")
+    if name == "slide.h5":
+        slide(tmp_path / name, VALUES, encoder="uni")
+    else:
+        np.savez(tmp_path / "first.npz", features=VALUES, image_id=IDS, label=["a", "b", "a"])
+        export_features(tmp_path / "first.npz", tmp_path / name)
+    whole, rng, refused = (tmp_path / name).read_bytes(), np.random.default_rng(0), []
+    for turn in range(60):
+        content = bytearray(whole)
+        at = int(rng.integers(len(content)))
+        content = content[:at] if turn % 3 == 0 else content
+        content[at : at + 30] = (
+            bytes(len(content[at : at + 30])) if turn % 3 == 1 else rng.bytes(len(content[at : at + 30]))
+        )
+        (tmp_path / name).write_bytes(content)
+        try:
+            read_embeddings(tmp_path / name)
+        except BchistoError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert all(one.startswith(f"{tmp_path / name}: ") for one in refused)
+    assert not any("\n" in one for one in refused)
+
+
 def test_other_files(tmp_path):
     for name, message in (
         ("e.pt", "run code when they are read"),
