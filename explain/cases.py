@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 _MOST = 10
 """Cases of each class and side (ours): of eight classes 160 pictures, some 7 MB in the report."""
 
-_SIDE = 168
-"""Longest side of an image and of its map in a report, pixels (ours): two cases in a row."""
+_SIDE = 224
+"""Longest side of an image and of its map in a report, pixels (ours)."""
 
 Samples = tuple[list[Sample], list[Sample]]
 

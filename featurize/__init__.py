@@ -16,7 +16,7 @@ from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .prepare import NormalisedImage, normalise_images
 from .settings import FeaturizeSettings, View, parse_view
-from .store import Store, open_store
+from .store import Store, look_first, open_store
 from .stream import ImageDescriptors, ImageFailure, describe_images
 from .timing import DescribingCost, time_describing
 
@@ -46,6 +46,7 @@ __all__ = [
     "featurize",
     "images_per_block",
     "import_features",
+    "look_first",
     "norm_pool",
     "normalise_images",
     "open_store",

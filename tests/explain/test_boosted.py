@@ -348,6 +348,30 @@ def test_bundles_of_the_first_release(model, method, tmp_path):
         np.testing.assert_allclose(found["values"] + rest["values"], 1.0, rtol=1e-5)
 
 
+def test_what_is_no_bundle_or_a_newer_one(tissue, tmp_path, cli):
+    newer, none = tmp_path / "näw er.bchisto", tmp_path / "none.bchisto"
+    none.write_bytes(b"hello")
+    with (
+        zipfile.ZipFile(RELEASE / "run" / "boost" / "3-lightgbm" / "model.bchisto") as old,
+        zipfile.ZipFile(newer, "w") as new,
+    ):
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "manifest.json":
+                content = json.dumps(json.loads(content) | {"schema_version": 99}).encode()
+            new.writestr(name, content)
+    for path, said in (
+        (newer, "newer than this"),
+        (none, "not a bchisto model bundle"),
+        (tmp_path, "no model.bchisto"),
+    ):
+        code, _, err = cli("explain", path, tissue, "--method", "map", "--out", tmp_path / "out")
+        assert code == 2
+        assert said in err
+        assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_contributions_are_of_trees_alone(tissue, tmp_path, cli):
     for head in ("svm", "stack"):
         call = ("explain", RELEASE / "run" / "boost" / f"3-{head}", "--images", tissue, "--out", tmp_path / "out")

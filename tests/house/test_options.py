@@ -78,6 +78,7 @@ CHOICES = {
     "engine": ENGINES,
     "stain_fallback": lambda: named_in(lambda: FeaturizeSettings(stain_fallback="x")),
     "featurize precision": lambda: named_in(lambda: FeaturizeSettings(precision="x")),
+    "encoder check precision": lambda: named_in(lambda: FeaturizeSettings(precision="x")),
     "finetune precision": PRECISIONS,
     "optimizer": OPTIMIZERS,
     "top": TOPS,
