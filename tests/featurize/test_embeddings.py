@@ -81,6 +81,13 @@ def test_slides_are_the_means_of_their_tiles(tmp_path):
         assert found.image_ids == tuple(tiles)
         assert (found.pooled, found.encoder) == ("mean of 1 to 9 tiles", encoder)
         np.testing.assert_allclose(found.features[:, 0], expected, rtol=1e-6)
+    # CLAM has them in a folder of their own
+    (tmp_path / "FEATURES").mkdir()
+    folder.rename(tmp_path / "FEATURES" / "h5_files")
+    clam = read_embeddings(tmp_path / "FEATURES")
+    assert (clam.name, clam.image_ids) == ("FEATURES", tuple(tiles))
+    with pytest.raises(InputError, match="holds no labels"):
+        import_features([tmp_path / "FEATURES"], folder=tmp_path / "features")
     # an encoder of slides leaves one vector for each
     whole = slide(tmp_path / "one.h5", VALUES[0], coords=False)
     assert (read_embeddings(whole).pooled, read_embeddings(whole).image_ids) == ("", ("one",))
