@@ -50,6 +50,8 @@ _COMMANDS = (
     "runs",
 )
 _INTERRUPTED = 130
+_LONGEST_LINE = 4000
+"""Characters of an error (ours): a damaged table may have a cell of a megabyte, which is quoted."""
 _AGAIN_SECONDS = 5.0
 """After how long a command that goes on after a signal is sent it again (ours): longer than an orderly end takes."""
 _AT_ONCE_SECONDS = 0.05
@@ -144,7 +146,8 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
     else:
         name = type(error).__name__
         line = f"unexpected {name}: {error}; this is a bug, please report it with the output of -v"
-    click.echo(printable(f"error: {line}"), err=True)
+    said = printable(f"error: {line}")
+    click.echo(said if len(said) <= _LONGEST_LINE else f"{said[:_LONGEST_LINE]} ...", err=True)
     return code
 
 
@@ -229,6 +232,9 @@ def _set_up_logging(words: Sequence[str]) -> None:
     warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
     # Pillow warns of damaged tags just before the error that we report with the file's name.
     warnings.filterwarnings("ignore", module="PIL")
+    # pydicom quotes what it finds strange in a file, which may be personal; what matters is refused by us
+    warnings.filterwarnings("ignore", module="pydicom")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 
 class _Formatter(logging.Formatter):

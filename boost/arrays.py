@@ -18,8 +18,8 @@ __all__ = ["pack_arrays", "unpack_arrays"]
 _MOST_BYTES = 1024**3
 """Bound on one unpacked model (ours): the largest have some 3,000 x 4,096 float32."""
 
-_MOST_VALUE = 1e30
-"""Bound on a value (ours): products of two of them are far from the end of float64."""
+_MOST_VALUE = 1e15
+"""Bound on a value (ours): sums of their squares are far from the end of float32."""
 
 Array = npt.NDArray[Any]
 

@@ -291,7 +291,7 @@ class Bundle:
         for member in archive.members:
             match = _MEMBER.fullmatch(member)
             if match is None:
-                raise BundleError(f"{path}: its members are not those of a boosted model ({member}); it was altered")
+                raise BundleError(f"{path}: its members are not those of a boosted model ({member[:99]}); altered")
             folder, base, seed, fold, suffix = match.groups()
             spec = known_head(base or head)
             if suffix != spec.suffix:

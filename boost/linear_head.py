@@ -33,8 +33,8 @@ than images."""
 
 _ROUNDS = 300
 
-_LEAST_SCALE = 1e-30
-"""Bound on the spread of a feature (ours)."""
+_LEAST_SCALE = 1e-13
+"""Bound on the spread of a feature (ours); `standardisation` gives none below 1e-12."""
 
 _C = "strength"
 """What the array of the chosen ``C`` is called in a model's file, since 0.1."""

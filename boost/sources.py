@@ -13,7 +13,7 @@ from ..data import PARTICULARS, SYNTHETIC_BANNER, Particulars, check_order, read
 from ..encoders import card_of
 from ..errors import InputError, MissingInputError, StoreError
 from ..experiment import ImageChange, Known
-from ..featurize import IMPORTED, UNKNOWN, open_store
+from ..featurize import IMPORTED, UNKNOWN, look_first, open_store
 
 __all__ = ["Sources", "read_sources"]
 
@@ -105,6 +105,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         if paths.setdefault(path.stem, path) != path:
             other = paths[path.stem]
             raise InputError(f"{path} and {other}: two stores of the same name; give one of them, or rename a file")
+    look_first(paths.values())
     headers: dict[str, dict[str, Any]] = {}
     pixels: dict[str, str] = {}
     first: Sources | None = None

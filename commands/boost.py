@@ -118,5 +118,5 @@ def _new(model: Path) -> str:
     from ..experiment import bundle_stores
     from ..featurize import IMPORTED
 
-    imported = [one for one in bundle_stores(model).values() if one["mode"] == IMPORTED]
+    imported = [one for one in bundle_stores(model).values() if one.get("mode") == IMPORTED]
     return " ".join(["--features FILE"] * len(imported)) or "--images DIR"

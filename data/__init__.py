@@ -61,7 +61,7 @@ from .layouts import (
 from .lists import only_listed, read_image_list
 from .particulars import PARTICULARS, Particulars, further_columns, read_particulars, write_particulars
 from .read import read_dataset
-from .synthetic import make_bach
+from .synthetic import make_bach, make_tissue
 from .walk import walk_files
 
 __all__ = [
@@ -108,6 +108,7 @@ __all__ = [
     "known_positive",
     "list_layouts",
     "make_bach",
+    "make_tissue",
     "match_class",
     "only_listed",
     "order_classes",

@@ -125,13 +125,14 @@ def settle_labels(labels: Iterable[str], *, classes: Sequence[str] = ()) -> tupl
     chosen = {_caseless(name): name for name in classes}
     names |= {key: chosen[key] for key in names.keys() & chosen.keys()}
     findings = []
+    forms: dict[str, int] = Counter(map(_caseless, counts))
     for key, found in sorted(spellings.items()):
         if len(found) > 1:
             said = ", ".join(f"{name} ({count} images)" for name, count in sorted(found.items()))
             why = "as in the order of classes" if key in chosen else "the most frequent spelling"
             message = f"one class in several spellings: {said}; called {names[key]}, {why}"
             findings.append(Finding("warning", names[key], message))
-        elif len({label for label in counts if _caseless(label) == key}) > 1:
+        elif forms[key] > 1:
             findings.append(Finding("note", names[key], "written in two Unicode forms (NFC and NFD); one class"))
     alike: dict[str, list[str]] = {}
     for name in sorted(names.values()):

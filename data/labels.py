@@ -60,7 +60,7 @@ def read_labels(path: Path) -> LabelTable:
     table = read_csv(path, needed=("label",), expected=_EXPECTED)
     ids = next((name for name in _ID_COLUMNS if name in table.columns), None)
     if ids is None:
-        raise InputError(f"{path}: the header must have a column `image_id` ({_EXPECTED})")
+        raise InputError(f"{path}: the header must have a column image_id ({_EXPECTED})")
     known = [name for name in (*GROUP_COLUMNS, "case_id") if name in table.columns and name != ids]
     known.sort(key=lambda name: name.startswith("slide"))  # patients and cases before slides
     group = known[0] if known else ""

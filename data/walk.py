@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,10 @@ from typing import Literal
 from .dataset import IMAGE_SUFFIXES
 from .findings import Finding
 
-__all__ = ["circle", "is_folder", "unreadable", "walk_files"]
+__all__ = ["MOST_VISITS", "circle", "is_folder", "too_often", "unreadable", "walk_files"]
+
+MOST_VISITS = 32
+"""How often one folder is listed in a tree, by links to it (ours): links that fan out would never end."""
 
 _MATTERS = IMAGE_SUFFIXES | {""}
 
@@ -30,14 +34,15 @@ def walk_files(
     ----------
     root : Path
     findings : list of Finding
-        Gets an error for each folder that cannot be listed, each link whose target is not there, and each link that
-        leads in a circle; a warning for a pipe, a socket or a device, and for a link that names no image or folder.
+        Gets an error for each folder that cannot be listed, each link whose target is not there, and each that leads in
+        a circle or to a folder that was listed too often; a warning for a pipe, a socket or a device, and for a link
+        that names no image or folder.
     skip : mapping of str to str
         Names of folders, in lower case, that are neither listed nor opened, and the note that says why.
     hidden : bool
         Yield files whose name begins with a dot, too.
     """
-    yield from _walk(root, root, findings, skip=skip or {}, hidden=hidden, above=())
+    yield from _walk(root, root, findings, skip=skip or {}, hidden=hidden, above=(), visits=Counter())
 
 
 def _walk(
@@ -48,12 +53,17 @@ def _walk(
     skip: Mapping[str, str],
     hidden: bool,
     above: tuple[tuple[int, int], ...],
+    visits: Counter[tuple[int, int]],
 ) -> Iterator[Path]:
     try:
         status = folder.stat()
         here = (status.st_dev, status.st_ino)
         if here in above:
             findings.append(circle(_shown(folder, root)))
+            return
+        visits[here] += 1
+        if visits[here] > MOST_VISITS:
+            findings.append(too_often(_shown(folder, root)))
             return
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -78,7 +88,7 @@ def _walk(
             elif _is_run(path):
                 findings.append(Finding("note", _shown(path, root), "a run folder of bchisto, left out"))
             elif not (name.startswith(".") or name in _SYSTEM):
-                yield from _walk(path, root, findings, skip=skip, hidden=hidden, above=(*above, here))
+                yield from _walk(path, root, findings, skip=skip, hidden=hidden, above=(*above, here), visits=visits)
         elif not is_file:
             findings.append(Finding("warning", _shown(path, root), "a pipe, socket or device and no file, left out"))
         elif seen:
@@ -108,6 +118,11 @@ def is_folder(path: Path) -> bool:
 def circle(name: str) -> Finding:
     """Return the error about a link that leads in a circle."""
     return Finding("error", name, "a link to a folder that it lies in, which would never end; remove it")
+
+
+def too_often(name: str) -> Finding:
+    """Return the error about a folder that many links lead to, each of which may lead to many more."""
+    return Finding("error", name, f"links lead to this folder more than {MOST_VISITS} times; remove some")
 
 
 def unreadable(name: str, error: OSError, *, link: bool = False, folder: bool = False) -> Finding:

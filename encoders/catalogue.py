@@ -58,7 +58,7 @@ class NamedEncoder:
         """Say in one line how to get the weights."""
         login = f"accept its terms at {self.card.source}, run hf auth login, then " if self.card.gated else ""
         convert = ", save pytorch_model.bin as .safetensors as docs/encoders.md shows" if self.pickled else ""
-        return f'{login}hf download {self.repository} --local-dir DIR{convert}, and give `weights="{self.name}=DIR"`'
+        return f'{login}download {self.repository} into a folder DIR{convert}, and give `weights="{self.name}=DIR"`'
 
 
 _TIMM = "network compared with timm by tiny random weights (1e-4); not tested with its weights"

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import PathInput, as_path
-from ..data import decode_image
-from ..data.synthetic import make_tissue
+from ..data import decode_image, make_tissue
 from ..errors import InputError, WeightsError
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE

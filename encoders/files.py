@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsError, is_out_of_memory
-from ..jobs import hdf5_reason, hdf5_trouble
-from .loading import Filled, fill_weights, read_keras
+from ..jobs import hdf5_reason
+from .loading import Filled, fill_weights, keras_trouble, read_keras
 from .network import variables_of
 from .registry import EncoderSpec
 
@@ -40,7 +40,7 @@ def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) ->
         raise WeightsError(f"{path}: no such weights file; check `weights`")
     if not path.name.endswith((".h5", ".hdf5")):
         raise WeightsError(f"{path}: expected Keras weights, a .weights.h5 or published .h5 file")
-    if (trouble := hdf5_trouble(path)) is not None:
+    if (trouble := keras_trouble(path)) is not None:
         raise WeightsError(f"{path}: {trouble}, so no Keras weights could be read; check `weights`")
     first = _try(base, path, needed=part)
     if first.whole or _try(part, path, needed=part).whole or _load_with_top(path, spec=spec, part=part):

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BchistoError, WeightsError
-from ..jobs import DAMAGE, hdf5_trouble
+from ..errors import BchistoError, StoreError, WeightsError
+from ..jobs import DAMAGE, check_tree, hdf5_trouble
 from .caffemodel import read_caffemodel
 from .network import variables_of
 
@@ -27,6 +27,7 @@ __all__ = [
     "as_float32",
     "fill_weights",
     "first_line",
+    "keras_trouble",
     "load_keras_file",
     "read_keras",
     "read_weight_arrays",
@@ -37,6 +38,9 @@ WeightArrays = dict[str, npt.NDArray[Any]]
 
 _MOST_BYTES = 4 * 1024**3
 """Bound on what a weights file unpacks to: AlexNet has 240 MB (ours)."""
+
+_MOST_RATIO, _SMALL = 40, 256 * 1024**2
+"""What unpacks to more than `_SMALL` bytes must not be packed tighter than this (ours): weights hardly shrink."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,17 @@ def read_keras(path: Path) -> Callable[[Any], None]:
     return read
 
 
+def keras_trouble(path: Path) -> str | None:
+    """Say why a file must not be given to Keras; None where it is HDF5 with numbers of its own and nothing else."""
+    trouble = hdf5_trouble(path)
+    if trouble is None:
+        try:
+            check_tree(path)
+        except StoreError as error:
+            trouble = str(error).removeprefix(f"{path}: ")
+    return trouble
+
+
 def load_keras_file(model: Any, path: Path, *, of: str, keep: Collection[str] = ()) -> None:
     """Load a ``.weights.h5`` into the network that it was saved from; `of` says what it must belong to.
 
@@ -157,7 +172,7 @@ def load_keras_file(model: Any, path: Path, *, of: str, keep: Collection[str] = 
 
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
-    if (reason := hdf5_trouble(path)) is None:
+    if (reason := keras_trouble(path)) is None:
         filled = fill_weights(keras.Model(model.inputs, model.outputs), read_keras(path), keep=keep)
         if filled.whole:
             return
@@ -182,26 +197,38 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
     if not path.is_file():
         raise WeightsError(f'{path}: no such weights file; give a .npz or .safetensors file, or `weights="random"`')
     try:
-        if path.suffix == ".npz":
-            with zipfile.ZipFile(path) as archive:
-                if sum(info.file_size for info in archive.infolist()) > _MOST_BYTES:
-                    raise WeightsError(f"{path}: unpacks to more than a network can hold; it is not read")
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] if values else np.empty(0) for name in file.files}
-        if path.suffix == ".safetensors":
-            from safetensors import SafetensorError, safe_open
-
-            try:
-                with safe_open(path, framework="numpy") as file:
-                    return {name: file.get_tensor(name) if values else np.empty(0) for name in file.keys()}  # noqa: SIM118
-            except SafetensorError as error:
-                raise WeightsError(f"{path}: not a safetensors file, or damaged ({error})") from error
-        if path.suffix == ".caffemodel":
-            if path.stat().st_size > _MOST_BYTES:
-                raise WeightsError(f"{path}: holds more than a network can; it is not read")
-            return read_caffemodel(path, values=values)
+        arrays = _read(path, values=values)
     except DAMAGE as error:
         if isinstance(error, WeightsError):
             raise
-        raise WeightsError(f"{path}: not a weights file, or damaged ({error})") from error
+        raise WeightsError(f"{path}: not a weights file, or damaged ({first_line(error)})") from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+            held = array.dtype if isinstance(array, np.ndarray) else "bytes"
+            raise WeightsError(f"{path}: {name[:100]} holds {held}, not numbers that are weights")
+    return arrays
+
+
+def _read(path: Path, *, values: bool) -> WeightArrays:
+    """Return what a file holds, whatever that is."""
+    size = path.stat().st_size
+    if path.suffix == ".npz":
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(info.file_size for info in archive.infolist())
+            if unpacked > min(_MOST_BYTES, max(_SMALL, _MOST_RATIO * size)):
+                raise WeightsError(f"{path}: unpacks to more than a network can hold; it is not read")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] if values else np.empty(0) for name in file.files}
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="numpy") as file:
+                return {name: file.get_tensor(name) if values else np.empty(0) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise WeightsError(f"{path}: not a safetensors file, or damaged ({first_line(error)})") from error
+    if path.suffix == ".caffemodel":
+        if size > _MOST_BYTES:
+            raise WeightsError(f"{path}: holds more than a network can; it is not read")
+        return read_caffemodel(path, values=values)
     raise WeightsError(f"{path}: give weights as .npz, .safetensors, .caffemodel or .weights.h5")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import content_sha256
-from ..errors import BchistoError
+from ..errors import BchistoError, BundleError
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice, parse_encoder
 from .folder import read_folder
@@ -43,10 +43,19 @@ def content_of(path: Path) -> str:
 
 
 def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:
-    """Return the encoder that a store names, at the folder or file where it is now."""
+    """Return the encoder that a store names, at the folder or file where it is now.
+
+    Raises
+    ------
+    BundleError
+        It names a place: those come from the user alone.
+    """
     layers, runner = tuple(header["layers"]), header.get("runner", "keras")
+    network = str(header.get("network", "")) if runner == "timm" else str(header["encoder"])
+    if (":" in network) != (runner == "timm") or not network.removeprefix("timm:"):
+        raise BundleError(f"{network[:60]}: is no name of an encoder that a bundle could hold; it was altered")
     if runner == "timm":
-        return EncoderChoice(str(header["network"]), layers)
+        return EncoderChoice(f"timm:{network.removeprefix('timm:')}", layers)
     if runner in ("hub", "onnx") and header["encoder"] not in CATALOGUE:
         return EncoderChoice(f"{runner}:{source}", layers)
     return EncoderChoice(header["encoder"], layers)

@@ -120,7 +120,7 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str]:
     found = read_json_object(sidecar)
     steps = found.get("transform")
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise InputError(f"{sidecar}: `transform` is no list of Resize, ToTensor and Normalize")
+        raise InputError(f"{sidecar}: its transform is no list of Resize, ToTensor and Normalize")
     size, how = found.get("patch_size_pixels"), "bilinear"
     mean: Any = (0.0, 0.0, 0.0)
     std: Any = (1.0, 1.0, 1.0)

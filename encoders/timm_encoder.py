@@ -67,7 +67,7 @@ def open_timm(
         folder = read_folder(Path(weights), config=False)
         file_sha256 = folder.sha256()
         _load(model, folder.files, torch)
-    model.eval().requires_grad_(False)
+    model.train(False).requires_grad_(False)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     card = _card(model, architecture)

@@ -31,6 +31,10 @@ _KEPT = 16
 """Drawn figures of each kind that are kept (ours): one costs a tenth of a second, and stands in the report of its
 folder and in that of the run. No more, since the curves of a table of many patches are kept with it."""
 
+_MOST_CLASSES, _MOST_CURVES = 30, 100
+"""Most classes of which a confusion matrix is a picture, and most folds whose curves are drawn (ours): more cannot be
+told apart, and each cell and curve costs time."""
+
 _BLUE, _GREY = "#1f5fa8", "#888888"
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
 
@@ -83,8 +87,10 @@ def _tuples(values: Any) -> Any:
     return tuple(map(_tuples, values)) if isinstance(values, (list, tuple)) else values
 
 
-def confusion_figure(metrics: Mapping[str, Any]) -> str:
-    """Draw the confusion matrix of a table; rows true, columns predicted."""
+def confusion_figure(metrics: Mapping[str, Any]) -> str | None:
+    """Draw the confusion matrix of a table; rows true, columns predicted. None of more than 30 classes."""
+    if len(metrics["classes"]) > _MOST_CLASSES:
+        return None
     return _confusion(tuple(metrics["classes"]), _tuples(np.array(metrics["confusion"]).tolist()))
 
 
@@ -121,7 +127,7 @@ def roc_figure(table: PredictionTable, metrics: Mapping[str, Any]) -> str | None
     several = len(folds.curves) > 1
     return _roc(
         _tuples([false.tolist(), true.tolist()]),
-        tuple(_tuples([x.tolist(), y.tolist()]) for x, y in folds.curves) if several else (),
+        tuple(_tuples([x.tolist(), y.tolist()]) for x, y in folds.curves[:_MOST_CURVES]) if several else (),
         _tuples([folds.grid.tolist(), folds.mean.tolist(), folds.spread.tolist()]) if several else (),
         f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}" if several else "",
         f"all rows, AUC {view['auc']:.3f}",

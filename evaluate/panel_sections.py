@@ -94,9 +94,10 @@ def _classes(metrics: Metrics) -> Iterator[Block]:
     yield Block(heading="Per class")
     between = " with 95 % intervals" if (metrics.get("intervals") or {}).get("per_class") else ""
     yield Block(grid=Grid(f"Each class against the rest{between}", ["class", rows_of, *class_headings()], rows))
-    yield Block(
-        figures=[Figure(confusion_figure(metrics), confusion_alt(metrics), f"Confusion matrix, number of {rows_of}")]
-    )
+    if (drawn := confusion_figure(metrics)) is None:
+        yield Block(note="The confusion matrix of so many classes stands in confusion.csv alone.")
+    else:
+        yield Block(figures=[Figure(drawn, confusion_alt(metrics), f"Confusion matrix, number of {rows_of}")])
 
 
 def _calibration(metrics: Metrics) -> Iterator[Block]:

@@ -23,6 +23,12 @@ __all__ = ["read_predictions"]
 
 _log = logging.getLogger(__name__)
 
+_MOST_CLASSES, _MOST_FOLDS, _MOST_COLUMNS, _MOST_MODELS = 100, 5000, 1000, 100
+"""Bounds on a table (ours): each class and fold costs figures of its own, and rows are as many as there are."""
+
+_MOST_DIGITS, _MOST_LETTERS = 9, 1000
+"""Of a fold, and of a class (ours)."""
+
 _SUM_TOLERANCE = 1e-3
 """How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
 
@@ -71,6 +77,7 @@ def read_predictions(
             reader = read_records(handle)
             columns = [column.strip() for column in reader.fieldnames or ()]
             reader.fieldnames = columns  # blanks around a name would lose the column, and with it the patients
+            _bounded(path, len(columns), _MOST_COLUMNS, "columns")
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8") from error
@@ -89,7 +96,11 @@ def read_predictions(
     }
     if not mentioned["label"]:
         raise InputError(f"{path}: no row has a label, so nothing can be evaluated; fill in the column label")
+    for names in (named, *mentioned.values()):
+        _bounded(path, len(set(names)), _MOST_CLASSES, "classes")
+        _bounded(path, max(map(len, names), default=0), _MOST_LETTERS, "letters of a class")
     order = tuple(classes) or _class_order(path, mentioned, named)
+    _bounded(path, len(order), _MOST_CLASSES, "classes")
     spelled = {column: _spell(path, names, order) for column, names in {**mentioned, "column p_": named}.items()}
     parsed: dict[str, list[_Row]] = {}
     unlabelled: Counter[str] = Counter()
@@ -102,9 +113,15 @@ def read_predictions(
             found.append(_parse(path, number, row, order, spelled, scores, named, predicted_from))
         else:
             unlabelled[model] += 1
+    _bounded(path, len(parsed), _MOST_MODELS, "models")
     stem = name or path.stem
     tables = [_table(path, f"{stem}: {model}" if model else stem, order, lines) for model, lines in parsed.items()]
     return [replace(table, unlabelled=unlabelled[model]) for table, model in zip(tables, parsed, strict=True)]
+
+
+def _bounded(path: Path, count: int, most: int, what: str) -> None:
+    if count > most:
+        raise InputError(f"{path}: {count:,} {what} are more than the {most:,} that are evaluated")
 
 
 def _class_order(path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequence[str]) -> tuple[str, ...]:
@@ -115,7 +132,8 @@ def _class_order(path: Path, mentioned: Mapping[str, Iterable[str]], named: Sequ
             return known
     names, findings = settle_labels(named or [name for column in mentioned.values() for name in column])
     if named and len(set(names.values())) < len(named):
-        raise InputError(f"{path}: two columns p_ name one class ({findings[0].message}); keep one")
+        said = findings[0].message if findings else next(name for name in named if named.count(name) > 1)
+        raise InputError(f"{path}: two columns p_ name one class ({said}); keep one")
     for finding in findings:
         _log.warning("%s: %s", path, finding)
     return tuple(named) or tuple(sorted(set(names.values())))
@@ -160,11 +178,13 @@ def _parse(
     named: list[str],
     predicted_from: str | None,
 ) -> _Row:
+    places = {name: place for place, name in enumerate(classes)}
+
     def position(text: str | None, column: str) -> int:
         found = spelled[column].get((text or "").strip() if column != "column p_" else text or "")
         if found is None:
             raise InputError(f"{path}:{number}: {column} {text!r} is none of the classes {', '.join(classes)}")
-        return classes.index(found)
+        return places[found]
 
     label = position(row["label"], "label")
     probabilities = None
@@ -192,7 +212,7 @@ def _parse(
     else:
         predicted = position(row["predicted"], "predicted")
     fold = (row.get("fold") or "").strip()
-    if fold and not fold.isdecimal():
+    if fold and not (fold.isdecimal() and len(fold) <= _MOST_DIGITS):
         raise InputError(f"{path}:{number}: fold {fold!r} is not a whole number")
     return _Row(
         number,
@@ -217,6 +237,7 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) ->
             patch = f", patch {row.patch}," if row.patch else ""
             raise InputError(f"{path}:{row.number}: {row.image}{patch} is listed twice{where}; keep one row")
         seen.add((row.image, row.patch, row.fold))
+    _bounded(path, len({row.fold for row in rows}), _MOST_FOLDS, "folds")
     given = [row.probabilities for row in rows if row.probabilities is not None]
     table = PredictionTable(
         name=name,

@@ -23,6 +23,9 @@ _BOUNDS = (0.05, 20.0)
 _LEAST = 1e-12
 """Probabilities below this count as this much: a logarithm of 0 has no temperature (ours)."""
 
+_MOST_WORK = 3_000_000
+"""Folds times rows for which temperatures of folds are fitted: some ten seconds (ours)."""
+
 _PENALTY = 5.0
 """Weight of the square of log T beside the log-likelihood of the units (ours, chosen by
 ``benchmarks/temperature.py``)."""
@@ -125,9 +128,13 @@ def fold_temperatures(table: PredictionTable) -> tuple[dict[int, float], Probabi
     Returns
     -------
     (dict of int to float, ndarray of float64, shape (n, classes)) or None
-        Temperature per fold and the scaled probabilities. None without probabilities or with fewer than two folds.
+        Temperature per fold and the scaled probabilities. None without probabilities, with fewer than two folds, or
+        with so many that it would take minutes (more than 3 million, folds times rows).
     """
-    if table.probabilities is None or table.votes or len(table.fold_numbers) < 2 or None in table.folds:
+    folds = len(table.fold_numbers)
+    if table.probabilities is None or table.votes or folds < 2 or None in table.folds:
+        return None
+    if folds * len(table) > _MOST_WORK:
         return None
     scaled = np.empty_like(table.probabilities)
     units, margins = sampling_units(table)[1], _margins(table.probabilities, table.labels)

@@ -164,7 +164,7 @@ def open_bundle(path: Path, *, road: str) -> Iterator[Archive]:
     with _opened(path) as archive:
         found = _road(archive)
         if found != road:
-            of = _ROADS.get(found, (f"the road {found!r}", ""))[0]
+            of = _ROADS.get(found, (f"the road {found[:40]!r}", ""))[0]
             raise BundleError(f"{path}: a bundle of {of}, which hold no {_ROADS[road][1]}")
         try:
             yield archive
@@ -247,5 +247,5 @@ def read_crop_seed(path: Path, manifest: Mapping[str, Any]) -> str:
     """
     rule = str(manifest.get("crop_seed", "id"))
     if rule not in CROP_SEEDS:
-        raise BundleError(f"{path}: its crop_seed {rule!r} is none of {', '.join(CROP_SEEDS)}; the bundle was altered")
+        raise BundleError(f"{path}: its crop_seed {rule[:40]!r} is none of {', '.join(CROP_SEEDS)}; the bundle was altered")
     return rule

@@ -158,11 +158,8 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
 def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int) -> int:
     """Return the side of a window: what is asked for or a default, and as large as the network needs it to be."""
     side = min(max(_LEAST, window or min(crop, shorter // 3)), shorter)
-    while (
-        isinstance(encoder, Encoder)
-        and side < shorter
-        and any(axis.cells < 1 for axis in map_axes(encoder.model, size=side, axis=0))
-    ):
+    model = getattr(encoder, "model", None)  # one that gives vectors resizes its crops, and has no maps
+    while model is not None and side < shorter and any(axis.cells < 1 for axis in map_axes(model, size=side, axis=0)):
         side = min(2 * side, shorter)
     return side
 

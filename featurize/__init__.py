@@ -10,13 +10,13 @@ from ..encoders import Encoder  # a name that others rely on here
 from ..moved import moved_names
 from .blocks import ABSENT_SETTINGS, compared_settings, images_per_block, reckon_seconds
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
-from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256
+from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
 from .imported import export_features, import_features, read_embeddings
 from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .prepare import NormalisedImage, normalise_images
 from .settings import FeaturizeSettings, View, parse_view
-from .store import Store, open_store
+from .store import Store, look_first, open_store
 from .stream import ImageDescriptors, ImageFailure, describe_images
 from .timing import DescribingCost, time_describing
 
@@ -46,6 +46,7 @@ __all__ = [
     "featurize",
     "images_per_block",
     "import_features",
+    "look_first",
     "norm_pool",
     "normalise_images",
     "open_store",
@@ -53,6 +54,7 @@ __all__ = [
     "read_embeddings",
     "reckon_seconds",
     "row_sha256",
+    "settled_facts",
     "time_describing",
 ]
 

@@ -31,8 +31,11 @@ KIND_FACTS = {
 }  # fmt: skip
 """What must be equal, as far as both are known, for embeddings to be of one kind, and its type."""
 
-FACTS = {**KIND_FACTS, "weights": str, "crops": int, "dataset": str, "synthetic": bool, "classes": list}
-"""What travels with embeddings, where it is known."""
+FACTS = {
+    **KIND_FACTS, "weights": str, "crops": int, "dataset": str, "synthetic": bool, "classes": list, "runner": str,
+    "card": str, "network": str,
+}  # fmt: skip
+"""What travels with embeddings, where it is known; the card names the licence of the weights."""
 
 _LONGEST = 4096
 """Bound on the letters of an id, a label, or a fact (ours); it is that of stores."""

@@ -22,7 +22,7 @@ from ..experiment import ImageChange, Known
 from ..runs import describe_differences, other_settings
 from .blocks import Need, Target, claim_parts, differing_settings
 from .parts import Rows
-from .store import Store, open_store
+from .store import Store, look_first, open_store
 
 __all__ = ["Growth", "plan_growth"]
 
@@ -90,6 +90,7 @@ def plan_growth(targets: Sequence[Target], *, unique: UniqueImages, skip_errors:
     StoreError
         A store is damaged.
     """
+    look_first(target.path for target in targets)
     placed, rows, changes = [], {}, {}
     for target in targets:
         if target.finished(skip_errors=skip_errors):

@@ -265,5 +265,6 @@ def _header(found: Embeddings) -> dict[str, Any]:
         "backend": IMPORTED,
         "road": "cpu",
         "selection": "{}",
+        **{name: found.facts[name] for name in ("runner", "card", "network") if name in found.facts},
         "bchisto_version": __version__,
     }

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from ..arguments import PathInput, as_path
 from ..errors import StoreError
-from ..jobs import DAMAGE, checked_dataset, open_for_reading
+from ..jobs import DAMAGE, checked_dataset, open_for_reading, refuse_deadly
 
 __all__ = [
     "KIND",
@@ -35,6 +35,7 @@ __all__ = [
     "TEXT",
     "Store",
     "check_schema",
+    "look_first",
     "open_file",
     "open_store",
     "read_attributes",
@@ -244,6 +245,19 @@ def open_file(path: Path) -> tuple[Any, bool]:
     if not os.path.lexists(path):
         raise StoreError(f"{path}: no such descriptor store; run bchisto featurize first")
     return open_for_reading(path)
+
+
+def look_first(paths: Iterable[Path]) -> None:
+    """Read stores once in another process, so that a damaged one cannot end this one.
+
+    Raises
+    ------
+    StoreError
+        HDF5 is ended by a store, or does not come to an end.
+    """
+    texts = [(name, "text", 1) for name in ("label", "group", *(f"images/{one}" for one in ("image_id", *_HASHES)))]
+    numbers = [(f"images/{name}", holds, 1 + len(shape)) for name, (holds, shape) in _PER_IMAGE.items()]
+    refuse_deadly(list(paths), [("failures", "text", 0), *texts, *numbers, ("features", "float", 2)])
 
 
 def _damaged(path: Path, error: Exception, *, busy: bool) -> StoreError:

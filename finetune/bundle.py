@@ -10,15 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from ..encoders import load_keras_file
-from ..errors import BundleError
+from ..errors import BundleError, WeightsError
 from ..experiment import TrainingImages, open_bundle, read_crop_seed, read_temperature, write_bundle
 from ..jobs import Archive
-from .model import build_model, resolved
+from .model import build_model, resolved, weights_bytes
+from .networks import list_networks
 from .settings import FinetuneSettings, as_fields, as_stored
 
 __all__ = ["CnnBundle"]
 
-_MEMBER = re.compile(r"models/fold(\d+)\.weights\.h5")
+_MEMBER = re.compile(r"models/fold([0-9]{1,9})\.weights\.h5")
+
+_MOST_SIZE = 4096
+_MOST_BATCH = 2**27
+_MOST_PATCHES = 100_000
+"""Bounds on a network (ours): the side of its input, the pixels of a batch, and the random patches of an image."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +137,16 @@ class CnnBundle:
     def _read(cls, path: Path, archive: Archive, *, share: bool = False) -> CnnBundle:
         """Read a bundle; with `share` all its weights into one network, only to see that they can be."""
         manifest = archive.manifest
-        settings = _settings(manifest["settings"])
-        classes = tuple(str(name) for name in manifest["classes"])
+        settings, classes = _settings(manifest["settings"]), tuple(manifest["classes"])
+        _check_amount(path, settings)
+        reading = manifest["reading"]
+        if set(reading) != {"label_level", "context"} or not all(isinstance(one, str) for one in reading.values()):
+            raise BundleError(f"{path}: its manifest does not say how images are read; the bundle was altered")
         models: dict[int, Any] = {}
+        own = settings.network in list_networks()
         for fold, name in _folds(path, archive):
+            if own and weights_bytes(settings, classes=len(classes)) > archive.size(name):
+                raise BundleError(f"{path}: {name} is too small for {settings.network} of this size; it was altered")
             model = (
                 next(iter(models.values())) if share and models else build_model(settings, classes=len(classes), fold=0)
             )
@@ -145,8 +157,8 @@ class CnnBundle:
             settings,
             models,
             str(manifest["dataset"]),
-            dict(manifest["reading"]),
-            str(manifest["protocol"]),
+            dict(reading),
+            manifest["protocol"],
             tuple(manifest["banners"]),
             read_temperature(manifest),
             read_crop_seed(path, manifest),
@@ -172,13 +184,23 @@ def _tuple(value: Any) -> Any:
     return tuple(_tuple(one) for one in value) if isinstance(value, list) else value
 
 
+def _check_amount(path: Path, settings: FinetuneSettings) -> None:
+    """Refuse settings under which an image does not fit into memory or is never done."""
+    chosen = resolved(settings)
+    size, pixels = chosen["size"], chosen["batch_size"] * chosen["size"] ** 2
+    if size > _MOST_SIZE or pixels > _MOST_BATCH or settings.rule.count > _MOST_PATCHES:
+        raise BundleError(f"{path}: its size, batches or patches are past all use; the bundle was altered")
+
+
 def _folds(path: Path, archive: Archive) -> list[tuple[int, str]]:
     found = []
     for name in archive.members:
         match = _MEMBER.fullmatch(name)
         if match is None:
-            raise BundleError(f"{path}: its members are not those of a CNN ({name}); it was altered")
+            raise BundleError(f"{path}: its members are not those of a CNN ({name[:100]}); it was altered")
         found.append((int(match[1]), name))
+    if len({fold for fold, _ in found}) < len(found):
+        raise BundleError(f"{path}: holds two models of one fold; it was altered")
     if not found:
         raise BundleError(f"{path}: holds no model")
     return sorted(found)
@@ -188,4 +210,7 @@ def _load(model: Any, archive: Archive, name: str, settings: FinetuneSettings) -
     with tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
         file = Path(folder) / "model.weights.h5"
         file.write_bytes(archive.read(name))
-        load_keras_file(model, file, of=settings.network)
+        try:
+            load_keras_file(model, file, of=settings.network)
+        except WeightsError as error:
+            raise BundleError(f"{name}: {str(error).removeprefix(f'{file}: ')}") from error

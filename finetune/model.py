@@ -16,7 +16,8 @@ from .networks import NetworkSpec, add_top, build_network, get_network, list_net
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 
-__all__ = ["build_model", "compile_model", "network_of", "resolved", "seed_generators", "untrained_notice"]
+__all__ = ["build_model", "compile_model", "network_of", "resolved", "seed_generators", "untrained_notice",
+           "weights_bytes"]  # fmt: skip
 
 _ENCODER_SIZE = 224
 """Side of the input of an encoder with a top, pixels (ours: that of ImageNet)."""
@@ -105,6 +106,16 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
             model = _encoder_with_top(settings, chosen, classes=classes, fold=fold)
     compile_model(model, _optimizer(model, chosen["optimizer"], chosen["learning_rate"], settings.multipliers))
     return model
+
+
+def weights_bytes(settings: FinetuneSettings, *, classes: int) -> int:
+    """Return how many bytes the weights of one of our own networks take in float32; none of them is made."""
+    import keras
+
+    prepare_backend()
+    with keras.StatelessScope(initialize_variables=False):
+        model = build_network(settings.network, classes=classes, size=resolved(settings)["size"])
+    return 4 * sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
 def compile_model(model: Any, optimizer: Any) -> None:

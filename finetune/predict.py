@@ -19,6 +19,9 @@ from .units import predict_samples
 
 __all__ = ["predict_images"]
 
+_MOST_PATCHES = 100_000
+"""Bound on the patches of an image (ours): past it, its prediction takes days."""
+
 
 def predict_images(
     bundle: CnnBundle,
@@ -64,6 +67,10 @@ def predict_images(
     def attempt(record: ImageRecord) -> tuple[Image, str] | ImageError:
         try:
             image = decode_record(record)
+            if (patches := settings.rule.number(*image.shape[:2])) > _MOST_PATCHES:
+                raise ImageError(
+                    f"{record.path}: {patches:,} patches, more than {_MOST_PATCHES:,}; give smaller images"
+                )
             if pixels is not None:
                 pixels[record.image_id] = pixels_sha256(image)
             return treat(record, image), crop_key(record, image, crop_seed=bundle.crop_seed)
@@ -91,6 +98,11 @@ def predict_images(
         mean = dict(zip(images, total / len(bundle.models), strict=True))
     for record in records:
         yield record, failures.get(record.image_id) or mean[record.image_id]
+
+
+def _check_number(record: ImageRecord, patches: int) -> None:
+    if patches > _MOST_PATCHES:
+        raise ImageError(f"{record.path}: {patches:,} patches, more than {_MOST_PATCHES:,}; give smaller images")
 
 
 def _predict(model: Any, source: Source, *, classes: int) -> npt.NDArray[np.float64]:

@@ -123,7 +123,8 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
         for layer, name, variable in variables_of(model):
             found = arrays.get(f"{layer}/{name}")
             if f"{layer}/{name}" not in keep and found is not None and found.shape == tuple(variable.shape):
-                variable.assign(found.astype(np.float32))
+                with np.errstate(over="ignore"):  # what is past float32 is infinite, and refused as that
+                    variable.assign(found.astype(np.float32))
 
     filled = fill_weights(model, read, keep=keep)
     if not filled.whole:

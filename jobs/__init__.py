@@ -10,7 +10,8 @@ from .backend import asked_threads, gpus_have_bfloat16, prepare_backend, visible
 from .cells import Cells, neutral, read_records, unneutral
 from .damage import DAMAGE
 from .executor import run_units
-from .hdf5 import checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
+from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
+from .hdf5_probe import refuse_deadly
 from .interrupts import hold_interrupts, is_interrupt, prepare_worker
 from .parts import (
     atomic_output,
@@ -46,6 +47,7 @@ __all__ = [
     "atomic_output",
     "check_archive_size",
     "check_file_name",
+    "check_tree",
     "checked_dataset",
     "claim_space",
     "cpu_resources",
@@ -74,6 +76,7 @@ __all__ = [
     "read_marks",
     "read_probabilities",
     "read_records",
+    "refuse_deadly",
     "refuse_overwriting",
     "remove_leftovers",
     "remove_tree",

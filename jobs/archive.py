@@ -169,6 +169,10 @@ class Archive:
         """Names of all members."""
         return tuple(self.manifest["members"])
 
+    def size(self, name: str) -> int:
+        """Return how many bytes a member says that it unpacks to."""
+        return self._zip.getinfo(name).file_size
+
     def read(self, name: str) -> bytes:
         """Return a member whose hash is that of the manifest.
 
@@ -187,7 +191,7 @@ class Archive:
 
     def damaged(self, error: Exception) -> BundleError:
         """Return the error to raise for content that cannot be read."""
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         return BundleError(f"{self._path}: not a bchisto model bundle, or damaged ({reason})")
 
     def _check(self, schema_version: int) -> dict[str, Any]:

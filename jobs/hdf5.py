@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
+from .damage import DAMAGE
 
-__all__ = ["checked_dataset", "hdf5_reason", "hdf5_trouble", "open_for_reading"]
+__all__ = ["check_tree", "checked_dataset", "hdf5_reason", "hdf5_trouble", "open_for_reading"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -31,6 +32,10 @@ _MOST_ABSENT = 16 * 1024**2
 """Bounds on the bytes that are unpacked at once, on how often larger a dataset is than what the file stores of it (gzip
 makes a thousandth of zeros, and about a half of descriptors), and on the bytes of texts that were never written, which
 are empty (all ours)."""
+
+_MOST_OBJECTS = 100_000
+_MOST_UNPACKED = 4 * 1024**3
+"""Bounds on the groups and datasets of a file that is walked as a whole, and on the bytes of all its values (ours)."""
 
 _KINDS = {"text": "O", "float": "f", "whole": "iu", "truth": "b", "number": "iuf"}
 """Name of what a dataset holds to its kinds in NumPy."""
@@ -159,6 +164,55 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
         raise StoreError(f"{name} has the shape {found.shape}, which does not fit the rest")
     _check_storage(found, name)
     return found
+
+
+def check_tree(path: Path) -> None:
+    """Check a whole HDF5 file of a stranger, of which others, such as Keras, read what they like.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    StoreError
+        It cannot be opened; or anywhere in it is a link to another place, a group within itself, a dataset that
+        `checked_dataset` would refuse or that holds no numbers, or more than there can be. The message names the file.
+    """
+    file, _ = open_for_reading(path)
+    with file:
+        try:
+            _check_below(file)
+        except DAMAGE as error:
+            raise StoreError(f"{path}: {(str(error).splitlines() or ['damaged'])[0][:200]}") from error
+
+
+def _check_below(file: Any) -> None:
+    import h5py
+
+    seen, unpacked, groups = {h5py.h5o.get_info(file.id).addr}, 0, [file]
+    while groups:
+        group = groups.pop()
+        for part in group:
+            name = f"{group.name.rstrip('/')}/{part}"[1:200]
+            if _link(group, part) is not h5py.HardLink:
+                raise StoreError(f"{name} is a link to another place, which is not followed")
+            found = group[part]
+            address = h5py.h5o.get_info(found.id).addr
+            if address in seen or len(seen) > _MOST_OBJECTS:
+                raise StoreError(f"{name} stands in it twice, or it holds more than {_MOST_OBJECTS:,} objects")
+            seen.add(address)
+            if isinstance(found, h5py.Group):
+                groups.append(found)
+                continue
+            if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
+                raise StoreError(f"{name} is no dataset whose values lie in the file")
+            if found.dtype.kind not in "iufbS" or found.shape is None:
+                raise StoreError(f"{name} holds {_type_name(found.dtype)}, not numbers")
+            _check_storage(found, name)
+            unpacked += found.size * found.dtype.itemsize
+            if unpacked > _MOST_UNPACKED:
+                raise StoreError(f"holds more than {_MOST_UNPACKED // 1024**3} GiB")
 
 
 def _link(group: Any, name: str) -> Any:

@@ -13,7 +13,18 @@ from ..boost import Bundle
 from ..data import ImageRecord, few
 from ..errors import BundleError, InputError
 from ..experiment import bundle_road
-from ..featurize import ABSENT_SETTINGS, IMPORTED, KIND_FACTS, Embeddings, facts_of, read_embeddings, row_sha256
+from ..featurize import (
+    ABSENT_SETTINGS,
+    IMPORTED,
+    KIND_FACTS,
+    UNKNOWN,
+    Embeddings,
+    facts_of,
+    read_embeddings,
+    row_sha256,
+    settled_facts,
+)
+from ..jobs import DAMAGE
 from .blocks import Rows
 from .records import with_classes
 
@@ -61,20 +72,32 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         )
     first = named[stores[0]]
     for store in stores:
-        _check_kind(path, store, bundle.stores[store], named[store])
+        header = bundle.stores[store]
+        try:
+            imported = header.get("mode") == IMPORTED
+            needed, dim = settled_facts(path, facts_of(header)), int(header["dim"]) if imported else None
+            pooled = str(json.loads(header[IMPORTED])["pooled"]) if imported else None
+        except DAMAGE as error:
+            raise BundleError(
+                f"{path}: the settings of its store {store} do not fit; the bundle was altered"
+            ) from error
+        _check_kind(path, store, named[store], needed=needed, dim=dim, pooled=pooled)
         if strange := sorted(set(named[store].image_ids) ^ set(first.image_ids)):
             raise InputError(f"{named[store].path} and {first.path}: of different images: {few(strange)} in one alone")
         named[store] = named[store].ordered(first.image_ids)
     return bundle, {store: named[store] for store in stores}
 
 
-def _check_kind(path: Path, store: str, header: Mapping[str, Any], found: Embeddings) -> None:
+def _check_kind(
+    path: Path, store: str, found: Embeddings, *, needed: Mapping[str, Any], dim: int | None, pooled: str | None
+) -> None:
     """Refuse embeddings that another network or other settings made, as far as both sides say.
 
-    What a bundle of images needs is known, so its embeddings have to say all of it.
+    What a bundle of images needs is known, so its embeddings have to say all of it. Of such a bundle `dim` and `pooled`
+    are None: its models know the former, and the latter is nothing.
     """
-    needed, given = ({**ABSENT_SETTINGS, **facts} if facts else {} for facts in (facts_of(header), found.facts))
-    imported = header["mode"] == IMPORTED
+    needed, given = ({**ABSENT_SETTINGS, **facts} if facts else {} for facts in (needed, found.facts))
+    imported = pooled is not None
     for fact in KIND_FACTS:
         if fact in needed and fact in given and needed[fact] != given[fact]:
             raise InputError(
@@ -86,19 +109,19 @@ def _check_kind(path: Path, store: str, header: Mapping[str, Any], found: Embedd
                 f"{found.path}: does not say which {fact} made it, and {store} of {path} needs {_short(needed[fact])}; "
                 "give `images`, or descriptors that bchisto made"
             )
-    dim = header.get("dim")
-    if dim is not None and int(dim) != found.features.shape[2]:
+    if dim is not None and dim != found.features.shape[2]:
         raise InputError(
             f"{found.path}: embeddings of {found.features.shape[2]} numbers; {store} of {path} needs {dim}"
         )
-    pooled = str(json.loads(header[IMPORTED])["pooled"]) if imported else ""
     if bool(pooled) != bool(found.pooled):
         raise InputError(
             f"{found.path}: embeddings of {'tiles' if found.pooled else 'whole images'}, and {store} of {path} was "
             f"trained on those of {'tiles' if pooled else 'whole images'}"
         )
     if imported and "encoder" not in given:
-        _log.warning("%s does not say which network made it; that of training is %s", found.path, header["encoder"])
+        _log.warning(
+            "%s does not say which network made it; that of training is %s", found.path, needed.get("encoder", UNKNOWN)
+        )
 
 
 def _short(value: Any) -> str:

@@ -214,7 +214,7 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
     if imported := [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]:
         raise InputError(
             f"{path}: was trained on embeddings that another program made ({', '.join(imported)}), so it predicts "
-            "embeddings and no images: bchisto predict MODEL --features FILE"
+            "embeddings, given as `features` of predict, and no images"
         )
     settings = stored_settings(path, bundle.stores)
     encoders = _encoders(path, bundle.stores, weights)

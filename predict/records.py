@@ -65,7 +65,7 @@ def _records(images: Sequence[Path], reading: Mapping[str, Any]) -> list[ImageRe
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
     """Sort ``test10.tif`` behind ``test9.tif``."""
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"(\d+)", text) if p]
+    return [(0, int(p), "") if p.isdecimal() and len(p) < 1000 else (1, 0, p) for p in re.split(r"(\d+)", text) if p]
 
 
 def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[ImageRecord]:

@@ -95,7 +95,7 @@ def fold_plan(
     group_of = dict(zip(image_ids, groups, strict=True))
     if spec == "none":
         plan = _all_train(image_ids, test_list, failed)
-    elif spec.isdecimal() or HOLDOUT.fullmatch(spec):
+    elif (spec.isdecimal() and len(spec) < 10) or HOLDOUT.fullmatch(spec):
         plan = split_together(spec, image_ids, labels, groups, known, grouped=grouped, seed=seed)
     elif spec == GIVEN:
         plan = given_plan(image_ids=image_ids, known=known)

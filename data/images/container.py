@@ -75,9 +75,10 @@ class Container:
         What a fourth sample is, where `deep`: ``""``, ``associated`` or ``unassociated``.
     clear : tuple of int, or None
         The value that is transparent, one number per colour, 16 bits wide or scaled to 8.
-    again : callable or None
-        Of the decoded pixels; returns the file as one whose pixels differ where some are missing, or None where the
-        last pixel shows that none are. PNG raises instead.
+    surplus : callable or None
+        JPEG: returns the file as one whose pixels differ where some are missing.
+    check : callable or None
+        PNG: raises where the decoded pixels, or None, show that some may be missing, and they are.
     strips : callable or None
         Yields the parts of a TIFF that are JPEG files of their own.
     """
@@ -94,7 +95,8 @@ class Container:
     inverted: bool = False
     alpha: str = ""
     clear: tuple[int, ...] | None = None
-    again: Callable[[npt.NDArray[np.uint8]], bytes | None] | None = None
+    surplus: Callable[[], bytes] | None = None
+    check: Callable[[npt.NDArray[np.uint8] | None], None] | None = None
     strips: Callable[[], Iterator[bytes]] | None = None
 
 

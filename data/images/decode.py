@@ -82,11 +82,13 @@ def _open(path: Path) -> Container:
             elif begin.startswith(JPEG_BEGIN):
                 found = read_jpeg(path, handle)
             else:
-                raise ImageError(f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image")
+                found = None
     except ImageError:
         raise
     except BROKEN as error:
-        raise damaged(path, error) from error
+        raise damaged(path, _line(error)) from error
+    if found is None:
+        raise ImageError(f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image")
     if found.width < 1 or found.height < 1:
         raise damaged(path, f"it says {found.width}x{found.height} pixels")
     if found.width * found.height > MAX_PIXELS:
@@ -124,7 +126,7 @@ def _pillow(path: Path, data: bytes, found: Container) -> Any:
 
     try:
         image = Image.open(io.BytesIO(data), formats=(found.format,))
-    except BROKEN as error:
+    except (Image.DecompressionBombError, *BROKEN) as error:
         raise damaged(path, _line(error)) from error
     if image.size != (found.width, found.height):
         raise damaged(path, f"it says {found.width}x{found.height} and {image.width}x{image.height} pixels")
@@ -201,7 +203,6 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
         The file cannot be decoded whole (truncated, foreign, damaged), is too large, or is of a refused kind.
     """
     path = as_path(path, "path")
-
     if path.suffix.casefold() in (*DICOM_SUFFIXES, LJPEG_SUFFIX):
         _mammogram_header(path)  # bounds before pixels
         dicom = path.suffix.casefold() != LJPEG_SUFFIX
@@ -237,11 +238,12 @@ def _decode_eight(path: Path, found: Container) -> npt.NDArray[np.uint8]:
     with _pillow(path, found.file(True), found) as image:
         image.load()
         pixels = _to_rgb(path, image)
-    again = None if found.again is None else found.again(pixels)
-    if again is not None:
-        with _pillow(path, again, found) as image:
+    if found.surplus is not None:
+        with _pillow(path, found.surplus(), found) as image:
             if not np.array_equal(_to_rgb(path, image), pixels):
                 raise truncated(path, "pixels are missing")
+    if found.check is not None:
+        found.check(pixels)
     if found.clear is not None:
         pixels[(pixels == np.array(found.clear, np.uint8)).all(axis=2)] = 255
     return pixels
@@ -269,8 +271,8 @@ def _decode_deep(path: Path, found: Container, *, stretch: bool) -> npt.NDArray[
         raw = np.stack([grey[number] for number in (2, 1, 0, 3)[: found.planes]], axis=2)  # as OpenCV has them
     else:
         raw = _samples(path, found, found.file(True))
-    if found.again is not None:
-        found.again(np.zeros((1, 1, 3), np.uint8))
+    if found.check is not None:
+        found.check(None)
     if found.inverted:
         raw = np.uint16(65535) - raw
     if stretch and raw.ndim == 2 and found.clear is None:
@@ -310,7 +312,7 @@ def _to_eight(raw: npt.NDArray[np.uint16], found: Container) -> npt.NDArray[Any]
         clear = np.array(found.clear[::-1], np.uint16)
         same = (raw == clear) if raw.ndim == 2 else (raw == clear).all(axis=2)
         values = np.where(same[:, :, np.newaxis], np.float32(255.0), values)
-    return np.rint(values)
+    return np.asarray(np.rint(values))
 
 
 def resize_image(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.uint8]:

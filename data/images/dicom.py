@@ -7,8 +7,7 @@ One stated rule for grey levels, as for TIFF and PNG in `decode`:
 - MONOCHROME1 is inverted, so that dense tissue is bright in every image;
 - one frame, one sample per pixel of 8, 16 or 32 bits, numbers that are finite; anything else is refused.
 
-How many elements are parsed, and how many bytes inflated, is bounded, and what an element of another kind holds is in no
-message.
+How many elements are parsed and how many bytes inflated is bounded. No message quotes what an element holds.
 
 References
 ----------
@@ -88,8 +87,8 @@ class DicomHeader:
 _MOST_READS = 300_000
 """Times that a file is read from (ours): an element takes up to three, and images have some hundreds of elements."""
 
-_MOST_INFLATED = 4 * MAX_PIXELS
-"""Bytes to which elements are inflated (ours): 32 bits a pixel."""
+_MOST_INFLATED = 2 * MAX_PIXELS
+"""Bytes to which elements are inflated (ours): 16 bits a pixel."""
 
 _BITS = (8, 16, 32)
 
@@ -116,12 +115,19 @@ class _Bounded(io.BufferedReader):
         if self._reads > _MOST_READS:
             raise _TooMuch("more elements than an image has")
         if size is not None and size >= 0:
-            return super().read(size)
+            return super().read(min(size, MAX_BYTES))  # room is made for what is asked for
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)  # all that is left is asked for where it is deflated
         data = inflate.decompress(super().read(), _MOST_INFLATED)
         if not inflate.eof:
             raise _TooMuch("its deflated elements are cut off, or too large")
         raise _Inflated(data)
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """Return what reading a damaged DICOM file may raise."""
+    from pydicom.errors import BytesLengthException
+
+    return (BytesLengthException, *BROKEN)
 
 
 def _read(path: Path, *, pixels: bool) -> Any:
@@ -141,7 +147,7 @@ def _read(path: Path, *, pixels: bool) -> Any:
                 return _elements(whole.data)
     except InvalidDicomError as error:
         raise ImageError(f"{path}: not a DICOM file; remove it or replace it by the image") from error
-    except BROKEN as error:
+    except _broken() as error:
         # a text of pydicom may quote what stands in the file
         why = {RecursionError: "it is nested too deep", _TooMuch: str(error)}.get(type(error), type(error).__name__)
         raise damaged(path, why) from error
@@ -152,7 +158,7 @@ def _elements(data: bytes) -> Any:
     import pydicom
     from pydicom.filereader import read_dataset
 
-    with _Bounded(io.BytesIO(data)) as handle:  # type: ignore[arg-type]  # as good as a raw file
+    with _Bounded(io.BytesIO(data)) as handle:
         found: Any = read_dataset(handle, False, True, specific_tags=[pydicom.tag.Tag(tag) for tag in _TAGS])
     found.file_meta = pydicom.dataset.FileMetaDataset()
     found.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
@@ -169,7 +175,7 @@ def _header(path: Path, found: Any) -> DicomHeader:
         photometric, bits = str(found.PhotometricInterpretation), int(found.BitsStored)
         allocated = int(found.BitsAllocated)
         numbers = list(_numbers(found))
-    except BROKEN as error:
+    except _broken() as error:
         why = str(error) if isinstance(error, AttributeError) else type(error).__name__
         raise ImageError(f"{path}: its header does not say how the pixels are stored ({why})") from error
     if frames != 1 or samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
@@ -239,7 +245,7 @@ def decode_dicom(path: Path) -> npt.NDArray[np.uint8]:
         else:
             shown = values
             ends = np.array([values.min(), values.max()])
-    except BROKEN as error:
+    except _broken() as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{path}: cannot be decoded ({reason}); copy it again or save it uncompressed") from error
     if not np.isfinite([*ends, shown.min(), shown.max()]).all():
@@ -253,11 +259,11 @@ def _check_packed(path: Path, found: Any, header: DicomHeader) -> None:
     from pydicom.encaps import get_frame
 
     syntax = getattr(getattr(found, "file_meta", None), "TransferSyntaxUID", None)
-    if syntax is None or not syntax.is_encapsulated:
-        return
     try:
+        if syntax is None or not syntax.is_encapsulated:
+            return
         data = get_frame(found.PixelData, 0, number_of_frames=1)
-    except BROKEN as error:
+    except _broken() as error:
         raise ImageError(f"{path}: cannot be decoded ({type(error).__name__}); copy it again") from error
     if data.startswith(JPEG_BEGIN) and header.bits == 8:
         check_jpeg(path, data, size=(header.width, header.height))

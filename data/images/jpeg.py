@@ -36,9 +36,6 @@ _MOST_SEGMENTS = 20_000
 _MOST_SCANNED = 15 * MAX_PIXELS
 """Most pixels times scans (ours): progressive pictures have about ten scans, and each passes over every pixel."""
 
-_FILLED = range(127, 130)
-"""The grey that libjpeg fills up with, and its rounding."""
-
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 _SURPLUS = bytes(range(17, 81))
@@ -65,11 +62,11 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
                 raise damaged(path, "two frames stand in it")
             frame = handle.read(length)
         elif code == _APP1:
-            data = handle.read(length)
-            if exif is None and data.startswith(_EXIF):
-                exif = exif_orientation(data[len(_EXIF) :])
-            elif xmp is None and data.startswith(_XMP):
-                xmp = xmp_orientation(data)
+            block = handle.read(length)
+            if exif is None and block.startswith(_EXIF):
+                exif = exif_orientation(block[len(_EXIF) :])
+            elif xmp is None and block.startswith(_XMP):
+                xmp = xmp_orientation(block)
         if code in _FRAMES | _TABLES | {_SCAN, _APP0, _ADOBE}:
             handle.seek(place - 4)
             kept.append(b"\xff" + handle.read(length + 4)[1:])
@@ -85,7 +82,7 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             return handle.getvalue()[start:]
         with path.open("rb") as again:
             again.seek(start)
-            return again.read(MAX_BYTES)
+            return again.read(min(MAX_BYTES, path.stat().st_size))  # room is made for what is asked for
 
     def file(pixels: bool, surplus: bool = False) -> bytes:
         try:
@@ -94,12 +91,7 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             raise truncated(path, error) from error
         return head + scans
 
-    def again(pixels: npt.NDArray[np.uint8]) -> bytes | None:
-        filled = frame[5] == 4 or all(int(one) in _FILLED for one in pixels[-1, -1])
-        one = b"\xff\xda" not in data() and _RESTART.search(data()) is None
-        return file(True, True) if filled or not one else None
-
-    return Container("JPEG", width, height, 1, exif or xmp or 1, file, again=again)
+    return Container("JPEG", width, height, 1, exif or xmp or 1, file, surplus=lambda: file(True, True))
 
 
 def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) -> None:
@@ -116,17 +108,16 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
     if found.width * found.height > MAX_PIXELS or size not in (None, (found.width, found.height)):
         raise truncated(path, f"a JPEG of {found.width}x{found.height} pixels is in it")
     try:
-        with Image.open(io.BytesIO(found.file(True)), formats=("JPEG",)) as image:
-            pixels = np.asarray(image)
-        again = None if found.again is None else found.again(pixels.reshape(found.height, found.width, -1))
-        if again is not None:
-            with Image.open(io.BytesIO(again), formats=("JPEG",)) as image:
-                if not np.array_equal(pixels, np.asarray(image)):
-                    raise truncated(path, "pixels are missing")
+        both: list[npt.NDArray[np.uint8]] = []
+        for one in (found.file(True), found.file(True) if found.surplus is None else found.surplus()):
+            with Image.open(io.BytesIO(one), formats=("JPEG",)) as image:
+                both.append(np.asarray(image))
     except ImageError:
         raise
     except BROKEN as error:
-        raise truncated(path, error) from error
+        raise truncated(path, f"a JPEG in it, {type(error).__name__}") from error
+    if not np.array_equal(both[0], both[1]):
+        raise truncated(path, "pixels are missing")
 
 
 def _segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, int, int]]:

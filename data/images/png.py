@@ -89,7 +89,7 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
     return Container(
         "PNG", width, height, pages, turned, lambda pixels: _file(path, kept, pixels=pixels, clear=clear is None),
         deep=depth == 16, alpha="unassociated", clear=clear,
-        again=lambda pixels: _compare(path, kept, head, pixels) if ended else _compare(path, kept, head, None),
+        check=lambda pixels: _compare(path, kept, head, pixels if ended else None),
     )  # fmt: skip
 
 

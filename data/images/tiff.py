@@ -37,9 +37,12 @@ _READ = _PIXELS | {_OFFSETS, _COUNTS, _TILE_OFFSETS, _TILE_COUNTS, _ORIENTATION,
 _FORMS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d",
           13: "I", 16: "Q", 17: "q", 18: "Q"}  # fmt: skip
 _NO_PACKING, _JPEG = 1, 7
-_PACKINGS = frozenset({_NO_PACKING, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000, 50001})
-"""None, CCITT, LZW, JPEG, deflate, PackBits, Zstandard and WebP: those whose decoders take no more memory than the
+_PACKINGS = frozenset({_NO_PACKING, 2, 3, 4, 5, _JPEG, 8, 32773, 32946, 50000})
+"""None, CCITT, LZW, JPEG, deflate, PackBits and Zstandard: those whose decoders take no more memory than the
 page has."""
+
+_DEEP_PACKINGS = frozenset({_NO_PACKING, 5, 8, 32773, 32946})
+"""Of those the ones that OpenCV knows, too."""
 
 _MOST_TAGS = 1000
 _MOST_TAG_BYTES = 16 * 1024**2
@@ -173,7 +176,8 @@ def _samples(path: Path, page: _Page) -> tuple[bool, str]:
     if photometric == 6 and packing != _JPEG and page.tags.get(_SUBSAMPLING, _Tag(3, (2, 2), b"")).values != (1, 1):
         raise ImageError(f"{path}: YCbCr with fewer colours than pixels is read as JPEG only; save it as 8-bit RGB")
     deep = 16 in bits
-    if deep and not (formats == {1} and (photometric, samples) in ((0, 1), (1, 1), (2, 3), (2, 4))):
+    known = packing in _DEEP_PACKINGS and (photometric, samples) in ((0, 1), (1, 1), (2, 3), (2, 4))
+    if deep and not (known and formats == {1}):
         raise ImageError(f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB")
     extra = page.number(_EXTRA, 2)
     return deep, {0: "", 1: "associated"}.get(extra, "unassociated")

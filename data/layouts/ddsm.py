@@ -24,8 +24,8 @@ PATHOLOGY_CLASSES = ("benign", "malignant")
 
 _PATHOLOGY = {"BENIGN": "benign", "BENIGN_WITHOUT_CALLBACK": "benign", "MALIGNANT": "malignant"}
 _VIEW = re.compile(
-    r"((?:LEFT|RIGHT)_(?:CC|MLO)) LINES ([0-9]{1,6}) PIXELS_PER_LINE ([0-9]{1,6}) BITS_PER_PIXEL [0-9]{1,3} RESOLUTION [0-9.]{1,20} "
-    r"(OVERLAY|NON_OVERLAY)"
+    r"((?:LEFT|RIGHT)_(?:CC|MLO)) LINES ([0-9]{1,6}) PIXELS_PER_LINE ([0-9]{1,6}) BITS_PER_PIXEL [0-9]{1,3} "
+    r"RESOLUTION [0-9.]{1,20} (OVERLAY|NON_OVERLAY)"
 )
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """A case's name, which becomes that of files in the folder of its ``.ics``."""
@@ -108,7 +108,7 @@ def _read_case(path: Path, findings: list[Finding]) -> _Case | None:
         findings.append(Finding("error", path.name, f"cannot be read as an .ics ({error}); copy it again"))
         return None
     name = path.stem
-    views = []
+    views: list[_View] = []
     for line in (" ".join(line.split()) for line in text.splitlines()):
         if line.startswith("filename "):
             name = line.split()[1]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from ...errors import DependencyError, InputError
+from ...errors import InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images import BROKEN
 from ..walk import walk_files
 from .spec import LayoutSpec
+from .xls import xls_rows
 
 __all__ = ["BIRADS_CLASSES", "INBREAST_NAME", "LAYOUT", "read_inbreast"]
 
@@ -31,9 +29,6 @@ INBREAST_IMAGES = 410
 _TABLES = ("inbreast.csv", "inbreast.xls")
 _COLUMNS = ("Laterality", "View", "File Name", "ACR", "Bi-Rads")
 """All that is used of the table; ages and dates are passed over."""
-
-_MOST_BYTES = 4 * 1024**2
-"""Bound on an ``.xls`` (ours): the published one takes some ten kilobytes."""
 
 _VIEWS = {"CC": "CC", "MLO": "ML", "ML": "ML", "FB": "FB"}
 
@@ -109,7 +104,7 @@ def _files(root: Path, findings: list[Finding]) -> tuple[Path, list[Path]]:
 
 def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, str]]:
     """Return image number to class, side and view."""
-    rows = _csv_rows(table) if table.suffix.casefold() == ".csv" else _xls_rows(table, findings)
+    rows = _csv_rows(table) if table.suffix.casefold() == ".csv" else _columns(table, xls_rows(table, findings))
     labels: dict[str, tuple[str, str, str]] = {}
     for number, row in rows:
         image, grade = row["File Name"], row["Bi-Rads"]
@@ -144,38 +139,6 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             yield from _columns(path, csv.reader(handle, delimiter=";"))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a UTF-8 table with ; between columns ({error})") from error
-
-
-def _xls_rows(path: Path, findings: list[Finding]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Read the first sheet; the others are never loaded."""
-    try:
-        import xlrd
-    except ImportError as error:
-        raise DependencyError(
-            f"{path}: xlrd is missing: pip install 'bchisto[mammograms]', or save its first sheet as INbreast.csv"
-        ) from error
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{path}: too large for the table of INbreast; replace it by the published file")
-        # ragged: a cell far away would make empty ones of all before it; what xlrd says would go to the output
-        with xlrd.open_workbook(path, on_demand=True, ragged_rows=True, logfile=io.StringIO()) as book:
-            if book.nsheets > 1:
-                findings.append(
-                    Finding("note", path.name, f"{book.nsheets - 1} further sheets, not read: they hold personal data")
-                )
-            sheet = book.sheet_by_index(0)
-            yield from _columns(path, ([_cell(cell.value) for cell in row] for row in sheet.get_rows()))
-    except (xlrd.XLRDError, *BROKEN) as error:
-        if isinstance(error, InputError):
-            raise
-        # what xlrd says may quote the file, which holds personal data
-        raise InputError(
-            f"{path}: not an Excel 97 workbook, or damaged ({type(error).__name__}); save its first sheet as INbreast.csv"
-        ) from error
-
-
-def _cell(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _columns(path: Path, rows: Iterable[list[str]]) -> Iterator[tuple[int, dict[str, str]]]:

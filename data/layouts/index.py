@@ -11,6 +11,7 @@ import json
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 
 from ...jobs import ensure_folder, write_json
 from ..findings import Finding
-from ..walk import circle, unreadable
+from ..walk import MOST_VISITS, circle, too_often, unreadable
 
 __all__ = ["FileIndex", "cache_folder"]
 
@@ -75,6 +76,7 @@ class FileIndex:
         changed: set[str] = set()
         waiting = [""]
         above: dict[str, tuple[tuple[int, int], ...]] = {"": ()}
+        visits: Counter[tuple[int, int]] = Counter()
         count = 0
         while waiting:
             name = waiting.pop()
@@ -83,6 +85,10 @@ class FileIndex:
                 here = (status.st_dev, status.st_ino)
                 if here in above[name]:
                     index.findings.append(circle(name))
+                    continue
+                visits[here] += 1
+                if visits[here] > MOST_VISITS:
+                    index.findings.append(too_often(name))
                     continue
                 entry = known["folders"].get(name)
                 if entry is None or entry["stamp"] != status.st_mtime_ns:

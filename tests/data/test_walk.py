@@ -1,5 +1,6 @@
 """Trees that cannot be read whole: each loss is refused or said."""
 
+import itertools
 import os
 import socket
 
@@ -167,3 +168,43 @@ def test_findings_alike_are_one_line(caplog):
     assert lines[0] == "0.png, 1.png, 2.png and 6 more: left out"
     assert len(lines) == 12
     assert lines[-1] == "4 further notes; `bchisto data check` shows them all"
+
+
+OTHERS = {"inbreast": "INbreast.csv", "cbis-ddsm": "mass_case_description_train_set.csv", "ddsm": "B.ics"}
+
+
+def mammograms(root, name):
+    """Write a folder that holds a table or text alone, and nothing that belongs to it."""
+    root.mkdir()
+    (root / OTHERS[name]).write_text("")
+    return root
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_link_loops_in_trees_of_mammograms_end(tmp_path, name):
+    root = mammograms(tmp_path / "images", name)
+    (root / "deep").mkdir()
+    (root / "deep" / "again").symlink_to(root)
+    (root / "self").symlink_to(root / "self")
+    with pytest.raises(InputError) as error:
+        report_findings(read_dataset(root, dataset=name).findings)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "files"), [*LAYOUTS, *((name, ()) for name in OTHERS)])
+def test_links_that_fan_out_end(tmp_path, name, files):
+    """25 folders, each with two links to the next: 2 to the 24th ways, and no circle."""
+    root = tree(tmp_path / "images", *files) if files else mammograms(tmp_path / "images", name)
+    start = root / "Photos" / "Benign" if name == "bach" else root
+    steps = [start, *(start / f"d{number}" for number in range(24))]
+    for step, after in itertools.pairwise(steps):
+        after.mkdir()
+        (step / "a").symlink_to(after)
+        (step / "b").symlink_to(after)
+    if files:
+        errors = findings(read_dataset(root, dataset=name), "error")
+        assert any("links lead to this folder more than 32 times; remove some" in text for text in errors)
+    else:  # it holds no image, which is said first
+        with pytest.raises(InputError) as error:
+            report_findings(read_dataset(root, dataset=name).findings)
+        assert "\n" not in str(error.value)

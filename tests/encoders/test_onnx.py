@@ -190,7 +190,7 @@ def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message
     ("sidecar", "message"),
     [
         (None, "no patches.json beside it"),
-        ({}, "`transform` is no list"),
+        ({}, "its transform is no list"),
         ({"transform": [{"name": "CenterCrop", "arguments": {"size": 16}}]}, "the transform CenterCrop is not known"),
         ({"transform": []}, "gives no size of image"),
         ({"transform": [{"name": "Normalize", "arguments": {"mean": [0, 0]}}], "patch_size_pixels": 16},

@@ -29,7 +29,7 @@ DESCRIBED = FeaturizeSettings(
 )  # fmt: skip
 BOOSTED = BoostSettings(
     ["svm", "stack"], 2, "fast", params={"num_iterations": 3, "learning_rate": 0.5, "num_leaves": 7}, seed=4,
-    each=True,
+    each=True, name="trial",
 )  # fmt: skip
 TUNED = FinetuneSettings(
     "patch-resnet", name="mine", size=64, patches="random:48:2", epochs=3, patience=2, validation=False, batch_size=4,

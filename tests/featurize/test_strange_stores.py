@@ -269,3 +269,23 @@ def test_growing_a_strange_store_reads_nothing_outside(described, tissue, tiny_o
     assert code != 0
     assert "tissue is a link to another place" in said
     assert json.loads((run / "run.json").read_text())["records"][-1]["status"] == "error"
+
+
+def test_a_store_that_ends_hdf5_is_one_line(store, tmp_path, cli, monkeypatch):
+    """Whether by a signal or without an end, in a process of its own; `tests/featurize/data` holds one of each."""
+    from bchisto.jobs import hdf5_probe
+
+    monkeypatch.setattr(hdf5_probe, "_SECONDS", 1)
+    for name, said in (("ends-hdf5.h5", "is ended by signal 11"), ("hangs-hdf5.h5", "does not come to an end")):
+        path = Path(__file__).parent / "data" / name
+        code, _, text = cli("boost", "--features", path, "--folds", 2, "--out", tmp_path / "run")
+        assert (code, f"{path}: damaged, HDF5 {said}" in text) == (2, True), text
+
+
+def test_the_first_look_passes_what_is_right_or_said_better_later(store, tmp_path):
+    from bchisto.featurize import look_first
+
+    (tmp_path / "text.h5").write_text("no HDF5 at all")
+    look_first([store, tmp_path / "text.h5", tmp_path / "none.h5", tmp_path])
+    with h5py.File(store, "r+"):  # as another part of this program may have it
+        look_first([store])

@@ -24,6 +24,7 @@ DOCUMENTS = [*(page for page in PAGES if page not in ELSEWHERE), "README.md"]
 
 NOT_RUN = {
     "docs/weights.md": ("--weights",),  # files of the user's: tests/encoders/test_encoder.py
+    "docs/encoders.md": ("hub:", "onnx:", "timm:", "midnight"),  # likewise: tests/journeys/test_brought_encoders.py
 }
 """Parts of lines that are only parsed, each with where the same is run; `reproduce` is in tests/recipes."""
 

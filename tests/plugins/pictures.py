@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 HEIGHT, WIDTH = 20, 30
+PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 
 
 def upright(image, orientation):
@@ -179,8 +180,8 @@ def kinds(seed=0):
         add(f"png grey {depth}", "png", png(values, depth=depth, colour=0), grey3(eight(full)))
         key = int(values[3, 4, 0])
         clear = np.where(values[..., 0] == key, 255, eight(full))
-        add(f"png grey {depth} tRNS", "png", png(values, depth=depth, colour=0, before=[(b"tRNS", struct.pack(">H", key))]),
-            grey3(clear))  # fmt: skip
+        before = [(b"tRNS", struct.pack(">H", key))]
+        add(f"png grey {depth} tRNS", "png", png(values, depth=depth, colour=0, before=before), grey3(clear))
     for depth in (1, 2, 4, 8):
         values = rng.integers(0, 2**depth, (HEIGHT, WIDTH, 1)).astype(np.uint16)
         colours = rng.integers(0, 256, (2**depth, 3), dtype=np.uint8)
@@ -189,8 +190,9 @@ def kinds(seed=0):
         add(f"png palette {depth}", "png", png(values, depth=depth, colour=3, before=[plte]), shown)
         opaque = np.full(2**depth, 255, np.uint8)
         opaque[: 2 ** (depth - 1)] = rng.integers(0, 256, 2 ** (depth - 1))
-        add(f"png palette {depth} tRNS", "png", png(values, depth=depth, colour=3, before=[plte,
-            (b"tRNS", opaque[: 2 ** (depth - 1)].tobytes())]), over_white(shown, opaque[values[..., 0]], 255), 1)  # fmt: skip
+        before = [plte, (b"tRNS", opaque[: 2 ** (depth - 1)].tobytes())]
+        through = over_white(shown, opaque[values[..., 0]], 255)
+        add(f"png palette {depth} tRNS", "png", png(values, depth=depth, colour=3, before=before), through, 1)
     for depth, colour, source in ((8, 2, rgb), (16, 2, deep3)):
         shown = source if depth == 8 else eight(source)
         add(f"png rgb {depth}", "png", png(source, depth=depth, colour=colour), shown)
@@ -221,8 +223,8 @@ def kinds(seed=0):
     for number in range(1, 9):
         flag = exif_block(number)
         add(f"tiff orientation {number}", "tif", tiff(rgb, photometric="rgb", **turned(number)), upright(rgb, number))
-        add(f"tiff zlib orientation {number}", "tif", tiff(rgb, photometric="rgb", compression="zlib", **turned(number)),
-            upright(rgb, number))  # fmt: skip
+        packed = tiff(rgb, photometric="rgb", compression="zlib", **turned(number))
+        add(f"tiff zlib orientation {number}", "tif", packed, upright(rgb, number))
         add(f"tiff16 orientation {number}", "tif", tiff(deep3, photometric="rgb", **turned(number)),
             upright(eight(deep3), number))  # fmt: skip
         add(f"tiff16 grey orientation {number}", "tif", tiff(deep, photometric="minisblack", **turned(number)),

@@ -1,0 +1,397 @@
+"""Mutated model texts, bundles, arrays and weights files: what comes of each, as a table.
+
+Every mutation is read as a stranger's file is read, and predicts where it is taken. A child process works them off, so
+that a signal ends that child alone and is counted; one that takes over ten seconds is ended by an alarm. An audit hook
+counts whatever is written, started, unpickled or connected to meanwhile.
+
+Run: python benchmarks/fuzz_bundles.py [--count 50000 --seed 0]
+"""
+
+import argparse
+import collections
+import copy
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import zipfile
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from bchisto.boost import Bundle, fit_text, parse_model, predict_proba
+from bchisto.boost.head import TrainingPart
+from bchisto.boost.heads import fit_head
+from bchisto.boost.lightgbm_model import contributions
+from bchisto.encoders import read_weight_arrays
+from bchisto.errors import BchistoError
+from bchisto.experiment import TrainingImages
+from bchisto.jobs import check_tree
+
+SECONDS = 10
+SHARE = {"model text": 24, "manifest": 10, "model in a bundle": 8, "zip of a bundle": 4, "arrays": 2, "weights": 2}
+"""How many of fifty mutations are of each kind."""
+
+NUMBERS = ("0", "1", "-1", "2", "-2", "7", "99", "-99", "65536", "2147483647", "-2147483648", "4294967296", "1e9",
+           "9223372036854775807", "9" * 30, "1" * 5000, "nan", "inf", "-inf", "1e308", "-1e308", "1e999", "1e-320",
+           "0x10", "1_0", "", "-", "1.5", "null", "\u0661", "\x00", "1 2", "%n")  # fmt: skip
+VALUES = (None, True, False, 0, 1, -1, 0.5, -1.0, 1e300, 10**30, float("nan"), float("inf"), "", "x", "\x00", "../x",
+          "/etc/passwd", "$x_$", "\x1b[31m", "a" * 10_000, [], {}, [[]], [1], ["a", "a"], {"a": 1},
+          {"": None})  # fmt: skip
+WATCHED = ("os.", "shutil.", "subprocess.", "socket.", "pickle.", "ctypes.dlopen", "tempfile.", "exec")
+
+
+def make_seeds(folder):
+    """Write what is mutated: a text, a bundle of each head, and a weights file of each format."""
+    import h5py
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 2, 6)).astype(np.float32)
+    labels = np.arange(60) % 3
+    features[:, :, 0] += labels[:, None]
+    params = {"objective": "multiclass", "num_class": 3, "min_data_in_leaf": 3, "verbosity": -1, "num_threads": 1}
+    text = fit_text(features, labels, params=params, rounds=3)
+    (folder / "text.txt").write_text(text)
+    part = TrainingPart(features, labels, [None] * 60, 3, 0, 3)
+    models = {"lightgbm": text.encode()}
+    models |= {head: next(fit_head(head, part, params=[{}]))[0] for head in ("logistic", "svm")}
+    suffixes = {"lightgbm": ".txt", "logistic": ".npz", "svm": ".npz"}
+    for head, data in models.items():
+        (folder / f"{head}{suffixes[head]}").write_bytes(data)
+    header = {
+        "encoder": "vgg16",
+        "layers": [],
+        "scale": 1.0,
+        "crop": 64,
+        "weights": "random",
+        "weights_sha256": "0" * 64,
+    }
+    side = {"n": 30, "right": 20, "interval": [0.5, 0.8]}
+    facts = {
+        "classes": ["a", "b", "c"], "stores": {"s": header}, "protocol": "3 folds", "banners": ["said"],
+        "temperature": 1.2,
+        "two_class": {"positive": ["c"], "rule": "sum", "thresholds": [0.5],
+                      "wanted": [{"sensitivity": 0.95, "threshold": 0.2, "enough": False}]},
+        "training": TrainingImages(1, frozenset({"0" * 64})),
+        "unsure": {"below": 0.6, "share": 0.2, "calibrated": True, "unit": "image", "sure": side, "unsure": side},
+    }  # fmt: skip
+    for head in (*models, "stack"):
+        members = models if head == "stack" else [head]
+        prefix = "{}-" if head == "stack" else ""
+        files = [
+            (f"{prefix.format(one)}seed0-fold{fold}{suffixes[one]}", folder / f"{one}{suffixes[one]}")
+            for one in members
+            for fold in (1, 2)
+        ]
+        blend = {fold: {f"s {one}": 1 / 3 for one in members} for fold in (1, 2)} if head == "stack" else None
+        Bundle.save(folder / f"{head}.bchisto", models={"s": files}, head=head, blend=blend, **facts)
+    arrays = {"first/kernel": rng.normal(size=(3, 3, 3, 4)).astype(np.float32), "first/bias": np.zeros(4, np.float32)}
+    np.savez(folder / "w.npz", **arrays)
+    save_file(arrays, folder / "w.safetensors")
+    with h5py.File(folder / "w.weights.h5", "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(f"layers/{name}", data=array)
+            file["layers/first"].attrs["name"] = "first"
+    blob = b"\x3a\x02\x08\x04" + b"\x2a\x10" + np.ones(4, "<f4").tobytes()
+    layer = b"\x0a\x01a" + b"\x3a" + bytes([len(blob)]) + blob
+    (folder / "w.caffemodel").write_bytes(b"\xa2\x06" + bytes([len(layer)]) + layer)
+
+
+def mutated_bytes(data, rng, *, most=4):
+    """Flip, insert, delete, repeat or exchange bytes."""
+    found = bytearray(data)
+    for _ in range(rng.randint(1, most)):
+        place = rng.randrange(len(found) or 1)
+        length = rng.choice((1, 1, 2, 4, 8, 64, 512))
+        way = rng.randrange(6)
+        if way == 0 and found:
+            found[place] ^= 1 << rng.randrange(8)
+        elif way == 1:
+            found[place : place + length] = rng.randbytes(length)
+        elif way == 2:
+            del found[place : place + length]
+        elif way == 3:
+            found[place:place] = found[place : place + length]
+        elif way == 4:
+            found[place : place + length] = rng.choice((b"\x00", b"\xff", b"\x7f")) * length
+        else:
+            other = rng.randrange(len(found) or 1)
+            found[place : place + length] = found[other : other + length]
+    return bytes(found)
+
+
+def mutated_text(text, rng):
+    """Exchange numbers and lines of a model, most of them among its trees."""
+    if rng.random() < 0.1:
+        return mutated_bytes(text.encode(), rng).decode("utf-8", "replace")
+    lines = text.split("\n")
+    last = lines.index("end of trees")
+    for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
+        place, way = rng.randrange(last), rng.randrange(10)
+        name, equals, value = lines[place].partition("=")
+        cells = value.split(" ")
+        if way < 6:
+            cells[rng.randrange(len(cells))] = rng.choice((*NUMBERS, *cells, str(rng.randint(-20, 20))))
+            lines[place] = f"{name}{equals}{' '.join(cells)}"
+        elif way == 6:
+            rng.shuffle(cells)
+            lines[place] = f"{name}{equals}{' '.join(cells)}"
+        elif way == 7:
+            lines[place] = lines[rng.randrange(last)]
+        elif way == 8:
+            lines[place] = ""
+        else:
+            lines[place] += f"\n{lines[rng.randrange(last)]}"
+    return "\n".join(lines)
+
+
+def mutated_json(content, rng):
+    """Exchange, remove or add values anywhere in it."""
+    for _ in range(rng.randint(1, 3)):
+        node = content
+        while True:
+            keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+            if not keys:
+                break
+            key = rng.choice(keys)
+            if isinstance(node[key], (dict, list)) and node[key] and rng.random() < 0.7:
+                node = node[key]
+                continue
+            way = rng.randrange(4)
+            if way == 0:
+                del node[key]
+            elif way == 1:
+                node[key] = copy.deepcopy(node[rng.choice(keys)])
+            elif way == 2 and isinstance(node, dict):
+                node[str(rng.choice(VALUES))[:50]] = copy.deepcopy(rng.choice(VALUES))
+            else:
+                node[key] = copy.deepcopy(rng.choice(VALUES))
+            break
+    return content
+
+
+def mutated_arrays(data, rng):
+    """Exchange values, types and shapes of arrays, or their headers' bytes."""
+    with np.load(io.BytesIO(data)) as file:
+        arrays = {name: file[name] for name in file.files}
+    name = rng.choice(sorted(arrays))
+    array, way = np.atleast_1d(arrays[name].copy()), rng.randrange(6)
+    if way == 0:
+        array.ravel()[rng.randrange(array.size)] = rng.choice((np.nan, np.inf, -1, 0, 1e30, -1e-30, 3e38))
+    elif way == 1:
+        array = array.astype(rng.choice(("f2", "f8", "i4", "c16", "U8", "S3", "?", "M8[s]", ">f4", "g")))
+    elif way == 2:
+        array = np.resize(array, rng.choice(((0,), (1,), (3,), (6,), (1, 1), (2, 3), (3, 6), (2, 2, 2))))
+    elif way == 3:
+        array = array * rng.choice((0, -1, 1e20, 1e-40))
+    elif way == 4:
+        arrays[rng.choice(("x", "../x", "mean", ""))] = array
+    buffer = io.BytesIO()
+    arrays[name] = array if arrays[name].ndim or way in (1, 2) else array[0]
+    (np.savez_compressed if rng.random() < 0.1 else np.savez)(buffer, **arrays)
+    return mutated_bytes(buffer.getvalue(), rng) if way == 5 else buffer.getvalue()
+
+
+def mutated_bundle(path, rng, *, kind):
+    """Return the bytes of a bundle in which the manifest or a model is mutated, with hashes that fit."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(members.pop("manifest.json"))
+    name = rng.choice(sorted(members))
+    if kind == "model in a bundle":
+        if name.endswith(".txt"):
+            members[name] = mutated_text(members[name].decode(), rng).encode("utf-8", "replace")
+        else:
+            members[name] = mutated_arrays(members[name], rng)
+        if rng.random() < 0.1:
+            members[rng.choice(("../x", "models/s/seed0-fold1.txt", "models/s/seed9-fold2.npz"))] = members.pop(name)
+        manifest["members"] = {one: hashlib.sha256(data).hexdigest() for one, data in members.items()}
+    else:
+        manifest = mutated_json(manifest, rng)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
+        for one, data in members.items():
+            archive.writestr(one, data)
+        archive.writestr("manifest.json", json.dumps(manifest))
+    return buffer.getvalue()
+
+
+ROWS = np.random.default_rng(1).normal(size=(4, 2, 6)).astype(np.float32)
+
+
+def prepare(kind, seeds, rng):
+    """Return a mutation and its file name, before anything is watched."""
+    if kind == "model text":
+        return mutated_text((seeds / "text.txt").read_text(), rng), None
+    if kind == "arrays":
+        head = rng.choice(("logistic", "svm"))
+        return mutated_arrays((seeds / f"{head}.npz").read_bytes(), rng), head
+    if kind == "weights":
+        path = rng.choice(sorted(seeds.glob("w.*")))
+        return mutated_bytes(path.read_bytes(), rng), path.name
+    path = rng.choice(sorted(seeds.glob("*.bchisto")))
+    if kind == "zip of a bundle":
+        return mutated_bytes(path.read_bytes(), rng), "x.bchisto"
+    return mutated_bundle(path, rng, kind=kind), "x.bchisto"
+
+
+def execute(kind, made, name, path):
+    """Read a mutation, and predict with it; raises a `BchistoError` where it is refused."""
+    if kind == "model text":
+        model = parse_model(made)
+        rows = np.resize(ROWS, (4, 2, model.forest.features)) if model.forest.features < 1000 else ROWS
+        found = predict_proba(model, rows)
+        if hash(made) % 20 == 0:
+            contributions(model, rows)
+    elif kind == "arrays":
+        from bchisto.boost.heads import parse_head
+
+        found = parse_head(name, made).predict_proba(ROWS)
+    elif kind == "weights":
+        if name.endswith(".h5"):
+            import h5py
+
+            check_tree(path)
+            with h5py.File(path, "r") as file:
+                file.visititems(lambda _, item: item[()].sum() if isinstance(item, h5py.Dataset) else None)
+        else:
+            read_weight_arrays(path)
+        return
+    else:
+        bundle = Bundle.load(path)
+        found = bundle.predict(dict.fromkeys(bundle.stores, ROWS))
+        if bundle.temperature is not None:
+            scaled = bundle.calibrate(found)
+            assert np.array_equal(scaled.argmax(axis=1), found.argmax(axis=1)), "the temperature changes the class"
+    assert np.isfinite(found).all(), "no probabilities"
+    assert np.allclose(found.sum(axis=1), 1.0), "probabilities that do not sum to 1"
+
+
+class Watch:
+    """Counts what an audit hook sees while it is on."""
+
+    def __init__(self):
+        self.on, self.own, self.seen = False, "", collections.Counter()
+        sys.addaudithook(self)
+
+    def __call__(self, event, arguments):
+        if not self.on:
+            return
+        if event == "open":
+            path, mode, flags = arguments
+            writes = (isinstance(mode, str) and set(mode) & set("wax+")) or (
+                isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            )
+            if writes or (isinstance(path, str) and path.startswith("/etc")):
+                self.seen[f"open {path} {mode}"] += 1
+        elif event.startswith(WATCHED) and not event.startswith(("os.scandir", "os.listdir", "os.putenv")):
+            self.seen[f"{event} {str(arguments)[:80]}"] += 1
+
+
+def work(seeds, folder, kind, first, count, seed, report):
+    """Work off mutations; the number of the one under way stands in a file, for when the process dies."""
+    os.chdir(folder)
+    watch, path = Watch(), None
+    outcomes, odd, slowest = collections.Counter(), [], 0.0
+    for number in range(first, first + count):
+        rng = random.Random(f"{seed} {kind} {number}")
+        made, name = prepare(kind, seeds, rng)
+        if name is not None and kind != "arrays":
+            path = folder / name
+            path.write_bytes(made)
+        report["at"] = number
+        signal.alarm(SECONDS)
+        started = time.perf_counter()
+        watch.on = True
+        try:
+            execute(kind, made, name, path)
+            outcome = "taken"
+        except BchistoError as error:
+            outcome = "refused"
+            if "\n" in str(error) or len(str(error)) > 1000:
+                outcome = "unexpected"
+                odd.append(f"{kind} {number}: a message of {len(str(error))} characters: {str(error)[:200]!r}")
+        except Exception:  # noqa: BLE001 - what is not refused on purpose is what is looked for
+            outcome = "unexpected"
+            odd.append(f"{kind} {number}: {traceback.format_exc()[-900:]}")
+        finally:
+            watch.on = False
+            signal.alarm(0)
+        slowest = max(slowest, time.perf_counter() - started)
+        outcomes[outcome] += 1
+        report["outcomes"] = dict(outcomes)
+        if path is not None:
+            path.unlink()
+    report.update(
+        odd=odd, slowest=slowest, seen=dict(watch.seen),
+        peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, left=sorted(map(str, folder.rglob("*"))),
+    )  # fmt: skip
+
+
+def campaign(seeds, kind, count, seed):
+    """Return what came of the mutations of a kind; a child that dies is followed by another one behind its mutation."""
+    total, at = collections.Counter(), 0
+    found = {"odd": [], "slowest": 0.0, "peak": 0.0, "seen": collections.Counter(), "left": []}
+    with multiprocessing.Manager() as manager:
+        while at < count:
+            report = manager.dict(at=at)
+            with tempfile.TemporaryDirectory(prefix="bchisto-fuzz-") as folder:
+                size = min(2000, count - at)
+                child = multiprocessing.get_context("fork").Process(
+                    target=work, args=(seeds, Path(folder), kind, at, size, seed, report)
+                )
+                child.start()
+                child.join()
+            if child.exitcode:
+                total.update(report.get("outcomes", {}))
+                total["over 10 s" if child.exitcode == -signal.SIGALRM else "signals"] += 1
+                found["odd"].append(f"{kind} {report['at']}: ended by {child.exitcode}")
+                at = report["at"] + 1
+                continue
+            at += size
+            total.update(report["outcomes"])
+            found["odd"] += report["odd"]
+            found["seen"].update(report["seen"])
+            found["left"] += report["left"]
+            found["slowest"] = max(found["slowest"], report["slowest"])
+            found["peak"] = max(found["peak"], report["peak"])
+    return total, found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    odd = []
+    head = ("kind", "mutations", "refused", "taken", "unexpected", "signals", "over 10 s", "slowest, s", "peak MB",
+            "written or started")  # fmt: skip
+    print(f"| {' | '.join(head)} |\n{'| --- ' * len(head)}|")
+    with tempfile.TemporaryDirectory(prefix="bchisto-seeds-") as folder:
+        make_seeds(Path(folder))
+        for kind, share in SHARE.items():
+            count = options.count * share // sum(SHARE.values())
+            total, found = campaign(Path(folder), kind, count, options.seed)
+            cells = [total[name] for name in ("refused", "taken", "unexpected", "signals", "over 10 s")]
+            outside = sum(found["seen"].values()) + len(found["left"])
+            print(f"| {kind} | {count:,} | {' | '.join(f'{cell:,}' for cell in cells)} | {found['slowest']:.2f} | "
+                  f"{found['peak']:.0f} | {outside} |", flush=True)  # fmt: skip
+            odd += [*found["odd"], *(f"{kind}: {event}, {times} times" for event, times in found["seen"].items())]
+            odd += found["left"]
+    for one in odd[:50]:
+        print(f"\n{one}")
+    return 1 if odd else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

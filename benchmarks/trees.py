@@ -1,0 +1,75 @@
+"""Our reader of LightGBM's text beside LightGBM itself: reading a model, and predicting rows with it, bit by bit alike.
+
+Run: python benchmarks/trees.py [--images 240 --augmentations 10 --dim 1408 --models 50]
+"""
+
+import argparse
+import os
+
+from timing import interleaved, machine, pin_one_thread
+
+pin_one_thread()
+os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+import lightgbm  # noqa: E402 - after the threads are pinned
+import numpy as np  # noqa: E402
+from bchisto.boost import PRESETS, fit_text, model_params, parse_model  # noqa: E402
+from descriptors import make_descriptors  # noqa: E402
+
+KINDS = {"rakhlin2018": ("rakhlin2018", {}), "fast": ("fast", {}),
+         "without a bound on the depth": ("rakhlin2018", {"max_depth": -1})}  # fmt: skip
+ROWS = (1, 20, 50, 200, 500)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=240)
+    parser.add_argument("--augmentations", type=int, default=10)
+    parser.add_argument("--dim", type=int, default=1408)
+    parser.add_argument("--models", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    features, labels = make_descriptors(options.images, options.augmentations, options.dim)
+    rows = features.reshape(-1, options.dim)
+    print(machine("lightgbm", "numpy"))
+    print(
+        f"\n{options.models} models of {options.dim:,} features, one core; milliseconds a model, and ours of theirs\n"
+    )
+    print("| models | trees | splits | depth | what | LightGBM | ours | ratio |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for kind, (name, changes) in KINDS.items():
+        preset = PRESETS[name].with_params(changes)
+        params = model_params(preset, classes=4, seed=0, fold_position=0)
+        text = fit_text(features, labels, params=params, rounds=preset.rounds)
+        theirs = [lightgbm.Booster(model_str=text) for _ in range(options.models)]
+        ours = [parse_model(text).forest for _ in range(options.models)]
+        first = ours[0]
+        facts = f"| {kind} | {len(first.roots)} | {first.splits:,} | {first.depth}"
+
+        def compare(what, ways, facts=facts):
+            seconds = {side: 1e3 * float(np.median(some)) / options.models
+                       for side, some in interleaved(ways, rounds=options.rounds).items()}  # fmt: skip
+            one, other = seconds["theirs"], seconds["ours"]
+            print(f"{facts} | {what} | {one:.2f} | {other:.2f} | {other / one:.2f} |", flush=True)
+
+        compare(
+            "read",
+            {
+                "theirs": lambda text=text: [lightgbm.Booster(model_str=text) for _ in range(options.models)],
+                "ours": lambda text=text: [parse_model(text) for _ in range(options.models)],
+            },
+        )
+        for count in ROWS:
+            some = rows[:: max(1, len(rows) // count)][:count]
+            np.testing.assert_array_equal(ours[0].predict_proba(some), theirs[0].predict(some))
+            compare(
+                f"{count} rows",
+                {
+                    "theirs": lambda some=some, theirs=theirs: [one.predict(some, num_threads=1) for one in theirs],
+                    "ours": lambda some=some, ours=ours: [one.predict_proba(some) for one in ours],
+                },
+            )
+
+
+if __name__ == "__main__":
+    main()

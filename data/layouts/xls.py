@@ -1,0 +1,146 @@
+"""The first sheet of an Excel 97 workbook, which may hold personal data in others: those are never loaded."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...errors import DependencyError, InputError
+from ..findings import Finding
+from ..images import BROKEN
+
+__all__ = ["xls_rows"]
+
+_MOST_BYTES = 4 * 1024**2
+"""Bound on a workbook (ours): the published one takes some ten kilobytes."""
+
+_COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_STRINGS, _CONTINUE = 0xFC, 0x3C
+"""Records of the table of strings (BIFF8)."""
+
+_WIDE, _PHONETIC, _RICH = 1, 4, 8
+
+
+def xls_rows(path: Path, findings: list[Finding]) -> Iterator[list[str]]:
+    """Yield the cells of each row as text.
+
+    Parameters
+    ----------
+    path : Path
+    findings : list of Finding
+        Gets a note where there are more sheets.
+
+    Raises
+    ------
+    InputError
+        No workbook, or a damaged one. What xlrd says is not repeated: it may quote personal data.
+    DependencyError
+        xlrd is missing.
+    """
+    try:
+        import xlrd
+        from xlrd.compdoc import CompDocError
+        from xlrd.formula import FormulaError
+    except ImportError as error:
+        raise DependencyError(
+            f"{path}: xlrd is missing: pip install 'bchisto[mammograms]', or save its first sheet as INbreast.csv"
+        ) from error
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise InputError(f"{path}: too large for the table of INbreast; replace it by the published file")
+        content = path.read_bytes()
+        _check_strings(content)
+        # ragged: a cell far away would make empty ones of all before it; what xlrd says would go to the output
+        said = io.StringIO()
+        with xlrd.open_workbook(file_contents=content, on_demand=True, ragged_rows=True, logfile=said) as book:
+            if book.nsheets > 1:
+                findings.append(
+                    Finding("note", path.name, f"{book.nsheets - 1} further sheets, not read: they hold personal data")
+                )
+            yield from ([_text(cell.value) for cell in row] for row in book.sheet_by_index(0).get_rows())
+    except (xlrd.XLRDError, CompDocError, FormulaError, *BROKEN) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: not an Excel 97 workbook, or damaged ({type(error).__name__}); save its first sheet as "
+            "INbreast.csv"
+        ) from error
+
+
+def _text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _check_strings(content: bytes) -> None:
+    """Refuse a table of strings in which a length below zero leads back, so that xlrd would never end.
+
+    Raises
+    ------
+    ValueError, IndexError, struct.error, CompDocError
+        The workbook is damaged.
+    """
+    from xlrd.compdoc import CompDoc
+
+    if content.startswith(_COMPOUND):
+        compound = CompDoc(content, logfile=io.StringIO())
+        found = next(
+            (one for name in ("Workbook", "Book") if (one := compound.locate_named_stream(name))[0] is not None), None
+        )
+        if found is None:
+            return
+        stream = bytes(found[0][found[1] : found[1] + found[2]])
+    else:
+        stream = content
+    place = 0
+    while place + 4 <= len(stream):
+        kind, length = struct.unpack_from("<HH", stream, place)
+        parts = [stream[place + 4 : place + 4 + length]]
+        place += 4 + length
+        while kind == _STRINGS and stream[place : place + 2] == _CONTINUE.to_bytes(2, "little"):
+            (length,) = struct.unpack_from("<H", stream, place + 2)
+            parts.append(stream[place + 4 : place + 4 + length])
+            place += 4 + length
+        if kind == _STRINGS:
+            _walk_strings(parts)
+
+
+def _walk_strings(parts: list[bytes]) -> None:
+    """Pass over the strings as xlrd does."""
+    (count,) = struct.unpack_from("<i", parts[0], 4)
+    number, place = 0, 8
+    for _ in range(count):
+        part = parts[number]
+        letters, kind = struct.unpack_from("<HB", part, place)
+        place += 3
+        runs = phonetic = 0
+        if kind & _RICH:
+            (runs,) = struct.unpack_from("<H", part, place)
+            place += 2
+        if kind & _PHONETIC:
+            (phonetic,) = struct.unpack_from("<i", part, place)
+            place += 4
+        if phonetic < 0:
+            raise ValueError("a length below zero")
+        while True:
+            width = 2 if kind & _WIDE else 1
+            there = min((len(part) - place) // width, letters)
+            place, letters = place + there * width, letters - there
+            if not letters:
+                break
+            number += 1
+            part = parts[number]
+            kind, place = (kind & ~_WIDE) | (part[0] & _WIDE), 1
+        for _ in range(runs):
+            if place == len(part):
+                number, place = number + 1, 0
+                part = parts[number]
+            place += 4
+        place += phonetic
+        if place >= len(part):
+            place -= len(part)
+            number += 1
+            if number == len(parts):
+                return

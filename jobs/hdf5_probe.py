@@ -1,0 +1,115 @@
+"""HDF5 files of strangers are read once in a process of its own: damaged structures can end or hang HDF5 itself.
+
+What that process finds wrong is passed over, since whoever reads the file next says it better. Only that it was ended,
+or came to no end, is an answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreError
+from .damage import DAMAGE
+from .hdf5 import checked_dataset, open_for_reading
+
+__all__ = ["refuse_deadly", "visit"]
+
+_log = logging.getLogger(__name__)
+
+_SECONDS, _BYTES_A_SECOND = 5, 50_000_000
+_MOST_MEMORY = 8 * 1024**3
+"""Seconds of computing, beside those for the size of the files, and memory that the process gets (ours)."""
+
+_PATIENCE = 20
+"""How much longer it may take by the clock: a file may come over a network (ours)."""
+
+_AT_ONCE = 16 * 1024**2
+"""Bytes of a dataset that are read at once (ours)."""
+
+
+def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]]) -> None:
+    """Refuse files on which HDF5 ends this program, or does not end.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    datasets : sequence of (name, holds, axes)
+        What will be read of each, see `checked_dataset`; what is not there is passed over.
+
+    Raises
+    ------
+    StoreError
+        The first such file.
+    """
+    found = [path for path in paths if path.is_file()]
+    if not found:
+        return
+    seconds = _SECONDS + sum(path.stat().st_size for path in found) // _BYTES_A_SECOND
+    script = (
+        "import json, sys; given = json.loads(sys.stdin.read()); sys.path[:] = given['path']; "
+        f"from {__package__}.hdf5_probe import visit; visit(given['files'], given['datasets'], given['seconds'])"
+    )
+    given = {
+        "path": [os.path.abspath(one) for one in sys.path],  # noqa: PTH100
+        "files": [str(path.absolute()) for path in found],
+        "datasets": list(datasets),
+        "seconds": seconds,
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            input=json.dumps(given),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds * _PATIENCE,
+        )
+        code, said = done.returncode, done.stdout
+    except OSError as error:
+        _log.debug("no process for a first look at %s: %s", found[0], error)
+        return
+    except subprocess.TimeoutExpired as error:
+        code, said = -signal.SIGXCPU, (error.stdout or b"").decode()
+    if code < 0:
+        last = found[min(len(said.splitlines()), len(found) - 1)]
+        how = "does not come to an end" if -code == signal.SIGXCPU else f"is ended by signal {-code}"
+        raise StoreError(f"{last}: damaged, HDF5 {how} when it reads it; make it again or copy it again")
+
+
+def visit(files: Sequence[str], datasets: Sequence[tuple[str, str, int]], seconds: int) -> None:
+    """Read datasets of files, and print a line after each; the other side of `refuse_deadly`."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
+    for name in files:
+        with contextlib.suppress(*DAMAGE), open_for_reading(Path(name))[0] as file:
+            _read(file, datasets)
+        sys.stdout.write("read\n")
+        sys.stdout.flush()
+
+
+def _read(file: Any, datasets: Sequence[tuple[str, str, int]]) -> None:
+    for key in file.attrs:
+        with contextlib.suppress(*DAMAGE):
+            file.attrs[key]
+    for name, holds, axes in datasets:
+        with contextlib.suppress(*DAMAGE):
+            dataset = checked_dataset(file, name, holds=holds, shape=(None,) * axes)
+            if not axes:
+                dataset[()]
+                continue
+            row = max(1, dataset.dtype.itemsize * dataset.size // max(1, dataset.shape[0]))
+            for start in range(0, dataset.shape[0], step := max(1, _AT_ONCE // row)):
+                dataset[start : start + step]

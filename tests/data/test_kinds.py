@@ -1,0 +1,128 @@
+"""Every kind of picture is decoded to the pixels that it shows by its standard, or refused; other readers agree."""
+
+import io
+
+import numpy as np
+import pictures
+import pytest
+from bchisto.data import decode_image, read_header
+from bchisto.errors import ImageError
+from PIL import Image, ImageOps
+
+KINDS = pictures.kinds()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_kind_is_decoded_right_or_refused(tmp_path, name):
+    suffix, data, expected, tolerance = KINDS[name]
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(data)
+    if expected is None:
+        with pytest.raises(ImageError, match=r"a\.tif: .*; save it"):
+            decode_image(path)
+        return
+    found = decode_image(path)
+    header = read_header(path)
+    assert (header.height, header.width) == found.shape[:2]
+    assert found.shape == expected.shape
+    assert found.dtype == np.uint8
+    assert np.abs(found - expected.astype(np.float64)).max() <= tolerance
+
+
+def test_pillow_turns_as_we_do(tmp_path):
+    """Of the formats and depths in which it is right: 8 bits."""
+    names = [name for name in KINDS if "orientation" in name and "16" not in name]
+    assert len(names) == 48
+    for name in names:
+        suffix, data, _, _ = KINDS[name]
+        path = tmp_path / f"a.{suffix}"
+        path.write_bytes(data)
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            theirs = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        np.testing.assert_array_equal(decode_image(path), theirs, err_msg=name)
+
+
+def test_tifffile_and_imagecodecs_see_the_same_samples(tmp_path):
+    """They give samples as stored: of planes apart, from white, and with a transparent value."""
+    import imagecodecs
+    import tifffile
+
+    names = [name for name in KINDS if name.startswith("tiff16") and ("planar" in name or "WhiteIsZero" in name)]
+    for name in ("tiff rgb planar tiles", "tiff16 rgb tiles zlib", *names):
+        samples = tifffile.imread(io.BytesIO(KINDS[name][1])).astype(np.float64)
+        if "planar" in name:
+            samples = samples.transpose(1, 2, 0)
+        if "WhiteIsZero" in name:
+            samples = np.repeat(65535 - samples[..., None], 3, axis=2)
+        (tmp_path / "a.tif").write_bytes(KINDS[name][1])
+        top = 1 if name.startswith("tiff ") else 257
+        np.testing.assert_array_equal(decode_image(tmp_path / "a.tif"), np.rint(samples / top), err_msg=name)
+    for depth in (2, 4, 8, 16):
+        data = KINDS[f"png grey {depth} tRNS"][1]
+        samples = imagecodecs.png_decode(data).astype(np.float64)
+        grey, alpha = (samples[..., 0], samples[..., 1]) if samples.ndim == 3 else (samples, None)
+        top = 257 if depth == 16 else 1
+        shown = np.rint(grey / top)
+        if alpha is not None:  # where imagecodecs tells the transparent value
+            shown = np.where(alpha == 0, 255, shown)
+            (tmp_path / "a.png").write_bytes(data)
+            np.testing.assert_array_equal(decode_image(tmp_path / "a.png")[..., 0], shown, err_msg=str(depth))
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png", "jpg"])
+def test_an_orientation_of_xmp_counts_where_exif_has_none(tmp_path, suffix):
+    """As Pillow does."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    if suffix == "tif":
+        data = pictures.tiff(image, photometric="rgb", extratags=[(700, "B", len(xmp), xmp, True)])
+    elif suffix == "png":
+        data = pictures.png(image, depth=8, colour=2, before=[(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)])
+    else:
+        data = pictures.jpeg(image, xmp=xmp)
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(data)
+    with Image.open(path) as opened:
+        opened.load()
+        theirs = np.array(ImageOps.exif_transpose(opened))
+    assert theirs.shape == (30, 20, 3)
+    np.testing.assert_array_equal(decode_image(path), theirs)
+    assert read_header(path).width == 20
+
+
+def test_a_raw_profile_of_a_png_turns_it(tmp_path):
+    """As ImageMagick writes EXIF blocks, and Pillow reads them."""
+    block = (b"Exif\0\0" + pictures.exif_block(8)).hex()
+    text = b"\nexif\n" + str(len(block) // 2).encode().rjust(8) + b"\n" + block.encode()
+    image = np.random.default_rng(2).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    path = tmp_path / "a.png"
+    path.write_bytes(pictures.png(image, depth=8, colour=2, before=[(b"tEXt", b"Raw profile type exif\0" + text)]))
+    np.testing.assert_array_equal(decode_image(path), pictures.upright(image, 8))
+
+
+def test_an_orientation_that_is_none_is_passed_over(tmp_path):
+    image = np.zeros((20, 30, 3), np.uint8)
+    for number in (0, 9, 65535):
+        (tmp_path / "a.png").write_bytes(
+            pictures.png(image, depth=8, colour=2, before=[(b"eXIf", pictures.exif_block(number))])
+        )
+        assert decode_image(tmp_path / "a.png").shape == (20, 30, 3)
+        (tmp_path / "a.tif").write_bytes(pictures.tiff(image, photometric="rgb", **pictures.turned(number)))
+        assert decode_image(tmp_path / "a.tif").shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_a_turned_mammogram_is_stretched_and_turned(tmp_path, suffix):
+    values = np.random.default_rng(3).integers(100, 4000, (20, 30), dtype=np.uint16)
+    if suffix == "tif":
+        data = pictures.tiff(values, photometric="minisblack", **pictures.turned(6))
+    else:
+        data = pictures.png(values[..., None], depth=16, colour=0, before=[(b"eXIf", pictures.exif_block(6))])
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(data)
+    low, high = float(values.min()), float(values.max())
+    stretched = pictures.grey3(np.rint((values - low) / (high - low) * 255))
+    found = decode_image(path, stretch_deep=True)
+    assert np.abs(found - pictures.upright(stretched, 6)).max() <= 1

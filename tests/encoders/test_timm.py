@@ -1,0 +1,125 @@
+"""Networks of timm on PyTorch; nothing here runs where torch and timm are absent, as in continuous integration."""
+
+import importlib.util
+import os
+import sys
+
+import numpy as np
+import pytest
+from bchisto.encoders import EncoderChoice, open_encoder
+from bchisto.errors import BchistoError, InputError, WeightsError
+from conftest import need, write_tissue
+
+NAME = "vit_tiny_patch16_224"
+
+
+@pytest.fixture(scope="module")
+def timm():
+    need("torch", all(map(importlib.util.find_spec, ("timm", "torch"))), "pip install 'bchisto[torch]'")
+    import timm
+
+    return timm
+
+
+@pytest.fixture(scope="module")
+def weights(timm, tmp_path_factory):
+    """Random weights of a small network, as a file."""
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(1)
+    file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(timm.create_model(NAME, num_classes=0).state_dict(), file)
+    return file
+
+
+def test_agrees_with_timm_itself(timm, weights):
+    import torch
+    from safetensors.torch import load_file
+
+    crops = np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    model = timm.create_model(NAME, num_classes=0)
+    model.load_state_dict(load_file(weights))
+    model.train(False)
+    config = timm.data.resolve_model_data_config(model)
+    seen = ((crops / 255 - config["mean"]) / config["std"]).transpose(0, 3, 1, 2).astype(np.float32)
+    with torch.inference_mode():
+        tokens, vector = model.forward_features(torch.tensor(seen)).numpy(), model(torch.tensor(seen)).numpy()
+    for outputs, wanted in (((), vector), (("cls", "mean"), np.hstack([tokens[:, 0], tokens[:, 1:].mean(axis=1)]))):
+        encoder = open_encoder(EncoderChoice(f"timm:{NAME}", outputs), weights=str(weights))
+        np.testing.assert_allclose(encoder.encode(crops), wanted, atol=1e-4)
+        assert (encoder.engine, encoder.card.size) == ("torch", 224)
+    # the same weights by the network that is built on Keras
+    folder = weights.parent / "folder"
+    folder.mkdir(exist_ok=True)
+    (folder / "model.safetensors").write_bytes(weights.read_bytes())
+    cfg = f'{{"mean": {list(config["mean"])}, "std": {list(config["std"])}, "input_size": [3, 224, 224]}}'
+    (folder / "config.json").write_text(f'{{"architecture": "{NAME}", "pretrained_cfg": {cfg}}}')
+    on_keras = open_encoder(EncoderChoice(f"hub:{folder}"))
+    np.testing.assert_allclose(on_keras.encode(crops), tokens[:, 0], atol=1e-4)
+
+
+def test_from_images_to_predictions(timm, weights, tmp_path, cli):
+    images = write_tissue(tmp_path / "images", per_class=4)
+    given = ("--weights", f"timm-{NAME}={weights}")
+    options = ("--encoder", f"timm:{NAME}", *given, "--view", "1.0:64", "--augmentations", 2, "--crops", 2)
+    for run, shards in (("whole", ((),)), ("shards", (("--shard", "1/2"), ("--shard", "2/2"), ()))):
+        for shard in shards:
+            code, _, said = cli(
+                "featurize",
+                "--images",
+                images,
+                "--out",
+                tmp_path / run,
+                *options,
+                *shard,
+                "--jobs",
+                1,
+                "--stain",
+                "none",
+            )
+            assert code == 0, said
+    (store,) = (tmp_path / "whole" / "features").glob("*.h5")
+    assert (tmp_path / "shards" / "features" / store.name).read_bytes() == store.read_bytes()
+    code, _, said = cli("boost", "--out", tmp_path / "whole", "--folds", 2, "--seeds", 1, "--jobs", 1, "--param",
+                        "min_data_in_leaf=2", "--param", "num_iterations=3")  # fmt: skip
+    assert code == 0, said
+    code, _, said = cli("predict", tmp_path / "whole", "--images", images, "--out", tmp_path / "new.csv", "--jobs", 1)
+    assert code == 0, said
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "other.safetensors").write_bytes(content)
+    code, _, said = cli("predict", tmp_path / "whole", "--images", images, "--out", tmp_path / "x.csv", "--weights",
+                        f"timm-{NAME}={tmp_path / 'other.safetensors'}")  # fmt: skip
+    assert (code, "needs the weights of sha256" in said) == (2, True), said
+
+
+def test_what_cannot_be_had_is_refused(timm, weights, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="has no such network; see timm.list_models"):
+        open_encoder(EncoderChoice("timm:vit_nonsense"))
+    with pytest.raises(InputError, match="give a name of timm.list_models"):
+        open_encoder(EncoderChoice("timm:hf-hub:someone/model"))
+    with pytest.raises(WeightsError, match="not the weights of this network"):
+        open_encoder(EncoderChoice("timm:resnet18"), weights=str(weights))
+    pickled = tmp_path / "tiny.pth"
+    pickled.write_bytes(b"\x80\x02.")
+    with pytest.raises(WeightsError, match="a pickled checkpoint can run code"):
+        open_encoder(EncoderChoice(f"timm:{NAME}"), weights=str(pickled))
+
+    class GatedRepoError(Exception):
+        pass
+
+    def gated(*_, **__):
+        raise GatedRepoError("401 Client Error")
+
+    monkeypatch.setattr(timm, "create_model", gated)
+    with pytest.raises(WeightsError, match="they are gated: accept their terms and log in with `hf auth login`"):
+        open_encoder(EncoderChoice(f"timm:{NAME}"))
+
+
+def test_without_timm_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(BchistoError, match="timm is missing; pip install 'bchisto\\[torch\\]'") as refused:
+        open_encoder(EncoderChoice(f"timm:{NAME}"))
+    assert refused.value.exit_code == 2
+    assert os.linesep not in str(refused.value)

@@ -1,0 +1,182 @@
+"""Networks that users bring: from images to a table, a bundle, predictions and maps, killed, resumed and sharded."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bchisto.encoders import card_of
+from bchisto.experiment import bundle_stores
+from PIL import Image
+
+TINY = Path(__file__).parent.parent / "encoders" / "transformers"
+VIEW = ("--view", "1.0:32", "--stain", "none", "--jobs", 1)
+TRAIN = ("--folds", 2, "--seeds", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=3", "--jobs", 1)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    """A transformer folder and an ONNX file, in a place with a space and an accent."""
+    onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
+    pytest.importorskip("onnxruntime", reason="needs onnx: pip install 'bchisto[onnx]'")
+    from onnx import TensorProto, helper, numpy_helper
+
+    place = tmp_path_factory.mktemp("mes réseaux")
+    shutil.copytree(TINY / "dinov2-registers", place / "DINO réseau")
+    kernel = np.random.default_rng(2).normal(0, 0.3, (6, 3, 4, 4)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["pixels", "kernel"], ["places"], kernel_shape=[4, 4], strides=[4, 4]),
+         helper.make_node("Relu", ["places"], ["active"])],
+        "patches", [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, 16, 16])],
+        [helper.make_tensor_value_info("active", TensorProto.FLOAT, None)], [numpy_helper.from_array(kernel, "kernel")],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9),
+              str(place / "Patches.onnx"))  # fmt: skip
+    sidecar = {
+        "patch_size_pixels": 16,
+        "license": "CC-BY-NC-ND-4.0",
+        "source": "made up",
+        "transform": [{"name": "ToTensor"}, {"name": "Normalize", "arguments": {"mean": [0.5] * 3, "std": [0.5] * 3}}],
+    }
+    (place / "Patches.json").write_text(json.dumps(sidecar))
+    return {"hub": f"hub:{place / 'DINO réseau'}:cls+mean", "onnx": f"onnx:{place / 'Patches.onnx'}"}
+
+
+def test_from_images_to_predictions_and_maps(networks, tissue, cli, tmp_path, monkeypatch):
+    """Both kinds beside each other in one run, and what is said of their licences."""
+    run = tmp_path / "run"
+    small = ("--augmentations", 2, "--crops", 3, *VIEW)
+    code, _, said = cli("featurize", "--images", tissue, "--out", run, "--encoder", networks["hub"], "--encoder",
+                        networks["onnx"], *small)  # fmt: skip
+    assert code == 0, said
+    stores = sorted(path.name for path in (run / "features").glob("*.h5"))
+    assert [name[:15] for name in stores] == ["hub-dino-reseau", "onnx-patches-1."]
+    code, shown, said = cli("boost", "--out", run, *TRAIN)
+    assert code == 0, said
+    assert (
+        "NON-COMMERCIAL WEIGHTS: the licence of onnx-patches (CC-BY-NC-ND-4.0) excludes commercial use" in shown + said
+    )
+    report = next(run.glob("boost/*/report.html")).read_text()
+    assert "CC-BY-NC-ND-4.0, non-commercial use only" in report
+    bundle = next(run.glob("boost/*/model.bchisto"))
+    cards = {header["encoder"]: card_of(header) for header in bundle_stores(bundle).values()}
+    assert (cards["onnx-patches"].non_commercial, cards["onnx-patches"].source) == (True, "made up")
+    assert cards["hub-dino-reseau"].size == 16
+
+    picture = tissue / "benign" / "benign00.png"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    code, _, said = cli("predict", bundle, "--images", tissue, "--out", tmp_path / "new.csv", "--jobs", 1)
+    assert code == 0, said
+    with (tmp_path / "new.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert len(rows) == 12
+    assert len({row["p_benign"] for row in rows}) > 3
+    code, _, said = cli("explain", bundle, picture, "--out", tmp_path / "why", "--method", "map")
+    assert code == 0, said
+    assert next((tmp_path / "why" / "map" / "arrays").glob("*.npz")).stat().st_size > 0
+    code, _, said = cli("explain", bundle, picture, "--out", tmp_path / "why", "--method", "channels")
+    assert code != 0
+    assert "gives vectors and has no feature maps; use map" in said
+
+    # another file under the same name
+    own = Path(networks["onnx"].partition(":")[2])
+    kept = own.read_bytes()
+    own.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    try:
+        given = ("--weights", f"onnx-patches={own}")
+        for weights, reason in (((), "trained with weights from a file"), (given, "needs the weights of sha256")):
+            code, _, said = cli("predict", bundle, "--images", picture, "--out", tmp_path / "x.csv", *weights)
+            assert (code, reason in said, "--weights onnx-patches=PATH" in said) == (2, True, True), said
+        code, _, said = cli("featurize", "--images", tissue, "--out", run, "--encoder", networks["onnx"], *small)
+        assert (code, "made with other settings: other weights" in said) == (2, True), said
+    finally:
+        own.write_bytes(kept)
+
+
+@pytest.mark.parametrize("kind", ["hub", "onnx"])
+def test_killed_and_resumed_by_shards_to_equal_bytes(networks, kind, tissue, start, cli, tmp_path):
+    many = tmp_path / "many"
+    for copy in range(6):
+        for path in sorted(tissue.rglob("*.png")):
+            target = many / path.parent.name / f"{copy}-{path.name}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.roll(np.array(Image.open(path)), copy * 7, axis=0)).save(target)
+    options = ["--images", many, "--encoder", networks[kind], "--augmentations", 6, "--crops", 4, *VIEW]
+    process = start("featurize", "--out", tmp_path / "killed", *options, start_new_session=True)
+    deadline = time.monotonic() + 90
+    while process.poll() is None and time.monotonic() < deadline:
+        if list((tmp_path / "killed").rglob("block-*.h5")):
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    process.communicate()
+    assert not list((tmp_path / "killed" / "features").glob("*.h5"))
+    for extra in (("--shard", "1/2"), ("--shard", "2/2"), ()):
+        code, _, said = cli("featurize", "--out", tmp_path / "killed", *options, *extra)
+        assert code == 0, said
+    assert cli("featurize", "--out", tmp_path / "whole", *options)[0] == 0
+    (whole,) = (tmp_path / "whole" / "features").glob("*.h5")
+    assert (tmp_path / "killed" / "features" / whole.name).read_bytes() == whole.read_bytes()
+
+
+def test_bad_input_is_one_line(networks, tissue, cli, tmp_path):
+    def refused(*options):
+        code, _, said = cli("featurize", "--images", tissue, "--out", tmp_path / "run", *VIEW, *options)
+        assert code == 2, said
+        (line,) = [one for one in said.splitlines() if one.startswith("error:")]
+        assert not (tmp_path / "run" / "features").is_dir() or not list((tmp_path / "run" / "features").glob("*.h5"))
+        return line
+
+    hub, onnx = networks["hub"], networks["onnx"]
+    assert "--mode dense pools feature maps, and hub:" in refused("--encoder", hub, "--mode", "dense")
+    assert "--mode dense pools feature maps, and uni gives" in refused("--encoder", "uni", "--mode", "dense")
+    assert "brings its own" in refused("--encoder", hub, "--weights", "random")
+    assert "--engine onnxruntime: runs no folder of weights" in refused("--encoder", hub, "--engine", "onnxruntime")
+    assert "--engine onnxruntime: does not run tiny" in refused(
+        "--encoder", "tiny", "--weights", "random", "--engine", "onnxruntime"
+    )
+    assert "write hub:DIR, onnx:FILE or timm:NAME" in refused("--encoder", "hub:")
+    assert "no such folder" in refused("--encoder", "hub:nowhere")
+    assert "use --engine openvino" in refused("--encoder", onnx, "--precision", "bfloat16")
+    assert "gated); accept its terms" in refused("--encoder", "virchow2")
+    place = Path(onnx.partition(":")[2])
+    twin = tmp_path / "twin"
+    twin.mkdir()
+    for file in place.parent.glob("Patches.*"):
+        shutil.copy(file, twin)
+    assert "two of them are called onnx-patches" in refused(
+        "--encoder", onnx, "--encoder", f"onnx:{twin / 'Patches.onnx'}"
+    )
+
+
+def test_the_command_that_tries_an_encoder(networks, tissue, cli):
+    code, shown, _ = cli("encoder", "list")
+    assert code == 0
+    for name in ("resnet50", "uni2-h", "midnight-12k", "hub:DIR", "onnx:FILE", "timm:NAME"):
+        assert any(line.startswith(f"{name} ") for line in shown.splitlines()), name
+    code, shown, _ = cli("encoder", "show", "virchow2")
+    assert code == 0
+    for text in ("cls+mean", "CC-BY-NC-ND-4.0, non-commercial use only, gated", "--weights virchow2=DIR",
+                 "not tested with its weights", "0.5, 0.25, 1, 2 (the preferred first)"):  # fmt: skip
+        assert text in shown
+    picture = tissue / "benign" / "benign00.png"
+    code, shown, said = cli("encoder", "check", networks["onnx"], "--image", picture, "--crops", 3)
+    assert code == 0, said
+    for text in (
+        "onnx-patches, run by onnxruntime",
+        "16x16 pixels",
+        "6 numbers: mean",
+        "crops per second",
+        "MB at most",
+    ):
+        assert text in shown
+    assert cli("encoder", "check", networks["onnx"], "--crops", 1)[0] == 2
+    code, _, said = cli("encoder", "check", "resnet51")
+    assert (code, "did you mean resnet50" in said) == (2, True)

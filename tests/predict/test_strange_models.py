@@ -1,0 +1,105 @@
+"""Bundles of strangers by the command line: one line and exit code 2, and nothing left behind."""
+
+import hashlib
+import json
+
+import pytest
+from archives import rewrite
+
+STORE = "tiny-1.0-64"
+
+
+@pytest.fixture
+def model(boosted):
+    return boosted / "boost" / "3-lightgbm" / "model.bchisto"
+
+
+def store(**changes):
+    """A manifest whose store says something else; `...` for what it says no more."""
+
+    def change(members):
+        content = json.loads(members["manifest.json"])
+        header = {**content["stores"][STORE], **changes}
+        content["stores"][STORE] = {name: value for name, value in header.items() if value is not ...}
+        return {**members, "manifest.json": json.dumps(content).encode()}
+
+    return change
+
+
+def texts(old, new):
+    """Every model altered, with hashes that fit."""
+
+    def change(members):
+        content = json.loads(members["manifest.json"])
+        members = {name: data.replace(old, new) if name.endswith(".txt") else data for name, data in members.items()}
+        content["members"] = {name: hashlib.sha256(members[name]).hexdigest() for name in content["members"]}
+        return {**members, "manifest.json": json.dumps(content).encode()}
+
+    return change
+
+
+def said(**changes):
+    def change(members):
+        content = {**json.loads(members["manifest.json"]), **changes}
+        return {**members, "manifest.json": json.dumps(content).encode()}
+
+    return change
+
+
+STRANGE = {
+    "a hundred million crops": (store(crops=10**8), "asks for 200,000,000 crops of every image"),
+    "a billion augmentations": (store(augmentations=10**9), "crops of every image, more than 200,000"),
+    "no crops": (store(crops=0), "the settings of its store tiny-1.0-64 do not fit"),
+    "crops of text": (store(crops="many"), "the settings of its store tiny-1.0-64 do not fit"),
+    "crops that are infinite": (store(crops=float("inf")), "do not fit"),
+    "no crop size": (store(crop=...), "do not fit (no 'crop')"),
+    "a crop of a million pixels": (store(crop=10**6), "the crop of its store tiny-1.0-64 is past all use"),
+    "a scale of 1e6": (store(scale=1e6), "the scale of its store tiny-1.0-64 is past all use"),
+    "a scale NaN": (store(scale=float("nan")), "the scale of its store"),
+    "a negative scale": (store(scale=-1), "the scale of its store"),
+    "batches of a billion": (store(batch_size=10**9), "the batch_size of its store"),
+    "a norm of 1e300": (store(pool=1e300), "the pool of its store"),
+    "colours of 1e300": (store(color_range=[0.7, 1e300]), "the color_range of its store"),
+    "one colour": (store(color_range=[0.7]), "do not fit"),
+    "a seed of 100 digits": (store(seed=10**100), "the seed of its store"),
+    "an unknown stain": (store(stain="x"), "do not fit"),
+    "layers as numbers": (store(layers=[1]), "do not fit (its layers are no names)"),
+    "layers that the network has not": (store(layers=["x"]), "no layer"),
+    "no encoder": (store(encoder=...), "does not hold the settings of stores"),
+    "an unknown encoder": (store(encoder="../../x"), "the encoder ../../x of this model is not known here"),
+    "an encoder as a list": (store(encoder=["tiny"]), "does not hold the settings of stores"),
+    "weights as a number": (store(weights=3), "do not fit (its weights is no text)"),
+    "no hash of the weights": (store(weights_sha256=None), "do not fit (its weights_sha256 is no text)"),
+    "the hash of other weights": (store(weights_sha256="0" * 64), "needs the weights of sha256 000000000000"),
+    "windows of a later version": (store(geometry=99), "do not fit"),
+    "models of other descriptors": (
+        lambda m: texts(b" Column_15\n", b" Column_15 Column_16\n")(
+            texts(b"max_feature_idx=15", b"max_feature_idx=16")(texts(b"feature_infos=", b"feature_infos=none ")(m))
+        ),
+        "take 17 features, tiny makes 16",
+    ),
+    "a temperature that turns the classes round": (said(calibration={"temperature": -1}), "a temperature from 0.001"),
+    "leaves that are NaN": (texts(b"leaf_value=", b"leaf_value=nan "), "not a whole LightGBM text model"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_the_command_refuses_it(model, tissue, tmp_path, cli, name):
+    change, message = STRANGE[name]
+    path = rewrite(model, tmp_path / "x.bchisto", change)
+    code, out, err = cli("predict", path, "--images", tissue, "--out", tmp_path / "p.csv", "--calibrated", "--jobs", 1)
+    assert (code, out) == (2, "")
+    lines = [line for line in err.splitlines() if message in line]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    assert "this is a bug" not in err
+    assert sorted(one.name for one in tmp_path.iterdir()) in (["x.bchisto"], ["p.csv.run.json", "x.bchisto"])
+
+
+def test_a_bundle_that_fails_at_its_first_image_leaves_no_parts(model, tissue, tmp_path, cli, monkeypatch):
+    """As one of another package's head may: what it gives is no probability."""
+    monkeypatch.setattr("bchisto.boost.trees.Forest.predict_proba", lambda self, rows: rows[:, :2] * float("nan"))
+    code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    assert code == 2, err
+    assert "give numbers that are no probabilities" in err
+    assert [one.name for one in tmp_path.iterdir()] == ["p.csv.run.json"]
