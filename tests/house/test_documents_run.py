@@ -105,6 +105,7 @@ def explained(here, boosted):
 
 
 MADE_BEFORE = {
+    "docs/encoders.md": lambda here, boosted: None,
     "docs/explain.md": explained,
     "docs/evaluation.md": evaluation,
     "docs/own-images.md": own_images,
