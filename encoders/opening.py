@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import BchistoError, InputError
 from ..extensions import extension_names
 from .card import CropEncoder
 from .catalogue import CATALOGUE
@@ -61,6 +63,22 @@ def open_encoder(
     DependencyError
         A package is missing; the line names it.
     """
+    with _in_one_line():
+        return _opened(choice, weights, precision, engine, seed)
+
+
+@contextlib.contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Let messages stay lines, whatever names the file of a stranger holds."""
+    try:
+        yield
+    except BchistoError as error:
+        if not str(error).isprintable():
+            error.args = ("".join(one if one.isprintable() else "?" for one in str(error)), *error.args[1:])
+        raise
+
+
+def _opened(choice: EncoderChoice, weights: str, precision: str, engine: str, seed: int) -> CropEncoder:
     name, outputs = choice.label, choice.layers
     if choice.runner == "hub":
         return open_hub(Path(choice.source), name=name, outputs=outputs, precision=precision, engine=engine)
