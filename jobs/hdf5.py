@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
 from .damage import DAMAGE
 
-__all__ = ["check_tree", "checked_dataset", "hdf5_reason", "hdf5_trouble", "open_for_reading"]
+__all__ = ["check_tree", "checked_dataset", "hdf5_reason", "hdf5_trouble", "open_for_reading", "walk_checked"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -182,12 +182,14 @@ def check_tree(path: Path) -> None:
     file, _ = open_for_reading(path)
     with file:
         try:
-            _check_below(file)
+            for _ in walk_checked(file):
+                pass
         except DAMAGE as error:
             raise StoreError(f"{path}: {(str(error).splitlines() or ['damaged'])[0][:200]}") from error
 
 
-def _check_below(file: Any) -> None:
+def walk_checked(file: Any) -> Iterator[Any]:
+    """Yield all datasets of an open file, each once it is checked; see `check_tree`."""
     import h5py
 
     seen, unpacked, groups = {h5py.h5o.get_info(file.id).addr}, 0, [file]
@@ -213,6 +215,7 @@ def _check_below(file: Any) -> None:
             unpacked += found.size * found.dtype.itemsize
             if unpacked > _MOST_UNPACKED:
                 raise StoreError(f"holds more than {_MOST_UNPACKED // 1024**3} GiB")
+            yield found
 
 
 def _link(group: Any, name: str) -> Any:
