@@ -108,8 +108,9 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             status = cli.main(args=arguments, prog_name="bchisto", standalone_mode=False, obj=said)
         except click.ClickException as error:
-            error.message = printable(error.message, lines=True)
-            error.show()
+            shown = io.StringIO()
+            error.show(shown)
+            click.echo(printable(shown.getvalue(), lines=True), nl=False, err=True)
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             status = _interrupted(stop, said)
@@ -148,7 +149,9 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
         name = type(error).__name__
         line = f"unexpected {name}: {error}; this is a bug, please report it with the output of -v"
     said = printable(f"error: {line}")
-    click.echo(said if len(said) <= _LONGEST_LINE else f"{said[:_LONGEST_LINE]} ...", err=True)
+    if len(said) > _LONGEST_LINE:
+        said = f"{said[: _LONGEST_LINE // 2]} ... {said[-_LONGEST_LINE // 2 :]}"
+    click.echo(said, err=True)
     return code
 
 
