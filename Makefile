@@ -29,6 +29,8 @@ bench: $(VENV)/installed  ## Run the benchmarks, each in a short form
 	$(BIN)/python benchmarks/modes.py --encoders resnet50 --rounds 1
 	$(BIN)/python benchmarks/boost.py --images 60 --augmentations 10 --seeds 2
 	$(BIN)/python benchmarks/predict.py --images 60 --augmentations 10 --rounds 2
+	$(BIN)/python benchmarks/trees.py --images 60 --dim 200 --models 3 --rounds 1
+	$(BIN)/python benchmarks/fuzz_bundles.py --count 1000
 	$(BIN)/python benchmarks/finetune.py --batches 3 --rounds 1 --networks patch-resnet
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/coverage.py --replicates 20

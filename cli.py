@@ -68,6 +68,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command = getattr(import_module(f".commands.{cmd_name}", __package__), cmd_name)
+        import_module(".jobs", __package__).hush_readers()
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(
@@ -233,11 +234,6 @@ def _set_up_logging(words: Sequence[str]) -> None:
     logging.captureWarnings(True)
     # joblib says so of a full /dev/shm, and we in our words
     warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
-    # Pillow warns of damaged tags just before the error that we report with the file's name.
-    warnings.filterwarnings("ignore", module="PIL")
-    # pydicom quotes what it finds strange in a file, which may be personal; what matters is refused by us
-    warnings.filterwarnings("ignore", module="pydicom")
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 
 class _Formatter(logging.Formatter):

@@ -104,7 +104,7 @@ def packed_dicom(folder, pictures):
 
 
 def mended(data):
-    """Give the parts of a PNG right checksums, and its pixels a whole stream, so that alterations reach what is behind."""
+    """Give the parts of a PNG right checksums, and its pixels a whole stream: alterations reach what is behind."""
     parts, place = [data[:8]], 8
     while place + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, place)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BundleError
+from ..errors import BundleError, printable
 from ..jobs import DAMAGE
 
 __all__ = ["pack_arrays", "unpack_arrays"]
@@ -57,7 +57,7 @@ def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str | int, ...]]) -> d
                 raise BundleError("the arrays of a model unpack to more than a model can hold; it is not read")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             if set(file.files) != set(shapes):
-                said = ", ".join(sorted(file.files))[:120]
+                said = printable(", ".join(sorted(file.files))[:120])
                 raise BundleError(f"a model holds the arrays {said}; train it again")
             arrays = {name: np.asarray(file[name]) for name in file.files}
     except DAMAGE as error:

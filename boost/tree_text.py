@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BundleError
+from ..errors import BundleError, printable
 from .trees import NAN_IS_MISSING, ZERO_IS_MISSING, Forest, Linear
 
 __all__ = ["is_model_text", "read_forest", "write_text"]
@@ -70,7 +70,7 @@ def read_forest(text: str) -> Forest:
         if isinstance(error, BundleError):
             raise
         why = f"no {error}" if isinstance(error, KeyError) else str(error)[:80]
-        raise _altered(why) from error
+        raise _altered(printable(why)) from error
 
 
 def _altered(why: str) -> BundleError:
@@ -137,7 +137,7 @@ class _Reader:
 
     def _classes(self) -> int:
         if self._head["version"] not in _VERSIONS:
-            raise BundleError(f"a LightGBM text of the version {self._head['version'][:20]}; upgrade bchisto")
+            raise BundleError(f"a LightGBM text of the version {self._head['version'][:20]!r}; upgrade bchisto")
         classes = _whole(self._head["num_class"])
         if self._head["objective"] != f"multiclass num_class:{classes}" or not 2 <= classes <= _MOST_CLASSES:
             raise BundleError(f"a LightGBM model of {self._head['objective'][:40]!r}, not of classes; train it again")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BchistoError, StoreError, WeightsError
+from ..errors import BchistoError, StoreError, WeightsError, printable
 from ..jobs import DAMAGE, check_tree, hdf5_trouble
 from .caffemodel import read_caffemodel
 from .network import variables_of
@@ -124,7 +124,7 @@ def as_float32(variable: Any) -> npt.NDArray[np.float32]:
 
 def first_line(error: BaseException) -> str:
     """Return what an error says, cut to one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
 
 
 def read_keras(path: Path) -> Callable[[Any], None]:
@@ -205,7 +205,7 @@ def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
             held = array.dtype if isinstance(array, np.ndarray) else "bytes"
-            raise WeightsError(f"{path}: {name[:100]} holds {held}, not numbers that are weights")
+            raise WeightsError(f"{path}: {printable(name[:100])} holds {held}, not numbers that are weights")
     return arrays
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import CROP_SEEDS
-from ..errors import BundleError
+from ..errors import BundleError, printable
 from ..jobs import DAMAGE, Archive, write_archive
 from .manifest import check_manifest
 
@@ -169,9 +169,10 @@ def open_bundle(path: Path, *, road: str) -> Iterator[Archive]:
         try:
             yield archive
         except BundleError as error:
-            if str(error).startswith(f"{path}: "):
+            said = printable(str(error))
+            if said == str(error) and said.startswith(f"{path}: "):
                 raise
-            raise BundleError(f"{path}: {error}") from error
+            raise BundleError(f"{path}: {said.removeprefix(f'{path}: ')}") from error
         except DAMAGE as error:
             raise archive.damaged(error) from error
 
@@ -247,5 +248,6 @@ def read_crop_seed(path: Path, manifest: Mapping[str, Any]) -> str:
     """
     rule = str(manifest.get("crop_seed", "id"))
     if rule not in CROP_SEEDS:
-        raise BundleError(f"{path}: its crop_seed {rule[:40]!r} is none of {', '.join(CROP_SEEDS)}; the bundle was altered")
+        shown = repr(rule[:40])
+        raise BundleError(f"{path}: its crop_seed {shown} is none of {', '.join(CROP_SEEDS)}; the bundle was altered")
     return rule

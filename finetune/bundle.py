@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..encoders import load_keras_file
-from ..errors import BundleError, WeightsError
+from ..errors import BundleError, StoreError, WeightsError
 from ..experiment import TrainingImages, open_bundle, read_crop_seed, read_temperature, write_bundle
-from ..jobs import Archive
+from ..jobs import Archive, refuse_deadly
 from .model import build_model, resolved, weights_bytes
 from .networks import list_networks
 from .settings import FinetuneSettings, as_fields, as_stored
@@ -25,6 +25,9 @@ _MOST_SIZE = 4096
 _MOST_BATCH = 2**27
 _MOST_PATCHES = 100_000
 """Bounds on a network (ours): the side of its input, the pixels of a batch, and the random patches of an image."""
+
+_AT_ONCE = 512 * 1024**2
+"""Bytes of models that lie unpacked on the disk at once, unless one alone is larger (ours)."""
 
 
 @dataclass(frozen=True)
@@ -143,14 +146,19 @@ class CnnBundle:
         if set(reading) != {"label_level", "context"} or not all(isinstance(one, str) for one in reading.values()):
             raise BundleError(f"{path}: its manifest does not say how images are read; the bundle was altered")
         models: dict[int, Any] = {}
-        own = settings.network in list_networks()
-        for fold, name in _folds(path, archive):
-            if own and weights_bytes(settings, classes=len(classes)) > archive.size(name):
-                raise BundleError(f"{path}: {name} is too small for {settings.network} of this size; it was altered")
+        if settings.network in list_networks() and (needed := weights_bytes(settings, classes=len(classes))):
+            for _, name in _folds(path, archive):
+                if needed > archive.size(name):
+                    why = f"{name} is too small for {settings.network} of this size"
+                    raise BundleError(f"{path}: {why}; it was altered")
+        for fold, name, file in _unpacked(path, archive):
             model = (
                 next(iter(models.values())) if share and models else build_model(settings, classes=len(classes), fold=0)
             )
-            _load(model, archive, name, settings)
+            try:
+                load_keras_file(model, file, of=settings.network)
+            except WeightsError as error:
+                raise BundleError(f"{path}: {name}: {str(error).removeprefix(f'{file}: ')}") from error
             models[fold] = model
         return cls(
             classes,
@@ -206,11 +214,26 @@ def _folds(path: Path, archive: Archive) -> list[tuple[int, str]]:
     return sorted(found)
 
 
-def _load(model: Any, archive: Archive, name: str, settings: FinetuneSettings) -> None:
+def _unpacked(path: Path, archive: Archive) -> Iterator[tuple[int, str, Path]]:
+    """Yield fold, member and file of each model, once another process has read the file and lived."""
     with tempfile.TemporaryDirectory(prefix="bchisto-") as folder:
-        file = Path(folder) / "model.weights.h5"
-        file.write_bytes(archive.read(name))
-        try:
-            load_keras_file(model, file, of=settings.network)
-        except WeightsError as error:
-            raise BundleError(f"{name}: {str(error).removeprefix(f'{file}: ')}") from error
+        files: dict[Path, tuple[int, str]] = {}
+        left = _folds(path, archive)
+        while left:
+            size = 0
+            while left and (not files or size + archive.size(left[0][1]) <= _AT_ONCE):
+                size += archive.size(left[0][1])
+                file = Path(folder) / f"{left[0][0]}.weights.h5"
+                file.write_bytes(archive.read(left[0][1]))
+                files[file] = left.pop(0)
+            try:
+                refuse_deadly(list(files), ())
+            except StoreError as error:
+                said = str(error)
+                for file, (_, name) in files.items():
+                    said = said.replace(str(file), name)
+                raise BundleError(f"{path}: {said}") from error
+            for file, (fold, name) in files.items():
+                yield fold, name, file
+                file.unlink()
+            files = {}

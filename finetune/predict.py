@@ -67,10 +67,7 @@ def predict_images(
     def attempt(record: ImageRecord) -> tuple[Image, str] | ImageError:
         try:
             image = decode_record(record)
-            if (patches := settings.rule.number(*image.shape[:2])) > _MOST_PATCHES:
-                raise ImageError(
-                    f"{record.path}: {patches:,} patches, more than {_MOST_PATCHES:,}; give smaller images"
-                )
+            _check_number(record, settings.rule.number(*image.shape[:2]))
             if pixels is not None:
                 pixels[record.image_id] = pixels_sha256(image)
             return treat(record, image), crop_key(record, image, crop_seed=bundle.crop_seed)

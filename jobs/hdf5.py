@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
 from .damage import DAMAGE
 
-__all__ = ["check_tree", "checked_dataset", "hdf5_reason", "hdf5_trouble", "open_for_reading"]
+__all__ = ["check_tree", "checked_dataset", "hdf5_reason", "hdf5_trouble", "open_for_reading", "walk_checked"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -37,7 +37,7 @@ _MOST_OBJECTS = 100_000
 _MOST_UNPACKED = 4 * 1024**3
 """Bounds on the groups and datasets of a file that is walked as a whole, and on the bytes of all its values (ours)."""
 
-_KINDS = {"text": "O", "float": "f", "whole": "iu", "truth": "b", "number": "iuf"}
+_KINDS = {"text": "O", "bytes": "S", "float": "f", "whole": "iu", "truth": "b", "number": "iuf"}
 """Name of what a dataset holds to its kinds in NumPy."""
 
 
@@ -126,8 +126,8 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
     file : h5py.File or h5py.Group
     name : str
         Path of the dataset, such as ``images/image_id``.
-    holds : {"text", "float", "whole", "truth", "number"}
-        What its values are; text of any length.
+    holds : {"text", "bytes", "float", "whole", "truth", "number"}
+        What its values are; text of any length, or bytes of a fixed one.
     shape : sequence of int or None
         Its shape; None where any length will do.
 
@@ -182,12 +182,14 @@ def check_tree(path: Path) -> None:
     file, _ = open_for_reading(path)
     with file:
         try:
-            _check_below(file)
+            for _ in walk_checked(file):
+                pass
         except DAMAGE as error:
             raise StoreError(f"{path}: {(str(error).splitlines() or ['damaged'])[0][:200]}") from error
 
 
-def _check_below(file: Any) -> None:
+def walk_checked(file: Any) -> Iterator[Any]:
+    """Yield all datasets of an open file, each once it is checked; see `check_tree`."""
     import h5py
 
     seen, unpacked, groups = {h5py.h5o.get_info(file.id).addr}, 0, [file]
@@ -213,6 +215,7 @@ def _check_below(file: Any) -> None:
             unpacked += found.size * found.dtype.itemsize
             if unpacked > _MOST_UNPACKED:
                 raise StoreError(f"holds more than {_MOST_UNPACKED // 1024**3} GiB")
+            yield found
 
 
 def _link(group: Any, name: str) -> Any:

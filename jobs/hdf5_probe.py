@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import StoreError
 from .damage import DAMAGE
-from .hdf5 import checked_dataset, open_for_reading
+from .hdf5 import checked_dataset, open_for_reading, walk_checked
 
 __all__ = ["refuse_deadly", "visit"]
 
@@ -43,7 +43,8 @@ def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]
     ----------
     paths : sequence of Path
     datasets : sequence of (name, holds, axes)
-        What will be read of each, see `checked_dataset`; what is not there is passed over.
+        What will be read of each, see `checked_dataset`; what is not there is passed over. None at all stands for
+        everything that there is, see `check_tree`.
 
     Raises
     ------
@@ -105,12 +106,18 @@ def _read(file: Any, datasets: Sequence[tuple[str, str, int]]) -> None:
     for key in file.attrs:
         with contextlib.suppress(*DAMAGE):
             file.attrs[key]
+    if not datasets:
+        for dataset in walk_checked(file):
+            _read_all(dataset)
     for name, holds, axes in datasets:
         with contextlib.suppress(*DAMAGE):
-            dataset = checked_dataset(file, name, holds=holds, shape=(None,) * axes)
-            if not axes:
-                dataset[()]
-                continue
-            row = max(1, dataset.dtype.itemsize * dataset.size // max(1, dataset.shape[0]))
-            for start in range(0, dataset.shape[0], step := max(1, _AT_ONCE // row)):
-                dataset[start : start + step]
+            _read_all(checked_dataset(file, name, holds=holds, shape=(None,) * axes))
+
+
+def _read_all(dataset: Any) -> None:
+    if not dataset.shape:
+        dataset[()]
+        return
+    row = max(1, dataset.dtype.itemsize * dataset.size // max(1, dataset.shape[0]))
+    for start in range(0, dataset.shape[0], step := max(1, _AT_ONCE // row)):
+        dataset[start : start + step]

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import printable
+from .quiet import hush_readers
 
 __all__ = ["hold_interrupts", "is_interrupt", "prepare_worker"]
 
@@ -73,6 +74,7 @@ def prepare_worker(parent: int, folder: str | None = None) -> None:
         tempfile.tempdir = folder
     if logging.lastResort is not None:  # what a worker warns of is printed by it
         logging.lastResort.setFormatter(_Printable())
+    hush_readers()
     threading.Thread(target=_follow, args=(parent,), daemon=True, name="bchisto-follow").start()
 
 

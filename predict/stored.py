@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..encoders import EncoderChoice
-from ..errors import BundleError
+from ..errors import BundleError, printable
 from ..featurize import FeaturizeSettings, View
 from ..jobs import DAMAGE
 
@@ -49,6 +49,7 @@ def stored_settings(path: Path, stores: Mapping[str, Mapping[str, Any]]) -> dict
 
 
 def _settings(path: Path, store: str, header: Mapping[str, Any]) -> FeaturizeSettings:
+    shown = printable(store[:100])
     try:
         for name in ("encoder", "weights", "weights_sha256"):
             if not isinstance(header[name], str):
@@ -56,9 +57,9 @@ def _settings(path: Path, store: str, header: Mapping[str, Any]) -> FeaturizeSet
         settings = _as_settings(header)
         (view,) = settings.views
     except DAMAGE as error:
-        why = f"no {error}" if isinstance(error, KeyError) else (str(error).splitlines() or ["?"])[0][:160]
+        why = f"no {error}" if isinstance(error, KeyError) else printable((str(error).splitlines() or ["?"])[0][:160])
         raise BundleError(
-            f"{path}: the settings of its store {store} do not fit ({why}); the bundle was altered"
+            f"{path}: the settings of its store {shown} do not fit ({why}); the bundle was altered"
         ) from error
     within = {
         "scale": (_LEAST_SCALE <= view.scale <= _MOST_SCALE),
@@ -69,7 +70,7 @@ def _settings(path: Path, store: str, header: Mapping[str, Any]) -> FeaturizeSet
         "seed": settings.seed < 2**63,
     }
     if wrong := [name for name, fits in within.items() if not fits]:
-        raise BundleError(f"{path}: the {wrong[0]} of its store {store} is past all use; the bundle was altered")
+        raise BundleError(f"{path}: the {wrong[0]} of its store {shown} is past all use; the bundle was altered")
     return settings
 
 

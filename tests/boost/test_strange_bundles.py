@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
+import random
 import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +14,12 @@ from archives import rewrite
 from bchisto.boost import BoostSettings, Bundle, HeadSpec, train
 from bchisto.boost.arrays import pack_arrays
 from bchisto.boost.heads import parse_head
-from bchisto.errors import BundleError
+from bchisto.errors import BchistoError, BundleError
 from bchisto.experiment import Work
 from bchisto.experiment.bundles import bundle_stores, bundle_view
 
 STORE = "tiny-1.0-64"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
@@ -325,3 +328,29 @@ def test_models_say_of_what_they_are(every_road, head):
         name = next(name for name in archive.namelist() if name.endswith(".npz"))
         found = parse_head(head, archive.read(name))
     assert (found.classes, found.features) == (2, 16)
+
+
+@pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="needs the repository")
+@pytest.mark.parametrize(
+    "kind", ["model text", "manifest", "model in a bundle", "zip of a bundle", "arrays", "weights"]
+)
+def test_the_campaign_of_mutations_in_short(tmp_path_factory, tmp_path, monkeypatch, kind):
+    """Every mutation is refused on purpose, or gives probabilities; fuzz_bundles.py is the whole campaign."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import fuzz_bundles
+
+    seeds = tmp_path_factory.getbasetemp() / "mutated"
+    if not seeds.is_dir():
+        seeds.mkdir()
+        fuzz_bundles.make_seeds(seeds)
+    outcomes = set()
+    for number in range(60):
+        made, name = fuzz_bundles.prepare(kind, seeds, random.Random(f"short {kind} {number}"))
+        path = tmp_path / (name or "text")
+        path.write_bytes(made.encode("utf-8", "surrogatepass") if isinstance(made, str) else made)
+        try:
+            fuzz_bundles.execute(kind, made, name, path)
+            outcomes.add("taken")
+        except BchistoError as error:
+            outcomes.add("refused" if "\n" not in str(error) else "in several lines")
+    assert outcomes in ({"refused", "taken"}, {"refused"})

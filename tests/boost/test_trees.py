@@ -171,7 +171,7 @@ ALTERED = {
     "a categorical split": (put("decision_type", "1", 0), "a split of unknown type"),
     "an unknown kind of missing": (put("decision_type", "12", 0), "a split of unknown type"),
     "another objective": (put("objective", "binary sigmoid:1"), "of 'binary sigmoid:1', not of classes"),
-    "another version": (put("version", "v9"), "of the version v9; upgrade"),
+    "another version": (put("version", "v9"), "of the version 'v9'; upgrade"),
     "no objective": (lambda t: t.replace("objective=", "0bjective="), "no 'objective'"),
     "more features than names": (put("max_feature_idx", "7"), "its feature_names are not 8"),
     "a billion features": (put("max_feature_idx", "999999998"), "999,999,999 features"),

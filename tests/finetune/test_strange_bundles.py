@@ -186,3 +186,14 @@ def test_an_image_of_too_many_patches(whole, tmp_path, tissue, monkeypatch):
     record = ImageRecord(image_id="a", path=image, label=None)
     with pytest.raises(ImageError, match="patches, more than 5; give smaller images"):
         list(predict_images(CnnBundle.load(path), [record], ticker=Ticker(None), skip_errors=False))
+
+
+@pytest.mark.parametrize("name", ["ends-hdf5.h5", "hangs-hdf5.h5"])
+def test_a_network_on_which_hdf5_ends_or_hangs(whole, tmp_path, name):
+    """Files of the fuzzer of stores: whatever HDF5 does with them, it does in a process of its own."""
+    from pathlib import Path
+
+    data = (Path(__file__).parents[1] / "featurize" / "data" / name).read_bytes()
+    path = rewrite(whole, tmp_path / "y.bchisto", weights(lambda _: data))
+    with pytest.raises(BundleError, match=r"y\.bchisto: models/fold1\.weights\.h5: "):
+        CnnBundle.load(path)
