@@ -61,7 +61,6 @@ class NamedEncoder:
         return f'{login}download {self.repository} into a folder DIR{convert}, and give `weights="{self.name}=DIR"`'
 
 
-_TIMM = "network compared with timm by tiny random weights (1e-4); not tested with its weights"
 _FULL = "network compared with timm at full size by random weights (1e-5); not tested with its weights"
 _HUGGING = "network compared with transformers by tiny random weights (1e-4); not tested with its weights"
 
@@ -114,7 +113,7 @@ _ALL = (
     NamedEncoder(
         "h-optimus-0", "H-optimus-0, ViT-g/14 with 4 registers",
         _card("bioptimus/H-optimus-0", "Apache-2.0", mpp=_HALF, gated=True, mean=(0.707223, 0.578729, 0.703617),
-              std=(0.211883, 0.230117, 0.177517)), "timm", 24, ("cls",), 1135, True, _TIMM,
+              std=(0.211883, 0.230117, 0.177517)), "timm", 24, ("cls",), 1135, True, _FULL,
     ),
     NamedEncoder(
         "phikon-v2", "Phikon-v2, ViT-L/16",
