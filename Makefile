@@ -5,7 +5,7 @@ EXTRAS ?= test
 RUN ?= demo-run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage bench check lint format types docs wheel constraints clean
+.PHONY: help demo test coverage bench check lint format types docs wheel audit constraints lock locked clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,11 +36,12 @@ bench: $(VENV)/installed  ## Run the benchmarks, each in a short form
 	$(BIN)/python benchmarks/coverage.py --replicates 20
 	$(BIN)/python benchmarks/gpu.py
 
-check: lint types docs wheel  ## Lint, types, docs and wheel
+check: lint types docs wheel audit  ## Lint, types, docs, wheel and known weaknesses
 
-lint: $(VENV)/installed-lint  ## Ruff: format and rules
+lint: $(VENV)/installed-lint  ## Ruff: format and rules; bandit: code that strangers could use
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml .
 
 format: $(VENV)/installed-lint  ## Let ruff mend what it can
 	$(BIN)/ruff format .
@@ -53,15 +54,33 @@ types: $(VENV)/installed-lint  ## mypy, strict
 docs: $(VENV)/installed-docs  ## Build the documentation, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
-wheel: $(VENV)/installed-lint  ## Build the wheel and try it in an environment of its own
+wheel: $(VENV)/installed-lint  ## Build the wheel, its bill of materials beside it, and try it in an environment of its own
 	rm -rf build dist $(VENV)/wheel
 	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir dist . > /dev/null
 	$(PYTHON) -m venv $(VENV)/wheel
 	$(VENV)/wheel/bin/pip install --quiet --no-deps dist/*.whl
 	$(BIN)/python .ci/check_wheel.py dist/*.whl
+	$(BIN)/python .ci/bill.py dist/*.whl
 
-constraints: $(VENV)/installed-test,dask,jax,openvino,docs,lint  ## Write the versions in .venv to constraints.txt
-	$(BIN)/pip freeze --exclude-editable | grep -v -i '^bchisto' > constraints.txt
+# Without a report the service of advisories did not answer for all of it; what could not be asked is no fault of the code.
+audit: $(VENV)/installed-lint  ## Ask for known weaknesses of what is pinned; says so where it cannot be asked
+	@mkdir -p dist && rm -f dist/audit.json
+	@$(BIN)/pip-audit --requirement requirements.lock --disable-pip --require-hashes --strict --progress-spinner off --timeout 10 \
+	  --format json --output dist/audit.json 2> dist/audit.log; code=$$?; \
+	if [ -s dist/audit.json ]; then cat dist/audit.log; exit $$code; fi; \
+	echo "audit: NOT DONE, the service of advisories does not answer from here: $$(tail -n 1 dist/audit.log | cut -c1-200)"
+
+constraints: $(VENV)/installed-test,dask,jax,openvino,hub,onnx,docs,lint  ## Write the versions in .venv to constraints.txt
+	$(BIN)/pip freeze --all --exclude-editable | grep -v -i '^bchisto' > constraints.txt
+
+lock: $(VENV)/installed-lint  ## Write requirements.lock (with hashes) and docs/licences.md from constraints.txt
+	$(BIN)/pip install --dry-run --ignore-installed --no-deps --only-binary :all: --quiet --report $(VENV)/lock.json -r constraints.txt
+	$(BIN)/python .ci/lock.py $(VENV)/lock.json
+
+# What CI does, and so tests: everything is installed once, from files whose hashes are known. The other targets find it there.
+locked: requirements.lock | $(VENV)/created  ## Install everything of requirements.lock into .venv, hashes checked
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 
 clean:  ## Remove environments and builds
 	rm -rf $(VENV) .types build dist docs/_build demo-run *.egg-info .coverage .coverage.*

@@ -68,6 +68,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command = getattr(import_module(f".commands.{cmd_name}", __package__), cmd_name)
+        import_module(".jobs", __package__).hush_readers()
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(
@@ -107,8 +108,9 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             status = cli.main(args=arguments, prog_name="bchisto", standalone_mode=False, obj=said)
         except click.ClickException as error:
-            error.message = printable(error.message, lines=True)
-            error.show()
+            shown = io.StringIO()
+            error.show(shown)
+            click.echo(printable(shown.getvalue(), lines=True), nl=False, err=True)
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             status = _interrupted(stop, said)
@@ -147,7 +149,9 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
         name = type(error).__name__
         line = f"unexpected {name}: {error}; this is a bug, please report it with the output of -v"
     said = printable(f"error: {line}")
-    click.echo(said if len(said) <= _LONGEST_LINE else f"{said[:_LONGEST_LINE]} ...", err=True)
+    if len(said) > _LONGEST_LINE:
+        said = f"{said[: _LONGEST_LINE // 2]} ... {said[-_LONGEST_LINE // 2 :]}"
+    click.echo(said, err=True)
     return code
 
 
@@ -230,11 +234,6 @@ def _set_up_logging(words: Sequence[str]) -> None:
     logging.captureWarnings(True)
     # joblib says so of a full /dev/shm, and we in our words
     warnings.filterwarnings("ignore", ".*joblib will operate in serial mode", UserWarning)
-    # Pillow warns of damaged tags just before the error that we report with the file's name.
-    warnings.filterwarnings("ignore", module="PIL")
-    # pydicom quotes what it finds strange in a file, which may be personal; what matters is refused by us
-    warnings.filterwarnings("ignore", module="pydicom")
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 
 class _Formatter(logging.Formatter):

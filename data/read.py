@@ -30,6 +30,9 @@ __all__ = ["SYNTHETIC_MARK", "read_dataset"]
 
 _log = logging.getLogger(__name__)
 
+_LONGEST = 4096
+"""Letters of an id, a label and a group, as of the longest path (ours)."""
+
 SYNTHETIC_MARK = "bchisto-synthetic.json"
 """File that `make_bach` leaves beside generated images, so that no report takes them for real ones."""
 
@@ -177,7 +180,8 @@ def _settle_ids(records: Iterable[ImageRecord]) -> tuple[list[ImageRecord], list
     kept: dict[str, ImageRecord] = {}
     findings = []
     for record in records:
-        if (problem := _unwritable(record.image_id)) is not None:
+        texts = (record.image_id, record.label or "", record.group or "")
+        if (problem := next(filter(None, map(_unwritable, texts)), None)) is not None:
             findings.append(Finding("error", record.image_id, problem))
             continue
         first = kept.setdefault(record.image_id, record)
@@ -204,11 +208,13 @@ def _settle_ids(records: Iterable[ImageRecord]) -> tuple[list[ImageRecord], list
     return list(kept.values()), findings
 
 
-def _unwritable(image_id: str) -> str | None:
-    """Say what is wrong with an id that no table can hold."""
-    if "\0" in image_id:
+def _unwritable(text: str) -> str | None:
+    """Say what is wrong with an id, a label or a group that no table can hold."""
+    if "\0" in text:
         return "holds a null character; give it another name"
-    if (shown := readable_name(image_id)) == image_id:
+    if len(text) > _LONGEST:
+        return f"has {len(text):,} letters, which is too long; give it one of at most {_LONGEST:,}"
+    if (shown := readable_name(text)) == text:
         return None
     if "\\x" in shown:
         return "this name is not UTF-8; rename the file or its folder"

@@ -17,7 +17,17 @@ import numpy.typing as npt
 
 from ..errors import InputError
 
-__all__ = ["FACTS", "IMPORTED", "KIND_FACTS", "UNKNOWN", "Embeddings", "facts_of", "row_sha256", "settled_facts"]
+__all__ = [
+    "FACTS",
+    "IMPORTED",
+    "KIND_FACTS",
+    "UNKNOWN",
+    "Embeddings",
+    "facts_of",
+    "reason",
+    "row_sha256",
+    "settled_facts",
+]
 
 UNKNOWN = "unknown"
 """What stands for an encoder or weights that a file does not name."""
@@ -138,6 +148,17 @@ class Embeddings:
             labels=tuple(self.labels[at] for at in order),
             groups=tuple(self.groups[at] for at in order),
         )
+
+
+def reason(error: Exception) -> str:
+    """Return what an error of a library says, as a part of one line.
+
+    Examples
+    --------
+    >>> reason(ValueError("a wrong header")), reason(EOFError())
+    ('a wrong header', 'EOFError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
 
 
 def _text(path: Path, value: Any, what: str) -> str:

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from ..errors import InputError, StoreError
 from ..jobs import DAMAGE, atomic_output, checked_dataset, open_for_reading
-from .embeddings import Embeddings, facts_of
+from .embeddings import Embeddings, facts_of, reason
 from .embeddings_npz import MOST_BYTES, read_facts
-from .store import KIND, TEXT, Store, open_store, read_texts
+from .store import KIND, Store, open_store, read_texts
 
 __all__ = ["is_store", "read_h5", "read_slides", "write_h5"]
 
@@ -88,7 +88,7 @@ def read_h5(path: Path) -> Embeddings:
         except DAMAGE as error:
             if isinstance(error, (InputError, StoreError)) and str(error).startswith(f"{path}: "):
                 raise
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {reason(error)}") from error
 
 
 def read_slides(folder: Path, files: list[Path]) -> Embeddings:
@@ -108,15 +108,15 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
                     raise InputError("not the embeddings of one slide, as the other files of its folder; take it out")
                 found.append((path.stem, *_slide(file)))
             except DAMAGE as error:
-                raise InputError(f"{path}: {error}") from error
+                raise InputError(f"{path}: {reason(error)}") from error
     return _of_slides(folder, found)
 
 
 def _slide(group: Any) -> tuple[npt.NDArray[np.float32], int, str]:
     """Return the embedding of a slide, how many tiles it is the mean of (0: it is one itself), and its encoder."""
     features = _features(group)
-    encoder = features.attrs.get("encoder", group.attrs.get("encoder", ""))
-    named = encoder if isinstance(encoder, str) and encoder != "None" else ""
+    encoder = _attribute(features, "encoder") or _attribute(group, "encoder")
+    named = "" if encoder == "None" else encoder
     shape = features.shape
     if len(shape) == 1:
         return features[:].astype(np.float32), 0, named
@@ -182,9 +182,9 @@ def _of_slides(path: Path, found: list[tuple[str, npt.NDArray[np.float32], int, 
 
 def _of_table(path: Path, file: Any) -> Embeddings:
     features = _features(file)
-    columns = {name: read_texts(file, name) for name in ("image_id", "label", "group") if name in file.keys()}  # noqa: SIM118
-    about = file.attrs.get("bchisto")
-    facts = read_facts(path, about) if isinstance(about, str) else {"encoder": file.attrs.get("encoder")}
+    columns = {name: _texts(file, name) for name in ("image_id", "label", "group") if name in file.keys()}  # noqa: SIM118
+    about = _attribute(file, "bchisto")
+    facts = read_facts(path, about) if about else {"encoder": _attribute(file, "encoder")}
     return Embeddings.of(
         path,
         columns["image_id"],
@@ -193,6 +193,23 @@ def _of_table(path: Path, file: Any) -> Embeddings:
         groups=columns.get("group"),
         facts=facts,
     )
+
+
+def _texts(file: Any, name: str) -> list[Any]:
+    """Return a column of texts, of any length or of a fixed one."""
+    try:
+        dataset = checked_dataset(file, name, holds="bytes", shape=(None,))
+    except StoreError:
+        return read_texts(file, name)
+    found: list[Any] = dataset[:].tolist()
+    return found
+
+
+def _attribute(place: Any, name: str) -> str:
+    """Return an attribute that is text; else nothing."""
+    value = place.attrs.get(name, "")
+    value = value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value
+    return value if isinstance(value, str) else ""
 
 
 def _of_store(path: Path, store: Store) -> Embeddings:
@@ -207,14 +224,19 @@ def _of_store(path: Path, store: Store) -> Embeddings:
 
 
 def write_h5(path: Path, found: Embeddings) -> None:
-    """Write embeddings into one file: ``features``, ``image_id``, ``label``, ``group``."""
+    """Write embeddings into one file: ``features``, ``image_id``, ``label``, ``group``.
+
+    Texts have a fixed length: HDF5 keeps others in a heap, and may look for their end for ever where that is damaged.
+    """
     import h5py
 
     features = found.features if found.features.shape[1] > 1 else found.features[:, 0]
     with atomic_output(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
         file.create_dataset("features", data=features)
         for name, column in (("image_id", found.image_ids), ("label", found.labels), ("group", found.groups)):
-            file.create_dataset(name, data=np.array(column, dtype=object), dtype=TEXT)
-        file.attrs["bchisto"] = json.dumps(dict(found.facts), sort_keys=True)
+            texts = [text.encode() for text in column]
+            kind = h5py.string_dtype("utf-8", max(1, *map(len, texts)))
+            file.create_dataset(name, data=np.array(texts, dtype=kind))
+        file.attrs["bchisto"] = np.bytes_(json.dumps(dict(found.facts), sort_keys=True))
         if "encoder" in found.facts:
-            file.attrs["encoder"] = found.facts["encoder"]
+            file.attrs["encoder"] = np.bytes_(found.facts["encoder"].encode())

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..jobs import DAMAGE, atomic_output
-from .embeddings import Embeddings
+from .embeddings import Embeddings, reason
 
 __all__ = ["read_npz", "write_npz"]
 
@@ -44,7 +44,7 @@ def read_npz(path: Path) -> Embeddings:
     except DAMAGE as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: not an NPZ file, or damaged ({str(error).splitlines()[0][:150]})") from error
+        raise InputError(f"{path}: not an NPZ file, or damaged ({reason(error)})") from error
     features, ids = arrays[_FEATURES[0]], arrays[_IDS[0]]
     for wanted, found in ((_FEATURES, features), (_IDS, ids)):
         if found is None:

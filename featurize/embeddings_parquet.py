@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import DependencyError, InputError
 from ..jobs import DAMAGE, atomic_output
-from .embeddings import Embeddings
+from .embeddings import Embeddings, reason
 from .embeddings_npz import MOST_BYTES, read_facts
 
 __all__ = ["read_parquet", "write_parquet"]
@@ -61,7 +61,7 @@ def read_parquet(path: Path) -> Embeddings:
     except (arrow.ArrowException, *DAMAGE) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: not a Parquet file, or damaged ({str(error).splitlines()[0][:150]})") from error
+        raise InputError(f"{path}: not a Parquet file, or damaged ({reason(error)})") from error
     facts = read_facts(path, about.decode("utf-8", errors="replace")) if about is not None else None
     return _grouped(path, columns, features, ids=ids, facts=facts)
 

@@ -56,8 +56,7 @@ def read_embeddings(path: PathInput) -> Embeddings:
     """
     path = Path(as_path(path, "path"))
     if path.is_dir():
-        files = sorted(path.glob("*.h5"))
-        if not files:
+        if not (files := _slide_files(path)):
             raise MissingInputError(f"{path}: no embeddings (*.h5, a file for each slide) in this folder")
         return read_slides(path, files)
     if not path.is_file():
@@ -66,6 +65,11 @@ def read_embeddings(path: PathInput) -> Embeddings:
         raise InputError(f"{path}: embeddings are read from .npz, .parquet and .h5 files; .npy has no ids, and .pt and "
                          ".pkl run code when they are read")  # fmt: skip
     return read(path)
+
+
+def _slide_files(folder: Path) -> list[Path]:
+    """Return the files of a folder; those of CLAM lie in ``h5_files``, beside ``pt_files``."""
+    return sorted(folder.glob("*.h5")) or sorted(folder.glob("h5_files/*.h5"))
 
 
 def export_features(source: PathInput, out: PathInput, *, overwrite: bool = False) -> Embeddings:
@@ -162,7 +166,7 @@ def import_features(
 def _is_foreign(path: Path) -> bool:
     """Whether a source holds embeddings of another program, and not stores."""
     if path.is_dir():
-        files = sorted(path.glob("*.h5"))
+        files = _slide_files(path)
         return bool(files) and not any(path.glob("*.parts")) and not any(map(is_store, files))
     return path.is_file() and (path.suffix.casefold() not in (".h5", ".hdf5") or not is_store(path))
 

@@ -37,7 +37,7 @@ _MOST_OBJECTS = 100_000
 _MOST_UNPACKED = 4 * 1024**3
 """Bounds on the groups and datasets of a file that is walked as a whole, and on the bytes of all its values (ours)."""
 
-_KINDS = {"text": "O", "float": "f", "whole": "iu", "truth": "b", "number": "iuf"}
+_KINDS = {"text": "O", "bytes": "S", "float": "f", "whole": "iu", "truth": "b", "number": "iuf"}
 """Name of what a dataset holds to its kinds in NumPy."""
 
 
@@ -126,8 +126,8 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
     file : h5py.File or h5py.Group
     name : str
         Path of the dataset, such as ``images/image_id``.
-    holds : {"text", "float", "whole", "truth", "number"}
-        What its values are; text of any length.
+    holds : {"text", "bytes", "float", "whole", "truth", "number"}
+        What its values are; text of any length, or bytes of a fixed one.
     shape : sequence of int or None
         Its shape; None where any length will do.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import tempfile
@@ -10,6 +11,9 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+
+from ..errors import printable
+from .quiet import hush_readers
 
 __all__ = ["hold_interrupts", "is_interrupt", "prepare_worker"]
 
@@ -68,7 +72,17 @@ def prepare_worker(parent: int, folder: str | None = None) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if folder is not None:
         tempfile.tempdir = folder
+    if logging.lastResort is not None:  # what a worker warns of is printed by it
+        logging.lastResort.setFormatter(_Printable())
+    hush_readers()
     threading.Thread(target=_follow, args=(parent,), daemon=True, name="bchisto-follow").start()
+
+
+class _Printable(logging.Formatter):
+    """Messages in one line, of which no terminal obeys a sign."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), lines=record.name.partition(".")[0] != __package__.partition(".")[0])
 
 
 def _follow(parent: int) -> None:

@@ -17,7 +17,7 @@ from .interrupts import hold_interrupts
 __all__ = ["is_running", "scratch_folder", "temporary_name", "this_process", "unlink_stale"]
 
 _SCRATCH = "bchisto-"
-_SEMAPHORES = Path("/dev/shm")
+_SEMAPHORES = Path("/dev/shm")  # nosec B108
 _PROC = Path("/proc")
 
 

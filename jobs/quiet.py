@@ -7,11 +7,23 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 
-__all__ = ["hushed_start"]
+__all__ = ["hush_readers", "hushed_start"]
 
 _log = logging.getLogger(__name__)
+
+
+def hush_readers() -> None:
+    """Let the packages that read images print nothing in this process, which is ours; we refuse what matters.
+
+    Pillow warns of damaged tags just before the error that we report with the file's name. pydicom quotes what it finds
+    strange, which may be a patient's name.
+    """
+    warnings.filterwarnings("ignore", module="PIL")
+    warnings.filterwarnings("ignore", module="pydicom")
+    logging.getLogger("pydicom").propagate = False  # its level is set anew when it is imported
 
 
 @contextlib.contextmanager

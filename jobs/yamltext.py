@@ -11,7 +11,7 @@ from .damage import DAMAGE
 
 __all__ = ["parse_yaml"]
 
-_MOST_YAML, _MOST_JSON = 512 * 1024, 64 * 1024**2
+_MOST_YAML, _MOST_JSON = 128 * 1024, 64 * 1024**2
 _MOST_NODES = 100_000
 _MOST_BITS = 256
 """Bounds on the characters of a text (YAML is read at some 100,000 a second), on the values of a YAML file when what
@@ -43,6 +43,7 @@ def parse_yaml(text: str) -> Any:
 def _parsed(text: str) -> Any:
     import yaml
 
+    broken: tuple[type[Exception], ...] = (yaml.YAMLError, *DAMAGE)
     if len(text) > _MOST_YAML:
         raise InputError(f"more than {_MOST_YAML // 1024} KiB of YAML")
     try:
@@ -60,7 +61,7 @@ def _parsed(text: str) -> Any:
         raise InputError("nested too deeply") from error
     except InputError:
         raise
-    except (yaml.YAMLError, *DAMAGE) as error:
+    except broken as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"neither YAML nor JSON ({reason})") from error
 

@@ -24,16 +24,23 @@ from ..featurize import (
     row_sha256,
     settled_facts,
 )
+from ..finetune import CnnBundle
 from ..jobs import DAMAGE
 from .blocks import Rows
 from .records import with_classes
 
-__all__ = ["embeddings_digest", "load_embedded", "predict_embedded"]
+__all__ = ["embeddings_digest", "is_embedded", "load_embedded", "predict_embedded"]
 
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 256
 """Images that are predicted at once (ours)."""
+
+
+def is_embedded(bundle: Bundle | CnnBundle) -> bool:
+    """Whether a bundle was trained on embeddings of other programs."""
+    stores = bundle.stores.values() if isinstance(bundle, Bundle) else ()
+    return any(header.get("mode") == IMPORTED for header in stores)
 
 
 def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, Embeddings]]:

@@ -15,7 +15,7 @@ from ..boost import Bundle
 from ..data import ImageRecord
 from ..errors import BundleError, InputError, OutputError
 from ..evaluate import apply_temperature
-from ..experiment import TrainingImages, Work, bundle_view, check_headers
+from ..experiment import Work, bundle_view, check_headers
 from ..finetune import CnnBundle
 from ..jobs import ensure_folder, refuse_overwriting, set_aside, write_rows
 from ..moved import takes_fields
@@ -24,7 +24,7 @@ from ..runs import RunRecord, record_table, unfinished_record
 from .advice import Fitting, advised, said_of_training
 from .blocks import Block, Workshop, claim, do_blocks
 from .calls import Calls, OperatingPoint
-from .embedded import embeddings_digest, load_embedded, predict_embedded
+from .embedded import embeddings_digest, is_embedded, load_embedded, predict_embedded
 from .locate import find_bundle, recorded_weights
 from .model import load_model, model_identity
 from .page import write_html
@@ -262,6 +262,10 @@ def _predict_embedded(
 ) -> PredictResult:
     """Predict embeddings, which takes seconds: all at once, in this process."""
     bundle, found = load_embedded(path_of_bundle, files)
+    if not is_embedded(bundle) and bundle.training is not None:
+        _log.warning("%s knows the images that trained it by their pixels, which embeddings do not show: whether these "
+                     "trained it is not said", path_of_bundle)  # fmt: skip
+        bundle = replace(bundle, training=None)
     _check_temperature(path_of_bundle, bundle, calibrated=calibrated)
     point = calls.point(bundle.two_class, classes=tuple(bundle.classes), bundle=path_of_bundle)
     (sha256,) = model_identity(path_of_bundle, ())
@@ -301,7 +305,7 @@ def _finish(
         cells = ["".join(row[ends:]) for row in good]  # empty in parts that another version left
         further.append(("trained", cells))
         trained = cells.count("yes")
-        banners = (*banners, *_known_again(trained, len(cells), bundle.training))
+        banners = (*banners, *_known_again(trained, len(cells), bundle))
     if point is not None:
         positive = point.call(probabilities if point.sensitivity is None else raw)
         further.append(("called", ["positive" if one else "negative" for one in positive]))
@@ -325,7 +329,7 @@ def _finish(
     return replace(result, sheets=tuple(sheets.values()), unsure=sheet.unsure)
 
 
-def _known_again(trained: int, images: int, training: TrainingImages) -> list[str]:
+def _known_again(trained: int, images: int, bundle: Bundle | CnnBundle) -> list[str]:
     """Say which images are not new to the models."""
     said = []
     if trained:
@@ -333,7 +337,8 @@ def _known_again(trained: int, images: int, training: TrainingImages) -> list[st
             f"NOT NEW: {trained} of {images} images trained models of this bundle (column trained); what it says of "
             "them does not show what it would say of new ones"
         )
-    if training.files and trained < images:
+    training = bundle.training
+    if training and training.files and trained < images and not is_embedded(bundle):
         said.append(
             f"of {len(training.files)} of the {training.count} training images only the file is known: a copy in "
             "another format is not recognised"

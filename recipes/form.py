@@ -35,7 +35,7 @@ _QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
 """How a quick run chooses images: so many of each class and fold of the published lists, or of each class."""
 
 _REQUIRED = frozenset({"name", "title", "citation", "steps", "dataset", "images", "variants", "quick", "published"})
-_MOST_BYTES = 512 * 1024
+_MOST_BYTES = 128 * 1024
 """Bound on the file of a recipe (ours)."""
 
 _OPTIONAL = frozenset({*STEPS, "explain", "full_scale", "split_by", "notes"})
@@ -146,7 +146,7 @@ def _parsed(content: Mapping[str, Any]) -> Recipe:
     sections: dict[str, dict[str, Setting]] = {}
     for section in (*STEPS, "explain"):
         for key, entry in content.get(section, {}).items():
-            if not isinstance(entry, Mapping) or entry.keys() != {"value", "source"}:
+            if not isinstance(key, str) or not isinstance(entry, Mapping) or entry.keys() != {"value", "source"}:
                 raise InputError(f"recipe {name}: {section}.{key} needs a value and a source")
             sections.setdefault(section, {})[key] = Setting(entry["value"], str(entry["source"]))
     split = content.get("split_by", {"source": ""})

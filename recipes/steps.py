@@ -156,7 +156,7 @@ class BoostStep(Step):
             with open_store(path) as store:
                 made = store.header["encoder"], float(store.header["scale"]), int(store.header["crop"])
             wanted = product(self.features.encoders, self.features.views)
-            if made in {(choice.name, view.scale, view.crop) for choice, view in wanted}:
+            if made in {(choice.label, view.scale, view.crop) for choice, view in wanted}:
                 own.append(path)
         return own if len(own) < len(paths) else []
 

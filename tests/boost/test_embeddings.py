@@ -76,6 +76,11 @@ def test_a_store_that_travels_through_a_file_gives_the_same(boosted, tmp_path, c
         expected = models[0].predict({"tiny-1.0-64": read_embeddings(store).features})
         np.testing.assert_allclose(probabilities(table), expected, rtol=1e-12)
         assert [row["image_id"] for row in rows(table)] == list(read_embeddings(store).image_ids)
+        # a bundle of images knows those that trained it by their pixels, which embeddings do not show
+        known = [row.get("trained") for row in rows(table)]
+        assert known == ([None] * 12 if bundle == boosted else ["yes"] * 12)
+        assert "by their pixels, which embeddings do not show" in err or bundle != boosted
+        assert "a copy in another format" not in out
     # what the descriptors are known to be travels along
     assert "RANDOM WEIGHTS: tiny ran untrained" in out
     assert "UNKNOWN ENCODER" not in out

@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import time
+import warnings
 import zipfile
 import zlib
 
@@ -43,12 +44,12 @@ def packed(path, syntax, *, frame=None, more=b""):
 
 
 def refused(path, match, *, header=True):
-    start = time.monotonic()
+    start = time.process_time()
     for function in (read_header, decode_image) if header else (decode_image,):
         with pytest.raises(ImageError, match=match) as error:
             function(path)
         assert "\n" not in str(error.value)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_deflated_elements_are_read_and_bounded(tmp_path, monkeypatch):
@@ -111,6 +112,17 @@ def test_a_header_of_no_numbers(tmp_path, values, old, new):
     refused(path, r"a\.dcm: ")
 
 
+def strange(path, tag, kind, text):
+    """Write a value that pydicom would not."""
+    with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = pydicom.dcmread(path)
+        number = pydicom.tag.Tag(tag)
+        data._dict[number] = pydicom.dataelem.RawDataElement(number, kind, len(text), text.encode(), 0, True, True)
+        data.save_as(path)
+    return path
+
+
 NUMBERS = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
 
 
@@ -120,13 +132,8 @@ NUMBERS = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
 )
 def test_numbers_that_make_no_grey_levels(tmp_path, values, tag, bad):
     numbers = dict(zip(NUMBERS, (1, 0, 2000, 1500), strict=True))
-    with pydicom.config.disable_value_validation():
-        data = pydicom.dcmread(write_dicom(tmp_path / "a.dcm", values, **numbers))
-        data._dict[pydicom.tag.Tag(tag)] = pydicom.dataelem.RawDataElement(
-            pydicom.tag.Tag(tag), "DS", len(bad), bad.encode(), 0, True, True
-        )
-        data.save_as(tmp_path / "a.dcm")
-    refused(tmp_path / "a.dcm", r"a\.dcm: ", header=False)
+    path = strange(write_dicom(tmp_path / "a.dcm", values, **numbers), tag, "DS", bad)
+    refused(path, r"a\.dcm: ", header=False)
 
 
 def test_bits_that_are_not_read(tmp_path, values):
@@ -252,10 +259,10 @@ def test_a_string_of_an_xls_whose_length_leads_back(release):
     strings = struct.pack("<iiHBi", 2**31 - 1, 2**31 - 1, 1, 4, -8) + b"x"
     begin = struct.pack("<HHHHHHII", 0x809, 16, 0x600, 5, 0, 0, 0, 0)
     (release / "INbreast.xls").write_bytes(begin + struct.pack("<HH", 0xFC, len(strings)) + strings)
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(InputError, match=r"INbreast\.xls: not an Excel 97 workbook, or damaged"):
         read_dataset(release, dataset="inbreast")
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 # ---- what a patient is called
@@ -342,8 +349,10 @@ def test_no_output_names_a_patient(tmp_path, cli, tiny_options):
     data = damaged[0].read_bytes()
     damaged[0].write_bytes(data[:-500])
     damaged[1].write_bytes(data.replace(b"MG", b"\xff\xff", 1)[: len(data) // 20])
-    with damaged[2].open("r+b") as handle:  # a character set that there is not, and a number that is a name
-        handle.write(data.replace(b"12", b"Er", 40))
+    damaged[2].write_bytes(data.replace(b"12", b"Er", 40))
+    strange(damaged[3], "NumberOfFrames", "IS", "Erika ")  # pydicom says what it finds
+    strange(damaged[4], "WindowCenter", "DS", "Mustermann")
+    strange(damaged[5], "SpecificCharacterSet", "CS", "Elbklinik ")
     ask("data", "check", "--images", root, "--decode", "-vv", "--no-copies", expected=1)
     text = "\n".join(said)
     assert [word for word in PLANTED if word in text] == []

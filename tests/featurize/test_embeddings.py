@@ -81,6 +81,13 @@ def test_slides_are_the_means_of_their_tiles(tmp_path):
         assert found.image_ids == tuple(tiles)
         assert (found.pooled, found.encoder) == ("mean of 1 to 9 tiles", encoder)
         np.testing.assert_allclose(found.features[:, 0], expected, rtol=1e-6)
+    # CLAM has them in a folder of their own
+    (tmp_path / "FEATURES").mkdir()
+    folder.rename(tmp_path / "FEATURES" / "h5_files")
+    clam = read_embeddings(tmp_path / "FEATURES")
+    assert (clam.name, clam.image_ids) == ("FEATURES", tuple(tiles))
+    with pytest.raises(InputError, match="holds no labels"):
+        import_features([tmp_path / "FEATURES"], folder=tmp_path / "features")
     # an encoder of slides leaves one vector for each
     whole = slide(tmp_path / "one.h5", VALUES[0], coords=False)
     assert (read_embeddings(whole).pooled, read_embeddings(whole).image_ids) == ("", ("one",))
@@ -134,6 +141,34 @@ def test_damaged_files(tmp_path, name, content):
         read_embeddings(tmp_path / name)
     assert str(told.value).startswith(f"{tmp_path / name}: ")
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.parquet", "a.h5", "slide.h5"])
+def test_damage_anywhere_is_one_line(tmp_path, name):
+    """Bytes altered, cut off, or set to nought at random: either it reads, or one line says what is the matter."""
+    if name == "a.parquet":
+        pytest.importorskip("pyarrow")
+    if name == "slide.h5":
+        slide(tmp_path / name, VALUES, encoder="uni")
+    else:
+        np.savez(tmp_path / "first.npz", features=VALUES, image_id=IDS, label=["a", "b", "a"])
+        export_features(tmp_path / "first.npz", tmp_path / name)
+    whole, rng, refused = (tmp_path / name).read_bytes(), np.random.default_rng(0), []
+    for turn in range(60):
+        content = bytearray(whole)
+        at = int(rng.integers(len(content)))
+        content = content[:at] if turn % 3 == 0 else content
+        content[at : at + 30] = (
+            bytes(len(content[at : at + 30])) if turn % 3 == 1 else rng.bytes(len(content[at : at + 30]))
+        )
+        (tmp_path / name).write_bytes(content)
+        try:
+            read_embeddings(tmp_path / name)
+        except BchistoError as error:
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert all(one.startswith(f"{tmp_path / name}: ") for one in refused)
+    assert not any("\n" in one for one in refused)
 
 
 def test_other_files(tmp_path):

@@ -104,7 +104,28 @@ def explained(here, boosted):
     )
 
 
+def embedded(here, boosted):
+    """Embeddings of slides, a table of their labels, and a store under the name that the page gives."""
+    import h5py
+
+    rows = ["case_id,slide_id,label"]
+    for number in range(12):
+        kind = "benign" if number % 2 else "malignant"
+        rows.append(f"P{number},S{number},{kind}")
+        for folder in ("features_uni_v1", "new/features_uni_v1"):
+            (here / folder).mkdir(parents=True, exist_ok=True)
+            with h5py.File(here / folder / f"S{number}.h5", "w") as file:
+                file["features"] = np.random.default_rng(number).normal(number % 2, 1, (4, 5)).astype(np.float32)
+                file["coords"] = np.zeros((4, 2), np.int64)
+    (here / "labels.csv").write_text("\n".join(rows) + "\n")
+    (here / "run" / "features").mkdir(parents=True)
+    (store,) = (boosted / "features").glob("*.h5")
+    shutil.copy(store, here / "run" / "features" / "resnet50-0.5-400.h5")
+
+
 MADE_BEFORE = {
+    "docs/encoders.md": lambda here, boosted: None,
+    "docs/embeddings.md": embedded,
     "docs/explain.md": explained,
     "docs/evaluation.md": evaluation,
     "docs/own-images.md": own_images,

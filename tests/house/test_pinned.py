@@ -1,0 +1,83 @@
+"""What is pinned is known by its hash, its licence is listed, and the bill of materials says the same."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.skipif(not (REPOSITORY / "requirements.lock").is_file(), reason="needs the repository")
+
+
+def plain(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.fixture(scope="module")
+def pinned():
+    lines = (REPOSITORY / "constraints.txt").read_text().split()
+    return {plain(name): version for name, version in (line.split("==") for line in lines)}
+
+
+@pytest.fixture(scope="module")
+def locked():
+    lines = [line for line in (REPOSITORY / "requirements.lock").read_text().splitlines() if not line.startswith("#")]
+    found = [re.fullmatch(r"(\S+)==(\S+) --hash=sha256:([0-9a-f]{64})", line) for line in lines]
+    assert all(found)
+    return {one[1]: (one[2], one[3]) for one in found}
+
+
+@pytest.fixture(scope="module")
+def licences():
+    text = (REPOSITORY / "docs" / "licences.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
+    return {plain(name): rest for name, *rest in rows[1:] if name != "---"}
+
+
+def test_every_pinned_package_is_locked_with_its_hash(pinned, locked):
+    assert {name: version for name, (version, _) in locked.items()} == pinned, "run: make lock"
+
+
+def test_every_pinned_package_has_its_licence_listed(pinned, licences):
+    assert {name: version for name, (version, _, _) in licences.items()} == pinned, "run: make lock"
+    assert all(said for _, said, _ in licences.values())
+
+
+def test_nothing_that_is_needed_binds_those_who_use_it(licences):
+    """What bchisto itself needs is under licences without a duty to publish; MPL is about changes to its own files."""
+    own = {name: said for name, (_, said, by) in licences.items() if by == "bchisto"}
+    assert len(own) > 50
+    assert not {name: said for name, said in own.items() if re.search(r"\bA?L?GPL|General Public", said)}
+
+
+def test_what_bchisto_needs_is_pinned(pinned):
+    import tomllib
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    installed = ("test", "docs", "lint", "dask", "jax", "openvino")
+    wanted = [*project["dependencies"], *(one for name in installed for one in extras[name])]
+    names = {plain(re.match(r"[\w.-]+", one)[0]) for one in wanted} - {"bchisto"}
+    assert names <= pinned.keys(), sorted(names - pinned.keys())
+
+
+def test_the_bill_of_materials(tmp_path, locked, licences):
+    if importlib.util.find_spec("cyclonedx") is None:
+        pytest.skip("needs cyclonedx-python-lib: pip install 'bchisto[lint]'")
+    wheel = tmp_path / "bchisto-9.9-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    subprocess.run([sys.executable, REPOSITORY / ".ci" / "bill.py", wheel], check=True, capture_output=True)
+    bill = json.loads(wheel.with_suffix(".cdx.json").read_text())
+    assert (bill["bomFormat"], bill["metadata"]["component"]["version"]) == ("CycloneDX", "9.9")
+    found = {one["name"]: one for one in bill["components"]}
+    assert {name: (one["version"], one["hashes"][0]["content"]) for name, one in found.items()} == locked
+    assert {name: one["licenses"][0]["license"]["name"] for name, one in found.items()} == {
+        name: said for name, (_, said, _) in licences.items()
+    }
+    scopes = {name: found[name]["scope"] for name in ("numpy", "dask", "pytest")}
+    assert scopes == {"numpy": "required", "dask": "optional", "pytest": "excluded"}
