@@ -109,7 +109,7 @@ _ALL = (
     ),
     NamedEncoder(
         "virchow2", "Virchow2, ViT-H/14 with 4 registers", _card("paige-ai/Virchow2", _NC, mpp=_MIXED, gated=True),
-        "timm", 16, ("cls", "mean"), 632, False, _TIMM,
+        "timm", 16, ("cls", "mean"), 632, False, _FULL,
     ),
     NamedEncoder(
         "h-optimus-0", "H-optimus-0, ViT-g/14 with 4 registers",
