@@ -107,11 +107,11 @@ def mended(data):
     """Give the parts of a PNG right checksums, and its pixels a whole stream: alterations reach what is behind."""
     parts, place = [data[:8]], 8
     while place + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, place)
+        length = min(struct.unpack_from(">I", data, place)[0], len(data) - place - 12)
         kind, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
         if kind == b"IDAT":
             with contextlib.suppress(zlib.error):
-                body = zlib.compress(zlib.decompressobj().decompress(body, 2**20), 1)
+                body = zlib.compress(zlib.decompressobj(-15).decompress(body[2:], 2**20), 1)  # whatever its checksum
         parts += [struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(kind + body))]
         place += 12 + length
     return b"".join(parts) + data[place:]

@@ -63,7 +63,7 @@ def main():
             some = rows[:: max(1, len(rows) // count)][:count]
             np.testing.assert_array_equal(ours[0].predict_proba(some), theirs[0].predict(some))
             compare(
-                f"{count} rows",
+                f"{count} row{'s' if count > 1 else ''}",
                 {
                     "theirs": lambda some=some, theirs=theirs: [one.predict(some, num_threads=1) for one in theirs],
                     "ours": lambda some=some, ours=ours: [one.predict_proba(some) for one in ours],

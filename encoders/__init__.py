@@ -18,6 +18,7 @@ from .locating import header_choice, recorded_source, source_sha256
 from .network import canonical_names, precision_policy, variables_of
 from .opening import cached_encoder, gives_maps, open_encoder
 from .registry import EncoderSpec, get_spec, list_encoders
+from .vectors import VectorSpec
 
 __all__ = [
     "CATALOGUE",
@@ -34,6 +35,7 @@ __all__ = [
     "EncoderFacts",
     "EncoderSpec",
     "NamedEncoder",
+    "VectorSpec",
     "WeightArrays",
     "build_backbone",
     "cached_encoder",

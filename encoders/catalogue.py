@@ -62,6 +62,7 @@ class NamedEncoder:
 
 
 _TIMM = "network compared with timm by tiny random weights (1e-4); not tested with its weights"
+_FULL = "network compared with timm at full size by random weights (1e-5); not tested with its weights"
 _HUGGING = "network compared with transformers by tiny random weights (1e-4); not tested with its weights"
 
 
@@ -100,11 +101,11 @@ def _dinov2(size: str, parameters: int, heads: int) -> NamedEncoder:
 _ALL = (
     NamedEncoder(
         "uni", "UNI, ViT-L/16", _card("MahmoodLab/UNI", _NC, divisor=16, mpp=_HALF, gated=True), "timm", 16, ("cls",),
-        303, True, _TIMM,
+        303, True, _FULL,
     ),
     NamedEncoder(
         "uni2-h", "UNI2-h, ViT-H/14 with 8 registers", _card("MahmoodLab/UNI2-h", _NC, mpp=_HALF, gated=True), "timm",
-        24, ("cls",), 681, True, _TIMM,
+        24, ("cls",), 681, True, _FULL,
     ),
     NamedEncoder(
         "virchow2", "Virchow2, ViT-H/14 with 4 registers", _card("paige-ai/Virchow2", _NC, mpp=_MIXED, gated=True),

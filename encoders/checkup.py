@@ -14,11 +14,13 @@ import numpy.typing as npt
 from ..arguments import PathInput, as_path
 from ..data import decode_image, make_tissue
 from ..errors import InputError, WeightsError
+from ..extensions import extension_names
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE
 from .choice import parse_encoder, weights_of
-from .opening import open_encoder
+from .opening import gives_maps, open_encoder
 from .registry import get_spec, list_encoders
+from .vectors import VECTOR_GROUP
 
 __all__ = ["EncoderCheck", "check_encoder", "describe_encoder", "list_all_encoders"]
 
@@ -55,6 +57,7 @@ def list_all_encoders() -> list[tuple[str, str]]:
     """Return every encoder that there is a name for, each with what it is in a few words."""
     plain = [(name, "feature maps, ImageNet weights fetched by Keras") for name in list_encoders()]
     named = [(one.name, f"{one.title}; {_terms(one.card)}") for one in CATALOGUE.values()]
+    named += [(name, "vectors, of another package") for name in extension_names(VECTOR_GROUP)]
     own = [
         ("hub:DIR", "a folder with config.json and .safetensors: ViT, DINOv2, Swin, ViT of timm, presets of keras-hub"),
         ("onnx:FILE", "an ONNX file with a JSON beside it"),
@@ -90,7 +93,7 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
             ("weights", named.how()),
             ("tested", named.tested),
         ]
-    if choice.runner:
+    if choice.runner or not gives_maps(choice):
         return _built_lines(open_encoder(choice))
     get_spec(choice.name)
     return [

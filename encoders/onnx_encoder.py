@@ -227,9 +227,11 @@ def _onnxruntime(path: Path, port: _Input, output: str, precision: str) -> Calla
         raise DependencyError(f"{path}: ONNX Runtime is missing; pip install 'bchisto[onnx]'") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # processes, not threads, use the cores
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what is wrong is said once, by the error
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # without it a failure is tried again, and printed to stdout
+        how = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
+        session = onnxruntime.InferenceSession(str(path), options, **how)
     except Exception as error:
         if is_out_of_memory(error):
             raise

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import BchistoError, InputError
+from ..extensions import extension_names
 from .card import CropEncoder
 from .catalogue import CATALOGUE
 from .choice import EncoderChoice
@@ -14,6 +17,7 @@ from .hub import open_hub, open_named
 from .locating import content_of
 from .onnx_encoder import open_onnx
 from .timm_encoder import open_timm
+from .vectors import VECTOR_GROUP, open_vectors, vector_spec
 from .weights import content_key
 
 __all__ = ["cached_encoder", "gives_maps", "open_encoder"]
@@ -21,7 +25,7 @@ __all__ = ["cached_encoder", "gives_maps", "open_encoder"]
 
 def gives_maps(choice: EncoderChoice) -> bool:
     """Whether an encoder has feature maps, which dense mode needs; no network is built to know."""
-    return not choice.runner and choice.name not in CATALOGUE
+    return not choice.runner and choice.name not in (*CATALOGUE, *extension_names(VECTOR_GROUP))
 
 
 def open_encoder(
@@ -59,6 +63,22 @@ def open_encoder(
     DependencyError
         A package is missing; the line names it.
     """
+    with _in_one_line():
+        return _opened(choice, weights, precision, engine, seed)
+
+
+@contextlib.contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Let messages stay lines, whatever names the file of a stranger holds."""
+    try:
+        yield
+    except BchistoError as error:
+        if not str(error).isprintable():
+            error.args = ("".join(one if one.isprintable() else "?" for one in str(error)), *error.args[1:])
+        raise
+
+
+def _opened(choice: EncoderChoice, weights: str, precision: str, engine: str, seed: int) -> CropEncoder:
     name, outputs = choice.label, choice.layers
     if choice.runner == "hub":
         return open_hub(Path(choice.source), name=name, outputs=outputs, precision=precision, engine=engine)
@@ -68,6 +88,8 @@ def open_encoder(
         return open_timm(choice.source, weights=weights, name=name, outputs=outputs, precision=precision, engine=engine)
     if choice.name in CATALOGUE:
         return open_named(CATALOGUE[choice.name], weights, outputs=outputs, precision=precision, engine=engine)
+    if (offered := vector_spec(choice.name)) is not None:
+        return open_vectors(offered, outputs=outputs, weights=weights, engine=engine)
     if engine not in ("keras", "openvino"):
         raise InputError(f"`engine` {engine}: does not run {choice.name}; leave it out, or use openvino")
     return Encoder(choice.name, layers=outputs, weights=weights, precision=precision, engine=engine, seed=seed)

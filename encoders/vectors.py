@@ -12,9 +12,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, WeightsError
+from ..extensions import load_extension
 from .card import EncoderCard, check_crops
+from .loading import first_line
 
-__all__ = ["Run", "VectorEncoder", "identity", "normalised"]
+__all__ = [
+    "VECTOR_GROUP",
+    "Run",
+    "VectorEncoder",
+    "VectorSpec",
+    "chosen_outputs",
+    "identity",
+    "normalised",
+    "open_vectors",
+    "vector_spec",
+]
+
+VECTOR_GROUP = "bchisto.vector_encoders"
+"""Entry points of other packages: a `VectorSpec`, or a function without arguments that returns one."""
 
 Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """Normalised images, float32 of shape (n, size, size, 3), to vectors, float32 of shape (n, d)."""
@@ -97,6 +112,66 @@ class VectorEncoder:
                 f"{(len(crops), self.dim)}; its file was changed"
             )
         return found
+
+
+@dataclass(frozen=True)
+class VectorSpec:
+    """An encoder of another package that gives vectors of crops, on whatever it runs.
+
+    Attributes
+    ----------
+    name : str
+        Lower case.
+    card : EncoderCard
+        Its size, and how pixels are normalised, which is done before it sees them.
+    outputs : mapping
+        What can be asked for, with the length of each; the first is the default.
+    build : callable
+        ``build(outputs, weights)``: a tuple of names, and what the user gave as weights (``imagenet`` where nothing).
+        It returns a function from normalised images, float32 of shape (n, size, size, 3), to vectors of shape (n, d),
+        and the SHA-256 of its weights.
+    """
+
+    name: str
+    card: EncoderCard
+    outputs: Mapping[str, int]
+    build: Callable[[tuple[str, ...], str], tuple[Run, str]]
+
+
+def vector_spec(name: str) -> VectorSpec | None:
+    """Return the vector encoder that another package offers under a name; None where none does.
+
+    Raises
+    ------
+    InputError
+        It cannot be loaded.
+    """
+    return load_extension(VECTOR_GROUP, name, VectorSpec, what="encoder")
+
+
+def open_vectors(spec: VectorSpec, *, outputs: tuple[str, ...], weights: str, engine: str) -> VectorEncoder:
+    """Build a vector encoder of another package.
+
+    Raises
+    ------
+    InputError
+        No such output; another engine than the package's own.
+    WeightsError
+        The package refuses its weights.
+    """
+    if engine != "keras":
+        raise InputError(f"`engine` {engine}: does not run {spec.name}, which its package runs; leave it out")
+    default = tuple(spec.outputs)[:1]
+    chosen, parts = chosen_outputs(outputs, default=default, sizes=spec.outputs, of=spec.name)
+    try:
+        run, sha256 = spec.build(chosen, weights)
+    except ValueError as error:
+        raise WeightsError(f"{spec.name}: {first_line(error)}") from error
+    return VectorEncoder(
+        name=spec.name, layers=chosen, parts=parts, default_layers=chosen == default, card=spec.card, runner="package",
+        backend=spec.name, engine=engine, weights_sha256=identity(spec.card, weights=sha256),
+        weights_file_sha256=sha256, run=run, weights="published" if weights == "imagenet" else "file",
+    )  # fmt: skip
 
 
 def chosen_outputs(

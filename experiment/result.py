@@ -96,7 +96,7 @@ class CrossValidation:
         """
         lines = []
         if self.paper is not None:
-            lines += [f"{name or self.folder.name}: accuracy per fold, percent", self.paper.text()]
+            lines += [f"{name or self.folder.name}: accuracy per fold, percent", *self.paper.text().splitlines()]
         if self.metrics is None:
             return lines
         each = self.panel.run.get("each") if self.panel is not None else None

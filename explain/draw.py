@@ -198,7 +198,7 @@ def write_sheet(path: Path, drawn: list[Path], *, width: int = 420, most: int = 
     drawn : list of Path
         Drawings.
     width : int
-        Of each, pixels.
+        Of each at most, pixels.
     most : int
     """
     from PIL import Image
@@ -208,7 +208,9 @@ def write_sheet(path: Path, drawn: list[Path], *, width: int = 420, most: int = 
     small = []
     for file in drawn[:most]:
         with Image.open(file) as whole:
-            small.append(whole.convert("RGB").resize((width, max(1, round(whole.height * width / whole.width)))))
+            scale = min(1.0, width / whole.width)
+            size = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
+            small.append(whole.convert("RGB").resize(size))
     across = max(1, min(len(small), 3))
     rows = [small[at : at + across] for at in range(0, len(small), across)]
     heights = [max(picture.height for picture in row) for row in rows]

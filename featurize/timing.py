@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 
 from ..data import ImageRecord
-from ..encoders import cached_encoder
+from ..encoders import cached_encoder, gives_maps
 from ..jobs import Ticker
 from .settings import FeaturizeSettings
 from .stream import describe_images
@@ -32,7 +32,7 @@ def time_describing(record: ImageRecord, *, settings: FeaturizeSettings) -> Desc
     ----------
     record : ImageRecord
     settings : FeaturizeSettings
-        Weights are random here, since neither time nor size depends on them.
+        Weights of networks with feature maps are random here, since neither time nor size depends on them.
 
     Raises
     ------
@@ -40,7 +40,13 @@ def time_describing(record: ImageRecord, *, settings: FeaturizeSettings) -> Desc
         The image cannot be used.
     """
     encoders = {
-        choice: cached_encoder(choice, weights="random", precision="float32", engine="keras", seed=0)
+        choice: cached_encoder(
+            choice,
+            weights="random" if gives_maps(choice) else settings.weights_of(choice.label),
+            precision="float32",
+            engine="keras",
+            seed=0,
+        )
         for choice in settings.encoders
     }
     targets = {

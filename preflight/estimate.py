@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from ..data import ImageRecord
-from ..encoders import encoder_facts
+from ..encoders import encoder_facts, gives_maps
 from ..experiment import Work
 from ..featurize import FeaturizeSettings, images_per_block, reckon_seconds, time_describing
 
@@ -37,7 +37,8 @@ class DescribingEstimate:
     gpus : int
         That the networks would run on, where timed.
     dense : float or None
-        The time that ``mode="dense"`` would take, by the same recorded speeds; None where that is planned or timed.
+        The time that ``mode="dense"`` would take, by the same recorded speeds; None where that is planned or timed,
+        or where an encoder has no feature maps.
     """
 
     images: int
@@ -93,7 +94,7 @@ def estimate_describing(
     processes = max(1, min(resources.processes, units))
     seconds = images * each / processes
     dense = None
-    if not timed and settings.mode == "exact":
+    if not timed and settings.mode == "exact" and all(map(gives_maps, settings.encoders)):
         dense = images * reckon_seconds(replace(settings, mode="dense"), pixels=pixels) / processes
     return DescribingEstimate(
         images,

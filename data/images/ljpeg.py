@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DependencyError, ImageError
+from .container import MAX_BYTES
 
 __all__ = ["LJPEG_SUFFIX", "LjpegHeader", "decode_ljpeg", "read_ljpeg_header"]
 
@@ -89,6 +90,8 @@ def decode_ljpeg(path: Path) -> npt.NDArray[np.uint16]:
             "TIFF or PNG of the same name beside the .ics"
         ) from error
     header = read_ljpeg_header(path)
+    if path.stat().st_size > MAX_BYTES:
+        raise ImageError(f"{path}: more than {MAX_BYTES:,} bytes, too large for an image")
     try:
         values = np.asarray(imagecodecs.jpegsof3_decode(path.read_bytes()))
     except (imagecodecs.Jpegsof3Error, ValueError, OSError) as error:

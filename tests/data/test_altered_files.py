@@ -56,9 +56,9 @@ def test_an_altered_file_is_read_or_refused(reader, fuzz, tmp_path, caplog):
     def one(data, edits, cut):
         content = altered(data, edits, cut)
         path.write_bytes(fuzz.mended(content) if reader == "png" else content)
-        start = time.monotonic()
+        start = time.process_time()
         fuzz.read(reader, path)
-        assert time.monotonic() - start < 10
+        assert time.process_time() - start < 10
         assert {found.name for found in tmp_path.iterdir()} == {"made", "case"}
         assert [found.name for found in path.parent.iterdir()] == [path.name]
 

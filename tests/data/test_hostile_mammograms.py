@@ -44,12 +44,12 @@ def packed(path, syntax, *, frame=None, more=b""):
 
 
 def refused(path, match, *, header=True):
-    start = time.monotonic()
+    start = time.process_time()
     for function in (read_header, decode_image) if header else (decode_image,):
         with pytest.raises(ImageError, match=match) as error:
             function(path)
         assert "\n" not in str(error.value)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_deflated_elements_are_read_and_bounded(tmp_path, monkeypatch):
@@ -259,10 +259,10 @@ def test_a_string_of_an_xls_whose_length_leads_back(release):
     strings = struct.pack("<iiHBi", 2**31 - 1, 2**31 - 1, 1, 4, -8) + b"x"
     begin = struct.pack("<HHHHHHII", 0x809, 16, 0x600, 5, 0, 0, 0, 0)
     (release / "INbreast.xls").write_bytes(begin + struct.pack("<HH", 0xFC, len(strings)) + strings)
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(InputError, match=r"INbreast\.xls: not an Excel 97 workbook, or damaged"):
         read_dataset(release, dataset="inbreast")
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 # ---- what a patient is called

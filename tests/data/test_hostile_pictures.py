@@ -29,12 +29,12 @@ def write(tmp_path):
 
 def refused(path, match, *, header=True):
     """Both readers refuse it in less than a second; or decoding alone."""
-    start = time.monotonic()
+    start = time.process_time()
     for function in (read_header, decode_image) if header else (decode_image,):
         with pytest.raises(ImageError, match=f"{path.name}: .*{match}") as error:
             function(path)
         assert "\n" not in str(error.value)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 # ---- JPEG
@@ -177,18 +177,18 @@ def test_one_bit_of_a_png_altered(write):
 ])  # fmt: skip
 def test_what_a_png_holds_beside_its_pixels_is_not_inflated(write, before):
     path = write("a.png", pictures.png(PICTURE, depth=8, colour=2, before=before))
-    start = time.monotonic()
+    start = time.process_time()
     np.testing.assert_array_equal(decode_image(path), PICTURE)
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_more_pixel_data_than_pixels_is_not_inflated(write):
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 8, 0, 0, 0, 0))
     data = head + chunk(b"IDAT", zlib.compress(bytes(300_000_000), 9)) + chunk(b"IEND", b"")
     path = write("a.png", pictures.PNG_BEGIN + data)
-    start = time.monotonic()
+    start = time.process_time()
     assert decode_image(path).shape == (16, 16, 3)
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_png_that_says_two_things(write):
@@ -259,18 +259,18 @@ def test_directories_of_a_tiff_are_bounded(write):
     data = bytearray(tiff(more=whole)) + bytes(10_000_000)
     for place in range(8 + 256 + 2 + 12 * len(PLAIN), 8 + 256 + 2 + 12 * (len(PLAIN) + 900), 12):
         data[place + 4 : place + 8] = struct.pack("<I", 2_500_000)
-    start = time.monotonic()
+    start = time.process_time()
     assert (decode_image(write("a.tif", bytes(data))) == 0x55).all()
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
     refused(write("a.tif", tiff(more=[(5000 + i, 8) for i in range(1000)])), "a directory of 1,009 tags")
 
 
 def test_packed_pixels_of_a_tiff(write):
     """A strip of too many bytes is inflated no further than the page; one of too few is refused."""
     bomb = zlib.compress(b"\x55" * 100_000_000, 9)
-    start = time.monotonic()
+    start = time.process_time()
     assert (decode_image(write("a.tif", tiff({259: 8, 279: len(bomb)}, data=bomb))) == 0x55).all()
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
     short = zlib.compress(b"\x55" * 100)
     refused(write("a.tif", tiff({259: 8, 279: len(short)}, data=short)), "cannot be decoded", header=False)
 

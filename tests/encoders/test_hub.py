@@ -260,7 +260,8 @@ def test_what_needs_keras_hub_says_how_to_install_it(monkeypatch):
     assert refused.value.exit_code == 2
 
 
-def test_hub_is_installed_where_it_is_required():
+def test_what_continuous_integration_requires_is_installed():
     import importlib.util
 
     need("hub", importlib.util.find_spec("keras_hub") is not None, "pip install 'bchisto[hub]'")
+    need("onnx", all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))), "pip install 'bchisto[onnx,test]'")

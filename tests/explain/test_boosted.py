@@ -6,6 +6,7 @@ import json
 import math
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import lightgbm
@@ -95,6 +96,35 @@ def test_the_map_points_at_the_planted_cause(model, method, tmp_path, request):
     surprise = sum(math.comb(10, k) * chance**k * (1 - chance) ** (10 - k) for k in range(hits, 11))
     assert surprise < 1e-4, f"{hits} of 10 in the disc"
     assert np.mean(shares) > 1.3
+
+
+def test_trees_of_shuffled_labels_destroy_the_map(spotted):
+    """Adebayo et al. 2018: trees that learnt other labels of the same descriptors draw another map, off the disc."""
+    from bchisto.boost.heads import known_head
+    from bchisto.data import ImageRecord
+    from bchisto.explain.boosted import map_of_places
+    from bchisto.explain.explanation import shown_picture
+    from bchisto.explain.run import ready_model
+    from bchisto.featurize import open_store
+    from bchisto.predict import find_bundle
+
+    run, images, places = spotted
+    _, model = ready_model(find_bundle(run))
+    ((name, trained),) = model.bundle.models.items()
+    store = open_store(run / "features" / f"{name}.h5")
+    rows, labels = store.features(), np.array([label == "spot" for label in store.labels], np.int64)
+    params = {"objective": "multiclass", "num_class": 2, "verbosity": -1, "min_data_in_leaf": 2}
+    spec, shares = known_head("lightgbm"), {}
+    for what, known in (("own", labels), ("shuffled", np.random.default_rng(3).permutation(labels))):
+        classifier = spec.parse(fit_text(rows, known, params=params, rounds=12).encode())
+        made = replace(model, bundle=replace(model.bundle, models={name: [replace(trained[0], classifier=classifier)]}))
+        for path in sorted(images.glob("*.png"))[:5]:
+            record = ImageRecord(path.name, path, None)
+            values = map_of_places(made, record, shown_picture(record), 1).values
+            inside = np.hypot(*(np.indices(values.shape) - np.array(places[path.name])[:, None, None])) < 20
+            shares.setdefault(what, []).append(values[inside].mean() - values[~inside].mean())
+    assert np.mean(shares["own"]) > 0.2
+    assert np.mean(shares["shuffled"]) < np.mean(shares["own"]) / 3
 
 
 def test_inserting_and_deleting_by_the_map_beats_doing_so_at_random(spotted, tmp_path):

@@ -156,3 +156,30 @@ def test_its_published_system_is_run_and_compared(said, here):
     assert (here / "study" / "boost" / "3-grouped-centroid" / "model.bchisto").is_file()
     assert (here / "study" / "finetune" / "3-grouped-plain-network" / "model.bchisto").is_file()
     assert "made up" in (folder / "report.html").read_text()
+
+
+def test_an_encoder_of_vectors_goes_from_images_to_predictions(lab, here, tmp_path, cli):
+    """By NumPy alone: its vectors are means and spreads of normalised colours."""
+    import numpy as np
+    from bchisto.encoders import EncoderChoice, list_encoders, open_encoder
+    from bchisto.errors import InputError, WeightsError
+
+    assert "means" not in list_encoders()  # those are networks that finetune takes too
+    encoder = open_encoder(EncoderChoice("means", ("spread", "mean")))
+    crops = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    seen = crops / 127.5 - 1
+    wanted = np.hstack([seen.std(axis=(1, 2)), seen.mean(axis=(1, 2))])
+    np.testing.assert_allclose(encoder.encode(crops), wanted, atol=1e-5)
+    with pytest.raises(InputError, match="no output cls; it has mean, spread"):
+        open_encoder(EncoderChoice("means", ("cls",)))
+    with pytest.raises(WeightsError, match="means: means has no weights; leave them out"):
+        open_encoder(EncoderChoice("means"), weights="x")
+    options = ("--encoder", "means", "--view", "1.0:32", "--augmentations", 2, "--crops", 2, "--jobs", 1)
+    code, _, said = cli("featurize", "--images", here / "lab-images", "--out", tmp_path / "run", *options)
+    assert code == 0, said
+    assert cli("boost", "--out", tmp_path / "run", "--folds", 2, "--seeds", 1, "--preset", "fast", "--jobs", 1)[0] == 0
+    images = here / "lab-images"
+    code, _, said = cli("predict", tmp_path / "run", "--images", images, "--out", tmp_path / "new.csv", "--jobs", 1)
+    assert code == 0, said
+    code, _, said = cli("featurize", "--images", images, "--out", tmp_path / "dense", *options, "--mode", "dense")
+    assert (code, "means gives vectors of crops" in said) == (2, True), said

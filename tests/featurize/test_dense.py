@@ -193,7 +193,7 @@ def test_a_geometry_that_is_not_known_is_refused():
 
 @pytest.mark.parametrize("geometry", [1, 2])
 def test_a_bundle_predicts_with_the_geometry_of_its_stores(geometry):
-    from bchisto.predict.model import _settings
+    from bchisto.predict.stored import _as_settings as _settings
 
     header = {
         "encoder": "tiny", "layers": [], "scale": 1.0, "crop": 64, "augmentations": 1, "crops": 1, "pool": 3.0,

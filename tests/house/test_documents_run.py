@@ -124,6 +124,7 @@ def embedded(here, boosted):
 
 
 MADE_BEFORE = {
+    "docs/encoders.md": lambda here, boosted: None,
     "docs/embeddings.md": embedded,
     "docs/explain.md": explained,
     "docs/evaluation.md": evaluation,

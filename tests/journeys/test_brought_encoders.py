@@ -49,6 +49,8 @@ def networks(tmp_path_factory):
 
 def test_from_images_to_predictions_and_maps(networks, tissue, cli, tmp_path, monkeypatch):
     """Both kinds beside each other in one run, and what is said of their licences."""
+    code, shown, said = cli("data", "check", "--images", tissue, "--encoder", networks["hub"], "--view", "1.0:32")
+    assert (code, "bchisto featurize --images" in shown) == (0, True), said
     run = tmp_path / "run"
     small = ("--augmentations", 2, "--crops", 3, *VIEW)
     code, _, said = cli("featurize", "--images", tissue, "--out", run, "--encoder", networks["hub"], "--encoder",
