@@ -68,7 +68,6 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command = getattr(import_module(f".commands.{cmd_name}", __package__), cmd_name)
-        import_module(".jobs", __package__).hush_readers()
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(
@@ -90,6 +89,7 @@ def cli() -> None:
     Your images: bchisto featurize --images DIR --out RUN
                  bchisto boost --out RUN
     """
+    import_module(".jobs", __package__).hush_readers()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -28,7 +28,7 @@ def _loose(name: str) -> str:
 
 
 def match_class(name: str, classes: Sequence[str]) -> str | None:
-    """Return the class that ``name`` means: the same name, else one that differs in case, spaces, ``_`` and ``-`` alone.
+    """Return the class that ``name`` means: the same, else one that differs in case, spaces, ``_`` and ``-`` alone.
 
     Unicode is compared in its composed form (NFC). A minus sign before a digit, and what separates two digits, count.
 

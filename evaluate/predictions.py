@@ -197,7 +197,7 @@ def write_predictions(
         One ``p_`` column each.
     rows : sequence of (image_id, label, group, fold)
     probabilities : ndarray of float64, shape (rows, classes)
-    extra : sequence of (name, values)
+    extra : sequence of (str, sequence)
         Further columns at the end.
     """
     header = [

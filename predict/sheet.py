@@ -64,7 +64,7 @@ class Sheet:
     said : tuple of str
         Paragraphs: on confidence, on the rule.
     failures : tuple of (image, message)
-    facts : tuple of (name, value)
+    facts : tuple of (str, str)
         Which model it was.
     """
 
