@@ -67,14 +67,18 @@ class EncoderSpec:
     macs_per_pixel: float = UNKNOWN_MACS_PER_PIXEL
 
 
+_OF_ONE_SIZE = ("nasnet",)
+"""Modules of keras.applications whose networks pad by the size that they are built for, and take no other."""
+
+
 def _applications() -> dict[str, tuple[ModuleType, str]]:
-    """Return the networks of keras.applications: lower-case name to module and function name."""
+    """Return the networks of keras.applications that take any size: lower-case name to module and function name."""
     prepare_backend()
     from keras import applications
 
     found: dict[str, tuple[ModuleType, str]] = {}
-    for _, module in inspect.getmembers(applications, inspect.ismodule):
-        if hasattr(module, "preprocess_input"):
+    for place, module in inspect.getmembers(applications, inspect.ismodule):
+        if place not in _OF_ONE_SIZE and hasattr(module, "preprocess_input"):
             for name, _ in inspect.getmembers(module, inspect.isfunction):
                 if name[0].isupper():
                     found.setdefault(name.casefold(), (module, name))

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, StoreError
-from ..jobs import DAMAGE, atomic_output, checked_dataset, open_for_reading
+from ..jobs import DAMAGE, atomic_output, checked_dataset, open_for_reading, refuse_deadly
 from .embeddings import Embeddings, facts_of, reason
 from .embeddings_npz import MOST_BYTES, read_facts
 from .store import KIND, Store, open_store, read_texts
@@ -25,6 +25,9 @@ __all__ = ["is_store", "read_h5", "read_slides", "write_h5"]
 
 _AT_ONCE = 4096
 """Tiles in memory at once (ours)."""
+
+_READ = [(name, "text", 1) for name in ("image_id", "label", "group")] + [("features", "float", n) for n in (1, 2, 3)]
+"""What a first look at a file reads, see `refuse_deadly`."""
 
 _MOST_SLIDES = 100_000
 """Bound on the slides of a file (ours)."""
@@ -68,6 +71,7 @@ def read_h5(path: Path) -> Embeddings:
     StoreError
         It cannot be opened, or is a store that does not hold.
     """
+    refuse_deadly([path], _READ)
     file, _ = open_for_reading(path)
     with file:
         try:
@@ -99,6 +103,7 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
     InputError, StoreError
         See `read_h5`; slides of different lengths or encoders, or one file that is none of a slide.
     """
+    refuse_deadly(files, _READ)
     found = []
     for path in files:
         file, _ = open_for_reading(path)

@@ -115,6 +115,9 @@ def _read(file: Any, datasets: Sequence[tuple[str, str, int]]) -> None:
 
 
 def _read_all(dataset: Any) -> None:
+    for key in dataset.attrs:
+        with contextlib.suppress(*DAMAGE):
+            dataset.attrs[key]
     if not dataset.shape:
         dataset[()]
         return

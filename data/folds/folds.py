@@ -118,7 +118,8 @@ def fold_plan(
     mixed = mixed_parts(plan, known)
     leaks = split_groups(plan, group_of)
     if leaks and group_by == "group":
-        raise InputError(f'`spec` {plan.name}: {leaks[0]}; mend the list, or use `group_by="none"`')
+        which = split_groups(plan, group_of, named=True)[0]
+        raise InputError(f'`spec` {plan.name}: {which}; mend the list, or use `group_by="none"`')
     if plan.before is not None:
         said = (
             *plan.before.warnings,

@@ -68,8 +68,11 @@ def unknown_groups(groups: Sequence[str | None]) -> tuple[str, ...]:
     )
 
 
-def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None]) -> tuple[str, ...]:
-    """Name groups that are in two parts of a fold."""
+def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None], *, named: bool = False) -> tuple[str, ...]:
+    """Say how many groups are in two parts of a fold; which, where they are to be `named`.
+
+    A warning goes into every output of a protocol, also into bundles, which name no patient.
+    """
     tested: set[str] = set()
     stopped: set[str] = set()
     for fold in plan.folds:
@@ -79,16 +82,19 @@ def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None]) -> tuple[st
     sizes = Counter(group_of[image] for image in {image for image, _, _ in plan.rows})
     several = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings = []
+
+    def which(groups: set[str]) -> str:
+        return f" ({few(sorted(groups), most=5)})" if named else ""
+
     if tested:
         warnings.append(
             f"image-level folds on grouped data: {len(tested)} of {several} patients or slides with several images "
-            f"both train and test in a fold ({few(sorted(tested), most=5)}), so these numbers are too high for new "
-            "patients"
+            f"both train and test in a fold{which(tested)}, so these numbers are too high for new patients"
         )
     if stopped - tested:
         warnings.append(
-            f"{len(stopped - tested)} patients or slides both train and validate in a fold "
-            f"({few(sorted(stopped - tested), most=5)}), so training may stop too late"
+            f"{len(stopped - tested)} patients or slides both train and validate in a fold{which(stopped - tested)}, "
+            "so training may stop too late"
         )
     return tuple(warnings)
 

@@ -247,8 +247,8 @@ def test_patients_are_in_no_bundle_page_or_log(tissue, tmp_path, cli, tiny_optio
     steps = [
         ("data", "check", "--images", manifest, "--html", tmp_path / "check.html"),
         ("featurize", "--images", manifest, "--out", run, *tiny_options),
-        ("boost", "--out", run, "--folds", 3, "--seeds", 1, "--jobs", 1, "--param", "min_data_in_leaf=1",
-         "--param", "num_iterations=2"),
+        ("boost", "--out", run, "--folds", 3, "--group-by", "none", "--seeds", 1, "--jobs", 1,
+         "--param", "min_data_in_leaf=1", "--param", "num_iterations=2"),
         ("evaluate", run, "--out", evaluation, "--bootstrap", 20),
         ("predict", run, "--images", tmp_path / "new", "--out", tmp_path / "p.csv", "--html", tmp_path / "p.html",
          "--weights", "random"),

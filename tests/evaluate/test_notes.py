@@ -44,7 +44,7 @@ def test_folds_that_split_patients_are_named(tmp_path, patches):
         for patch in patches
     ]
     (note,) = notes(tmp_path, rows)
-    assert "t: image-level folds on grouped data, 3 groups are tested in several folds (first p) and so " + LEAK in note
+    assert "t: image-level folds on grouped data, 3 groups are tested in several folds and so " + LEAK in note
 
 
 def test_hold_outs_of_images_split_patients_too(tmp_path):
