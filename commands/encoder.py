@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
+from ..errors import BchistoError
 from .flags import as_flags
 from .options import common_options
 
@@ -41,7 +44,9 @@ def show(name: str) -> None:
     from ..encoders import describe_encoder
     from .featurize import featurize
 
-    _table((what, as_flags(value, featurize)) for what, value in describe_encoder(name))
+    with _of_the_argument():
+        lines = describe_encoder(name)
+    _table((what, as_flags(value, featurize)) for what, value in lines)
 
 
 @encoder.command()
@@ -66,8 +71,19 @@ def check(name: str, image: Path | None, weights: str, engine: str, precision: s
     """
     from ..encoders import check_encoder
 
-    found = check_encoder(name, image=image, weights=weights, engine=engine, precision=precision, crops=crops)
+    with _of_the_argument():
+        found = check_encoder(name, image=image, weights=weights, engine=engine, precision=precision, crops=crops)
     _table(found.lines)
+
+
+@contextlib.contextmanager
+def _of_the_argument() -> Iterator[None]:
+    """Let messages begin with the name that was given: here it is an argument, and no flag."""
+    try:
+        yield
+    except BchistoError as error:
+        error.args = (re.sub("^`encoders`:? ", "", str(error)), *error.args[1:])
+        raise
 
 
 def _table(lines: Iterable[tuple[str, str]]) -> None:

@@ -14,9 +14,9 @@ from .options import common_options, work_options
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
-        from ..encoders import list_encoders
+        from ..encoders import list_all_encoders
 
-        echo("\n".join(list_encoders()), lines=True)
+        echo("\n".join(name for name, _ in list_all_encoders()), lines=True)
         context.exit()
 
 

@@ -5,7 +5,7 @@ of shape (n, d). An `Encoder` is one with feature maps, which dense mode needs.
 """
 
 from .backbone import Backbone, build_backbone
-from .card import CropEncoder, EncoderCard, card_of
+from .card import CropEncoder, EncoderCard, card_of, other_treatment
 from .catalogue import CATALOGUE, NamedEncoder
 from .checkup import EncoderCheck, check_encoder, describe_encoder, list_all_encoders
 from .choice import RUNNERS, EncoderChoice, parse_encoder, weights_of
@@ -55,6 +55,7 @@ __all__ = [
     "load_keras_file",
     "map_axes",
     "open_encoder",
+    "other_treatment",
     "parse_encoder",
     "precision_policy",
     "read_weight_arrays",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
@@ -12,9 +13,20 @@ import numpy.typing as npt
 
 from ..errors import ImageError
 
-__all__ = ["CropEncoder", "EncoderCard", "card_of", "check_crops"]
+__all__ = ["CropEncoder", "EncoderCard", "card_of", "check_crops", "excludes_commerce", "other_treatment"]
 
 Mean = tuple[float, float, float]
+
+
+def excludes_commerce(licence: str) -> bool:
+    """Whether the name of a licence says that it excludes commercial use.
+
+    Examples
+    --------
+    >>> [excludes_commerce(one) for one in ("CC BY-NC 4.0", "Owkin non-commercial licence", "Tencent open licence")]
+    [True, True, False]
+    """
+    return re.search(r"(?<![a-z])nc(?![a-z])|\bnon[ _-]?commercial", licence.casefold()) is not None
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,18 @@ def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
         return None
 
 
+def other_treatment(old: EncoderCard | None, new: EncoderCard | None) -> str:
+    """Say in what two encoders of the same weights differ."""
+    names = ("size", "mean", "std", "interpolation")
+    sides = [() if card is None else [_said(getattr(card, name)) for name in names] for card in (old, new)]
+    found = [f"{name} {a} -> {b}" for name, a, b in zip(names, *sides, strict=False) if a != b]
+    return ", ".join(found) or "another output, or other sizes"
+
+
+def _said(value: Any) -> str:
+    return " ".join(f"{one:g}" for one in value) if isinstance(value, (list, tuple)) else str(value)
+
+
 class CropEncoder(Protocol):
     """What stage 1, `predict` and `explain` ask of every encoder.
 
@@ -95,15 +119,18 @@ class CropEncoder(Protocol):
         Length of a vector.
     card : EncoderCard
     runner : str
-        ``keras`` for networks with feature maps, else ``hub``, ``onnx`` or ``timm``.
+        ``keras`` for networks with feature maps, else ``hub``, ``onnx``, ``timm``, or ``package`` for one of another
+        package.
     backend, engine : str
         What runs it.
     weights : str
-        ``imagenet``, ``random`` or ``file``.
+        ``imagenet``, ``published``, ``random`` or ``file``.
     weights_sha256 : str
         Of all that decides the vectors: the same weights with other normalisation are another encoder.
     weights_file_sha256 : str
         Of the file of weights, as ``sha256sum`` says it; of several files over all of them.
+    parameters : int
+        Numbers that the network holds; 0 where that is not known.
     """
 
     name: str
@@ -118,6 +145,7 @@ class CropEncoder(Protocol):
     weights: str
     weights_sha256: str
     weights_file_sha256: str
+    parameters: int
 
     def encode(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Encode crops, uint8 of shape (n, height, width, 3), into vectors of shape (n, dim)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .card import EncoderCard
+from .card import EncoderCard, excludes_commerce
 
 __all__ = ["CATALOGUE", "NamedEncoder"]
 
@@ -77,7 +77,7 @@ def _card(
 ) -> EncoderCard:
     return EncoderCard(
         size=224, divisor=divisor, mpp=mpp, licence=licence, gated=gated, mean=mean, std=std,
-        non_commercial="NC" in licence or "non-commercial" in licence, precisions=("float32", "bfloat16"),
+        non_commercial=excludes_commerce(licence), precisions=("float32", "bfloat16"),
         source=f"https://huggingface.co/{source}",
     )  # fmt: skip
 

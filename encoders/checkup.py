@@ -13,14 +13,15 @@ import numpy.typing as npt
 
 from ..arguments import PathInput, as_path
 from ..data import decode_image, make_tissue
-from ..errors import InputError, WeightsError
+from ..errors import InputError, MissingInputError, WeightsError
 from ..extensions import extension_names
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE
 from .choice import parse_encoder, weights_of
-from .opening import gives_maps, open_encoder
+from .opening import open_encoder
 from .registry import get_spec, list_encoders
-from .vectors import VECTOR_GROUP
+from .timm_encoder import timm_card
+from .vectors import VECTOR_GROUP, vector_spec
 
 __all__ = ["EncoderCheck", "check_encoder", "describe_encoder", "list_all_encoders"]
 
@@ -53,6 +54,9 @@ class EncoderCheck:
     vectors: npt.NDArray[np.float32]
 
 
+_UNRECORDED = "not recorded; Keras publishes them"
+
+
 def list_all_encoders() -> list[tuple[str, str]]:
     """Return every encoder that there is a name for, each with what it is in a few words."""
     plain = [(name, "feature maps, ImageNet weights fetched by Keras") for name in list_encoders()]
@@ -71,7 +75,9 @@ def _terms(card: EncoderCard) -> str:
 
 
 def describe_encoder(text: str) -> list[tuple[str, str]]:
-    """Return what is known of an encoder before it is built: lines of a word and a value.
+    """Return what is known of an encoder: lines of a word and a value.
+
+    No weights are fetched. The network of a folder or of an ONNX file is built, to see that it can be.
 
     Parameters
     ----------
@@ -93,13 +99,19 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
             ("weights", named.how()),
             ("tested", named.tested),
         ]
-    if choice.runner or not gives_maps(choice):
+    if choice.runner in ("hub", "onnx"):
         return _built_lines(open_encoder(choice))
+    if choice.runner == "timm":
+        how = f"fetched by timm; or `weights`, as {choice.label}=FILE.safetensors"
+        return [("encoder", choice.name), *_card_lines(timm_card(choice.source)), ("weights", how)]
+    if (offered := vector_spec(choice.name)) is not None:
+        outputs = ", ".join(f"{name} ({length} numbers)" for name, length in offered.outputs.items())
+        return [("encoder", f"{offered.name}, of another package"), *_card_lines(offered.card), ("outputs", outputs)]
     get_spec(choice.name)
     return [
         ("encoder", f"{choice.name}, with feature maps: takes crops of any size, and dense mode"),
         ("weights", "ImageNet, fetched by Keras; or `weights`, a file of Keras"),
-        ("licence of the weights", "not recorded; Keras publishes them"),
+        ("licence of the weights", _UNRECORDED),
     ]
 
 
@@ -122,11 +134,16 @@ def _numbers(values: Sequence[float]) -> str:
 
 def _built_lines(encoder: CropEncoder) -> list[tuple[str, str]]:
     outputs = ", ".join(encoder.card.outputs[:4]) + (" ..." if len(encoder.card.outputs) > 4 else "")
-    known = [] if encoder.runner == "keras" else _card_lines(encoder.card)
+    known = _card_lines(encoder.card)
+    if encoder.runner == "keras":
+        # how pixels are normalised is within the network, and files of the user have licences of their own
+        licence = _UNRECORDED if encoder.weights == "imagenet" else "not known"
+        known = [("takes", "crops of any size"), ("licence of the weights", licence)]
     return [
         ("encoder", f"{encoder.name}, run by {encoder.engine} on {encoder.backend}"),
         *known,
         ("gives", f"{encoder.dim} numbers: {'+'.join(encoder.layers)}" + (f" (of {outputs})" if outputs else "")),
+        ("parameters", f"{encoder.parameters / 1e6:.3g} million" if encoder.parameters else "not known"),
         ("sha256 of its weights", encoder.weights_file_sha256 or encoder.weights_sha256),
     ]
 
@@ -165,11 +182,15 @@ def check_encoder(
     if crops < 2:
         raise InputError(f"`crops` {crops}: give at least 2, to see that different crops get different vectors")
     choice = parse_encoder(encoder)
-    started = time.perf_counter()
     source = weights_of([weights], choice.label)
+    if choice.runner in ("hub", "onnx") and source != "imagenet":
+        raise InputError(f"`weights` {source}: {choice.name} brings its own; leave it out")
+    path = None if image is None else as_path(image, "image")
+    if path is not None and not path.is_file():
+        raise MissingInputError(f"{path}: no such picture; `image` takes a file")
+    started = time.perf_counter()
     built = open_encoder(choice, weights=source, engine=engine, precision=precision)
     ready = time.perf_counter() - started
-    path = None if image is None else as_path(image, "image")
     picture = make_tissue("Benign", seed=1, index=1, size=(512, 384)) if path is None else decode_image(path)
     batch = _cut(picture, path, side=built.card.size or _SIDE, crops=crops)
     vectors = built.encode(batch)  # compiles

@@ -64,6 +64,8 @@ class Encoder:
         Hash of the weights used, independent of the file format.
     weights_file_sha256 : str
         Hash of the file, empty where there is none.
+    parameters : int
+        Numbers that the network holds.
 
     Raises
     ------
@@ -102,6 +104,7 @@ class Encoder:
         self.card = EncoderCard(outputs=backbone.layers, precisions=("float32", "bfloat16"))
         self.runner = "keras"
         self.model = backbone.model
+        self.parameters = int(self.model.count_params())
         self.engine = engine
         compiled = compile_network(self.model, backbone.spec.preprocess, engine=engine, precision=precision)
         self._compiled, self.graph = compiled, compiled.graph

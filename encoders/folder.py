@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import content_sha256
-from ..errors import InputError, MissingInputError, WeightsError
+from ..errors import InputError, MissingInputError, WeightsError, printable
 
 __all__ = ["Tensors", "WeightsFolder", "read_folder", "read_json_object", "refuse_pickled"]
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
 _MOST_CONFIG = 4 * 1024**2
 """Bytes of a config, and of the index of a model in several files (ours)."""
+
+_MOST_HEADER = 64 * 1024
+"""Characters of a README.md that are looked at for its header (ours)."""
+
+_LICENCES = re.compile(r"^license(?:_name)?:((?:\s*^[ \t]*-[^\n]*)+|[^\n]*)", re.MULTILINE)
+"""In the header of a model card: ``license: mit``, also with a name of its own, and lists."""
 
 
 def refuse_pickled(path: Path) -> None:
@@ -83,6 +90,22 @@ class WeightsFolder:
         """Return the hash of the weights: that of the file, or over those of all files."""
         hashes = [content_sha256(file) for file in self.files]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+    def licence(self, *said: object) -> str:
+        """Return the licence that configs name, and what the header of the model card (``README.md``) says beside it.
+
+        Parameters
+        ----------
+        *said : object
+            What configs hold under ``license``; anything but a text says nothing.
+        """
+        found = [one for one in said if isinstance(one, str)]
+        with contextlib.suppress(OSError), (self.path / "README.md").open(encoding="utf-8", errors="replace") as card:
+            before, *header = re.split(r"^---[ \t]*$", card.read(_MOST_HEADER), maxsplit=2, flags=re.MULTILINE)
+            for value in _LICENCES.findall(header[0] if len(header) == 2 and not before.strip() else ""):
+                found += re.split(r"\n[ \t]*-|,", value)
+        plain = (printable(one).strip(" -[]'\"\t")[:100] for one in found)
+        return ", ".join({one.casefold(): one for one in plain if one}.values())
 
     @contextlib.contextmanager
     def tensors(self) -> Iterator[Tensors]:

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import DependencyError, InputError, WeightsError
 from ..jobs import DAMAGE, prepare_backend
 from . import network
-from .card import EncoderCard
+from .card import EncoderCard, excludes_commerce
 from .catalogue import NamedEncoder
 from .engines import compile_vectors
 from .folder import WeightsFolder, read_folder, read_json_object
@@ -94,6 +94,7 @@ def open_hub(
         name=name, layers=built.outputs, parts=built.parts, default_layers=built.default, card=built.card, runner="hub",
         backend="openvino" if engine == "openvino" else backend, engine=engine,
         weights_sha256=identity(built.card, weights=before, **built.identity), weights_file_sha256=before, run=run,
+        parameters=int(built.model.count_params()),
     )  # fmt: skip
 
 
@@ -124,7 +125,7 @@ def _build(folder: WeightsFolder, outputs: tuple[str, ...], named: NamedEncoder 
         return _transformer(folder, outputs, names=names, card=known, size=size, heads=named.heads, epsilon=epsilon)
     kind = str(config.get("model_type", ""))
     if "registered_name" in config or kind in _KERAS_HUB:
-        return _keras_hub(folder, outputs, kind)
+        return _keras_hub(folder, outputs)
     if "architecture" in config:
         return _timm(folder, outputs)
     if kind not in _MODELS:
@@ -184,11 +185,11 @@ def _timm(folder: WeightsFolder, outputs: tuple[str, ...]) -> _Built:
         raise InputError(f"{folder.path}: config.json does not say how many heads {name} has; add model_args.num_heads")
     heads = _whole(folder, arguments, "num_heads") if "num_heads" in arguments else int(known or 1)
     size = _size(folder, arguments.get("img_size") or (published.get("input_size") or [0])[-1])
-    licence = str(published.get("license") or "")
+    licence = folder.licence(config.get("license"), published.get("license"))
     card = EncoderCard(
         size=size, mean=_three(folder, published.get("mean"), "mean"), std=_three(folder, published.get("std"), "std"),
         interpolation=_interpolation(folder, published.get("interpolation", "bicubic")),
-        precisions=("float32", "bfloat16"), licence=licence, non_commercial="nc" in licence.casefold(),
+        precisions=("float32", "bfloat16"), licence=licence, non_commercial=excludes_commerce(licence),
         source=str(published.get("hf_hub_id") or name),
     )  # fmt: skip
     return _transformer(folder, outputs, names="timm", card=card, size=size, heads=heads, epsilon=1e-6)
@@ -206,25 +207,26 @@ def _hugging_card(folder: WeightsFolder, size: int) -> EncoderCard:
         raise InputError(
             f"{folder.path}: preprocessor_config.json does not rescale pixels to 0..1; this is not read here"
         )
+    licence = folder.licence(folder.config.get("license"))
     return EncoderCard(
         size=size,
         mean=(0.0, 0.0, 0.0) if plain else _three(folder, found.get("image_mean"), "image_mean"),
         std=(1.0, 1.0, 1.0) if plain else _three(folder, found.get("image_std"), "image_std"),
         interpolation=_interpolation(folder, _RESAMPLING.get(found.get("resample", 3), found.get("resample"))),
         precisions=("float32", "bfloat16"),
-        licence=str(folder.config.get("license") or ""),
+        licence=licence,
+        non_commercial=excludes_commerce(licence),
         source=str(folder.config.get("_name_or_path") or ""),
     )
 
 
-def _keras_hub(folder: WeightsFolder, outputs: tuple[str, ...], kind: str) -> _Built:
+def _keras_hub(folder: WeightsFolder, outputs: tuple[str, ...]) -> _Built:
     """Build a backbone by keras-hub: vectors are means over its places."""
-    if kind:
-        size = _size(folder, folder.config.get("image_size"))
-        card = _hugging_card(folder, size)
-    else:
+    if "registered_name" in folder.config:  # what keras-hub goes by, whatever else the config says of itself
         _refuse_foreign(folder.path, folder.config)
         card = _preset_card(folder)
+    else:
+        card = _hugging_card(folder, _size(folder, folder.config.get("image_size")))
     try:
         import keras_hub
     except ImportError as error:
@@ -276,11 +278,13 @@ def _preset_card(folder: WeightsFolder) -> EncoderCard:
     offset = np.broadcast_to(np.asarray(found.get("offset") or 0.0, float), 3)
     std = 1 / (255 * scale)
     mean = -offset * std
+    licence = folder.licence()
     image = found.get("image_size") or folder.config.get("config", {}).get("image_shape")
     return EncoderCard(
         size=_size(folder, image), mean=_three(folder, mean.tolist(), "offset"),
         std=_three(folder, std.tolist(), "scale"), precisions=("float32", "bfloat16"),
         interpolation=_interpolation(folder, found.get("interpolation", "bilinear")),
+        licence=licence, non_commercial=excludes_commerce(licence),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError, InputError, WeightsError, is_out_of_memory
-from .card import EncoderCard
+from .card import EncoderCard, excludes_commerce
 from .engines import openvino_core
 from .folder import read_json_object
 from .loading import first_line
@@ -101,8 +101,8 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str]:
     Returns
     -------
     EncoderCard
-        From ``transform`` (``Resize``, ``ToTensor``, ``Normalize``), ``patch_size_pixels``, ``spacing_um_px``,
-        ``license``, ``non_commercial``, ``gated``, ``source`` and ``revision``.
+        From ``transform`` (``Resize``, ``ToTensor``, ``Normalize``), ``patch_size_pixels``, ``spacing_um_px`` (of the
+        patch before ``Resize``), ``license``, ``non_commercial``, ``gated``, ``source`` and ``revision``.
     str
         The output that gives descriptors (``output``); empty for the first.
 
@@ -115,13 +115,15 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str]:
     sidecar = next((one for one in beside if one.is_file()), None)
     if sidecar is None:
         raise InputError(
-            f"{path}: no {beside[0].name} beside it, which says what size it takes and how pixels are normalised"
+            f"{path}: no {beside[0].name} or config.json beside it, which says what size it takes and how pixels are "
+            "normalised"
         )
     found = read_json_object(sidecar)
     steps = found.get("transform")
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         raise InputError(f"{sidecar}: its transform is no list of Resize, ToTensor and Normalize")
-    size, how = found.get("patch_size_pixels"), "bilinear"
+    patch, how = found.get("patch_size_pixels"), "bilinear"
+    size = patch
     mean: Any = (0.0, 0.0, 0.0)
     std: Any = (1.0, 1.0, 1.0)
     for step in steps:
@@ -143,18 +145,24 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str]:
     mpp = found.get("spacing_um_px")
     try:
         (r, g, b), (sr, sg, sb) = (tuple(float(one) for one in three) for three in (mean, std))
-        spacing = () if mpp is None else (float(mpp),)
+        spacing = 1.0 if mpp is None else float(mpp)
+        seen = float(size if patch is None else patch[0] if isinstance(patch, list) and patch else patch)
     except (TypeError, ValueError):
-        raise InputError(f"{sidecar}: mean, std or spacing_um_px are not the numbers that they should be") from None
+        raise InputError(
+            f"{sidecar}: mean, std, spacing_um_px or patch_size_pixels are not the numbers that they should be"
+        ) from None
     if not np.isfinite([r, g, b, sr, sg, sb]).all() or min(sr, sg, sb) <= 0:
         raise InputError(f"{sidecar}: mean and std are not numbers that pixels can be normalised by")
+    if not 0 < spacing < np.inf or not 0 < seen < np.inf:
+        raise InputError(f"{sidecar}: spacing_um_px and patch_size_pixels are no lengths; give numbers above 0")
+    if odd := [one for one in ("non_commercial", "gated") if not isinstance(found.get(one, False), bool)]:
+        raise InputError(f"{sidecar}: {odd[0]} is neither true nor false")
     licence = str(found.get("license") or found.get("licence") or "")
     output = found.get("output", "")
     return EncoderCard(
-        size=size, mpp=spacing, mean=(r, g, b), std=(sr, sg, sb), interpolation=str(how),
-        precisions=("float32", "bfloat16"), licence=licence,
-        non_commercial=bool(found.get("non_commercial", "nc" in licence.casefold().split("-"))),
-        gated=bool(found.get("gated")), source=str(found.get("source") or ""),
+        size=size, mpp=() if mpp is None else (spacing * seen / size,), mean=(r, g, b), std=(sr, sg, sb),
+        interpolation=str(how), precisions=("float32", "bfloat16"), licence=licence, gated=found.get("gated", False),
+        non_commercial=found.get("non_commercial", excludes_commerce(licence)), source=str(found.get("source") or ""),
         revision=str(found.get("revision") or ""),
     ), str(output)  # fmt: skip
 

@@ -85,11 +85,13 @@ def _opened(choice: EncoderChoice, weights: str, precision: str, engine: str, se
     if choice.runner == "onnx":
         return open_onnx(Path(choice.source), name=name, outputs=outputs, precision=precision, engine=engine)
     if choice.runner == "timm":
-        return open_timm(choice.source, weights=weights, name=name, outputs=outputs, precision=precision, engine=engine)
+        return open_timm(
+            choice.source, weights=weights, name=name, outputs=outputs, precision=precision, engine=engine, seed=seed
+        )
     if choice.name in CATALOGUE:
         return open_named(CATALOGUE[choice.name], weights, outputs=outputs, precision=precision, engine=engine)
     if (offered := vector_spec(choice.name)) is not None:
-        return open_vectors(offered, outputs=outputs, weights=weights, engine=engine)
+        return open_vectors(offered, outputs=outputs, weights=weights, precision=precision, engine=engine)
     if engine not in ("keras", "openvino"):
         raise InputError(f"`engine` {engine}: does not run {choice.name}; leave it out, or use openvino")
     return Encoder(choice.name, layers=outputs, weights=weights, precision=precision, engine=engine, seed=seed)

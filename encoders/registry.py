@@ -15,7 +15,9 @@ from typing import Any
 from ..errors import InputError, one_of
 from ..extensions import extension_names, load_extension
 from ..jobs import prepare_backend
+from .catalogue import CATALOGUE
 from .resnet_keras213 import RESNET50_KERAS213, build_resnet50_keras213
+from .vectors import VECTOR_GROUP
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -106,7 +108,8 @@ def get_spec(name: str) -> EncoderSpec:
         preprocess = applications["resnet50"][0].preprocess_input
         return EncoderSpec(name, build_resnet50_keras213, preprocess, macs_per_pixel=MACS_PER_PIXEL[name])
     if name not in applications:
-        raise InputError(f"`encoders` {name}: no such encoder; {one_of(name, list_encoders())}")
+        every = (*list_encoders(), *extension_names(VECTOR_GROUP), *CATALOGUE, "hub:DIR", "onnx:FILE", "timm:NAME")
+        raise InputError(f"`encoders` {name}: no such encoder; {one_of(name, every)}")
     module, function = applications[name]
 
     def build(*, weights: str | None = None, include_top: bool = False) -> Any:

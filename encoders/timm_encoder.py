@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, InputError, WeightsError, is_out_of_memory
-from .card import EncoderCard
+from ..errors import DependencyError, InputError, WeightsError, is_out_of_memory, printable
+from .card import EncoderCard, excludes_commerce
 from .folder import read_folder
 from .loading import first_line
 from .vectors import VectorEncoder, chosen_outputs, identity
 
-__all__ = ["open_timm"]
+__all__ = ["open_timm", "timm_card"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -23,7 +23,14 @@ _INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos")
 
 
 def open_timm(
-    architecture: str, *, weights: str, name: str, outputs: tuple[str, ...], precision: str, engine: str
+    architecture: str,
+    *,
+    weights: str,
+    name: str,
+    outputs: tuple[str, ...],
+    precision: str,
+    engine: str,
+    seed: int = 0,
 ) -> VectorEncoder:
     """Build a network of timm, with its published weights or those of a file.
 
@@ -40,6 +47,8 @@ def open_timm(
     precision : {"float32", "bfloat16"}
     engine : {"keras", "torch"}
         ``keras``, the default of stage 1, stands for PyTorch.
+    seed : int
+        Of random weights.
 
     Raises
     ------
@@ -52,17 +61,12 @@ def open_timm(
     """
     if engine not in ("keras", "torch"):
         raise InputError(f"`engine` {engine}: runs no network of timm; leave it out")
-    if ":" in architecture or "/" in architecture:
-        raise InputError(f"timm:{architecture}: give a name of timm.list_models(); of a local folder use hub:DIR")
-    try:
-        import timm
-        import torch
-    except ImportError as error:
-        raise DependencyError(f"timm:{architecture}: {error.name} is missing; pip install 'bchisto[torch]'") from error
-    if not timm.is_model(architecture):
-        raise InputError(f"timm:{architecture}: timm {timm.__version__} has no such network; see timm.list_models()")
+    timm, torch = _imported(architecture)
     weights_kind = {"imagenet": "published", "random": "random"}.get(weights, "file")
-    file_sha256, model = "", _created(timm, architecture, pretrained=weights == "imagenet")
+    file_sha256 = ""
+    with torch.random.fork_rng(devices=[]):  # the caller's generator stays as it is
+        torch.default_generator.manual_seed(seed)
+        model = _created(timm, architecture, pretrained=weights == "imagenet")
     if weights_kind == "file":
         folder = read_folder(Path(weights), config=False)
         file_sha256 = folder.sha256()
@@ -70,17 +74,16 @@ def open_timm(
     model.train(False).requires_grad_(False)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
-    card = _card(model, architecture)
+    card = _card(model.pretrained_cfg, architecture)
     run = _runner(model, torch, device, precision)
     try:
         tokens = run("tokens", np.zeros((1, card.size or 0, card.size or 0, 3), np.float32))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise WeightsError(f"timm:{architecture}: cannot be run ({first_line(error)})") from error
-    sizes = {"vector": int(model.num_features)}
-    sizes["vector"] = run("vector", np.zeros((1, card.size or 0, card.size or 0, 3), np.float32)).shape[1]
-    if tokens.ndim == 3 and int(getattr(model, "num_prefix_tokens", 0)) > 0:
+    sizes = {"vector": run("vector", np.zeros((1, card.size or 0, card.size or 0, 3), np.float32)).shape[1]}
+    before = int(getattr(model, "num_prefix_tokens", 0))
+    if tokens.ndim == 3 and before:
         sizes |= {"cls": tokens.shape[2], "mean": tokens.shape[2]}
-    before = int(getattr(model, "num_prefix_tokens", 1))
     chosen, parts = chosen_outputs(outputs, default=("vector",), sizes=sizes, of=f"timm:{architecture}")
 
     def vectors(images: Floats) -> Floats:
@@ -97,6 +100,7 @@ def open_timm(
         name=name, layers=chosen, parts=parts, default_layers=chosen == ("vector",), card=card, runner="timm",
         backend="torch", engine="torch", weights_sha256=identity(card, weights=state, architecture=architecture),
         weights_file_sha256=file_sha256 or state, run=vectors, weights=weights_kind,
+        parameters=sum(value.numel() for value in model.parameters()),
     )  # fmt: skip
 
 
@@ -108,7 +112,8 @@ def _created(timm: Any, architecture: str, *, pretrained: bool) -> Any:
         # huggingface_hub, requests and torch each raise types of their own
         if is_out_of_memory(error):
             raise
-        gated = any(word in f"{type(error).__name__} {error}" for word in ("Gated", "gated", "401", "403"))
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        gated = status in (401, 403) or "gated" in f"{type(error).__name__} {error}".casefold()
         why = "they are gated: accept their terms and log in with `hf auth login`" if gated else first_line(error)
         raise WeightsError(
             f"timm:{architecture}: its weights cannot be had ({why}); or give `weights` a .safetensors file"
@@ -121,14 +126,44 @@ def _load(model: Any, files: tuple[Path, ...], torch: Any) -> None:
 
     try:
         state = {key: value for file in files for key, value in load_file(file).items()}
-        kept = {key: value for key, value in state.items() if not key.startswith(("head.", "fc.", "classifier."))}
+        own, heads = model.state_dict(), ("head.", "fc.", "classifier.")
+        kept = {key: value for key, value in state.items() if key in own or not key.startswith(heads)}
         model.load_state_dict(kept, strict=True)
     except (RuntimeError, SafetensorError, OSError) as error:
-        raise WeightsError(f"{files[0]}: not the weights of this network ({first_line(error)})") from error
+        said = printable(" ".join(str(error).split()))[:200]  # the names of the tensors stand in the lines that follow
+        raise WeightsError(f"{files[0]}: not the weights of this network ({said})") from error
 
 
-def _card(model: Any, architecture: str) -> EncoderCard:
-    found = dict(model.pretrained_cfg)
+def timm_card(architecture: str) -> EncoderCard:
+    """Return what timm says of a network and its published weights; nothing is built or fetched.
+
+    Raises
+    ------
+    DependencyError, InputError
+        See `open_timm`.
+    """
+    timm, _ = _imported(architecture)
+    found = timm.get_pretrained_cfg(architecture)
+    if found is None:
+        raise InputError(f"timm:{architecture}: timm {timm.__version__} says nothing of it")
+    return _card(found.to_dict(), architecture)
+
+
+def _imported(architecture: str) -> tuple[Any, Any]:
+    """Return timm and torch, if timm has such a network."""
+    if ":" in architecture or "/" in architecture:
+        raise InputError(f"timm:{architecture}: give a name of timm.list_models(); of a local folder use hub:DIR")
+    try:
+        import timm
+        import torch
+    except ImportError as error:
+        raise DependencyError(f"timm:{architecture}: {error.name} is missing; pip install 'bchisto[torch]'") from error
+    if not timm.is_model(architecture):
+        raise InputError(f"timm:{architecture}: timm {timm.__version__} has no such network; see timm.list_models()")
+    return timm, torch
+
+
+def _card(found: Mapping[str, Any], architecture: str) -> EncoderCard:
     how = str(found.get("interpolation", "bicubic"))
     if how not in _INTERPOLATIONS:
         raise InputError(f"timm:{architecture}: resizing by {how} is not known")
@@ -137,7 +172,7 @@ def _card(model: Any, architecture: str) -> EncoderCard:
     return EncoderCard(
         size=int(found["input_size"][-1]), mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]),
         interpolation=how, precisions=("float32", "bfloat16"), licence=licence,
-        non_commercial="nc" in licence.casefold().split("-"), source=str(found.get("hf_hub_id") or architecture),
+        non_commercial=excludes_commerce(licence), source=str(found.get("hf_hub_id") or architecture),
     )  # fmt: skip
 
 

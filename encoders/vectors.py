@@ -80,6 +80,7 @@ class VectorEncoder:
     weights_file_sha256: str
     run: Run
     weights: str = "file"
+    parameters: int = 0
     dim: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -149,18 +150,22 @@ def vector_spec(name: str) -> VectorSpec | None:
     return load_extension(VECTOR_GROUP, name, VectorSpec, what="encoder")
 
 
-def open_vectors(spec: VectorSpec, *, outputs: tuple[str, ...], weights: str, engine: str) -> VectorEncoder:
+def open_vectors(
+    spec: VectorSpec, *, outputs: tuple[str, ...], weights: str, precision: str, engine: str
+) -> VectorEncoder:
     """Build a vector encoder of another package.
 
     Raises
     ------
     InputError
-        No such output; another engine than the package's own.
+        No such output; another engine or precision than the package's own.
     WeightsError
         The package refuses its weights.
     """
     if engine != "keras":
         raise InputError(f"`engine` {engine}: does not run {spec.name}, which its package runs; leave it out")
+    if precision != "float32":
+        raise InputError(f"`precision` {precision}: {spec.name} computes as its package does; leave it out")
     default = tuple(spec.outputs)[:1]
     chosen, parts = chosen_outputs(outputs, default=default, sizes=spec.outputs, of=spec.name)
     try:
@@ -170,7 +175,7 @@ def open_vectors(spec: VectorSpec, *, outputs: tuple[str, ...], weights: str, en
     return VectorEncoder(
         name=spec.name, layers=chosen, parts=parts, default_layers=chosen == default, card=spec.card, runner="package",
         backend=spec.name, engine=engine, weights_sha256=identity(spec.card, weights=sha256),
-        weights_file_sha256=sha256, run=run, weights="published" if weights == "imagenet" else "file",
+        weights_file_sha256=sha256, run=run, weights={"imagenet": "published", "random": "random"}.get(weights, "file"),
     )  # fmt: skip
 
 

@@ -45,9 +45,9 @@ class WireReader:
             elif wire in (EIGHT, FOUR):
                 length = 8 if wire == EIGHT else 4
             else:
-                raise self.damaged(f"bytes that are no field; not a {self._of}")
+                raise self.damaged(f"bytes that are no field; no {self._of}")
             if not field or length > end - begin:
-                raise self.damaged(f"cut off, or not a {self._of}")
+                raise self.damaged(f"cut off, or no {self._of}")
             yield field, wire, begin, begin + length
             begin += length
 
@@ -61,7 +61,7 @@ class WireReader:
             value |= (byte & 0x7F) << (7 * place)
             if byte < 0x80:
                 return value, begin + place + 1
-        raise self.damaged(f"cut off, or not a {self._of}")
+        raise self.damaged(f"cut off, or no {self._of}")
 
     def text(self, begin: int, end: int) -> str:
         """Return a text.

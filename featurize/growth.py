@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data import ImageRecord, UniqueImages
+from ..encoders import card_of, other_treatment
 from ..errors import InputError, SettingsConflictError, StoreError
 from ..experiment import ImageChange, Known
 from ..runs import describe_differences, other_settings
@@ -118,6 +119,10 @@ def _refuse_other(store: Store, target: Target) -> None:
     if fewer or not found.keys() <= _GROWING:
         listed = [name for name in found if name != "images_sha256"]
         differing = describe_differences(*({name: found[name][side] for name in listed} for side in (0, 1)))
+        of_file = store.header.get("weights_file_sha256")
+        if of_file and "card" in store.header and of_file == target.header["weights_file_sha256"]:
+            how = other_treatment(card_of(store.header), card_of(target.header))
+            differing = differing.replace("other weights", f"the same weights, but their JSON says otherwise ({how})")
     if differing:
         raise other_settings(store.path, differing)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..boost import Bundle
 from ..data import ImageRecord, file_sha256
-from ..encoders import CropEncoder, EncoderChoice, header_choice, open_encoder, weights_of
+from ..encoders import CropEncoder, EncoderChoice, card_of, header_choice, open_encoder, other_treatment, weights_of
 from ..errors import BundleError, InputError, WeightsError
 from ..experiment import bundle_road
 from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
@@ -296,6 +296,11 @@ def _fitting(
     if isinstance(encoder, WeightsError):
         return encoder
     has = encoder.weights_file_sha256 if of_file else ""
+    if has and has == of_file and "runner" in header:
+        return WeightsError(
+            f"{path}: {name} at {source} has the right weights, but its JSON differs from that of training "
+            f"({other_treatment(card_of(header), encoder.card)}); put the JSON back as it was"
+        )
     return WeightsError(
         f"{path}: {name} needs the weights of sha256 {(of_file or needed)[:12]}, {source} has "
         f'{(has or encoder.weights_sha256)[:12]}; give the right ones with `weights="{name}=PATH"`'

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.encoders import EncoderChoice, open_encoder
+from bchisto.encoders.folder import read_folder
+from bchisto.encoders.hub import _hugging_card
 from bchisto.encoders.transformer import resize_positions
 from bchisto.encoders.vectors import normalised
 from bchisto.errors import BchistoError, ImageError, InputError, WeightsError
@@ -83,6 +85,46 @@ def test_swin_and_presets_are_built_by_keras_hub(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="asks for code of os, and bchisto never runs it"):
         open_encoder(EncoderChoice(f"hub:{tmp_path}"))
+
+
+def test_a_preset_that_calls_itself_swin_is_looked_through_all_the_same(copied):
+    """keras-hub goes by `registered_name`, whatever `model_type` says."""
+    folder = copied("swin")
+    (folder / "model.weights.h5").write_bytes(b"")
+    inner = {"dtype": {"module": "os", "class_name": "system", "config": {"command": "true"}}}
+    _config(registered_name="keras_hub>ViTBackbone", module="keras_hub.models", config=inner)(folder)
+    with pytest.raises(InputError, match="asks for code of os, and bchisto never runs it"):
+        open_encoder(EncoderChoice(f"hub:{folder}"))
+
+
+@pytest.mark.parametrize(
+    ("config", "readme", "licence", "free"),
+    [
+        ({"license": "cc-by-nc-4.0"}, "", "cc-by-nc-4.0", False),
+        ({}, "---\ntags: [é]\nlicense: cc-by-nc-4.0 \n---\nlicense: mit\n", "cc-by-nc-4.0", False),
+        ({"license": "MIT"}, "---\r\nlicense: mit\r\n---\r\n", "mit", True),
+        ({}, "---\nlicense: other\nlicense_name: owkin-non-commercial\n---\n", "other, owkin-non-commercial", False),
+        ({}, "---\nlicense:\n- 'mit'\n- CC BY NC 4.0\n---\n", "mit, CC BY NC 4.0", False),
+        ({}, "---\nlicense: [mit, \x1b[31mapache-2.0]\n---\n", "mit, \\x1b[31mapache-2.0", True),
+        ({}, "# A model\nlicense: cc-by-nc-4.0\n---\nlicense: gpl\n---\n", "", True),
+        ({"license": {"name": "mit"}}, "---\nlicense: cc-by-nc-4.0", "", True),
+    ],
+)
+def test_licences_of_the_config_and_the_model_card(copied, config, readme, licence, free):
+    folder = copied("vit")
+    _config(**config)(folder)
+    (folder / "README.md").write_text(readme, encoding="utf-8", newline="")
+    card = _hugging_card(read_folder(folder), 16)
+    assert (card.licence, card.non_commercial) == (licence, not free)
+
+
+def test_an_open_licence_of_a_folder_of_timm_is_none_that_excludes_commerce(copied):
+    folder = copied("timm-uni")
+    config = json.loads((folder / "config.json").read_text())
+    config["pretrained_cfg"]["license"] = "Tencent open licence"
+    (folder / "config.json").write_text(json.dumps(config))
+    card = open_encoder(EncoderChoice(f"hub:{folder}")).card
+    assert (card.licence, card.non_commercial) == ("Tencent open licence", False)
 
 
 def test_crops_are_resized_as_pillow_does():

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 from bchisto.encoders import EncoderChoice, open_encoder
+from bchisto.encoders.onnx_encoder import read_sidecar
 from bchisto.encoders.onnx_file import read_onnx
 from bchisto.errors import BchistoError, InputError, WeightsError
 
@@ -90,7 +91,19 @@ def test_both_runtimes_agree_with_numpy(tmp_path, pictures, engine):
         assert encoder.engine == ("onnxruntime" if engine == "keras" else "openvino")
         assert encoder.layers == (outputs or {2: ("vector",), 4: ("mean",)}[rank])
     assert encoder.card.terms() == "CC-BY-NC-4.0, non-commercial use only"
-    assert encoder.card.mpp == (0.5,)
+    assert encoder.card.mpp == (1.0,)  # patches of 32 pixels at 0.5, which are resized to 16
+
+
+@pytest.mark.parametrize(
+    ("patch", "resized", "wanted"), [(350, 224, 0.390625), ([350, 350], [224, 224], 0.390625), (None, 224, 0.25)]
+)
+def test_the_spacing_is_of_the_patch_before_it_is_resized(tmp_path, patch, resized, wanted):
+    """As in WSInfer's files: 350 pixels at 0.25 micrometres, of which the network sees 224."""
+    steps = [{"name": "Resize", "arguments": {"size": resized}}]
+    sidecar = {"patch_size_pixels": patch, "spacing_um_px": 0.25, "transform": steps, "license": "CC BY-NC 4.0"}
+    (tmp_path / "any.json").write_text(json.dumps(sidecar))
+    card, _ = read_sidecar(tmp_path / "any.onnx")
+    assert (card.size, card.mpp, card.non_commercial) == (224, (wanted,), True)
 
 
 def test_one_picture_at_a_time_and_any_size(tmp_path, pictures):
@@ -189,7 +202,7 @@ def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message
 @pytest.mark.parametrize(
     ("sidecar", "message"),
     [
-        (None, "no patches.json beside it"),
+        (None, "no patches.json or config.json beside it"),
         ({}, "its transform is no list"),
         ({"transform": [{"name": "CenterCrop", "arguments": {"size": 16}}]}, "the transform CenterCrop is not known"),
         ({"transform": []}, "gives no size of image"),
@@ -198,6 +211,9 @@ def test_a_file_that_is_no_encoder_is_refused_in_a_line(tmp_path, model, message
         ({"transform": [{"name": "Normalize", "arguments": {"mean": [0, 0, 0], "std": [1, 1, 0]}}],
           "patch_size_pixels": 16}, "normalised by"),
         ({"transform": [], "patch_size_pixels": 16, "output": "other"}, "has no output other; it has vector"),
+        ({"transform": [], "patch_size_pixels": 16, "spacing_um_px": -0.25}, "spacing_um_px and .* are no lengths"),
+        ({"transform": [], "patch_size_pixels": 16, "spacing_um_px": float("nan")}, "are no lengths"),
+        ({"transform": [], "patch_size_pixels": 16, "non_commercial": "false"}, "non_commercial is neither true nor"),
     ],
 )  # fmt: skip
 def test_a_json_that_does_not_say_enough_is_refused(tmp_path, sidecar, message):
@@ -227,8 +243,9 @@ def test_damaged_files_are_refused_and_never_crash(tmp_path):
     (tmp_path / "patches.json").write_text(json.dumps(SIDECAR))
     for content in (b"", b"\x00" * 40, whole[:100], whole[: len(whole) // 2], b"PK\x03\x04" + whole):
         path.write_bytes(content)
-        with pytest.raises(BchistoError, match="patches.onnx: "):
+        with pytest.raises(BchistoError, match="patches.onnx: ") as refused:
             open_encoder(EncoderChoice(f"onnx:{path}"))
+        assert " a ONNX" not in str(refused.value)
     with pytest.raises(InputError, match="no such file; give an ONNX file"):
         open_encoder(EncoderChoice(f"onnx:{tmp_path / 'none.onnx'}"))
 

@@ -100,6 +100,19 @@ def test_from_images_to_predictions_and_maps(networks, tissue, cli, tmp_path, mo
         assert (code, "made with other settings: other weights" in said) == (2, True), said
     finally:
         own.write_bytes(kept)
+    # the same file, and another JSON beside it
+    sidecar = own.with_suffix(".json")
+    said_before = sidecar.read_text()
+    sidecar.write_text(said_before.replace('"std": [0.5, 0.5, 0.5]', '"std": [0.25, 0.5, 0.5]'))
+    try:
+        code, _, said = cli("predict", bundle, "--images", picture, "--out", tmp_path / "x.csv", "--weights",
+                            f"onnx-patches={own}")  # fmt: skip
+        assert (code, "std 0.5 0.5 0.5 -> 0.25 0.5 0.5); put the JSON back as it was" in said) == (2, True), said
+        assert "needs the weights" not in said
+        code, _, said = cli("featurize", "--images", tissue, "--out", run, "--encoder", networks["onnx"], *small)
+        assert (code, "the same weights, but their JSON says otherwise (std 0.5 0.5 0.5 -> 0.25" in said) == (2, True)
+    finally:
+        sidecar.write_text(said_before)
 
 
 @pytest.mark.parametrize("kind", ["hub", "onnx"])
@@ -180,5 +193,19 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
     ):
         assert text in shown
     assert cli("encoder", "check", networks["onnx"], "--crops", 1)[0] == 2
-    code, _, said = cli("encoder", "check", "resnet51")
-    assert (code, "did you mean resnet50" in said) == (2, True)
+    for name, options, message in (
+        ("resnet51", (), "error: resnet51: no such encoder; did you mean resnet50"),
+        ("nonsense", (), "uni, uni2-h, virchow2"),
+        ("nonsense", (), "hub:DIR, onnx:FILE, timm:NAME"),
+        (networks["onnx"], ("--weights", "random"), "--weights random: onnx:"),
+        (networks["onnx"], ("--image", "nowhere.png"), "nowhere.png: no such picture; --image takes a file"),
+        (networks["hub"].replace("cls", "block9"), (), "error: no output block9; choose of cls, mean, block1 to block"),
+    ):
+        code, _, said = cli("encoder", "check", name, *options)
+        assert (code, message in said) == (2, True), said
+    code, shown, said = cli("encoder", "check", "tiny", "--weights", "random")
+    assert code == 0, said
+    for text in ("takes                   crops of any size", "licence of the weights  not known", "million"):
+        assert text in shown
+    code, shown, _ = cli("featurize", "--list-encoders")
+    assert {"resnet50", "uni2-h", "hub:DIR", "onnx:FILE", "timm:NAME"} <= set(shown.split())

@@ -1,0 +1,42 @@
+"""Encoders of vectors that another package offers: what is asked of them that they do not do."""
+
+import numpy as np
+import pytest
+from bchisto.encoders import EncoderCard, VectorSpec, describe_encoder
+from bchisto.encoders import checkup as checkup_module
+from bchisto.encoders.vectors import open_vectors
+from bchisto.errors import InputError
+
+CARD = EncoderCard(size=16, licence="CC BY-NC 4.0", non_commercial=True)
+
+
+def spec():
+    return VectorSpec(
+        "theirs", CARD, {"mean": 3}, lambda outputs, weights: (lambda images: images.mean(axis=(1, 2)), "ab" * 32)
+    )
+
+
+def opened(**how):
+    return open_vectors(spec(), outputs=(), **{"weights": "imagenet", "precision": "float32", "engine": "keras"} | how)
+
+
+def test_random_weights_are_recorded_as_such():
+    found = {weights: opened(weights=weights).weights for weights in ("imagenet", "random", "mine.bin")}
+    assert found == {"imagenet": "published", "random": "random", "mine.bin": "file"}
+    assert opened().encode(np.zeros((2, 16, 16, 3), np.uint8)).shape == (2, 3)
+
+
+def test_a_precision_that_its_package_does_not_know_is_refused():
+    with pytest.raises(InputError, match="`precision` bfloat16: theirs computes as its package does; leave it out"):
+        opened(precision="bfloat16")
+
+
+def test_it_is_described_without_being_built(monkeypatch):
+    def build(*_):
+        raise AssertionError("was built")
+
+    offered = VectorSpec("theirs", CARD, {"mean": 3, "spread": 4}, build)
+    monkeypatch.setattr(checkup_module, "vector_spec", lambda name: offered)
+    lines = dict(describe_encoder("theirs"))
+    assert lines["outputs"] == "mean (3 numbers), spread (4 numbers)"
+    assert lines["licence of the weights"] == "CC BY-NC 4.0, non-commercial use only"
