@@ -62,7 +62,7 @@ class NamedEncoder:
 
 
 _FULL = "network compared with timm at full size by random weights (1e-5); not tested with its weights"
-_HUGGING = "network compared with transformers by tiny random weights (1e-4); not tested with its weights"
+_HUGGING = "network compared with transformers by tiny random weights (1e-5); not tested with its weights"
 
 
 def _card(

@@ -143,7 +143,7 @@ def _built_lines(encoder: CropEncoder) -> list[tuple[str, str]]:
         ("encoder", f"{encoder.name}, run by {encoder.engine} on {encoder.backend}"),
         *known,
         ("gives", f"{encoder.dim} numbers: {'+'.join(encoder.layers)}" + (f" (of {outputs})" if outputs else "")),
-        ("parameters", f"{encoder.parameters / 1e6:.3g} million" if encoder.parameters else "not known"),
+        ("parameters", f"{encoder.parameters:,}" if encoder.parameters else "not known"),
         ("sha256 of its weights", encoder.weights_file_sha256 or encoder.weights_sha256),
     ]
 

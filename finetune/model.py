@@ -42,8 +42,8 @@ def network_of(name: str) -> NetworkSpec:
     like = closest(name, (*list_networks(), *list_encoders()))
     meant = "choose one of" if like is None else f"did you mean {like}? Choose one of"
     raise InputError(
-        f"`network` {name}: no such network; {meant} {', '.join(list_networks())}, or an encoder of bchisto featurize "
-        "--list-encoders"
+        f"`network` {name}: no such network; {meant} {', '.join(list_networks())}, or an encoder with feature maps of "
+        "bchisto encoder list"
     )
 
 

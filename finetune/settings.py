@@ -127,7 +127,7 @@ class FinetuneSettings:
     Attributes
     ----------
     network : str
-        Of `NETWORKS`, or an encoder of ``bchisto featurize --list-encoders``, which gets a top.
+        Of `NETWORKS`, or an encoder with feature maps of ``bchisto encoder list``, which gets a top.
     name : str
         Added to the folder's name, so that settings of one network stand side by side in a run.
     size : int

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from bchisto.encoders import EncoderChoice, open_encoder
+from bchisto.encoders import EncoderChoice, describe_encoder, open_encoder
 from bchisto.errors import BchistoError, InputError, WeightsError
 from conftest import need, write_tissue
 
@@ -106,6 +106,9 @@ def test_what_cannot_be_had_is_refused(timm, weights, tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match="a pickled checkpoint can run code"):
         open_encoder(EncoderChoice(f"timm:{NAME}"), weights=str(pickled))
 
+    with pytest.raises(WeightsError, match='Missing key.*: "conv1.weight"'):
+        open_encoder(EncoderChoice("timm:resnet18"), weights=str(weights))
+
     class GatedRepoError(Exception):
         pass
 
@@ -115,6 +118,43 @@ def test_what_cannot_be_had_is_refused(timm, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(timm, "create_model", gated)
     with pytest.raises(WeightsError, match="they are gated: accept their terms and log in with `hf auth login`"):
         open_encoder(EncoderChoice(f"timm:{NAME}"))
+
+    def short(*_, **__):
+        raise RuntimeError("4010 bytes of 40300")
+
+    monkeypatch.setattr(timm, "create_model", short)
+    with pytest.raises(WeightsError, match=r"cannot be had \(4010 bytes of 40300\)"):
+        open_encoder(EncoderChoice(f"timm:{NAME}"))
+    assert dict(describe_encoder(f"timm:{NAME}"))["takes"].startswith("224x224 pixels")  # nothing is built or fetched
+
+
+@pytest.mark.parametrize("classes", [0, 5])
+def test_norms_of_a_head_count_and_its_classes_do_not(timm, tmp_path, classes):
+    """ConvNeXt keeps a normalisation under `head.`, which the descriptor goes through."""
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(2)
+    model = timm.create_model("convnext_atto", num_classes=classes)
+    with torch.no_grad():
+        model.head.norm.weight.mul_(torch.rand(model.head.norm.weight.shape))
+    save_file(model.state_dict(), tmp_path / "atto.safetensors")
+    crops = np.random.default_rng(1).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    encoder = open_encoder(EncoderChoice("timm:convnext_atto"), weights=str(tmp_path / "atto.safetensors"))
+    seen = ((crops / 255 - encoder.card.mean) / encoder.card.std).transpose(0, 3, 1, 2).astype(np.float32)
+    model.train(False).reset_classifier(0)
+    with torch.inference_mode():
+        np.testing.assert_allclose(encoder.encode(crops), model(torch.tensor(seen)).numpy(), atol=1e-4)
+
+
+def test_random_weights_follow_the_seed_and_leave_the_generator_alone(timm):
+    import torch
+
+    choice, before = EncoderChoice(f"timm:{NAME}"), torch.random.get_rng_state()
+    found = [open_encoder(choice, weights="random", seed=seed) for seed in (3, 3, 4)]
+    assert found[0].weights_sha256 == found[1].weights_sha256 != found[2].weights_sha256
+    assert {one.weights for one in found} == {"random"}
+    assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_without_timm_the_extra_is_named(monkeypatch):

@@ -1,6 +1,7 @@
 """Networks that users bring: from images to a table, a bundle, predictions and maps, killed, resumed and sharded."""
 
 import csv
+import importlib.util
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from bchisto.encoders import card_of
 from bchisto.experiment import bundle_stores
+from conftest import need
 from PIL import Image
 
 TINY = Path(__file__).parent.parent / "encoders" / "transformers"
@@ -44,7 +46,11 @@ def networks(tmp_path_factory):
         "transform": [{"name": "ToTensor"}, {"name": "Normalize", "arguments": {"mean": [0.5] * 3, "std": [0.5] * 3}}],
     }
     (place / "Patches.json").write_text(json.dumps(sidecar))
-    return {"hub": f"hub:{place / 'DINO réseau'}:cls+mean", "onnx": f"onnx:{place / 'Patches.onnx'}"}
+    return {
+        "hub": f"hub:{place / 'DINO réseau'}:cls+mean",
+        "onnx": f"onnx:{place / 'Patches.onnx'}",
+        "timm": "timm:test_vit",
+    }
 
 
 def test_from_images_to_predictions_and_maps(networks, tissue, cli, tmp_path, monkeypatch):
@@ -115,8 +121,10 @@ def test_from_images_to_predictions_and_maps(networks, tissue, cli, tmp_path, mo
         sidecar.write_text(said_before)
 
 
-@pytest.mark.parametrize("kind", ["hub", "onnx"])
+@pytest.mark.parametrize("kind", ["hub", "onnx", "timm"])
 def test_killed_and_resumed_by_shards_to_equal_bytes(networks, kind, tissue, start, cli, tmp_path):
+    if kind == "timm":
+        need("torch", all(map(importlib.util.find_spec, ("timm", "torch"))), "pip install 'bchisto[torch]'")
     many = tmp_path / "many"
     for copy in range(6):
         for path in sorted(tissue.rglob("*.png")):
@@ -124,6 +132,7 @@ def test_killed_and_resumed_by_shards_to_equal_bytes(networks, kind, tissue, sta
             target.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.roll(np.array(Image.open(path)), copy * 7, axis=0)).save(target)
     options = ["--images", many, "--encoder", networks[kind], "--augmentations", 6, "--crops", 4, *VIEW]
+    options += ["--weights", "random"] if kind == "timm" else []
     process = start("featurize", "--out", tmp_path / "killed", *options, start_new_session=True)
     deadline = time.monotonic() + 90
     while process.poll() is None and time.monotonic() < deadline:
@@ -205,7 +214,7 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
         assert (code, message in said) == (2, True), said
     code, shown, said = cli("encoder", "check", "tiny", "--weights", "random")
     assert code == 0, said
-    for text in ("takes                   crops of any size", "licence of the weights  not known", "million"):
+    for text in ("takes                   crops of any size", "licence of the weights  not known", "parameters   "):
         assert text in shown
     code, shown, _ = cli("featurize", "--list-encoders")
     assert {"resnet50", "uni2-h", "hub:DIR", "onnx:FILE", "timm:NAME"} <= set(shown.split())
