@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +114,7 @@ class Embeddings:
         if "" in ids:
             raise InputError(f"{path}: row {ids.index('') + 1} has no id; give every image a name")
         if len(set(ids)) < len(ids):
-            first = next(one for place, one in enumerate(ids) if one in ids[:place])
+            first, _ = Counter(ids).most_common(1)[0]
             raise InputError(f"{path}: the id {first} stands in it twice; keep one row per image, or give its rows as "
                              "augmentations")  # fmt: skip
         with np.errstate(over="ignore"):

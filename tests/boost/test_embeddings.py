@@ -147,6 +147,19 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, cli):
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_embeddings_are_not_written_over(trained, slides, tmp_path, cli):
+    copy = shutil.copytree(slides / "features_uni_v1", tmp_path / "new")
+    tile = sorted(copy.glob("*.h5"))[3]
+    before = tile.read_bytes()
+    code, _, err = cli("predict", trained, "--features", copy, "--out", tile, "--overwrite")
+    assert (code, len(err.strip().splitlines())) == (2, 1), err
+    assert "would overwrite" in err
+    code, _, err = cli("features", "export", copy, "--out", tile, "--overwrite")
+    assert (code, len(err.strip().splitlines())) == (2, 1), err
+    assert "would overwrite" in err
+    assert tile.read_bytes() == before
+
+
 def test_images_are_refused_by_a_bundle_of_embeddings(trained, tissue, tmp_path, cli):
     for command in (
         ("predict", trained, "--images", tissue),

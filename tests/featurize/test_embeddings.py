@@ -1,6 +1,7 @@
 """Embeddings of other programs: every format read as it was written, and what does not hold refused in one line."""
 
 import json
+import time
 
 import h5py
 import numpy as np
@@ -131,6 +132,15 @@ def test_arrays_that_do_not_hold(tmp_path, name):
     assert "\n" not in str(told.value)
 
 
+def test_an_id_that_stands_twice_among_many_is_found_at_once(tmp_path):
+    ids = [f"tile-{number}" for number in range(150_000)]
+    np.savez(tmp_path / "bad.npz", features=np.zeros((len(ids), 1), np.float32), image_id=[*ids[:-1], "tile-7"])
+    started = time.process_time()
+    with pytest.raises(InputError, match="the id tile-7 stands in it twice"):
+        read_embeddings(tmp_path / "bad.npz")
+    assert time.process_time() - started < 10  # each compared with all before it: minutes
+
+
 @pytest.mark.parametrize("name", ["a.npz", "a.parquet", "a.h5"])
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"PAR1" * 4, b"\x89HDF\r\n\x1a\n" + b"\0" * 90])
 def test_damaged_files(tmp_path, name, content):
@@ -224,6 +234,10 @@ STRANGE = {
     ),
     "no tile": (lambda f: f.create_dataset("features", data=VALUES[:0]), "holds no tile; leave this slide out"),
     "rank": (lambda f: f.create_dataset("features", data=np.zeros((2, 3, 4))), r"features have the shape \(2, 3, 4\)"),
+    "rows without end": (
+        lambda f: f.create_dataset("features", (10**12, 0), "f4", chunks=(1, 1), maxshape=(None, None)),
+        "which holds nothing",
+    ),
     "text": (lambda f: f.create_dataset("features", data=["a"]), "features holds .*, not float"),
     "nothing": (lambda f: f.create_dataset("feats", data=VALUES), "holds no embeddings: no dataset features"),
     "group": (lambda f: f.create_group("features"), "features is no dataset"),
