@@ -44,7 +44,7 @@ KIND_FACTS = {
 
 FACTS = {
     **KIND_FACTS, "weights": str, "crops": int, "dataset": str, "synthetic": bool, "classes": list, "runner": str,
-    "card": str, "network": str,
+    "card": str, "network": str, "pooled": str,
 }  # fmt: skip
 """What travels with embeddings, where it is known; the card names the licence of the weights."""
 
@@ -67,8 +67,6 @@ class Embeddings:
         Per image; empty where unknown.
     facts : mapping
         Of `FACTS`, as far as the file says.
-    pooled : str
-        How rows of an image became one; empty where it has one, or its augmentations.
     """
 
     path: Path
@@ -77,7 +75,6 @@ class Embeddings:
     labels: tuple[str, ...]
     groups: tuple[str, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    pooled: str = ""
 
     @classmethod
     def of(
@@ -89,7 +86,6 @@ class Embeddings:
         labels: Sequence[Any] | None = None,
         groups: Sequence[Any] | None = None,
         facts: Mapping[str, Any] | None = None,
-        pooled: str = "",
     ) -> Embeddings:
         """Check what a file holds, and bring it to one form.
 
@@ -126,7 +122,7 @@ class Embeddings:
                 f"{path}: the embedding of {ids[int(np.argmin(finite))]}{more} holds NaN, infinity, or a number that "
                 "float32 cannot hold; leave it out, or make it again"
             )
-        return cls(path, tuple(ids), rows, tuple(known[1]), tuple(known[2]), settled_facts(path, facts or {}), pooled)
+        return cls(path, tuple(ids), rows, tuple(known[1]), tuple(known[2]), settled_facts(path, facts or {}))
 
     @property
     def name(self) -> str:
@@ -137,6 +133,11 @@ class Embeddings:
     def encoder(self) -> str:
         """The network that made them, or `UNKNOWN`."""
         return str(self.facts.get("encoder", UNKNOWN))
+
+    @property
+    def pooled(self) -> str:
+        """How tiles of an image became one row; empty where it was one from the first, or no one says."""
+        return str(self.facts.get("pooled", ""))
 
     def ordered(self, image_ids: Sequence[str]) -> Embeddings:
         """Return the same in another order."""
@@ -205,7 +206,8 @@ def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:
     import json
 
     if header.get("mode") == IMPORTED:
-        return dict(json.loads(header[IMPORTED])["facts"])
+        about = json.loads(header[IMPORTED])
+        return {**about["facts"], "pooled": about["pooled"]}
     return {name: header[name] for name in FACTS if name in header}
 
 

@@ -246,7 +246,8 @@ def _header(found: Embeddings) -> dict[str, Any]:
     """Return the attributes of a store of embeddings; what only images have is neutral there."""
     labels = sorted(set(filter(None, found.labels)))
     known = [str(name) for name in found.facts.get("classes", ())]
-    about = {"source": found.path.name, "facts": dict(found.facts), "pooled": found.pooled}
+    facts = {name: value for name, value in found.facts.items() if name != "pooled"}
+    about = {"source": found.path.name, "facts": facts, "pooled": found.pooled}
     return {
         "encoder": found.encoder,
         "layers": found.facts.get("layers", [UNKNOWN]),

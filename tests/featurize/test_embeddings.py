@@ -27,11 +27,11 @@ def slide(path, features, *, encoder=None, coords=True):
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet", ".h5"])
-@pytest.mark.parametrize("augmentations", [1, 2])
-def test_what_is_written_is_read(tmp_path, suffix, augmentations):
+@pytest.mark.parametrize(("augmentations", "pooled"), [(1, {"pooled": "mean of 2 tiles"}), (2, {})])
+def test_what_is_written_is_read(tmp_path, suffix, augmentations, pooled):
     if suffix == ".parquet":
         pytest.importorskip("pyarrow")
-    facts = {"encoder": "uni", "layers": ["top"], "scale": 0.5, "synthetic": True, "classes": ["b", "a"]}
+    facts = {"encoder": "uni", "layers": ["top"], "scale": 0.5, "synthetic": True, "classes": ["b", "a"], **pooled}
     values = np.random.default_rng(1).normal(size=(3, augmentations, 4)).astype(np.float32)
     np.savez(
         tmp_path / "first.npz", features=values[:, 0] if augmentations == 1 else values, image_id=IDS,
@@ -41,6 +41,7 @@ def test_what_is_written_is_read(tmp_path, suffix, augmentations):
     found = read_embeddings(tmp_path / f"second{suffix}")
     assert (found.image_ids, found.labels, found.groups) == (tuple(IDS), ("a", "b", ""), ("p", "", "q"))
     assert (found.facts, found.name, found.encoder) == (facts, "second", "uni")
+    assert found.pooled == pooled.get("pooled", "")
     np.testing.assert_array_equal(found.features, values)
     with pytest.raises(OutputError, match="exists already"):
         export_features(tmp_path / "first.npz", tmp_path / f"second{suffix}")
@@ -118,6 +119,7 @@ REFUSED = {
         "the embedding of x holds NaN, infinity, or a nu",
     ),
     "facts": ({"features": VALUES, "image_id": IDS, "bchisto": '{"layers": 4}'}, "what it says of its layers"),
+    "pooled": ({"features": VALUES, "image_id": IDS, "bchisto": '{"pooled": 3}'}, "what it says of its pooled"),
     "json": ({"features": VALUES, "image_id": IDS, "bchisto": "{"}, "what it says of itself"),
 }
 
@@ -280,7 +282,7 @@ def test_parquet_names_its_extra(tmp_path, monkeypatch):
     (tmp_path / "e.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(DependencyError, match=r"pip install 'bchisto\[parquet\]'"):
+    with pytest.raises(DependencyError, match=r"e\.parquet: Parquet files need .*pip install 'bchisto\[parquet\]'"):
         read_embeddings(tmp_path / "e.parquet")
 
 
