@@ -32,8 +32,8 @@ from .options import (
     "--network",
     required=True,
     help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-resnet (or with -kernel3, "
-    "-stride2, -doubled, -two-pools, -dropout), breakhis-residual (likewise), or an encoder with feature maps of encoder "
-    "list, which gets a head.",
+    "-stride2, -doubled, -two-pools, -dropout), breakhis-residual (likewise), or an encoder with feature maps of "
+    "encoder list, which gets a head.",
 )
 @click.option(
     "--folds", multiple=True, default=("10",), show_default=True, help="As in boost, or none: train on all; repeatable."
