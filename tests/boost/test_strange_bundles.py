@@ -144,7 +144,9 @@ STRANGE = {
     "a sensitivity of 400 digits": (
         "lightgbm", said(two_class={**VIEW, "wanted": [{"sensitivity": 10**400, "threshold": 0.5}]}), "positive classes",
     ),
-    "an unsure share of 400 digits": ("lightgbm", said(unsure={**RULE, "share": -10**400}), "a confidence with what"),
+    "an unsure share of 400 digits": (
+        "lightgbm", said(unsure={**RULE, "share": -(10**400)}), "a confidence with what",
+    ),
     "ends of 400 digits": (
         "lightgbm",
         said(unsure={**RULE, "sure": {"n": 8, "right": 8, "interval": [0, 10**400]}}), "a confidence with what",
