@@ -142,7 +142,8 @@ STRANGE = {
     ),
     "an unsure confidence NaN": ("lightgbm", said(unsure={**RULE, "below": float("nan")}), "a confidence with what"),
     "a sensitivity of 400 digits": (
-        "lightgbm", said(two_class={**VIEW, "wanted": [{"sensitivity": 10**400, "threshold": 0.5}]}), "positive classes",
+        "lightgbm",
+        said(two_class={**VIEW, "wanted": [{"sensitivity": 10**400, "threshold": 0.5}]}), "positive classes with",
     ),
     "an unsure share of 400 digits": (
         "lightgbm", said(unsure={**RULE, "share": -(10**400)}), "a confidence with what",
