@@ -44,12 +44,21 @@ def show(source: Path) -> None:
     \b
     Example: bchisto features show features_uni_v1
     """
+    from ..encoders import card_of
     from ..featurize import read_embeddings
 
     found = read_embeddings(source)
     click.echo(_said(found))
+    card = card_of(found.facts)
+    told = {"pooled"} if card is None else {"pooled", "card"}
     for name, value in found.facts.items():
+        if name in told:
+            continue
         click.echo(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    if card is not None:
+        click.echo(f"licence of the weights: {card.terms()}")
+        if card.source:
+            click.echo(f"source of the weights: {card.source}{f' at {card.revision}' if card.revision else ''}")
     for label, count in sorted(Counter(filter(None, found.labels)).items()):
         click.echo(f"label {label}: {counted(count, 'image')}")
 

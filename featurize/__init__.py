@@ -12,7 +12,7 @@ from .blocks import ABSENT_SETTINGS, compared_settings, images_per_block, reckon
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
 from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
 from .header import MOST_CROPS, past_use
-from .imported import export_features, import_features, read_embeddings
+from .imported import export_features, files_of, import_features, read_embeddings
 from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .prepare import NormalisedImage, normalise_images
@@ -46,6 +46,7 @@ __all__ = [
     "export_features",
     "facts_of",
     "featurize",
+    "files_of",
     "images_per_block",
     "import_features",
     "look_first",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,7 @@ KIND_FACTS = {
 
 FACTS = {
     **KIND_FACTS, "weights": str, "crops": int, "dataset": str, "synthetic": bool, "classes": list, "runner": str,
-    "card": str, "network": str,
+    "card": str, "network": str, "pooled": str,
 }  # fmt: skip
 """What travels with embeddings, where it is known; the card names the licence of the weights."""
 
@@ -66,8 +67,6 @@ class Embeddings:
         Per image; empty where unknown.
     facts : mapping
         Of `FACTS`, as far as the file says.
-    pooled : str
-        How rows of an image became one; empty where it has one, or its augmentations.
     """
 
     path: Path
@@ -76,7 +75,6 @@ class Embeddings:
     labels: tuple[str, ...]
     groups: tuple[str, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    pooled: str = ""
 
     @classmethod
     def of(
@@ -88,7 +86,6 @@ class Embeddings:
         labels: Sequence[Any] | None = None,
         groups: Sequence[Any] | None = None,
         facts: Mapping[str, Any] | None = None,
-        pooled: str = "",
     ) -> Embeddings:
         """Check what a file holds, and bring it to one form.
 
@@ -113,7 +110,7 @@ class Embeddings:
         if "" in ids:
             raise InputError(f"{path}: row {ids.index('') + 1} has no id; give every image a name")
         if len(set(ids)) < len(ids):
-            first = next(one for place, one in enumerate(ids) if one in ids[:place])
+            first, _ = Counter(ids).most_common(1)[0]
             raise InputError(f"{path}: the id {first} stands in it twice; keep one row per image, or give its rows as "
                              "augmentations")  # fmt: skip
         with np.errstate(over="ignore"):
@@ -125,7 +122,7 @@ class Embeddings:
                 f"{path}: the embedding of {ids[int(np.argmin(finite))]}{more} holds NaN, infinity, or a number that "
                 "float32 cannot hold; leave it out, or make it again"
             )
-        return cls(path, tuple(ids), rows, tuple(known[1]), tuple(known[2]), settled_facts(path, facts or {}), pooled)
+        return cls(path, tuple(ids), rows, tuple(known[1]), tuple(known[2]), settled_facts(path, facts or {}))
 
     @property
     def name(self) -> str:
@@ -136,6 +133,11 @@ class Embeddings:
     def encoder(self) -> str:
         """The network that made them, or `UNKNOWN`."""
         return str(self.facts.get("encoder", UNKNOWN))
+
+    @property
+    def pooled(self) -> str:
+        """How tiles of an image became one row; empty where it was one from the first, or no one says."""
+        return str(self.facts.get("pooled", ""))
 
     def ordered(self, image_ids: Sequence[str]) -> Embeddings:
         """Return the same in another order."""
@@ -218,7 +220,8 @@ def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:
     import json
 
     if header.get("mode") == IMPORTED:
-        return dict(json.loads(header[IMPORTED])["facts"])
+        about = json.loads(header[IMPORTED])
+        return {**about["facts"], "pooled": about["pooled"]}
     return {name: header[name] for name in FACTS if name in header}
 
 

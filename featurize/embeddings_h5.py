@@ -109,6 +109,8 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
         file, _ = open_for_reading(path)
         with file:
             try:
+                if file.attrs.get("kind") == KIND:
+                    raise InputError("a descriptor store, not the embeddings of one slide; give it, and not its folder")
                 if not _has_features(file) or "image_id" in file.keys():  # noqa: SIM118
                     raise InputError("not the embeddings of one slide, as the other files of its folder; take it out")
                 found.append((path.stem, *_slide(file)))
@@ -180,8 +182,7 @@ def _of_slides(path: Path, found: list[tuple[str, npt.NDArray[np.float32], int, 
         path,
         [name for name, *_ in found],
         np.stack([row for _, row, _, _ in found]),
-        facts={"encoder": encoders[0]},
-        pooled=pooled,
+        facts={"encoder": encoders[0], "pooled": pooled},
     )
 
 

@@ -22,11 +22,13 @@ _IDS = ("image_id", "slide_id", "id", "filename")
 _ABOUT = b"bchisto"
 
 
-def _pyarrow() -> Any:
+def _pyarrow(path: Path) -> Any:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise DependencyError("Parquet files need the Parquet extra: pip install 'bchisto[parquet]'") from error
+        raise DependencyError(
+            f"{path}: Parquet files need the Parquet extra: pip install 'bchisto[parquet]'"
+        ) from error
     return pyarrow
 
 
@@ -40,7 +42,7 @@ def read_parquet(path: Path) -> Embeddings:
     DependencyError
         pyarrow is not installed.
     """
-    arrow = _pyarrow()
+    arrow = _pyarrow(path)
     try:
         with arrow.parquet.ParquetFile(path) as file:
             groups = range(file.metadata.num_row_groups)
@@ -84,7 +86,7 @@ def _feature_columns(path: Path, names: list[str]) -> list[str]:
 
 
 def _features(path: Path, table: Any, names: list[str]) -> npt.NDArray[Any]:
-    arrow = _pyarrow()
+    arrow = _pyarrow(path)
     column = table.column(names[0]).combine_chunks()
     of_lists = any(
         test(column.type) for test in (arrow.types.is_list, arrow.types.is_large_list, arrow.types.is_fixed_size_list)
@@ -143,7 +145,7 @@ def write_parquet(path: Path, found: Embeddings) -> None:
     DependencyError
         pyarrow is not installed.
     """
-    arrow = _pyarrow()
+    arrow = _pyarrow(path)
     images, count, dim = found.features.shape
     table = arrow.table(
         {

@@ -16,7 +16,7 @@ from .. import __version__
 from ..arguments import PathInput, as_path
 from ..data import PARTICULARS, ImageRecord, LabelTable, Particulars, few, order_classes, read_labels, write_particulars
 from ..errors import InputError, MissingInputError, OutputError, SettingsConflictError
-from ..jobs import ensure_folder
+from ..jobs import ensure_folder, refuse_overwriting
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
 from .embeddings_h5 import is_store, read_h5, read_slides, write_h5
 from .embeddings_npz import read_npz, write_npz
@@ -26,7 +26,7 @@ from .prepare import StainInfo
 from .store import open_store
 from .stream import ImageDescriptors
 
-__all__ = ["export_features", "import_features", "read_embeddings"]
+__all__ = ["export_features", "files_of", "import_features", "read_embeddings"]
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +72,11 @@ def _slide_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.h5")) or sorted(folder.glob("h5_files/*.h5"))
 
 
+def files_of(sources: Sequence[Path]) -> list[Path]:
+    """Return the files that `read_embeddings` reads of each source."""
+    return [one for path in sources for one in (_slide_files(path) if path.is_dir() else [path])]
+
+
 def export_features(source: PathInput, out: PathInput, *, overwrite: bool = False) -> Embeddings:
     """Write the descriptors of a store, or embeddings of any format, into a file of another format.
 
@@ -100,7 +105,9 @@ def export_features(source: PathInput, out: PathInput, *, overwrite: bool = Fals
         raise InputError(f"`out` {path}: choose a name that ends in {', '.join(_WRITE)}")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; use `overwrite` or another `out`")
-    found = read_embeddings(source)
+    given = Path(as_path(source, "source"))
+    refuse_overwriting([path], files_of([given]))
+    found = read_embeddings(given)
     ensure_folder(path.parent)
     write(path, found)
     return found
@@ -239,7 +246,8 @@ def _header(found: Embeddings) -> dict[str, Any]:
     """Return the attributes of a store of embeddings; what only images have is neutral there."""
     labels = sorted(set(filter(None, found.labels)))
     known = [str(name) for name in found.facts.get("classes", ())]
-    about = {"source": found.path.name, "facts": dict(found.facts), "pooled": found.pooled}
+    facts = {name: value for name, value in found.facts.items() if name != "pooled"}
+    about = {"source": found.path.name, "facts": facts, "pooled": found.pooled}
     return {
         "encoder": found.encoder,
         "layers": found.facts.get("layers", [UNKNOWN]),

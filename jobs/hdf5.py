@@ -162,6 +162,8 @@ def checked_dataset(file: Any, name: str, *, holds: str, shape: Sequence[int | N
         raise StoreError(f"{name} has the shape {found.shape}, not {len(shape)} axes")
     if any(want is not None and want != have for have, want in zip(found.shape, shape, strict=True)):
         raise StoreError(f"{name} has the shape {found.shape}, which does not fit the rest")
+    if not found.size and found.shape[0]:  # rows without a value, of which there may be any number
+        raise StoreError(f"{name} has the shape {found.shape}, which holds nothing")
     _check_storage(found, name)
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +37,7 @@ _AT_ONCE = 256
 
 
 def is_embedded(bundle: Bundle | CnnBundle) -> bool:
-    """Whether a bundle was trained on embeddings of other programs."""
+    """Whether a bundle was trained on embeddings from files."""
     stores = bundle.stores.values() if isinstance(bundle, Bundle) else ()
     return any(header.get("mode") == IMPORTED for header in stores)
 
@@ -83,7 +82,7 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         try:
             imported = header.get("mode") == IMPORTED
             needed, dim = settled_facts(path, facts_of(header)), int(header["dim"]) if imported else None
-            pooled = str(json.loads(header[IMPORTED])["pooled"]) if imported else None
+            pooled = str(needed.get("pooled", "")) if imported else None
         except DAMAGE as error:
             raise BundleError(
                 f"{path}: the settings of its store {store} do not fit; the bundle was altered"
@@ -121,9 +120,10 @@ def _check_kind(
             f"{found.path}: embeddings of {found.features.shape[2]} numbers; {store} of {path} needs {dim}"
         )
     if bool(pooled) != bool(found.pooled):
+        again = "; if they are of tiles, too, write them by bchisto features export, which says so" if pooled else ""
         raise InputError(
             f"{found.path}: embeddings of {'tiles' if found.pooled else 'whole images'}, and {store} of {path} was "
-            f"trained on those of {'tiles' if pooled else 'whole images'}"
+            f"trained on those of {'tiles' if pooled else 'whole images'}{again}"
         )
     if imported and "encoder" not in given:
         _log.warning(

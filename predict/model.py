@@ -213,8 +213,8 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
     bundle = Bundle.load(path)
     if imported := [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]:
         raise InputError(
-            f"{path}: was trained on embeddings that another program made ({', '.join(imported)}), so it predicts "
-            "embeddings, given as `features` of predict, and no images"
+            f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings, as the "
+            "features of predict, and no images"
         )
     settings = stored_settings(path, bundle.stores)
     encoders = _encoders(path, bundle.stores, weights)

@@ -16,6 +16,7 @@ from ..data import ImageRecord
 from ..errors import BundleError, InputError, OutputError
 from ..evaluate import apply_temperature
 from ..experiment import Work, bundle_view, check_headers
+from ..featurize import files_of
 from ..finetune import CnnBundle
 from ..jobs import ensure_folder, refuse_overwriting, set_aside, write_rows
 from ..moved import takes_fields
@@ -180,7 +181,7 @@ def predict(
     bundle = find_bundle(bundle)
     for name, place in {"out": path, **sheets}.items():
         beside = [place.with_name(f"{place.name}.{end}") for end in _BESIDE] if name == "out" else []
-        refuse_overwriting([place, *beside], [bundle, *map(Path, sources)], name=name)
+        refuse_overwriting([place, *beside], [bundle, *map(Path, sources), *files_of(embedded)], name=name)
     for folder in (path.parent, *(place.parent for place in sheets.values())):
         ensure_folder(folder)
     replaced = how.overwrite or bool(left and left.get("overwrite"))

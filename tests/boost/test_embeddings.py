@@ -122,6 +122,63 @@ def test_slides_of_trident(slides, trained, tmp_path, cli):
                                 "encoder: uni_v1"]  # fmt: skip
 
 
+@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".h5"])
+def test_tiles_that_travel_through_a_file_stay_tiles(slides, trained, tmp_path, cli, suffix):
+    """A model of a folder of tiles predicts its export, and one that was trained on the export predicts the folder."""
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    folder, store = slides / "features_uni_v1", trained.parents[1] / "features" / "features_uni_v1.h5"
+    file, of_store = tmp_path / f"t é{suffix}", tmp_path / f"of store{suffix}"
+    for source, out in ((folder, file), (store, of_store)):
+        code, said, err = cli("features", "export", source, "--out", out)
+        assert code == 0, err
+        assert "6 numbers, mean of 3 to 6 tiles, encoder uni_v1" in said
+        assert read_embeddings(out).pooled == "mean of 3 to 6 tiles"
+    with h5py.File(store) as kept:  # as runs of before have it, which go on with their own store
+        about = json.loads(kept.attrs["imported"])
+    assert (about["facts"], about["pooled"]) == ({"encoder": "uni_v1"}, "mean of 3 to 6 tiles")
+    run = tmp_path / "run"
+    code, _, err = cli("boost", "--out", run, "--features", file, "--labels", slides / "dataset.csv", *SMALL)
+    assert code == 0, err
+    (again,) = (run / "boost").iterdir()
+    assert (again / "predictions.csv").read_bytes() == (trained / "predictions.csv").read_bytes()
+    tables = []
+    for model, source in ((trained, folder), (trained, file), (trained, of_store), (trained, store), (again, folder),
+                          (again, file)):  # fmt: skip
+        tables.append(tmp_path / f"{len(tables)}.csv")
+        code, _, err = cli("predict", model, "--features", source, "--out", tables[-1])
+        assert code == 0, err
+    assert len({tuple(map(tuple, probabilities(table))) for table in tables}) == 1
+    # what an export of one's own does not say is not made up: an image's own row is none of tiles
+    np.savez(
+        tmp_path / "whole.npz", features=read_embeddings(folder).features, image_id=read_embeddings(folder).image_ids
+    )
+    code, _, err = cli("predict", again, "--features", tmp_path / "whole.npz", "--out", tmp_path / "p.csv")
+    assert (code, "embeddings of whole images, and t é of" in err) == (2, True), err
+
+
+def test_a_folder_of_stores_is_no_folder_of_slides(boosted, trained, tmp_path, cli):
+    for bundle, store in ((boosted, "tiny-1.0-64.h5"), (trained.parents[1], "features_uni_v1.h5")):
+        code, _, err = cli("features", "export", bundle / "features", "--out", tmp_path / "e.npz")
+        assert code == 2
+        assert f"{store}: a descriptor store, not the embeddings of one slide; give it, and not its folder" in err
+
+
+def test_show_says_the_licence(tmp_path, cli):
+    """And where the weights come from; a card that nobody understands is shown as it is."""
+    card = {"licence": "cc-by-nc-4.0", "non_commercial": True, "source": "hf/é", "revision": "3", "size": 224}
+    for text, shown in (
+        (json.dumps(card), ["licence of the weights: cc-by-nc-4.0, non-commercial use only",
+                            "source of the weights: hf/é at 3"]),
+        ("{}", ["licence of the weights: licence not known"]),
+        ("[1", ["card: [1"]),
+    ):  # fmt: skip
+        np.savez(tmp_path / "e.npz", features=np.ones((2, 3)), image_id=["a", "b"], bchisto=json.dumps({"card": text}))
+        code, out, err = cli("features", "show", tmp_path / "e.npz")
+        assert code == 0, err
+        assert out.splitlines()[1:] == shown
+
+
 def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, cli):
     """Each is a store of its own; a column of the table of labels serves as a site."""
     one = read_embeddings(slides / "features_uni_v1")
@@ -147,6 +204,19 @@ def test_two_files_of_the_same_images_and_a_site(slides, tmp_path, cli):
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_embeddings_are_not_written_over(trained, slides, tmp_path, cli):
+    copy = shutil.copytree(slides / "features_uni_v1", tmp_path / "new")
+    tile = sorted(copy.glob("*.h5"))[3]
+    before = tile.read_bytes()
+    code, _, err = cli("predict", trained, "--features", copy, "--out", tile, "--overwrite")
+    assert (code, len(err.strip().splitlines())) == (2, 1), err
+    assert "would overwrite" in err
+    code, _, err = cli("features", "export", copy, "--out", tile, "--overwrite")
+    assert (code, len(err.strip().splitlines())) == (2, 1), err
+    assert "would overwrite" in err
+    assert tile.read_bytes() == before
+
+
 def test_images_are_refused_by_a_bundle_of_embeddings(trained, tissue, tmp_path, cli):
     for command in (
         ("predict", trained, "--images", tissue),
@@ -154,7 +224,8 @@ def test_images_are_refused_by_a_bundle_of_embeddings(trained, tissue, tmp_path,
     ):
         code, _, err = cli(*command, "--out", tmp_path / "p.csv")
         assert code == 2, err
-        assert "was trained on embeddings that another program made (features_uni_v1), so it predicts embeddings" in err
+        assert "was trained on embeddings from files (features_uni_v1), so it takes embeddings, as the features" in err
+        assert "`" not in err
         assert len(err.strip().splitlines()) == 1, err
 
 
@@ -184,6 +255,7 @@ def test_embeddings_of_another_kind_are_refused(boosted, trained, slides, tmp_pa
     refused(trained, "their encoder is conch, that of training uni_v1", bchisto='{"encoder": "conch"}')
     refused(trained, "embeddings of 5 numbers; features_uni_v1 of", features=values[:, :5])
     refused(trained, "embeddings of whole images, and features_uni_v1 of")
+    refused(trained, "if they are of tiles, too, write them by bchisto features export, which says so")
     refused(trained, "--weights x.h5: embeddings are made already; leave it out", "--weights", "x.h5")
     refused(trained, "--html: a sheet shows images", "--html", tmp_path / "s.html")
     refused(trained, "stands for images; leave out", "--images", slides)

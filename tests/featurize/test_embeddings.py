@@ -1,6 +1,7 @@
 """Embeddings of other programs: every format read as it was written, and what does not hold refused in one line."""
 
 import json
+import time
 
 import h5py
 import numpy as np
@@ -26,11 +27,11 @@ def slide(path, features, *, encoder=None, coords=True):
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet", ".h5"])
-@pytest.mark.parametrize("augmentations", [1, 2])
-def test_what_is_written_is_read(tmp_path, suffix, augmentations):
+@pytest.mark.parametrize(("augmentations", "pooled"), [(1, {"pooled": "mean of 2 tiles"}), (2, {})])
+def test_what_is_written_is_read(tmp_path, suffix, augmentations, pooled):
     if suffix == ".parquet":
         pytest.importorskip("pyarrow")
-    facts = {"encoder": "uni", "layers": ["top"], "scale": 0.5, "synthetic": True, "classes": ["b", "a"]}
+    facts = {"encoder": "uni", "layers": ["top"], "scale": 0.5, "synthetic": True, "classes": ["b", "a"], **pooled}
     values = np.random.default_rng(1).normal(size=(3, augmentations, 4)).astype(np.float32)
     np.savez(
         tmp_path / "first.npz", features=values[:, 0] if augmentations == 1 else values, image_id=IDS,
@@ -40,6 +41,7 @@ def test_what_is_written_is_read(tmp_path, suffix, augmentations):
     found = read_embeddings(tmp_path / f"second{suffix}")
     assert (found.image_ids, found.labels, found.groups) == (tuple(IDS), ("a", "b", ""), ("p", "", "q"))
     assert (found.facts, found.name, found.encoder) == (facts, "second", "uni")
+    assert found.pooled == pooled.get("pooled", "")
     np.testing.assert_array_equal(found.features, values)
     with pytest.raises(OutputError, match="exists already"):
         export_features(tmp_path / "first.npz", tmp_path / f"second{suffix}")
@@ -117,6 +119,7 @@ REFUSED = {
         "the embedding of x holds NaN, infinity, or a nu",
     ),
     "facts": ({"features": VALUES, "image_id": IDS, "bchisto": '{"layers": 4}'}, "what it says of its layers"),
+    "pooled": ({"features": VALUES, "image_id": IDS, "bchisto": '{"pooled": 3}'}, "what it says of its pooled"),
     "json": ({"features": VALUES, "image_id": IDS, "bchisto": "{"}, "what it says of itself"),
 }
 
@@ -129,6 +132,15 @@ def test_arrays_that_do_not_hold(tmp_path, name):
         read_embeddings(tmp_path / "bad.npz")
     assert str(told.value).startswith(f"{tmp_path / 'bad.npz'}: ")
     assert "\n" not in str(told.value)
+
+
+def test_an_id_that_stands_twice_among_many_is_found_at_once(tmp_path):
+    ids = [f"tile-{number}" for number in range(150_000)]
+    np.savez(tmp_path / "bad.npz", features=np.zeros((len(ids), 1), np.float32), image_id=[*ids[:-1], "tile-7"])
+    started = time.process_time()
+    with pytest.raises(InputError, match="the id tile-7 stands in it twice"):
+        read_embeddings(tmp_path / "bad.npz")
+    assert time.process_time() - started < 10  # each compared with all before it: minutes
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.parquet", "a.h5"])
@@ -224,6 +236,10 @@ STRANGE = {
     ),
     "no tile": (lambda f: f.create_dataset("features", data=VALUES[:0]), "holds no tile; leave this slide out"),
     "rank": (lambda f: f.create_dataset("features", data=np.zeros((2, 3, 4))), r"features have the shape \(2, 3, 4\)"),
+    "rows without end": (
+        lambda f: f.create_dataset("features", (10**12, 0), "f4", chunks=(1, 1), maxshape=(None, None)),
+        "which holds nothing",
+    ),
     "text": (lambda f: f.create_dataset("features", data=["a"]), "features holds .*, not float"),
     "nothing": (lambda f: f.create_dataset("feats", data=VALUES), "holds no embeddings: no dataset features"),
     "group": (lambda f: f.create_group("features"), "features is no dataset"),
@@ -266,7 +282,7 @@ def test_parquet_names_its_extra(tmp_path, monkeypatch):
     (tmp_path / "e.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(DependencyError, match=r"pip install 'bchisto\[parquet\]'"):
+    with pytest.raises(DependencyError, match=r"e\.parquet: Parquet files need .*pip install 'bchisto\[parquet\]'"):
         read_embeddings(tmp_path / "e.parquet")
 
 
