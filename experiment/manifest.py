@@ -73,8 +73,11 @@ def _is_mapping(found: Any, value: Check) -> bool:
 
 
 def _is_number(found: Any, least: float = -math.inf, most: float = math.inf) -> bool:
-    real = isinstance(found, (int, float)) and not isinstance(found, bool)
-    return real and math.isfinite(found) and least <= found <= most
+    try:
+        real = isinstance(found, (int, float)) and not isinstance(found, bool) and math.isfinite(found)
+    except OverflowError:  # a whole number that no float holds
+        return False
+    return real and least <= found <= most
 
 
 def _is_count(found: Any) -> bool:

@@ -11,6 +11,7 @@ from ..moved import moved_names
 from .blocks import ABSENT_SETTINGS, compared_settings, images_per_block, reckon_seconds
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
 from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
+from .header import MOST_CROPS, past_use
 from .imported import export_features, files_of, import_features, read_embeddings
 from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
@@ -24,6 +25,7 @@ __all__ = [
     "ABSENT_SETTINGS",
     "IMPORTED",
     "KIND_FACTS",
+    "MOST_CROPS",
     "UNKNOWN",
     "Augmentation",
     "DescribingCost",
@@ -52,6 +54,7 @@ __all__ = [
     "normalise_images",
     "open_store",
     "parse_view",
+    "past_use",
     "read_embeddings",
     "reckon_seconds",
     "row_sha256",

@@ -183,22 +183,36 @@ def settled_facts(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     InputError
-        One of another type, or too long.
+        One of another type, too long, or what no store could keep; a class that is named twice.
     """
     facts: dict[str, Any] = {}
     for name, kind in FACTS.items():
         value = found.get(name)
-        if value is None or value in ("", UNKNOWN):
+        if value is None or value in ("", UNKNOWN, []):
             continue
-        fits = (isinstance(value, kind) or (kind is float and isinstance(value, int))) and not (
-            kind is int and isinstance(value, bool)
+        fits = isinstance(value, (float, int) if kind is float else kind) and (
+            kind is bool or not isinstance(value, bool)
         )
-        if isinstance(value, list):
-            fits = fits and len(value) <= _LONGEST and all(isinstance(one, (str, int, float)) for one in value)
+        parts = value if isinstance(value, list) else [value]
+        longest = 16 * _LONGEST if name == "card" else _LONGEST
+        fits = fits and len(parts) <= _LONGEST and all(_is_plain(one, longest) for one in parts)
+        if name == "layers":
+            fits = fits and all(isinstance(one, str) for one in parts)
         if not fits or len(str(value)) > 16 * _LONGEST:
             raise InputError(f"{path}: what it says of its {name} is not understood: {str(value)[:50]}")
+        if name == "classes" and len(set(map(str, parts))) < len(parts):
+            raise InputError(f"{path}: what it says of its classes names one twice: {str(value)[:50]}")
         facts[name] = value
     return facts
+
+
+def _is_plain(value: Any, longest: int) -> bool:
+    """Whether a value is a finite number, or a text that HDF5 can keep."""
+    if isinstance(value, (int, float)):
+        return -(2**63) <= value < 2**63
+    if not isinstance(value, str):
+        return False
+    return len(value) <= longest and "\0" not in value and value.encode("utf-8", "ignore").decode() == value
 
 
 def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:

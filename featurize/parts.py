@@ -15,7 +15,8 @@ import numpy as np
 from ..data import ImageRecord
 from ..errors import StoreError
 from ..jobs import DAMAGE, atomic_output, checked_dataset, claim_space
-from .store import KIND, LISTS, PIXELS, SCHEMA_VERSION, TEXT, check_schema, open_file, read_header, read_texts
+from .header import LISTS, read_header
+from .store import KIND, PIXELS, SCHEMA_VERSION, TEXT, check_schema, open_file, read_texts
 from .stream import ImageDescriptors, StainInfo
 
 __all__ = ["Part", "Rows", "merge_rows", "read_part", "write_part"]

@@ -12,9 +12,8 @@ are finite.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,10 +25,10 @@ import numpy.typing as npt
 from ..arguments import PathInput, as_path
 from ..errors import StoreError
 from ..jobs import DAMAGE, checked_dataset, open_for_reading, refuse_deadly
+from .header import LONGEST_TEXT, check_header, read_header
 
 __all__ = [
     "KIND",
-    "LISTS",
     "PIXELS",
     "SCHEMA_VERSION",
     "TEXT",
@@ -39,14 +38,12 @@ __all__ = [
     "open_file",
     "open_store",
     "read_attributes",
-    "read_header",
     "read_texts",
 ]
 
 SCHEMA_VERSION = 1
 KIND = "bchisto descriptor store"
 TEXT = h5py.string_dtype("utf-8")
-LISTS = ("layers", "classes", "color_range")
 PIXELS = "pixels_sha256"
 
 _HASHES = ("sha256", PIXELS)
@@ -58,36 +55,9 @@ _PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
 }
 """Columns of numbers: what they hold, and the shape of a value."""
 
-_TEXT, _TEXTS, _WHOLE, _NUMBER, _NUMBERS, _TRUTH = (
-    "text", "a list of texts", "a whole number", "a number", "a list of numbers", "true or false"
-)  # fmt: skip
-_PYTHON: dict[str, tuple[type, ...]] = {
-    _TEXT: (str,), _TEXTS: (str,), _WHOLE: (int,), _NUMBER: (int, float), _NUMBERS: (int, float), _TRUTH: (bool,)
-}  # fmt: skip
-_NOT_IN_0_1 = frozenset({"geometry", "pad", "road", "selection", "failures"})
-_ATTRIBUTES = {
-    name: (form, name not in _NOT_IN_0_1)
-    for form, names in {
-        _TEXT: "encoder weights weights_sha256 weights_file_sha256 stain stain_fallback mode engine precision dataset "
-        "images_sha256 backend bchisto_version road selection failures pad",
-        _TEXTS: "layers classes",
-        _WHOLE: "crop crops augmentations batch_size seed geometry",
-        _NUMBER: "scale pool",
-        _NUMBERS: "color_range",
-        _TRUTH: "synthetic",
-    }.items()
-    for name in names.split()
-}
-"""Attribute to what it is, and whether every store has it."""
-
-_JSON = ("selection", "failures")
-_LONGEST_TEXT, _LONGEST_JSON, _MOST_VALUES = 4096, 64 * 1024**2, 10_000
-"""Bounds on the letters of a text, of what holds one for each image that failed, and on the values of a list (ours)."""
-
-_MOST_AUGMENTATIONS = 1_000_000
 _MOST_LETTERS = 256 * 1024**2
 _AT_ONCE = 4096
-"""Bounds on rows of an image, on the letters of a column, and texts that are read at once (ours)."""
+"""Bounds on the letters of a column, and texts that are read at once (ours)."""
 
 
 class Store:
@@ -110,7 +80,7 @@ class Store:
         self.path = path
         self._file = file
         self.header = read_header(file)
-        _check_header(self.header)
+        check_header(self.header)
         self.augmentations = int(self.header["augmentations"])
         self.image_ids = read_texts(file, "images/image_id")
         rows = len(self.image_ids) * self.augmentations
@@ -123,6 +93,8 @@ class Store:
             read_texts(file, name, count=rows, step=self.augmentations) for name in ("label", "group")
         )
         self.dim = int(self._features.shape[1])
+        if self.header.get("dim", self.dim) != self.dim:
+            raise StoreError(f"the attribute dim is {self.header['dim']}, and its descriptors have {self.dim} numbers")
 
     def __enter__(self) -> Store:
         return self
@@ -234,7 +206,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
         try:
             check_schema(path, file)
             header = read_header(file)
-            _check_header(header)
+            check_header(header)
         except DAMAGE as error:
             raise _damaged(path, error, busy=busy) from error
     return header
@@ -280,6 +252,8 @@ def check_schema(path: Path, file: Any) -> None:
     version = file.attrs.get("schema_version")
     if not isinstance(version, np.integer | int) or not _is(file.attrs.get("kind"), KIND):
         raise StoreError(f"{path}: an HDF5 file, but not a bchisto descriptor store; make one with bchisto featurize")
+    if int(version) < 1:
+        raise StoreError(f"{path}: {_mend(f'damaged, the schema {version} is none', busy=False)}")
     if int(version) > SCHEMA_VERSION:
         writer = str(file.attrs.get("bchisto_version", "a newer version"))[:100]
         raise StoreError(
@@ -290,47 +264,6 @@ def check_schema(path: Path, file: Any) -> None:
 
 def _is(value: Any, text: str) -> bool:
     return isinstance(value, str) and value == text
-
-
-def read_header(file: Any) -> dict[str, Any]:
-    """Return the attributes of an open store or part, lists as lists."""
-    header: dict[str, Any] = {}
-    for key, value in file.attrs.items():
-        if key in LISTS:
-            header[key] = [v.item() if isinstance(v, np.generic) else v for v in value]
-        else:
-            header[key] = value.item() if isinstance(value, np.generic) else value
-    if "failures" in file:
-        header["failures"] = checked_dataset(file, "failures", holds="text", shape=())[()].decode()
-    return header
-
-
-def _check_header(header: Mapping[str, Any]) -> None:
-    """Refuse attributes that are missing, of another type, or too long; the message names the attribute."""
-    for name, (form, needed) in _ATTRIBUTES.items():
-        if name not in header:
-            if needed:
-                raise StoreError(f"there is no attribute {name}")
-            continue
-        value = header[name]
-        values = value if form in (_TEXTS, _NUMBERS) and isinstance(value, list) else [value]
-        kinds = _PYTHON[form]
-        if not values or any(not isinstance(v, kinds) or (isinstance(v, bool) and bool not in kinds) for v in values):
-            raise StoreError(f"the attribute {name} is not {form}")
-        longest = _LONGEST_JSON if name in _JSON else _LONGEST_TEXT
-        if len(values) > _MOST_VALUES or any(isinstance(v, str) and len(v) > longest for v in values):
-            raise StoreError(f"the attribute {name} is too long")
-    if not 1 <= header["augmentations"] <= _MOST_AUGMENTATIONS:
-        raise StoreError(f"the attribute augmentations is {header['augmentations']}")
-    if len(set(header["classes"])) < len(header["classes"]):
-        raise StoreError("the attribute classes names a class twice")
-    failures = json.loads(header.get("failures", "[]"))
-    if not isinstance(failures, list) or not all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in failures
-    ):
-        raise StoreError("the attribute failures is no list of images and messages")
-    if not isinstance(json.loads(header.get("selection", "null")), dict | None):
-        raise StoreError("the attribute selection holds no options")
 
 
 def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1) -> list[str]:
@@ -347,7 +280,7 @@ def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1)
     for start in range(0, dataset.shape[0], _AT_ONCE * step):
         some = [text.decode() for text in dataset[start : start + _AT_ONCE * step : step]]
         letters += sum(map(len, some))
-        if max(map(len, some)) > _LONGEST_TEXT or letters > _MOST_LETTERS:
+        if max(map(len, some)) > LONGEST_TEXT or letters > _MOST_LETTERS:
             raise StoreError(f"the texts of {name} are too long")
         found += some
     return found

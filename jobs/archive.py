@@ -209,14 +209,26 @@ class Archive:
         manifest: dict[str, Any] = json.loads(self._zip.read(_MANIFEST))
         if manifest.get("kind") != self._kind:
             raise BundleError(f"{self._path}: a zip file, but not a {self._kind}")
-        if manifest["schema_version"] > schema_version:
-            writer = re.sub(r"[^0-9A-Za-z.+-]", "", str(manifest.get("bchisto_version")))[:20]
+        found = manifest["schema_version"]
+        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+            raise BundleError(f"{self._path}: its manifest holds no schema version; the bundle was altered")
+        if found > schema_version:
+            writer = re.sub(r"[^0-9A-Za-z.+-]", "", str(manifest.get("bchisto_version"))[:20])
+            if _release(writer) <= _release(__version__):
+                raise BundleError(
+                    f"{self._path}: of a schema newer than this, which bchisto {writer or '?'} does not write; the "
+                    "bundle was altered"
+                )
             raise BundleError(
                 f"{self._path}: written by bchisto {writer}, newer than this; pip install 'bchisto>={writer}'"
             )
         if set(names) - {_MANIFEST} != set(manifest["members"]):
             raise BundleError(f"{self._path}: its members are not those of its manifest; it was altered")
         return manifest
+
+
+def _release(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"[0-9]+", version)[:3]]
 
 
 def _info(name: str) -> zipfile.ZipInfo:

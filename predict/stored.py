@@ -8,20 +8,10 @@ from typing import Any
 
 from ..encoders import EncoderChoice
 from ..errors import BundleError, printable
-from ..featurize import FeaturizeSettings, View
+from ..featurize import MOST_CROPS, FeaturizeSettings, View, past_use
 from ..jobs import DAMAGE
 
 __all__ = ["stored_settings"]
-
-_MOST_CROPS = 200_000
-"""Bound on the crops of an image (ours): the published experiment takes 6,000."""
-
-_LEAST_SCALE, _MOST_SCALE = 0.01, 16.0
-_LEAST_CROP, _MOST_CROP = 32, 8192
-_MOST_BATCH = 4096
-_MOST_POOL = 1000.0
-_MOST_FACTOR = 100.0
-"""Bounds on what made the descriptors of a bundle (ours), so that one image fits into memory."""
 
 
 def stored_settings(path: Path, stores: Mapping[str, Mapping[str, Any]]) -> dict[str, FeaturizeSettings]:
@@ -41,9 +31,9 @@ def stored_settings(path: Path, stores: Mapping[str, Mapping[str, Any]]) -> dict
     """
     settings = {name: _settings(path, name, header) for name, header in stores.items()}
     crops = sum(one.augmentations * one.crops for one in settings.values())
-    if crops > _MOST_CROPS:
+    if crops > MOST_CROPS:
         raise BundleError(
-            f"{path}: asks for {crops:,} crops of every image, more than {_MOST_CROPS:,}; the bundle was altered"
+            f"{path}: asks for {crops:,} crops of every image, more than {MOST_CROPS:,}; the bundle was altered"
         )
     return settings
 
@@ -61,16 +51,10 @@ def _settings(path: Path, store: str, header: Mapping[str, Any]) -> FeaturizeSet
         raise BundleError(
             f"{path}: the settings of its store {shown} do not fit ({why}); the bundle was altered"
         ) from error
-    within = {
-        "scale": (_LEAST_SCALE <= view.scale <= _MOST_SCALE),
-        "crop": (_LEAST_CROP <= view.crop <= _MOST_CROP),
-        "batch_size": settings.batch_size <= _MOST_BATCH,
-        "pool": settings.pool <= _MOST_POOL,
-        "color_range": settings.color_range[1] <= _MOST_FACTOR,
-        "seed": settings.seed < 2**63,
-    }
-    if wrong := [name for name, fits in within.items() if not fits]:
-        raise BundleError(f"{path}: the {wrong[0]} of its store {shown} is past all use; the bundle was altered")
+    names = ("batch_size", "pool", "color_range", "seed")
+    made = {"scale": view.scale, "crop": view.crop, **{name: getattr(settings, name) for name in names}}
+    if wrong := past_use(made):
+        raise BundleError(f"{path}: the {wrong} of its store {shown} is past all use; the bundle was altered")
     return settings
 
 

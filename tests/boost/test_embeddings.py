@@ -289,3 +289,35 @@ def test_labels_and_stores_that_do_not_go_together(boosted, slides, tmp_path, cl
     np.savez(tmp_path / "tiny-1.0-64.npz", features=bare.features, image_id=bare.image_ids, label=bare.labels)
     code, _, err = cli("boost", "--out", tmp_path / "tiny", "--features", tmp_path / "tiny-1.0-64.npz")
     assert (code, "holds descriptors of images; import" in err) == (2, True), err
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"classes": ["a", "a", "b"]}, "what it says of its classes names one twice: ['a', 'a', 'b']"),
+        ({"classes": ["1", 1, "b"]}, "what it says of its classes names one twice: ['1', 1, 'b']"),
+        ({"layers": [1, 2]}, "what it says of its layers is not understood: [1, 2]"),
+        ({"encoder": "x" * 5000}, "what it says of its encoder is not understood: xxxx"),
+        ({"encoder": "a\0b"}, "what it says of its encoder is not understood"),
+        ({"dataset": "\ud800"}, "what it says of its dataset is not understood"),
+        ({"pool": float("nan")}, "what it says of its pool is not understood: nan"),
+        ({"scale": 10**400}, "what it says of its scale is not understood: 1000"),
+        ({"pool": True}, "what it says of its pool is not understood: True"),
+    ],
+)
+def test_facts_that_no_store_could_keep_are_refused_first(tmp_path, cli, facts, message):
+    """Before, a store was written that the same command then refused, or an unexpected error came."""
+    file = tmp_path / "facts é.npz"
+    about = {"features": np.eye(6, dtype=np.float32), "image_id": [f"i{n}" for n in range(6)], "label": list("ab" * 3)}
+    np.savez(file, **about, bchisto=json.dumps(facts))
+    for command in (["boost", "--out", tmp_path / "run", "--features", file], ["features", "show", file]):
+        code, _, err = cli(*command)
+        assert (code, message in err) == (2, True), err
+    assert not list(tmp_path.rglob("*.h5"))
+
+
+def test_facts_without_layers_train(tmp_path, cli):
+    about = {"features": np.eye(6, dtype=np.float32), "image_id": [f"i{n}" for n in range(6)], "label": list("01" * 3)}
+    np.savez(tmp_path / "x.npz", **about, bchisto=json.dumps({"layers": [], "classes": [0, 1], "pool": 3}))
+    code, _, err = cli("boost", "--out", tmp_path / "run", "--features", tmp_path / "x.npz", *SMALL)
+    assert code == 0, err

@@ -141,6 +141,17 @@ STRANGE = {
         "lightgbm", said(unsure={**RULE, "sure": {"n": 0, "right": 0, "interval": None}}), "a confidence with",
     ),
     "an unsure confidence NaN": ("lightgbm", said(unsure={**RULE, "below": float("nan")}), "a confidence with what"),
+    "a sensitivity of 400 digits": (
+        "lightgbm",
+        said(two_class={**VIEW, "wanted": [{"sensitivity": 10**400, "threshold": 0.5}]}), "positive classes with",
+    ),
+    "an unsure share of 400 digits": (
+        "lightgbm", said(unsure={**RULE, "share": -(10**400)}), "a confidence with what",
+    ),
+    "ends of 400 digits": (
+        "lightgbm",
+        said(unsure={**RULE, "sure": {"n": 8, "right": 8, "interval": [0, 10**400]}}), "a confidence with what",
+    ),
     "a number of 5,000 digits": (
         "lightgbm",
         lambda m: {**m, "manifest.json": m["manifest.json"].replace(b'version": 3', b'version": ' + b"9" * 5000)},

@@ -349,3 +349,19 @@ def test_protocols_stand_in_neighbouring_columns(described, run_copy, tmp_path):
     assert "What the protocol makes of it" in report
     for sentence in ("3 stratified image-level folds (seed 0)", "2 stratified image-level folds (seed 0)"):
         assert f":</strong> {sentence}" in report
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("categorical_feature=0", "names single features, and those of descriptors have no meaning"),
+        ("cat_feature=0", "LightGBM has no parameter of this name"),
+        ("objective=multiclassova", "is set by the protocol"),
+        ("objective=cross_entropy", "is set by the protocol"),
+        ("application=multiclassova", "LightGBM has no parameter of this name"),
+    ],
+)
+def test_parameters_of_models_that_no_bundle_holds(described, tmp_path, cli, given, message):
+    code, _, err = cli("boost", "--features", described / "features", "--out", tmp_path / "r", "--param", given)
+    assert (code, message in err) == (2, True), err
+    assert not (tmp_path / "r" / "boost").exists()

@@ -196,6 +196,21 @@ ODD = {
     "failures of one thing": (attribute("failures", '["a"]'), "no list of images and messages"),
     "failures nested without end": (attribute("failures", "[" * 50_000), "damaged"),
     "a selection that is none": (attribute("selection", "[]"), "selection holds no options"),
+    "a card nested without end": (attribute("card", "[" * 20_000), "damaged"),
+    "a card of numbers": (attribute("card", np.arange(3)), "card is not text"),
+    "a network of numbers": (attribute("network", 3), "network is not text"),
+    "a runner of numbers": (attribute("runner", 3), "runner is not text"),
+    "a norm NaN": (attribute("pool", np.nan), "pool is not a finite number"),
+    "a norm of 1e300": (attribute("pool", 1e300), "pool is 1e\\+300, past all use"),
+    "a scale that is infinite": (attribute("scale", np.inf), "scale is not a finite number"),
+    "colours NaN": (attribute("color_range", [np.nan, 1.0]), "color_range is not a list of finite numbers"),
+    "one colour": (attribute("color_range", [0.5]), "color_range is not two positive factors"),
+    "crops without end": (attribute("crops", np.int64(2**62)), "crops is 4611686018427387904, past all use"),
+    "a negative crop": (attribute("crop", np.int64(-(2**62))), "crop is -4611686018427387904, past all use"),
+    "a seed of 64 bits": (attribute("seed", np.uint64(2**64 - 1)), "seed is 18446744073709551615, past all use"),
+    "a mode with an escape": (attribute("mode", "\x1b[2J$\\frac{$"), "mode is not one of exact, dense, imported"),
+    "a mode of embeddings": (attribute("mode", "imported"), "there is no attribute imported"),
+    "a schema of -1": (attribute("schema_version", -1), "the schema -1 is none"),
     "a schema in words": (attribute("schema_version", "one"), "not a bchisto descriptor store"),
     "a kind in numbers": (attribute("kind", [1, 2]), "not a bchisto descriptor store"),
 }  # fmt: skip
@@ -207,6 +222,72 @@ def test_odd_content_is_refused(store, name):
     with h5py.File(store, "a") as file:
         change(file)
     refused(store, message)
+
+
+IMPORTED = {
+    "no JSON": (attribute("imported", "no json"), "damaged, Expecting value"),
+    "a list": (attribute("imported", "[1]"), "the attribute imported says nothing of embeddings"),
+    "nested without end": (attribute("imported", "[" * 20_000), "damaged"),
+    "no source": (attribute("imported", '{"facts": {}, "pooled": ""}'), "the attribute imported names no source"),
+    "a pooling of numbers": (
+        attribute("imported", '{"facts": {}, "pooled": 1, "source": "x"}'), "the attribute imported names no pooled",
+    ),
+    "a norm NaN": (
+        attribute("imported", '{"facts": {"pool": NaN}, "pooled": "", "source": "x"}'),
+        "the attribute imported: what it says of its pool is not understood: nan",
+    ),
+    "nothing": (without("imported"), "there is no attribute imported"),
+    "no length": (without("dim"), "there is no attribute dim"),
+    "a length in words": (attribute("dim", "x"), "the attribute dim is not a whole number"),
+    "another length": (attribute("dim", 7), "the attribute dim is 7, and its descriptors have 16 numbers"),
+    "no hash": (without("features_sha256"), "there is no attribute features_sha256"),
+    "a hash of words": (attribute("features_sha256", "../x"), "the attribute features_sha256 is no SHA-256"),
+    "crops": (attribute("crops", np.int64(2**62)), "the attribute crops is 4611686018427387904, past all use"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def embedded(described, tmp_path_factory):
+    """A store of embeddings: the same descriptors, which came through a file."""
+    from bchisto.featurize import export_features, import_features
+
+    folder = tmp_path_factory.mktemp("embedded")
+    export_features(described / "features" / NAME, folder / "x.npz")
+    import_features([folder / "x.npz"], folder=folder / "features")
+    return folder / "features" / "x.h5"
+
+
+@pytest.mark.parametrize("name", IMPORTED)
+def test_what_a_store_says_of_embeddings_is_checked(embedded, tmp_path, cli, name):
+    """Before, most of these ended `boost` in an unexpected error."""
+    store = Path(shutil.copy(embedded, tmp_path))
+    change, message = IMPORTED[name]
+    with h5py.File(store, "a") as file:
+        change(file)
+    code, _, said = cli("boost", "--features", store, "--folds", 3, "--seeds", 1, "--jobs", 1, "--out", tmp_path / "r")
+    assert (code, f"{store}: " in said, message in said) == (2, True, True), said
+
+
+def reference(file):
+    file.attrs.create("more", file.ref, dtype=h5py.ref_dtype)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [attribute("more", np.arange(3)), attribute("more", np.bytes_(b"\xff\xfe")), attribute("more", h5py.Empty("f")),
+     reference],
+)  # fmt: skip
+def test_an_attribute_that_we_do_not_know_goes_into_no_bundle(embedded, tmp_path, cli, change):
+    """Before, the bundle could not be written after training."""
+    from bchisto.boost import Bundle
+
+    store = Path(shutil.copy(embedded, tmp_path))
+    with h5py.File(store, "a") as file:
+        change(file)
+    small = ("--param", "num_iterations=1", "--folds", 2, "--seeds", 1, "--jobs", 1)
+    code, _, said = cli("boost", "--features", store, *small, "--out", tmp_path / "r")
+    assert code == 0, said
+    assert "more" not in Bundle.load(tmp_path / "r/boost/2-lightgbm/model.bchisto").stores["x"]
 
 
 def test_a_megabyte_in_an_attribute(described, tmp_path):

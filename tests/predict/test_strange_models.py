@@ -79,6 +79,16 @@ STRANGE = {
         "take 17 features, tiny makes 16",
     ),
     "a temperature that turns the classes round": (said(calibration={"temperature": -1}), "a temperature from 0.001"),
+    "a temperature of 400 digits": (said(calibration={"temperature": 10**400}), "a temperature from 0.001"),
+    "a threshold of 400 digits": (
+        said(two_class={"positive": ["malignant"], "rule": "sum", "thresholds": [10**400], "wanted": []}),
+        "positive classes with thresholds",
+    ),
+    "a schema in words": (said(schema_version="3"), "its manifest holds no schema version"),
+    "a schema that is true": (said(schema_version=True), "its manifest holds no schema version"),
+    "a schema of -1": (said(schema_version=-1), "its manifest holds no schema version"),
+    "a schema of 400 digits": (said(schema_version=10**400), "does not write; the bundle was altered"),
+    "a schema of a version to come": (said(schema_version=4, bchisto_version="10.1"), "pip install 'bchisto>=10.1'"),
     "leaves that are NaN": (texts(b"leaf_value=", b"leaf_value=nan "), "not a whole LightGBM text model"),
 }
 
