@@ -1,6 +1,7 @@
 """Cases with maps in reports: which they are, by which models, that the page names none, and what is refused."""
 
 import csv
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from bchisto.data import ImageRecord
 from bchisto.errors import InputError
 from bchisto.evaluate import read_predictions
 from bchisto.explain.boosted import map_of_places
-from bchisto.explain.cases import _of_fold, case_samples
+from bchisto.explain.cases import _as_it_was, _hashes, _of_fold, case_samples
 from bchisto.explain.explanation import shown_picture
 from bchisto.explain.run import ready_model
+from bchisto.jobs import write_rows
 from bchisto.recipes import reproduce
 
 RELEASE = Path(__file__).parents[1] / "compatibility" / "release-0.1"
@@ -50,6 +52,8 @@ def test_boost_shows_the_surest_cases_of_each_class(boosted, run_copy, cli):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("Map: probability of malignant, by 2 models of fold") == 2 * len(shown)  # the caption and the alt
     assert page.count("What a map is not: Each place shows what the model would say") == 2
+    whole = {row["image_id"]: float(row["p_malignant"]) for row in rows(folder / "predictions.csv")}
+    assert all(f", of the whole picture {whole[row['image_id']]:.3f}" in page for row in shown)
     assert not any(Path(row["image_id"]).stem in page for row in rows(folder / "predictions.csv"))
     fold = {row["image_id"]: row["fold"] for row in rows(folder / "predictions.csv")}
     for row in shown:
@@ -109,6 +113,19 @@ def test_images_that_have_gone_or_changed(boosted, tissue, run_copy, tmp_path, c
     shutil.rmtree(images)
     with pytest.raises(InputError, match="none of the .* images of its cases is where and as it was"):
         case_samples(predictions, table, explain=1)
+
+
+@pytest.mark.parametrize("name", ["=näme.png", "+a.png", "-a.png", "@a.png"])
+def test_changed_images_of_names_that_are_written_with_an_apostrophe(tmp_path, monkeypatch, name):
+    """What a spreadsheet would take for a formula stands in the table with an apostrophe before it."""
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"new")
+    write_rows(Path("images.csv"), ["path", "sha256"], [(name, hashlib.sha256(b"old").hexdigest())])
+    assert f"'{name}" in Path("images.csv").read_text(encoding="utf-8")
+    record = ImageRecord("i", Path(name), None)
+    assert not _as_it_was(record, _hashes(Path("images.csv")))
+    Path(name).write_bytes(b"old")
+    assert _as_it_was(record, _hashes(Path("images.csv")))
 
 
 def test_what_is_refused(boosted, tmp_path, cli):
