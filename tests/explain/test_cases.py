@@ -149,3 +149,20 @@ def test_what_is_refused(boosted, tmp_path, cli):
     whole = ready_model(RELEASE / "run" / "finetune" / "3-tiny" / "model.bchisto")[1]
     with pytest.raises(InputError, match="the bundle holds no model of fold 7"):
         _of_fold(whole, 7, "gradcam")
+
+
+def test_encoders_that_give_vectors_have_the_map(tissue, tmp_path, cli):
+    """Of an encoder without feature maps every window is a crop of its own, in the report and by the command."""
+    encoder = f"hub:{Path(__file__).parents[1] / 'encoders' / 'transformers' / 'vit'}"
+    for words in (
+        ("featurize", "--images", tissue, "--out", tmp_path, "--encoder", encoder, "--view", "1.0:64",
+         "--augmentations", 1, "--crops", 2, "--jobs", 1),
+        ("boost", "--out", tmp_path, "--folds", 2, "--seeds", 1, "--param", "min_data_in_leaf=2", "--param",
+         "num_iterations=4", "--jobs", 1, "--explain", 1),
+        ("explain", tmp_path, sorted(tissue.rglob("*.png"))[0], "--method", "map", "--out", tmp_path / "why"),
+    ):  # fmt: skip
+        code, _, err = cli(*words)
+        assert code == 0, err
+    page = next(tmp_path.glob("boost/*/report.html")).read_text(encoding="utf-8")
+    assert "Map: probability of malignant, by 1 model of fold" in page
+    assert len(list((tmp_path / "why" / "map" / "arrays").glob("*.npz"))) == 1
