@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..data import ImageRecord
 from ..encoders import CropEncoder, Encoder, get_spec, map_axes
 from ..errors import ImageError, InputError
-from ..featurize import NormalisedImage, norm_pool, normalise_images
+from ..featurize import NormalisedImage, norm_pool, normalise_images, pad_image
 from ..jobs import Ticker
 from ..predict import BoostedModel
 from .explanation import Explanation, Picture
@@ -135,9 +135,12 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     """
     settings, encoder = model.settings[store], model.encoders[store]
     view = settings.views[0]
-    frame = _frame(model, record, store)
+    image = _frame(model, record, store)
+    frame = image if settings.pad == "none" else pad_image(image, crop=view.crop)
     height, width = frame.shape[:2]
-    side = _side(encoder, round(window * view.scale), crop=view.crop, shorter=min(height, width))
+    side = _side(
+        encoder, round(window * view.scale), crop=view.crop, shorter=min(height, width), alone=settings.mode != "dense"
+    )
     steps = _STEPS[settings.mode]
     tops, lefts = (grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
     corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
@@ -152,12 +155,20 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     grid = descriptors.reshape(len(tops), len(lefts), -1)
     pooled = np.stack([norm_pool(around, settings.pool) for around in _around(grid, steps // 4)])
     shares = model.bundle.store_share(store, pooled[:, np.newaxis]).reshape(*grid.shape[:2], -1)
-    return shares, (tops + side / 2) / height, (lefts + side / 2) / width
+    rows, columns = (
+        (starts + side / 2 - (padded - length) // 2) / length
+        for starts, padded, length in zip((tops, lefts), frame.shape, image.shape, strict=False)
+    )
+    return shares, rows, columns
 
 
-def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int) -> int:
-    """Return the side of a window: what is asked for or a default, and as large as the network needs it to be."""
-    side = min(max(_LEAST, window or min(crop, shorter // 3)), shorter)
+def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: bool) -> int:
+    """Return the side of a window: what is asked for or a default, and as large as the network needs it to be.
+
+    A window that is encoded `alone` is as large as a crop: a smaller one has more of its cells at its borders, and one
+    that is resized is magnified, so the models would see what no crop of training was like.
+    """
+    side = min(max(_LEAST, window or (crop if alone else min(crop, shorter // 3))), shorter)
     model = getattr(encoder, "model", None)  # one that gives vectors resizes its crops, and has no maps
     while model is not None and side < shorter and any(axis.cells < 1 for axis in map_axes(model, size=side, axis=0)):
         side = min(2 * side, shorter)

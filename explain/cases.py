@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import itertools
 import logging
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..data import ImageRecord, file_sha256
 from ..errors import BchistoError, ImageError, InputError
 from ..evaluate import PredictionTable, Sample, counted, surest, thumbnail
 from ..experiment import CrossValidation, ImageSelection, bundle_view
-from ..jobs import Progress, read_json
+from ..jobs import Progress, read_json, read_records
 from ..options import from_options
 from ..predict import CnnModel, Model, advised
 from .boosted import map_of_places
@@ -169,7 +169,11 @@ def _drawn(
                     _log.warning("no map: %s", error)
                 else:
                     by = f"{found.unit}, by {counted(count, 'model')} of fold {fold}, which did not train on it"
-                    sure = table.confidence
+                    sure, shares = table.confidence, table.probabilities
+                    if math.isnan(found.score) and shares is not None:
+                        found = replace(found, score=float(shares[row, table.classes.index(classes[target])]))
+                    if found.means:
+                        by += f"; {found.means}"
                     yield row, Sample(
                         record.image_id, thumbnail(np.asarray(beside(found, side=_SIDE)), side=4 * _SIDE),
                         table.classes[table.labels[row]], predicted, None if sure is None else float(sure[row]),
@@ -247,7 +251,7 @@ def _hashes(table: Path) -> dict[str, str]:
     if not table.is_file():
         return {}
     with table.open(newline="", encoding="utf-8") as handle:
-        return {row["path"]: row["sha256"] for row in csv.DictReader(handle)}
+        return {row["path"]: row["sha256"] for row in read_records(handle)}
 
 
 def _as_it_was(record: ImageRecord, hashes: Mapping[str, str]) -> bool:

@@ -128,7 +128,8 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
     width, height = pictures[0].size
     numbers = [f"{value:.3g}" for value in _ticks(explanation)]
     label = round(max(_font(_SMALL).getlength(text) for text in numbers))
-    unit = _lines(explanation.unit, 2 * width + _GAP + _BAR + label, _SMALL)
+    said = "; ".join(filter(None, (explanation.unit, explanation.means)))
+    unit = _lines(said, 2 * width + _GAP + _BAR + label, _SMALL)
     page, pen = _canvas(2 * width + 3 * _GAP + _BAR + label, height + 4 + round(1.4 * _SMALL) * len(unit))
     for place, picture in enumerate(pictures):
         page.paste(picture, (place * (width + _GAP), 0))

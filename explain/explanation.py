@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,17 @@ class Explanation:
     tiles: tuple[tuple[str, Picture], ...] = ()
     bars: tuple[tuple[str, float], ...] = ()
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> str:
+        """Of a map of probabilities its mean, in words; else nothing."""
+        return f"mean of the map {self.values.mean():.3f}" if self.method == "map" and self.values is not None else ""
+
+    @property
+    def means(self) -> str:
+        """The mean of the map beside the probability of the whole picture, where that is known."""
+        whole = self.mean and not math.isnan(self.score)
+        return f"{self.mean}, of the whole picture {self.score:.3f}" if whole else self.mean
 
     def save(self, path: Path, *, work: str) -> None:
         """Write the arrays, and what else is needed to draw it again, as ``.npz`` without pickles.

@@ -47,7 +47,8 @@ _ALL = (
         ("boosted", "cnn"),
         "probability of {target}",
         "Each place shows what the model would say if the picture held nothing but its surroundings; it was trained "
-        "on whole pictures, so this is no segmentation and no probability of a lesion here.",
+        "on whole pictures, so this is no segmentation and no probability of a lesion here. The mean of the map is not "
+        "the probability of the whole picture; where the two are far apart, trust the map less.",
         signed=True,
     ),
     Method(

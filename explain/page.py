@@ -49,6 +49,8 @@ class Drawn:
             said += f"; predicted {explanation.predicted}"
         if explanation.predicted and explanation.target:
             said += f", probability of {explanation.target} {explanation.score:.3f}"
+        if explanation.mean:
+            said += f", {explanation.mean}"
         alt = f"{explanation.image_id}: {said}."
         if explanation.values is not None:
             alt += f" {where_highest(explanation)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..encoders import Encoder  # a name that others rely on here
 from ..moved import moved_names
 from .blocks import ABSENT_SETTINGS, compared_settings, images_per_block, reckon_seconds
-from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation
+from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation, pad_image
 from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
 from .header import MOST_CROPS, past_use
 from .imported import export_features, files_of, import_features, read_embeddings
@@ -53,6 +53,7 @@ __all__ = [
     "norm_pool",
     "normalise_images",
     "open_store",
+    "pad_image",
     "parse_view",
     "past_use",
     "read_embeddings",

@@ -15,6 +15,7 @@ import pytest
 from bchisto.boost import Bundle, fit_text, parse_model
 from bchisto.errors import BundleError
 from bchisto.explain import ExplainSettings, Explanation, explain, lay_over
+from bchisto.explain.boosted import explain_boosted
 from bchisto.explain.settings import class_of
 from conftest import need
 from PIL import Image
@@ -162,6 +163,52 @@ def test_the_map_of_the_whole_picture_is_its_probability(spotted, tmp_path):
     (arrays,) = arrays_of(found.folder).values()
     assert np.ptp(arrays["values"]) < 1e-6
     assert arrays["values"].shape == arrays["picture"].shape[:2] == (128, 128)
+
+
+class Bordered:
+    """Stands for a network that pads: its average over a crop counts zeros 16 pixels wide on all sides."""
+
+    name, layers, parts, dim = "bordered", ("mean",), (3,), 3
+
+    def encode(self, crops):
+        height, width = crops.shape[1:3]
+        return (crops.sum(axis=(1, 2)) / ((height + 32) * (width + 32))).astype(np.float32)
+
+
+class Smooth:
+    """Stands for the trees, whose steps would hide small differences."""
+
+    def predict_proba(self, features):
+        share = 1 / (1 + np.exp(-(features.mean(axis=(1, 2), dtype=np.float64) - 70) / 20))
+        return np.stack([1 - share, share], axis=1)
+
+
+@pytest.mark.parametrize(("pad", "shape"), [("none", (96, 130)), ("reflect", (40, 96)), ("reflect", (80, 50))])
+def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_path, pad, shape):
+    """A place is described as a crop of stage 1 is, its borders included: where all are alike, so are the numbers."""
+    from bchisto.data import ImageRecord
+    from bchisto.explain.run import ready_model
+
+    _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    ((store, one),) = model.settings.items()
+    models = [replace(each, classifier=Smooth()) for each in model.bundle.models[store]]
+    made = replace(
+        model, encoders={store: Bordered()}, bundle=replace(model.bundle, models={store: models}),
+        settings={store: replace(one, stain="none", color_range=(1.0, 1.0), pad=pad)},
+    )  # fmt: skip
+    rows, columns = np.indices(shape)
+    for period in (1, 2):
+        tile = np.array([[90, 250], [250, 90]])[:period, :period]
+        texture = np.repeat(tile[rows % period, columns % period, np.newaxis], 3, axis=2).astype(np.uint8)
+        path = tmp_path / f"{period}.png"
+        Image.fromarray(texture).save(path)
+        record = ImageRecord(path.name, path, None)
+        found = explain_boosted(made, record, texture, settings=ExplainSettings("map"), target=1)
+        by_hand = 1 / (1 + math.exp(-(tile.mean() * 64**2 / 96**2 - 70) / 20))
+        assert found.score == pytest.approx(by_hand, abs=1e-5)
+        np.testing.assert_allclose(found.values, by_hand, atol=1e-5)
+        assert found.values.shape == shape
+        assert found.means == f"mean of the map {by_hand:.3f}, of the whole picture {by_hand:.3f}"
 
 
 def test_contributions_sum_to_the_raw_score_of_lightgbm(spotted, tmp_path):
@@ -424,17 +471,18 @@ def test_arrays_that_are_damaged_are_made_again(boosted, tissue, tmp_path):
 
 
 def test_a_window_is_as_large_as_the_network_needs():
-    """The crop, at most a third of the shorter side, at least 32, and doubled until the deepest map has a cell."""
+    """The crop, of a frame a third of its shorter side at most, at least 32, doubled until the last map has a cell."""
     from bchisto.encoders import Encoder
     from bchisto.explain.boosted import _side
 
     tiny = Encoder("tiny", weights="random")
-    assert _side(tiny, 0, crop=64, shorter=300) == 64
-    assert _side(tiny, 0, crop=200, shorter=300) == 100
-    assert _side(tiny, 0, crop=64, shorter=48) == 32
-    assert _side(tiny, 500, crop=64, shorter=300) == 300
-    narrow = type("Narrow", (), {"model": stretched()})
-    assert _side(narrow, 0, crop=64, shorter=300) == 128
+    for alone in (False, True):
+        assert _side(tiny, 0, crop=64, shorter=300, alone=alone) == 64
+        assert _side(tiny, 0, crop=200, shorter=300, alone=alone) == (200 if alone else 100)
+        assert _side(tiny, 0, crop=64, shorter=48, alone=alone) == (48 if alone else 32)
+        assert _side(tiny, 500, crop=64, shorter=300, alone=alone) == 300
+        narrow = type("Narrow", (), {"model": stretched()})
+        assert _side(narrow, 0, crop=64, shorter=300, alone=alone) == 128
 
 
 def stretched():

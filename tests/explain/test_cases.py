@@ -1,6 +1,7 @@
 """Cases with maps in reports: which they are, by which models, that the page names none, and what is refused."""
 
 import csv
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from bchisto.data import ImageRecord
 from bchisto.errors import InputError
 from bchisto.evaluate import read_predictions
 from bchisto.explain.boosted import map_of_places
-from bchisto.explain.cases import _of_fold, case_samples
+from bchisto.explain.cases import _as_it_was, _hashes, _of_fold, case_samples
 from bchisto.explain.explanation import shown_picture
 from bchisto.explain.run import ready_model
+from bchisto.jobs import write_rows
 from bchisto.recipes import reproduce
 
 RELEASE = Path(__file__).parents[1] / "compatibility" / "release-0.1"
@@ -50,6 +52,8 @@ def test_boost_shows_the_surest_cases_of_each_class(boosted, run_copy, cli):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("Map: probability of malignant, by 2 models of fold") == 2 * len(shown)  # the caption and the alt
     assert page.count("What a map is not: Each place shows what the model would say") == 2
+    whole = {row["image_id"]: float(row["p_malignant"]) for row in rows(folder / "predictions.csv")}
+    assert all(f", of the whole picture {whole[row['image_id']]:.3f}" in page for row in shown)
     assert not any(Path(row["image_id"]).stem in page for row in rows(folder / "predictions.csv"))
     fold = {row["image_id"]: row["fold"] for row in rows(folder / "predictions.csv")}
     for row in shown:
@@ -111,6 +115,19 @@ def test_images_that_have_gone_or_changed(boosted, tissue, run_copy, tmp_path, c
         case_samples(predictions, table, explain=1)
 
 
+@pytest.mark.parametrize("name", ["=näme.png", "+a.png", "-a.png", "@a.png"])
+def test_changed_images_of_names_that_are_written_with_an_apostrophe(tmp_path, monkeypatch, name):
+    """What a spreadsheet would take for a formula stands in the table with an apostrophe before it."""
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"new")
+    write_rows(Path("images.csv"), ["path", "sha256"], [(name, hashlib.sha256(b"old").hexdigest())])
+    assert f"'{name}" in Path("images.csv").read_text(encoding="utf-8")
+    record = ImageRecord("i", Path(name), None)
+    assert not _as_it_was(record, _hashes(Path("images.csv")))
+    Path(name).write_bytes(b"old")
+    assert _as_it_was(record, _hashes(Path("images.csv")))
+
+
 def test_what_is_refused(boosted, tmp_path, cli):
     table = tmp_path / "odd näme.csv"
     table.write_text("image_id,label,p_a,p_b\nx,a,0.9,0.1\ny,b,0.2,0.8\n", encoding="utf-8")
@@ -132,3 +149,20 @@ def test_what_is_refused(boosted, tmp_path, cli):
     whole = ready_model(RELEASE / "run" / "finetune" / "3-tiny" / "model.bchisto")[1]
     with pytest.raises(InputError, match="the bundle holds no model of fold 7"):
         _of_fold(whole, 7, "gradcam")
+
+
+def test_encoders_that_give_vectors_have_the_map(tissue, tmp_path, cli):
+    """Of an encoder without feature maps every window is a crop of its own, in the report and by the command."""
+    encoder = f"hub:{Path(__file__).parents[1] / 'encoders' / 'transformers' / 'vit'}"
+    for words in (
+        ("featurize", "--images", tissue, "--out", tmp_path, "--encoder", encoder, "--view", "1.0:64",
+         "--augmentations", 1, "--crops", 2, "--jobs", 1),
+        ("boost", "--out", tmp_path, "--folds", 2, "--seeds", 1, "--param", "min_data_in_leaf=2", "--param",
+         "num_iterations=4", "--jobs", 1, "--explain", 1),
+        ("explain", tmp_path, sorted(tissue.rglob("*.png"))[0], "--method", "map", "--out", tmp_path / "why"),
+    ):  # fmt: skip
+        code, _, err = cli(*words)
+        assert code == 0, err
+    page = next(tmp_path.glob("boost/*/report.html")).read_text(encoding="utf-8")
+    assert "Map: probability of malignant, by 1 model of fold" in page
+    assert len(list((tmp_path / "why" / "map" / "arrays").glob("*.npz"))) == 1
