@@ -144,6 +144,8 @@ def check_header(header: Mapping[str, Any]) -> None:
 def _check_form(name: str, value: Any, form: str) -> None:
     values = value if form in (_TEXTS, _NUMBERS) and isinstance(value, list) else [value]
     kinds = _PYTHON[form]
+    if name == "classes" and not values:  # no image has a label
+        return
     if not values or any(not isinstance(v, kinds) or (isinstance(v, bool) and bool not in kinds) for v in values):
         raise StoreError(f"the attribute {name} is not {form}")
     if form in (_NUMBER, _NUMBERS) and not np.isfinite(values).all():

@@ -92,6 +92,8 @@ class Store:
         self.labels, self.groups = (
             read_texts(file, name, count=rows, step=self.augmentations) for name in ("label", "group")
         )
+        if any(self.labels) and not self.header["classes"]:
+            raise StoreError("the attribute classes names no class, and images have labels")
         self.dim = int(self._features.shape[1])
         if self.header.get("dim", self.dim) != self.dim:
             raise StoreError(f"the attribute dim is {self.header['dim']}, and its descriptors have {self.dim} numbers")

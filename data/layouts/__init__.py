@@ -10,6 +10,7 @@ from .cbis_ddsm import CBIS_NAME
 from .context import CONTEXTS, show_context
 from .idc import IDC_NAME
 from .known import DATASET_NAMES, KNOWN_CLASSES, MAMMOGRAMS, known_classes, known_positive, order_classes
+from .manifest import GROUP_COLUMNS
 from .recognise import recognise_layout
 from .registry import find_layout, get_layout, list_layouts
 from .spec import LABEL_LEVELS, LESIONS, OWN_OPTIONS, LayoutSpec
@@ -19,6 +20,7 @@ __all__ = [
     "CBIS_NAME",
     "CONTEXTS",
     "DATASET_NAMES",
+    "GROUP_COLUMNS",
     "IDC_NAME",
     "KNOWN_CLASSES",
     "LABEL_LEVELS",

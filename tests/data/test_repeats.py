@@ -43,9 +43,12 @@ def test_patients_stay_whole_in_every_split():
 
 
 def test_warnings_say_of_which_split_they_are():
-    (plan,) = plans(FoldChoice(("2",), group_by="none", repeats=2), groups=[None, *PATIENTS[1:]])
+    groups = ["p0", "p1", "p2", "p3"] * 4 + ["p4", "p4", "p5", "p5", "p6", "p6", "p7", "p7"]
+    (plan,) = plans(FoldChoice(("2",), group_by="none", repeats=2), groups=groups)
     assert [text[:14] for text in plan.warnings] == ["split 1 of 2: ", "split 2 of 2: "]
     assert len({text[14:] for text in plan.warnings}) == 2
+    (plan,) = plans(FoldChoice(("2",), group_by="none", repeats=2), groups=[None, *PATIENTS[1:]])
+    assert plan.warnings[0].startswith("image-level folds on grouped data: 7 of 8 ")  # what all splits say is said once
     (plan,) = plans(FoldChoice(("2",), repeats=2))
     assert plan.warnings == ()
 

@@ -80,7 +80,7 @@ def test_the_page_shows_the_package_whole():
     files = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.*") if "__pycache__" not in path.parts}
     assert sorted(shown) == sorted(files - {"bchisto_lab/__init__.py"})
     groups = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]["entry-points"]
-    kinds = ("encoders", "datasets", "heads", "networks", "metrics", "recipes")
+    kinds = ("encoders", "datasets", "heads", "networks", "metrics", "recipes", "vector_encoders")
     assert set(groups) == {f"bchisto.{kind}" for kind in kinds}
     assert all(f"`{group}`" in PAGE for group in groups)
 

@@ -176,7 +176,7 @@ ODD = {
     "an id without letters": (lambda file: file["images/image_id"].__setitem__(1, ""), "without a name"),
     "an id of a megabyte": (lambda file: file["images/image_id"].__setitem__(1, "x" * 2**20), "too long"),
     "hashes of other images": (dataset("images/sha256", data=NAMES[:5]), "sha256 has the shape"),
-    "no classes": (attribute("classes", np.array([], dtype=float)), "classes is not a list of texts"),
+    "no classes": (attribute("classes", np.array([], dtype=float)), "classes names no class, and images have"),
     "classes that are one text": (attribute("classes", 5), "damaged"),
     "classes of numbers": (attribute("classes", [1.0, 2.0]), "classes is not a list of texts"),
     "a class twice": (attribute("classes", np.array(["a", "a"], dtype=object)), "names a class twice"),

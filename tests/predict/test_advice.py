@@ -43,6 +43,8 @@ ELSEWHERE = {
     "models are more than": "of writing a bundle",
     "models of {} GiB": "the same",
     "input_shape": "of Keras",
+    "`crops` {}: give at least 2": "of a check of an encoder",
+    "no such picture; `image`": "the same",
     "`context` {}": "of a context that a user names",
 }
 """Parts of messages that a prediction never says, and why."""
