@@ -113,8 +113,15 @@ def weights_bytes(settings: FinetuneSettings, *, classes: int) -> int:
     import keras
 
     prepare_backend()
-    with keras.StatelessScope(initialize_variables=False):
-        model = build_network(settings.network, classes=classes, size=resolved(settings)["size"])
+    from keras.src.backend.common import global_state
+
+    # Keras makes what such a scope leaves unmade when the next one ends, whoever opens that: it must forget these
+    waiting = list(global_state.get_global_attribute("uninitialized_variables") or [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = build_network(settings.network, classes=classes, size=resolved(settings)["size"])
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", waiting)
     return 4 * sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
