@@ -45,6 +45,9 @@ ELSEWHERE = {
     "input_shape": "of Keras",
     "`crops` {}: give at least 2": "of a check of an encoder",
     "no such picture; `image`": "the same",
+    "`engine` {}:": "of settings that `featurize` refuses before there is a bundle",
+    "`precision` {}:": "the same",
+    "`encoders`: no output": "the same",
     "`context` {}": "of a context that a user names",
 }
 """Parts of messages that a prediction never says, and why."""
