@@ -24,7 +24,7 @@ from .inner import (
     spread_augmentations,
     standardisation,
 )
-from .linear_head import check_scale, held_out_loss, multinomial, softmax
+from .linear_head import StandardisedModel, held_out_loss, multinomial, softmax
 
 __all__ = ["SVM", "KernelModel", "fit_svm", "parse_svm"]
 
@@ -43,7 +43,7 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
 
 
 @dataclass(frozen=True)
-class KernelModel:
+class KernelModel(StandardisedModel):
     """A fitted support-vector machine.
 
     Attributes
@@ -54,22 +54,10 @@ class KernelModel:
         decisions; ``gamma``, ``cost`` ().
     """
 
-    arrays: dict[str, npt.NDArray[Any]]
-
     def __post_init__(self) -> None:
-        check_scale(self.arrays["scale"])
+        super().__post_init__()
         if self.arrays["gamma"] < 0 or len(self.arrays["pairs"]) * 2 > self.classes * (self.classes - 1):
             raise BundleError("the arrays of a model are of no support-vector machine; train it again")
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return len(self.arrays["intercepts"])
-
-    @property
-    def features(self) -> int:
-        """Length of a descriptor."""
-        return len(self.arrays["mean"])
 
     def decisions(self, features: Features) -> npt.NDArray[np.float64]:
         """Return the decision of each pair of classes, averaged over augmentations, shape (images, pairs)."""

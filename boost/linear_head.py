@@ -19,7 +19,7 @@ from .inner import Features, Probabilities, inner_folds, out_of_fold, spread_aug
 __all__ = [
     "LOGISTIC",
     "LinearModel",
-    "check_scale",
+    "StandardisedModel",
     "fit_logistic",
     "held_out_loss",
     "multinomial",
@@ -45,19 +45,25 @@ _SHAPES: dict[str, tuple[str | int, ...]] = {
 
 
 @dataclass(frozen=True)
-class LinearModel:
-    """A fitted logistic regression.
+class StandardisedModel:
+    """A fitted model of standardised descriptors.
 
     Attributes
     ----------
     arrays : dict of str to ndarray
-        ``mean``, ``scale`` (d,), ``coefficients`` (classes, d), ``intercepts`` (classes,), ``C`` as ``strength`` ().
+        ``mean`` and ``scale`` (d,), ``intercepts`` (classes,), and what else the model has.
+
+    Raises
+    ------
+    BundleError
+        A scale is not positive, or so small that quotients are no finite numbers.
     """
 
     arrays: dict[str, npt.NDArray[Any]]
 
     def __post_init__(self) -> None:
-        check_scale(self.arrays["scale"])
+        if not (self.arrays["scale"] > _LEAST_SCALE).all():
+            raise BundleError("the array scale of a model holds values that are no scales; train it again")
 
     @property
     def classes(self) -> int:
@@ -68,6 +74,17 @@ class LinearModel:
     def features(self) -> int:
         """Length of a descriptor."""
         return len(self.arrays["mean"])
+
+
+@dataclass(frozen=True)
+class LinearModel(StandardisedModel):
+    """A fitted logistic regression.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        ``mean``, ``scale`` (d,), ``coefficients`` (classes, d), ``intercepts`` (classes,), ``C`` as ``strength`` ().
+    """
 
     def predict_proba(self, features: Features) -> Probabilities:
         """Predict images: the softmax of the decision averaged over augmentations.
@@ -86,18 +103,6 @@ class LinearModel:
         # a linear decision averaged over rows is the decision of the averaged row
         rows = ((features.astype(np.float64) - a["mean"]) / a["scale"]).mean(axis=1)
         return softmax(rows @ a["coefficients"].T + a["intercepts"])
-
-
-def check_scale(scale: npt.NDArray[Any]) -> None:
-    """Refuse scales that nothing can be divided by.
-
-    Raises
-    ------
-    BundleError
-        One is not positive, or so small that quotients are no finite numbers.
-    """
-    if not (scale > _LEAST_SCALE).all():
-        raise BundleError("the array scale of a model holds values that are no scales; train it again")
 
 
 def softmax(scores: npt.NDArray[np.float64]) -> Probabilities:
