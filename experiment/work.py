@@ -103,4 +103,5 @@ class Work:
         if found.gpus or self.dask is not None:
             return found
         threads = self.threads or asked_threads() or begun or max(1, found.cores // units)
-        return replace(found, processes=self.jobs or max(1, found.cores // threads), threads=threads)
+        fitting = max(1, found.cores // threads)
+        return replace(found, processes=fitting if self.jobs is None else self.jobs, threads=threads)
