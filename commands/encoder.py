@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from ..errors import BchistoError
+from .ending import echo
 from .flags import as_flags
 from .options import common_options
 
@@ -91,4 +92,4 @@ def _table(lines: Iterable[tuple[str, str]]) -> None:
     rows = list(lines)
     wide = max(len(first) for first, _ in rows)
     for first, second in rows:
-        click.echo(f"{first:<{wide}}  {second}")
+        echo(f"{first:<{wide}}  {second}")

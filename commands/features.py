@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .ending import counted, done, quoted
+from .ending import counted, done, echo, quoted
 from .options import common_options, overwrite_option
 
 
@@ -31,7 +31,7 @@ def export(context: click.Context, /, source: Path, out: Path, overwrite: bool) 
     from ..featurize import export_features
 
     found = export_features(source, out, overwrite=overwrite)
-    click.echo(_said(found))
+    echo(_said(found))
     done(context, wrote=[out], then=f"bchisto boost --out RUN --features {quoted(out)}")
 
 
@@ -48,19 +48,19 @@ def show(source: Path) -> None:
     from ..featurize import read_embeddings
 
     found = read_embeddings(source)
-    click.echo(_said(found))
+    echo(_said(found))
     card = card_of(found.facts)
     told = {"pooled"} if card is None else {"pooled", "card"}
     for name, value in found.facts.items():
         if name in told:
             continue
-        click.echo(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+        echo(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
     if card is not None:
-        click.echo(f"licence of the weights: {card.terms()}")
+        echo(f"licence of the weights: {card.terms()}")
         if card.source:
-            click.echo(f"source of the weights: {card.source}{f' at {card.revision}' if card.revision else ''}")
+            echo(f"source of the weights: {card.source}{f' at {card.revision}' if card.revision else ''}")
     for label, count in sorted(Counter(filter(None, found.labels)).items()):
-        click.echo(f"label {label}: {counted(count, 'image')}")
+        echo(f"label {label}: {counted(count, 'image')}")
 
 
 def _said(found: object) -> str:

@@ -217,6 +217,14 @@ def test_embeddings_are_not_written_over(trained, slides, tmp_path, cli):
     assert tile.read_bytes() == before
 
 
+def test_names_in_embeddings_move_no_cursor(tmp_path, cli):
+    np.savez(tmp_path / "e.npz", features=np.eye(2, dtype=np.float32), image_id=["a", "b"], label=["x\x1b[2J", "y"])
+    code, out, _ = cli("features", "show", tmp_path / "e.npz")
+    assert code == 0
+    assert "label x\\x1b[2J: 1 image" in out
+    assert "\x1b" not in out
+
+
 def test_images_are_refused_by_a_bundle_of_embeddings(trained, tissue, tmp_path, cli):
     for command in (
         ("predict", trained, "--images", tissue),
