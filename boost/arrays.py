@@ -13,8 +13,6 @@ import numpy.typing as npt
 from ..errors import BundleError, printable
 from ..jobs import DAMAGE
 
-__all__ = ["pack_arrays", "unpack_arrays"]
-
 _MOST_BYTES = 1024**3
 """Bound on one unpacked model (ours): the largest have some 3,000 x 4,096 float32."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["blend_weights"]
-
 _ROUNDS = 2000
 _TOLERANCE = 1e-9
 

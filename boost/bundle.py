@@ -20,8 +20,6 @@ from ..jobs import Archive, check_archive_size
 from .head import HEAD_NAME, MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import STACK, known_head
 
-__all__ = ["Bundle", "FoldModel"]
-
 _FOLDER = re.compile(r"[\w.+-]+")
 _MEMBER = re.compile(rf"models/([\w.+-]+)/(?:({HEAD_NAME})-)?seed([0-9]{{1,9}})-fold([0-9]{{1,9}})({MODEL_SUFFIX})")
 

@@ -19,8 +19,6 @@ from .heads import STACK, members_of
 from .sources import Sources
 from .units import ModelUnit, read_inner
 
-__all__ = ["Ensemble", "count_models", "gather", "plan_units"]
-
 Probabilities = npt.NDArray[np.float64]
 
 

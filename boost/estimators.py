@@ -20,8 +20,6 @@ from .head import TrainingPart, TrainingTerms
 from .heads import STACK, fit_head, members_of, parse_head
 from .presets import PRESETS
 
-__all__ = ["HeadClassifier"]
-
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """A head of `list_heads`, fitted on descriptors.

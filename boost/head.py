@@ -13,16 +13,6 @@ import numpy.typing as npt
 from ..errors import InputError
 from .presets import Preset
 
-__all__ = [
-    "HEAD_NAME",
-    "MODEL_SUFFIX",
-    "Classifier",
-    "Fitted",
-    "HeadSpec",
-    "TrainingPart",
-    "TrainingTerms",
-]
-
 HEAD_NAME = r"[a-z][a-z0-9_]{0,31}"
 """Pattern of a head's name, which stands in names of folders and of members of a bundle (ours)."""
 

@@ -16,22 +16,6 @@ from .kernel_head import SVM
 from .lightgbm_head import LIGHTGBM
 from .linear_head import LOGISTIC
 
-__all__ = [
-    "ABSENT_HEAD_SETTINGS",
-    "ENTRY_POINT_GROUP",
-    "HEADS",
-    "STACK",
-    "STACK_MEMBERS",
-    "fit_head",
-    "get_head",
-    "head_packages",
-    "head_settings",
-    "known_head",
-    "list_heads",
-    "members_of",
-    "parse_head",
-]
-
 ENTRY_POINT_GROUP = "bchisto.heads"
 
 _BUILT_IN = {spec.name: spec for spec in (LIGHTGBM, LOGISTIC, SVM)}

@@ -10,16 +10,6 @@ import numpy.typing as npt
 from ..data import inner_splits
 from ..errors import InputError
 
-__all__ = [
-    "MOST_ROWS",
-    "Standardisation",
-    "check_held_out",
-    "few_images",
-    "inner_folds",
-    "out_of_fold",
-    "spread_augmentations",
-]
-
 MOST_ROWS = 3000
 """Most rows that a linear or kernel head is fitted on (ours): of 360 images some 8 augmentations each. A kernel head
 keeps most of its rows, so that time grows with their square and the bundle with their number."""

@@ -26,8 +26,6 @@ from .inner import (
 )
 from .linear_head import StandardisedModel, held_out_loss, multinomial, softmax
 
-__all__ = ["SVM", "KernelModel", "fit_svm", "parse_svm"]
-
 _COSTS = (1.0, 10.0)
 _WIDTHS = (0.25, 1.0, 4.0)
 """Costs and kernel widths that are tried (ours); a width of 1 is scikit-learn's ``gamma="scale"``, which on

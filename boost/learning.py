@@ -10,8 +10,6 @@ import numpy as np
 from .lightgbm_model import count_splits
 from .units import ModelUnit
 
-__all__ = ["learning_banner", "models_without_split"]
-
 _LEAF_ROWS = 20
 """LightGBM's default of ``min_data_in_leaf``."""
 

@@ -16,8 +16,6 @@ from .lightgbm_model import BinnedRows, TreeModel, contributions, fit_text, pars
 from .presets import model_params
 from .tree_text import is_model_text
 
-__all__ = ["LIGHTGBM"]
-
 
 @dataclass(frozen=True)
 class _Booster:

@@ -15,17 +15,6 @@ from ..errors import BundleError, DependencyError
 from .tree_text import read_forest, write_text
 from .trees import Forest
 
-__all__ = [
-    "BinnedRows",
-    "TreeModel",
-    "contributions",
-    "count_splits",
-    "fit_text",
-    "import_lightgbm",
-    "parse_model",
-    "predict_proba",
-]
-
 _DEEPEST, _MOST_PATHS = 200, 10**9
 """Bounds on trees of which contributions are worked out (ours): LightGBM follows paths by calls within calls, in a time
 that grows with the leaves and the square of the depth."""

@@ -16,17 +16,6 @@ from .arrays import pack_arrays, unpack_arrays
 from .head import Fitted, HeadSpec, TrainingPart, TrainingTerms
 from .inner import Features, Probabilities, inner_folds, out_of_fold, spread_augmentations, standardisation
 
-__all__ = [
-    "LOGISTIC",
-    "LinearModel",
-    "StandardisedModel",
-    "fit_logistic",
-    "held_out_loss",
-    "multinomial",
-    "parse_logistic",
-    "softmax",
-]
-
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried (ours): there are more features
 than images."""

@@ -11,8 +11,6 @@ from ..featurize import IMPORTED, UNKNOWN
 from .heads import members_of
 from .units import ModelUnit
 
-__all__ = ["methods_of"]
-
 _STAINS = {
     "macenko": "Images were stain-normalised by the method of Macenko et al. [@macenko2009].",
     "staintools-macenko": "StainTools normalised the stains by the method of Macenko et al. [@macenko2009].",

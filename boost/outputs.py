@@ -24,8 +24,6 @@ from .methods import methods_of
 from .sources import Sources
 from .units import ModelUnit
 
-__all__ = ["write_outputs"]
-
 
 def write_outputs(
     folder: Path,

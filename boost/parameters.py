@@ -18,8 +18,6 @@ import yaml
 from ..errors import InputError
 from .lightgbm_model import import_lightgbm
 
-__all__ = ["check_params", "parse_params", "parse_rounds", "plain_value", "try_params"]
-
 _BY_VALIDATION = frozenset({"early_stopping_round", "early_stopping_min_delta", "first_metric_only"})
 """What acts on a validation set."""
 

@@ -9,8 +9,6 @@ from typing import Any
 from ..errors import InputError
 from .parameters import check_params, parse_rounds, plain_value, try_params
 
-__all__ = ["PRESETS", "Preset", "model_params"]
-
 _ROUND_NAMES = frozenset({"num_iterations", "num_boost_round", "n_estimators", "num_trees", "num_rounds", "num_round"})
 
 _RESERVED = frozenset(

@@ -15,8 +15,6 @@ from .heads import members_of
 from .parameters import parse_params
 from .presets import PRESETS, Preset
 
-__all__ = ["BoostSettings"]
-
 
 def _written(params: Mapping[str, Any]) -> list[str]:
     return [f"{key}={json.dumps(value)}" for key, value in params.items()]

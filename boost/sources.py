@@ -15,8 +15,6 @@ from ..errors import InputError, MissingInputError, StoreError
 from ..experiment import ImageChange, Known
 from ..featurize import IMPORTED, UNKNOWN, look_first, open_store
 
-__all__ = ["Sources", "read_sources"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -17,8 +17,6 @@ from .settings import BoostSettings
 from .sources import Sources, read_sources
 from .training import BoostTraining, tested_of
 
-__all__ = ["train"]
-
 _log = logging.getLogger(__name__)
 
 _BACH_IMAGES = 400

@@ -23,8 +23,6 @@ from .presets import Preset
 from .sources import Sources
 from .units import ModelUnit, Probabilities, group_units, read_unit, train_group
 
-__all__ = ["BoostTraining", "tested_of"]
-
 
 def tested_of(sources: Sources) -> Tested:
     """Return the images of the stores."""

@@ -14,8 +14,6 @@ import numpy.typing as npt
 from ..errors import BundleError, printable
 from .trees import NAN_IS_MISSING, ZERO_IS_MISSING, Forest, Linear
 
-__all__ = ["is_model_text", "read_forest", "write_text"]
-
 _LAST_LINE = "pandas_categorical:"
 
 _MOST_BYTES = 256 * 1024**2

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NAN_IS_MISSING", "ZERO_IS_MISSING", "Forest", "Linear"]
-
 ZERO_IS_MISSING, NAN_IS_MISSING = 1, 2
 """What a split sends its default way, as LightGBM numbers it; 0 is nothing, and then NaN counts as zero."""
 

@@ -19,8 +19,6 @@ from ..runs import Mark
 from .head import TrainingPart
 from .heads import fit_head, get_head, parse_head
 
-__all__ = ["ModelUnit", "Probabilities", "group_units", "read_inner", "read_unit", "train_group"]
-
 _log = logging.getLogger(__name__)
 
 Probabilities = npt.NDArray[np.float64]

@@ -14,8 +14,6 @@ from ..errors import printable
 if TYPE_CHECKING:
     from ..experiment import CrossValidation
 
-__all__ = ["counted", "done", "echo", "quoted", "said_results"]
-
 
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun.

@@ -18,8 +18,6 @@ import click
 
 from ..options import option_of
 
-__all__ = ["as_flags", "invoked"]
-
 _NAMED = re.compile(r"`([A-Za-z_]\w*)(?:=([^`]*))?`")
 
 

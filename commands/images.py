@@ -10,8 +10,6 @@ import click
 
 from .options import OpenChoice, split_names
 
-__all__ = ["bundle_options", "data_options"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

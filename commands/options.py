@@ -14,18 +14,6 @@ import click
 
 from ..errors import InputError, closest
 
-__all__ = [
-    "OpenChoice",
-    "RangedChoice",
-    "common_options",
-    "explain_option",
-    "overwrite_option",
-    "split_names",
-    "split_options",
-    "two_class_options",
-    "work_options",
-]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

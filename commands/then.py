@@ -12,8 +12,6 @@ from click.core import ParameterSource
 if TYPE_CHECKING:
     from ..preflight import Preflight
 
-__all__ = ["given_options", "next_commands"]
-
 _TYPED = (ParameterSource.COMMANDLINE, ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT)
 
 

@@ -14,8 +14,6 @@ from .findings import Finding
 from .images import MOST_COMPARED, Copy, ImageHeader, decode_record, find_copies, read_header, unique_images
 from .layouts import MAMMOGRAMS, find_layout
 
-__all__ = ["DatasetSurvey", "check_dataset", "check_stain", "survey_dataset"]
-
 
 @dataclass(frozen=True)
 class DatasetSurvey:

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from ..errors import InputError
 from .findings import Finding
 
-__all__ = ["check_order", "find_order", "match_class", "settle_labels", "spell_labels"]
-
 
 def _exact(name: str) -> str:
     return unicodedata.normalize("NFC", name)

@@ -16,8 +16,6 @@ from ..jobs import unneutral
 from .excel import EXCEL_SUFFIXES, excel_rows
 from .findings import few
 
-__all__ = ["CsvTable", "column_key", "read_csv"]
-
 _MOST_BYTES = 256 * 1024**2
 """Bound on a table (ours): a row takes some hundred bytes, so that this is a million images."""
 

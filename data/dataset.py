@@ -11,13 +11,6 @@ from ..errors import InputError
 from .classes import spell_labels
 from .findings import Finding, raise_errors
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "SYNTHETIC_BANNER",
-    "Dataset",
-    "ImageRecord",
-]
-
 SYNTHETIC_BANNER = (
     "SYNTHETIC IMAGES: generated tissue, made to try the software; the numbers say nothing about medicine."
 )

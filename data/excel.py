@@ -12,8 +12,6 @@ from typing import Any
 
 from ..errors import DependencyError, InputError
 
-__all__ = ["EXCEL_SUFFIXES", "excel_rows"]
-
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
 
 _MOST_BYTES = 128 * 1024**2

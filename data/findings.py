@@ -9,8 +9,6 @@ from typing import Literal
 
 from ..errors import InputError, readable_name
 
-__all__ = ["Finding", "few", "pairs_alike", "raise_errors", "report_findings"]
-
 _log = logging.getLogger(__name__)
 
 _NAMED = 3

@@ -11,8 +11,6 @@ from pathlib import Path, PurePosixPath
 from ..errors import InputError
 from .findings import Finding, few
 
-__all__ = ["PathRule"]
-
 _LONGEST = 200
 """Characters of a pattern (ours)."""
 

@@ -12,8 +12,6 @@ from .csvtable import read_csv
 from .findings import few
 from .layouts import GROUP_COLUMNS
 
-__all__ = ["LabelTable", "read_labels"]
-
 _log = logging.getLogger(__name__)
 
 _ID_COLUMNS = ("image_id", "slide_id", "slide", "path")

@@ -9,8 +9,6 @@ from ..errors import InputError, MissingInputError
 from .csvtable import read_csv
 from .dataset import Dataset
 
-__all__ = ["only_listed", "read_image_list"]
-
 
 def read_image_list(path: Path, *, option: str) -> frozenset[str]:
     """Return the images that a CSV lists in its column ``image_id``.

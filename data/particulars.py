@@ -12,8 +12,6 @@ from ..jobs import read_json, write_json
 from .csvtable import column_key
 from .dataset import Dataset
 
-__all__ = ["NO_FLOW", "PARTICULARS", "Particulars", "further_columns", "read_particulars", "write_particulars"]
-
 PARTICULARS = "dataset.json"
 """The file that keeps them, beside descriptor stores and in the folder of networks."""
 

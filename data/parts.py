@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from .particulars import Particulars
 
-__all__ = ["PART_COLUMNS", "given_parts", "part_of"]
-
 PART_COLUMNS = ("part", "split")
 """Columns of a manifest that may name the part; the first is also that of a folder per part."""
 

@@ -26,8 +26,6 @@ from .layouts import (
     show_context,
 )
 
-__all__ = ["SYNTHETIC_MARK", "read_dataset"]
-
 _log = logging.getLogger(__name__)
 
 _LONGEST = 4096

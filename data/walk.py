@@ -12,8 +12,6 @@ from typing import Literal
 from .dataset import IMAGE_SUFFIXES
 from .findings import Finding
 
-__all__ = ["MOST_VISITS", "circle", "is_folder", "too_often", "unreadable", "walk_files"]
-
 MOST_VISITS = 32
 """How often one folder is listed in a tree, by links to it (ours): links that fan out would never end."""
 

@@ -16,8 +16,6 @@ from . import weights as weight_files
 from .files import load_encoder_file
 from .registry import EncoderSpec, get_spec
 
-__all__ = ["Backbone", "build_backbone"]
-
 
 @dataclass(frozen=True)
 class Backbone:

@@ -17,8 +17,6 @@ import numpy.typing as npt
 from ..errors import WeightsError
 from .wire import BYTES, EIGHT, FOUR, VARINT, WireReader
 
-__all__ = ["read_caffemodel"]
-
 _MOST_LAYERS = 10_000
 _MOST_AXES = 8
 """Bounds on what a file may hold (ours): networks of Caffe have some hundred layers, and blobs four axes."""

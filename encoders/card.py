@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from ..errors import ImageError
 
-__all__ = ["CropEncoder", "EncoderCard", "card_of", "check_crops", "excludes_commerce", "other_treatment"]
-
 Mean = tuple[float, float, float]
 
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from .card import EncoderCard, excludes_commerce
 
-__all__ = ["CATALOGUE", "NamedEncoder"]
-
 _HALF, _MIXED = (0.5,), (0.5, 0.25, 1.0, 2.0)
 _NC = "CC-BY-NC-ND-4.0"
 

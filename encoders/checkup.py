@@ -23,8 +23,6 @@ from .registry import get_spec, list_encoders
 from .timm_encoder import timm_card
 from .vectors import VECTOR_GROUP, vector_spec
 
-__all__ = ["EncoderCheck", "check_encoder", "describe_encoder", "list_all_encoders"]
-
 _SIDE = 224
 """Pixels on a side of a crop for a network that takes any size (ours)."""
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from ..errors import InputError
 from .resnet_keras213 import RESNET50_KERAS213
 
-__all__ = ["RUNNERS", "EncoderChoice", "parse_encoder", "weights_of"]
-
 RUNNERS = ("hub", "onnx", "timm")
 """What brings a network of your own: a folder, a file, a name of timm. Written before a colon, as in ``hub:DIR``."""
 

@@ -15,8 +15,6 @@ from .card import EncoderCard, check_crops
 from .engines import compile_network
 from .geometry import GEOMETRY, Places
 
-__all__ = ["Encoder"]
-
 
 class Encoder:
     """A network up to its deepest layer asked for, with global average pooling of each layer.

@@ -15,16 +15,6 @@ import numpy.typing as npt
 
 from ..errors import DependencyError
 
-__all__ = [
-    "ENGINES",
-    "Compiled",
-    "compile_function",
-    "compile_network",
-    "compile_tensors",
-    "compile_vectors",
-    "openvino_core",
-]
-
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
 """Values of ``engine``. The last two run files of ONNX and networks of timm, which have them by default."""
 

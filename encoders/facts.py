@@ -11,8 +11,6 @@ from .choice import EncoderChoice
 from .registry import ENTRY_POINT_GROUP, MACS_PER_PIXEL, UNKNOWN_MACS_PER_PIXEL, EncoderSpec
 from .resnet_keras213 import LEAST_KERAS213, RESNET50_KERAS213
 
-__all__ = ["EncoderFacts", "encoder_facts", "least_of_partial"]
-
 _DIMS = {"resnet50": 2048, RESNET50_KERAS213: 2048, "inceptionv3": 2048, "vgg16": 1408, "mobilenetv2": 1280}
 """Numbers in a descriptor, with the default layers."""
 

@@ -11,8 +11,6 @@ from .loading import Filled, fill_weights, keras_trouble, read_keras
 from .network import variables_of
 from .registry import EncoderSpec
 
-__all__ = ["load_encoder_file"]
-
 
 def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) -> None:
     """Load weights from a ``.weights.h5`` or one of Keras's published ``.h5`` files.

@@ -17,8 +17,6 @@ import numpy.typing as npt
 from ..data import content_sha256
 from ..errors import InputError, MissingInputError, WeightsError, printable
 
-__all__ = ["Tensors", "WeightsFolder", "read_folder", "read_json_object", "refuse_pickled"]
-
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack")
 _MOST_CONFIG = 4 * 1024**2
 """Bytes of a config, and of the index of a model in several files (ours)."""

@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GEOMETRY", "Axis", "Places", "map_axes"]
-
 GEOMETRY = 2
 """How dense mode places windows now. Named in dense stores and bundles; 1, where it is not, is that of bchisto 0.1,
 which took the cells of a map to tile the frame evenly."""

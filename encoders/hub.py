@@ -22,8 +22,6 @@ from .loading import first_line
 from .transformer import build_transformer, plan_transformer, read_transformer
 from .vectors import VectorEncoder, chosen_outputs, identity
 
-__all__ = ["open_hub", "open_named"]
-
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Numbers of Pillow, by which processors of transformers say how they resize."""
 

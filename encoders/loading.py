@@ -21,18 +21,6 @@ from ..jobs import DAMAGE, check_tree, hdf5_trouble
 from .caffemodel import read_caffemodel
 from .network import variables_of
 
-__all__ = [
-    "Filled",
-    "WeightArrays",
-    "as_float32",
-    "fill_weights",
-    "first_line",
-    "keras_trouble",
-    "load_keras_file",
-    "read_keras",
-    "read_weight_arrays",
-]
-
 WeightArrays = dict[str, npt.NDArray[Any]]
 """Arrays of a file by name."""
 

@@ -14,8 +14,6 @@ from .choice import EncoderChoice, parse_encoder
 from .folder import read_folder
 from .onnx_file import read_onnx
 
-__all__ = ["content_of", "header_choice", "recorded_source", "source_sha256"]
-
 
 def source_sha256(path: Path) -> str:
     """Return the hash of weights as stores name it: of a file, or over those of a folder or of an ONNX file.

@@ -9,8 +9,6 @@ from typing import Any
 
 from ..errors import InputError
 
-__all__ = ["canonical_names", "default_layer", "find_layers", "precision_policy", "variables_of"]
-
 
 @contextlib.contextmanager
 def precision_policy(precision: str) -> Iterator[None]:

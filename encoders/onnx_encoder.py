@@ -18,8 +18,6 @@ from .loading import first_line
 from .onnx_file import OnnxFile, Port, read_onnx
 from .vectors import VectorEncoder, chosen_outputs, identity
 
-__all__ = ["open_onnx", "read_sidecar"]
-
 _INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
 _FLOAT32 = 1
 _MOST_SIZE = 2048

@@ -15,8 +15,6 @@ from ..data import content_sha256
 from ..errors import InputError, MissingInputError, WeightsError
 from .wire import BYTES, VARINT, WireReader
 
-__all__ = ["OnnxFile", "Port", "read_onnx"]
-
 _DOMAINS = ("", "ai.onnx")
 """Operators that every runtime has."""
 

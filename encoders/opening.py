@@ -20,8 +20,6 @@ from .timm_encoder import open_timm
 from .vectors import VECTOR_GROUP, open_vectors, vector_spec
 from .weights import content_key
 
-__all__ = ["cached_encoder", "gives_maps", "open_encoder"]
-
 
 def gives_maps(choice: EncoderChoice) -> bool:
     """Whether an encoder has feature maps, which dense mode needs; no network is built to know."""

@@ -19,15 +19,6 @@ from .catalogue import CATALOGUE
 from .resnet_keras213 import RESNET50_KERAS213, build_resnet50_keras213
 from .vectors import VECTOR_GROUP
 
-__all__ = [
-    "ENTRY_POINT_GROUP",
-    "MACS_PER_PIXEL",
-    "UNKNOWN_MACS_PER_PIXEL",
-    "EncoderSpec",
-    "get_spec",
-    "list_encoders",
-]
-
 ENTRY_POINT_GROUP = "bchisto.encoders"
 
 VGG16_LAYERS = ("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")

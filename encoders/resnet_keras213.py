@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["LEAST_KERAS213", "RESNET50_KERAS213", "build_resnet50_keras213"]
-
 RESNET50_KERAS213 = "resnet50-keras213"
 """Its name."""
 

@@ -15,8 +15,6 @@ from .folder import read_folder
 from .loading import first_line
 from .vectors import VectorEncoder, chosen_outputs, identity
 
-__all__ = ["open_timm", "timm_card"]
-
 Floats = npt.NDArray[np.float32]
 
 _INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos")

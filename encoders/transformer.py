@@ -21,8 +21,6 @@ import numpy.typing as npt
 from ..errors import InputError, WeightsError
 from .folder import Tensors
 
-__all__ = ["NAMES", "TransformerPlan", "build_transformer", "plan_transformer", "read_transformer"]
-
 Array = npt.NDArray[np.float32]
 
 _HUGGING = {

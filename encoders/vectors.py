@@ -16,18 +16,6 @@ from ..extensions import load_extension
 from .card import EncoderCard, check_crops
 from .loading import first_line
 
-__all__ = [
-    "VECTOR_GROUP",
-    "Run",
-    "VectorEncoder",
-    "VectorSpec",
-    "chosen_outputs",
-    "identity",
-    "normalised",
-    "open_vectors",
-    "vector_spec",
-]
-
 VECTOR_GROUP = "bchisto.vector_encoders"
 """Entry points of other packages: a `VectorSpec`, or a function without arguments that returns one."""
 

@@ -20,8 +20,6 @@ from .loading import as_float32, first_line
 from .network import variables_of
 from .registry import EncoderSpec
 
-__all__ = ["content_key", "load_imagenet", "randomize", "weights_sha256"]
-
 
 def content_key(weights: str) -> str:
     """Return what tells whether weights are still those of before: the SHA-256 of their file.

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from ..errors import WeightsError
 
-__all__ = ["BYTES", "EIGHT", "FOUR", "VARINT", "Field", "WireReader"]
-
 VARINT, EIGHT, BYTES, FOUR = 0, 1, 2, 5
 """Wire types; groups (3 and 4) are in no field of the files that are read here."""
 

@@ -25,6 +25,7 @@ from .metric import MetricSpec
 from .metrics import compute_metrics
 from .notebook import as_frame, html_lines, html_table
 from .page import Block, Figure, Grid, Section, write_page
+from .panel import Panel, Sample
 from .paper import PaperTable, paper_table
 from .pictures import choose_samples, surest
 from .predictions import PredictionTable, write_predictions
@@ -33,7 +34,7 @@ from .published import PublishedFigure, PublishedTable, write_published
 from .read_table import read_predictions
 from .references import cite
 from .render import render_page
-from .report import Panel, Sample, reporting, thumbnail, write_report
+from .report import reporting, thumbnail, write_report
 from .resample import bootstrap_mean, sampling_units, take_rows
 from .roc import FoldCurves, fold_curves
 from .shares import CROSS_VALIDATION, Interval, share_interval, wilson

@@ -8,8 +8,6 @@ import numpy as np
 
 from .predictions import PredictionTable
 
-__all__ = ["abstention"]
-
 _COVERAGES = tuple(share / 100 for share in range(100, 0, -5))
 """Shares of images that are answered (ours)."""
 

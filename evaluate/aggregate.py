@@ -12,8 +12,6 @@ from ..errors import InputError
 from .predictions import PredictionTable
 from .two_class import default_positive, positive_mask
 
-__all__ = ["AGGREGATIONS", "EXIST_N", "LEVELS", "aggregate"]
-
 AGGREGATIONS = ("average", "sum", "vote", "exist", "exist-n")
 """Rules: the mean or the sum of the probabilities, the plurality of predicted classes, and for two classes: positive if
 one row, or at least n rows, are called positive. The rules published for patches of BreakHis images."""

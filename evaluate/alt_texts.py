@@ -8,8 +8,6 @@ from typing import Any
 from .columns import percent
 from .wording import listed, plural, predicted
 
-__all__ = ["abstention_alt", "calibration_alt", "confusion_alt", "decision_alt", "learning_alt", "roc_alt"]
-
 _MOST_CLASSES = 12
 """Classes up to which a confusion matrix is read out (ours)."""
 

@@ -11,8 +11,6 @@ from .predictions import PredictionTable
 from .recalibration import recalibration, unit_of_rows
 from .temperature import fold_temperatures, negative_log_likelihood
 
-__all__ = ["CALIBRATION_BINS", "calibration", "calibration_note"]
-
 Values = npt.NDArray[np.float64]
 
 CALIBRATION_BINS = 15

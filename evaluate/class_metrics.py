@@ -12,8 +12,6 @@ import numpy.typing as npt
 from .predictions import PredictionTable
 from .weighted import weighted_auc, weighted_precision
 
-__all__ = ["CLASS_METRICS", "ClassMetric", "class_metrics"]
-
 
 @dataclass(frozen=True)
 class _Class:

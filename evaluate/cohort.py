@@ -14,8 +14,6 @@ from .predictions import PredictionTable
 from .resample import take_rows
 from .wording import counted, plural
 
-__all__ = ["class_grid", "cohort_blocks", "flow_blocks"]
-
 _MOST_GROUPS = 40
 """Patients that are listed one by one, those of most images first (ours)."""
 

@@ -9,21 +9,6 @@ from .class_metrics import CLASS_METRICS
 from .known_metrics import list_metrics
 from .metric import HEADLINE, MetricSpec
 
-__all__ = [
-    "class_cells",
-    "class_headings",
-    "interval_cell",
-    "percent",
-    "points",
-    "shown_metrics",
-    "star",
-    "summary_cells",
-    "summary_headings",
-    "summary_lines",
-    "summary_names",
-    "summary_values",
-]
-
 Metrics = Mapping[str, Any]
 
 _NOTHING = "–"

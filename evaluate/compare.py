@@ -17,17 +17,6 @@ from .predictions import PredictionTable
 from .resample import take_rows
 from .two_class import TwoClassView, default_positive, positive_mask
 
-__all__ = [
-    "compare_pairs",
-    "compare_tables",
-    "corrected_t",
-    "fold_error",
-    "holm",
-    "selection_notes",
-    "sign_flip",
-    "unlike_pairs",
-]
-
 
 def compare_pairs(
     tables: Sequence[PredictionTable],

@@ -11,8 +11,6 @@ from .panel import Panel
 from .shares import CROSS_VALIDATION
 from .wording import called, counted, images_tested, name_of, named_test, p_value, plural, predicted
 
-__all__ = ["comparison_blocks", "external_blocks", "p_cell", "side_by_side", "subgroup_blocks"]
-
 
 def side_by_side(panels: Sequence[Panel]) -> Grid:
     """Return the figures of all tables, a row each."""

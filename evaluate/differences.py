@@ -14,8 +14,6 @@ from .shares import kish
 from .two_class import TwoClassView, default_positive, positive_mask, two_class_scores
 from .weighted import auc_influence, weighted_auc
 
-__all__ = ["paired_differences", "precision_difference", "share_difference"]
-
 _LEVEL = 0.975
 
 _RANKS = 1.25

@@ -30,8 +30,6 @@ from .tables import TABLES, write_tables
 from .two_class import TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive, default_thresholds
 from .wanted import wanted_intervals
 
-__all__ = ["evaluate", "measure"]
-
 _METRICS, _REPORT = "metrics.json", "report.html"
 ChooseCases = Callable[[Path, PredictionTable], tuple[Sequence[Sample], Sequence[Sample]]]
 

@@ -15,8 +15,6 @@ from .predictions import PredictionTable
 from .two_class import positive_mask, two_class_scores
 from .wording import counted, listed
 
-__all__ = ["external_validation", "external_validations", "independent_difference"]
-
 _FIGURES = (
     ("accuracy", ("accuracy",)), ("balanced_accuracy", ("balanced_accuracy",)), ("auc", ("auc",)),
     ("two_class_auc", ("two_class", "auc")),

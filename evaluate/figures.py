@@ -16,15 +16,6 @@ from .predictions import PredictionTable
 from .roc import fold_curves
 from .two_class import positive_mask, two_class_scores
 
-__all__ = [
-    "abstention_figure",
-    "calibration_figure",
-    "confusion_figure",
-    "decision_figure",
-    "learning_figure",
-    "roc_figure",
-]
-
 P = ParamSpec("P")
 
 _KEPT = 16

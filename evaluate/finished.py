@@ -12,14 +12,13 @@ from ..errors import BchistoError
 from ..jobs import is_set_aside, read_json
 from .compare import compare_pairs, selection_notes, unlike_pairs
 from .fold_notes import FoldNote
+from .panel import Panel
 from .paper import PaperTable
 from .predictions import PredictionTable
 from .protocols import ProtocolGap, protocol_gap
 from .read_table import read_predictions
-from .report import Panel, write_report
+from .report import write_report
 from .two_class import TwoClassView
-
-__all__ = ["Facts", "read_facts", "write_run_report"]
 
 _log = logging.getLogger(__name__)
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["FEW_IMAGES", "FoldNote", "fold_note_lines", "fold_notes"]
-
 FEW_IMAGES = 5
 """Images of a class below which a training part hardly teaches it (ours: a handful, from at most as many patients)."""
 

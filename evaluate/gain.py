@@ -19,8 +19,6 @@ from .panel import Panel
 from .predictions import PredictionTable
 from .two_class import TwoClassView
 
-__all__ = ["gain_blocks", "gain_lines", "measure_gains"]
-
 _HEADER = ("store", "alone", "fusion without it", "its gain, points", "95 % interval", "p", "p, Holm")
 
 

@@ -8,8 +8,6 @@ from typing import Any
 from .fold_notes import fold_note_lines
 from .wording import NO_POSITIVES, called, images_tested, interval_note, interval_source, within
 
-__all__ = ["external_lines", "headline"]
-
 
 def headline(name: str, metrics: Mapping[str, Any]) -> list[str]:
     """Say the accuracy of a table with its interval, spread and protocol, what warns of it, and its two-class view.

@@ -19,8 +19,6 @@ from .two_class import positive_mask, two_class_scores
 from .values import drawn_values
 from .weighted import weighted_auc, weighted_precision
 
-__all__ = ["ESTIMAND", "Sampled", "bootstrap_intervals"]
-
 ESTIMAND = "the trained models on new {unit}s of the same kind; models and folds are taken as they are"
 """What an interval is about; see ``docs/evaluation.md``."""
 

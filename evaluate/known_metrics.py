@@ -17,8 +17,6 @@ from .metric import MetricSpec, Weights
 from .predictions import PredictionTable
 from .weighted import agreement, confusions, macro_f1, matthews, mean_recall, share_right, weighted_auc, weighted_aurc
 
-__all__ = ["ENTRY_POINT_GROUP", "OUR_METRICS", "list_metrics"]
-
 _log = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "bchisto.metrics"

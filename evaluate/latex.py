@@ -8,8 +8,6 @@ from typing import Any
 
 from ..jobs import atomic_output, write_rows
 
-__all__ = ["latex_table", "write_table"]
-
 _ESCAPES = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",

@@ -8,8 +8,6 @@ from typing import Any
 from .shares import CROSS_VALIDATION
 from .wording import called, counted, listed, name_of, plural, predicted
 
-__all__ = ["methods_text"]
-
 _FACTOR = "; variance times "
 
 _METHODS = {

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from ..errors import InputError
 from .predictions import PredictionTable
 
-__all__ = ["HEADLINE", "SHOWN", "UNITS", "WORTH", "MetricSpec", "Weights"]
-
 Weights = npt.NDArray[np.float64]
 
 UNITS = ("percent", "number")

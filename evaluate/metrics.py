@@ -20,8 +20,6 @@ from .roc import fold_curves
 from .two_class import TwoClassView, default_thresholds, positive_mask, two_class_scores
 from .values import metric_values
 
-__all__ = ["compute_metrics", "fold_accuracies"]
-
 _ORDER = (
     "n", "protocol", "classes", "accuracy", "folds", "accuracy_per_fold", "accuracy_mean", "accuracy_std", "fold_notes",
     "balanced_accuracy", "confusion", "macro_f1", "per_class", "auc", "calibration", "calibration_note", "abstention",

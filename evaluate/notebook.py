@@ -9,8 +9,6 @@ from typing import Any
 
 from ..errors import DependencyError
 
-__all__ = ["MOST_SHOWN", "as_frame", "html_lines", "html_table"]
-
 MOST_SHOWN = 20
 """Rows of a table that a notebook shows (ours)."""
 

@@ -12,16 +12,6 @@ from .intervals import Sampled
 from .predictions import PredictionTable
 from .resample import sampling_units
 
-__all__ = [
-    "called_as_wanted",
-    "called_point",
-    "decision_curve",
-    "fold_rest",
-    "operating_point",
-    "sensitive_threshold",
-    "wanted_point",
-]
-
 Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from .render import render_page
 
-__all__ = ["Block", "Figure", "Grid", "Section", "write_page"]
-
 _PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/,;()\"']+/)+([^\s/,;()\"']*)")
 """An absolute path, of which its last part is kept."""
 

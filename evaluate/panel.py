@@ -10,8 +10,6 @@ from .paper import PaperTable
 from .predictions import PredictionTable
 from .two_class import TwoClassView
 
-__all__ = ["Panel", "Sample"]
-
 
 @dataclass(frozen=True)
 class Sample:

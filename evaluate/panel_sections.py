@@ -21,8 +21,6 @@ from .paper import PaperTable
 from .predictions import PredictionTable
 from .wording import NO_POSITIVES, called, images_tested, interval_note, interval_source, p_value, plural, predicted
 
-__all__ = ["learning_blocks", "panel_blocks"]
-
 Metrics = Mapping[str, Any]
 
 

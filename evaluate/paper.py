@@ -13,8 +13,6 @@ from .latex import write_table
 from .metrics import fold_accuracies
 from .predictions import PredictionTable
 
-__all__ = ["PaperTable", "paper_table"]
-
 
 @dataclass(frozen=True)
 class PaperRow:

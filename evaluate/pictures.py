@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ImageError
+from .panel import Sample
 from .predictions import PredictionTable
-from .report import Sample, thumbnail
-
-__all__ = ["choose_samples", "surest"]
+from .report import thumbnail
 
 _SAMPLES = 8
 """Images shown per heading in a report (ours)."""

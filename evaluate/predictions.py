@@ -15,8 +15,6 @@ from ..jobs import write_rows
 from .fold_notes import FoldNote
 from .notebook import as_frame, html_table
 
-__all__ = ["PredictionTable", "write_predictions"]
-
 
 @dataclass(frozen=True)
 class PredictionTable:

@@ -9,8 +9,6 @@ from pathlib import Path
 from .latex import write_table
 from .paper import PaperTable
 
-__all__ = ["ProtocolGap", "protocol_gap"]
-
 
 @dataclass(frozen=True)
 class ProtocolGap:

@@ -9,8 +9,6 @@ from pathlib import Path
 from ..jobs import check_file_name
 from .latex import write_table
 
-__all__ = ["PublishedFigure", "PublishedTable", "write_published"]
-
 NOT_PRINTED = "not printed"
 
 

@@ -19,8 +19,6 @@ from ..jobs import read_records
 from .predictions import PredictionTable
 from .table_choice import settled_prediction
 
-__all__ = ["read_predictions"]
-
 _log = logging.getLogger(__name__)
 
 _MOST_CLASSES, _MOST_FOLDS, _MOST_COLUMNS, _MOST_MODELS = 100, 5000, 1000, 100

@@ -10,8 +10,6 @@ import numpy.typing as npt
 from .predictions import PredictionTable
 from .resample import sampling_units
 
-__all__ = ["recalibration", "unit_of_rows"]
-
 _LEAST = 1e-12
 """Scores nearer to 0 or 1 count as this near: their log odds would be infinite (ours, as for temperatures)."""
 

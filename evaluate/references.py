@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["REFERENCES", "cite"]
-
 REFERENCES = {
     "clopper1934": "Clopper CJ, Pearson ES. The use of confidence or fiducial limits illustrated in the case of the "
     "binomial. Biometrika 1934;26:404-413.",

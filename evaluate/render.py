@@ -12,8 +12,6 @@ from typing import Any
 
 from ..jobs import atomic_output
 
-__all__ = ["render_page"]
-
 
 def render_page(
     path: Path,

@@ -19,7 +19,7 @@ from .columns import percent
 from .comparison_sections import comparison_blocks, external_blocks, side_by_side, subgroup_blocks
 from .gain import gain_blocks
 from .page import Block, Figure, Section, write_page
-from .panel import Panel, Sample
+from .panel import Panel
 from .panel_sections import learning_blocks, panel_blocks
 from .protocols import ProtocolGap
 from .published import PublishedTable
@@ -32,8 +32,6 @@ from .study_sections import (
     setting_blocks,
 )
 from .variance import spread_sentence
-
-__all__ = ["Panel", "Sample", "reporting", "thumbnail", "write_report"]
 
 _log = logging.getLogger(__name__)
 

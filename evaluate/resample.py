@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from .predictions import PredictionTable
 
-__all__ = ["bootstrap_counts", "bootstrap_mean", "sampling_units", "take_rows", "ungrouped", "ungrouped_note"]
-
 _CELLS = 2_000_000
 """Weights of rows at a time, which draws make: 16 MB in each of the few arrays of a figure (ours)."""
 

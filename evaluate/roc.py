@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from .predictions import PredictionTable
 
-__all__ = ["FoldCurves", "fold_curves"]
-
 _GRID = 101
 """False-positive rates at which the curves of folds are averaged (ours; 0, 0.01, ... 1)."""
 

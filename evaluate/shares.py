@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CROSS_VALIDATION", "Basis", "Interval", "kish", "share_interval", "telling", "wilson"]
-
 CROSS_VALIDATION = 1.5
 """By how much the variance of a figure of several folds is raised: the predictions of folds depend on each other, since
 what one tests trains the others, and no one table shows by how much (Bengio & Grandvalet 2004). Ours, the least that

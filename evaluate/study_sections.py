@@ -15,11 +15,6 @@ from .published import PublishedTable
 from .references import cite
 from .wording import called, listed, name_of
 
-__all__ = [
-    "image_blocks", "method_blocks", "protocol_blocks", "published_blocks", "question_blocks", "setting_blocks",
-]  # fmt: skip
-
-
 _PURPOSES = {
     "boost": "bchisto boost trained classifiers on descriptors of the images, fold by fold, and had each image "
     "predicted by those that did not train on it.",

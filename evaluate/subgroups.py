@@ -16,8 +16,6 @@ from .intervals import Sampled
 from .predictions import PredictionTable
 from .resample import take_rows
 
-__all__ = ["column_values", "of_groups", "subgroups"]
-
 _MOST = 40
 """Values of a column up to which it makes subgroups (ours): one of more names images or patients."""
 

@@ -8,8 +8,6 @@ from ..arguments import as_texts
 from ..data import column_key
 from ..errors import InputError
 
-__all__ = ["PREDICTED_FROM", "TableChoice", "settled_prediction"]
-
 PREDICTED_FROM = ("column", "probabilities")
 """What the predicted class of a row is taken from, where a table says it twice and differently."""
 

@@ -11,8 +11,6 @@ from .columns import shown_metrics, summary_names, summary_values
 from .latex import write_table
 from .metric import HEADLINE
 
-__all__ = ["TABLES", "write_tables"]
-
 TABLES = (
     "tables", "per-fold", "per-class", "confusion", "two-class", "set-points", "fold-notes", "calibration",
     "abstention", "decision-curve", "subgroups", "paired-tests", "differences",

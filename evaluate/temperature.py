@@ -9,14 +9,6 @@ from .operating import fold_rest
 from .predictions import PredictionTable
 from .resample import sampling_units
 
-__all__ = [
-    "apply_temperature",
-    "fit_temperature",
-    "fold_temperatures",
-    "negative_log_likelihood",
-    "shrunk_temperature",
-]
-
 _BOUNDS = (0.05, 20.0)
 """Temperatures that are searched (ours)."""
 

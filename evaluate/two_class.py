@@ -14,16 +14,6 @@ from ..data import known_positive, match_class, order_classes
 from ..errors import InputError
 from ..options import option
 
-__all__ = [
-    "TWO_CLASS_RULES",
-    "TwoClassChoice",
-    "TwoClassView",
-    "default_positive",
-    "default_thresholds",
-    "positive_mask",
-    "two_class_scores",
-]
-
 _BACH, _BACH_THRESHOLDS = ("Normal", "Benign", "InSitu", "Invasive"), (0.33, 0.5)
 """Operating points of the classes of BACH, the set points of Rakhlin et al. 2018, sec. 3."""
 

@@ -10,8 +10,6 @@ from .intervals import Sampled
 from .predictions import PredictionTable
 from .temperature import fold_temperatures
 
-__all__ = ["UNSURE_SHARE", "unsure_rule"]
-
 UNSURE_SHARE = 0.2
 """Share of out-of-fold predictions that lie below the confidence under which one counts as unsure (ours)."""
 

@@ -20,8 +20,6 @@ from .metric import MetricSpec, Weights
 from .predictions import PredictionTable
 from .resample import take_rows
 
-__all__ = ["drawn_values", "metric_values"]
-
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")

@@ -10,8 +10,6 @@ import numpy as np
 from .predictions import PredictionTable
 from .wording import listed
 
-__all__ = ["spread_sentence", "variance_split"]
-
 
 def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> dict[str, Any] | None:
     """Split the spread of an accuracy into what the seed, the fold and the split of the images make.

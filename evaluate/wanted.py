@@ -10,8 +10,6 @@ from .operating import called_as_wanted
 from .predictions import PredictionTable
 from .two_class import positive_mask, two_class_scores
 
-__all__ = ["wanted_intervals"]
-
 
 def wanted_intervals(table: PredictionTable, view: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the points of a view for a wanted sensitivity with intervals of sensitivity and specificity.

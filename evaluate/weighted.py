@@ -8,19 +8,6 @@ import numpy.typing as npt
 from .metric import Weights
 from .predictions import PredictionTable
 
-__all__ = [
-    "agreement",
-    "auc_influence",
-    "confusions",
-    "macro_f1",
-    "matthews",
-    "mean_recall",
-    "share_right",
-    "weighted_auc",
-    "weighted_aurc",
-    "weighted_precision",
-]
-
 Truth = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
 

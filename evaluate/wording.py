@@ -6,22 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = [
-    "NO_POSITIVES",
-    "called",
-    "counted",
-    "images_tested",
-    "interval_note",
-    "interval_source",
-    "listed",
-    "name_of",
-    "named_test",
-    "p_value",
-    "plural",
-    "predicted",
-    "within",
-]
-
 _NAMES = {"row": "prediction", "image": "image", "group": "group"}
 """What rows, images and groups are called in metrics of 0.1, which do not say."""
 

@@ -13,10 +13,6 @@ from ..errors import BundleError, printable
 from ..jobs import DAMAGE, Archive, write_archive
 from .manifest import check_manifest
 
-__all__ = ["BUNDLE_KIND", "BUNDLE_SCHEMA", "BundleFacts", "TrainingImages", "bundle_road", "bundle_stores",
-           "bundle_view", "open_bundle",
-           "read_crop_seed", "read_temperature", "write_bundle"]  # fmt: skip
-
 BUNDLE_KIND = "bchisto model bundle"
 BUNDLE_SCHEMA = 3
 """Of bundles of either road. Since 3 `crop_seed` says what seeds the crops of new images; 1 (boosted) and 2 (networks)

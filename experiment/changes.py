@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["ImageChange", "Known"]
-
 Known = tuple[str, str]
 """Label and group of an image; empty where unknown."""
 

@@ -12,8 +12,6 @@ from ..data import ImageRecord, read_header, scaled_side
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs
 
-__all__ = ["Needs", "check_headers"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -11,8 +11,6 @@ from typing import Any
 from ..errors import BundleError, InputError
 from ..evaluate import TWO_CLASS_RULES, positive_mask
 
-__all__ = ["check_manifest"]
-
 _MOST_CLASSES = 1_000
 _TEMPERATURES = (1e-3, 1e3)
 """Bounds (ours), far beyond those of the temperatures that are searched."""

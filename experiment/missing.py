@@ -10,8 +10,6 @@ from typing import Generic, TypeVar
 from ..jobs import Resources, Ticker, run_units
 from .work import Work
 
-__all__ = ["Progressed", "do_missing"]
-
 _log = logging.getLogger(__name__)
 
 U = TypeVar("U")

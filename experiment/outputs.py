@@ -29,8 +29,6 @@ from .bundles import BundleFacts, TrainingImages
 from .result import ShowCases
 from .training import Tested
 
-__all__ = ["Outputs", "temperature_of"]
-
 _REPLICATES = 2000
 """Bootstrap replicates of intervals (ours)."""
 

@@ -11,8 +11,6 @@ from ..data import FoldPlan, Particulars, fold_plans, repeat_folds
 from ..errors import InputError
 from ..options import option
 
-__all__ = ["FoldChoice"]
-
 
 @dataclass(frozen=True)
 class FoldChoice:

@@ -9,8 +9,6 @@ from typing import Any, Protocol
 
 from ..evaluate import Panel, PaperTable, Sample, gain_lines, headline, html_lines
 
-__all__ = ["CrossValidation", "ShowCases"]
-
 
 class ShowCases(Protocol):
     """Writes a report anew with other right and wrong images."""

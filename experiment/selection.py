@@ -31,9 +31,6 @@ from ..jobs import ensure_folder, refuse_overwriting
 from ..options import option
 from .headers import Needs, check_headers
 
-__all__ = ["ImageSelection", "OpenedImages"]
-
-
 _log = logging.getLogger(__name__)
 
 

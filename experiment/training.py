@@ -23,8 +23,6 @@ from .missing import do_missing, singly
 from .result import CrossValidation, ShowCases
 from .work import Work
 
-__all__ = ["Finished", "Tested", "Training", "cross_validate"]
-
 _log = logging.getLogger(__name__)
 
 _FOLDS = "folds.csv"

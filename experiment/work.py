@@ -9,8 +9,6 @@ from ..errors import InputError
 from ..jobs import Resources, Shard, asked_threads, cpu_resources, network_resources, parse_shard
 from ..options import option
 
-__all__ = ["Work"]
-
 
 @dataclass(frozen=True)
 class Work:

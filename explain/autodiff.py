@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["compiled_gradient", "gradients", "pull_back", "to_numpy"]
-
 
 def gradients(function: Callable[..., Any], arrays: Sequence[Any]) -> tuple[float, list[npt.NDArray[np.float32]]]:
     """Return the value of a function of tensors and its gradient with respect to each of them.

@@ -19,8 +19,6 @@ from .methods import METHODS
 from .settings import ExplainSettings
 from .spread import Floats, grid_starts, spread
 
-__all__ = ["Channel", "channels_of", "explain_boosted", "map_of_places"]
-
 _STEPS = {"dense": 8, "exact": 4}
 """Places in the length of a window: a frame is encoded once for all of them, a crop each time (ours)."""
 

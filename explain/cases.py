@@ -29,8 +29,6 @@ from .page import where_highest
 from .run import ready_model
 from .settings import ExplainSettings, class_of
 
-__all__ = ["case_samples", "check_count", "show_cases"]
-
 _log = logging.getLogger(__name__)
 
 _MOST = 10

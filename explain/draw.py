@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
-__all__ = ["beside", "colour_limits", "draw", "lay_over", "write_sheet"]
-
 _SIDE = 560
 """Longest side of a picture in a drawing, pixels (ours); small ones are enlarged to it."""
 

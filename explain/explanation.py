@@ -16,8 +16,6 @@ from ..data import ImageRecord, decode_record
 from ..errors import ImageError
 from ..jobs import DAMAGE, atomic_output
 
-__all__ = ["Explanation", "Picture", "shown_picture"]
-
 Picture = npt.NDArray[np.uint8]
 
 _SHOWN = 1024

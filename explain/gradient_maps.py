@@ -10,8 +10,6 @@ import numpy.typing as npt
 from .autodiff import compiled_gradient, gradients, to_numpy
 from .graph import Graph
 
-__all__ = ["activation_and_gradient", "gradcam", "gradient", "input_gradient", "integrated", "smoothgrad"]
-
 Floats = npt.NDArray[np.float32]
 
 _NOISY, _NOISE = 25, 0.15

@@ -14,8 +14,6 @@ import numpy.typing as npt
 from ..encoders import canonical_names
 from ..errors import InputError, closest
 
-__all__ = ["Graph", "Step", "linear"]
-
 
 @dataclass(frozen=True)
 class Step:

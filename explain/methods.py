@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from ..errors import InputError, one_of
 
-__all__ = ["METHODS", "Method", "choose_method"]
-
 _ROADS = {"boosted": "boosted ensembles on descriptors", "cnn": "fine-tuned networks"}
 
 

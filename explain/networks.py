@@ -22,8 +22,6 @@ from .relevance import check_rules, deconvnet, lrp, taylor
 from .settings import ExplainSettings
 from .units import excite, feature_tiles, filter_tiles, masks
 
-__all__ = ["NetworkExplainer", "graphs_of", "occlusion"]
-
 Floats = npt.NDArray[np.float32]
 
 _AT_ONCE = 16

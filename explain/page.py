@@ -13,8 +13,6 @@ from ..evaluate import counted, render_page, thumbnail
 from ..predict import NOT_A_DEVICE
 from .explanation import Explanation
 
-__all__ = ["Drawn", "where_highest", "write_page"]
-
 _PICTURE = 860
 """Width of a picture on the page, pixels (ours): its margin can be read, at some 60 kB."""
 

@@ -12,8 +12,6 @@ from ..data import ImageRecord, read_header
 from ..jobs import atomic_output
 from .explanation import Explanation
 
-__all__ = ["hottest_regions", "write_regions"]
-
 _HOTTEST = 0.1
 """Share of the picture, its highest values, that is outlined (ours)."""
 

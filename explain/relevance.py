@@ -17,8 +17,6 @@ from .autodiff import pull_back, to_numpy
 from .gradient_maps import activation_and_gradient
 from .graph import Graph, Step, linear
 
-__all__ = ["check_rules", "deconvnet", "lrp", "taylor"]
-
 Floats = npt.NDArray[np.float32]
 Values = Mapping[int, Any]
 

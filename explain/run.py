@@ -38,8 +38,6 @@ from .page import Drawn, write_page
 from .regions import write_regions
 from .settings import ExplainSettings, class_of
 
-__all__ = ["ExplainResult", "explain", "explain_methods", "ready_model"]
-
 _log = logging.getLogger(__name__)
 
 _HEADS_WITH_TREES = ("lightgbm",)

@@ -12,8 +12,6 @@ from ..errors import InputError, one_of
 from ..options import option
 from .methods import METHODS, choose_method
 
-__all__ = ["ExplainSettings", "class_of", "settings_of"]
-
 
 def _first(value: str | Sequence[str]) -> str:
     return value if isinstance(value, str) else value[0]

@@ -13,8 +13,6 @@ from .explanation import Picture
 from .gradient_maps import activation_and_gradient
 from .graph import Graph
 
-__all__ = ["excite", "feature_tiles", "filter_tiles", "masks"]
-
 Floats = npt.NDArray[np.float32]
 Tiles = tuple[tuple[str, Picture], ...]
 

@@ -18,21 +18,6 @@ from ..runs import Claim, differences, versions_of
 from .settings import FeaturizeSettings, View
 from .store import read_attributes
 
-__all__ = [
-    "ABSENT_SETTINGS",
-    "Block",
-    "Need",
-    "Target",
-    "choose_targets",
-    "claim_parts",
-    "compared_settings",
-    "differing_settings",
-    "images_per_block",
-    "make_blocks",
-    "reckon_seconds",
-    "store_name",
-]
-
 _UNIT_SECONDS = 10.0
 """A unit takes at least about this long, so that starting it costs little (ours)."""
 

@@ -16,8 +16,6 @@ import numpy.typing as npt
 
 from ..errors import ImageError
 
-__all__ = ["Augmentation", "Crop", "crop_boxes", "cut_crop", "draw_augmentation", "pad_image"]
-
 _COLOUR_CHILD, _FRAME_CHILD = 0, 1
 """Children of the seed sequence beside those of the crop sizes, which are 32 and more."""
 

@@ -25,8 +25,6 @@ from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
 from .crops import Augmentation, Crop, crop_boxes, pad_image
 from .settings import FeaturizeSettings, View
 
-__all__ = ["DeviceDescriber", "PendingDescriptors", "cached_describer", "crop_map", "padded_length"]
-
 
 def crop_map(box: Crop, *, crop: int, width: int) -> tuple[int, int, int]:
     """Return where a pixel of a turned crop lies in the flat list of an image's pixels.

@@ -18,18 +18,6 @@ import numpy.typing as npt
 
 from ..errors import InputError
 
-__all__ = [
-    "FACTS",
-    "IMPORTED",
-    "KIND_FACTS",
-    "UNKNOWN",
-    "Embeddings",
-    "facts_of",
-    "reason",
-    "row_sha256",
-    "settled_facts",
-]
-
 UNKNOWN = "unknown"
 """What stands for an encoder or weights that a file does not name."""
 

@@ -21,8 +21,6 @@ from .embeddings import Embeddings, facts_of, reason
 from .embeddings_npz import MOST_BYTES, read_facts
 from .store import KIND, Store, open_store, read_texts
 
-__all__ = ["is_store", "read_h5", "read_slides", "write_h5"]
-
 _AT_ONCE = 4096
 """Tiles in memory at once (ours)."""
 

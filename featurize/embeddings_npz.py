@@ -15,8 +15,6 @@ from ..errors import InputError
 from ..jobs import DAMAGE, atomic_output
 from .embeddings import Embeddings, reason
 
-__all__ = ["read_npz", "write_npz"]
-
 MOST_BYTES = 8 * 1024**3
 """Bound on what embeddings unpack to (ours): a million of 2,048 numbers."""
 

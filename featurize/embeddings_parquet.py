@@ -15,8 +15,6 @@ from ..jobs import DAMAGE, atomic_output
 from .embeddings import Embeddings, reason
 from .embeddings_npz import MOST_BYTES, read_facts
 
-__all__ = ["read_parquet", "write_parquet"]
-
 _FEATURES = ("features", "embedding", "embeddings")
 _IDS = ("image_id", "slide_id", "id", "filename")
 _ABOUT = b"bchisto"

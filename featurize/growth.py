@@ -25,8 +25,6 @@ from .blocks import Need, Target, claim_parts, differing_settings
 from .parts import Rows
 from .store import Store, look_first, open_store
 
-__all__ = ["Growth", "plan_growth"]
-
 _log = logging.getLogger(__name__)
 
 _GROWING = frozenset({"images_sha256", "classes", "augmentations"})

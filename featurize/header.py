@@ -16,8 +16,6 @@ from ..jobs import checked_dataset
 from .embeddings import IMPORTED, settled_facts
 from .settings import MODES
 
-__all__ = ["LISTS", "LONGEST_TEXT", "MOST_CROPS", "check_header", "past_use", "read_header"]
-
 LISTS = ("layers", "classes", "color_range")
 
 _TEXT, _TEXTS, _WHOLE, _NUMBER, _NUMBERS, _TRUTH = (

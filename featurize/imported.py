@@ -26,8 +26,6 @@ from .prepare import StainInfo
 from .store import open_store
 from .stream import ImageDescriptors
 
-__all__ = ["export_features", "files_of", "import_features", "read_embeddings"]
-
 _log = logging.getLogger(__name__)
 
 _READ = {".npz": read_npz, ".parquet": read_parquet, ".h5": read_h5, ".hdf5": read_h5}

@@ -16,10 +16,9 @@ from ..data import ImageRecord
 from ..errors import StoreError
 from ..jobs import DAMAGE, atomic_output, checked_dataset, claim_space
 from .header import LISTS, read_header
+from .prepare import StainInfo
 from .store import KIND, PIXELS, SCHEMA_VERSION, TEXT, check_schema, open_file, read_texts
-from .stream import ImageDescriptors, StainInfo
-
-__all__ = ["Part", "Rows", "merge_rows", "read_part", "write_part"]
+from .stream import ImageDescriptors
 
 _FIRST = "first_augmentation"
 """Attribute of parts that go on after the augmentations of a finished store."""

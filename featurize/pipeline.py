@@ -39,8 +39,6 @@ from .settings import FeaturizeSettings
 from .store import open_store
 from .workshop import Workshop, steps_of, stretches
 
-__all__ = ["FeaturizeResult", "featurize"]
-
 _log = logging.getLogger(__name__)
 
 _SELECTING = ("magnification", "lesion", "only")

@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from ..errors import InputError
 
-__all__ = ["norm_pool"]
-
 
 def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> npt.NDArray[np.float32]:
     """Pool descriptors by the signed p-norm: ``m = mean(sign(d) |d|^p)``, result ``sign(m) |m|^(1/p)``.

@@ -20,16 +20,6 @@ from ..stains import HeAugmenter, MacenkoNormalizer, Normalizer, make_normalizer
 from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
 from .settings import FeaturizeSettings, View
 
-__all__ = [
-    "ImageFailure",
-    "NormalisedImage",
-    "PreparedCrops",
-    "StainInfo",
-    "normalise_images",
-    "prefetch",
-    "prepare_crops",
-]
-
 T = TypeVar("T")
 
 

@@ -14,16 +14,6 @@ from ..errors import InputError, one_of
 from ..options import option
 from ..stains import STAIN_METHODS
 
-__all__ = [
-    "DEFAULT_ENCODERS",
-    "DEFAULT_VIEWS",
-    "MODES",
-    "PADS",
-    "FeaturizeSettings",
-    "View",
-    "parse_view",
-]
-
 MODES = ("exact", "dense")
 """``exact`` encodes every crop; ``dense`` encodes the frame once and pools its feature maps over the crops' windows."""
 

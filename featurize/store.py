@@ -27,20 +27,6 @@ from ..errors import StoreError
 from ..jobs import DAMAGE, checked_dataset, open_for_reading, refuse_deadly
 from .header import LONGEST_TEXT, check_header, read_header
 
-__all__ = [
-    "KIND",
-    "PIXELS",
-    "SCHEMA_VERSION",
-    "TEXT",
-    "Store",
-    "check_schema",
-    "look_first",
-    "open_file",
-    "open_store",
-    "read_attributes",
-    "read_texts",
-]
-
 SCHEMA_VERSION = 1
 KIND = "bchisto descriptor store"
 TEXT = h5py.string_dtype("utf-8")

@@ -18,8 +18,6 @@ from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, normalise_images, prefetch, prepare_crops
 from .settings import FeaturizeSettings, View
 
-__all__ = ["ImageDescriptors", "ImageFailure", "StainInfo", "describe_from", "describe_images"]
-
 _AHEAD = 2
 """Items prepared ahead of inference: one being encoded, one ready (ours; more only costs memory)."""
 

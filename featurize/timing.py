@@ -11,8 +11,6 @@ from ..jobs import Ticker
 from .settings import FeaturizeSettings
 from .stream import describe_images
 
-__all__ = ["DescribingCost", "time_describing"]
-
 _FEW, _MORE = 1, 3
 """Augmentations of the two timed units; their difference is the cost of one (ours)."""
 

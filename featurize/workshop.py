@@ -13,10 +13,9 @@ from ..errors import OutputError, StoreError, WeightsError
 from ..jobs import Resources, Ticker
 from .blocks import Block, Target, compared_settings
 from .parts import Part, read_part, write_part
+from .prepare import ImageFailure
 from .settings import FeaturizeSettings
-from .stream import ImageDescriptors, ImageFailure, describe_from
-
-__all__ = ["Workshop", "steps_of", "stretches"]
+from .stream import ImageDescriptors, describe_from
 
 _log = logging.getLogger(__name__)
 

@@ -12,19 +12,6 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..stains import augment_he
 
-__all__ = [
-    "AUGMENTATIONS",
-    "OFFLINE",
-    "RANGES",
-    "augmentation_ranges",
-    "drawing_pipeline",
-    "is_grey",
-    "make_augmenter",
-    "make_offline",
-    "plain_name",
-    "stain_factors",
-]
-
 AUGMENTATIONS = (
     "isometries", "mirror", "rotation", "translation", "magnification", "brightness", "noise", "crop", "stain",
 )  # fmt: skip

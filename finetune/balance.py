@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from ..errors import InputError
 
-__all__ = ["BEFORE", "SAMPLINGS", "class_factors", "class_weights", "copy_classes", "sample_training"]
-
 BEFORE = "under-before"
 """As seed ``idc-patches`` has it: the whole set is undersampled before it is split, and what is tested with it."""
 

@@ -16,8 +16,6 @@ from .images import Image, ImageBank
 from .patches import Indices, PatchRule, Samples
 from .regions import make_turner
 
-__all__ = ["Source", "outputs_of", "still_batches", "training_batches"]
-
 Drawer = Callable[[Image, np.random.SeedSequence], npt.NDArray[np.float32]]
 
 _QUEUE = 16

@@ -17,8 +17,6 @@ from .model import build_model, resolved, weights_bytes
 from .networks import list_networks
 from .settings import FinetuneSettings, as_fields, as_stored
 
-__all__ = ["CnnBundle"]
-
 _MEMBER = re.compile(r"models/fold([0-9]{1,9})\.weights\.h5")
 
 _MOST_SIZE = 4096

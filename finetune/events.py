@@ -15,9 +15,6 @@ import numpy.typing as npt
 
 from ..errors import DependencyError
 
-__all__ = ["EventLog"]
-
-
 _BUCKETS = 30
 """Of a histogram, as TensorBoard's own."""
 

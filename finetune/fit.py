@@ -22,8 +22,6 @@ from .on_device import make_drawer
 from .patches import Indices, Samples
 from .state import StateFile, copied_weights
 
-__all__ = ["TrainingPlan", "loss_weights", "train_model", "training_samples"]
-
 _log = logging.getLogger(__name__)
 
 _COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")

@@ -15,8 +15,6 @@ from .model import compile_model
 from .patches import Samples
 from .settings import FinetuneSettings
 
-__all__ = ["Split", "keeps_features", "split_frozen"]
-
 _log = logging.getLogger(__name__)
 
 _MOST_BYTES = 2**30

@@ -22,8 +22,6 @@ from ..stains import make_normalizer
 from .patches import PatchRule
 from .regions import Region, RegionBank, cut_region, regions_of, write_regions
 
-__all__ = ["ImageBank", "make_reader", "make_treatment", "prepare_images", "read_pixels"]
-
 _log = logging.getLogger(__name__)
 
 Image = npt.NDArray[np.uint8]

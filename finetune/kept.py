@@ -11,8 +11,6 @@ from .on_device import augmenting, belongs_on_device, seed_noise
 from .settings import FinetuneSettings
 from .state import training_variables
 
-__all__ = ["let_go", "network_of_fold", "parts_of"]
-
 _kept: dict[Hashable, Any] = {}
 """The network of the last fold by all that its graph follows from; one at most, since more would fill the memory."""
 

@@ -9,8 +9,6 @@ from .balance import BEFORE
 from .model import resolved
 from .settings import FinetuneSettings
 
-__all__ = ["methods_of"]
-
 _NETWORKS = {"alexnet": "krizhevsky2012", "googlenet": "szegedy2015", "resnet50": "he2016", "vgg16": "simonyan2015",
              "inceptionv3": "szegedy2016", "mobilenetv2": "sandler2018"}  # fmt: skip
 

@@ -16,9 +16,6 @@ from .networks import NetworkSpec, add_top, build_network, get_network, list_net
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 
-__all__ = ["build_model", "compile_model", "network_of", "resolved", "seed_generators", "untrained_notice",
-           "weights_bytes"]  # fmt: skip
-
 _ENCODER_SIZE = 224
 """Side of the input of an encoder with a top, pixels (ours: that of ImageNet)."""
 

@@ -19,8 +19,6 @@ from ..stains import TRANSMITTED_LIGHT, augmentation_matrix
 from .augment import OFFLINE, Image, augmentation_ranges, drawing_pipeline, is_grey, stain_factors
 from .model import compile_model, seed_generators
 
-__all__ = ["augmenting", "belongs_on_device", "can_run_on_device", "make_drawer", "seed_noise"]
-
 _THERE = {"isometries", "mirror", "brightness", "noise", "stain"}
 
 _DRAWS = 16

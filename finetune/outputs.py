@@ -30,8 +30,6 @@ from .model import network_of, resolved
 from .settings import FinetuneSettings, as_stored
 from .units import FoldUnit
 
-__all__ = ["write_outputs"]
-
 _MOST_RESAMPLED = 20_000
 """Patches up to which intervals are computed at once (ours): of 200,000 they take a minute on one core, and ``bchisto
 evaluate --level row`` gives them."""

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from ..errors import InputError
 
-__all__ = ["PatchRule", "Samples", "parse_patches"]
-
 _COUNT = 8
 """Random patches of an image (ours)."""
 

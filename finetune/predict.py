@@ -17,8 +17,6 @@ from .images import Image, ImageBank, make_treatment
 from .model import resolved
 from .units import predict_samples
 
-__all__ = ["predict_images"]
-
 _MOST_PATCHES = 100_000
 """Bound on the patches of an image (ours): past it, its prediction takes days."""
 

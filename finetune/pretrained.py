@@ -16,8 +16,6 @@ from ..errors import InputError, WeightsError
 from ..jobs import DAMAGE, atomic_output, claim_space
 from .networks import NETWORKS, CaffeLayers, NetworkSpec
 
-__all__ = ["CAFFE_LAYERS", "convert_caffe", "input_convention", "is_whole_h5", "load_pretrained", "save_h5"]
-
 CAFFE_LAYERS: dict[str, dict[str, str]] = {
     name: dict(spec.caffe.names) for name, spec in NETWORKS.items() if spec.caffe is not None
 }

@@ -18,8 +18,6 @@ import numpy.typing as npt
 from ..jobs import DAMAGE, atomic_output
 from .augment import RANGES
 
-__all__ = ["Region", "RegionBank", "cut_region", "make_turner", "regions_of", "write_regions"]
-
 Image = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 

@@ -24,8 +24,6 @@ from .model import network_of, resolved
 from .settings import FinetuneSettings
 from .training import CnnTraining, tested_of
 
-__all__ = ["finetune"]
-
 
 @takes_fields(images=ImageSelection.of, folds=FoldChoice.of, work=Work.of)
 def finetune(

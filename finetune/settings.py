@@ -17,17 +17,6 @@ from .augment import OFFLINE, augmentation_ranges, plain_name
 from .balance import SAMPLINGS
 from .patches import PatchRule, parse_patches
 
-__all__ = [
-    "BATCH_NORMS",
-    "CONVENTIONS",
-    "OPTIMIZERS",
-    "PRECISIONS",
-    "TOPS",
-    "FinetuneSettings",
-    "as_fields",
-    "as_stored",
-]
-
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("float32", "bfloat16", "float16")
 """In which a network computes; its weights are float32 (mixed precision)."""

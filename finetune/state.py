@@ -18,8 +18,6 @@ import numpy.typing as npt
 from ..jobs import DAMAGE, atomic_output
 from ..runs import Mark
 
-__all__ = ["Progress", "StateFile", "copied_weights", "remove_state", "training_variables"]
-
 _log = logging.getLogger(__name__)
 
 _TIMES_ITS_COST = 10.0

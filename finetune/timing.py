@@ -18,8 +18,6 @@ from .model import build_model, resolved
 from .regions import RegionBank, cut_region
 from .settings import FinetuneSettings
 
-__all__ = ["TrainingCost", "time_training"]
-
 _STEPS = 3
 """Steps that are timed, after a first one that compiles (ours)."""
 

@@ -24,8 +24,6 @@ from .outputs import write_outputs
 from .settings import FinetuneSettings, as_stored
 from .units import FoldUnit, fit_batch_size, read_fold, train_fold
 
-__all__ = ["CnnTraining", "tested_of"]
-
 _log = logging.getLogger(__name__)
 
 _VALIDATION_FOLDS = 8

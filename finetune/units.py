@@ -24,8 +24,6 @@ from .pretrained import is_whole_h5, save_h5
 from .settings import FinetuneSettings
 from .state import remove_state
 
-__all__ = ["FoldUnit", "fit_batch_size", "predict_samples", "read_fold", "train_fold"]
-
 _log = logging.getLogger(__name__)
 
 

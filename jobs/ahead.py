@@ -13,8 +13,6 @@ from ..errors import BchistoError
 from .interrupts import prepare_worker
 from .resources import THREADS, one_thread_of_opencv
 
-__all__ = ["map_ahead", "map_ahead_in_threads"]
-
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -15,8 +15,6 @@ from ..errors import BchistoError, BundleError, InputError, OutputError
 from .damage import DAMAGE
 from .parts import atomic_output
 
-__all__ = ["Archive", "check_archive_size", "write_archive"]
-
 _MANIFEST = "manifest.json"
 _MOST_MEMBERS = 20_000
 _MOST_BYTES = 8 * 1024**3

@@ -10,15 +10,6 @@ from ..errors import DependencyError, InputError
 from .interrupts import hold_interrupts
 from .quiet import hushed_start
 
-__all__ = [
-    "NETWORK_THREADS",
-    "asked_threads",
-    "computing_threads",
-    "gpus_have_bfloat16",
-    "prepare_backend",
-    "visible_gpus",
-]
-
 NETWORK_THREADS = "BCHISTO_THREADS"
 """Variable that says with how many threads a process computes networks on the CPU; workers are told by it."""
 

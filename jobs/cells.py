@@ -11,8 +11,6 @@ import csv
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["Cells", "neutral", "read_records", "unneutral"]
-
 _MARK = "'"
 _FORMULA = frozenset("=+-@\t\r\n＝＋－＠")
 """Signs with which a formula begins; spreadsheets take the wide ones for the narrow."""

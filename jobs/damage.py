@@ -7,8 +7,6 @@ import struct
 import zipfile
 import zlib
 
-__all__ = ["DAMAGE"]
-
 DAMAGE: tuple[type[Exception], ...] = (
     OSError,
     EOFError,

@@ -19,8 +19,6 @@ from .processes import scratch_folder
 from .progress import Progress, Ticker
 from .resources import THREADS, GpuClaims, Resources, one_thread_of_opencv
 
-__all__ = ["run_units"]
-
 U = TypeVar("U")
 R = TypeVar("R")
 _log = logging.getLogger(__name__)

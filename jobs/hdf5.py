@@ -12,8 +12,6 @@ from typing import Any
 from ..errors import StoreError
 from .damage import DAMAGE
 
-__all__ = ["check_tree", "checked_dataset", "hdf5_reason", "hdf5_trouble", "open_for_reading", "walk_checked"]
-
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 _LOCKING = (None, False, True, "best-effort")

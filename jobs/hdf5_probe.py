@@ -21,8 +21,6 @@ from ..errors import StoreError
 from .damage import DAMAGE
 from .hdf5 import checked_dataset, open_for_reading, walk_checked
 
-__all__ = ["refuse_deadly", "visit"]
-
 _log = logging.getLogger(__name__)
 
 _SECONDS, _BYTES_A_SECOND = 5, 50_000_000

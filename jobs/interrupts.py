@@ -15,8 +15,6 @@ from typing import Any
 from ..errors import printable
 from .quiet import hush_readers
 
-__all__ = ["hold_interrupts", "is_interrupt", "prepare_worker"]
-
 _SIGNALS = frozenset(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 """What a user, a shell or a scheduler interrupts a command with, often all of its processes at once."""
 

@@ -20,22 +20,6 @@ from ..errors import InputError, OutputError, error_number, output_error, readab
 from .cells import neutral
 from .processes import temporary_name, unlink_stale
 
-__all__ = [
-    "atomic_output",
-    "check_file_name",
-    "claim_space",
-    "ensure_folder",
-    "is_set_aside",
-    "json_text",
-    "read_json",
-    "refuse_overwriting",
-    "remove_leftovers",
-    "remove_tree",
-    "set_aside",
-    "write_json",
-    "write_rows",
-]
-
 _log = logging.getLogger(__name__)
 
 _OBEYED_SIGNS = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -14,8 +14,6 @@ from typing import Any
 
 from .interrupts import hold_interrupts
 
-__all__ = ["is_running", "scratch_folder", "temporary_name", "this_process", "unlink_stale"]
-
 _SCRATCH = "bchisto-"
 _SEMAPHORES = Path("/dev/shm")  # nosec B108
 _PROC = Path("/proc")

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Progress", "Ticker", "format_seconds"]
-
 _log = logging.getLogger(__name__)
 
 _LINE_SECONDS = 15.0

@@ -10,8 +10,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["hush_readers", "hushed_start"]
-
 _log = logging.getLogger(__name__)
 
 

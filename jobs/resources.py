@@ -11,16 +11,6 @@ from pathlib import Path
 
 from .backend import asked_threads, visible_gpus
 
-__all__ = [
-    "THREADS",
-    "GpuClaims",
-    "Resources",
-    "cpu_resources",
-    "default_jobs",
-    "network_resources",
-    "one_thread_of_opencv",
-]
-
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS",

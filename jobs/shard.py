@@ -9,8 +9,6 @@ from typing import TypeVar
 
 from ..errors import InputError
 
-__all__ = ["Shard", "parse_shard"]
-
 T = TypeVar("T")
 
 

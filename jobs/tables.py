@@ -12,8 +12,6 @@ from .cells import Cells
 from .damage import DAMAGE
 from .parts import write_rows
 
-__all__ = ["read_marks", "read_probabilities", "write_probabilities"]
-
 Probabilities = npt.NDArray[np.float64]
 
 

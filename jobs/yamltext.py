@@ -9,8 +9,6 @@ from typing import Any
 from ..errors import InputError
 from .damage import DAMAGE
 
-__all__ = ["parse_yaml"]
-
 _MOST_YAML, _MOST_JSON = 128 * 1024, 64 * 1024**2
 _MOST_NODES = 100_000
 _MOST_BITS = 256

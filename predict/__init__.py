@@ -7,7 +7,8 @@ from .model import BoostedModel, CnnModel, Model, load_model, model_identity
 from .page import NOT_A_DEVICE
 from .predictor import Predictions, Predictor
 from .records import new_images
-from .run import FORMATS, PredictResult, predict
+from .run import PredictResult, predict
+from .table import FORMATS
 
 __all__ = [
     "FORMATS",

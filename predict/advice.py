@@ -11,8 +11,6 @@ from pathlib import Path
 from ..errors import BchistoError
 from ..experiment import Needs
 
-__all__ = ["Fitting", "advised", "in_our_words", "said_of_training"]
-
 _LARGER = "; this model needs larger images"
 
 _ADVICE = tuple(

@@ -20,8 +20,6 @@ from ..runs import describe_differences
 from .advice import in_our_words
 from .model import Model, load_model
 
-__all__ = ["Block", "Rows", "Workshop", "claim", "do_blocks", "is_trained"]
-
 _log = logging.getLogger(__name__)
 
 _WORK = "work:"

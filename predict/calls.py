@@ -12,8 +12,6 @@ from ..errors import InputError
 from ..evaluate import default_positive, positive_mask, two_class_scores
 from ..options import option
 
-__all__ = ["Calls", "OperatingPoint"]
-
 Probabilities = npt.NDArray[np.float64]
 
 

@@ -28,8 +28,6 @@ from ..jobs import DAMAGE
 from .blocks import Rows
 from .records import with_classes
 
-__all__ = ["embeddings_digest", "is_embedded", "load_embedded", "predict_embedded"]
-
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 256

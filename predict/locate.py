@@ -12,8 +12,6 @@ from ..errors import BchistoError, InputError, MissingInputError
 from ..experiment import bundle_stores
 from ..jobs import is_set_aside, read_json
 
-__all__ = ["find_bundle", "recorded_weights"]
-
 _BUNDLE = "model.bchisto"
 
 

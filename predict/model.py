@@ -21,8 +21,6 @@ from ..finetune import CnnBundle, PatchRule, predict_images
 from ..jobs import Ticker
 from .stored import stored_settings
 
-__all__ = ["BoostedModel", "CnnModel", "Model", "load_model", "model_identity"]
-
 _CNN_BLOCK = 16
 """Images in a unit of work of a CNN, and in memory at once (ours)."""
 

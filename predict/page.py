@@ -10,8 +10,6 @@ from ..evaluate import render_page, thumbnail
 from ..jobs import default_jobs, map_ahead_in_threads
 from .sheet import Sheet, Shown
 
-__all__ = ["NOT_A_DEVICE", "write_html"]
-
 NOT_A_DEVICE = (
     "For research: bchisto is not a medical device, and nothing on this page is a diagnosis. The page names images and "
     "shows them; pass it on only as you would the images."

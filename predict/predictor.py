@@ -25,8 +25,6 @@ from .locate import find_bundle, recorded_weights
 from .model import Model, load_model, model_identity
 from .records import new_images
 
-__all__ = ["Predictions", "Predictor"]
-
 Image = PathInput | npt.NDArray[np.uint8]
 
 

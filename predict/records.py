@@ -15,8 +15,6 @@ from ..errors import InputError, MissingInputError
 from ..experiment import ImageSelection
 from .advice import in_our_words
 
-__all__ = ["images_digest", "new_images", "with_classes"]
-
 _log = logging.getLogger(__name__)
 
 _MANIFESTS = (".csv", ".xlsx", ".xlsm")

@@ -34,8 +34,6 @@ from .sheet import make_sheet
 from .table import FORMATS, Table, to_pandas
 from .workbook import import_openpyxl, write_xlsx
 
-__all__ = ["FORMATS", "PredictResult", "predict"]
-
 _GPU_BLOCK = 32
 """Images in a unit of work on a GPU at least (ours)."""
 

@@ -16,8 +16,6 @@ from ..evaluate import apply_temperature
 from ..finetune import CnnBundle
 from .table import Table
 
-__all__ = ["Sheet", "Shown", "make_sheet", "rule_sentences"]
-
 
 @dataclass(frozen=True)
 class Shown:

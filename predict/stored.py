@@ -11,8 +11,6 @@ from ..errors import BundleError, printable
 from ..featurize import MOST_CROPS, FeaturizeSettings, View, past_use
 from ..jobs import DAMAGE
 
-__all__ = ["stored_settings"]
-
 
 def stored_settings(path: Path, stores: Mapping[str, Mapping[str, Any]]) -> dict[str, FeaturizeSettings]:
     """Return what made the descriptors of each store.

@@ -19,8 +19,6 @@ from ..errors import OutputError
 from ..evaluate import as_frame, write_predictions
 from ..jobs import Cells, atomic_output, neutral
 
-__all__ = ["FORMATS", "Table", "to_pandas"]
-
 _log = logging.getLogger(__name__)
 
 FORMATS = ("bchisto", "iciar2018")

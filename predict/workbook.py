@@ -11,8 +11,6 @@ from ..jobs import atomic_output
 from .page import NOT_A_DEVICE
 from .sheet import Sheet
 
-__all__ = ["import_openpyxl", "write_xlsx"]
-
 _WIDTHS = (44, 16, 12, 10, 22)
 
 

@@ -10,8 +10,6 @@ from ..encoders import encoder_facts, gives_maps
 from ..experiment import Work
 from ..featurize import FeaturizeSettings, images_per_block, reckon_seconds, time_describing
 
-__all__ = ["DescribingEstimate", "estimate_describing"]
-
 _RECKONED, _TIMED = 4.0, 1.5
 """Factors by which the time may be shorter or longer: of recorded speeds, since cores differ, and of a timed image,
 since images and the load of a machine do (ours)."""

@@ -15,8 +15,6 @@ from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture
 from .run import Preflight
 from .sections import findings_section, next_section, preflight_sections, short_section
 
-__all__ = ["preflight_text", "write_preflight"]
-
 _GROUPS_SHOWN = 10
 """Patients that a terminal lists (ours)."""
 

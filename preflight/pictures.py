@@ -15,8 +15,6 @@ from ..evaluate import thumbnail
 from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
 from ..stains import Normalizer, make_normalizer
 
-__all__ = ["ContactPicture", "choose_records", "contact_sheet", "view_picture"]
-
 _MOST = 5
 """Pictures of a class: a row of the page (ours)."""
 

@@ -11,8 +11,6 @@ from ..data import PUBLISHED_FOLDS, Copy, Dataset, FoldPlan, Particulars, fold_p
 from ..errors import BchistoError
 from ..jobs import Progress
 
-__all__ = ["FoldParts", "ProtocolCheck", "check_protocols"]
-
 _PUBLISHED = {
     "bach": ("rakhlin10", "eva"),
     "breakhis": ("official", "official-corrected"),

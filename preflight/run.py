@@ -15,8 +15,6 @@ from .estimate import DescribingEstimate, estimate_describing
 from .protocols import ProtocolCheck, check_protocols
 from .views import Fitting, ViewFit, fit_views, fitting_views
 
-__all__ = ["Preflight", "preflight"]
-
 
 @dataclass(frozen=True)
 class Preflight:

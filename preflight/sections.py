@@ -11,8 +11,6 @@ from ..evaluate import Block, Grid, Section, class_grid, counted, listed, plural
 from .protocols import ProtocolCheck
 from .run import Preflight
 
-__all__ = ["findings_section", "next_section", "preflight_sections", "short_section"]
-
 _MOST_SIZES = 8
 """Sizes that are listed, the most frequent first (ours)."""
 

@@ -12,8 +12,6 @@ from ..data import scaled_side
 from ..encoders import EncoderChoice, encoder_facts
 from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
 
-__all__ = ["Fitting", "ViewFit", "fit_views", "fitting_views"]
-
 _SHARES = (400 / 768, 650 / 768)
 """Side of a crop over the short side of the image: those of the published views in an image of BACH."""
 

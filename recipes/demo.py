@@ -15,8 +15,6 @@ from ..experiment import CrossValidation, Work
 from ..featurize import FeaturizeSettings, View, featurize
 from ..moved import takes_fields
 
-__all__ = ["DemoResult", "demo"]
-
 _log = logging.getLogger(__name__)
 
 _SETTINGS = FeaturizeSettings(

@@ -21,8 +21,6 @@ from .parts import Part, fold_names
 from .recipe import Recipe
 from .work import Order
 
-__all__ = ["Estimate", "ImagesAhead", "estimate_boost", "estimate_featurize", "estimate_finetune", "estimate_text"]
-
 _FEW, _MORE = 1, 3
 """Boosting rounds over 2 of the two timed models; their difference is the cost of one (ours)."""
 

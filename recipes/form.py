@@ -22,8 +22,6 @@ from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting
 from .tables import KINDS, check_claim, claims_of
 
-__all__ = ["ENTRY_POINT_GROUP", "list_recipes", "load_recipe", "parse_recipe"]
-
 ENTRY_POINT_GROUP = "bchisto.recipes"
 
 _log = logging.getLogger(__name__)

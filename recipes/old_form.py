@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["has_road", "without_road"]
-
 _STEPS = {"boosted": ["featurize", "boost"], "cnn": ["finetune"]}
 _QUICK = {"augmentations": "featurize", "crops": "featurize", "seeds": "boost"}
 """Settings that a quick run of a boosted recipe changed, and the step of each."""

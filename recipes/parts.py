@@ -16,8 +16,6 @@ from .quick import quick_banner, write_few, write_quick
 from .recipe import Recipe
 from .work import Order
 
-__all__ = ["READING", "Part", "find_layout", "fold_names", "make_parts", "reading_of"]
-
 READING = frozenset({"lesion", "context"})
 """Settings of a step that say how images are read."""
 

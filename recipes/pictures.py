@@ -16,8 +16,6 @@ from ..explain import METHODS, ExplainSettings, explain, settings_of
 from ..jobs import ensure_folder, write_rows
 from .recipe import Recipe
 
-__all__ = ["Pictures", "Trained", "make_pictures", "pictures_of"]
-
 _log = logging.getLogger(__name__)
 
 _NEEDED = ("variants", "methods", "images_per_class")

@@ -9,8 +9,6 @@ from ..data import Dataset, published_folds
 from ..errors import InputError
 from ..jobs import write_rows
 
-__all__ = ["QuickPlan", "quick_banner", "write_few", "write_quick"]
-
 Row = tuple[str, int, str]
 QuickPlan = tuple[list[str], Path]
 """Fold lists, by path, and the list of images they name."""

@@ -8,8 +8,6 @@ from typing import Any
 
 from ..errors import InputError
 
-__all__ = ["STEPS", "Recipe", "Setting"]
-
 STEPS = ("featurize", "boost", "finetune")
 """What a variant is made of: the commands whose settings it gives."""
 

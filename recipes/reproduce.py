@@ -23,8 +23,6 @@ from .recipe import Recipe
 from .runner import estimate_variants, run_variants
 from .work import Order, Outcome
 
-__all__ = ["ReproduceResult", "estimate_recipe", "reproduce"]
-
 
 @dataclass(frozen=True)
 class ReproduceResult:

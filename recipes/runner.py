@@ -20,8 +20,6 @@ from .tables import Obtained, Runs, compare_published
 from .timing import training_times
 from .work import Order, Outcome, comparable_note
 
-__all__ = ["estimate_variants", "run_variants"]
-
 _log = logging.getLogger(__name__)
 
 _REPLICATES = 2000

@@ -21,8 +21,6 @@ from .recipe import Recipe
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest, Step
 from .work import Order
 
-__all__ = ["build_steps"]
-
 _KNOWN: Mapping[str, Sequence[Any]] = {
     "featurize": (FeaturizeSettings,),
     "boost": (BoostSettings, FoldChoice, TwoClassView),

@@ -21,8 +21,6 @@ from .estimate import Estimate, ImagesAhead, estimate_boost, estimate_featurize,
 from .parts import Part
 from .work import reported_later
 
-__all__ = ["BoostStep", "FeaturizeStep", "FinetuneStep", "FixedTest", "Step"]
-
 
 @dataclass(frozen=True)
 class Step(ABC):

@@ -12,8 +12,6 @@ from .parts import Part
 from .recipe import Recipe
 from .steps import FinetuneStep, Step
 
-__all__ = ["ROUNDS", "training_times"]
-
 _log = logging.getLogger(__name__)
 
 ROUNDS = 3

@@ -13,8 +13,6 @@ from ..experiment import CrossValidation, Work
 from .pictures import Trained
 from .recipe import Recipe
 
-__all__ = ["Order", "Outcome", "comparable_note", "reported_later"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

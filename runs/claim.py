@@ -20,8 +20,6 @@ from ..errors import InputError, OverwrittenError, SettingsConflictError
 from ..jobs import ensure_folder, read_json, remove_leftovers, set_aside, write_json
 from .compare import describe_differences, differences
 
-__all__ = ["Claim", "Mark", "other_settings"]
-
 _log = logging.getLogger(__name__)
 
 _FILE = "settings.json"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["describe_differences", "differences"]
-
 _HASH = "_sha256"
 
 

@@ -13,8 +13,6 @@ from ..jobs import read_json
 from .compare import differences
 from .record import process_runs
 
-__all__ = ["RunEntry", "diff_runs", "list_runs", "read_run"]
-
 _log = logging.getLogger(__name__)
 
 _MOST_SECONDS = 1e9

@@ -33,8 +33,6 @@ from ..jobs import (
     write_json,
 )
 
-__all__ = ["RunRecord", "load_config", "record_run", "record_table", "unfinished_record", "versions_of"]
-
 _log = logging.getLogger(__name__)
 
 _PATHS = ("out", "images", "features", "only", "test_list", "sources", "model", "html", "xlsx")

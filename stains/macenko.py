@@ -21,8 +21,6 @@ from .constants import (
 from .od import Image, check_rgb, density_table, optical_density
 from .quantile import extreme_percentiles, upper_percentile
 
-__all__ = ["MacenkoNormalizer", "StainEstimate"]
-
 Array = npt.NDArray[np.float64]
 
 

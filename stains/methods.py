@@ -9,8 +9,6 @@ from .macenko import MacenkoNormalizer, StainEstimate
 from .od import Image
 from .treatments import TREATMENTS, treat
 
-__all__ = ["STAIN_METHODS", "Normalizer", "make_normalizer"]
-
 STAIN_METHODS = (
     "macenko",
     "none",

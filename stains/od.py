@@ -10,8 +10,6 @@ import numpy.typing as npt
 from ..errors import ImageError
 from .constants import TRANSMITTED_LIGHT
 
-__all__ = ["check_rgb", "density_table", "optical_density"]
-
 Image = npt.NDArray[np.uint8]
 
 

@@ -7,8 +7,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["extreme_percentiles", "upper_percentile"]
-
 _SAMPLE = 64
 """Every so many values guess where the tail begins (ours)."""
 

@@ -13,8 +13,6 @@ import numpy.typing as npt
 from .constants import RUIFROK_FROM_HED, RUIFROK_TO_HED, TRANSMITTED_LIGHT
 from .od import Image, optical_density
 
-__all__ = ["HeAugmenter", "augment_he", "augmentation_matrix"]
-
 
 class HeAugmenter:
     """Make many H&E augmentations of one image; works in a buffer of its own, so one thread at a time.

@@ -11,8 +11,6 @@ from .constants import REFERENCE_MAXIMA, REFERENCE_STAINS, TRANSMITTED_LIGHT
 from .macenko import MacenkoNormalizer, StainEstimate
 from .od import Image
 
-__all__ = ["StainToolsNormalizer", "reference_ramp"]
-
 _RAMP_PIXELS = 256
 """Side of the reference image, pixels (ours)."""
 

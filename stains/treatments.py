@@ -14,8 +14,6 @@ import numpy as np
 from ..errors import InputError, one_of
 from .od import Image, check_rgb
 
-__all__ = ["TREATMENTS", "treat"]
-
 _CLIP, _TILES = 2.0, 8
 """Clip limit and tiles a side of CLAHE: OpenCV's tutorial values (ours)."""
 

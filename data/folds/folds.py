@@ -25,9 +25,6 @@ from .slides import SLIDE_FOLDS, fit_slides
 from .split import split_together
 from .units import split_copies, split_groups
 
-__all__ = ["GROUPINGS", "FoldPlan", "fold_plan", "fold_plans", "published_folds", "read_fold_list", "write_fold_list"]
-
-
 GROUPINGS = ("group", "none")
 """Whether split folds keep groups whole."""
 

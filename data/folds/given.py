@@ -10,8 +10,6 @@ from ..particulars import Particulars
 from ..parts import PART_COLUMNS, given_parts
 from .plans import PARTS, FoldPlan
 
-__all__ = ["GIVEN", "given_plan", "mixed_parts"]
-
 GIVEN = "folder"
 """Name of the protocol."""
 

@@ -11,8 +11,6 @@ import numpy as np
 from ...errors import InputError
 from .plans import FoldPlan, Row
 
-__all__ = ["HOLDOUT", "holdout_plan"]
-
 HOLDOUT = re.compile(r"(\d{1,2})/(\d{1,2})(?:/(\d{1,2}))?")
 """Shares in percent that train, validate and test, or train and test."""
 

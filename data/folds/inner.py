@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["inner_splits"]
-
 Indices = npt.NDArray[np.int64]
 
 

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["PARTS", "FoldPlan", "Row", "spread"]
-
 PARTS = ("train", "val", "test")
 Row = tuple[str, int, str]
 """Image id, fold, part."""

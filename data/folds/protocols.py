@@ -13,8 +13,6 @@ from ...errors import InputError
 from .plans import FoldPlan, Row, spread
 from .slides import SLIDE_FOLDS, fit_slides
 
-__all__ = ["PUBLISHED_FOLDS", "identify", "protocol_text", "published_rows"]
-
 PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv"}
 """Fold lists that ship with the package; sources in ``published/SOURCES.md``."""
 

@@ -8,8 +8,6 @@ from dataclasses import replace
 from ...errors import InputError
 from .plans import FoldPlan
 
-__all__ = ["repeat_folds"]
-
 
 def repeat_folds(plans: Sequence[FoldPlan]) -> FoldPlan:
     """Put splits of one protocol under several seeds together, the folds of each after those of the one before.

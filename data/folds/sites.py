@@ -11,8 +11,6 @@ from ..findings import few
 from ..particulars import Particulars
 from .plans import FoldPlan, spread
 
-__all__ = ["SITES", "site_plan"]
-
 SITES = "site:"
 """What a protocol that leaves one site out begins with; the name of the column follows."""
 

@@ -11,8 +11,6 @@ from ...errors import InputError
 from ..layouts import BREAKHIS_NAME, CBIS_NAME, IDC_NAME
 from .plans import FoldPlan
 
-__all__ = ["SLIDE_FOLDS", "fit_slides"]
-
 SLIDE_FOLDS = {
     "official": "breakhis_official.csv",
     "official-corrected": "breakhis_official.csv",

@@ -16,8 +16,6 @@ from .holdout import HOLDOUT, holdout_plan
 from .plans import FoldPlan, Row
 from .units import join_units
 
-__all__ = ["split_together"]
-
 
 def split_together(
     spec: str,

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from ..findings import few, pairs_alike
 from .plans import PARTS, FoldPlan
 
-__all__ = ["join_units", "split_copies", "split_groups", "unknown_groups"]
-
 Copies = Sequence[tuple[str, str]]
 """Pairs of image ids that show the same pixels."""
 

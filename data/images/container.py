@@ -18,17 +18,6 @@ import numpy.typing as npt
 
 from ...errors import ImageError
 
-__all__ = [
-    "BROKEN",
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "Container",
-    "damaged",
-    "exif_orientation",
-    "truncated",
-    "xmp_orientation",
-]
-
 MAX_PIXELS = 85_000_000
 """Largest image that is decoded, pixels (ours: just below the size of which Pillow itself warns; a BACH image
 has 3.1 million)."""

@@ -19,18 +19,6 @@ from ...errors import ImageError, InputError
 from ...jobs import DAMAGE, Cells, default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
 
-__all__ = [
-    "CROP_SEEDS",
-    "UniqueImages",
-    "content_sha256",
-    "crop_key",
-    "file_sha256",
-    "pixels_sha256",
-    "record_sha256",
-    "same_content",
-    "unique_images",
-]
-
 _log = logging.getLogger(__name__)
 
 _SAID = 3

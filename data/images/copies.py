@@ -16,8 +16,6 @@ from ..dataset import ImageRecord
 from .decode import decode_record, read_header
 from .fingerprint import CELLS, LEAST_SPREAD, Fingerprint, Scale, fingerprint, grey_levels
 
-__all__ = ["MOST_COMPARED", "Copy", "find_copies"]
-
 MOST_COMPARED = 20_000
 """Images up to which copies are looked for (ours): of 8,000 of BreakHis it takes minutes."""
 

@@ -36,8 +36,6 @@ from .ljpeg import LJPEG_SUFFIX, decode_ljpeg, read_ljpeg_header
 from .png import PNG_BEGIN, read_png
 from .tiff import TIFF_BEGINS, read_tiff
 
-__all__ = ["MAX_PIXELS", "ImageHeader", "decode_image", "decode_record", "decode_whole", "read_header", "resize_image"]
-
 _TRANSPOSED = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 

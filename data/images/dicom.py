@@ -32,8 +32,6 @@ from ...errors import ImageError
 from .container import BROKEN, MAX_BYTES, MAX_PIXELS, damaged
 from .jpeg import JPEG_BEGIN, check_jpeg
 
-__all__ = ["DICOM_SUFFIXES", "DicomHeader", "decode_dicom", "read_dicom_header", "stretch_to_eight_bits"]
-
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 
 _TAGS = (

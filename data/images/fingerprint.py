@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CELLS", "LEAST_SPREAD", "Fingerprint", "Scale", "fingerprint", "grey_levels"]
-
 CELLS = 8
 """Cells on a side of a descriptor (ours)."""
 

@@ -21,8 +21,6 @@ import numpy.typing as npt
 from ...errors import ImageError
 from .container import BROKEN, MAX_BYTES, MAX_PIXELS, Container, damaged, exif_orientation, truncated, xmp_orientation
 
-__all__ = ["JPEG_BEGIN", "check_jpeg", "read_jpeg"]
-
 JPEG_BEGIN = b"\xff\xd8\xff"
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -13,8 +13,6 @@ import numpy.typing as npt
 from ...errors import DependencyError, ImageError
 from .container import MAX_BYTES
 
-__all__ = ["LJPEG_SUFFIX", "LjpegHeader", "decode_ljpeg", "read_ljpeg_header"]
-
 LJPEG_SUFFIX = ".ljpeg"
 _SOF3 = 0xC3
 _ALONE = frozenset({0xD8, 0x01, *range(0xD0, 0xD8)})

@@ -17,8 +17,6 @@ import numpy.typing as npt
 
 from .container import MAX_BYTES, Container, damaged, exif_orientation, truncated, xmp_orientation
 
-__all__ = ["PNG_BEGIN", "read_png"]
-
 PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
 
 _EMPTY = b"\0\0\0\0IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")

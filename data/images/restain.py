@@ -19,8 +19,6 @@ from ..findings import Finding, report_findings
 from ..walk import walk_files
 from .decode import decode_image
 
-__all__ = ["RestainResult", "stain_images"]
-
 _log = logging.getLogger(__name__)
 _SHEET_SIDE = 320
 _SHEET_ROWS = 24

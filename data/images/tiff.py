@@ -19,8 +19,6 @@ from typing import BinaryIO, NamedTuple
 from ...errors import ImageError
 from .container import MAX_BYTES, MAX_PIXELS, Container, damaged, truncated, xmp_orientation
 
-__all__ = ["TIFF_BEGINS", "read_tiff"]
-
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262

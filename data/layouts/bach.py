@@ -16,8 +16,6 @@ from ..findings import Finding
 from ..walk import is_folder, walk_files
 from .spec import LayoutSpec
 
-__all__ = ["BACH_CLASSES", "BACH_MPP", "BACH_SIZE", "LAYOUT", "find_photos", "read_bach"]
-
 BACH_CLASSES = ("Normal", "Benign", "InSitu", "Invasive")
 BACH_MPP = 0.42
 """Micrometres per pixel. Rakhlin et al. 2018, sec. 2.1."""

@@ -12,8 +12,6 @@ from ..findings import Finding
 from ..walk import walk_files
 from .spec import LayoutSpec
 
-__all__ = ["BREAKHIS_NAME", "BREAKHIS_SIZE", "BREAKHIS_TYPES", "LAYOUT", "read_breakhis"]
-
 BREAKHIS_NAME = re.compile(r"SOB_([BM])_([A-Z]+)-(\d{2})-([0-9A-Z]+)-(40|100|200|400)-(\d{3})\.png")
 """Pattern of all 7,909 file names: class, tumour type, year, slide, magnification, number."""
 

@@ -19,8 +19,6 @@ from ..walk import walk_files
 from .ddsm import PATHOLOGY_CLASSES, pathology_label
 from .spec import LayoutSpec
 
-__all__ = ["CBIS_NAME", "CBIS_TABLE", "LAYOUT", "read_cbis_ddsm"]
-
 CBIS_TABLE = re.compile(r"(mass|calc)_case_description_(train|test)_set\.csv")
 CBIS_NAME = re.compile(r"(Mass|Calc)-(Training|Test)_(P_\d{5})_(LEFT|RIGHT)_(CC|MLO)_(\d+)")
 """Pattern of an abnormality's folder, which is also its id: kind, part of the official split, patient, side, view,

@@ -14,8 +14,6 @@ from ..dataset import ImageRecord
 from ..findings import Finding
 from ..images import decode_image, read_header
 
-__all__ = ["CONTEXTS", "show_context"]
-
 CONTEXTS = ("tight", "small", "large")
 """``tight``: the box of the outline. ``small``: 50 pixels more on each side. ``large``: twice the box about its middle.
 The latter two are those of the published system ``ddsm-masses``."""

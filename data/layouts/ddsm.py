@@ -18,8 +18,6 @@ from ..walk import walk_files
 from .overlay import read_overlay
 from .spec import LESIONS, LayoutSpec
 
-__all__ = ["LAYOUT", "PATHOLOGY_CLASSES", "pathology_label", "read_ddsm"]
-
 PATHOLOGY_CLASSES = ("benign", "malignant")
 
 _PATHOLOGY = {"BENIGN": "benign", "BENIGN_WITHOUT_CALLBACK": "benign", "MALIGNANT": "malignant"}

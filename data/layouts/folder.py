@@ -14,8 +14,6 @@ from ..parts import PART_COLUMNS, part_of
 from ..walk import is_folder, walk_files
 from .spec import LayoutSpec
 
-__all__ = ["LAYOUT", "read_folder"]
-
 
 def read_folder(
     root: Path, *, classes: Sequence[str] = (), group_from: str | None = None, label_from: str | None = None

@@ -13,8 +13,6 @@ from ..images import same_content
 from .index import FileIndex
 from .spec import LayoutSpec
 
-__all__ = ["IDC_CLASSES", "IDC_NAME", "IDC_SIZE", "LAYOUT", "read_idc"]
-
 IDC_NAME = re.compile(r"(\d+)_idx5_x(\d+)_y(\d+)_class([01])\.png")
 """Pattern of all file names: slide, place in the slide, class."""
 

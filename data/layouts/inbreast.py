@@ -14,8 +14,6 @@ from ..walk import walk_files
 from .spec import LayoutSpec
 from .xls import xls_rows
 
-__all__ = ["BIRADS_CLASSES", "INBREAST_NAME", "LAYOUT", "read_inbreast"]
-
 INBREAST_NAME = re.compile(r"(\d{8})_([0-9a-f]+)_MG_([LR])_(CC|ML|FB)_ANON\.dcm")
 """Pattern of the file names: image number, hash of the patient, side, view."""
 

@@ -21,8 +21,6 @@ from ...jobs import ensure_folder, write_json
 from ..findings import Finding
 from ..walk import MOST_VISITS, circle, too_often, unreadable
 
-__all__ = ["FileIndex", "cache_folder"]
-
 _SCHEMA = 2
 _SETTLED_NS = 2_000_000_000
 """A folder changed less than this before it was listed is listed again: file systems stamp in steps (ours)."""

@@ -8,8 +8,6 @@ from ..classes import find_order
 from .registry import added_layouts, built_in_layouts
 from .spec import LayoutSpec
 
-__all__ = ["DATASET_NAMES", "KNOWN_CLASSES", "MAMMOGRAMS", "known_classes", "known_positive", "order_classes"]
-
 
 def _orders(specs: Iterable[LayoutSpec]) -> tuple[tuple[str, ...], ...]:
     return tuple(dict.fromkeys(spec.classes for spec in specs if spec.classes))

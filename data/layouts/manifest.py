@@ -11,8 +11,6 @@ from ..findings import Finding
 from ..from_path import PathRule
 from .spec import LayoutSpec
 
-__all__ = ["LAYOUT", "read_manifest"]
-
 GROUP_COLUMNS = ("group", "patient", "patient_id", "case", "slide", "slide_id")
 """Columns of a manifest that may hold the group; the first that is there is taken, patients before slides."""
 

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from ...errors import InputError
 
-__all__ = ["Abnormality", "outline_points", "read_overlay"]
-
 _STEPS = np.array([[0, -1], [1, -1], [1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1]], dtype=np.int64)
 """dx, dy of the chain codes 0 to 7: north, then clockwise. Heath et al. 2001, overlay format of the DDSM."""
 

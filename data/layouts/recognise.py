@@ -10,8 +10,6 @@ from ..walk import walk_files
 from .registry import added_layouts, built_in_layouts, get_layout
 from .spec import LayoutSpec
 
-__all__ = ["recognise_layout"]
-
 _log = logging.getLogger(__name__)
 
 

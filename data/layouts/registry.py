@@ -18,8 +18,6 @@ from ...errors import InputError, one_of
 from ...extensions import extension_names, load_extension
 from .spec import LayoutSpec
 
-__all__ = ["ENTRY_POINT_GROUP", "added_layouts", "built_in_layouts", "find_layout", "get_layout", "list_layouts"]
-
 _log = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "bchisto.datasets"

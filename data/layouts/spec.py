@@ -10,8 +10,6 @@ from ...errors import InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
 
-__all__ = ["LABEL_LEVELS", "LAYOUT_OPTIONS", "LESIONS", "OWN_OPTIONS", "LayoutSpec"]
-
 LABEL_LEVELS = ("class", "type")
 """What a label is where a layout has types within its classes: the class, or the type."""
 

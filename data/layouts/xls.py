@@ -12,8 +12,6 @@ from ...errors import DependencyError, InputError
 from ..findings import Finding
 from ..images import BROKEN
 
-__all__ = ["xls_rows"]
-
 _MOST_BYTES = 4 * 1024**2
 """Bound on a workbook (ours): the published one takes some ten kilobytes."""
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Canvas", "Nuclei"]
-
 Field = npt.NDArray[np.float32]
 Point = tuple[float, float]
 

@@ -8,8 +8,6 @@ from ...errors import InputError, OutputError
 from ...jobs import Ticker, atomic_output, cpu_resources, ensure_folder, read_json, run_units, write_json
 from .tissue import TISSUE_CLASSES, make_tissue
 
-__all__ = ["make_bach"]
-
 _PREFIX = {"Normal": "n", "Benign": "b", "InSitu": "is", "Invasive": "iv"}
 _MARK = "bchisto-synthetic.json"
 _Task = tuple[str, str, int, int, tuple[int, int]]

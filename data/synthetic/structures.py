@@ -7,20 +7,6 @@ import numpy.typing as npt
 
 from .canvas import Canvas, Nuclei, Point
 
-__all__ = [
-    "EPITHELIUM",
-    "FIBROBLAST",
-    "LYMPHOCYTE",
-    "TUMOUR",
-    "fat",
-    "filled_duct",
-    "gland",
-    "lymphocytes",
-    "nest",
-    "spindles",
-    "stroma",
-]
-
 EPITHELIUM = Nuclei(length=7.5, width=5.5, spread=0.12, darkness=1.35)
 MYOEPITHELIUM = Nuclei(length=7.0, width=2.6, spread=0.15, darkness=1.45)
 FIBROBLAST = Nuclei(length=13.0, width=2.4, spread=0.25, darkness=1.25)

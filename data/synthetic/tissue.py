@@ -11,8 +11,6 @@ from ...errors import InputError
 from .canvas import Canvas
 from .structures import fat, filled_duct, gland, lymphocytes, nest, spindles, stroma
 
-__all__ = ["FIELD_WIDTH", "TISSUE_CLASSES", "make_tissue"]
-
 FIELD_WIDTH = 2048 * 0.42
 """Width of the field of view, micrometres: that of a BACH image."""
 

@@ -7,8 +7,6 @@ from typing import Any
 from .layers import finish, local_response, rescaled_input
 from .spec import CaffeLayers, NetworkSpec
 
-__all__ = ["SPECS", "build"]
-
 
 def _grouped(x: Any, filters: int, kernel: int, *, penalty: Any, name: str) -> Any:
     """Convolve two halves of the channels apart, as the two graphics cards of the paper did."""

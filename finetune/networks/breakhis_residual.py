@@ -8,8 +8,6 @@ from typing import Any
 from .layers import conv_norm_relu, finish, rescaled_input, residual_block
 from .spec import NetworkSpec
 
-__all__ = ["PURE", "SPECS", "VARIANTS", "build", "pools_of"]
-
 VARIANTS = ("plain", "kernel3", "stride2", "doubled", "two-pools", "dropout")
 """The published one and its variants: first kernel 3x3 instead of 7x7, first stride 2, feature maps doubled, two
 pooling layers before the residual blocks, dropout."""

@@ -7,8 +7,6 @@ from typing import Any
 from .layers import MOMENTUM, finish, rescaled_input
 from .spec import NetworkSpec
 
-__all__ = ["SPECS", "build"]
-
 
 def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 0.0) -> Any:
     """Build the network: 3x3 convolution, batch normalisation, ReLU, 2x2 max pooling with 32, 32, 64 filters; 128, 64.

@@ -7,8 +7,6 @@ from typing import Any
 from .layers import finish, local_response, rescaled_input
 from .spec import CaffeLayers, NetworkSpec
 
-__all__ = ["SPECS", "build"]
-
 _MODULES = {
     # 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection. Szegedy et al. 2015, Table 1.
     "3a": (64, 96, 128, 16, 32, 32),

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["MOMENTUM", "conv_norm_relu", "finish", "local_response", "rescaled_input", "residual_block"]
-
-
 MOMENTUM = 0.9
 """Of the moving statistics of batch normalisation (ours): Keras's 0.99 needs hundreds of steps, more than a few hundred
 images give in the first epochs."""

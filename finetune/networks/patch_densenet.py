@@ -7,8 +7,6 @@ from typing import Any
 from .layers import MOMENTUM, finish, rescaled_input
 from .spec import NetworkSpec
 
-__all__ = ["SPECS", "build"]
-
 
 def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4) -> Any:
     """Build a densely connected network of growth 12 with three blocks of six layers (Huang et al. 2017, sec. 3)."""

@@ -7,8 +7,6 @@ from typing import Any
 from .layers import conv_norm_relu, finish, rescaled_input, residual_block
 from .spec import NetworkSpec
 
-__all__ = ["SPECS", "build"]
-
 
 def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4) -> Any:
     """Build a residual network of 20 layers, as He et al. 2016, sec. 4.2, have it for pictures of 32 pixels."""

@@ -19,8 +19,6 @@ from ...extensions import extension_names, load_extension
 from ...jobs import prepare_backend
 from .spec import NetworkSpec
 
-__all__ = ["ENTRY_POINT_GROUP", "NETWORKS", "build_network", "get_network", "list_networks"]
-
 ENTRY_POINT_GROUP = "bchisto.networks"
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from ...moved import renamed_fields
 
-__all__ = ["CaffeLayers", "NetworkSpec"]
-
 
 @dataclass(frozen=True)
 class CaffeLayers:

@@ -6,8 +6,6 @@ from typing import Any
 
 from .layers import finish
 
-__all__ = ["add_top"]
-
 _FILTERS = 64
 """Of the convolution; with its 3x3 kernel and 2x2 pooling ours, the source draws them without numbers."""
 

@@ -13,8 +13,6 @@ from .networks import value_of
 from .obtained import Points, Runs
 from .widths import PAIRED, Shown, half_width, shown_in
 
-__all__ = ["SEEDS", "check_claim", "claims_of", "judge"]
-
 SEEDS = 3
 """Seeds from which a conclusion is judged (ours): one training says nothing of how much another would differ."""
 

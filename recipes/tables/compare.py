@@ -11,8 +11,6 @@ from .claims import claims_of, judge
 from .kinds import KINDS
 from .obtained import Runs
 
-__all__ = ["compare_published"]
-
 
 def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: str) -> list[PublishedTable]:
     """Put the published tables of a recipe beside its variants.

@@ -13,8 +13,6 @@ from ...evaluate import CROSS_VALIDATION, PredictionTable, PublishedFigure, fold
 from ...jobs import read_records
 from .obtained import Compared, Obtained, Points, Runs, percent, share_of
 
-__all__ = ["by_store", "confusion", "fusion_by_fold", "two_class"]
-
 
 @dataclass(frozen=True)
 class _Run:

@@ -10,8 +10,6 @@ from .ensembles import by_store, confusion, fusion_by_fold, two_class
 from .networks import by_fold, by_level, by_rule, by_variant, learning_gap, scores, training_time, validation
 from .obtained import Compared, Runs
 
-__all__ = ["KINDS", "TableKind"]
-
 
 @dataclass(frozen=True)
 class TableKind:

@@ -10,19 +10,6 @@ import numpy as np
 from ...evaluate import PredictionTable, PublishedFigure, default_positive
 from .obtained import Compared, Points, Runs, Value
 
-__all__ = [
-    "LEVELS",
-    "by_fold",
-    "by_level",
-    "by_rule",
-    "by_variant",
-    "learning_gap",
-    "scores",
-    "training_time",
-    "validation",
-    "value_of",
-]
-
 _NOTHING: Value = (None, None)
 
 

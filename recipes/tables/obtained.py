@@ -13,8 +13,6 @@ import numpy.typing as npt
 from ...evaluate import Panel, PredictionTable, PublishedFigure, Sampled
 from ...jobs import read_json
 
-__all__ = ["Compared", "Obtained", "Points", "Runs", "Value", "percent", "share_of"]
-
 Value = tuple[float | None, tuple[float, float] | None]
 """A share and its 95 % interval; None where it was not obtained."""
 

@@ -21,8 +21,6 @@ from ...evaluate import (
 from .networks import LEVELS, value_of
 from .obtained import Obtained, Value
 
-__all__ = ["PAIRED", "Shown", "half_width", "shown_in"]
-
 PAIRED = {"accuracy": "accuracy", "auc": "auc", "auc_mean": "auc", "recall": "sensitivity", "precision": "precision"}
 """Metrics whose difference has an interval over images, to its name in a comparison; rules are told by accuracy unless
 their table says otherwise."""

@@ -88,7 +88,12 @@ def test_every_reader_has_a_spec():
         name
         for name in dir(bchisto.data.layouts)
         if inspect.ismodule(module := getattr(bchisto.data.layouts, name))
-        and any(function.startswith("read_") and function != "read_overlay" for function in module.__all__)
+        and any(
+            name.startswith("read_")
+            and name != "read_overlay"
+            and getattr(thing, "__module__", None) == module.__name__
+            for name, thing in vars(module).items()
+        )
     }
     assert modules == readers
     assert len(readers) == len(DATASET_NAMES)
