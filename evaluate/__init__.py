@@ -7,7 +7,6 @@ per class or a predicted class.
 from typing import TYPE_CHECKING
 
 from ..moved import moved_names
-from .abstain import abstention
 from .aggregate import AGGREGATIONS, LEVELS, aggregate
 from .calibration import calibration
 from .cohort import class_grid
@@ -21,20 +20,17 @@ from .headline import external_lines, headline
 from .intervals import Sampled, bootstrap_intervals
 from .known_metrics import list_metrics
 from .latex import latex_table
+from .methods import cite
 from .metric import MetricSpec
 from .metrics import compute_metrics
 from .notebook import as_frame, html_lines, html_table
-from .page import Block, Figure, Grid, Section, write_page
+from .page import Block, Figure, Grid, Section, render_page, write_page
 from .panel import Panel, Sample
-from .paper import PaperTable, paper_table
-from .pictures import choose_samples, surest
+from .paper import PaperTable, ProtocolGap, paper_table, protocol_gap
 from .predictions import PredictionTable, write_predictions
-from .protocols import ProtocolGap, protocol_gap
 from .published import PublishedFigure, PublishedTable, write_published
 from .read_table import read_predictions
-from .references import cite
-from .render import render_page
-from .report import reporting, thumbnail, write_report
+from .report import choose_samples, reporting, surest, thumbnail, write_report
 from .resample import bootstrap_mean, sampling_units, take_rows
 from .roc import FoldCurves, fold_curves
 from .shares import CROSS_VALIDATION, Interval, share_interval, wilson
@@ -55,7 +51,7 @@ from .two_class import (
     positive_mask,
     two_class_scores,
 )
-from .unsure import unsure_rule
+from .unsure import abstention, unsure_rule
 from .variance import variance_split
 from .wording import counted, listed, named_test, p_value, plural
 

@@ -28,7 +28,6 @@ from .subgroups import column_values, of_groups, subgroups
 from .table_choice import TableChoice
 from .tables import TABLES, write_tables
 from .two_class import TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive, default_thresholds
-from .wanted import wanted_intervals
 
 _METRICS, _REPORT = "metrics.json", "report.html"
 ChooseCases = Callable[[Path, PredictionTable], tuple[Sequence[Sample], Sequence[Sample]]]
@@ -57,8 +56,6 @@ def measure(
     metrics["intervals"] = bootstrap_intervals(
         table, positive=chosen, two_class=two_class, thresholds=points, replicates=bootstrap
     )
-    if bootstrap and (view := metrics.get("two_class")):
-        view["wanted"] = wanted_intervals(table, view)
     return metrics
 
 

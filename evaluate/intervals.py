@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .known_metrics import list_metrics
+from .known_metrics import CLASS_METRICS, drawn_values, list_metrics
 from .metric import HEADLINE, Weights
 from .predictions import PredictionTable
 from .resample import bootstrap_counts, sampling_units, take_rows, ungrouped
 from .shares import CROSS_VALIDATION, Basis, Interval, kish, share_interval, telling
 from .two_class import positive_mask, two_class_scores
-from .values import drawn_values
 from .weighted import weighted_auc, weighted_precision
 
 ESTIMAND = "the trained models on new {unit}s of the same kind; models and folds are taken as they are"
@@ -258,9 +257,8 @@ def _f1(table: PredictionTable, place: int, weights: Weights) -> Weights:
 def _nest(flat: dict[str, list[float] | None], classes: Sequence[str], thresholds: Sequence[float]) -> dict[str, Any]:
     """Put intervals under the structure of the metrics."""
     nested: dict[str, Any] = {name: value for name, value in flat.items() if "." not in name}
-    metrics = ("precision", "recall", "specificity", "f1", "auc", "average_precision")
     nested["per_class"] = {
-        name: {metric: flat.get(f"per_class.{name}.{metric}") for metric in metrics} for name in classes
+        name: {metric: flat.get(f"per_class.{name}.{metric}") for metric in CLASS_METRICS} for name in classes
     }
     if "two_class.accuracy" in flat:
         points = [

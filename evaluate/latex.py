@@ -1,4 +1,4 @@
-"""Tables for people: as CSV for a spreadsheet, and as LaTeX (booktabs) beside it."""
+"""Tables for people: as CSV for a spreadsheet, as LaTeX (booktabs) beside it, and in columns for a terminal."""
 
 from __future__ import annotations
 
@@ -37,6 +37,20 @@ def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _row(cells: Sequence[str]) -> str:
     return " & ".join("".join(_ESCAPES.get(sign, sign) for sign in cell) for cell in cells) + r" \\"
+
+
+def aligned(rows: Sequence[Sequence[str]], *, right: bool = True) -> list[str]:
+    """Return rows as lines for a terminal, the first column left, the others right or left.
+
+    Examples
+    --------
+    >>> aligned([["", "f1"], ["model", "9"]])
+    ['       f1', 'model   9']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    marks = ["<", *">" * (len(widths) - 1)] if right else "<" * len(widths)
+    form = "  ".join(f"{{:{mark}{width}}}" for mark, width in zip(marks, widths, strict=True))
+    return [form.format(*row).rstrip() for row in rows]
 
 
 def write_table(

@@ -17,7 +17,6 @@ from ..data import known_classes, settle_labels, spell_labels
 from ..errors import InputError, MissingInputError
 from ..jobs import read_records
 from .predictions import PredictionTable
-from .table_choice import settled_prediction
 
 _log = logging.getLogger(__name__)
 
@@ -201,12 +200,15 @@ def _parse(
         probabilities = tuple(values)
         predicted = int(np.argmax(values))
         if (row.get("predicted") or "").strip():
-            try:
-                predicted = settled_prediction(
-                    position(row["predicted"], "predicted"), probabilities, classes, predicted_from
+            called = position(row["predicted"], "predicted")
+            if values[called] == max(values) or predicted_from == "column":  # it settles a tie of probabilities
+                predicted = called
+            elif predicted_from != "probabilities":
+                raise InputError(
+                    f"{path}:{number}: predicted is {classes[called]} (probability {values[called]:g}), but "
+                    f"{classes[predicted]} has the largest, {values[predicted]:g}: give "
+                    '`predicted_from="column"` to evaluate what was called, or `predicted_from="probabilities"`'
                 )
-            except InputError as error:
-                raise InputError(f"{path}:{number}: {error}") from None
     else:
         predicted = position(row["predicted"], "predicted")
     fold = (row.get("fold") or "").strip()

@@ -7,12 +7,11 @@ from typing import Any
 
 from ..runs import versions_of
 from .cohort import cohort_blocks, flow_blocks
-from .methods import methods_text
+from .methods import cite, methods_text
 from .page import Block, Grid
 from .panel import Panel
-from .protocols import ProtocolGap
+from .paper import ProtocolGap
 from .published import PublishedTable
-from .references import cite
 from .wording import called, listed, name_of
 
 _PURPOSES = {

@@ -56,34 +56,3 @@ class TableChoice:
         """
         if self.predicted_from not in (None, *PREDICTED_FROM):
             raise InputError(f"`predicted_from` {self.predicted_from}: choose one of {', '.join(PREDICTED_FROM)}")
-
-
-def settled_prediction(
-    column: int, probabilities: tuple[float, ...], classes: tuple[str, ...], predicted_from: str | None
-) -> int:
-    """Return the predicted class of a row that names one beside its probabilities.
-
-    Parameters
-    ----------
-    column : int
-        Position of the class that is named; it settles a tie of probabilities.
-    probabilities : tuple of float
-    classes : tuple of str
-    predicted_from : str, optional
-        See `TableChoice`.
-
-    Raises
-    ------
-    InputError
-        They differ, and none was chosen.
-    """
-    largest = max(probabilities)
-    if probabilities[column] == largest or predicted_from == "column":
-        return column
-    best = probabilities.index(largest)
-    if predicted_from == "probabilities":
-        return best
-    raise InputError(
-        f"predicted is {classes[column]} (probability {probabilities[column]:g}), but {classes[best]} has the largest, "
-        f'{largest:g}: give `predicted_from="column"` to evaluate what was called, or `predicted_from="probabilities"`'
-    )

@@ -19,8 +19,7 @@ from bchisto.evaluate import (
     write_report,
 )
 from bchisto.evaluate.cohort import cohort_blocks, flow_blocks
-from bchisto.evaluate.methods import methods_text
-from bchisto.evaluate.references import REFERENCES
+from bchisto.evaluate.methods import REFERENCES, methods_text
 from bchisto.evaluate.resample import take_rows
 from bchisto.evaluate.subgroups import subgroups
 from page_probe import PAPER, probe_page
