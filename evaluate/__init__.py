@@ -8,33 +8,29 @@ from typing import TYPE_CHECKING
 
 from ..moved import moved_names
 from .aggregate import AGGREGATIONS, LEVELS, aggregate
-from .calibration import calibration
-from .cohort import class_grid
+from .calibration import abstention, calibration, unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
 from .differences import precision_difference
 from .evaluate import evaluate, measure
 from .finished import read_facts, write_run_report
 from .fold_notes import FoldNote, fold_notes
+from .formats import as_frame, html_lines, html_table, latex_table
 from .gain import gain_lines, measure_gains
-from .headline import external_lines, headline
 from .intervals import Sampled, bootstrap_intervals
 from .known_metrics import list_metrics
-from .latex import latex_table
 from .methods import cite
 from .metric import MetricSpec
 from .metrics import compute_metrics
-from .notebook import as_frame, html_lines, html_table
+from .operating import FoldCurves, fold_curves
 from .page import Block, Figure, Grid, Section, render_page, write_page
 from .panel import Panel, Sample
 from .paper import PaperTable, ProtocolGap, paper_table, protocol_gap
-from .predictions import PredictionTable, write_predictions
+from .predictions import PredictionTable, bootstrap_mean, sampling_units, take_rows, write_predictions
 from .published import PublishedFigure, PublishedTable, write_published
-from .read_table import read_predictions
+from .read_table import PREDICTED_FROM, TableChoice, read_predictions
 from .report import choose_samples, reporting, surest, thumbnail, write_report
-from .resample import bootstrap_mean, sampling_units, take_rows
-from .roc import FoldCurves, fold_curves
 from .shares import CROSS_VALIDATION, Interval, share_interval, wilson
-from .table_choice import PREDICTED_FROM, TableChoice
+from .study_sections import class_grid
 from .tables import write_tables
 from .temperature import (
     apply_temperature,
@@ -51,9 +47,8 @@ from .two_class import (
     positive_mask,
     two_class_scores,
 )
-from .unsure import abstention, unsure_rule
 from .variance import variance_split
-from .wording import counted, listed, named_test, p_value, plural
+from .wording import counted, external_lines, headline, listed, named_test, p_value, plural
 
 __all__ = [
     "AGGREGATIONS",

@@ -13,8 +13,7 @@ import numpy.typing as npt
 from ..errors import InputError
 from .differences import paired_differences
 from .intervals import Sampled
-from .predictions import PredictionTable
-from .resample import take_rows
+from .predictions import PredictionTable, take_rows
 from .two_class import TwoClassView, default_positive, positive_mask
 
 

@@ -20,12 +20,10 @@ from .finished import read_facts
 from .intervals import bootstrap_intervals
 from .metrics import compute_metrics
 from .panel import Panel, Sample
-from .predictions import PredictionTable
-from .read_table import read_predictions
+from .predictions import PredictionTable, ungrouped_note
+from .read_table import TableChoice, read_predictions
 from .report import reporting, write_report
-from .resample import ungrouped_note
 from .subgroups import column_values, of_groups, subgroups
-from .table_choice import TableChoice
 from .tables import TABLES, write_tables
 from .two_class import TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive, default_thresholds
 

@@ -12,8 +12,8 @@ import numpy as np
 from .columns import interval_cell, percent, points
 from .compare import compare_tables, holm, selection_notes
 from .comparison_sections import comparison_blocks, p_cell
+from .formats import aligned
 from .intervals import Sampled
-from .latex import aligned
 from .metrics import compute_metrics
 from .page import Block, Grid
 from .panel import Panel

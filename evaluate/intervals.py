@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from .known_metrics import CLASS_METRICS, drawn_values, list_metrics
 from .metric import HEADLINE, Weights
-from .predictions import PredictionTable
-from .resample import bootstrap_counts, sampling_units, take_rows, ungrouped
+from .predictions import PredictionTable, bootstrap_counts, sampling_units, take_rows, ungrouped
 from .shares import CROSS_VALIDATION, Basis, Interval, kish, share_interval, telling
 from .two_class import positive_mask, two_class_scores
 from .weighted import weighted_auc, weighted_precision

@@ -20,8 +20,7 @@ import numpy as np
 from ..errors import BchistoError, InputError, is_out_of_memory
 from ..extensions import extension_names, load_extension
 from .metric import MetricSpec, Weights
-from .predictions import PredictionTable
-from .resample import take_rows
+from .predictions import PredictionTable, take_rows
 from .weighted import agreement, confusions, macro_f1, matthews, mean_recall, share_right, weighted_auc, weighted_aurc
 
 _log = logging.getLogger(__name__)

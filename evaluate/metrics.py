@@ -9,14 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .calibration import calibration, calibration_note, recalibration
+from .calibration import abstention, calibration, calibration_note, recalibration
 from .known_metrics import CLASS_METRICS, list_metrics, mean_spread, metric_values
-from .operating import decision_curve, operating_point, wanted_point
-from .predictions import PredictionTable
-from .resample import sampling_units
-from .roc import fold_curves
+from .operating import decision_curve, fold_curves, operating_point, wanted_point
+from .predictions import PredictionTable, sampling_units
 from .two_class import TwoClassView, default_thresholds, positive_mask, two_class_scores
-from .unsure import abstention
 from .weighted import weighted_auc, weighted_precision
 
 _ORDER = (

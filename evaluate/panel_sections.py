@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .alt_texts import abstention_alt, calibration_alt, confusion_alt, decision_alt, learning_alt, roc_alt
 from .columns import class_cells, class_headings, interval_cell, percent, shown_metrics, star, summary_lines
 from .figures import (
+    abstention_alt,
     abstention_figure,
+    calibration_alt,
     calibration_figure,
+    confusion_alt,
     confusion_figure,
+    decision_alt,
     decision_figure,
+    learning_alt,
     learning_figure,
+    roc_alt,
     roc_figure,
 )
 from .fold_notes import fold_note_lines

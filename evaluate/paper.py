@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .latex import aligned, write_table
+from .formats import aligned, write_table
 from .metrics import fold_accuracies
 from .predictions import PredictionTable
 

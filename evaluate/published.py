@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..jobs import check_file_name
-from .latex import aligned, write_table
+from .formats import aligned, write_table
 
 NOT_PRINTED = "not printed"
 

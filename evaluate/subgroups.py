@@ -13,8 +13,7 @@ from ..errors import InputError
 from ..jobs import read_records
 from .external import independent_difference
 from .intervals import Sampled
-from .predictions import PredictionTable
-from .resample import take_rows
+from .predictions import PredictionTable, take_rows
 
 _MOST = 40
 """Values of a column up to which it makes subgroups (ours): one of more names images or patients."""

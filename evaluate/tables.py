@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from .columns import shown_metrics, summary_values
+from .formats import write_table
 from .known_metrics import CLASS_METRICS
-from .latex import write_table
 from .metric import HEADLINE, MetricSpec
 
 Metrics = Mapping[str, Any]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bchisto.errors import InputError
 from bchisto.evaluate import MetricSpec, PredictionTable, compute_metrics, list_metrics, measure, read_predictions
-from bchisto.evaluate.resample import bootstrap_counts, sampling_units, take_rows
+from bchisto.evaluate.predictions import bootstrap_counts, sampling_units, take_rows
 
 HERE = Path(__file__).parent
 FOLDS, CALLED = HERE / "golden" / "folds.csv", HERE / "golden" / "called.csv"

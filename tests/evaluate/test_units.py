@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from bchisto.evaluate import PredictionTable, bootstrap_intervals, bootstrap_mean, share_interval
-from bchisto.evaluate.resample import bootstrap_counts, sampling_units
+from bchisto.evaluate.predictions import bootstrap_counts, sampling_units
 from bchisto.evaluate.shares import Basis, kish
 
 

@@ -1,11 +1,14 @@
-"""Tables for people: as CSV for a spreadsheet, as LaTeX (booktabs) beside it, and in columns for a terminal."""
+"""Tables for people: as CSV and LaTeX (booktabs), in columns for a terminal, in HTML and as frames for a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..errors import DependencyError
 from ..jobs import atomic_output, write_rows
 
 _ESCAPES = {
@@ -14,6 +17,9 @@ _ESCAPES = {
     "\n": " ", "\r": " ", "[": "{[}", "*": "{*}", "±": "+-", "–": "--",
 }  # fmt: skip
 """A bracket or star that begins a row would be read as an option of the line break before it."""
+
+MOST_SHOWN = 20
+"""Rows of a table that a notebook shows (ours)."""
 
 
 def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -75,3 +81,38 @@ def write_table(
     write_rows(path, header, rows)
     with atomic_output(path.with_suffix(".tex")) as temporary:
         temporary.write_text(latex_table(*(shown or (header, rows))) + "\n", encoding="utf-8")
+
+
+def as_frame(columns: Mapping[str, Any]) -> Any:
+    """Return columns as a `pandas.DataFrame`.
+
+    Raises
+    ------
+    DependencyError
+        pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise DependencyError("a frame needs pandas, which is not installed: pip install pandas") from error
+    return pandas.DataFrame(dict(columns))
+
+
+def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table of HTML, its texts escaped; of many rows the first `MOST_SHOWN`.
+
+    Examples
+    --------
+    >>> html_table("1 image", ["image"], [["<b>"]]).partition("<tbody>")[2]
+    '<tr><td>&lt;b&gt;</td></tr></tbody></table>'
+    """
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in islice(rows, MOST_SHOWN)
+    )
+    return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def html_lines(lines: Iterable[str]) -> str:
+    """Return lines of a terminal as HTML, escaped."""
+    return f"<pre>{escape(chr(10).join(lines))}</pre>"
