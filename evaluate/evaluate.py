@@ -109,22 +109,17 @@ def evaluate(
     ReportError
         The report or a table of it could not be written; ``metrics.json`` is, and ``results`` holds what is in it.
     """
-    sources, others = as_paths(sources, "sources"), as_paths(against, "against")
-    out = as_path(out, "out")
-    choice = TwoClassChoice.of(view)
-    tables = TableChoice.of(tables)
+    sources, others, folder = as_paths(sources, "sources"), as_paths(against, "against"), Path(as_path(out, "out"))
+    levels, rules = as_texts(levels, "levels"), as_texts(rules, "rules")
+    choice, tables = TwoClassChoice.of(view), TableChoice.of(tables)
     tables.check()
-    levels = as_texts(levels, "levels")
-    rules = as_texts(rules, "rules")
     choice.over(TwoClassView()).check()
     if bootstrap < 0:
         raise InputError(f"`bootstrap` {bootstrap}: give 0 or more replicates")
     strange = [level for level in levels if level not in LEVELS]
     if strange:
         raise InputError(f"`levels` {strange[0]}: no such level; choose one of {', '.join(LEVELS)}")
-    steps = [(level, rule) for level in dict.fromkeys(levels) for rule in (rules if level != "row" else ("",))]
-    steps = list(dict.fromkeys(steps))
-    folder = Path(out)
+    steps = list(dict.fromkeys((level, rule) for level in levels for rule in (rules if level != "row" else ("",))))
     _refuse_overwriting(folder, (*others, *sources))
     ensure_folder(folder)
     banners: dict[str, None] = {}
@@ -137,8 +132,9 @@ def evaluate(
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
     compared = [panel.table for panel in panels]
-    views = [panel.view for panel in panels]
-    result["comparisons"] = compare_pairs(compared, replicates=bootstrap, views=views, primary=tables.primary)
+    result["comparisons"] = compare_pairs(
+        compared, replicates=bootstrap, views=[panel.view for panel in panels], primary=tables.primary
+    )
     apart: list[str] = []
     if others:
         result["external"], apart = external_validations(panels, internal, steps=len(steps))

@@ -12,7 +12,7 @@ from ..errors import InputError
 from .operating import called_point
 from .panel import Panel
 from .predictions import PredictionTable
-from .two_class import positive_mask, two_class_scores
+from .two_class import two_sides
 from .wording import counted, listed
 
 _FIGURES = (
@@ -164,13 +164,10 @@ def _carried(table: PredictionTable, view: Mapping[str, Any]) -> Iterator[dict[s
     """Call a table by the thresholds of another one's view."""
     if table.probabilities is None or not view.get("wanted"):
         return
-    mask = positive_mask(table.classes, view["positive"])
-    truth, scores = mask[table.labels], two_class_scores(table.probabilities, mask, rule=view["rule"])
+    truth, scores = two_sides(table, view["positive"], view["rule"])
     for point in view["wanted"]:
-        yield {
-            "wanted": point["wanted"],
-            **called_point(table, truth, scores >= point["threshold"], point["threshold"]),
-        }
+        called = scores >= point["threshold"]
+        yield {"wanted": point["wanted"], **called_point(table, truth, called, point["threshold"])}
 
 
 def _at(content: Mapping[str, Any], path: tuple[str, ...]) -> Any:

@@ -15,8 +15,9 @@ import numpy as np
 
 from .columns import percent
 from .operating import fold_curves
+from .page import Figure
 from .predictions import PredictionTable
-from .two_class import positive_mask, two_class_scores
+from .two_class import two_sides
 from .wording import listed, plural, predicted
 
 P = ParamSpec("P")
@@ -36,6 +37,7 @@ _MOST_READ_OUT = 12
 """Classes up to which a confusion matrix is read out (ours)."""
 
 Metrics = Mapping[str, Any]
+Curves = Mapping[str, Mapping[str, Sequence[Any]]]
 
 
 def _drawn(draw: Callable[P, Any]) -> Callable[P, str]:
@@ -80,18 +82,27 @@ def _lacks_glyphs(figure: Any) -> bool:
 def _axes(width: float = 4.4, height: float = 4.2, *, columns: int = 1) -> tuple[Any, Any]:
     """Return a figure and its axes, of several columns an array of them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Canvas
 
-    figure = Figure(figsize=(width, height))
+    figure = Canvas(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, columns)
 
 
-def confusion_figure(metrics: Mapping[str, Any]) -> str | None:
+def confusion_figure(metrics: Metrics) -> Figure | None:
     """Draw the confusion matrix of a table; rows true, columns predicted. None of more than 30 classes."""
-    if len(metrics["classes"]) > _MOST_CLASSES:
+    classes, confusion = metrics["classes"], metrics["confusion"]
+    if len(classes) > _MOST_CLASSES:
         return None
-    return _confusion(metrics["classes"], metrics["confusion"])
+    alt = f"Confusion matrix of {len(classes)} classes; the file confusion.csv of an evaluation has it."
+    if len(classes) <= _MOST_READ_OUT:
+        lines = []
+        for true, counts in zip(classes, confusion, strict=True):
+            called = [f"{count:,} as {name}" for name, count in zip(classes, counts, strict=True) if count]
+            lines.append(f"of {sum(counts):,} {true} {listed(called) or 'none'}")
+        alt = f"Confusion matrix, what was predicted: {'; '.join(lines)}."
+    caption = f"Confusion matrix, number of {plural(predicted(metrics))}"
+    return Figure(_confusion(classes, confusion), alt, caption)
 
 
 @_drawn
@@ -111,29 +122,35 @@ def _confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Any:
     return figure
 
 
-def roc_figure(table: PredictionTable, metrics: Mapping[str, Any]) -> str | None:
+def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
     """Draw the ROC of the two-class view with its operating points, its folds and their mean; None without scores."""
     from sklearn.metrics import roc_curve
 
     view = metrics.get("two_class")
     if view is None or table.probabilities is None or view["auc"] is None:
         return None
-    mask = positive_mask(table.classes, view["positive"])
-    scores = two_class_scores(table.probabilities, mask, rule=view["rule"])
-    truth = mask[table.labels]
+    truth, scores = two_sides(table, view["positive"], view["rule"])
     false, true, _ = roc_curve(truth, scores)
     folds = fold_curves(table, truth, scores)
+    title = f"{' + '.join(view['positive'])} against the rest"
+    alt = f"ROC curve of {title}: AUC of all rows {view['auc']:.3f}"
     mean = None
     if len(folds.curves) > 1:
-        said = f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
-        mean = said, folds.grid.tolist(), folds.mean.tolist(), folds.spread.tolist()
-    return _roc(
+        spread = f"{view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
+        mean = f"mean of folds, AUC {spread}", folds.grid.tolist(), folds.mean.tolist(), folds.spread.tolist()
+        alt += f", mean of the folds {spread}"
+    points = [(point["threshold"], point["sensitivity"], point["specificity"]) for point in view["thresholds"]]
+    for at, sensitivity, specificity in points:
+        alt += f"; at {at:g} sensitivity {percent(sensitivity)}, specificity {percent(specificity)}"
+    drawing = _roc(
         (f"all rows, AUC {view['auc']:.3f}", false.tolist(), true.tolist()),
         mean,
         [(x.tolist(), y.tolist()) for x, y in folds.curves[:_MOST_CURVES]] if mean else [],
-        [(point["threshold"], point["sensitivity"], point["specificity"]) for point in view["thresholds"]],
-        title=f"{' + '.join(view['positive'])} against the rest",
+        points,
+        title=title,
     )
+    caption = "ROC of all rows, of each fold (grey) and their mean; operating points give sensitivity / specificity"
+    return Figure(drawing, f"{alt}.", caption)
 
 
 @_drawn
@@ -161,10 +178,14 @@ def _roc(
     return figure
 
 
-def calibration_figure(metrics: Mapping[str, Any]) -> str | None:
+def calibration_figure(metrics: Metrics) -> Figure | None:
     """Draw the reliability curve of a table; None for a table without probabilities."""
-    found = metrics.get("calibration")
-    return None if found is None else _calibration(found["bins"], found["ece"])
+    if (found := metrics.get("calibration")) is None:
+        return None
+    bins = [f"{entry['confidence']:.2f}: {percent(entry['accuracy'])} of {entry['n']:,}" for entry in found["bins"]]
+    alt = f"Reliability diagram, mean confidence and how many were right: {'; '.join(bins)}. ECE {found['ece']:.3f}."
+    caption = f"Reliability; bars show the share of {plural(predicted(metrics))} at a confidence"
+    return Figure(_calibration(found["bins"], found["ece"]), alt, caption)
 
 
 @_drawn
@@ -179,10 +200,16 @@ def _calibration(bins: Sequence[Mapping[str, float]], ece: float) -> Any:
     return figure
 
 
-def abstention_figure(metrics: Mapping[str, Any]) -> str | None:
+def abstention_figure(metrics: Metrics) -> Figure | None:
     """Draw accuracy against the share of images answered; None for a table without probabilities."""
-    found = metrics.get("abstention")
-    return None if found is None else _abstention(found, metrics["n"], metrics["accuracy"])
+    if (found := metrics.get("abstention")) is None:
+        return None
+    rows, places = plural(predicted(metrics)), range(len(found))
+    picked = {min(places, key=lambda k: abs(found[k]["n"] / metrics["n"] - share)) for share in (1, 0.5, 0.1)}
+    said = [f"of the surest {found[k]['n']:,} {rows} {percent(found[k]['accuracy'])} are right" for k in sorted(picked)]
+    caption = f"Abstention: accuracy when only the surest {rows} are answered"
+    drawing = _abstention(found, metrics["n"], metrics["accuracy"])
+    return Figure(drawing, f"Abstention curve: {'; '.join(said)}.", caption)
 
 
 @_drawn
@@ -196,8 +223,7 @@ def _abstention(found: Sequence[Mapping[str, float]], rows: int, overall: float)
     return figure
 
 
-@_drawn
-def decision_figure(curve: Mapping[str, Any]) -> Any:
+def decision_figure(curve: Metrics) -> Figure:
     """Draw the net benefit of a model over thresholds, beside calling all or nobody positive.
 
     Parameters
@@ -209,6 +235,22 @@ def decision_figure(curve: Mapping[str, Any]) -> Any:
     ----------
     Vickers & Elkin 2006.
     """
+    places = range(0, len(curve["threshold"]), max(1, len(curve["threshold"]) // 5))
+    said = [
+        f"at {curve['threshold'][k]:.2f} {_net(curve['model'][k])} against {_net(curve['treat_all'][k])}"
+        for k in places
+    ]
+    alt = f"Decision curve, net benefit of the model against that of calling all positive: {'; '.join(said)}."
+    caption = "Decision curve: net benefit by the score from which on a case is called positive"
+    return Figure(_decision(curve), alt, caption)
+
+
+def _net(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.3f}"
+
+
+@_drawn
+def _decision(curve: Metrics) -> Any:
     figure, axes = _axes()
     thresholds, model, everyone = (np.array(curve[name], float) for name in ("threshold", "model", "treat_all"))
     axes.axhline(0, color=_GREY, linewidth=0.8, linestyle=":", label="nobody positive")
@@ -221,8 +263,7 @@ def decision_figure(curve: Mapping[str, Any]) -> Any:
     return figure
 
 
-@_drawn
-def learning_figure(curves: Mapping[str, Mapping[str, Sequence[float | None]]]) -> Any:
+def learning_figure(curves: Curves) -> Figure:
     """Draw loss and accuracy over epochs, a line per fold: training full, validation dashed.
 
     Parameters
@@ -230,6 +271,19 @@ def learning_figure(curves: Mapping[str, Mapping[str, Sequence[float | None]]]) 
     curves : mapping
         Fold to ``loss``, ``accuracy`` and, where something validates, ``val_loss`` and ``val_accuracy``.
     """
+    said = []
+    for fold, curve in curves.items():
+        loss, held = curve["loss"], [value for value in curve.get("val_loss", ()) if value is not None]
+        said.append(f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {len(loss)} epochs")
+        if held:
+            best = curve["val_loss"].index(min(held)) + 1
+            said[-1] += f", least validation loss {min(held):.3f} in epoch {best}"
+    caption = "Learning curves: loss and accuracy of each fold, on its training part and on what validates"
+    return Figure(_learning(curves), f"Learning curves. {'; '.join(said)}.", caption)
+
+
+@_drawn
+def _learning(curves: Curves) -> Any:
     figure, sides = _axes(8.0, 3.4, columns=2)
     for axes, label in zip(sides, ("loss", "accuracy"), strict=True):
         for curve in curves.values():
@@ -243,70 +297,3 @@ def learning_figure(curves: Mapping[str, Mapping[str, Sequence[float | None]]]) 
     axes.legend(fontsize=8, frameon=False)
     figure.tight_layout()
     return figure
-
-
-def confusion_alt(metrics: Metrics) -> str:
-    """Say how many rows of each class were predicted as which."""
-    if len(metrics["classes"]) > _MOST_READ_OUT:
-        return f"Confusion matrix of {len(metrics['classes'])} classes; the file confusion.csv of an evaluation has it."
-    lines = []
-    for true, counts in zip(metrics["classes"], metrics["confusion"], strict=True):
-        called = [f"{count:,} as {name}" for name, count in zip(metrics["classes"], counts, strict=True) if count]
-        lines.append(f"of {sum(counts):,} {true} {listed(called) or 'none'}")
-    return f"Confusion matrix, what was predicted: {'; '.join(lines)}."
-
-
-def roc_alt(view: Metrics) -> str:
-    """Say the areas and the operating points of a ROC figure."""
-    said = f"ROC curve of {' + '.join(view['positive'])} against the rest: AUC of all rows {view['auc']:.3f}"
-    if sum(value is not None for value in view["auc_per_fold"]) > 1:
-        said += f", mean of the folds {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
-    points = [
-        f"at {point['threshold']:g} sensitivity {percent(point['sensitivity'])}, specificity "
-        f"{percent(point['specificity'])}"
-        for point in view["thresholds"]
-    ]
-    return "; ".join([said, *points]) + "."
-
-
-def calibration_alt(found: Metrics) -> str:
-    """Say how often each confidence was right."""
-    bins = [f"{entry['confidence']:.2f}: {percent(entry['accuracy'])} of {entry['n']:,}" for entry in found["bins"]]
-    return f"Reliability diagram, mean confidence and how many were right: {'; '.join(bins)}. ECE {found['ece']:.3f}."
-
-
-def abstention_alt(metrics: Metrics) -> str:
-    """Say the accuracy when all, half and the surest tenth are answered."""
-    found: Sequence[Metrics] = metrics["abstention"]
-    picked = {
-        min(range(len(found)), key=lambda k: abs(found[k]["n"] / metrics["n"] - share)) for share in (1, 0.5, 0.1)
-    }
-    rows = plural(predicted(metrics))
-    said = [f"of the surest {found[k]['n']:,} {rows} {percent(found[k]['accuracy'])} are right" for k in sorted(picked)]
-    return f"Abstention curve: {'; '.join(said)}."
-
-
-def decision_alt(curve: Metrics) -> str:
-    """Say the net benefit at a few thresholds."""
-    places = range(0, len(curve["threshold"]), max(1, len(curve["threshold"]) // 5))
-    said = [
-        f"at {curve['threshold'][k]:.2f} {_net(curve['model'][k])} against {_net(curve['treat_all'][k])}"
-        for k in places
-    ]
-    return f"Decision curve, net benefit of the model against that of calling all positive: {'; '.join(said)}."
-
-
-def _net(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:+.3f}"
-
-
-def learning_alt(curves: Metrics) -> str:
-    """Say where the loss of each fold began and ended, and its least validation loss."""
-    said = []
-    for fold, curve in curves.items():
-        loss, held = curve["loss"], [value for value in curve.get("val_loss", ()) if value is not None]
-        best = (
-            f", least validation loss {min(held):.3f} in epoch {curve['val_loss'].index(min(held)) + 1}" if held else ""
-        )
-        said.append(f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {len(loss)} epochs{best}")
-    return f"Learning curves. {'; '.join(said)}."

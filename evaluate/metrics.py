@@ -13,7 +13,7 @@ from .calibration import abstention, calibration, calibration_note, recalibratio
 from .known_metrics import CLASS_METRICS, list_metrics, mean_spread, metric_values
 from .operating import decision_curve, fold_curves, operating_point, wanted_point
 from .predictions import PredictionTable, sampling_units
-from .two_class import TwoClassView, default_thresholds, positive_mask, two_class_scores
+from .two_class import TwoClassView, default_thresholds, positive_mask, two_sides
 from .weighted import weighted_auc, weighted_precision
 
 _ORDER = (
@@ -140,13 +140,12 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
     from sklearn.metrics import roc_auc_score
 
     mask = positive_mask(table.classes, view.positive)
-    truth = mask[table.labels]
+    truth, scores = two_sides(table, view.positive, view.rule)
     auc: float | None = None
     per_fold: list[float | None] = [None] * len(table.fold_numbers)
     if table.probabilities is None:  # no score, so no ranks and no thresholds
-        view, scores = TwoClassView(view.positive, "predicted class"), mask[table.predicted].astype(np.float64)
+        view = TwoClassView(view.positive, "predicted class")
     else:
-        scores = two_class_scores(table.probabilities, mask, rule=view.rule)
         auc = float(roc_auc_score(truth, scores)) if truth.any() and not truth.all() else None
         per_fold = fold_curves(table, truth, scores).aucs
     hits = (scores >= 0.5) == truth

@@ -207,12 +207,10 @@ def called_point(
     table: PredictionTable, truth: Mask, called: Mask, threshold: float, prevalences: Sequence[float] = ()
 ) -> dict[str, Any]:
     """Return an `operating_point` with ``sensitivity_interval`` and ``specificity_interval``, of 95 %."""
+    point = operating_point(truth, called, threshold=threshold, prevalences=prevalences)
     sampled = Sampled(table)
     sides = {"sensitivity": sampled.share(called, truth), "specificity": sampled.share(~called, ~truth)}
-    return {
-        **operating_point(truth, called, threshold=threshold, prevalences=prevalences),
-        **{f"{side}_interval": found and found.ends for side, found in sides.items()},
-    }
+    return point | {f"{side}_interval": found and found.ends for side, found in sides.items()}
 
 
 def decision_curve(truth: Mask, scores: Scores) -> dict[str, list[float]]:

@@ -7,7 +7,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -113,9 +113,7 @@ def read_predictions(
         1, a row twice, a prediction that is not of the largest probability, a file that is not UTF-8; the message names
         the file and the row.
     """
-    path = as_path(path, "path")
-    classes = as_texts(classes, "classes")
-    path = Path(path)
+    path, classes = Path(as_path(path, "path")), as_texts(classes, "classes")
     if not path.is_file():
         raise MissingInputError(f"{path}: no such predictions file")
     try:
@@ -161,8 +159,10 @@ def read_predictions(
             unlabelled[model] += 1
     _bounded(path, len(parsed), _MOST_MODELS, "models")
     stem = name or path.stem
-    tables = [_table(path, f"{stem}: {model}" if model else stem, order, lines) for model, lines in parsed.items()]
-    return [replace(table, unlabelled=unlabelled[model]) for table, model in zip(tables, parsed, strict=True)]
+    return [
+        _table(path, f"{stem}: {model}" if model else stem, order, lines, unlabelled[model])
+        for model, lines in parsed.items()
+    ]
 
 
 def _bounded(path: Path, count: int, most: int, what: str) -> None:
@@ -276,7 +276,7 @@ def _parse(
     )
 
 
-def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) -> PredictionTable:
+def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], unlabelled: int) -> PredictionTable:
     if not rows:
         raise InputError(f"{path}: no row of {name} has a label, so nothing can be evaluated; fill in the column label")
     seen: set[tuple[str, str, int | None]] = set()
@@ -286,9 +286,10 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) ->
             patch = f", patch {row.patch}," if row.patch else ""
             raise InputError(f"{path}:{row.number}: {row.image}{patch} is listed twice{where}; keep one row")
         seen.add((row.image, row.patch, row.fold))
-    _bounded(path, len({row.fold for row in rows}), _MOST_FOLDS, "folds")
+    folds = {row.fold for row in rows}
+    _bounded(path, len(folds), _MOST_FOLDS, "folds")
     given = [row.probabilities for row in rows if row.probabilities is not None]
-    table = PredictionTable(
+    return PredictionTable(
         name=name,
         classes=classes,
         image_ids=tuple(row.image for row in rows),
@@ -298,8 +299,7 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) ->
         folds=tuple(row.fold for row in rows),
         groups=tuple(row.group for row in rows),
         patches=tuple(row.patch for row in rows) if any(row.patch for row in rows) else None,
+        protocol=f"{len(folds - {None})} folds of the table" if folds - {None} else "no folds",
         not_new=frozenset(row.image for row in rows if row.trained),
-    )
-    return replace(
-        table, protocol=f"{len(table.fold_numbers)} folds of the table" if table.fold_numbers else "no folds"
+        unlabelled=unlabelled,
     )
