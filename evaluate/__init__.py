@@ -24,12 +24,12 @@ from .metrics import compute_metrics
 from .operating import FoldCurves, fold_curves
 from .page import Block, Figure, Grid, Section, render_page, write_page
 from .panel import Panel, Sample
-from .paper import PaperTable, ProtocolGap, paper_table, protocol_gap
-from .predictions import PredictionTable, bootstrap_mean, sampling_units, take_rows, write_predictions
+from .paper import PaperTable, paper_table
+from .predictions import PredictionTable, sampling_units, take_rows, write_predictions
 from .published import PublishedFigure, PublishedTable, write_published
 from .read_table import PREDICTED_FROM, TableChoice, read_predictions
 from .report import choose_samples, reporting, surest, thumbnail, write_report
-from .shares import CROSS_VALIDATION, Interval, share_interval, wilson
+from .shares import CROSS_VALIDATION, Interval, share_interval
 from .study_sections import class_grid
 from .tables import write_tables
 from .temperature import (
@@ -66,7 +66,6 @@ __all__ = [
     "Panel",
     "PaperTable",
     "PredictionTable",
-    "ProtocolGap",
     "PublishedFigure",
     "PublishedTable",
     "Sample",
@@ -80,7 +79,6 @@ __all__ = [
     "apply_temperature",
     "as_frame",
     "bootstrap_intervals",
-    "bootstrap_mean",
     "calibration",
     "choose_samples",
     "cite",
@@ -114,7 +112,6 @@ __all__ = [
     "plural",
     "positive_mask",
     "precision_difference",
-    "protocol_gap",
     "read_facts",
     "read_predictions",
     "render_page",
@@ -130,7 +127,6 @@ __all__ = [
     "unlike_pairs",
     "unsure_rule",
     "variance_split",
-    "wilson",
     "write_page",
     "write_predictions",
     "write_published",

@@ -145,7 +145,7 @@ def _auc_difference(first: PredictionTable, second: PredictionTable, sampled: Sa
 
 
 def _linearised(
-    difference: float, total: npt.NDArray[np.float64], *, added: float, widen: float, smallest: float, method: str
+    difference: float, total: npt.NDArray[Any], *, added: float, widen: float, smallest: float, method: str
 ) -> Difference:
     """Return a difference with its interval from the influence of each unit, to whose variance something is added."""
     from scipy.stats import t as student

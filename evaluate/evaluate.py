@@ -15,7 +15,7 @@ from ..jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..moved import takes_fields
 from .aggregate import LEVELS, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
-from .external import external_validations
+from .external import column_values, external_validations, of_groups, subgroups
 from .finished import read_facts
 from .intervals import bootstrap_intervals
 from .metrics import compute_metrics
@@ -23,7 +23,6 @@ from .panel import Panel, Sample
 from .predictions import PredictionTable, ungrouped_note
 from .read_table import TableChoice, read_predictions
 from .report import reporting, write_report
-from .subgroups import column_values, of_groups, subgroups
 from .tables import TABLES, write_tables
 from .two_class import TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive, default_thresholds
 

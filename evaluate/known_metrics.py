@@ -207,8 +207,7 @@ def metric_values(spec: MetricSpec, table: PredictionTable) -> dict[str, Any]:
     found = {spec.name: _value(spec, table, warn=True)}
     if not spec.per_fold:
         return found
-    folds = table.fold_array
-    per_fold = [_value(spec, take_rows(table, np.flatnonzero(folds == fold))) for fold in table.fold_numbers]
+    per_fold = [_value(spec, take_rows(table, np.flatnonzero(inside))) for _, inside in table.fold_rows()]
     mean, spread = mean_spread(per_fold)
     return found | {f"{spec.name}_per_fold": per_fold, f"{spec.name}_mean": mean, f"{spec.name}_std": spread}
 

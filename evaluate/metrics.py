@@ -31,8 +31,7 @@ def fold_accuracies(table: PredictionTable) -> list[float]:
 
 def _fold_shares(table: PredictionTable, hits: npt.NDArray[np.bool_]) -> list[float]:
     """Return the share of each fold that is right."""
-    folds = table.fold_array
-    return [float(hits[folds == fold].mean()) for fold in table.fold_numbers]
+    return [float(hits[inside].mean()) for _, inside in table.fold_rows()]
 
 
 def compute_metrics(

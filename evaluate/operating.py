@@ -25,9 +25,7 @@ _GRID = 101
 def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
     """Yield each fold, its rows, and the rows of the other folds whose images it does not test; bool of shape (n,)."""
     names, image = np.unique(np.array(table.image_ids), return_inverse=True)
-    folds = table.fold_array
-    for fold in table.fold_numbers:
-        inside = folds == fold
+    for fold, inside in table.fold_rows():
         tested = np.zeros(len(names), dtype=bool)
         tested[image[inside]] = True
         yield fold, inside, ~tested[image]
@@ -189,11 +187,10 @@ def wanted_point(
     others = called_as_wanted(table, truth, scores, wanted)
     called, thresholds, each = others or (scores >= threshold, {}, True)
     per_fold = []
-    folds = table.fold_array
-    for fold, value in thresholds.items():
-        inside = folds == fold
-        here = operating_point(truth[inside], called[inside], threshold=value)
-        per_fold.append({"fold": fold, **{key: here[key] for key in ("threshold", "sensitivity", "specificity")}})
+    for fold, inside in table.fold_rows():
+        if fold in thresholds:
+            here = operating_point(truth[inside], called[inside], threshold=thresholds[fold])
+            per_fold.append({"fold": fold, **{key: here[key] for key in ("threshold", "sensitivity", "specificity")}})
     return {
         "wanted": wanted,
         "fitted": "other folds" if others else "same rows",
@@ -276,11 +273,9 @@ def fold_curves(table: PredictionTable, truth: npt.NDArray[np.bool_], scores: np
     """
     from sklearn.metrics import roc_auc_score, roc_curve
 
-    folds = table.fold_array
     aucs: list[float | None] = []
     curves = []
-    for fold in table.fold_numbers:
-        inside = folds == fold
+    for _, inside in table.fold_rows():
         if truth[inside].all() or not truth[inside].any():
             aucs.append(None)
             continue

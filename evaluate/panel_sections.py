@@ -35,7 +35,7 @@ def panel_blocks(table: PredictionTable, metrics: Metrics, paper: PaperTable | N
     """
     yield from _main(metrics)
     if paper is not None:
-        header = [cell or "model" for cell in paper.shown_header()]
+        header = paper.header("model", starred=True)
         yield Block(grid=Grid("Accuracy per fold, percent", header, paper.cells(), total=True))
         yield Block(
             text="A store's row is the mean over seeds of the fold accuracies, as published; “seed avg” is the "

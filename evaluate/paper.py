@@ -69,14 +69,10 @@ class PaperTable:
         """Return the table JSON-ready, in full precision."""
         return {"folds": self.folds, "rows": [asdict(row) for row in self.rows]}
 
-    def header(self) -> list[str]:
-        """Column names."""
-        return ["", *(f"f{fold}" for fold in self.folds), "mean", "std", "seed avg"]
-
-    def shown_header(self) -> list[str]:
-        """Column names with a star at each fold that hardly trained on a class."""
-        starred = [f"f{fold}*" if fold in self.noted else f"f{fold}" for fold in self.folds]
-        return ["", *starred, *self.header()[1 + len(self.folds) :]]
+    def header(self, first: str = "", *, starred: bool = False) -> list[str]:
+        """Column names, where asked for with a star at each fold that hardly trained on a class."""
+        folds = [f"f{fold}*" if starred and fold in self.noted else f"f{fold}" for fold in self.folds]
+        return [first, *folds, "mean", "std", "seed avg"]
 
     def cells(self) -> list[list[str]]:
         """Cells in percent, one list a row; one fold has no spread."""
@@ -89,13 +85,13 @@ class PaperTable:
 
     def text(self) -> str:
         """The table for a terminal."""
-        header, *stores, fusion = aligned([self.shown_header(), *self.cells()])
+        header, *stores, fusion = aligned([self.header(starred=True), *self.cells()])
         rule = "-" * len(header)
         return "\n".join([header, rule, *stores, rule, fusion])
 
     def write(self, path: Path) -> None:
         """Write the table in percent as CSV, and as LaTeX beside it."""
-        write_table(path, ["model", *self.header()[1:]], self.cells())
+        write_table(path, self.header("model"), self.cells())
 
 
 def paper_table(

@@ -113,6 +113,12 @@ class PredictionTable:
         """The fold of each row, -1 where it names none."""
         return np.array([-1 if fold is None else fold for fold in self.folds], dtype=np.int64)
 
+    def fold_rows(self) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
+        """Yield each fold in ascending order and its rows, bool of shape (n,)."""
+        folds = self.fold_array
+        for fold in self.fold_numbers:
+            yield fold, folds == fold
+
     @property
     def confidence(self) -> npt.NDArray[np.float64] | None:
         """The probability of the predicted class of each row; None without probabilities.
@@ -280,24 +286,3 @@ def bootstrap_counts(units: int, *, replicates: int, seed: int, rows: int = 0) -
     for start in range(0, replicates, step):
         size = min(step, replicates - start)
         yield rng.multinomial(units, np.full(units, 1.0 / units), size=size).astype(np.float64)
-
-
-def bootstrap_mean(
-    values: npt.NDArray[np.float64], units: Sequence[str], *, replicates: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a mean over rows.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n,)
-    units : sequence of str
-        What is drawn: rows of the same unit (image, group) are drawn together.
-    replicates, seed : int
-    """
-    _, member = np.unique(np.array(units), return_inverse=True)
-    total, size = np.bincount(member, weights=values), np.bincount(member)
-    draws = [
-        (counts @ total) / (counts @ size) for counts in bootstrap_counts(len(size), replicates=replicates, seed=seed)
-    ]
-    low, high = np.percentile(np.concatenate(draws), [2.5, 97.5])
-    return float(low), float(high)
