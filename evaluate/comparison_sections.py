@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from .columns import interval_cell, percent, points, shown_metrics, summary_cells
 from .compare import compare_tables, holm, selection_notes
 from .formats import aligned
 from .intervals import Sampled
@@ -18,8 +17,9 @@ from .page import Block, Grid
 from .panel import Panel
 from .predictions import PredictionTable
 from .shares import CROSS_VALIDATION
+from .tables import interval_cell, percent, points, shown_metrics, summary_cells
 from .two_class import TwoClassView
-from .wording import called, counted, images_tested, name_of, named_test, p_value, plural, predicted
+from .wording import called, counted, images_tested, name_of, named_test, p_value, plural, rows_of
 
 _PAIRED = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC",
            "sensitivity": "sensitivity", "specificity": "specificity"}  # fmt: skip
@@ -124,7 +124,7 @@ def subgroup_blocks(panel: Panel) -> Iterator[Block]:
             note="Subgroups are exploratory: they were not planned with the study, and differences are not corrected "
             "for their number. One that matters is a question for new images."
         )
-    row, group = predicted(panel.metrics), name_of(panel.metrics, "group")
+    rows_are, group = rows_of(panel.metrics), name_of(panel.metrics, "group")
     for by, subgroups in found.items():
         rows = [
             [
@@ -137,7 +137,7 @@ def subgroup_blocks(panel: Panel) -> Iterator[Block]:
             for one in subgroups
         ]
         units = f"{plural(group)} or other units" if any(panel.table.groups) else "units"
-        header = [by, plural(row), units, "accuracy, with 95 % interval", "less that of all others, points"]
+        header = [by, rows_are, units, "accuracy, with 95 % interval", "less that of all others, points"]
         yield Block(grid=Grid(f"{panel.table.name} by {by}, exploratory", header, rows))
         if any(one["warning"] for one in subgroups):
             yield Block(note="* This interval may cover less than 95 %.")

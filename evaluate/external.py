@@ -18,7 +18,7 @@ from .panel import Panel
 from .predictions import PredictionTable, take_rows
 from .shares import Interval
 from .two_class import two_sides
-from .wording import counted, listed
+from .wording import counted, listed, nested
 
 _FIGURES = (
     ("accuracy", ("accuracy",)), ("balanced_accuracy", ("balanced_accuracy",)), ("auc", ("auc",)),
@@ -115,10 +115,10 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
     alike = _present(table) == _present(of)
     figures = {}
     for key, path in _FIGURES if alike else [one for one in _FIGURES if one[0] != "balanced_accuracy"]:
-        inside, outside = _at(internal, path), _at(external, path)
+        inside, outside = nested(internal, *path), nested(external, *path)
         if inside is None or outside is None:
             continue
-        spans = [_at(metrics.get("intervals") or {}, path) for metrics in (internal, external)]
+        spans = [nested(metrics, "intervals", *path) for metrics in (internal, external)]
         interval = None if None in spans else independent_difference(inside, outside, *spans)
         figures[key] = {"internal": inside, "external": outside, "drop": inside - outside, "interval": interval}
     found = figures["accuracy"]
@@ -167,12 +167,6 @@ def _carried(table: PredictionTable, view: Mapping[str, Any]) -> Iterator[dict[s
     for point in view["wanted"]:
         called = scores >= point["threshold"]
         yield {"wanted": point["wanted"], **called_point(table, truth, called, point["threshold"])}
-
-
-def _at(content: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    for key in path:
-        content = (content or {}).get(key)  # type: ignore[assignment]
-    return content
 
 
 def independent_difference(one: float, other: float, first: list[float], second: list[float]) -> list[float]:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from ..errors import BchistoError, ImageError
 from ..jobs import write_rows
-from .columns import percent
 from .comparison_sections import comparison_blocks, external_blocks, gain_blocks, side_by_side, subgroup_blocks
 from .page import Block, Figure, Section, write_page
 from .panel import Panel, Sample
@@ -31,6 +30,7 @@ from .study_sections import (
     question_blocks,
     setting_blocks,
 )
+from .tables import percent
 
 _log = logging.getLogger(__name__)
 
