@@ -89,31 +89,19 @@ def external_blocks(panel: Panel) -> Iterator[Block]:
             key = "auc" if "auc" in name else name
             unit = "number" if key == "auc" else "percent"
             values = (interval_cell(unit, one[side], None) for side in ("internal", "external"))
-            rows.append(
-                [
-                    name.replace("_", " ").replace("auc", "AUC"),
-                    *values,
-                    _difference(one | {"difference": one["drop"]}, key),
-                ]
-            )
-        caption = (
-            f"{found['against']} (internal) and {found['table']} (external): drop in points of percent, AUC as it is"
-        )
+            title = name.replace("_", " ").replace("auc", "AUC")
+            rows.append([title, *values, _difference(one | {"difference": one["drop"]}, key)])
+        both = f"{found['against']} (internal) and {found['table']} (external)"
+        caption = f"{both}: drop in points of percent, AUC as it is"
         yield Block(grid=Grid(caption, ("figure", "internal", "external", "drop, with 95 % interval"), rows))
         if found["wanted"]:
-            reached = [
-                [
-                    percent(point["wanted"]),
-                    f"{point['threshold']:.3f}",
-                    *(
-                        interval_cell("percent", point[s], point[f"{s}_interval"])
-                        for s in ("sensitivity", "specificity")
-                    ),
-                ]
-                for point in found["wanted"]
-            ]
+            sides = ("sensitivity", "specificity")
+            reached = []
+            for point in found["wanted"]:
+                shares = (interval_cell("percent", point[side], point[f"{side}_interval"]) for side in sides)
+                reached.append([percent(point["wanted"]), f"{point['threshold']:.3f}", *shares])
             caption = f"What thresholds of {found['against']} for a wanted sensitivity reach on {found['table']}"
-            yield Block(grid=Grid(caption, ("wanted sensitivity", "threshold", "sensitivity", "specificity"), reached))
+            yield Block(grid=Grid(caption, ("wanted sensitivity", "threshold", *sides), reached))
 
 
 def subgroup_blocks(panel: Panel) -> Iterator[Block]:
@@ -126,16 +114,11 @@ def subgroup_blocks(panel: Panel) -> Iterator[Block]:
         )
     rows_are, group = rows_of(panel.metrics), name_of(panel.metrics, "group")
     for by, subgroups in found.items():
-        rows = [
-            [
-                one["value"],
-                f"{one['n']:,}",
-                f"{one['units']:,}",
-                interval_cell("percent", one["accuracy"], one["interval"], "*" if one["warning"] else ""),
-                _difference({"difference": one["difference"], "interval": one["difference_interval"]}, "accuracy"),
-            ]
-            for one in subgroups
-        ]
+        rows = []
+        for one in subgroups:
+            accuracy = interval_cell("percent", one["accuracy"], one["interval"], "*" if one["warning"] else "")
+            apart = _difference({"difference": one["difference"], "interval": one["difference_interval"]}, "accuracy")
+            rows.append([one["value"], f"{one['n']:,}", f"{one['units']:,}", accuracy, apart])
         units = f"{plural(group)} or other units" if any(panel.table.groups) else "units"
         header = [by, rows_are, units, "accuracy, with 95 % interval", "less that of all others, points"]
         yield Block(grid=Grid(f"{panel.table.name} by {by}, exploratory", header, rows))
@@ -219,28 +202,23 @@ def _rows(found: Mapping[str, Any], *, between: str) -> list[list[str]]:
         return interval_cell("percent", figures["accuracy"], figures["interval"], between=between)
 
     rows = [
-        [
-            name,
-            cell(store["alone"]),
-            percent(store["without"]["accuracy"]),
-            points(gains[name]["difference"]),
-            points(gains[name]["interval"]),
-            p_cell(gains[name]["p"]),
-            p_cell(gains[name]["p_holm"]),
-        ]
+        [name, cell(store["alone"]), percent(store["without"]["accuracy"]), *_tested(gains[name])]
         for name, store in found["stores"].items()
     ]
     return [*rows, ["fusion", cell(found["fusion"]), *[""] * (len(_HEADER) - 2)]]
 
 
+def _tested(pair: Mapping[str, Any]) -> list[str]:
+    return [points(pair["difference"]), points(pair["interval"]), p_cell(pair["p"]), p_cell(pair["p_holm"])]
+
+
 def gain_lines(found: Mapping[str, Any]) -> list[str]:
     """Say in lines for a terminal what `measure_gains` found."""
     against = [
-        [f"{pair['second']} less {pair['first']}", points(pair["difference"]), points(pair["interval"]),
-         p_cell(pair["p"]), p_cell(pair["p_holm"])]
+        [f"{pair['second']} less {pair['first']}", *_tested(pair)]
         for pair in found["comparisons"]
         if "store" not in pair
-    ]  # fmt: skip
+    ]
     header = ["stores against each other", "points", "95 % interval", "p", "p, Holm"]
     return [
         _caption(found),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .shares import CROSS_VALIDATION
-from .wording import called, counted, listed, name_of, rows_of
+from .wording import called, counted, joined_versions, listed, name_of, rows_of
 
 _FACTOR = "; variance times "
 
@@ -53,13 +53,8 @@ def methods_text(
         said.append(f"The {'protocol was' if len(protocols) == 1 else 'protocols were'} {', and '.join(protocols)}.")
     said += _scores(metrics)
     said += [*_intervals(metrics), *_comparisons(pairs), *_calibration(metrics), *_points(metrics)]
-    versions: dict[str, dict[str, None]] = {"bchisto": {}}
-    for run in runs:
-        for name, version in (run.get("versions") or {}).items():
-            versions.setdefault(name, {})[version] = None
-    software = [
-        f"{_PACKAGES[name]} {' and '.join(found)}".strip() for name, found in versions.items() if name in _PACKAGES
-    ]
+    versions = {"bchisto": "", **joined_versions(run.get("versions") or {} for run in runs)}
+    software = [f"{_PACKAGES[name]} {found}".strip() for name, found in versions.items() if name in _PACKAGES]
     said.append(f"{'Models and metrics' if trained else 'Metrics'} were computed with {listed(software)}.")
     return " ".join(dict.fromkeys(said))
 

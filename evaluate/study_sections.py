@@ -221,10 +221,5 @@ def _each_group(table: PredictionTable) -> Iterator[Block]:
         return
     group, row = table.group_is, table.row_is
     shown = f"the {_MOST_GROUPS} largest of {len(sizes)}, " if len(sizes) > _MOST_GROUPS else ""
-    yield Block(
-        grid=Grid(
-            f"{plural(row).capitalize()} of each {group} by class ({shown}numbered by their size, without names)",
-            [group, *table.classes, "all", "right"],
-            rows,
-        )
-    )
+    caption = f"{plural(row).capitalize()} of each {group} by class ({shown}numbered by their size, without names)"
+    yield Block(grid=Grid(caption, [group, *table.classes, "all", "right"], rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .predictions import FEW_IMAGES
@@ -27,6 +27,14 @@ def nested(content: Mapping[str, Any], *path: str) -> Any:
     for key in path:
         found = (found or {}).get(key)
     return found
+
+
+def joined_versions(found: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the versions of each package, several of them side by side."""
+    versions: dict[str, dict[str, None]] = {}
+    for name, version in ((name, version) for one in found for name, version in one.items()):
+        versions.setdefault(name, {})[str(version)] = None
+    return {name: " and ".join(several) for name, several in versions.items()}
 
 
 def name_of(metrics: Mapping[str, Any], what: str) -> str:
