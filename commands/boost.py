@@ -9,9 +9,11 @@ import click
 
 from .ending import quoted, said_results
 from .options import (
+    PATH,
     OpenChoice,
     common_options,
     explain_option,
+    option,
     split_names,
     split_options,
     two_class_options,
@@ -26,20 +28,16 @@ def _heads() -> list[str]:
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
-@click.option(
+@option("--out", type=PATH, required=True, help="The run folder.")
+@option(
     "--features",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Stores or folders of them; default RUN/features. Or embeddings of other programs: .npz, .parquet, .h5, or a "
     "folder of .h5, one a slide.",
 )
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    help="Labels of embeddings that hold none: a table image_id,label[,group].",
-)
-@click.option(
+@option("--labels", type=PATH, help="Labels of embeddings that hold none: a table image_id,label[,group].")
+@option(
     "--folds",
     multiple=True,
     help="A number, shares (70/30, 80/10/10), folder (the split the images came in), site:COLUMN of the manifest, a "
@@ -47,29 +45,27 @@ def _heads() -> list[str]:
     "official-corrected, idc-published) or a file; repeatable. Default: rakhlin10 for BACH, else 10.",
 )
 @split_options
-@click.option(
+@option(
     "--head",
     multiple=True,
     type=OpenChoice(["lightgbm", "logistic", "svm", "stack"], _heads),
     default=("lightgbm",),
-    show_default=True,
     help="Classifier; stack blends the others over all stores; repeatable.",
 )
-@click.option("--seeds", type=int, default=5, show_default=True, help="Ensemble members per fold.")
-@click.option(
+@option("--seeds", type=int, default=5, help="Ensemble members per fold.")
+@option(
     "--preset",
     type=click.Choice(["rakhlin2018", "fast"]),
     default="rakhlin2018",
-    show_default=True,
     help="LightGBM settings; fast takes under a fifth of the time.",
 )
-@click.option(
+@option(
     "--param",
     multiple=True,
     metavar="KEY=VALUE",
     help="A LightGBM parameter on top of the preset; repeatable.",
 )
-@click.option(
+@option(
     "--each",
     is_flag=True,
     help="Compare the stores with each other, and say what each adds to the fusion; trains nothing more.",
@@ -77,8 +73,8 @@ def _heads() -> list[str]:
 @click.option(
     "--name", default="", help="Added to the folder's name, so that other stores or settings stand beside it."
 )
-@click.option("--classes", callback=split_names, help="Class order; default: that of the stores.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Moves split folds.")
+@option("--classes", callback=split_names, help="Class order; default: that of the stores.")
+@option("--seed", type=int, default=0, help="Moves split folds.")
 @explain_option
 @two_class_options
 @work_options

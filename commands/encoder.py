@@ -12,7 +12,7 @@ import click
 from ..errors import BchistoError
 from .ending import echo
 from .flags import as_flags
-from .options import common_options
+from .options import PATH, common_options, option
 
 
 @click.group()
@@ -52,17 +52,16 @@ def show(name: str) -> None:
 
 @encoder.command()
 @click.argument("name")
-@click.option("--image", type=click.Path(path_type=Path), help="The picture; default: synthetic tissue.")
-@click.option("--weights", default="imagenet", show_default=True, help="imagenet, random, or PATH.")
-@click.option(
+@option("--image", type=PATH, help="The picture; default: synthetic tissue.")
+@option("--weights", default="imagenet", help="imagenet, random, or PATH.")
+@option(
     "--engine",
     type=click.Choice(["keras", "openvino", "onnxruntime", "torch"]),
     default="keras",
-    show_default=True,
     help="What runs the encoder.",
 )
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
-@click.option("--crops", type=int, default=4, show_default=True, help="Crops in a batch.")
+@option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32")
+@option("--crops", type=int, default=4, help="Crops in a batch.")
 @common_options
 def check(name: str, image: Path | None, weights: str, engine: str, precision: str, crops: int) -> None:
     """Build an encoder and run it on a picture: size, speed, memory, licence.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from ..errors import printable
+from ..errors import ReportError, printable
 
 if TYPE_CHECKING:
     from ..experiment import CrossValidation
+
+R = TypeVar("R")
 
 
 def counted(count: int, noun: str) -> str:
@@ -55,6 +57,14 @@ def done(
         context.exit(1)
 
 
+def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
+    """Do work; where only a report could not be written, return that error beside the results, to be raised at last."""
+    try:
+        return work(), None
+    except ReportError as error:
+        return error.results, error
+
+
 def said_results(
     context: click.Context,
     train: Callable[[], Sequence[CrossValidation]],
@@ -85,13 +95,7 @@ def said_results(
     ReportError
         A report could not be written; all else is said before.
     """
-    from ..errors import ReportError
-
-    failed: ReportError | None = None
-    try:
-        results = train()
-    except ReportError as error:
-        failed, results = error, error.results
+    results, failed = reported_last(train)
     if explain:
         from ..explain import show_cases
 

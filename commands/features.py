@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from .ending import counted, done, echo, quoted
-from .options import common_options, overwrite_option
+from .options import FILE, PATH, common_options, option, overwrite_option
 
 
 @click.group()
@@ -17,8 +17,8 @@ def features() -> None:
 
 
 @features.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help=".npz, .parquet or .h5.")
+@click.argument("source", type=PATH)
+@option("--out", type=FILE, required=True, help=".npz, .parquet or .h5.")
 @overwrite_option("Replace an existing file.")
 @common_options
 @click.pass_context
@@ -36,7 +36,7 @@ def export(context: click.Context, /, source: Path, out: Path, overwrite: bool) 
 
 
 @features.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=PATH)
 @common_options
 def show(source: Path) -> None:
     """Say what SOURCE holds: images, numbers, labels, and what is known of the encoder.

@@ -17,38 +17,32 @@ from ..errors import InputError, closest
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def common_options(function: F) -> F:
-    """Add ``--config``, ``-v`` and ``--quiet``; the command's temporary files go into a folder that is removed."""
-    function = _in_scratch(function)
-    for option in (
-        click.option(
-            "--quiet",
-            is_flag=True,
-            expose_value=False,
-            is_eager=True,
-            callback=_quiet,
-            help="Only warnings and errors.",
-        ),
-        click.option(
-            "-v",
-            "--verbose",
-            count=True,
-            expose_value=False,
-            is_eager=True,
-            callback=_verbose,
-            help="Say more; -vv for libraries too.",
-        ),
-        click.option(
-            "--config",
-            type=click.Path(dir_okay=False, path_type=Path),
-            expose_value=False,
-            is_eager=True,
-            callback=_config,
-            help="Options from a YAML file or a previous run.json; flags win.",
-        ),
-    ):
-        function = option(function)
-    return function
+PATH = click.Path(path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def option(*names: str, **attributes: Any) -> Callable[[F], F]:
+    """Return an option whose help says its default; those whose default stands for what the help tells are click's."""
+    return click.option(*names, show_default=True, **attributes)
+
+
+def eager_option(*names: str, **attributes: Any) -> Callable[[F], F]:
+    """Return an option that does its part before the others are read, and is not passed to the command."""
+    return click.option(*names, is_eager=True, expose_value=False, **attributes)
+
+
+def numbers_option(flag: str, name: str, help: str) -> Callable[[F], F]:
+    """Return an option that takes a number and is repeatable."""
+    return option(flag, name, multiple=True, type=float, help=help)
+
+
+def together(*parts: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Return a decorator that adds options and arguments in the order in which the help shows them."""
+
+    def add(function: F) -> F:
+        return functools.reduce(lambda found, part: part(found), reversed(parts), function)
+
+    return add
 
 
 def _in_scratch(function: F) -> F:
@@ -78,24 +72,18 @@ def overwrite_option(text: str) -> Callable[[F], F]:
             context.obj["overwrite"] = value
         return value
 
-    return click.option("--overwrite", is_flag=True, callback=note, help=text)
+    return option("--overwrite", is_flag=True, callback=note, help=text)
 
 
-def split_options(function: F) -> F:
-    """Add the options that say how folds are drawn."""
-    repeats = click.option(
-        "--repeats",
-        type=int,
-        default=1,
-        show_default=True,
-        help="Splits: repeated cross-validation, where folds are drawn.",
-    )
-    group_by = click.option(
-        "--group-by",
-        type=click.Choice(["group", "none"]),
-        help="Keep groups whole; default: where they are known.",
-    )
-    return repeats(group_by(function))
+group_by_option = option(
+    "--group-by", type=click.Choice(["group", "none"]), help="Keep groups whole; default: where they are known."
+)
+
+split_options = together(
+    option("--repeats", type=int, default=1, help="Splits: repeated cross-validation, where folds are drawn."),
+    group_by_option,
+)
+"""How folds are drawn."""
 
 
 class OpenChoice(click.Choice[str]):
@@ -135,81 +123,59 @@ class RangedChoice(click.Choice[str]):
         return str(value)
 
 
-def work_options(function: F) -> F:
-    """Add the options that say how the work is done; none of them changes its result."""
-    for option in (
-        overwrite_option("Remove existing results first; default: resume."),
-        click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler."),
-        click.option("--shard", metavar="K/N", help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all."),
-        click.option(
-            "--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any."
-        ),
-    ):
-        function = option(function)
-    return function
+work_options = together(
+    option("--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any."),
+    option("--shard", metavar="K/N", help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all."),
+    option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler."),
+    overwrite_option("Remove existing results first; default: resume."),
+)
+"""How the work is done; none of them changes its result."""
 
+threads_option = option(
+    "--threads",
+    type=int,
+    help="Of each process that trains networks on the CPU; results differ by it; default: 1, or cores / folds.",
+)
 
-def threads_option(function: F) -> F:
-    """Add the option that says with how many threads a network is trained, which can be seen in its result."""
-    return click.option(
-        "--threads",
-        type=int,
-        help="Of each process that trains networks on the CPU; results differ by it; default: 1, or cores / folds.",
-    )(function)
+explain_option = option(
+    "--explain",
+    type=click.IntRange(1, 10),
+    metavar="N",
+    help="Show the N surest right and N surest wrong cases of each class in the report, with maps by the models "
+    "that did not train on them.",
+)
 
-
-def explain_option(function: F) -> F:
-    """Add the option that puts cases with maps into the report."""
-    return click.option(
-        "--explain",
-        type=click.IntRange(1, 10),
-        metavar="N",
-        help="Show the N surest right and N surest wrong cases of each class in the report, with maps by the models "
-        "that did not train on them.",
-    )(function)
-
-
-def two_class_options(function: F) -> F:
-    """Add the options that say what the two-class view of a table is."""
-    for option in (
-        click.option(
-            "--prevalence",
-            "prevalences",
-            multiple=True,
-            type=float,
-            help="Share of positives elsewhere, for which predictive values are given too; repeatable.",
-        ),
-        click.option(
-            "--sensitivity",
-            "sensitivities",
-            multiple=True,
-            type=float,
-            help="Wanted sensitivity: each fold is called by a threshold fitted on the others; repeatable.",
-        ),
-        click.option(
-            "--threshold",
-            "thresholds",
-            multiple=True,
-            type=float,
-            help="Operating point of the two-class view; repeatable; default: 0.33 and 0.5 for the classes of BACH, "
-            "else 0.5.",
-        ),
-        click.option(
-            "--two-class",
-            type=click.Choice(["sum", "max"]),
-            default="sum",
-            show_default=True,
-            help="Add the probabilities of a side, or take its largest and renormalise.",
-        ),
-        click.option(
-            "--positive",
-            multiple=True,
-            metavar="CLASS",
-            help="Positive class of a two-class view; repeatable; default: those of a known dataset.",
-        ),
-    ):
-        function = option(function)
-    return function
+two_class_options = together(
+    option(
+        "--positive",
+        multiple=True,
+        metavar="CLASS",
+        help="Positive class of a two-class view; repeatable; default: those of a known dataset.",
+    ),
+    option(
+        "--two-class",
+        type=click.Choice(["sum", "max"]),
+        default="sum",
+        help="Add the probabilities of a side, or take its largest and renormalise.",
+    ),
+    numbers_option(
+        "--threshold",
+        "thresholds",
+        help="Operating point of the two-class view; repeatable; default: 0.33 and 0.5 for the classes of BACH, else "
+        "0.5.",
+    ),
+    numbers_option(
+        "--sensitivity",
+        "sensitivities",
+        help="Wanted sensitivity: each fold is called by a threshold fitted on the others; repeatable.",
+    ),
+    numbers_option(
+        "--prevalence",
+        "prevalences",
+        help="Share of positives elsewhere, for which predictive values are given too; repeatable.",
+    ),
+)
+"""What the two-class view of a table is."""
 
 
 def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -261,3 +227,14 @@ def _as_typed(file: Path, parameter: click.Parameter, value: Any) -> Any:
 def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Split a comma-separated list of names."""
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+common_options = together(
+    eager_option(
+        "--config", type=FILE, callback=_config, help="Options from a YAML file or a previous run.json; flags win."
+    ),
+    eager_option("-v", "--verbose", count=True, callback=_verbose, help="Say more; -vv for libraries too."),
+    eager_option("--quiet", is_flag=True, callback=_quiet, help="Only warnings and errors."),
+    _in_scratch,
+)
+"""``--config``, ``-v`` and ``--quiet``; the command's temporary files go into a folder that is removed."""

@@ -12,7 +12,7 @@ import click
 
 from .ending import echo
 from .flags import as_flags, invoked
-from .options import common_options
+from .options import PATH, common_options
 
 if TYPE_CHECKING:
     from ..runs import RunEntry
@@ -24,7 +24,7 @@ def runs() -> None:
 
 
 @runs.command(name="list")
-@click.argument("folder", type=click.Path(path_type=Path), default=".")
+@click.argument("folder", type=PATH, default=".")
 @common_options
 def list_(folder: Path) -> None:
     """List the run folders at or below FOLDER with their last command.
@@ -41,7 +41,7 @@ def list_(folder: Path) -> None:
 
 
 @runs.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @common_options
 @click.pass_context
 def show(context: click.Context, run: Path) -> None:
@@ -64,8 +64,8 @@ def show(context: click.Context, run: Path) -> None:
 
 
 @runs.command()
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
 @common_options
 @click.pass_context
 def diff(context: click.Context, first: Path, second: Path) -> None:

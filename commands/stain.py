@@ -8,23 +8,17 @@ from typing import Any
 import click
 
 from .ending import done, echo
-from .options import common_options
+from .images import skip_errors_option, stain_option
+from .options import PATH, common_options, option
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IN...")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the images and the sheet.")
-@click.option(
-    "--stain",
-    "method",
-    default="macenko",
-    show_default=True,
-    help="macenko, none, staintools-macenko, -vahadane, -reinhard, or a treatment: clahe, whitening, demean, "
-    "gaussian-clahe, clahe-whitening, whitening-clahe.",
-)
-@click.option("--hematoxylin", type=float, default=1.0, show_default=True, help="Factor of the haematoxylin.")
-@click.option("--eosin", type=float, default=1.0, show_default=True, help="Factor of the eosin.")
-@click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
+@click.argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
+@option("--out", type=PATH, required=True, help="Folder for the images and the sheet.")
+@stain_option("method")
+@option("--hematoxylin", type=float, default=1.0, help="Factor of the haematoxylin.")
+@option("--eosin", type=float, default=1.0, help="Factor of the eosin.")
+@skip_errors_option
 @common_options
 @click.pass_context
 def stain(context: click.Context, /, sources: tuple[Path, ...], out: Path, **options: Any) -> None:
