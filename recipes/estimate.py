@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..boost import BoostSettings, Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
 from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
-from ..encoders import CropEncoder, EncoderChoice, cached_encoder
-from ..experiment import Work
+from ..encoders import cached_encoder
 from ..featurize import FeaturizeSettings, images_per_block, time_describing
 from ..finetune import FinetuneSettings, time_training
 from ..jobs import format_seconds
@@ -52,25 +52,20 @@ class ImagesAhead:
     recipe : Recipe
     order : Order
     layout : str
+
+    Attributes
+    ----------
+    how : Work
+        How the work would be done.
+    parts : int
+        Into how many the images are divided, each with folds of its own.
     """
 
     def __init__(self, recipe: Recipe, order: Order, *, layout: str) -> None:
         self._recipe, self._order, self._layout = recipe, order, layout
+        self.how = order.how
+        self.parts = max(1, len(recipe.magnifications))
         self._kept: list[Any] = []
-
-    @property
-    def how(self) -> Work:
-        """How the work would be done."""
-        return self._order.how
-
-    @property
-    def parts(self) -> int:
-        """Into how many the images are divided, each with folds of its own."""
-        return max(1, len(self._recipe.magnifications))
-
-    def encoder(self, choice: EncoderChoice) -> CropEncoder:
-        """Return an encoder with random weights, since neither time nor size depends on them."""
-        return cached_encoder(choice, weights="random", precision="float32", engine="keras", seed=0)
 
     def read(self, reading: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
         """Return the images, and those of them that would be used."""
@@ -130,7 +125,9 @@ def estimate_boost(
         Protocols.
     """
     dataset, records = ahead.read(reading)
-    dims = [ahead.encoder(choice).dim for choice in features.encoders for _ in features.views]
+    # weights are random, since neither time nor size depends on them
+    random = functools.partial(cached_encoder, weights="random", precision="float32", engine="keras", seed=0)
+    dims = [random(choice).dim for choice in features.encoders for _ in features.views]
     number = ahead.parts * sum(map(ahead.folds, folds))
     images = round(_TRAIN_SHARE * len(records) / ahead.parts)
     units, seconds, size = 0, 0.0, 0.0
@@ -209,10 +206,7 @@ def estimate_finetune(
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:
     """Write the stages as a table for a terminal."""
     total = Estimate(
-        "in all",
-        sum(stage.units for stage in stages),
-        sum(stage.seconds for stage in stages),
-        sum(stage.bytes for stage in stages),
+        "in all", *(sum(numbers) for numbers in zip(*(astuple(stage)[1:] for stage in stages), strict=True))
     )
     width = max(12, *(len(stage.stage) + 2 for stage in stages))
     lines = [f"{'stage':{width}}{'units':>8}{'time':>12}{'disk':>10}   (on {jobs} processes of this machine)"]

@@ -36,9 +36,6 @@ _REQUIRED = frozenset({"name", "title", "citation", "steps", "dataset", "images"
 _MOST_BYTES = 128 * 1024
 """Bound on the file of a recipe (ours)."""
 
-_OPTIONAL = frozenset({*STEPS, "explain", "full_scale", "split_by", "notes"})
-
-
 _KINDS_OF_PARTS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("title", "citation"), str),
     **dict.fromkeys((*STEPS, "explain", "full_scale", "split_by", "variants", "quick"), Mapping),
@@ -135,7 +132,7 @@ def _parsed(content: Mapping[str, Any]) -> Recipe:
             content.get("name"),
         )
         content = without_road(content)
-    missing, unknown = _REQUIRED - content.keys(), content.keys() - _REQUIRED - _OPTIONAL
+    missing, unknown = _REQUIRED - content.keys(), content.keys() - {"name", *_KINDS_OF_PARTS}
     if missing or unknown:
         names = [f"no {name}" for name in sorted(missing)] + [f"unknown {name}" for name in sorted(unknown)]
         raise InputError(f"recipe {content.get('name')}: {', '.join(names)}")
@@ -212,8 +209,8 @@ def _check_steps(recipe: Recipe) -> None:
                 raise InputError(f"{where}: {step} has no {lacking[0]}")
             if not _are_texts(values.get("folds", [])):
                 raise InputError(f"{where}: {step}.folds is a list of texts")
-    for part in ("quick", "full_scale"):
-        known = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"} if part == "quick" else {"source", "view"}
+    changes = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"}
+    for part, known in (("quick", changes), ("full_scale", {"source", "view"})):
         if strange := sorted(getattr(recipe, part).keys() - known):
             raise InputError(f"recipe {recipe.name}: {part}.{strange[0]}: no such setting")
 

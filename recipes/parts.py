@@ -93,11 +93,10 @@ class Part:
             The images do not fit them.
         """
         dataset = self.read(reading)
-        records = dataset.records
         return self.folds(choice).plans(
-            [record.image_id for record in records],
-            labels=[record.label or "" for record in records],
-            groups=[record.group for record in records],
+            [record.image_id for record in dataset.records],
+            labels=[record.label or "" for record in dataset.records],
+            groups=[record.group for record in dataset.records],
             seed=seed,
             default="10",
             known=Particulars(columns=further_columns(dataset)),
@@ -145,7 +144,8 @@ def make_parts(recipe: Recipe, order: Order, notes: list[str]) -> list[Part]:
         run = order.run if magnification is None else order.run / f"{magnification}x"
         part = Part(order.images, layout, run, magnification)
         try:
-            parts.append(_few(recipe, order, part) if order.quick else _whole(recipe, part))
+            dataset = part.read(_first_reading(recipe))
+            parts.append(_few(recipe, order, part, dataset) if order.quick else part)
         except InputError as error:
             if not order.quick or magnification is None:
                 raise
@@ -153,18 +153,12 @@ def make_parts(recipe: Recipe, order: Order, notes: list[str]) -> list[Part]:
     return parts
 
 
-def _whole(recipe: Recipe, part: Part) -> Part:
-    part.read(_first_reading(recipe))
-    return part
-
-
 def _first_reading(recipe: Recipe) -> dict[str, Any]:
     return reading_of(recipe.steps_of(recipe.first)[0][1])
 
 
-def _few(recipe: Recipe, order: Order, part: Part) -> Part:
+def _few(recipe: Recipe, order: Order, part: Part, dataset: Dataset) -> Part:
     """Cut a part down to what a quick run takes of it."""
-    dataset = part.read(_first_reading(recipe))
     folder = ensure_folder(part.run / "quick")
     if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
         names = fold_names(recipe, order)
@@ -173,7 +167,7 @@ def _few(recipe: Recipe, order: Order, part: Part) -> Part:
     else:
         only = write_few(dataset, count=recipe.quick["images_per_class"], folder=folder)
     few = len(only.read_text(encoding="utf-8").splitlines()) - 1
-    steps = dict.fromkeys(step for name in order.chosen(recipe) for step, _ in recipe.steps_of(name))
+    steps = dict.fromkeys(step for name in recipe.chosen(order.variants) for step, _ in recipe.steps_of(name))
     smaller = {key: value for step in steps for key, value in recipe.quick.get(step, {}).items() if key in _SHOWN}
     banner = quick_banner(few, recipe.images, smaller, part=part.where)
     return replace(part, only=only, notes=(banner,))
@@ -181,11 +175,5 @@ def _few(recipe: Recipe, order: Order, part: Part) -> Part:
 
 def fold_names(recipe: Recipe, order: Order) -> list[str]:
     """Return the protocols of the chosen variants, each once."""
-    return list(
-        dict.fromkeys(
-            str(name)
-            for variant in order.chosen(recipe)
-            for _, values in recipe.steps_of(variant, quick=order.quick)
-            for name in values.get("folds", ())
-        )
-    )
+    every = [recipe.steps_of(variant, quick=order.quick) for variant in recipe.chosen(order.variants)]
+    return list(dict.fromkeys(str(name) for steps in every for _, values in steps for name in values.get("folds", ())))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from ..errors import InputError, SettingsConflictError
@@ -37,65 +38,63 @@ def run_variants(recipe: Recipe, order: Order) -> Outcome:
         See `reproduce`. A quick run goes on where a variant or magnification has too few images, and says so.
     """
     every = [_run_seed(recipe.reseeded(place), order.at_seed(place)) for place in range(order.seeds)]
-    run, parts, notes = every[0]
-    failed = tuple(line for one, _, _ in every for line in one.failed)
+    run = every[0]
     said = (banner for result in run.results for banner in result.banners)
-    banners = tuple(dict.fromkeys([*said, *(note for part in parts for note in part.notes), *recipe.notes, *notes]))
+    of_parts = (note for part in run.parts for note in part.notes)
+    banners = tuple(dict.fromkeys([*said, *of_parts, *recipe.notes, *run.notes]))
     if order.how.shard is not None:
         return Outcome(run.results, [], banners)
     looked_at: dict[int | None, list[PredictionTable]] = {}
     for (_, magnification), one in run.obtained.items():
         looked_at.setdefault(magnification, []).append(one.panel.table)
     banners += tuple(dict.fromkeys(note for tables in looked_at.values() for note in selection_notes(tables)))
-    further = [one.obtained for one, _, _ in every[1:]]
-    times = {} if order.quick or not parts else _times(recipe, order, parts[0], {name for name, _ in run.obtained})
+    times = {}
+    if not order.quick:
+        ran = {name: run.variants[name] for name, _ in run.obtained}
+        times = training_times(recipe, ran, run.parts[0], folder=order.run / "reproduce" / recipe.name)
+    further = [one.obtained for one in every[1:]]
     runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times)
     published = compare_published(recipe.published, runs, note=comparable_note(banners))
+    failed = tuple(line for one in every for line in one.failed)
     return Outcome(run.results, published, banners, _pairs(run.obtained), failed, run.trained)
 
 
-def _times(recipe: Recipe, order: Order, part: Part, ran: set[str]) -> dict[str, list[float]]:
-    variants = {name: build_steps(recipe, order, name) for name in order.chosen(recipe) if name in ran}
-    return training_times(recipe, variants, part, folder=order.run / "reproduce" / recipe.name)
-
-
-def _run_seed(recipe: Recipe, order: Order) -> tuple[_Run, list[Part], list[str]]:
-    """Run everything with one seed; returns what was run, on which images, and what must be said of it."""
-    variants = {name: build_steps(recipe, order, name) for name in order.chosen(recipe)}
-    notes: list[str] = []
-    parts = make_parts(recipe, order, notes)
-    if not order.quick:  # a whole run refuses what does not fit before it works for days
-        for part in parts:
-            for steps in variants.values():
-                for step in steps:
-                    step.check(part)
+def _run_seed(recipe: Recipe, order: Order) -> _Run:
+    """Run everything with one seed."""
     run = _Run(recipe, order)
-    for part in parts:
+    if not order.quick:  # a whole run refuses what does not fit before it works for days
+        for part, steps in product(run.parts, run.variants.values()):
+            for step in steps:
+                step.check(part)
+    for part in run.parts:
         done: list[Step] = []
-        for name, steps in variants.items():
-            run.variant(part, name, steps, done=done, alone=len(variants) == 1)
-    notes += run.left_out_notes(list(variants))
+        for name in run.variants:
+            run.variant(part, name, done=done)
+    run.notes += run.left_out_notes()
     if not run.results and order.how.shard is None:
-        raise InputError(f"{order.images}: too few images for `quick`: {notes[-1]}")
-    return run, parts, notes
+        raise InputError(f"{order.images}: too few images for `quick`: {run.notes[-1]}")
+    return run
 
 
 class _Run:
-    """What has been run of a recipe so far."""
+    """What is run of a recipe with one seed, on which images, what must be said of it, and what it has given so far."""
 
     def __init__(self, recipe: Recipe, order: Order) -> None:
         self._recipe, self._order = recipe, order
+        self.variants = {name: build_steps(recipe, order, name) for name in recipe.chosen(order.variants)}
+        self.notes: list[str] = []
+        self.parts = make_parts(recipe, order, self.notes)
         self.results: list[CrossValidation] = []
         self.obtained: dict[tuple[str, int | None], Obtained] = {}
         self.failed: list[str] = []
         self.trained: list[Trained] = []
         self._left_out: dict[tuple[str, str], list[str]] = {}
 
-    def variant(self, part: Part, name: str, steps: Sequence[Step], *, done: list[Step], alone: bool) -> None:
+    def variant(self, part: Part, name: str, *, done: list[Step]) -> None:
         """Run the steps of a variant on a part that are not `done`; a quick run leaves out what has too few images."""
         results: list[CrossValidation] = []
         try:
-            for step in steps:
+            for step in self.variants[name]:
                 if step in done:  # an encoder's descriptors serve every variant that trains on them
                     continue
                 _log.info("%s: %s%s: %s", self._recipe.name, name, part.where, step.kind)
@@ -106,7 +105,7 @@ class _Run:
                 results += found
                 done.append(step)
         except InputError as error:
-            whole = alone and part.magnification is None
+            whole = len(self.variants) == 1 and part.magnification is None
             if not self._order.quick or whole or isinstance(error, SettingsConflictError):
                 raise
             self._left_out.setdefault((part.where, str(error)), []).append(name)
@@ -118,11 +117,11 @@ class _Run:
             if named.panel is not None:
                 self.obtained.setdefault((name, part.magnification), Obtained(named.folder, named.panel))
 
-    def left_out_notes(self, variants: Sequence[str]) -> list[str]:
+    def left_out_notes(self) -> list[str]:
         """Say which variants were left out, and why."""
         notes = []
         for (where, reason), names in self._left_out.items():
-            what = "every variant" if names == list(variants) else ", ".join(names)
+            what = "every variant" if names == list(self.variants) else ", ".join(names)
             notes.append(f"{what}{where} was left out: {reason}")
             _log.warning(notes[-1])
         return notes
@@ -161,7 +160,7 @@ def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
     ahead = ImagesAhead(recipe, order, layout=find_layout(recipe, order))
     estimates = []
     done: list[Step] = []
-    chosen = order.chosen(recipe)
+    chosen = recipe.chosen(order.variants)
     for name in chosen:
         steps = build_steps(recipe, order, name)
         for step in steps:

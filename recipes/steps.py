@@ -103,9 +103,8 @@ class FeaturizeStep(Step):
         found = []
         for choice, view in product(self.settings.encoders, self.settings.views):
             moved = int(hashlib.sha256(f"{choice} {view}".encode()).hexdigest()[:7], 16)
-            found.append(
-                replace(self.settings, encoders=(choice,), views=(view,), seed=self.settings.seed + 1000 * moved)
-            )
+            seed = self.settings.seed + 1000 * moved
+            found.append(replace(self.settings, encoders=(choice,), views=(view,), seed=seed))
         return found
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
@@ -252,10 +251,8 @@ class FinetuneStep(Step):
 
     def check(self, part: Part) -> None:
         """Refuse images that do not fit the folds."""
-        if self.test is None:
-            part.plans(self.folds, reading=self.reading, seed=self.settings.seed)
-        else:
-            part.plans(self.test.split, reading=self.reading, seed=self.test.seed)
+        drawn = (self.folds, self.settings.seed) if self.test is None else (self.test.split, self.test.seed)
+        part.plans(drawn[0], reading=self.reading, seed=drawn[1])
 
     def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
         """Train; a shard trains its share of the folds."""

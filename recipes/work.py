@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from ..errors import ReportError
+from ..errors import InputError, ReportError
 from ..evaluate import PublishedTable
 from ..experiment import CrossValidation, Work
+from ..options import option
 from .pictures import Trained
-from .recipe import Recipe
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,30 +24,36 @@ class Order:
     Attributes
     ----------
     images, run : Path
-    quick, full_scale, fresh_draws : bool
+    quick, full_scale : bool
     variants, weights : tuple of str
-    how : Work
     seeds : int
         How often all of it is run, each time with the next seed.
+    fresh_draws : bool
+    how : Work
+
+    Raises
+    ------
+    InputError
+        Not one seed.
     """
 
     images: Path
-    run: Path
+    run: Path = option(name="out")
     quick: bool = False
     full_scale: bool = False
-    fresh_draws: bool = False
     variants: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
-    how: Work = field(default_factory=Work)
     seeds: int = 1
+    fresh_draws: bool = option(False, sparse=True)
+    how: Work = option(factory=Work, recorded=False)
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise InputError(f"`seeds` {self.seeds}: give 1 or more")
 
     def at_seed(self, place: int) -> Order:
         """Return the order of one seed, which has a run folder of its own beside the first."""
         return replace(self, seeds=1, run=self.run if place == 0 else self.run / f"seed-{place}")
-
-    def chosen(self, recipe: Recipe) -> list[str]:
-        """Return the variants to run, see `Recipe.chosen`."""
-        return recipe.chosen(self.variants)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import datetime
 import json
 import logging
 import platform
+import re
 import secrets
 import sys
 import time
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..arguments import items_of
 from ..errors import BchistoError, InputError, MissingInputError
 from ..jobs import (
     default_jobs,
@@ -247,10 +249,10 @@ def _hardware() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
+        found = re.search(
+            r"^model name[^:\n]*:(.*)", cpuinfo.read_text(encoding="utf-8", errors="replace"), re.MULTILINE
+        )
+        model = found[1].strip() if found else model
     return {"system": platform.platform(), "processor": model, "cores": default_jobs()}
 
 
@@ -302,12 +304,9 @@ def _recorded(entry: Mapping[str, Any], command: str) -> dict[str, Any]:
     folder = entry.get("folder")  # version 0.1 did not say
     if not isinstance(folder, str) or Path(folder) == Path.cwd():
         return config
-    for name in (*_PATHS, *_MAYBE_PATHS):
-        value = config.get(name)
-        if isinstance(value, str):
-            config[name] = _placed(value, folder, always=name in _PATHS)
-        elif isinstance(value, list):
-            config[name] = [_placed(one, folder, always=name in _PATHS) for one in value]
+    for name in config.keys() & {*_PATHS, *_MAYBE_PATHS}:
+        placed = [_placed(one, folder, always=name in _PATHS) for one in items_of(config[name])]
+        config[name] = placed if isinstance(config[name], list) else placed[0]
     return config
 
 

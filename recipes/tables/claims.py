@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 from ...errors import InputError, one_of
-from ...evaluate import fold_error
 from .networks import value_of
-from .obtained import Points, Runs
+from .obtained import Points, Runs, mean_change
 from .widths import PAIRED, Shown, half_width, shown_in
 
 SEEDS = 3
@@ -44,7 +44,7 @@ class _Contrast:
     better: Key
     than: Key | None
     least: float = 0.0
-    most: float = float("inf")
+    most: float = math.inf
     constant: float = 0.0
 
 
@@ -150,8 +150,8 @@ def _places(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Contr
         elif "least" in claim:
             contrasts = [_Contrast((name, at), None, constant=claim["least"]) for name in claim["better"]]
         else:
-            most = claim.get("less_than", float("inf"))
-            least = 0.0 if "less_than" not in claim else -float("inf")
+            most = claim.get("less_than", math.inf)
+            least = 0.0 if "less_than" not in claim else -math.inf
             pairs = list(product(claim["better"], claim["than"]))
             contrasts = [_Contrast((a, at), (b, at), least, most) for a, b in pairs]
         found.append(("" if at is None else f" at {at}x", contrasts))
@@ -168,52 +168,47 @@ def _verdict(contrasts: Sequence[_Contrast], points: Sequence[Points], runs: Run
     known = [one for one in found if one is not None]
     if len(known) < len(found):
         return "not judged (no paired interval over images)"
-    ends = [(one, middle - half, middle + half) for one, (middle, half) in zip(contrasts, known, strict=True)]
-    if all(low > one.least and high < one.most for one, low, high in ends):
-        verdict = "holds"
-    elif any(high < one.least or low > one.most for one, low, high in ends):
-        verdict = "does not hold"
-    else:
-        verdict = "not settled"
-    if len(ends) > 1 or ends[0][0].better[1] is not None:
+    ends = [
+        (middle - half, middle + half, one.least, one.most)
+        for one, (middle, half) in zip(contrasts, known, strict=True)
+    ]
+    verdict = _judged(ends)
+    if len(ends) > 1 or contrasts[0].better[1] is not None:
         return verdict
-    (_, low, high), (middle, _) = ends[0], known[0]
-    points_of = [f"{100 * value:+.1f}" for value in (middle, low, high)]
+    points_of = [f"{100 * value:+.1f}" for value in (known[0][0], *ends[0][:2])]
     return f"{verdict} (difference {points_of[0]} points, 95 % interval {points_of[1]} to {points_of[2]})"
+
+
+def _judged(ends: Sequence[tuple[float, float, float, float]]) -> str:
+    """Say whether intervals, by their ends, lie between the bounds that a conclusion puts them into."""
+    if all(low > least and high < most for low, high, least, most in ends):
+        return "holds"
+    return "does not hold" if any(high < least or low > most for low, high, least, most in ends) else "not settled"
 
 
 def _time_verdict(contrasts: Sequence[_Contrast], runs: Runs) -> str:
     """Judge times: of each pair of networks the mean difference over the turns in which both were timed."""
-    from scipy.stats import t as student
-
     ends = []
     for one in contrasts:
         slow, fast = runs.times[one.better[0]], runs.times[one.than[0] if one.than else one.better[0]]
         changes = [a - b for a, b in zip(slow, fast, strict=False)]
         if len(changes) < 2:
             return "not judged (timed once)"
-        middle, error = fold_error(changes, [1.0] * len(changes), share=0.0)
-        half = float(student.ppf(0.975, len(changes) - 1)) * error
-        ends.append((middle - half, middle + half))
-    if all(low > 0 for low, _ in ends):
-        return "holds"
-    return "does not hold" if any(high < 0 for _, high in ends) else "not settled"
+        middle, half = mean_change(changes)
+        ends.append((middle - half, middle + half, 0.0, math.inf))
+    return _judged(ends)
 
 
 def _interval(
     one: _Contrast, points: Sequence[Points], seeds: Sequence[Mapping[Key, Shown]], table: Mapping[str, Any]
 ) -> tuple[float, float] | None:
     """Return the mean of a difference over seeds and half its 95 % interval; None where it has none over images."""
-    from scipy.stats import t as student
-
     than = one.than
     changes = [found[one.better] - (one.constant if than is None else found[than]) for found in points]
-    middle, error = fold_error(changes, [1.0] * len(changes), share=0.0)
     metric = table.get("metric", "accuracy")
     widths = [half_width(found[one.better], None if than is None else found[than], metric) for found in seeds]
     known = [width for width in widths if width is not None]
     if len(known) < len(widths):
         return None
-    over_images = sum(known) / len(known)
-    half = ((float(student.ppf(0.975, len(changes) - 1)) * error) ** 2 + over_images**2) ** 0.5
-    return middle, half
+    middle, over_seeds = mean_change(changes)
+    return middle, (over_seeds**2 + (sum(known) / len(known)) ** 2) ** 0.5
