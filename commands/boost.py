@@ -10,8 +10,9 @@ import click
 from .ending import quoted, said_results
 from .options import (
     PATH,
+    Command,
     OpenChoice,
-    common_options,
+    choice_option,
     explain_option,
     option,
     split_names,
@@ -21,13 +22,7 @@ from .options import (
 )
 
 
-def _heads() -> list[str]:
-    from ..boost import list_heads
-
-    return list_heads()
-
-
-@click.command()
+@click.command(cls=Command)
 @option("--out", type=PATH, required=True, help="The run folder.")
 @option(
     "--features",
@@ -48,16 +43,13 @@ def _heads() -> list[str]:
 @option(
     "--head",
     multiple=True,
-    type=OpenChoice(["lightgbm", "logistic", "svm", "stack"], _heads),
+    type=OpenChoice(["lightgbm", "logistic", "svm", "stack"], every="boost.list_heads"),
     default=("lightgbm",),
     help="Classifier; stack blends the others over all stores; repeatable.",
 )
 @option("--seeds", type=int, default=5, help="Ensemble members per fold.")
-@option(
-    "--preset",
-    type=click.Choice(["rakhlin2018", "fast"]),
-    default="rakhlin2018",
-    help="LightGBM settings; fast takes under a fifth of the time.",
+@choice_option(
+    "--preset", choices=["rakhlin2018", "fast"], help="LightGBM settings; fast takes under a fifth of the time."
 )
 @option(
     "--param",
@@ -76,11 +68,9 @@ def _heads() -> list[str]:
 @option("--classes", callback=split_names, help="Class order; default: that of the stores.")
 @option("--seed", type=int, default=0, help="Moves split folds.")
 @explain_option
-@two_class_options
+@two_class_options()
 @work_options
-@common_options
-@click.pass_context
-def boost(context: click.Context, /, **options: Any) -> None:
+def boost(**options: Any) -> None:
     """Stage 2: train cross-validated LightGBM ensembles on the descriptors of a run.
 
     \b
@@ -92,7 +82,6 @@ def boost(context: click.Context, /, **options: Any) -> None:
     from ..options import from_options
 
     said_results(
-        context,
         lambda: train(
             out=options["out"],
             features=options["features"],

@@ -10,14 +10,15 @@ from typing import Any
 
 import click
 
+from ..options import from_options
 from .ending import counted, done, echo, quoted
 from .flags import as_flags
 from .images import data_options, images_option
-from .options import FILE, PATH, common_options, group_by_option, option
+from .options import FILE, PATH, Group, choice_option, group_by_option, option
 from .then import next_commands
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Write synthetic tissue, list or check a dataset, write fold lists."""
 
@@ -28,9 +29,7 @@ def data() -> None:
 @option("--size", default="2048x1536", help="Pixels; the field of view stays the same.")
 @option("--seed", type=int, default=0)
 @option("--jobs", type=int, help="Processes; default: one per core.")
-@common_options
-@click.pass_context
-def make(context: click.Context, out: Path, images_per_class: int, size: str, seed: int, jobs: int | None) -> None:
+def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | None) -> None:
     """Write synthetic H&E tissue in the official BACH layout.
 
     \b
@@ -52,13 +51,12 @@ def make(context: click.Context, out: Path, images_per_class: int, size: str, se
         size=(int(width), int(height)),
         jobs=default_jobs() if jobs is None else jobs,
     )
-    done(context, wrote=[root], then=f"bchisto featurize --images {quoted(root)} --out RUN")
+    done([root], then=f"bchisto featurize --images {quoted(root)} --out RUN")
 
 
 @data.command(name="list")
 @images_option
 @data_options
-@common_options
 def list_(**options: Any) -> None:
     """Print the table of a dataset as CSV.
 
@@ -67,7 +65,6 @@ def list_(**options: Any) -> None:
     """
     from ..experiment import ImageSelection
     from ..jobs import neutral
-    from ..options import from_options
 
     dataset = from_options(ImageSelection, options).read()
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -102,7 +99,7 @@ def list_(**options: Any) -> None:
 @option("--augmentations", type=int, default=50, help="Planned for featurize.")
 @option("--crops", type=int, default=20, help="Planned for featurize.")
 @option("--stain", default="macenko", help="Planned for featurize; shown on the page.")
-@option("--mode", type=click.Choice(["exact", "dense"]), default="exact", help="Planned for featurize.")
+@choice_option("--mode", choices=["exact", "dense"], help="Planned for featurize.")
 @option("--folds", multiple=True, help="A protocol to try; repeatable; default: those that may fit the dataset.")
 @group_by_option
 @option("--jobs", type=int, help="Processes that the time is reckoned for; default: one per core.")
@@ -114,7 +111,6 @@ def list_(**options: Any) -> None:
 )
 @option("--json", "as_json", is_flag=True, help="All of it as JSON.")
 @data_options
-@common_options
 @click.pass_context
 def check(context: click.Context, /, **options: Any) -> None:
     """Check a dataset before work: findings, sizes, views, folds, time and disk; exit 1 when something is wrong.
@@ -125,7 +121,6 @@ def check(context: click.Context, /, **options: Any) -> None:
     from ..experiment import FoldChoice, ImageSelection, Work
     from ..featurize import FeaturizeSettings
     from ..jobs import json_text
-    from ..options import from_options
     from ..preflight import preflight, preflight_text, write_preflight
 
     found = preflight(
@@ -160,7 +155,7 @@ def check(context: click.Context, /, **options: Any) -> None:
         )
         if then:
             echo("\n".join(["", "NEXT", *then]), lines=True)
-    done(context, wrote=wrote, then=None)
+    done(wrote)
     context.exit(1 if found.wrong else 0)
 
 
@@ -175,9 +170,7 @@ def check(context: click.Context, /, **options: Any) -> None:
 @option("--seed", type=int, default=0)
 @option("--out", type=FILE, required=True, help="The CSV file to write.")
 @data_options
-@common_options
-@click.pass_context
-def folds(context: click.Context, /, out: Path, **options: Any) -> None:
+def folds(out: Path, **options: Any) -> None:
     """Write the fold list of a protocol for these images.
 
     \b
@@ -187,7 +180,6 @@ def folds(context: click.Context, /, out: Path, **options: Any) -> None:
     from ..data import Particulars, find_copies, fold_plan, further_columns, unknown_groups, write_fold_list
     from ..experiment import ImageSelection
     from ..jobs import refuse_overwriting
-    from ..options import from_options
 
     dataset = from_options(ImageSelection, options).read()
     refuse_overwriting([out], [options["images"], Path(options["folds"]), *(one.path for one in dataset.records)])
@@ -211,4 +203,4 @@ def folds(context: click.Context, /, out: Path, **options: Any) -> None:
     for warning in (*unknown_groups([groups[image] for image in divided]), *plan.warnings):
         logging.getLogger(__name__).warning("%s", warning)
     write_fold_list(out, plan, labels=labels, groups=groups)
-    done(context, wrote=[out], then=f"bchisto boost --folds {quoted(out)} --out RUN")
+    done([out], then=f"bchisto boost --folds {quoted(out)} --out RUN")

@@ -12,16 +12,15 @@ import click
 from ..errors import BchistoError
 from .ending import echo
 from .flags import as_flags
-from .options import PATH, common_options, option
+from .options import PATH, Group, choice_option, option
 
 
-@click.group()
+@click.group(cls=Group)
 def encoder() -> None:
     """List encoders, show what one needs, try one on a picture."""
 
 
 @encoder.command("list")
-@common_options
 def list_(**_: object) -> None:
     """Print every encoder that there is a name for, and how to bring your own.
 
@@ -35,7 +34,6 @@ def list_(**_: object) -> None:
 
 @encoder.command()
 @click.argument("name")
-@common_options
 def show(name: str) -> None:
     """Print what an encoder takes and gives, its licence, and how to get its weights.
 
@@ -54,15 +52,9 @@ def show(name: str) -> None:
 @click.argument("name")
 @option("--image", type=PATH, help="The picture; default: synthetic tissue.")
 @option("--weights", default="imagenet", help="imagenet, random, or PATH.")
-@option(
-    "--engine",
-    type=click.Choice(["keras", "openvino", "onnxruntime", "torch"]),
-    default="keras",
-    help="What runs the encoder.",
-)
-@option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32")
+@choice_option("--engine", choices=["keras", "openvino", "onnxruntime", "torch"], help="What runs the encoder.")
+@choice_option("--precision", choices=["float32", "bfloat16"])
 @option("--crops", type=int, default=4, help="Crops in a batch.")
-@common_options
 def check(name: str, image: Path | None, weights: str, engine: str, precision: str, crops: int) -> None:
     """Build an encoder and run it on a picture: size, speed, memory, licence.
 

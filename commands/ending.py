@@ -38,14 +38,7 @@ def quoted(path: Path | str) -> str:
     return shlex.quote(str(path))
 
 
-def done(
-    context: click.Context,
-    *,
-    wrote: Sequence[Path | str],
-    then: str | None,
-    failures: int = 0,
-    listed: Path | str = "",
-) -> None:
+def done(wrote: Sequence[Path | str], *, then: str | None = None, failures: int = 0, listed: Path | str = "") -> None:
     """Say what was written and what to run next; exit with 1 if items failed."""
     for path in wrote:
         echo(f"wrote {path}", err=True)
@@ -54,7 +47,7 @@ def done(
     if failures:
         was = "was" if failures == 1 else "were"
         echo(f"{counted(failures, 'image')} {was} left out, listed in {listed}", err=True)
-        context.exit(1)
+        click.get_current_context().exit(1)
 
 
 def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
@@ -66,7 +59,6 @@ def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
 
 
 def said_results(
-    context: click.Context,
     train: Callable[[], Sequence[CrossValidation]],
     *,
     shown: Path,
@@ -78,7 +70,6 @@ def said_results(
 
     Parameters
     ----------
-    context : click.Context
     train : callable
         Does the work.
     shown : Path
@@ -112,8 +103,7 @@ def said_results(
         raise failed
     tested = any(result.panel is not None for result in results)
     done(
-        context,
-        wrote=[*wrote, *([shown] if tested else [])],
+        [*wrote, *([shown] if tested else [])],
         then=then(wrote[0]) if wrote else "the other shards, then the same command without --shard",
         failures=len(results[0].failures),
         listed=listed,

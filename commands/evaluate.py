@@ -8,54 +8,26 @@ from typing import Any
 import click
 
 from .ending import done, echo, reported_last
-from .options import PATH, common_options, explain_option, numbers_option, option, split_names
+from .options import PATH, Command, choice_option, explain_option, option, split_names, two_class_options
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
 @option("--out", type=PATH, required=True, help="Folder for metrics and report.")
-@option(
-    "--positive",
-    multiple=True,
-    metavar="CLASS",
-    help="Positive class of a two-class view; repeatable; default: those of the run, else of a known dataset.",
-)
-@option(
-    "--two-class",
-    type=click.Choice(["sum", "max"]),
-    help="Add the probabilities of a side, or take its largest and renormalise; default: as the run of a table did, "
-    "else sum.",
-)
-@numbers_option(
-    "--threshold",
-    "thresholds",
-    help="Operating point; repeatable; default: those of the run, else 0.33 and 0.5 for the classes of BACH, else 0.5.",
-)
-@numbers_option(
-    "--sensitivity",
-    "sensitivities",
-    help="Wanted sensitivity: each fold is called by a threshold fitted on the others; repeatable; default: the run's.",
-)
-@numbers_option(
-    "--prevalence",
-    "prevalences",
-    help="Share of positives elsewhere, for which predictive values are given too; repeatable; default: the run's.",
-)
+@two_class_options(of_run=True)
 @option("--bootstrap", type=int, default=2000, help="Replicates of the intervals; 0 for none.")
-@option(
+@choice_option(
     "--level",
     "levels",
     multiple=True,
-    type=click.Choice(["row", "image", "group"]),
-    default=("row",),
+    choices=["row", "image", "group"],
     help="One prediction per row (patch), image, or group (patient, slide); repeatable.",
 )
-@option(
+@choice_option(
     "--aggregate",
     "rules",
     multiple=True,
-    type=click.Choice(["average", "sum", "vote", "exist", "exist-n"]),
-    default=("average",),
+    choices=["average", "sum", "vote", "exist", "exist-n"],
     help="How rows become one at the levels above the row; repeatable.",
 )
 @option(
@@ -86,9 +58,7 @@ from .options import PATH, common_options, explain_option, numbers_option, optio
     "values, which are exploratory; repeatable.",
 )
 @explain_option
-@common_options
-@click.pass_context
-def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **options: Any) -> None:
+def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Evaluate prediction tables, of runs or from anywhere, side by side.
 
     \b
@@ -135,7 +105,7 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
         echo(note, err=True)
     if failed is not None:
         raise failed
-    done(context, wrote=[out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"], then=None)
+    done([out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"])
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,10 @@ import click
 
 from .ending import counted, done, echo
 from .images import bundle_options, skip_errors_option
-from .options import common_options, option, overwrite_option
+from .options import Command, option, overwrite_option
 
 
-@click.command()
+@click.command(cls=Command)
 @bundle_options
 @option(
     "--method",
@@ -41,9 +41,7 @@ from .options import common_options, option, overwrite_option
 @option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write into.")
 @skip_errors_option
 @overwrite_option("Remove what this method left there first; default: resume.")
-@common_options
-@click.pass_context
-def explain(context: click.Context, /, model: Path, **options: Any) -> None:
+def explain(model: Path, **options: Any) -> None:
     """Show why a model bundle says what it says of images, as pictures with what they are not.
 
     \b
@@ -68,9 +66,7 @@ def explain(context: click.Context, /, model: Path, **options: Any) -> None:
         echo(f"{counted(result.images, 'picture')} of the method {method}")
     failed = max(results, key=lambda result: len(result.failures))
     done(
-        context,
-        wrote=[path for one in results for path in (one.page, one.sheet, one.folder / "arrays")],
-        then=None,
+        [path for one in results for path in (one.page, one.sheet, one.folder / "arrays")],
         failures=len(failed.failures),
         listed=failed.folder / "failures.csv",
     )

@@ -9,7 +9,7 @@ import click
 
 from .ending import counted, done, echo, quoted
 from .images import data_options, images_option, skip_errors_option, stain_option
-from .options import FILE, PATH, common_options, eager_option, option, work_options
+from .options import EAGER, FILE, PATH, Command, choice_option, option, work_options
 
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -20,7 +20,7 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
         context.exit()
 
 
-@click.command()
+@click.command(cls=Command)
 @images_option
 @option("--out", type=PATH, required=True, help="The run folder.")
 @data_options
@@ -30,38 +30,32 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     default=("resnet50", "inceptionv3", "vgg16"),
     help="NAME[:LAYER+LAYER], hub:DIR, onnx:FILE or timm:NAME; repeatable.",
 )
-@eager_option("--list-encoders", is_flag=True, callback=_list, help="Print all encoder names.")
+@click.option("--list-encoders", is_flag=True, callback=_list, help="Print all encoder names.", **EAGER)
 @option("--view", multiple=True, default=("0.5:400", "0.5:650"), help="SCALE:CROP; repeatable.")
 @option("--augmentations", type=int, default=50, help="Colour augmentations per image.")
 @option("--crops", type=int, default=20, help="Random crops per augmentation.")
 @option("--pool", type=float, default=3.0, help="Exponent of the pooling norm.")
 @option("--color-range", type=float, nargs=2, default=(0.7, 1.3), help="Bounds of the stain factors.")
-@option(
+@choice_option(
     "--pad",
-    type=click.Choice(["none", "reflect"]),
-    default="none",
+    choices=["none", "reflect"],
     help="What becomes of an image that is smaller than the crop: refused, or mirrored at its edges.",
 )
 @option("--only", type=FILE, help="CSV with a column image_id: describe these images alone.")
 @stain_option()
-@option(
-    "--stain-fallback",
-    type=click.Choice(["skip-normalisation", "error"]),
-    default="skip-normalisation",
-    help="What to do with an image of too little tissue.",
+@choice_option(
+    "--stain-fallback", choices=["skip-normalisation", "error"], help="What to do with an image of too little tissue."
 )
 @option("--weights", multiple=True, default=("imagenet",), help="imagenet, random, PATH, or ENCODER=PATH; repeatable.")
-@option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32")
-@option(
+@choice_option("--precision", choices=["float32", "bfloat16"])
+@choice_option(
     "--mode",
-    type=click.Choice(["exact", "dense"]),
-    default="exact",
+    choices=["exact", "dense"],
     help="dense encodes each frame once and pools its feature maps over the crops: far faster, other descriptors.",
 )
-@option(
+@choice_option(
     "--engine",
-    type=click.Choice(["keras", "openvino", "onnxruntime", "torch"]),
-    default="keras",
+    choices=["keras", "openvino", "onnxruntime", "torch"],
     help="What runs the encoder; openvino needs its extra and is fastest on CPUs with --precision bfloat16; keras "
     "stands for onnxruntime with onnx:FILE, and for torch with timm:NAME.",
 )
@@ -69,9 +63,7 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
 @option("--seed", type=int, default=0)
 @skip_errors_option
 @work_options
-@common_options
-@click.pass_context
-def featurize(context: click.Context, /, **options: Any) -> None:
+def featurize(**options: Any) -> None:
     """Stage 1: turn images into descriptor stores below RUN/features.
 
     \b
@@ -93,4 +85,4 @@ def featurize(context: click.Context, /, **options: Any) -> None:
     else:
         echo(f"shard {how.shard} is done")
         wrote, then = [], "the other shards, then the same command without --shard, which merges"
-    done(context, wrote=wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")
+    done(wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")

@@ -12,8 +12,9 @@ from .images import data_options, images_option, skip_errors_option
 from .options import (
     FILE,
     PATH,
+    Command,
     RangedChoice,
-    common_options,
+    choice_option,
     explain_option,
     option,
     split_options,
@@ -23,7 +24,7 @@ from .options import (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @images_option
 @option("--out", type=PATH, required=True, help="The run folder.")
 @option(
@@ -70,10 +71,9 @@ from .options import (
     help="Encoders: normalise by the means and variances of the weights, or by those of each batch; default: stored, "
     "or batch with random weights.",
 )
-@option(
+@choice_option(
     "--top",
-    type=click.Choice(["average", "conv"]),
-    default="average",
+    choices=["average", "conv"],
     help="Encoders: global average, or convolution, max pooling and ReLU, before the softmax.",
 )
 @click.option(
@@ -94,10 +94,9 @@ from .options import (
     help="Of computation; weights are float32; default: bfloat16 on GPUs that compute in it, else float32.",
 )
 @option("--class-weights", is_flag=True, help="Give each class the same share of the loss.")
-@option(
+@choice_option(
     "--sampling",
-    type=click.Choice(["none", "under", "over", "under-over", "under-before"]),
-    default="none",
+    choices=["none", "under", "over", "under-over", "under-before"],
     help="How the training part is balanced; no other part is, but by under-before: the whole set before it is split.",
 )
 @option(
@@ -136,13 +135,11 @@ from .options import (
 @option("--seed", type=int, default=0)
 @skip_errors_option
 @explain_option
-@two_class_options
+@two_class_options()
 @data_options
 @work_options
 @threads_option
-@common_options
-@click.pass_context
-def finetune(context: click.Context, /, **options: Any) -> None:
+def finetune(**options: Any) -> None:
     """Train a CNN over the folds of a protocol, to the same prediction table as boost.
 
     \b
@@ -158,7 +155,6 @@ def finetune(context: click.Context, /, **options: Any) -> None:
         options["augment"] = ()
     out: Path = options["out"]
     said_results(
-        context,
         lambda: run(
             from_options(ImageSelection, options),
             out=out,

@@ -7,15 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
-from .options import PATH, OpenChoice, option, split_names, together
+from .options import PATH, OpenChoice, choice_option, option, split_names, together
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _layouts() -> list[str]:
-    from ..data import list_layouts
-
-    return list_layouts()
 
 
 images_option = option(
@@ -65,19 +59,19 @@ def _magnifications(context: click.Context, parameter: click.Parameter, value: S
 data_options = together(
     option(
         "--dataset",
-        type=OpenChoice(["bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv"], _layouts),
+        type=OpenChoice(
+            ["bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv"], every="data.list_layouts"
+        ),
         help="Layout; default: recognised, and said.",
     ),
-    option(
+    choice_option(
         "--label-level",
-        type=click.Choice(["class", "type"]),
-        default="class",
+        choices=["class", "type"],
         help="BreakHis: benign against malignant, or the eight tumour types.",
     ),
-    option(
+    choice_option(
         "--context",
-        type=click.Choice(["tight", "small", "large"]),
-        default="tight",
+        choices=["tight", "small", "large"],
         help="CBIS-DDSM, DDSM: the abnormality alone, 50 pixels more, or twice its box.",
     ),
     option(

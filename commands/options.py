@@ -7,8 +7,9 @@ import functools
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
 
@@ -20,20 +21,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 
+EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
+"""Of an option that does its part before the others are read, and is not passed to the command."""
+
 
 def option(*names: str, **attributes: Any) -> Callable[[F], F]:
     """Return an option whose help says its default; those whose default stands for what the help tells are click's."""
     return click.option(*names, show_default=True, **attributes)
 
 
-def eager_option(*names: str, **attributes: Any) -> Callable[[F], F]:
-    """Return an option that does its part before the others are read, and is not passed to the command."""
-    return click.option(*names, is_eager=True, expose_value=False, **attributes)
-
-
-def numbers_option(flag: str, name: str, help: str) -> Callable[[F], F]:
-    """Return an option that takes a number and is repeatable."""
-    return option(flag, name, multiple=True, type=float, help=help)
+def choice_option(*names: str, choices: Sequence[str], **attributes: Any) -> Callable[[F], F]:
+    """Return an option that takes one of several words, or more if `multiple`, of which the first is the default."""
+    default = tuple(choices[:1]) if attributes.get("multiple") else choices[0]
+    return option(*names, type=click.Choice(choices), default=default, **attributes)
 
 
 def together(*parts: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -43,25 +43,6 @@ def together(*parts: Callable[[Any], Any]) -> Callable[[F], F]:
         return functools.reduce(lambda found, part: part(found), reversed(parts), function)
 
     return add
-
-
-def _in_scratch(function: F) -> F:
-    """Let temporary files of all libraries go into one folder of this process."""
-
-    @functools.wraps(function)
-    def run(*arguments: Any, **options: Any) -> Any:
-        from ..jobs import scratch_folder
-
-        before = tempfile.tempdir
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):  # no room for one: whoever needs it says so
-                tempfile.tempdir = str(stack.enter_context(scratch_folder()))
-            try:
-                return function(*arguments, **options)
-            finally:
-                tempfile.tempdir = before
-
-    return cast(F, run)
 
 
 def overwrite_option(text: str) -> Callable[[F], F]:
@@ -93,11 +74,11 @@ class OpenChoice(click.Choice[str]):
     ----------
     names : sequence of str
         Ours.
-    every : callable
-        Returns all that the library knows; called where a name is none of ours.
+    every : str
+        The function of the library that returns all names, after its room; called where a name is none of ours.
     """
 
-    def __init__(self, names: Sequence[str], every: Callable[[], list[str]]) -> None:
+    def __init__(self, names: Sequence[str], *, every: str) -> None:
         super().__init__(names)
         self._every = every
 
@@ -105,7 +86,8 @@ class OpenChoice(click.Choice[str]):
         """Return the name, or refuse it with the list of all."""
         if value in self.choices:
             return super().convert(value, param, ctx)
-        every = self._every()
+        room, _, function = self._every.partition(".")
+        every: list[str] = getattr(import_module(f"..{room}", __package__), function)()
         try:
             return click.Choice(every).convert(value, param, ctx)
         except click.BadParameter as error:
@@ -145,37 +127,42 @@ explain_option = option(
     "that did not train on them.",
 )
 
-two_class_options = together(
-    option(
-        "--positive",
-        multiple=True,
-        metavar="CLASS",
-        help="Positive class of a two-class view; repeatable; default: those of a known dataset.",
-    ),
-    option(
-        "--two-class",
-        type=click.Choice(["sum", "max"]),
-        default="sum",
-        help="Add the probabilities of a side, or take its largest and renormalise.",
-    ),
-    numbers_option(
-        "--threshold",
-        "thresholds",
-        help="Operating point of the two-class view; repeatable; default: 0.33 and 0.5 for the classes of BACH, else "
-        "0.5.",
-    ),
-    numbers_option(
-        "--sensitivity",
-        "sensitivities",
-        help="Wanted sensitivity: each fold is called by a threshold fitted on the others; repeatable.",
-    ),
-    numbers_option(
-        "--prevalence",
-        "prevalences",
-        help="Share of positives elsewhere, for which predictive values are given too; repeatable.",
-    ),
-)
-"""What the two-class view of a table is."""
+
+def two_class_options(*, of_run: bool = False) -> Callable[[F], F]:
+    """Return the options that say what the two-class view of a table is; `of_run`, by default what its run was told."""
+    numbers = functools.partial(option, multiple=True, type=float)
+    run, end = ("the run, else of ", "; default: the run's.") if of_run else ("", ".")
+    return together(
+        option(
+            "--positive",
+            multiple=True,
+            metavar="CLASS",
+            help=f"Positive class of a two-class view; repeatable; default: those of {run}a known dataset.",
+        ),
+        option(
+            "--two-class",
+            type=click.Choice(["sum", "max"]),
+            default=None if of_run else "sum",
+            help="Add the probabilities of a side, or take its largest and renormalise"
+            + ("; default: as the run of a table did, else sum." if of_run else "."),
+        ),
+        numbers(
+            "--threshold",
+            "thresholds",
+            help=f"Operating point{'' if of_run else ' of the two-class view'}; repeatable; default: "
+            f"{'those of the run, else ' if of_run else ''}0.33 and 0.5 for the classes of BACH, else 0.5.",
+        ),
+        numbers(
+            "--sensitivity",
+            "sensitivities",
+            help=f"Wanted sensitivity: each fold is called by a threshold fitted on the others; repeatable{end}",
+        ),
+        numbers(
+            "--prevalence",
+            "prevalences",
+            help=f"Share of positives elsewhere, for which predictive values are given too; repeatable{end}",
+        ),
+    )
 
 
 def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -229,12 +216,40 @@ def split_names(context: click.Context, parameter: click.Parameter, value: str |
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
 
 
-common_options = together(
-    eager_option(
-        "--config", type=FILE, callback=_config, help="Options from a YAML file or a previous run.json; flags win."
-    ),
-    eager_option("-v", "--verbose", count=True, callback=_verbose, help="Say more; -vv for libraries too."),
-    eager_option("--quiet", is_flag=True, callback=_quiet, help="Only warnings and errors."),
-    _in_scratch,
-)
-"""``--config``, ``-v`` and ``--quiet``; the command's temporary files go into a folder that is removed."""
+class Command(click.Command):
+    """A command with ``--config``, ``-v`` and ``--quiet``; its temporary files go into a folder that is removed."""
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.params += (
+            click.Option(
+                ["--config"],
+                type=FILE,
+                callback=_config,
+                help="Options from a YAML file or a previous run.json; flags win.",
+                **EAGER,
+            ),
+            click.Option(
+                ["-v", "--verbose"], count=True, callback=_verbose, help="Say more; -vv for libraries too.", **EAGER
+            ),
+            click.Option(["--quiet"], is_flag=True, callback=_quiet, help="Only warnings and errors.", **EAGER),
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Let temporary files of all libraries go into one folder of this process."""
+        from ..jobs import scratch_folder
+
+        before = tempfile.tempdir
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # no room for one: whoever needs it says so
+                tempfile.tempdir = str(stack.enter_context(scratch_folder()))
+            try:
+                return super().invoke(ctx)
+            finally:
+                tempfile.tempdir = before
+
+
+class Group(click.Group):
+    """A command of several."""
+
+    command_class = Command

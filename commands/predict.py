@@ -9,10 +9,10 @@ import click
 
 from .ending import counted, done, echo, quoted
 from .images import bundle_options, skip_errors_option
-from .options import FILE, PATH, common_options, option, overwrite_option
+from .options import FILE, PATH, Command, choice_option, option, overwrite_option
 
 
-@click.command()
+@click.command(cls=Command)
 @bundle_options
 @option("--out", type=FILE, required=True, help="The CSV table to write.")
 @option(
@@ -27,13 +27,7 @@ from .options import FILE, PATH, common_options, option, overwrite_option
     help="Also write a sheet: picture, class and confidence of each image on a page, the least sure first.",
 )
 @option("--xlsx", type=FILE, help="Also write the rows of the sheet as a workbook.")
-@option(
-    "--format",
-    "output_format",
-    type=click.Choice(["bchisto", "iciar2018"]),
-    default="bchisto",
-    help="Table, or test0.tif,Benign.",
-)
+@choice_option("--format", "output_format", choices=["bchisto", "iciar2018"], help="Table, or test0.tif,Benign.")
 @option("--calibrated", is_flag=True, help="Scale the probabilities by the temperature of the bundle.")
 @option("--threshold", type=float, help="Operating point of the column called; default: that of the bundle, else 0.5.")
 @option("--sensitivity", type=float, help="Call by the threshold that the bundle holds for this wanted sensitivity.")
@@ -41,9 +35,7 @@ from .options import FILE, PATH, common_options, option, overwrite_option
 @overwrite_option("Replace an existing table.")
 @option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
 @option("--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any.")
-@common_options
-@click.pass_context
-def predict(context: click.Context, /, model: Path, **options: Any) -> None:
+def predict(model: Path, **options: Any) -> None:
     """Predict new images with a model bundle, or with that of a run folder.
 
     \b
@@ -74,8 +66,7 @@ def predict(context: click.Context, /, model: Path, **options: Any) -> None:
     if result.unsure is not None:
         echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheets[0]}")
     done(
-        context,
-        wrote=[result.path, *result.sheets],
+        [result.path, *result.sheets],
         then=f"bchisto evaluate {quoted(result.path)} --out DIR (where the labels are known)",
         failures=len(result.failures),
         listed=f"{result.path}.failures.csv",

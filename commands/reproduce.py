@@ -8,10 +8,10 @@ import click
 
 from .ending import done, echo, quoted, reported_last
 from .images import skip_errors_option
-from .options import PATH, common_options, explain_option, option, threads_option, work_options
+from .options import PATH, Command, explain_option, option, threads_option, work_options
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", metavar="NAME")
 @option("--images", type=PATH, help="The dataset, in its official layout.")
 @option("--out", type=PATH, help="The run folder.")
@@ -37,9 +37,7 @@ from .options import PATH, common_options, explain_option, option, threads_optio
 @explain_option
 @work_options
 @threads_option
-@common_options
-@click.pass_context
-def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
+def reproduce(name: str, **options: Any) -> None:
     """Run a published system by its recipe: published and obtained figures side by side.
 
     NAME is rakhlin2018, breakhis-resnet, idc-patches, inbreast-inception, ddsm-masses, or the path of a recipe of your
@@ -73,7 +71,7 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
     asked |= {"out": options["out"], "weights": options["weights"], "explain": options["explain"] or 0}
     result, failed = reported_last(lambda: run(name, options["images"], **asked, work=how))
     if how.shard is not None:
-        done(context, wrote=[], then="the other shards, then the same command without --shard")
+        done([], then="the other shards, then the same command without --shard")
         return
     for banner in result.banners:
         echo(banner)
@@ -85,4 +83,4 @@ def reproduce(context: click.Context, /, name: str, **options: Any) -> None:
     if failed is not None:
         raise failed
     report = result.folder / "report.html"
-    done(context, wrote=[*result.pictures, report], then=f"open {quoted(report)}")
+    done([*result.pictures, report], then=f"open {quoted(report)}")

@@ -12,20 +12,19 @@ import click
 
 from .ending import echo
 from .flags import as_flags, invoked
-from .options import PATH, common_options
+from .options import PATH, Group
 
 if TYPE_CHECKING:
     from ..runs import RunEntry
 
 
-@click.group()
+@click.group(cls=Group)
 def runs() -> None:
     """List runs, show what one did, compare two."""
 
 
 @runs.command(name="list")
 @click.argument("folder", type=PATH, default=".")
-@common_options
 def list_(folder: Path) -> None:
     """List the run folders at or below FOLDER with their last command.
 
@@ -42,7 +41,6 @@ def list_(folder: Path) -> None:
 
 @runs.command()
 @click.argument("run", type=PATH)
-@common_options
 @click.pass_context
 def show(context: click.Context, run: Path) -> None:
     """Show every command of a run: options, results, errors.
@@ -66,7 +64,6 @@ def show(context: click.Context, run: Path) -> None:
 @runs.command()
 @click.argument("first", type=PATH)
 @click.argument("second", type=PATH)
-@common_options
 @click.pass_context
 def diff(context: click.Context, first: Path, second: Path) -> None:
     """Compare two runs: settings, versions, images, weights, accuracies; exit 1 when something differs.

@@ -9,19 +9,17 @@ import click
 
 from .ending import done, echo
 from .images import skip_errors_option, stain_option
-from .options import PATH, common_options, option
+from .options import PATH, Command, option
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
 @option("--out", type=PATH, required=True, help="Folder for the images and the sheet.")
 @stain_option("method")
 @option("--hematoxylin", type=float, default=1.0, help="Factor of the haematoxylin.")
 @option("--eosin", type=float, default=1.0, help="Factor of the eosin.")
 @skip_errors_option
-@common_options
-@click.pass_context
-def stain(context: click.Context, /, sources: tuple[Path, ...], out: Path, **options: Any) -> None:
+def stain(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Normalise or augment the stains of images and write them, with a before/after sheet.
 
     \b
@@ -31,4 +29,4 @@ def stain(context: click.Context, /, sources: tuple[Path, ...], out: Path, **opt
 
     result = stain_images(sources, out=out, **options)
     echo(f"{len(result.written)} images written as PNG")
-    done(context, wrote=[out, result.sheet], then=None, failures=len(result.failures), listed=out / "failures.csv")
+    done([out, result.sheet], failures=len(result.failures), listed=out / "failures.csv")

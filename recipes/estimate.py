@@ -18,8 +18,7 @@ from ..featurize import FeaturizeSettings, images_per_block, time_describing
 from ..finetune import FinetuneSettings, time_training
 from ..jobs import format_seconds
 from .parts import Part, fold_names
-from .recipe import Recipe
-from .work import Order
+from .recipe import Order, Recipe
 
 _FEW, _MORE = 1, 3
 """Boosting rounds over 2 of the two timed models; their difference is the cost of one (ours)."""

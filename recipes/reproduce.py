@@ -20,9 +20,8 @@ from ..runs import record_run
 from .estimate import Estimate
 from .form import load_recipe
 from .pictures import make_pictures, pictures_of
-from .recipe import Recipe
+from .recipe import Order, Recipe
 from .runner import estimate_variants, run_variants
-from .work import Order
 
 
 @dataclass(frozen=True)

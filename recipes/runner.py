@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
 from ..errors import InputError, SettingsConflictError
-from ..evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes, unlike_pairs
+from ..evaluate import Panel, PredictionTable, PublishedTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ..experiment import CrossValidation
 from .estimate import Estimate, ImagesAhead
 from .parts import Part, find_layout, make_parts
 from .pictures import Trained
-from .recipe import Recipe
+from .recipe import Order, Recipe
 from .settings import build_steps
 from .steps import FinetuneStep, Step
 from .tables import Obtained, Runs, compare_published
 from .timing import training_times
-from .work import Order, Outcome, comparable_note
 
 _log = logging.getLogger(__name__)
 
 _REPLICATES = 2000
 """Bootstrap replicates of paired differences (ours)."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a recipe made.
+
+    Attributes
+    ----------
+    protocols : list of CrossValidation
+        Those of each variant, in order.
+    published : list of PublishedTable
+    banners : tuple of str
+        What a reader must know first.
+    pairs : list of dict
+        Paired tests between variants, of `compare_pairs`.
+    unreported : tuple of str
+        One line for each report that could not be written on the way.
+    trained : sequence of Trained
+        The networks of the first seed.
+    """
+
+    protocols: Sequence[CrossValidation]
+    published: list[PublishedTable]
+    banners: tuple[str, ...]
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+    unreported: tuple[str, ...] = ()
+    trained: Sequence[Trained] = ()
 
 
 def run_variants(recipe: Recipe, order: Order) -> Outcome:
@@ -170,3 +196,16 @@ def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
         done += steps
     again = [replace(one, stage=f"{one.stage}, seed {place}") for place in range(1, order.seeds) for one in estimates]
     return [*estimates, *again]
+
+
+_COMPARABLE = ("PATIENTS UNKNOWN", "NO VALIDATION", "BALANCED BEFORE THE SPLIT")
+"""What the source did not know either, or a variant does as it did: that qualifies figures, and does not keep them from
+being compared."""
+
+
+def comparable_note(banners: Sequence[str]) -> str:
+    """Say why figures cannot be compared, from the capitals that such banners begin with; else nothing."""
+    kinds = [
+        kind for kind in (banner.partition(":")[0] for banner in banners) if kind.isupper() and kind not in _COMPARABLE
+    ]
+    return f"Not comparable ({', '.join(dict.fromkeys(kinds)).lower()})." if kinds else ""

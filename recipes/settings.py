@@ -17,9 +17,8 @@ from ..finetune import FinetuneSettings, list_networks
 from ..jobs import DAMAGE
 from ..options import from_options, option_names
 from .parts import READING, reading_of
-from .recipe import Recipe
+from .recipe import Order, Recipe
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest, Step
-from .work import Order
 
 _KNOWN: Mapping[str, Sequence[Any]] = {
     "featurize": (FeaturizeSettings,),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 from ...errors import InputError, one_of
@@ -107,8 +107,8 @@ def judge(
     """
     if "why" in claim:
         return f"Conclusion: {claim['says']}. Here: not judged ({claim['why']})."
-    table = {**table, **({"metric": claim["metric"]} if "metric" in claim else {})}
     if "metric" in claim:
+        table = {**table, "metric": claim["metric"]}
         points = [_points(found, claim["metric"]) for found in runs.seeds]
     outcome: dict[str, list[str]] = {verdict: [] for verdict in ("holds", "does not hold", "not settled")}
     for where, contrasts in _places(claim, runs):
@@ -137,23 +137,18 @@ def _points(found: Mapping[Key, Any], metric: str) -> Points:
 def _places(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Contrast]]]:
     """Return the differences that a conclusion is about, at each magnification, or at once if about these."""
     if "row" in claim:
-        row = claim["row"]
-        return [
-            ("", [_Contrast((row, high), (row, low)) for high, low in product(claim["better_at"], claim["than_at"])])
-        ]
+        pairs = product(claim["better_at"], claim["than_at"])
+        return [("", [_Contrast((claim["row"], high), (claim["row"], low)) for high, low in pairs])]
     found = []
     for at in claim.get("at", runs.magnifications):
         if "alike" in claim:
-            rows, margin = claim["alike"], claim["margin"]
-            pairs = [(a, b) for place, a in enumerate(rows) for b in rows[place + 1 :]]
-            contrasts = [_Contrast((a, at), (b, at), -margin, margin) for a, b in pairs]
+            margin = claim["margin"]
+            contrasts = [_Contrast((a, at), (b, at), -margin, margin) for a, b in combinations(claim["alike"], 2)]
         elif "least" in claim:
             contrasts = [_Contrast((name, at), None, constant=claim["least"]) for name in claim["better"]]
         else:
-            most = claim.get("less_than", math.inf)
-            least = 0.0 if "less_than" not in claim else -math.inf
-            pairs = list(product(claim["better"], claim["than"]))
-            contrasts = [_Contrast((a, at), (b, at), least, most) for a, b in pairs]
+            bounds = (-math.inf, claim["less_than"]) if "less_than" in claim else (0.0, math.inf)
+            contrasts = [_Contrast((a, at), (b, at), *bounds) for a, b in product(claim["better"], claim["than"])]
         found.append(("" if at is None else f" at {at}x", contrasts))
     return found
 
@@ -203,10 +198,9 @@ def _interval(
     one: _Contrast, points: Sequence[Points], seeds: Sequence[Mapping[Key, Shown]], table: Mapping[str, Any]
 ) -> tuple[float, float] | None:
     """Return the mean of a difference over seeds and half its 95 % interval; None where it has none over images."""
-    than = one.than
-    changes = [found[one.better] - (one.constant if than is None else found[than]) for found in points]
-    metric = table.get("metric", "accuracy")
-    widths = [half_width(found[one.better], None if than is None else found[than], metric) for found in seeds]
+    better, than, metric = one.better, one.than, table.get("metric", "accuracy")
+    changes = [found[better] - (one.constant if than is None else found[than]) for found in points]
+    widths = [half_width(found[better], None if than is None else found[than], metric) for found in seeds]
     known = [width for width in widths if width is not None]
     if len(known) < len(widths):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -37,7 +38,7 @@ class _Run:
 
 
 def _read(obtained: Obtained) -> _Run:
-    by_image: dict[str, dict[tuple[str, int], list[float]]] = {}
+    by_image: defaultdict[str, defaultdict[tuple[str, int], list[float]]] = defaultdict(lambda: defaultdict(list))
     units: dict[tuple[str, int], str] = {}
     for name, store in (("predictions-by-model.csv", None), ("predictions.csv", "Model fusion")):
         with (obtained.folder / name).open(newline="", encoding="utf-8") as handle:
@@ -47,14 +48,10 @@ def _read(obtained: Obtained) -> _Run:
                 values = [float(row[column]) for column in scores]
                 right = scores[int(np.argmax(values))] == f"p_{row['label']}"
                 key = (row["image_id"], int(row["fold"]))
-                by_image.setdefault(store or row["store"], {}).setdefault(key, []).append(float(right))
+                by_image[store or row["store"]][key].append(float(right))
                 units[key] = row["group"] or row["image_id"]
     hits = {
-        store: (
-            np.array(list(found.values())),
-            np.array([fold for _, fold in found]),
-            [units[key] for key in found],
-        )
+        store: (np.array([*found.values()]), np.array([fold for _, fold in found]), [units[key] for key in found])
         for store, found in by_image.items()
     }
     return _Run(obtained.panel.table, obtained.files["tables"], hits)

@@ -75,9 +75,8 @@ def half_width(better: Shown, than: Shown | None, metric: str) -> float | None:
         return _own(better.value)
     first, second = than.table, better.table
     if first is not None and second is not None:
-        pairs = (
-            [(first, second)] if metric != "auc_mean" and not unlike_pairs([first, second]) else _folds(first, second)
-        )
+        alike = metric != "auc_mean" and not unlike_pairs([first, second])
+        pairs = [(first, second)] if alike else _folds(first, second)
         widths = [_paired(a, b, PAIRED[metric]) for a, b in pairs]
         known = [width for width in widths if width is not None]
         if pairs:

@@ -13,10 +13,10 @@ from bchisto.experiment import FoldChoice
 from bchisto.featurize import FeaturizeSettings
 from bchisto.finetune import NETWORKS, FinetuneSettings
 from bchisto.recipes import list_recipes, load_recipe
+from bchisto.recipes.recipe import Order
 from bchisto.recipes.settings import build_steps
 from bchisto.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
 from bchisto.recipes.tables import Obtained, Runs, check_claim, claims_of, compare_published
-from bchisto.recipes.work import Order
 
 SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
 
@@ -105,7 +105,7 @@ def test_multipliers_go_with_pretrained_weights_only():
 def test_whether_a_source_starts_from_weights_belongs_to_the_recipe():
     """Levy & Jain fine-tune AlexNet; the article on IDC does not say so, and its AlexNet takes patches of 50 pixels."""
     from bchisto.finetune.model import untrained_notice
-    from bchisto.recipes.work import comparable_note
+    from bchisto.recipes.runner import comparable_note
 
     (masses,) = steps_of(load_recipe("ddsm-masses"), "alexnet")
     (baseline,) = steps_of(load_recipe("ddsm-masses"), "baseline")
@@ -230,7 +230,7 @@ def test_conclusions_that_are_not_judged(tmp_path):
 
 
 def test_unknown_patients_do_not_keep_figures_from_being_compared():
-    from bchisto.recipes.work import comparable_note
+    from bchisto.recipes.runner import comparable_note
 
     assert comparable_note(["PATIENTS UNKNOWN: no image names its patient", "Further words"]) == ""
     assert comparable_note(["NO VALIDATION: trained for all 30 epochs", "BALANCED BEFORE THE SPLIT: x"]) == ""
@@ -238,7 +238,7 @@ def test_unknown_patients_do_not_keep_figures_from_being_compared():
 
 
 def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):
-    from bchisto.recipes.work import Order
+    from bchisto.recipes.recipe import Order
 
     order = Order(images=tmp_path, run=tmp_path / "run", seeds=3)
     assert [order.at_seed(place).run.name for place in range(3)] == ["run", "seed-1", "seed-2"]
