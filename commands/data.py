@@ -183,13 +183,12 @@ def folds(out: Path, **options: Any) -> None:
 
     dataset = from_options(ImageSelection, options).read()
     refuse_overwriting([out], [options["images"], Path(options["folds"]), *(one.path for one in dataset.records)])
-    ids = [record.image_id for record in dataset.records]
     labels = {record.image_id: record.label or "" for record in dataset.records}
     groups = {record.image_id: record.group for record in dataset.records}
     with named(spec="folds"):
         plan = fold_plan(
             options["folds"],
-            image_ids=ids,
+            image_ids=list(labels),
             labels=list(labels.values()),
             groups=list(groups.values()),
             group_by=options["group_by"],

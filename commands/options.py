@@ -185,16 +185,12 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
 
     with named(path="config"):
         options = load_config(value, command=context.info_name or "")
-    known = {parameter.name for parameter in context.command.params}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        names = ", ".join(sorted(str(name) for name in known - {"config", "quiet", "verbose"}))
+    known = {parameter.name: parameter for parameter in context.command.params}
+    if unknown := sorted(options.keys() - known.keys()):
+        names = ", ".join(sorted(str(name) for name in known.keys() - {"config", "quiet", "verbose"}))
         raise InputError(f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}")
-    context.default_map = {
-        parameter.name: _as_typed(value, parameter, options[parameter.name])
-        for parameter in context.command.params
-        if parameter.name is not None and options.get(parameter.name) is not None
-    }
+    given = {name: found for name, found in options.items() if found is not None}
+    context.default_map = {name: _as_typed(value, known[name], found) for name, found in given.items()}
 
 
 def _as_typed(file: Path, parameter: click.Parameter, value: Any) -> Any:

@@ -7,18 +7,21 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..boost import BoostSettings, Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
+from ..boost import Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
 from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
 from ..encoders import cached_encoder
-from ..featurize import FeaturizeSettings, images_per_block, time_describing
-from ..finetune import FinetuneSettings, time_training
+from ..featurize import images_per_block, time_describing
+from ..finetune import time_training
 from ..jobs import format_seconds
 from .parts import Part, fold_names
 from .recipe import Order, Recipe
+
+if TYPE_CHECKING:
+    from .steps import BoostStep, FeaturizeStep, FinetuneStep
 
 _FEW, _MORE = 1, 3
 """Boosting rounds over 2 of the two timed models; their difference is the cost of one (ours)."""
@@ -91,43 +94,26 @@ class ImagesAhead:
         return new
 
 
-def estimate_featurize(ahead: ImagesAhead, settings: FeaturizeSettings, *, reading: Mapping[str, Any]) -> Estimate:
+def estimate_featurize(ahead: ImagesAhead, step: FeaturizeStep) -> Estimate:
     """Describe the first image with few augmentations, and scale that up."""
-    _, records = ahead.read(reading)
-    cost = time_describing(records[0], settings=settings)
+    _, records = ahead.read(step.reading)
+    cost = time_describing(records[0], settings=step.settings)
     return Estimate(
         "featurize",
-        math.ceil(len(records) / images_per_block(settings)),
+        math.ceil(len(records) / images_per_block(step.settings)),
         len(records) * cost.seconds / ahead.how.networks().processes,
         4 * len(records) * cost.numbers,
     )
 
 
-def estimate_boost(
-    ahead: ImagesAhead,
-    settings: BoostSettings,
-    *,
-    features: FeaturizeSettings,
-    reading: Mapping[str, Any],
-    folds: Sequence[str],
-) -> Estimate:
-    """Fit a few rounds of a model of each width on made-up descriptors, and scale that up.
-
-    Parameters
-    ----------
-    ahead : ImagesAhead
-    settings : BoostSettings
-    features : FeaturizeSettings
-        Of the descriptors it would be trained on.
-    reading : mapping
-    folds : sequence of str
-        Protocols.
-    """
-    dataset, records = ahead.read(reading)
+def estimate_boost(ahead: ImagesAhead, step: BoostStep) -> Estimate:
+    """Fit a few rounds of a model of each width on made-up descriptors, and scale that up."""
+    dataset, records = ahead.read(step.reading)
+    settings, features = step.settings, step.features
     # weights are random, since neither time nor size depends on them
     random = functools.partial(cached_encoder, weights="random", precision="float32", engine="keras", seed=0)
     dims = [random(choice).dim for choice in features.encoders for _ in features.views]
-    number = ahead.parts * sum(map(ahead.folds, folds))
+    number = ahead.parts * sum(map(ahead.folds, step.folds.folds))
     images = round(_TRAIN_SHARE * len(records) / ahead.parts)
     units, seconds, size = 0, 0.0, 0.0
     heads = dict.fromkeys(member.name for name in settings.heads for member in members_of(name))
@@ -180,12 +166,11 @@ def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, fl
     return (time.perf_counter() - started) * images / some, len(model)
 
 
-def estimate_finetune(
-    ahead: ImagesAhead, settings: FinetuneSettings, *, reading: Mapping[str, Any], folds: Sequence[str]
-) -> Estimate:
+def estimate_finetune(ahead: ImagesAhead, step: FinetuneStep) -> Estimate:
     """Time a few steps of training and scale them up: at most so long, since training stops early."""
-    dataset, records = ahead.read(reading)
-    new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading))
+    settings, folds = step.settings, step.folds.folds
+    dataset, records = ahead.read(step.reading)
+    new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, step.reading))
     images = math.ceil(len(records) / ahead.parts)
     copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
     seen = math.ceil(images * copies)

@@ -160,15 +160,12 @@ def _parsed(content: Mapping[str, Any]) -> Recipe:
         _check_table(name, table)
     layouts = content["dataset"]
     recipe = Recipe(
-        **{key: content[key] for key in ("name", "title", "citation", "images")},
+        **{key: content[key] for key in ("name", "title", "citation", "images", "variants", "quick", "published")},
         steps=tuple(content["steps"]),
         datasets=tuple(layouts) if isinstance(layouts, list) else (layouts,),
         sections=sections,
         magnifications=tuple(split.get("magnification", ())),
         full_scale=dict(content.get("full_scale", {})),
-        variants=dict(content["variants"]),
-        quick=dict(content["quick"]),
-        published=list(content["published"]),
         notes=tuple(content.get("notes", ())),
     )
     _check_steps(recipe)

@@ -111,7 +111,7 @@ class FeaturizeStep(Step):
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few augmentations of an image."""
-        return estimate_featurize(ahead, self.settings, reading=self.reading)
+        return estimate_featurize(ahead, self)
 
 
 def _reported_later(failed: list[str], train: Callable[P, list[R]], *args: P.args, **options: P.kwargs) -> list[R]:
@@ -171,9 +171,7 @@ class BoostStep(Step):
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few rounds of a model."""
-        return estimate_boost(
-            ahead, self.settings, features=self.features, reading=self.reading, folds=self.folds.folds
-        )
+        return estimate_boost(ahead, self)
 
 
 @dataclass(frozen=True)
@@ -276,4 +274,4 @@ class FinetuneStep(Step):
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few steps of training."""
-        return estimate_finetune(ahead, self.settings, reading=self.reading, folds=self.folds.folds)
+        return estimate_finetune(ahead, self)

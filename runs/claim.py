@@ -12,7 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ class _Content:
         return {"settings": self.settings, "stores": self.stores, _OWN: self.own}
 
 
+@dataclass(eq=False)
 class Claim:
     """Work that wants a folder for itself. `check` refuses or agrees and writes nothing; `take` makes it so.
 
@@ -115,26 +116,20 @@ class Claim:
         What a message proposes beside ``overwrite``.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        settings: Mapping[str, Any],
-        work: Sequence[str],
-        stores: Mapping[str, Mapping[str, Any]] | None = None,
-        overwrite: bool = False,
-        absent: Mapping[str, Any] | None = None,
-        made_with: Mapping[str, str] | None = None,
-        otherwise: str = "another `out`",
-    ) -> None:
-        self.folder = folder
-        self._file = folder / _FILE
-        self._wanted = _Content(_plain(settings), None if stores is None else _plain(stores))
-        self._work = work
-        self._overwrite = overwrite
-        self._absent = _plain(absent or {})
-        self._made_with = dict(made_with or {})
-        self._otherwise = otherwise
+    folder: Path
+    _: KW_ONLY
+    settings: Mapping[str, Any]
+    work: Sequence[str]
+    stores: Mapping[str, Mapping[str, Any]] | None = None
+    overwrite: bool = False
+    absent: Mapping[str, Any] = field(default_factory=dict)
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    otherwise: str = "another `out`"
+
+    def __post_init__(self) -> None:
+        self._file = self.folder / _FILE
+        self._wanted = _Content(_plain(self.settings), None if self.stores is None else _plain(self.stores))
+        self.absent = _plain(self.absent)
 
     def check(self) -> None:
         """Refuse a folder that holds work of other settings.
@@ -151,7 +146,7 @@ class Claim:
             if clash := describe_differences(*sides):
                 clashes.append(f"{name}: {clash}" if name else clash)
         if clashes:
-            raise other_settings(self.folder, "; ".join(clashes), otherwise=self._otherwise)
+            raise other_settings(self.folder, "; ".join(clashes), otherwise=self.otherwise)
 
     def take(self) -> None:
         """Overwrite if asked to, then hold the folder to these settings and those of stores that are there already.
@@ -164,9 +159,9 @@ class Claim:
             Something cannot be removed or written.
         """
         self.check()
-        if self._overwrite:
+        if self.overwrite:
             set_aside(self.folder)
-            self._overwrite = False
+            self.overwrite = False
         remove_leftovers(self.folder)
         ensure_folder(Path(os.path.realpath(self.folder)))  # of a link whose target was set aside, the target anew
         content = self._wanted
@@ -179,7 +174,7 @@ class Claim:
     @property
     def begun(self) -> bool:
         """Whether the folder holds work."""
-        return any(next(self.folder.glob(pattern), None) is not None for pattern in self._work)
+        return any(next(self.folder.glob(pattern), None) is not None for pattern in self.work)
 
     def recorded(self, name: str) -> Any:
         """Return a setting that work in the folder was done under; None where there is no work, or no such setting.
@@ -217,7 +212,7 @@ class Claim:
 
         Another minor version of a package than that which began the folder is warned of.
         """
-        found, made_with = _read(self._file), {**self._made_with, **circumstances}
+        found, made_with = _read(self._file), {**self.made_with, **circumstances}
         if found is None or not made_with:
             return
         known = found.own.setdefault("made_with", [])
@@ -248,7 +243,7 @@ class Claim:
 
     def _found(self) -> _Content | None:
         """Return what the work in the folder was done under; None where there is none, or none that is to stay."""
-        found = None if self._overwrite else _read(self._file)
+        found = None if self.overwrite else _read(self._file)
         return found if self.begun else None
 
     def _sides(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -262,7 +257,7 @@ class Claim:
         new = {"": self._wanted.settings, **(self._wanted.stores or {})}
         for name in sorted(old.keys() & new.keys()):
             known = old[name].keys() | new[name].keys()
-            absent = {key: value for key, value in self._absent.items() if key in known}
+            absent = {key: value for key, value in self.absent.items() if key in known}
             yield name, {**absent, **old[name]}, {**absent, **new[name]}
 
     def _write(self, content: _Content) -> None:

@@ -129,10 +129,8 @@ def record_table(
     if overwrite:
         record.content["overwrite"] = True
 
-    def save() -> None:
-        write_json(record.path, {"schema_version": SCHEMA_VERSION, "records": [record.content]})
-
-    with _closed(record, save=save):
+    content = {"schema_version": SCHEMA_VERSION, "records": [record.content]}
+    with _closed(record, save=lambda: write_json(record.path, content)):
         yield record
 
 
@@ -238,10 +236,8 @@ def versions_of(packages: Sequence[str]) -> dict[str, str]:
     """Return the versions of those of these packages that are installed."""
     found = {}
     for package in packages:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = __version__ if package == "bchisto" else metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
