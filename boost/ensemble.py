@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..data import FoldPlan
 from ..evaluate import PaperTable, PredictionTable, fold_notes, paper_table, write_predictions
+from ..experiment import Tested
 from ..runs import Mark
 from .blend import blend_weights
 from .head import HeadSpec, TrainingTerms
@@ -132,8 +133,8 @@ def gather(
     units: Sequence[ModelUnit],
     predictions: Sequence[Probabilities],
     *,
-    sources: Sources,
-    classes: Sequence[str],
+    images: Tested,
+    stores: Collection[str],
     protocol: str,
     folder: Path,
 ) -> Ensemble:
@@ -143,14 +144,13 @@ def gather(
     ----------
     units, predictions
         Units and their probabilities, in the same order.
-    sources : Sources
-    classes : sequence of str
+    images : Tested
+    stores : collection of str
     protocol : str
     folder : Path
         Gets ``predictions.csv`` and ``predictions-by-model.csv``.
     """
-    label = dict(zip(sources.image_ids, sources.labels, strict=True))
-    group = dict(zip(sources.image_ids, sources.groups, strict=True))
+    classes, label, group = images.classes, images.labels, images.groups
     seeds = sorted({unit.seed for unit in units})
     notes = fold_notes({unit.fold: [classes[place] for place in unit.labels] for unit in units}, classes)
     trained = {unit.fold: len(unit.labels) for unit in units}
@@ -189,7 +189,7 @@ def gather(
     by_seed = {name: [table(name, cube[i, j]) for j in range(len(seeds))] for i, name in enumerate(names)}
     whole = [table("fusion", cube[:, j].mean(axis=0)) for j in range(len(seeds))]
     averaged = {name: table(name, cube[i].mean(axis=0)) for i, name in enumerate(names)}
-    fused, weights = fuse(sources.paths)
+    fused, weights = fuse(stores)
     fusion = table("fusion", fused)
     written: list[tuple[str, str, str | None, int | str]] = [(i, label[i], group[i], fold) for fold, i in keys]
     write_predictions(folder / "predictions.csv", classes=classes, rows=written, probabilities=fused)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
+from ..data import decode_image
 from ..errors import SettingsConflictError
-from ..experiment import Finished, Tested, Training, Work
+from ..evaluate import choose_samples, measure_gains
+from ..experiment import BundleFacts, CrossValidation, Outputs, Tested, Training, Work
 from ..featurize import ABSENT_SETTINGS, compared_settings
-from ..jobs import Resources, Ticker, read_records
+from ..jobs import Resources, read_records, write_rows
 from ..runs import Claim, Mark, versions_of
 from .bundle import Bundle
 from .ensemble import count_models, gather, plan_units
 from .head import TrainingTerms
 from .heads import ABSENT_HEAD_SETTINGS, STACK_MEMBERS, head_packages, head_settings, members_of
 from .learning import learning_banner, models_without_split
-from .outputs import write_outputs
+from .methods import methods_of, shown_settings
 from .presets import Preset
 from .sources import Sources
 from .units import ModelUnit, Probabilities, group_units, read_unit, train_group
@@ -134,18 +139,9 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
             folder=claim.folder,
         )
 
-    def together(self, units: Sequence[ModelUnit]) -> Sequence[tuple[ModelUnit, ...]]:
-        """Return the models of one store and fold, which share the bins."""
-        return group_units(units)
-
-    @staticmethod
-    def train(units: tuple[ModelUnit, ...], ticker: Ticker) -> None:
-        """Train models of one store and fold."""
-        train_group(units, ticker)
-
-    def read(self, unit: ModelUnit) -> Probabilities | None:
-        """Return the predictions of a finished model."""
-        return read_unit(unit)
+    together = staticmethod(group_units)
+    train = staticmethod(train_group)
+    read = staticmethod(read_unit)
 
     def marks(self, units: Sequence[ModelUnit]) -> Sequence[Mark]:
         """Return a mark per store."""
@@ -156,45 +152,54 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         return self.sources.banners()
 
     def finish(
-        self,
-        folder: Path,
-        units: Sequence[ModelUnit],
-        found: Sequence[Probabilities],
-        *,
-        banners: tuple[str, ...],
-        protocol: str,
-        failed: list[str],
-    ) -> Finished:
+        self, result: CrossValidation, units: Sequence[ModelUnit], found: Sequence[Probabilities]
+    ) -> CrossValidation:
         """Put the models together and write the outputs."""
+        folder, sources = result.folder, self.sources
         ensemble = gather(
-            units, found, sources=self.sources, classes=self.images.classes, protocol=protocol, folder=folder
+            units, found, images=self.images, stores=sources.paths, protocol=result.protocol, folder=folder
         )
-        augmentations = {name: int(header["augmentations"]) for name, header in self.sources.headers.items()}
-        learning = models_without_split(units, augmentations=augmentations)
-        banners = (*banners, *self._notices(learning))
-        panel, show = write_outputs(
-            folder,
-            ensemble=ensemble,
-            units=units,
-            sources=self.sources,
-            terms=self.terms,
-            images=self.images,
-            banners=banners,
-            plan=self.plan,
-            pictures=self.run / "features" / "images.csv",
-            head=self.head,
-            view=self.view,
-            failed=failed,
-            learning=learning,
-            each=self.each,
-        )
-        named = replace(panel, table=replace(panel.table, name=folder.name))
-        return Finished(named, banners, table=panel.table.name, show=show)
+        augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
+        facts: dict[str, Any] = {"head": self.head, "paper": ensemble.paper.content()}
+        notices = [notice for spec in members_of(self.head) if (notice := spec.notice(self.terms))]
+        if learning := models_without_split(units, augmentations=augmentations):
+            facts["learning"] = learning
+            notices.append(learning_banner(learning))
+        if self.each:
+            facts["each"] = measure_gains(ensemble.fused, list(sources.paths), view=self.view)
+        paths = _paths(self.run / "features" / "images.csv")
 
-    def _notices(self, learning: Mapping[str, Any]) -> list[str]:
-        """Say what turned out in training."""
-        said = [notice for spec in members_of(self.head) if (notice := spec.notice(self.terms))]
-        return [*said, learning_banner(learning)] if learning else said
+        def show(image: str) -> npt.NDArray[np.uint8] | None:
+            path = paths.get(sources.sha256[image])
+            return None if path is None else decode_image(path)
+
+        def bundle(found: BundleFacts) -> None:
+            models: dict[str, list[tuple[str, Path]]] = {}
+            for unit in units:
+                models.setdefault(unit.store, []).append((unit.model.name, unit.model))
+            stores = {name: _portable(header) for name, header in sources.headers.items()}
+            Bundle.save(result.model, found, stores=stores, models=models, head=self.head, blend=ensemble.weights)
+            if blend := ensemble.weights:
+                shares = [[fold, name, share] for fold, each in blend.items() for name, share in each.items()]
+                write_rows(folder / "blend.csv", ("fold", "member", "weight"), shares)
+
+        outputs = Outputs(
+            self,
+            tables=(ensemble.fusion, *ensemble.stores.values()),
+            members=ensemble.by_seed,
+            shown=1,
+            facts=facts,
+            paper=ensemble.paper,
+            methods=methods_of(sources.headers, head=self.head, units=units, blended=bool(ensemble.weights)),
+            settings=shown_settings(
+                sources.headers, head=self.head, terms=self.terms, protocol=result.protocol, models=len(units)
+            ),
+            samples=lambda: choose_samples(ensemble.fusion, show),
+        )
+        done = outputs.write(replace(result, banners=(*result.banners, *notices)), bundle=bundle)
+        assert done.panel is not None  # the fusion is a table
+        named = replace(done.panel, table=replace(done.panel.table, name=folder.name))
+        return replace(done, panel=named, table=ensemble.fusion.name)
 
 
 def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
@@ -224,3 +229,17 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
 
 def _members(store: str) -> list[str]:
     return [f"{store} {head}" for head in STACK_MEMBERS]
+
+
+def _portable(header: dict[str, Any]) -> dict[str, Any]:
+    """Return what `predict` needs of a store's attributes."""
+    dropped = {"kind", "failures", "images_sha256", "classes", "backend", "road", "selection"}
+    return {key: value for key, value in header.items() if key not in dropped}
+
+
+def _paths(table: Path) -> dict[str, Path]:
+    """Read where images lay, by the hash of their content."""
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as handle:
+        return {row["sha256"]: Path(row["path"]) for row in read_records(handle)}

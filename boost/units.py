@@ -105,7 +105,7 @@ def group_units(units: Sequence[ModelUnit]) -> list[tuple[ModelUnit, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def train_group(group: Sequence[ModelUnit], ticker: Ticker) -> None:
+def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
     """Train each model of one store and fold, predict from it as it is saved, and save both.
 
     Raises
@@ -117,7 +117,7 @@ def train_group(group: Sequence[ModelUnit], ticker: Ticker) -> None:
     OverwrittenError
         Another command has overwritten the folder meanwhile.
     """
-    first = group[0]
+    first = units[0]
     with open_store(first.path) as store:
         there = dict(enumerate(store.image_ids))
         if [there.get(at) for at in (*first.train, *first.test)] != [*first.train_ids, *first.test_ids]:
@@ -132,9 +132,9 @@ def train_group(group: Sequence[ModelUnit], ticker: Ticker) -> None:
             inner=first.inner,
         )
         tested = store.features(first.test)
-        fitted = fit_head(first.head, part, params=[unit.params for unit in group])
+        fitted = fit_head(first.head, part, params=[unit.params for unit in units])
         try:
-            for unit, (data, inner) in zip(group, fitted, strict=True):
+            for unit, (data, inner) in zip(units, fitted, strict=True):
                 # before anything is written, so that what cannot be read is no part
                 tests = parse_head(unit.head, data).predict_proba(tested)
                 unit.mark.hold()

@@ -15,12 +15,12 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from ..data import FoldPlan, Particulars, protocol_text, unknown_groups, write_fold_list
 from ..errors import BchistoError, ReportError, SettingsConflictError
-from ..evaluate import Panel, TwoClassView, reporting, write_run_report
+from ..evaluate import TwoClassView, reporting, write_run_report
 from ..jobs import Resources, Ticker, read_records
 from ..runs import Claim, Mark, RunRecord
 from .changes import ImageChange, Known
 from .missing import do_missing, singly
-from .result import CrossValidation, ShowCases
+from .result import CrossValidation
 from .work import Work
 
 _log = logging.getLogger(__name__)
@@ -67,28 +67,6 @@ class Tested:
     known: Particulars = field(default_factory=Particulars)
     pixels: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What a training has put together.
-
-    Attributes
-    ----------
-    panel : Panel or None
-        Predictions and metrics; None where no image was tested.
-    banners : tuple of str
-        Those of the training, with what turned out at the end.
-    table : str
-        What the table is called in a summary.
-    show : callable
-        See `CrossValidation`.
-    """
-
-    panel: Panel | None
-    banners: tuple[str, ...]
-    table: str
-    show: ShowCases
 
 
 @dataclass(frozen=True)
@@ -150,9 +128,8 @@ class Training(ABC, Generic[U, F]):
         """Return the marks that must still hold when the units are put together."""
 
     @abstractmethod
-    def finish(self, folder: Path, units: Sequence[U], found: Sequence[F], *, banners: tuple[str, ...], protocol: str,
-               failed: list[str]) -> Finished:  # fmt: skip
-        """Put the units together and write the outputs; reports that cannot be written go into `failed`."""
+    def finish(self, result: CrossValidation, units: Sequence[U], found: Sequence[F]) -> CrossValidation:
+        """Put the units together and write the outputs; return the result with them."""
 
     def steps(self, unit: U) -> int:
         """Return the progress steps of a unit."""
@@ -269,17 +246,7 @@ class Training(ABC, Generic[U, F]):
             raise BchistoError(
                 f"{folder}: {missing} of {len(units)} {self.unit} are missing; run the same command again"
             )
-        failed: list[str] = []
-        finished = self.finish(folder, units, whole, banners=banners, protocol=self.protocol, failed=failed)
-        return replace(
-            result,
-            panel=finished.panel,
-            banners=finished.banners,
-            table=finished.table,
-            assembled=True,
-            unreported=tuple(failed),
-            show=finished.show,
-        )
+        return self.finish(result, units, whole)
 
 
 def cross_validate(

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..data import Dataset, FoldPlan, decode_record
+from ..data import Dataset, decode_record
 from ..errors import InputError
 from ..evaluate import (
     AGGREGATIONS,
-    Panel,
     PredictionTable,
-    TwoClassView,
     aggregate,
     choose_samples,
     fold_notes,
     write_predictions,
 )
-from ..experiment import BundleFacts, Outputs, ShowCases, Tested
+from ..experiment import BundleFacts, CrossValidation, Outputs
 from ..jobs import read_records
 from .bundle import CnnBundle
 from .methods import methods_of
@@ -30,44 +28,32 @@ from .model import network_of, resolved
 from .settings import FinetuneSettings, as_stored
 from .units import FoldUnit
 
+if TYPE_CHECKING:
+    from .training import CnnTraining
+
 _MOST_RESAMPLED = 20_000
 """Patches up to which intervals are computed at once (ours): of 200,000 they take a minute on one core, and ``bchisto
 evaluate --level row`` gives them."""
 
 
 def write_outputs(
-    folder: Path,
-    *,
-    units: Sequence[FoldUnit],
-    probabilities: npt.NDArray[np.float64],
-    dataset: Dataset,
-    images: Tested,
-    reading: dict[str, Any],
-    plan: FoldPlan,
-    protocol: str,
-    banners: tuple[str, ...],
-    view: TwoClassView,
-    failed: list[str],
-) -> tuple[Panel | None, ShowCases]:
-    """Write everything; return predictions and metrics of images, if any is tested, and what shows its cases."""
+    training: CnnTraining, result: CrossValidation, units: Sequence[FoldUnit], probabilities: npt.NDArray[np.float64]
+) -> CrossValidation:
+    """Write everything; return the result with predictions and metrics of images, if any is tested."""
+    folder, plan, dataset = result.folder, training.plan, training.dataset
     settings = units[0].settings
-    table = _table(units, probabilities, dataset, protocol) if len(probabilities) else None
+    table = _table(units, probabilities, dataset, result.protocol) if len(probabilities) else None
     tables: list[PredictionTable] = []
     if table is not None:
-        tables = [table if table.patches is None else aggregate(table, level="image"), *_levels(table, view.positive)]
+        positive = training.view.positive
+        tables = [table if table.patches is None else aggregate(table, level="image"), *_levels(table, positive)]
         _write_table(folder / "predictions.csv", tables[0])
         if table.patches is not None:
             _write_table(folder / "predictions-by-patch.csv", table)
     known = {record.image_id: record for record in dataset.records}
     outputs = Outputs(
-        title=f"bchisto finetune: {folder.name}",
-        plan=plan,
-        images=images,
-        protocol=protocol,
-        banners=banners,
-        view=view,
+        training,
         tables=tables,
-        road="finetune",
         methods=list(methods_of(settings, folds=len(units), inner=not any(plan.images(u.fold, "val") for u in units))),
         settings=_shown(settings),
         facts={
@@ -80,21 +66,15 @@ def write_outputs(
 
     def bundle(found: BundleFacts) -> None:
         CnnBundle.save(
-            folder / "model.bchisto",
+            result.model,
+            found,
             settings=settings,
-            classes=dataset.classes,
             models={unit.fold: unit.weights for unit in units},
             dataset=dataset.name,
-            reading=reading,
-            protocol=protocol,
-            banners=banners,
-            temperature=found.temperature,
-            two_class=found.two_class,
-            training=found.training,
-            unsure=found.unsure,
+            reading=training.reading,
         )
 
-    return outputs.write(folder, bundle=bundle, failed=failed)
+    return outputs.write(result, bundle=bundle)
 
 
 def _table(
