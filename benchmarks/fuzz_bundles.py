@@ -31,7 +31,6 @@ import numpy as np
 from bchisto.boost import Bundle, fit_text, parse_model, predict_proba
 from bchisto.boost.head import TrainingPart
 from bchisto.boost.heads import fit_head
-from bchisto.boost.lightgbm_model import contributions
 from bchisto.encoders import read_weight_arrays
 from bchisto.errors import BchistoError
 from bchisto.experiment import BundleFacts, TrainingImages
@@ -252,7 +251,7 @@ def execute(kind, made, name, path):
         rows = np.resize(ROWS, (4, 2, model.forest.features)) if model.forest.features < 1000 else ROWS
         found = predict_proba(model, rows)
         if hash(made) % 20 == 0:
-            contributions(model, rows)
+            model.contributions(rows)
     elif kind == "arrays":
         from bchisto.boost.heads import parse_head
 

@@ -20,6 +20,13 @@ _MOST_VALUE = 1e15
 """Bound on a value (ours): sums of their squares are far from the end of float32."""
 
 Array = npt.NDArray[Any]
+Places = npt.NDArray[np.int64]
+
+Features = npt.NDArray[np.float32]
+"""Descriptors of shape (images, augmentations, d)."""
+
+Probabilities = npt.NDArray[np.float64]
+"""Of shape (images, classes)."""
 
 
 def pack_arrays(arrays: Mapping[str, Array]) -> bytes:

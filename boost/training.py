@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,34 +15,21 @@ import numpy.typing as npt
 from ..data import decode_image
 from ..errors import SettingsConflictError
 from ..evaluate import choose_samples, measure_gains
-from ..experiment import BundleFacts, CrossValidation, Outputs, Tested, Training, Work
+from ..experiment import BundleFacts, CrossValidation, Outputs, Training, Work
 from ..featurize import ABSENT_SETTINGS, compared_settings
 from ..jobs import Resources, read_records, write_rows
 from ..runs import Claim, Mark, versions_of
+from .arrays import Probabilities
 from .bundle import Bundle
-from .ensemble import count_models, gather, plan_units
-from .head import TrainingTerms
-from .heads import ABSENT_HEAD_SETTINGS, STACK_MEMBERS, head_packages, head_settings, members_of
+from .ensemble import gather
+from .head import HeadSpec, TrainingTerms
+from .heads import ABSENT_HEAD_SETTINGS, STACK, STACK_MEMBERS, head_packages, head_settings, members_of
 from .learning import learning_banner, models_without_split
 from .methods import methods_of, shown_settings
 from .presets import Preset
+from .settings import BoostSettings
 from .sources import Sources
-from .units import ModelUnit, Probabilities, group_units, read_unit, train_group
-
-
-def tested_of(sources: Sources) -> Tested:
-    """Return the images of the stores."""
-    datasets = {header["dataset"] for header in sources.headers.values()}
-    return Tested(
-        digest=next(iter(sources.headers.values()))["images_sha256"],
-        dataset="".join(datasets) if len(datasets) == 1 else "",
-        classes=tuple(name for name in sources.classes if name in sources.labels),
-        labels=dict(zip(sources.image_ids, sources.labels, strict=True)),
-        groups=dict(zip(sources.image_ids, sources.groups, strict=True)),
-        known=sources.known,
-        pixels=sources.pixels,
-        files=sources.sha256,
-    )
+from .units import ModelUnit, group_units, read_unit, train_group
 
 
 @dataclass(frozen=True)
@@ -53,22 +41,16 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     run : Path
     sources : Sources
     head : str
+    settings : BoostSettings
     preset : Preset
-    seeds : int
-        Ensemble members.
-    each : bool
-        Whether stores are compared with each other.
-    name : str
-        Of `BoostSettings`.
+        That of the settings, with its parameters checked.
     """
 
     run: Path
     sources: Sources
     head: str
+    settings: BoostSettings
     preset: Preset
-    seeds: int
-    each: bool
-    name: str
 
     unit: ClassVar[str] = "models"
     step_name: ClassVar[str] = "models"
@@ -77,7 +59,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     @property
     def folder(self) -> Path:
         """Where it works."""
-        return self.run / self.road / "-".join(filter(None, (self.plan.name, self.head, self.name)))
+        return self.run / self.road / "-".join(filter(None, (self.plan.name, self.head, self.settings.name)))
 
     def check(self, claim: Claim) -> None:
         """Refuse a folder of other folds, parameters or descriptors, or of a larger result; writes nothing.
@@ -94,11 +76,12 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         SettingsConflictError
             The message lists the differences. Further seeds and stores extend a folder, fewer are refused.
         """
-        count = count_models(len(self.sources.paths), len(self.plan.folds), head=self.head, seeds=self.seeds)
-        Bundle.check(stores=list(self.sources.paths), models=count)
+        stores = self.sources.paths
+        each = sum(self._seeds_of(base) for base in members_of(self.head))
+        Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * each)
         super().check(claim)
         if not self.overwrite:
-            _refuse_fewer(self.folder, stores=self.sources.paths, seeds=self.seeds)
+            _refuse_fewer(self.folder, stores=stores, seeds=self.settings.seeds)
 
     def claim(self) -> Claim:
         """Return the claim of the folder; the stores are claimed one by one, so that further ones extend it."""
@@ -127,17 +110,42 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         return how.cpu()
 
     def units(self, claim: Claim, resources: Resources) -> Sequence[ModelUnit]:
-        """Return all models."""
-        return plan_units(
-            self.sources,
-            self.plan,
-            head=self.head,
-            terms=self.terms,
-            seeds=self.seeds,
-            classes=self.images.classes,
-            marks={name: claim.mark(name) for name in self.sources.paths},
-            folder=claim.folder,
-        )
+        """Return all models, ordered by member, seed and fold; a stack has one of each member per store and fold."""
+        images, plan, stacked = self.images, self.plan, self.head == STACK
+        position = {image: place for place, image in enumerate(images.labels)}
+        order = {label: place for place, label in enumerate(images.classes)}
+        units = []
+        for (store, path), base in product(self.sources.paths.items(), members_of(self.head)):
+            for seed, (fold_position, fold) in product(range(self._seeds_of(base)), enumerate(plan.folds)):
+                train, test = plan.images(fold, "train"), plan.images(fold, "test")
+                params = base.params(self.terms, classes=len(order), seed=seed, fold_position=fold_position)
+                name = f"seed{seed}-fold{fold}{base.suffix}"
+                units.append(
+                    ModelUnit(
+                        store=store,
+                        path=path,
+                        head=base.name,
+                        member=f"{store} {base.name}" if stacked else store,
+                        seed=seed,
+                        fold=fold,
+                        train=tuple(position[image] for image in train),
+                        test=tuple(position[image] for image in test),
+                        labels=tuple(order[images.labels[image]] for image in train),
+                        groups=plan.kept_whole(train, [images.groups[image] for image in train]),
+                        train_ids=tuple(train),
+                        test_ids=tuple(test),
+                        classes=len(order),
+                        terms=self.terms,
+                        params=params,
+                        inner=stacked,
+                        mark=claim.mark(store),
+                        model=claim.folder / "models" / store / (f"{base.name}-{name}" if stacked else name),
+                    )
+                )
+        return units
+
+    def _seeds_of(self, base: HeadSpec) -> int:
+        return self.settings.seeds if base.seeded and self.head != STACK else 1
 
     together = staticmethod(group_units)
     train = staticmethod(train_group)
@@ -165,12 +173,12 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         if learning := models_without_split(units, augmentations=augmentations):
             facts["learning"] = learning
             notices.append(learning_banner(learning))
-        if self.each:
+        if self.settings.each:
             facts["each"] = measure_gains(ensemble.fused, list(sources.paths), view=self.view)
         paths = _paths(self.run / "features" / "images.csv")
 
         def show(image: str) -> npt.NDArray[np.uint8] | None:
-            path = paths.get(sources.sha256[image])
+            path = paths.get(self.images.files[image])
             return None if path is None else decode_image(path)
 
         def bundle(found: BundleFacts) -> None:

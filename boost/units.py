@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import BundleError, InputError, StoreError
 from ..featurize import open_store
 from ..jobs import Ticker, atomic_output, read_marks, read_probabilities, write_probabilities
 from ..runs import Mark
-from .head import TrainingPart
+from .arrays import Probabilities
+from .head import TrainingPart, TrainingTerms
 from .heads import fit_head, get_head, parse_head
 
 _log = logging.getLogger(__name__)
-
-Probabilities = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,9 @@ class ModelUnit:
         `FoldPlan.kept_whole`; None where unknown.
     train_ids, test_ids : tuple of str
     classes : int
-    inner_seed : int
-        Moves the folds inside the training part.
+    terms : TrainingTerms
     params : mapping
         Of `HeadSpec.params`.
-    rounds : int
-        Of boosting.
     inner : bool
         Whether predictions of held-out training images are kept.
     mark : Mark
@@ -76,9 +71,8 @@ class ModelUnit:
     train_ids: tuple[str, ...]
     test_ids: tuple[str, ...]
     classes: int
-    inner_seed: int
+    terms: TrainingTerms
     params: Mapping[str, Any]
-    rounds: int
     inner: bool
     mark: Mark
     model: Path
@@ -127,8 +121,8 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
             labels=np.array(first.labels, dtype=np.int64),
             groups=first.groups,
             classes=first.classes,
-            seed=first.inner_seed,
-            rounds=first.rounds,
+            seed=first.terms.inner_seed,
+            rounds=first.terms.preset.rounds,
             inner=first.inner,
         )
         tested = store.features(first.test)

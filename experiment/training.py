@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from ..data import FoldPlan, Particulars, protocol_text, unknown_groups, write_fold_list
 from ..errors import BchistoError, ReportError, SettingsConflictError
-from ..evaluate import TwoClassView, reporting, write_run_report
+from ..evaluate import PredictionTable, TwoClassView, fold_notes, reporting, write_run_report
 from ..jobs import Resources, Ticker, read_records
 from ..runs import Claim, Mark, RunRecord
 from .changes import ImageChange, Known
@@ -67,6 +70,44 @@ class Tested:
     known: Particulars = field(default_factory=Particulars)
     pixels: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+
+    def rows(self, keys: Iterable[tuple[str, Any]]) -> list[tuple[str, str, str | None, Any]]:
+        """Return image, label, group and fold of each key, which is an image and the fold that tests it."""
+        return [(image, self.labels[image], self.groups[image], fold) for image, fold in keys]
+
+    def table(
+        self,
+        name: str,
+        keys: Sequence[tuple[str, int]],
+        probabilities: npt.NDArray[np.float64],
+        *,
+        protocol: str,
+        trained: Mapping[int, Sequence[int]],
+    ) -> PredictionTable:
+        """Return a table of predictions.
+
+        Parameters
+        ----------
+        name : str
+        keys : sequence of (image_id, fold)
+        probabilities : ndarray of float64, shape (keys, classes)
+        protocol : str
+        trained : mapping
+            Fold to the class position of each image that it trains on.
+        """
+        image_ids, labels, groups, folds = zip(*self.rows(keys), strict=True)
+        made = PredictionTable.from_probabilities(
+            name=name,
+            classes=self.classes,
+            image_ids=image_ids,
+            labels=labels,
+            probabilities=probabilities,
+            folds=folds,
+            groups=groups,
+            protocol=protocol,
+        )
+        notes = fold_notes({fold: [self.classes[k] for k in some] for fold, some in trained.items()}, self.classes)
+        return replace(made, fold_notes=notes, trained=tuple(len(trained[fold]) for fold in made.fold_numbers))
 
 
 @dataclass(frozen=True)
