@@ -139,14 +139,14 @@ class Bundle(BundleFacts):
         BundleError
             Its head has no trees.
         """
+        if not all(hasattr(one.classifier, "contributions") for models in self.models.values() for one in models):
+            raise BundleError(f"contributions are those of trees, which the head {self.head} has not")
         total = sum(map(len, self.models.values()))
-        found: dict[str, npt.NDArray[np.float64]] = {}
-        for name, models in self.models.items():
-            if not all(hasattr(model.classifier, "contributions") for model in models):
-                raise BundleError(f"contributions are those of trees, which the head {self.head} has not")
-            each = [one.classifier.contributions(features[name]) for one in models]  # type: ignore[attr-defined]
-            found[name] = np.asarray(np.sum(each, axis=0) / total)
-        return found
+        each = {
+            name: [one.classifier.contributions(features[name]) for one in models]  # type: ignore[attr-defined]
+            for name, models in self.models.items()
+        }
+        return {name: np.asarray(np.sum(some, axis=0) / total) for name, some in each.items()}
 
     def calibrate(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Scale probabilities by the bundle's temperature, which keeps the predicted class.
@@ -248,9 +248,9 @@ class Bundle(BundleFacts):
         head, stores = str(manifest["head"]), manifest["stores"]
         store_of = _folders(path, stores, manifest.get("folders", {}))
         blend = {int(fold): _weights(path, weights) for fold, weights in manifest.get("blend", {}).items()}
+        weights = {(fold, name) for fold, of in blend.items() for name in of}
         models: dict[str, list[FoldModel]] = {name: [] for name in stores}
-        seen: dict[int, list[str]] = {}
-        held: set[str] = set()
+        empty, seen = set(stores), []
         for member in archive.members:
             match = _MEMBER.fullmatch(member)
             if match is None:
@@ -262,19 +262,25 @@ class Bundle(BundleFacts):
             if folder not in store_of:
                 raise BundleError(f"{path}: {member} is of no store that the bundle names; it was altered")
             store = store_of[folder]
-            held.add(store)
-            if blend and f"{store} {spec.name}" not in blend.get(int(fold), {}):
+            key = (int(fold), f"{store} {spec.name}")
+            if blend and key not in weights:
                 raise BundleError(f"{path}: {member} has no weight in its blend; the bundle was altered")
-            seen.setdefault(int(fold), []).append(
-                f"{store} {spec.name}" if blend else f"{store} {spec.name} {int(seed)}"
-            )
+            empty.discard(store)
+            seen.append(key if blend else (*key, int(seed)))
             if parse:
                 classifier = _parse(path, archive, member, spec, classes=len(manifest["classes"]))
                 models[store].append(FoldModel(spec.name, int(seed), int(fold), classifier))
         if (head == STACK) != bool(blend):
             raise BundleError(f"{path}: a blend belongs to the head {STACK}, and to no other; the bundle was altered")
-        _check_members(path, seen, set(stores) - held, blend)
-        _check_sizes(path, models)
+        if len(set(seen)) < len(seen):
+            raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
+        if empty:
+            raise BundleError(f"{path}: holds no model of its store {min(empty)}; it was altered")
+        if blend and set(seen) != weights:
+            raise BundleError(f"{path}: the weights of its blend are not those of its models; the bundle was altered")
+        for store, some in models.items():
+            if len({getattr(one.classifier, "features", None) for one in some} - {None}) > 1:
+                raise BundleError(f"{path}: models of its store {store} take different descriptors; it was altered")
         return cls.read(path, manifest, stores=stores, models=models, head=head, blend=blend)
 
 
@@ -307,26 +313,6 @@ def _parse(path: Path, archive: Archive, member: str, spec: HeadSpec, *, classes
     if (own := getattr(found, "classes", classes)) != classes:
         raise BundleError(f"{path}: {member} is of {own} classes, the bundle of {classes}; it was altered")
     return found
-
-
-def _check_members(
-    path: Path, seen: Mapping[int, list[str]], empty: set[str], blend: Mapping[int, Mapping[str, float]]
-) -> None:
-    """Refuse models that are there twice, stores without one, and a blend of others than those that are there."""
-    if any(len(set(names)) < len(names) for names in seen.values()):
-        raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
-    if empty:
-        raise BundleError(f"{path}: holds no model of its store {min(empty)}; it was altered")
-    if blend and {fold: set(names) for fold, names in seen.items()} != {fold: set(of) for fold, of in blend.items()}:
-        raise BundleError(f"{path}: the weights of its blend are not those of its models; the bundle was altered")
-
-
-def _check_sizes(path: Path, models: Mapping[str, Sequence[FoldModel]]) -> None:
-    """Refuse models of one store that take different descriptors."""
-    for store, some in models.items():
-        sizes = {getattr(one.classifier, "features", None) for one in some} - {None}
-        if len(sizes) > 1:
-            raise BundleError(f"{path}: models of its store {store} take different descriptors; it was altered")
 
 
 def _weights(path: Path, weights: Mapping[str, Any]) -> dict[str, float]:

@@ -32,7 +32,7 @@ standardised features is one over their number."""
 _MOST_PREDICTED = 20_000
 """Rows that are predicted at once (ours): with 3,000 vectors half a gigabyte of kernel."""
 
-_SHAPES: dict[str, tuple[str | int, ...]] = {
+_SHAPES: dict[str, tuple[str, ...]] = {
     "mean": ("d",), "scale": ("d",), "vectors": ("m", "d"), "pairs": ("p", "m"), "offsets": ("p",),
     "weights": ("k", "p"), "intercepts": ("k",), "gamma": (), "cost": (),
 }  # fmt: skip

@@ -29,7 +29,7 @@ _LEAST_SCALE = 1e-13
 _C = "strength"
 """What the array of the chosen ``C`` is called in a model's file, since 0.1."""
 
-_SHAPES: dict[str, tuple[str | int, ...]] = {
+_SHAPES: dict[str, tuple[str, ...]] = {
     "mean": ("d",), "scale": ("d",), "coefficients": ("k", "d"), "intercepts": ("k",), _C: (),
 }  # fmt: skip
 

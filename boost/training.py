@@ -225,7 +225,8 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
         held = {(row["store"], int(row["seed"])) for row in read_records(handle)}
     more = max((seed for _, seed in held), default=-1) + 1
     # the rows of a stack are named "<store> <head>"
-    lost = sorted({name for name, _ in held if not any(name in (one, *_members(one)) for one in stores)})
+    asked = {*stores, *(f"{store} {head}" for store in stores for head in STACK_MEMBERS)}
+    lost = sorted({name for name, _ in held} - asked)
     if lost or more > seeds:
         has = [f"{len(lost)} more stores ({', '.join(lost)})"] if lost else []
         has += [f"{more} seeds, not {seeds}"] if more > seeds else []
@@ -233,10 +234,6 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
             f"{folder}: holds a larger result: {' and '.join(has)}; ask for all of it, or use another `out`, or "
             "`overwrite` to replace it by this smaller one"
         )
-
-
-def _members(store: str) -> list[str]:
-    return [f"{store} {head}" for head in STACK_MEMBERS]
 
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:

@@ -230,14 +230,11 @@ def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
         return stores
 
 
-def _opened(path: Path) -> Archive:
-    archive = Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA)
-    try:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Archive]:
+    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
         check_manifest(path, archive.manifest)
-    except BaseException:
-        archive.close()
-        raise
-    return archive
+        yield archive
 
 
 def _road(archive: Archive) -> str:
