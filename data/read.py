@@ -13,7 +13,7 @@ from ..errors import InputError, MissingInputError, readable_name
 from .classes import check_order, settle_labels
 from .dataset import Dataset, ImageRecord
 from .findings import Finding, few
-from .images import same_content
+from .images.content import same_content
 from .layouts import (
     CONTEXTS,
     LABEL_LEVELS,
