@@ -166,11 +166,11 @@ Alignment = tuple[int, int, int]
 
 def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int, Alignment | None]]:
     """Yield pairs that look alike as a whole, then pairs whose points agree on an alignment."""
-    known = [(place, item) for place, item in enumerate(prints) if item is not None and item.whole is not None]
+    known = [(place, item) for place, item in enumerate(prints) if item is not None]
     if len(known) < 2:
         return
     places = np.array([place for place, _ in known])
-    whole = np.stack([item.whole for _, item in known if item.whole is not None]).astype(np.float32)
+    whole = np.stack([item.whole for _, item in known]).astype(np.float32)
     for top in range(0, len(whole), _ROWS):  # every pair: keys of few pictures miss some
         block = np.argwhere(whole[top : top + _ROWS] @ whole.T >= 1 - _ALIKE_WHOLE**2 / 2)
         for one, other in block[block[:, 0] + top < block[:, 1]].tolist():
@@ -180,21 +180,16 @@ def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int
     points = np.concatenate([item.points for _, item in known])
     shapes = {place: item.shape for place, item in known}
     pairs = _alike(local, owner, limit=_ALIKE_POINTS)
-    if not len(pairs):
-        return
-    flip = owner[pairs[:, 0]] > owner[pairs[:, 1]]
-    pairs[flip] = pairs[flip][:, ::-1]
     owners = owner[pairs]
     order = np.lexsort((owners[:, 1], owners[:, 0]))
     pairs, owners = pairs[order], owners[order]
-    starts = np.flatnonzero(np.r_[True, (owners[1:] != owners[:-1]).any(axis=1)])
-    for start, stop in zip(starts, np.r_[starts[1:], len(pairs)], strict=True):
-        if stop - start < _LEAST_POINTS:
-            continue
-        one, other = (int(value) for value in owners[start])
-        aligned = _align(points[pairs[start:stop, 0]], points[pairs[start:stop, 1]], shapes[other])
-        if aligned is not None:
-            yield one, other, aligned
+    starts = np.flatnonzero((owners[1:] != owners[:-1]).any(axis=1)) + 1
+    for group in np.split(pairs, starts):
+        if len(group) >= _LEAST_POINTS:
+            one, other = owner[group[0]].tolist()
+            aligned = _align(points[group[:, 0]], points[group[:, 1]], shapes[other])
+            if aligned is not None:
+                yield one, other, aligned
 
 
 def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64], *, limit: float) -> npt.NDArray[np.int64]:
@@ -225,7 +220,7 @@ def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64], *, l
     return np.stack([codes // len(vectors), codes % len(vectors)], axis=1)
 
 
-def _turn(points: npt.NDArray[np.int32], shape: tuple[int, int], orientation: int) -> npt.NDArray[np.int32]:
+def _turn(points: npt.NDArray[np.int32], shape: tuple[int, ...], orientation: int) -> npt.NDArray[np.int32]:
     """Return where points of a picture lie once it is mirrored (from 4 on) and turned by quarters, as `_oriented`."""
     rows, columns = points[:, 0], points[:, 1]
     height, width = shape
@@ -240,7 +235,7 @@ def _oriented(image: Grey, orientation: int) -> Grey:
     return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
 
 
-def _align(one: npt.NDArray[np.int32], other: npt.NDArray[np.int32], shape: tuple[int, int]) -> Alignment | None:
+def _align(one: npt.NDArray[np.int32], other: npt.NDArray[np.int32], shape: tuple[int, ...]) -> Alignment | None:
     """Return the orientation of the second picture and the shift on which most points agree; None if too few do."""
     best, most = None, _LEAST_POINTS - 1
     for orientation in range(8):
@@ -308,10 +303,12 @@ def _same(one: Grey, other: Grey) -> float:
     An edge of tissue or of the slide, and other patterns that look alike along a line, fit each other at many places;
     the pixels of a copy fit at one.
     """
-    found = _correlate(one, other)
     step = _ASIDE
-    if found < _SAME_PIXELS or min(one.shape) <= 4 * step:
-        return 0.0 if min(one.shape) <= 4 * step else found
+    if min(one.shape) <= 4 * step:
+        return 0.0
+    found = _correlate(one, other)
+    if found < _SAME_PIXELS:
+        return found
     middle = one[step:-step, step:-step]
     height, width = middle.shape
     aside = max(
