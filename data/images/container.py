@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,9 @@ class Container:
         The value that is transparent, one number per colour, 16 bits wide or scaled to 8.
     surplus : callable or None
         JPEG: returns the file as one whose pixels differ where some are missing.
-    check : callable or None
+    check : callable
         PNG: raises where the decoded pixels, or None, show that some may be missing, and they are.
-    strips : callable or None
+    strips : callable
         Yields the parts of a TIFF that are JPEG files of their own.
     """
 
@@ -106,8 +106,8 @@ class Container:
     alpha: str = ""
     clear: tuple[int, ...] | None = None
     surplus: Callable[[], bytes] | None = None
-    check: Callable[[npt.NDArray[np.uint8] | None], None] | None = None
-    strips: Callable[[], Iterator[bytes]] | None = None
+    check: Callable[[npt.NDArray[np.uint8] | None], None] = lambda pixels: None
+    strips: Callable[[], Iterable[bytes]] = tuple
 
 
 def damaged(path: Path, why: object) -> ImageError:

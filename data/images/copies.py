@@ -179,7 +179,7 @@ def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int
     owner = np.repeat(places, [len(item.points) for _, item in known])
     points = np.concatenate([item.points for _, item in known])
     shapes = {place: item.shape for place, item in known}
-    pairs = _alike(local, owner, limit=_ALIKE_POINTS)
+    pairs = _alike(local, owner)
     owners = owner[pairs]
     order = np.lexsort((owners[:, 1], owners[:, 0]))
     pairs, owners = pairs[order], owners[order]
@@ -192,8 +192,8 @@ def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int
                 yield one, other, aligned
 
 
-def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64], *, limit: float) -> npt.NDArray[np.int64]:
-    """Return pairs of vectors of different owners that lie within `limit`, found by hash keys, shape (n, 2)."""
+def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return pairs of vectors of different owners that lie within `_ALIKE_POINTS`, found by hash keys, shape (n, 2)."""
     if len(vectors) < 2:
         return np.empty((0, 2), np.int64)
     rng = np.random.default_rng(_SEED)
@@ -213,11 +213,9 @@ def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64], *, l
             near = (keys[one] == keys[other]) & (owner[one] != owner[other])
             one, other = one[near], other[near]
             apart = np.square(vectors[one] - vectors[other], dtype=np.float32).sum(axis=1)
-            close = apart <= limit**2
-            low, high = np.minimum(one[close], other[close]), np.maximum(one[close], other[close])
-            found.append(low * len(vectors) + high)
-    codes = np.unique(np.concatenate(found))
-    return np.stack([codes // len(vectors), codes % len(vectors)], axis=1)
+            one, other = one[apart <= _ALIKE_POINTS**2], other[apart <= _ALIKE_POINTS**2]
+            found.append(np.minimum(one, other) * len(vectors) + np.maximum(one, other))
+    return np.stack(np.divmod(np.unique(np.concatenate(found)), len(vectors)), axis=1)
 
 
 def _turn(points: npt.NDArray[np.int32], shape: tuple[int, ...], orientation: int) -> npt.NDArray[np.int32]:

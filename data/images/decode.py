@@ -181,7 +181,7 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
 
 
 def _decode_eight(path: Path, found: Container) -> npt.NDArray[np.uint8]:
-    for part in found.strips() if found.strips is not None else ():
+    for part in found.strips():
         check_jpeg(path, part)  # libtiff fills missing pixels up, as libjpeg does
     with _pillow(path, found.file(True), found) as image:
         image.load()
@@ -190,8 +190,7 @@ def _decode_eight(path: Path, found: Container) -> npt.NDArray[np.uint8]:
         with _pillow(path, found.surplus(), found) as image:
             if not np.array_equal(_to_rgb(path, image), pixels):
                 raise truncated(path, "pixels are missing")
-    if found.check is not None:
-        found.check(pixels)
+    found.check(pixels)
     if found.clear is not None:
         pixels[(pixels == np.array(found.clear, np.uint8)).all(axis=2)] = 255
     return pixels
@@ -219,8 +218,7 @@ def _decode_deep(path: Path, found: Container, *, stretch: bool) -> npt.NDArray[
         raw = np.stack([grey[number] for number in (2, 1, 0, 3)[: len(grey)]], axis=2)  # as OpenCV has them
     else:
         raw = _samples(path, found, found.file(True))
-    if found.check is not None:
-        found.check(None)
+    found.check(None)
     if found.inverted:
         raw = np.uint16(65535) - raw
     if stretch and raw.ndim == 2 and found.clear is None:
@@ -245,21 +243,15 @@ def _samples(path: Path, found: Container, data: bytes) -> npt.NDArray[np.uint16
 
 
 def _to_eight(raw: npt.NDArray[np.uint16], found: Container) -> npt.NDArray[Any]:
-    values = raw.astype(np.float32) / 257.0
-    if values.ndim == 2:
-        values = np.repeat(values[:, :, np.newaxis], 3, axis=2)
-    elif values.shape[2] == 4:
-        alpha = values[:, :, 3:] / 255.0
-        if found.alpha == "":
-            alpha = np.ones_like(alpha)
-        colours = values[:, :, 2::-1] if found.alpha == "associated" else values[:, :, 2::-1] * alpha
+    stored = raw if raw.ndim == 3 else raw[:, :, np.newaxis]
+    values = stored[:, :, 2::-1].astype(np.float32) / 257.0
+    if stored.shape[2] == 4 and found.alpha:
+        alpha = stored[:, :, 3:].astype(np.float32) / 257.0 / 255.0
+        colours = values if found.alpha == "associated" else values * alpha
         values = np.minimum(colours + 255.0 * (1.0 - alpha), 255.0)
-    else:
-        values = values[:, :, ::-1]
     if found.clear is not None:
-        clear = np.array(found.clear[::-1], np.uint16)
-        same = (raw == clear) if raw.ndim == 2 else (raw == clear).all(axis=2)
-        values = np.where(same[:, :, np.newaxis], np.float32(255.0), values)
+        same = (stored[:, :, 2::-1] == np.array(found.clear, np.uint16)).all(axis=2, keepdims=True)
+        values = np.where(same, np.float32(255.0), values)
     return np.asarray(np.rint(values))
 
 

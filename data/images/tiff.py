@@ -93,9 +93,11 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
     """
     size = handle.seek(0, 2)
     handle.seek(0)
-    begin = handle.read(4)
-    order, big = "<" if begin[:2] == b"II" else ">", b"+" in begin
-    where = _next(path, handle, 8 if big else 4, order=order, big=big)
+    begin = handle.read(16)
+    order, big = "<" if begin[:2] == b"II" else ">", b"+" in begin[:4]
+    if len(begin) < (16 if big else 8):
+        raise damaged(path, "it ends in a directory")
+    (where,) = struct.unpack_from(f"{order}Q" if big else f"{order}I", begin, 8 if big else 4)
     tags, after = _directory(path, handle, where, order=order, big=big, wanted=_READ)
     pages, seen = 1, {where}
     while after:
@@ -119,34 +121,26 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
         deep=deep,
         planes=tuple(functools.partial(file, pixels=True, plane=one) for one in range(page.planes) if page.planes > 1),
         inverted=page.number(_PHOTOMETRIC, 1) == 0, alpha=alpha,
-        strips=(lambda: _strips(path, page)) if page.number(_COMPRESSION, _NO_PACKING) == _JPEG else None,
+        strips=(lambda: _strips(path, page)) if page.number(_COMPRESSION, _NO_PACKING) == _JPEG else tuple,
     )  # fmt: skip
-
-
-def _next(path: Path, handle: BinaryIO, place: int, *, order: str, big: bool) -> int:
-    handle.seek(place)
-    data = handle.read(8 if big else 4)
-    if len(data) < (8 if big else 4):
-        raise damaged(path, "it ends in a directory")
-    return int(struct.unpack(f"{order}{'Q' if big else 'I'}", data)[0])
 
 
 def _directory(
     path: Path, handle: BinaryIO, place: int, *, order: str, big: bool, wanted: frozenset[int]
 ) -> tuple[dict[int, _Tag], int]:
     """Return the wanted tags of a directory, and the place of the next."""
-    counts, entry, inline = ("Q", "HHQ8s", 8) if big else ("H", "HHI4s", 4)
-    step, head = struct.calcsize(f"={entry}"), struct.calcsize(f"={counts}")
+    counts, entry, pointer = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
+    step, head, inline = (struct.calcsize(f"={form}") for form in (entry, counts, pointer))
     handle.seek(place)
     data = handle.read(head)
     number = struct.unpack(order + counts, data)[0] if len(data) == head else 0
     if not 1 <= number <= _MOST_TAGS:
         raise damaged(path, f"a directory of {number:,} tags at byte {place:,}")
-    rows = handle.read(number * step)
-    if len(rows) < number * step:
+    rows = handle.read(number * step + inline)
+    if len(rows) < number * step + inline:
         raise damaged(path, "it ends in a directory")
     tags: dict[int, _Tag] = {}
-    for tag, kind, count, value in struct.iter_unpack(order + entry, rows):
+    for tag, kind, count, value in struct.iter_unpack(order + entry, rows[:-inline]):
         if tag not in wanted:
             continue
         form = _FORMS.get(kind)
@@ -156,7 +150,7 @@ def _directory(
         if length > _MOST_TAG_BYTES:
             raise damaged(path, f"tag {tag} takes {length:,} bytes")
         if length > inline:
-            handle.seek(struct.unpack(f"{order}{'Q' if big else 'I'}", value)[0])
+            handle.seek(struct.unpack(order + pointer, value)[0])
             value = handle.read(length)
         if len(value) < length:
             raise damaged(path, f"tag {tag} lies outside the file")
@@ -166,7 +160,7 @@ def _directory(
             tags[tag] = _Tag.of(order, 4, *values)
         else:
             tags[tag] = _Tag(kind, values, value[:length])
-    return tags, _next(path, handle, place + head + number * step, order=order, big=big)
+    return tags, int(struct.unpack(order + pointer, rows[-inline:])[0])
 
 
 def _samples(path: Path, page: _Page) -> tuple[bool, str]:
