@@ -13,9 +13,7 @@ from .treatments import TREATMENTS, treat
 STAIN_METHODS = (
     "macenko",
     "none",
-    "staintools-macenko",
-    "staintools-vahadane",
-    "staintools-reinhard",
+    *(f"staintools-{name}" for name in ("macenko", "vahadane", "reinhard")),
     *TREATMENTS,
 )
 """Names that ``stain`` takes."""

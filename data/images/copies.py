@@ -14,7 +14,7 @@ from ...errors import ImageError
 from ...jobs import Progress, default_jobs
 from ..dataset import ImageRecord
 from .decode import decode_record, read_header
-from .fingerprint import CELLS, LEAST_SPREAD, Fingerprint, Scale, fingerprint, grey_levels
+from .fingerprint import CELLS, LEAST_SPREAD, Fingerprint, Grey, Scale, fingerprint, grey_levels
 
 MOST_COMPARED = 20_000
 """Images up to which copies are looked for (ours): of 8,000 of BreakHis it takes minutes."""
@@ -57,8 +57,6 @@ on a plain ground makes the whole correlate, at any place where another picture 
 
 _SEED = 0
 """Of the directions of hash keys."""
-
-Grey = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -51,23 +51,19 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
     exif: int | None = None
     xmp: int | None = None
     kept: list[bytes] = []
-    start = 0
-    for code, place, length in segments(path, handle):
-        handle.seek(place)
+    for code, segment in segments(path, handle):
+        block = segment[2:]
+        if code in _FRAMES and frame:
+            raise damaged(path, "two frames stand in it")
         if code in _FRAMES:
-            if frame:
-                raise damaged(path, "two frames stand in it")
-            frame = handle.read(length)
-        elif code == _APP1:
-            block = handle.read(length)
-            if exif is None and block.startswith(_EXIF):
-                exif = exif_orientation(block)
-            elif xmp is None and block.startswith(_XMP):
-                xmp = xmp_orientation(block)
+            frame = block
+        elif code == _APP1 and exif is None and block.startswith(_EXIF):
+            exif = exif_orientation(block)
+        elif code == _APP1 and xmp is None and block.startswith(_XMP):
+            xmp = xmp_orientation(block)
         if code in _FRAMES | _TABLES | {_SCAN, _APP0, _ADOBE}:
-            handle.seek(place - 4)
-            kept.append(b"\xff" + handle.read(length + 4)[1:])
-        start = place + length
+            kept.append(bytes([0xFF, code]) + segment)
+    start = handle.tell()
     if len(frame) < 6:
         raise damaged(path, "no frame stands before its first scan")
     height, width = struct.unpack(">HH", frame[1:5])
@@ -112,8 +108,8 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
         raise truncated(path, "pixels are missing")
 
 
-def segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, place and length of the data of each segment, the first scan's header last."""
+def segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield marker, and length and data, of each segment, the first scan's header last."""
     handle.seek(2)
     for _ in range(_MOST_SEGMENTS):
         while (byte := handle.read(1)) not in (b"\xff", b""):
@@ -127,11 +123,9 @@ def segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, int, int]]:
         length = handle.read(2)
         if len(length) < 2 or struct.unpack(">H", length)[0] < 2:
             raise damaged(path, "it ends in a segment")
-        place, size = handle.tell(), struct.unpack(">H", length)[0] - 2
-        yield byte[0], place, size
+        yield byte[0], length + handle.read(struct.unpack(">H", length)[0] - 2)
         if byte[0] == _SCAN:
             return
-        handle.seek(place + size)
     raise damaged(path, f"more than {_MOST_SEGMENTS:,} segments")
 
 

@@ -28,9 +28,9 @@ def read_ljpeg_header(path: Path) -> ImageHeader:
         with path.open("rb") as handle:
             if handle.read(2) != JPEG_BEGIN[:2]:
                 raise ImageError(f"{path}: not a JPEG file; replace it by the image")
-            for code, _, _ in segments(path, handle):
+            for code, segment in segments(path, handle):
                 if code == _SOF3:
-                    bits, height, width, components = struct.unpack(">BHHB", handle.read(6))
+                    bits, height, width, components = struct.unpack(">BHHB", segment[2:8])
                     if components != 1 or not width or not height:
                         raise ImageError(f"{path}: {width}x{height} with {components} components, not a grey image")
                     return ImageHeader("LJPEG", width, height, f"{bits} bits", 1)

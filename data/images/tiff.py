@@ -99,24 +99,24 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
         raise damaged(path, "it ends in a directory")
     (where,) = struct.unpack_from(f"{order}Q" if big else f"{order}I", begin, 8 if big else 4)
     tags, after = _directory(path, handle, where, order=order, big=big, wanted=_READ)
-    pages, seen = 1, {where}
+    seen = {where}
     while after:
-        if after in seen or pages >= _MOST_PAGES:
-            why = "its pages lead in a circle" if after in seen else f"more than {_MOST_PAGES:,} pages"
-            raise damaged(path, why)
+        if after in seen:
+            raise damaged(path, "its pages lead in a circle")
+        if len(seen) >= _MOST_PAGES:
+            raise damaged(path, f"more than {_MOST_PAGES:,} pages")
         seen.add(after)
         _, after = _directory(path, handle, after, order=order, big=big, wanted=frozenset())
-        pages += 1
     page = _Page(order, tags)
     width, height = page.number(_WIDTH, 0), page.number(_HEIGHT, 0)
     if not 0 < width * height <= MAX_PIXELS:  # said by `check_size`; nothing more is worked out
-        return Container("TIFF", width, height, pages, 1, lambda pixels: b"")
+        return Container("TIFF", width, height, len(seen), 1, lambda pixels: b"")
     deep, alpha = _samples(path, page)
     page = replace(page, parts=_parts(path, page, width=width, height=height))
     turned = page.number(_ORIENTATION, 0) if _ORIENTATION in tags else xmp_orientation(page.data(_XMP)) or 1
     file = functools.partial(_file, path, page, size=size)
     return Container(
-        "TIFF", width, height, pages, turned if 1 <= turned <= 8 else 1,
+        "TIFF", width, height, len(seen), turned if 1 <= turned <= 8 else 1,
         lambda pixels: file(pixels=pixels),
         deep=deep,
         planes=tuple(functools.partial(file, pixels=True, plane=one) for one in range(page.planes) if page.planes > 1),
