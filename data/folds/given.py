@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ...errors import InputError
-from ..particulars import Particulars
-from ..parts import PART_COLUMNS, given_parts
+from ..particulars import PART_COLUMNS, Particulars, given_parts
 from .plans import PARTS, FoldPlan
 
 GIVEN = "folder"
