@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import re
 from dataclasses import replace
-from importlib import resources
 from pathlib import PurePosixPath
 
 from ...errors import InputError, one_of
+from ..csvtable import published_rows
 from .plans import FoldPlan, Row, spread
 from .slides import SLIDE_FOLDS, fit_slides
 
@@ -30,8 +29,8 @@ def published_folds(name: str) -> list[Row]:
     """
     if name not in PUBLISHED_FOLDS:
         raise InputError(f"`name` {name}: no published list of this name; {one_of(name, PUBLISHED_FOLDS)}")
-    text = (resources.files(__package__) / "published" / PUBLISHED_FOLDS[name]).read_text(encoding="utf-8")
-    return [(row["image_id"], int(row["fold"]), row.get("part") or "") for row in csv.DictReader(text.splitlines())]
+    rows = published_rows(__package__, PUBLISHED_FOLDS[name])
+    return [(row["image_id"], int(row["fold"]), row.get("part") or "") for row in rows]
 
 
 def identify(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:

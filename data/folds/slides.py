@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import PurePosixPath
 
 from ...errors import InputError
-from ..layouts import BREAKHIS_NAME, CBIS_NAME, IDC_NAME
+from ..csvtable import published_rows
+from ..layouts.breakhis import BREAKHIS_NAME
+from ..layouts.cbis_ddsm import CBIS_NAME
+from ..layouts.idc import IDC_NAME
 from .plans import FoldPlan
 
 SLIDE_FOLDS = {
@@ -43,9 +44,8 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     cbis = {image: match[2] for image in group_of if (match := CBIS_NAME.fullmatch(image))}
     if spec == "official" and group_of and len(cbis) == len(group_of):
         return _fit_cbis(cbis)
-    source = resources.files(__package__) / "published" / SLIDE_FOLDS[spec]
-    lines = source.read_text(encoding="utf-8").splitlines()
-    listed = [(row["slide"], int(row["fold"]), row["part"]) for row in csv.DictReader(lines)]
+    rows_of_slides = published_rows(__package__, SLIDE_FOLDS[spec])
+    listed = [(row["slide"], int(row["fold"]), row["part"]) for row in rows_of_slides]
     by_slide: dict[str, list[str]] = {}
     for image in group_of:
         by_slide.setdefault(_slide(image), []).append(image)
