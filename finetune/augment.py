@@ -229,10 +229,14 @@ def make_offline(*, size: int, crops: int, seed: int) -> Callable[[Image, int, i
     crop = package.Compose([package.RandomResizedCrop(size=(size, size), scale=_CROP_SHARE, ratio=(1, 1), p=1.0)])
 
     def offline(image: Image, key: int, copy: int) -> Image:
-        for step, entropy in ((rotation, (copy // crops, 0)), (crop, (copy, 1))):
-            word = np.random.SeedSequence([seed, key, *entropy]).generate_state(1)[0]
-            step.set_random_seed(int(word))
+        for step, sequence in zip((rotation, crop), copy_seeds(seed, key, copy, crops=crops), strict=True):
+            step.set_random_seed(int(sequence.generate_state(1)[0]))
             image = step(image=np.ascontiguousarray(image))["image"]
         return np.asarray(image, dtype=np.uint8)
 
     return offline
+
+
+def copy_seeds(seed: int, key: int, copy: int, *, crops: int) -> list[np.random.SeedSequence]:
+    """Return what the rotation of a copy is drawn from, which as many copies as there are crops share, and its crop."""
+    return [np.random.SeedSequence([seed, key, *entropy]) for entropy in ((copy // crops, 0), (copy, 1))]

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..jobs import map_ahead_in_threads
-from .augment import OFFLINE, make_augmenter, make_offline
-from .images import Image, ImageBank
+from .augment import OFFLINE, Image, make_augmenter, make_offline
+from .images import ImageBank
 from .patches import Indices, PatchRule, Samples
 from .regions import make_turner
 

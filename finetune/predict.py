@@ -11,9 +11,10 @@ import numpy.typing as npt
 from ..data import ImageRecord, crop_key, decode_record, pixels_sha256
 from ..errors import ImageError
 from ..jobs import Ticker, map_ahead_in_threads, visible_gpus
+from .augment import Image
 from .batches import Source
 from .bundle import CnnBundle
-from .images import Image, ImageBank, make_treatment
+from .images import ImageBank, make_treatment
 from .model import resolved
 from .units import predict_samples
 

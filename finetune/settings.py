@@ -249,6 +249,11 @@ class FinetuneSettings:
         return parse_patches(self.patches)
 
     @property
+    def made(self) -> int:
+        """How many pictures ``rotations-crops`` makes of an image; one without."""
+        return self.rotations * self.crops if OFFLINE in self.augmentations else 1
+
+    @property
     def turned(self) -> bool:
         """Whether images are turned within their files before they are cut: ``rotations-crops`` of whole images."""
         return OFFLINE in self.augmentations and self.rule.kind == "resize"

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..data import ImageRecord, decode_whole
-from .augment import OFFLINE
 from .batches import Source, training_batches
 from .frozen import keeps_features, split_frozen
-from .images import ImageBank, make_reader
+from .images import ImageBank, RegionBank, make_reader
 from .model import build_model, resolved
-from .regions import RegionBank, cut_region
+from .regions import cut_region
 from .settings import FinetuneSettings
 
 _STEPS = 3
@@ -76,8 +75,7 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     model = build_model(replace(settings, weights="random", multipliers=()), classes=classes, fold=0)
     size = sum(int(np.prod(weight.shape)) for weight in model.weights) * 4
     samples = source.samples(np.arange(batch))
-    copies = settings.rotations * settings.crops if OFFLINE in settings.augmentations else 1
-    each = settings.rule.number(*image.shape[:2]) * copies
+    each = settings.rule.number(*image.shape[:2]) * settings.made
     make = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
     split = split_frozen(model, settings) if keeps_features(settings) else None
     if split is not None and split.fits(images * each):

@@ -99,21 +99,8 @@ class FoldUnit:
     @property
     def plan(self) -> TrainingPlan:
         """How the fold is trained."""
-        settings = self.settings
-        return TrainingPlan(
-            train=np.array(self.train, dtype=np.int64),
-            validate=np.array(self.validate, dtype=np.int64),
-            epochs=settings.epochs,
-            patience=settings.patience,
-            sampling=settings.sampling,
-            weighted=settings.weighted,
-            augmentations=settings.augmentations,
-            rotations=settings.rotations,
-            crops=settings.crops,
-            seed=settings.seed,
-            classes=self.classes,
-            copies=self.copies,
-        )
+        train, validate = (np.array(part, dtype=np.int64) for part in (self.train, self.validate))
+        return TrainingPlan(self.settings, train, validate, self.classes, self.copies)
 
     def source(self) -> Source:
         """Return the images, read as the network takes them."""
