@@ -20,8 +20,10 @@ from ..errors import ImageError, TissueError
 from ..jobs import DAMAGE, Cells, Progress, atomic_output, default_jobs, one_thread_of_opencv, write_rows
 from ..stains import make_normalizer
 from .augment import Image
+from .model import resolved
 from .patches import PatchRule
 from .regions import Region, cut_region
+from .settings import FinetuneSettings
 
 _log = logging.getLogger(__name__)
 
@@ -232,13 +234,10 @@ def make_stain_treatment(stain: str) -> Callable[[Image], Image]:
 
 def prepare_images(
     records: Sequence[ImageRecord],
+    settings: FinetuneSettings,
     *,
     digest: str,
-    size: int,
-    stain: str,
-    rule: PatchRule,
     folder: Path,
-    turned: bool = False,
     skip_errors: bool = False,
 ) -> tuple[Path, dict[str, str]]:
     """Decode and treat every image, or map what an earlier run left.
@@ -246,13 +245,12 @@ def prepare_images(
     Parameters
     ----------
     records : sequence of ImageRecord
+    settings : FinetuneSettings
+        Where images are turned within their files, what surrounds each is kept, too, in ``regions-<16 hex>.bin``, see
+        `cut_region`.
     digest : str
         Identity of the dataset.
-    size, stain, rule
-        See `make_reader`.
     folder : Path
-    turned : bool
-        Keep what surrounds each image, too, in ``regions-<16 hex>.bin``, see `cut_region`.
     skip_errors : bool
         Leave an image that cannot be used as an empty place, and name it.
 
@@ -268,6 +266,7 @@ def prepare_images(
     ImageError
         An image cannot be used, and `skip_errors` is off.
     """
+    stain, rule, turned, size = settings.stain, settings.rule, settings.turned, resolved(settings)["size"]
     treated = size if rule.kind == "resize" else f"patches of {rule.side}"
     key = hashlib.sha256(f"{digest}:{treated}:{stain}".encode()).hexdigest()[:16]
     path = folder / f"images-{key}.bin"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
-from ..data import PARTICULARS, Dataset, FoldPlan, ImageRecord, Particulars
+from ..data import PARTICULARS, FoldPlan, ImageRecord, Particulars
 from ..errors import InputError, WeightsError
 from ..evaluate import TwoClassView
 from ..experiment import CrossValidation, FoldChoice, ImageSelection, Work, cross_validate
@@ -107,7 +106,9 @@ def finetune(
             raise InputError(f"{selection.images}: none of the {len(records)} images has a label to train on")
         # refuses lists that do not fit before images are read
         _plans(choice, records, {}, opened.known(failed=0), settings)
-        bank, failures = _decode(dataset, opened.digest, settings, folder, skip_errors=how.skip_errors)
+        bank, failures = prepare_images(
+            dataset.records, settings, digest=opened.digest, folder=folder, skip_errors=how.skip_errors
+        )
         known = opened.settle(folder / PARTICULARS, failed=len(failures))
         if settings.sampling == BEFORE:
             left = len(_left_out(records, failures, settings))
@@ -182,18 +183,3 @@ def _left_out(records: tuple[ImageRecord, ...], failed: dict[str, str], settings
     labels = np.unique([item.label for item in usable], return_inverse=True)[1]
     kept = sample_training(labels, method="under", seed=settings.seed)
     return {item.image_id for item in usable} - {usable[place].image_id for place in kept}
-
-
-def _decode(
-    dataset: Dataset, digest: str, settings: FinetuneSettings, folder: Path, *, skip_errors: bool
-) -> tuple[Any, dict[str, str]]:
-    return prepare_images(
-        dataset.records,
-        digest=digest,
-        size=resolved(settings)["size"],
-        stain=settings.stain,
-        rule=settings.rule,
-        folder=folder,
-        turned=settings.turned,
-        skip_errors=skip_errors,
-    )

@@ -61,7 +61,8 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     -------
     TrainingCost
     """
-    chosen = resolved(replace(settings, weights="random"))
+    settings = replace(settings, weights="random", multipliers=())
+    chosen = resolved(settings)
     started = time.perf_counter()
     image = make_reader(stain=settings.stain, rule=settings.rule, size=chosen["size"])(record)
     read = time.perf_counter() - started
@@ -71,8 +72,8 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     if settings.turned:
         region = cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray)
         bank, stored = replace(bank, regions=RegionBank.of([region] * batch)), stored + region.pixels.nbytes
-    source = Source(bank, np.zeros(batch, dtype=np.int64), settings.rule, chosen["size"], settings.seed, batch)
-    model = build_model(replace(settings, weights="random", multipliers=()), classes=classes, fold=0)
+    source = Source.of(replace(settings, batch_size=batch), bank, np.zeros(batch, dtype=np.int64))
+    model = build_model(settings, classes=classes, fold=0)
     size = sum(int(np.prod(weight.shape)) for weight in model.weights) * 4
     samples = source.samples(np.arange(batch))
     each = settings.rule.number(*image.shape[:2]) * settings.made

@@ -153,9 +153,9 @@ def records_of(masses):
     return read_dataset(masses, context="large").records
 
 
-def prepared(masses, folder, **changes):
-    options = {"digest": "d", "size": 32, "stain": "none", "rule": PatchRule(), **changes}
-    return prepare_images(records_of(masses), folder=folder, **options)[0]
+def prepared(masses, folder, *, turned=False):
+    settings = FinetuneSettings("speck", size=32, augmentations=("rotations-crops",) if turned else ())
+    return prepare_images(records_of(masses), settings, digest="d", folder=folder)[0]
 
 
 def test_what_validates_and_tests_is_as_before(masses, tmp_path):
