@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,8 @@ from ..predict import BoostedModel
 from .explanation import Explanation, Picture
 from .methods import METHODS
 from .settings import ExplainSettings
-from .spread import Floats, grid_starts, spread
+
+Floats = npt.NDArray[np.float64]
 
 _STEPS = {"dense": 8, "exact": 4}
 """Places in the length of a window: a frame is encoded once for all of them, a crop each time (ours)."""
@@ -37,9 +39,6 @@ class Channel:
     encoder: str
     layer: str
     channel: int
-
-    def __str__(self) -> str:
-        return f"{self.encoder} {self.layer} {self.channel}"
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _map(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explana
     values = np.zeros(shape)
     for store in model.bundle.models:
         shares, rows, columns = _by_place(model, seen.record, store, window=settings.window)
-        values += spread(shares[:, :, seen.target], rows=rows, columns=columns, shape=shape)
+        values += _spread(shares[:, :, seen.target], rows=rows, columns=columns, shape=shape)
     return _explanation(
         model, seen, settings, values=values.astype(np.float32), centre=1 / len(model.bundle.classes), limits=(0.0, 1.0)
     )
@@ -140,7 +139,7 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
         encoder, round(window * view.scale), crop=view.crop, shorter=min(height, width), alone=settings.mode != "dense"
     )
     steps = _STEPS[settings.mode]
-    tops, lefts = (grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
+    tops, lefts = (_grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
     corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
     if settings.mode == "dense" and isinstance(encoder, Encoder):
         descriptors = encoder.encode_windows(frame, corners, geometry=settings.geometry)
@@ -211,12 +210,8 @@ def _shared_out(model: BoostedModel, seen: _Seen) -> tuple[Floats, Floats]:
 
 
 def _named_arrays(channels: list[Channel]) -> dict[str, npt.NDArray[np.generic]]:
-    return {
-        "store": np.array([one.store for one in channels]),
-        "encoder": np.array([one.encoder for one in channels]),
-        "layer": np.array([one.layer for one in channels]),
-        "channel": np.array([one.channel for one in channels], dtype=np.int32),
-    }
+    names = {name: np.array([getattr(one, name) for one in channels]) for name in ("store", "encoder", "layer")}
+    return {**names, "channel": np.array([one.channel for one in channels], dtype=np.int32)}
 
 
 def _contributions(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explanation:
@@ -225,14 +220,13 @@ def _contributions(model: BoostedModel, seen: _Seen, settings: ExplainSettings) 
     largest = np.argsort(-np.abs(own), kind="stable")[: settings.top]
     largest = largest[own[largest] != 0]
     rest = float(own.sum() - own[largest].sum())
-    layers: dict[str, float] = {}
     several = len(model.bundle.models) > len({(one.encoder, one.layer) for one in channels})
-    for one, value in zip(channels, own, strict=True):
-        name = f"{one.store} {one.layer}" if several else f"{one.encoder} {one.layer}"
-        layers[name] = layers.get(name, 0.0) + float(value)
+    names = [f"{one.store if several else one.encoder} {one.layer}" for one in channels]
+    layers: dict[str, float] = defaultdict(float)
+    for name, value in zip(names, own, strict=True):
+        layers[name] += float(value)
     bars = [(f"all of {name}", value) for name, value in layers.items()]
-    bars += [(f"{channels[place].store} {channels[place].layer} {channels[place].channel}" if several
-              else str(channels[place]), float(own[place])) for place in largest]  # fmt: skip
+    bars += [(f"{names[place]} {channels[place].channel}", float(own[place])) for place in largest]
     bars += [("all other channels", rest), ("before any channel is known", float(base[seen.target]))]
     raw = base + shared.sum(axis=1)
     bars += [(f"raw score of {model.bundle.classes[place]}", float(raw[place])) for place in np.argsort(-raw)]
@@ -250,7 +244,7 @@ def _channels(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Ex
         maps = _feature_maps(model.encoders[store], _frame(model, seen.record, store))
         for place in (place for place in largest if channels[place].store == store):
             active, rows, columns = maps[channels[place].layer]
-            strength = spread(np.abs(active[:, :, channels[place].channel]), rows=rows, columns=columns, shape=shape)
+            strength = _spread(np.abs(active[:, :, channels[place].channel]), rows=rows, columns=columns, shape=shape)
             mean = strength.mean()
             values += own[place] * (strength / mean if mean > 0 else 1.0)
     chosen = [channels[place] for place in largest]
@@ -277,3 +271,51 @@ def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.N
         ]
         found[layer] = values, centres[0], centres[1]
     return found
+
+
+def _spread(
+    values: npt.NDArray[np.floating],
+    *,
+    rows: Sequence[float] | Floats,
+    columns: Sequence[float] | Floats,
+    shape: tuple[int, int],
+) -> Floats:
+    """Interpolate linearly between the places of a grid; beyond the outermost ones their values go on.
+
+    Parameters
+    ----------
+    values : ndarray, shape (len(rows), len(columns))
+    rows, columns : sequence of float
+        Where they are, as shares of height and width; ascending.
+    shape : tuple of int
+        Height and width of the picture.
+
+    Returns
+    -------
+    ndarray of float64, shape `shape`
+
+    Examples
+    --------
+    >>> _spread(np.array([[0.0, 1.0]]), rows=[0.5], columns=[0.25, 0.75], shape=(1, 4)).tolist()
+    [[0.0, 0.25, 0.75, 1.0]]
+    """
+    down, across = (_weights(np.asarray(places), size) for places, size in zip((rows, columns), shape, strict=True))
+    return np.asarray(down @ np.asarray(values, np.float64) @ across.T)
+
+
+def _weights(places: Floats, size: int) -> Floats:
+    """Return how much of each place is in each pixel, float64 of shape (size, places)."""
+    pixels = (np.arange(size) + 0.5) / size
+    return np.stack([np.interp(pixels, places, one) for one in np.eye(len(places))], axis=1)
+
+
+def _grid_starts(length: int, *, side: int, step: int, most: int) -> npt.NDArray[np.int64]:
+    """Return where windows of `side` pixels begin so that they cover a length evenly, about `step` pixels apart.
+
+    Examples
+    --------
+    >>> _grid_starts(100, side=40, step=25, most=32).tolist()
+    [0, 20, 40, 60]
+    """
+    count = min(most, -(-(length - side) // max(1, step)) + 1)
+    return np.unique(np.linspace(0, length - side, count).round().astype(np.int64))

@@ -21,7 +21,9 @@ Picture = npt.NDArray[np.uint8]
 _SHOWN = 1024
 """Longest side of a picture as it is shown, pixels (ours)."""
 
-_FIXED = ("picture", "values")
+_TEXTS = ("image_id", "method", "target", "predicted", "caution", "unit")
+_KEPT = (*_TEXTS, "score", "signed", "centre", "picture", "values", "limits")
+"""Fields that are arrays of their own in a file, in this order."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +99,8 @@ class Explanation:
         work : str
             Of which model, image and settings it is.
         """
-        facts = {
-            "work": work, "image_id": self.image_id, "method": self.method, "target": self.target,
-            "predicted": self.predicted, "caution": self.caution, "unit": self.unit,
-        }  # fmt: skip
-        content: dict[str, npt.NDArray[Any]] = {name: np.array(text) for name, text in facts.items()}
-        content |= {"score": np.array(self.score), "signed": np.array(self.signed), "centre": np.array(self.centre)}
-        content |= {name: value for name in _FIXED if (value := getattr(self, name)) is not None}
-        if self.limits is not None:
-            content["limits"] = np.array(self.limits)
+        content: dict[str, npt.NDArray[Any]] = {"work": np.array(work)}
+        content |= {name: np.array(value) for name in _KEPT if (value := getattr(self, name)) is not None}
         if self.bars:
             content["bar_names"] = np.array([name for name, _ in self.bars])
             content["bar_values"] = np.array([value for _, value in self.bars])
@@ -124,8 +119,7 @@ class Explanation:
                 found = {name: held[name] for name in held.files}
             if str(found["work"]) != work:
                 return None
-            texts = {name: str(found.pop(name)) for name in
-                     ("image_id", "method", "target", "predicted", "caution", "unit")}  # fmt: skip
+            texts = {name: str(found.pop(name)) for name in _TEXTS}
             captions = [str(one) for one in found.pop("tile_captions", ())]
             names, values = found.pop("bar_names", ()), found.pop("bar_values", ())
             limits = found.pop("limits", None)

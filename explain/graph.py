@@ -124,7 +124,7 @@ class Graph:
             between = self._number(node.outputs[0])
             yield Step(name, depthwise, node, sources, (between,), "linear")
             sources = (between,)
-        if not _is_linear(operation):
+        if type(operation).__name__ not in _LINEAR:
             yield Step(name, operation, node, sources, results)
         elif getattr(operation.activation, "__name__", "") == "linear":
             yield Step(name, operation, node, sources, results, "linear")
@@ -238,10 +238,6 @@ def _halves(layer: Any) -> tuple[DepthwiseConv2D, Conv2D]:
 
 
 _LINEAR = ("Conv2D", "DepthwiseConv2D", "Dense")
-
-
-def _is_linear(operation: Any) -> bool:
-    return type(operation).__name__ in _LINEAR
 
 
 def _factor(norm: Any) -> npt.NDArray[np.float32]:

@@ -20,11 +20,10 @@ from ..predict import (
     Fitting,
     Model,
     advised,
+    bundle_lines,
     find_bundle,
-    load_model,
-    model_identity,
     new_images,
-    recorded_weights,
+    ready_model,
     said_of_training,
 )
 from ..runs import Claim, record_run
@@ -39,8 +38,6 @@ from .regions import write_regions
 from .settings import ExplainSettings, class_of
 
 _log = logging.getLogger(__name__)
-
-_HEADS_WITH_TREES = ("lightgbm",)
 
 
 @dataclass(frozen=True)
@@ -189,7 +186,7 @@ def explain_methods(
             refuse_overwriting(own, [image.path.parent for image in usable if image is not None])
         for claim in claims:
             claim.take()
-        banners, facts = said_of_training(ready.bundle.banners), _facts(bundle, ready, identity)
+        banners, facts = said_of_training(ready.bundle.banners), bundle_lines(ready.bundle, identity[0])
         results = []
         for method, claim, one, (usable, refused) in zip(methods, claims, explainers, listed, strict=True):
             made, failed = _all(
@@ -205,13 +202,6 @@ def explain_methods(
     return results
 
 
-def ready_model(bundle: Path, options: Sequence[str] = ()) -> tuple[tuple[str, ...], Model]:
-    """Load a bundle with the weights that its run recorded, where none are given; return its identity, too."""
-    given = (*options, *(f"{encoder}={file}" for encoder, file in recorded_weights(bundle, options)))
-    identity = model_identity(bundle, given)
-    return identity, load_model(bundle, given, identity)
-
-
 Explainer = Callable[["ImageRecord | None"], Explanation]
 
 
@@ -225,7 +215,7 @@ def _explainer(
             networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
         )
     heads = {one.head for models in model.bundle.models.values() for one in models}
-    if settings.method != "map" and not heads <= set(_HEADS_WITH_TREES):
+    if settings.method != "map" and heads - {"lightgbm"}:
         raise InputError(
             f"`method` {settings.method}: is for the head lightgbm, whose trees share out their score; this model has "
             f"{', '.join(sorted(heads))}, for which there is the method map"
@@ -294,18 +284,6 @@ def _file_name(image_id: str) -> str:
     """Return a name for the files of an image: what it is called, as any file system takes it, and a hash."""
     plain = re.sub(r"[^\w.-]+", "_", image_id).strip("._")[-60:]
     return f"{plain}-{hashlib.sha256(image_id.encode()).hexdigest()[:8]}"
-
-
-def _facts(bundle: Path, model: Model, identity: Sequence[str]) -> list[tuple[str, str]]:
-    if isinstance(model, BoostedModel):
-        what = ", ".join([model.bundle.head, *dict.fromkeys(one.name for one in model.encoders.values())])
-    else:
-        what = model.bundle.settings.network
-    return [
-        ("Models", f"{what}; bundle of SHA-256 {identity[0]}"),
-        ("Cross-validation", model.bundle.protocol),
-        ("Classes", ", ".join(model.bundle.classes)),
-    ]
 
 
 def _finish(

@@ -12,7 +12,7 @@ from .damage import DAMAGE
 from .executor import run_units
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .hdf5_probe import refuse_deadly
-from .interrupts import hold_interrupts, is_interrupt, prepare_worker
+from .interrupts import hold_interrupts, is_interrupt
 from .parts import (
     atomic_output,
     check_file_name,
@@ -73,7 +73,6 @@ __all__ = [
     "parse_shard",
     "parse_yaml",
     "prepare_backend",
-    "prepare_worker",
     "read_json",
     "read_marks",
     "read_probabilities",

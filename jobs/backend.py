@@ -109,12 +109,7 @@ def visible_gpus() -> tuple[str, ...]:
     """
     backend = prepare_backend()
     with hushed_start():
-        if backend == "tensorflow":
-            places = _tensorflow_gpus()
-        elif backend == "jax":
-            places = _jax_gpus()
-        else:
-            places = _torch_gpus()
+        places = {"tensorflow": _tensorflow_gpus, "jax": _jax_gpus}.get(backend, _torch_gpus)()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return tuple(named[place] if place < len(named) else str(place) for place in places)
 

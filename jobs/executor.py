@@ -255,7 +255,11 @@ def _on_dask(
         raise InputError(
             f"`dask` {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
         ) from error
-    with _silenced("distributed.client"), client:  # it logs that the scheduler is gone, which we say below
+    with contextlib.ExitStack() as stack:
+        its_log = logging.getLogger("distributed.client")  # it logs that the scheduler is gone, which we say below
+        stack.callback(its_log.setLevel, its_log.level)
+        its_log.setLevel(logging.CRITICAL + 1)
+        stack.enter_context(client)
         _log.info("using the Dask cluster at %s", address)
         try:
             client.wait_for_workers(1, timeout=_DASK_SECONDS)
@@ -276,15 +280,3 @@ def _on_dask(
                 "several Dask workers were killed at the same unit, most often for lack of memory; what is done is "
                 "kept, give workers more memory and run the command again"
             ) from error
-
-
-@contextlib.contextmanager
-def _silenced(name: str) -> Iterator[None]:
-    """Keep the log of another package out of the user's terminal."""
-    log = logging.getLogger(name)
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        log.setLevel(before)

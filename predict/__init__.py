@@ -2,12 +2,13 @@
 
 from .advice import Fitting, advised, said_of_training
 from .calls import Calls
-from .locate import find_bundle, recorded_weights
-from .model import BoostedModel, CnnModel, Model, load_model, model_identity
+from .locate import find_bundle, recorded_runs
+from .model import BoostedModel, CnnModel, Model, load_model, model_identity, ready_model
 from .page import NOT_A_DEVICE
 from .predictor import Predictions, Predictor
 from .records import new_images
 from .run import PredictResult, predict
+from .sheet import bundle_lines
 from .table import FORMATS
 
 __all__ = [
@@ -22,11 +23,13 @@ __all__ = [
     "Predictions",
     "Predictor",
     "advised",
+    "bundle_lines",
     "find_bundle",
     "load_model",
     "model_identity",
     "new_images",
     "predict",
-    "recorded_weights",
+    "ready_model",
+    "recorded_runs",
     "said_of_training",
 ]

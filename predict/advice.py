@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import BchistoError
+from ..arguments import reworded
 from ..experiment import Needs
 
 _LARGER = "; this model needs larger images"
@@ -62,15 +62,9 @@ def in_our_words(text: str) -> str:
     return text
 
 
-@contextlib.contextmanager
-def advised() -> Iterator[None]:
+def advised() -> AbstractContextManager[None]:
     """Let what is refused inside be `in_our_words`."""
-    try:
-        yield
-    except BchistoError as error:
-        if error.args and isinstance(error.args[0], str):
-            error.args = (in_our_words(error.args[0]), *error.args[1:])
-        raise
+    return reworded(in_our_words)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
     Returns
     -------
     Bundle, dict of str to Embeddings
-        By store; all of the same images in the same order.
+        By store; all of the same images in the same order. A bundle of images is one that does not know them again.
 
     Raises
     ------
@@ -89,6 +90,13 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         if strange := sorted(set(named[store].image_ids) ^ set(first.image_ids)):
             raise InputError(f"{named[store].path} and {first.path}: of different images: {few(strange)} in one alone")
         named[store] = named[store].ordered(first.image_ids)
+    if bundle.training is not None and not is_embedded(bundle):
+        _log.warning(
+            "%s knows the images that trained it by their pixels, which embeddings do not show: whether these trained "
+            "it is not said",
+            path,
+        )
+        bundle = replace(bundle, training=None)
     return bundle, {store: named[store] for store in stores}
 
 

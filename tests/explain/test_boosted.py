@@ -105,9 +105,8 @@ def test_trees_of_shuffled_labels_destroy_the_map(spotted):
     from bchisto.data import ImageRecord
     from bchisto.explain.boosted import map_of_places
     from bchisto.explain.explanation import shown_picture
-    from bchisto.explain.run import ready_model
     from bchisto.featurize import open_store
-    from bchisto.predict import find_bundle
+    from bchisto.predict import find_bundle, ready_model
 
     run, images, places = spotted
     _, model = ready_model(find_bundle(run))
@@ -187,7 +186,7 @@ class Smooth:
 def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_path, pad, shape):
     """A place is described as a crop of stage 1 is, its borders included: where all are alike, so are the numbers."""
     from bchisto.data import ImageRecord
-    from bchisto.explain.run import ready_model
+    from bchisto.predict import ready_model
 
     _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
     ((store, one),) = model.settings.items()
