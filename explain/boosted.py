@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,11 @@ from ..featurize import NormalisedImage, norm_pool, normalise_images, pad_image
 from ..jobs import Ticker
 from ..predict import BoostedModel
 from .explanation import Explanation, Picture
-from .methods import METHODS
-from .settings import ExplainSettings
+from .methods import METHODS, ExplainSettings
 
 Floats = npt.NDArray[np.float64]
+Places = Sequence[Floats]
+"""Where the rows and the columns of a grid are, as shares of height and width; ascending."""
 
 _STEPS = {"dense": 8, "exact": 4}
 """Places in the length of a window: a frame is encoded once for all of them, a crop each time (ours)."""
@@ -103,14 +105,11 @@ def map_of_places(model: BoostedModel, record: ImageRecord, picture: Picture, ta
     return replace(found, predicted="")
 
 
-def _explanation(model: BoostedModel, seen: _Seen, settings: ExplainSettings, **content: object) -> Explanation:
-    classes, method = model.bundle.classes, METHODS[settings.method]
-    target = classes[seen.target]
-    return Explanation(
-        image_id=seen.record.image_id, method=method.name, target=target,
-        predicted=classes[int(seen.probabilities.argmax())], score=float(seen.probabilities[seen.target]),
-        caution=method.caution, picture=seen.picture, signed=method.signed, unit=method.unit.format(target=target),
-        **content,  # type: ignore[arg-type]
+def _explanation(model: BoostedModel, seen: _Seen, settings: ExplainSettings, **content: Any) -> Explanation:
+    classes, shares = model.bundle.classes, seen.probabilities
+    return Explanation.by(
+        METHODS[settings.method], seen.record.image_id, classes[seen.target],
+        predicted=classes[int(shares.argmax())], score=float(shares[seen.target]), picture=seen.picture, **content,
     )  # fmt: skip
 
 
@@ -118,14 +117,14 @@ def _map(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explana
     shape = seen.picture.shape[:2]
     values = np.zeros(shape)
     for store in model.bundle.models:
-        shares, rows, columns = _by_place(model, seen.record, store, window=settings.window)
-        values += _spread(shares[:, :, seen.target], rows=rows, columns=columns, shape=shape)
+        shares, places = _by_place(model, seen.record, store, window=settings.window)
+        values += _spread(shares[:, :, seen.target], places, shape)
     return _explanation(
         model, seen, settings, values=values.astype(np.float32), centre=1 / len(model.bundle.classes), limits=(0.0, 1.0)
     )
 
 
-def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: int) -> tuple[Floats, Floats, Floats]:
+def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: int) -> tuple[Floats, Places]:
     """Return what the models of a store say of each place, shape (rows, columns, classes), and where the places are.
 
     A place is described as an image is: windows around it, pooled by the norm of training.
@@ -152,11 +151,10 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     grid = descriptors.reshape(len(tops), len(lefts), -1)
     pooled = np.stack([norm_pool(around, settings.pool) for around in _around(grid, steps // 4)])
     shares = model.bundle.store_share(store, pooled[:, np.newaxis]).reshape(*grid.shape[:2], -1)
-    rows, columns = (
+    return shares, [
         (starts + side / 2 - (padded - length) // 2) / length
         for starts, padded, length in zip((tops, lefts), frame.shape, image.shape, strict=False)
-    )
-    return shares, rows, columns
+    ]
 
 
 def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: bool) -> int:
@@ -214,11 +212,15 @@ def _named_arrays(channels: list[Channel]) -> dict[str, npt.NDArray[np.generic]]
     return {**names, "channel": np.array([one.channel for one in channels], dtype=np.int32)}
 
 
+def _largest(values: Floats, most: int) -> list[int]:
+    """Return the places of the values of the largest size, of those that are not zero."""
+    return [int(place) for place in np.argsort(-np.abs(values), kind="stable")[:most] if values[place]]
+
+
 def _contributions(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explanation:
     shared, base = _shared_out(model, seen)
     channels, own = channels_of(model), shared[seen.target]
-    largest = np.argsort(-np.abs(own), kind="stable")[: settings.top]
-    largest = largest[own[largest] != 0]
+    largest = _largest(own, settings.top)
     rest = float(own.sum() - own[largest].sum())
     several = len(model.bundle.models) > len({(one.encoder, one.layer) for one in channels})
     names = [f"{one.store if several else one.encoder} {one.layer}" for one in channels]
@@ -237,14 +239,14 @@ def _contributions(model: BoostedModel, seen: _Seen, settings: ExplainSettings) 
 def _channels(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explanation:
     shared, _ = _shared_out(model, seen)
     channels, own = channels_of(model), shared[seen.target]
-    largest = [int(place) for place in np.argsort(-np.abs(own), kind="stable")[: settings.top] if own[place]]
+    largest = _largest(own, settings.top)
     shape = seen.picture.shape[:2]
     values = np.zeros(shape)
     for store in dict.fromkeys(channels[place].store for place in largest):
         maps = _feature_maps(model.encoders[store], _frame(model, seen.record, store))
         for place in (place for place in largest if channels[place].store == store):
-            active, rows, columns = maps[channels[place].layer]
-            strength = _spread(np.abs(active[:, :, channels[place].channel]), rows=rows, columns=columns, shape=shape)
+            active, places = maps[channels[place].layer]
+            strength = _spread(np.abs(active[:, :, channels[place].channel]), places, shape)
             mean = strength.mean()
             values += own[place] * (strength / mean if mean > 0 else 1.0)
     chosen = [channels[place] for place in largest]
@@ -252,7 +254,7 @@ def _channels(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Ex
     return _explanation(model, seen, settings, values=values.astype(np.float32), arrays=arrays)
 
 
-def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.NDArray[np.float32], Floats, Floats]]:
+def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.NDArray[np.float32], Places]]:
     """Return each layer's map of a frame, float32 of shape (rows, columns, d), and where its cells are."""
     if not isinstance(encoder, Encoder):
         raise InputError(f"`method` channels: {encoder.name} gives vectors and has no feature maps; use map")
@@ -265,29 +267,25 @@ def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.N
     found = {}
     for place, (layer, output) in enumerate(zip(encoder.layers, outputs, strict=True)):
         values = np.asarray(ops.convert_to_numpy(ops.cast(output, "float32")))[0]
-        centres = [
-            (axis[place].first + np.arange(cells) * axis[place].stride) / size
-            for axis, cells, size in zip(axes, values.shape, frame.shape, strict=False)
-        ]
-        found[layer] = values, centres[0], centres[1]
+        found[layer] = (
+            values,
+            [
+                (axis[place].first + np.arange(cells) * axis[place].stride) / size
+                for axis, cells, size in zip(axes, values.shape, frame.shape, strict=False)
+            ],
+        )
     return found
 
 
-def _spread(
-    values: npt.NDArray[np.floating],
-    *,
-    rows: Sequence[float] | Floats,
-    columns: Sequence[float] | Floats,
-    shape: tuple[int, int],
-) -> Floats:
+def _spread(values: npt.NDArray[np.floating], places: Places, shape: Sequence[int]) -> Floats:
     """Interpolate linearly between the places of a grid; beyond the outermost ones their values go on.
 
     Parameters
     ----------
-    values : ndarray, shape (len(rows), len(columns))
-    rows, columns : sequence of float
-        Where they are, as shares of height and width; ascending.
-    shape : tuple of int
+    values : ndarray, shape (rows, columns)
+    places : Places
+        Where they are.
+    shape : sequence of int
         Height and width of the picture.
 
     Returns
@@ -296,10 +294,10 @@ def _spread(
 
     Examples
     --------
-    >>> _spread(np.array([[0.0, 1.0]]), rows=[0.5], columns=[0.25, 0.75], shape=(1, 4)).tolist()
+    >>> _spread(np.array([[0.0, 1.0]]), [np.array([0.5]), np.array([0.25, 0.75])], (1, 4)).tolist()
     [[0.0, 0.25, 0.75, 1.0]]
     """
-    down, across = (_weights(np.asarray(places), size) for places, size in zip((rows, columns), shape, strict=True))
+    down, across = (_weights(one, size) for one, size in zip(places, shape, strict=True))
     return np.asarray(down @ np.asarray(values, np.float64) @ across.T)
 
 

@@ -24,9 +24,9 @@ from ..predict import CnnModel, Model, advised, ready_model, recorded_runs
 from .boosted import map_of_places
 from .draw import beside
 from .explanation import Explanation, Picture, shown_picture
+from .methods import ExplainSettings, class_of
 from .networks import NetworkExplainer
 from .page import where_highest
-from .settings import ExplainSettings, class_of
 
 _log = logging.getLogger(__name__)
 

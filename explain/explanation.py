@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..data import ImageRecord, decode_record
 from ..errors import ImageError
 from ..jobs import DAMAGE, atomic_output
+from .methods import Method
 
 Picture = npt.NDArray[np.uint8]
 
@@ -78,6 +79,16 @@ class Explanation:
     tiles: tuple[tuple[str, Picture], ...] = ()
     bars: tuple[tuple[str, float], ...] = ()
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def by(
+        cls, method: Method, image_id: str, target: str, *, predicted: str = "", score: float = math.nan, **more: Any
+    ) -> Explanation:
+        """Return what a method says of an image, or of a model; `more` are the fields that are its own."""
+        return cls(
+            image_id, method.name, target, predicted, score, method.caution, signed=method.signed,
+            unit=method.unit.format(target=target), **more,
+        )  # fmt: skip
 
     @property
     def mean(self) -> str:

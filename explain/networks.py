@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +16,8 @@ from ..predict import CnnModel
 from .explanation import Explanation, Picture
 from .gradient_maps import gradcam, gradient, integrated, smoothgrad
 from .graph import Graph
-from .methods import METHODS
+from .methods import METHODS, ExplainSettings
 from .relevance import check_rules, deconvnet, lrp, taylor
-from .settings import ExplainSettings
 from .units import excite, feature_tiles, filter_tiles, masks
 
 Floats = npt.NDArray[np.float32]
@@ -85,9 +83,10 @@ class NetworkExplainer:
     def of_model(self, target: int | None) -> Explanation:
         """Explain the first network alone, without an image."""
         graph, classes = self._graphs[0], self._model.bundle.classes
+        name = f"{self._model.bundle.settings.network}, first model"
         if self._settings.method == "filters":
             tiles, kernels = filter_tiles(graph, most=self._settings.top)
-            return self._said("", tiles=tiles, arrays={"kernels": kernels})
+            return Explanation.by(self._method, name, "", tiles=tiles, arrays={"kernels": kernels})
         if self._tensor is None:
             units = list(range(len(classes))) if target is None else [target]
             found, names = excite(graph, tensor=graph.logits, units=units), [classes[unit] for unit in units]
@@ -95,8 +94,8 @@ class NetworkExplainer:
             units = list(range(min(self._settings.top, graph.shapes[self._tensor][-1])))
             found = excite(graph, tensor=self._tensor, units=units)
             names = [f"{self._settings.layer} {unit}" for unit in units]
-        tiles = tuple((name, one.round().astype(np.uint8)) for name, one in zip(names, found, strict=True))
-        return self._said("", tiles=tiles, arrays={"excited": found})
+        tiles = tuple((unit, one.round().astype(np.uint8)) for unit, one in zip(names, found, strict=True))
+        return Explanation.by(self._method, name, "", tiles=tiles, arrays={"excited": found})
 
     def of_image(self, record: ImageRecord, picture: Picture, target: int | None) -> Explanation:
         """Explain one image.
@@ -111,8 +110,8 @@ class NetworkExplainer:
             raise ImageError(shares)
         place = int(shares.argmax()) if target is None else target
         classes = self._model.bundle.classes
-        blank = replace(
-            self._said(classes[place]), image_id=record.image_id, predicted=classes[int(shares.argmax())],
+        blank = Explanation.by(
+            self._method, record.image_id, classes[place], predicted=classes[int(shares.argmax())],
             score=float(shares[place]), picture=picture,
         )  # fmt: skip
         patches, boxes = self._patches(record)
@@ -129,14 +128,6 @@ class NetworkExplainer:
         if self._settings.method == "map":
             return replace(blank, values=values, centre=1 / len(classes), limits=(0.0, 1.0), caution=_OF_PATCHES)
         return replace(blank, values=values)
-
-    def _said(self, target: str, **content: Any) -> Explanation:
-        method = self._method
-        return Explanation(
-            image_id=f"{self._model.bundle.settings.network}, first model", method=method.name, target=target,
-            predicted="", score=float("nan"), caution=method.caution, signed=method.signed,
-            unit=method.unit.format(target=target), **content,
-        )  # fmt: skip
 
     def _of_units(
         self, blank: Explanation, patch: Floats, box: Boxes, target: int, shape: tuple[int, ...]

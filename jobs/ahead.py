@@ -68,12 +68,10 @@ def _in_order(submit: Callable[[T], Future[R]], items: Iterable[T], *, most: int
     waiting: collections.deque[Future[R]] = collections.deque()
     rest = iter(items)
     try:
-        for item in itertools.islice(rest, most):
-            waiting.append(submit(item))
+        waiting.extend(map(submit, itertools.islice(rest, most)))
         while waiting:
             result = waiting.popleft().result()
-            for item in itertools.islice(rest, 1):
-                waiting.append(submit(item))
+            waiting.extend(map(submit, itertools.islice(rest, 1)))
             yield result
     finally:
         for future in waiting:

@@ -181,11 +181,9 @@ def _torch_gpus() -> list[int]:
     """Follow the order in which Keras chooses a device of PyTorch, without making a tensor, which would claim it."""
     import torch
 
-    chosen = os.environ.get("KERAS_TORCH_DEVICE", "")
-    if chosen:
-        kind = chosen.partition(":")[0]
-    else:
+    kind, _, number = os.environ.get("KERAS_TORCH_DEVICE", "").partition(":")
+    if not kind:
         kind = "mps" if torch.backends.mps.is_available() else "cuda" if torch.cuda.is_available() else "cpu"
     if kind == "cuda":
-        return [int(chosen.partition(":")[2])] if ":" in chosen else list(range(torch.cuda.device_count()))
+        return [int(number)] if number else list(range(torch.cuda.device_count()))
     return [] if kind == "cpu" else [0]

@@ -40,8 +40,6 @@ def unneutral(cell: str) -> str:
 
 def _is_formula(cell: str) -> bool:
     """Whether a cell, less apostrophes before it, begins like a formula and is no number."""
-    if cell[:1] not in _FORMULA and cell[:1] != _MARK:
-        return False
     text = cell.lstrip(_MARK)
     if text[:1] not in _FORMULA:
         return False

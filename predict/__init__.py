@@ -1,6 +1,6 @@
 """A model bundle over new images: image files to one probability per class."""
 
-from .advice import Fitting, advised, said_of_training
+from .advice import advised, said_of_training
 from .calls import Calls
 from .locate import find_bundle, recorded_runs
 from .model import BoostedModel, CnnModel, Model, load_model, model_identity, ready_model
@@ -17,7 +17,6 @@ __all__ = [
     "BoostedModel",
     "Calls",
     "CnnModel",
-    "Fitting",
     "Model",
     "PredictResult",
     "Predictions",

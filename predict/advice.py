@@ -13,25 +13,22 @@ from ..experiment import Needs
 
 _LARGER = "; this model needs larger images"
 
-_ADVICE = tuple(
-    (re.compile(pattern, re.DOTALL), instead)
-    for pattern, instead in (
-        (r"; use a smaller `views`(, or `pad=[^`]*`)?", _LARGER),
-        (r"; use `patches=[^`]*` or smaller ones", _LARGER),
-        (r"; leave it out, or use `stain_fallback=[^`]*`", "; leave it out"),
-        (r"(; copy it(?: again)?), or use `context=[^`]*`", r"\1"),
-        (r", or a manifest path,label,group with `folds` .*", ""),
-        (r", or other names by `path_column`[^;]*`group_column`", ""),
-        (r"; where they are, use `group_from=.*", ""),
-        (r"; `folds=[^`]*` keeps the split, .*", ""),
-        (
-            r"`(?:encoders|network)` (\S+): no such (encoder|network); .*",
-            r"the \2 \1 of this model is not known here; install the package that adds it",
-        ),
-        (r"`encoders` (\S+): ", r"the encoder \1 of this model: "),
-        (r'`engine="(\w+)"`: ', r"the engine \1 of this model: "),
-        (r'`(?:stain|method)="([^"`]+)"` needs', r"the stain method \1 of this model needs"),
-    )
+_ADVICE = (
+    (r"; use a smaller `views`(, or `pad=[^`]*`)?", _LARGER),
+    (r"; use `patches=[^`]*` or smaller ones", _LARGER),
+    (r"; leave it out, or use `stain_fallback=[^`]*`", "; leave it out"),
+    (r"(; copy it(?: again)?), or use `context=[^`]*`", r"\1"),
+    (r", or a manifest path,label,group with `folds` .*", ""),
+    (r", or other names by `path_column`[^;]*`group_column`", ""),
+    (r"; where they are, use `group_from=.*", ""),
+    (r"; `folds=[^`]*` keeps the split, .*", ""),
+    (
+        r"`(?:encoders|network)` (\S+): no such (encoder|network); .*",
+        r"the \2 \1 of this model is not known here; install the package that adds it",
+    ),
+    (r"`encoders` (\S+): ", r"the encoder \1 of this model: "),
+    (r'`engine="(\w+)"`: ', r"the engine \1 of this model: "),
+    (r'`(?:stain|method)="([^"`]+)"` needs', r"the stain method \1 of this model needs"),
 )
 """What names options of training, and what to say instead."""
 
@@ -58,7 +55,7 @@ def in_our_words(text: str) -> str:
     'a.png: 40x40 is smaller than the crop of 64; this model needs larger images'
     """
     for pattern, instead in _ADVICE:
-        text = pattern.sub(instead, text)
+        text = re.sub(pattern, instead, text, flags=re.DOTALL)
     return text
 
 

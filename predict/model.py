@@ -17,8 +17,9 @@ from ..encoders import CropEncoder, EncoderChoice, card_of, header_choice, open_
 from ..errors import BundleError, InputError, WeightsError
 from ..experiment import bundle_road
 from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
-from ..finetune import CnnBundle, PatchRule, predict_images
+from ..finetune import CnnBundle, predict_images
 from ..jobs import Ticker
+from .advice import Fitting
 from .locate import recorded_weights
 from .stored import stored_settings
 
@@ -50,9 +51,9 @@ class CnnModel:
         return len(self.bundle.models)
 
     @property
-    def fits(self) -> tuple[PatchRule, ...]:
+    def fits(self) -> tuple[Fitting, ...]:
         """What an image must be large enough for."""
-        return (self.bundle.settings.rule,)
+        return (Fitting(self.bundle.settings.rule),)
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -102,9 +103,9 @@ class BoostedModel:
         return sum(settings.augmentations for settings, _ in self._passes())
 
     @property
-    def fits(self) -> tuple[View, ...]:
+    def fits(self) -> tuple[Fitting, ...]:
         """What an image must be large enough for."""
-        return tuple(view for settings in self.settings.values() for view in settings.needs)
+        return tuple(Fitting(view) for settings in self.settings.values() for view in settings.needs)
 
     @property
     def reading(self) -> dict[str, Any]:

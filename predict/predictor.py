@@ -18,7 +18,7 @@ from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature, as_frame, html_lines, html_table
 from ..experiment import check_headers
 from ..jobs import Ticker
-from .advice import Fitting, advised, said_of_training
+from .advice import advised, said_of_training
 from .blocks import is_trained
 from .locate import find_bundle
 from .model import ready_model
@@ -151,7 +151,7 @@ class Predictor:
             advised(),
         ):
             records = _distinct(self._records(images, Path(folder)))
-            check_headers(records, needs=[Fitting(need) for need in self._model.fits], skip_errors=False)
+            check_headers(records, needs=self._model.fits, skip_errors=False)
             found: list[npt.NDArray[np.float64]] = []
             trained: list[bool] = []
             size = self._model.images_per_block

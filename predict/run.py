@@ -22,17 +22,16 @@ from ..jobs import ensure_folder, refuse_overwriting, set_aside, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_table, unfinished_record
-from .advice import Fitting, advised, said_of_training
+from .advice import advised, said_of_training
 from .blocks import Block, Workshop, claim, do_blocks
 from .calls import Calls, OperatingPoint
 from .embedded import embeddings_digest, is_embedded, load_embedded, predict_embedded
 from .locate import find_bundle, recorded_weights
 from .model import load_model, model_identity
-from .page import write_html
+from .page import import_openpyxl, write_html, write_xlsx
 from .records import images_digest, new_images
 from .sheet import make_sheet
 from .table import FORMATS, Table, to_pandas
-from .workbook import import_openpyxl, write_xlsx
 
 _GPU_BLOCK = 32
 """Images in a unit of work on a GPU at least (ours)."""
@@ -213,9 +212,7 @@ def predict(
             records = new_images(sources, reading=ready.reading, classes=held.classes)
             for name, place in written.items():
                 refuse_overwriting([place], [image.path for image in records], name=name)
-            usable, refused = check_headers(
-                records, needs=[Fitting(one) for one in ready.fits], skip_errors=how.skip_errors
-            )
+            usable, refused = check_headers(records, needs=ready.fits, skip_errors=how.skip_errors)
             settings = {"model_sha256": identity[0], "images_sha256": images_digest(usable)}
             record.note(**settings, images=len(usable))
             claim(parts, settings, overwrite=how.overwrite)

@@ -16,7 +16,7 @@ from bchisto.boost import Bundle, fit_text, parse_model
 from bchisto.errors import BundleError
 from bchisto.explain import ExplainSettings, Explanation, explain, lay_over
 from bchisto.explain.boosted import explain_boosted
-from bchisto.explain.settings import class_of
+from bchisto.explain.methods import class_of
 from conftest import need
 from PIL import Image
 
