@@ -264,7 +264,7 @@ def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.N
     outputs = encoder.model(get_spec(encoder.name).preprocess(images), training=False)
     outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
     axes = [map_axes(encoder.model, size=size, axis=axis) for axis, size in enumerate(frame.shape[:2])]
-    found = {}
+    found: dict[str, tuple[npt.NDArray[np.float32], Places]] = {}
     for place, (layer, output) in enumerate(zip(encoder.layers, outputs, strict=True)):
         values = np.asarray(ops.convert_to_numpy(ops.cast(output, "float32")))[0]
         found[layer] = (

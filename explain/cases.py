@@ -17,7 +17,7 @@ from ..arguments import as_whole
 from ..data import ImageRecord, file_sha256
 from ..errors import BchistoError, ImageError, InputError
 from ..evaluate import PredictionTable, Sample, counted, surest, thumbnail
-from ..experiment import CrossValidation, ImageSelection, bundle_view
+from ..experiment import CrossValidation, ImageSelection
 from ..jobs import Progress, read_records
 from ..options import from_options
 from ..predict import CnnModel, Model, advised, ready_model, recorded_runs
@@ -128,7 +128,7 @@ def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> 
     images = {one.image_id: one for one in _images(predictions.parent, wanted)}
     with advised():
         _, model = ready_model(bundle)
-        drawn = dict(_drawn(model, bundle_view(bundle)[1], table, rows, images))
+        drawn = dict(_drawn(model, table, rows, images))
     if len(drawn) < len(wanted):
         _log.warning("%s: %d of %d cases have no map", predictions, len(wanted) - len(drawn), len(wanted))
     if wanted and not drawn:
@@ -138,16 +138,12 @@ def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> 
 
 
 def _drawn(
-    model: Model,
-    two_class: dict[str, Any] | None,
-    table: PredictionTable,
-    rows: Collection[int],
-    images: Mapping[str, ImageRecord],
+    model: Model, table: PredictionTable, rows: Collection[int], images: Mapping[str, ImageRecord]
 ) -> Iterator[tuple[int, Sample]]:
     """Draw rows of a table whose images are at hand, fold after fold, so that each network is laid out once."""
     whole = isinstance(model, CnnModel) and model.bundle.settings.rule.kind == "resize"
     method, classes = "gradcam" if whole else "map", model.bundle.classes
-    positive = class_of(ExplainSettings(method), classes, two_class)
+    positive = class_of(ExplainSettings(method), classes, model.bundle.two_class)
     at_hand = sorted((row for row in rows if table.image_ids[row] in images), key=lambda row: table.fold_array[row])
     by_fold = itertools.groupby(at_hand, key=lambda row: table.folds[row])
     with Progress(total=len(at_hand), label="explain", unit="cases") as progress:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ..data import ImageRecord
 from ..errors import ImageError, InputError
@@ -15,12 +14,10 @@ from ..jobs import Ticker
 from ..predict import CnnModel
 from .explanation import Explanation, Picture
 from .gradient_maps import gradcam, gradient, integrated, smoothgrad
-from .graph import Graph
+from .graph import Floats, Graph
 from .methods import METHODS, ExplainSettings
 from .relevance import check_rules, deconvnet, lrp, taylor
 from .units import excite, feature_tiles, filter_tiles, masks
-
-Floats = npt.NDArray[np.float32]
 
 _AT_ONCE = 16
 """Patches in memory at once (ours)."""

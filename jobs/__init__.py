@@ -12,7 +12,7 @@ from .damage import DAMAGE
 from .executor import run_units
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .hdf5_probe import refuse_deadly
-from .interrupts import hold_interrupts, is_interrupt
+from .interrupts import hold_interrupts, hush_readers, is_interrupt
 from .parts import (
     atomic_output,
     check_file_name,
@@ -30,7 +30,6 @@ from .parts import (
 )
 from .processes import is_running, scratch_folder, this_process
 from .progress import Progress, Ticker, format_seconds
-from .quiet import hush_readers
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
 from .shard import Shard, parse_shard
 from .tables import read_marks, read_probabilities, write_probabilities

@@ -115,7 +115,7 @@ def write_archive(
             raise OutputError(f"{path}: not written, since it could not be read back ({reason})") from error
 
 
-class Archive:
+class Archive(contextlib.AbstractContextManager["Archive"]):
     """An archive open for reading; everything wrong with it is a `BundleError` that names the file.
 
     Parameters
@@ -149,9 +149,6 @@ class Archive:
             raise
         except DAMAGE as error:
             raise self.damaged(error) from error
-
-    def __enter__(self) -> Archive:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -50,14 +50,11 @@ def _is_formula(cell: str) -> bool:
     return False
 
 
-class Cells:
+class Cells(Iterator[list[str]]):
     """As `csv.reader`, with every cell as it is meant."""
 
     def __init__(self, lines: Iterable[str], **options: Any) -> None:
         self._reader = csv.reader(lines, **options)
-
-    def __iter__(self) -> Iterator[list[str]]:
-        return self
 
     def __next__(self) -> list[str]:
         return list(map(unneutral, next(self._reader)))

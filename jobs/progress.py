@@ -114,7 +114,7 @@ class Pace:
         return (last - first) / (ended - began) if last - first >= _HONEST and ended > began else None
 
 
-class Progress:
+class Progress(contextlib.AbstractContextManager["Progress"]):
     """A bar on a terminal, a line every 15 seconds in a log; silent when the log level hides it.
 
     No time left is shown until the rate is known well enough, see `Pace`.
@@ -147,9 +147,6 @@ class Progress:
             if total is not None:
                 layout = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}{postfix}]"
             self._bar = tqdm(total=total, desc=label, unit=unit, file=sys.stderr, dynamic_ncols=True, bar_format=layout)
-
-    def __enter__(self) -> Progress:
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:

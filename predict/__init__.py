@@ -3,7 +3,7 @@
 from .advice import advised, said_of_training
 from .calls import Calls
 from .locate import find_bundle, recorded_runs
-from .model import BoostedModel, CnnModel, Model, load_model, model_identity, ready_model
+from .model import BoostedModel, CnnModel, Model, ready_model
 from .page import NOT_A_DEVICE
 from .predictor import Predictions, Predictor
 from .records import new_images
@@ -24,8 +24,6 @@ __all__ = [
     "advised",
     "bundle_lines",
     "find_bundle",
-    "load_model",
-    "model_identity",
     "new_images",
     "predict",
     "ready_model",

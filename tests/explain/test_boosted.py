@@ -216,10 +216,10 @@ def test_contributions_sum_to_the_raw_score_of_lightgbm(spotted, tmp_path):
     result = explain(run, three, out=tmp_path, settings=ExplainSettings("contributions", target="spot"))
     from bchisto.data import ImageRecord
     from bchisto.jobs import Ticker
-    from bchisto.predict import find_bundle, load_model, model_identity
+    from bchisto.predict import find_bundle, ready_model
 
     path = find_bundle(run)
-    ready = load_model(path, (), model_identity(path, ()))
+    _, ready = ready_model(path)
     with zipfile.ZipFile(path) as archive:
         boosters = [
             lightgbm.Booster(model_str=archive.read(name).decode())
