@@ -14,7 +14,7 @@ from ...errors import InputError, MissingInputError, one_of
 from ...jobs import write_rows
 from ..csvtable import read_csv
 from ..findings import few
-from ..lists import read_image_list
+from ..labels import read_image_list
 from ..particulars import Particulars
 from .given import GIVEN, given_plan, mixed_parts
 from .holdout import HOLDOUT
