@@ -15,7 +15,7 @@ from .images.container import ImageHeader
 from .images.content import unique_images
 from .images.copies import MOST_COMPARED, Copy, find_copies
 from .images.decode import decode_record, read_header
-from .layouts import MAMMOGRAMS, find_layout
+from .layouts.registry import MAMMOGRAMS, find_layout
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from ..errors import InputError
@@ -93,6 +94,12 @@ def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from error
     columns = {name: said for name, said in zip(names, written, strict=True) if name}
     return CsvTable(path, columns, tuple(rows), tuple(overlong), tuple(notes))
+
+
+def published_rows(package: str, name: str) -> list[dict[str, str]]:
+    """Return the rows of a table that ships with bchisto, in the folder ``published`` of a package."""
+    text = (resources.files(package) / "published" / name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
 
 
 def _text_rows(path: Path, *, needed: Sequence[str], notes: list[str]) -> Rows:

@@ -11,7 +11,7 @@ from ..errors import InputError, MissingInputError
 from .csvtable import read_csv
 from .dataset import Dataset
 from .findings import few
-from .layouts import GROUP_COLUMNS
+from .layouts.manifest import GROUP_COLUMNS
 
 _log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from .parts import (
 )
 from .processes import is_running, scratch_folder, this_process
 from .progress import Progress, Ticker, format_seconds
-from .quiet import hush_readers
+from .quiet import hush_readers, hushed_start
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
 from .shard import Shard, parse_shard
 from .tables import read_marks, read_probabilities, write_probabilities
@@ -60,6 +60,7 @@ __all__ = [
     "hdf5_trouble",
     "hold_interrupts",
     "hush_readers",
+    "hushed_start",
     "is_interrupt",
     "is_running",
     "is_set_aside",

@@ -30,7 +30,8 @@ def hushed_start() -> Iterator[None]:
 
     TensorFlow 2.21 writes a dozen lines there on import, before any of its log-level variables is read.
     """
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     try:
         terminal = os.dup(2)
     except OSError:  # no stderr at all (a daemon): nothing to keep quiet
@@ -46,7 +47,8 @@ def hushed_start() -> Iterator[None]:
             os.write(2, caught.read())
             raise
         finally:
-            sys.stderr.flush()
+            if sys.stderr is not None:
+                sys.stderr.flush()
             os.dup2(terminal, 2)
             os.close(terminal)
         caught.seek(0)

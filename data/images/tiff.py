@@ -253,8 +253,8 @@ def _file(path: Path, page: _Page, *, pixels: bool, plane: int | None = None) ->
 
 def _part(path: Path, handle: BinaryIO, place: int, count: int) -> bytes:
     size = handle.seek(0, 2)
-    handle.seek(place)
+    handle.seek(min(place, size))
     data = handle.read(min(count, size))  # room is made for what is asked for
-    if len(data) < count:
+    if place + count > size or len(data) < count:
         raise truncated(path, "pixels lie behind its end")
     return data
