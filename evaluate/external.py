@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .intervals import Sampled
 from .operating import called_point
 from .panel import Panel
 from .predictions import PredictionTable, take_rows
+from .shares import Interval
 from .two_class import two_sides
 from .wording import counted, listed
 
@@ -262,29 +263,21 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
 
 def _measured(table: PredictionTable, of_rows: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for name in names:
-        mine = of_rows == name
-        sides = [_accuracy(table, rows) for rows in (mine, ~mine)]
-        (share, span, units, warning), (others, other_span, *_) = sides
-        apart = None if others is None else share - others
-        between = None
-        if apart is not None and span and other_span:
-            between = independent_difference(share, others, span, other_span)
+        mine, others = (take_rows(table, np.flatnonzero(rows)) for rows in (of_rows == name, of_rows != name))
+        share, inside = _accuracy(mine)
+        apart = between = None
+        if len(others):
+            other, outside = _accuracy(others)
+            apart, between = share - other, independent_difference(share, other, inside.ends, outside.ends)
         yield {
-            "value": name, "n": int(mine.sum()), "units": units, "accuracy": share, "interval": span,
-            "warning": warning, "difference": apart, "difference_interval": between,
-            "tested": take_rows(table, np.flatnonzero(mine)).tested,
+            "value": name, "n": len(mine), "units": Sampled(mine).units, "accuracy": share, "interval": inside.ends,
+            "warning": inside.warning, "difference": apart, "difference_interval": between, "tested": mine.tested,
         }  # fmt: skip
 
 
-def _accuracy(table: PredictionTable, rows: Any) -> tuple[Any, list[float] | None, int, str | None]:
-    """Return accuracy, interval, units and warning of some rows."""
-    if not rows.any():
-        return None, None, 0, None
-    some = take_rows(table, np.flatnonzero(rows))
-    sampled, hits = Sampled(some), some.predicted == some.labels
-    found = sampled.share(hits)
-    warning = None if found is None else found.warning
-    return float(hits.mean()), None if found is None else found.ends, sampled.units, warning
+def _accuracy(table: PredictionTable) -> tuple[float, Interval]:
+    hits = table.predicted == table.labels
+    return float(hits.mean()), cast("Interval", Sampled(table).share(hits))  # a table has rows
 
 
 def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, str]:

@@ -11,10 +11,9 @@ from typing import Any
 from ..errors import BchistoError
 from ..jobs import is_set_aside, read_json
 from .compare import compare_pairs, selection_notes, unlike_pairs
-from .fold_notes import FoldNote
 from .panel import Panel
 from .paper import PaperTable, ProtocolGap, protocol_gap
-from .predictions import PredictionTable
+from .predictions import FoldNote, PredictionTable
 from .read_table import read_predictions
 from .report import write_report
 from .two_class import TwoClassView

@@ -14,11 +14,20 @@ from .figures import (
     learning_figure,
     roc_figure,
 )
-from .fold_notes import fold_note_lines
 from .page import Block, Grid
 from .paper import PaperTable
 from .predictions import PredictionTable
-from .wording import NO_POSITIVES, called, images_tested, interval_note, interval_source, p_value, plural, predicted
+from .wording import (
+    NO_POSITIVES,
+    called,
+    fold_note_lines,
+    images_tested,
+    interval_note,
+    interval_source,
+    p_value,
+    plural,
+    predicted,
+)
 
 Metrics = Mapping[str, Any]
 

@@ -6,13 +6,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .fold_notes import fold_note_lines
+from .predictions import FEW_IMAGES
 
 _NAMES = {"row": "prediction", "image": "image", "group": "group"}
 """What rows, images and groups are called in metrics of 0.1, which do not say."""
 
 NO_POSITIVES = "no positive images, so no threshold"
 """Why a wanted sensitivity has no operating point."""
+
+_MOST_LINES = 3
+"""Folds that are named one by one (ours)."""
+
+_MOST_CLASSES = 3
+"""Classes of a fold that are named (ours)."""
 
 
 def name_of(metrics: Mapping[str, Any], what: str) -> str:
@@ -147,6 +153,38 @@ def interval_note(metrics: Mapping[str, Any]) -> str:
     image, group = (name_of(metrics, what) for what in ("image", "group"))
     verb = "names" if missing == 1 else "name"
     return f"{counted(missing, name_of(metrics, 'row'))} {verb} no {group}: each {image} of these is a unit of its own"
+
+
+def fold_note_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each fold of a table that hardly trained on a class, one for all where these are many.
+
+    Parameters
+    ----------
+    metrics : mapping
+        Of `compute_metrics`; those of 0.1 have no ``fold_notes``.
+    """
+    accuracy = dict(zip(metrics["folds"], metrics["accuracy_per_fold"], strict=True))
+    by_fold: dict[int, list[str]] = {}
+    for note in metrics.get("fold_notes", ()):
+        images = counted(note["trained"], "image") if note["trained"] else "no image"
+        by_fold.setdefault(note["fold"], []).append(f"{images} of {note['label']}")
+    lines = [
+        f"fold {fold} trained on {_listed(few)}, fewer than {FEW_IMAGES}"
+        + (f": its {100 * accuracy[fold]:.1f} % says little" if fold in accuracy else "")
+        for fold, few in by_fold.items()
+    ]
+    if len(lines) <= _MOST_LINES:
+        return lines
+    first = lines[0].partition(", fewer")[0]
+    return [
+        f"{len(lines)} folds trained on fewer than {FEW_IMAGES} images of a class and their figures say little; the "
+        f"first: {first}"
+    ]
+
+
+def _listed(few: Sequence[str]) -> str:
+    more = f" and {len(few) - _MOST_CLASSES} further classes" if len(few) > _MOST_CLASSES else ""
+    return ", ".join(few[:_MOST_CLASSES]) + more
 
 
 def headline(name: str, metrics: Mapping[str, Any]) -> list[str]:
