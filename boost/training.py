@@ -56,11 +56,6 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     step_name: ClassVar[str] = "models"
     road: ClassVar[str] = "boost"
 
-    @property
-    def folder(self) -> Path:
-        """Where it works."""
-        return self.run / self.road / "-".join(filter(None, (self.plan.name, self.head, self.settings.name)))
-
     def check(self, claim: Claim) -> None:
         """Refuse a folder of other folds, parameters or descriptors, or of a larger result; writes nothing.
 
@@ -81,12 +76,13 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * each)
         super().check(claim)
         if not self.overwrite:
-            _refuse_fewer(self.folder, stores=stores, seeds=self.settings.seeds)
+            _refuse_fewer(claim.folder, stores=stores, seeds=self.settings.seeds)
 
     def claim(self) -> Claim:
         """Return the claim of the folder; the stores are claimed one by one, so that further ones extend it."""
+        name = "-".join(filter(None, (self.plan.name, self.head, self.settings.name)))
         return Claim(
-            self.folder,
+            self.run / self.road / name,
             settings={
                 "folds_sha256": self.plan.sha256,
                 "classes": list(self.images.classes),

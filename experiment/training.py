@@ -229,11 +229,6 @@ class Training(ABC, Generic[U, F]):
             return self
         return replace(self, plan=before)
 
-    @property
-    def protocol(self) -> str:
-        """The protocol in words."""
-        return protocol_text(self.plan, seed=self.seed, dataset=self.images.dataset)
-
     def cross_validate(self, how: Work, claim: Claim) -> CrossValidation:
         """Train what is missing, and write the outputs if all is there.
 
@@ -274,8 +269,9 @@ class Training(ABC, Generic[U, F]):
         images = dict.fromkeys(image for image, _, _ in self.plan.rows)
         unknown = unknown_groups([self.images.groups[image] for image in images])
         banners = (*self.notes, *self.banners(), *unknown, *self.plan.warnings)
+        protocol = protocol_text(self.plan, seed=self.seed, dataset=self.images.dataset)
         result = CrossValidation(
-            folder, self.protocol, len(units), self.unit, len(whole) == len(units), banners, folder.name,
+            folder, protocol, len(units), self.unit, len(whole) == len(units), banners, folder.name,
             failures=self.images.failures,
         )  # fmt: skip
         if how.shard is not None:
