@@ -29,6 +29,7 @@ __all__ = [
     "convert_fields",
     "items_of",
     "named",
+    "reworded",
 ]
 
 T = TypeVar("T")
@@ -57,7 +58,17 @@ def items_of(value: Any) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def named(**names: str) -> Iterator[None]:
+def reworded(change: Callable[[str], str]) -> Iterator[None]:
+    """Let what is refused inside be said as `change` puts it."""
+    try:
+        yield
+    except BchistoError as error:
+        if error.args and isinstance(error.args[0], str):
+            error.args = (change(error.args[0]), *error.args[1:])
+        raise
+
+
+def named(**names: str) -> contextlib.AbstractContextManager[None]:
     """Let what is refused inside carry the names of parameters that the caller knows.
 
     Parameters
@@ -72,13 +83,7 @@ def named(**names: str) -> Iterator[None]:
     Traceback (most recent call last):
     bchisto.errors.InputError: `pool` 0: give at least 1
     """
-    try:
-        yield
-    except BchistoError as error:
-        if error.args and isinstance(error.args[0], str):
-            said = re.sub(r"(?<=`)(\w+)(?=[`=])", lambda found: names.get(found[1], found[1]), error.args[0])
-            error.args = (said, *error.args[1:])
-        raise
+    return reworded(lambda said: re.sub(r"(?<=`)(\w+)(?=[`=])", lambda found: names.get(found[1], found[1]), said))
 
 
 def as_path(value: PathInput, name: str) -> Path:

@@ -107,14 +107,7 @@ def finetune(
         # refuses lists that do not fit before images are read
         _plans(choice, records, {}, opened.known(failed=0), settings)
         bank, failures = prepare_images(
-            dataset.records,
-            digest=opened.digest,
-            size=resolved(settings)["size"],
-            stain=settings.stain,
-            rule=settings.rule,
-            folder=folder,
-            turned=settings.turned,
-            skip_errors=how.skip_errors,
+            dataset.records, settings, digest=opened.digest, folder=folder, skip_errors=how.skip_errors
         )
         known = opened.settle(folder / PARTICULARS, failed=len(failures))
         if settings.sampling == BEFORE:

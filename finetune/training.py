@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..experiment import CrossValidation, Training, Work
 from ..jobs import Resources, Ticker, prepare_backend, visible_gpus
 from ..runs import Claim, Mark, versions_of
-from .balance import BEFORE, class_factors
+from .balance import BEFORE
 from .batches import Source
 from .images import ImageBank
 from .model import resolved, untrained_notice
@@ -118,9 +118,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
 
     def units(self, claim: Claim, resources: Resources) -> Sequence[FoldUnit]:
         """Return all folds."""
-        mark = claim.mark()
-        units = self._units(claim.folder, workers=resources.helpers(len(self.plan.folds)))
-        return [replace(unit, mark=mark) for unit in units]
+        return self._units(claim.folder, workers=resources.helpers(len(self.plan.folds)), mark=claim.mark())
 
     @staticmethod
     def train(units: tuple[FoldUnit, ...], ticker: Ticker) -> None:
@@ -166,20 +164,11 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         """Write the outputs."""
         return write_outputs(self, result, units, np.concatenate(found))
 
-    def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
+    def _units(self, folder: Path, *, workers: int, mark: Mark | None = None) -> list[FoldUnit]:
         position = {item.image_id: place for place, item in enumerate(self.dataset.records)}
-        order = {label: place for place, label in enumerate(self.dataset.classes)}
-        labels = tuple(order[item.label or ""] for item in self.dataset.records)
+        labels = tuple(self.dataset.classes.index(item.label or "") for item in self.dataset.records)
         settings = self.settings
-        rule = settings.rule
-        source = Source(
-            bank=ImageBank.open(self.bank),
-            labels=np.array(labels),
-            rule=rule,
-            size=0,
-            seed=settings.seed,
-            batch_size=1,
-        )
+        source = Source.of(settings, ImageBank.open(self.bank), np.array(labels))
         units = []
         for fold in self.plan.folds:
             train = [position[image] for image in self.plan.images(fold, "train")]
@@ -190,7 +179,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                 train, validate = self._split(train, labels, fold)
             tested = [(image, position[image]) for image in self.plan.images(fold, "test")]
             names = tuple(
-                (image, rule.name(number, corner))
+                (image, settings.rule.name(number, corner))
                 for image, place in tested
                 for number, corner in enumerate(source.places(place))
             )
@@ -204,11 +193,11 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                     validate=tuple(validate),
                     test=tuple(place for _, place in tested),
                     test_names=names,
-                    classes=len(self.dataset.classes),
+                    classes=self.dataset.classes,
                     folder=folder,
                     workers=workers,
                     tensorboard=self.tensorboard,
-                    copies=class_factors(settings.copies, self.dataset.classes),
+                    mark=mark,
                 )
             )
         return units

@@ -16,7 +16,7 @@ from bchisto.boost import Bundle, fit_text, parse_model
 from bchisto.errors import BundleError
 from bchisto.explain import ExplainSettings, Explanation, explain, lay_over
 from bchisto.explain.boosted import explain_boosted
-from bchisto.explain.settings import class_of
+from bchisto.explain.methods import class_of
 from conftest import need
 from PIL import Image
 
@@ -105,9 +105,8 @@ def test_trees_of_shuffled_labels_destroy_the_map(spotted):
     from bchisto.data import ImageRecord
     from bchisto.explain.boosted import map_of_places
     from bchisto.explain.explanation import shown_picture
-    from bchisto.explain.run import ready_model
     from bchisto.featurize import open_store
-    from bchisto.predict import find_bundle
+    from bchisto.predict import find_bundle, ready_model
 
     run, images, places = spotted
     _, model = ready_model(find_bundle(run))
@@ -187,7 +186,7 @@ class Smooth:
 def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_path, pad, shape):
     """A place is described as a crop of stage 1 is, its borders included: where all are alike, so are the numbers."""
     from bchisto.data import ImageRecord
-    from bchisto.explain.run import ready_model
+    from bchisto.predict import ready_model
 
     _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
     ((store, one),) = model.settings.items()
@@ -217,10 +216,10 @@ def test_contributions_sum_to_the_raw_score_of_lightgbm(spotted, tmp_path):
     result = explain(run, three, out=tmp_path, settings=ExplainSettings("contributions", target="spot"))
     from bchisto.data import ImageRecord
     from bchisto.jobs import Ticker
-    from bchisto.predict import find_bundle, load_model, model_identity
+    from bchisto.predict import find_bundle, ready_model
 
     path = find_bundle(run)
-    ready = load_model(path, (), model_identity(path, ()))
+    _, ready = ready_model(path)
     with zipfile.ZipFile(path) as archive:
         boosters = [
             lightgbm.Booster(model_str=archive.read(name).decode())
