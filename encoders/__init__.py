@@ -14,9 +14,8 @@ from .engines import ENGINES, compile_tensors
 from .facts import EncoderFacts, encoder_facts, least_of_partial
 from .geometry import GEOMETRY, Axis, map_axes
 from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
-from .locating import header_choice, recorded_source, source_sha256
 from .network import canonical_names, precision_policy, variables_of
-from .opening import cached_encoder, gives_maps, open_encoder
+from .opening import cached_encoder, gives_maps, header_choice, open_encoder, recorded_source, source_sha256
 from .registry import EncoderSpec, get_spec, list_encoders
 from .vectors import VectorSpec
 

@@ -13,7 +13,6 @@ from ..errors import WeightsError
 from ..jobs import prepare_backend
 from . import network
 from . import weights as weight_files
-from .files import load_encoder_file
 from .registry import EncoderSpec, get_spec
 
 
@@ -108,7 +107,7 @@ def build_backbone(
     elif weights != "imagenet":
         path = Path(weights)
         before = weight_files.content_key(weights)
-        load_encoder_file(path, spec=spec, base=base, part=model)
+        weight_files.load_encoder_file(path, spec=spec, base=base, part=model)
         file_sha256 = content_sha256(path)
         if file_sha256 != before:
             raise WeightsError(f"{path}: changed while it was read; run the command again")

@@ -21,7 +21,7 @@ from ..encoders import card_of, other_treatment
 from ..errors import InputError, SettingsConflictError, StoreError
 from ..experiment import ImageChange, Known
 from ..runs import describe_differences, other_settings
-from .blocks import Need, Target, claim_parts, differing_settings
+from .blocks import Needs, Target, claim_parts, differing_settings
 from .parts import Rows
 from .store import Store, look_first, open_store
 
@@ -52,7 +52,7 @@ class Growth:
     rows: dict[str, dict[str, Rows]]
     changes: dict[str, ImageChange]
 
-    def needs(self, records: Sequence[ImageRecord]) -> list[Need]:
+    def needs(self, records: Sequence[ImageRecord]) -> Needs:
         """Return what is to be described of these images, in their order."""
         found: dict[tuple[int, tuple[str, ...]], list[ImageRecord]] = {}
         for record in records:
@@ -64,7 +64,7 @@ class Growth:
             for first, names in lacking.items():
                 if first < self.targets[0].header["augmentations"]:
                     found.setdefault((first, tuple(names)), []).append(record)
-        return [Need(tuple(some), names, first) for (first, names), some in found.items()]
+        return found
 
 
 def plan_growth(targets: Sequence[Target], *, unique: UniqueImages, skip_errors: bool) -> Growth:
