@@ -54,7 +54,7 @@ def read_parquet(path: Path) -> Embeddings:
             numbers = _feature_columns(path, names)
             further = [name for name in ("label", "group", "augmentation") if name in names]
             table = file.read(columns=[ids, *numbers, *further])
-        features = _features(path, table, numbers)
+        features = _features(path, table, numbers, arrow)
         columns = {"image_id": table.column(ids).to_pylist()}
         columns |= {name: table.column(name).to_pylist() for name in further}
     facts = read_facts(path, about.decode("utf-8", errors="replace")) if about is not None else None
@@ -78,8 +78,7 @@ def _feature_columns(path: Path, names: list[str]) -> list[str]:
     return [found[number] for number in sorted(found)]
 
 
-def _features(path: Path, table: Any, names: list[str]) -> npt.NDArray[Any]:
-    arrow = _pyarrow(path)
+def _features(path: Path, table: Any, names: list[str], arrow: Any) -> npt.NDArray[Any]:
     column = table.column(names[0]).combine_chunks()
     of_lists = any(
         test(column.type) for test in (arrow.types.is_list, arrow.types.is_large_list, arrow.types.is_fixed_size_list)

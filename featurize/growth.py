@@ -57,10 +57,9 @@ class Growth:
         found: dict[tuple[int, tuple[str, ...]], list[ImageRecord]] = {}
         for record in records:
             lacking: dict[int, list[str]] = {}
-            for target in self.targets:
-                if target.name in self.rows:
-                    rows = self.rows[target.name].get(record.image_id)
-                    lacking.setdefault(0 if rows is None else rows.count, []).append(target.name)
+            for name, kept in self.rows.items():
+                rows = kept.get(record.image_id)
+                lacking.setdefault(0 if rows is None else rows.count, []).append(name)
             for first, names in lacking.items():
                 if first < self.targets[0].header["augmentations"]:
                     found.setdefault((first, tuple(names)), []).append(record)
