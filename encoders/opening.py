@@ -5,13 +5,13 @@ Of networks of your own a store names the hash alone; where they lie comes from 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..arguments import reworded
 from ..data import content_sha256
 from ..errors import BchistoError, BundleError, InputError
 from ..extensions import extension_names
@@ -32,18 +32,12 @@ def gives_maps(choice: EncoderChoice) -> bool:
     return not choice.runner and choice.name not in (*CATALOGUE, *extension_names(VECTOR_GROUP))
 
 
-@contextlib.contextmanager
-def _in_one_line() -> Iterator[None]:
+def _in_one_line(said: str) -> str:
     """Let messages stay lines, whatever names the file of a stranger holds."""
-    try:
-        yield
-    except BchistoError as error:
-        if not str(error).isprintable():
-            error.args = ("".join(one if one.isprintable() else "?" for one in str(error)), *error.args[1:])
-        raise
+    return "".join(one if one.isprintable() else "?" for one in said)
 
 
-@_in_one_line()
+@reworded(_in_one_line)
 def open_encoder(
     choice: EncoderChoice,
     *,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..arguments import as_texts, as_whole, items_of
+from ..arguments import as_texts, as_whole, convert_fields, items_of
 from ..encoders import ENGINES, GEOMETRY, EncoderChoice, gives_maps, least_of_partial, parse_encoder, weights_of
 from ..errors import InputError, one_of
 from ..options import option
@@ -110,11 +110,10 @@ class FeaturizeSettings:
         put(self, "encoders", tuple(dict.fromkeys(chosen)))
         views = [one if isinstance(one, View) else parse_view(str(one)) for one in items_of(self.views)]
         put(self, "views", tuple(dict.fromkeys(views)))
-        put(self, "weights", as_texts(self.weights, "weights"))
         put(self, "color_range", tuple(self.color_range))
-        for name in ("augmentations", "crops", "batch_size", "seed"):
-            put(self, name, as_whole(getattr(self, name), name))
-        for name in ("augmentations", "crops", "batch_size"):
+        counts = ("augmentations", "crops", "batch_size")
+        convert_fields(self, weights=as_texts, seed=as_whole, **dict.fromkeys(counts, as_whole))
+        for name in counts:
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` {getattr(self, name)}: give at least 1")
         if not (math.isfinite(self.pool) and self.pool >= 1):
