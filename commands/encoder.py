@@ -82,5 +82,4 @@ def _table(lines: Iterable[tuple[str, str]]) -> None:
     """Print two columns."""
     rows = list(lines)
     wide = max(len(first) for first, _ in rows)
-    for first, second in rows:
-        echo(f"{first:<{wide}}  {second}")
+    echo(*(f"{first:<{wide}}  {second}" for first, second in rows))

@@ -16,7 +16,7 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     if value:
         from ..encoders import list_all_encoders
 
-        echo("\n".join(name for name, _ in list_all_encoders()), lines=True)
+        echo(*(name for name, _ in list_all_encoders()))
         context.exit()
 
 

@@ -73,13 +73,10 @@ def reproduce(name: str, **options: Any) -> None:
     if how.shard is not None:
         done([], then="the other shards, then the same command without --shard")
         return
-    for banner in result.banners:
-        echo(banner)
+    echo(*result.banners)
     for one in result.protocols:
-        for line in one.figures(str(one.folder.relative_to(options["out"]))):
-            echo(line)
-    for table in result.published:
-        echo(f"\n{table.text()}", lines=True)
+        echo(*one.figures(str(one.folder.relative_to(options["out"]))))
+    echo(*(f"\n{table.text()}" for table in result.published), lines=True)
     if failed is not None:
         raise failed
     report = result.folder / "report.html"

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, SettingsConflictError
+from ..errors import InputError, ReportError, SettingsConflictError
 from ..evaluate import Panel, PredictionTable, PublishedTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ..experiment import CrossValidation
 from ..finetune import time_training
@@ -130,7 +130,11 @@ class _Run:
                     continue
                 _log.info("%s: %s%s: %s", self._recipe.name, name, part.where, step.kind)
                 notes = [*part.notes, *self._recipe.notes]
-                found = step.run(part, how=self._order.how, notes=notes, failed=self.failed)
+                try:
+                    found = step.run(part, how=self._order.how, notes=notes)
+                except ReportError as error:  # all else is done; said at the end
+                    self.failed.append(str(error))
+                    found = error.results
                 if isinstance(step, FinetuneStep):
                     self.trained += [Trained(name, part.run, part.selection(step.reading), one) for one in found]
                 results += found
