@@ -53,8 +53,7 @@ def reproduce(name: str, **options: Any) -> None:
 
     recipe = load_recipe(name)
     if options["show"]:
-        echo(f"{recipe.name}: {recipe.title}\n{recipe.citation}", lines=True)
-        echo("\n".join(recipe.describe()), lines=True)
+        echo(f"{recipe.name}: {recipe.title}\n{recipe.citation}", *recipe.describe(), lines=True)
         return
     if options["images"] is None:
         raise click.UsageError("give --images, the dataset in its official layout")

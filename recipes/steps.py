@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -98,16 +98,15 @@ class FeaturizeStep(Step):
             featurize(part.selection(self.reading), out=part.run, settings=settings, work=how)
         return []
 
-    def _drawn(self) -> list[FeaturizeSettings]:
-        """Return what shares its draws: everything, or each store alone, whose name then moves the seed."""
+    def _drawn(self) -> Iterator[FeaturizeSettings]:
+        """Yield what shares its draws: everything, or each store alone, whose name then moves the seed."""
         if not self.fresh:
-            return [self.settings]
-        found = []
+            yield self.settings
+            return
         for choice, view in product(self.settings.encoders, self.settings.views):
             moved = int(hashlib.sha256(f"{choice} {view}".encode()).hexdigest()[:7], 16)
             seed = self.settings.seed + 1000 * moved
-            found.append(replace(self.settings, encoders=(choice,), views=(view,), seed=seed))
-        return found
+            yield replace(self.settings, encoders=(choice,), views=(view,), seed=seed)
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few augmentations of an image."""
