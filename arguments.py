@@ -26,6 +26,7 @@ __all__ = [
     "as_texts",
     "as_whole",
     "as_wholes",
+    "convert_fields",
     "items_of",
     "named",
     "reworded",
@@ -191,3 +192,22 @@ def as_numbers(value: Many[SupportsFloat], name: str) -> tuple[float, ...]:
         See `as_number`.
     """
     return tuple(as_number(item, name) for item in items_of(value))
+
+
+def convert_fields(value: Any, **forms: Callable[[Any, str], Any]) -> None:
+    """Bring fields of a frozen value to one form, as its ``__post_init__`` does; None stays.
+
+    Parameters
+    ----------
+    value : dataclass
+    **forms : callable
+        Field to what makes its form of what was passed and of its name: `as_whole`.
+
+    Raises
+    ------
+    InputError
+        See `as_whole` and the others.
+    """
+    for name, form in forms.items():
+        if (given := getattr(value, name)) is not None:
+            object.__setattr__(value, name, form(given, name))

@@ -5,7 +5,7 @@ Resume, crash safety, sharding and concurrent runs all come from that one rule.
 """
 
 from .archive import Archive, check_archive_size, write_archive
-from .backend import asked_threads, gpus_have_bfloat16, prepare_backend, visible_gpus
+from .backend import asked_threads, gpus_have_bfloat16, hushed_start, prepare_backend, visible_gpus
 from .cells import Cells, neutral, read_records, unneutral
 from .damage import DAMAGE
 from .executor import map_ahead, map_ahead_in_threads, run_units
@@ -58,6 +58,7 @@ __all__ = [
     "hdf5_trouble",
     "hold_interrupts",
     "hush_readers",
+    "hushed_start",
     "is_interrupt",
     "is_running",
     "is_set_aside",

@@ -40,7 +40,7 @@ def prepare_backend() -> str:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         # an interrupt inside an import would be lost in C code, or leave half a module
-        with hold_interrupts(), _hushed_start():
+        with hold_interrupts(), hushed_start():
             import keras
 
             backend = str(keras.backend.backend())
@@ -114,7 +114,7 @@ def visible_gpus() -> tuple[str, ...]:
         See `prepare_backend`.
     """
     backend = prepare_backend()
-    with _hushed_start():
+    with hushed_start():
         places = {"tensorflow": _tensorflow_gpus, "jax": _jax_gpus}.get(backend, _torch_gpus)()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return tuple(named[place] if place < len(named) else str(place) for place in places)
@@ -149,12 +149,13 @@ def gpus_have_bfloat16() -> bool:
 
 
 @contextlib.contextmanager
-def _hushed_start() -> Iterator[None]:
+def hushed_start() -> Iterator[None]:
     """Catch what is written to file descriptor 2 inside the block; it is logged at debug level, or shown on an error.
 
     TensorFlow 2.21 writes a dozen lines there on import, before any of its log-level variables is read.
     """
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     try:
         terminal = os.dup(2)
     except OSError:  # no stderr at all (a daemon): nothing to keep quiet
@@ -170,7 +171,8 @@ def _hushed_start() -> Iterator[None]:
             os.write(2, caught.read())
             raise
         finally:
-            sys.stderr.flush()
+            if sys.stderr is not None:
+                sys.stderr.flush()
             os.dup2(terminal, 2)
             os.close(terminal)
         caught.seek(0)

@@ -261,10 +261,9 @@ def small_model(rng, classes=3):
 
 def test_contributions_are_shapley_values_by_enumeration(rng):
     """Shapley's formula over all subsets of four features, with the expectation of a tree by its counts of rows."""
-    from bchisto.boost.lightgbm_model import contributions
 
     model, rows = small_model(rng)
-    found = contributions(model, rows[:5])
+    found = model.contributions(rows[:5])
     trees = [tree["tree_structure"] for tree in model.booster.dump_model()["tree_info"]]
 
     def expected(node, row, known):
@@ -300,12 +299,11 @@ def test_contributions_are_those_of_shap(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its plots
         import shap
-    from bchisto.boost.lightgbm_model import contributions
 
     model, rows = small_model(rng)
     theirs = np.asarray(shap.TreeExplainer(model.booster).shap_values(rows[:, 0]))
     theirs = theirs if theirs.shape[0] == 3 else np.moveaxis(theirs, -1, 0)
-    np.testing.assert_allclose(contributions(model, rows)[:, :, :-1], np.moveaxis(theirs, 0, 1), atol=1e-6)
+    np.testing.assert_allclose(model.contributions(rows)[:, :, :-1], np.moveaxis(theirs, 0, 1), atol=1e-6)
 
 
 def test_shares_of_stores_sum_to_the_prediction(boosted, rng):
