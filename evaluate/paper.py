@@ -1,4 +1,4 @@
-"""The table of the paper: accuracy per fold of each store and of the fusion; several protocols; parts of the spread."""
+"""The table of the paper: accuracy per fold of each store and of the fusion; several protocols, and their spread."""
 
 from __future__ import annotations
 
