@@ -9,48 +9,30 @@ from .classes import check_order, match_class, settle_labels, spell_labels
 from .csvtable import column_key
 from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
 from .findings import Finding, few, pairs_alike, report_findings
-from .folds import (
-    PUBLISHED_FOLDS,
-    FoldPlan,
-    fold_plan,
-    fold_plans,
-    inner_splits,
-    protocol_text,
-    published_folds,
-    read_fold_list,
-    repeat_folds,
-    unknown_groups,
-    write_fold_list,
-)
-from .images import (
+from .folds.folds import fold_plan, fold_plans, read_fold_list, write_fold_list
+from .folds.plans import FoldPlan, repeat_folds
+from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
+from .folds.split import inner_splits
+from .folds.units import unknown_groups
+from .images.container import ImageHeader
+from .images.content import (
     CROP_SEEDS,
-    MOST_COMPARED,
-    Copy,
-    ImageHeader,
-    RestainResult,
     UniqueImages,
     content_sha256,
     crop_key,
-    decode_image,
-    decode_record,
-    decode_whole,
     file_sha256,
-    find_copies,
     pixels_sha256,
-    read_header,
     record_sha256,
-    resize_image,
-    scaled_side,
-    stain_images,
     unique_images,
 )
-from .labels import LabelTable, read_labels
-from .layouts import (
+from .images.copies import MOST_COMPARED, Copy, find_copies
+from .images.decode import decode_image, decode_record, decode_whole, read_header, resize_image, scaled_side
+from .images.restain import RestainResult, stain_images
+from .labels import LabelTable, only_listed, read_image_list, read_labels
+from .layouts.registry import (
     DATASET_NAMES,
     KNOWN_CLASSES,
     MAMMOGRAMS,
-    OWN_OPTIONS,
-    LayoutSpec,
     find_layout,
     get_layout,
     known_classes,
@@ -58,7 +40,7 @@ from .layouts import (
     list_layouts,
     order_classes,
 )
-from .lists import only_listed, read_image_list
+from .layouts.spec import OWN_OPTIONS, LayoutSpec
 from .particulars import PARTICULARS, Particulars, further_columns, read_particulars, write_particulars
 from .read import read_dataset
 from .synthetic import make_bach, make_tissue

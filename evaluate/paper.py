@@ -1,4 +1,4 @@
-"""The table of the paper: accuracy per fold, a row per store and one for the fusion."""
+"""The table of the paper, accuracy per fold of each store and of the fusion; several protocols; what its spread is of."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .latex import write_table
+from .formats import aligned, write_table
 from .metrics import fold_accuracies
 from .predictions import PredictionTable
+from .wording import listed
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,10 @@ class PaperTable:
         """Return the table JSON-ready, in full precision."""
         return {"folds": self.folds, "rows": [asdict(row) for row in self.rows]}
 
-    def header(self) -> list[str]:
-        """Column names."""
-        return ["", *(f"f{fold}" for fold in self.folds), "mean", "std", "seed avg"]
-
-    def shown_header(self) -> list[str]:
-        """Column names with a star at each fold that hardly trained on a class."""
-        starred = [f"f{fold}*" if fold in self.noted else f"f{fold}" for fold in self.folds]
-        return ["", *starred, *self.header()[1 + len(self.folds) :]]
+    def header(self, first: str = "", *, starred: bool = False) -> list[str]:
+        """Column names, where asked for with a star at each fold that hardly trained on a class."""
+        folds = [f"f{fold}*" if starred and fold in self.noted else f"f{fold}" for fold in self.folds]
+        return [first, *folds, "mean", "std", "seed avg"]
 
     def cells(self) -> list[list[str]]:
         """Cells in percent, one list a row; one fold has no spread."""
@@ -89,22 +86,13 @@ class PaperTable:
 
     def text(self) -> str:
         """The table for a terminal."""
-        lines = [self.shown_header(), *self.cells()]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-        rendered = [
-            "  ".join(
-                cell.ljust(width) if place == 0 else cell.rjust(width)
-                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
-        rule = "-" * max(map(len, rendered))
-        return "\n".join([rendered[0], rule, *rendered[1:-1], rule, rendered[-1]])
+        header, *stores, fusion = aligned([self.header(starred=True), *self.cells()])
+        rule = "-" * len(header)
+        return "\n".join([header, rule, *stores, rule, fusion])
 
     def write(self, path: Path) -> None:
         """Write the table in percent as CSV, and as LaTeX beside it."""
-        header = ["model", *self.header()[1:]]
-        write_table(path, header, self.cells())
+        write_table(path, self.header("model"), self.cells())
 
 
 def paper_table(
@@ -132,12 +120,135 @@ def paper_table(
     Rakhlin et al. 2018, Table 1.
     """
     rows = [
-        PaperRow(
-            name,
-            np.mean([fold_accuracies(t) for t in tables], axis=0).tolist(),
-            fold_accuracies(averaged[name]),
-        )
+        PaperRow(name, np.mean([fold_accuracies(t) for t in tables], axis=0).tolist(), fold_accuracies(averaged[name]))
         for name, tables in by_seed.items()
     ]
     rows.append(PaperRow("Model fusion", fold_accuracies(fusion), None))
     return PaperTable(fusion.fold_numbers, rows, frozenset(note.fold for note in fusion.fold_notes))
+
+
+@dataclass(frozen=True)
+class ProtocolGap:
+    """Accuracy of each model under each protocol.
+
+    Attributes
+    ----------
+    protocols : dict of str to str
+        Name to one sentence on what it assumes.
+    rows : dict of str to list of (mean, spread) or None
+        Model to its accuracy over folds under each protocol, as shares; None where it was not trained there. One fold
+        has no spread.
+    """
+
+    protocols: dict[str, str]
+    rows: dict[str, list[tuple[float, float | None] | None]]
+
+    def header(self) -> list[str]:
+        """Column names."""
+        return ["model", *self.protocols]
+
+    def cells(self) -> list[list[str]]:
+        """Cells in percent, mean ± spread over folds, one list a row."""
+        return [
+            [name, *("–" if value is None else _mean_spread(*value) for value in values)]
+            for name, values in self.rows.items()
+        ]
+
+    def write(self, path: Path) -> None:
+        """Write the table as CSV (shares, in full) and as LaTeX (percent) beside it."""
+        flat = [
+            [name, protocol, *("" if share is None else share for share in value or (None, None))]
+            for name, values in self.rows.items()
+            for protocol, value in zip(self.protocols, values, strict=True)
+        ]
+        columns = ["model", "protocol", "accuracy_mean", "accuracy_std"]
+        write_table(path, columns, flat, shown=(self.header(), self.cells()))
+
+
+def _mean_spread(mean: float, spread: float | None) -> str:
+    return f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+
+
+def protocol_gap(found: Sequence[tuple[str, str, PaperTable]], *, sentences: Mapping[str, str]) -> ProtocolGap | None:
+    """Put protocols side by side.
+
+    Parameters
+    ----------
+    found : sequence of (protocol, head, PaperTable)
+    sentences : mapping
+        Protocol to what it assumes.
+
+    Returns
+    -------
+    ProtocolGap or None
+        None with fewer than two protocols.
+    """
+    protocols = list(dict.fromkeys(protocol for protocol, _, _ in found))
+    if len(protocols) < 2:
+        return None
+    heads = list(dict.fromkeys(head for _, head, _ in found))
+    rows: dict[str, list[tuple[float, float | None] | None]] = {}
+    for protocol, head, paper in found:
+        for row in paper.rows:
+            name = row.name if len(heads) == 1 else f"{head}: {row.name}"
+            values = rows.setdefault(name, [None] * len(protocols))
+            values[protocols.index(protocol)] = (row.mean, row.std if len(paper.folds) > 1 else None)
+    return ProtocolGap({name: sentences[name] for name in protocols}, rows)
+
+
+def variance_split(members: Sequence[PredictionTable], *, splits: int = 1) -> dict[str, Any] | None:
+    """Split the spread of an accuracy into what the seed, the fold and the split of the images make.
+
+    Parameters
+    ----------
+    members : sequence of PredictionTable
+        The same images and folds, predicted by models of one seed each.
+    splits : int
+        Of repeated cross-validation; each has as many folds, in the order of their numbers.
+
+    Returns
+    -------
+    dict or None
+        ``seeds``, ``folds`` (of a split) and ``splits``; ``seed``, the standard deviation of the accuracy over all
+        folds from one seed to another; ``fold``, that of a fold's accuracy within a split; ``split``, that of the
+        accuracy over all folds from one split to another. From the last two the part that the seeds make in a mean
+        over them is taken away. None where there is but one of something; None in place of all for tables without
+        folds.
+
+    References
+    ----------
+    Searle, Casella & McCulloch 1992, ch. 3 (components by their expected mean squares); Bouthillier et al. 2021 for the
+    sources.
+    """
+    first = members[0]
+    numbers = first.fold_numbers
+    if not numbers or len(numbers) % splits:
+        return None
+    fold = np.searchsorted(numbers, first.fold_array)
+    right = np.array([np.bincount(fold, table.predicted == table.labels) for table in members])
+    rows = np.bincount(fold)
+    seeds, folds = len(members), len(numbers) // splits
+    of_fold = (right / rows).reshape(seeds, splits, folds)
+    of_split = right.reshape(seeds, splits, folds).sum(axis=2) / rows.reshape(splits, folds).sum(axis=1)
+    noise_of_fold = of_fold.var(axis=0, ddof=1).mean() if seeds > 1 else 0.0
+    noise_of_split = of_split.var(axis=0, ddof=1).mean() if seeds > 1 else 0.0
+
+    def rest(total: float, noise: float) -> float:
+        return float(np.sqrt(max(0.0, total - noise / seeds)))
+
+    return {
+        "seeds": seeds,
+        "folds": folds,
+        "splits": splits,
+        "seed": float(np.sqrt(noise_of_split)) if seeds > 1 else None,
+        "fold": rest(of_fold.mean(axis=0).var(axis=1, ddof=1).mean(), noise_of_fold) if folds > 1 else None,
+        "split": rest(of_split.mean(axis=0).var(ddof=1), noise_of_split) if splits > 1 else None,
+    }
+
+
+def spread_sentence(found: Mapping[str, Any]) -> str:
+    """Say what `variance_split` found, in points."""
+    of = {"seed": f"one of {found['seeds']} seeds to another", "fold": f"fold to fold of {found['folds']}"}
+    of["split"] = f"one of {found['splits']} splits to another"
+    parts = [f"{100 * found[name]:.1f} from {text}" for name, text in of.items() if found[name] is not None]
+    return f"The spread of the accuracy (standard deviation, points) is {listed(parts)}."

@@ -11,7 +11,7 @@ from ..arguments import Many, PathInput, TextInput, as_path, as_texts
 from ..data import PARTICULARS, FoldPlan, ImageRecord, Particulars
 from ..errors import InputError, WeightsError
 from ..evaluate import TwoClassView
-from ..experiment import CrossValidation, FoldChoice, ImageSelection, Work, cross_validate
+from ..experiment import CrossValidation, FoldChoice, ImageSelection, Tested, Work, cross_validate
 from ..jobs import write_rows
 from ..moved import takes_fields
 from ..options import plain_options
@@ -21,7 +21,7 @@ from .images import prepare_images, read_pixels
 from .kept import let_go
 from .model import network_of, resolved
 from .settings import FinetuneSettings
-from .training import CnnTraining, tested_of
+from .training import CnnTraining
 
 
 @takes_fields(images=ImageSelection.of, folds=FoldChoice.of, work=Work.of)
@@ -117,17 +117,21 @@ def finetune(
         if failures:
             write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
         record.note(flow=dict(known.flow))
+        tested = Tested(
+            digest=opened.digest,
+            dataset=dataset.name,
+            classes=dataset.classes,
+            labels={item.image_id: item.label or "" for item in dataset.records},
+            groups={item.image_id: item.group for item in dataset.records},
+            failures=tuple(failures.items()),
+            known=known,
+            pixels=read_pixels(bank),
+            files=opened.unique.sha256,
+        )
         trainings = [
             CnnTraining(
                 plan=plan,
-                images=tested_of(
-                    dataset,
-                    digest=opened.digest,
-                    failures=failures,
-                    known=known,
-                    pixels=read_pixels(bank),
-                    files=opened.unique.sha256,
-                ),
+                images=tested,
                 seed=settings.seed,
                 view=view,
                 notes=said,

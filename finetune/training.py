@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..data import MAMMOGRAMS, SYNTHETIC_BANNER, Dataset, Particulars, file_sha256, inner_splits
+from ..data import MAMMOGRAMS, SYNTHETIC_BANNER, Dataset, file_sha256, inner_splits
 from ..errors import InputError
-from ..experiment import Finished, Tested, Training, Work
+from ..experiment import CrossValidation, Training, Work
 from ..jobs import Resources, Ticker, prepare_backend, visible_gpus
 from ..runs import Claim, Mark, versions_of
 from .balance import BEFORE
@@ -28,29 +28,6 @@ _log = logging.getLogger(__name__)
 
 _VALIDATION_FOLDS = 8
 """An eighth of a training part validates where the protocol names no validation part (ours)."""
-
-
-def tested_of(
-    dataset: Dataset,
-    *,
-    digest: str,
-    failures: dict[str, str],
-    known: Particulars,
-    pixels: dict[str, str],
-    files: dict[str, str],
-) -> Tested:
-    """Return the images of a dataset."""
-    return Tested(
-        digest=digest,
-        dataset=dataset.name,
-        classes=dataset.classes,
-        labels={item.image_id: item.label or "" for item in dataset.records},
-        groups={item.image_id: item.group for item in dataset.records},
-        failures=tuple(failures.items()),
-        known=known,
-        pixels=pixels,
-        files=files,
-    )
 
 
 @dataclass(frozen=True)
@@ -182,30 +159,10 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         return notes
 
     def finish(
-        self,
-        folder: Path,
-        units: Sequence[FoldUnit],
-        found: Sequence[npt.NDArray[np.float64]],
-        *,
-        banners: tuple[str, ...],
-        protocol: str,
-        failed: list[str],
-    ) -> Finished:
+        self, result: CrossValidation, units: Sequence[FoldUnit], found: Sequence[npt.NDArray[np.float64]]
+    ) -> CrossValidation:
         """Write the outputs."""
-        panel, show = write_outputs(
-            folder,
-            units=units,
-            probabilities=np.concatenate(found),
-            dataset=self.dataset,
-            images=self.images,
-            reading=self.reading,
-            plan=self.plan,
-            protocol=protocol,
-            banners=banners,
-            view=self.view,
-            failed=failed,
-        )
-        return Finished(panel, banners, table=folder.name, show=show)
+        return write_outputs(self, result, units, np.concatenate(found))
 
     def _units(self, folder: Path, *, workers: int, mark: Mark | None = None) -> list[FoldUnit]:
         position = {item.image_id: place for place, item in enumerate(self.dataset.records)}

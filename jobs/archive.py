@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -65,7 +66,7 @@ def write_archive(
     schema_version: int,
     members: Iterable[tuple[str, Path]],
     facts: Mapping[str, Any],
-    check: Callable[[Archive], object] | None = None,
+    check: Callable[[Archive], object],
 ) -> None:
     """Write an archive, read it back, and only then put it in its place.
 
@@ -79,7 +80,7 @@ def write_archive(
     members : iterable of (name, file)
     facts : mapping
         The rest of the manifest.
-    check : callable, optional
+    check : callable
         Called with the archive open for reading; what it raises is why the archive cannot be read.
 
     Raises
@@ -107,14 +108,13 @@ def write_archive(
             with Archive(temporary, kind=kind, schema_version=schema_version) as written:
                 for name in written.members:
                     written.read(name)
-                if check is not None:
-                    check(written)
+                check(written)
         except unreadable as error:
             reason = str(error).replace(str(temporary), "it")
             raise OutputError(f"{path}: not written, since it could not be read back ({reason})") from error
 
 
-class Archive:
+class Archive(contextlib.AbstractContextManager["Archive"]):
     """An archive open for reading; everything wrong with it is a `BundleError` that names the file.
 
     Parameters
@@ -140,20 +140,14 @@ class Archive:
         if not path.is_file():
             raise BundleError(f"{path}: no such {kind}")
         try:
-            self._zip = zipfile.ZipFile(path)
-        except DAMAGE as error:
-            raise self.damaged(error) from error
-        try:
-            self.manifest = self._check(schema_version)
+            with contextlib.ExitStack() as unless_read:
+                self._zip = unless_read.enter_context(zipfile.ZipFile(path))
+                self.manifest = self._check(schema_version)
+                unless_read.pop_all()
         except BundleError:
-            self._zip.close()
             raise
         except DAMAGE as error:
-            self._zip.close()
             raise self.damaged(error) from error
-
-    def __enter__(self) -> Archive:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 _MARK = "'"
@@ -40,8 +41,6 @@ def unneutral(cell: str) -> str:
 
 def _is_formula(cell: str) -> bool:
     """Whether a cell, less apostrophes before it, begins like a formula and is no number."""
-    if cell[:1] not in _FORMULA and cell[:1] != _MARK:
-        return False
     text = cell.lstrip(_MARK)
     if text[:1] not in _FORMULA:
         return False
@@ -52,14 +51,11 @@ def _is_formula(cell: str) -> bool:
     return False
 
 
-class Cells:
+class Cells(Iterator[list[str]]):
     """As `csv.reader`, with every cell as it is meant."""
 
     def __init__(self, lines: Iterable[str], **options: Any) -> None:
         self._reader = csv.reader(lines, **options)
-
-    def __iter__(self) -> Iterator[list[str]]:
-        return self
 
     def __next__(self) -> list[str]:
         return list(map(unneutral, next(self._reader)))
@@ -76,3 +72,10 @@ def read_records(lines: Iterable[str]) -> csv.DictReader[str]:
     made: Any = reader
     made.reader = Cells(lines)
     return reader
+
+
+def read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the records of a CSV file that we wrote, column to cell; none where there is no such file."""
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as handle:
+            yield from read_records(handle)

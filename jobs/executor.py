@@ -1,16 +1,20 @@
-"""Running units: in this process, in worker processes of this machine, or on a Dask cluster."""
+"""Running units, in this process, in worker processes or on a Dask cluster; and items ahead of who needs them."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import functools
+import itertools
 import logging
 import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import BchistoError, DependencyError, InputError
 from .backend import NETWORK_THREADS, computing_threads
@@ -35,8 +39,18 @@ _TAKEN_SECONDS = 0.1
 _DASK_SECONDS = 30
 """How long a Dask scheduler may be without a worker (ours)."""
 
+_KILLED = (
+    "a worker process was killed, most often for lack of memory; what is done is kept, run it again with fewer `jobs`"
+)
+
 _TICKS = "ticks"
 """Below the folder for temporary files, into which workers put other things as well."""
+
+_PER_WORKER = 2
+"""Items a worker in advance: one in the making, one ready (ours; more only costs memory)."""
+
+_IDLE_SECONDS = 5.0
+"""After which idle workers end; those of one stretch of work serve the next (ours)."""
 
 
 def run_units(
@@ -86,30 +100,30 @@ def run_units(
     results: list[R] = []
     total = sum(map(steps, units))
     of_units = total / max(len(units), 1) * min(jobs, len(units))
-    with _scratch() as folder:
+    with contextlib.ExitStack() as stack:
+        folder = None  # where there is no room for temporary files; only the bar needs them
+        with contextlib.suppress(OSError):
+            folder = stack.enter_context(scratch_folder())
+            (folder / _TICKS).mkdir()
         ticker = Ticker(None if folder is None else folder / _TICKS)
         progress = Progress(
             total=total, label=label, unit=step_name, between=lambda: 0 if ticker.count(kept=True) else of_units
         )
-        cards = None if folder is None else GpuClaims(folder, resources.gpus, jobs)
-        with (
-            progress,
-            _watched(progress, ticker),
-            # closed at once where the loop is left, or workers would go on until the error is forgotten
-            contextlib.closing(
-                _results(work, units, ticker=ticker, resources=resources, dask=dask, cards=cards)
-            ) as found,
-        ):
-            finished = 0
-            try:
-                for unit, result in found:
-                    finished += steps(unit)
-                    progress.update_to(max(finished, ticker.count()), note=ticker.note())
-                    results.append(result)
-            except KeyboardInterrupt:
-                kept = max(finished, ticker.count(kept=True))
-                _log.info("%s: kept %d of %d %s", label, kept, total, step_name)
-                raise
+        stack.enter_context(progress)
+        stack.enter_context(_watched(progress, ticker))
+        found = _results(functools.partial(_call, work, ticker), units, resources=resources, dask=dask, folder=folder)
+        # closed at once where the loop is left, or workers would go on until the error is forgotten
+        stack.enter_context(contextlib.closing(found))
+        finished = 0
+        try:
+            for unit, result in found:
+                finished += steps(unit)
+                progress.update_to(max(finished, ticker.count()), note=ticker.note())
+                results.append(result)
+        except KeyboardInterrupt:
+            kept = max(finished, ticker.count(kept=True))
+            _log.info("%s: kept %d of %d %s", label, kept, total, step_name)
+            raise
     return results
 
 
@@ -131,60 +145,32 @@ def _watched(progress: Progress, ticker: Ticker) -> Iterator[None]:
         thread.join()
 
 
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path | None]:
-    """Make a folder for temporary files; None where there is no room for one, since only the bar needs it."""
-    with contextlib.ExitStack() as stack:
-        folder = None
-        with contextlib.suppress(OSError):
-            folder = stack.enter_context(scratch_folder())
-            (folder / _TICKS).mkdir()
-        yield folder
+def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U, *, cards: GpuClaims | None = None) -> tuple[U, R]:
+    if cards is not None:
+        cards.claim()
+    return unit, _alone(work, unit, ticker)
 
 
 def _results(
-    work: Callable[[U, Ticker], R],
-    units: Sequence[U],
-    *,
-    ticker: Ticker,
-    resources: Resources,
-    dask: str | None,
-    cards: GpuClaims | None,
+    call: Callable[..., tuple[U, R]], units: Sequence[U], *, resources: Resources, dask: str | None, folder: Path | None
 ) -> Generator[tuple[U, R]]:
     if not units:
         return
     jobs, threads = min(resources.processes, len(units)), resources.threads
     if dask is not None:
-        yield from _on_dask(work, units, ticker=ticker, address=dask)
+        yield from _on_dask(call, units, address=dask)
     elif jobs == 1 and (threads is None or computing_threads() in (threads, None)):
-        for unit in units:
-            with one_thread_of_opencv():
-                result = work(unit, ticker)
-            yield unit, result
+        yield from map(call, units)
     else:
         env = dict.fromkeys(THREADS, "1") | ({} if threads is None else {NETWORK_THREADS: str(threads)})
-        yield from _in_processes(work, units, ticker=ticker, jobs=jobs, cards=cards, env=env)
-
-
-def _call(work: Callable[[U, Ticker], R], unit: U, ticker: Ticker, cards: GpuClaims | None) -> tuple[U, R]:
-    if cards is not None:
-        cards.claim()
-    with one_thread_of_opencv():
-        return unit, work(unit, ticker)
+        if folder is not None:
+            call = functools.partial(call, cards=GpuClaims(folder, resources.gpus, resources.processes))
+        yield from _in_processes(call, units, jobs=jobs, folder=folder, env=env)
 
 
 def _in_processes(
-    work: Callable[[U, Ticker], R],
-    units: Sequence[U],
-    *,
-    ticker: Ticker,
-    jobs: int,
-    cards: GpuClaims | None,
-    env: dict[str, str],
+    call: Callable[[U], tuple[U, R]], units: Sequence[U], *, jobs: int, folder: Path | None, env: dict[str, str]
 ) -> Iterator[tuple[U, R]]:
-    from concurrent.futures import FIRST_COMPLETED, Future, wait
-    from itertools import islice
-
     # joblib's own pool: workers are new interpreters, started from any script and replaced when their memory grows
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
@@ -203,18 +189,18 @@ def _in_processes(
                 pool = ProcessPoolExecutor(
                     jobs,
                     initializer=prepare_worker,
-                    initargs=(os.getpid(), None if cards is None else str(cards.folder)),
+                    initargs=(os.getpid(), None if folder is None else str(folder)),
                     env=env,
                 )
                 # No more than the pool takes in at once: ended with units that it has not taken, its thread fails.
-                for unit in islice(waiting, 2 * jobs):
-                    underway.add(pool.submit(_call, work, unit, ticker, cards))
+                for unit in itertools.islice(waiting, 2 * jobs):
+                    underway.add(pool.submit(call, unit))
             started = True
             while underway:
                 done, underway = wait(underway, return_when=FIRST_COMPLETED)
                 with hold_interrupts():
-                    for unit in islice(waiting, len(done)):
-                        underway.add(pool.submit(_call, work, unit, ticker, cards))
+                    for unit in itertools.islice(waiting, len(done)):
+                        underway.add(pool.submit(call, unit))
                 for future in done:
                     yield future.result()
             whole = True
@@ -227,10 +213,7 @@ def _in_processes(
             ) from error
         except TerminatedWorkerError as error:
             time.sleep(_SIGNAL_SECONDS)  # a signal to the whole group is an interrupt, not a lack of memory
-            raise BchistoError(
-                "a worker process was killed, most often for lack of memory; what is done is kept, run it again with "
-                "fewer `jobs`"
-            ) from error
+            raise BchistoError(_KILLED) from error
         except BrokenProcessPool as error:
             raise BchistoError(f"worker processes cannot be used ({error.__cause__ or error}); try `jobs=1`") from error
         finally:
@@ -241,9 +224,7 @@ def _in_processes(
                     pool.shutdown(wait=True, kill_workers=not whole)
 
 
-def _on_dask(
-    work: Callable[[U, Ticker], R], units: Sequence[U], *, ticker: Ticker, address: str
-) -> Iterator[tuple[U, R]]:
+def _on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: str) -> Iterator[tuple[U, R]]:
     try:
         from distributed import CancelledError, Client, KilledWorker, as_completed
         from distributed.comm import CommClosedError
@@ -255,7 +236,11 @@ def _on_dask(
         raise InputError(
             f"`dask` {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
         ) from error
-    with _silenced("distributed.client"), client:  # it logs that the scheduler is gone, which we say below
+    with contextlib.ExitStack() as stack:
+        its_log = logging.getLogger("distributed.client")  # it logs that the scheduler is gone, which we say below
+        stack.callback(its_log.setLevel, its_log.level)
+        its_log.setLevel(logging.CRITICAL + 1)
+        stack.enter_context(client)
         _log.info("using the Dask cluster at %s", address)
         try:
             client.wait_for_workers(1, timeout=_DASK_SECONDS)
@@ -264,7 +249,7 @@ def _on_dask(
                 f"`dask` {address}: the scheduler has no workers; start some with `dask worker {address}`"
             ) from error
         try:
-            futures = [client.submit(_call, work, unit, ticker, None, pure=False) for unit in units]
+            futures = [client.submit(call, unit, pure=False) for unit in units]
             for future in as_completed(futures):
                 yield future.result()
         except (CancelledError, CommClosedError) as error:
@@ -278,13 +263,58 @@ def _on_dask(
             ) from error
 
 
-@contextlib.contextmanager
-def _silenced(name: str) -> Iterator[None]:
-    """Keep the log of another package out of the user's terminal."""
-    log = logging.getLogger(name)
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
+def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int) -> Iterator[R]:
+    """Yield ``function(item)`` in the order of `items`, made in advance by worker processes.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by name, without side effects: what was made in advance is dropped when the caller stops early.
+    items : iterable
+    processes : int
+        Workers; twice as many items are in memory at most.
+
+    Raises
+    ------
+    BchistoError
+        A worker was killed from outside. An error of `function` is raised as itself, in its place.
+    """
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    executor: Any = get_reusable_executor(
+        max_workers=processes,
+        timeout=_IDLE_SECONDS,
+        initializer=prepare_worker,
+        initargs=(os.getpid(),),
+        env=dict.fromkeys(THREADS, "1"),
+    )
     try:
-        yield
+        yield from _in_order(lambda item: executor.submit(_alone, function, item), items, most=_PER_WORKER * processes)
+    except TerminatedWorkerError as error:
+        raise BchistoError(_KILLED) from error
+
+
+def map_ahead_in_threads(function: Callable[[U], R], items: Iterable[U], *, threads: int) -> Iterator[R]:
+    """Do as `map_ahead`, in threads of this process: for what leaves Python's lock, or cannot be sent to another."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="bchisto-ahead") as executor:
+        yield from _in_order(lambda item: executor.submit(function, item), items, most=_PER_WORKER * threads)
+
+
+def _in_order(submit: Callable[[U], Future[R]], items: Iterable[U], *, most: int) -> Iterator[R]:
+    waiting: collections.deque[Future[R]] = collections.deque()
+    rest = iter(items)
+    try:
+        waiting.extend(map(submit, itertools.islice(rest, most)))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(map(submit, itertools.islice(rest, 1)))
+            yield result
     finally:
-        log.setLevel(before)
+        for future in waiting:
+            future.cancel()
+
+
+def _alone(function: Callable[..., R], *given: Any) -> R:
+    with one_thread_of_opencv():
+        return function(*given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -116,17 +117,11 @@ def _said(section: Section, say: Say) -> Section:
 
 
 def _contact(found: Preflight) -> list[ContactPicture]:
-    count = 0
-    with Progress(
-        total=len(chosen_of(found.dataset, found.survey.broken)), label="pictures", unit="images"
-    ) as progress:
-
-        def step() -> None:
-            nonlocal count
-            count += 1
-            progress.update_to(count)
-
-        return contact_sheet(found.dataset, settings=found.planned, broken=found.survey.broken, on_picture=step)
+    broken, done = found.survey.broken, itertools.count(1)
+    with Progress(total=len(chosen_of(found.dataset, broken)), label="pictures", unit="images") as progress:
+        return contact_sheet(
+            found.dataset, settings=found.planned, broken=broken, on_picture=lambda: progress.update_to(next(done))
+        )
 
 
 def _sheet(found: Preflight, pictures: Sequence[ContactPicture]) -> Iterator[Block]:

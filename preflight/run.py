@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -88,16 +90,13 @@ class Preflight:
     @property
     def median(self) -> ImageRecord | None:
         """An image of median size among those that fit the planned views, or all."""
-        sizes, least = self.survey.sizes, self.planned.views
-        usable = [
-            record
-            for record in self.dataset.records
-            if record.image_id in sizes
-            and record.image_id not in self.survey.broken
-            and all(scaled_side(min(sizes[record.image_id]), view.scale) >= view.crop for view in least)
-        ]
-        usable.sort(key=lambda record: (sizes[record.image_id][0] * sizes[record.image_id][1], record.image_id))
-        return usable[len(usable) // 2] if usable else None
+        usable = []
+        for record in self.dataset.records:
+            width, height = self.survey.sizes.get(record.image_id, (0, 0))
+            fits = all(scaled_side(min(width, height), view.scale) >= view.crop for view in self.planned.views)
+            if fits and record.image_id not in self.survey.broken:
+                usable.append((width * height, record.image_id, record))
+        return sorted(usable)[len(usable) // 2][2] if usable else None
 
     def content(self, say: Callable[[str], str] = str) -> dict[str, Any]:
         """Return all of it, JSON-ready.
@@ -109,12 +108,6 @@ class Preflight:
         """
         survey, records = self.survey, self.dataset.records
         label_of = {record.image_id: record.label for record in records}
-        groups: dict[str, dict[str, int]] = {}
-        for record in records:
-            if record.group is not None:
-                of = groups.setdefault(record.group, {})
-                of[record.label or ""] = of.get(record.label or "", 0) + 1
-        pairs = survey.copies or ()
         return {
             "dataset": self.dataset.name,
             "images": len(self.dataset),
@@ -124,7 +117,7 @@ class Preflight:
             "class_by_patient": {
                 "known": sum(record.group is not None for record in records),
                 "unknown": sum(record.group is None for record in records),
-                "patients": groups,
+                "patients": self.groups(),
             },
             "sizes": [
                 {"width": width, "height": height, "images": count} for (width, height), count in self.distinct_sizes()
@@ -136,7 +129,8 @@ class Preflight:
                 "same_file": [list(pair) for pair in survey.repeated],
                 "same_path": self.dataset.repeated,
                 "same_pixels": [
-                    {**asdict(copy), "same_class": label_of[copy.first] == label_of[copy.second]} for copy in pairs
+                    {**asdict(copy), "same_class": label_of[copy.first] == label_of[copy.second]}
+                    for copy in survey.copies or ()
                 ],
             },
             "protocols": [
@@ -154,12 +148,17 @@ class Preflight:
             "estimate": None if self.estimate is None else asdict(self.estimate),
         }
 
+    def groups(self) -> dict[str, Counter[str]]:
+        """Return how many images of each class a group has, for groups that are known."""
+        found: dict[str, Counter[str]] = {}
+        for record in self.dataset.records:
+            if record.group is not None:
+                found.setdefault(record.group, Counter())[record.label or ""] += 1
+        return found
+
     def distinct_sizes(self) -> list[tuple[tuple[int, int], int]]:
         """Return each size in pixels with how many images have it, the most frequent first."""
-        counts: dict[tuple[int, int], int] = {}
-        for size in self.survey.sizes.values():
-            counts[size] = counts.get(size, 0) + 1
-        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return sorted(Counter(self.survey.sizes.values()).items(), key=lambda item: (-item[1], item[0]))
 
 
 def _plain_view(fit: ViewFit) -> dict[str, Any]:
@@ -214,15 +213,9 @@ def preflight(
     asked = FeaturizeSettings() if settings is None else settings
     choice = FoldChoice() if folds is None else folds
     dataset = selection.table()
-    count = 0
+    done = itertools.count(1)
     with Progress(total=len(dataset), label="check", unit="images") as progress:
-
-        def step() -> None:
-            nonlocal count
-            count += 1
-            progress.update_to(count)
-
-        survey = survey_dataset(dataset, decode=decode, copies=copies, on_image=step)
+        survey = survey_dataset(dataset, decode=decode, copies=copies, on_image=lambda: progress.update_to(next(done)))
     usable = {image: size for image, size in survey.sizes.items() if image not in survey.broken}
     fitting = fitting_views(usable, settings=asked)
     planned = asked if fitting is None else replace(asked, views=fitting.views)

@@ -58,11 +58,9 @@ def preflight_sections(found: Preflight, *, say: Say, names: bool, most_groups: 
 
 def _image_blocks(found: Preflight) -> Iterator[Block]:
     records, image = found.dataset.records, found.image_is
-    classes = [*found.dataset.classes]
-    if any(record.label is None for record in records):
-        classes.append("no label")
-    place = {name: k for k, name in enumerate(classes)}
-    labels = {record.image_id: place[record.label or "no label"] for record in records}
+    unlabelled = any(record.label is None for record in records)
+    classes = [*found.dataset.classes, *(["no label"] if unlabelled else [])]
+    labels = {record.image_id: classes.index(record.label or "no label") for record in records}
     owner = {record.image_id: record.group for record in records}
     yield Block(grid=class_grid(classes, labels, owner, image=image, group=found.group_is))
     if not (sizes := found.survey.sizes):
@@ -84,14 +82,10 @@ def _group_blocks(found: Preflight, names: bool, most: int) -> Iterator[Block]:
     records, group = found.dataset.records, found.group_is
     for text in unknown_groups([record.group for record in records]):
         yield Block(note=f"{text[0].upper()}{text[1:]}.")
-    by_group: dict[str, Counter[str]] = {}
-    for record in records:
-        if record.group is not None:
-            by_group.setdefault(record.group, Counter())[record.label or ""] += 1
+    by_group = found.groups()
     if not by_group:
         return
-    several = sum(len(of) > 1 for of in by_group.values())
-    if several:
+    if several := sum(len(of) > 1 for of in by_group.values()):
         verb = "has" if several == 1 else "have"
         yield Block(text=f"{counted(several, group)} {verb} {plural(found.image_is)} of more than one class.")
     ranked = sorted(by_group.items(), key=lambda item: (-item[1].total(), item[0]))
@@ -140,34 +134,29 @@ def _share(value: float | None) -> str:
 
 
 def _copy_blocks(found: Preflight, *, pairs: bool) -> Iterator[Block]:
-    survey, image = found.survey, found.image_is
-    same_file = len(survey.repeated) + found.dataset.repeated
-    rows = [["the same file again, used once", f"{same_file:,}"]]
-    if survey.copies is None:
-        yield Block(grid=Grid(f"Copies among the {plural(image)}", ("what", "number"), rows))
+    copies, group = found.survey.copies, found.group_is
+    rows = [["the same file again, used once", f"{len(found.survey.repeated) + found.dataset.repeated:,}"]]
+    if copies is not None:
+        by_id = {record.image_id: record for record in found.dataset.records}
+        kinds: Counter[str] = Counter()
+        for copy in copies:
+            one, other = by_id[copy.first], by_id[copy.second]
+            kinds["of two classes"] += one.label != other.label
+            kinds[f"of one {group}"] += one.group is not None and one.group == other.group
+            kinds[f"of two {plural(group)}"] += None not in (one.group, other.group) and one.group != other.group
+        rows.append(["pairs that seem to show the same pixels", f"{len(copies):,}"])
+        rows += [[f"  of these {kind}", f"{count:,}"] for kind, count in kinds.items() if count]
+    yield Block(grid=Grid(f"Copies among the {plural(found.image_is)}", ("what", "number"), rows))
+    if copies is None:
         yield Block(note="Pictures that show the same pixels were not looked for.")
-        return
-    by_id = {record.image_id: record for record in found.dataset.records}
-    kinds: Counter[str] = Counter()
-    for copy in survey.copies:
-        one, other = by_id[copy.first], by_id[copy.second]
-        kinds["of two classes"] += one.label != other.label
-        kinds[f"of one {found.group_is}"] += one.group is not None and one.group == other.group
-        kinds[f"of two {plural(found.group_is)}"] += None not in (one.group, other.group) and one.group != other.group
-    rows.append(["pairs that seem to show the same pixels", f"{len(survey.copies):,}"])
-    rows += [[f"  of these {kind}", f"{count:,}"] for kind, count in kinds.items() if count]
-    yield Block(grid=Grid(f"Copies among the {plural(image)}", ("what", "number"), rows))
-    if not survey.copies:
+    if not copies:
         return
     yield Block(text="Folds that bchisto makes keep both of a pair in one part.")
     if pairs:
-        listed_pairs = [
-            [one.first, one.second, f"{one.correlation:.2f}", f"{one.share:.0%}"] for one in survey.copies[:_MOST_PAIRS]
-        ]
-        more = f" (the first {_MOST_PAIRS} of {len(survey.copies):,})" if len(survey.copies) > _MOST_PAIRS else ""
+        shown = [[one.first, one.second, f"{one.correlation:.2f}", f"{one.share:.0%}"] for one in copies[:_MOST_PAIRS]]
+        more = f" (the first {_MOST_PAIRS} of {len(copies):,})" if len(copies) > _MOST_PAIRS else ""
         caption = f"Pairs that seem to show the same pixels{more}"
-        header = ("first", "second", "correlation", "of the smaller")
-        yield Block(grid=Grid(caption, header, listed_pairs, words=(1,)))
+        yield Block(grid=Grid(caption, ("first", "second", "correlation", "of the smaller"), shown, words=(1,)))
 
 
 def _protocol_blocks(found: Preflight, say: Say) -> Iterator[Block]:

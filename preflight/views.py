@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..data import scaled_side
-from ..encoders import EncoderChoice, encoder_facts
+from ..encoders import encoder_facts
 from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
 
 _SHARES = (400 / 768, 650 / 768)
@@ -105,18 +105,14 @@ def _fit(view: View, sizes: Sizes, settings: FeaturizeSettings) -> ViewFit:
             small.append(image)
         else:
             large.append((across, down))
-    refusing = [choice.name for choice in settings.encoders if encoder_facts(choice).least > view.crop]
-    problem = (
-        f"{refusing[0]} takes no crop under {encoder_facts(EncoderChoice(refusing[0])).least} pixels"
-        if refusing
-        else ""
-    )
+    least = {choice.name: encoder_facts(choice).least for choice in settings.encoders}
+    problems = [f"{name} takes no crop under {side} pixels" for name, side in least.items() if side > view.crop]
     one = together = None
     if large:
         width, height = sorted(large, key=lambda size: (size[0] * size[1], size))[len(large) // 2]
         one = view.crop**2 / (width * height)
         together = _covered(view.crop, width=width, height=height, settings=settings)
-    return ViewFit(view, len(large), tuple(sorted(small)), one, together, problem)
+    return ViewFit(view, len(large), tuple(sorted(small)), one, together, next(iter(problems), ""))
 
 
 def _covered(crop: int, *, width: int, height: int, settings: FeaturizeSettings) -> float:

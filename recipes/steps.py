@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -18,8 +18,7 @@ from ..featurize import FeaturizeSettings, featurize, open_store
 from ..finetune import FinetuneSettings, finetune
 from ..jobs import ensure_folder, write_rows
 from .estimate import Estimate, ImagesAhead, estimate_boost, estimate_featurize, estimate_finetune
-from .parts import Part
-from .work import reported_later
+from .parts import Part, write_list
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Step(ABC):
         """
 
     @abstractmethod
-    def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
+    def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Do what is missing of it.
 
         Parameters
@@ -57,13 +56,16 @@ class Step(ABC):
         how : Work
         notes : sequence of str
             What a reader of any number must know first.
-        failed : list of str
-            Gets a line for each report that could not be written.
 
         Returns
         -------
-        list of CrossValidation
+        sequence of CrossValidation
             What was trained.
+
+        Raises
+        ------
+        ReportError
+            Only a report could not be written; ``results`` holds what was trained.
         """
 
     @abstractmethod
@@ -90,27 +92,25 @@ class FeaturizeStep(Step):
     def check(self, part: Part) -> None:
         """Refuse nothing: `featurize` reads every header first."""
 
-    def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
+    def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Describe the images; a shard describes its share."""
         for settings in self._drawn():
             featurize(part.selection(self.reading), out=part.run, settings=settings, work=how)
         return []
 
-    def _drawn(self) -> list[FeaturizeSettings]:
-        """Return what shares its draws: everything, or each store alone, whose name then moves the seed."""
+    def _drawn(self) -> Iterator[FeaturizeSettings]:
+        """Yield what shares its draws: everything, or each store alone, whose name then moves the seed."""
         if not self.fresh:
-            return [self.settings]
-        found = []
+            yield self.settings
+            return
         for choice, view in product(self.settings.encoders, self.settings.views):
             moved = int(hashlib.sha256(f"{choice} {view}".encode()).hexdigest()[:7], 16)
-            found.append(
-                replace(self.settings, encoders=(choice,), views=(view,), seed=self.settings.seed + 1000 * moved)
-            )
-        return found
+            seed = self.settings.seed + 1000 * moved
+            yield replace(self.settings, encoders=(choice,), views=(view,), seed=seed)
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few augmentations of an image."""
-        return estimate_featurize(ahead, self.settings, reading=self.reading)
+        return estimate_featurize(ahead, self)
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,12 @@ class BoostStep(Step):
         """Refuse images that do not fit the folds."""
         part.plans(self.folds, reading=self.reading, seed=self.settings.seed)
 
-    def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
+    def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Train; a shard leaves that to the run without ``--shard``, since the stores are not yet whole."""
         if how.shard is not None:
             return []
-        return reported_later(
-            failed, train, out=part.run, features=self._own(part.run / "features"), settings=self.settings,
+        return train(
+            out=part.run, features=self._own(part.run / "features"), settings=self.settings,
             folds=part.folds(self.folds), work=how, view=self.view, notes=notes,
         )  # fmt: skip
 
@@ -160,9 +160,7 @@ class BoostStep(Step):
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few rounds of a model."""
-        return estimate_boost(
-            ahead, self.settings, features=self.features, reading=self.reading, folds=self.folds.folds
-        )
+        return estimate_boost(ahead, self)
 
 
 @dataclass(frozen=True)
@@ -208,18 +206,15 @@ class FixedTest:
             raise InputError(f"test_fold {self.fold}: choose one of {', '.join(map(str, plan.folds))}")
         folder = ensure_folder(part.run / self.folder)
         tested = plan.images(self.fold, "test")
-        listed = folder / "test-list.csv"
-        write_rows(listed, ["image_id"], [[image] for image in tested])
+        listed = write_list(folder / "test-list.csv", tested)
         if folds.folds == ("none",):
             return replace(folds, test_list=listed)
         rest = [fold for fold in plan.folds if fold != self.fold]
         rows: list[tuple[str, int, str]] = []
         for number, left_out in enumerate(rest, start=1):
-            rows += [(image, number, "test") for image in tested]
-            rows += [(image, number, "val") for image in plan.images(left_out, "test") if held]
-            rows += [
-                (image, number, "train") for fold in rest if fold != left_out for image in plan.images(fold, "test")
-            ]
+            trained = [image for fold in rest if fold != left_out for image in plan.images(fold, "test")]
+            listed_as = {"test": tested, "val": plan.images(left_out, "test") if held else (), "train": trained}
+            rows += [(image, number, part_of) for part_of, images in listed_as.items() for image in images]
         path = folder / f"{len(rest)}-fixed-test{'' if held else '-unvalidated'}.csv"
         write_rows(path, ["image_id", "fold", "part"], rows)
         return FoldChoice((str(path),))
@@ -252,22 +247,20 @@ class FinetuneStep(Step):
 
     def check(self, part: Part) -> None:
         """Refuse images that do not fit the folds."""
-        if self.test is None:
-            part.plans(self.folds, reading=self.reading, seed=self.settings.seed)
-        else:
-            part.plans(self.test.split, reading=self.reading, seed=self.test.seed)
+        drawn = (self.folds, self.settings.seed) if self.test is None else (self.test.split, self.test.seed)
+        part.plans(drawn[0], reading=self.reading, seed=drawn[1])
 
-    def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
+    def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Train; a shard trains its share of the folds."""
         folds, said, settings = part.folds(self.folds), [*notes, *self.said], self.settings
         if self.test is not None:
             folds = self.test.choice(part, folds, reading=self.reading, held=settings.validation)
             said.append(self.test.SAID)
-        return reported_later(
-            failed, finetune, part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=how,
+        return finetune(
+            part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=how,
             view=self.view, notes=said, tensorboard=self.tensorboard,
         )  # fmt: skip
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few steps of training."""
-        return estimate_finetune(ahead, self.settings, reading=self.reading, folds=self.folds.folds)
+        return estimate_finetune(ahead, self)

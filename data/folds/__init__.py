@@ -2,24 +2,3 @@
 
 In: ids, labels and groups of images. Out: a `FoldPlan`, whose rows are image id, fold and part.
 """
-
-from .folds import fold_plan, fold_plans, published_folds, read_fold_list, write_fold_list
-from .inner import inner_splits
-from .plans import FoldPlan
-from .protocols import PUBLISHED_FOLDS, protocol_text
-from .repeats import repeat_folds
-from .units import unknown_groups
-
-__all__ = [
-    "PUBLISHED_FOLDS",
-    "FoldPlan",
-    "fold_plan",
-    "fold_plans",
-    "inner_splits",
-    "protocol_text",
-    "published_folds",
-    "read_fold_list",
-    "repeat_folds",
-    "unknown_groups",
-    "write_fold_list",
-]

@@ -10,17 +10,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...arguments import PathInput, TextInput, as_path, as_text
-from ...errors import InputError, MissingInputError, one_of
+from ...errors import InputError, MissingInputError
 from ...jobs import write_rows
 from ..csvtable import read_csv
 from ..findings import few
-from ..lists import read_image_list
+from ..labels import read_image_list
 from ..particulars import Particulars
-from .given import GIVEN, given_plan, mixed_parts
+from .given import GIVEN, SITES, given_plan, mixed_parts, site_plan
 from .holdout import HOLDOUT
 from .plans import PARTS, FoldPlan, Row, spread
-from .protocols import PUBLISHED_FOLDS, identify, published_rows
-from .sites import SITES, site_plan
+from .protocols import PUBLISHED_FOLDS, identify, published_folds
 from .slides import SLIDE_FOLDS, fit_slides
 from .split import split_together
 from .units import split_copies, split_groups
@@ -112,20 +111,15 @@ def fold_plan(
             )
         plan = identify(_fit(path.stem, read_fold_list(path), image_ids, failed, where=str(path)), group_of)
     _check_classes(plan, classes)
+    if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
+        raise InputError(f'`spec` {plan.name}: {leaks[0]}; mend the list, or use `group_by="none"`')
     mixed = mixed_parts(plan, known)
-    leaks = split_groups(plan, group_of)
-    if leaks and group_by == "group":
-        which = split_groups(plan, group_of, named=True)[0]
-        raise InputError(f'`spec` {plan.name}: {which}; mend the list, or use `group_by="none"`')
-    if plan.before is not None:
-        said = (
-            *plan.before.warnings,
-            *mixed,
-            *split_groups(plan.before, group_of),
-            *split_copies(plan.before, known.copies or ()),
-        )
-        plan = replace(plan, before=replace(plan.before, warnings=(*absent, *said)))
-    return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks, *split_copies(plan, known.copies or ())))
+
+    def warned(one: FoldPlan) -> FoldPlan:
+        leaks = (*split_groups(one, group_of), *split_copies(one, known.copies or ()))
+        return replace(one, warnings=(*absent, *one.warnings, *mixed, *leaks))
+
+    return warned(plan if plan.before is None else replace(plan, before=warned(plan.before)))
 
 
 def fold_plans(specs: Iterable[str], **images: Any) -> list[FoldPlan]:
@@ -151,19 +145,6 @@ def _absent(images: Collection[str], why: str) -> tuple[str, ...]:
         return ()
     said = f"1 image {why} is" if len(images) == 1 else f"{len(images)} images {why} are"
     return (f"{said} in no fold: {few(sorted(images))}",)
-
-
-def published_folds(name: str) -> list[Row]:
-    """Return the rows of a fold list that ships with the package; the part is empty in a partition.
-
-    Raises
-    ------
-    InputError
-        No such list.
-    """
-    if name not in PUBLISHED_FOLDS:
-        raise InputError(f"`name` {name}: no published list of this name; {one_of(name, PUBLISHED_FOLDS)}")
-    return published_rows(name)
 
 
 def _grouped(groups: Sequence[str | None], group_by: str | None) -> bool:
@@ -282,20 +263,19 @@ def _finder(image_ids: Sequence[str], where: str) -> Callable[[str], str | None]
 def _check_classes(plan: FoldPlan, classes: dict[str, str]) -> None:
     wanted = {classes[image] for image, _, _ in plan.rows}
     for fold in plan.folds:
-        train = {classes[image] for image in plan.images(fold, "train")}
-        if wanted - train:
-            missing = ", ".join(sorted(wanted - train))
-            raise InputError(f"`spec` {plan.name}: no image of class {missing} trains in fold {fold}; use fewer folds")
+        if missing := sorted(wanted - {classes[image] for image in plan.images(fold, "train")}):
+            said = f"no image of class {', '.join(missing)} trains in fold {fold}; use fewer folds"
+            raise InputError(f"`spec` {plan.name}: {said}")
         if not plan.images(fold, "test") and plan.name != "none":
             raise InputError(f"`spec` {plan.name}: fold {fold} tests no image")
 
 
 def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]) -> None:
     """Write ``image_id,label,group,fold[,part]``; a partition lists the fold in which each image is tested."""
-    rows = sorted(plan.rows, key=lambda row: (row[1], row[0]))
-    if plan.partition:
-        body = [(i, labels[i], groups[i] or "", fold) for i, fold, part in rows if part == "test"]
-        write_rows(path, ("image_id", "label", "group", "fold"), body)
-    else:
-        whole = [(i, labels[i], groups[i] or "", fold, part) for i, fold, part in rows]
-        write_rows(path, ("image_id", "label", "group", "fold", "part"), whole)
+    body = [
+        (image, labels[image], groups[image] or "", fold, part)
+        for image, fold, part in sorted(plan.rows, key=lambda row: (row[1], row[0]))
+        if part == "test" or not plan.partition
+    ]
+    width = 4 if plan.partition else 5
+    write_rows(path, ("image_id", "label", "group", "fold", "part")[:width], [row[:width] for row in body])

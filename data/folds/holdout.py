@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,9 @@ _TRIES = 200
 
 _NEAR = 0.05
 """Of a class's images: how many more or fewer than its share may test before it is said (ours)."""
+
+_Image = tuple[str, str, str]
+"""Image id, class, and what it is kept whole with."""
 
 
 def holdout_plan(
@@ -59,92 +62,75 @@ def holdout_plan(
         raise InputError(
             f"`spec` {spec}: give two or three shares in percent that add up to 100, for example 70/30 or 80/10/10"
         )
-    members: dict[str, Counter[str]] = {}
-    for name, label in zip(units, labels, strict=True):
-        members.setdefault(name, Counter())[label] += 1
+    images = list(zip(image_ids, labels, units, strict=True))
     rng = np.random.default_rng(np.random.SeedSequence([seed, *shares]))
-    split = _stratified if len(shares) == 2 else _balanced
-    rows, warnings = split(spec, shares, image_ids=image_ids, labels=labels, units=units, members=members, rng=rng)
+    rows, warnings = (_stratified if len(shares) == 2 else _balanced)(spec, shares, images, rng)
     name = spec.replace("/", "-") + ("-grouped" if grouped else "")
     return FoldPlan(name, tuple(sorted(rows)), partition=False, warnings=tuple(warnings), origin="split")
 
 
 def _stratified(
-    spec: str,
-    shares: Sequence[int],
-    *,
-    image_ids: Sequence[str],
-    labels: Sequence[str],
-    units: Sequence[str],
-    members: dict[str, Counter[str]],
-    rng: np.random.Generator,
+    spec: str, shares: Sequence[int], images: Sequence[_Image], rng: np.random.Generator
 ) -> tuple[list[Row], list[str]]:
     """Train and test, with the same share of every class; at least one image of each does either."""
-    counts = Counter(labels)
+    counts = Counter(label for _, label, _ in images)
     if scarce := [label for label, count in sorted(counts.items()) if count < 2]:
         raise InputError(f"`spec` {spec}: class {scarce[0]} has 1 image; a split needs one to train and one to test")
     share = shares[1] / 100
     quota = {label: min(count - 1, max(1, round(share * count))) for label, count in counts.items()}
-    tested = set(_draw(members, {}, sorted(counts), quota, rng, near=True))
-    parts = ["test" if unit in tested else "train" for unit in units]
-    held = Counter(label for label, part in zip(labels, parts, strict=True) if part == "test")
+    tested = set(_draw(images, (), quota, rng, near=True))
+    rows = [(image, 1, "test" if unit in tested else "train") for image, _, unit in images]
+    held = Counter(label for _, label, unit in images if unit in tested)
     off = [
-        label
+        f"{label} {held[label]} of {count}"
         for label, count in sorted(counts.items())
         if not held[label] or abs(held[label] - share * count) > max(1, _NEAR * count)
     ]
-    said = ", ".join(f"{label} {held[label]} of {counts[label]}" for label in off)
-    warnings = [f"groups are kept whole, so the test part does not hold {shares[1]} % of every class: {said}"]
-    return [(image, 1, part) for image, part in zip(image_ids, parts, strict=True)], warnings if off else []
+    said = f"groups are kept whole, so the test part does not hold {shares[1]} % of every class: {', '.join(off)}"
+    return rows, [said] if off else []
 
 
 def _balanced(
-    spec: str,
-    shares: Sequence[int],
-    *,
-    image_ids: Sequence[str],
-    labels: Sequence[str],
-    units: Sequence[str],
-    members: dict[str, Counter[str]],
-    rng: np.random.Generator,
+    spec: str, shares: Sequence[int], images: Sequence[_Image], rng: np.random.Generator
 ) -> tuple[list[Row], list[str]]:
     """Train, validate and test, with as many images of every class in the last two."""
-    classes = sorted(set(labels))
-    quota = {part: round(shares[place] / 100 * len(labels) / len(classes)) for place, part in ((1, "val"), (2, "test"))}
-    for label, count in sorted(Counter(labels).items()):
-        if min(quota.values()) < 1 or count <= sum(quota.values()):
+    counts = Counter(label for _, label, _ in images)
+    classes = sorted(counts)
+    quota = {part: round(shares[place] / 100 * len(images) / len(classes)) for place, part in ((1, "val"), (2, "test"))}
+    for label in classes:
+        if min(quota.values()) < 1 or counts[label] <= sum(quota.values()):
             raise InputError(
-                f"`spec` {spec}: class {label} has {count} images; a balanced split of {len(labels)} needs "
+                f"`spec` {spec}: class {label} has {counts[label]} images; a balanced split of {len(images)} needs "
                 f"{quota['val']} to validate, {quota['test']} to test and at least one to train"
             )
     part_of: dict[str, str] = {}
     for part in ("test", "val"):
-        part_of.update(dict.fromkeys(_draw(members, part_of, classes, dict.fromkeys(classes, quota[part]), rng), part))
+        part_of |= dict.fromkeys(_draw(images, part_of, dict.fromkeys(classes, quota[part]), rng), part)
     rows: list[Row] = []
     held: Counter[tuple[str, str]] = Counter()
     surplus: Counter[str] = Counter()
-    for place in rng.permutation(len(labels)).tolist():  # which images of a patient are left out is chance
-        part = part_of.get(units[place], "train")
-        held[part, labels[place]] += 1
-        if part != "train" and held[part, labels[place]] > quota[part]:
+    for place in rng.permutation(len(images)).tolist():  # which images of a patient are left out is chance
+        image, label, unit = images[place]
+        part = part_of.get(unit, "train")
+        held[part, label] += 1
+        if part != "train" and held[part, label] > quota[part]:
             surplus[part] += 1
         else:
-            rows.append((image_ids[place], 1, part))
+            rows.append((image, 1, part))
     warnings = [
         f"{count} images of groups in the {part} part are left out, so that it holds as many of each class"
         for part, count in sorted(surplus.items())
     ]
-    for part in ("val", "test"):
-        if any(held[part, label] < quota[part] for label in classes):
-            counts = ", ".join(f"{label} {min(held[part, label], quota[part])}" for label in classes)
-            warnings.append(f"the {part} part is not balanced, too few groups hold a class: {counts}")
+    for part, most in quota.items():
+        if any(held[part, label] < most for label in classes):
+            there = ", ".join(f"{label} {min(held[part, label], most)}" for label in classes)
+            warnings.append(f"the {part} part is not balanced, too few groups hold a class: {there}")
     return rows, warnings
 
 
 def _draw(
-    members: dict[str, Counter[str]],
-    taken: dict[str, str],
-    classes: Sequence[str],
+    images: Sequence[_Image],
+    taken: Collection[str],
     quota: Mapping[str, int],
     rng: np.random.Generator,
     *,
@@ -155,6 +141,9 @@ def _draw(
     One group of each class is always left to train. With `near` they come as near to the quotas as they can, from
     either side, with some of every class.
     """
+    members: dict[str, Counter[str]] = {}
+    for _, label, unit in images:
+        members.setdefault(unit, Counter())[label] += 1
     free = sorted(set(members) - set(taken))
     best: list[str] = []
     least = (sum(quota.values()) + 1, 0)
@@ -169,18 +158,19 @@ def _draw(
         for place in rng.permutation(len(free)).tolist():
             group = members[free[place]]
             if near:
-                wanted = not all(held[label] for label in group) or distance(held + group, group) < distance(
-                    held, group
-                )
+                nearer = distance(held + group, group) < distance(held, group)
+                wanted = nearer or not all(held[label] for label in group)
             else:
                 wanted = any(held[label] < quota[label] for label in group)
             if wanted and all(left[label] > 1 for label in group):
                 held += group
                 left -= Counter(list(group))
                 chosen.append(free[place])
-        short = sum(max(0, quota[label] - held[label]) for label in classes)
-        over = sum(max(0, held[label] - quota[label]) for label in classes)
-        found = (sum(not held[label] for label in classes), short + over) if near else (short, over)
+        if near:
+            found = sum(not held[label] for label in quota), distance(held, quota)
+        else:
+            short = sum(max(0, most - held[label]) for label, most in quota.items())
+            found = short, distance(held, quota) - short
         if found < least:
             best, least = chosen, found
         if least == (0, 0):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import re
 from dataclasses import replace
-from importlib import resources
 from pathlib import PurePosixPath
 
-from ...errors import InputError
+from ...errors import InputError, one_of
+from ..csvtable import published_rows
 from .plans import FoldPlan, Row, spread
 from .slides import SLIDE_FOLDS, fit_slides
 
@@ -20,10 +19,18 @@ _SPLIT_NAME = re.compile(r"(\d+|\d{1,2}-\d{1,2}(-\d{1,2})?)(-grouped)?(-repeated
 """Names of protocols that are no file."""
 
 
-def published_rows(name: str) -> list[Row]:
-    """Return the rows of a list of `PUBLISHED_FOLDS`; the part is empty in a partition."""
-    text = (resources.files(__package__) / "published" / PUBLISHED_FOLDS[name]).read_text(encoding="utf-8")
-    return [(row["image_id"], int(row["fold"]), row.get("part") or "") for row in csv.DictReader(text.splitlines())]
+def published_folds(name: str) -> list[Row]:
+    """Return the rows of a fold list that ships with the package; the part is empty in a partition.
+
+    Raises
+    ------
+    InputError
+        No such list.
+    """
+    if name not in PUBLISHED_FOLDS:
+        raise InputError(f"`name` {name}: no published list of this name; {one_of(name, PUBLISHED_FOLDS)}")
+    rows = published_rows(__package__, PUBLISHED_FOLDS[name])
+    return [(row["image_id"], int(row["fold"]), row.get("part") or "") for row in rows]
 
 
 def identify(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
@@ -47,7 +54,7 @@ def identify(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
     images, folds = {image for image, _, _ in mine}, {fold for _, fold, _ in mine}
     found = replace(plan, origin="file")
     for name in PUBLISHED_FOLDS:
-        known = set(spread(published_rows(name)))
+        known = set(spread(published_folds(name)))
         if mine == known:
             found = replace(plan, origin="published", source=name)
             break

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from ...errors import InputError
-from ..layouts import BREAKHIS_NAME, CBIS_NAME, IDC_NAME
+from ..csvtable import published_rows
+from ..layouts.breakhis import BREAKHIS_NAME
+from ..layouts.cbis_ddsm import CBIS_NAME
+from ..layouts.idc import IDC_NAME
 from .plans import FoldPlan
 
 SLIDE_FOLDS = {
@@ -40,15 +41,14 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     InputError
         No image of a listed slide.
     """
-    if spec == "official" and group_of and all(map(CBIS_NAME.fullmatch, group_of)):
-        return _fit_cbis(group_of)
-    source = resources.files(__package__) / "published" / SLIDE_FOLDS[spec]
-    lines = source.read_text(encoding="utf-8").splitlines()
-    listed = [(row["slide"], int(row["fold"]), row["part"]) for row in csv.DictReader(lines)]
-    slides = {image: _slide(image) for image in group_of}
+    cbis = {image: match[2] for image in group_of if (match := CBIS_NAME.fullmatch(image))}
+    if spec == "official" and group_of and len(cbis) == len(group_of):
+        return _fit_cbis(cbis)
+    rows_of_slides = published_rows(__package__, SLIDE_FOLDS[spec])
+    listed = [(row["slide"], int(row["fold"]), row["part"]) for row in rows_of_slides]
     by_slide: dict[str, list[str]] = {}
-    for image, slide in slides.items():
-        by_slide.setdefault(slide or "", []).append(image)
+    for image in group_of:
+        by_slide.setdefault(_slide(image), []).append(image)
     rows = [(image, fold, part) for slide, fold, part in listed for image in by_slide.get(slide, [])]
     if not rows:
         name = "IDC" if spec.startswith("idc") else "BreakHis and CBIS-DDSM" if spec == "official" else "BreakHis"
@@ -69,25 +69,19 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     return FoldPlan(spec, tuple(rows), partition=False, warnings=tuple(warnings), origin="published", source=spec)
 
 
-def _fit_cbis(images: Iterable[str]) -> FoldPlan:
-    rows = []
-    for image in images:
-        match = CBIS_NAME.fullmatch(image)
-        if match is not None:
-            rows.append((image, 1, "test" if match[2] == "Test" else "train"))
-    if {part for _, _, part in rows} != {"train", "test"}:
-        missing = "test" if all(part == "train" for _, _, part in rows) else "training"
+def _fit_cbis(part_of: Mapping[str, str]) -> FoldPlan:
+    if missing := {"Training", "Test"} - set(part_of.values()):
         raise InputError(
-            f'`spec="official"`: no image of the {missing} part of CBIS-DDSM is here; copy it, or split anew'
+            f'`spec="official"`: no image of the {missing.pop().casefold()} part of CBIS-DDSM is here; copy it, or '
+            "split anew"
         )
-    return FoldPlan("official", tuple(rows), partition=False, origin="published", source="official")
+    rows = tuple((image, 1, "test" if part == "Test" else "train") for image, part in part_of.items())
+    return FoldPlan("official", rows, partition=False, origin="published", source="official")
 
 
-def _slide(image: str) -> str | None:
-    """Return the slide that an official file name of BreakHis or IDC carries."""
+def _slide(image: str) -> str:
+    """Return the slide that an official file name of BreakHis or IDC carries; empty for any other name."""
     name = PurePosixPath(image).name
     if match := BREAKHIS_NAME.fullmatch(name):
-        return f"{match[2]}-{match[3]}-{match[4]}"
-    if match := IDC_NAME.fullmatch(name):
-        return match[1]
-    return None
+        return "-".join(match.group(2, 3, 4))
+    return match[1] if (match := IDC_NAME.fullmatch(name)) else ""

@@ -1,13 +1,17 @@
-"""Folds that are split: stratified, groups whole where they are known, and copies of one image in one part."""
+"""Folds that are split: stratified, groups whole where they are known, and copies of one image in one part.
+
+Also folds inside a training part, for whoever chooses or stops by images that do not train.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import InputError
 from ..findings import pairs_alike
@@ -15,6 +19,8 @@ from ..particulars import Particulars
 from .holdout import HOLDOUT, holdout_plan
 from .plans import FoldPlan, Row
 from .units import join_units
+
+Indices = npt.NDArray[np.int64]
 
 
 def split_together(
@@ -29,10 +35,11 @@ def split_together(
 ) -> FoldPlan:
     """Split, with groups whole if asked to, and copies of an image always; and the same without looking for copies."""
     owners = groups if grouped else [None] * len(groups)
+    make = holdout_plan if HOLDOUT.fullmatch(spec) else _stratified_plan
 
     def split(copies: Sequence[tuple[str, str]]) -> FoldPlan:
         units = join_units(image_ids, owners, copies)
-        return _split(spec, image_ids, labels, units, grouped=grouped, seed=seed)
+        return make(spec, image_ids=image_ids, labels=labels, units=units, grouped=grouped, seed=seed)
 
     plan = split(())
     here = set(image_ids)
@@ -64,14 +71,10 @@ def _trains_on_all(plan: FoldPlan, label_of: Mapping[str, str]) -> bool:
     return all({label_of[image] for image in plan.images(fold, "train")} == wanted for fold in plan.folds)
 
 
-def _split(
-    spec: str, image_ids: Sequence[str], labels: Sequence[str], units: Sequence[str], *, grouped: bool, seed: int
+def _stratified_plan(
+    spec: str, *, image_ids: Sequence[str], labels: Sequence[str], units: Sequence[str], grouped: bool, seed: int
 ) -> FoldPlan:
-    """Split units of images by scikit-learn, or by shares; by image where they are not groups."""
-    if HOLDOUT.fullmatch(spec):
-        return holdout_plan(spec, image_ids=image_ids, labels=labels, units=units, grouped=grouped, seed=seed)
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
+    """Split units of images by scikit-learn; by image where they are not groups."""
     count = int(spec)
     if count < 2:
         raise InputError(f"`spec` {count}: give at least 2 folds")
@@ -79,28 +82,66 @@ def _split(
         if images < count:
             fewer = f"use `spec={images}` or add images" if images > 1 else "add images"
             raise InputError(f"class {label} has {images} images, fewer than the {count} folds; {fewer}")
-    if not grouped:
-        # one image stands for its copies, so that without any the folds are what they always were
-        first = {unit: place for place, unit in reversed(list(enumerate(units)))}
-        chosen = sorted(first.values())
-        if len(chosen) < len(labels) and min(Counter(labels[place] for place in chosen).values()) < count:
-            raise InputError(f"`spec` {count}: a class has fewer images that are no copies than folds; use fewer")
-        splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
-        parts = splitter.split(np.zeros(len(chosen)), [labels[place] for place in chosen])
-        tests = [{units[chosen[i]] for i in test.tolist()} for _, test in parts]
-        name = str(count)
-    else:
+    chosen = list(range(len(units)))
+    if grouped:
         if len(set(units)) < count:
             raise InputError(f"{len(set(units))} groups are fewer than the {count} folds; use fewer `folds`")
-        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-        parts = splitter.split(np.zeros(len(labels)), labels, units)
-        tests = [{units[i] for i in test.tolist()} for _, test in parts]
-        name = f"{count}-grouped"
+    else:
+        # one image stands for its copies, so that without any the folds are what they always were
+        chosen = sorted({unit: place for place, unit in reversed(list(enumerate(units)))}.values())
+        if len(chosen) < len(labels) and min(Counter(labels[place] for place in chosen).values()) < count:
+            raise InputError(f"`spec` {count}: a class has fewer images that are no copies than folds; use fewer")
+    splits = _stratified([labels[place] for place in chosen], units if grouped else None, count=count, seed=seed)
     rows: list[Row] = []
-    for number, tested in enumerate(tests, start=1):
+    for number, (_, places) in enumerate(splits, start=1):
+        tested = {units[chosen[place]] for place in places.tolist()}
         if not tested:
             raise InputError(f"`spec` {count}: fold {number} would be empty, the groups are too large; use fewer")
         rows.extend(
             (image, number, "test" if unit in tested else "train") for image, unit in zip(image_ids, units, strict=True)
         )
-    return FoldPlan(name, tuple(rows), partition=True, origin="split")
+    return FoldPlan(f"{count}-grouped" if grouped else str(count), tuple(rows), partition=True, origin="split")
+
+
+def inner_splits(
+    labels: Indices, groups: Sequence[str | None], *, count: int, seed: int
+) -> list[tuple[Indices, Indices]]:
+    """Split training images again, groups whole where all are known.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (images,)
+    groups : sequence of str or None
+    count : int
+        Folds; fewer where a class has fewer images, or there are fewer groups.
+    seed : int
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Positions of images that train and that are held out. A split whose training side lacks a class is left out, so
+        there may be none.
+    """
+    owners = [group for group in groups if group is not None]
+    grouped = len(owners) == len(labels)
+    units = len(set(owners)) if grouped else len(labels)
+    count = min(count, int(np.bincount(labels)[np.unique(labels)].min()), units)
+    if count < 2:
+        return []
+    wanted = set(labels.tolist())
+    return [
+        (train, held)
+        for train, held in _stratified(labels, owners if grouped else None, count=count, seed=seed)
+        if len(held) and set(labels[train].tolist()) == wanted
+    ]
+
+
+def _stratified(
+    labels: Sequence[str] | Indices, groups: Sequence[str] | None, *, count: int, seed: int
+) -> Iterator[tuple[Indices, Indices]]:
+    """Split by scikit-learn: positions that train and that are held out, groups whole where there are any."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    splitter = kind(count, shuffle=True, random_state=seed)
+    yield from splitter.split(np.zeros(len(labels)), labels, groups)

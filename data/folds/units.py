@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..findings import few, pairs_alike
-from .plans import PARTS, FoldPlan
+from .plans import FoldPlan
 
 Copies = Sequence[tuple[str, str]]
 """Pairs of image ids that show the same pixels."""
@@ -71,12 +71,12 @@ def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None], *, named: b
 
     A warning goes into every output of a protocol, also into bundles, which name no patient.
     """
-    tested: set[str] = set()
-    stopped: set[str] = set()
-    for fold in plan.folds:
-        parts = {part: {group_of[image] for image in plan.images(fold, part)} - {None} for part in PARTS}
-        tested |= {str(group) for group in (parts["train"] | parts["val"]) & parts["test"]}
-        stopped |= {str(group) for group in parts["train"] & parts["val"]}
+    parts: dict[tuple[str, int], set[str]] = {}
+    for image, fold, part in plan.rows:
+        if (group := group_of[image]) is not None:
+            parts.setdefault((group, fold), set()).add(part)
+    tested = {group for (group, _), of in parts.items() if "test" in of and len(of) > 1}
+    stopped = {group for (group, _), of in parts.items() if {"train", "val"} <= of} - tested
     sizes = Counter(group_of[image] for image in {image for image, _, _ in plan.rows})
     several = sum(count > 1 for group, count in sizes.items() if group is not None)
     warnings = []
@@ -89,9 +89,9 @@ def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None], *, named: b
             f"image-level folds on grouped data: {len(tested)} of {several} patients or slides with several images "
             f"both train and test in a fold{which(tested)}, so these numbers are too high for new patients"
         )
-    if stopped - tested:
+    if stopped:
         warnings.append(
-            f"{len(stopped - tested)} patients or slides both train and validate in a fold{which(stopped - tested)}, "
+            f"{len(stopped)} patients or slides both train and validate in a fold{which(stopped)}, "
             "so training may stop too late"
         )
     return tuple(warnings)
@@ -99,17 +99,12 @@ def split_groups(plan: FoldPlan, group_of: Mapping[str, str | None], *, named: b
 
 def split_copies(plan: FoldPlan, copies: Copies) -> tuple[str, ...]:
     """Name images that test in a fold in which a copy of them trains."""
-    placed: dict[str, dict[int, str]] = {}
-    for image, fold, part in plan.rows:
-        placed.setdefault(image, {})[fold] = part
+    placed = {(image, fold): part for image, fold, part in plan.rows}
+    folds, apart = plan.folds, ({"train", "test"}, {"val", "test"})
     split = [
         f"{first} and {second}"
         for first, second in copies
-        if any(
-            "test" in (part, other) and part != other
-            for fold, part in placed.get(first, {}).items()
-            if (other := placed.get(second, {}).get(fold)) is not None
-        )
+        if any({placed.get((first, fold)), placed.get((second, fold))} in apart for fold in folds)
     ]
     if not split:
         return ()

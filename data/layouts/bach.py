@@ -6,11 +6,11 @@ import contextlib
 import csv
 import re
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
 from ...errors import InputError
 from ..classes import match_class
+from ..csvtable import published_rows
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding
 from ..walk import is_folder, walk_files
@@ -31,8 +31,7 @@ _DEBRIS = frozenset({"thumbs.db", ".ds_store", "desktop.ini", "bchisto-synthetic
 
 def find_photos(root: Path) -> Path | None:
     """Return the folder that holds the four class folders, at `root` or up to two levels below; None if none."""
-    candidates = [root, root / "Photos", root / "ICIAR2018_BACH_Challenge" / "Photos"]
-    for folder in candidates:
+    for folder in (root, root / "Photos", root / "ICIAR2018_BACH_Challenge" / "Photos"):
         if sum(is_folder(folder / name) for name in BACH_CLASSES) >= 2 and any(_official(folder)):
             return folder
     return None
@@ -70,31 +69,22 @@ def read_bach(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         )
     findings: list[Finding] = []
     truth = _read_truth(photos / GROUND_TRUTH, findings)
-    records = []
-    for path in sorted(walk_files(photos, findings, hidden=True)):
-        if path.name == GROUND_TRUTH:
-            continue
-        folder = path.parent.name if path.parent.parent == photos else ""
-        record = _record(path, folder, truth, findings)
-        if record is not None:
-            records.append(record)
-    present = {record.path.name for record in records}
-    findings.extend(
-        Finding("error", name, f"in {GROUND_TRUTH} but there is no such image; copy it again or remove the row")
-        for name in sorted(set(truth) - present)
-    )
-    findings.extend(
-        Finding("warning", f"{name}/", "no image of this class is in its folder")
-        for name in BACH_CLASSES
-        if name not in {record.label for record in records} and is_folder(photos / name)
-    )
+    files = [path for path in sorted(walk_files(photos, findings, hidden=True)) if path.name != GROUND_TRUTH]
+    records = [record for path in files if (record := _record(path, photos, truth, findings)) is not None]
+    for name in sorted(set(truth) - {record.image_id for record in records}):
+        message = f"in {GROUND_TRUTH} but there is no such image; copy it again or remove the row"
+        findings.append(Finding("error", name, message))
+    labels = {record.label for record in records}
+    for name in BACH_CLASSES:
+        if name not in labels and is_folder(photos / name):
+            findings.append(Finding("warning", f"{name}/", "no image of this class is in its folder"))
     if (photos.parent / "WSI").is_dir():
         findings.append(Finding("note", "WSI", "whole-slide images are not part of this task and are left out"))
     return records, findings
 
 
-def _record(path: Path, folder: str, truth: dict[str, str], findings: list[Finding]) -> ImageRecord | None:
-    name = path.name
+def _record(path: Path, photos: Path, truth: dict[str, str], findings: list[Finding]) -> ImageRecord | None:
+    name, folder = path.name, path.relative_to(photos).parent.as_posix()
     if name.casefold() in _DEBRIS:
         findings.append(Finding("note", name, "known debris, left out"))
         return None
@@ -102,14 +92,12 @@ def _record(path: Path, folder: str, truth: dict[str, str], findings: list[Findi
         findings.append(Finding("warning", name, "not an image in one of the four class folders, left out"))
         return None
     if not re.fullmatch(rf"{_PREFIX[folder]}\d{{3}}\.tif", name):
-        expected = f"{_PREFIX[folder]}001.tif"
-        findings.append(Finding("warning", name, f"not an official name in {folder} (like {expected})"))
+        findings.append(Finding("warning", name, f"not an official name in {folder} (like {_PREFIX[folder]}001.tif)"))
     if truth and name not in truth:
         findings.append(Finding("error", name, f"no label in {GROUND_TRUTH}; add its row or remove the image"))
     elif truth and truth[name] != folder:
-        findings.append(
-            Finding("error", name, f"lies in {folder} but {GROUND_TRUTH} says {truth[name]}; correct one of them")
-        )
+        message = f"lies in {folder} but {GROUND_TRUTH} says {truth[name]}; correct one of them"
+        findings.append(Finding("error", name, message))
     return ImageRecord(
         image_id=name, path=path, label=folder, magnification=BACH_MAGNIFICATION, mpp=BACH_MPP, source="bach"
     )
@@ -117,8 +105,7 @@ def _record(path: Path, folder: str, truth: dict[str, str], findings: list[Findi
 
 def _patients() -> dict[str, str]:
     """Return the patient of each image whose patient was published: 145 of 400, see ``published/SOURCES.md``."""
-    text = (resources.files(__package__) / "published" / "bach_patients.csv").read_text(encoding="utf-8")
-    return {row["image_id"]: row["patient"] for row in csv.DictReader(text.splitlines())}
+    return {row["image_id"]: row["patient"] for row in published_rows(__package__, "bach_patients.csv")}
 
 
 def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:

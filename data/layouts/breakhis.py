@@ -82,11 +82,8 @@ def read_breakhis(
     if not total and not any(finding.level == "error" for finding in findings):
         raise InputError(f"{root}: no BreakHis file here; expected names like SOB_M_DC-14-2523-40-001.png")
     if len({record.image_id.rsplit("-", 2)[0] for record in records if record.group == SHARED_PATIENT}) > 1:
-        findings.append(
-            Finding(
-                "note", SHARED_PATIENT, "this patient has slides of two tumour types; the official folds split them"
-            )
-        )
+        message = "this patient has slides of two tumour types; the official folds split them"
+        findings.append(Finding("note", SHARED_PATIENT, message))
     if total != BREAKHIS_IMAGES:
         findings.append(Finding("note", str(root), f"{total} of the {BREAKHIS_IMAGES:,} published images are here"))
     return records, findings
@@ -94,13 +91,9 @@ def read_breakhis(
 
 def _misplaced(path: Path, match: re.Match[str]) -> list[Finding]:
     """Compare the folders with the name: slide folder (``_`` before the year) and magnification folder."""
-    found = []
-    if path.parent.name != f"{match[5]}X":
-        found.append(Finding("warning", path.name, f"lies in {path.parent.name}, expected {match[5]}X"))
     slide = f"SOB_{match[1]}_{match[2]}_{match[3]}-{match[4]}"
-    if path.parent.parent.name != slide:
-        found.append(Finding("warning", path.name, f"lies in {path.parent.parent.name}, expected {slide}"))
-    return found
+    expected = ((path.parent.name, f"{match[5]}X"), (path.parent.parent.name, slide))
+    return [Finding("warning", path.name, f"lies in {name}, expected {own}") for name, own in expected if name != own]
 
 
 LAYOUT = LayoutSpec(

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from ...errors import ImageError, InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images import read_header
+from ..images.decode import read_header
 from ..walk import walk_files
 from .ddsm import PATHOLOGY_CLASSES, pathology_label
 from .spec import LayoutSpec
@@ -35,7 +35,6 @@ class _Row:
     patient: str
     label: str
     whole: PurePosixPath
-    crop: PurePosixPath
     mask: PurePosixPath
 
 
@@ -79,18 +78,18 @@ def read_cbis_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[Ima
     records: list[ImageRecord] = []
     for table in tables:
         rows = _read_table(table, findings)
-        absent: list[str] = []
-        swapped: list[str] = []
-        for row in rows:
-            own = files.get(folders.get(row.name, root), [])
-            if not own:
-                absent.append(row.name)
+        absent = [row.name for row in rows if row.name not in folders]
+        swapped = []
+        for row in (row for row in rows if row.name in folders):
+            folder = folders[row.name]
+            try:
+                record = _record(row, files[folder], files.get(folders.get(row.whole.parts[0], root), []), findings)
+            except ImageError as error:
+                findings.append(Finding("error", row.name, str(error)))
                 continue
-            record = _record(row, own, files.get(folders.get(row.whole.parts[0], root), []), findings)
-            if record is not None:
-                records.append(record)
-                if record.path.relative_to(folders[row.name]).parts == row.mask.parts[1:]:
-                    swapped.append(row.name)
+            records.append(record)
+            if record.path.relative_to(folder).parts == row.mask.parts[1:]:
+                swapped.append(row.name)
         if absent:
             message = f"{len(absent)} of {len(rows)} rows name images that are not here, first {absent[0]}; left out"
             findings.append(Finding("warning", table.name, message))
@@ -150,40 +149,34 @@ def _parse(row: dict[str, str]) -> _Row | str:
     if match[3] != row["patient_id"] or match[6] != row["abnormality id"]:
         columns = f"{row['patient_id']}, abnormality {row['abnormality id']}"
         return f"its path is of {match[3]}, abnormality {match[6]}, its columns say {columns}; correct one"
-    return _Row(match[0], match[3], label, whole, crop, mask)
+    return _Row(match[0], match[3], label, whole, mask)
 
 
-def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Finding]) -> ImageRecord | None:
-    """Tell the crop from the mask: the mask has the size of the mammogram, the crop is smaller."""
-    try:
-        sizes = {path: (h.width, h.height) for path in (*files, *whole[:1]) for h in [read_header(path)]}
-    except ImageError as error:
-        findings.append(Finding("error", row.name, str(error)))
-        return None
+def _record(row: _Row, files: list[Path], whole: list[Path], findings: list[Finding]) -> ImageRecord:
+    """Tell the crop from the mask: the mask has the size of the mammogram, the crop is smaller.
+
+    Raises
+    ------
+    ImageError
+        They cannot be told apart, or one cannot be read.
+    """
+    headers = {path: read_header(path) for path in (*files, *whole[:1])}
+    sizes = {path: (header.width, header.height) for path, header in headers.items()}
     if len(files) > 2:
-        findings.append(
-            Finding("error", row.name, f"{len(files)} files where a crop and a mask belong; remove the others")
-        )
-        return None
+        raise ImageError(f"{len(files)} files where a crop and a mask belong; remove the others")
     by_area = sorted(files, key=lambda path: sizes[path][0] * sizes[path][1])
     crop, mask = by_area[0], by_area[-1] if len(files) == 2 else None
     frame = whole[0] if whole else None
     if mask is None and frame is not None and sizes[crop] == sizes[frame]:
-        findings.append(Finding("error", row.name, "has a mask but no crop; copy the crop"))
-        return None
+        raise ImageError("has a mask but no crop; copy the crop")
     if mask is None:
         findings.append(Finding("warning", row.name, "has no mask; its crop alone is used"))
     elif sizes[crop] == sizes[mask]:
-        findings.append(
-            Finding("error", row.name, "crop and mask are of one size and cannot be told apart; copy them again")
-        )
-        return None
+        raise ImageError("crop and mask are of one size and cannot be told apart; copy them again")
     elif frame is not None and sizes[mask] != sizes[frame]:
         size = f"{sizes[mask][0]}x{sizes[mask][1]}, the mammogram is {sizes[frame][0]}x{sizes[frame][1]}"
         findings.append(Finding("warning", row.name, f"its mask is {size}: it does not fit"))
-    return ImageRecord(
-        image_id=row.name, path=crop, label=row.label, group=row.patient, source="cbis-ddsm", frame=frame, mask=mask
-    )
+    return ImageRecord(row.name, crop, row.label, row.patient, source="cbis-ddsm", frame=frame, mask=mask)
 
 
 LAYOUT = LayoutSpec(

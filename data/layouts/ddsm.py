@@ -6,16 +6,17 @@ A row of the table is one marked abnormality: the part of its view within the bo
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ImageError, InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images import LJPEG_SUFFIX, read_header
+from ..images.decode import read_header
+from ..images.ljpeg import LJPEG_SUFFIX
 from ..walk import walk_files
-from .overlay import read_overlay
+from .overlay import ascii_text, read_overlay
 from .spec import LESIONS, LayoutSpec
 
 PATHOLOGY_CLASSES = ("benign", "malignant")
@@ -33,19 +34,8 @@ _MOST_BYTES = 1024**2
 
 _CONVERTED = (".tif", ".tiff", ".png")
 
-
-@dataclass(frozen=True)
-class _View:
-    name: str
-    height: int
-    width: int
-    overlay: bool
-
-
-@dataclass(frozen=True)
-class _Case:
-    name: str
-    views: tuple[_View, ...]
+_Size = tuple[int, int]
+"""Width and height in pixels."""
 
 
 def pathology_label(text: str) -> str | None:
@@ -80,14 +70,18 @@ def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRec
         raise InputError(f"{root}: no DDSM case here; expected files like B-3159-1.ics")
     records: list[ImageRecord] = []
     unmarked = 0
-    other: dict[str, int] = {}
+    other: Counter[str] = Counter()
     for path in files:
-        case = _read_case(path, findings)
-        for view in case.views if case else ():
-            if not view.overlay:
-                unmarked += 1
-                continue
-            records.extend(_marked(path.parent, case.name if case else "", view, wanted, other, findings))
+        try:
+            case, views = _read_case(path, findings)
+        except InputError as error:
+            findings.append(Finding("error", path.name, str(error)))
+            continue
+        unmarked += list(views.values()).count(None)
+        for view, size in views.items():
+            if size is not None:
+                stem = f"{case.replace('-', '_')}.{view}"
+                records.extend(_marked(path.parent, stem, size, wanted, other, findings))
     if unmarked:
         findings.append(Finding("note", str(root), f"{unmarked} views without a marked abnormality are left out"))
     for kind, count in sorted(other.items()):
@@ -95,50 +89,41 @@ def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRec
     return records, findings
 
 
-def _read_case(path: Path, findings: list[Finding]) -> _Case | None:
-    """Read the fields that are needed of an ``.ics``, and note values that cannot be true."""
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            findings.append(Finding("error", path.name, "too large for an .ics; replace it by the published file"))
-            return None
-        text = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        findings.append(Finding("error", path.name, f"cannot be read as an .ics ({error}); copy it again"))
-        return None
+def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Size | None]]:
+    """Return the name of a case, and the size of each of its views that was marked; note values that cannot be true."""
     name = path.stem
-    views: list[_View] = []
-    for line in (" ".join(line.split()) for line in text.splitlines()):
+    views: dict[str, _Size | None] = {}
+    for line in (" ".join(line.split()) for line in ascii_text(path, "an .ics", most=_MOST_BYTES).splitlines()):
         if line.startswith("filename "):
             name = line.split()[1]
         elif match := _VIEW.fullmatch(line):
-            if match[1] in (view.name for view in views):
+            if match[1] in views:
                 findings.append(Finding("error", path.name, f"names {match[1]} twice; copy the file again"))
                 continue
-            views.append(_View(match[1], int(match[2]), int(match[3]), match[4] == "OVERLAY"))
+            views[match[1]] = (int(match[3]), int(match[2])) if match[4] == "OVERLAY" else None
         elif re.match(r"(LEFT|RIGHT)_", line):
             findings.append(Finding("error", path.name, f"not a view: {line[:100]!r}; copy the file again"))
         elif line in ("DENSITY 0", "PATIENT_AGE 00", "PATIENT_AGE 0") or re.fullmatch(r"DATE\w* (0+ ?)+", line):
             findings.append(Finding("note", path.name, f"{line}: means unknown"))
     if not _NAME.fullmatch(name):
-        findings.append(Finding("error", path.name, f"{name[:60]!r} is no name of a case; copy the file again"))
-        return None
+        raise InputError(f"{name[:60]!r} is no name of a case; copy the file again")
     if not views:
-        findings.append(Finding("error", path.name, "names no view; copy the file again"))
-    return _Case(name, tuple(views))
+        raise InputError("names no view; copy the file again")
+    return name, views
 
 
 def _marked(
-    folder: Path, case: str, view: _View, wanted: set[str], other: dict[str, int], findings: list[Finding]
+    folder: Path, stem: str, size: _Size, wanted: set[str], other: Counter[str], findings: list[Finding]
 ) -> list[ImageRecord]:
     """Return the abnormalities of a view that have a known pathology."""
-    stem = f"{case.replace('-', '_')}.{view.name}"
-    image = _image(folder, stem, view, findings)
+    group = stem.partition(".")[0].replace("_", "-")
+    image = _image(folder, stem, size, findings)
     overlay = folder / f"{stem}.OVERLAY"
     if not overlay.is_file():
         findings.append(Finding("error", overlay.name, "the .ics announces this overlay; copy it again"))
         return []
     try:
-        marks = read_overlay(overlay, width=view.width, height=view.height)
+        marks = read_overlay(overlay, width=size[0], height=size[1])
     except InputError as error:
         findings.append(Finding("error", overlay.name, str(error)))
         return []
@@ -146,30 +131,22 @@ def _marked(
     for mark in marks:
         label = pathology_label(mark.pathology)
         if label is None:
-            kind = f"of pathology {mark.pathology or 'not given'}"
-            other[kind] = other.get(kind, 0) + 1
-        elif not wanted & set(mark.lesions):
-            kind = " and ".join(sorted(set(mark.lesions))) or "of no lesion type"
-            other[kind] = other.get(kind, 0) + 1
+            other[f"of pathology {mark.pathology or 'not given'}"] += 1
+        elif wanted.isdisjoint(mark.lesions):
+            other[" and ".join(sorted(set(mark.lesions))) or "of no lesion type"] += 1
         elif image is not None:
             name = f"{stem}_{mark.number}"
-            group = case.replace("_", "-")
-            found.append(
-                ImageRecord(
-                    image_id=name, path=image, label=label, group=group, source="ddsm", box=mark.box, stretch=True
-                )
-            )
+            found.append(ImageRecord(name, image, label, group, source="ddsm", box=mark.box, stretch=True))
     return found
 
 
-def _image(folder: Path, stem: str, view: _View, findings: list[Finding]) -> Path | None:
+def _image(folder: Path, stem: str, size: _Size, findings: list[Finding]) -> Path | None:
     """Find the image of a view: a converted file where there is one, else the lossless JPEG."""
     by_suffix = {path.suffix.casefold(): path for path in folder.glob(f"{stem}.*")}
     path = next((by_suffix[suffix] for suffix in (*_CONVERTED, LJPEG_SUFFIX) if suffix in by_suffix), None)
     if path is None:
-        findings.append(
-            Finding("error", f"{stem}.LJPEG", "there is no such image, nor a TIFF or PNG of it; copy it again")
-        )
+        message = "there is no such image, nor a TIFF or PNG of it; copy it again"
+        findings.append(Finding("error", f"{stem}.LJPEG", message))
         return None
     if path.suffix.casefold() != LJPEG_SUFFIX:
         findings.append(Finding("note", path.name, "a converted image is used in place of the lossless JPEG"))
@@ -178,9 +155,9 @@ def _image(folder: Path, stem: str, view: _View, findings: list[Finding]) -> Pat
     except ImageError as error:
         findings.append(Finding("error", path.name, str(error)))
         return None
-    if (header.width, header.height) != (view.width, view.height):
-        size = f"{header.width}x{header.height}, the .ics says {view.width}x{view.height}"
-        findings.append(Finding("error", path.name, f"{size}: its outlines do not fit; convert it anew, unscaled"))
+    if (header.width, header.height) != size:
+        sizes = f"{header.width}x{header.height}, the .ics says {size[0]}x{size[1]}"
+        findings.append(Finding("error", path.name, f"{sizes}: its outlines do not fit; convert it anew, unscaled"))
         return None
     return path
 

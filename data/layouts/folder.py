@@ -10,7 +10,7 @@ from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding, few
 from ..from_path import PathRule
-from ..parts import PART_COLUMNS, part_of
+from ..particulars import PART_COLUMNS, part_of
 from ..walk import is_folder, walk_files
 from .spec import LayoutSpec
 
@@ -42,8 +42,8 @@ def read_folder(
     InputError
         No TIFF, PNG, JPEG or DICOM file below `root`, and nothing that could not be read; or a rule that is none.
     """
-    label_rule = None if label_from is None else PathRule.of(label_from, name="label_from")
-    group_rule = None if group_from is None else PathRule.of(group_from, name="group_from")
+    given = {"group": group_from, "label": label_from}
+    rules = {what: PathRule.of(rule, name=f"{what}_from") for what, rule in given.items() if rule is not None}
     findings: list[Finding] = []
     files: dict[str, Path] = {}
     for path in sorted(walk_files(root, findings)):
@@ -56,29 +56,26 @@ def read_folder(
         raise InputError(f"{root}: no TIFF, PNG, JPEG or DICOM image in this folder")
     parts = _split_parts(root, files, classes, findings)
     level = 2 if parts else 1
-    if label_rule is not None:
-        labels = {name: label_rule.find(name) for name in files}
-    else:
-        labels = {name: name.split("/")[level - 1] if name.count("/") >= level else None for name in files}
+    labels = {name: name.split("/")[level - 1] if name.count("/") >= level else None for name in files}
     loose = [name for name in files if "/" not in name]
-    if label_rule is None and len(loose) < len(files):
+    if "label" in rules:
+        level = rules["label"].level
+    elif len(loose) < len(files):
         for name in loose:
             findings.append(Finding("warning", name, "lies beside the class folders and has no label, left out"))
             del files[name]
         findings.extend(_empty_folders(root, {name.partition("/")[0] for name in files}))
-    groups = {} if group_rule is None else {name: group_rule.find(name) for name in files}
-    findings.extend(
-        group_rule.findings(root, groups, "group")
-        if group_rule
-        else _deeper(files, label_rule.level if label_rule else level)
-    )
-    if label_rule is not None:
-        findings.extend(label_rule.findings(root, labels, "label"))
+    if "group" not in rules:
+        findings.extend(_deeper(files, level))
+    found = {"group": dict.fromkeys(files), "label": labels}
+    for what, rule in rules.items():
+        found[what] = {name: rule.find(name) for name in files}
+        findings.extend(rule.findings(root, found[what], what))
     records = []
     for name, path in files.items():
         part = parts.get(name.partition("/")[0])
         columns = () if part is None else ((PART_COLUMNS[0], part),)
-        records.append(ImageRecord(name, path, labels[name], groups.get(name), columns=columns))
+        records.append(ImageRecord(name, path, found["label"][name], found["group"][name], columns=columns))
     return records, findings
 
 
@@ -92,14 +89,12 @@ def _empty_folders(root: Path, used: set[str]) -> list[Finding]:
 def _deeper(names: Iterable[str], level: int) -> list[Finding]:
     """Name folders below the classes."""
     found = dict.fromkeys("/".join(name.split("/")[: level + 1]) for name in names if name.count("/") > level > 0)
-    if not found:
-        return []
     message = (
         "these folders below the classes are not taken for patients; where they are, use "
         f"`group_from={level + 1}`, or give them as the column group of a manifest (`bchisto data list` writes one to "
         "fill in)"
     )
-    return [Finding("note", few(found), message)]
+    return [Finding("note", few(found), message)] if found else []
 
 
 def _split_parts(root: Path, names: Iterable[str], classes: Sequence[str], findings: list[Finding]) -> dict[str, str]:
@@ -113,16 +108,14 @@ def _split_parts(root: Path, names: Iterable[str], classes: Sequence[str], findi
     parts = {name: part for name in folders if (part := part_of(name)) is not None}
     if not parts or len(parts) < len(folders) or (classes and all(match_class(name, classes) for name in folders)):
         return {}
-    said = " and ".join(sorted(folders))
+    said = f"the folders {' and '.join(sorted(folders))}"
     below = sorted(set().union(*folders.values()))
     if not below:
-        message = (
-            f"the folders {said} look like parts of a split, and are taken for the classes; put a folder for each "
-        )
-        findings.append(Finding("warning", str(root), f"{message}class in their place"))
+        message = f"{said} look like parts of a split, and are taken for the classes"
+        findings.append(Finding("warning", str(root), f"{message}; put a folder for each class in their place"))
         return {}
     message = (
-        f"the folders {said} are taken for the parts of a split, and those below them ({few(below)}) for the classes; "
+        f"{said} are taken for the parts of a split, and those below them ({few(below)}) for the classes; "
         '`folds="folder"` keeps the split, `classes` with these names takes them for the classes'
     )
     findings.append(Finding("note", str(root), message))

@@ -9,7 +9,7 @@ from ...errors import InputError
 from ...jobs import Progress
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images import same_content
+from ..images.content import same_content
 from .index import FileIndex
 from .spec import LayoutSpec
 
@@ -94,8 +94,8 @@ def _repeated(index: FileIndex, first: dict[str, str], second: list[tuple[str, s
                 pairs.setdefault(folder, set()).add(other)
             else:
                 differing.add(folder)
-                message = f"two different patches have this name, in {other} and {folder}; remove one"
-                findings.append(Finding("error", name, message))
+                where = f"in {other} and {folder}"
+                findings.append(Finding("error", name, f"two different patches have this name, {where}; remove one"))
             progress.update_to(place)
     index.equal = {a: next(iter(b)) for a, b in pairs.items() if len(b) == 1 and a not in differing}
     if equal:

@@ -72,14 +72,12 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
         seen.add(match[1])
         record = ImageRecord(image_id=path.name, path=path, label=label, group=match[2], source="inbreast")
         records.append(record)
-    findings.extend(
-        Finding("error", f"{table.name}: {number}", "there is no such image; copy it again or remove the row")
-        for number in sorted(set(labels) - seen)
-    )
+    for number in sorted(set(labels) - seen):
+        message = "there is no such image; copy it again or remove the row"
+        findings.append(Finding("error", f"{table.name}: {number}", message))
     if len(records) != INBREAST_IMAGES:
-        findings.append(
-            Finding("note", str(root), f"{len(records)} of the {INBREAST_IMAGES} published images are here")
-        )
+        message = f"{len(records)} of the {INBREAST_IMAGES} published images are here"
+        findings.append(Finding("note", str(root), message))
     return records, findings
 
 
@@ -105,30 +103,23 @@ def _labels(table: Path, findings: list[Finding]) -> dict[str, tuple[str, str, s
     rows = _csv_rows(table) if table.suffix.casefold() == ".csv" else _columns(table, xls_rows(table, findings))
     labels: dict[str, tuple[str, str, str]] = {}
     for number, row in rows:
-        image, grade = row["File Name"], row["Bi-Rads"]
+        image, grade, view, where = row["File Name"], row["Bi-Rads"], row["View"], f"{table.name}:{number}"
         if not image.isdecimal():
-            text = " ".join(value for value in row.values() if value) or "blank"
-            findings.append(Finding("note", f"{table.name}:{number}", f"not an image ({text}), left out"))
+            text = " ".join(filter(None, row.values())) or "blank"
+            findings.append(Finding("note", where, f"not an image ({text}), left out"))
             continue
-        label = _birads(grade)
-        if label is None:
+        if not re.fullmatch(r"[12356]|4[abc]?", grade):
             message = f"{image}: Bi-Rads {grade!r} is none of 1, 2, 3, 4, 4a, 4b, 4c, 5, 6; correct it"
-            findings.append(Finding("error", f"{table.name}:{number}", message))
+            findings.append(Finding("error", where, message))
             continue
         if image in labels:
-            findings.append(Finding("error", f"{table.name}:{number}", f"{image} has two rows; remove one"))
-        if row["View"] not in ("CC", "MLO", "ML"):
-            findings.append(Finding("note", f"{table.name}:{number}", f"{image}: an unusual view, {row['View']}"))
+            findings.append(Finding("error", where, f"{image} has two rows; remove one"))
+        if view not in ("CC", "MLO", "ML"):
+            findings.append(Finding("note", where, f"{image}: an unusual view, {view}"))
         if not row["ACR"]:
-            findings.append(Finding("note", f"{table.name}:{number}", f"{image}: no ACR density"))
-        labels[image] = (label, row["Laterality"], row["View"])
+            findings.append(Finding("note", where, f"{image}: no ACR density"))
+        labels[image] = (BIRADS_CLASSES[grade[0] in "456"], row["Laterality"], view)
     return labels
-
-
-def _birads(text: str) -> str | None:
-    if not re.fullmatch(r"[12356]|4[abc]?", text):
-        return None
-    return BIRADS_CLASSES[text[0] in "456"]
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

@@ -28,8 +28,7 @@ _SETTLED_NS = 2_000_000_000
 
 def cache_folder() -> Path:
     """Return ``$BCHISTO_CACHE``, else ``bchisto`` below ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    chosen = os.environ.get("BCHISTO_CACHE")
-    if chosen:
+    if chosen := os.environ.get("BCHISTO_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bchisto"
 

@@ -55,46 +55,42 @@ def read_manifest(
         if rule is not None:
             rules[what] = PathRule.of(rule, name=f"{what}_from")
     named = {"path": path_column, "label": label_column, "group": group_column}
-    chosen = {what: column_key(name) for what, name in named.items() if name is not None}
+    chosen = {"path": "path"} | {what: column_key(name) for what, name in named.items() if name is not None}
     table = read_csv(
         path,
-        needed=tuple({"path": "path", **chosen}.values()),
+        needed=tuple(chosen.values()),
         expected="path,label,group[,image_id], or other names by `path_column`, `label_column` and `group_column`",
     )
-    columns = {"path": "path", "label": "label", "image_id": "image_id", **chosen}
     findings = [Finding("note", path.name, note) for note in table.notes]
-    if "group" not in chosen:
-        columns["group"] = "" if "group" in rules else _group_column(table, findings)
-    if "label" in rules:
-        columns["label"] = ""
+    columns = {"label": "label", "image_id": "image_id", **chosen, **dict.fromkeys(rules, "")}
+    if "group" not in columns:
+        columns["group"] = _group_column(table, findings)
     findings.extend(_unused(table, columns))
     kept = {columns[what] for what in ("path", "label", "image_id")}
     records: list[ImageRecord] = []
     found: dict[str, dict[str, str | None]] = {"group": {}, "label": {}}
     for number, row in table.rows:
-        name = row[columns["path"]]
-        if not name:
-            findings.append(Finding("error", f"{path.name}:{number}", "an empty path; remove the row"))
-            continue
-        name = _settled(path.parent, name)
-        file = path.parent / name
-        if (problem := _missing(file)) is not None:
+        name = _settled(path.parent, row[columns["path"]])
+        problem = _missing(path.parent / name) if name else "an empty path; remove the row"
+        if problem is not None:
             findings.append(Finding("error", f"{path.name}:{number}", problem))
             continue
-        for what in ("group", "label"):
-            cell = row.get(columns[what]) or None
-            found[what][name] = rules[what].find(Path(name).as_posix()) if what in rules else cell
+        written = Path(name).as_posix()
+        for what, of in found.items():
+            of[name] = rules[what].find(written) if what in rules else row.get(columns[what]) or None
         records.append(
             ImageRecord(
-                image_id=row.get("image_id") or Path(name).as_posix(),
-                path=file,
+                image_id=row.get("image_id") or written,
+                path=path.parent / name,
                 label=found["label"][name],
                 group=found["group"][name],
                 source="csv",
                 columns=tuple((key, cell) for key, cell in row.items() if cell and key not in kept),
             )
         )
-    findings.extend(_overlong(table))
+    for number in table.overlong:
+        message = "more cells than the header has columns; put a cell that holds a comma in quotes"
+        findings.append(Finding("error", f"{path.name}:{number}", message))
     if not records and not any(finding.level == "error" for finding in findings):
         raise InputError(f"{path}: the manifest has no rows")
     for what, given in rules.items():
@@ -124,14 +120,13 @@ def _missing(file: Path) -> str | None:
 
 def _group_column(table: CsvTable, findings: list[Finding]) -> str:
     """Return the column that holds the group, and say which it is where others may be meant."""
-    found = [column for column in GROUP_COLUMNS if column in table.columns]
-    group = found[0] if found else "group"
-    if len(found) > 1:
-        message = f"the group is taken from the column {table.columns[group]}; not used: "
-        others = ", ".join(table.columns[other] for other in found[1:])
-        findings.append(Finding("warning", table.path.name, message + others))
-    elif found and group != "group":
-        findings.append(Finding("note", table.path.name, f"the group is taken from the column {table.columns[group]}"))
+    group, *others = [column for column in GROUP_COLUMNS if column in table.columns] or ["group"]
+    message = f"the group is taken from the column {table.columns.get(group)}"
+    if others:
+        message += f"; not used: {', '.join(table.columns[other] for other in others)}"
+        findings.append(Finding("warning", table.path.name, message))
+    elif group != "group":
+        findings.append(Finding("note", table.path.name, message))
     return group
 
 
@@ -144,11 +139,6 @@ def _unused(table: CsvTable, columns: dict[str, str]) -> list[Finding]:
     names = [name for what in ("path", "label", "group", "image_id") if (name := columns[what])]
     message = f"columns that are not used: {', '.join(unused)} (used are {', '.join(names[:-1])} and {names[-1]}, and "
     return [Finding("note", table.path.name, message + "those that a protocol names)")]
-
-
-def _overlong(table: CsvTable) -> list[Finding]:
-    message = "more cells than the header has columns; put a cell that holds a comma in quotes"
-    return [Finding("error", f"{table.path.name}:{number}", message) for number in table.overlong]
 
 
 LAYOUT = LayoutSpec(

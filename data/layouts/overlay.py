@@ -110,36 +110,52 @@ def read_overlay(path: Path, *, width: int, height: int) -> list[Abnormality]:
         Unreadable, fewer abnormalities than it announces, a broken chain; the message names file and abnormality.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{path}: too large for an overlay; replace it by the published file")
-        lines = path.read_text(encoding="ascii").splitlines()
+        return _abnormalities(ascii_text(path, "an overlay", most=_MOST_BYTES), width=width, height=height)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def ascii_text(path: Path, what: str, *, most: int) -> str:
+    """Return the text of a small file of the DDSM.
+
+    Raises
+    ------
+    InputError
+        More than `most` bytes, not readable, or not ASCII; the message does not name the file.
+    """
+    try:
+        if path.stat().st_size > most:
+            raise InputError(f"too large for {what}; replace it by the published file")
+        return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as an overlay ({error}); copy it again") from error
+        raise InputError(f"cannot be read as {what} ({error}); copy it again") from error
+
+
+def _abnormalities(text: str, *, width: int, height: int) -> list[Abnormality]:
     blocks: list[list[str]] = []
     announced: int | None = None
-    for line in (line.strip() for line in lines):
+    for line in map(str.strip, text.splitlines()):
         if line.startswith("TOTAL_ABNORMALITIES"):
-            announced = _number(path, line)
+            announced = _number(line)
         elif line.startswith("ABNORMALITY"):
             blocks.append([line])
         elif line and blocks:
             blocks[-1].append(line)
     if announced is None or announced != len(blocks):
-        raise InputError(
-            f"{path}: announces {announced} abnormalities and holds {len(blocks)}; the file is broken, copy it again"
-        )
-    return [_abnormality(path, block, width=width, height=height) for block in blocks]
+        said = f"announces {announced} abnormalities and holds {len(blocks)}"
+        raise InputError(f"{said}; the file is broken, copy it again")
+    return [_abnormality(block, width=width, height=height) for block in blocks]
 
 
-def _number(path: Path, line: str) -> int:
+def _number(line: str) -> int:
     word = line.split()[-1]
     if not _NUMBER.fullmatch(word):
-        raise InputError(f"{path}: {line[:60]!r} names no number; the file is broken, copy it again")
+        raise InputError(f"{line[:60]!r} names no number; the file is broken, copy it again")
     return int(word)
 
 
-def _abnormality(path: Path, block: list[str], *, width: int, height: int) -> Abnormality:
-    number = _number(path, block[0])
+def _abnormality(block: list[str], *, width: int, height: int) -> Abnormality:
+    number = _number(block[0])
     lesions, pathology = [], ""
     outlines: list[npt.NDArray[np.int64]] = []
     announced = 0
@@ -150,23 +166,18 @@ def _abnormality(path: Path, block: list[str], *, width: int, height: int) -> Ab
         elif words[0] == "PATHOLOGY" and len(words) > 1:
             pathology = words[1]
         elif words[0] == "TOTAL_OUTLINES":
-            announced = _number(path, line)
+            announced = _number(line)
         elif words[0] in ("BOUNDARY", "CORE"):
-            chain = block[place + 1] if place + 1 < len(block) else ""
+            where = f"abnormality {number}, outline {len(outlines) + 1}"
             try:
-                points = outline_points(chain)
+                points = outline_points(block[place + 1] if place + 1 < len(block) else "")
             except InputError as error:
-                raise InputError(
-                    f"{path}: abnormality {number}, outline {len(outlines) + 1}: {error}; copy the file again"
-                ) from error
+                raise InputError(f"{where}: {error}; copy the file again") from error
             if points.min() < 0 or points[:, 0].max() >= width or points[:, 1].max() >= height:
-                raise InputError(
-                    f"{path}: abnormality {number}, outline {len(outlines) + 1}: its chain leaves the view of "
-                    f"{width}x{height}; copy the file again"
-                )
+                raise InputError(f"{where}: its chain leaves the view of {width}x{height}; copy the file again")
             outlines.append(points)
     if not outlines or announced != len(outlines):
         raise InputError(
-            f"{path}: abnormality {number} announces {announced} outlines and has {len(outlines)}; copy the file again"
+            f"abnormality {number} announces {announced} outlines and has {len(outlines)}; copy the file again"
         )
     return Abnormality(number, tuple(lesions), pathology, outlines[0], tuple(outlines[1:]))

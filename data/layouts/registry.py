@@ -1,4 +1,4 @@
-"""Layouts by name: ours, and those of other packages.
+"""Layouts, ours and those of other packages: by name, by the files of a folder, and what all of them say of classes.
 
 A layout of ours is a module of this folder with a `LayoutSpec` called ``LAYOUT``. Another package adds one through the
 entry-point group ``bchisto.datasets``: the entry point is a `LayoutSpec`, or a function without arguments that returns
@@ -11,11 +11,14 @@ import functools
 import logging
 import pkgutil
 import sys
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
 from ...errors import InputError, one_of
 from ...extensions import extension_names, load_extension
+from ..classes import find_order
+from ..walk import walk_files
 from .spec import LayoutSpec
 
 _log = logging.getLogger(__name__)
@@ -86,3 +89,72 @@ def _added(path: tuple[str, ...]) -> tuple[LayoutSpec, ...]:
         except InputError as error:
             _log.warning("%s", error)
     return tuple(found)
+
+
+def _orders(specs: Iterable[LayoutSpec]) -> tuple[tuple[str, ...], ...]:
+    return tuple(dict.fromkeys(spec.classes for spec in specs if spec.classes))
+
+
+DATASET_NAMES = tuple(spec.name for spec in built_in_layouts())
+"""Layouts of this package that can be read; `list_layouts` also has those of others."""
+
+MAMMOGRAMS = frozenset(spec.name for spec in built_in_layouts() if not spec.stained)
+"""Layouts of this package of grey images without a stain."""
+
+KNOWN_CLASSES = _orders(built_in_layouts())
+"""Class orders of published datasets; `known_classes` also has those of layouts that other packages add."""
+
+
+def known_classes() -> tuple[tuple[str, ...], ...]:
+    """Return the class orders of all layouts, ours first."""
+    return tuple(dict.fromkeys((*KNOWN_CLASSES, *_orders(added_layouts()))))
+
+
+def known_positive() -> tuple[tuple[str, ...], ...]:
+    """Return the classes of the positive side of all layouts, ours first."""
+    specs = (*built_in_layouts(), *added_layouts())
+    return tuple(dict.fromkeys(spec.positive for spec in specs if spec.positive))
+
+
+def order_classes(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the class order of a dataset that does not set one.
+
+    The order and spelling of a known dataset where the labels are exactly its classes, but for case, spaces, ``_`` and
+    ``-``; else sorted.
+    """
+    return find_order(labels, known_classes())
+
+
+def recognise_layout(root: Path) -> LayoutSpec:
+    """Return the layout of a folder or a file: one of ours, else of another package, else the user's own.
+
+    Parameters
+    ----------
+    root : Path
+        Exists.
+    """
+    ours = built_in_layouts()
+    found = _first([spec for spec in ours if not spec.fallback], root) or _first(added_layouts(), root)
+    if found is None:
+        found = next(spec for spec in ours if spec.fallback and spec.manifest == root.is_file())
+    return get_layout(found.name)
+
+
+def _first(specs: Iterable[LayoutSpec], root: Path) -> LayoutSpec | None:
+    """Return the first layout that knows the folder; else the first that knows the name of a file in it."""
+    manifest = root.is_file()
+    fitting = [spec for spec in specs if spec.manifest == manifest]
+    for spec in fitting:
+        if spec.recognise is not None and spec.recognise(root):
+            return spec
+    by_name = [(spec, spec.recognise_name) for spec in fitting if spec.recognise_name is not None]
+    if not by_name:
+        return None
+    skip = {name: why for spec in (*built_in_layouts(), *fitting) for name, why in spec.unopened.items()}
+    # what cannot be read is named by the reader
+    for path in [root] if manifest else walk_files(root, [], skip=skip, hidden=True):
+        for spec, knows in by_name:
+            if knows(path.name):
+                _log.debug("%s: a file of %s", path, spec.name)
+                return spec
+    return None

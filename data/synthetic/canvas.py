@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 Field = npt.NDArray[np.float32]
 Point = tuple[float, float]
+Box = tuple[slice, slice]
 
 _LANES = 64
 """Columns that OpenCV may work on at once (ours, more than any processor's): where a part of the canvas is cut between
@@ -55,11 +57,14 @@ class Canvas:
         self.haem: Field = np.zeros((height, width), np.float32)
         self.eosin: Field = np.zeros((height, width), np.float32)
 
-    def noise(self, size: float, *, stretch: float = 1.0) -> Field:
-        """Smooth noise of unit variance with features of `size` micrometres, `stretch` times longer in x."""
+    def noise(self, size: float, *, stretch: float = 1.0, shape: tuple[int, int] | None = None) -> Field:
+        """Smooth noise of unit variance with features of `size` micrometres, `stretch` times longer in x.
+
+        It covers the canvas, or as many rows and columns of its pixels as `shape` says.
+        """
         import cv2
 
-        rows, columns = self.haem.shape
+        rows, columns = shape or self.haem.shape
         cell = max(size / self.mpp, 1.0)
         grid = (int(rows / cell) + 3, int(columns / (cell * stretch)) + 3)
         coarse = self.rng.standard_normal(grid, dtype=np.float32)
@@ -72,9 +77,7 @@ class Canvas:
 
         rows, columns = self.haem.shape
         side = int(np.hypot(rows, columns)) + 2
-        cell = max(thickness / self.mpp, 1.0)
-        coarse = self.rng.standard_normal((int(side / cell) + 3, int(side / (12 * cell)) + 3), dtype=np.float32)
-        bundle = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+        bundle = self.noise(thickness, stretch=12, shape=(side, side))
         angle = self.rng.uniform(0, np.pi)
         y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
         bend = self.noise(180.0) * (waviness / self.mpp)
@@ -91,16 +94,11 @@ class Canvas:
 
     def scatter(self, distance: float, *, inside: npt.NDArray[np.bool_] | None = None) -> list[Point]:
         """Points about `distance` micrometres apart (a jittered hexagonal grid), optionally within a mask."""
-        grid: list[Point] = []
-        row = 0
-        y = -distance
-        while y < self.height + distance:
-            x = -distance + (row % 2) * distance / 2
-            while x < self.width + distance:
-                grid.append((x, y))
-                x += distance
-            y += distance * 0.87
-            row += 1
+        grid = [
+            (x, y)
+            for row, y in enumerate(_steps(-distance, self.height + distance, distance * 0.87))
+            for x in _steps(-distance + (row % 2) * distance / 2, self.width + distance, distance)
+        ]
         places = np.array(grid) + self.rng.uniform(-0.3, 0.3, size=(len(grid), 2)) * distance
         if inside is not None:
             columns, rows = (places / self.mpp).astype(np.int64).T
@@ -127,37 +125,38 @@ class Canvas:
         import cv2
 
         sigma = blur / self.mpp
-        box = self._around(outline, pixels=math.ceil(4 * sigma) + 3)  # four sigma is where the blur ends
+        box, inside = self._drawn(outline, pixels=math.ceil(4 * sigma) + 3)  # four sigma is where the blur ends
         field: Field = np.zeros(self.haem.shape, np.float32)
-        if (part := field[box]).size:
-            drawn = np.zeros(part.shape, np.uint8)
-            cv2.fillPoly(drawn, [self._place(outline, box)], 255, cv2.LINE_AA, 4)
-            soft = drawn.astype(np.float32) / 255.0
-            part[:] = cv2.GaussianBlur(soft, (0, 0), sigma) if sigma > 0.3 else soft
+        field[box] = cv2.GaussianBlur(inside, (0, 0), sigma) if sigma > 0.3 and inside.size else inside
         return field
 
     def ring(self, outline: npt.NDArray[np.float64], *, thickness: float) -> Field:
         """A line along a contour, 0 to 1."""
-        import cv2
-
         width = max(1, round(thickness / self.mpp))
-        box = self._around(outline, pixels=width + 3)
+        box, line = self._drawn(outline, pixels=width + 3, width=width)
         field: Field = np.zeros(self.haem.shape, np.float32)
-        if (part := field[box]).size:
-            drawn = np.zeros(part.shape, np.uint8)
-            cv2.polylines(drawn, [self._place(outline, box)], True, 255, width, cv2.LINE_AA, 4)
-            part[:] = drawn.astype(np.float32) / 255.0
+        field[box] = line
         return field
 
-    def _around(self, outline: npt.NDArray[np.float64], *, pixels: int) -> tuple[slice, slice]:
-        """The part of the canvas that a contour covers, and some pixels around it; columns in whole `_LANES`."""
+    def _drawn(self, outline: npt.NDArray[np.float64], *, pixels: int, width: int = 0) -> tuple[Box, Field]:
+        """The part of the canvas that a contour covers and some pixels around it, and in it the contour, 0 to 1.
+
+        The part's columns are whole `_LANES`. The contour is filled, or a line of a `width` in pixels.
+        """
+        import cv2
+
         left, top = np.maximum(np.floor(outline.min(axis=0) / self.mpp).astype(int) - pixels, 0).tolist()
         right, bottom = np.maximum(np.ceil(outline.max(axis=0) / self.mpp).astype(int) + pixels + 1, 0).tolist()
-        return slice(top, max(top, bottom)), slice(left // _LANES * _LANES, -(-right // _LANES) * _LANES)
-
-    def _place(self, outline: npt.NDArray[np.float64], box: tuple[slice, slice]) -> npt.NDArray[np.int32]:
-        """A contour in sixteenths of a pixel of a part of the canvas, as OpenCV draws it."""
-        return np.rint(outline / self.mpp * 16).astype(np.int32) - np.array([box[1].start, box[0].start], np.int32) * 16
+        left = left // _LANES * _LANES
+        box = slice(top, max(top, bottom)), slice(left, -(-right // _LANES) * _LANES)
+        drawn = np.zeros(self.haem[box].shape, np.uint8)
+        # in sixteenths of a pixel, as OpenCV draws it
+        points = np.rint(outline / self.mpp * 16).astype(np.int32) - np.array([left, top], np.int32) * 16
+        if drawn.size and width:
+            cv2.polylines(drawn, [points], True, 255, width, cv2.LINE_AA, 4)
+        elif drawn.size:
+            cv2.fillPoly(drawn, [points], 255, cv2.LINE_AA, 4)
+        return box, drawn.astype(np.float32) / 255.0
 
     def paint(self, mask: Field, *, haem: float | Field, eosin: float | Field) -> None:
         """Replace both concentrations inside `mask`."""
@@ -166,25 +165,17 @@ class Canvas:
             high = slice(rows[0], rows[-1] + 1)
             columns = np.flatnonzero(mask[high].any(axis=0))
             box = high, slice(columns[0], columns[-1] + 1)
-            for field, value in ((self.haem, haem), (self.eosin, eosin)):
-                field[box] += mask[box] * ((value[box] if isinstance(value, np.ndarray) else value) - field[box])
+            haem, eosin = (value[box] if isinstance(value, np.ndarray) else value for value in (haem, eosin))
+            self._blend(box, mask[box], haem, eosin)
 
     def paint_local(self, outline: npt.NDArray[np.float64], *, haem: float, eosin: float) -> None:
         """As `paint` inside a small contour, touching only the pixels around it."""
-        import cv2
+        box, cover = self._drawn(outline, pixels=1)
+        self._blend(box, cover, haem, eosin)
 
-        points = outline / self.mpp
-        left, top = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0)
-        right, bottom = np.ceil(points.max(axis=0)).astype(int) + 2
-        haem_part, eosin_part = self.haem[top:bottom, left:right], self.eosin[top:bottom, left:right]
-        if haem_part.size == 0:
-            return
-        drawn = np.zeros(haem_part.shape, np.uint8)
-        shifted = np.rint((points - (left, top)) * 16).astype(np.int32)
-        cv2.fillPoly(drawn, [shifted], 255, cv2.LINE_AA, 4)
-        cover = drawn.astype(np.float32) / 255.0
-        haem_part += cover * (np.float32(haem) - haem_part)
-        eosin_part += cover * (np.float32(eosin) - eosin_part)
+    def _blend(self, box: Box, cover: Field, haem: float | Field, eosin: float | Field) -> None:
+        for field, value in ((self.haem, haem), (self.eosin, eosin)):
+            field[box] += cover * (value - field[box])
 
     def nucleus(self, centre: Point, kind: Nuclei, *, angle: float) -> None:
         """Draw one nucleus: an ellipse with a darker membrane and clumped chromatin."""
@@ -212,6 +203,10 @@ class Canvas:
         value = dark * (0.72 + 0.4 * rim + chromatin)
         if kind.length > 8.5 and rng.random() < 0.6:  # a nucleolus in large nuclei
             value += 0.8 * dark * np.exp(-((u / (0.25 * a)) ** 2 + (v / (0.25 * a)) ** 2))
-        haem, eosin = self.haem[top:bottom, left:right], self.eosin[top:bottom, left:right]
-        haem += cover * (value.astype(np.float32) - haem)
-        eosin += cover * (np.float32(0.25) - eosin)
+        self._blend((slice(top, bottom), slice(left, right)), cover, value.astype(np.float32), 0.25)
+
+
+def _steps(start: float, end: float, step: float) -> Iterator[float]:
+    while start < end:
+        yield start
+        start += step

@@ -69,30 +69,27 @@ def gland(
 ) -> None:
     """An open gland: a basement membrane, one or more rows of regular nuclei, a lumen of relative size `lumen`."""
     outline = canvas.outline(centre, radius, roughness=roughness, stretch=stretch)
-    middle = outline.mean(axis=0)
     canvas.paint(canvas.mask(outline, blur=0.8), haem=0.22, eosin=0.48)
     canvas.paint(canvas.ring(outline, thickness=1.4), haem=0.1, eosin=0.8)
-    inner = middle + (outline - middle) * lumen
     content = 0.03 if canvas.rng.random() < 0.75 else 0.3  # empty, or with secretion
-    canvas.paint(canvas.mask(inner, blur=0.8), haem=0.0, eosin=content)
-    _row(canvas, outline, middle, 0.96, MYOEPITHELIUM, spacing=11.0, along=True)
+    canvas.paint(canvas.mask(_scaled(outline, lumen), blur=0.8), haem=0.0, eosin=content)
+    _row(canvas, outline, 0.96, MYOEPITHELIUM, spacing=11.0, along=True)
     for layer in range(layers):
         depth = 0.9 - (0.9 - lumen) * (layer + 0.45) / max(layers, 1)
-        _row(canvas, outline, middle, depth, EPITHELIUM, spacing=6.6, along=False)
+        _row(canvas, outline, depth, EPITHELIUM, spacing=6.6, along=False)
+
+
+def _scaled(outline: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.float64]:
+    """A contour shrunk or grown about its middle."""
+    middle = outline.mean(axis=0)
+    return np.asarray(middle + (outline - middle) * share)
 
 
 def _row(
-    canvas: Canvas,
-    outline: npt.NDArray[np.float64],
-    middle: npt.NDArray[np.float64],
-    depth: float,
-    kind: Nuclei,
-    *,
-    spacing: float,
-    along: bool,
+    canvas: Canvas, outline: npt.NDArray[np.float64], depth: float, kind: Nuclei, *, spacing: float, along: bool
 ) -> None:
     """Nuclei along a contour shrunk to `depth`, lying along it or pointing inwards."""
-    path = middle + (outline - middle) * depth
+    path, middle = _scaled(outline, depth), outline.mean(axis=0)
     closed = np.vstack([path, path[:1]])
     steps = np.hypot(*np.diff(closed, axis=0).T)
     length = np.concatenate([[0.0], np.cumsum(steps)])
@@ -107,20 +104,17 @@ def _row(
 def filled_duct(canvas: Canvas, centre: Point, radius: float, *, pattern: str) -> None:
     """A duct filled with tumour cells behind an intact border: solid, comedo (necrosis) or cribriform."""
     outline = canvas.outline(centre, radius, roughness=0.12, stretch=canvas.rng.uniform(1.0, 1.35))
-    middle = outline.mean(axis=0)
-    halo = middle + (outline - middle) * (1.0 + 9.0 / radius)
-    canvas.paint(canvas.mask(halo, blur=2.0), haem=0.05, eosin=0.75)
+    canvas.paint(canvas.mask(_scaled(outline, 1.0 + 9.0 / radius), blur=2.0), haem=0.05, eosin=0.75)
     canvas.paint(canvas.mask(outline, blur=0.6), haem=0.3, eosin=0.5)
     canvas.paint(canvas.ring(outline, thickness=2.4), haem=0.12, eosin=1.1)
-    inside = middle + (outline - middle) * 0.93
-    cells = canvas.mask(inside) > 0.5
+    cells = canvas.mask(_scaled(outline, 0.93)) > 0.5
     empty = np.zeros_like(cells)
     if pattern == "comedo":
-        core = middle + (outline - middle) * canvas.rng.uniform(0.35, 0.5)
+        core = _scaled(outline, canvas.rng.uniform(0.35, 0.5))
         canvas.paint(canvas.mask(core, blur=3.0), haem=0.15, eosin=np.clip(0.8 + 0.25 * canvas.noise(3.0), 0.2, None))
         empty = canvas.mask(core) > 0.5
     elif pattern == "cribriform":
-        for hole in canvas.scatter(radius * 0.5, inside=canvas.mask(middle + (outline - middle) * 0.75) > 0.5):
+        for hole in canvas.scatter(radius * 0.5, inside=canvas.mask(_scaled(outline, 0.75)) > 0.5):
             edge = canvas.outline(hole, radius * canvas.rng.uniform(0.1, 0.16), roughness=0.08)
             canvas.paint(canvas.mask(edge, blur=0.6), haem=0.0, eosin=0.03)
             empty |= canvas.mask(edge) > 0.5

@@ -16,7 +16,8 @@ from bchisto.data import DATASET_NAMES
 from bchisto.data.folds.folds import GROUPINGS
 from bchisto.data.folds.protocols import PUBLISHED_FOLDS
 from bchisto.data.folds.slides import SLIDE_FOLDS
-from bchisto.data.layouts import CONTEXTS, LABEL_LEVELS, LESIONS
+from bchisto.data.layouts.context import CONTEXTS
+from bchisto.data.layouts.spec import LABEL_LEVELS, LESIONS
 from bchisto.encoders import ENGINES
 from bchisto.errors import InputError
 from bchisto.evaluate import AGGREGATIONS, LEVELS, PREDICTED_FROM, TwoClassView
@@ -190,7 +191,6 @@ WIDE = {
     "experiment.do_missing": "callables that say what the units are, and no options",
     "predict.predict": "what is predicted, and every file that it leaves by a name of its own",
     "recipes.reproduce": "which parts of a published system are run, on what, and how often",
-    "experiment.write_bundle": "what a bundle says of itself, each once",
 }
 """Functions of more than 8 parameters, and why."""
 
