@@ -14,7 +14,7 @@ from ..errors import BundleError, StoreError, WeightsError
 from ..experiment import BundleFacts, open_bundle, write_bundle
 from ..jobs import Archive, refuse_deadly
 from .model import build_model, resolved, weights_bytes
-from .networks import list_networks
+from .networks.registry import list_networks
 from .settings import FinetuneSettings, as_fields, as_stored
 
 _MEMBER = re.compile(r"models/fold([0-9]{1,9})\.weights\.h5")
