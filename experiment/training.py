@@ -247,7 +247,7 @@ class Training(ABC, Generic[U, F]):
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
         write_fold_list(folder / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups)
-        progressed = do_missing(
+        before, _ = do_missing(
             self.train,
             units,
             how=how,
@@ -261,7 +261,7 @@ class Training(ABC, Generic[U, F]):
             begin=lambda: claim.note_versions(**resources.recorded),
         )
         # those trained just now, or by other shards
-        found = [self.read(unit) if one is None else one for unit, one in zip(units, progressed.found, strict=True)]
+        found = [self.read(unit) if one is None else one for unit, one in zip(units, before, strict=True)]
         whole = [one for one in found if one is not None]
         images = dict.fromkeys(image for image, _, _ in self.plan.rows)
         unknown = unknown_groups([self.images.groups[image] for image in images])
