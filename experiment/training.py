@@ -118,8 +118,8 @@ class Training(ABC, Generic[U, F]):
     ----------
     plan : FoldPlan
     images : Tested
-    seed : int
-        Of split folds.
+    settings : BoostSettings or FinetuneSettings
+        Their ``seed`` is that of split folds.
     view : TwoClassView
         The two-class view of every table.
     notes : tuple of str
@@ -129,7 +129,7 @@ class Training(ABC, Generic[U, F]):
 
     plan: FoldPlan
     images: Tested
-    seed: int
+    settings: Any
     view: TwoClassView
     notes: tuple[str, ...]
     overwrite: bool
@@ -266,7 +266,7 @@ class Training(ABC, Generic[U, F]):
         images = dict.fromkeys(image for image, _, _ in self.plan.rows)
         unknown = unknown_groups([self.images.groups[image] for image in images])
         banners = (*self.notes, *self.banners(), *unknown, *self.plan.warnings)
-        protocol = protocol_text(self.plan, seed=self.seed, dataset=self.images.dataset)
+        protocol = protocol_text(self.plan, seed=self.settings.seed, dataset=self.images.dataset)
         result = CrossValidation(
             folder, protocol, len(units), self.unit, len(whole) == len(units), banners, folder.name,
             failures=self.images.failures,
