@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,9 @@ from .findings import Finding
 
 MOST_VISITS = 32
 """How often one folder is listed in a tree, by links to it (ours): links that fan out would never end."""
+
+Inode = tuple[int, int]
+"""Device and number of a folder, whatever links lead to it."""
 
 _MATTERS = IMAGE_SUFFIXES | {""}
 
@@ -50,18 +53,14 @@ def _walk(
     *,
     skip: Mapping[str, str],
     hidden: bool,
-    above: tuple[tuple[int, int], ...],
-    visits: Counter[tuple[int, int]],
+    above: tuple[Inode, ...],
+    visits: Counter[Inode],
 ) -> Iterator[Path]:
     try:
         status = folder.stat()
         here = (status.st_dev, status.st_ino)
-        if here in above:
-            findings.append(circle(_shown(folder, root)))
-            return
-        visits[here] += 1
-        if visits[here] > MOST_VISITS:
-            findings.append(too_often(_shown(folder, root)))
+        if (refused := closed(_shown(folder, root), here, above, visits)) is not None:
+            findings.append(refused)
             return
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -113,14 +112,14 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def circle(name: str) -> Finding:
-    """Return the error about a link that leads in a circle."""
-    return Finding("error", name, "a link to a folder that it lies in, which would never end; remove it")
-
-
-def too_often(name: str) -> Finding:
-    """Return the error about a folder that many links lead to, each of which may lead to many more."""
-    return Finding("error", name, f"links lead to this folder more than {MOST_VISITS} times; remove some")
+def closed(name: str, here: Inode, above: Collection[Inode], visits: Counter[Inode]) -> Finding | None:
+    """Return the error about a folder that is not entered: by a link in a circle, or by many links that fan out."""
+    if here in above:
+        return Finding("error", name, "a link to a folder that it lies in, which would never end; remove it")
+    visits[here] += 1
+    if visits[here] > MOST_VISITS:
+        return Finding("error", name, f"links lead to this folder more than {MOST_VISITS} times; remove some")
+    return None
 
 
 def unreadable(name: str, error: OSError, *, link: bool = False, folder: bool = False) -> Finding:

@@ -78,9 +78,9 @@ def fold_plan(
     if test_list is not None and spec != "none":
         raise InputError(f'`test_list` {test_list}: goes with `spec="none"`, not {spec}')
     known = Particulars() if known is None else known
-    absent = _absent(failed, "could not be used and")
-    if unlabelled := [image for image, label in zip(image_ids, labels, strict=True) if not label]:
-        absent += _absent(unlabelled, "without a label")
+    unlabelled = [image for image, label in zip(image_ids, labels, strict=True) if not label]
+    absent = (*_absent(failed, "could not be used and"), *_absent(unlabelled, "without a label"))
+    if unlabelled:
         failed = {*failed, *unlabelled}
         kept = [row for row in zip(image_ids, labels, groups, strict=True) if row[1]]
         if not kept:

@@ -50,28 +50,29 @@ def identify(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
         those of the list for some of its images, else ``file``. A file named like another protocol keeps that name if
         it is that protocol; else ``-file`` is added.
     """
-    mine = {(PurePosixPath(image).name, fold, part) for image, fold, part in plan.rows}
-    images, folds = {image for image, _, _ in mine}, {fold for _, fold, _ in mine}
-    found = replace(plan, origin="file")
-    for name in PUBLISHED_FOLDS:
-        known = set(spread(published_folds(name)))
-        if mine == known:
-            found = replace(plan, origin="published", source=name)
-            break
-        if mine == {row for row in known if row[0] in images and row[1] in folds}:
-            found = replace(plan, origin="part", source=name, whole=len({image for image, _, _ in known}))
-            break
-    else:
-        for name in sorted(SLIDE_FOLDS, key=lambda name: name != plan.name):  # two are the same for some images
-            with contextlib.suppress(InputError):  # these are images of other datasets
-                if set(fit_slides(name, group_of).rows) == set(plan.rows):
-                    found = replace(plan, origin="published", source=name)
-                    break
+    found = _recognised(plan, group_of)
     ours = {(name, "published") for name in (*PUBLISHED_FOLDS, *SLIDE_FOLDS)}
     ours |= {(f"{name}-quick", origin) for name in PUBLISHED_FOLDS for origin in ("part", "published")}
     taken = _SPLIT_NAME.fullmatch(plan.name) or plan.name in {name for name, _ in ours}
     itself = (plan.name, found.origin) in ours and plan.name in (found.source, f"{found.source}-quick")
     return found if itself or not taken else replace(found, name=f"{plan.name}-file")
+
+
+def _recognised(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
+    """Return the plan with its origin, by its rows alone."""
+    mine = {(PurePosixPath(image).name, fold, part) for image, fold, part in plan.rows}
+    images, folds = {image for image, _, _ in mine}, {fold for _, fold, _ in mine}
+    for name in PUBLISHED_FOLDS:
+        known = set(spread(published_folds(name)))
+        if mine == known:
+            return replace(plan, origin="published", source=name)
+        if mine == {row for row in known if row[0] in images and row[1] in folds}:
+            return replace(plan, origin="part", source=name, whole=len({image for image, _, _ in known}))
+    for name in sorted(SLIDE_FOLDS, key=lambda name: name != plan.name):  # two are the same for some images
+        with contextlib.suppress(InputError):  # these are images of other datasets
+            if set(fit_slides(name, group_of).rows) == set(plan.rows):
+                return replace(plan, origin="published", source=name)
+    return replace(plan, origin="file")
 
 
 def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:

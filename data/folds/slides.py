@@ -55,14 +55,12 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
         raise InputError(f"`spec` {spec}: none of its slides is here; it is for the images of {name}")
     known = {slide for slide, _, _ in listed}
     warnings = []
-    strange = sorted(slide for slide in by_slide if slide not in known)
-    if strange:
+    if strange := sorted(by_slide.keys() - known):
         count = sum(len(by_slide[slide]) for slide in strange)
         names = ", ".join(strange[:5]) + (" ..." if len(strange) > 5 else "")
         warnings.append(f"{count} images of {len(strange)} slides in no published list are left out ({names})")
-    missing = len(known - set(by_slide))
-    if missing:
-        warnings.append(f"{len(known) - missing} of the {len(known)} published slides are here")
+    if known - by_slide.keys():
+        warnings.append(f"{len(known & by_slide.keys())} of the {len(known)} published slides are here")
     if spec == "official-corrected":
         tested = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
         rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in tested]

@@ -23,6 +23,7 @@ from bchisto.data import (
     order_classes,
     read_dataset,
 )
+from bchisto.data.layouts.context import CONTEXTS
 from bchisto.data.layouts.registry import built_in_layouts
 from bchisto.data.layouts.spec import LAYOUT_OPTIONS
 from bchisto.errors import InputError
@@ -109,7 +110,7 @@ def test_the_command_line_lists_the_layouts_of_the_library():
         if parameter.name in ("dataset", "context")
     }
     assert tuple(options["dataset"].type.choices) == DATASET_NAMES
-    assert tuple(options["context"].type.choices) == bchisto.data.layouts.CONTEXTS
+    assert tuple(options["context"].type.choices) == CONTEXTS
     assert options["dataset"].make_metavar(shown) == f"[{'|'.join(DATASET_NAMES)}]"
 
 
