@@ -11,7 +11,7 @@ import math
 import operator
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
@@ -26,8 +26,10 @@ __all__ = [
     "as_texts",
     "as_whole",
     "as_wholes",
+    "convert_fields",
     "items_of",
     "named",
+    "reworded",
 ]
 
 T = TypeVar("T")
@@ -56,7 +58,17 @@ def items_of(value: Any) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def named(**names: str) -> Iterator[None]:
+def reworded(change: Callable[[str], str]) -> Iterator[None]:
+    """Let what is refused inside be said as `change` puts it."""
+    try:
+        yield
+    except BchistoError as error:
+        if error.args and isinstance(error.args[0], str):
+            error.args = (change(error.args[0]), *error.args[1:])
+        raise
+
+
+def named(**names: str) -> contextlib.AbstractContextManager[None]:
     """Let what is refused inside carry the names of parameters that the caller knows.
 
     Parameters
@@ -71,13 +83,7 @@ def named(**names: str) -> Iterator[None]:
     Traceback (most recent call last):
     bchisto.errors.InputError: `pool` 0: give at least 1
     """
-    try:
-        yield
-    except BchistoError as error:
-        if error.args and isinstance(error.args[0], str):
-            said = re.sub(r"(?<=`)(\w+)(?=[`=])", lambda found: names.get(found[1], found[1]), error.args[0])
-            error.args = (said, *error.args[1:])
-        raise
+    return reworded(lambda said: re.sub(r"(?<=`)(\w+)(?=[`=])", lambda found: names.get(found[1], found[1]), said))
 
 
 def as_path(value: PathInput, name: str) -> Path:
@@ -186,3 +192,22 @@ def as_numbers(value: Many[SupportsFloat], name: str) -> tuple[float, ...]:
         See `as_number`.
     """
     return tuple(as_number(item, name) for item in items_of(value))
+
+
+def convert_fields(value: Any, **forms: Callable[[Any, str], Any]) -> None:
+    """Bring fields of a frozen value to one form, as its ``__post_init__`` does; None stays.
+
+    Parameters
+    ----------
+    value : dataclass
+    **forms : callable
+        Field to what makes its form of what was passed and of its name: `as_whole`.
+
+    Raises
+    ------
+    InputError
+        See `as_whole` and the others.
+    """
+    for name, form in forms.items():
+        if (given := getattr(value, name)) is not None:
+            object.__setattr__(value, name, form(given, name))

@@ -66,9 +66,7 @@ def option(
         From the field's value to the option's, as JSON has it, and back.
     """
     metadata = {_KEY: _Option(name, recorded, sparse, plain, value)}
-    if factory is not MISSING:
-        return field(default_factory=factory, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return field(default=default, default_factory=factory, metadata=metadata)
 
 
 def _options_of(kind: Any) -> Iterable[tuple[Field[Any], str, _Option]]:

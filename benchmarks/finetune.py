@@ -20,8 +20,9 @@ os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.finetune import FinetuneSettings, ImageBank, network_of  # noqa: E402
 from bchisto.finetune.batches import Source, training_batches  # noqa: E402
+from bchisto.finetune.images import RegionBank  # noqa: E402
 from bchisto.finetune.model import build_model  # noqa: E402
-from bchisto.finetune.regions import RegionBank, cut_region  # noqa: E402
+from bchisto.finetune.regions import cut_region  # noqa: E402
 
 CASES = {
     "patch-resnet": ((50, 50), "resize", ("isometries", "rotation")),

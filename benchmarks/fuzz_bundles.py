@@ -31,10 +31,9 @@ import numpy as np
 from bchisto.boost import Bundle, fit_text, parse_model, predict_proba
 from bchisto.boost.head import TrainingPart
 from bchisto.boost.heads import fit_head
-from bchisto.boost.lightgbm_model import contributions
 from bchisto.encoders import read_weight_arrays
 from bchisto.errors import BchistoError
-from bchisto.experiment import TrainingImages
+from bchisto.experiment import BundleFacts, TrainingImages
 from bchisto.jobs import check_tree
 
 SECONDS = 10
@@ -77,14 +76,13 @@ def make_seeds(folder):
         "weights_sha256": "0" * 64,
     }
     side = {"n": 30, "right": 20, "interval": [0.5, 0.8]}
-    facts = {
-        "classes": ["a", "b", "c"], "stores": {"s": header}, "protocol": "3 folds", "banners": ["said"],
-        "temperature": 1.2,
-        "two_class": {"positive": ["c"], "rule": "sum", "thresholds": [0.5],
-                      "wanted": [{"sensitivity": 0.95, "threshold": 0.2, "enough": False}]},
-        "training": TrainingImages(1, frozenset({"0" * 64})),
-        "unsure": {"below": 0.6, "share": 0.2, "calibrated": True, "unit": "image", "sure": side, "unsure": side},
-    }  # fmt: skip
+    facts = BundleFacts(
+        classes=("a", "b", "c"), protocol="3 folds", banners=("said",), temperature=1.2,
+        two_class={"positive": ["c"], "rule": "sum", "thresholds": [0.5],
+                   "wanted": [{"sensitivity": 0.95, "threshold": 0.2, "enough": False}]},
+        training=TrainingImages(1, frozenset({"0" * 64})),
+        unsure={"below": 0.6, "share": 0.2, "calibrated": True, "unit": "image", "sure": side, "unsure": side},
+    )  # fmt: skip
     for head in (*models, "stack"):
         members = models if head == "stack" else [head]
         prefix = "{}-" if head == "stack" else ""
@@ -94,7 +92,8 @@ def make_seeds(folder):
             for fold in (1, 2)
         ]
         blend = {fold: {f"s {one}": 1 / 3 for one in members} for fold in (1, 2)} if head == "stack" else None
-        Bundle.save(folder / f"{head}.bchisto", models={"s": files}, head=head, blend=blend, **facts)
+        stores = {"s": header}
+        Bundle.save(folder / f"{head}.bchisto", facts, stores=stores, models={"s": files}, head=head, blend=blend)
     arrays = {"first/kernel": rng.normal(size=(3, 3, 3, 4)).astype(np.float32), "first/bias": np.zeros(4, np.float32)}
     np.savez(folder / "w.npz", **arrays)
     save_file(arrays, folder / "w.safetensors")
@@ -252,7 +251,7 @@ def execute(kind, made, name, path):
         rows = np.resize(ROWS, (4, 2, model.forest.features)) if model.forest.features < 1000 else ROWS
         found = predict_proba(model, rows)
         if hash(made) % 20 == 0:
-            contributions(model, rows)
+            model.contributions(rows)
     elif kind == "arrays":
         from bchisto.boost.heads import parse_head
 

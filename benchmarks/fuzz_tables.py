@@ -121,8 +121,8 @@ def read_manifest(path: Path) -> None:
 def read_recipe(path: Path) -> None:
     from bchisto.experiment import Work
     from bchisto.recipes import load_recipe
+    from bchisto.recipes.recipe import Order
     from bchisto.recipes.settings import build_steps
-    from bchisto.recipes.work import Order
 
     recipe = load_recipe(str(path))
     recipe.describe()

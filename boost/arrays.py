@@ -20,6 +20,13 @@ _MOST_VALUE = 1e15
 """Bound on a value (ours): sums of their squares are far from the end of float32."""
 
 Array = npt.NDArray[Any]
+Places = npt.NDArray[np.int64]
+
+Features = npt.NDArray[np.float32]
+"""Descriptors of shape (images, augmentations, d)."""
+
+Probabilities = npt.NDArray[np.float64]
+"""Of shape (images, classes)."""
 
 
 def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
@@ -29,7 +36,7 @@ def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str | int, ...]]) -> dict[str, Array]:
+def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str, ...]]) -> dict[str, Array]:
     """Read arrays and check that they belong together.
 
     Parameters
@@ -37,7 +44,7 @@ def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str | int, ...]]) -> d
     data : bytes
         Of `pack_arrays`.
     shapes : mapping
-        Name of each array to its dimensions: a number, or a letter that must mean the same number wherever it stands.
+        Name of each array to its dimensions: a letter means the same number wherever it stands.
 
     Returns
     -------
@@ -66,9 +73,7 @@ def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str | int, ...]]) -> d
     known: dict[str, int] = {}
     for name, expected in shapes.items():
         array = arrays[name]
-        sizes = [
-            known.setdefault(e, n) if isinstance(e, str) else e for e, n in zip(expected, array.shape, strict=False)
-        ]
+        sizes = [known.setdefault(e, n) for e, n in zip(expected, array.shape, strict=False)]
         if len(expected) != array.ndim or sizes != list(array.shape):
             raise BundleError(f"the array {name} of a model has the shape {array.shape}; train it again")
         if array.dtype.kind not in "fi" or array.dtype.itemsize > 8 or not np.isfinite(array).all():

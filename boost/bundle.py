@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature
-from ..experiment import TrainingImages, open_bundle, read_crop_seed, read_temperature, write_bundle
+from ..experiment import BundleFacts, open_bundle, write_bundle
 from ..jobs import Archive, check_archive_size
 from .head import HEAD_NAME, MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import STACK, known_head
@@ -41,50 +41,28 @@ class FoldModel:
     classifier: Classifier
 
 
-@dataclass(frozen=True)
-class Bundle:
+@dataclass(frozen=True, kw_only=True)
+class Bundle(BundleFacts):
     """Fold models with what is needed to predict new images elsewhere.
 
     Attributes
     ----------
-    classes : tuple of str
-        Order of the probabilities.
+    classes, protocol, banners, temperature, crop_seed, two_class, training, unsure
+        See `bchisto.experiment.BundleFacts`.
     stores : dict of str to dict
         Store name to the settings that made it: encoder, layers, weights hash, view, stain, ...
     models : dict of str to list of FoldModel
         Store name to its models.
-    protocol : str
-        The folds the models come from.
-    banners : tuple of str
-        What a reader of predictions must know.
     head : str
         The classifier, or ``stack``.
     blend : dict of int to dict
         Per fold the weight of each member (``<store> <head>``) of a stack; empty for other heads.
-    temperature : float or None
-        Fitted on the out-of-fold predictions of the fusion; see `calibrate`.
-    crop_seed : {"id", "pixels"}
-        What seeds the crops of new images, see `bchisto.data.CROP_SEEDS`.
-    two_class : dict or None
-        See `bchisto.experiment.BundleFacts`.
-    training : TrainingImages or None
-        None where the bundle does not know which images trained.
-    unsure : dict or None
-        See `bchisto.evaluate.unsure_rule`; None in bundles of 0.1.
     """
 
-    classes: tuple[str, ...]
     stores: dict[str, dict[str, Any]]
     models: dict[str, list[FoldModel]]
-    protocol: str
-    banners: tuple[str, ...] = ()
     head: str = "lightgbm"
     blend: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    temperature: float | None = None
-    crop_seed: str = "id"
-    two_class: dict[str, Any] | None = None
-    training: TrainingImages | None = None
-    unsure: dict[str, Any] | None = None
 
     def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
         """Predict images: the mean probability over all models, stores and augmentations, as published.
@@ -161,14 +139,14 @@ class Bundle:
         BundleError
             Its head has no trees.
         """
+        if not all(hasattr(one.classifier, "contributions") for models in self.models.values() for one in models):
+            raise BundleError(f"contributions are those of trees, which the head {self.head} has not")
         total = sum(map(len, self.models.values()))
-        found: dict[str, npt.NDArray[np.float64]] = {}
-        for name, models in self.models.items():
-            if not all(hasattr(model.classifier, "contributions") for model in models):
-                raise BundleError(f"contributions are those of trees, which the head {self.head} has not")
-            each = [one.classifier.contributions(features[name]) for one in models]  # type: ignore[attr-defined]
-            found[name] = np.asarray(np.sum(each, axis=0) / total)
-        return found
+        each = {
+            name: [one.classifier.contributions(features[name]) for one in models]  # type: ignore[attr-defined]
+            for name, models in self.models.items()
+        }
+        return {name: np.asarray(np.sum(some, axis=0) / total) for name, some in each.items()}
 
     def calibrate(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Scale probabilities by the bundle's temperature, which keeps the predicted class.
@@ -185,19 +163,12 @@ class Bundle:
     @staticmethod
     def save(
         path: Path,
+        facts: BundleFacts,
         *,
-        classes: Sequence[str],
         stores: Mapping[str, Mapping[str, Any]],
         models: Mapping[str, Sequence[tuple[str, Path]]],
-        protocol: str,
-        banners: Sequence[str],
         head: str = "lightgbm",
         blend: Mapping[int, Mapping[str, float]] | None = None,
-        temperature: float | None = None,
-        crop_seed: str = "pixels",
-        two_class: Mapping[str, Any] | None = None,
-        training: TrainingImages | None = None,
-        unsure: Mapping[str, Any] | None = None,
     ) -> None:
         """Write a bundle.
 
@@ -205,32 +176,26 @@ class Bundle:
         ----------
         path : Path
             The ``.bchisto`` file.
-        classes, stores, protocol, banners, head, blend, temperature, crop_seed, two_class, training, unsure
+        facts : BundleFacts
+        stores, head, blend
             As the attributes.
         models : mapping
             Store name to (member name, file) of its models.
         """
         folders = {name: _folder(name) for name in stores}
-        facts: dict[str, Any] = {
+        own: dict[str, Any] = {
             "head": head,
             "blend": {str(fold): dict(weights) for fold, weights in (blend or {}).items()},
             "stores": {name: dict(header) for name, header in stores.items()},
         }
         if renamed := {name: folder for name, folder in folders.items() if name != folder}:
-            facts["folders"] = renamed
+            own["folders"] = renamed
         members = [(f"models/{folders[store]}/{name}", file) for store, files in models.items() for name, file in files]
         write_bundle(
             path,
+            facts,
             road="boosted",
-            facts=facts,
-            classes=classes,
-            protocol=protocol,
-            banners=banners,
-            temperature=temperature,
-            crop_seed=crop_seed,
-            two_class=two_class,
-            training=training,
-            unsure=unsure,
+            own=own,
             members=members,
             check=lambda archive: Bundle._read(path, archive, parse=False),
         )
@@ -283,9 +248,9 @@ class Bundle:
         head, stores = str(manifest["head"]), manifest["stores"]
         store_of = _folders(path, stores, manifest.get("folders", {}))
         blend = {int(fold): _weights(path, weights) for fold, weights in manifest.get("blend", {}).items()}
+        weights = {(fold, name) for fold, of in blend.items() for name in of}
         models: dict[str, list[FoldModel]] = {name: [] for name in stores}
-        seen: dict[int, list[str]] = {}
-        held: set[str] = set()
+        empty, seen = set(stores), []
         for member in archive.members:
             match = _MEMBER.fullmatch(member)
             if match is None:
@@ -297,33 +262,26 @@ class Bundle:
             if folder not in store_of:
                 raise BundleError(f"{path}: {member} is of no store that the bundle names; it was altered")
             store = store_of[folder]
-            held.add(store)
-            if blend and f"{store} {spec.name}" not in blend.get(int(fold), {}):
+            key = (int(fold), f"{store} {spec.name}")
+            if blend and key not in weights:
                 raise BundleError(f"{path}: {member} has no weight in its blend; the bundle was altered")
-            seen.setdefault(int(fold), []).append(
-                f"{store} {spec.name}" if blend else f"{store} {spec.name} {int(seed)}"
-            )
+            empty.discard(store)
+            seen.append(key if blend else (*key, int(seed)))
             if parse:
                 classifier = _parse(path, archive, member, spec, classes=len(manifest["classes"]))
                 models[store].append(FoldModel(spec.name, int(seed), int(fold), classifier))
         if (head == STACK) != bool(blend):
             raise BundleError(f"{path}: a blend belongs to the head {STACK}, and to no other; the bundle was altered")
-        _check_members(path, seen, set(stores) - held, blend)
-        _check_sizes(path, models)
-        return cls(
-            tuple(manifest["classes"]),
-            manifest["stores"],
-            models,
-            manifest["protocol"],
-            tuple(manifest["banners"]),
-            head,
-            blend,
-            read_temperature(manifest),
-            read_crop_seed(path, manifest),
-            manifest.get("two_class"),
-            TrainingImages.read(manifest),
-            manifest.get("unsure"),
-        )
+        if len(set(seen)) < len(seen):
+            raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
+        if empty:
+            raise BundleError(f"{path}: holds no model of its store {min(empty)}; it was altered")
+        if blend and set(seen) != weights:
+            raise BundleError(f"{path}: the weights of its blend are not those of its models; the bundle was altered")
+        for store, some in models.items():
+            if len({getattr(one.classifier, "features", None) for one in some} - {None}) > 1:
+                raise BundleError(f"{path}: models of its store {store} take different descriptors; it was altered")
+        return cls.read(path, manifest, stores=stores, models=models, head=head, blend=blend)
 
 
 def _folder(store: str) -> str:
@@ -355,26 +313,6 @@ def _parse(path: Path, archive: Archive, member: str, spec: HeadSpec, *, classes
     if (own := getattr(found, "classes", classes)) != classes:
         raise BundleError(f"{path}: {member} is of {own} classes, the bundle of {classes}; it was altered")
     return found
-
-
-def _check_members(
-    path: Path, seen: Mapping[int, list[str]], empty: set[str], blend: Mapping[int, Mapping[str, float]]
-) -> None:
-    """Refuse models that are there twice, stores without one, and a blend of others than those that are there."""
-    if any(len(set(names)) < len(names) for names in seen.values()):
-        raise BundleError(f"{path}: holds two models of one seed and fold; it was altered")
-    if empty:
-        raise BundleError(f"{path}: holds no model of its store {min(empty)}; it was altered")
-    if blend and {fold: set(names) for fold, names in seen.items()} != {fold: set(of) for fold, of in blend.items()}:
-        raise BundleError(f"{path}: the weights of its blend are not those of its models; the bundle was altered")
-
-
-def _check_sizes(path: Path, models: Mapping[str, Sequence[FoldModel]]) -> None:
-    """Refuse models of one store that take different descriptors."""
-    for store, some in models.items():
-        sizes = {getattr(one.classifier, "features", None) for one in some} - {None}
-        if len(sizes) > 1:
-            raise BundleError(f"{path}: models of its store {store} take different descriptors; it was altered")
 
 
 def _weights(path: Path, weights: Mapping[str, Any]) -> dict[str, float]:

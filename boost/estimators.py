@@ -18,7 +18,7 @@ from ..errors import InputError
 from .blend import blend_weights
 from .head import TrainingPart, TrainingTerms
 from .heads import STACK, fit_head, members_of, parse_head
-from .presets import PRESETS
+from .settings import BoostSettings
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -91,11 +91,8 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
             raise InputError(f"all images are of one class, {self.classes_[0]}; a head needs at least two classes")
         if groups is not None and len(groups) != len(labels):
             raise InputError(f"groups: {len(groups)} for {len(labels)} images; give one for each")
-        if self.preset not in PRESETS:
-            raise InputError(f"`preset` {self.preset}: no such preset; choose one of {', '.join(PRESETS)}")
-        if self.seeds < 1:
-            raise InputError(f"`seeds` {self.seeds}: give at least 1")
-        preset = PRESETS[self.preset].with_params(self.params or {})
+        settings = BoostSettings((self.head,), seeds=self.seeds, preset=self.preset, params=self.params or {})
+        preset = settings.chosen
         stacked = self.head == STACK
         part = TrainingPart(
             features=np.ascontiguousarray(X[:, np.newaxis, :]),

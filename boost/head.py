@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from ..errors import InputError
+from .arrays import Features, Places, Probabilities
 from .presets import Preset
 
 HEAD_NAME = r"[a-z][a-z0-9_]{0,31}"
@@ -21,9 +19,6 @@ MODEL_SUFFIX = r"\.[a-z0-9]{1,8}"
 
 _TAKEN_SUFFIXES = frozenset({".csv"})
 """The predictions of a model lie beside it under its name with this suffix."""
-
-Features = npt.NDArray[np.float32]
-Probabilities = npt.NDArray[np.float64]
 
 
 class Classifier(Protocol):
@@ -53,7 +48,7 @@ class TrainingPart:
     """
 
     features: Features
-    labels: npt.NDArray[np.int64]
+    labels: Places
     groups: Sequence[str | None]
     classes: int
     seed: int

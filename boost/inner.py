@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from ..data import inner_splits
 from ..errors import InputError
+from .arrays import Features, Places, Probabilities
 
 MOST_ROWS = 3000
 """Most rows that a linear or kernel head is fitted on (ours): of 360 images some 8 augmentations each. A kernel head
@@ -17,10 +17,8 @@ keeps most of its rows, so that time grows with their square and the bundle with
 INNER_FOLDS = 5
 """Folds inside the training part (ours)."""
 
-Features = npt.NDArray[np.float32]
-Probabilities = npt.NDArray[np.float64]
-Standardisation = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-"""Mean and scale of each feature."""
+Folds = Sequence[tuple[Places, Places]]
+"""Positions of images that train and that are held out."""
 
 
 def spread_augmentations(features: Features, *, most_rows: int = MOST_ROWS) -> Features:
@@ -41,9 +39,7 @@ def spread_augmentations(features: Features, *, most_rows: int = MOST_ROWS) -> F
     return features[:, np.linspace(0, augmentations - 1, kept).round().astype(np.int64)]
 
 
-def few_images(
-    labels: npt.NDArray[np.int64], groups: Sequence[str | None], *, seed: int, most: int = MOST_ROWS
-) -> npt.NDArray[np.int64]:
+def few_images(labels: Places, groups: Sequence[str | None], *, seed: int, most: int = MOST_ROWS) -> Places:
     """Choose images where there are more than rows that may be fitted on.
 
     Every class keeps its share, and at least two images where it has them; in a class the groups take turns, so that
@@ -78,7 +74,7 @@ def few_images(
     return np.sort(np.array(chosen, dtype=np.int64))
 
 
-def standardisation(features: Features) -> Standardisation:
+def standardisation(features: Features) -> tuple[Features, Features]:
     """Return mean and standard deviation of each feature over all rows; a constant feature gets the scale 1."""
     rows = features.reshape(-1, features.shape[-1])
     mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
@@ -86,9 +82,7 @@ def standardisation(features: Features) -> Standardisation:
     return mean.astype(np.float32), scale.astype(np.float32)
 
 
-def inner_folds(
-    labels: npt.NDArray[np.int64], groups: Sequence[str | None], *, seed: int
-) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+def inner_folds(labels: Places, groups: Sequence[str | None], *, seed: int) -> Folds:
     """Split training images again, groups whole where all are known.
 
     Parameters
@@ -99,7 +93,7 @@ def inner_folds(
 
     Returns
     -------
-    list of (ndarray, ndarray)
+    sequence of (ndarray, ndarray)
         Positions of images that train and that are held out. A split whose training side lacks a class is left out.
 
     Raises
@@ -116,9 +110,7 @@ def inner_folds(
     return found
 
 
-def check_held_out(
-    folds: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]], labels: npt.NDArray[np.int64]
-) -> None:
+def check_held_out(folds: Folds, labels: Places) -> None:
     """Refuse inner folds that hold out no image of some class, as where all its images are of one patient.
 
     Raises
@@ -136,11 +128,8 @@ def check_held_out(
 
 
 def out_of_fold(
-    folds: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
-    images: int,
-    columns: int,
-    predict: Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float64]],
-) -> npt.NDArray[np.float64]:
+    folds: Folds, images: int, columns: int, predict: Callable[[Places, Places], Probabilities]
+) -> Probabilities:
     """Collect what `predict(train, held)` says of held-out images.
 
     Returns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BundleError
-from .arrays import pack_arrays, unpack_arrays
+from .arrays import Array, Features, Places, Probabilities, pack_arrays, unpack_arrays
 from .head import Fitted, HeadSpec, TrainingPart, TrainingTerms
 from .inner import (
     MOST_ROWS,
-    Features,
-    Probabilities,
     check_held_out,
     few_images,
     inner_folds,
@@ -34,7 +32,7 @@ standardised features is one over their number."""
 _MOST_PREDICTED = 20_000
 """Rows that are predicted at once (ours): with 3,000 vectors half a gigabyte of kernel."""
 
-_SHAPES: dict[str, tuple[str | int, ...]] = {
+_SHAPES: dict[str, tuple[str, ...]] = {
     "mean": ("d",), "scale": ("d",), "vectors": ("m", "d"), "pairs": ("p", "m"), "offsets": ("p",),
     "weights": ("k", "p"), "intercepts": ("k",), "gamma": (), "cost": (),
 }  # fmt: skip
@@ -57,12 +55,13 @@ class KernelModel(StandardisedModel):
         if self.arrays["gamma"] < 0 or len(self.arrays["pairs"]) * 2 > self.classes * (self.classes - 1):
             raise BundleError("the arrays of a model are of no support-vector machine; train it again")
 
-    def decisions(self, features: Features) -> npt.NDArray[np.float64]:
+    def _scores(self, features: Features) -> Probabilities:
+        return np.asarray(self.decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"])
+
+    def decisions(self, features: Features) -> Probabilities:
         """Return the decision of each pair of classes, averaged over augmentations, shape (images, pairs)."""
         a = self.arrays
         images, augmentations, d = features.shape
-        if d != len(a["mean"]):
-            raise BundleError(f"the model takes {len(a['mean'])} features, these descriptors have {d}")
         share = max(1, _MOST_PREDICTED // augmentations)
         if images > share:
             parts = [self.decisions(features[start : start + share]) for start in range(0, images, share)]
@@ -72,19 +71,6 @@ class KernelModel(StandardisedModel):
         found = kernel @ a["pairs"].T + a["offsets"]
         return np.asarray(found.reshape(images, augmentations, -1).mean(axis=1))
 
-    def predict_proba(self, features: Features) -> Probabilities:
-        """Predict images.
-
-        Parameters
-        ----------
-        features : ndarray of float32, shape (images, augmentations, d)
-
-        Returns
-        -------
-        ndarray of float64, shape (images, classes)
-        """
-        return softmax(self.decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"])
-
 
 def _squared_distances(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return squared Euclidean distances, float64 of shape (len(a), len(b))."""
@@ -93,8 +79,8 @@ def _squared_distances(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[
 
 
 def _fit_pairs(
-    kernel: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], cost: float
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    kernel: npt.NDArray[np.float64], labels: Places, cost: float
+) -> tuple[Places, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Fit scikit-learn's machine on a kernel matrix.
 
     Returns support rows (m,), and for each pair of classes in ascending order the coefficients (p, m) and the offset
@@ -114,9 +100,7 @@ def _fit_pairs(
     return machine.support_.astype(np.int64), np.array(pairs), machine.intercept_.astype(np.float64)
 
 
-def fit_svm(
-    features: Features, labels: npt.NDArray[np.int64], groups: Sequence[str | None], *, classes: int, seed: int
-) -> tuple[bytes, Probabilities]:
+def fit_svm(part: TrainingPart) -> tuple[bytes, Probabilities]:
     """Fit a machine whose cost and width are chosen by grouped folds inside the training part.
 
     Of more images than `MOST_ROWS` it sees a choice, see `few_images`; the others count as not held out.
@@ -125,8 +109,7 @@ def fit_svm(
 
     Parameters
     ----------
-    features, labels, groups, classes, seed
-        As in `fit_logistic`.
+    part : TrainingPart
 
     Returns
     -------
@@ -142,64 +125,61 @@ def fit_svm(
     ----------
     Platt 1999 (probabilities of held-out decisions), here for several classes.
     """
-    chosen = few_images(labels, groups, seed=seed)
+    labels, classes = part.labels, part.classes
+    chosen = few_images(labels, part.groups, seed=part.seed)
     if len(chosen) < len(labels):  # the matrix of distances grows with the square of the rows
-        data, found = fit_svm(
-            features[chosen], labels[chosen], [groups[place] for place in chosen], classes=classes, seed=seed
-        )
+        groups = [part.groups[place] for place in chosen]
         inner = np.full((len(labels), classes), np.nan)
-        inner[chosen] = found
+        data, inner[chosen] = fit_svm(
+            replace(part, features=part.features[chosen], labels=labels[chosen], groups=groups)
+        )
         return data, inner
-    mean, scale = standardisation(features)
-    few = (spread_augmentations(features) - mean) / scale
+    mean, scale = standardisation(part.features)
+    few = (spread_augmentations(part.features) - mean) / scale
     images, augmentations, d = few.shape
     rows = few.reshape(-1, d)
     distances = _squared_distances(rows, rows)
-    folds = inner_folds(labels, groups, seed=seed)
+    folds = inner_folds(labels, part.groups, seed=part.seed)
     check_held_out(folds, labels)
     row_labels = np.repeat(labels, augmentations)
+    present = len(np.unique(labels))
 
-    def rows_of(chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def rows_of(chosen: Places) -> Places:
         return np.asarray((chosen[:, None] * augmentations + np.arange(augmentations)).ravel())
 
-    best: dict[str, Any] = {"loss": np.inf}
-    present = len(np.unique(labels))
+    def tried(kernel: npt.NDArray[np.float64], cost: float) -> tuple[Probabilities, ...]:
+        """Return the regression on held-out decisions, and its probabilities of held-out images."""
+
+        def decide(train: Places, held: Places) -> Probabilities:
+            inside = rows_of(train)
+            support, pairs, offsets = _fit_pairs(kernel[np.ix_(inside, inside)], row_labels[inside], cost)
+            found = kernel[np.ix_(rows_of(held), inside[support])] @ pairs.T + offsets
+            return np.asarray(found.reshape(len(held), augmentations, -1).mean(axis=1))
+
+        decisions = out_of_fold(folds, images, present * (present - 1) // 2, decide)
+        known = ~np.isnan(decisions).any(axis=1)
+        weights, intercepts = multinomial(decisions[known], labels[known], C=1.0, classes=classes)
+        return weights, intercepts, softmax(decisions @ weights.T + intercepts)
+
+    found: dict[tuple[float, float], tuple[Probabilities, ...]] = {}
     for width in _WIDTHS:
         kernel = np.exp(-width / d * distances)
-        for cost in _COSTS:
-
-            def held_out(
-                train: npt.NDArray[np.int64],
-                held: npt.NDArray[np.int64],
-                kernel: npt.NDArray[np.float64] = kernel,
-                cost: float = cost,
-            ) -> npt.NDArray[np.float64]:
-                inside = rows_of(train)
-                support, pairs, offsets = _fit_pairs(kernel[np.ix_(inside, inside)], row_labels[inside], cost)
-                found = kernel[np.ix_(rows_of(held), inside[support])] @ pairs.T + offsets
-                return np.asarray(found.reshape(len(held), augmentations, -1).mean(axis=1))
-
-            decisions = out_of_fold(folds, images, present * (present - 1) // 2, held_out)
-            known = ~np.isnan(decisions).any(axis=1)
-            weights, intercepts = multinomial(decisions[known], labels[known], C=1.0, classes=classes)
-            inner = softmax(decisions @ weights.T + intercepts)
-            loss = held_out_loss(inner, labels)
-            if loss < best["loss"]:
-                best = {"loss": loss, "width": width, "cost": cost, "weights": weights, "intercepts": intercepts,
-                        "inner": inner}  # fmt: skip
-    support, pairs, offsets = _fit_pairs(np.exp(-best["width"] / d * distances), row_labels, best["cost"])
-    arrays = {
+        found |= {(width, cost): tried(kernel, cost) for cost in _COSTS}
+    width, cost = min(found, key=lambda pair: held_out_loss(found[pair][-1], labels))
+    weights, intercepts, inner = found[width, cost]
+    support, pairs, offsets = _fit_pairs(np.exp(-width / d * distances), row_labels, cost)
+    arrays: dict[str, Array] = {
         "mean": mean,
         "scale": scale,
         "vectors": rows[support].astype(np.float32),
         "pairs": pairs,
         "offsets": offsets,
-        "weights": best["weights"],
-        "intercepts": best["intercepts"],
-        "gamma": np.array(best["width"] / d),
-        "cost": np.array(best["cost"]),
+        "weights": weights,
+        "intercepts": intercepts,
+        "gamma": np.array(width / d),
+        "cost": np.array(cost),
     }
-    return pack_arrays(arrays), best["inner"]
+    return pack_arrays(arrays), inner
 
 
 def parse_svm(data: bytes) -> KernelModel:
@@ -215,7 +195,7 @@ def parse_svm(data: bytes) -> KernelModel:
 
 def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Fitted:
     for _ in params:
-        yield fit_svm(part.features, part.labels, part.groups, classes=part.classes, seed=part.seed)
+        yield fit_svm(part)
 
 
 def _settings(terms: TrainingTerms) -> Mapping[str, Any]:

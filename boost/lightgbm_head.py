@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ..errors import BundleError
-from .head import Classifier, Fitted, HeadSpec, TrainingPart, TrainingTerms
-from .inner import Features, Probabilities, inner_folds, out_of_fold
-from .lightgbm_model import BinnedRows, TreeModel, contributions, fit_text, parse_model, predict_proba
+from .arrays import Places, Probabilities
+from .head import Fitted, HeadSpec, TrainingPart, TrainingTerms
+from .inner import inner_folds, out_of_fold
+from .lightgbm_model import BinnedRows, TreeModel, fit_text, parse_model
 from .presets import model_params
 from .tree_text import is_model_text
-
-
-@dataclass(frozen=True)
-class _Booster:
-    model: TreeModel
-
-    @property
-    def classes(self) -> int:
-        return self.model.forest.classes
-
-    @property
-    def features(self) -> int:
-        return self.model.forest.features
-
-    def predict_proba(self, features: Features) -> Probabilities:
-        return predict_proba(self.model, features)
-
-    def contributions(self, features: Features) -> Probabilities:
-        return contributions(self.model, features)
 
 
 def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Fitted:
@@ -45,17 +23,17 @@ def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Fitted:
 
 
 def _held_out(part: TrainingPart, params: Mapping[str, Any]) -> Probabilities:
-    def held_out(train: npt.NDArray[np.int64], held: npt.NDArray[np.int64]) -> Probabilities:
+    def held_out(train: Places, held: Places) -> Probabilities:
         inner = fit_text(part.features[train], part.labels[train], params=params, rounds=part.rounds)
-        return predict_proba(parse_model(inner), part.features[held])
+        return parse_model(inner).predict_proba(part.features[held])
 
     folds = inner_folds(part.labels, part.groups, seed=part.seed)
     return out_of_fold(folds, len(part.labels), part.classes, held_out)
 
 
-def _parse(data: bytes) -> Classifier:
+def _parse(data: bytes) -> TreeModel:
     try:
-        return _Booster(parse_model(data.decode("utf-8")))
+        return parse_model(data.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BundleError("not a whole LightGBM text model; train it again") from error
 

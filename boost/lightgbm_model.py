@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import BundleError, DependencyError
+from .arrays import Features, Places, Probabilities
 from .tree_text import read_forest, write_text
 from .trees import Forest
 
@@ -52,9 +52,7 @@ class BinnedRows:
         For `lightgbm.Dataset`.
     """
 
-    def __init__(
-        self, features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], *, params: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, features: Features, labels: Places, *, params: Mapping[str, Any]) -> None:
         images, augmentations, dim = features.shape
         rows = features.reshape(images * augmentations, dim)
         repeated = np.repeat(labels, augmentations).astype(np.float32)
@@ -78,13 +76,7 @@ class BinnedRows:
         return str(import_lightgbm().train(dict(params), self._data, num_boost_round=rounds).model_to_string())
 
 
-def fit_text(
-    features: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int64],
-    *,
-    params: Mapping[str, Any],
-    rounds: int,
-) -> str:
+def fit_text(features: Features, labels: Places, *, params: Mapping[str, Any], rounds: int) -> str:
     """Train one model and return its text, see `BinnedRows`."""
     return BinnedRows(features, labels, params=params).fit_text(params=params, rounds=rounds)
 
@@ -110,6 +102,74 @@ class TreeModel:
         """The same trees as a `lightgbm.Booster`, whose text is made of the checked arrays; not of linear trees."""
         return import_lightgbm().Booster(model_str=write_text(self.forest))
 
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.forest.classes
+
+    @property
+    def features(self) -> int:
+        """Length of a descriptor."""
+        return self.forest.features
+
+    def predict_proba(self, features: Features) -> Probabilities:
+        """Predict images: the mean over augmentations of the class probabilities.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (images, augmentations, d)
+
+        Returns
+        -------
+        ndarray of float64, shape (images, classes)
+
+        Raises
+        ------
+        BundleError
+            The model takes another number of features.
+        """
+        return self._mean(features, self.forest.predict_proba)
+
+    def contributions(self, features: Features) -> Probabilities:
+        """Return what each feature adds to the raw scores of images: the mean of TreeSHAP over augmentations.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (images, augmentations, d)
+
+        Returns
+        -------
+        ndarray of float64, shape (images, classes, d + 1)
+            The last column is what a class has before any feature is known; a row sums to its raw score.
+
+        Raises
+        ------
+        BundleError
+            The model takes another number of features, its trees are linear or deep, or its counts of rows are no
+            counts.
+
+        References
+        ----------
+        Lundberg et al. 2020, "From local explanations to global understanding with explainable AI for trees".
+        """
+        forest = self.forest
+        if forest.linear is not None or forest.depth > _DEEPEST or forest.splits * forest.depth**2 > _MOST_PATHS:
+            raise BundleError(
+                f"contributions are not known of linear trees, nor of trees deeper than {_DEEPEST} splits"
+            )
+        flat = self._mean(features, lambda rows: self.booster.predict(rows, num_threads=1, pred_contrib=True))
+        if not np.isfinite(flat).all():
+            raise BundleError("the counts of training rows in a LightGBM model do not fit its trees; train it again")
+        return flat.reshape(len(features), -1, features.shape[2] + 1)
+
+    def _mean(self, features: Features, predict: Callable[[Any], Any]) -> Probabilities:
+        """Return the mean over augmentations of what is said of rows."""
+        images, augmentations, dim = features.shape
+        if self.features != dim:
+            raise BundleError(f"the model takes {self.features} features, these descriptors have {dim}")
+        flat = predict(features.reshape(images * augmentations, dim))
+        return np.asarray(flat.reshape(images, augmentations, -1).mean(axis=1))
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
@@ -129,67 +189,6 @@ def parse_model(text: str) -> TreeModel:
     return TreeModel(read_forest(text))
 
 
-def predict_proba(model: TreeModel, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Predict images: the mean over augmentations of the class probabilities.
-
-    Parameters
-    ----------
-    model : TreeModel
-        Of `parse_model`.
-    features : ndarray of float32, shape (images, augmentations, d)
-
-    Returns
-    -------
-    ndarray of float64, shape (images, classes)
-
-    Raises
-    ------
-    BundleError
-        The model takes another number of features.
-    """
-    return _mean_over_augmentations(model.forest, features, model.forest.predict_proba)
-
-
-def contributions(model: TreeModel, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return what each feature adds to the raw scores of images: the mean over augmentations of LightGBM's TreeSHAP.
-
-    Parameters
-    ----------
-    model : TreeModel
-        Of `parse_model`.
-    features : ndarray of float32, shape (images, augmentations, d)
-
-    Returns
-    -------
-    ndarray of float64, shape (images, classes, d + 1)
-        The last column is what a class has before any feature is known; a row sums to its raw score.
-
-    Raises
-    ------
-    BundleError
-        The model takes another number of features, its trees are linear or deep, or its counts of rows are no counts.
-
-    References
-    ----------
-    Lundberg et al. 2020, "From local explanations to global understanding with explainable AI for trees".
-    """
-    forest = model.forest
-    if forest.linear is not None or forest.depth > _DEEPEST or forest.splits * forest.depth**2 > _MOST_PATHS:
-        raise BundleError(f"contributions are not known of linear trees, nor of trees deeper than {_DEEPEST} splits")
-    flat = _mean_over_augmentations(
-        forest, features, lambda rows: model.booster.predict(rows, num_threads=1, pred_contrib=True)
-    )
-    if not np.isfinite(flat).all():
-        raise BundleError("the counts of training rows in a LightGBM model do not fit its trees; train it again")
-    return flat.reshape(len(features), -1, features.shape[2] + 1)
-
-
-def _mean_over_augmentations(
-    forest: Forest, features: npt.NDArray[np.float32], predict: Callable[[Any], Any]
-) -> npt.NDArray[np.float64]:
-    images, augmentations, dim = features.shape
-    if forest.features != dim:
-        raise BundleError(f"the model takes {forest.features} features, these descriptors have {dim}")
-    flat = predict(features.reshape(images * augmentations, dim))
-    mean: npt.NDArray[np.float64] = flat.reshape(images, augmentations, -1).mean(axis=1)
-    return mean
+def predict_proba(model: TreeModel, features: Features) -> Probabilities:
+    """Predict images, see `TreeModel.predict_proba`."""
+    return model.predict_proba(features)

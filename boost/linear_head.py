@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,9 @@ import numpy.typing as npt
 
 from ..errors import BundleError
 from ..evaluate import negative_log_likelihood
-from .arrays import pack_arrays, unpack_arrays
+from .arrays import Features, Places, Probabilities, pack_arrays, unpack_arrays
 from .head import Fitted, HeadSpec, TrainingPart, TrainingTerms
-from .inner import Features, Probabilities, inner_folds, out_of_fold, spread_augmentations, standardisation
+from .inner import inner_folds, out_of_fold, spread_augmentations, standardisation
 
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Values of scikit-learn's ``C``, the inverse of the regularisation, that are tried (ours): there are more features
@@ -28,13 +29,13 @@ _LEAST_SCALE = 1e-13
 _C = "strength"
 """What the array of the chosen ``C`` is called in a model's file, since 0.1."""
 
-_SHAPES: dict[str, tuple[str | int, ...]] = {
+_SHAPES: dict[str, tuple[str, ...]] = {
     "mean": ("d",), "scale": ("d",), "coefficients": ("k", "d"), "intercepts": ("k",), _C: (),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class StandardisedModel:
+class StandardisedModel(ABC):
     """A fitted model of standardised descriptors.
 
     Attributes
@@ -64,6 +65,25 @@ class StandardisedModel:
         """Length of a descriptor."""
         return len(self.arrays["mean"])
 
+    def predict_proba(self, features: Features) -> Probabilities:
+        """Predict images: the softmax of their scores.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (images, augmentations, d)
+
+        Returns
+        -------
+        ndarray of float64, shape (images, classes)
+        """
+        if features.shape[-1] != self.features:
+            raise BundleError(f"the model takes {self.features} features, these descriptors have {features.shape[-1]}")
+        return softmax(self._scores(features))
+
+    @abstractmethod
+    def _scores(self, features: Features) -> Probabilities:
+        """Return the score of each class, shape (images, classes)."""
+
 
 @dataclass(frozen=True)
 class LinearModel(StandardisedModel):
@@ -75,23 +95,11 @@ class LinearModel(StandardisedModel):
         ``mean``, ``scale`` (d,), ``coefficients`` (classes, d), ``intercepts`` (classes,), ``C`` as ``strength`` ().
     """
 
-    def predict_proba(self, features: Features) -> Probabilities:
-        """Predict images: the softmax of the decision averaged over augmentations.
-
-        Parameters
-        ----------
-        features : ndarray of float32, shape (images, augmentations, d)
-
-        Returns
-        -------
-        ndarray of float64, shape (images, classes)
-        """
+    def _scores(self, features: Features) -> Probabilities:
         a = self.arrays
-        if features.shape[-1] != len(a["mean"]):
-            raise BundleError(f"the model takes {len(a['mean'])} features, these descriptors have {features.shape[-1]}")
         # a linear decision averaged over rows is the decision of the averaged row
         rows = ((features.astype(np.float64) - a["mean"]) / a["scale"]).mean(axis=1)
-        return softmax(rows @ a["coefficients"].T + a["intercepts"])
+        return np.asarray(rows @ a["coefficients"].T + a["intercepts"])
 
 
 def softmax(scores: npt.NDArray[np.float64]) -> Probabilities:
@@ -102,7 +110,7 @@ def softmax(scores: npt.NDArray[np.float64]) -> Probabilities:
 
 
 def multinomial(
-    rows: npt.NDArray[Any], labels: npt.NDArray[np.int64], *, C: float, classes: int
+    rows: npt.NDArray[Any], labels: Places, *, C: float, classes: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Fit scikit-learn's logistic regression; returns coefficients (classes, d) and intercepts (classes,).
 
@@ -125,20 +133,13 @@ def multinomial(
     return coefficients, intercepts
 
 
-def fit_logistic(
-    features: Features, labels: npt.NDArray[np.int64], groups: Sequence[str | None], *, classes: int, seed: int
-) -> tuple[bytes, Probabilities]:
+def fit_logistic(part: TrainingPart) -> tuple[bytes, Probabilities]:
     """Fit a logistic regression whose ``C`` is chosen by grouped folds inside the training part.
 
     Parameters
     ----------
-    features : ndarray of float32, shape (images, augmentations, d)
-        Training images; augmentations are rows, see `inner.spread_augmentations`.
-    labels : ndarray of int, shape (images,)
-    groups : sequence of str or None
-    classes : int
-    seed : int
-        Moves the inner folds.
+    part : TrainingPart
+        Augmentations are rows, see `inner.spread_augmentations`.
 
     Returns
     -------
@@ -151,33 +152,30 @@ def fit_logistic(
     InputError
         See `inner_folds`.
     """
-    mean, scale = standardisation(features)
-    few = (spread_augmentations(features) - mean) / scale
-    folds = inner_folds(labels, groups, seed=seed)
+    labels, classes = part.labels, part.classes
+    mean, scale = standardisation(part.features)
+    few = (spread_augmentations(part.features) - mean) / scale
+    folds = inner_folds(labels, part.groups, seed=part.seed)
     augmentations, d = few.shape[1:]
 
-    def fit(images: npt.NDArray[np.int64], C: float) -> Any:
+    def fit(images: Places, C: float) -> Any:
         return multinomial(few[images].reshape(-1, d), np.repeat(labels[images], augmentations), C=C, classes=classes)
 
-    best: tuple[float, float, Probabilities] | None = None
-    for C in _TRIED_C:
-
-        def held_out(train: npt.NDArray[np.int64], held: npt.NDArray[np.int64], C: float = C) -> Probabilities:
+    def held_out_by(C: float) -> Probabilities:
+        def predict(train: Places, held: Places) -> Probabilities:
             weights, offsets = fit(train, C)
             return softmax(few[held].mean(axis=1) @ weights.T + offsets)
 
-        found = out_of_fold(folds, len(labels), classes, held_out)
-        loss = held_out_loss(found, labels)
-        if best is None or loss < best[0]:
-            best = (loss, C, found)
-    if best is None:  # there is always one
-        raise RuntimeError("no C was tried")
-    weights, offsets = fit(np.arange(len(labels)), best[1])
+        return out_of_fold(folds, len(labels), classes, predict)
+
+    found = {C: held_out_by(C) for C in _TRIED_C}
+    best = min(found, key=lambda C: held_out_loss(found[C], labels))
+    weights, offsets = fit(np.arange(len(labels)), best)
     arrays = {"mean": mean, "scale": scale, "coefficients": weights, "intercepts": offsets}
-    return pack_arrays({**arrays, _C: np.array(best[1])}), best[2]
+    return pack_arrays({**arrays, _C: np.array(best)}), found[best]
 
 
-def held_out_loss(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> float:
+def held_out_loss(probabilities: Probabilities, labels: Places) -> float:
     """Return the mean negative log-likelihood over the images that were held out."""
     known = ~np.isnan(probabilities).any(axis=1)
     return negative_log_likelihood(probabilities[known], labels[known])
@@ -196,7 +194,7 @@ def parse_logistic(data: bytes) -> LinearModel:
 
 def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Fitted:
     for _ in params:
-        yield fit_logistic(part.features, part.labels, part.groups, classes=part.classes, seed=part.seed)
+        yield fit_logistic(part)
 
 
 def _settings(terms: TrainingTerms) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Sentences on descriptors and ensembles for a methods section, from what was run."""
+"""What a report says of descriptors and ensembles, from what was run: its settings, and sentences on methods."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..encoders import card_of
 from ..evaluate import listed
 from ..featurize import IMPORTED, UNKNOWN
+from .head import TrainingTerms
 from .heads import members_of
 from .units import ModelUnit
 
@@ -56,7 +58,7 @@ def _described(headers: Sequence[Mapping[str, Any]] | Any) -> Iterator[str]:
         stain = header["stain"]
         yield _STAINS.get(stain, f"Images were treated by {stain}.")
         low, high = header["color_range"]
-        copies = f"{header['augmentations']} {'draw' if header['augmentations'] == 1 else 'draws'}"
+        copies = _count(header["augmentations"], "draw")
         if (low, high) != (1, 1):
             yield (
                 "Haematoxylin and eosin, separated by colour deconvolution [@ruifrok2001], were scaled by random "
@@ -93,10 +95,55 @@ def _trained(head: str, units: Sequence[ModelUnit], blended: bool, stores: int) 
     folds = len({unit.fold for unit in units})
     yield (
         f"Classifiers were {named}, trained{each} on the training part of {'the fold' if folds == 1 else 'each fold'} "
-        f"({len(units)} {'model' if len(units) == 1 else 'models'} in all)."
+        f"({_count(len(units), 'model')} in all)."
     )
     over = [what for what, number in (("seeds", seeds), ("descriptor sets", stores)) if number > 1]
     if blended:
         yield "Their probabilities were mixed by the weights of the highest likelihood on held-out training images."
     else:
         yield f"The prediction of an image averages {listed(['its draws', *over])}."
+
+
+def shown_settings(
+    headers: Mapping[str, Mapping[str, Any]], *, head: str, terms: TrainingTerms, protocol: str, models: int
+) -> dict[str, str]:
+    """Return the settings of a report: name to text.
+
+    Parameters
+    ----------
+    headers, head
+        As in `methods_of`.
+    terms : TrainingTerms
+    protocol : str
+    models : int
+        Number of models in all.
+    """
+    shown = {"protocol": protocol, "head": head, "models": str(models)}
+    for spec in members_of(head):
+        shown |= spec.shown(terms)
+    return shown | {name: _shown_store(header) for name, header in headers.items()}
+
+
+def _shown_store(h: Mapping[str, Any]) -> str:
+    if h["mode"] == IMPORTED:
+        about = json.loads(h[IMPORTED])
+        weights = f", weights of sha256 {h['weights_sha256'][:12]}" if h["weights_sha256"] else ""
+        rows = f", {_count(h['augmentations'], 'row')} an image" if h["augmentations"] > 1 else ""
+        pooled = f", {about['pooled']}" if about["pooled"] else ""
+        return (
+            f"embeddings of {about['source']}: encoder {h['encoder']}{weights}, {h['dim']} numbers{rows}{pooled}, "
+            f"sha256 {h['features_sha256'][:12]}"
+        )
+    low, high = h["color_range"]
+    card = card_of(h)
+    bound = "" if card is None else f"; {card.terms()}"
+    return (
+        f"{h['encoder']} ({'+'.join(h['layers'])}), weights {h['weights']} (sha256 {h['weights_sha256'][:12]}{bound}), "
+        f"scale {h['scale']}, {_count(h['crops'], 'crop')} of {h['crop']}, "
+        f"{_count(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, stain {h['stain']}, "
+        f"{h['mode']}, {h['precision']}, seed {h['seed']}"
+    )
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import re
-import sys
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import yaml
 
 from ..errors import InputError
+from ..jobs import hushed_start
 from .lightgbm_model import import_lightgbm
 
 _BY_VALIDATION = frozenset({"early_stopping_round", "early_stopping_min_delta", "first_metric_only"})
@@ -172,7 +169,9 @@ def _refusal(params: Mapping[str, Any]) -> str | None:
     values = np.random.default_rng(0).normal(size=(rows, features))
     labels = np.arange(rows) % classes
     chosen = {**params, "num_class": classes}
-    with _quiet():
+    # the library writes to stderr by itself, before it raises
+    with warnings.catch_warnings(), hushed_start():
+        warnings.simplefilter("ignore")
         try:
             data = lightgbm.Dataset(values, labels, params=dict(chosen)).construct()
             model = lightgbm.train(dict(chosen), data, num_boost_round=2)
@@ -191,26 +190,6 @@ def _reason(text: str) -> str:
     if token := re.fullmatch(r"Unknown token (\S+) in data file", found):
         return f"{token[1]} is no number"
     return found.replace("Check failed: ", "needed: ")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what LightGBM's library writes to stderr by itself, before it raises, from the user."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
-        try:
-            kept = os.dup(2)
-        except OSError:  # stderr is closed
-            yield
-            return
-        stack.callback(os.close, kept)
-        sink = stack.enter_context(tempfile.TemporaryFile())
-        if sys.stderr is not None:
-            sys.stderr.flush()
-        os.dup2(sink.fileno(), 2)
-        stack.callback(os.dup2, kept, 2)
-        yield
 
 
 def _known_params() -> set[str]:

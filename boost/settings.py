@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import as_texts, as_whole
+from ..arguments import Many, TextInput, as_texts, as_whole, convert_fields
 from ..errors import InputError, one_of
 from ..options import option
 from .heads import members_of
@@ -18,6 +18,10 @@ from .presets import PRESETS, Preset
 
 def _written(params: Mapping[str, Any]) -> list[str]:
     return [f"{key}={json.dumps(value)}" for key, value in params.items()]
+
+
+def _as_heads(value: Many[TextInput], name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(as_texts(value, name)))
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,8 @@ class BoostSettings:
     name: str = option("", sparse=True)
 
     def __post_init__(self) -> None:
-        put = object.__setattr__
-        put(self, "heads", tuple(dict.fromkeys(as_texts(self.heads, "heads"))))
-        put(self, "seeds", as_whole(self.seeds, "seeds"))
-        put(self, "seed", as_whole(self.seed, "seed"))
-        put(self, "params", dict(self.params or {}))
+        convert_fields(self, heads=_as_heads, seeds=as_whole, seed=as_whole)
+        object.__setattr__(self, "params", dict(self.params or {}))
         if self.seeds < 1:
             raise InputError(f"`seeds` {self.seeds}: give at least 1")
         if self.preset not in PRESETS:

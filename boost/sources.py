@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data import PARTICULARS, SYNTHETIC_BANNER, Particulars, check_order, read_particulars, spell_labels
+from ..data import PARTICULARS, SYNTHETIC_BANNER, check_order, read_particulars, spell_labels
 from ..encoders import card_of
 from ..errors import InputError, MissingInputError, StoreError
-from ..experiment import ImageChange, Known
+from ..experiment import ImageChange, Known, Tested
 from ..featurize import IMPORTED, UNKNOWN, look_first, open_store
 
 _log = logging.getLogger(__name__)
@@ -28,30 +28,16 @@ class Sources:
         Store name to file.
     headers : dict of str to dict
         Store name to attributes.
-    image_ids, labels : tuple of str
+    images : Tested
         The label is empty where it is unknown: such images are in no fold.
-    groups : tuple of str or None
-    sha256 : dict of str to str
-        Image id to the hash of its file.
-    classes : tuple of str
     failed : tuple of str
         Images that stage 1 left out, since they could not be used.
-    known : Particulars
-        What else stage 1 found out about the images; nothing where releases before 0.2 made the stores.
-    pixels : dict of str to str
-        Image id to the hash of its decoded pixels, where a store knows it.
     """
 
     paths: dict[str, Path]
     headers: dict[str, dict[str, Any]]
-    image_ids: tuple[str, ...]
-    labels: tuple[str, ...]
-    groups: tuple[str | None, ...]
-    sha256: dict[str, str]
-    classes: tuple[str, ...]
+    images: Tested
     failed: tuple[str, ...] = ()
-    known: Particulars = field(default_factory=Particulars)
-    pixels: dict[str, str] = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -106,51 +92,60 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     look_first(paths.values())
     headers: dict[str, dict[str, Any]] = {}
     pixels: dict[str, str] = {}
-    first: Sources | None = None
-    known_contents: dict[str, str] = {}
+    groups: dict[str, str | None] = {}
+    files: dict[str, str] = {}
+    rows: list[tuple[str, str, str]] = []
     for name, path in paths.items():
         with open_store(path) as store:
             headers[name] = store.header
             pixels |= store.pixels
-            # of embeddings the hash is that of the row, which is another in every store
             hashes = [value.decode() for value in store.images("sha256")]
-            contents = {} if store.header["mode"] == IMPORTED else dict(zip(store.image_ids, hashes, strict=True))
-            found = Sources(
-                paths=paths,
-                headers=headers,
-                image_ids=tuple(store.image_ids),
-                labels=tuple(store.labels),
-                groups=tuple(group or None for group in store.groups),
-                sha256=dict(zip(store.image_ids, hashes, strict=True)),
-                classes=tuple(store.header["classes"]),
-            )
-        if first is None:
-            first, known_contents = found, contents
-        elif (found.image_ids, found.labels, contents) != (first.image_ids, first.labels, known_contents):
+            # of embeddings the hash is that of the row, which is another in every store
+            contents = [""] * len(hashes) if store.header["mode"] == IMPORTED else hashes
+            found = list(zip(store.image_ids, store.labels, contents, strict=True))
+            if len(headers) == 1:
+                rows, files = found, dict(zip(store.image_ids, hashes, strict=True))
+                groups = {image: group or None for image, group in zip(store.image_ids, store.groups, strict=True)}
+        if found != rows:
             other = next(iter(paths.values()))
-            change = str(ImageChange.between(_known(first), _known(found))) or "other content under the same names"
+            change = str(ImageChange.between(_known(rows), _known(found))) or "other content under the same names"
             raise InputError(
                 f"{path} and {other}: describe different images or labels, the first as against the second: {change}; "
                 "run bchisto featurize for both"
             )
     _refuse_mixed_modes(headers)
-    if first is None:
+    if not paths:
         raise MissingInputError(f"{features[0]}: no descriptor store (*.h5) here; run bchisto featurize first")
-    failed = {image for header in headers.values() for image in _failed(header)} - set(first.image_ids)
     name, path = next(iter(paths.items()))
-    known = read_particulars(path.parent / PARTICULARS, images_sha256=str(headers[name].get("images_sha256", "")))
+    digest = str(headers[name].get("images_sha256", ""))
+    known = read_particulars(path.parent / PARTICULARS, images_sha256=digest)
     if known.groups:  # named or corrected since the stores were made
-        first = replace(first, groups=tuple(known.groups.get(image) for image in first.image_ids))
-    first = replace(first, failed=tuple(sorted(failed)), known=known, pixels=pixels)
-    if not any(first.labels):
-        raise InputError(f"none of the {len(first.labels)} images has a label; boost needs labels to train on")
+        groups = {image: known.groups.get(image) for image in groups}
+    labels = {image: label for image, label, _ in rows}
+    if not any(labels.values()):
+        raise InputError(f"none of the {len(labels)} images has a label; boost needs labels to train on")
+    classes = tuple(classes)
     if classes:
-        first = _spelled(first, classes)
-    _refuse_unknown(sorted(set(first.labels) - {"", *first.classes}), first.classes)
-    present = tuple(name for name in first.classes if name in first.labels)
+        labels = _spelled(labels, classes)
+    else:
+        classes = tuple(headers[name]["classes"])
+    _refuse_unknown(sorted(set(labels.values()) - {"", *classes}), classes)
+    present = tuple(name for name in classes if name in labels.values())
     if len(present) < 2:
         raise InputError(f"all images are of class {present[0]}; boost needs at least two classes")
-    return first
+    datasets = {header["dataset"] for header in headers.values()}
+    left_out = {str(image) for header in headers.values() for image, _ in json.loads(header.get("failures", "[]"))}
+    images = Tested(
+        digest=digest,
+        dataset="".join(datasets) if len(datasets) == 1 else "",
+        classes=present,
+        labels=labels,
+        groups=groups,
+        known=known,
+        pixels=pixels,
+        files=files,
+    )
+    return Sources(paths, headers, images, tuple(sorted(left_out - set(labels))))
 
 
 def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -169,16 +164,15 @@ def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:
         )
 
 
-def _spelled(sources: Sources, classes: Sequence[str]) -> Sources:
-    """Give the labels the spelling and order of ``classes``."""
+def _spelled(labels: Mapping[str, str], classes: Sequence[str]) -> dict[str, str]:
+    """Give the labels of images the spelling of ``classes``."""
     check_order(classes)
-    spelled = spell_labels(filter(None, sources.labels), classes)
+    spelled = spell_labels(filter(None, labels.values()), classes)
     _refuse_unknown([label for label, known in spelled.items() if known is None], classes)
-    labels = tuple(spelled.get(label) or "" for label in sources.labels)
-    without = [name for name in classes if name not in labels]
-    if without:
+    found = {image: spelled.get(label) or "" for image, label in labels.items()}
+    if without := [name for name in classes if name not in found.values()]:
         _log.warning("`classes` names %s, of which no image is here", ", ".join(without))
-    return replace(sources, labels=labels, classes=tuple(classes))
+    return found
 
 
 def _refuse_unknown(labels: Sequence[str], classes: Sequence[str]) -> None:
@@ -189,14 +183,9 @@ def _refuse_unknown(labels: Sequence[str], classes: Sequence[str]) -> None:
         )
 
 
-def _known(sources: Sources) -> dict[str, Known]:
+def _known(rows: Sequence[tuple[str, str, str]]) -> dict[str, Known]:
     """Return image id to label; a group that one store lacks makes no difference."""
-    return {image: (label, "") for image, label in zip(sources.image_ids, sources.labels, strict=True)}
-
-
-def _failed(header: dict[str, Any]) -> list[str]:
-    """Return the images that a store names as left out."""
-    return [str(image) for image, _ in json.loads(header.get("failures", "[]"))]
+    return {image: (label, "") for image, label, _ in rows}
 
 
 def _files(features: Sequence[str | Path]) -> list[Path]:

@@ -15,7 +15,7 @@ from ..options import plain_options
 from ..runs import record_run
 from .settings import BoostSettings
 from .sources import Sources, read_sources
-from .training import BoostTraining, tested_of
+from .training import BoostTraining
 
 _log = logging.getLogger(__name__)
 
@@ -103,16 +103,16 @@ def train(
             raise InputError(
                 f"`each` compares stores, and {next(iter(sources.paths))} is the only one; give several with `features`"
             )
-        images = tested_of(sources)
+        images = sources.images
         view.check(images.classes)
         plans = choice.plans(
-            sources.image_ids,
-            labels=sources.labels,
-            groups=sources.groups,
+            list(images.labels),
+            labels=list(images.labels.values()),
+            groups=list(images.groups.values()),
             seed=settings.seed,
             default="10" if choice.folds else _default_folds(sources),
             failed=sources.failed,
-            known=sources.known,
+            known=images.known,
         )
         trainings = [
             BoostTraining(
@@ -125,10 +125,8 @@ def train(
                 run=run,
                 sources=sources,
                 head=head,
+                settings=settings,
                 preset=preset,
-                seeds=settings.seeds,
-                each=settings.each,
-                name=settings.name,
             ).settled()
             for plan, head in product(plans, settings.heads)
         ]
@@ -137,7 +135,7 @@ def train(
 
 def _default_folds(sources: Sources) -> str:
     bach = all(header["dataset"] == "bach" for header in sources.headers.values())
-    if bach and len(sources.image_ids) + len(sources.failed) == _BACH_IMAGES and not sources.synthetic:
+    if bach and len(sources.images.labels) + len(sources.failed) == _BACH_IMAGES and not sources.synthetic:
         _log.info('the 400 BACH images: using the published folds, `folds="rakhlin10"`')
         return "rakhlin10"
     return "10"

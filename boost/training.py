@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
+from ..data import decode_image
 from ..errors import SettingsConflictError
-from ..experiment import Finished, Tested, Training, Work
+from ..evaluate import choose_samples, measure_gains
+from ..experiment import BundleFacts, CrossValidation, Outputs, Training, Work
 from ..featurize import ABSENT_SETTINGS, compared_settings
-from ..jobs import Resources, Ticker, read_records
+from ..jobs import Resources, read_records, write_rows
 from ..runs import Claim, Mark, versions_of
+from .arrays import Probabilities
 from .bundle import Bundle
-from .ensemble import count_models, gather, plan_units
-from .head import TrainingTerms
-from .heads import ABSENT_HEAD_SETTINGS, STACK_MEMBERS, head_packages, head_settings, members_of
+from .ensemble import gather
+from .head import HeadSpec, TrainingTerms
+from .heads import ABSENT_HEAD_SETTINGS, STACK, STACK_MEMBERS, head_packages, head_settings, members_of
 from .learning import learning_banner, models_without_split
-from .outputs import write_outputs
+from .methods import methods_of, shown_settings
 from .presets import Preset
+from .settings import BoostSettings
 from .sources import Sources
-from .units import ModelUnit, Probabilities, group_units, read_unit, train_group
-
-
-def tested_of(sources: Sources) -> Tested:
-    """Return the images of the stores."""
-    datasets = {header["dataset"] for header in sources.headers.values()}
-    return Tested(
-        digest=next(iter(sources.headers.values()))["images_sha256"],
-        dataset="".join(datasets) if len(datasets) == 1 else "",
-        classes=tuple(name for name in sources.classes if name in sources.labels),
-        labels=dict(zip(sources.image_ids, sources.labels, strict=True)),
-        groups=dict(zip(sources.image_ids, sources.groups, strict=True)),
-        known=sources.known,
-        pixels=sources.pixels,
-        files=sources.sha256,
-    )
+from .units import ModelUnit, group_units, read_unit, train_group
 
 
 @dataclass(frozen=True)
@@ -48,22 +41,16 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     run : Path
     sources : Sources
     head : str
+    settings : BoostSettings
     preset : Preset
-    seeds : int
-        Ensemble members.
-    each : bool
-        Whether stores are compared with each other.
-    name : str
-        Of `BoostSettings`.
+        That of the settings, with its parameters checked.
     """
 
     run: Path
     sources: Sources
     head: str
+    settings: BoostSettings
     preset: Preset
-    seeds: int
-    each: bool
-    name: str
 
     unit: ClassVar[str] = "models"
     step_name: ClassVar[str] = "models"
@@ -72,7 +59,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     @property
     def folder(self) -> Path:
         """Where it works."""
-        return self.run / self.road / "-".join(filter(None, (self.plan.name, self.head, self.name)))
+        return self.run / self.road / "-".join(filter(None, (self.plan.name, self.head, self.settings.name)))
 
     def check(self, claim: Claim) -> None:
         """Refuse a folder of other folds, parameters or descriptors, or of a larger result; writes nothing.
@@ -89,11 +76,12 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         SettingsConflictError
             The message lists the differences. Further seeds and stores extend a folder, fewer are refused.
         """
-        count = count_models(len(self.sources.paths), len(self.plan.folds), head=self.head, seeds=self.seeds)
-        Bundle.check(stores=list(self.sources.paths), models=count)
+        stores = self.sources.paths
+        each = sum(self._seeds_of(base) for base in members_of(self.head))
+        Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * each)
         super().check(claim)
         if not self.overwrite:
-            _refuse_fewer(self.folder, stores=self.sources.paths, seeds=self.seeds)
+            _refuse_fewer(self.folder, stores=stores, seeds=self.settings.seeds)
 
     def claim(self) -> Claim:
         """Return the claim of the folder; the stores are claimed one by one, so that further ones extend it."""
@@ -122,30 +110,46 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         return how.cpu()
 
     def units(self, claim: Claim, resources: Resources) -> Sequence[ModelUnit]:
-        """Return all models."""
-        return plan_units(
-            self.sources,
-            self.plan,
-            head=self.head,
-            terms=self.terms,
-            seeds=self.seeds,
-            classes=self.images.classes,
-            marks={name: claim.mark(name) for name in self.sources.paths},
-            folder=claim.folder,
-        )
+        """Return all models, ordered by member, seed and fold; a stack has one of each member per store and fold."""
+        images, plan, stacked = self.images, self.plan, self.head == STACK
+        position = {image: place for place, image in enumerate(images.labels)}
+        order = {label: place for place, label in enumerate(images.classes)}
+        units = []
+        for (store, path), base in product(self.sources.paths.items(), members_of(self.head)):
+            for seed, (fold_position, fold) in product(range(self._seeds_of(base)), enumerate(plan.folds)):
+                train, test = plan.images(fold, "train"), plan.images(fold, "test")
+                params = base.params(self.terms, classes=len(order), seed=seed, fold_position=fold_position)
+                name = f"seed{seed}-fold{fold}{base.suffix}"
+                units.append(
+                    ModelUnit(
+                        store=store,
+                        path=path,
+                        head=base.name,
+                        member=f"{store} {base.name}" if stacked else store,
+                        seed=seed,
+                        fold=fold,
+                        train=tuple(position[image] for image in train),
+                        test=tuple(position[image] for image in test),
+                        labels=tuple(order[images.labels[image]] for image in train),
+                        groups=plan.kept_whole(train, [images.groups[image] for image in train]),
+                        train_ids=tuple(train),
+                        test_ids=tuple(test),
+                        classes=len(order),
+                        terms=self.terms,
+                        params=params,
+                        inner=stacked,
+                        mark=claim.mark(store),
+                        model=claim.folder / "models" / store / (f"{base.name}-{name}" if stacked else name),
+                    )
+                )
+        return units
 
-    def together(self, units: Sequence[ModelUnit]) -> Sequence[tuple[ModelUnit, ...]]:
-        """Return the models of one store and fold, which share the bins."""
-        return group_units(units)
+    def _seeds_of(self, base: HeadSpec) -> int:
+        return self.settings.seeds if base.seeded and self.head != STACK else 1
 
-    @staticmethod
-    def train(units: tuple[ModelUnit, ...], ticker: Ticker) -> None:
-        """Train models of one store and fold."""
-        train_group(units, ticker)
-
-    def read(self, unit: ModelUnit) -> Probabilities | None:
-        """Return the predictions of a finished model."""
-        return read_unit(unit)
+    together = staticmethod(group_units)
+    train = staticmethod(train_group)
+    read = staticmethod(read_unit)
 
     def marks(self, units: Sequence[ModelUnit]) -> Sequence[Mark]:
         """Return a mark per store."""
@@ -156,45 +160,54 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         return self.sources.banners()
 
     def finish(
-        self,
-        folder: Path,
-        units: Sequence[ModelUnit],
-        found: Sequence[Probabilities],
-        *,
-        banners: tuple[str, ...],
-        protocol: str,
-        failed: list[str],
-    ) -> Finished:
+        self, result: CrossValidation, units: Sequence[ModelUnit], found: Sequence[Probabilities]
+    ) -> CrossValidation:
         """Put the models together and write the outputs."""
+        folder, sources = result.folder, self.sources
         ensemble = gather(
-            units, found, sources=self.sources, classes=self.images.classes, protocol=protocol, folder=folder
+            units, found, images=self.images, stores=sources.paths, protocol=result.protocol, folder=folder
         )
-        augmentations = {name: int(header["augmentations"]) for name, header in self.sources.headers.items()}
-        learning = models_without_split(units, augmentations=augmentations)
-        banners = (*banners, *self._notices(learning))
-        panel, show = write_outputs(
-            folder,
-            ensemble=ensemble,
-            units=units,
-            sources=self.sources,
-            terms=self.terms,
-            images=self.images,
-            banners=banners,
-            plan=self.plan,
-            pictures=self.run / "features" / "images.csv",
-            head=self.head,
-            view=self.view,
-            failed=failed,
-            learning=learning,
-            each=self.each,
-        )
-        named = replace(panel, table=replace(panel.table, name=folder.name))
-        return Finished(named, banners, table=panel.table.name, show=show)
+        augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
+        facts: dict[str, Any] = {"head": self.head, "paper": ensemble.paper.content()}
+        notices = [notice for spec in members_of(self.head) if (notice := spec.notice(self.terms))]
+        if learning := models_without_split(units, augmentations=augmentations):
+            facts["learning"] = learning
+            notices.append(learning_banner(learning))
+        if self.settings.each:
+            facts["each"] = measure_gains(ensemble.fused, list(sources.paths), view=self.view)
+        paths = _paths(self.run / "features" / "images.csv")
 
-    def _notices(self, learning: Mapping[str, Any]) -> list[str]:
-        """Say what turned out in training."""
-        said = [notice for spec in members_of(self.head) if (notice := spec.notice(self.terms))]
-        return [*said, learning_banner(learning)] if learning else said
+        def show(image: str) -> npt.NDArray[np.uint8] | None:
+            path = paths.get(self.images.files[image])
+            return None if path is None else decode_image(path)
+
+        def bundle(found: BundleFacts) -> None:
+            models: dict[str, list[tuple[str, Path]]] = {}
+            for unit in units:
+                models.setdefault(unit.store, []).append((unit.model.name, unit.model))
+            stores = {name: _portable(header) for name, header in sources.headers.items()}
+            Bundle.save(result.model, found, stores=stores, models=models, head=self.head, blend=ensemble.weights)
+            if blend := ensemble.weights:
+                shares = [[fold, name, share] for fold, each in blend.items() for name, share in each.items()]
+                write_rows(folder / "blend.csv", ("fold", "member", "weight"), shares)
+
+        outputs = Outputs(
+            self,
+            tables=(ensemble.fusion, *ensemble.stores.values()),
+            members=ensemble.by_seed,
+            shown=1,
+            facts=facts,
+            paper=ensemble.paper,
+            methods=methods_of(sources.headers, head=self.head, units=units, blended=bool(ensemble.weights)),
+            settings=shown_settings(
+                sources.headers, head=self.head, terms=self.terms, protocol=result.protocol, models=len(units)
+            ),
+            samples=lambda: choose_samples(ensemble.fusion, show),
+        )
+        done = outputs.write(replace(result, banners=(*result.banners, *notices)), bundle=bundle)
+        assert done.panel is not None  # the fusion is a table
+        named = replace(done.panel, table=replace(done.panel.table, name=folder.name))
+        return replace(done, panel=named, table=ensemble.fusion.name)
 
 
 def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
@@ -212,7 +225,8 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
         held = {(row["store"], int(row["seed"])) for row in read_records(handle)}
     more = max((seed for _, seed in held), default=-1) + 1
     # the rows of a stack are named "<store> <head>"
-    lost = sorted({name for name, _ in held if not any(name in (one, *_members(one)) for one in stores)})
+    asked = {*stores, *(f"{store} {head}" for store in stores for head in STACK_MEMBERS)}
+    lost = sorted({name for name, _ in held} - asked)
     if lost or more > seeds:
         has = [f"{len(lost)} more stores ({', '.join(lost)})"] if lost else []
         has += [f"{more} seeds, not {seeds}"] if more > seeds else []
@@ -222,5 +236,15 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
         )
 
 
-def _members(store: str) -> list[str]:
-    return [f"{store} {head}" for head in STACK_MEMBERS]
+def _portable(header: dict[str, Any]) -> dict[str, Any]:
+    """Return what `predict` needs of a store's attributes."""
+    dropped = {"kind", "failures", "images_sha256", "classes", "backend", "road", "selection"}
+    return {key: value for key, value in header.items() if key not in dropped}
+
+
+def _paths(table: Path) -> dict[str, Path]:
+    """Read where images lay, by the hash of their content."""
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as handle:
+        return {row["sha256"]: Path(row["path"]) for row in read_records(handle)}

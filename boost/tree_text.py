@@ -75,46 +75,45 @@ def _altered(why: str) -> BundleError:
     return BundleError(f"not a whole LightGBM text model ({why}); it was altered, or train it again")
 
 
+def _refuse_if(wrong: bool | np.bool_, why: str) -> None:
+    if wrong:
+        raise _altered(why)
+
+
 class _Reader:
     """The lines of a model by name: those of its head, and those of each tree."""
 
     def __init__(self, head: str, blocks: Sequence[str]) -> None:
         self._head = _lines(head)
         for place, block in enumerate(blocks):
-            if not block.startswith(f"{place}\n"):
-                raise _altered(f"tree {place} is not where it should be")
+            _refuse_if(not block.startswith(f"{place}\n"), f"tree {place} is not where it should be")
         self._trees = [_lines(block) for block in blocks]
 
     def forest(self) -> Forest:
         classes = self._classes()
         features = _whole(self._head["max_feature_idx"]) + 1
-        if not 1 <= features <= _MOST_FEATURES:
-            raise _altered(f"{features:,} features")
+        _refuse_if(not 1 <= features <= _MOST_FEATURES, f"{features:,} features")
         for name in ("feature_names", "feature_infos"):
-            if self._head[name].count(" ") + 1 != features:
-                raise _altered(f"its {name} are not {features:,}")
+            _refuse_if(self._head[name].count(" ") + 1 != features, f"its {name} are not {features:,}")
         trees = len(self._trees)
-        if not trees or trees % classes or len(self._head.get("tree_sizes", "").split()) not in (0, trees):
-            raise _altered(f"{trees:,} trees for {classes} classes")
+        sizes = len(self._head.get("tree_sizes", "").split())
+        fits = trees > 0 and trees % classes == 0 and sizes in (0, trees)
+        _refuse_if(not fits, f"{trees:,} trees for {classes} classes")
         if any(tree["num_cat"] != "0" for tree in self._trees):
             raise BundleError("a LightGBM model with categorical splits, which descriptors have not; train it again")
         leaves = np.array([_whole(tree["num_leaves"]) for tree in self._trees])
-        if (leaves < 1).any():
-            raise _altered("a tree without leaves")
+        _refuse_if((leaves < 1).any(), "a tree without leaves")
         splits = leaves - 1
         feature = self._numbers("split_feature", np.int64, splits)
         decision = self._numbers("decision_type", np.int64, splits)
-        if ((feature < 0) | (feature >= features)).any():
-            raise _altered("a split by a feature that it has not")
-        if not set(np.unique(decision).tolist()) <= _DECISIONS:
-            raise _altered("a split of unknown type")
+        _refuse_if(((feature < 0) | (feature >= features)).any(), "a split by a feature that it has not")
+        _refuse_if(not set(np.unique(decision).tolist()) <= _DECISIONS, "a split of unknown type")
         roots, children, depth = self._links(leaves, splits)
         total = int(splits.sum())
         at_leaves = np.arange(total, total + int(leaves.sum()))
         value = np.concatenate([np.zeros(total), self._numbers("leaf_value", np.float64, leaves)])
         most = np.maximum.reduceat(np.abs(value[total:]), np.cumsum(leaves) - leaves)
-        if most.sum() > _MOST_SCORE:
-            raise _altered("leaves that are no scores")
+        _refuse_if(most.sum() > _MOST_SCORE, "leaves that are no scores")
         nothing = np.zeros(len(at_leaves))
         return Forest(
             classes=classes,
@@ -139,36 +138,31 @@ class _Reader:
         classes = _whole(self._head["num_class"])
         if self._head["objective"] != f"multiclass num_class:{classes}" or not 2 <= classes <= _MOST_CLASSES:
             raise BundleError(f"a LightGBM model of {self._head['objective'][:40]!r}, not of classes; train it again")
-        if _whole(self._head["num_tree_per_iteration"]) != classes:
-            raise _altered("a round has not one tree for each class")
+        _refuse_if(_whole(self._head["num_tree_per_iteration"]) != classes, "a round has not one tree for each class")
         return classes
 
     def _numbers(self, name: str, kind: type[np.number[Any]], counts: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the numbers of all trees under a name, as many of each tree as it should have."""
         lines = [tree[name] for tree in self._trees]
-        if [line.count(" ") + 1 if line else 0 for line in lines] != counts.tolist():
-            raise _altered(f"a tree has not as many {name} as it should")
+        held = [line.count(" ") + 1 if line else 0 for line in lines]
+        _refuse_if(held != counts.tolist(), f"a tree has not as many {name} as it should")
         text = " ".join(filter(None, lines))
         form = _WHOLE if kind is np.int64 else _THRESHOLD if name == "threshold" else _DECIMAL
-        if not form.fullmatch(text):
-            raise _altered(f"its {name} are no numbers")
+        _refuse_if(not form.fullmatch(text), f"its {name} are no numbers")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", DeprecationWarning)  # how NumPy says that it could not read to the end
                 found: npt.NDArray[Any] = np.fromstring(text, dtype=kind, sep=" ")
         except (DeprecationWarning, ValueError):
             raise _altered(f"its {name} are no numbers") from None
-        if len(found) != counts.sum():
-            raise _altered(f"a tree has not as many {name} as it should")
-        if form is _DECIMAL and not np.isfinite(found).all():
-            raise _altered(f"its {name} are not finite")
+        _refuse_if(len(found) != counts.sum(), f"a tree has not as many {name} as it should")
+        _refuse_if(form is _DECIMAL and not np.isfinite(found).all(), f"its {name} are not finite")
         return found
 
     def _counts(self, name: str, counts: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return numbers of training rows."""
         found = self._numbers(name, np.int64, counts)
-        if ((found < 0) | (found >= 2**31)).any():
-            raise _altered(f"its {name} are no numbers of rows")
+        _refuse_if(((found < 0) | (found >= 2**31)).any(), f"its {name} are no numbers of rows")
         return found
 
     def _links(
@@ -177,8 +171,8 @@ class _Reader:
         """Return the roots, the children of splits (right, left), and the depth; all nodes hang on their root once."""
         sides = np.stack([self._numbers(f"{side}_child", np.int64, splits) for side in ("right", "left")], axis=1)
         tree = np.repeat(np.arange(len(leaves)), splits)
-        if ((sides >= splits[tree, np.newaxis]) | (sides < -leaves[tree, np.newaxis])).any():
-            raise _altered("a split with a child that its tree has not")
+        outside = (sides >= splits[tree, np.newaxis]) | (sides < -leaves[tree, np.newaxis])
+        _refuse_if(outside.any(), "a split with a child that its tree has not")
         total = int(splits.sum())
         first, first_leaf = np.cumsum(splits) - splits, total + np.cumsum(leaves) - leaves
         children = np.where(sides < 0, first_leaf[tree, np.newaxis] + ~sides, first[tree, np.newaxis] + sides)
@@ -189,8 +183,7 @@ class _Reader:
         while len(level) and (named == 1).all() and depth < _MOST_DEPTH:
             below = children[level].ravel()
             seen, depth, level = seen + len(below), depth + 1, below[below < total]
-        if seen != len(named):
-            raise _altered(f"splits that form no tree, or one deeper than {_MOST_DEPTH:,}")
+        _refuse_if(seen != len(named), f"splits that form no tree, or one deeper than {_MOST_DEPTH:,}")
         return roots, children, depth
 
     def _linear(self, leaves: npt.NDArray[Any], splits: int, features: int) -> Linear | None:
@@ -206,11 +199,10 @@ class _Reader:
         terms = self._counts("num_features", leaves)
         of_trees = np.add.reduceat(terms, np.cumsum(leaves) - leaves)
         used = self._numbers("leaf_features", np.int64, of_trees)
-        if ((used < 0) | (used >= features)).any():
-            raise _altered("a leaf with a feature that it has not")
+        _refuse_if(((used < 0) | (used >= features)).any(), "a leaf with a feature that it has not")
         coefficients = self._numbers("leaf_coeff", np.float64, of_trees)
-        if max(np.abs(constants).max(initial=0), np.abs(coefficients).max(initial=0)) > _MOST_SCORE:
-            raise _altered("leaves that are no scores")
+        most = np.abs(np.concatenate([constants, coefficients])).max(initial=0)
+        _refuse_if(most > _MOST_SCORE, "leaves that are no scores")
         first = np.concatenate([np.zeros(splits + 1, dtype=np.int64), np.cumsum(terms)])
         at_leaves = np.concatenate([np.zeros(splits), constants])
         return Linear(first.astype(np.int32), used.astype(np.int32), coefficients, at_leaves)
@@ -226,14 +218,12 @@ def _lines(text: str) -> dict[str, str]:
     """
     pairs = [line.partition("=") for line in text.split("\n") if line]
     found = {name: value for name, _, value in pairs}
-    if len(found) < len(pairs):
-        raise _altered("a line stands in it twice")
+    _refuse_if(len(found) < len(pairs), "a line stands in it twice")
     return found
 
 
 def _whole(text: str) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,9}", text):
-        raise _altered(f"{text[:20]!r} is no whole number")
+    _refuse_if(not re.fullmatch(r"-?[0-9]{1,9}", text), f"{text[:20]!r} is no whole number")
     return int(text)
 
 

@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import BundleError, InputError, StoreError
 from ..featurize import open_store
 from ..jobs import Ticker, atomic_output, read_marks, read_probabilities, write_probabilities
 from ..runs import Mark
-from .head import TrainingPart
+from .arrays import Probabilities
+from .head import TrainingPart, TrainingTerms
 from .heads import fit_head, get_head, parse_head
 
 _log = logging.getLogger(__name__)
-
-Probabilities = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,9 @@ class ModelUnit:
         `FoldPlan.kept_whole`; None where unknown.
     train_ids, test_ids : tuple of str
     classes : int
-    inner_seed : int
-        Moves the folds inside the training part.
+    terms : TrainingTerms
     params : mapping
         Of `HeadSpec.params`.
-    rounds : int
-        Of boosting.
     inner : bool
         Whether predictions of held-out training images are kept.
     mark : Mark
@@ -76,9 +71,8 @@ class ModelUnit:
     train_ids: tuple[str, ...]
     test_ids: tuple[str, ...]
     classes: int
-    inner_seed: int
+    terms: TrainingTerms
     params: Mapping[str, Any]
-    rounds: int
     inner: bool
     mark: Mark
     model: Path
@@ -105,7 +99,7 @@ def group_units(units: Sequence[ModelUnit]) -> list[tuple[ModelUnit, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def train_group(group: Sequence[ModelUnit], ticker: Ticker) -> None:
+def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
     """Train each model of one store and fold, predict from it as it is saved, and save both.
 
     Raises
@@ -117,7 +111,7 @@ def train_group(group: Sequence[ModelUnit], ticker: Ticker) -> None:
     OverwrittenError
         Another command has overwritten the folder meanwhile.
     """
-    first = group[0]
+    first = units[0]
     with open_store(first.path) as store:
         there = dict(enumerate(store.image_ids))
         if [there.get(at) for at in (*first.train, *first.test)] != [*first.train_ids, *first.test_ids]:
@@ -127,14 +121,14 @@ def train_group(group: Sequence[ModelUnit], ticker: Ticker) -> None:
             labels=np.array(first.labels, dtype=np.int64),
             groups=first.groups,
             classes=first.classes,
-            seed=first.inner_seed,
-            rounds=first.rounds,
+            seed=first.terms.inner_seed,
+            rounds=first.terms.preset.rounds,
             inner=first.inner,
         )
         tested = store.features(first.test)
-        fitted = fit_head(first.head, part, params=[unit.params for unit in group])
+        fitted = fit_head(first.head, part, params=[unit.params for unit in units])
         try:
-            for unit, (data, inner) in zip(group, fitted, strict=True):
+            for unit, (data, inner) in zip(units, fitted, strict=True):
                 # before anything is written, so that what cannot be read is no part
                 tests = parse_head(unit.head, data).predict_proba(tested)
                 unit.mark.hold()

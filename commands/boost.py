@@ -9,9 +9,12 @@ import click
 
 from .ending import quoted, said_results
 from .options import (
+    PATH,
+    Command,
     OpenChoice,
-    common_options,
+    choice_option,
     explain_option,
+    option,
     split_names,
     split_options,
     two_class_options,
@@ -19,27 +22,17 @@ from .options import (
 )
 
 
-def _heads() -> list[str]:
-    from ..boost import list_heads
-
-    return list_heads()
-
-
-@click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
-@click.option(
+@click.command(cls=Command)
+@option("--out", type=PATH, required=True, help="The run folder.")
+@option(
     "--features",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Stores or folders of them; default RUN/features. Or embeddings of other programs: .npz, .parquet, .h5, or a "
     "folder of .h5, one a slide.",
 )
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    help="Labels of embeddings that hold none: a table image_id,label[,group].",
-)
-@click.option(
+@option("--labels", type=PATH, help="Labels of embeddings that hold none: a table image_id,label[,group].")
+@option(
     "--folds",
     multiple=True,
     help="A number, shares (70/30, 80/10/10), folder (the split the images came in), site:COLUMN of the manifest, a "
@@ -47,29 +40,24 @@ def _heads() -> list[str]:
     "official-corrected, idc-published) or a file; repeatable. Default: rakhlin10 for BACH, else 10.",
 )
 @split_options
-@click.option(
+@option(
     "--head",
     multiple=True,
-    type=OpenChoice(["lightgbm", "logistic", "svm", "stack"], _heads),
+    type=OpenChoice(["lightgbm", "logistic", "svm", "stack"], every="boost.list_heads"),
     default=("lightgbm",),
-    show_default=True,
     help="Classifier; stack blends the others over all stores; repeatable.",
 )
-@click.option("--seeds", type=int, default=5, show_default=True, help="Ensemble members per fold.")
-@click.option(
-    "--preset",
-    type=click.Choice(["rakhlin2018", "fast"]),
-    default="rakhlin2018",
-    show_default=True,
-    help="LightGBM settings; fast takes under a fifth of the time.",
+@option("--seeds", type=int, default=5, help="Ensemble members per fold.")
+@choice_option(
+    "--preset", choices=["rakhlin2018", "fast"], help="LightGBM settings; fast takes under a fifth of the time."
 )
-@click.option(
+@option(
     "--param",
     multiple=True,
     metavar="KEY=VALUE",
     help="A LightGBM parameter on top of the preset; repeatable.",
 )
-@click.option(
+@option(
     "--each",
     is_flag=True,
     help="Compare the stores with each other, and say what each adds to the fusion; trains nothing more.",
@@ -77,14 +65,12 @@ def _heads() -> list[str]:
 @click.option(
     "--name", default="", help="Added to the folder's name, so that other stores or settings stand beside it."
 )
-@click.option("--classes", callback=split_names, help="Class order; default: that of the stores.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Moves split folds.")
+@option("--classes", callback=split_names, help="Class order; default: that of the stores.")
+@option("--seed", type=int, default=0, help="Moves split folds.")
 @explain_option
-@two_class_options
+@two_class_options()
 @work_options
-@common_options
-@click.pass_context
-def boost(context: click.Context, /, **options: Any) -> None:
+def boost(**options: Any) -> None:
     """Stage 2: train cross-validated LightGBM ensembles on the descriptors of a run.
 
     \b
@@ -96,7 +82,6 @@ def boost(context: click.Context, /, **options: Any) -> None:
     from ..options import from_options
 
     said_results(
-        context,
         lambda: train(
             out=options["out"],
             features=options["features"],

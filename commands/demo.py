@@ -7,17 +7,15 @@ from pathlib import Path
 import click
 
 from .ending import done, echo, quoted
-from .options import common_options
+from .options import PATH, Command, option
 
 
-@click.command()
-@click.option("--out", type=click.Path(path_type=Path), default="demo-run", show_default=True, help="The run folder.")
-@click.option("--images-per-class", type=int, default=12, show_default=True, help="At least 5.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any.")
-@common_options
-@click.pass_context
-def demo(context: click.Context, out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
+@click.command(cls=Command)
+@option("--out", type=PATH, default="demo-run", help="The run folder.")
+@option("--images-per-class", type=int, default=12, help="At least 5.")
+@option("--seed", type=int, default=0)
+@option("--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any.")
+def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     """Run the whole main road on generated tissue, in minutes on a laptop.
 
     \b
@@ -31,7 +29,6 @@ def demo(context: click.Context, out: Path, images_per_class: int, seed: int, jo
         echo(line)
     echo("chance is 25.0")
     done(
-        context,
-        wrote=[boosted.report, boosted.model],
+        [boosted.report, boosted.model],
         then=f"open {quoted(boosted.report)}; then your own images: bchisto featurize --images DIR --out RUN",
     )

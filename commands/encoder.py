@@ -12,16 +12,15 @@ import click
 from ..errors import BchistoError
 from .ending import echo
 from .flags import as_flags
-from .options import common_options
+from .options import PATH, Group, choice_option, option
 
 
-@click.group()
+@click.group(cls=Group)
 def encoder() -> None:
     """List encoders, show what one needs, try one on a picture."""
 
 
 @encoder.command("list")
-@common_options
 def list_(**_: object) -> None:
     """Print every encoder that there is a name for, and how to bring your own.
 
@@ -35,7 +34,6 @@ def list_(**_: object) -> None:
 
 @encoder.command()
 @click.argument("name")
-@common_options
 def show(name: str) -> None:
     """Print what an encoder takes and gives, its licence, and how to get its weights.
 
@@ -52,18 +50,11 @@ def show(name: str) -> None:
 
 @encoder.command()
 @click.argument("name")
-@click.option("--image", type=click.Path(path_type=Path), help="The picture; default: synthetic tissue.")
-@click.option("--weights", default="imagenet", show_default=True, help="imagenet, random, or PATH.")
-@click.option(
-    "--engine",
-    type=click.Choice(["keras", "openvino", "onnxruntime", "torch"]),
-    default="keras",
-    show_default=True,
-    help="What runs the encoder.",
-)
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
-@click.option("--crops", type=int, default=4, show_default=True, help="Crops in a batch.")
-@common_options
+@option("--image", type=PATH, help="The picture; default: synthetic tissue.")
+@option("--weights", default="imagenet", help="imagenet, random, or PATH.")
+@choice_option("--engine", choices=["keras", "openvino", "onnxruntime", "torch"], help="What runs the encoder.")
+@choice_option("--precision", choices=["float32", "bfloat16"])
+@option("--crops", type=int, default=4, help="Crops in a batch.")
 def check(name: str, image: Path | None, weights: str, engine: str, precision: str, crops: int) -> None:
     """Build an encoder and run it on a picture: size, speed, memory, licence.
 

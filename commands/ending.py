@@ -5,14 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from ..errors import printable
+from ..errors import ReportError, printable
 
 if TYPE_CHECKING:
     from ..experiment import CrossValidation
+
+R = TypeVar("R")
 
 
 def counted(count: int, noun: str) -> str:
@@ -36,14 +38,7 @@ def quoted(path: Path | str) -> str:
     return shlex.quote(str(path))
 
 
-def done(
-    context: click.Context,
-    *,
-    wrote: Sequence[Path | str],
-    then: str | None,
-    failures: int = 0,
-    listed: Path | str = "",
-) -> None:
+def done(wrote: Sequence[Path | str], *, then: str | None = None, failures: int = 0, listed: Path | str = "") -> None:
     """Say what was written and what to run next; exit with 1 if items failed."""
     for path in wrote:
         echo(f"wrote {path}", err=True)
@@ -52,11 +47,18 @@ def done(
     if failures:
         was = "was" if failures == 1 else "were"
         echo(f"{counted(failures, 'image')} {was} left out, listed in {listed}", err=True)
-        context.exit(1)
+        click.get_current_context().exit(1)
+
+
+def reported_last(work: Callable[[], R]) -> tuple[R, ReportError | None]:
+    """Do work; where only a report could not be written, return that error beside the results, to be raised at last."""
+    try:
+        return work(), None
+    except ReportError as error:
+        return error.results, error
 
 
 def said_results(
-    context: click.Context,
     train: Callable[[], Sequence[CrossValidation]],
     *,
     shown: Path,
@@ -68,7 +70,6 @@ def said_results(
 
     Parameters
     ----------
-    context : click.Context
     train : callable
         Does the work.
     shown : Path
@@ -85,13 +86,7 @@ def said_results(
     ReportError
         A report could not be written; all else is said before.
     """
-    from ..errors import ReportError
-
-    failed: ReportError | None = None
-    try:
-        results = train()
-    except ReportError as error:
-        failed, results = error, error.results
+    results, failed = reported_last(train)
     if explain:
         from ..explain import show_cases
 
@@ -108,8 +103,7 @@ def said_results(
         raise failed
     tested = any(result.panel is not None for result in results)
     done(
-        context,
-        wrote=[*wrote, *([shown] if tested else [])],
+        [*wrote, *([shown] if tested else [])],
         then=then(wrote[0]) if wrote else "the other shards, then the same command without --shard",
         failures=len(results[0].failures),
         listed=listed,

@@ -7,86 +7,50 @@ from typing import Any
 
 import click
 
-from .ending import done, echo
-from .options import common_options, explain_option, split_names
+from .ending import done, echo, reported_last
+from .options import PATH, Command, choice_option, explain_option, option, split_names, two_class_options
 
 
-@click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN|PREDICTIONS.csv...")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for metrics and report.")
-@click.option(
-    "--positive",
-    multiple=True,
-    metavar="CLASS",
-    help="Positive class of a two-class view; repeatable; default: those of the run, else of a known dataset.",
-)
-@click.option(
-    "--two-class",
-    type=click.Choice(["sum", "max"]),
-    help="Add the probabilities of a side, or take its largest and renormalise; default: as the run of a table did, "
-    "else sum.",
-)
-@click.option(
-    "--threshold",
-    "thresholds",
-    multiple=True,
-    type=float,
-    help="Operating point; repeatable; default: those of the run, else 0.33 and 0.5 for the classes of BACH, else 0.5.",
-)
-@click.option(
-    "--sensitivity",
-    "sensitivities",
-    multiple=True,
-    type=float,
-    help="Wanted sensitivity: each fold is called by a threshold fitted on the others; repeatable; default: the run's.",
-)
-@click.option(
-    "--prevalence",
-    "prevalences",
-    multiple=True,
-    type=float,
-    help="Share of positives elsewhere, for which predictive values are given too; repeatable; default: the run's.",
-)
-@click.option("--bootstrap", type=int, default=2000, show_default=True, help="Replicates of the intervals; 0 for none.")
-@click.option(
+@click.command(cls=Command)
+@click.argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
+@option("--out", type=PATH, required=True, help="Folder for metrics and report.")
+@two_class_options(of_run=True)
+@option("--bootstrap", type=int, default=2000, help="Replicates of the intervals; 0 for none.")
+@choice_option(
     "--level",
     "levels",
     multiple=True,
-    type=click.Choice(["row", "image", "group"]),
-    default=("row",),
-    show_default=True,
+    choices=["row", "image", "group"],
     help="One prediction per row (patch), image, or group (patient, slide); repeatable.",
 )
-@click.option(
+@choice_option(
     "--aggregate",
     "rules",
     multiple=True,
-    type=click.Choice(["average", "sum", "vote", "exist", "exist-n"]),
-    default=("average",),
-    show_default=True,
+    choices=["average", "sum", "vote", "exist", "exist-n"],
     help="How rows become one at the levels above the row; repeatable.",
 )
-@click.option(
+@option(
     "--against",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="RUN|PREDICTIONS.csv",
     help="Tables of the images that the models come from: how much less the sources reach, as an external validation.",
 )
-@click.option("--classes", callback=split_names, help="Class order.")
-@click.option(
+@option("--classes", callback=split_names, help="Class order.")
+@option(
     "--predicted-from",
     type=click.Choice(["column", "probabilities"]),
     help="What holds where the column predicted of a table is not the class of the largest probability; by default "
     "such a table is refused.",
 )
-@click.option(
+@option(
     "--primary",
     metavar="FIRST:SECOND",
     help="The comparison that was named beforehand, by the names of two tables; all others are corrected for their "
     "number; default: the first.",
 )
-@click.option(
+@option(
     "--by",
     multiple=True,
     metavar="COLUMN",
@@ -94,9 +58,7 @@ from .options import common_options, explain_option, split_names
     "values, which are exploratory; repeatable.",
 )
 @explain_option
-@common_options
-@click.pass_context
-def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **options: Any) -> None:
+def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Evaluate prediction tables, of runs or from anywhere, side by side.
 
     \b
@@ -104,13 +66,11 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
     """
     import functools
 
-    from ..errors import ReportError
     from ..evaluate import TableChoice, TwoClassChoice, external_lines, headline, named_test, p_value
     from ..evaluate import evaluate as run
     from ..options import from_options
     from ..runs import record_run
 
-    failed: ReportError | None = None
     view = from_options(TwoClassChoice, options)
     config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
     rest = {name: options[name] for name in ("bootstrap", "levels", "rules", "against")}
@@ -120,11 +80,9 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
 
         rest["cases"] = functools.partial(case_samples, explain=options["explain"])
     with record_run(out, command="evaluate", config=config) as record:
-        try:
-            result = run(sources, out=out, view=view, tables=tables, **rest)
-        except ReportError as error:
-            failed, result = error, error.results
-            record.note(unwritten=str(error))
+        result, failed = reported_last(lambda: run(sources, out=out, view=view, tables=tables, **rest))
+        if failed is not None:
+            record.note(unwritten=str(failed))
         record.note(results={name: {"accuracy": metrics["accuracy"]} for name, metrics in result["tables"].items()})
     for name, metrics in result["tables"].items():
         for line in headline(name, metrics):
@@ -147,7 +105,7 @@ def evaluate(context: click.Context, /, sources: tuple[Path, ...], out: Path, **
         echo(note, err=True)
     if failed is not None:
         raise failed
-    done(context, wrote=[out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"], then=None)
+    done([out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"])
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from .ending import counted, done, echo
-from .images import bundle_options
-from .options import common_options, overwrite_option
+from .images import bundle_options, skip_errors_option
+from .options import Command, option, overwrite_option
 
 
-@click.command()
+@click.command(cls=Command)
 @bundle_options
-@click.option(
+@option(
     "--method",
     "method",
     required=True,
@@ -37,26 +37,11 @@ from .options import common_options, overwrite_option
     default=0,
     help="map: side of what each place sees, pixels of the image; default: that of the model's crops.",
 )
-@click.option(
-    "--top",
-    type=int,
-    default=20,
-    show_default=True,
-    help="contributions, channels, filters, activations: how many are shown.",
-)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write into.")
-@click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
+@option("--top", type=int, default=20, help="contributions, channels, filters, activations: how many are shown.")
+@option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write into.")
+@skip_errors_option
 @overwrite_option("Remove what this method left there first; default: resume.")
-@common_options
-@click.pass_context
-def explain(
-    context: click.Context,
-    /,
-    model: Path,
-    images: tuple[Path, ...],
-    more_images: tuple[Path, ...],
-    **options: Any,
-) -> None:
+def explain(model: Path, **options: Any) -> None:
     """Show why a model bundle says what it says of images, as pictures with what they are not.
 
     \b
@@ -69,7 +54,7 @@ def explain(
     asked = {name: options[name] for name in ("layer", "target", "window", "top")}
     results = explain_methods(
         model,
-        (*images, *more_images),
+        (*options["images"], *options["more_images"]),
         out=options["out"],
         settings=settings_of(options["method"], **asked),
         weights=options["weights"],
@@ -81,9 +66,7 @@ def explain(
         echo(f"{counted(result.images, 'picture')} of the method {method}")
     failed = max(results, key=lambda result: len(result.failures))
     done(
-        context,
-        wrote=[path for one in results for path in (one.page, one.sheet, one.folder / "arrays")],
-        then=None,
+        [path for one in results for path in (one.page, one.sheet, one.folder / "arrays")],
         failures=len(failed.failures),
         listed=failed.folder / "failures.csv",
     )

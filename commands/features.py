@@ -8,21 +8,19 @@ from pathlib import Path
 import click
 
 from .ending import counted, done, echo, quoted
-from .options import common_options, overwrite_option
+from .options import FILE, PATH, Group, option, overwrite_option
 
 
-@click.group()
+@click.group(cls=Group)
 def features() -> None:
     """Export descriptors, and show what a file of embeddings holds."""
 
 
 @features.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help=".npz, .parquet or .h5.")
+@click.argument("source", type=PATH)
+@option("--out", type=FILE, required=True, help=".npz, .parquet or .h5.")
 @overwrite_option("Replace an existing file.")
-@common_options
-@click.pass_context
-def export(context: click.Context, /, source: Path, out: Path, overwrite: bool) -> None:
+def export(source: Path, out: Path, overwrite: bool) -> None:
     """Write the descriptors of SOURCE, a store or embeddings of any format, into a file.
 
     \b
@@ -32,12 +30,11 @@ def export(context: click.Context, /, source: Path, out: Path, overwrite: bool) 
 
     found = export_features(source, out, overwrite=overwrite)
     echo(_said(found))
-    done(context, wrote=[out], then=f"bchisto boost --out RUN --features {quoted(out)}")
+    done([out], then=f"bchisto boost --out RUN --features {quoted(out)}")
 
 
 @features.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@common_options
+@click.argument("source", type=PATH)
 def show(source: Path) -> None:
     """Say what SOURCE holds: images, numbers, labels, and what is known of the encoder.
 
@@ -52,9 +49,8 @@ def show(source: Path) -> None:
     card = card_of(found.facts)
     told = {"pooled"} if card is None else {"pooled", "card"}
     for name, value in found.facts.items():
-        if name in told:
-            continue
-        echo(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+        if name not in told:
+            echo(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
     if card is not None:
         echo(f"licence of the weights: {card.terms()}")
         if card.source:

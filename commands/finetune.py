@@ -8,11 +8,15 @@ from typing import Any
 import click
 
 from .ending import quoted, said_results
-from .images import data_options
+from .images import data_options, images_option, skip_errors_option
 from .options import (
+    FILE,
+    PATH,
+    Command,
     RangedChoice,
-    common_options,
+    choice_option,
     explain_option,
+    option,
     split_options,
     threads_option,
     two_class_options,
@@ -20,72 +24,56 @@ from .options import (
 )
 
 
-@click.command()
-@click.option(
-    "--images",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A folder, or a manifest path,label,group[,image_id].",
-)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
-@click.option(
+@click.command(cls=Command)
+@images_option
+@option("--out", type=PATH, required=True, help="The run folder.")
+@option(
     "--network",
     required=True,
     help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-resnet (or with -kernel3, "
     "-stride2, -doubled, -two-pools, -dropout), breakhis-residual (likewise), or an encoder with feature maps of "
     "encoder list, which gets a head.",
 )
-@click.option(
-    "--folds", multiple=True, default=("10",), show_default=True, help="As in boost, or none: train on all; repeatable."
-)
-@click.option(
-    "--test-list",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="With --folds none: CSV with a column image_id; these images test, all others train.",
+@option("--folds", multiple=True, default=("10",), help="As in boost, or none: train on all; repeatable.")
+@option(
+    "--test-list", type=FILE, help="With --folds none: CSV with a column image_id; these images test, all others train."
 )
 @split_options
-@click.option(
-    "--only",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="CSV with a column image_id: use these images alone.",
-)
+@option("--only", type=FILE, help="CSV with a column image_id: use these images alone.")
 @click.option("--name", default="", help="Added to the folder's name, so that settings stand side by side in a run.")
 @click.option("--size", type=int, default=0, help="Side of the input, pixels; default: the network's own.")
-@click.option(
+@option(
     "--patches",
     default="resize",
-    show_default=True,
     metavar="resize|random:SIDE[:COUNT]|sliding:SIDE[:OVERLAP]",
     help="The whole image, or squares cut from it at full resolution.",
 )
-@click.option("--epochs", type=int, default=50, show_default=True, help="At most.")
-@click.option("--patience", type=int, default=8, show_default=True, help="Epochs without a better validation loss.")
-@click.option("--no-validation", is_flag=True, help="Train for all epochs on every training image.")
+@option("--epochs", type=int, default=50, help="At most.")
+@option("--patience", type=int, default=8, help="Epochs without a better validation loss.")
+@option("--no-validation", is_flag=True, help="Train for all epochs on every training image.")
 @click.option("--batch-size", type=int, default=0, help="Default: the network's own, or what there is.")
-@click.option("--optimizer", type=click.Choice(["adam", "sgd"]), help="Default: the network's own.")
+@option("--optimizer", type=click.Choice(["adam", "sgd"]), help="Default: the network's own.")
 @click.option(
     "--learning-rate", "--rate", "rate", type=float, default=0.0, help="Learning rate; default: the network's own."
 )
-@click.option(
+@option(
     "--rate-multiplier",
     multiple=True,
     metavar="PREFIX=FACTOR",
     help="Factor of the rate of layers whose name begins so; the longest prefix counts; repeatable.",
 )
-@click.option("--dropout", type=float, help="Default: the network's own.")
-@click.option("--l2", type=float, help="Default: the network's own.")
+@option("--dropout", type=float, help="Default: the network's own.")
+@option("--l2", type=float, help="Default: the network's own.")
 @click.option("--freeze", default="", metavar="LAYER|all", help="Encoders: the last layer that is not trained.")
-@click.option(
+@option(
     "--batch-norm",
     type=click.Choice(["stored", "batch"]),
     help="Encoders: normalise by the means and variances of the weights, or by those of each batch; default: stored, "
     "or batch with random weights.",
 )
-@click.option(
+@choice_option(
     "--top",
-    type=click.Choice(["average", "conv"]),
-    default="average",
-    show_default=True,
+    choices=["average", "conv"],
     help="Encoders: global average, or convolution, max pooling and ReLU, before the softmax.",
 )
 @click.option(
@@ -94,34 +82,30 @@ from .options import (
     help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors, .caffemodel or "
     ".weights.h5 of the other networks.",
 )
-@click.option(
-    "--fresh", multiple=True, metavar="PREFIX", help="Layers that start at random whatever the file; repeatable."
-)
-@click.option(
+@option("--fresh", multiple=True, metavar="PREFIX", help="Layers that start at random whatever the file; repeatable.")
+@option(
     "--convention",
     type=click.Choice(["signed", "caffe"]),
     help="AlexNet, GoogLeNet: input in -1..1, or BGR less the mean; default: that of the weights file.",
 )
-@click.option(
+@option(
     "--precision",
     type=click.Choice(["float32", "bfloat16", "float16"]),
     help="Of computation; weights are float32; default: bfloat16 on GPUs that compute in it, else float32.",
 )
-@click.option("--class-weights", is_flag=True, help="Give each class the same share of the loss.")
-@click.option(
+@option("--class-weights", is_flag=True, help="Give each class the same share of the loss.")
+@choice_option(
     "--sampling",
-    type=click.Choice(["none", "under", "over", "under-over", "under-before"]),
-    default="none",
-    show_default=True,
+    choices=["none", "under", "over", "under-over", "under-before"],
     help="How the training part is balanced; no other part is, but by under-before: the whole set before it is split.",
 )
-@click.option(
+@option(
     "--copies",
     multiple=True,
     metavar="CLASS=FACTOR",
     help="Each training image of this class stands FACTOR times in an epoch, augmented anew each time; repeatable.",
 )
-@click.option(
+@option(
     "--augment",
     multiple=True,
     type=RangedChoice(
@@ -139,28 +123,23 @@ from .options import (
         ]
     ),
     default=("isometries",),
-    show_default=True,
     help="Of training images; repeatable. How far may follow, by default rotation:15 (degrees), translation:0.1, "
     "magnification:0.1, brightness:0.2, noise:0.05 and crop:0.7. rotations-crops: several rotations of each, and "
     "several crops of these.",
 )
-@click.option("--rotations", type=int, default=5, show_default=True, help="Of rotations-crops.")
-@click.option("--crops", type=int, default=5, show_default=True, help="Of each rotation of rotations-crops.")
-@click.option("--no-augment", is_flag=True, help="Train on the images as they are.")
-@click.option("--stain", default="none", show_default=True, help="Normalisation or treatment, as in featurize.")
-@click.option(
-    "--tensorboard", is_flag=True, help="Also write curves, histograms of weights and the graph for TensorBoard."
-)
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
+@option("--rotations", type=int, default=5, help="Of rotations-crops.")
+@option("--crops", type=int, default=5, help="Of each rotation of rotations-crops.")
+@option("--no-augment", is_flag=True, help="Train on the images as they are.")
+@option("--stain", default="none", help="Normalisation or treatment, as in featurize.")
+@option("--tensorboard", is_flag=True, help="Also write curves, histograms of weights and the graph for TensorBoard.")
+@option("--seed", type=int, default=0)
+@skip_errors_option
 @explain_option
-@two_class_options
+@two_class_options()
 @data_options
 @work_options
 @threads_option
-@common_options
-@click.pass_context
-def finetune(context: click.Context, /, **options: Any) -> None:
+def finetune(**options: Any) -> None:
     """Train a CNN over the folds of a protocol, to the same prediction table as boost.
 
     \b
@@ -176,7 +155,6 @@ def finetune(context: click.Context, /, **options: Any) -> None:
         options["augment"] = ()
     out: Path = options["out"]
     said_results(
-        context,
         lambda: run(
             from_options(ImageSelection, options),
             out=out,

@@ -7,8 +7,9 @@ import functools
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
 
@@ -17,57 +18,31 @@ from ..errors import InputError, closest
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def common_options(function: F) -> F:
-    """Add ``--config``, ``-v`` and ``--quiet``; the command's temporary files go into a folder that is removed."""
-    function = _in_scratch(function)
-    for option in (
-        click.option(
-            "--quiet",
-            is_flag=True,
-            expose_value=False,
-            is_eager=True,
-            callback=_quiet,
-            help="Only warnings and errors.",
-        ),
-        click.option(
-            "-v",
-            "--verbose",
-            count=True,
-            expose_value=False,
-            is_eager=True,
-            callback=_verbose,
-            help="Say more; -vv for libraries too.",
-        ),
-        click.option(
-            "--config",
-            type=click.Path(dir_okay=False, path_type=Path),
-            expose_value=False,
-            is_eager=True,
-            callback=_config,
-            help="Options from a YAML file or a previous run.json; flags win.",
-        ),
-    ):
-        function = option(function)
-    return function
+PATH = click.Path(path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
+"""Of an option that does its part before the others are read, and is not passed to the command."""
 
 
-def _in_scratch(function: F) -> F:
-    """Let temporary files of all libraries go into one folder of this process."""
+def option(*names: str, **attributes: Any) -> Callable[[F], F]:
+    """Return an option whose help says its default; those whose default stands for what the help tells are click's."""
+    return click.option(*names, show_default=True, **attributes)
 
-    @functools.wraps(function)
-    def run(*arguments: Any, **options: Any) -> Any:
-        from ..jobs import scratch_folder
 
-        before = tempfile.tempdir
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError):  # no room for one: whoever needs it says so
-                tempfile.tempdir = str(stack.enter_context(scratch_folder()))
-            try:
-                return function(*arguments, **options)
-            finally:
-                tempfile.tempdir = before
+def choice_option(*names: str, choices: Sequence[str], **attributes: Any) -> Callable[[F], F]:
+    """Return an option that takes one of several words, or more if `multiple`, of which the first is the default."""
+    default = tuple(choices[:1]) if attributes.get("multiple") else choices[0]
+    return option(*names, type=click.Choice(choices), default=default, **attributes)
 
-    return cast(F, run)
+
+def together(*parts: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Return a decorator that adds options and arguments in the order in which the help shows them."""
+
+    def add(function: F) -> F:
+        return functools.reduce(lambda found, part: part(found), reversed(parts), function)
+
+    return add
 
 
 def overwrite_option(text: str) -> Callable[[F], F]:
@@ -78,24 +53,18 @@ def overwrite_option(text: str) -> Callable[[F], F]:
             context.obj["overwrite"] = value
         return value
 
-    return click.option("--overwrite", is_flag=True, callback=note, help=text)
+    return option("--overwrite", is_flag=True, callback=note, help=text)
 
 
-def split_options(function: F) -> F:
-    """Add the options that say how folds are drawn."""
-    repeats = click.option(
-        "--repeats",
-        type=int,
-        default=1,
-        show_default=True,
-        help="Splits: repeated cross-validation, where folds are drawn.",
-    )
-    group_by = click.option(
-        "--group-by",
-        type=click.Choice(["group", "none"]),
-        help="Keep groups whole; default: where they are known.",
-    )
-    return repeats(group_by(function))
+group_by_option = option(
+    "--group-by", type=click.Choice(["group", "none"]), help="Keep groups whole; default: where they are known."
+)
+
+split_options = together(
+    option("--repeats", type=int, default=1, help="Splits: repeated cross-validation, where folds are drawn."),
+    group_by_option,
+)
+"""How folds are drawn."""
 
 
 class OpenChoice(click.Choice[str]):
@@ -105,11 +74,11 @@ class OpenChoice(click.Choice[str]):
     ----------
     names : sequence of str
         Ours.
-    every : callable
-        Returns all that the library knows; called where a name is none of ours.
+    every : str
+        The function of the library that returns all names, after its room; called where a name is none of ours.
     """
 
-    def __init__(self, names: Sequence[str], every: Callable[[], list[str]]) -> None:
+    def __init__(self, names: Sequence[str], *, every: str) -> None:
         super().__init__(names)
         self._every = every
 
@@ -117,7 +86,8 @@ class OpenChoice(click.Choice[str]):
         """Return the name, or refuse it with the list of all."""
         if value in self.choices:
             return super().convert(value, param, ctx)
-        every = self._every()
+        room, _, function = self._every.partition(".")
+        every: list[str] = getattr(import_module(f"..{room}", __package__), function)()
         try:
             return click.Choice(every).convert(value, param, ctx)
         except click.BadParameter as error:
@@ -135,81 +105,64 @@ class RangedChoice(click.Choice[str]):
         return str(value)
 
 
-def work_options(function: F) -> F:
-    """Add the options that say how the work is done; none of them changes its result."""
-    for option in (
-        overwrite_option("Remove existing results first; default: resume."),
-        click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler."),
-        click.option("--shard", metavar="K/N", help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all."),
-        click.option(
-            "--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any."
-        ),
-    ):
-        function = option(function)
-    return function
+work_options = together(
+    option("--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any."),
+    option("--shard", metavar="K/N", help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all."),
+    option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler."),
+    overwrite_option("Remove existing results first; default: resume."),
+)
+"""How the work is done; none of them changes its result."""
+
+threads_option = option(
+    "--threads",
+    type=int,
+    help="Of each process that trains networks on the CPU; results differ by it; default: 1, or cores / folds.",
+)
+
+explain_option = option(
+    "--explain",
+    type=click.IntRange(1, 10),
+    metavar="N",
+    help="Show the N surest right and N surest wrong cases of each class in the report, with maps by the models "
+    "that did not train on them.",
+)
 
 
-def threads_option(function: F) -> F:
-    """Add the option that says with how many threads a network is trained, which can be seen in its result."""
-    return click.option(
-        "--threads",
-        type=int,
-        help="Of each process that trains networks on the CPU; results differ by it; default: 1, or cores / folds.",
-    )(function)
-
-
-def explain_option(function: F) -> F:
-    """Add the option that puts cases with maps into the report."""
-    return click.option(
-        "--explain",
-        type=click.IntRange(1, 10),
-        metavar="N",
-        help="Show the N surest right and N surest wrong cases of each class in the report, with maps by the models "
-        "that did not train on them.",
-    )(function)
-
-
-def two_class_options(function: F) -> F:
-    """Add the options that say what the two-class view of a table is."""
-    for option in (
-        click.option(
-            "--prevalence",
-            "prevalences",
-            multiple=True,
-            type=float,
-            help="Share of positives elsewhere, for which predictive values are given too; repeatable.",
-        ),
-        click.option(
-            "--sensitivity",
-            "sensitivities",
-            multiple=True,
-            type=float,
-            help="Wanted sensitivity: each fold is called by a threshold fitted on the others; repeatable.",
-        ),
-        click.option(
-            "--threshold",
-            "thresholds",
-            multiple=True,
-            type=float,
-            help="Operating point of the two-class view; repeatable; default: 0.33 and 0.5 for the classes of BACH, "
-            "else 0.5.",
-        ),
-        click.option(
-            "--two-class",
-            type=click.Choice(["sum", "max"]),
-            default="sum",
-            show_default=True,
-            help="Add the probabilities of a side, or take its largest and renormalise.",
-        ),
-        click.option(
+def two_class_options(*, of_run: bool = False) -> Callable[[F], F]:
+    """Return the options that say what the two-class view of a table is; `of_run`, by default what its run was told."""
+    numbers = functools.partial(option, multiple=True, type=float)
+    run, end = ("the run, else of ", "; default: the run's.") if of_run else ("", ".")
+    return together(
+        option(
             "--positive",
             multiple=True,
             metavar="CLASS",
-            help="Positive class of a two-class view; repeatable; default: those of a known dataset.",
+            help=f"Positive class of a two-class view; repeatable; default: those of {run}a known dataset.",
         ),
-    ):
-        function = option(function)
-    return function
+        option(
+            "--two-class",
+            type=click.Choice(["sum", "max"]),
+            default=None if of_run else "sum",
+            help="Add the probabilities of a side, or take its largest and renormalise"
+            + ("; default: as the run of a table did, else sum." if of_run else "."),
+        ),
+        numbers(
+            "--threshold",
+            "thresholds",
+            help=f"Operating point{'' if of_run else ' of the two-class view'}; repeatable; default: "
+            f"{'those of the run, else ' if of_run else ''}0.33 and 0.5 for the classes of BACH, else 0.5.",
+        ),
+        numbers(
+            "--sensitivity",
+            "sensitivities",
+            help=f"Wanted sensitivity: each fold is called by a threshold fitted on the others; repeatable{end}",
+        ),
+        numbers(
+            "--prevalence",
+            "prevalences",
+            help=f"Share of positives elsewhere, for which predictive values are given too; repeatable{end}",
+        ),
+    )
 
 
 def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -232,16 +185,12 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
 
     with named(path="config"):
         options = load_config(value, command=context.info_name or "")
-    known = {parameter.name for parameter in context.command.params}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        names = ", ".join(sorted(str(name) for name in known - {"config", "quiet", "verbose"}))
+    known = {parameter.name: parameter for parameter in context.command.params}
+    if unknown := sorted(options.keys() - known.keys()):
+        names = ", ".join(sorted(str(name) for name in known.keys() - {"config", "quiet", "verbose"}))
         raise InputError(f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}")
-    context.default_map = {
-        parameter.name: _as_typed(value, parameter, options[parameter.name])
-        for parameter in context.command.params
-        if parameter.name is not None and options.get(parameter.name) is not None
-    }
+    given = {name: found for name, found in options.items() if found is not None}
+    context.default_map = {name: _as_typed(value, known[name], found) for name, found in given.items()}
 
 
 def _as_typed(file: Path, parameter: click.Parameter, value: Any) -> Any:
@@ -261,3 +210,42 @@ def _as_typed(file: Path, parameter: click.Parameter, value: Any) -> Any:
 def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Split a comma-separated list of names."""
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+class Command(click.Command):
+    """A command with ``--config``, ``-v`` and ``--quiet``; its temporary files go into a folder that is removed."""
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.params += (
+            click.Option(
+                ["--config"],
+                type=FILE,
+                callback=_config,
+                help="Options from a YAML file or a previous run.json; flags win.",
+                **EAGER,
+            ),
+            click.Option(
+                ["-v", "--verbose"], count=True, callback=_verbose, help="Say more; -vv for libraries too.", **EAGER
+            ),
+            click.Option(["--quiet"], is_flag=True, callback=_quiet, help="Only warnings and errors.", **EAGER),
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Let temporary files of all libraries go into one folder of this process."""
+        from ..jobs import scratch_folder
+
+        before = tempfile.tempdir
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # no room for one: whoever needs it says so
+                tempfile.tempdir = str(stack.enter_context(scratch_folder()))
+            try:
+                return super().invoke(ctx)
+            finally:
+                tempfile.tempdir = before
+
+
+class Group(click.Group):
+    """A command of several."""
+
+    command_class = Command

@@ -8,56 +8,34 @@ from typing import Any
 import click
 
 from .ending import counted, done, echo, quoted
-from .images import bundle_options
-from .options import common_options, overwrite_option
+from .images import bundle_options, skip_errors_option
+from .options import FILE, PATH, Command, choice_option, option, overwrite_option
 
 
-@click.command()
+@click.command(cls=Command)
 @bundle_options
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The CSV table to write.")
-@click.option(
+@option("--out", type=FILE, required=True, help="The CSV table to write.")
+@option(
     "--features",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Embeddings in the place of images: .npz, .parquet, .h5, or a folder of .h5; repeatable, one for each store.",
 )
-@click.option(
+@option(
     "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Also write a sheet: picture, class and confidence of each image on a page, the least sure first.",
 )
-@click.option(
-    "--xlsx", type=click.Path(dir_okay=False, path_type=Path), help="Also write the rows of the sheet as a workbook."
-)
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["bchisto", "iciar2018"]),
-    default="bchisto",
-    show_default=True,
-    help="Table, or test0.tif,Benign.",
-)
-@click.option("--calibrated", is_flag=True, help="Scale the probabilities by the temperature of the bundle.")
-@click.option(
-    "--threshold", type=float, help="Operating point of the column called; default: that of the bundle, else 0.5."
-)
-@click.option(
-    "--sensitivity", type=float, help="Call by the threshold that the bundle holds for this wanted sensitivity."
-)
-@click.option("--skip-errors", is_flag=True, help="Leave out images that cannot be used, and exit with 1.")
+@option("--xlsx", type=FILE, help="Also write the rows of the sheet as a workbook.")
+@choice_option("--format", "output_format", choices=["bchisto", "iciar2018"], help="Table, or test0.tif,Benign.")
+@option("--calibrated", is_flag=True, help="Scale the probabilities by the temperature of the bundle.")
+@option("--threshold", type=float, help="Operating point of the column called; default: that of the bundle, else 0.5.")
+@option("--sensitivity", type=float, help="Call by the threshold that the bundle holds for this wanted sensitivity.")
+@skip_errors_option
 @overwrite_option("Replace an existing table.")
-@click.option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
-@click.option("--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any.")
-@common_options
-@click.pass_context
-def predict(
-    context: click.Context,
-    /,
-    model: Path,
-    images: tuple[Path, ...],
-    more_images: tuple[Path, ...],
-    **options: Any,
-) -> None:
+@option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
+@option("--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any.")
+def predict(model: Path, **options: Any) -> None:
     """Predict new images with a model bundle, or with that of a run folder.
 
     \b
@@ -68,7 +46,7 @@ def predict(
     from ..predict import Calls
     from ..predict import predict as run
 
-    chosen = (*images, *more_images)
+    chosen = (*options["images"], *options["more_images"])
     if not chosen and not options["features"]:
         raise click.UsageError("give --images DIR or image files, or --features FILE")
     result = run(
@@ -88,8 +66,7 @@ def predict(
     if result.unsure is not None:
         echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheets[0]}")
     done(
-        context,
-        wrote=[result.path, *result.sheets],
+        [result.path, *result.sheets],
         then=f"bchisto evaluate {quoted(result.path)} --out DIR (where the labels are known)",
         failures=len(result.failures),
         listed=f"{result.path}.failures.csv",

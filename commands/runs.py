@@ -12,20 +12,19 @@ import click
 
 from .ending import echo
 from .flags import as_flags, invoked
-from .options import common_options
+from .options import PATH, Group
 
 if TYPE_CHECKING:
     from ..runs import RunEntry
 
 
-@click.group()
+@click.group(cls=Group)
 def runs() -> None:
     """List runs, show what one did, compare two."""
 
 
 @runs.command(name="list")
-@click.argument("folder", type=click.Path(path_type=Path), default=".")
-@common_options
+@click.argument("folder", type=PATH, default=".")
 def list_(folder: Path) -> None:
     """List the run folders at or below FOLDER with their last command.
 
@@ -41,8 +40,7 @@ def list_(folder: Path) -> None:
 
 
 @runs.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@common_options
+@click.argument("run", type=PATH)
 @click.pass_context
 def show(context: click.Context, run: Path) -> None:
     """Show every command of a run: options, results, errors.
@@ -64,9 +62,8 @@ def show(context: click.Context, run: Path) -> None:
 
 
 @runs.command()
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
-@common_options
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
 @click.pass_context
 def diff(context: click.Context, first: Path, second: Path) -> None:
     """Compare two runs: settings, versions, images, weights, accuracies; exit 1 when something differs.

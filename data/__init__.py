@@ -14,28 +14,20 @@ from .folds.plans import FoldPlan, repeat_folds
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
 from .folds.units import unknown_groups
-from .images import (
+from .images.container import ImageHeader
+from .images.content import (
     CROP_SEEDS,
-    MOST_COMPARED,
-    Copy,
-    ImageHeader,
-    RestainResult,
     UniqueImages,
     content_sha256,
     crop_key,
-    decode_image,
-    decode_record,
-    decode_whole,
     file_sha256,
-    find_copies,
     pixels_sha256,
-    read_header,
     record_sha256,
-    resize_image,
-    scaled_side,
-    stain_images,
     unique_images,
 )
+from .images.copies import MOST_COMPARED, Copy, find_copies
+from .images.decode import decode_image, decode_record, decode_whole, read_header, resize_image, scaled_side
+from .images.restain import RestainResult, stain_images
 from .labels import LabelTable, read_labels
 from .layouts.registry import (
     DATASET_NAMES,

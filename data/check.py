@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs
 from ..stains import TREATMENTS
-from .dataset import Dataset, ImageRecord
+from .dataset import Dataset
 from .findings import Finding
-from .images import MOST_COMPARED, Copy, ImageHeader, decode_record, find_copies, read_header, unique_images
+from .images.container import ImageHeader
+from .images.content import unique_images
+from .images.copies import MOST_COMPARED, Copy, find_copies
+from .images.decode import decode_record, read_header
 from .layouts.registry import MAMMOGRAMS, find_layout
 
 
@@ -85,20 +88,15 @@ def survey_dataset(
     layout = find_layout(dataset.name)
     expected = None if layout is None else layout.size
     headers: dict[str, ImageHeader] = {}
+    sizes: dict[str, tuple[int, int]] = {}
     broken: set[str] = set()
-
-    def read(record: ImageRecord) -> ImageHeader | ImageError:
-        try:
-            return read_header(record.path)
-        except ImageError as error:
-            return error
-
     with ThreadPoolExecutor(default_jobs()) as pool:
-        for record, header in zip(dataset.records, pool.map(read, dataset.records), strict=True):
+        reading = [pool.submit(read_header, record.path) for record in dataset.records]
+        for record, future in zip(dataset.records, reading, strict=True):
             try:
-                if isinstance(header, ImageError):
-                    raise header
-                headers[record.image_id] = header
+                header = headers[record.image_id] = future.result()
+                left, top, right, bottom = record.box or (0, 0, header.width, header.height)
+                sizes[record.image_id] = (right - left, bottom - top)
                 if expected is not None and (header.width, header.height) != expected:
                     size = f"{header.width}x{header.height}, published images are {expected[0]}x{expected[1]}"
                     findings.append(Finding("warning", record.image_id, size))
@@ -117,17 +115,7 @@ def survey_dataset(
     findings.extend(found)
     pairs = find_copies(dataset.records) if copies else ()
     findings.extend(_copies(dataset, pairs))
-    boxes = {record.image_id: record.box for record in dataset.records if record.box is not None}
-    sizes = {image: (header.width, header.height) for image, header in headers.items()}
-    sizes |= {image: (b[2] - b[0], b[3] - b[1]) for image, b in boxes.items() if image in headers}
-    return DatasetSurvey(
-        tuple(findings),
-        headers,
-        sizes,
-        frozenset(broken),
-        repeated,
-        tuple(pairs) if copies and pairs is not None else None,
-    )
+    return DatasetSurvey(tuple(findings), headers, sizes, frozenset(broken), repeated, pairs if copies else None)
 
 
 def _repeated(dataset: Dataset) -> tuple[tuple[tuple[str, str], ...], list[Finding]]:

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import csv
 import io
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -76,19 +77,18 @@ def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
     notes: list[str] = []
     excel = path.suffix.casefold() in EXCEL_SUFFIXES
     table = excel_rows(path, notes) if excel else _text_rows(path, needed=needed, notes=notes)
+    lines = ((number, [unneutral(cell).strip() for cell in cells]) for number, cells in table)
     rows: list[tuple[int, dict[str, str]]] = []
     overlong: list[int] = []
     try:
-        lines = iter(table)
-        written = [unneutral(cell).strip() for cell in next(lines, (1, []))[1]]
+        _, written = next(lines, (1, []))
         names = [column_key(cell) for cell in written]
         _check_header(path, names, written, needed=needed, expected=expected)
         for number, cells in lines:
-            if any(cell.strip() for cell in cells):
-                padded = [*(unneutral(cell).strip() for cell in cells), *[""] * len(names)]
-                row = zip(names, padded[: len(names)], strict=True)
+            if any(cells):
+                row = itertools.zip_longest(names, cells, fillvalue="")
                 rows.append((number, {name: cell for name, cell in row if name}))
-                if any(cell.strip() for cell in cells[len(names) :]):
+                if any(cells[len(names) :]):
                     overlong.append(number)
     except csv.Error as error:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from error
@@ -105,13 +105,14 @@ def published_rows(package: str, name: str) -> list[dict[str, str]]:
 def _text_rows(path: Path, *, needed: Sequence[str], notes: list[str]) -> Rows:
     """Return the rows of a text; what is unusual about it goes into `notes`."""
     text = _decoded(path, notes)
+
+    def names(mark: str) -> set[str]:
+        header = next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])
+        return {column_key(unneutral(cell)) for cell in header}
+
     mark = ","
     with contextlib.suppress(csv.Error):  # the reader of the rows says it
-        headers = {mark: next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), []) for mark in _MARKS}
-        fits = [
-            mark for mark, cells in headers.items() if set(needed) <= {column_key(unneutral(cell)) for cell in cells}
-        ]
-        mark = fits[0] if fits else mark
+        mark = next((mark for mark in _MARKS if names(mark) >= set(needed)), mark)
     if mark != ",":
         notes.append(f"its columns are taken to be separated by {_MARKS[mark]}")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import DependencyError, InputError
+from .images.container import BROKEN
 
 EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
 
@@ -22,12 +22,6 @@ _MOST_PARTS = 10_000
 
 _MOST_ROWS, _MOST_CELLS = 1_048_576, 10_000_000
 """Rows of a sheet, as Excel has them, and cells (ours): a file may name a cell far away in a few bytes."""
-
-_BROKEN = (
-    zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError,
-    SyntaxError, RuntimeError, OverflowError, AssertionError,
-)  # fmt: skip
-"""What reading a damaged workbook may raise; errors of its XML are a `SyntaxError`."""
 
 
 def excel_rows(path: Path, notes: list[str]) -> list[tuple[int, list[str]]]:
@@ -66,7 +60,7 @@ def excel_rows(path: Path, notes: list[str]) -> list[tuple[int, list[str]]]:
             more = "" if not others else f"; {others} other{'s are' if others > 1 else ' is'} not"
             notes.append(f"the first sheet is read, {sheet.title}{more}")
             return list(_rows(path, sheet))
-    except (*_BROKEN, InvalidFileException) as error:
+    except (zipfile.BadZipFile, InvalidFileException, *BROKEN) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not an Excel workbook, damaged, or protected ({error}); save it as CSV") from error

@@ -96,8 +96,6 @@ class PathRule:
         if len(without) == len(found):
             message = f"`{self.name}` fits none of the {len(found)} paths, such as {without[0]}; correct it"
             return [Finding("error", str(root), message, labels_only=True)]
-        message = (
-            f"`{self.name}` fits {len(found) - len(without)} of {len(found)} paths; the others have no {what}, so "
-        )
-        message += "folds cannot keep patients whole" if what == "group" else "they are neither trained nor tested"
-        return [Finding("warning", few(without), message)]
+        fits = f"`{self.name}` fits {len(found) - len(without)} of {len(found)} paths; the others have no {what}, so"
+        so = "folds cannot keep patients whole" if what == "group" else "they are neither trained nor tested"
+        return [Finding("warning", few(without), f"{fits} {so}")]

@@ -1,4 +1,4 @@
-"""What is known of the images of a dataset beside label and group: how many there were, further columns, copies."""
+"""What is known of images beside label and group: how many there were, further columns, copies, parts of a split."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ PARTICULARS = "dataset.json"
 
 NO_FLOW: Mapping[str, int | None] = dict.fromkeys(("found", "refused", "duplicates", "failed", "used"))
 """The flow of images where nothing of it is known."""
+
+PART_COLUMNS = ("part", "split")
+"""Columns of a manifest that may name the part; the first is also that of a folder per part."""
+
+_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "eval", "holdout"),
+}
+"""Names of the parts, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -96,3 +106,25 @@ def read_particulars(path: Path, *, images_sha256: str) -> Particulars:
         return Particulars(content["flow"], content["columns"], content["groups"], copies)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}); remove it and run bchisto featurize again") from error
+
+
+def part_of(name: str) -> str | None:
+    """Return the part that a folder or a cell names; None where it is none.
+
+    Examples
+    --------
+    >>> part_of("Validation"), part_of("benign")
+    ('val', None)
+    """
+    key = name.strip().casefold()
+    return next((part for part, names in _NAMES.items() if key in names), None)
+
+
+def given_parts(known: Particulars) -> tuple[str, Mapping[str, str]] | None:
+    """Return the column that names parts of a split and nothing else, with image id to part; None without one."""
+    for column in PART_COLUMNS:
+        values = known.columns.get(column, {})
+        parts = {image: part for image, value in values.items() if (part := part_of(value)) is not None}
+        if parts and len(parts) == len(values):
+            return column, parts
+    return None

@@ -13,7 +13,7 @@ from ..errors import InputError, MissingInputError, readable_name
 from .classes import check_order, settle_labels
 from .dataset import Dataset, ImageRecord
 from .findings import Finding, few
-from .images import same_content
+from .images.content import same_content
 from .layouts.context import CONTEXTS, show_context
 from .layouts.registry import get_layout, known_classes, order_classes, recognise_layout
 from .layouts.spec import LABEL_LEVELS, LESIONS, OWN_OPTIONS
@@ -136,14 +136,13 @@ def read_dataset(
 
 def _check_root(root: Path) -> None:
     try:
-        if not root.exists():
-            raise MissingInputError(f"{root}: no such folder or manifest; check `images`")
-        if root.is_dir() and not any(root.iterdir()):
-            raise MissingInputError(f"{root}: this folder is empty; check `images`")
+        there, empty = root.exists(), root.is_dir() and not any(root.iterdir())
     except OSError as error:
-        if isinstance(error, MissingInputError):
-            raise
         raise InputError(f"{root}: cannot be read ({error.strerror or error}); check `images`") from error
+    if not there:
+        raise MissingInputError(f"{root}: no such folder or manifest; check `images`")
+    if empty:
+        raise MissingInputError(f"{root}: this folder is empty; check `images`")
     if (name := readable_name(str(root.resolve()))) != str(root.resolve()):
         raise InputError(f"{name}: this path is not UTF-8, so nothing can be written of it; rename the folder")
 
@@ -171,31 +170,26 @@ def _settle_ids(records: Iterable[ImageRecord]) -> tuple[list[ImageRecord], list
     findings = []
     for record in records:
         texts = (record.image_id, record.label or "", record.group or "")
-        if (problem := next(filter(None, map(_unwritable, texts)), None)) is not None:
-            findings.append(Finding("error", record.image_id, problem))
-            continue
-        first = kept.setdefault(record.image_id, record)
-        if first is record:
-            continue
-        if not same_content(first.path, record.path):
-            findings.append(
-                Finding(
-                    "error",
-                    record.image_id,
-                    f"two different images have this id, {first.path} and {record.path}; rename one",
-                )
-            )
-        elif first.label != record.label:
-            findings.append(
-                Finding(
-                    "error",
-                    record.image_id,
-                    f"the same image has two labels, {first.label} and {record.label}",
-                )
-            )
-        else:
+        problem = next(filter(None, map(_unwritable, texts)), None)
+        if problem is None:
+            first = kept.setdefault(record.image_id, record)
+            if first is record:
+                continue
+            problem = _difference(first, record)
+        if problem is None:
             findings.append(Finding("warning", record.image_id, f"twice, also at {record.path}; used once"))
+        else:
+            findings.append(Finding("error", record.image_id, problem))
     return list(kept.values()), findings
+
+
+def _difference(first: ImageRecord, second: ImageRecord) -> str | None:
+    """Say why two records of one id are not one image."""
+    if not same_content(first.path, second.path):
+        return f"two different images have this id, {first.path} and {second.path}; rename one"
+    if first.label != second.label:
+        return f"the same image has two labels, {first.label} and {second.label}"
+    return None
 
 
 def _unwritable(text: str) -> str | None:

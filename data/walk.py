@@ -43,53 +43,49 @@ def walk_files(
     hidden : bool
         Yield files whose name begins with a dot, too.
     """
-    yield from _walk(root, root, findings, skip=skip or {}, hidden=hidden, above=(), visits=Counter())
+    skip = skip or {}
+    visits: Counter[Inode] = Counter()
 
+    def shown(path: Path) -> str:
+        return path.relative_to(root).as_posix() if path != root else str(root)
 
-def _walk(
-    folder: Path,
-    root: Path,
-    findings: list[Finding],
-    *,
-    skip: Mapping[str, str],
-    hidden: bool,
-    above: tuple[Inode, ...],
-    visits: Counter[Inode],
-) -> Iterator[Path]:
-    try:
-        status = folder.stat()
-        here = (status.st_dev, status.st_ino)
-        if (refused := closed(_shown(folder, root), here, above, visits)) is not None:
-            findings.append(refused)
-            return
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError as error:
-        findings.append(unreadable(_shown(folder, root), error, folder=True))
-        return
-    for entry in entries:
-        name, path = entry.name, folder / entry.name
-        seen = hidden or not name.startswith(".")
+    def walk(folder: Path, above: tuple[Inode, ...]) -> Iterator[Path]:
         try:
-            # the kind of an entry is known from its folder, but for links, whose target is asked
-            mode = path.stat().st_mode if entry.is_symlink() else None
-            is_folder = entry.is_dir() if mode is None else stat.S_ISDIR(mode)
-            is_file = entry.is_file() if mode is None else stat.S_ISREG(mode)
+            status = folder.stat()
+            here = (status.st_dev, status.st_ino)
+            if (refused := closed(shown(folder), here, above, visits)) is not None:
+                findings.append(refused)
+                return
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            if seen:
-                findings.append(unreadable(_shown(path, root), error, link=entry.is_symlink()))
-            continue
-        if is_folder:
-            if name.casefold() in skip:
-                findings.append(Finding("note", _shown(path, root), skip[name.casefold()]))
-            elif _is_run(path):
-                findings.append(Finding("note", _shown(path, root), "a run folder of bchisto, left out"))
-            elif not (name.startswith(".") or name in _SYSTEM):
-                yield from _walk(path, root, findings, skip=skip, hidden=hidden, above=(*above, here), visits=visits)
-        elif not is_file:
-            findings.append(Finding("warning", _shown(path, root), "a pipe, socket or device and no file, left out"))
-        elif seen:
-            yield path
+            findings.append(unreadable(shown(folder), error, folder=True))
+            return
+        for entry in entries:
+            name, path = entry.name, folder / entry.name
+            seen = hidden or not name.startswith(".")
+            try:
+                # the kind of an entry is known from its folder, but for links, whose target is asked
+                mode = path.stat().st_mode if entry.is_symlink() else None
+                is_folder = entry.is_dir() if mode is None else stat.S_ISDIR(mode)
+                is_file = entry.is_file() if mode is None else stat.S_ISREG(mode)
+            except OSError as error:
+                if seen:
+                    findings.append(unreadable(shown(path), error, link=entry.is_symlink()))
+                continue
+            if is_folder:
+                if name.casefold() in skip:
+                    findings.append(Finding("note", shown(path), skip[name.casefold()]))
+                elif _is_run(path):
+                    findings.append(Finding("note", shown(path), "a run folder of bchisto, left out"))
+                elif not (name.startswith(".") or name in _SYSTEM):
+                    yield from walk(path, (*above, here))
+            elif not is_file:
+                findings.append(Finding("warning", shown(path), "a pipe, socket or device and no file, left out"))
+            elif seen:
+                yield path
+
+    return walk(root, ())
 
 
 def _is_run(folder: Path) -> bool:
@@ -98,10 +94,6 @@ def _is_run(folder: Path) -> bool:
         return (folder / "run.json").is_file() and (folder / "records").is_dir()
     except OSError:
         return False
-
-
-def _shown(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path != root else str(root)
 
 
 def is_folder(path: Path) -> bool:

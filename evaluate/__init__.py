@@ -7,38 +7,30 @@ per class or a predicted class.
 from typing import TYPE_CHECKING
 
 from ..moved import moved_names
-from .abstain import abstention
 from .aggregate import AGGREGATIONS, LEVELS, aggregate
-from .calibration import calibration
-from .cohort import class_grid
+from .calibration import abstention, calibration, unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
 from .differences import precision_difference
 from .evaluate import evaluate, measure
 from .finished import read_facts, write_run_report
 from .fold_notes import FoldNote, fold_notes
+from .formats import as_frame, html_lines, html_table, latex_table
 from .gain import gain_lines, measure_gains
-from .headline import external_lines, headline
 from .intervals import Sampled, bootstrap_intervals
 from .known_metrics import list_metrics
-from .latex import latex_table
+from .methods import cite
 from .metric import MetricSpec
 from .metrics import compute_metrics
-from .notebook import as_frame, html_lines, html_table
-from .page import Block, Figure, Grid, Section, write_page
+from .operating import FoldCurves, fold_curves
+from .page import Block, Figure, Grid, Section, render_page, write_page
 from .panel import Panel, Sample
 from .paper import PaperTable, paper_table
-from .pictures import choose_samples, surest
-from .predictions import PredictionTable, write_predictions
-from .protocols import ProtocolGap, protocol_gap
+from .predictions import PredictionTable, sampling_units, take_rows, write_predictions
 from .published import PublishedFigure, PublishedTable, write_published
-from .read_table import read_predictions
-from .references import cite
-from .render import render_page
-from .report import reporting, thumbnail, write_report
-from .resample import bootstrap_mean, sampling_units, take_rows
-from .roc import FoldCurves, fold_curves
-from .shares import CROSS_VALIDATION, Interval, share_interval, wilson
-from .table_choice import PREDICTED_FROM, TableChoice
+from .read_table import PREDICTED_FROM, TableChoice, read_predictions
+from .report import choose_samples, reporting, surest, thumbnail, write_report
+from .shares import CROSS_VALIDATION, Interval, share_interval
+from .study_sections import class_grid
 from .tables import write_tables
 from .temperature import (
     apply_temperature,
@@ -55,9 +47,8 @@ from .two_class import (
     positive_mask,
     two_class_scores,
 )
-from .unsure import unsure_rule
 from .variance import variance_split
-from .wording import counted, listed, named_test, p_value, plural
+from .wording import counted, external_lines, headline, listed, named_test, p_value, plural
 
 __all__ = [
     "AGGREGATIONS",
@@ -75,7 +66,6 @@ __all__ = [
     "Panel",
     "PaperTable",
     "PredictionTable",
-    "ProtocolGap",
     "PublishedFigure",
     "PublishedTable",
     "Sample",
@@ -89,7 +79,6 @@ __all__ = [
     "apply_temperature",
     "as_frame",
     "bootstrap_intervals",
-    "bootstrap_mean",
     "calibration",
     "choose_samples",
     "cite",
@@ -123,7 +112,6 @@ __all__ = [
     "plural",
     "positive_mask",
     "precision_difference",
-    "protocol_gap",
     "read_facts",
     "read_predictions",
     "render_page",
@@ -139,7 +127,6 @@ __all__ = [
     "unlike_pairs",
     "unsure_rule",
     "variance_split",
-    "wilson",
     "write_page",
     "write_predictions",
     "write_published",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -73,9 +74,7 @@ def aggregate(
         raise InputError(
             f'{table.name}: {len(missing)} rows name no group, first {missing[0]}; `level="group"` needs them'
         )
-    images = table
-    if table.patches is not None and rule != "sum":
-        images = join(table, table.image_ids, "image")
+    images = join(table, table.image_ids, "image") if table.patches is not None and rule != "sum" else table
     return join(images, [str(group) for group in images.groups], "group")
 
 
@@ -97,9 +96,8 @@ def _join(
         labels.append(found.pop())
     probabilities, predicted = _predict(table, list(members.values()), rule, positive, at_least)
     said = f"; by {level}, rule {rule}"
-    return PredictionTable(
-        name=table.name,
-        classes=table.classes,
+    return replace(
+        table,
         image_ids=tuple(owner for owner, _ in members),
         labels=np.array(labels, dtype=np.int64),
         probabilities=probabilities,
@@ -107,15 +105,12 @@ def _join(
         folds=tuple(fold for _, fold in members),
         groups=tuple(table.groups[rows[0]] for rows in members.values()),
         protocol=(table.protocol.removesuffix(f"; by image, rule {rule}") + said).lstrip("; "),
-        fold_notes=table.fold_notes,
+        patches=None,
         trained=table.trained if level == "image" else (),  # images, not groups
-        image_is=table.image_is,
-        group_is=table.group_is,
         not_new=frozenset(
             owner for (owner, _), rows in members.items() if any(table.image_ids[row] in table.not_new for row in rows)
         ),
         votes=probabilities is not None and (rule == "vote" or table.votes),
-        unlabelled=table.unlabelled,
     )
 
 

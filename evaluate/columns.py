@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .class_metrics import CLASS_METRICS
-from .known_metrics import list_metrics
+from .known_metrics import CLASS_METRICS, list_metrics
 from .metric import HEADLINE, MetricSpec
 
 Metrics = Mapping[str, Any]
@@ -20,50 +19,38 @@ def shown_metrics(tables: Iterable[Metrics]) -> list[MetricSpec]:
     return [spec for spec in list_metrics() if any(spec.name in metrics for metrics in found)]
 
 
-def summary_names(specs: Sequence[MetricSpec]) -> list[str]:
-    """Return the columns of metrics in ``tables.csv``."""
-    names: list[str] = []
+def summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> dict[str, Any]:
+    """Return the columns of a table's metrics in ``tables.csv``, in full precision; None where there is no value."""
+    values: dict[str, Any] = {}
     for spec in specs:
-        names += [spec.name] if "value" in spec.shown else []
-        names += spec.bounds if spec.interval and {"value", "interval"} & set(spec.shown) else []
-        names += [f"{spec.name}_mean", f"{spec.name}_std"] if _has_folds(spec) else []
-    return names
-
-
-def summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> list[Any]:
-    """Return the cells under `summary_names` of a table's metrics, in full precision; None where there is no value."""
-    values: list[Any] = []
-    for spec in specs:
-        values += [metrics.get(spec.name)] if "value" in spec.shown else []
+        if "value" in spec.shown:
+            values[spec.name] = metrics.get(spec.name)
         if spec.interval and {"value", "interval"} & set(spec.shown):
-            values += _interval(spec, metrics) or (None, None)
+            values |= zip(spec.bounds, _interval(spec, metrics) or (None, None), strict=True)
         if _has_folds(spec):  # one fold has no spread
             several = len(metrics["folds"]) > 1
-            values += [metrics.get(f"{spec.name}_mean"), metrics.get(f"{spec.name}_std") if several else None]
+            values[f"{spec.name}_mean"] = metrics.get(f"{spec.name}_mean")
+            values[f"{spec.name}_std"] = metrics.get(f"{spec.name}_std") if several else None
     return values
 
 
-def summary_headings(specs: Sequence[MetricSpec]) -> list[str]:
-    """Return the headings of metrics where tables stand side by side in a report."""
-    headings: list[str] = []
+def summary_cells(specs: Sequence[MetricSpec], metrics: Metrics) -> list[tuple[str, str]]:
+    """Return the headings and cells of a table's metrics where tables stand side by side in a report.
+
+    An interval without a column stands below its figure.
+    """
+    cells: list[tuple[str, str]] = []
     for spec in specs:
         before = "" if spec.name == HEADLINE else f"{spec.title}, "
-        headings += [_title(spec)] if "value" in spec.shown else []
-        headings += [f"{before}95 % interval"] if _has_interval(spec) else []
-        headings += [f"{before}mean ± spread over folds"] if _has_folds(spec) else []
-    return headings
-
-
-def summary_cells(specs: Sequence[MetricSpec], metrics: Metrics) -> list[str]:
-    """Return the cells under `summary_headings` of a table's metrics; an interval without a column stands below it."""
-    cells: list[str] = []
-    for spec in specs:
+        apart = spec.interval and "interval" in spec.shown
+        ends, mark = _interval(spec, metrics), star(metrics, spec.name)
         if "value" in spec.shown:
-            inside = None if _has_interval(spec) else _interval(spec, metrics)
-            cells.append(interval_cell(spec.unit, metrics.get(spec.name), inside, star(metrics, spec.name)))
-        if _has_interval(spec):
-            cells.append(_text(spec.unit, _interval(spec, metrics)) + star(metrics, spec.name))
-        cells += [_mean_spread(spec, metrics) or _NOTHING] if _has_folds(spec) else []
+            value = interval_cell(spec.unit, metrics.get(spec.name), None if apart else ends, mark)
+            cells.append((_title(spec), value))
+        if apart:
+            cells.append((f"{before}95 % interval", _text(spec.unit, ends) + mark))
+        if _has_folds(spec):
+            cells.append((f"{before}mean ± spread over folds", _mean_spread(spec, metrics) or _NOTHING))
     return cells
 
 
@@ -82,7 +69,7 @@ def summary_lines(specs: Sequence[MetricSpec], metrics: Metrics) -> list[str]:
 
 def class_headings() -> list[str]:
     """Return the headings of the metrics of a class."""
-    return [metric.title for metric in CLASS_METRICS]
+    return [title for title, _ in CLASS_METRICS.values()]
 
 
 def class_cells(metrics: Metrics, name: str) -> list[str]:
@@ -90,8 +77,8 @@ def class_cells(metrics: Metrics, name: str) -> list[str]:
     values = metrics["per_class"][name]
     inside = ((metrics.get("intervals") or {}).get("per_class") or {}).get(name, {})
     return [
-        interval_cell(one.unit, values[one.name], inside.get(one.name), star(metrics, f"per_class.{name}.{one.name}"))
-        for one in CLASS_METRICS
+        interval_cell(unit, values[key], inside.get(key), star(metrics, f"per_class.{name}.{key}"))
+        for key, (_, unit) in CLASS_METRICS.items()
     ]
 
 
@@ -130,10 +117,6 @@ def _written(value: float | Sequence[float] | None, form: str, *, times: int = 1
 
 def _title(spec: MetricSpec) -> str:
     return spec.title if spec.higher_is_better else f"{spec.title} (lower is better)"
-
-
-def _has_interval(spec: MetricSpec) -> bool:
-    return spec.interval and "interval" in spec.shown
 
 
 def _has_folds(spec: MetricSpec) -> bool:

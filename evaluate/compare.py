@@ -13,8 +13,7 @@ import numpy.typing as npt
 from ..errors import InputError
 from .differences import paired_differences
 from .intervals import Sampled
-from .predictions import PredictionTable
-from .resample import take_rows
+from .predictions import PredictionTable, take_rows
 from .two_class import TwoClassView, default_positive, positive_mask
 
 
@@ -59,9 +58,8 @@ def compare_pairs(
             continue
         pair = {"first": a.name, "second": b.name, **compare_tables(a, b, replicates=replicates, seed=seed, view=of_a)}
         if _sides(a, of_a) != _sides(b, of_b):
-            pair["differences"] = {
-                name: found for name, found in pair["differences"].items() if name not in ("sensitivity", "specificity")
-            }
+            for name in ("sensitivity", "specificity"):
+                pair["differences"].pop(name, None)
         pairs.append(pair)
     return holm(pairs, primary=primary)
 
@@ -102,13 +100,13 @@ def holm(pairs: Iterable[dict[str, Any]], *, primary: str | None = None) -> list
         among = ", ".join(f"{pair['first']}:{pair['second']}" for pair in found) or "none"
         raise InputError(f"`primary` {primary}: no such comparison; those of these tables are {among}")
     chosen = 0 if primary is None else next(place for place, both in enumerate(names) if primary in both)
-    order = sorted(range(len(found)), key=lambda place: found[place]["p"])
-    least = 0.0
-    corrected = {}
-    for rank, place in enumerate(order):
-        least = max(least, min(1.0, (len(found) - rank) * found[place]["p"]))
-        corrected[place] = least
-    return [{**pair, "p_holm": corrected[place], "primary": place == chosen} for place, pair in enumerate(found)]
+    p = np.array([pair["p"] for pair in found], dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    p[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(len(p), 0, -1) * p[order]))
+    return [
+        {**pair, "p_holm": corrected, "primary": place == chosen}
+        for place, (pair, corrected) in enumerate(zip(found, p.tolist(), strict=True))
+    ]
 
 
 def selection_notes(tables: Sequence[PredictionTable]) -> list[str]:
@@ -303,24 +301,21 @@ def corrected_t(table: PredictionTable, change: npt.NDArray[np.float64]) -> dict
     """
     from scipy.stats import t as student
 
-    folds, images = table.fold_numbers, np.array(table.image_ids)
-    if len(folds) < 2 or None in table.folds:
+    inside, images = [rows for _, rows in table.fold_rows()], np.array(table.image_ids)
+    if len(inside) < 2 or None in table.folds:
         return None
-    member = table.fold_array
-    inside = [member == fold for fold in folds]
     tested = [len(set(images[rows].tolist())) for rows in inside]
-    everything = len(set(table.image_ids))
     trained = table.trained
-    if len(trained) != len(folds):
-        trained = tuple(everything - count for count in tested)
+    if len(trained) != len(inside):
+        trained = tuple(len(set(table.image_ids)) - count for count in tested)
     if min(trained) < 1:
         return None
     share = sum(tested) / sum(trained)
     pooled, error = fold_error([change[rows].mean() for rows in inside], [rows.sum() for rows in inside], share=share)
     if error < 1e-12:
         return None
-    p = float(2 * student.sf(abs(pooled / error), len(folds) - 1))
-    return {"t": pooled / error, "p": p, "share": share, "folds": len(folds)}
+    p = float(2 * student.sf(abs(pooled / error), len(inside) - 1))
+    return {"t": pooled / error, "p": p, "share": share, "folds": len(inside)}
 
 
 def fold_error(means: Sequence[float], sizes: Sequence[float], *, share: float) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .columns import interval_cell, percent, points, shown_metrics, summary_cells, summary_headings
+from .columns import interval_cell, percent, points, shown_metrics, summary_cells
 from .page import Block, Grid
 from .panel import Panel
 from .shares import CROSS_VALIDATION
@@ -15,16 +15,13 @@ from .wording import called, counted, images_tested, name_of, named_test, p_valu
 def side_by_side(panels: Sequence[Panel]) -> Grid:
     """Return the figures of all tables, a row each."""
     specs = shown_metrics(panel.metrics for panel in panels)
+    cells = [summary_cells(specs, panel.metrics) for panel in panels]
     rows = [
-        [
-            panel.table.name,
-            panel.metrics["protocol"],
-            images_tested(panel.metrics),
-            *summary_cells(specs, panel.metrics),
-        ]
-        for panel in panels
+        [panel.table.name, panel.metrics["protocol"], images_tested(panel.metrics), *(cell for _, cell in found)]
+        for panel, found in zip(panels, cells, strict=True)
     ]
-    return Grid("Tables side by side", ["table", "protocol", "predictions", *summary_headings(specs)], rows, words=(1,))
+    header = ["table", "protocol", "predictions", *(heading for heading, _ in cells[0])]
+    return Grid("Tables side by side", header, rows, words=(1,))
 
 
 _PAIRED = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC",

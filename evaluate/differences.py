@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .intervals import Sampled
 from .predictions import PredictionTable
 from .shares import kish
-from .two_class import TwoClassView, default_positive, positive_mask, two_class_scores
+from .two_class import TwoClassView, default_positive, positive_mask, two_sides
 from .weighted import auc_influence, weighted_auc
 
 _LEVEL = 0.975
@@ -47,7 +47,8 @@ def paired_differences(
         ``accuracy``, ``balanced_accuracy``, and where they are defined ``auc``, ``sensitivity`` and ``specificity``:
         ``difference``, ``interval`` and ``method``.
     """
-    change = _hits(second) - _hits(first)
+    hits = [(table.predicted == table.labels).astype(np.float64) for table in (first, second)]
+    change = hits[1] - hits[0]
     everywhere = np.ones(len(first), dtype=bool)
     of_classes = [inside for place in range(len(first.classes)) if (inside := first.labels == place).any()]
     found = {
@@ -58,8 +59,9 @@ def paired_differences(
         found["auc"] = auc
     positive = view.positive or default_positive(first.classes)
     if positive:
-        truth = positive_mask(first.classes, positive)[first.labels]
-        right = [(_called(table, positive, view.rule) == truth).astype(np.float64) for table in (first, second)]
+        truth, _ = two_sides(first, positive, view.rule)
+        called = [two_sides(table, positive, view.rule)[1] >= 0.5 for table in (first, second)]
+        right = [(one == truth).astype(np.float64) for one in called]
         for name, inside in (("sensitivity", truth), ("specificity", ~truth)):
             if inside.any():
                 found[name] = share_difference(right[1] - right[0], [inside], sampled)
@@ -121,8 +123,6 @@ def share_difference(change: npt.NDArray[np.float64], parts: Sequence[Truth], sa
 
 def _auc_difference(first: PredictionTable, second: PredictionTable, sampled: Sampled) -> Difference | None:
     """Return the difference of the mean one-against-the-rest AUC, by the influence of each unit."""
-    from scipy.stats import t as student
-
     if first.probabilities is None or second.probabilities is None or set(first.classes) != set(second.classes):
         return None
     effect, difference, smallest = np.zeros(len(first)), 0.0, np.inf
@@ -139,14 +139,23 @@ def _auc_difference(first: PredictionTable, second: PredictionTable, sampled: Sa
     # where both rank alike the spread is that of one case of the smaller side for and one against, as of a share; a
     # part of it is left where they nearly do, since few swapped pairs say little of how many there could be
     least = 2.0 / (smallest + 2.0) ** 2
-    spread = float(np.square(total).sum()) * sampled.units / max(sampled.units - 1, 1)
     widen = sampled.widen * (_RANKS if sampled.widen > 1.0 else 1.0)
-    variance = (spread + least / 32.0 if total.any() else least) * widen
-    half = float(student.ppf(_LEVEL, max(smallest - 1.0, 1.0))) * variance**0.5
+    added = least / 32.0 if total.any() else least
+    return _linearised(difference, total, added=added, widen=widen, smallest=smallest, method="DeLong")
+
+
+def _linearised(
+    difference: float, total: npt.NDArray[Any], *, added: float, widen: float, smallest: float, method: str
+) -> Difference:
+    """Return a difference with its interval from the influence of each unit, to whose variance something is added."""
+    from scipy.stats import t as student
+
+    spread = float(np.square(total).sum()) * len(total) / max(len(total) - 1, 1)
+    half = float(student.ppf(_LEVEL, max(smallest - 1.0, 1.0))) * ((spread + added) * widen) ** 0.5
     return {
         "difference": difference,
         "interval": [max(-1.0, difference - half), min(1.0, difference + half)],
-        "method": "DeLong, over units, t",
+        "method": f"{method}, over units, t",
     }
 
 
@@ -171,8 +180,6 @@ def precision_difference(
     ----------
     Moskowitz & Pepe 2006 for independent rows.
     """
-    from scipy.stats import t as student
-
     chosen = tuple(positive) or default_positive(first.classes)
     if not chosen:
         return None
@@ -187,25 +194,6 @@ def precision_difference(
         effect[called] += sign * (truth[called] - shares[-1]) / called.sum()
         smallest = min(smallest, kish(np.bincount(sampled.member[called])))
     total = np.bincount(sampled.member, weights=effect)
-    spread = float(np.square(total).sum()) * sampled.units / max(sampled.units - 1, 1)
     # as of AUCs: where few calls differ, or none is wrong, their spread says little of what it could be
-    variance = (spread + _FEW_CALLS / (smallest + 2.0) ** 2) * sampled.widen
-    half = float(student.ppf(_LEVEL, max(smallest - 1.0, 1.0))) * variance**0.5
-    difference = shares[1] - shares[0]
-    return {
-        "difference": difference,
-        "interval": [max(-1.0, difference - half), min(1.0, difference + half)],
-        "method": "linearised, over units, t",
-    }
-
-
-def _hits(table: PredictionTable) -> npt.NDArray[np.float64]:
-    return np.asarray(table.predicted == table.labels, dtype=np.float64)
-
-
-def _called(table: PredictionTable, positive: Sequence[str], rule: str) -> Truth:
-    """Return which rows are called positive, at 0.5 of the two-class score where there is one."""
-    mask = positive_mask(table.classes, positive)
-    if table.probabilities is None:
-        return np.asarray(mask[table.predicted])
-    return np.asarray(two_class_scores(table.probabilities, mask, rule=rule) >= 0.5)
+    added, widen = _FEW_CALLS / (smallest + 2.0) ** 2, sampled.widen
+    return _linearised(shares[1] - shares[0], total, added=added, widen=widen, smallest=smallest, method="linearised")

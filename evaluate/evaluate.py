@@ -15,20 +15,16 @@ from ..jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..moved import takes_fields
 from .aggregate import LEVELS, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
-from .external import external_validations
+from .external import column_values, external_validations, of_groups, subgroups
 from .finished import read_facts
 from .intervals import bootstrap_intervals
 from .metrics import compute_metrics
 from .panel import Panel, Sample
-from .predictions import PredictionTable
-from .read_table import read_predictions
+from .predictions import PredictionTable, ungrouped_note
+from .read_table import TableChoice, read_predictions
 from .report import reporting, write_report
-from .resample import ungrouped_note
-from .subgroups import column_values, of_groups, subgroups
-from .table_choice import TableChoice
 from .tables import TABLES, write_tables
 from .two_class import TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive, default_thresholds
-from .wanted import wanted_intervals
 
 _METRICS, _REPORT = "metrics.json", "report.html"
 ChooseCases = Callable[[Path, PredictionTable], tuple[Sequence[Sample], Sequence[Sample]]]
@@ -57,8 +53,6 @@ def measure(
     metrics["intervals"] = bootstrap_intervals(
         table, positive=chosen, two_class=two_class, thresholds=points, replicates=bootstrap
     )
-    if bootstrap and (view := metrics.get("two_class")):
-        view["wanted"] = wanted_intervals(table, view)
     return metrics
 
 
@@ -114,22 +108,17 @@ def evaluate(
     ReportError
         The report or a table of it could not be written; ``metrics.json`` is, and ``results`` holds what is in it.
     """
-    sources, others = as_paths(sources, "sources"), as_paths(against, "against")
-    out = as_path(out, "out")
-    choice = TwoClassChoice.of(view)
-    tables = TableChoice.of(tables)
+    sources, others, folder = as_paths(sources, "sources"), as_paths(against, "against"), Path(as_path(out, "out"))
+    levels, rules = as_texts(levels, "levels"), as_texts(rules, "rules")
+    choice, tables = TwoClassChoice.of(view), TableChoice.of(tables)
     tables.check()
-    levels = as_texts(levels, "levels")
-    rules = as_texts(rules, "rules")
     choice.over(TwoClassView()).check()
     if bootstrap < 0:
         raise InputError(f"`bootstrap` {bootstrap}: give 0 or more replicates")
     strange = [level for level in levels if level not in LEVELS]
     if strange:
         raise InputError(f"`levels` {strange[0]}: no such level; choose one of {', '.join(LEVELS)}")
-    steps = [(level, rule) for level in dict.fromkeys(levels) for rule in (rules if level != "row" else ("",))]
-    steps = list(dict.fromkeys(steps))
-    folder = Path(out)
+    steps = list(dict.fromkeys((level, rule) for level in levels for rule in (rules if level != "row" else ("",))))
     _refuse_overwriting(folder, (*others, *sources))
     ensure_folder(folder)
     banners: dict[str, None] = {}
@@ -142,8 +131,9 @@ def evaluate(
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
     compared = [panel.table for panel in panels]
-    views = [panel.view for panel in panels]
-    result["comparisons"] = compare_pairs(compared, replicates=bootstrap, views=views, primary=tables.primary)
+    result["comparisons"] = compare_pairs(
+        compared, replicates=bootstrap, views=[panel.view for panel in panels], primary=tables.primary
+    )
     apart: list[str] = []
     if others:
         result["external"], apart = external_validations(panels, internal, steps=len(steps))

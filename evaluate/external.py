@@ -1,18 +1,22 @@
-"""External validation: how much of a figure is left on images from elsewhere."""
+"""External validation, and subgroups: how much of a figure is left on images from elsewhere, or of a site."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..data import PARTICULARS, column_key, read_particulars
 from ..errors import InputError
+from ..jobs import read_records
+from .intervals import Sampled
 from .operating import called_point
 from .panel import Panel
-from .predictions import PredictionTable
-from .two_class import positive_mask, two_class_scores
+from .predictions import PredictionTable, take_rows
+from .two_class import two_sides
 from .wording import counted, listed
 
 _FIGURES = (
@@ -20,6 +24,14 @@ _FIGURES = (
     ("two_class_auc", ("two_class", "auc")),
 )  # fmt: skip
 """Figures that are compared, and where they stand in metrics and intervals."""
+
+
+_MOST = 40
+"""Values of a column up to which it makes subgroups (ours): one of more names images or patients."""
+
+_UNKNOWN = "not known"
+
+_SEVERAL = "several"
 
 
 def external_validations(
@@ -62,7 +74,7 @@ def external_validations(
                 "choose a level that both have"
             )
             continue
-        found.append(external_validation(table, panel.metrics, of.name, other.metrics, of=of))
+        found.append(external_validation(panel, other))
         if shared := found[-1]["shared"]:
             notes.append(
                 f"{table.name} against {of.name}: {_alike(shared)}; where they are the same, "
@@ -71,14 +83,7 @@ def external_validations(
     return found, notes
 
 
-def external_validation(
-    table: PredictionTable,
-    external: Mapping[str, Any],
-    against: str,
-    internal: Mapping[str, Any],
-    *,
-    of: PredictionTable | None = None,
-) -> dict[str, Any]:
+def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
     """Compare the figures of a table with those of a table of other images.
 
     The tables are to share no images, so nothing is paired: the interval of a drop is put together from those of both
@@ -86,16 +91,8 @@ def external_validation(
 
     Parameters
     ----------
-    table : PredictionTable
-        The external one.
-    external : mapping
-        Its figures, of `measure`.
-    against : str
-        Name of the internal table.
-    internal : mapping
-        The figures of that.
-    of : PredictionTable, optional
-        That table, which tells what both share, and which classes have images in it.
+    panel, other : Panel
+        The external table, and the internal one.
 
     Returns
     -------
@@ -111,31 +108,32 @@ def external_validation(
     Zou & Donner 2008 (intervals of a difference from those of its terms); of Wilson's intervals: Newcombe 1998, method
     10.
     """
-    name = table.name
-    shared = {} if of is None else _shared(table, of)
-    alike = of is None or _present(table) == _present(of)
+    table, of = panel.table, other.table
+    external, internal = panel.metrics, other.metrics
+    shared = _shared(table, of)
+    alike = _present(table) == _present(of)
     figures = {}
     for key, path in _FIGURES if alike else [one for one in _FIGURES if one[0] != "balanced_accuracy"]:
-        one, other = _at(internal, path), _at(external, path)
-        if one is None or other is None:
+        inside, outside = _at(internal, path), _at(external, path)
+        if inside is None or outside is None:
             continue
         spans = [_at(metrics.get("intervals") or {}, path) for metrics in (internal, external)]
-        interval = None if None in spans else independent_difference(one, other, *spans)
-        figures[key] = {"internal": one, "external": other, "drop": one - other, "interval": interval}
+        interval = None if None in spans else independent_difference(inside, outside, *spans)
+        figures[key] = {"internal": inside, "external": outside, "drop": inside - outside, "interval": interval}
     found = figures["accuracy"]
     sign, way = (-1, "gain") if found["drop"] < 0 else (1, "drop")
     span = found["interval"] and sorted(100 * sign * end for end in found["interval"])
     said = f" (95 % interval {span[0]:+.1f} to {span[1]:+.1f})" if span else ""
     return {
-        "table": name,
-        "against": against,
+        "table": table.name,
+        "against": of.name,
         "n": external["n"],
         "n_against": internal["n"],
         "figures": figures,
         "shared": shared,
         "wanted": list(_carried(table, internal.get("two_class") or {})),
-        "sentence": f"{name}: accuracy {100 * found['external']:.1f} % of {external['n']}, against "
-        f"{100 * found['internal']:.1f} % of the {internal['n']} of {against}: a {way} "
+        "sentence": f"{table.name}: accuracy {100 * found['external']:.1f} % of {external['n']}, against "
+        f"{100 * found['internal']:.1f} % of the {internal['n']} of {of.name}: a {way} "
         f"of {100 * abs(found['drop']):.1f} points"
         f"{said}, for the models as they are trained; unpaired, "
         + (f"though {_alike(shared)}" if shared else "since the images are others"),
@@ -164,13 +162,10 @@ def _carried(table: PredictionTable, view: Mapping[str, Any]) -> Iterator[dict[s
     """Call a table by the thresholds of another one's view."""
     if table.probabilities is None or not view.get("wanted"):
         return
-    mask = positive_mask(table.classes, view["positive"])
-    truth, scores = mask[table.labels], two_class_scores(table.probabilities, mask, rule=view["rule"])
+    truth, scores = two_sides(table, view["positive"], view["rule"])
     for point in view["wanted"]:
-        yield {
-            "wanted": point["wanted"],
-            **called_point(table, truth, scores >= point["threshold"], point["threshold"]),
-        }
+        called = scores >= point["threshold"]
+        yield {"wanted": point["wanted"], **called_point(table, truth, called, point["threshold"])}
 
 
 def _at(content: Mapping[str, Any], path: tuple[str, ...]) -> Any:
@@ -185,3 +180,117 @@ def independent_difference(one: float, other: float, first: list[float], second:
         one - other - float(np.hypot(one - first[0], second[1] - other)),
         one - other + float(np.hypot(first[1] - one, other - second[0])),
     ]
+
+
+def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[str, str]:
+    """Return the value of a column for each image, from a predictions file, else from the manifest of its run.
+
+    Parameters
+    ----------
+    path : Path
+        The predictions; the run is looked for in the folders above it.
+    column : str
+        Case, blanks, ``_`` and ``-`` of its name do not count.
+    images_sha256 : str
+        Identity of the images of the run.
+
+    Raises
+    ------
+    InputError
+        No such column, or an image with two values.
+    """
+    wanted = column_key(column)
+    with path.open(newline="", encoding="utf-8-sig") as handle:
+        reader = read_records(handle)
+        reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]  # as tables are read
+        name = next((name for name in reader.fieldnames if column_key(name) == wanted), None)
+        if name is not None:
+            values: dict[str, str] = {}
+            for row in reader:
+                value = (row[name] or "").strip()
+                if values.setdefault(row["image_id"], value) != value:
+                    raise InputError(
+                        f"{path}: {row['image_id']} has two values in column {name}, {values[row['image_id']]} and "
+                        f"{value}; subgroups are of whole images"
+                    )
+            return values
+    run = path.resolve().parents[1:3]
+    for place in (place / PARTICULARS for folder in run for place in (folder, folder / "features")):
+        known = read_particulars(place, images_sha256=images_sha256)
+        if wanted in known.columns:
+            return dict(known.columns[wanted])
+    raise InputError(
+        f"{path}: `by` {column}: neither this table nor the manifest of its run has such a column; add it to the "
+        "table, with a value for each image"
+    )
+
+
+def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str) -> list[dict[str, Any]]:
+    """Measure the rows of each value of a column, and against all other rows.
+
+    Parameters
+    ----------
+    table : PredictionTable
+        Of images or patches, or with a row per group.
+    values : mapping of str to str
+        Image id to value, or group to value where a row is a group; empty or absent where it is not known.
+    column : str
+        For messages.
+
+    Returns
+    -------
+    list of dict
+        By value: ``value``, ``n``, ``units``, ``accuracy``, ``interval``, ``warning``, ``difference`` (accuracy less
+        that of all other rows, taken for independent of them), ``difference_interval`` and ``tested``.
+
+    Raises
+    ------
+    InputError
+        More values than make subgroups, or names of groups as values, each of a single group.
+    """
+    of_rows = np.array([values.get(image) or _UNKNOWN for image in table.image_ids])
+    names = sorted(set(of_rows.tolist()), key=lambda name: (name == _UNKNOWN, name))
+    pairs = {pair for pair in zip(of_rows.tolist(), table.groups, strict=True) if pair[1] is not None}
+    of_one = len({value for value, _ in pairs}) == len(pairs)  # else sites, called "1" and "2" as patients may be
+    if len(names) > _MOST or (of_one and set(names) & {group for _, group in pairs}):
+        raise InputError(
+            f"`by` {column}: has {len(names)} values, or names patients or slides; choose a column of at most {_MOST} "
+            "values that images of several patients share"
+        )
+    return list(_measured(table, of_rows, names))
+
+
+def _measured(table: PredictionTable, of_rows: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for name in names:
+        mine = of_rows == name
+        sides = [_accuracy(table, rows) for rows in (mine, ~mine)]
+        (share, span, units, warning), (others, other_span, *_) = sides
+        apart = None if others is None else share - others
+        between = None
+        if apart is not None and span and other_span:
+            between = independent_difference(share, others, span, other_span)
+        yield {
+            "value": name, "n": int(mine.sum()), "units": units, "accuracy": share, "interval": span,
+            "warning": warning, "difference": apart, "difference_interval": between,
+            "tested": take_rows(table, np.flatnonzero(mine)).tested,
+        }  # fmt: skip
+
+
+def _accuracy(table: PredictionTable, rows: Any) -> tuple[Any, list[float] | None, int, str | None]:
+    """Return accuracy, interval, units and warning of some rows."""
+    if not rows.any():
+        return None, None, 0, None
+    some = take_rows(table, np.flatnonzero(rows))
+    sampled, hits = Sampled(some), some.predicted == some.labels
+    found = sampled.share(hits)
+    warning = None if found is None else found.warning
+    return float(hits.mean()), None if found is None else found.ends, sampled.units, warning
+
+
+def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, str]:
+    """Return the value of each group, that of its images; where these differ, that there are several."""
+    found: dict[str, set[str]] = {}
+    for image, group in zip(table.image_ids, table.groups, strict=True):
+        if group is not None:
+            found.setdefault(group, set()).add(values.get(image) or _UNKNOWN)
+    return {group: one.pop() if len(one) == 1 else _SEVERAL for group, one in found.items()}

@@ -1,20 +1,24 @@
-"""Figures as self-contained SVG images."""
+"""Figures as self-contained SVG images, and what they say in words with their numbers, for who cannot see them."""
 
 from __future__ import annotations
 
 import base64
 import functools
 import io
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
-from typing import Any, ParamSpec, cast
+from typing import Any, ParamSpec
 
 import numpy as np
 
+from .columns import percent
+from .operating import fold_curves
+from .page import Figure
 from .predictions import PredictionTable
-from .roc import fold_curves
-from .two_class import positive_mask, two_class_scores
+from .two_class import two_sides
+from .wording import listed, plural, predicted
 
 P = ParamSpec("P")
 
@@ -29,20 +33,27 @@ told apart, and each cell and curve costs time."""
 _BLUE, _GREY = "#1f5fa8", "#888888"
 _POINTS = ("#2a8c4a", "#1f5fa8", "#b8651b", "#8a3fa0")
 
+_MOST_READ_OUT = 12
+"""Classes up to which a confusion matrix is read out (ours)."""
+
+Metrics = Mapping[str, Any]
+Curves = Mapping[str, Mapping[str, Sequence[Any]]]
+
 
 def _drawn(draw: Callable[P, Any]) -> Callable[P, str]:
     """Make a function that draws a figure one that returns it as a data address of an SVG image.
 
-    Its arguments are all that the figure shows, so that one that was drawn of the same is returned again.
+    Its arguments, JSON-ready, are all that the figure shows, so that one that was drawn of the same is returned again.
 
     Class names are text, whatever signs they hold: a dollar sign begins no formula. A name in letters that matplotlib's
     font lacks is left to the fonts of the reader's browser. No date, so that equal content gives equal bytes.
     """
 
-    @functools.wraps(draw)
-    def drawn(*args: P.args, **options: P.kwargs) -> str:
+    @functools.lru_cache(maxsize=_KEPT)
+    def address(shown: str) -> str:
         import matplotlib as mpl
 
+        args, options = json.loads(shown)
         buffer = io.BytesIO()
         with mpl.rc_context({"text.parse_math": False, "svg.hashsalt": "bchisto", "svg.fonttype": "path"}):
             figure = draw(*args, **options)
@@ -53,7 +64,11 @@ def _drawn(draw: Callable[P, Any]) -> Callable[P, str]:
                 figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
         return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
-    return cast("Callable[P, str]", functools.lru_cache(maxsize=_KEPT)(drawn))
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **options: P.kwargs) -> str:
+        return address(json.dumps([args, options]))
+
+    return drawn
 
 
 def _lacks_glyphs(figure: Any) -> bool:
@@ -64,29 +79,34 @@ def _lacks_glyphs(figure: Any) -> bool:
     return any(ord(sign) not in known for text in figure.findobj(Text) for sign in text.get_text() if sign != "\n")
 
 
-def _axes(width: float, height: float) -> tuple[Any, Any]:
+def _axes(width: float = 4.4, height: float = 4.2, *, columns: int = 1) -> tuple[Any, Any]:
+    """Return a figure and its axes, of several columns an array of them."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Canvas
 
-    figure = Figure(figsize=(width, height))
+    figure = Canvas(figsize=(width, height))
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+    return figure, figure.subplots(1, columns)
 
 
-def _tuples(values: Any) -> Any:
-    """Return values, an array or lists of them, as tuples of plain numbers."""
-    return tuple(map(_tuples, values)) if isinstance(values, (list, tuple)) else values
-
-
-def confusion_figure(metrics: Mapping[str, Any]) -> str | None:
+def confusion_figure(metrics: Metrics) -> Figure | None:
     """Draw the confusion matrix of a table; rows true, columns predicted. None of more than 30 classes."""
-    if len(metrics["classes"]) > _MOST_CLASSES:
+    classes, confusion = metrics["classes"], metrics["confusion"]
+    if len(classes) > _MOST_CLASSES:
         return None
-    return _confusion(tuple(metrics["classes"]), _tuples(np.array(metrics["confusion"]).tolist()))
+    alt = f"Confusion matrix of {len(classes)} classes; the file confusion.csv of an evaluation has it."
+    if len(classes) <= _MOST_READ_OUT:
+        lines = []
+        for true, counts in zip(classes, confusion, strict=True):
+            called = [f"{count:,} as {name}" for name, count in zip(classes, counts, strict=True) if count]
+            lines.append(f"of {sum(counts):,} {true} {listed(called) or 'none'}")
+        alt = f"Confusion matrix, what was predicted: {'; '.join(lines)}."
+    caption = f"Confusion matrix, number of {plural(predicted(metrics))}"
+    return Figure(_confusion(classes, confusion), alt, caption)
 
 
 @_drawn
-def _confusion(classes: tuple[str, ...], counts: tuple[tuple[int, ...], ...]) -> Any:
+def _confusion(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Any:
     matrix = np.array(counts)
     side = 1.6 + 0.75 * len(classes)
     figure, axes = _axes(side + 0.6, side)
@@ -98,111 +118,112 @@ def _confusion(classes: tuple[str, ...], counts: tuple[tuple[int, ...], ...]) ->
     places = range(len(classes))
     axes.set_xticks(places, classes, rotation=30, ha="right")
     axes.set_yticks(places, classes)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    axes.set(xlabel="predicted", ylabel="true")
     return figure
 
 
-def roc_figure(table: PredictionTable, metrics: Mapping[str, Any]) -> str | None:
+def roc_figure(table: PredictionTable, metrics: Metrics) -> Figure | None:
     """Draw the ROC of the two-class view with its operating points, its folds and their mean; None without scores."""
     from sklearn.metrics import roc_curve
 
     view = metrics.get("two_class")
     if view is None or table.probabilities is None or view["auc"] is None:
         return None
-    mask = positive_mask(table.classes, view["positive"])
-    scores = two_class_scores(table.probabilities, mask, rule=view["rule"])
-    truth = mask[table.labels]
+    truth, scores = two_sides(table, view["positive"], view["rule"])
     false, true, _ = roc_curve(truth, scores)
     folds = fold_curves(table, truth, scores)
-    several = len(folds.curves) > 1
-    return _roc(
-        _tuples([false.tolist(), true.tolist()]),
-        tuple(_tuples([x.tolist(), y.tolist()]) for x, y in folds.curves[:_MOST_CURVES]) if several else (),
-        _tuples([folds.grid.tolist(), folds.mean.tolist(), folds.spread.tolist()]) if several else (),
-        f"mean of folds, AUC {view['auc_mean']:.3f} ± {view['auc_std']:.3f}" if several else "",
-        f"all rows, AUC {view['auc']:.3f}",
-        tuple((point["threshold"], point["sensitivity"], point["specificity"]) for point in view["thresholds"]),
-        f"{' + '.join(view['positive'])} against the rest",
+    title = f"{' + '.join(view['positive'])} against the rest"
+    alt = f"ROC curve of {title}: AUC of all rows {view['auc']:.3f}"
+    mean = None
+    if len(folds.curves) > 1:
+        spread = f"{view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
+        mean = f"mean of folds, AUC {spread}", folds.grid.tolist(), folds.mean.tolist(), folds.spread.tolist()
+        alt += f", mean of the folds {spread}"
+    points = [(point["threshold"], point["sensitivity"], point["specificity"]) for point in view["thresholds"]]
+    for at, sensitivity, specificity in points:
+        alt += f"; at {at:g} sensitivity {percent(sensitivity)}, specificity {percent(specificity)}"
+    drawing = _roc(
+        (f"all rows, AUC {view['auc']:.3f}", false.tolist(), true.tolist()),
+        mean,
+        [(x.tolist(), y.tolist()) for x, y in folds.curves[:_MOST_CURVES]] if mean else [],
+        points,
+        title=title,
     )
+    caption = "ROC of all rows, of each fold (grey) and their mean; operating points give sensitivity / specificity"
+    return Figure(drawing, f"{alt}.", caption)
 
 
 @_drawn
 def _roc(
-    curve: tuple[Any, Any], of_folds: tuple[Any, ...], mean: tuple[Any, ...], mean_label: str, label: str,
-    points: tuple[tuple[float, float, float], ...], title: str,
+    whole: tuple[str, Any, Any], mean: tuple[str, Any, Any, Any] | None, of_folds: Sequence[tuple[Any, Any]],
+    points: Sequence[tuple[float, float, float]], *, title: str,
 ) -> Any:  # fmt: skip
-    figure, axes = _axes(4.4, 4.2)
+    figure, axes = _axes()
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
-    if of_folds:
-        for one_false, one_true in of_folds:
-            axes.plot(one_false, one_true, color=_GREY, linewidth=0.6, alpha=0.5)
-        grid, middle, spread = map(np.array, mean)
+    for curve in of_folds:
+        axes.plot(*curve, color=_GREY, linewidth=0.6, alpha=0.5)
+    if mean is not None:
+        grid, middle, spread = map(np.array, mean[1:])
         low, high = np.clip(middle - spread, 0, 1), np.clip(middle + spread, 0, 1)
         axes.fill_between(grid, low, high, color="#d5deea", linewidth=0)
-        axes.plot(grid, middle, color="#b8651b", linewidth=1.4, linestyle="--", label=mean_label)
-    axes.plot(*curve, color=_BLUE, linewidth=1.8, label=label)
+        axes.plot(grid, middle, color="#b8651b", linewidth=1.4, linestyle="--", label=mean[0])
+    label, *rates = whole
+    axes.plot(*rates, color=_BLUE, linewidth=1.8, label=label)
     for colour, (threshold, sensitivity, specificity) in zip(cycle(_POINTS), points, strict=False):
         said = f"operating point {threshold:g}: {100 * sensitivity:.1f} / {100 * specificity:.1f} %"
         axes.plot(1 - specificity, sensitivity, "o", color=colour, label=said)
-    axes.set_xlabel("1 - specificity")
-    axes.set_ylabel("sensitivity")
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.set_title(title, fontsize=10)
     axes.legend(loc="lower right", fontsize=8, frameon=False)
-    axes.set_xlim(-0.01, 1.01)
-    axes.set_ylim(-0.01, 1.01)
     return figure
 
 
-def calibration_figure(metrics: Mapping[str, Any]) -> str | None:
+def calibration_figure(metrics: Metrics) -> Figure | None:
     """Draw the reliability curve of a table; None for a table without probabilities."""
-    found = metrics.get("calibration")
-    if found is None:
+    if (found := metrics.get("calibration")) is None:
         return None
-    confidence, accuracy, counts = (
-        tuple(entry[name] for entry in found["bins"]) for name in ("confidence", "accuracy", "n")
-    )
-    return _calibration(confidence, accuracy, counts, found["ece"])
+    bins = [f"{entry['confidence']:.2f}: {percent(entry['accuracy'])} of {entry['n']:,}" for entry in found["bins"]]
+    alt = f"Reliability diagram, mean confidence and how many were right: {'; '.join(bins)}. ECE {found['ece']:.3f}."
+    caption = f"Reliability; bars show the share of {plural(predicted(metrics))} at a confidence"
+    return Figure(_calibration(found["bins"], found["ece"]), alt, caption)
 
 
 @_drawn
-def _calibration(
-    confidence: tuple[float, ...], accuracy: tuple[float, ...], counts: tuple[int, ...], ece: float
-) -> Any:
-    figure, axes = _axes(4.4, 4.2)
+def _calibration(bins: Sequence[Mapping[str, float]], ece: float) -> Any:
+    figure, axes = _axes()
+    confidence, accuracy, counts = ([entry[name] for entry in bins] for name in ("confidence", "accuracy", "n"))
     axes.bar(confidence, np.array(counts) / sum(counts), width=0.04, color="#d5deea")
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":")
     axes.plot(confidence, accuracy, "o-", color=_BLUE, linewidth=1.8, markersize=4, label=f"ECE {ece:.3f}")
-    axes.set_xlabel("confidence")
-    axes.set_ylabel("share that is right")
-    axes.set_xlim(0, 1.01)
-    axes.set_ylim(0, 1.01)
+    axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1.01), ylim=(0, 1.01))
     axes.legend(loc="upper left", fontsize=8, frameon=False)
     return figure
 
 
-def abstention_figure(metrics: Mapping[str, Any]) -> str | None:
+def abstention_figure(metrics: Metrics) -> Figure | None:
     """Draw accuracy against the share of images answered; None for a table without probabilities."""
-    found = metrics.get("abstention")
-    if found is None:
+    if (found := metrics.get("abstention")) is None:
         return None
-    shares = tuple(entry["n"] / metrics["n"] for entry in found)
-    return _abstention(shares, tuple(entry["accuracy"] for entry in found), metrics["accuracy"])
+    rows, places = plural(predicted(metrics)), range(len(found))
+    picked = {min(places, key=lambda k: abs(found[k]["n"] / metrics["n"] - share)) for share in (1, 0.5, 0.1)}
+    said = [f"of the surest {found[k]['n']:,} {rows} {percent(found[k]['accuracy'])} are right" for k in sorted(picked)]
+    caption = f"Abstention: accuracy when only the surest {rows} are answered"
+    drawing = _abstention(found, metrics["n"], metrics["accuracy"])
+    return Figure(drawing, f"Abstention curve: {'; '.join(said)}.", caption)
 
 
 @_drawn
-def _abstention(shares: tuple[float, ...], accuracy: tuple[float, ...], overall: float) -> Any:
-    figure, axes = _axes(4.4, 4.2)
+def _abstention(found: Sequence[Mapping[str, float]], rows: int, overall: float) -> Any:
+    figure, axes = _axes()
+    shares, accuracy = [entry["n"] / rows for entry in found], [entry["accuracy"] for entry in found]
     axes.plot(shares, accuracy, "o-", color=_BLUE, linewidth=1.8, markersize=4)
     axes.axhline(overall, color=_GREY, linewidth=0.8, linestyle=":")
-    axes.set_xlabel("share answered, the surest first")
-    axes.set_ylabel("accuracy on them")
-    axes.set_xlim(0, 1.01)
+    axes.set(xlabel="share answered, the surest first", ylabel="accuracy on them", xlim=(0, 1.01))
     axes.set_ylim(top=1.01)
     return figure
 
 
-def decision_figure(curve: Mapping[str, Any]) -> str:
+def decision_figure(curve: Metrics) -> Figure:
     """Draw the net benefit of a model over thresholds, beside calling all or nobody positive.
 
     Parameters
@@ -214,26 +235,35 @@ def decision_figure(curve: Mapping[str, Any]) -> str:
     ----------
     Vickers & Elkin 2006.
     """
-    return _decision(tuple(curve["threshold"]), tuple(curve["model"]), tuple(curve["treat_all"]))
+    places = range(0, len(curve["threshold"]), max(1, len(curve["threshold"]) // 5))
+    said = [
+        f"at {curve['threshold'][k]:.2f} {_net(curve['model'][k])} against {_net(curve['treat_all'][k])}"
+        for k in places
+    ]
+    alt = f"Decision curve, net benefit of the model against that of calling all positive: {'; '.join(said)}."
+    caption = "Decision curve: net benefit by the score from which on a case is called positive"
+    return Figure(_decision(curve), alt, caption)
+
+
+def _net(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.3f}"
 
 
 @_drawn
-def _decision(thresholds: tuple[float, ...], model: tuple[float, ...], everyone: tuple[float, ...]) -> Any:
-    figure, axes = _axes(4.4, 4.2)
+def _decision(curve: Metrics) -> Any:
+    figure, axes = _axes()
+    thresholds, model, everyone = (np.array(curve[name], float) for name in ("threshold", "model", "treat_all"))
     axes.axhline(0, color=_GREY, linewidth=0.8, linestyle=":", label="nobody positive")
-    axes.plot(
-        thresholds, np.array(everyone, float), color="#b8651b", linewidth=1.4, linestyle="--", label="all positive"
-    )
-    axes.plot(thresholds, np.array(model, float), color=_BLUE, linewidth=1.8, label="model")
-    top = np.nanmax(np.array([*model, *everyone, 0.05], float))
+    axes.plot(thresholds, everyone, color="#b8651b", linewidth=1.4, linestyle="--", label="all positive")
+    axes.plot(thresholds, model, color=_BLUE, linewidth=1.8, label="model")
+    top = np.nanmax([*model, *everyone, 0.05])
     axes.set_ylim(-0.25 * top, 1.1 * top)  # below, calling all positive falls without end
-    axes.set_xlabel("threshold of the score")
-    axes.set_ylabel("net benefit")
+    axes.set(xlabel="threshold of the score", ylabel="net benefit")
     axes.legend(loc="upper right", fontsize=8, frameon=False)
     return figure
 
 
-def learning_figure(curves: Mapping[str, Mapping[str, Sequence[float | None]]]) -> str:
+def learning_figure(curves: Curves) -> Figure:
     """Draw loss and accuracy over epochs, a line per fold: training full, validation dashed.
 
     Parameters
@@ -241,25 +271,28 @@ def learning_figure(curves: Mapping[str, Mapping[str, Sequence[float | None]]]) 
     curves : mapping
         Fold to ``loss``, ``accuracy`` and, where something validates, ``val_loss`` and ``val_accuracy``.
     """
-    names = ("loss", "val_loss", "accuracy", "val_accuracy")
-    return _learning(tuple(tuple(_tuples(list(curve.get(name, ()))) for name in names) for curve in curves.values()))
+    said = []
+    for fold, curve in curves.items():
+        loss, held = curve["loss"], [value for value in curve.get("val_loss", ()) if value is not None]
+        said.append(f"fold {fold}: loss {loss[0]:.3f} to {loss[-1]:.3f} in {len(loss)} epochs")
+        if held:
+            best = curve["val_loss"].index(min(held)) + 1
+            said[-1] += f", least validation loss {min(held):.3f} in epoch {best}"
+    caption = "Learning curves: loss and accuracy of each fold, on its training part and on what validates"
+    return Figure(_learning(curves), f"Learning curves. {'; '.join(said)}.", caption)
 
 
 @_drawn
-def _learning(folds: tuple[tuple[tuple[float | None, ...], ...], ...]) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.0, 3.4))
-    FigureCanvasAgg(figure)
-    for axes, first, label in zip(figure.subplots(1, 2), (0, 2), ("loss", "accuracy"), strict=True):
-        for curves in folds:
-            for values, colour, style in ((curves[first], _GREY, "-"), (curves[first + 1], _BLUE, "--")):
-                axes.plot(range(1, len(values) + 1), np.array(values, float), style, color=colour, linewidth=1.2)
+def _learning(curves: Curves) -> Any:
+    figure, sides = _axes(8.0, 3.4, columns=2)
+    for axes, label in zip(sides, ("loss", "accuracy"), strict=True):
+        for curve in curves.values():
+            for name, colour, style in ((label, _GREY, "-"), (f"val_{label}", _BLUE, "--")):
+                values = np.array(curve.get(name, ()), float)
+                axes.plot(range(1, len(values) + 1), values, style, color=colour, linewidth=1.2)
         axes.plot([], [], "-", color=_GREY, label="training")
         axes.plot([], [], "--", color=_BLUE, label="validation")
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(label)
+        axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(fontsize=8, frameon=False)
     figure.tight_layout()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,8 @@ from ..jobs import is_set_aside, read_json
 from .compare import compare_pairs, selection_notes, unlike_pairs
 from .fold_notes import FoldNote
 from .panel import Panel
-from .paper import PaperTable
+from .paper import PaperTable, ProtocolGap, protocol_gap
 from .predictions import PredictionTable
-from .protocols import ProtocolGap, protocol_gap
 from .read_table import read_predictions
 from .report import write_report
 from .two_class import TwoClassView
@@ -110,13 +109,6 @@ def _versions(path: Path) -> dict[str, str]:
     return {name: " and ".join(versions) for name, versions in found.items()}
 
 
-@dataclass(frozen=True)
-class _Finished:
-    folder: Path
-    facts: Facts
-    panel: Panel
-
-
 def write_run_report(run: Path, *, images: str) -> None:
     """Compare all finished folders of a run about the same images, in ``RUN/report.html`` and ``RUN/protocols.csv``.
 
@@ -129,65 +121,63 @@ def write_run_report(run: Path, *, images: str) -> None:
     images : str
         Identity of the images of the call that asks; folders about others are named and left out.
     """
-    found: list[_Finished] = []
+    panels: list[Panel] = []
     others: list[str] = []
     tables = sorted(path for road in _ROADS for path in (run / road).glob("*/predictions.csv"))
     for path in (path for path in tables if not is_set_aside(path)):
         name = path.parent.relative_to(run).as_posix()
         try:
-            finished = _read(path)
+            panel, about = _read(path)
         except (BchistoError, KeyError, TypeError, ValueError) as error:
             _log.warning("%s is left out of %s: %s", name, run / "report.html", error)
             others.append(f"{name} is not shown: its files cannot be read")
             continue
-        if finished is None:
-            continue
-        if _images(finished) not in ("", images):
+        if panel is not None and about not in ("", images):
             others.append(f"{name} is not shown: it is about other images")
-            continue
-        found.append(finished)
-    gap = _gap(found)
-    compared = [one.panel.table for one in found]
-    said = dict.fromkeys(banner for one in found for banner in one.facts.run.get("banners", ()))
+        elif panel is not None:
+            panels.append(panel)
+    gap = _gap(panels)
+    compared = [panel.table for panel in panels]
+    said = dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ()))
     write_report(
         run / "report.html",
         title="bchisto run",
-        panels=[one.panel for one in found],
+        panels=panels,
         banners=[*said, *selection_notes(compared), *others, *unlike_pairs(compared, rows=False)],
-        pairs=compare_pairs(compared, replicates=_REPLICATES, views=[one.facts.view for one in found]),
+        pairs=compare_pairs(compared, replicates=_REPLICATES, views=[panel.view for panel in panels]),
         gap=gap,
     )
     if gap is not None:
         gap.write(run / "protocols.csv")
 
 
-def _read(path: Path) -> _Finished | None:
-    """Read a folder; None for one without metrics, which is not finished or not ours."""
+def _read(path: Path) -> tuple[Panel | None, str]:
+    """Read a folder and the identity of its images; None without metrics: it is not finished, or not ours."""
     facts = read_facts(path)
     if not facts.metrics:
-        return None
+        return None, ""
     (table,) = read_predictions(path, classes=facts.run["classes"], name=path.parent.name)
     noted = [note["fold"] for note in facts.metrics.get("fold_notes", ())]
     paper = PaperTable.read(facts.run["paper"], noted=noted) if "paper" in facts.run else None
-    return _Finished(path.parent, facts, Panel(facts.described(table), facts.metrics, paper, run=facts.run))
+    panel = Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
+    return panel, _images(path.with_name("settings.json"), facts.run)
 
 
-def _images(finished: _Finished) -> str:
+def _images(path: Path, run: Mapping[str, Any]) -> str:
     """Return the identity of the images; empty where 0.1 did not write it where it can be found."""
-    if "images_sha256" in finished.facts.run:
-        return str(finished.facts.run["images_sha256"])
-    path = finished.folder / "settings.json"
+    if "images_sha256" in run:
+        return str(run["images_sha256"])
     settings = read_json(path) if path.is_file() else {}
     stores = [store.get("images_sha256", "") for store in settings.get("stores", {}).values()]
     return str(settings.get("images_sha256") or next(iter(stores), ""))
 
 
-def _gap(found: Sequence[_Finished]) -> ProtocolGap | None:
+def _gap(panels: Sequence[Panel]) -> ProtocolGap | None:
     """Put the protocols of the boosted folders in neighbouring columns."""
     papers, sentences = [], {}
-    for one in found:
-        if one.panel.paper is not None:
-            run = one.facts.run
-            papers.append((run["folds"], run["head"], one.panel.paper))
+    for panel in panels:
+        if panel.paper is not None:
+            run = panel.run
+            papers.append((run["folds"], run["head"], panel.paper))
             sentences[run["folds"]] = ". ".join((run["protocol"], *run["fold_warnings"]))
     return protocol_gap(papers, sentences=sentences)

@@ -12,6 +12,7 @@ import numpy as np
 from .columns import interval_cell, percent, points
 from .compare import compare_tables, holm, selection_notes
 from .comparison_sections import comparison_blocks, p_cell
+from .formats import aligned
 from .intervals import Sampled
 from .metrics import compute_metrics
 from .page import Block, Grid
@@ -118,20 +119,16 @@ def gain_lines(found: Mapping[str, Any]) -> list[str]:
     header = ["stores against each other", "points", "95 % interval", "p", "p, Holm"]
     return [
         _caption(found),
-        *_aligned([_HEADER, *_rows(found, between=" ")]),
+        *_ruled([_HEADER, *_rows(found, between=" ")]),
         "",
-        *_aligned([header, *against]),
+        *_ruled([header, *against]),
         *found["notes"],
     ]
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    return [line.rstrip() for line in (lines[0], "-" * max(map(len, lines)), *lines[1:])]
+def _ruled(rows: Sequence[Sequence[str]]) -> list[str]:
+    header, *lines = aligned(rows)
+    return [header, "-" * len(header), *lines]
 
 
 def gain_blocks(panels: Sequence[Panel]) -> Iterator[Block]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .known_metrics import list_metrics
+from .known_metrics import CLASS_METRICS, drawn_values, list_metrics
 from .metric import HEADLINE, Weights
-from .predictions import PredictionTable
-from .resample import bootstrap_counts, sampling_units, take_rows, ungrouped
+from .predictions import PredictionTable, bootstrap_counts, sampling_units, take_rows, ungrouped
 from .shares import CROSS_VALIDATION, Basis, Interval, kish, share_interval, telling
-from .two_class import positive_mask, two_class_scores
-from .values import drawn_values
+from .two_class import two_sides
 from .weighted import weighted_auc, weighted_precision
 
 ESTIMAND = "the trained models on new {unit}s of the same kind; models and folds are taken as they are"
@@ -29,13 +27,14 @@ Rows = npt.NDArray[np.bool_]
 Draw = Callable[[Weights], Weights | None]
 
 
-@dataclass(frozen=True)
 class Sampled:
     """A table and its independent units.
 
     Attributes
     ----------
     table : PredictionTable
+    units : int
+        How many units there are.
     unit : {"group", "image"}
     member : ndarray of int, shape (n,)
         The unit of each row.
@@ -43,21 +42,11 @@ class Sampled:
         Factor of variances, above 1 where several folds make the table.
     """
 
-    table: PredictionTable
-    unit: str = field(init=False)
-    member: npt.NDArray[np.int64] = field(init=False)
-    widen: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        unit, member = sampling_units(self.table)
-        object.__setattr__(self, "unit", unit)
-        object.__setattr__(self, "member", member)
-        object.__setattr__(self, "widen", CROSS_VALIDATION if len(self.table.fold_numbers) > 1 else 1.0)
-
-    @property
-    def units(self) -> int:
-        """How many units there are."""
-        return int(self.member.max()) + 1
+    def __init__(self, table: PredictionTable) -> None:
+        self.table = table
+        self.unit, self.member = sampling_units(table)
+        self.units = len(np.unique(self.member))
+        self.widen = CROSS_VALIDATION if len(table.fold_numbers) > 1 else 1.0
 
     def share(self, hits: Rows, inside: Rows | slice = slice(None)) -> Interval | None:
         """Return the interval of the share of the rows `inside` that `hits` names."""
@@ -204,13 +193,9 @@ def _shares(
         found[f"per_class.{name}.recall"] = sampled.share(called, true)
         found[f"per_class.{name}.specificity"] = sampled.share(~called, ~true)
     if positive:
-        mask = positive_mask(table.classes, positive)
-        truth = mask[table.labels]
-        if table.probabilities is None:
-            return found | {"two_class.accuracy": sampled.share(mask[table.predicted] == truth)}
-        scores = two_class_scores(table.probabilities, mask, rule=rule)
+        truth, scores = two_sides(table, positive, rule)
         found["two_class.accuracy"] = sampled.share((scores >= 0.5) == truth)
-        for threshold in thresholds:
+        for threshold in thresholds if table.probabilities is not None else ():
             called = scores >= threshold
             found[f"two_class.sensitivity@{threshold}"] = sampled.share(called, truth)
             found[f"two_class.specificity@{threshold}"] = sampled.share(~called, ~truth)
@@ -232,21 +217,14 @@ def _drawn(sampled: Sampled, *, positive: Sequence[str], rule: str) -> Iterator[
         basis = sampled.basis(truth.astype(np.int64), "pairs")
         yield f"per_class.{name}.f1", _Drawn(partial(_f1, table, place), basis=basis)
         if table.probabilities is not None:
-            yield from _of_scores(f"per_class.{name}.", truth, table.probabilities[:, place], basis)
+            for metric, formula in (("auc", weighted_auc), ("average_precision", weighted_precision)):
+                draw = partial(formula, truth, table.probabilities[:, place])
+                yield f"per_class.{name}.{metric}", _Drawn(draw, basis=basis)
     if positive and table.probabilities is not None:
-        mask = positive_mask(table.classes, positive)
-        truth = mask[table.labels]
+        truth, scores = two_sides(table, positive, rule)
         if truth.any() and not truth.all():
-            scores, basis = (
-                two_class_scores(table.probabilities, mask, rule=rule),
-                sampled.basis(truth.astype(np.int64), "pairs"),
-            )
+            basis = sampled.basis(truth.astype(np.int64), "pairs")
             yield "two_class.auc", _Drawn(partial(weighted_auc, truth, scores), basis=basis)
-
-
-def _of_scores(name: str, truth: Rows, scores: npt.NDArray[np.float64], basis: Basis) -> Iterator[tuple[str, _Drawn]]:
-    for metric, formula in (("auc", weighted_auc), ("average_precision", weighted_precision)):
-        yield name + metric, _Drawn(partial(formula, truth, scores), basis=basis)
 
 
 def _f1(table: PredictionTable, place: int, weights: Weights) -> Weights:
@@ -258,9 +236,8 @@ def _f1(table: PredictionTable, place: int, weights: Weights) -> Weights:
 def _nest(flat: dict[str, list[float] | None], classes: Sequence[str], thresholds: Sequence[float]) -> dict[str, Any]:
     """Put intervals under the structure of the metrics."""
     nested: dict[str, Any] = {name: value for name, value in flat.items() if "." not in name}
-    metrics = ("precision", "recall", "specificity", "f1", "auc", "average_precision")
     nested["per_class"] = {
-        name: {metric: flat.get(f"per_class.{name}.{metric}") for metric in metrics} for name in classes
+        name: {metric: flat.get(f"per_class.{name}.{metric}") for metric in CLASS_METRICS} for name in classes
     }
     if "two_class.accuracy" in flat:
         points = [

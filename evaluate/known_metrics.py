@@ -1,23 +1,31 @@
-"""Metrics by name: those of bchisto, and those that other packages add."""
+"""Metrics by name, those of bchisto and those that other packages add; and their values.
+
+One of our metrics that fails ends the command. One of another package is warned of and left out: what is evaluated may
+have cost days, and one number less must not cost the others.
+"""
 
 from __future__ import annotations
 
 import functools
 import logging
+import math
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ..errors import BchistoError, InputError
+from ..errors import BchistoError, InputError, is_out_of_memory
 from ..extensions import extension_names, load_extension
 from .metric import MetricSpec, Weights
-from .predictions import PredictionTable
+from .predictions import PredictionTable, take_rows
 from .weighted import agreement, confusions, macro_f1, matthews, mean_recall, share_right, weighted_auc, weighted_aurc
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ENTRY_POINT_GROUP = "bchisto.metrics"
 
@@ -137,8 +145,15 @@ _BUILT_IN = (
 recognition rate is that of Spanhol et al. 2016, sec. IV ("A Dataset for Breast Cancer Histopathological Image
 Classification")."""
 
-OUR_METRICS = frozenset(spec.name for spec in _BUILT_IN)
-"""Names of the metrics of bchisto."""
+CLASS_METRICS = {
+    "precision": ("precision", "percent"),
+    "recall": ("recall", "percent"),
+    "specificity": ("specificity", "percent"),
+    "f1": ("F1", "percent"),
+    "auc": ("AUC", "number"),
+    "average_precision": ("average precision", "number"),
+}
+"""Metrics of a class against the rest, in the order of the tables: key and column, title in a report, and unit."""
 
 
 def list_metrics() -> tuple[MetricSpec, ...]:
@@ -178,3 +193,89 @@ def _check(spec: MetricSpec, name: str, taken: Iterable[str]) -> None:
     clash = sorted(_written(spec) & set(taken))
     if clash:
         raise InputError(f"metric {name}: {clash[0]} is taken already; its package must call it otherwise")
+
+
+def metric_values(spec: MetricSpec, table: PredictionTable) -> dict[str, Any]:
+    """Compute what a metric says of a table.
+
+    Returns
+    -------
+    dict
+        By `MetricSpec.keys`, JSON-ready: the value, and where it is wanted per fold, its mean and its spread; None
+        where it is not defined.
+    """
+    found = {spec.name: _value(spec, table, warn=True)}
+    if not spec.per_fold:
+        return found
+    per_fold = [_value(spec, take_rows(table, np.flatnonzero(inside))) for _, inside in table.fold_rows()]
+    mean, spread = mean_spread(per_fold)
+    return found | {f"{spec.name}_per_fold": per_fold, f"{spec.name}_mean": mean, f"{spec.name}_std": spread}
+
+
+def mean_spread(values: Sequence[float | None]) -> tuple[float, float] | tuple[None, None]:
+    """Return mean and population standard deviation of the values that are defined; None where none is."""
+    known = [value for value in values if value is not None]
+    return (float(np.mean(known)), float(np.std(known))) if known else (None, None)
+
+
+def drawn_values(spec: MetricSpec, table: PredictionTable, weights: Weights) -> Weights | None:
+    """Compute a metric of tables that are drawn from one, rows with replacement.
+
+    Parameters
+    ----------
+    spec : MetricSpec
+    table : PredictionTable
+    weights : ndarray of float64, shape (replicates, rows)
+        How often each row is drawn.
+
+    Returns
+    -------
+    ndarray of float64, shape (replicates,), or None
+        NaN where it is not defined; None where it is not for the table itself.
+    """
+    if spec.needs_probabilities and table.probabilities is None:
+        return None
+    if spec.weighted is not None:
+        return _guarded(spec, table, lambda: _weighted(spec, table, weights), warn=True)
+    if _value(spec, table) is None:
+        return None
+    rows = np.arange(len(table))
+    values = [_value(spec, take_rows(table, np.repeat(rows, counts.astype(np.int64)))) for counts in weights]
+    return np.array([np.nan if value is None else value for value in values])
+
+
+def _value(spec: MetricSpec, table: PredictionTable, *, warn: bool = False) -> float | None:
+    if spec.needs_probabilities and table.probabilities is None:
+        return None
+    return _guarded(spec, table, lambda: _computed(spec, table), warn=warn)
+
+
+def _computed(spec: MetricSpec, table: PredictionTable) -> float | None:
+    value = spec.compute(table)
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _weighted(spec: MetricSpec, table: PredictionTable, weights: Weights) -> Weights | None:
+    found = None if spec.weighted is None else spec.weighted(table, weights)
+    if found is None:
+        return None
+    if np.shape(found) != (len(weights),):
+        raise ValueError(f"{np.shape(found)} values for {len(weights)} sets of weights")
+    return np.asarray(found, dtype=np.float64)
+
+
+def _guarded(spec: MetricSpec, table: PredictionTable, work: Callable[[], T | None], *, warn: bool) -> T | None:
+    """Return what a metric gives; None where one of another package fails."""
+    if spec in _BUILT_IN:
+        return work()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of folds and draws in which a class is missing
+            return work()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        if warn:
+            why = f"{type(error).__name__}: {error}"
+            _log.warning("metric %s: failed on %s and is left out there (%s)", spec.name, table.name, why)
+        return None

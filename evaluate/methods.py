@@ -1,7 +1,8 @@
-"""The paragraph of methods that a report offers, from what was run and from nothing else."""
+"""The paragraph of methods that a report offers, from what was run and from nothing else; and whom it cites."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -152,3 +153,76 @@ def _points(metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"Thresholds for a sensitivity of {100 * wanted:g} % were fitted on the {fitted}."
     if any(view.get("decision_curve") for view in views):
         yield "Net benefit was computed over thresholds by decision curve analysis [@vickers2006]."
+
+
+REFERENCES = {
+    "clopper1934": "Clopper CJ, Pearson ES. The use of confidence or fiducial limits illustrated in the case of the "
+    "binomial. Biometrika 1934;26:404-413.",
+    "cortes1995": "Cortes C, Vapnik V. Support-vector networks. Machine Learning 1995;20:273-297.",
+    "deng2009": "Deng J, Dong W, Socher R, et al. ImageNet: a large-scale hierarchical image database. CVPR 2009.",
+    "efron1993": "Efron B, Tibshirani RJ. An introduction to the bootstrap. Chapman & Hall 1993.",
+    "guo2017": "Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. ICML 2017.",
+    "he2016": "He K, Zhang X, Ren S, Sun J. Deep residual learning for image recognition. CVPR 2016.",
+    "holm1979": "Holm S. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics "
+    "1979;6:65-70.",
+    "ke2017": "Ke G, Meng Q, Finley T, et al. LightGBM: a highly efficient gradient boosting decision tree. NIPS 2017.",
+    "kingma2015": "Kingma DP, Ba J. Adam: a method for stochastic optimization. ICLR 2015.",
+    "korn1998": "Korn EL, Graubard BI. Confidence intervals for proportions with small expected number of positive "
+    "counts estimated from complex survey data. Survey Methodology 1998;24:193-201.",
+    "krizhevsky2012": "Krizhevsky A, Sutskever I, Hinton GE. ImageNet classification with deep convolutional neural "
+    "networks. NIPS 2012.",
+    "macenko2009": "Macenko M, Niethammer M, Marron JS, et al. A method for normalizing histology slides for "
+    "quantitative analysis. ISBI 2009.",
+    "mcnemar1947": "McNemar Q. Note on the sampling error of the difference between correlated proportions or "
+    "percentages. Psychometrika 1947;12:153-157.",
+    "nadeau2003": "Nadeau C, Bengio Y. Inference for the generalization error. Machine Learning 2003;52:239-281.",
+    "reinhard2001": "Reinhard E, Ashikhmin M, Gooch B, Shirley P. Color transfer between images. IEEE Computer "
+    "Graphics and Applications 2001;21:34-41.",
+    "ruifrok2001": "Ruifrok AC, Johnston DA. Quantification of histochemical staining by color deconvolution. "
+    "Analytical and Quantitative Cytology and Histology 2001;23:291-299.",
+    "sandler2018": "Sandler M, Howard A, Zhu M, Zhmoginov A, Chen LC. MobileNetV2: inverted residuals and linear "
+    "bottlenecks. CVPR 2018.",
+    "simonyan2015": "Simonyan K, Zisserman A. Very deep convolutional networks for large-scale image recognition. ICLR "
+    "2015.",
+    "szegedy2015": "Szegedy C, Liu W, Jia Y, et al. Going deeper with convolutions. CVPR 2015.",
+    "szegedy2016": "Szegedy C, Vanhoucke V, Ioffe S, Shlens J, Wojna Z. Rethinking the Inception architecture for "
+    "computer vision. CVPR 2016.",
+    "vahadane2016": "Vahadane A, Peng T, Sethi A, et al. Structure-preserving color normalization and sparse stain "
+    "separation for histological images. IEEE Transactions on Medical Imaging 2016;35:1962-1971.",
+    "vancalster2019": "Van Calster B, McLernon DJ, van Smeden M, et al. Calibration: the Achilles heel of predictive "
+    "analytics. BMC Medicine 2019;17:230.",
+    "vickers2006": "Vickers AJ, Elkin EB. Decision curve analysis: a novel method for evaluating prediction models. "
+    "Medical Decision Making 2006;26:565-574.",
+}
+"""What a methods section cites: one entry each, by the key that stands in a sentence as ``[@key]``."""
+
+_KEYS = re.compile(r"\[@(\w+(?: @\w+)*)\]")
+
+
+def cite(text: str) -> tuple[str, Sequence[str]]:
+    """Number the references of a text in the order in which it names them.
+
+    Parameters
+    ----------
+    text : str
+        Cites by ``[@key]`` or ``[@key @key]``; keys that are not known, as those of a later release, are left out.
+
+    Returns
+    -------
+    str, sequence of str
+        The text with numbers in brackets, and the entries in their order.
+
+    Examples
+    --------
+    >>> cite("Trees [@ke2017] of trees [@ke2017].")[0]
+    'Trees [1] of trees [1].'
+    """
+    order: dict[str, int] = {}
+
+    def number(found: object) -> str:
+        keys = [key for key in found[1].replace("@", "").split() if key in REFERENCES]  # type: ignore[index]
+        numbers = [order.setdefault(key, len(order) + 1) for key in keys]
+        return f"[{', '.join(map(str, numbers))}]" if numbers else ""
+
+    numbered = _KEYS.sub(number, text).replace(" .", ".")
+    return numbered, [REFERENCES[key] for key in order]

@@ -9,16 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .abstain import abstention
-from .calibration import calibration, calibration_note
-from .class_metrics import class_metrics
-from .known_metrics import list_metrics
-from .operating import decision_curve, operating_point, wanted_point
-from .predictions import PredictionTable
-from .recalibration import recalibration, unit_of_rows
-from .roc import fold_curves
-from .two_class import TwoClassView, default_thresholds, positive_mask, two_class_scores
-from .values import metric_values
+from .calibration import abstention, calibration, calibration_note, recalibration
+from .known_metrics import CLASS_METRICS, list_metrics, mean_spread, metric_values
+from .operating import decision_curve, fold_curves, operating_point, wanted_point
+from .predictions import PredictionTable, sampling_units
+from .two_class import TwoClassView, default_thresholds, positive_mask, two_sides
+from .weighted import weighted_auc, weighted_precision
 
 _ORDER = (
     "n", "protocol", "classes", "accuracy", "folds", "accuracy_per_fold", "accuracy_mean", "accuracy_std", "fold_notes",
@@ -35,8 +31,7 @@ def fold_accuracies(table: PredictionTable) -> list[float]:
 
 def _fold_shares(table: PredictionTable, hits: npt.NDArray[np.bool_]) -> list[float]:
     """Return the share of each fold that is right."""
-    folds = table.fold_array
-    return [float(hits[folds == fold].mean()) for fold in table.fold_numbers]
+    return [float(hits[inside].mean()) for _, inside in table.fold_rows()]
 
 
 def compute_metrics(
@@ -98,7 +93,7 @@ def compute_metrics(
         "fold_notes": [asdict(note) for note in table.fold_notes],
         "names": {"row": table.row_is, "image": table.image_is, "group": table.group_is},
         "confusion": confusion.tolist(),
-        "per_class": class_metrics(table, confusion),
+        "per_class": _of_classes(table, confusion),
         "calibration": calibration(table),
         "calibration_note": calibration_note(table),
         "abstention": abstention(table),
@@ -118,43 +113,52 @@ def _place(key: str) -> int:
     return _ORDER.index(key) if key in _ORDER else len(_ORDER)
 
 
+def _of_classes(table: PredictionTable, confusion: npt.NDArray[np.int64]) -> dict[str, dict[str, Any]]:
+    """Compute the metrics of each class against the rest, and its rows ``n``."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    precision, recall, f1, support = precision_recall_fscore_support(
+        table.labels, table.predicted, labels=list(range(len(table.classes))), zero_division=0.0
+    )
+    others = confusion.sum() - confusion.sum(axis=1)  # rows of other classes, and those called this class
+    miscalled = confusion.sum(axis=0) - confusion.diagonal()
+    found: dict[str, dict[str, Any]] = {}
+    for k, name in enumerate(table.classes):
+        truth = table.labels == k
+        ranks: list[float | None] = [None, None]
+        if table.probabilities is not None and truth.any() and not truth.all():
+            case = truth, table.probabilities[:, k], np.ones((1, len(table)))
+            ranks = [float(formula(*case)[0]) for formula in (weighted_auc, weighted_precision)]
+        specificity = float(1.0 - miscalled[k] / others[k]) if others[k] else None
+        values = (float(precision[k]), float(recall[k]), specificity, float(f1[k]), *ranks)
+        found[name] = {**dict(zip(CLASS_METRICS, values, strict=True)), "n": int(support[k])}
+    return found
+
+
 def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
     from sklearn.metrics import roc_auc_score
 
     mask = positive_mask(table.classes, view.positive)
-    truth = mask[table.labels]
-    names = [name for name, chosen in zip(table.classes, mask, strict=True) if chosen]
-    if table.probabilities is None:
-        hits = mask[table.predicted] == truth
-        return {
-            "positive": names,
-            "rule": "predicted class",
-            "auc": None,
-            "accuracy": float(hits.mean()),
-            "accuracy_std": _fold_spread(table, hits),
-            "auc_per_fold": [None] * len(table.fold_numbers),
-            "auc_mean": None,
-            "auc_std": None,
-            "prevalence": float(truth.mean()),
-            "thresholds": [],
-            "wanted": [],
-            "decision_curve": None,
-        }
-    scores = two_class_scores(table.probabilities, mask, rule=view.rule)
-    both = bool(truth.any() and not truth.all())
-    claimless = calibration_note(table) is not None
+    truth, scores = two_sides(table, view.positive, view.rule)
+    auc: float | None = None
+    per_fold: list[float | None] = [None] * len(table.fold_numbers)
+    if table.probabilities is None:  # no score, so no ranks and no thresholds
+        view = TwoClassView(view.positive, "predicted class")
+    else:
+        auc = float(roc_auc_score(truth, scores)) if truth.any() and not truth.all() else None
+        per_fold = fold_curves(table, truth, scores).aucs
     hits = (scores >= 0.5) == truth
-    per_fold = fold_curves(table, truth, scores).aucs
-    known = [value for value in per_fold if value is not None]
+    auc_mean, auc_std = mean_spread(per_fold)
+    claimless = calibration_note(table) is not None
     return {
-        "positive": names,
+        "positive": [name for name, chosen in zip(table.classes, mask, strict=True) if chosen],
         "rule": view.rule,
-        "auc": float(roc_auc_score(truth, scores)) if both else None,
+        "auc": auc,
         "accuracy": float(hits.mean()),
-        "accuracy_std": _fold_spread(table, hits),
+        "accuracy_std": mean_spread(_fold_shares(table, hits))[1],
         "auc_per_fold": per_fold,
-        "auc_mean": float(np.mean(known)) if known else None,
-        "auc_std": float(np.std(known)) if known else None,
+        "auc_mean": auc_mean,
+        "auc_std": auc_std,
         "prevalence": float(truth.mean()),
         "thresholds": [
             operating_point(truth, scores >= value, threshold=value, prevalences=view.prevalences)
@@ -167,11 +171,5 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
         ],
         **({"without_positives": list(view.sensitivities)} if view.sensitivities and not truth.any() else {}),
         "decision_curve": None if claimless else decision_curve(truth, scores),
-        **({} if claimless else recalibration(scores, truth, units=unit_of_rows(table))),
+        **({} if claimless else recalibration(scores, truth, units=sampling_units(table)[1])),
     }
-
-
-def _fold_spread(table: PredictionTable, hits: npt.NDArray[np.bool_]) -> float | None:
-    """Return the population standard deviation over folds of the share that is right."""
-    shares = _fold_shares(table, hits)
-    return float(np.std(shares)) if shares else None

@@ -1,16 +1,16 @@
-"""Operating points of a two-class view: what they are worth, and thresholds for a wanted sensitivity."""
+"""A two-class view by its scores: what operating points are worth, thresholds for a wanted sensitivity, and the ROC."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .intervals import Sampled
-from .predictions import PredictionTable
-from .resample import sampling_units
+from .predictions import PredictionTable, sampling_units
 
 Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float64]
@@ -18,13 +18,14 @@ Scores = npt.NDArray[np.float64]
 _CURVE = tuple(step / 100 for step in range(1, 100))
 """Thresholds of a decision curve (ours)."""
 
+_GRID = 101
+"""False-positive rates at which the curves of folds are averaged (ours; 0, 0.01, ... 1)."""
+
 
 def fold_rest(table: PredictionTable) -> Iterator[tuple[int, Mask, Mask]]:
     """Yield each fold, its rows, and the rows of the other folds whose images it does not test; bool of shape (n,)."""
     names, image = np.unique(np.array(table.image_ids), return_inverse=True)
-    folds = table.fold_array
-    for fold in table.fold_numbers:
-        inside = folds == fold
+    for fold, inside in table.fold_rows():
         tested = np.zeros(len(names), dtype=bool)
         tested[image[inside]] = True
         yield fold, inside, ~tested[image]
@@ -186,11 +187,10 @@ def wanted_point(
     others = called_as_wanted(table, truth, scores, wanted)
     called, thresholds, each = others or (scores >= threshold, {}, True)
     per_fold = []
-    folds = table.fold_array
-    for fold, value in thresholds.items():
-        inside = folds == fold
-        here = operating_point(truth[inside], called[inside], threshold=value)
-        per_fold.append({"fold": fold, **{key: here[key] for key in ("threshold", "sensitivity", "specificity")}})
+    for fold, inside in table.fold_rows():
+        if fold in thresholds:
+            here = operating_point(truth[inside], called[inside], threshold=thresholds[fold])
+            per_fold.append({"fold": fold, **{key: here[key] for key in ("threshold", "sensitivity", "specificity")}})
     return {
         "wanted": wanted,
         "fitted": "other folds" if others else "same rows",
@@ -204,12 +204,10 @@ def called_point(
     table: PredictionTable, truth: Mask, called: Mask, threshold: float, prevalences: Sequence[float] = ()
 ) -> dict[str, Any]:
     """Return an `operating_point` with ``sensitivity_interval`` and ``specificity_interval``, of 95 %."""
+    point = operating_point(truth, called, threshold=threshold, prevalences=prevalences)
     sampled = Sampled(table)
     sides = {"sensitivity": sampled.share(called, truth), "specificity": sampled.share(~called, ~truth)}
-    return {
-        **operating_point(truth, called, threshold=threshold, prevalences=prevalences),
-        **{f"{side}_interval": found and found.ends for side, found in sides.items()},
-    }
+    return point | {f"{side}_interval": found and found.ends for side, found in sides.items()}
 
 
 def decision_curve(truth: Mask, scores: Scores) -> dict[str, list[float]]:
@@ -234,3 +232,60 @@ def decision_curve(truth: Mask, scores: Scores) -> dict[str, list[float]]:
         "model": model.tolist(),
         "treat_all": (share - odds * (1 - share)).tolist(),
     }
+
+
+@dataclass(frozen=True)
+class FoldCurves:
+    """ROC curves of the folds.
+
+    Attributes
+    ----------
+    aucs : list of float or None
+        Per fold, in fold order; None where a fold tests one side only.
+    curves : list of (ndarray, ndarray)
+        False and true positive rates of the folds that have an AUC.
+    grid, mean, spread : ndarray of float64, shape (101,)
+        Vertical average: at each false-positive rate the mean and the population standard deviation of the true
+        positive rates. Empty where no fold has an AUC.
+
+    References
+    ----------
+    Fawcett 2006, sec. 8.1 (vertical averaging).
+    """
+
+    aucs: list[float | None]
+    curves: list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
+    grid: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]
+    spread: npt.NDArray[np.float64]
+
+
+def fold_curves(table: PredictionTable, truth: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> FoldCurves:
+    """Compute the ROC of every fold and their mean.
+
+    Parameters
+    ----------
+    table : PredictionTable
+        Gives the fold of each row.
+    truth : ndarray of bool, shape (n,)
+        Whether the true class is on the positive side.
+    scores : ndarray of float64, shape (n,)
+    """
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    aucs: list[float | None] = []
+    curves = []
+    for _, inside in table.fold_rows():
+        if truth[inside].all() or not truth[inside].any():
+            aucs.append(None)
+            continue
+        false, true, _ = roc_curve(truth[inside], scores[inside])
+        aucs.append(float(roc_auc_score(truth[inside], scores[inside])))
+        curves.append((false, true))
+    if not curves:
+        empty = np.zeros(0)
+        return FoldCurves(aucs, [], empty, empty, empty)
+    grid = np.linspace(0.0, 1.0, _GRID)
+    stack = np.array([np.interp(grid, false, true) for false, true in curves])
+    stack[:, 0] = 0.0
+    return FoldCurves(aucs, curves, grid, stack.mean(axis=0), stack.std(axis=0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .alt_texts import abstention_alt, calibration_alt, confusion_alt, decision_alt, learning_alt, roc_alt
 from .columns import class_cells, class_headings, interval_cell, percent, shown_metrics, star, summary_lines
 from .figures import (
     abstention_figure,
@@ -16,7 +15,7 @@ from .figures import (
     roc_figure,
 )
 from .fold_notes import fold_note_lines
-from .page import Block, Figure, Grid
+from .page import Block, Grid
 from .paper import PaperTable
 from .predictions import PredictionTable
 from .wording import NO_POSITIVES, called, images_tested, interval_note, interval_source, p_value, plural, predicted
@@ -36,7 +35,7 @@ def panel_blocks(table: PredictionTable, metrics: Metrics, paper: PaperTable | N
     """
     yield from _main(metrics)
     if paper is not None:
-        header = [cell or "model" for cell in paper.shown_header()]
+        header = paper.header("model", starred=True)
         yield Block(grid=Grid("Accuracy per fold, percent", header, paper.cells(), total=True))
         yield Block(
             text="A store's row is the mean over seeds of the fold accuracies, as published; “seed avg” is the "
@@ -95,12 +94,11 @@ def _classes(metrics: Metrics) -> Iterator[Block]:
     if (drawn := confusion_figure(metrics)) is None:
         yield Block(note="The confusion matrix of so many classes stands in confusion.csv alone.")
     else:
-        yield Block(figures=[Figure(drawn, confusion_alt(metrics), f"Confusion matrix, number of {rows_of}")])
+        yield Block(figures=[drawn])
 
 
 def _calibration(metrics: Metrics) -> Iterator[Block]:
     found = metrics.get("calibration")
-    drawn, abstained = calibration_figure(metrics), abstention_figure(metrics)
     if found is None:
         if note := metrics.get("calibration_note"):
             yield Block(heading="Calibration", text=_sentence(note))
@@ -124,19 +122,11 @@ def _calibration(metrics: Metrics) -> Iterator[Block]:
             text=f"After temperature scaling, each fold by a temperature fitted on the other folds ({each}): ECE "
             f"{scaled['ece']:.3f}, Brier score {scaled['brier']:.3f}, negative log-likelihood {scaled['nll']:.3f}."
         )
-    rows_of = plural(predicted(metrics))
-    figures = []
-    if drawn:
-        caption = f"Reliability; bars show the share of {rows_of} at a confidence"
-        figures.append(Figure(drawn, calibration_alt(found), caption))
-    if abstained:
-        caption = f"Abstention: accuracy when only the surest {rows_of} are answered"
-        figures.append(Figure(abstained, abstention_alt(metrics), caption))
-    yield Block(figures=figures)
+    yield Block(figures=list(filter(None, (calibration_figure(metrics), abstention_figure(metrics)))))
     if classes := found.get("class_wise"):
         names = ("ece", "ece_expected", "slope", "intercept")
         rows = [[name, f"{one['n']:,}", *(_number(one[key]) for key in names)] for name, one in classes.items()]
-        header = ("class", rows_of, "ECE", "ECE under perfect calibration", "slope", "intercept")
+        header = ("class", plural(predicted(metrics)), "ECE", "ECE under perfect calibration", "slope", "intercept")
         yield Block(grid=Grid("Calibration of each class against the rest", header, rows))
 
 
@@ -167,14 +157,8 @@ def _two_class(table: PredictionTable, metrics: Metrics) -> Iterator[Block]:
     if points:
         yield Block(grid=_points(metrics, points, ends))
         yield from _wanted(view.get("wanted", ()))
-    figures = []
-    if drawn := roc_figure(table, dict(metrics)):
-        caption = "ROC of all rows, of each fold (grey) and their mean; operating points give sensitivity / specificity"
-        figures.append(Figure(drawn, roc_alt(view), caption))
-    if curve := view.get("decision_curve"):
-        caption = "Decision curve: net benefit by the score from which on a case is called positive"
-        figures.append(Figure(decision_figure(curve), decision_alt(curve), caption))
-    if figures:
+    curve = view.get("decision_curve")
+    if figures := list(filter(None, (roc_figure(table, metrics), decision_figure(curve) if curve else None))):
         yield Block(figures=figures)
 
 
@@ -226,10 +210,8 @@ def _wanted(points: Sequence[Metrics]) -> Iterator[Block]:
 
 def learning_blocks(run: Metrics) -> Iterator[Block]:
     """Show the learning curves of the networks of a run."""
-    curves = run.get("curves")
-    if curves:
-        caption = "Learning curves: loss and accuracy of each fold, on its training part and on what validates"
-        yield Block(heading="Learning curves", figures=[Figure(learning_figure(curves), learning_alt(curves), caption)])
+    if curves := run.get("curves"):
+        yield Block(heading="Learning curves", figures=[learning_figure(curves)])
 
 
 def _signed(found: Metrics, key: str) -> str:

@@ -1,4 +1,4 @@
-"""The table of the paper: accuracy per fold, a row per store and one for the fusion."""
+"""The table of the paper, accuracy per fold of each store and of the fusion; and several protocols side by side."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .latex import write_table
+from .formats import aligned, write_table
 from .metrics import fold_accuracies
 from .predictions import PredictionTable
 
@@ -69,14 +69,10 @@ class PaperTable:
         """Return the table JSON-ready, in full precision."""
         return {"folds": self.folds, "rows": [asdict(row) for row in self.rows]}
 
-    def header(self) -> list[str]:
-        """Column names."""
-        return ["", *(f"f{fold}" for fold in self.folds), "mean", "std", "seed avg"]
-
-    def shown_header(self) -> list[str]:
-        """Column names with a star at each fold that hardly trained on a class."""
-        starred = [f"f{fold}*" if fold in self.noted else f"f{fold}" for fold in self.folds]
-        return ["", *starred, *self.header()[1 + len(self.folds) :]]
+    def header(self, first: str = "", *, starred: bool = False) -> list[str]:
+        """Column names, where asked for with a star at each fold that hardly trained on a class."""
+        folds = [f"f{fold}*" if starred and fold in self.noted else f"f{fold}" for fold in self.folds]
+        return [first, *folds, "mean", "std", "seed avg"]
 
     def cells(self) -> list[list[str]]:
         """Cells in percent, one list a row; one fold has no spread."""
@@ -89,22 +85,13 @@ class PaperTable:
 
     def text(self) -> str:
         """The table for a terminal."""
-        lines = [self.shown_header(), *self.cells()]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-        rendered = [
-            "  ".join(
-                cell.ljust(width) if place == 0 else cell.rjust(width)
-                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
-        rule = "-" * max(map(len, rendered))
-        return "\n".join([rendered[0], rule, *rendered[1:-1], rule, rendered[-1]])
+        header, *stores, fusion = aligned([self.header(starred=True), *self.cells()])
+        rule = "-" * len(header)
+        return "\n".join([header, rule, *stores, rule, fusion])
 
     def write(self, path: Path) -> None:
         """Write the table in percent as CSV, and as LaTeX beside it."""
-        header = ["model", *self.header()[1:]]
-        write_table(path, header, self.cells())
+        write_table(path, self.header("model"), self.cells())
 
 
 def paper_table(
@@ -132,12 +119,77 @@ def paper_table(
     Rakhlin et al. 2018, Table 1.
     """
     rows = [
-        PaperRow(
-            name,
-            np.mean([fold_accuracies(t) for t in tables], axis=0).tolist(),
-            fold_accuracies(averaged[name]),
-        )
+        PaperRow(name, np.mean([fold_accuracies(t) for t in tables], axis=0).tolist(), fold_accuracies(averaged[name]))
         for name, tables in by_seed.items()
     ]
     rows.append(PaperRow("Model fusion", fold_accuracies(fusion), None))
     return PaperTable(fusion.fold_numbers, rows, frozenset(note.fold for note in fusion.fold_notes))
+
+
+@dataclass(frozen=True)
+class ProtocolGap:
+    """Accuracy of each model under each protocol.
+
+    Attributes
+    ----------
+    protocols : dict of str to str
+        Name to one sentence on what it assumes.
+    rows : dict of str to list of (mean, spread) or None
+        Model to its accuracy over folds under each protocol, as shares; None where it was not trained there. One fold
+        has no spread.
+    """
+
+    protocols: dict[str, str]
+    rows: dict[str, list[tuple[float, float | None] | None]]
+
+    def header(self) -> list[str]:
+        """Column names."""
+        return ["model", *self.protocols]
+
+    def cells(self) -> list[list[str]]:
+        """Cells in percent, mean ± spread over folds, one list a row."""
+        return [
+            [name, *("–" if value is None else _mean_spread(*value) for value in values)]
+            for name, values in self.rows.items()
+        ]
+
+    def write(self, path: Path) -> None:
+        """Write the table as CSV (shares, in full) and as LaTeX (percent) beside it."""
+        flat = [
+            [name, protocol, *("" if share is None else share for share in value or (None, None))]
+            for name, values in self.rows.items()
+            for protocol, value in zip(self.protocols, values, strict=True)
+        ]
+        columns = ["model", "protocol", "accuracy_mean", "accuracy_std"]
+        write_table(path, columns, flat, shown=(self.header(), self.cells()))
+
+
+def _mean_spread(mean: float, spread: float | None) -> str:
+    return f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+
+
+def protocol_gap(found: Sequence[tuple[str, str, PaperTable]], *, sentences: Mapping[str, str]) -> ProtocolGap | None:
+    """Put protocols side by side.
+
+    Parameters
+    ----------
+    found : sequence of (protocol, head, PaperTable)
+    sentences : mapping
+        Protocol to what it assumes.
+
+    Returns
+    -------
+    ProtocolGap or None
+        None with fewer than two protocols.
+    """
+    protocols = list(dict.fromkeys(protocol for protocol, _, _ in found))
+    if len(protocols) < 2:
+        return None
+    heads = list(dict.fromkeys(head for _, head, _ in found))
+    rows: dict[str, list[tuple[float, float | None] | None]] = {}
+    for protocol, head, paper in found:
+        for row in paper.rows:
+            name = row.name if len(heads) == 1 else f"{head}: {row.name}"
+            values = rows.setdefault(name, [None] * len(protocols))
+            values[protocols.index(protocol)] = (row.mean, row.std if len(paper.folds) > 1 else None)
+    return ProtocolGap({name: sentences[name] for name in protocols}, rows)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..jobs import check_file_name
-from .latex import write_table
+from .formats import aligned, write_table
 
 NOT_PRINTED = "not printed"
 
@@ -124,13 +124,8 @@ class PublishedTable:
 
     def text(self) -> str:
         """The table for a terminal."""
-        lines = [self.header(), *self.rows()]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-        body = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-        ]
-        said = [text for text in (self.note, self.left_out()) if text]
-        return "\n".join([f"{self.title} ({self.source})", *said, *body])
+        body = aligned([self.header(), *self.rows()], right=False)
+        return "\n".join([f"{self.title} ({self.source})", *filter(None, (self.note, self.left_out())), *body])
 
 
 def write_published(folder: Path, tables: Sequence[PublishedTable]) -> list[Path]:

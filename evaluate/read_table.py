@@ -7,17 +7,19 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
-from ..data import known_classes, settle_labels, spell_labels
+from ..data import column_key, known_classes, settle_labels, spell_labels
 from ..errors import InputError, MissingInputError
 from ..jobs import read_records
 from .predictions import PredictionTable
-from .table_choice import settled_prediction
+
+PREDICTED_FROM = ("column", "probabilities")
+"""What the predicted class of a row is taken from, where a table says it twice and differently."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +31,52 @@ _MOST_DIGITS, _MOST_LETTERS = 9, 1000
 
 _SUM_TOLERANCE = 1e-3
 """How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
+
+
+@dataclass(frozen=True)
+class TableChoice:
+    """How tables are read and compared.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        Class order; by default that of the run, of a known dataset, or of the table.
+    predicted_from : {"column", "probabilities"}, optional
+        Which of them holds where the column ``predicted`` is not a class of the largest probability; without it such a
+        table is refused.
+    primary : str, optional
+        The comparison that was named beforehand, ``FIRST:SECOND`` by the names of the tables; by default the first.
+    by : tuple of str
+        Columns of a table, or of the manifest of its run, whose values make subgroups.
+    """
+
+    classes: tuple[str, ...] = ()
+    predicted_from: str | None = None
+    primary: str | None = None
+    by: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "by"):
+            object.__setattr__(self, name, as_texts(getattr(self, name), name))
+        once: dict[str, str] = {}
+        for name in self.by:
+            once.setdefault(column_key(name), name.strip())
+        object.__setattr__(self, "by", tuple(once.values()))
+
+    @classmethod
+    def of(cls, value: TableChoice | None) -> TableChoice:
+        """Return what was passed, or the default."""
+        return cls() if value is None else value
+
+    def check(self) -> None:
+        """Refuse a choice that there is not.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.predicted_from not in (None, *PREDICTED_FROM):
+            raise InputError(f"`predicted_from` {self.predicted_from}: choose one of {', '.join(PREDICTED_FROM)}")
 
 
 def read_predictions(
@@ -65,9 +113,7 @@ def read_predictions(
         1, a row twice, a prediction that is not of the largest probability, a file that is not UTF-8; the message names
         the file and the row.
     """
-    path = as_path(path, "path")
-    classes = as_texts(classes, "classes")
-    path = Path(path)
+    path, classes = Path(as_path(path, "path")), as_texts(classes, "classes")
     if not path.is_file():
         raise MissingInputError(f"{path}: no such predictions file")
     try:
@@ -113,8 +159,10 @@ def read_predictions(
             unlabelled[model] += 1
     _bounded(path, len(parsed), _MOST_MODELS, "models")
     stem = name or path.stem
-    tables = [_table(path, f"{stem}: {model}" if model else stem, order, lines) for model, lines in parsed.items()]
-    return [replace(table, unlabelled=unlabelled[model]) for table, model in zip(tables, parsed, strict=True)]
+    return [
+        _table(path, f"{stem}: {model}" if model else stem, order, lines, unlabelled[model])
+        for model, lines in parsed.items()
+    ]
 
 
 def _bounded(path: Path, count: int, most: int, what: str) -> None:
@@ -201,12 +249,15 @@ def _parse(
         probabilities = tuple(values)
         predicted = int(np.argmax(values))
         if (row.get("predicted") or "").strip():
-            try:
-                predicted = settled_prediction(
-                    position(row["predicted"], "predicted"), probabilities, classes, predicted_from
+            called = position(row["predicted"], "predicted")
+            if values[called] == max(values) or predicted_from == "column":  # it settles a tie of probabilities
+                predicted = called
+            elif predicted_from != "probabilities":
+                raise InputError(
+                    f"{path}:{number}: predicted is {classes[called]} (probability {values[called]:g}), but "
+                    f"{classes[predicted]} has the largest, {values[predicted]:g}: give "
+                    '`predicted_from="column"` to evaluate what was called, or `predicted_from="probabilities"`'
                 )
-            except InputError as error:
-                raise InputError(f"{path}:{number}: {error}") from None
     else:
         predicted = position(row["predicted"], "predicted")
     fold = (row.get("fold") or "").strip()
@@ -225,7 +276,7 @@ def _parse(
     )
 
 
-def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) -> PredictionTable:
+def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], unlabelled: int) -> PredictionTable:
     if not rows:
         raise InputError(f"{path}: no row of {name} has a label, so nothing can be evaluated; fill in the column label")
     seen: set[tuple[str, str, int | None]] = set()
@@ -235,9 +286,10 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) ->
             patch = f", patch {row.patch}," if row.patch else ""
             raise InputError(f"{path}:{row.number}: {row.image}{patch} is listed twice{where}; keep one row")
         seen.add((row.image, row.patch, row.fold))
-    _bounded(path, len({row.fold for row in rows}), _MOST_FOLDS, "folds")
+    folds = {row.fold for row in rows}
+    _bounded(path, len(folds), _MOST_FOLDS, "folds")
     given = [row.probabilities for row in rows if row.probabilities is not None]
-    table = PredictionTable(
+    return PredictionTable(
         name=name,
         classes=classes,
         image_ids=tuple(row.image for row in rows),
@@ -247,8 +299,7 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row]) ->
         folds=tuple(row.fold for row in rows),
         groups=tuple(row.group for row in rows),
         patches=tuple(row.patch for row in rows) if any(row.patch for row in rows) else None,
+        protocol=f"{len(folds - {None})} folds of the table" if folds - {None} else "no folds",
         not_new=frozenset(row.image for row in rows if row.trained),
-    )
-    return replace(
-        table, protocol=f"{len(table.fold_numbers)} folds of the table" if table.fold_numbers else "no folds"
+        unlabelled=unlabelled,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BchistoError
+from ..errors import BchistoError, ImageError
 from ..jobs import write_rows
 from .columns import percent
 from .comparison_sections import comparison_blocks, external_blocks, side_by_side, subgroup_blocks
 from .gain import gain_blocks
 from .page import Block, Figure, Section, write_page
-from .panel import Panel
+from .panel import Panel, Sample
 from .panel_sections import learning_blocks, panel_blocks
-from .protocols import ProtocolGap
+from .paper import ProtocolGap
+from .predictions import PredictionTable
 from .published import PublishedTable
 from .study_sections import (
     image_blocks,
@@ -37,6 +38,9 @@ _log = logging.getLogger(__name__)
 
 _THUMBNAIL = 240
 """Longest side of a thumbnail, pixels (ours)."""
+
+_SAMPLES = 8
+"""Images shown per heading in a report (ours): of each class the surest right ones; the surest wrong ones of all."""
 
 
 @contextmanager
@@ -70,6 +74,59 @@ def thumbnail(image: npt.NDArray[np.uint8], *, side: int = _THUMBNAIL) -> str:
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def choose_samples(
+    table: PredictionTable, show: Callable[[str], npt.NDArray[np.uint8] | None]
+) -> tuple[list[Sample], list[Sample]]:
+    """Choose right and wrong images of a table with probabilities; none of any other.
+
+    Parameters
+    ----------
+    table : PredictionTable
+    show : callable
+        Returns the pixels of an image, None where it is not at hand; may raise `ImageError` for one that has moved or
+        changed since, which the report then does without.
+    """
+    sure = table.confidence
+    if sure is None:
+        return [], []
+    hits = table.predicted == table.labels
+    per_class = max(1, _SAMPLES // len(table.classes))
+    right = [row for k in range(len(table.classes)) for row in surest(table, hits & (table.labels == k))[:per_class]]
+    wrong = surest(table, ~hits)[:_SAMPLES]
+
+    def shown(rows: list[int]) -> list[Sample]:
+        found = []
+        for row in rows:
+            try:
+                picture = show(table.image_ids[row])
+            except ImageError:
+                continue
+            if picture is not None:
+                label, predicted = (table.classes[place[row]] for place in (table.labels, table.predicted))
+                found.append(Sample(table.image_ids[row], thumbnail(picture), label, predicted, float(sure[row])))
+        return found
+
+    return shown(right), shown(wrong)
+
+
+def surest(table: PredictionTable, rows: npt.NDArray[np.bool_]) -> list[int]:
+    """Return those of some rows of a table with probabilities, the surest first; of an image its surest one alone.
+
+    Parameters
+    ----------
+    table : PredictionTable
+    rows : ndarray of bool, shape (rows,)
+    """
+    sure = table.confidence
+    if sure is None:
+        return []
+    order = np.argsort(-sure, kind="stable")
+    first: dict[str, int] = {}  # repeated folds test an image several times
+    for row in order[rows[order]].tolist():
+        first.setdefault(table.image_ids[row], row)
+    return list(first.values())
 
 
 def write_report(

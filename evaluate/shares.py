@@ -203,18 +203,3 @@ def _exact(share: float, rows: float) -> tuple[float, float]:
     low = beta.ppf(1.0 - _LEVEL, right, rows - right + 1.0) if share > 0.0 else 0.0
     high = beta.ppf(_LEVEL, right + 1.0, rows - right) if share < 1.0 else 1.0
     return float(low), float(high)
-
-
-def wilson(right: int, total: int) -> tuple[float, float] | None:
-    """Return the 95 % interval of a share of independent rows; None of none.
-
-    References
-    ----------
-    Wilson 1927.
-    """
-    from scipy.stats import binomtest
-
-    if not total:
-        return None
-    found = binomtest(right, total).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from .class_metrics import CLASS_METRICS
-from .columns import shown_metrics, summary_names, summary_values
-from .latex import write_table
-from .metric import HEADLINE
+from .columns import shown_metrics, summary_values
+from .formats import write_table
+from .known_metrics import CLASS_METRICS
+from .metric import HEADLINE, MetricSpec
 
-TABLES = (
-    "tables", "per-fold", "per-class", "confusion", "two-class", "set-points", "fold-notes", "calibration",
-    "abstention", "decision-curve", "subgroups", "paired-tests", "differences",
-)  # fmt: skip
-"""Names of the files."""
-
-Table = tuple[list[str], list[list[Any]]]
+Metrics = Mapping[str, Any]
+Specs = Sequence[MetricSpec]
+Row = dict[str, Any]
 
 
 def write_tables(
@@ -40,14 +37,17 @@ def write_tables(
         ``set-points``, ``fold-notes``, ``calibration``, ``abstention``, ``decision-curve``, ``subgroups``,
         ``paired-tests`` and ``differences``; those without a row are left out.
     """
-    makers = (_summary, _per_fold, _per_class, _confusion, _two_class, _operating_points, _fold_notes, _calibration,
-              _abstention, _decision, _subgroups)  # fmt: skip
-    made = [*(make(tables) for make in makers), _paired(pairs), _differences(pairs)]
+    specs = shown_metrics(tables.values())
+    made: dict[str, Iterable[Row]] = {
+        name: [{"table": table, **row} for table, m in tables.items() for row in rows(m, specs)]
+        for name, rows in _OF_EACH.items()
+    }
+    made |= {name: rows(pairs) for name, rows in _OF_PAIRS.items()}
     wrote = []
-    for name, (header, rows) in zip(TABLES, made, strict=True):
-        if rows:
-            path = folder / f"{name}.csv"
-            write_table(path, header, rows, shown=(header, [[_cell(value) for value in row] for row in rows]))
+    for name, found in made.items():
+        if rows := list(found):
+            path, header, cells = folder / f"{name}.csv", list(rows[0]), [list(row.values()) for row in rows]
+            write_table(path, header, cells, shown=(header, [[_cell(value) for value in row] for row in cells]))
             wrote.append(path)
     return wrote
 
@@ -58,149 +58,130 @@ def _cell(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def _summary(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    specs = shown_metrics(tables.values())
-    rows = [[name, m["protocol"], m["n"], *summary_values(specs, m)] for name, m in tables.items()]
-    return ["table", "protocol", "n", *summary_names(specs)], rows
+def _ends(interval: Sequence[float] | None, of: str = "") -> Row:
+    """Return the columns of an interval."""
+    return dict(zip((f"{of}low", f"{of}high"), interval or (None, None), strict=True))
 
 
-def _per_fold(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    others = [spec for spec in shown_metrics(tables.values()) if spec.per_fold and spec.name != HEADLINE]
-    rows = []
-    for name, m in tables.items():
-        nothing = [None] * len(m["folds"])
-        columns = [m["folds"], m["accuracy_per_fold"], (m.get("two_class") or {}).get("auc_per_fold") or nothing]
-        columns += [m.get(f"{spec.name}_per_fold") or nothing for spec in others]
-        rows += [[name, *row] for row in zip(*columns, strict=True)]
-    return ["table", "fold", "accuracy", "two_class_auc", *(spec.name for spec in others)], rows
+def _picked(entries: Iterable[Metrics], *names: str) -> list[Row]:
+    return [{name: entry[name] for name in names} for entry in entries]
 
 
-def _per_class(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    metrics = [metric.name for metric in CLASS_METRICS]
-    names = ["n", *metrics]
-    rows = []
-    for table, m in tables.items():
-        inside = (m["intervals"] or {}).get("per_class") or {}
-        for label, values in m["per_class"].items():
-            ends = [end for name in metrics for end in inside.get(label, {}).get(name) or (None, None)]
-            rows.append([table, label, *(values[name] for name in names), *ends])
-    return ["table", "class", *names, *(f"{name}_{end}" for name in metrics for end in ("low", "high"))], rows
+def _summary(m: Metrics, specs: Specs) -> list[Row]:
+    return [{"protocol": m["protocol"], "n": m["n"], **summary_values(specs, m)}]
 
 
-def _confusion(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    rows = [
-        [table, true, predicted, count]
-        for table, m in tables.items()
-        for true, line in zip(m["classes"], m["confusion"], strict=True)
-        for predicted, count in zip(m["classes"], line, strict=True)
-    ]
-    return ["table", "true", "predicted", "n"], rows
+def _per_fold(m: Metrics, specs: Specs) -> Iterator[Row]:
+    others = [spec.name for spec in specs if spec.per_fold and spec.name != HEADLINE]
+    columns = {"fold": m["folds"], "accuracy": m["accuracy_per_fold"]}
+    columns["two_class_auc"] = (m.get("two_class") or {}).get("auc_per_fold")
+    columns |= {name: m.get(f"{name}_per_fold") for name in others}
+    for place in range(len(m["folds"])):
+        yield {name: values[place] if values else None for name, values in columns.items()}
 
 
-def _two_class(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    header = ["table", "positive", "rule", "accuracy", "accuracy_low", "accuracy_high", "accuracy_std", "auc",
-              "auc_low", "auc_high", "auc_mean", "auc_std"]  # fmt: skip
-    rows = []
-    for table, m in tables.items():
-        if view := m.get("two_class"):
-            inside = (m["intervals"] or {}).get("two_class", {})
-            accuracy, auc = (inside.get(key) or (None, None) for key in ("accuracy", "auc"))
-            several = len(m["folds"]) > 1  # one fold has no spread
-            spreads = [view[key] if several else None for key in ("accuracy_std", "auc_std")]
-            rows.append([
-                table, " + ".join(view["positive"]), view["rule"], view["accuracy"], *accuracy, spreads[0],
-                view["auc"], *auc, view["auc_mean"], spreads[1],
-            ])  # fmt: skip
-    return header, rows
+def _per_class(m: Metrics, specs: Specs) -> Iterator[Row]:
+    inside = (m["intervals"] or {}).get("per_class") or {}
+    for label, values in m["per_class"].items():
+        row = {"class": label, **{name: values[name] for name in ("n", *CLASS_METRICS)}}
+        for name in CLASS_METRICS:
+            row |= _ends(inside.get(label, {}).get(name), f"{name}_")
+        yield row
 
 
-def _fold_notes(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    names = ["fold", "label", "trained"]
-    rows = [[table, *(note[key] for key in names)] for table, m in tables.items() for note in m.get("fold_notes", ())]
-    return ["table", *names], rows
+def _confusion(m: Metrics, specs: Specs) -> Iterator[Row]:
+    for true, line in zip(m["classes"], m["confusion"], strict=True):
+        for predicted, count in zip(m["classes"], line, strict=True):
+            yield {"true": true, "predicted": predicted, "n": count}
 
 
-_MORE = ("ppv", "npv", "lr_positive", "lr_negative", "net_benefit")
+def _two_class(m: Metrics, specs: Specs) -> Iterator[Row]:
+    if view := m.get("two_class"):
+        inside = (m["intervals"] or {}).get("two_class", {})
+        several = len(m["folds"]) > 1  # one fold has no spread
+        row = {"positive": " + ".join(view["positive"]), "rule": view["rule"], "accuracy": view["accuracy"]}
+        row |= {**_ends(inside.get("accuracy"), "accuracy_"), "accuracy_std": view["accuracy_std"] if several else None}
+        row |= {"auc": view["auc"], **_ends(inside.get("auc"), "auc_"), "auc_mean": view["auc_mean"]}
+        yield {**row, "auc_std": view["auc_std"] if several else None}
 
 
-def _operating_points(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return given points, and those of a wanted sensitivity, which is empty for the others."""
-    ends = [f"{side}_{end}" for side in ("sensitivity", "specificity") for end in ("low", "high")]
-    header = ["table", "positive", "threshold", "sensitivity", "specificity", "true_negative", "false_positive",
-              "false_negative", "true_positive", "rule", *ends, *_MORE, "wanted"]  # fmt: skip
-    rows = []
-    for table, m in tables.items():
-        if not (view := m.get("two_class")):
-            continue
-        within = ((m["intervals"] or {}).get("two_class") or {}).get("thresholds", ())
-        inside = {one["threshold"]: one for one in within}
-        for point in (*view["thresholds"], *view.get("wanted", ())):
-            wanted = point.get("wanted")
-            own = inside.get(point["threshold"], {}) if wanted is None else {}
-            bounds = [own.get(side) or point.get(f"{side}_interval") or (None, None) for side in header[3:5]]
-            rows.append([
-                table, " + ".join(view["positive"]), *(point[key] for key in header[2:5]),
-                *(count for line in point["confusion"] for count in line), view["rule"],
-                *(end for found in bounds for end in found),
-                *(point.get(key) for key in _MORE), wanted,
-            ])  # fmt: skip
-    return header, rows
+def _set_points(m: Metrics, specs: Specs) -> Iterator[Row]:
+    """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
+    view = m.get("two_class") or {"thresholds": ()}
+    within = ((m["intervals"] or {}).get("two_class") or {}).get("thresholds", ())
+    inside = {one["threshold"]: one for one in within}
+    counts = ("true_negative", "false_positive", "false_negative", "true_positive")
+    for point in (*view["thresholds"], *view.get("wanted", ())):
+        wanted = point.get("wanted")
+        own = inside.get(point["threshold"], {}) if wanted is None else {}
+        row = {"positive": " + ".join(view["positive"])}
+        row |= {key: point[key] for key in ("threshold", "sensitivity", "specificity")}
+        row |= {**dict(zip(counts, chain(*point["confusion"]), strict=True)), "rule": view["rule"]}
+        for side in ("sensitivity", "specificity"):
+            row |= _ends(own.get(side) or point.get(f"{side}_interval"), f"{side}_")
+        more = ("ppv", "npv", "lr_positive", "lr_negative", "net_benefit")
+        yield {**row, **{key: point.get(key) for key in more}, "wanted": wanted}
 
 
-def _decision(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    names = ["threshold", "model", "treat_all"]
-    curves = {table: (m.get("two_class") or {}).get("decision_curve") for table, m in tables.items()}
-    rows = [[table, *row] for table, c in curves.items() if c for row in zip(*(c[name] for name in names), strict=True)]
-    return ["table", *names], rows
+def _fold_notes(m: Metrics, specs: Specs) -> list[Row]:
+    return _picked(m.get("fold_notes", ()), "fold", "label", "trained")
 
 
-def _subgroups(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    header = ["table", "column", "value", "n", "units", "accuracy", "low", "high", "difference", "difference_low",
-              "difference_high"]  # fmt: skip
-    rows = [
-        [table, by, *(one[key] for key in header[2:6]), *(one["interval"] or (None, None)), one["difference"],
-         *(one["difference_interval"] or (None, None))]
-        for table, m in tables.items()
-        for by, found in m.get("subgroups", {}).items()
-        for one in found
-    ]  # fmt: skip
-    return header, rows
+def _calibration(m: Metrics, specs: Specs) -> list[Row]:
+    return _picked((m["calibration"] or {}).get("bins", ()), "confidence", "accuracy", "n")
 
 
-def _differences(pairs: Sequence[Mapping[str, Any]]) -> Table:
-    rows = []
+def _abstention(m: Metrics, specs: Specs) -> list[Row]:
+    return _picked(m["abstention"] or (), "coverage", "confidence", "n", "accuracy")
+
+
+def _decision(m: Metrics, specs: Specs) -> Iterator[Row]:
+    names = ("threshold", "model", "treat_all")
+    if curve := (m.get("two_class") or {}).get("decision_curve"):
+        for row in zip(*(curve[name] for name in names), strict=True):
+            yield dict(zip(names, row, strict=True))
+
+
+def _subgroups(m: Metrics, specs: Specs) -> Iterator[Row]:
+    for by, found in m.get("subgroups", {}).items():
+        for one in found:
+            row = {"column": by, **{key: one[key] for key in ("value", "n", "units", "accuracy")}}
+            row |= {**_ends(one["interval"]), "difference": one["difference"]}
+            yield row | _ends(one["difference_interval"], "difference_")
+
+
+def _paired(pairs: Iterable[Metrics]) -> Iterator[Row]:
+    for pair in pairs:
+        test, corrected = pair["mcnemar"], pair["corrected_t"]
+        row = {key: pair[key] for key in ("second", "first", "difference")} | _ends(pair["interval"])
+        row |= {f"{side}_right": test[side] for side in ("only_first", "only_second")}
+        row |= {"mcnemar_p": test["p"], "corrected_t_p": corrected["p"] if corrected else None}
+        yield row | {key: pair.get(key) for key in ("test", "p", "p_holm", "primary")}
+
+
+def _differences(pairs: Iterable[Metrics]) -> Iterator[Row]:
     for pair in pairs:
         for name, found in pair.get("differences", {}).items():
             if found:
-                low, high = found["interval"] or (None, None)
-                rows.append([pair["second"], pair["first"], name, found["difference"], low, high, found["method"]])
-    return ["second", "first", "figure", "difference", "low", "high", "method"], rows
+                row = {"second": pair["second"], "first": pair["first"], "figure": name}
+                row |= {"difference": found["difference"], **_ends(found["interval"])}
+                yield {**row, "method": found["method"]}
 
 
-def _calibration(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    rows = [
-        [table, entry["confidence"], entry["accuracy"], entry["n"]]
-        for table, m in tables.items()
-        for entry in (m["calibration"] or {}).get("bins", ())
-    ]
-    return ["table", "confidence", "accuracy", "n"], rows
+_OF_EACH = {
+    "tables": _summary,
+    "per-fold": _per_fold,
+    "per-class": _per_class,
+    "confusion": _confusion,
+    "two-class": _two_class,
+    "set-points": _set_points,
+    "fold-notes": _fold_notes,
+    "calibration": _calibration,
+    "abstention": _abstention,
+    "decision-curve": _decision,
+    "subgroups": _subgroups,
+}
+_OF_PAIRS = {"paired-tests": _paired, "differences": _differences}
 
-
-def _abstention(tables: Mapping[str, Mapping[str, Any]]) -> Table:
-    names = ["coverage", "confidence", "n", "accuracy"]
-    rows = [[table, *(entry[key] for key in names)] for table, m in tables.items() for entry in m["abstention"] or ()]
-    return ["table", *names], rows
-
-
-def _paired(pairs: Sequence[Mapping[str, Any]]) -> Table:
-    header = ["second", "first", "difference", "low", "high", "only_first_right", "only_second_right", "mcnemar_p",
-              "corrected_t_p", "test", "p", "p_holm", "primary"]  # fmt: skip
-    rows = []
-    for row in pairs:
-        low, high = row["interval"] or (None, None)
-        test = row["mcnemar"]
-        corrected = row["corrected_t"]["p"] if row["corrected_t"] else None
-        counts = [test["only_first"], test["only_second"], test["p"], corrected]
-        counts += [row.get(key) for key in ("test", "p", "p_holm", "primary")]
-        rows.append([row["second"], row["first"], row["difference"], low, high, *counts])
-    return header, rows
+TABLES = (*_OF_EACH, *_OF_PAIRS)
+"""Names of the files."""

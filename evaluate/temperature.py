@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .operating import fold_rest
-from .predictions import PredictionTable
-from .resample import sampling_units
+from .predictions import PredictionTable, sampling_units
 
 _BOUNDS = (0.05, 20.0)
 """Temperatures that are searched (ours)."""

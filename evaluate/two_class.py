@@ -13,6 +13,7 @@ from ..arguments import as_numbers, as_texts
 from ..data import known_positive, match_class, order_classes
 from ..errors import InputError
 from ..options import option
+from .predictions import PredictionTable
 
 _BACH, _BACH_THRESHOLDS = ("Normal", "Benign", "InSitu", "Invasive"), (0.33, 0.5)
 """Operating points of the classes of BACH, the set points of Rakhlin et al. 2018, sec. 3."""
@@ -198,6 +199,16 @@ def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArra
     if mask.all():
         raise InputError("`positive`: every class is positive; leave at least one negative")
     return mask
+
+
+def two_sides(
+    table: PredictionTable, positive: Sequence[str], rule: str
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Return which rows are truly positive, and the score of each; 1 or 0 where only the predicted class is known."""
+    mask = positive_mask(table.classes, positive)
+    called = mask[table.predicted].astype(np.float64)
+    scores = called if table.probabilities is None else two_class_scores(table.probabilities, mask, rule=rule)
+    return mask[table.labels], scores
 
 
 def two_class_scores(

@@ -14,17 +14,16 @@ from .bundles import (
     bundle_view,
     open_bundle,
     read_crop_seed,
-    read_temperature,
     write_bundle,
 )
 from .changes import ImageChange, Known
 from .headers import Needs, check_headers
 from .missing import Progressed, do_missing
-from .outputs import Outputs, temperature_of
+from .outputs import Outputs
 from .protocol import FoldChoice
-from .result import CrossValidation, ShowCases
+from .result import CrossValidation
 from .selection import ImageSelection, OpenedImages
-from .training import Finished, Tested, Training, cross_validate
+from .training import Tested, Training, cross_validate
 from .work import Work
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "BUNDLE_SCHEMA",
     "BundleFacts",
     "CrossValidation",
-    "Finished",
     "FoldChoice",
     "ImageChange",
     "ImageSelection",
@@ -41,7 +39,6 @@ __all__ = [
     "OpenedImages",
     "Outputs",
     "Progressed",
-    "ShowCases",
     "Tested",
     "Training",
     "TrainingImages",
@@ -54,7 +51,5 @@ __all__ = [
     "do_missing",
     "open_bundle",
     "read_crop_seed",
-    "read_temperature",
-    "temperature_of",
     "write_bundle",
 ]

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..data import CROP_SEEDS
 from ..errors import BundleError, printable
@@ -62,39 +62,81 @@ class TrainingImages:
         return found and cls(int(found["images"]), frozenset(found["pixels_sha256"]), frozenset(found["files_sha256"]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BundleFacts:
-    """What a cross-validation found that its bundle keeps.
+    """What every bundle says of itself, whatever its models are.
 
     Attributes
     ----------
+    classes : tuple of str
+        Order of the probabilities.
+    protocol : str
+        The folds that the models come from.
+    banners : tuple of str
+        What a reader of predictions must know.
     temperature : float or None
+        Of the mean of the fold models, see `bchisto.evaluate.shrunk_temperature`.
+    crop_seed : {"id", "pixels"}
+        What seeds the crops of new images, see `bchisto.data.CROP_SEEDS`.
     two_class : dict or None
         ``positive``, ``rule``, ``thresholds``, and ``wanted``: ``sensitivity``, ``threshold`` and ``enough`` of each.
     training : TrainingImages or None
+        None where the bundle does not know which images trained.
     unsure : dict or None
-        See `bchisto.evaluate.unsure_rule`.
+        See `bchisto.evaluate.unsure_rule`; None in bundles of 0.1.
     """
 
+    classes: tuple[str, ...]
+    protocol: str
+    banners: tuple[str, ...] = ()
     temperature: float | None = None
+    crop_seed: str = "pixels"
     two_class: dict[str, Any] | None = None
     training: TrainingImages | None = None
     unsure: dict[str, Any] | None = None
 
+    @classmethod
+    def read(cls, path: Path, manifest: Mapping[str, Any], **own: Any) -> Self:
+        """Return what a manifest says, with the fields that a road adds.
+
+        Raises
+        ------
+        BundleError
+            See `read_crop_seed`.
+        """
+        calibration = manifest["calibration"]
+        return cls(
+            classes=tuple(manifest["classes"]),
+            protocol=manifest["protocol"],
+            banners=tuple(manifest["banners"]),
+            temperature=calibration and float(calibration["temperature"]),
+            crop_seed=read_crop_seed(path, manifest),
+            two_class=manifest.get("two_class"),
+            training=TrainingImages.read(manifest),
+            unsure=manifest.get("unsure"),
+            **own,
+        )
+
+    def content(self) -> dict[str, Any]:
+        """Return what the manifest says."""
+        return {
+            "classes": list(self.classes),
+            "protocol": self.protocol,
+            "banners": list(self.banners),
+            "calibration": None if self.temperature is None else {"temperature": self.temperature},
+            "crop_seed": self.crop_seed,
+            "two_class": self.two_class,
+            "training": self.training and self.training.content(),
+            "unsure": self.unsure,
+        }
+
 
 def write_bundle(
     path: Path,
+    facts: BundleFacts,
     *,
     road: str,
-    facts: Mapping[str, Any],
-    classes: Sequence[str],
-    protocol: str,
-    banners: Sequence[str],
-    temperature: float | None,
-    crop_seed: str,
-    two_class: Mapping[str, Any] | None,
-    training: TrainingImages | None,
-    unsure: Mapping[str, Any] | None,
+    own: Mapping[str, Any],
     members: Sequence[tuple[str, Path]],
     check: Callable[[Archive], Any],
 ) -> None:
@@ -104,24 +146,10 @@ def write_bundle(
     ----------
     path : Path
         The ``.bchisto`` file.
+    facts : BundleFacts
     road : {"boosted", "cnn"}
-    facts : mapping
+    own : mapping
         What the road adds to what every bundle says.
-    classes : sequence of str
-        Order of the probabilities.
-    protocol : str
-        The folds that the models come from.
-    banners : sequence of str
-        What a reader of predictions must know.
-    temperature : float or None
-        Of the mean of the fold models, see `bchisto.evaluate.shrunk_temperature`.
-    crop_seed : {"id", "pixels"}
-        What seeds the crops of new images, see `bchisto.data.CROP_SEEDS`.
-    two_class : mapping or None
-        See `BundleFacts`.
-    training : TrainingImages or None
-    unsure : mapping or None
-        See `BundleFacts`.
     members : sequence of (str, Path)
         Name and file of each model.
     check : callable
@@ -132,18 +160,7 @@ def write_bundle(
         kind=BUNDLE_KIND,
         schema_version=BUNDLE_SCHEMA,
         members=members,
-        facts={
-            "road": road,
-            **facts,
-            "classes": list(classes),
-            "protocol": protocol,
-            "banners": list(banners),
-            "calibration": None if temperature is None else {"temperature": temperature},
-            "crop_seed": crop_seed,
-            "two_class": two_class,
-            "training": None if training is None else training.content(),
-            "unsure": unsure,
-        },
+        facts={"road": road, **own, **facts.content()},
         check=check,
     )
 
@@ -213,25 +230,16 @@ def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
         return stores
 
 
-def _opened(path: Path) -> Archive:
-    archive = Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA)
-    try:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Archive]:
+    with Archive(path, kind=BUNDLE_KIND, schema_version=BUNDLE_SCHEMA) as archive:
         check_manifest(path, archive.manifest)
-    except BaseException:
-        archive.close()
-        raise
-    return archive
+        yield archive
 
 
 def _road(archive: Archive) -> str:
     """Return what a bundle holds; bundles of 0.1 of boosted models may not say."""
     return str(archive.manifest.get("road", "boosted"))
-
-
-def read_temperature(manifest: Mapping[str, Any]) -> float | None:
-    """Return the temperature that a bundle's manifest names."""
-    calibration = manifest["calibration"]
-    return None if calibration is None else float(calibration["temperature"])
 
 
 def read_crop_seed(path: Path, manifest: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 Known = tuple[str, str]
@@ -48,7 +48,7 @@ class ImageChange:
         )
 
     def __bool__(self) -> bool:
-        return any((self.added, self.removed, self.relabelled, self.regrouped))
+        return any(vars(self).values())
 
     def __str__(self) -> str:
         return ", ".join(self._said())
@@ -70,4 +70,4 @@ class ImageChange:
 
     def json(self) -> dict[str, Any]:
         """Return all of it, for a record."""
-        return {name: list(images) for name, images in asdict(self).items() if images}
+        return {name: list(images) for name, images in vars(self).items() if images}

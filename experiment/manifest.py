@@ -35,7 +35,7 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         Something is missing, of another kind, out of range, or does not fit the rest.
     """
     checks: dict[str, tuple[Check, str]] = {
-        "members": (lambda found: _is_mapping(found, _is_hash), "members with a hash each"),
+        "members": (_are_hashes, "members with a hash each"),
         "classes": (_are_classes, f"2 to {_MOST_CLASSES:,} different names"),
         "protocol": (_is_text, "a text"),
         "banners": (_are_texts, "texts"),
@@ -58,16 +58,8 @@ def _is_text(found: Any) -> bool:
     return isinstance(found, str)
 
 
-def _are_texts(found: Any) -> bool:
-    return isinstance(found, list) and all(map(_is_text, found))
-
-
 def _is_hash(found: Any) -> bool:
     return isinstance(found, str) and _SHA256.fullmatch(found) is not None
-
-
-def _is_mapping(found: Any, value: Check) -> bool:
-    return isinstance(found, dict) and all(map(value, found.values()))
 
 
 def _is_number(found: Any, least: float = -math.inf, most: float = math.inf) -> bool:
@@ -78,8 +70,29 @@ def _is_number(found: Any, least: float = -math.inf, most: float = math.inf) -> 
     return real and least <= found <= most
 
 
+def _is_share(found: Any) -> bool:
+    return _is_number(found, 0, 1)
+
+
 def _is_count(found: Any) -> bool:
     return isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 10**9
+
+
+def _are(found: Any, check: Check) -> bool:
+    return isinstance(found, list) and all(map(check, found))
+
+
+def _has(found: Any, **checks: Check) -> bool:
+    """Whether it is a mapping whose values hold; one that is missing is None."""
+    return isinstance(found, dict) and all(check(found.get(name)) for name, check in checks.items())
+
+
+def _are_texts(found: Any) -> bool:
+    return _are(found, _is_text)
+
+
+def _are_hashes(found: Any) -> bool:
+    return isinstance(found, dict) and all(map(_is_hash, found.values()))
 
 
 def _are_classes(found: Any) -> bool:
@@ -88,49 +101,46 @@ def _are_classes(found: Any) -> bool:
 
 
 def _is_calibration(found: Any) -> bool:
-    return isinstance(found, dict) and _is_number(found.get("temperature"), *_TEMPERATURES)
+    return _has(found, temperature=lambda value: _is_number(value, *_TEMPERATURES))
 
 
 def _is_view(found: Any, classes: list[str]) -> bool:
-    if not isinstance(found, dict) or not _are_texts(found.get("positive")) or not found["positive"]:
-        return False
+    whole = _has(
+        found,
+        positive=lambda names: _are_texts(names) and len(names) > 0,
+        rule=lambda rule: rule in TWO_CLASS_RULES,
+        thresholds=lambda points: _are(points, _is_number),
+        wanted=lambda points: _are(points, lambda one: _has(one, sensitivity=_is_share, threshold=_is_number)),
+    )
     try:
-        positive_mask(classes, found["positive"])
+        if whole:
+            positive_mask(classes, found["positive"])
     except InputError:
         return False
-    thresholds, wanted = found.get("thresholds"), found.get("wanted")
-    return (
-        found.get("rule") in TWO_CLASS_RULES
-        and isinstance(thresholds, list)
-        and all(map(_is_number, thresholds))
-        and isinstance(wanted, list)
-        and all(isinstance(one, dict) and _is_number(one.get("sensitivity"), 0, 1) for one in wanted)
-        and all(_is_number(one.get("threshold")) for one in wanted)
-        and bool(thresholds or wanted)
-    )
+    return whole and bool(found["thresholds"] or found["wanted"])
 
 
 def _are_images(found: Any) -> bool:
-    if not isinstance(found, dict) or not _is_count(found.get("images")):
-        return False
-    hashes = [found.get(name) for name in ("pixels_sha256", "files_sha256")]
-    return all(isinstance(some, list) and all(map(_is_hash, some)) for some in hashes)
+    hashes = dict.fromkeys(("pixels_sha256", "files_sha256"), lambda some: _are(some, _is_hash))
+    return _has(found, images=_is_count, **hashes)
 
 
 def _is_rule(found: Any) -> bool:
-    if not isinstance(found, dict) or found.get("unit") not in ("group", "image"):
-        return False
-    shares = all(_is_number(found.get(name), 0, 1) for name in ("below", "share"))
-    return (
-        shares and isinstance(found.get("calibrated"), bool) and all(map(_is_side, map(found.get, ("sure", "unsure"))))
+    return _has(
+        found,
+        unit=lambda unit: unit in ("group", "image"),
+        below=_is_share,
+        share=_is_share,
+        calibrated=lambda flag: isinstance(flag, bool),
+        sure=_is_side,
+        unsure=_is_side,
     )
 
 
 def _is_side(found: Any) -> bool:
-    if not isinstance(found, dict) or not all(_is_count(found.get(name)) for name in ("n", "right")):
-        return False
-    ends = found.get("interval")
-    within = ends is None or (
-        isinstance(ends, list) and len(ends) == 2 and all(_is_number(end, -0.01, 1.01) for end in ends)
-    )
-    return within and found["right"] <= found["n"] > 0
+    whole = _has(found, n=_is_count, right=_is_count, interval=_is_interval)
+    return whole and found["right"] <= found["n"] > 0
+
+
+def _is_interval(found: Any) -> bool:
+    return found is None or (_are(found, lambda end: _is_number(end, -0.01, 1.01)) and len(found) == 2)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from ..data import FoldPlan, find_layout
+from ..data import find_layout
 from ..errors import BchistoError
 from ..evaluate import (
     Panel,
     PaperTable,
     PredictionTable,
     Sample,
-    TwoClassView,
     measure,
     read_facts,
     reporting,
@@ -26,8 +24,8 @@ from ..evaluate import (
 )
 from ..jobs import write_json
 from .bundles import BundleFacts, TrainingImages
-from .result import ShowCases
-from .training import Tested
+from .result import CrossValidation
+from .training import Training
 
 _REPLICATES = 2000
 """Bootstrap replicates of intervals (ours)."""
@@ -39,21 +37,13 @@ class Outputs:
 
     Attributes
     ----------
-    title : str
-        Of the report.
-    plan : FoldPlan
-    images : Tested
-    protocol : str
-    banners : tuple of str
-    view : TwoClassView
+    training : Training
     tables : sequence of PredictionTable
         The first is that of the whole.
     members : sequence of PredictionTable
         That of the whole, by the models of one seed each.
     shown : int or None
         How many tables get a section in the report, from the first; None for all.
-    road : str
-        The command.
     methods : sequence of str
         Sentences on what was trained, for a methods section; cite as `cite` reads it.
     settings : mapping
@@ -68,14 +58,8 @@ class Outputs:
         Rows of a table up to which intervals are computed; None for any.
     """
 
-    title: str
-    plan: FoldPlan
-    images: Tested
-    protocol: str
-    banners: tuple[str, ...]
-    view: TwoClassView
+    training: Training[Any, Any]
     tables: Sequence[PredictionTable]
-    road: str
     methods: Sequence[str]
     settings: Mapping[str, str]
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -85,34 +69,32 @@ class Outputs:
     samples: Callable[[], tuple[Sequence[Sample], Sequence[Sample]]] | None = None
     most_resampled: int | None = None
 
-    def write(
-        self, folder: Path, *, bundle: Callable[[BundleFacts], None], failed: list[str]
-    ) -> tuple[Panel | None, ShowCases]:
+    def write(self, result: CrossValidation, *, bundle: Callable[[BundleFacts], None]) -> CrossValidation:
         """Write everything.
 
         What others need comes first: ``metrics.json``, then the bundle. Then ``table.csv`` and ``report.html``, whose
-        failure costs nothing and is put into `failed`.
+        failure costs nothing and is put into `CrossValidation.unreported`.
 
         Parameters
         ----------
-        folder : Path
+        result : CrossValidation
+            Says what a reader must know first.
         bundle : callable
             Writes the bundle with what was found.
-        failed : list of str
 
         Returns
         -------
-        Panel or None
-            Predictions and metrics of the whole; None where no image was tested.
-        callable
-            Writes the report anew with other right and wrong images.
+        CrossValidation
+            With predictions and metrics of the whole, and what shows its cases.
         """
-        facts = self._facts()
+        folder = result.folder
+        failed: list[str] = []
+        facts = self._facts(result)
         tables = [
             replace(table, **{f"{what}_is": name for what, name in facts["names"].items()}) for table in self.tables
         ]
         metrics = {table.name: self._measured(table) for table in tables}
-        found = self._found(metrics)
+        found = self._found(metrics, result)
         write_json(
             folder / "metrics.json", {"tables": metrics, "run": {**facts, "bundle": self._said(found, facts["names"])}}
         )
@@ -121,31 +103,38 @@ class Outputs:
             with reporting(folder / "table.csv", failed):
                 self.paper.write(folder / "table.csv")
         run = read_facts(folder / "predictions.csv").run
-        panels = [Panel(table, metrics[table.name], run=run, view=self.view) for table in tables[: self.shown]]
+        panels = [Panel(table, metrics[table.name], run=run, view=self.training.view) for table in tables[: self.shown]]
         if panels:
             panels[0] = replace(panels[0], paper=self.paper)
 
         def show(right: Sequence[Sample], wrong: Sequence[Sample]) -> None:
             shown = [replace(one, right=right, wrong=wrong) for one in panels[:1]] + panels[1:]
-            write_report(folder / "report.html", title=self.title, panels=shown, banners=self.banners)
+            title = f"bchisto {self.training.road}: {folder.name}"
+            write_report(folder / "report.html", title=title, panels=shown, banners=result.banners)
 
         with reporting(folder / "report.html", failed):
             show(*(self.samples() if panels and self.samples is not None else ((), ())))
-        return panels[0] if panels else None, show
+        panel = panels[0] if panels else None
+        return replace(result, panel=panel, assembled=True, unreported=tuple(failed), show=show)
 
     def _measured(self, table: PredictionTable) -> dict[str, Any]:
         few = self.most_resampled is None or table.patches is None or len(table) <= self.most_resampled
-        return measure(table, bootstrap=_REPLICATES if few else 0, **self.view.measured)
+        return measure(table, bootstrap=_REPLICATES if few else 0, **self.training.view.measured)
 
-    def _found(self, metrics: Mapping[str, Mapping[str, Any]]) -> BundleFacts:
+    def _found(self, metrics: Mapping[str, Mapping[str, Any]], result: CrossValidation) -> BundleFacts:
         """Return what the bundle keeps."""
-        trained = {
-            image for fold in self.plan.folds for part in ("train", "val") for image in self.plan.images(fold, part)
-        }
-        training = TrainingImages.of(trained, pixels=self.images.pixels, files=self.images.files)
+        plan, images = self.training.plan, self.training.images
+        trained = {image for fold in plan.folds for part in ("train", "val") for image in plan.images(fold, part)}
+        found = BundleFacts(
+            classes=images.classes,
+            protocol=result.protocol,
+            banners=result.banners,
+            training=TrainingImages.of(trained, pixels=images.pixels, files=images.files),
+        )
         if not self.tables:
-            return BundleFacts(training=training)
-        view = metrics[self.tables[0].name].get("two_class")
+            return found
+        table = self.tables[0]
+        view = metrics[table.name].get("two_class")
         points = view and {
             "positive": view["positive"],
             "rule": view["rule"],
@@ -155,7 +144,9 @@ class Outputs:
                 for point in view["wanted"]
             ],
         }
-        return BundleFacts(temperature_of(self.tables[0]), points, training, unsure_rule(self.tables[0]))
+        # of new images: fitted on every out-of-fold prediction
+        temperature = shrunk_temperature(table, averaged=True) if len(table.fold_numbers) > 1 else None
+        return replace(found, temperature=temperature, two_class=points, unsure=unsure_rule(table))
 
     def _said(self, found: BundleFacts, names: Mapping[str, str]) -> dict[str, Any]:
         """Return what ``metrics.json`` says of the bundle; `names` as in its ``names``."""
@@ -177,36 +168,32 @@ class Outputs:
             "trained": training and {"images": training.count, "pixels_known": len(training.pixels)},
         }
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self, result: CrossValidation) -> dict[str, Any]:
+        plan, images = self.training.plan, self.training.images
         try:
-            layout = find_layout(self.images.dataset)
+            layout = find_layout(images.dataset)
         except BchistoError:  # another package's, gone or broken since: no result may depend on what things are called
             layout = None
         return {
-            "command": self.road,
-            "dataset": self.images.dataset,
+            "command": self.training.road,
+            "dataset": images.dataset,
             "names": {"image": layout.image_is, "group": layout.group_is} if layout else {},
             "methods": list(self.methods),
             "settings": dict(self.settings),
-            "protocol": self.protocol,
-            "classes": list(self.images.classes),
-            "banners": list(self.banners),
-            "folds": self.plan.name,
-            "fold_warnings": list(self.plan.warnings),
-            "images_sha256": self.images.digest,
-            "flow": self.images.known.used(len({image for image, _, _ in self.plan.rows})),
-            "two_class": self.view.recorded(self.images.classes),
+            "protocol": result.protocol,
+            "classes": list(images.classes),
+            "banners": list(result.banners),
+            "folds": plan.name,
+            "fold_warnings": list(plan.warnings),
+            "images_sha256": images.digest,
+            "flow": images.known.used(len({image for image, _, _ in plan.rows})),
+            "two_class": self.training.view.recorded(images.classes),
             **self._spread(),
             **self.facts,
         }
 
     def _spread(self) -> dict[str, Any]:
         """Say what makes the spread of the accuracy, where more is known of it than that of the folds."""
-        members, splits = self.members or self.tables[:1], self.plan.repeats
+        members, splits = self.members or self.tables[:1], self.training.plan.repeats
         found = variance_split(members, splits=splits) if len(members) > 1 or splits > 1 else None
         return {} if found is None else {"variance": found}
-
-
-def temperature_of(table: PredictionTable) -> float | None:
-    """Return the temperature of new images, fitted on every out-of-fold prediction; None with one fold."""
-    return shrunk_temperature(table, averaged=True) if len(table.fold_numbers) > 1 else None

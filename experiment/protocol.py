@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..arguments import Many, TextInput, as_path, as_texts, as_whole, named
+from ..arguments import Many, TextInput, as_path, as_texts, as_whole, convert_fields, named
 from ..data import FoldPlan, Particulars, fold_plans, repeat_folds
 from ..errors import InputError
 from ..options import option
@@ -37,13 +37,9 @@ class FoldChoice:
     repeats: int = option(1, sparse=True)
 
     def __post_init__(self) -> None:
-        put = object.__setattr__
-        put(self, "folds", as_texts(self.folds, "folds"))
-        put(self, "repeats", as_whole(self.repeats, "repeats"))
+        convert_fields(self, folds=as_texts, repeats=as_whole, test_list=as_path)
         if self.repeats < 1:
             raise InputError(f"`repeats` {self.repeats}: give at least 1 split")
-        if self.test_list is not None:
-            put(self, "test_list", as_path(self.test_list, "test_list"))
 
     @classmethod
     def of(cls, value: FoldChoice | Many[TextInput] | None) -> FoldChoice:

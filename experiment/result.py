@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..evaluate import Panel, PaperTable, Sample, gain_lines, headline, html_lines
-
-
-class ShowCases(Protocol):
-    """Writes a report anew with other right and wrong images."""
-
-    def __call__(self, right: Sequence[Sample], wrong: Sequence[Sample], /) -> None:
-        """Write it."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,7 @@ class CrossValidation:
     failures: tuple[tuple[str, str], ...] = ()
     assembled: bool = False
     unreported: tuple[str, ...] = ()
-    show: ShowCases | None = field(default=None, repr=False, compare=False)
+    show: Callable[[Sequence[Sample], Sequence[Sample]], None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def metrics(self) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..arguments import PathInput, as_path, as_text, as_texts, as_wholes
+from ..arguments import PathInput, as_path, as_text, as_texts, as_wholes, convert_fields
 from ..data import (
     OWN_OPTIONS,
     PARTICULARS,
@@ -151,16 +151,8 @@ class ImageSelection:
     group_column: str | None = None
 
     def __post_init__(self) -> None:
-        put = object.__setattr__
-        put(self, "images", as_path(self.images, "images"))
-        for name in ("classes", "lesions"):
-            put(self, name, as_texts(getattr(self, name), name))
-        for name in OWN_OPTIONS:
-            if (value := getattr(self, name)) is not None:
-                put(self, name, as_text(value, name))
-        put(self, "magnifications", as_wholes(self.magnifications, "magnifications"))
-        if self.only is not None:
-            put(self, "only", as_path(self.only, "only"))
+        convert_fields(self, images=as_path, classes=as_texts, lesions=as_texts, **dict.fromkeys(OWN_OPTIONS, as_text))
+        convert_fields(self, magnifications=as_wholes, only=as_path)
 
     @classmethod
     def of(cls, value: ImageSelection | PathInput) -> ImageSelection:
@@ -194,16 +186,8 @@ class ImageSelection:
         MissingInputError, InputError
             See `bchisto.data.read_dataset` and `bchisto.data.only_listed`.
         """
-        found = read_dataset(
-            self.images,
-            dataset=self.dataset,
-            classes=self.classes,
-            label_level=self.label_level,
-            magnifications=self.magnifications,
-            lesions=self.lesions,
-            context=self.context,
-            **{name: getattr(self, name) for name in OWN_OPTIONS},
-        )
+        how = {name: value for name, value in vars(self).items() if name not in ("images", "only")}
+        found = read_dataset(self.images, **how)
         return found if self.only is None else only_listed(found, self.only)
 
     def read(self, *, labels: bool = True) -> Dataset:

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from ..data import FoldPlan, Particulars, protocol_text, unknown_groups, write_fold_list
 from ..errors import BchistoError, ReportError, SettingsConflictError
-from ..evaluate import Panel, TwoClassView, reporting, write_run_report
+from ..evaluate import PredictionTable, TwoClassView, fold_notes, reporting, write_run_report
 from ..jobs import Resources, Ticker, read_records
 from ..runs import Claim, Mark, RunRecord
 from .changes import ImageChange, Known
 from .missing import do_missing, singly
-from .result import CrossValidation, ShowCases
+from .result import CrossValidation
 from .work import Work
 
 _log = logging.getLogger(__name__)
@@ -68,27 +71,43 @@ class Tested:
     pixels: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
 
+    def rows(self, keys: Iterable[tuple[str, Any]]) -> list[tuple[str, str, str | None, Any]]:
+        """Return image, label, group and fold of each key, which is an image and the fold that tests it."""
+        return [(image, self.labels[image], self.groups[image], fold) for image, fold in keys]
 
-@dataclass(frozen=True)
-class Finished:
-    """What a training has put together.
+    def table(
+        self,
+        name: str,
+        keys: Sequence[tuple[str, int]],
+        probabilities: npt.NDArray[np.float64],
+        *,
+        protocol: str,
+        trained: Mapping[int, Sequence[int]],
+    ) -> PredictionTable:
+        """Return a table of predictions.
 
-    Attributes
-    ----------
-    panel : Panel or None
-        Predictions and metrics; None where no image was tested.
-    banners : tuple of str
-        Those of the training, with what turned out at the end.
-    table : str
-        What the table is called in a summary.
-    show : callable
-        See `CrossValidation`.
-    """
-
-    panel: Panel | None
-    banners: tuple[str, ...]
-    table: str
-    show: ShowCases
+        Parameters
+        ----------
+        name : str
+        keys : sequence of (image_id, fold)
+        probabilities : ndarray of float64, shape (keys, classes)
+        protocol : str
+        trained : mapping
+            Fold to the class position of each image that it trains on.
+        """
+        image_ids, labels, groups, folds = zip(*self.rows(keys), strict=True)
+        made = PredictionTable.from_probabilities(
+            name=name,
+            classes=self.classes,
+            image_ids=image_ids,
+            labels=labels,
+            probabilities=probabilities,
+            folds=folds,
+            groups=groups,
+            protocol=protocol,
+        )
+        notes = fold_notes({fold: [self.classes[k] for k in some] for fold, some in trained.items()}, self.classes)
+        return replace(made, fold_notes=notes, trained=tuple(len(trained[fold]) for fold in made.fold_numbers))
 
 
 @dataclass(frozen=True)
@@ -150,9 +169,8 @@ class Training(ABC, Generic[U, F]):
         """Return the marks that must still hold when the units are put together."""
 
     @abstractmethod
-    def finish(self, folder: Path, units: Sequence[U], found: Sequence[F], *, banners: tuple[str, ...], protocol: str,
-               failed: list[str]) -> Finished:  # fmt: skip
-        """Put the units together and write the outputs; reports that cannot be written go into `failed`."""
+    def finish(self, result: CrossValidation, units: Sequence[U], found: Sequence[F]) -> CrossValidation:
+        """Put the units together and write the outputs; return the result with them."""
 
     def steps(self, unit: U) -> int:
         """Return the progress steps of a unit."""
@@ -269,17 +287,7 @@ class Training(ABC, Generic[U, F]):
             raise BchistoError(
                 f"{folder}: {missing} of {len(units)} {self.unit} are missing; run the same command again"
             )
-        failed: list[str] = []
-        finished = self.finish(folder, units, whole, banners=banners, protocol=self.protocol, failed=failed)
-        return replace(
-            result,
-            panel=finished.panel,
-            banners=finished.banners,
-            table=finished.table,
-            assembled=True,
-            unreported=tuple(failed),
-            show=finished.show,
-        )
+        return self.finish(result, units, whole)
 
 
 def cross_validate(

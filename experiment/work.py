@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..arguments import as_whole
+from ..arguments import as_whole, convert_fields
 from ..errors import InputError
 from ..jobs import Resources, Shard, asked_threads, cpu_resources, network_resources, parse_shard
 from ..options import option
+
+
+def _as_shard(value: Shard | str, name: str) -> Shard:
+    return parse_shard(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
@@ -46,16 +50,9 @@ class Work:
     threads: int | None = option(None, sparse=True)
 
     def __post_init__(self) -> None:
-        put = object.__setattr__
-        if self.jobs is not None:
-            put(self, "jobs", as_whole(self.jobs, "jobs"))
-        if self.threads is not None:
-            put(self, "threads", as_whole(self.threads, "threads"))
-            if self.threads < 1:
-                raise InputError(f"`threads` {self.threads}: give at least 1")
-        given: object = self.shard
-        if isinstance(given, str):
-            put(self, "shard", parse_shard(given))
+        convert_fields(self, jobs=as_whole, threads=as_whole, shard=_as_shard)
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"`threads` {self.threads}: give at least 1")
         if self.threads is not None and self.dask is not None:
             raise InputError("`threads` with `dask`: its workers have their own; start them with BCHISTO_THREADS set")
         if self.overwrite and self.shard is not None:

@@ -6,9 +6,8 @@ In: a bundle of either road and images. Out: an `Explanation` each, drawn with w
 from .cases import case_samples, check_count, show_cases
 from .draw import draw, lay_over
 from .explanation import Explanation
-from .methods import METHODS, Method
+from .methods import METHODS, ExplainSettings, Method, settings_of
 from .run import ExplainResult, explain, explain_methods
-from .settings import ExplainSettings, settings_of
 
 __all__ = [
     "METHODS",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +17,11 @@ from ..featurize import NormalisedImage, norm_pool, normalise_images, pad_image
 from ..jobs import Ticker
 from ..predict import BoostedModel
 from .explanation import Explanation, Picture
-from .methods import METHODS
-from .settings import ExplainSettings
-from .spread import Floats, grid_starts, spread
+from .methods import METHODS, ExplainSettings
+
+Floats = npt.NDArray[np.float64]
+Places = Sequence[Floats]
+"""Where the rows and the columns of a grid are, as shares of height and width; ascending."""
 
 _STEPS = {"dense": 8, "exact": 4}
 """Places in the length of a window: a frame is encoded once for all of them, a crop each time (ours)."""
@@ -37,9 +41,6 @@ class Channel:
     encoder: str
     layer: str
     channel: int
-
-    def __str__(self) -> str:
-        return f"{self.encoder} {self.layer} {self.channel}"
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,11 @@ def map_of_places(model: BoostedModel, record: ImageRecord, picture: Picture, ta
     return replace(found, predicted="")
 
 
-def _explanation(model: BoostedModel, seen: _Seen, settings: ExplainSettings, **content: object) -> Explanation:
-    classes, method = model.bundle.classes, METHODS[settings.method]
-    target = classes[seen.target]
-    return Explanation(
-        image_id=seen.record.image_id, method=method.name, target=target,
-        predicted=classes[int(seen.probabilities.argmax())], score=float(seen.probabilities[seen.target]),
-        caution=method.caution, picture=seen.picture, signed=method.signed, unit=method.unit.format(target=target),
-        **content,  # type: ignore[arg-type]
+def _explanation(model: BoostedModel, seen: _Seen, settings: ExplainSettings, **content: Any) -> Explanation:
+    classes, shares = model.bundle.classes, seen.probabilities
+    return Explanation.by(
+        METHODS[settings.method], seen.record.image_id, classes[seen.target],
+        predicted=classes[int(shares.argmax())], score=float(shares[seen.target]), picture=seen.picture, **content,
     )  # fmt: skip
 
 
@@ -119,14 +117,14 @@ def _map(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explana
     shape = seen.picture.shape[:2]
     values = np.zeros(shape)
     for store in model.bundle.models:
-        shares, rows, columns = _by_place(model, seen.record, store, window=settings.window)
-        values += spread(shares[:, :, seen.target], rows=rows, columns=columns, shape=shape)
+        shares, places = _by_place(model, seen.record, store, window=settings.window)
+        values += _spread(shares[:, :, seen.target], places, shape)
     return _explanation(
         model, seen, settings, values=values.astype(np.float32), centre=1 / len(model.bundle.classes), limits=(0.0, 1.0)
     )
 
 
-def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: int) -> tuple[Floats, Floats, Floats]:
+def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: int) -> tuple[Floats, Places]:
     """Return what the models of a store say of each place, shape (rows, columns, classes), and where the places are.
 
     A place is described as an image is: windows around it, pooled by the norm of training.
@@ -140,7 +138,7 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
         encoder, round(window * view.scale), crop=view.crop, shorter=min(height, width), alone=settings.mode != "dense"
     )
     steps = _STEPS[settings.mode]
-    tops, lefts = (grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
+    tops, lefts = (_grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
     corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
     if settings.mode == "dense" and isinstance(encoder, Encoder):
         descriptors = encoder.encode_windows(frame, corners, geometry=settings.geometry)
@@ -153,11 +151,10 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
     grid = descriptors.reshape(len(tops), len(lefts), -1)
     pooled = np.stack([norm_pool(around, settings.pool) for around in _around(grid, steps // 4)])
     shares = model.bundle.store_share(store, pooled[:, np.newaxis]).reshape(*grid.shape[:2], -1)
-    rows, columns = (
+    return shares, [
         (starts + side / 2 - (padded - length) // 2) / length
         for starts, padded, length in zip((tops, lefts), frame.shape, image.shape, strict=False)
-    )
-    return shares, rows, columns
+    ]
 
 
 def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: bool) -> int:
@@ -211,28 +208,27 @@ def _shared_out(model: BoostedModel, seen: _Seen) -> tuple[Floats, Floats]:
 
 
 def _named_arrays(channels: list[Channel]) -> dict[str, npt.NDArray[np.generic]]:
-    return {
-        "store": np.array([one.store for one in channels]),
-        "encoder": np.array([one.encoder for one in channels]),
-        "layer": np.array([one.layer for one in channels]),
-        "channel": np.array([one.channel for one in channels], dtype=np.int32),
-    }
+    names = {name: np.array([getattr(one, name) for one in channels]) for name in ("store", "encoder", "layer")}
+    return {**names, "channel": np.array([one.channel for one in channels], dtype=np.int32)}
+
+
+def _largest(values: Floats, most: int) -> list[int]:
+    """Return the places of the values of the largest size, of those that are not zero."""
+    return [int(place) for place in np.argsort(-np.abs(values), kind="stable")[:most] if values[place]]
 
 
 def _contributions(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explanation:
     shared, base = _shared_out(model, seen)
     channels, own = channels_of(model), shared[seen.target]
-    largest = np.argsort(-np.abs(own), kind="stable")[: settings.top]
-    largest = largest[own[largest] != 0]
+    largest = _largest(own, settings.top)
     rest = float(own.sum() - own[largest].sum())
-    layers: dict[str, float] = {}
     several = len(model.bundle.models) > len({(one.encoder, one.layer) for one in channels})
-    for one, value in zip(channels, own, strict=True):
-        name = f"{one.store} {one.layer}" if several else f"{one.encoder} {one.layer}"
-        layers[name] = layers.get(name, 0.0) + float(value)
+    names = [f"{one.store if several else one.encoder} {one.layer}" for one in channels]
+    layers: dict[str, float] = defaultdict(float)
+    for name, value in zip(names, own, strict=True):
+        layers[name] += float(value)
     bars = [(f"all of {name}", value) for name, value in layers.items()]
-    bars += [(f"{channels[place].store} {channels[place].layer} {channels[place].channel}" if several
-              else str(channels[place]), float(own[place])) for place in largest]  # fmt: skip
+    bars += [(f"{names[place]} {channels[place].channel}", float(own[place])) for place in largest]
     bars += [("all other channels", rest), ("before any channel is known", float(base[seen.target]))]
     raw = base + shared.sum(axis=1)
     bars += [(f"raw score of {model.bundle.classes[place]}", float(raw[place])) for place in np.argsort(-raw)]
@@ -243,14 +239,14 @@ def _contributions(model: BoostedModel, seen: _Seen, settings: ExplainSettings) 
 def _channels(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explanation:
     shared, _ = _shared_out(model, seen)
     channels, own = channels_of(model), shared[seen.target]
-    largest = [int(place) for place in np.argsort(-np.abs(own), kind="stable")[: settings.top] if own[place]]
+    largest = _largest(own, settings.top)
     shape = seen.picture.shape[:2]
     values = np.zeros(shape)
     for store in dict.fromkeys(channels[place].store for place in largest):
         maps = _feature_maps(model.encoders[store], _frame(model, seen.record, store))
         for place in (place for place in largest if channels[place].store == store):
-            active, rows, columns = maps[channels[place].layer]
-            strength = spread(np.abs(active[:, :, channels[place].channel]), rows=rows, columns=columns, shape=shape)
+            active, places = maps[channels[place].layer]
+            strength = _spread(np.abs(active[:, :, channels[place].channel]), places, shape)
             mean = strength.mean()
             values += own[place] * (strength / mean if mean > 0 else 1.0)
     chosen = [channels[place] for place in largest]
@@ -258,7 +254,7 @@ def _channels(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Ex
     return _explanation(model, seen, settings, values=values.astype(np.float32), arrays=arrays)
 
 
-def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.NDArray[np.float32], Floats, Floats]]:
+def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.NDArray[np.float32], Places]]:
     """Return each layer's map of a frame, float32 of shape (rows, columns, d), and where its cells are."""
     if not isinstance(encoder, Encoder):
         raise InputError(f"`method` channels: {encoder.name} gives vectors and has no feature maps; use map")
@@ -268,12 +264,56 @@ def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.N
     outputs = encoder.model(get_spec(encoder.name).preprocess(images), training=False)
     outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
     axes = [map_axes(encoder.model, size=size, axis=axis) for axis, size in enumerate(frame.shape[:2])]
-    found = {}
+    found: dict[str, tuple[npt.NDArray[np.float32], Places]] = {}
     for place, (layer, output) in enumerate(zip(encoder.layers, outputs, strict=True)):
         values = np.asarray(ops.convert_to_numpy(ops.cast(output, "float32")))[0]
-        centres = [
-            (axis[place].first + np.arange(cells) * axis[place].stride) / size
-            for axis, cells, size in zip(axes, values.shape, frame.shape, strict=False)
-        ]
-        found[layer] = values, centres[0], centres[1]
+        found[layer] = (
+            values,
+            [
+                (axis[place].first + np.arange(cells) * axis[place].stride) / size
+                for axis, cells, size in zip(axes, values.shape, frame.shape, strict=False)
+            ],
+        )
     return found
+
+
+def _spread(values: npt.NDArray[np.floating], places: Places, shape: Sequence[int]) -> Floats:
+    """Interpolate linearly between the places of a grid; beyond the outermost ones their values go on.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows, columns)
+    places : Places
+        Where they are.
+    shape : sequence of int
+        Height and width of the picture.
+
+    Returns
+    -------
+    ndarray of float64, shape `shape`
+
+    Examples
+    --------
+    >>> _spread(np.array([[0.0, 1.0]]), [np.array([0.5]), np.array([0.25, 0.75])], (1, 4)).tolist()
+    [[0.0, 0.25, 0.75, 1.0]]
+    """
+    down, across = (_weights(one, size) for one, size in zip(places, shape, strict=True))
+    return np.asarray(down @ np.asarray(values, np.float64) @ across.T)
+
+
+def _weights(places: Floats, size: int) -> Floats:
+    """Return how much of each place is in each pixel, float64 of shape (size, places)."""
+    pixels = (np.arange(size) + 0.5) / size
+    return np.stack([np.interp(pixels, places, one) for one in np.eye(len(places))], axis=1)
+
+
+def _grid_starts(length: int, *, side: int, step: int, most: int) -> npt.NDArray[np.int64]:
+    """Return where windows of `side` pixels begin so that they cover a length evenly, about `step` pixels apart.
+
+    Examples
+    --------
+    >>> _grid_starts(100, side=40, step=25, most=32).tolist()
+    [0, 20, 40, 60]
+    """
+    count = min(most, -(-(length - side) // max(1, step)) + 1)
+    return np.unique(np.linspace(0, length - side, count).round().astype(np.int64))

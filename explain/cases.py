@@ -17,17 +17,16 @@ from ..arguments import as_whole
 from ..data import ImageRecord, file_sha256
 from ..errors import BchistoError, ImageError, InputError
 from ..evaluate import PredictionTable, Sample, counted, surest, thumbnail
-from ..experiment import CrossValidation, ImageSelection, bundle_view
-from ..jobs import Progress, read_json, read_records
+from ..experiment import CrossValidation, ImageSelection
+from ..jobs import Progress, read_records
 from ..options import from_options
-from ..predict import CnnModel, Model, advised
+from ..predict import CnnModel, Model, advised, ready_model, recorded_runs
 from .boosted import map_of_places
 from .draw import beside
 from .explanation import Explanation, Picture, shown_picture
+from .methods import ExplainSettings, class_of
 from .networks import NetworkExplainer
 from .page import where_highest
-from .run import ready_model
-from .settings import ExplainSettings, class_of
 
 _log = logging.getLogger(__name__)
 
@@ -124,29 +123,27 @@ def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> 
          for row in surest(table, (table.labels == place) & (hits == hit))[:explain]]
         for hit in (True, False)
     ]  # fmt: skip
-    wanted = {table.image_ids[row] for rows in sides for row in rows}
+    rows = [*sides[0], *sides[1]]
+    wanted = {table.image_ids[row] for row in rows}
     images = {one.image_id: one for one in _images(predictions.parent, wanted)}
     with advised():
         _, model = ready_model(bundle)
-        drawn = dict(_drawn(model, bundle_view(bundle)[1], table, {row for rows in sides for row in rows}, images))
+        drawn = dict(_drawn(model, table, rows, images))
     if len(drawn) < len(wanted):
         _log.warning("%s: %d of %d cases have no map", predictions, len(wanted) - len(drawn), len(wanted))
     if wanted and not drawn:
         raise InputError(f"{predictions}: none of the {len(wanted)} images of its cases is where and as it was")
-    right, wrong = ([drawn[row] for row in rows if row in drawn] for rows in sides)
+    right, wrong = ([drawn[row] for row in side if row in drawn] for side in sides)
     return right, wrong
 
 
 def _drawn(
-    model: Model,
-    two_class: dict[str, Any] | None,
-    table: PredictionTable,
-    rows: Collection[int],
-    images: Mapping[str, ImageRecord],
+    model: Model, table: PredictionTable, rows: Collection[int], images: Mapping[str, ImageRecord]
 ) -> Iterator[tuple[int, Sample]]:
     """Draw rows of a table whose images are at hand, fold after fold, so that each network is laid out once."""
     whole = isinstance(model, CnnModel) and model.bundle.settings.rule.kind == "resize"
-    method = "gradcam" if whole else "map"
+    method, classes = "gradcam" if whole else "map", model.bundle.classes
+    positive = class_of(ExplainSettings(method), classes, model.bundle.two_class)
     at_hand = sorted((row for row in rows if table.image_ids[row] in images), key=lambda row: table.fold_array[row])
     by_fold = itertools.groupby(at_hand, key=lambda row: table.folds[row])
     with Progress(total=len(at_hand), label="explain", unit="cases") as progress:
@@ -154,13 +151,10 @@ def _drawn(
         for fold, group in by_fold:
             explainer, count = _of_fold(model, fold, method)
             for row in group:
-                classes = model.bundle.classes
-                predicted = table.classes[table.predicted[row]]
+                record, predicted = images[table.image_ids[row]], table.classes[table.predicted[row]]
                 asked = ExplainSettings(method, target=predicted)
-                positive = class_of(ExplainSettings(method), classes, two_class)
                 target = class_of(asked, classes, None) if positive is None else positive
                 assert target is not None
-                record = images[table.image_ids[row]]
                 try:
                     found = explainer(record, shown_picture(record), target)
                 except ImageError as error:
@@ -190,12 +184,11 @@ def _of_fold(
     InputError
         The bundle holds no model of the fold.
     """
-    settings = ExplainSettings(method)
     if isinstance(model, CnnModel):
         mine = {number: one for number, one in model.bundle.models.items() if number == fold}
         if mine:
             alone = CnnModel(replace(model.bundle, models=mine))
-            return NetworkExplainer(alone, settings).of_image, len(mine)
+            return NetworkExplainer(alone, ExplainSettings(method)).of_image, len(mine)
     else:
         held = {store: [one for one in models if one.fold == fold] for store, models in model.bundle.models.items()}
         if any(held.values()):
@@ -210,29 +203,15 @@ def _images(folder: Path, wanted: Set[str]) -> Iterator[ImageRecord]:
 
     Where they lay is what the run recorded of `featurize` or `finetune`, also of runs that it took stores from.
     """
-    runs, seen = [folder.absolute().parents[1]], set[str]()
+    seen = set[str]()
     command = "finetune" if folder.parent.name == "finetune" else "featurize"
-    for run in runs:
+    for run, records in recorded_runs(folder.absolute().parents[1]):
         hashes = _hashes(run / ("finetune" if command == "finetune" else "features") / "images.csv")
-        for record in reversed(_records(run)):
-            config, place = record.get("config") or {}, Path(record.get("folder") or ".")
-            if record.get("command") == command:
-                for one in _selected(config, place):
-                    if one.image_id in wanted - seen and _as_it_was(one, hashes):
-                        seen.add(one.image_id)
-                        yield one
-            elif record.get("command") == "boost":
-                stores = (place / str(one) for one in config.get("features") or ())
-                others = (one.parent.parent if one.suffix == ".h5" else one.parent for one in stores)
-                runs += [one for one in others if one not in runs]
-
-
-def _records(run: Path) -> list[dict[str, Any]]:
-    """Return what a run has recorded; nothing where that cannot be read."""
-    try:
-        return [one for one in read_json(run / "run.json")["records"] if isinstance(one, dict)]
-    except (InputError, OSError, KeyError, TypeError):
-        return []
+        for _, config, place in reversed([one for one in records if one[0] == command]):
+            for one in _selected(config, place):
+                if one.image_id in wanted - seen and _as_it_was(one, hashes):
+                    seen.add(one.image_id)
+                    yield one
 
 
 def _selected(config: Mapping[str, Any], place: Path) -> Sequence[ImageRecord]:

@@ -58,12 +58,11 @@ def lay_over(explanation: Explanation) -> Picture:
     if explanation.picture is None or explanation.values is None:
         raise ValueError("an explanation without a map cannot be laid over a picture")
     grey = explanation.picture.mean(axis=2)[..., np.newaxis]
-    low, high = colour_limits(explanation)
-    return _blend(grey, np.asarray(explanation.values, np.float64), low, high, explanation)
+    return _blend(grey, np.asarray(explanation.values, np.float64), explanation)
 
 
-def _blend(grey: Floats, values: Floats, low: float, high: float, explanation: Explanation) -> Picture:
-    centre = explanation.centre
+def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
+    (low, high), centre = colour_limits(explanation), explanation.centre
     if explanation.signed:
         up = np.clip((values - centre) / max(high - centre, 1e-30), 0, 1)[..., np.newaxis]
         down = np.clip((centre - values) / max(centre - low, 1e-30), 0, 1)[..., np.newaxis]
@@ -109,12 +108,9 @@ def _title(explanation: Explanation) -> str:
     if explanation.target:
         said += f" of {explanation.target}"
     if explanation.predicted:
-        share = (
-            ""
-            if math.isnan(explanation.score) or not explanation.target
-            else f" (probability of {explanation.target} {explanation.score:.3f})"
-        )
-        said += f"; the model says {explanation.predicted}{share}"
+        said += f"; the model says {explanation.predicted}"
+        if explanation.target and not math.isnan(explanation.score):
+            said += f" (probability of {explanation.target} {explanation.score:.3f})"
     return said
 
 
@@ -124,19 +120,20 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
 
     pictures = [_sized(one, side) for one in (explanation.picture, lay_over(explanation)) if one is not None]
     width, height = pictures[0].size
-    numbers = [f"{value:.3g}" for value in _ticks(explanation)]
+    low, high = colour_limits(explanation)
+    ticks = [high, explanation.centre, low] if explanation.signed else [high, low]
+    numbers = [f"{value:.3g}" for value in ticks]
     label = round(max(_font(_SMALL).getlength(text) for text in numbers))
     said = "; ".join(filter(None, (explanation.unit, explanation.means)))
     unit = _lines(said, 2 * width + _GAP + _BAR + label, _SMALL)
     page, pen = _canvas(2 * width + 3 * _GAP + _BAR + label, height + 4 + round(1.4 * _SMALL) * len(unit))
     for place, picture in enumerate(pictures):
         page.paste(picture, (place * (width + _GAP), 0))
-    low, high = colour_limits(explanation)
     ramp = np.linspace(high, low, height)[:, np.newaxis].repeat(_BAR, axis=1)
-    bar = _blend(np.full((height, _BAR, 1), 225.0), ramp, low, high, explanation)
+    bar = _blend(np.full((height, _BAR, 1), 225.0), ramp, explanation)
     left = 2 * (width + _GAP)
     page.paste(Image.fromarray(bar), (left, 0))
-    for text, value in zip(numbers, _ticks(explanation), strict=True):
+    for text, value in zip(numbers, ticks, strict=True):
         down = (high - value) / (high - low) * (height - 1) if high > low else 0
         top = min(max(0, down - _SMALL * 0.7), height - _SMALL * 1.2)
         pen.text((left + _BAR + 5, top), text, fill=_INK, font=_font(_SMALL))
@@ -144,11 +141,6 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
         across = max(0, left + _BAR + label - _font(_SMALL).getlength(text))
         pen.text((across, height + 4 + place * round(1.4 * _SMALL)), text, fill=_INK, font=_font(_SMALL))
     return page
-
-
-def _ticks(explanation: Explanation) -> list[float]:
-    low, high = colour_limits(explanation)
-    return [high, explanation.centre, low] if explanation.signed else [high, low]
 
 
 def _tiles(explanation: Explanation) -> Image:

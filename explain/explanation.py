@@ -15,13 +15,16 @@ import numpy.typing as npt
 from ..data import ImageRecord, decode_record
 from ..errors import ImageError
 from ..jobs import DAMAGE, atomic_output
+from .methods import Method
 
 Picture = npt.NDArray[np.uint8]
 
 _SHOWN = 1024
 """Longest side of a picture as it is shown, pixels (ours)."""
 
-_FIXED = ("picture", "values")
+_TEXTS = ("image_id", "method", "target", "predicted", "caution", "unit")
+_KEPT = (*_TEXTS, "score", "signed", "centre", "picture", "values", "limits")
+"""Fields that are arrays of their own in a file, in this order."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,16 @@ class Explanation:
     bars: tuple[tuple[str, float], ...] = ()
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
+    @classmethod
+    def by(
+        cls, method: Method, image_id: str, target: str, *, predicted: str = "", score: float = math.nan, **more: Any
+    ) -> Explanation:
+        """Return what a method says of an image, or of a model; `more` are the fields that are its own."""
+        return cls(
+            image_id, method.name, target, predicted, score, method.caution, signed=method.signed,
+            unit=method.unit.format(target=target), **more,
+        )  # fmt: skip
+
     @property
     def mean(self) -> str:
         """Of a map of probabilities its mean, in words; else nothing."""
@@ -97,15 +110,8 @@ class Explanation:
         work : str
             Of which model, image and settings it is.
         """
-        facts = {
-            "work": work, "image_id": self.image_id, "method": self.method, "target": self.target,
-            "predicted": self.predicted, "caution": self.caution, "unit": self.unit,
-        }  # fmt: skip
-        content: dict[str, npt.NDArray[Any]] = {name: np.array(text) for name, text in facts.items()}
-        content |= {"score": np.array(self.score), "signed": np.array(self.signed), "centre": np.array(self.centre)}
-        content |= {name: value for name in _FIXED if (value := getattr(self, name)) is not None}
-        if self.limits is not None:
-            content["limits"] = np.array(self.limits)
+        content: dict[str, npt.NDArray[Any]] = {"work": np.array(work)}
+        content |= {name: np.array(value) for name in _KEPT if (value := getattr(self, name)) is not None}
         if self.bars:
             content["bar_names"] = np.array([name for name, _ in self.bars])
             content["bar_values"] = np.array([value for _, value in self.bars])
@@ -124,8 +130,7 @@ class Explanation:
                 found = {name: held[name] for name in held.files}
             if str(found["work"]) != work:
                 return None
-            texts = {name: str(found.pop(name)) for name in
-                     ("image_id", "method", "target", "predicted", "caution", "unit")}  # fmt: skip
+            texts = {name: str(found.pop(name)) for name in _TEXTS}
             captions = [str(one) for one in found.pop("tile_captions", ())]
             names, values = found.pop("bar_names", ()), found.pop("bar_values", ())
             limits = found.pop("limits", None)

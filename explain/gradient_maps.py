@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .autodiff import compiled_gradient, gradients, to_numpy
-from .graph import Graph
-
-Floats = npt.NDArray[np.float32]
+from .graph import Floats, Graph
 
 _NOISY, _NOISE = 25, 0.15
 """Noisy copies, and their noise as a share of the range of pixels: Smilkov et al. 2017, sec. 3 and fig. 3."""

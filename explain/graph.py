@@ -14,6 +14,9 @@ import numpy.typing as npt
 from ..encoders import canonical_names
 from ..errors import InputError, closest
 
+Floats = npt.NDArray[np.float32]
+"""Images, maps and features of networks."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -80,7 +83,7 @@ class Graph:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.slopes: dict[int, Callable[[Any], npt.NDArray[np.float32]]] = {}
+        self.slopes: dict[int, Callable[[Any], Floats]] = {}
         self.shapes: dict[int, tuple[Any, ...]] = {}
         self.entry = self._number(model.inputs[0])
         steps: list[Step] = []
@@ -124,7 +127,7 @@ class Graph:
             between = self._number(node.outputs[0])
             yield Step(name, depthwise, node, sources, (between,), "linear")
             sources = (between,)
-        if not _is_linear(operation):
+        if type(operation).__name__ not in _LINEAR:
             yield Step(name, operation, node, sources, results)
         elif getattr(operation.activation, "__name__", "") == "linear":
             yield Step(name, operation, node, sources, results, "linear")
@@ -198,7 +201,7 @@ class Graph:
         }  # fmt: skip
 
     @functools.cached_property
-    def norm_after(self) -> dict[int, npt.NDArray[np.float32]]:
+    def norm_after(self) -> dict[int, Floats]:
         """By the number of the result of a linear step: the factor of each channel of the normalisation behind it."""
         users: dict[int, list[Step]] = {}
         for step in self.steps:
@@ -240,11 +243,7 @@ def _halves(layer: Any) -> tuple[DepthwiseConv2D, Conv2D]:
 _LINEAR = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
-def _is_linear(operation: Any) -> bool:
-    return type(operation).__name__ in _LINEAR
-
-
-def _factor(norm: Any) -> npt.NDArray[np.float32]:
+def _factor(norm: Any) -> Floats:
     """Return what a batch normalisation multiplies each channel by."""
     from keras import ops
 

@@ -1,11 +1,15 @@
-"""The methods by name: for which models, what they show, what they are not, and where they come from."""
+"""What is asked of a model, and the methods by name: for which models, what they show, and what they are not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from ..arguments import as_whole
+from ..data import match_class
 from ..errors import InputError, one_of
+from ..options import option
 
 _ROADS = {"boosted": "boosted ensembles on descriptors", "cnn": "fine-tuned networks"}
 
@@ -17,12 +21,12 @@ class Method:
     Attributes
     ----------
     name : str
-    roads : tuple of str
-        ``boosted``, ``cnn``: the bundles that it is for.
     unit : str
         What its colour bar says; ``{target}`` is the class.
     caution : str
         What it is not.
+    roads : tuple of str
+        ``boosted``, ``cnn``: the bundles that it is for.
     signed : bool
     layered : bool
         Whether it takes a layer.
@@ -31,9 +35,9 @@ class Method:
     """
 
     name: str
-    roads: tuple[str, ...]
     unit: str
     caution: str
+    roads: tuple[str, ...] = ("cnn",)
     signed: bool = False
     layered: bool = False
     about_model: bool = False
@@ -42,39 +46,37 @@ class Method:
 _ALL = (
     Method(
         "map",
-        ("boosted", "cnn"),
         "probability of {target}",
         "Each place shows what the model would say if the picture held nothing but its surroundings; it was trained "
         "on whole pictures, so this is no segmentation and no probability of a lesion here. The mean of the map is not "
         "the probability of the whole picture; where the two are far apart, trust the map less.",
+        roads=("boosted", "cnn"),
         signed=True,
     ),
     Method(
         "contributions",
-        ("boosted",),
         "added to the raw score of {target}",
         "How the trees share out their score among channels of the encoder; a channel has no meaning of its own, and "
         "nothing here says what would happen if the tissue were different.",
+        roads=("boosted",),
         signed=True,
     ),
     Method(
         "channels",
-        ("boosted",),
         "raw score of {target}, mean over the picture",
         "Where the channels with the largest contributions are active; the trees saw their average over the picture "
         "and not where they are, so a strong place need not have been needed.",
+        roads=("boosted",),
         signed=True,
     ),
     Method(
         "gradient",
-        ("cnn",),
         "largest gradient of the score of {target}",
         "How much the score would change with a very small change of a pixel; noisy, and silent where the network is "
         "sure already. It does not say that the tissue there speaks for the class.",
     ),
     Method(
         "gradcam",
-        ("cnn",),
         "Grad-CAM of {target}",
         "Where the chosen layer is active in channels that raise the score; as coarse as that layer, blind to what "
         "speaks against the class, and no outline of anything.",
@@ -82,7 +84,6 @@ _ALL = (
     ),
     Method(
         "occlusion",
-        ("cnn",),
         "fall of the probability of {target} when covered",
         "What covering a place with the mean colour does; the network never saw covered pictures, and tissue of "
         "which there is more elsewhere can be covered without effect.",
@@ -90,7 +91,6 @@ _ALL = (
     ),
     Method(
         "filters",
-        ("cnn",),
         "",
         "The kernels of the first layer, each stretched to its own contrast; they show what edges and colours the "
         "network takes in and nothing of how it decides.",
@@ -98,7 +98,6 @@ _ALL = (
     ),
     Method(
         "activations",
-        ("cnn",),
         "",
         "What one layer of the first model makes of the picture, or of its middle patch, the most active channels "
         "first; activity is neither for nor against a class.",
@@ -106,7 +105,6 @@ _ALL = (
     ),
     Method(
         "masking",
-        ("cnn",),
         "share of the masks",
         "The picture through the most active fifth of single units of the first model that raise the score; a unit "
         "need not stand for one thing, and the probabilities are of pictures that the network never saw.",
@@ -114,7 +112,6 @@ _ALL = (
     ),
     Method(
         "deconvnet",
-        ("cnn",),
         "size of what the deconvnet draws",
         "What may have excited the one unit that raises the score most; it depends on the picture and its edges more "
         "than on the weights, and the score rests on many units.",
@@ -122,7 +119,6 @@ _ALL = (
     ),
     Method(
         "lrp",
-        ("cnn",),
         "share of the score of {target}",
         "The score shared out among pixels by fixed rules; other rules give other maps, and none says what would "
         "happen if the tissue were different.",
@@ -130,14 +126,12 @@ _ALL = (
     ),
     Method(
         "taylor",
-        ("cnn",),
         "share of the score of {target}",
         "What speaks for the class shared out among pixels by fixed rules; what speaks against it is not shown, and "
         "a score that is not positive shows nothing.",
     ),
     Method(
         "maximisation",
-        ("cnn",),
         "",
         "Pictures made to excite a class or a unit of the first model most; they are no tissue, and other settings "
         "give other ones.",
@@ -146,14 +140,12 @@ _ALL = (
     ),
     Method(
         "smoothgrad",
-        ("cnn",),
         "mean gradient of the score of {target}",
         "The gradient averaged over noisy copies; smoother, and no more than the gradient a sign that the tissue "
         "there speaks for the class.",
     ),
     Method(
         "integrated",
-        ("cnn",),
         "share of the score of {target}",
         "The score less that of a picture of one colour, shared out along a straight path between the two; another "
         "baseline gives another map.",
@@ -177,7 +169,7 @@ def choose_method(name: str, *, road: str | None = None, bundle: object = "") ->
         raise InputError(f"`method` {name}: no such method; {one_of(name, METHODS)}")
     method = METHODS[name]
     if road is not None and road not in method.roads:
-        there = _named([one for one in METHODS.values() if road in one.roads])
+        there = ", ".join(one.name for one in METHODS.values() if road in one.roads)
         raise InputError(
             f"`method` {name}: is for {_ROADS[method.roads[0]]}, and {bundle} holds {_ROADS[road]}; choose one of "
             f"{there}"
@@ -185,5 +177,98 @@ def choose_method(name: str, *, road: str | None = None, bundle: object = "") ->
     return method
 
 
-def _named(methods: Sequence[Method]) -> str:
-    return ", ".join(method.name for method in methods)
+def _first(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else value[0]
+
+
+@dataclass(frozen=True)
+class ExplainSettings:
+    """What is asked of a model.
+
+    Attributes
+    ----------
+    method : str
+        Of `METHODS`.
+    layer : str
+        Layer that a method looks at; empty for its default.
+    target : str
+        Class that is explained; empty for the likeliest of each image, by ``map`` for the positive one of two.
+    window : int
+        Of ``map`` and a boosted ensemble: side of what each place sees, pixels of the image; 0 for the crop of the
+        view, at most a third of the shorter side.
+    top : int
+        How many channels, filters or feature maps are shown: of ``channels`` and ``contributions`` the largest, of
+        ``activations`` the most active, of ``filters`` and of ``maximisation`` of a layer the first.
+
+    Raises
+    ------
+    InputError
+        No such method, or a number out of range.
+    """
+
+    method: str = option(value=_first)
+    layer: str = ""
+    target: str = ""
+    window: int = 0
+    top: int = 20
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        for name in ("window", "top"):
+            put(self, name, as_whole(getattr(self, name), name))
+        method = choose_method(self.method)
+        if self.layer and not method.layered:
+            raise InputError(f"`layer` {self.layer}: the method {self.method} looks at no layer; leave it out")
+        if self.window and self.window < 32:
+            raise InputError(f"`window` {self.window}: give at least 32 pixels")
+        if self.top < 1:
+            raise InputError(f"`top` {self.top}: give at least 1")
+
+
+def settings_of(methods: Sequence[str], *, layer: str = "", **options: Any) -> list[ExplainSettings]:
+    """Return settings for each of several methods; a layer goes to those that look at one.
+
+    Parameters
+    ----------
+    methods : sequence of str
+    layer : str
+    **options : any
+        The other fields, for all of them.
+
+    Raises
+    ------
+    InputError
+        See `ExplainSettings`; none of the methods looks at a layer.
+    """
+    layered = {name for name in methods if name in METHODS and METHODS[name].layered}
+    return [
+        ExplainSettings(name, layer=layer if name in layered or not layered else "", **options)
+        for name in dict.fromkeys(methods)
+    ]
+
+
+def class_of(settings: ExplainSettings, classes: Sequence[str], two_class: Mapping[str, Any] | None) -> int | None:
+    """Return the place of the class that is asked for; None where the likeliest of each image is.
+
+    A map of two classes is of the positive one, so that red means the same in every picture.
+
+    Parameters
+    ----------
+    settings : ExplainSettings
+    classes : sequence of str
+        Of the model.
+    two_class : mapping or None
+        Of its bundle.
+
+    Raises
+    ------
+    InputError
+        No such class.
+    """
+    if not settings.target:
+        positive = [] if two_class is None or settings.method != "map" else two_class["positive"]
+        return list(classes).index(positive[0]) if len(positive) == 1 and len(classes) == 2 else None
+    found = match_class(settings.target, classes)
+    if found is None:
+        raise InputError(f"`target` {settings.target}: no class of this model; {one_of(settings.target, classes)}")
+    return list(classes).index(found)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from ..data import ImageRecord
 from ..errors import ImageError, InputError
@@ -16,13 +14,10 @@ from ..jobs import Ticker
 from ..predict import CnnModel
 from .explanation import Explanation, Picture
 from .gradient_maps import gradcam, gradient, integrated, smoothgrad
-from .graph import Graph
-from .methods import METHODS
+from .graph import Floats, Graph
+from .methods import METHODS, ExplainSettings
 from .relevance import check_rules, deconvnet, lrp, taylor
-from .settings import ExplainSettings
 from .units import excite, feature_tiles, filter_tiles, masks
-
-Floats = npt.NDArray[np.float32]
 
 _AT_ONCE = 16
 """Patches in memory at once (ours)."""
@@ -48,19 +43,8 @@ _SHARES = ("lrp", "taylor", "integrated")
 _BY_RULES = ("lrp", "taylor")
 
 
-@dataclass(frozen=True)
-class _Patches:
-    """What the network sees of an image.
-
-    Attributes
-    ----------
-    pixels : ndarray of float32, shape (n, size, size, 3)
-    boxes : list of (top, left, bottom, right)
-        Where each lies, as shares of the image.
-    """
-
-    pixels: Floats
-    boxes: list[tuple[float, float, float, float]]
+Boxes = list[tuple[float, float, float, float]]
+"""Top, left, bottom and right of each patch, as shares of the image."""
 
 
 class NetworkExplainer:
@@ -82,24 +66,24 @@ class NetworkExplainer:
     def __init__(self, model: CnnModel, settings: ExplainSettings, *, graphs: Sequence[Graph] | None = None) -> None:
         self._model, self._settings = model, settings
         self._graphs = graphs_of(model) if graphs is None else graphs
-        self._method = METHODS[settings.method]
-        self._size = int(self._graphs[0].shapes[self._graphs[0].entry][1])
+        self._method, first = METHODS[settings.method], self._graphs[0]
+        self._size = int(first.shapes[first.entry][1])
         if settings.method == "map" and model.bundle.settings.rule.kind == "resize":
             raise InputError(
                 "`method` map: needs a network of patches, this one sees the image as a whole; use occlusion"
             )
         if settings.method in _BY_RULES:
-            check_rules(self._graphs[0], method=settings.method)
-        first = self._graphs[0]
+            check_rules(first, method=settings.method)
         own = settings.layer or settings.method in _BY_LAYER
         self._tensor = first.tensor_of(settings.layer, method=settings.method) if own else None
 
     def of_model(self, target: int | None) -> Explanation:
         """Explain the first network alone, without an image."""
         graph, classes = self._graphs[0], self._model.bundle.classes
+        name = f"{self._model.bundle.settings.network}, first model"
         if self._settings.method == "filters":
             tiles, kernels = filter_tiles(graph, most=self._settings.top)
-            return self._said("", tiles=tiles, arrays={"kernels": kernels})
+            return Explanation.by(self._method, name, "", tiles=tiles, arrays={"kernels": kernels})
         if self._tensor is None:
             units = list(range(len(classes))) if target is None else [target]
             found, names = excite(graph, tensor=graph.logits, units=units), [classes[unit] for unit in units]
@@ -107,8 +91,8 @@ class NetworkExplainer:
             units = list(range(min(self._settings.top, graph.shapes[self._tensor][-1])))
             found = excite(graph, tensor=self._tensor, units=units)
             names = [f"{self._settings.layer} {unit}" for unit in units]
-        tiles = tuple((name, one.round().astype(np.uint8)) for name, one in zip(names, found, strict=True))
-        return self._said("", tiles=tiles, arrays={"excited": found})
+        tiles = tuple((unit, one.round().astype(np.uint8)) for unit, one in zip(names, found, strict=True))
+        return Explanation.by(self._method, name, "", tiles=tiles, arrays={"excited": found})
 
     def of_image(self, record: ImageRecord, picture: Picture, target: int | None) -> Explanation:
         """Explain one image.
@@ -123,43 +107,36 @@ class NetworkExplainer:
             raise ImageError(shares)
         place = int(shares.argmax()) if target is None else target
         classes = self._model.bundle.classes
-        blank = replace(
-            self._said(classes[place]), image_id=record.image_id, predicted=classes[int(shares.argmax())],
+        blank = Explanation.by(
+            self._method, record.image_id, classes[place], predicted=classes[int(shares.argmax())],
             score=float(shares[place]), picture=picture,
         )  # fmt: skip
-        patches = self._patches(record)
+        patches, boxes = self._patches(record)
         if self._settings.method in ("activations", "masking"):
-            return self._of_units(blank, patches, place)
+            middle = slice(len(boxes) // 2, len(boxes) // 2 + 1)
+            return self._of_units(blank, patches[middle], boxes[middle], place, picture.shape)
         parts = [np.mean([self._values(graph, some, place) for graph in self._graphs], axis=0)
-                 for some in np.split(patches.pixels, range(_AT_ONCE, len(patches.pixels), _AT_ONCE))]  # fmt: skip
+                 for some in np.split(patches, range(_AT_ONCE, len(patches), _AT_ONCE))]  # fmt: skip
         found = np.concatenate(parts)
-        values = _together(found, patches.boxes, picture.shape[:2])
+        values = _together(found, boxes, picture.shape)
         if self._settings.method in _SHARES:  # what a pixel of the network has is divided among those of the picture
-            top, left, bottom, right = patches.boxes[0]
+            top, left, bottom, right = boxes[0]
             values *= found[0].size / ((bottom - top) * (right - left) * values.size)
         if self._settings.method == "map":
             return replace(blank, values=values, centre=1 / len(classes), limits=(0.0, 1.0), caution=_OF_PATCHES)
         return replace(blank, values=values)
 
-    def _said(self, target: str, **content: Any) -> Explanation:
-        method = self._method
-        return Explanation(
-            image_id=f"{self._model.bundle.settings.network}, first model", method=method.name, target=target,
-            predicted="", score=float("nan"), caution=method.caution, signed=method.signed,
-            unit=method.unit.format(target=target), **content,
-        )  # fmt: skip
-
-    def _of_units(self, blank: Explanation, patches: _Patches, target: int) -> Explanation:
+    def _of_units(
+        self, blank: Explanation, patch: Floats, box: Boxes, target: int, shape: tuple[int, ...]
+    ) -> Explanation:
         """Explain by the units of one layer of the first network; of patches by the one in the middle."""
         graph, tensor = self._graphs[0], self._tensor
         assert tensor is not None
-        middle = len(patches.boxes) // 2
-        one = patches.pixels[middle : middle + 1]
         if self._settings.method == "activations":
-            tiles, active = feature_tiles(graph, one, tensor, most=self._settings.top)
+            tiles, active = feature_tiles(graph, patch, tensor, most=self._settings.top)
             return replace(blank, target="", tiles=tiles, arrays={"activations": active})
-        tiles, kept, units = masks(graph, one, target, tensor)
-        values = _together(kept[np.newaxis], patches.boxes[middle : middle + 1], _shape(blank))
+        tiles, kept, units = masks(graph, patch, target, tensor)
+        values = _together(kept[np.newaxis], box, shape)
         return replace(blank, values=values, limits=(0.0, 1.0), tiles=tiles, arrays={"units": np.array(units)})
 
     def _values(self, graph: Graph, pixels: Floats, target: int) -> Floats:
@@ -174,8 +151,8 @@ class NetworkExplainer:
             return (gradcam if name == "gradcam" else deconvnet)(graph, pixels, target, self._tensor)
         return _BY_PIXEL[name](graph, pixels, target)
 
-    def _patches(self, record: ImageRecord) -> _Patches:
-        """Cut an image as the network sees it; of random patches take a grid that covers all of it."""
+    def _patches(self, record: ImageRecord) -> tuple[Floats, Boxes]:
+        """Cut an image as the network sees it, (n, size, size, 3); of random patches take a grid that covers it all."""
         bundle = self._model.bundle
         rule = bundle.settings.rule
         image = make_reader(stain=bundle.settings.stain, rule=rule, size=self._size)(record)
@@ -188,7 +165,7 @@ class NetworkExplainer:
         side = (rule.side, rule.side) if rule.side else (height, width)
         boxes = [(top / height, left / width, (top + side[0]) / height, (left + side[1]) / width)
                  for top, left in places]  # fmt: skip
-        return _Patches(np.stack(cut).astype(np.float32), boxes)
+        return np.stack(cut).astype(np.float32), boxes
 
 
 def graphs_of(model: CnnModel) -> list[Graph]:
@@ -225,12 +202,7 @@ def _starts(length: int, side: int) -> list[int]:
     return starts if starts[-1] == length - side else [*starts, length - side]
 
 
-def _shape(explanation: Explanation) -> tuple[int, int]:
-    assert explanation.picture is not None
-    return explanation.picture.shape[0], explanation.picture.shape[1]
-
-
-def _together(values: Floats, boxes: list[tuple[float, float, float, float]], shape: tuple[int, ...]) -> Floats:
+def _together(values: Floats, boxes: Boxes, shape: tuple[int, ...]) -> Floats:
     """Put the values of patches in their places of a picture; where patches overlap, take their mean."""
     import cv2
 

@@ -32,12 +32,15 @@ class Drawn:
     file : Path
     alt : str
         What the drawing says, with its numbers.
+    caution : str
+        What it is not.
     """
 
     image: str
     said: str
     file: Path
     alt: str
+    caution: str
 
     @classmethod
     def of(cls, explanation: Explanation, file: Path) -> Drawn:
@@ -54,7 +57,7 @@ class Drawn:
             alt += f" {where_highest(explanation)}"
         elif explanation.bars:
             alt += " " + ", ".join(f"{name} {value:+.3f}" for name, value in explanation.bars[:5]) + "."
-        return cls(explanation.image_id, said, file, alt)
+        return cls(explanation.image_id, said, file, alt, explanation.caution)
 
 
 def where_highest(explanation: Explanation) -> str:
@@ -74,7 +77,6 @@ def write_page(
     path: Path,
     *,
     title: str,
-    caution: str,
     drawn: Sequence[Drawn],
     banners: Sequence[str],
     failures: Sequence[tuple[str, str]],
@@ -97,12 +99,12 @@ def write_page(
         script="",
         title=title,
         goal="pictures",
-        banners=list(banners),
+        banners=banners,
         said=counted(len(drawn), "picture"),
         rows=rows,
         left_out=len(drawn) - len(rows),
-        caution=caution,
-        failures=list(failures),
-        facts=list(facts),
+        caution=drawn[0].caution,
+        failures=failures,
+        facts=facts,
         note=NOT_A_DEVICE,
     )

@@ -10,14 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import InputError
 from .autodiff import pull_back, to_numpy
 from .gradient_maps import activation_and_gradient
-from .graph import Graph, Step, linear
+from .graph import Floats, Graph, Step, linear
 
-Floats = npt.NDArray[np.float32]
 Values = Mapping[int, Any]
 
 _TINY = 1e-9
@@ -132,18 +130,14 @@ def _last(graph: Graph) -> Step:
     return next(step for step in graph.steps if step.results[0] == graph.logits)
 
 
-def _first(graph: Graph) -> Step:
-    return next(step for step in graph.steps if step.part == "linear")
-
-
 def _relevance(graph: Graph, images: Floats, target: int, *, positive: bool) -> Floats:
-    values, last, first = graph.run(images), _last(graph), _first(graph)
+    values, last = graph.run(images), _last(graph)
+    first = next(step for step in graph.steps if step.part == "linear")
     low, high = (
         to_numpy(graph.run(np.full((1, *images.shape[1:]), end, np.float32))[first.sources[0]]) for end in (0.0, 255.0)
     )
     bounds = np.minimum(low, high), np.maximum(low, high)
-    start = _begin(graph, values, target, positive=positive)
-    found = {last.sources[0]: start}
+    found = {last.sources[0]: _begin(graph, values, target, positive=positive)}
 
     def rule(step: Step, ahead: Floats) -> list[Floats]:
         return _shared(graph, step, values, ahead, bounds if step is first else None, positive=positive)
@@ -179,8 +173,7 @@ def _shared(
     if step.part == "linear":
         if step.kind == "Dense" and len(ahead.shape) == 2 and not positive and bounds is None:
             return [_epsilon(step, to_numpy(tensors[0]), to_numpy(values[step.results[0]]), ahead)]
-        kernel = _kernel(graph, step)
-        return [_by_sign(step, to_numpy(tensors[0]), kernel, ahead, bounds)]
+        return [_by_sign(step, to_numpy(tensors[0]), _kernel(graph, step), ahead, bounds)]
     if step.part == "activation" or step.kind == "_Power" or (step.kind in _SAME and len(tensors) == 1):
         return [ahead]
     if step.kind in _MEANS:

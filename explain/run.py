@@ -17,14 +17,12 @@ from ..jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, w
 from ..options import plain_options
 from ..predict import (
     BoostedModel,
-    Fitting,
     Model,
     advised,
+    bundle_lines,
     find_bundle,
-    load_model,
-    model_identity,
     new_images,
-    recorded_weights,
+    ready_model,
     said_of_training,
 )
 from ..runs import Claim, record_run
@@ -32,15 +30,12 @@ from .boosted import explain_boosted
 from .draw import draw, write_sheet
 from .explanation import Explanation, shown_picture
 from .graph import Graph
-from .methods import METHODS, Method, choose_method
+from .methods import METHODS, ExplainSettings, Method, choose_method, class_of
 from .networks import NetworkExplainer, graphs_of
 from .page import Drawn, write_page
 from .regions import write_regions
-from .settings import ExplainSettings, class_of
 
 _log = logging.getLogger(__name__)
-
-_HEADS_WITH_TREES = ("lightgbm",)
 
 
 @dataclass(frozen=True)
@@ -67,22 +62,6 @@ class ExplainResult:
     images: int
     failures: tuple[tuple[str, str], ...]
     banners: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Made:
-    """What is listed of an explanation; its arrays are large, and in their file."""
-
-    row: list[str]
-    drawn: Drawn
-    caution: str
-
-    @classmethod
-    def of(cls, found: Explanation, record: ImageRecord | None, picture: Path) -> _Made:
-        score = "" if record is None else repr(found.score)
-        files = [f"pictures/{picture.name}", f"arrays/{picture.stem}.npz"]
-        row = [found.image_id, (record and record.label) or "", found.target, found.predicted, score, *files]
-        return cls(row, Drawn.of(found, picture), found.caution)
 
 
 def explain(
@@ -189,27 +168,15 @@ def explain_methods(
             refuse_overwriting(own, [image.path.parent for image in usable if image is not None])
         for claim in claims:
             claim.take()
-        banners, facts = said_of_training(ready.bundle.banners), _facts(bundle, ready, identity)
-        results = []
-        for method, claim, one, (usable, refused) in zip(methods, claims, explainers, listed, strict=True):
-            made, failed = _all(
-                usable, one, claim.folder, mark=claim.mark().sha256, skip_errors=how.skip_errors, label=method.name
-            )
-            failures = (*refused, *failed)
-            if not made:
-                raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
-            results.append(_finish(claim.folder, made, method, failures=failures, banners=banners, facts=facts))
+        banners, facts = said_of_training(ready.bundle.banners), bundle_lines(ready.bundle, identity[0])
+        results = [
+            _explain_by(method, one, claim, *of, skip_errors=how.skip_errors, banners=banners, facts=facts)
+            for method, one, claim, of in zip(methods, explainers, claims, listed, strict=True)
+        ]
         record.note(
             model_sha256=identity[0], explained=results[0].images, failures=max(len(one.failures) for one in results)
         )
     return results
-
-
-def ready_model(bundle: Path, options: Sequence[str] = ()) -> tuple[tuple[str, ...], Model]:
-    """Load a bundle with the weights that its run recorded, where none are given; return its identity, too."""
-    given = (*options, *(f"{encoder}={file}" for encoder, file in recorded_weights(bundle, options)))
-    identity = model_identity(bundle, given)
-    return identity, load_model(bundle, given, identity)
 
 
 Explainer = Callable[["ImageRecord | None"], Explanation]
@@ -225,7 +192,7 @@ def _explainer(
             networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
         )
     heads = {one.head for models in model.bundle.models.values() for one in models}
-    if settings.method != "map" and not heads <= set(_HEADS_WITH_TREES):
+    if settings.method != "map" and heads - {"lightgbm"}:
         raise InputError(
             f"`method` {settings.method}: is for the head lightgbm, whose trees share out their score; this model has "
             f"{', '.join(sorted(heads))}, for which there is the method map"
@@ -249,24 +216,28 @@ def _images(
         records = new_images(sources, reading=model.reading, classes=model.bundle.classes)
     if not records:
         raise InputError("`images`: there is none in what was given")
-    return check_headers(records, needs=[Fitting(need) for need in model.fits], skip_errors=skip_errors)
+    return check_headers(records, needs=model.fits, skip_errors=skip_errors)
 
 
-def _all(
-    records: Sequence[ImageRecord | None],
+def _explain_by(
+    method: Method,
     explainer: Explainer,
-    place: Path,
+    claim: Claim,
+    records: Sequence[ImageRecord | None],
+    refused: Sequence[tuple[str, str]],
     *,
-    mark: str,
     skip_errors: bool,
-    label: str,
-) -> tuple[list[_Made], list[tuple[str, str]]]:
-    """Explain images one after the other, each kept as soon as it is done; of each only what is listed is returned."""
+    banners: tuple[str, ...],
+    facts: Sequence[tuple[str, str]],
+) -> ExplainResult:
+    """Explain images one after the other, each kept as soon as it is done, and list them in a table and in sheets."""
+    place, mark = claim.folder, claim.mark().sha256
+    rows: list[list[str]] = []
+    drawn: list[Drawn] = []  # of each only what is listed: its arrays are large, and in their file
+    failures = list(refused)
     for name in ("arrays", "pictures"):
         ensure_folder(place / name)
-    made: list[_Made] = []
-    failures: list[tuple[str, str]] = []
-    with Progress(total=len(records), label=f"explain {label}", unit="images") as progress:
+    with Progress(total=len(records), label=f"explain {method.name}", unit="images") as progress:
         for number, record in enumerate(records, start=1):
             name = "model" if record is None else _file_name(record.image_id)
             arrays, picture = place / "arrays" / f"{name}.npz", place / "pictures" / f"{name}.png"
@@ -280,56 +251,33 @@ def _all(
                     draw(found).save(handle, format="PNG", compress_level=3)
                 if record is not None and found.values is not None:
                     write_regions(ensure_folder(place / "regions") / f"{name}.geojson", found, record)
-                made.append(_Made.of(found, record, picture))
             except ImageError as error:
                 if not skip_errors or record is None:
                     raise
                 _log.warning("left out: %s", error)
                 failures.append((record.image_id, str(error)))
+            else:
+                label, score = ("", "") if record is None else (record.label or "", repr(found.score))
+                files = [f"pictures/{picture.name}", f"arrays/{arrays.name}"]
+                rows.append([found.image_id, label, found.target, found.predicted, score, *files])
+                drawn.append(Drawn.of(found, picture))
             progress.update_to(number)
-    return made, failures
+    if not drawn:
+        raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
+    header = ["image_id", "label", "target", "predicted", "score", "picture", "arrays"]
+    write_rows(place / "explain.csv", header, rows)
+    problems = place / "failures.csv"
+    if failures:
+        write_rows(problems, ["image_id", "error"], failures)
+    else:
+        problems.unlink(missing_ok=True)
+    page, sheet = place / "index.html", place / "sheet.png"
+    write_page(page, title=f"Explanations: {method.name}", drawn=drawn, banners=banners, failures=failures, facts=facts)
+    write_sheet(sheet, [one.file for one in drawn])
+    return ExplainResult(place, page, sheet, len(drawn), tuple(failures), banners)
 
 
 def _file_name(image_id: str) -> str:
     """Return a name for the files of an image: what it is called, as any file system takes it, and a hash."""
     plain = re.sub(r"[^\w.-]+", "_", image_id).strip("._")[-60:]
     return f"{plain}-{hashlib.sha256(image_id.encode()).hexdigest()[:8]}"
-
-
-def _facts(bundle: Path, model: Model, identity: Sequence[str]) -> list[tuple[str, str]]:
-    if isinstance(model, BoostedModel):
-        what = ", ".join([model.bundle.head, *dict.fromkeys(one.name for one in model.encoders.values())])
-    else:
-        what = model.bundle.settings.network
-    return [
-        ("Models", f"{what}; bundle of SHA-256 {identity[0]}"),
-        ("Cross-validation", model.bundle.protocol),
-        ("Classes", ", ".join(model.bundle.classes)),
-    ]
-
-
-def _finish(
-    place: Path,
-    made: Sequence[_Made],
-    method: Method,
-    *,
-    failures: Sequence[tuple[str, str]],
-    banners: tuple[str, ...],
-    facts: Sequence[tuple[str, str]],
-) -> ExplainResult:
-    """Write the table and the contact sheets of all images."""
-    header = ["image_id", "label", "target", "predicted", "score", "picture", "arrays"]
-    write_rows(place / "explain.csv", header, [one.row for one in made])
-    problems = place / "failures.csv"
-    if failures:
-        write_rows(problems, ["image_id", "error"], failures)
-    else:
-        problems.unlink(missing_ok=True)
-    drawn = [one.drawn for one in made]
-    page, sheet = place / "index.html", place / "sheet.png"
-    write_page(
-        page, title=f"Explanations: {method.name}", caution=made[0].caution, drawn=drawn, banners=banners,
-        failures=failures, facts=facts,
-    )  # fmt: skip
-    write_sheet(sheet, [one.file for one in drawn])
-    return ExplainResult(place, page, sheet, len(made), tuple(failures), banners)

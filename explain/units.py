@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import InputError
 from .autodiff import compiled_gradient, to_numpy
 from .explanation import Picture
 from .gradient_maps import activation_and_gradient
-from .graph import Graph
+from .graph import Floats, Graph
 
-Floats = npt.NDArray[np.float32]
 Tiles = tuple[tuple[str, Picture], ...]
 
 _MASKED = 9

@@ -37,8 +37,6 @@ makes them before training."""
 _COLOR_RANGE = (0.7, 1.3)
 """Rakhlin et al. 2018, sec. 2.3; the other ranges are ours."""
 
-_CROP_SHARE = (RANGES["crop"], 1.0)
-
 Image = npt.NDArray[np.uint8]
 
 
@@ -126,9 +124,8 @@ def make_augmenter(names: Sequence[str], *, size: int) -> Callable[[Image, np.ra
     InputError
         See `augmentation_ranges`.
     """
-    package = _albumentations()
     ranges = augmentation_ranges(names)
-    colours, grey = (_composed(package, ranges, size=size, per_channel=each) for each in (True, False))
+    colours, grey = (_composed(ranges, size=size, per_channel=each) for each in (True, False))
 
     def augment(image: Image, sequence: np.random.SeedSequence) -> Image:
         words = sequence.generate_state(3)
@@ -158,29 +155,24 @@ def drawing_pipeline(ranges: dict[str, float | None]) -> Any:
 
     The noise is not made, but its standard deviation drawn, under ``Noise`` as a share of the full scale.
     """
-    package = _albumentations()
-    plain: Any = package.GaussNoise
+    plain: Any = _albumentations().GaussNoise
 
     class Noise(plain):  # type: ignore[misc]
         def get_params_dependent_on_data(self, params: Any, data: Any) -> dict[str, Any]:
             sigma = self.py_random.uniform(*self.std_range)
             return {"noise_map": np.zeros(data["image"].shape, np.float32), "sigma": sigma}
 
-    return _composed(package, ranges, size=2, per_channel=True, noise=Noise, save_applied_params=True)
+    return _composed(ranges, size=2, per_channel=True, noise=Noise)
 
 
-def _composed(
-    package: Any,
-    ranges: dict[str, float | None],
-    *,
-    size: int,
-    per_channel: bool,
-    noise: Any = None,
-    save_applied_params: bool = False,
-) -> Any:
-    """Return the transformations in the order of `AUGMENTATIONS`; those that move pixels freely are one."""
+def _composed(ranges: dict[str, float | None], *, size: int, per_channel: bool, noise: Any = None) -> Any:
+    """Return the transformations in the order of `AUGMENTATIONS`; those that move pixels freely are one.
+
+    With a class that stands for the noise, the pipeline says what it draws.
+    """
     import cv2
 
+    package = _albumentations()
     reach = {name: value or 0.0 for name, value in ranges.items()}
     moved = reach.keys() & {"rotation", "translation", "magnification"}
     steps = []
@@ -206,7 +198,7 @@ def _composed(
         steps.append((noise or package.GaussNoise)(std_range=(most / 5, most), per_channel=per_channel, p=1.0))
     if "crop" in ranges:
         steps.append(package.RandomResizedCrop(size=(size, size), scale=(reach["crop"], 1.0), p=1.0))
-    return package.Compose(steps, save_applied_params=save_applied_params)
+    return package.Compose(steps, save_applied_params=noise is not None)
 
 
 def make_offline(*, size: int, crops: int, seed: int) -> Callable[[Image, int, int], Image]:
@@ -222,17 +214,19 @@ def make_offline(*, size: int, crops: int, seed: int) -> Callable[[Image, int, i
         Of each rotation.
     seed : int
     """
-    package = _albumentations()
-    import cv2
-
-    rotation = package.Compose([package.Rotate(limit=180, border_mode=cv2.BORDER_REFLECT_101, p=1.0)])
-    crop = package.Compose([package.RandomResizedCrop(size=(size, size), scale=_CROP_SHARE, ratio=(1, 1), p=1.0)])
+    package, share = _albumentations(), (RANGES["crop"], 1.0)
+    rotation = _composed({"rotation": 180.0}, size=size, per_channel=True)
+    crop = package.Compose([package.RandomResizedCrop(size=(size, size), scale=share, ratio=(1, 1), p=1.0)])
 
     def offline(image: Image, key: int, copy: int) -> Image:
-        for step, entropy in ((rotation, (copy // crops, 0)), (crop, (copy, 1))):
-            word = np.random.SeedSequence([seed, key, *entropy]).generate_state(1)[0]
-            step.set_random_seed(int(word))
+        for step, sequence in zip((rotation, crop), copy_seeds(seed, key, copy, crops=crops), strict=True):
+            step.set_random_seed(int(sequence.generate_state(1)[0]))
             image = step(image=np.ascontiguousarray(image))["image"]
         return np.asarray(image, dtype=np.uint8)
 
     return offline
+
+
+def copy_seeds(seed: int, key: int, copy: int, *, crops: int) -> list[np.random.SeedSequence]:
+    """Return what the rotation of a copy is drawn from, which as many copies as there are crops share, and its crop."""
+    return [np.random.SeedSequence([seed, key, *entropy]) for entropy in ((copy // crops, 0), (copy, 1))]

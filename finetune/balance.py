@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import InputError
+from .patches import Indices
 
 BEFORE = "under-before"
 """As seed ``idc-patches`` has it: the whole set is undersampled before it is split, and what is tested with it."""
@@ -19,8 +19,6 @@ training part alone, but for the last."""
 
 _COPIES = 1
 """Keeps the stream of `copy_classes` apart from that of `sample_training`."""
-
-Indices = npt.NDArray[np.int64]
 
 
 def class_weights(labels: Indices, *, classes: int) -> dict[int, float]:
@@ -35,9 +33,7 @@ def class_weights(labels: Indices, *, classes: int) -> dict[int, float]:
     """
     counts = np.bincount(labels, minlength=classes)
     if (counts == 0).any():
-        raise InputError(
-            f"class {int(np.flatnonzero(counts == 0)[0])} has no image in a training part; use fewer folds"
-        )
+        raise InputError(f"class {counts.argmin()} has no image in a training part; use fewer folds")
     return {label: float(len(labels) / (classes * count)) for label, count in enumerate(counts)}
 
 
@@ -112,11 +108,9 @@ def copy_classes(labels: Indices, *, factors: Sequence[float], seed: int) -> Ind
     ndarray of int
         Ascending.
     """
-    times = np.ones(len(labels), dtype=np.int64)
-    rng = np.random.default_rng(np.random.SeedSequence([seed, _COPIES]))
-    for label, factor in enumerate(factors):
-        inside = rng.permutation(np.flatnonzero(labels == label))
-        total = round(len(inside) * factor)
-        for place, image in enumerate(inside.tolist()):
-            times[image] = total // len(inside) + (place < total % len(inside))
-    return np.repeat(np.arange(len(labels)), times)
+    if not factors:
+        return np.arange(len(labels))
+    rng = np.random.default_rng([seed, _COPIES])
+    drawn = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(factors))]
+    repeated = [np.resize(each, round(len(each) * factor)) for each, factor in zip(drawn, factors, strict=True)]
+    return np.sort(np.concatenate(repeated))

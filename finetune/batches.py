@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..jobs import map_ahead_in_threads
-from .augment import OFFLINE, make_augmenter, make_offline
-from .images import Image, ImageBank
+from .augment import OFFLINE, Image, make_augmenter, make_offline
+from .images import ImageBank
+from .model import resolved
 from .patches import Indices, PatchRule, Samples
 from .regions import make_turner
+from .settings import FinetuneSettings
 
 Drawer = Callable[[Image, np.random.SeedSequence], npt.NDArray[np.float32]]
 
@@ -46,6 +49,12 @@ class Source:
     seed: int
     batch_size: int
     workers: int = 1
+
+    @classmethod
+    def of(cls, settings: FinetuneSettings, bank: ImageBank, labels: Indices, *, workers: int = 1) -> Source:
+        """Return images as the network of these settings takes them."""
+        chosen = resolved(settings)
+        return cls(bank, labels, settings.rule, chosen["size"], settings.seed, chosen["batch_size"], workers)
 
     def samples(self, positions: Indices, *, copies: int = 1) -> Samples:
         """List every patch of these images."""
@@ -174,19 +183,20 @@ def training_batches(
     """
     again, copies = _times_before(samples), int(samples.copies.max(initial=0)) + 1
     regions = source.bank.regions if source.rule.kind == "resize" and OFFLINE in augmentations else None
-    held = threading.local()  # the pipelines of albumentations carry their random state
+    drawn_anew = [name for name in augmentations if name != OFFLINE]
 
-    def pipelines() -> tuple[Any, Any]:
-        if not hasattr(held, "pipelines"):
-            online = tuple(name for name in augmentations if name != OFFLINE)
+    class Pipelines(threading.local):
+        """Of a thread: those of albumentations carry their random state."""
+
+        def __init__(self) -> None:
             make: Any = make_offline if regions is None else make_turner
-            first = make(size=source.size, crops=crops, seed=source.seed) if OFFLINE in augmentations else None
-            second: Any = drawer() if drawer is not None else None
-            if drawer is None and online:
-                second = make_augmenter(online, size=source.size)
-            held.pipelines = first, second
-        found: tuple[Any, Any] = held.pipelines
-        return found
+            draw: Any = drawer or functools.partial(make_augmenter, drawn_anew, size=source.size)
+            self.offline: Any = None
+            if OFFLINE in augmentations:
+                self.offline = make(size=source.size, crops=crops, seed=source.seed)
+            self.online: Any = draw() if drawer or drawn_anew else None
+
+    pipelines = Pipelines()
 
     def batches(epoch: int, *, shuffled: bool = True) -> Any:
         order = np.arange(len(samples))
@@ -197,17 +207,15 @@ def training_batches(
             if features is not None:
                 return np.asarray(features[place])
             position, number, copy = (int(part[place]) for part in (samples.images, samples.numbers, samples.copies))
-            time = int(again[place])
+            time, key = int(again[place]), source.bank.key(position)
             image: Any = (
                 source.read(position, number, epoch=epoch, again=time) if regions is None else regions[position]
             )
-            offline, online = pipelines()
-            key = source.bank.key(position)
-            if offline is not None:
-                image = offline(image, key, copy + copies * time)
-            if online is None:
+            if pipelines.offline is not None:
+                image = pipelines.offline(image, key, copy + copies * time)
+            if pipelines.online is None:
                 return image
-            drawn = online(image, np.random.SeedSequence([source.seed, key, epoch, place]))
+            drawn = pipelines.online(image, np.random.SeedSequence([source.seed, key, epoch, place]))
             return drawn if drawer is None else (image, drawn)
 
         return _stack(source, samples, order, picture)
@@ -217,11 +225,9 @@ def training_batches(
 
 def _times_before(samples: Samples) -> Indices:
     """Return how often each sample stands before its place: an image that was drawn twice has each of its own twice."""
-    order = np.lexsort((samples.copies, samples.numbers, samples.images))
-    ordered = np.stack([samples.images, samples.numbers, samples.copies])[:, order]
-    places = np.arange(len(samples))
-    alike = np.zeros(len(samples), dtype=bool)  # whether the one before is the same
-    alike[1:] = (ordered[:, 1:] == ordered[:, :-1]).all(axis=0)
-    times = np.empty(len(samples), dtype=np.int64)
-    times[order] = places - np.maximum.accumulate(np.where(alike, 0, places))
+    each = np.stack([samples.images, samples.numbers, samples.copies])
+    which = np.unique(each, axis=1, return_inverse=True)[1].ravel()
+    order = np.argsort(which, kind="stable")
+    times = np.empty_like(order)
+    times[order] = np.arange(len(order)) - np.searchsorted(which[order], which[order])
     return times

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ..encoders import load_keras_file
 from ..errors import BundleError, StoreError, WeightsError
-from ..experiment import TrainingImages, open_bundle, read_crop_seed, read_temperature, write_bundle
+from ..experiment import BundleFacts, open_bundle, write_bundle
 from ..jobs import Archive, refuse_deadly
 from .model import build_model, resolved, weights_bytes
 from .networks import list_networks
@@ -28,14 +28,14 @@ _AT_ONCE = 512 * 1024**2
 """Bytes of models that lie unpacked on the disk at once, unless one alone is larger (ours)."""
 
 
-@dataclass(frozen=True)
-class CnnBundle:
+@dataclass(frozen=True, kw_only=True)
+class CnnBundle(BundleFacts):
     """Fold models with what is needed to predict new images elsewhere.
 
     Attributes
     ----------
-    classes : tuple of str
-        Order of the probabilities.
+    classes, protocol, banners, temperature, crop_seed, two_class, training, unsure
+        See `bchisto.experiment.BundleFacts`.
     settings : FinetuneSettings
     models : dict of int to keras.Model
         Fold to network.
@@ -43,50 +43,22 @@ class CnnBundle:
         Layout of the training images.
     reading : dict
         How they were read: ``label_level``, ``context``.
-    protocol : str
-    banners : tuple of str
-        What a reader of predictions must know.
-    temperature : float or None
-        Of the mean of the fold models, see `bchisto.evaluate.shrunk_temperature`.
-    crop_seed : {"id", "pixels"}
-        What seeds the patches of new images, see `bchisto.data.CROP_SEEDS`.
-    two_class : dict or None
-        See `bchisto.experiment.BundleFacts`.
-    training : TrainingImages or None
-        None where the bundle does not know which images trained.
-    unsure : dict or None
-        See `bchisto.evaluate.unsure_rule`; None in bundles of 0.1.
     """
 
-    classes: tuple[str, ...]
     settings: FinetuneSettings
     models: dict[int, Any]
     dataset: str
     reading: dict[str, Any]
-    protocol: str
-    banners: tuple[str, ...]
-    temperature: float | None
-    crop_seed: str = "id"
-    two_class: dict[str, Any] | None = None
-    training: TrainingImages | None = None
-    unsure: dict[str, Any] | None = None
 
     @staticmethod
     def save(
         path: Path,
+        facts: BundleFacts,
         *,
         settings: FinetuneSettings,
-        classes: Sequence[str],
         models: Mapping[int, Path],
         dataset: str,
         reading: Mapping[str, Any],
-        protocol: str,
-        banners: Sequence[str],
-        temperature: float | None,
-        crop_seed: str = "pixels",
-        two_class: Mapping[str, Any] | None = None,
-        training: TrainingImages | None = None,
-        unsure: Mapping[str, Any] | None = None,
     ) -> None:
         """Write a bundle.
 
@@ -94,30 +66,24 @@ class CnnBundle:
         ----------
         path : Path
             The ``.bchisto`` file.
+        facts : BundleFacts
         models : mapping of int to Path
             Fold to its ``.weights.h5``.
-        settings, classes, dataset, reading, protocol, banners, temperature, crop_seed, two_class, training, unsure
+        settings, dataset, reading
             As the attributes.
         """
-        facts = {
-            "settings": as_stored(asdict(replace(settings, **_chosen(settings)))),
-            "dataset": dataset,
-            "reading": dict(reading),
-        }
-        members = [(f"models/fold{fold}.weights.h5", file) for fold, file in models.items()]
+        # what a network was built with, so that later defaults do not change it
+        chosen = {name: value for name, value in resolved(settings).items() if name != "weights"}
         write_bundle(
             path,
+            facts,
             road="cnn",
-            facts=facts,
-            classes=classes,
-            protocol=protocol,
-            banners=banners,
-            temperature=temperature,
-            crop_seed=crop_seed,
-            two_class=two_class,
-            training=training,
-            unsure=unsure,
-            members=members,
+            own={
+                "settings": as_stored(asdict(replace(settings, **chosen))),
+                "dataset": dataset,
+                "reading": dict(reading),
+            },
+            members=[(f"models/fold{fold}.weights.h5", file) for fold, file in models.items()],
             check=lambda archive: CnnBundle._read(path, archive, share=True),
         )
 
@@ -158,25 +124,8 @@ class CnnBundle:
             except WeightsError as error:
                 raise BundleError(f"{path}: {name}: {str(error).removeprefix(f'{file}: ')}") from error
             models[fold] = model
-        return cls(
-            classes,
-            settings,
-            models,
-            str(manifest["dataset"]),
-            dict(reading),
-            manifest["protocol"],
-            tuple(manifest["banners"]),
-            read_temperature(manifest),
-            read_crop_seed(path, manifest),
-            manifest.get("two_class"),
-            TrainingImages.read(manifest),
-            manifest.get("unsure"),
-        )
-
-
-def _chosen(settings: FinetuneSettings) -> dict[str, Any]:
-    """Return what a network was built with, so that later defaults do not change it."""
-    return {name: value for name, value in resolved(settings).items() if name != "weights"}
+        own = {"settings": settings, "models": models, "dataset": str(manifest["dataset"]), "reading": dict(reading)}
+        return cls.read(path, manifest, **own)
 
 
 def _settings(content: Mapping[str, Any]) -> FinetuneSettings:

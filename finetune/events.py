@@ -6,7 +6,7 @@ only writes: there is no graph then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +42,16 @@ class EventLog:
 
     def write(self, values: Mapping[str, Any], *, step: int) -> None:
         """Add one point to each curve; an empty value adds none."""
-        with self._writer.as_default():
-            for name, value in values.items():
-                if value != "":
-                    self._write(name, np.float32(value), step=step, plugin="scalars", kind=1)
-        self._writer.flush()
+        points = [(name, np.float32(value)) for name, value in values.items() if value != ""]
+        self._write(points, step=step, plugin="scalars", kind=1)
 
     def write_weights(self, model: Any, *, step: int) -> None:
         """Add a histogram of each variable that is trained, by its path in the network."""
         from keras import ops
 
-        with self._writer.as_default():
-            for variable in model.trainable_variables:
-                values = ops.convert_to_numpy(variable.value)
-                self._write(variable.path, _histogram(values), step=step, plugin="histograms", kind=2)
-        self._writer.flush()
+        variables = model.trainable_variables
+        found = [(one.path, _histogram(ops.convert_to_numpy(one.value))) for one in variables]
+        self._write(found, step=step, plugin="histograms", kind=2)
 
     def write_graph(self, model: Any) -> None:
         """Add the graph of a prediction, with the sizes of what flows; nothing where TensorFlow does not compute it."""
@@ -70,10 +65,13 @@ class EventLog:
             self._tf.summary.graph(traced.graph.as_graph_def(add_shapes=True))
         self._writer.flush()
 
-    def _write(self, name: str, value: npt.ArrayLike, *, step: int, plugin: str, kind: int) -> None:
+    def _write(self, values: Iterable[tuple[str, npt.ArrayLike]], *, step: int, plugin: str, kind: int) -> None:
         summary = self._tf.compat.v1.SummaryMetadata  # the mark by which a page of TensorBoard knows what is its own
         mark = summary(plugin_data=summary.PluginData(plugin_name=plugin), data_class=kind)
-        self._tf.summary.write(name, self._tf.constant(value), step=step, metadata=mark)
+        with self._writer.as_default():
+            for name, value in values:
+                self._tf.summary.write(name, self._tf.constant(value), step=step, metadata=mark)
+        self._writer.flush()
 
 
 def _histogram(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -13,13 +13,13 @@ from typing import Any
 from ..errors import InputError
 from ..jobs import write_rows
 from ..runs import Mark
-from .augment import OFFLINE
 from .balance import class_weights, copy_classes, sample_training
 from .batches import Source, still_batches, training_batches
 from .events import EventLog
 from .frozen import Split
 from .on_device import make_drawer
 from .patches import Indices, Samples
+from .settings import FinetuneSettings
 from .state import StateFile, copied_weights
 
 _log = logging.getLogger(__name__)
@@ -33,31 +33,18 @@ class TrainingPlan:
 
     Attributes
     ----------
+    settings : FinetuneSettings
     train, validate : ndarray of int64
         Positions of images; without any to validate, all epochs are trained and the last weights are kept.
-    epochs, patience : int
-    sampling : str
-    weighted : bool
-    augmentations : tuple of str
-    rotations, crops : int
-        Copies of each image under ``rotations-crops``.
+    classes : int
     copies : tuple of float
         How often an image of each class stands in an epoch; empty for once.
-    seed : int
-    classes : int
     """
 
+    settings: FinetuneSettings
     train: Indices
     validate: Indices
-    epochs: int
-    patience: int
-    sampling: str
-    weighted: bool
-    augmentations: tuple[str, ...]
-    seed: int
     classes: int
-    rotations: int = 5
-    crops: int = 5
     copies: tuple[float, ...] = ()
 
 
@@ -107,17 +94,17 @@ def train_model(
     InputError
         A batch larger than the training part, a class without an image there, or a loss that is no number.
     """
-    samples = training_samples(source, plan)
+    settings, samples = plan.settings, training_samples(source, plan)
     if source.batch_size > len(samples):
         raise InputError(f"`batch_size` {source.batch_size}: more than the {len(samples)} samples that train; lower it")
     weights = loss_weights(source, samples, plan)
     held = source.samples(plan.validate)
     of_train = of_held = None
     network = model
-    how: dict[str, Any] = {"augmentations": plan.augmentations, "crops": plan.crops}
+    how: dict[str, Any] = {"augmentations": settings.augmentations, "crops": settings.crops}
     if frozen is not None and (features := frozen.features(source, samples, held, **how)) is not None:
         model, (of_train, of_held) = frozen.top, features
-    drawer = None if learner is None else functools.partial(make_drawer, plan.augmentations)
+    drawer = None if learner is None else functools.partial(make_drawer, settings.augmentations)
     batches = training_batches(source, samples, **how, features=of_train, drawer=drawer)
     learner = model if learner is None else learner
     saved = StateFile(state, learner, mark)
@@ -133,7 +120,7 @@ def train_model(
     if curves is not None and not now.done:
         curves.write_graph(network)
         curves.write_weights(model, step=0)
-    while now.done < plan.epochs and now.waited < plan.patience:
+    while now.done < settings.epochs and now.waited < settings.patience:
         shuffled = batches(now.done)
         history = learner.fit(shuffled, epochs=1, class_weight=weights, verbose=0, shuffle=False).history
         shuffled.let_go()
@@ -172,10 +159,10 @@ def training_samples(source: Source, plan: TrainingPlan) -> Samples:
     InputError
         See `sample_training`.
     """
-    chosen = plan.train[sample_training(source.labels[plan.train], method=plan.sampling, seed=plan.seed)]
-    chosen = chosen[copy_classes(source.labels[chosen], factors=plan.copies, seed=plan.seed)]
-    copies = plan.rotations * plan.crops if OFFLINE in plan.augmentations else 1
-    return source.samples(chosen, copies=copies)
+    settings = plan.settings
+    chosen = plan.train[sample_training(source.labels[plan.train], method=settings.sampling, seed=settings.seed)]
+    chosen = chosen[copy_classes(source.labels[chosen], factors=plan.copies, seed=settings.seed)]
+    return source.samples(chosen, copies=settings.made)
 
 
 def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[int, float] | None:
@@ -188,7 +175,7 @@ def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[i
     InputError
         See `class_weights`.
     """
-    return class_weights(source.labels[samples.images], classes=plan.classes) if plan.weighted else None
+    return class_weights(source.labels[samples.images], classes=plan.classes) if plan.settings.weighted else None
 
 
 def _judge(model: Any, batches: Any) -> tuple[float, float]:

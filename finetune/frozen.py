@@ -52,12 +52,9 @@ class Split:
         self, source: Source, samples: Samples, held: Samples, *, augmentations: tuple[str, ...], crops: int
     ) -> tuple[Features, Features] | None:
         """Return the features of samples that train and of those that validate, float32; None if they are too many."""
-        if not self.fits(len(samples) + len(held)):
-            _log.info(
-                "the features of %d samples take more than %.0f GB: the encoder runs in every epoch",
-                len(samples) + len(held),
-                _MOST_BYTES / 2**30,
-            )
+        if not self.fits(many := len(samples) + len(held)):
+            limit = _MOST_BYTES / 2**30
+            _log.info("the features of %d samples take more than %.0f GB: the encoder runs in every epoch", many, limit)
             return None
         judged = self._outputs(still_batches(source, held))
         if OFFLINE in augmentations:  # every sample is a picture of its own

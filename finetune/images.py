@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,13 @@ from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256
 from ..errors import ImageError, TissueError
 from ..jobs import DAMAGE, Cells, Progress, atomic_output, default_jobs, one_thread_of_opencv, write_rows
 from ..stains import make_normalizer
+from .augment import Image
+from .model import resolved
 from .patches import PatchRule
-from .regions import Region, RegionBank, cut_region, regions_of, write_regions
+from .regions import Region, cut_region
+from .settings import FinetuneSettings
 
 _log = logging.getLogger(__name__)
-
-Image = npt.NDArray[np.uint8]
 
 _PIXELS = ("image_id", "pixels_sha256")
 
@@ -33,25 +34,101 @@ _AHEAD = 64
 
 
 @dataclass(frozen=True)
-class ImageBank:
-    """Images of any size, one after the other.
+class Packed:
+    """Pictures of any size, one after the other.
 
     Attributes
     ----------
     pixels : ndarray of uint8
         All pixels, flat.
-    index : ndarray of int64, shape (n, 4)
-        Offset, height, width and key of each image; the key follows from the image's id and seeds what is random.
+    index : ndarray, shape (n, 3 + numbers)
+        Offset, height and width of each picture, and what else is known of it.
+    """
+
+    pixels: Image
+    index: npt.NDArray[Any]
+
+    _kind: ClassVar[type] = np.int64
+    _numbers: ClassVar[int] = 1
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def picture(self, position: int) -> Image:
+        """Return a picture, uint8 of shape (height, width, 3)."""
+        offset, height, width = (int(value) for value in self.index[position, :3])
+        return self.pixels[offset : offset + height * width * 3].reshape(height, width, 3)
+
+    @classmethod
+    def pack(cls, pictures: Sequence[Image], known: Iterable[Sequence[float]]) -> Self:
+        """Put pictures one after the other in memory, each with what is known of it."""
+        offsets = np.cumsum([0, *(one.size for one in pictures)])[:-1].tolist()
+        index = [(offset, *one.shape[:2], *of) for offset, one, of in zip(offsets, pictures, known, strict=True)]
+        return cls(np.concatenate([one.ravel() for one in pictures]), np.array(index, dtype=cls._kind))
+
+    @classmethod
+    def index_of(cls, path: Path, *, pictures: int) -> npt.NDArray[Any]:
+        """Return the index of a file of so many pictures; where it does not hold them, one of `DAMAGE` is raised."""
+        index = np.load(path.with_suffix(".npy"), allow_pickle=False)
+        fits = index.dtype == cls._kind and index.shape == (pictures, 3 + cls._numbers)
+        if not fits or int((index[:, 1] * index[:, 2] * 3).sum()) != path.stat().st_size:
+            raise ValueError("it is not of these images")
+        return np.asarray(index)
+
+    @classmethod
+    @contextlib.contextmanager
+    def writing(cls, path: Path) -> Iterator[Callable[..., None]]:
+        """Write a file by a function of a picture and what is known of it; None stands for one that is not there."""
+        rows: list[tuple[float, ...]] = []
+        with atomic_output(path) as temporary, temporary.open("wb") as handle:
+
+            def put(picture: Image | None, *known: float) -> None:
+                if picture is None:
+                    rows.append((handle.tell(), *[0] * (2 + cls._numbers)))
+                else:
+                    rows.append((handle.tell(), *picture.shape[:2], *known))
+                    handle.write(picture.tobytes())
+
+            yield put
+        with atomic_output(path.with_suffix(".npy")) as temporary, temporary.open("wb") as handle:
+            np.save(handle, np.array(rows, dtype=cls._kind).reshape(-1, 3 + cls._numbers), allow_pickle=False)
+
+
+@dataclass(frozen=True)
+class RegionBank(Packed):
+    """Regions; their index is float64 and ends with the three numbers of `Region`."""
+
+    _kind: ClassVar[type] = np.float64
+    _numbers: ClassVar[int] = 3
+
+    def __getitem__(self, position: int) -> Region:
+        return Region(self.picture(position), *self.index[position, 3:].tolist())
+
+    @classmethod
+    def of(cls, regions: Sequence[Region]) -> RegionBank:
+        """Make a bank in memory."""
+        return cls.pack([one.pixels for one in regions], [one[1:] for one in regions])
+
+    @classmethod
+    def open(cls, path: Path, *, images: int) -> RegionBank | None:
+        """Map a file of regions of so many images; None where there is none, or it does not hold them."""
+        try:
+            return cls(index=cls.index_of(path, pictures=images), pixels=np.memmap(path, dtype=np.uint8, mode="r"))
+        except DAMAGE:
+            return None
+
+
+@dataclass(frozen=True)
+class ImageBank(Packed):
+    """Images; their index is int64 and ends with a key, which follows from the image's id and seeds what is random.
+
+    Attributes
+    ----------
     regions : RegionBank or None
         What surrounds each image, where the bank was prepared for turning them.
     """
 
-    pixels: Image
-    index: npt.NDArray[np.int64]
     regions: RegionBank | None = None
-
-    def __len__(self) -> int:
-        return len(self.index)
 
     def shape(self, position: int) -> tuple[int, int]:
         """Return height and width."""
@@ -69,8 +146,7 @@ class ImageBank:
         """Return a patch at the size of a network, uint8 of shape (size, size, 3)."""
         import cv2
 
-        offset, height, width, _ = (int(value) for value in self.index[position])
-        image = self.pixels[offset : offset + height * width * 3].reshape(height, width, 3)
+        image = self.picture(position)
         if rule.kind != "resize":
             top, left = place
             image = image[top : top + rule.side, left : left + rule.side]
@@ -82,19 +158,19 @@ class ImageBank:
     @classmethod
     def of(cls, images: Sequence[Image], names: Sequence[str]) -> ImageBank:
         """Make a bank in memory; `names` seed what is random: image ids, or what stands for them."""
-        offsets = np.cumsum([0, *(image.size for image in images)])[:-1].tolist()
-        index = [
-            (offset, *image.shape[:2], _key(name)) for offset, image, name in zip(offsets, images, names, strict=True)
-        ]
-        return cls(np.concatenate([image.ravel() for image in images]), np.array(index, dtype=np.int64))
+        return cls.pack(images, [(_key(name),) for name in names])
 
     @classmethod
     def open(cls, path: Path) -> ImageBank:
         """Map a file that `prepare_images` wrote."""
         index = np.load(path.with_suffix(".npy"), allow_pickle=False)
-        return cls(
-            np.memmap(path, dtype=np.uint8, mode="r"), index, RegionBank.open(regions_of(path), images=len(index))
-        )
+        regions = RegionBank.open(regions_of(path), images=len(index))
+        return cls(np.memmap(path, dtype=np.uint8, mode="r"), index, regions)
+
+
+def regions_of(images: Path) -> Path:
+    """Return the file of regions beside a file of images."""
+    return images.with_name(images.name.replace("images-", "regions-"))
 
 
 def _key(image_id: str) -> int:
@@ -158,13 +234,10 @@ def make_stain_treatment(stain: str) -> Callable[[Image], Image]:
 
 def prepare_images(
     records: Sequence[ImageRecord],
+    settings: FinetuneSettings,
     *,
     digest: str,
-    size: int,
-    stain: str,
-    rule: PatchRule,
     folder: Path,
-    turned: bool = False,
     skip_errors: bool = False,
 ) -> tuple[Path, dict[str, str]]:
     """Decode and treat every image, or map what an earlier run left.
@@ -172,13 +245,12 @@ def prepare_images(
     Parameters
     ----------
     records : sequence of ImageRecord
+    settings : FinetuneSettings
+        Where images are turned within their files, what surrounds each is kept, too, in ``regions-<16 hex>.bin``, see
+        `cut_region`.
     digest : str
         Identity of the dataset.
-    size, stain, rule
-        See `make_reader`.
     folder : Path
-    turned : bool
-        Keep what surrounds each image, too, in ``regions-<16 hex>.bin``, see `cut_region`.
     skip_errors : bool
         Leave an image that cannot be used as an empty place, and name it.
 
@@ -194,10 +266,10 @@ def prepare_images(
     ImageError
         An image cannot be used, and `skip_errors` is off.
     """
+    stain, rule, turned, size = settings.stain, settings.rule, settings.turned, resolved(settings)["size"]
     treated = size if rule.kind == "resize" else f"patches of {rule.side}"
     key = hashlib.sha256(f"{digest}:{treated}:{stain}".encode()).hexdigest()[:16]
     path = folder / f"images-{key}.bin"
-    index = path.with_suffix(".npy")
     treat, normalize = make_treatment(stain=stain, rule=rule, size=size), make_stain_treatment(stain)
 
     def attempt(record: ImageRecord) -> tuple[Image, str, Region | None] | ImageError:
@@ -209,7 +281,7 @@ def prepare_images(
         except ImageError as error:
             return error
 
-    kept = _read_index(path, images=len(records)) if path.is_file() and index.is_file() else None
+    kept = _read_index(path, images=len(records)) if path.is_file() and path.with_suffix(".npy").is_file() else None
     if turned and RegionBank.open(regions_of(path), images=len(records)) is None:
         kept = None
     if kept is not None:
@@ -217,13 +289,11 @@ def prepare_images(
         if not empty or skip_errors:
             found = {records[place].image_id: attempt(records[place]) for place in empty}
             return path, {image: str(error) for image, error in found.items()}
-    rows: list[tuple[int, int, int, int]] = []
     pixels: dict[str, str] = {}
     failures: dict[str, str] = {}
     with (
-        atomic_output(path) as temporary,
-        temporary.open("wb") as handle,
-        write_regions(path) if turned else contextlib.nullcontext() as put,
+        ImageBank.writing(path) as put,
+        RegionBank.writing(regions_of(path)) if turned else contextlib.nullcontext() as put_region,
         one_thread_of_opencv(),
         ThreadPoolExecutor(default_jobs()) as pool,
         Progress(total=len(records), label="images", unit="images") as progress,
@@ -235,17 +305,14 @@ def prepare_images(
                     if not skip_errors:
                         raise result
                     failures[record.image_id] = str(result)
-                    rows.append((handle.tell(), 0, 0, 0))
+                    put(None)
                     region = None
                 else:
                     image, pixels[record.image_id], region = result
-                    rows.append((handle.tell(), *image.shape[:2], _key(record.image_id)))
-                    handle.write(image.tobytes())
-                if put is not None:
-                    put(region)
+                    put(image, _key(record.image_id))
+                if put_region is not None:
+                    put_region(*region or (None,))
             progress.update_to(start + len(some))
-    with atomic_output(index) as temporary, temporary.open("wb") as handle:
-        np.save(handle, np.array(rows, dtype=np.int64), allow_pickle=False)
     write_rows(path.with_suffix(".csv"), _PIXELS, pixels.items())
     return path, failures
 
@@ -260,14 +327,9 @@ def read_pixels(path: Path) -> dict[str, str]:
 
 
 def _read_index(path: Path, *, images: int) -> npt.NDArray[np.int64] | None:
-    """Return the index of a file of images, int64 of shape (images, 4); None and a warning where either is damaged."""
-    index = path.with_suffix(".npy")
+    """Return the index of a file of images; None and a warning where either is damaged."""
     try:
-        found = np.load(index, allow_pickle=False)
-        fits = found.dtype == np.int64 and found.shape == (images, 4)
-        if fits and int((found[:, 1] * found[:, 2] * 3).sum()) == path.stat().st_size:
-            return np.asarray(found)
-        reason = "it is not of these images"
+        return ImageBank.index_of(path, pictures=images)
     except DAMAGE as error:
         reason = str(error) or type(error).__name__
     _log.warning("%s: not a whole file of decoded images (%s); decoded again", path, reason)

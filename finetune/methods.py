@@ -59,10 +59,11 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
             "Before the split, images of the larger classes were left out at random until all classes were as large as "
             "the smallest, so that the test images are balanced, too."
         )
-    sampled = settings.sampling not in ("none", BEFORE)
-    if sampled or settings.weighted:
-        how = [f"{settings.sampling}-sampling"] if sampled else []
-        yield f"Uneven classes were met by {' and '.join([*how, *(['class weights'] if settings.weighted else [])])}."
+    met = [] if settings.sampling in ("none", BEFORE) else [f"{settings.sampling}-sampling"]
+    if settings.weighted:
+        met.append("class weights")
+    if met:
+        yield f"Uneven classes were met by {' and '.join(met)}."
     if settings.validation:
         part = "an eighth of the training part, groups whole," if inner else "the validation part of the protocol"
         yield (

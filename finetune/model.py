@@ -57,15 +57,12 @@ def resolved(settings: FinetuneSettings) -> dict[str, Any]:
         A weights file that cannot be read.
     """
     network = network_of(settings.network)
-    weights = settings.weights or network.weights
-    encoder = settings.network not in list_networks()
+    of_network = ("size", "batch_size", "optimizer", "learning_rate", "weights")
+    found = {name: getattr(settings, name) or getattr(network, name) for name in of_network}
+    weights, encoder = found["weights"], settings.network not in list_networks()
     of_file = network.caffe is not None and weights not in ("imagenet", "random")
     return {
-        "size": settings.size or network.size,
-        "batch_size": settings.batch_size or network.batch_size,
-        "optimizer": settings.optimizer or network.optimizer,
-        "learning_rate": settings.learning_rate or network.learning_rate,
-        "weights": weights,
+        **found,
         "batch_norm": settings.batch_norm or ("stored" if encoder and weights != "random" else "batch"),
         "convention": settings.convention or (input_convention(Path(weights)) if of_file else "signed"),
         "precision": settings.precision or ("bfloat16" if gpus_have_bfloat16() else "float32"),
@@ -167,7 +164,7 @@ def _seed(model: Any, entropy: Sequence[int]) -> None:
         shape = tuple(variable.shape)
         field = int(np.prod(shape[:-2]))
         limit = np.sqrt(6.0 / (field * (shape[-2] + shape[-1])))
-        rng = np.random.default_rng(np.random.SeedSequence([*entropy, number]))
+        rng = np.random.default_rng([*entropy, number])
         variable.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
 
 
@@ -178,7 +175,7 @@ def seed_generators(part: Any, entropy: Sequence[int]) -> None:
     """
     states = [variable for variable in part.variables if variable.name == "seed_generator_state"]
     for number, state in enumerate(states):
-        rng = np.random.default_rng(np.random.SeedSequence([*entropy, number]))
+        rng = np.random.default_rng([*entropy, number])
         state.assign(np.array([rng.integers(1, _SEEDS), 0]).astype(str(state.dtype)))
 
 
@@ -227,17 +224,15 @@ def _optimizer(model: Any, name: str, learning_rate: float, multipliers: Sequenc
 
     # TensorFlow hands its own variable to the optimiser, the other backends Keras's
     factors: dict[int, float] = {}
-    used: set[str] = set()
-    for variable in model.trainable_variables:
-        parts = variable.path.split("/")
-        fitting = [pair for pair in multipliers if any(part.startswith(pair[0]) for part in parts)]
-        used |= {prefix for prefix, _ in fitting}
-        if fitting:
-            factor = max(fitting, key=lambda pair: len(pair[0]))[1]
-            factors |= {id(variable): factor, id(variable.value): factor}
-    for prefix, _ in multipliers:
-        if prefix not in used:
+    for prefix, factor in sorted(multipliers, key=lambda pair: len(pair[0]), reverse=True):
+        fitting = [
+            variable
+            for variable in model.trainable_variables
+            if any(part.startswith(prefix) for part in variable.path.split("/"))
+        ]
+        if not fitting:
             raise InputError(f"`multipliers` {prefix}: no trained layer begins so")
+        factors = {id(one): factor for variable in fitting for one in (variable, variable.value)} | factors
     kind: Any = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[name]
 
     class Scaled(kind):  # type: ignore[misc]

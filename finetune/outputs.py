@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..data import Dataset, FoldPlan, decode_record
+from ..data import decode_record
 from ..errors import InputError
 from ..evaluate import (
     AGGREGATIONS,
-    Panel,
     PredictionTable,
-    TwoClassView,
     aggregate,
     choose_samples,
-    fold_notes,
     write_predictions,
 )
-from ..experiment import BundleFacts, Outputs, ShowCases, Tested
+from ..experiment import BundleFacts, CrossValidation, Outputs, Tested
 from ..jobs import read_records
 from .bundle import CnnBundle
 from .methods import methods_of
@@ -30,44 +27,32 @@ from .model import network_of, resolved
 from .settings import FinetuneSettings, as_stored
 from .units import FoldUnit
 
+if TYPE_CHECKING:
+    from .training import CnnTraining
+
 _MOST_RESAMPLED = 20_000
 """Patches up to which intervals are computed at once (ours): of 200,000 they take a minute on one core, and ``bchisto
 evaluate --level row`` gives them."""
 
 
 def write_outputs(
-    folder: Path,
-    *,
-    units: Sequence[FoldUnit],
-    probabilities: npt.NDArray[np.float64],
-    dataset: Dataset,
-    images: Tested,
-    reading: dict[str, Any],
-    plan: FoldPlan,
-    protocol: str,
-    banners: tuple[str, ...],
-    view: TwoClassView,
-    failed: list[str],
-) -> tuple[Panel | None, ShowCases]:
-    """Write everything; return predictions and metrics of images, if any is tested, and what shows its cases."""
+    training: CnnTraining, result: CrossValidation, units: Sequence[FoldUnit], probabilities: npt.NDArray[np.float64]
+) -> CrossValidation:
+    """Write everything; return the result with predictions and metrics of images, if any is tested."""
+    folder, plan, dataset = result.folder, training.plan, training.dataset
     settings = units[0].settings
-    table = _table(units, probabilities, dataset, protocol) if len(probabilities) else None
+    table = _table(training.images, units, probabilities, result.protocol) if len(probabilities) else None
     tables: list[PredictionTable] = []
     if table is not None:
-        tables = [table if table.patches is None else aggregate(table, level="image"), *_levels(table, view.positive)]
-        _write_table(folder / "predictions.csv", tables[0])
+        positive = training.view.positive
+        tables = [table if table.patches is None else aggregate(table, level="image"), *_levels(table, positive)]
+        _write_table(folder / "predictions.csv", tables[0], training.images)
         if table.patches is not None:
-            _write_table(folder / "predictions-by-patch.csv", table)
+            _write_table(folder / "predictions-by-patch.csv", table, training.images)
     known = {record.image_id: record for record in dataset.records}
     outputs = Outputs(
-        title=f"bchisto finetune: {folder.name}",
-        plan=plan,
-        images=images,
-        protocol=protocol,
-        banners=banners,
-        view=view,
+        training,
         tables=tables,
-        road="finetune",
         methods=list(methods_of(settings, folds=len(units), inner=not any(plan.images(u.fold, "val") for u in units))),
         settings=_shown(settings),
         facts={
@@ -80,42 +65,30 @@ def write_outputs(
 
     def bundle(found: BundleFacts) -> None:
         CnnBundle.save(
-            folder / "model.bchisto",
+            result.model,
+            found,
             settings=settings,
-            classes=dataset.classes,
             models={unit.fold: unit.weights for unit in units},
             dataset=dataset.name,
-            reading=reading,
-            protocol=protocol,
-            banners=banners,
-            temperature=found.temperature,
-            two_class=found.two_class,
-            training=found.training,
-            unsure=found.unsure,
+            reading=training.reading,
         )
 
-    return outputs.write(folder, bundle=bundle, failed=failed)
+    return outputs.write(result, bundle=bundle)
 
 
 def _table(
-    units: Sequence[FoldUnit], probabilities: npt.NDArray[np.float64], dataset: Dataset, protocol: str
+    images: Tested, units: Sequence[FoldUnit], probabilities: npt.NDArray[np.float64], protocol: str
 ) -> PredictionTable:
-    known = {record.image_id: record for record in dataset.records}
     keys = [(image, patch, unit.fold) for unit in units for image, patch in unit.test_names]
-    made = PredictionTable.from_probabilities(
-        name=units[0].settings.network,
-        classes=dataset.classes,
-        image_ids=[image for image, _, _ in keys],
-        labels=[known[image].label or "" for image, _, _ in keys],
-        probabilities=probabilities,
-        folds=[fold for _, _, fold in keys],
-        groups=[known[image].group for image, _, _ in keys],
+    settings = units[0].settings
+    table = images.table(
+        settings.network,
+        [(image, fold) for image, _, fold in keys],
+        probabilities,
         protocol=protocol,
+        trained={unit.fold: [unit.labels[place] for place in unit.train] for unit in units},
     )
-    trained = {unit.fold: [dataset.classes[unit.labels[place]] for place in unit.train] for unit in units}
-    counts = tuple(len(trained[fold]) for fold in made.fold_numbers)
-    table = replace(made, fold_notes=fold_notes(trained, dataset.classes), trained=counts)
-    cut = units[0].settings.rule.kind != "resize"
+    cut = settings.rule.kind != "resize"
     return replace(table, patches=tuple(patch for _, patch, _ in keys)) if cut else table
 
 
@@ -133,18 +106,12 @@ def _levels(table: PredictionTable, positive: Sequence[str]) -> list[PredictionT
     return found
 
 
-def _write_table(path: Path, table: PredictionTable) -> None:
-    rows = [
-        (image, table.classes[label], group, "" if fold is None else fold)
-        for image, label, group, fold in zip(
-            table.image_ids, table.labels.tolist(), table.groups, table.folds, strict=True
-        )
-    ]
-    probabilities = table.probabilities
-    if probabilities is None:
+def _write_table(path: Path, table: PredictionTable, images: Tested) -> None:
+    if table.probabilities is None:
         raise InputError(f"{path}: a table without probabilities")
+    rows = images.rows(zip(table.image_ids, table.folds, strict=True))
     patches = [] if table.patches is None else [("patch", table.patches)]
-    write_predictions(path, classes=table.classes, rows=rows, probabilities=probabilities, extra=patches)
+    write_predictions(path, classes=table.classes, rows=rows, probabilities=table.probabilities, extra=patches)
 
 
 def _log(unit: FoldUnit) -> list[dict[str, str]]:

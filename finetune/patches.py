@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,6 @@ _COUNT = 8
 
 _OVERLAP = 0.5
 """Share of its side that a window of a grid shares with the next (ours)."""
-
-_KINDS = ("resize", "random", "sliding")
 
 Indices = npt.NDArray[np.int64]
 
@@ -128,23 +127,21 @@ def parse_patches(text: str) -> PatchRule:
     >>> parse_patches("sliding:128")
     PatchRule(kind='sliding', side=128, count=8, overlap=0.5)
     """
-    kind, *numbers = text.split(":")
-    try:
-        if kind == "resize" and not numbers:
-            return PatchRule()
-        side = int(numbers[0])
-        if kind == "random" and len(numbers) <= 2:
-            rule = PatchRule(kind, side, count=int(numbers[1]) if len(numbers) > 1 else _COUNT)
-        elif kind == "sliding" and len(numbers) <= 2:
-            rule = PatchRule(kind, side, overlap=float(numbers[1]) if len(numbers) > 1 else _OVERLAP)
-        else:
-            side, rule = 0, PatchRule()
-    except (ValueError, IndexError):
-        side, rule = 0, PatchRule()
-    if rule.kind == "resize":
+    rule = None
+    with contextlib.suppress(ValueError):
+        match text.split(":"):
+            case ["resize"]:
+                return PatchRule()
+            case ["random" | "sliding" as kind, side]:
+                rule = PatchRule(kind, int(side))
+            case ["random", side, count]:
+                rule = PatchRule("random", int(side), count=int(count))
+            case ["sliding", side, overlap]:
+                rule = PatchRule("sliding", int(side), overlap=float(overlap))
+    if rule is None:
         raise InputError(
             f"`patches` {text}: write resize, random:SIDE[:COUNT] or sliding:SIDE[:OVERLAP], such as sliding:128:0.5"
         )
-    if side < 8 or rule.count < 1 or not 0.0 <= rule.overlap < 1.0:
+    if rule.side < 8 or rule.count < 1 or not 0.0 <= rule.overlap < 1.0:
         raise InputError(f"`patches` {text}: give a side from 8 up, a count from 1 up and an overlap below 1")
     return rule

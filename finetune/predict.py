@@ -11,9 +11,10 @@ import numpy.typing as npt
 from ..data import ImageRecord, crop_key, decode_record, pixels_sha256
 from ..errors import ImageError
 from ..jobs import Ticker, map_ahead_in_threads, visible_gpus
+from .augment import Image
 from .batches import Source
 from .bundle import CnnBundle
-from .images import Image, ImageBank, make_treatment
+from .images import ImageBank, make_treatment
 from .model import resolved
 from .units import predict_samples
 
@@ -56,10 +57,8 @@ def predict_images(
         Such an image, without `skip_errors`.
     """
     settings = bundle.settings
-    chosen = resolved(settings)
-    treat = make_treatment(stain=settings.stain, rule=settings.rule, size=chosen["size"])
-    images: dict[str, Image] = {}
-    keys: list[str] = []
+    treat = make_treatment(stain=settings.stain, rule=settings.rule, size=resolved(settings)["size"])
+    usable: dict[str, tuple[Image, str]] = {}
     failures: dict[str, str] = {}
 
     def attempt(record: ImageRecord) -> tuple[Image, str] | ImageError:
@@ -79,18 +78,16 @@ def predict_images(
             failures[record.image_id] = str(found)
             ticker.tick(len(bundle.models))
         else:
-            images[record.image_id] = found[0]
-            keys.append(found[1])
+            usable[record.image_id] = found
     mean: dict[str, npt.NDArray[np.float64]] = {}
-    if images:
-        bank = ImageBank.of(list(images.values()), keys)
-        nothing = np.zeros(len(bank), dtype=np.int64)
-        source = Source(bank, nothing, settings.rule, chosen["size"], settings.seed, chosen["batch_size"], helpers)
+    if usable:
+        bank = ImageBank.of([image for image, _ in usable.values()], [key for _, key in usable.values()])
+        source = Source.of(settings, bank, np.zeros(len(bank), dtype=np.int64), workers=helpers)
         total = np.zeros((len(bank), len(bundle.classes)))
         for model in bundle.models.values():
             total += _predict(model, source, classes=len(bundle.classes))
             ticker.tick(len(bank))
-        mean = dict(zip(images, total / len(bundle.models), strict=True))
+        mean = dict(zip(usable, total / len(bundle.models), strict=True))
     for record in records:
         yield record, failures.get(record.image_id) or mean[record.image_id]
 

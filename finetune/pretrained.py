@@ -101,7 +101,8 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
     WeightsError
         A file that is missing or damaged, lacks a layer, or holds another architecture.
     """
-    shapes = {f"{layer}/{name}": tuple(variable.shape) for layer, name, variable in variables_of(model)}
+    variables = {f"{layer}/{name}": variable for layer, name, variable in variables_of(model)}
+    shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
     keep = {name for name in shapes if name.startswith(tuple(fresh))}
     if path.name.endswith(".h5"):
         load_keras_file(model, path, of=network.name, keep=keep)
@@ -111,16 +112,13 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
         if network.caffe is None:
             raise WeightsError(f"{path}: a Caffe model; only {', '.join(CAFFE_LAYERS)} are read from one")
         arrays = _from_caffe(arrays, network.caffe, {name: shapes[name] for name in shapes if name not in keep}, path)
-    keep |= {
-        name
-        for name in shapes
-        if name.startswith(f"{_LAST}/") and name in arrays and arrays[name].shape != shapes[name]
-    }
+    last = [name for name in shapes if name.startswith(f"{_LAST}/") and name in arrays]
+    keep |= {name for name in last if arrays[name].shape != shapes[name]}
 
-    def read(model: Any) -> None:
-        for layer, name, variable in variables_of(model):
-            found = arrays.get(f"{layer}/{name}")
-            if f"{layer}/{name}" not in keep and found is not None and found.shape == tuple(variable.shape):
+    def read(_model: Any) -> None:
+        for name, variable in variables.items():
+            found = arrays.get(name)
+            if name not in keep and found is not None and found.shape == shapes[name]:
                 with np.errstate(over="ignore"):  # what is past float32 is infinite, and refused as that
                     variable.assign(found.astype(np.float32))
 
@@ -209,15 +207,14 @@ def _from_caffe(
     found: WeightArrays = {}
     for key, shape in shapes.items():
         layer, _, name = key.rpartition("/")
-        half = layer[-2:] if layer[-2:] in ("_a", "_b") else ""
-        layer = layer.removesuffix(half) if half else layer
-        theirs = arrays.get(f"{caffe.names.get(layer)}.{'weight' if name == 'kernel' else 'bias'}")
+        whole = re.sub("_[ab]$", "", layer)
+        theirs = arrays.get(f"{caffe.names.get(whole)}.{'weight' if name == 'kernel' else 'bias'}")
         if theirs is None:
             continue
-        if half:
+        if layer != whole:
             middle = len(theirs) // 2
-            theirs = theirs[:middle] if half == "_a" else theirs[middle:]
-        found[key] = _as_keras(theirs, shape, flattened=caffe.flattened.get(layer), layer=layer, path=path)
+            theirs = theirs[:middle] if layer.endswith("_a") else theirs[middle:]
+        found[key] = _as_keras(theirs, shape, flattened=caffe.flattened.get(whole), layer=whole, path=path)
     return found
 
 

@@ -6,24 +6,18 @@ of the mammogram its pixels are mirrored.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from ..jobs import DAMAGE, atomic_output
-from .augment import RANGES
+from .augment import RANGES, Image, copy_seeds
 
-Image = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
-class Region:
+class Region(NamedTuple):
     """Part of a mammogram.
 
     Attributes
@@ -132,78 +126,9 @@ def make_turner(*, size: int, crops: int, seed: int) -> Callable[[Region, int, i
     """
 
     def turned(region: Region, key: int, copy: int) -> Image:
-        of_turn, of_crop = (
-            np.random.default_rng(np.random.SeedSequence([seed, key, *entropy]))
-            for entropy in ((copy // crops, 0), (copy, 1))
-        )
+        of_turn, of_crop = map(np.random.default_rng, copy_seeds(seed, key, copy, crops=crops))
         angle = float(of_turn.uniform(-180.0, 180.0))
         share, *shift = of_crop.uniform([RANGES["crop"], -1.0, -1.0], 1.0).tolist()
         return region.turned(angle=angle, share=share, shift=(shift[0], shift[1]), size=size)
 
     return turned
-
-
-def regions_of(images: Path) -> Path:
-    """Return the file of regions beside a file of images."""
-    return images.with_name(images.name.replace("images-", "regions-"))
-
-
-@dataclass(frozen=True)
-class RegionBank:
-    """Regions, one after the other.
-
-    Attributes
-    ----------
-    pixels : ndarray of uint8
-        All pixels, flat.
-    index : ndarray of float64, shape (n, 6)
-        Offset, height, width and the three numbers of `Region`; zeros of an image that could not be used.
-    """
-
-    pixels: Image
-    index: npt.NDArray[np.float64]
-
-    def __getitem__(self, position: int) -> Region:
-        offset, height, width = (int(value) for value in self.index[position, :3])
-        pixels = self.pixels[offset : offset + height * width * 3].reshape(height, width, 3)
-        return Region(pixels, *self.index[position, 3:].tolist())
-
-    @classmethod
-    def of(cls, regions: Sequence[Region]) -> RegionBank:
-        """Make a bank in memory."""
-        offsets = np.cumsum([0, *(one.pixels.size for one in regions)])[:-1].tolist()
-        index = [
-            (offset, *one.pixels.shape[:2], one.across, one.down, one.side)
-            for offset, one in zip(offsets, regions, strict=True)
-        ]
-        return cls(np.concatenate([one.pixels.ravel() for one in regions]), np.array(index, dtype=np.float64))
-
-    @classmethod
-    def open(cls, path: Path, *, images: int) -> RegionBank | None:
-        """Map a file of regions of so many images; None where there is none, or it does not hold them."""
-        try:
-            index = np.load(path.with_suffix(".npy"), allow_pickle=False)
-            fits = index.dtype == np.float64 and index.shape == (images, 6)
-            if fits and int((index[:, 1] * index[:, 2] * 3).sum()) == path.stat().st_size:
-                return cls(np.memmap(path, dtype=np.uint8, mode="r"), index)
-        except DAMAGE:
-            pass
-        return None
-
-
-@contextlib.contextmanager
-def write_regions(images: Path) -> Iterator[Callable[[Region | None], None]]:
-    """Write the regions of a file of images in their order; None stands for an image that could not be used."""
-    path, rows = regions_of(images), []
-    with atomic_output(path) as temporary, temporary.open("wb") as handle:
-
-        def put(region: Region | None) -> None:
-            if region is None:
-                rows.append((handle.tell(), 0, 0, 0.0, 0.0, 0.0))
-            else:
-                rows.append((handle.tell(), *region.pixels.shape[:2], region.across, region.down, region.side))
-                handle.write(region.pixels.tobytes())
-
-        yield put
-    with atomic_output(path.with_suffix(".npy")) as temporary, temporary.open("wb") as handle:
-        np.save(handle, np.array(rows, dtype=np.float64).reshape(-1, 6), allow_pickle=False)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
-from ..data import PARTICULARS, Dataset, FoldPlan, ImageRecord, Particulars
+from ..data import PARTICULARS, FoldPlan, ImageRecord, Particulars
 from ..errors import InputError, WeightsError
 from ..evaluate import TwoClassView
-from ..experiment import CrossValidation, FoldChoice, ImageSelection, Work, cross_validate
+from ..experiment import CrossValidation, FoldChoice, ImageSelection, Tested, Work, cross_validate
 from ..jobs import write_rows
 from ..moved import takes_fields
 from ..options import plain_options
@@ -22,7 +21,7 @@ from .images import prepare_images, read_pixels
 from .kept import let_go
 from .model import network_of, resolved
 from .settings import FinetuneSettings
-from .training import CnnTraining, tested_of
+from .training import CnnTraining
 
 
 @takes_fields(images=ImageSelection.of, folds=FoldChoice.of, work=Work.of)
@@ -107,7 +106,9 @@ def finetune(
             raise InputError(f"{selection.images}: none of the {len(records)} images has a label to train on")
         # refuses lists that do not fit before images are read
         _plans(choice, records, {}, opened.known(failed=0), settings)
-        bank, failures = _decode(dataset, opened.digest, settings, folder, skip_errors=how.skip_errors)
+        bank, failures = prepare_images(
+            dataset.records, settings, digest=opened.digest, folder=folder, skip_errors=how.skip_errors
+        )
         known = opened.settle(folder / PARTICULARS, failed=len(failures))
         if settings.sampling == BEFORE:
             left = len(_left_out(records, failures, settings))
@@ -116,17 +117,21 @@ def finetune(
         if failures:
             write_rows(folder / "failures.csv", ["image_id", "error"], failures.items())
         record.note(flow=dict(known.flow))
+        tested = Tested(
+            digest=opened.digest,
+            dataset=dataset.name,
+            classes=dataset.classes,
+            labels={item.image_id: item.label or "" for item in dataset.records},
+            groups={item.image_id: item.group for item in dataset.records},
+            failures=tuple(failures.items()),
+            known=known,
+            pixels=read_pixels(bank),
+            files=opened.unique.sha256,
+        )
         trainings = [
             CnnTraining(
                 plan=plan,
-                images=tested_of(
-                    dataset,
-                    digest=opened.digest,
-                    failures=failures,
-                    known=known,
-                    pixels=read_pixels(bank),
-                    files=opened.unique.sha256,
-                ),
+                images=tested,
                 seed=settings.seed,
                 view=view,
                 notes=said,
@@ -182,18 +187,3 @@ def _left_out(records: tuple[ImageRecord, ...], failed: dict[str, str], settings
     labels = np.unique([item.label for item in usable], return_inverse=True)[1]
     kept = sample_training(labels, method="under", seed=settings.seed)
     return {item.image_id for item in usable} - {usable[place].image_id for place in kept}
-
-
-def _decode(
-    dataset: Dataset, digest: str, settings: FinetuneSettings, folder: Path, *, skip_errors: bool
-) -> tuple[Any, dict[str, str]]:
-    return prepare_images(
-        dataset.records,
-        digest=digest,
-        size=resolved(settings)["size"],
-        stain=settings.stain,
-        rule=settings.rule,
-        folder=folder,
-        turned=settings.turned,
-        skip_errors=skip_errors,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -52,13 +53,9 @@ def as_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in values.items()}
 
 
-def _chosen(name: str) -> str | None:
-    """Return an option that stands for nothing where it is empty."""
-    return name or None
-
-
-def _own(name: str | None) -> str:
-    return name or ""
+def _choice() -> Any:
+    """Declare a field whose option stands for nothing where it is empty: for what the network has."""
+    return option("", plain=lambda name: name or None, value=lambda name: name or "")
 
 
 def _written(multipliers: Sequence[tuple[str, float]]) -> list[str]:
@@ -66,6 +63,18 @@ def _written(multipliers: Sequence[tuple[str, float]]) -> list[str]:
 
 
 def _pairs(texts: Sequence[str], *, name: str, form: str) -> tuple[tuple[str, float], ...]:
+    """Read options such as ``CLASS=FACTOR``.
+
+    Raises
+    ------
+    InputError
+        Not written so.
+
+    Examples
+    --------
+    >>> _pairs(["in situ=2.5"], name="copies", form="CLASS=FACTOR")
+    (('in situ', 2.5),)
+    """
     found = []
     for text in texts:
         key, _, factor = text.rpartition("=")
@@ -76,36 +85,9 @@ def _pairs(texts: Sequence[str], *, name: str, form: str) -> tuple[tuple[str, fl
     return tuple(found)
 
 
-def parse_multipliers(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    """Read ``PREFIX=FACTOR`` options.
-
-    Raises
-    ------
-    InputError
-        Not written so.
-
-    Examples
-    --------
-    >>> parse_multipliers(["dense=10"])
-    (('dense', 10.0),)
-    """
-    return _pairs(texts, name="multipliers", form="PREFIX=FACTOR")
-
-
-def parse_copies(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    """Read ``CLASS=FACTOR`` options.
-
-    Raises
-    ------
-    InputError
-        Not written so.
-
-    Examples
-    --------
-    >>> parse_copies(["in situ=2.5"])
-    (('in situ', 2.5),)
-    """
-    return _pairs(texts, name="copies", form="CLASS=FACTOR")
+def _factors(name: str, form: str, *, option_name: str = "") -> Any:
+    """Declare a field of names and factors, whose option has them in this form."""
+    return option((), name=option_name, plain=_written, value=functools.partial(_pairs, name=name, form=form))
 
 
 @renamed_fields(rate="learning_rate")
@@ -176,22 +158,20 @@ class FinetuneSettings:
     patience: int = 8
     validation: bool = option(True, name="no_validation", plain=operator.not_, value=operator.not_)
     batch_size: int = 0
-    optimizer: str = option("", plain=_chosen, value=_own)
+    optimizer: str = _choice()
     learning_rate: float = option(0.0, name="rate")
-    multipliers: tuple[tuple[str, float], ...] = option(
-        (), name="rate_multiplier", plain=_written, value=parse_multipliers
-    )
+    multipliers: tuple[tuple[str, float], ...] = _factors("multipliers", "PREFIX=FACTOR", option_name="rate_multiplier")
     dropout: float | None = None
     l2: float | None = None
     top: str = "average"
     freeze: str = ""
-    batch_norm: str = option("", plain=_chosen, value=_own)
+    batch_norm: str = _choice()
     weights: str = ""
     fresh: tuple[str, ...] = ()
-    convention: str = option("", plain=_chosen, value=_own)
-    precision: str = option("", plain=_chosen, value=_own)
+    convention: str = _choice()
+    precision: str = _choice()
     sampling: str = "none"
-    copies: tuple[tuple[str, float], ...] = option((), plain=_written, value=parse_copies)
+    copies: tuple[tuple[str, float], ...] = _factors("copies", "CLASS=FACTOR")
     weighted: bool = option(False, name="class_weights")
     augmentations: tuple[str, ...] = option(("isometries",), name="augment")
     rotations: int = 5
@@ -247,6 +227,11 @@ class FinetuneSettings:
     def rule(self) -> PatchRule:
         """How an image becomes samples."""
         return parse_patches(self.patches)
+
+    @property
+    def made(self) -> int:
+        """How many pictures ``rotations-crops`` makes of an image; one without."""
+        return self.rotations * self.crops if OFFLINE in self.augmentations else 1
 
     @property
     def turned(self) -> bool:

@@ -61,9 +61,8 @@ def training_variables(model: Any) -> list[Any]:
 
 def remove_state(path: Path) -> None:
     """Remove a state and the weights beside it."""
-    path.unlink(missing_ok=True)
-    for weights in _all_weights(path):
-        weights.unlink(missing_ok=True)
+    for file in (path, *_all_weights(path)):
+        file.unlink(missing_ok=True)
 
 
 class StateFile:
@@ -89,36 +88,33 @@ class StateFile:
 
     def restore(self) -> Progress:
         """Read a saved state into the model; one that does not hold is left, and training starts anew."""
-        found = self._found()
-        if found is None:
-            remove_state(self._path)
-            return Progress(kept=copied_weights(self._model))
-        return found
+        if self._path.is_file():
+            found = self._found()
+            if isinstance(found, Progress):
+                return found
+            _log.warning("%s: %s; trained from the start", self._path, found)
+        remove_state(self._path)
+        return Progress(kept=copied_weights(self._model))
 
-    def _found(self) -> Progress | None:
-        path, weights = self._path, self._model.get_weights()
-        if not path.is_file():
-            return None
+    def _found(self) -> Progress | str:
+        """Read a saved state into the model; or say why it does not hold."""
+        weights = self._model.get_weights()
         try:
-            arrays = _read(path)
+            arrays = _read(self._path)
             facts = json.loads(arrays["facts"].tobytes())
             found = Progress(int(facts["done"]), float(facts["best"]), int(facts["waited"]), list(facts["rows"]))
-            if len(found.rows) != found.done or [row[0] for row in found.rows] != list(range(1, found.done + 1)):
+            if [row[0] for row in found.rows] != list(range(1, found.done + 1)):
                 raise ValueError("its history is not that of its epochs")
             now = [arrays[f"now{place}"] for place in range(len(self._variables))]
             if found.waited:
-                best = _read(_weights(path, found))
+                best = _read(_weights(self._path, found))
                 found.kept = [best[f"best{place}"] for place in range(len(weights))]
         except DAMAGE as error:
-            reason = str(error) or type(error).__name__
-            _log.warning("%s: not a whole training state (%s); trained from the start", path, reason)
-            return None
+            return f"not a whole training state ({str(error) or type(error).__name__})"
         if self._mark is not None and not self._mark.accepts(facts.get("settings")):
-            _log.warning("%s: made under other settings; trained from the start", path)
-            return None
+            return "made under other settings"
         if not (_alike(now, self._variables) and _alike(found.kept or weights, weights)):
-            _log.warning("%s: the state of another network; trained from the start", path)
-            return None
+            return "the state of another network"
         for value, variable in zip(now, self._variables, strict=True):
             variable.assign(value)
         found.kept = found.kept or copied_weights(self._model)

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..data import ImageRecord, decode_whole
-from .augment import OFFLINE
 from .batches import Source, training_batches
 from .frozen import keeps_features, split_frozen
-from .images import ImageBank, make_reader
+from .images import ImageBank, RegionBank, make_reader
 from .model import build_model, resolved
-from .regions import RegionBank, cut_region
+from .regions import cut_region
 from .settings import FinetuneSettings
 
 _STEPS = 3
@@ -62,7 +61,8 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     -------
     TrainingCost
     """
-    chosen = resolved(replace(settings, weights="random"))
+    settings = replace(settings, weights="random", multipliers=())
+    chosen = resolved(settings)
     started = time.perf_counter()
     image = make_reader(stain=settings.stain, rule=settings.rule, size=chosen["size"])(record)
     read = time.perf_counter() - started
@@ -72,12 +72,11 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     if settings.turned:
         region = cut_region(*decode_whole(record), size=chosen["size"], treat=np.ascontiguousarray)
         bank, stored = replace(bank, regions=RegionBank.of([region] * batch)), stored + region.pixels.nbytes
-    source = Source(bank, np.zeros(batch, dtype=np.int64), settings.rule, chosen["size"], settings.seed, batch)
-    model = build_model(replace(settings, weights="random", multipliers=()), classes=classes, fold=0)
+    source = Source.of(replace(settings, batch_size=batch), bank, np.zeros(batch, dtype=np.int64))
+    model = build_model(settings, classes=classes, fold=0)
     size = sum(int(np.prod(weight.shape)) for weight in model.weights) * 4
     samples = source.samples(np.arange(batch))
-    copies = settings.rotations * settings.crops if OFFLINE in settings.augmentations else 1
-    each = settings.rule.number(*image.shape[:2]) * copies
+    each = settings.rule.number(*image.shape[:2]) * settings.made
     make = training_batches(source, samples, augmentations=settings.augmentations, crops=settings.crops)
     split = split_frozen(model, settings) if keeps_features(settings) else None
     if split is not None and split.fits(images * each):

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..data import MAMMOGRAMS, SYNTHETIC_BANNER, Dataset, Particulars, file_sha256, inner_splits
+from ..data import MAMMOGRAMS, SYNTHETIC_BANNER, Dataset, file_sha256, inner_splits
 from ..errors import InputError
-from ..experiment import Finished, Tested, Training, Work
+from ..experiment import CrossValidation, Training, Work
 from ..jobs import Resources, Ticker, prepare_backend, visible_gpus
 from ..runs import Claim, Mark, versions_of
-from .balance import BEFORE, class_factors
+from .balance import BEFORE
 from .batches import Source
 from .images import ImageBank
 from .model import resolved, untrained_notice
@@ -28,29 +28,6 @@ _log = logging.getLogger(__name__)
 
 _VALIDATION_FOLDS = 8
 """An eighth of a training part validates where the protocol names no validation part (ours)."""
-
-
-def tested_of(
-    dataset: Dataset,
-    *,
-    digest: str,
-    failures: dict[str, str],
-    known: Particulars,
-    pixels: dict[str, str],
-    files: dict[str, str],
-) -> Tested:
-    """Return the images of a dataset."""
-    return Tested(
-        digest=digest,
-        dataset=dataset.name,
-        classes=dataset.classes,
-        labels={item.image_id: item.label or "" for item in dataset.records},
-        groups={item.image_id: item.group for item in dataset.records},
-        failures=tuple(failures.items()),
-        known=known,
-        pixels=pixels,
-        files=files,
-    )
 
 
 @dataclass(frozen=True)
@@ -141,9 +118,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
 
     def units(self, claim: Claim, resources: Resources) -> Sequence[FoldUnit]:
         """Return all folds."""
-        mark = claim.mark()
-        units = self._units(claim.folder, workers=resources.helpers(len(self.plan.folds)))
-        return [replace(unit, mark=mark) for unit in units]
+        return self._units(claim.folder, workers=resources.helpers(len(self.plan.folds)), mark=claim.mark())
 
     @staticmethod
     def train(units: tuple[FoldUnit, ...], ticker: Ticker) -> None:
@@ -184,45 +159,16 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         return notes
 
     def finish(
-        self,
-        folder: Path,
-        units: Sequence[FoldUnit],
-        found: Sequence[npt.NDArray[np.float64]],
-        *,
-        banners: tuple[str, ...],
-        protocol: str,
-        failed: list[str],
-    ) -> Finished:
+        self, result: CrossValidation, units: Sequence[FoldUnit], found: Sequence[npt.NDArray[np.float64]]
+    ) -> CrossValidation:
         """Write the outputs."""
-        panel, show = write_outputs(
-            folder,
-            units=units,
-            probabilities=np.concatenate(found),
-            dataset=self.dataset,
-            images=self.images,
-            reading=self.reading,
-            plan=self.plan,
-            protocol=protocol,
-            banners=banners,
-            view=self.view,
-            failed=failed,
-        )
-        return Finished(panel, banners, table=folder.name, show=show)
+        return write_outputs(self, result, units, np.concatenate(found))
 
-    def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
+    def _units(self, folder: Path, *, workers: int, mark: Mark | None = None) -> list[FoldUnit]:
         position = {item.image_id: place for place, item in enumerate(self.dataset.records)}
-        order = {label: place for place, label in enumerate(self.dataset.classes)}
-        labels = tuple(order[item.label or ""] for item in self.dataset.records)
+        labels = tuple(self.dataset.classes.index(item.label or "") for item in self.dataset.records)
         settings = self.settings
-        rule = settings.rule
-        source = Source(
-            bank=ImageBank.open(self.bank),
-            labels=np.array(labels),
-            rule=rule,
-            size=0,
-            seed=settings.seed,
-            batch_size=1,
-        )
+        source = Source.of(settings, ImageBank.open(self.bank), np.array(labels))
         units = []
         for fold in self.plan.folds:
             train = [position[image] for image in self.plan.images(fold, "train")]
@@ -233,7 +179,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                 train, validate = self._split(train, labels, fold)
             tested = [(image, position[image]) for image in self.plan.images(fold, "test")]
             names = tuple(
-                (image, rule.name(number, corner))
+                (image, settings.rule.name(number, corner))
                 for image, place in tested
                 for number, corner in enumerate(source.places(place))
             )
@@ -247,11 +193,11 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                     validate=tuple(validate),
                     test=tuple(place for _, place in tested),
                     test_names=names,
-                    classes=len(self.dataset.classes),
+                    classes=self.dataset.classes,
                     folder=folder,
                     workers=workers,
                     tensorboard=self.tensorboard,
-                    copies=class_factors(settings.copies, self.dataset.classes),
+                    mark=mark,
                 )
             )
         return units

@@ -15,6 +15,7 @@ from ..data import file_sha256
 from ..errors import InputError
 from ..jobs import Ticker, read_marks, read_probabilities, write_probabilities
 from ..runs import Mark
+from .balance import class_factors
 from .batches import Source, outputs_of, still_batches
 from .fit import TrainingPlan, loss_weights, train_model, training_samples
 from .images import ImageBank
@@ -43,7 +44,7 @@ class FoldUnit:
         Positions.
     test_names : tuple of (str, str)
         Image and patch of each prediction; the patch is empty for whole images.
-    classes : int
+    classes : tuple of str
     folder : Path
         ``RUN/finetune/<folds>-<network>``.
     workers : int
@@ -52,8 +53,6 @@ class FoldUnit:
         Whether curves are written for TensorBoard.
     mark : Mark or None
         What the fold is trained under.
-    copies : tuple of float
-        See `class_factors`.
     """
 
     settings: FinetuneSettings
@@ -64,12 +63,11 @@ class FoldUnit:
     validate: tuple[int, ...]
     test: tuple[int, ...]
     test_names: tuple[tuple[str, str], ...]
-    classes: int
+    classes: tuple[str, ...]
     folder: Path
     workers: int = 1
     tensorboard: bool = False
     mark: Mark | None = None
-    copies: tuple[float, ...] = ()
 
     @property
     def weights(self) -> Path:
@@ -99,35 +97,14 @@ class FoldUnit:
     @property
     def plan(self) -> TrainingPlan:
         """How the fold is trained."""
-        settings = self.settings
-        return TrainingPlan(
-            train=np.array(self.train, dtype=np.int64),
-            validate=np.array(self.validate, dtype=np.int64),
-            epochs=settings.epochs,
-            patience=settings.patience,
-            sampling=settings.sampling,
-            weighted=settings.weighted,
-            augmentations=settings.augmentations,
-            rotations=settings.rotations,
-            crops=settings.crops,
-            seed=settings.seed,
-            classes=self.classes,
-            copies=self.copies,
-        )
+        train, validate = (np.array(part, dtype=np.int64) for part in (self.train, self.validate))
+        copies = class_factors(self.settings.copies, self.classes)
+        return TrainingPlan(self.settings, train, validate, len(self.classes), copies)
 
     def source(self) -> Source:
         """Return the images, read as the network takes them."""
-        settings = self.settings
-        chosen = resolved(settings)
-        return Source(
-            bank=ImageBank.open(self.images),
-            labels=np.array(self.labels, dtype=np.int64),
-            rule=settings.rule,
-            size=chosen["size"],
-            seed=settings.seed,
-            batch_size=chosen["batch_size"],
-            workers=self.workers,
-        )
+        labels = np.array(self.labels, dtype=np.int64)
+        return Source.of(self.settings, ImageBank.open(self.images), labels, workers=self.workers)
 
 
 def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> FinetuneSettings:
@@ -177,9 +154,8 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     OverwrittenError
         Another command has overwritten the folder meanwhile.
     """
-    settings = unit.settings
-    source = unit.source()
-    model = network_of_fold(settings, classes=unit.classes, fold=unit.fold)
+    settings, source, classes = unit.settings, unit.source(), len(unit.classes)
+    model = network_of_fold(settings, classes=classes, fold=unit.fold)
     ticked, note = 0, ""
 
     def say(words: str) -> None:
@@ -212,7 +188,7 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
         unit.mark.hold()
     save_h5(model, unit.weights)
     marks = {} if unit.mark is None else {"settings": unit.mark.sha256, "model": file_sha256(unit.weights)}
-    found = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=unit.classes)
+    found = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=classes)
     write_probabilities(unit.predictions, unit.rows, found, marks=marks)
     remove_state(unit.state)
 
@@ -236,7 +212,7 @@ def read_fold(unit: FoldUnit) -> npt.NDArray[np.float64] | None:
     """
     if not (unit.weights.is_file() and unit.predictions.is_file()):
         return None
-    values = read_probabilities(unit.predictions, unit.rows, unit.classes)
+    values = read_probabilities(unit.predictions, unit.rows, len(unit.classes))
     if values is None or not np.isfinite(values).all():
         _log.warning("%s: does not hold the predictions of its fold; trained again", unit.predictions)
         return None

@@ -6,13 +6,13 @@ Resume, crash safety, sharding and concurrent runs all come from that one rule.
 
 from .ahead import map_ahead, map_ahead_in_threads
 from .archive import Archive, check_archive_size, write_archive
-from .backend import asked_threads, gpus_have_bfloat16, prepare_backend, visible_gpus
+from .backend import asked_threads, gpus_have_bfloat16, hushed_start, prepare_backend, visible_gpus
 from .cells import Cells, neutral, read_records, unneutral
 from .damage import DAMAGE
 from .executor import run_units
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .hdf5_probe import refuse_deadly
-from .interrupts import hold_interrupts, is_interrupt, prepare_worker
+from .interrupts import hold_interrupts, hush_readers, is_interrupt
 from .parts import (
     atomic_output,
     check_file_name,
@@ -30,7 +30,6 @@ from .parts import (
 )
 from .processes import is_running, scratch_folder, this_process
 from .progress import Progress, Ticker, format_seconds
-from .quiet import hush_readers
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
 from .shard import Shard, parse_shard
 from .tables import read_marks, read_probabilities, write_probabilities
@@ -60,6 +59,7 @@ __all__ = [
     "hdf5_trouble",
     "hold_interrupts",
     "hush_readers",
+    "hushed_start",
     "is_interrupt",
     "is_running",
     "is_set_aside",
@@ -73,7 +73,6 @@ __all__ = [
     "parse_shard",
     "parse_yaml",
     "prepare_backend",
-    "prepare_worker",
     "read_json",
     "read_marks",
     "read_probabilities",

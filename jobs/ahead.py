@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ..errors import BchistoError
 from .interrupts import prepare_worker
-from .resources import THREADS, one_thread_of_opencv
+from .resources import KILLED, THREADS, one_thread_of_opencv
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -52,10 +52,7 @@ def map_ahead(function: Callable[[T], R], items: Iterable[T], *, processes: int)
     try:
         yield from _in_order(lambda item: executor.submit(_call, function, item), items, most=_PER_WORKER * processes)
     except TerminatedWorkerError as error:
-        raise BchistoError(
-            "a worker process was killed, most often for lack of memory; what is done is kept, run it again with "
-            "fewer `jobs`"
-        ) from error
+        raise BchistoError(KILLED) from error
 
 
 def map_ahead_in_threads(function: Callable[[T], R], items: Iterable[T], *, threads: int) -> Iterator[R]:
@@ -68,12 +65,10 @@ def _in_order(submit: Callable[[T], Future[R]], items: Iterable[T], *, most: int
     waiting: collections.deque[Future[R]] = collections.deque()
     rest = iter(items)
     try:
-        for item in itertools.islice(rest, most):
-            waiting.append(submit(item))
+        waiting.extend(map(submit, itertools.islice(rest, most)))
         while waiting:
             result = waiting.popleft().result()
-            for item in itertools.islice(rest, 1):
-                waiting.append(submit(item))
+            waiting.extend(map(submit, itertools.islice(rest, 1)))
             yield result
     finally:
         for future in waiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -114,7 +115,7 @@ def write_archive(
             raise OutputError(f"{path}: not written, since it could not be read back ({reason})") from error
 
 
-class Archive:
+class Archive(contextlib.AbstractContextManager["Archive"]):
     """An archive open for reading; everything wrong with it is a `BundleError` that names the file.
 
     Parameters
@@ -140,20 +141,14 @@ class Archive:
         if not path.is_file():
             raise BundleError(f"{path}: no such {kind}")
         try:
-            self._zip = zipfile.ZipFile(path)
-        except DAMAGE as error:
-            raise self.damaged(error) from error
-        try:
-            self.manifest = self._check(schema_version)
+            with contextlib.ExitStack() as unless_read:
+                self._zip = unless_read.enter_context(zipfile.ZipFile(path))
+                self.manifest = self._check(schema_version)
+                unless_read.pop_all()
         except BundleError:
-            self._zip.close()
             raise
         except DAMAGE as error:
-            self._zip.close()
             raise self.damaged(error) from error
-
-    def __enter__(self) -> Archive:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

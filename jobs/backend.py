@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
 
 from ..errors import DependencyError, InputError
 from .interrupts import hold_interrupts
-from .quiet import hushed_start
+
+_log = logging.getLogger(__name__)
 
 NETWORK_THREADS = "BCHISTO_THREADS"
 """Variable that says with how many threads a process computes networks on the CPU; workers are told by it."""
@@ -42,8 +46,10 @@ def prepare_backend() -> str:
             backend = str(keras.backend.backend())
             if backend == "tensorflow":
                 _start_tensorflow()
-            elif backend == "torch":
-                _start_torch()
+            elif backend == "torch" and not _torch_gpus():
+                import torch
+
+                torch.set_num_threads(asked_threads() or 1)
     except ImportError as error:
         raise DependencyError(
             f"Keras cannot load its backend ({error}); install it or set KERAS_BACKEND=tensorflow"
@@ -109,12 +115,7 @@ def visible_gpus() -> tuple[str, ...]:
     """
     backend = prepare_backend()
     with hushed_start():
-        if backend == "tensorflow":
-            places = _tensorflow_gpus()
-        elif backend == "jax":
-            places = _jax_gpus()
-        else:
-            places = _torch_gpus()
+        places = {"tensorflow": _tensorflow_gpus, "jax": _jax_gpus}.get(backend, _torch_gpus)()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return tuple(named[place] if place < len(named) else str(place) for place in places)
 
@@ -147,6 +148,38 @@ def gpus_have_bfloat16() -> bool:
     return all(major >= _AMPERE for major in found)
 
 
+@contextlib.contextmanager
+def hushed_start() -> Iterator[None]:
+    """Catch what is written to file descriptor 2 inside the block; it is logged at debug level, or shown on an error.
+
+    TensorFlow 2.21 writes a dozen lines there on import, before any of its log-level variables is read.
+    """
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        terminal = os.dup(2)
+    except OSError:  # no stderr at all (a daemon): nothing to keep quiet
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            os.dup2(terminal, 2)
+            caught.seek(0)
+            os.write(2, caught.read())
+            raise
+        finally:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+        caught.seek(0)
+        for line in caught.read().decode(errors="replace").splitlines():
+            _log.debug("start-up: %s", line)
+
+
 def _start_tensorflow() -> None:
     import tensorflow as tf
 
@@ -161,13 +194,6 @@ def _start_tensorflow() -> None:
             tf.config.threading.set_intra_op_parallelism_threads(asked_threads() or 1)
             tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.zeros(1)  # starts it now, while its messages are caught
-
-
-def _start_torch() -> None:
-    import torch
-
-    if not _torch_gpus():
-        torch.set_num_threads(asked_threads() or 1)
 
 
 def _tensorflow_gpus() -> list[int]:
@@ -186,11 +212,9 @@ def _torch_gpus() -> list[int]:
     """Follow the order in which Keras chooses a device of PyTorch, without making a tensor, which would claim it."""
     import torch
 
-    chosen = os.environ.get("KERAS_TORCH_DEVICE", "")
-    if chosen:
-        kind = chosen.partition(":")[0]
-    else:
+    kind, _, number = os.environ.get("KERAS_TORCH_DEVICE", "").partition(":")
+    if not kind:
         kind = "mps" if torch.backends.mps.is_available() else "cuda" if torch.cuda.is_available() else "cpu"
     if kind == "cuda":
-        return [int(chosen.partition(":")[2])] if ":" in chosen else list(range(torch.cuda.device_count()))
+        return [int(number)] if number else list(range(torch.cuda.device_count()))
     return [] if kind == "cpu" else [0]

@@ -40,8 +40,6 @@ def unneutral(cell: str) -> str:
 
 def _is_formula(cell: str) -> bool:
     """Whether a cell, less apostrophes before it, begins like a formula and is no number."""
-    if cell[:1] not in _FORMULA and cell[:1] != _MARK:
-        return False
     text = cell.lstrip(_MARK)
     if text[:1] not in _FORMULA:
         return False
@@ -52,14 +50,11 @@ def _is_formula(cell: str) -> bool:
     return False
 
 
-class Cells:
+class Cells(Iterator[list[str]]):
     """As `csv.reader`, with every cell as it is meant."""
 
     def __init__(self, lines: Iterable[str], **options: Any) -> None:
         self._reader = csv.reader(lines, **options)
-
-    def __iter__(self) -> Iterator[list[str]]:
-        return self
 
     def __next__(self) -> list[str]:
         return list(map(unneutral, next(self._reader)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import threading
@@ -17,7 +18,7 @@ from .backend import NETWORK_THREADS, computing_threads
 from .interrupts import hold_interrupts, prepare_worker
 from .processes import scratch_folder
 from .progress import Progress, Ticker
-from .resources import THREADS, GpuClaims, Resources, one_thread_of_opencv
+from .resources import KILLED, THREADS, GpuClaims, Resources, one_thread_of_opencv
 
 U = TypeVar("U")
 R = TypeVar("R")
@@ -86,30 +87,30 @@ def run_units(
     results: list[R] = []
     total = sum(map(steps, units))
     of_units = total / max(len(units), 1) * min(jobs, len(units))
-    with _scratch() as folder:
+    with contextlib.ExitStack() as stack:
+        folder = None  # where there is no room for temporary files; only the bar needs them
+        with contextlib.suppress(OSError):
+            folder = stack.enter_context(scratch_folder())
+            (folder / _TICKS).mkdir()
         ticker = Ticker(None if folder is None else folder / _TICKS)
         progress = Progress(
             total=total, label=label, unit=step_name, between=lambda: 0 if ticker.count(kept=True) else of_units
         )
-        cards = None if folder is None else GpuClaims(folder, resources.gpus, jobs)
-        with (
-            progress,
-            _watched(progress, ticker),
-            # closed at once where the loop is left, or workers would go on until the error is forgotten
-            contextlib.closing(
-                _results(work, units, ticker=ticker, resources=resources, dask=dask, cards=cards)
-            ) as found,
-        ):
-            finished = 0
-            try:
-                for unit, result in found:
-                    finished += steps(unit)
-                    progress.update_to(max(finished, ticker.count()), note=ticker.note())
-                    results.append(result)
-            except KeyboardInterrupt:
-                kept = max(finished, ticker.count(kept=True))
-                _log.info("%s: kept %d of %d %s", label, kept, total, step_name)
-                raise
+        stack.enter_context(progress)
+        stack.enter_context(_watched(progress, ticker))
+        found = _results(functools.partial(_call, work, ticker), units, resources=resources, dask=dask, folder=folder)
+        # closed at once where the loop is left, or workers would go on until the error is forgotten
+        stack.enter_context(contextlib.closing(found))
+        finished = 0
+        try:
+            for unit, result in found:
+                finished += steps(unit)
+                progress.update_to(max(finished, ticker.count()), note=ticker.note())
+                results.append(result)
+        except KeyboardInterrupt:
+            kept = max(finished, ticker.count(kept=True))
+            _log.info("%s: kept %d of %d %s", label, kept, total, step_name)
+            raise
     return results
 
 
@@ -131,56 +132,32 @@ def _watched(progress: Progress, ticker: Ticker) -> Iterator[None]:
         thread.join()
 
 
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path | None]:
-    """Make a folder for temporary files; None where there is no room for one, since only the bar needs it."""
-    with contextlib.ExitStack() as stack:
-        folder = None
-        with contextlib.suppress(OSError):
-            folder = stack.enter_context(scratch_folder())
-            (folder / _TICKS).mkdir()
-        yield folder
-
-
-def _results(
-    work: Callable[[U, Ticker], R],
-    units: Sequence[U],
-    *,
-    ticker: Ticker,
-    resources: Resources,
-    dask: str | None,
-    cards: GpuClaims | None,
-) -> Generator[tuple[U, R]]:
-    if not units:
-        return
-    jobs, threads = min(resources.processes, len(units)), resources.threads
-    if dask is not None:
-        yield from _on_dask(work, units, ticker=ticker, address=dask)
-    elif jobs == 1 and (threads is None or computing_threads() in (threads, None)):
-        for unit in units:
-            with one_thread_of_opencv():
-                result = work(unit, ticker)
-            yield unit, result
-    else:
-        env = dict.fromkeys(THREADS, "1") | ({} if threads is None else {NETWORK_THREADS: str(threads)})
-        yield from _in_processes(work, units, ticker=ticker, jobs=jobs, cards=cards, env=env)
-
-
-def _call(work: Callable[[U, Ticker], R], unit: U, ticker: Ticker, cards: GpuClaims | None) -> tuple[U, R]:
+def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U, *, cards: GpuClaims | None = None) -> tuple[U, R]:
     if cards is not None:
         cards.claim()
     with one_thread_of_opencv():
         return unit, work(unit, ticker)
 
 
+def _results(
+    call: Callable[..., tuple[U, R]], units: Sequence[U], *, resources: Resources, dask: str | None, folder: Path | None
+) -> Generator[tuple[U, R]]:
+    if not units:
+        return
+    jobs, threads = min(resources.processes, len(units)), resources.threads
+    if dask is not None:
+        yield from _on_dask(call, units, address=dask)
+    elif jobs == 1 and (threads is None or computing_threads() in (threads, None)):
+        yield from map(call, units)
+    else:
+        env = dict.fromkeys(THREADS, "1") | ({} if threads is None else {NETWORK_THREADS: str(threads)})
+        if folder is not None:
+            call = functools.partial(call, cards=GpuClaims(folder, resources.gpus, resources.processes))
+        yield from _in_processes(call, units, jobs=jobs, folder=folder, env=env)
+
+
 def _in_processes(
-    work: Callable[[U, Ticker], R],
-    units: Sequence[U],
-    *,
-    ticker: Ticker,
-    jobs: int,
-    cards: GpuClaims | None,
-    env: dict[str, str],
+    call: Callable[[U], tuple[U, R]], units: Sequence[U], *, jobs: int, folder: Path | None, env: dict[str, str]
 ) -> Iterator[tuple[U, R]]:
     from concurrent.futures import FIRST_COMPLETED, Future, wait
     from itertools import islice
@@ -203,18 +180,18 @@ def _in_processes(
                 pool = ProcessPoolExecutor(
                     jobs,
                     initializer=prepare_worker,
-                    initargs=(os.getpid(), None if cards is None else str(cards.folder)),
+                    initargs=(os.getpid(), None if folder is None else str(folder)),
                     env=env,
                 )
                 # No more than the pool takes in at once: ended with units that it has not taken, its thread fails.
                 for unit in islice(waiting, 2 * jobs):
-                    underway.add(pool.submit(_call, work, unit, ticker, cards))
+                    underway.add(pool.submit(call, unit))
             started = True
             while underway:
                 done, underway = wait(underway, return_when=FIRST_COMPLETED)
                 with hold_interrupts():
                     for unit in islice(waiting, len(done)):
-                        underway.add(pool.submit(_call, work, unit, ticker, cards))
+                        underway.add(pool.submit(call, unit))
                 for future in done:
                     yield future.result()
             whole = True
@@ -227,10 +204,7 @@ def _in_processes(
             ) from error
         except TerminatedWorkerError as error:
             time.sleep(_SIGNAL_SECONDS)  # a signal to the whole group is an interrupt, not a lack of memory
-            raise BchistoError(
-                "a worker process was killed, most often for lack of memory; what is done is kept, run it again with "
-                "fewer `jobs`"
-            ) from error
+            raise BchistoError(KILLED) from error
         except BrokenProcessPool as error:
             raise BchistoError(f"worker processes cannot be used ({error.__cause__ or error}); try `jobs=1`") from error
         finally:
@@ -241,9 +215,7 @@ def _in_processes(
                     pool.shutdown(wait=True, kill_workers=not whole)
 
 
-def _on_dask(
-    work: Callable[[U, Ticker], R], units: Sequence[U], *, ticker: Ticker, address: str
-) -> Iterator[tuple[U, R]]:
+def _on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: str) -> Iterator[tuple[U, R]]:
     try:
         from distributed import CancelledError, Client, KilledWorker, as_completed
         from distributed.comm import CommClosedError
@@ -255,7 +227,11 @@ def _on_dask(
         raise InputError(
             f"`dask` {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
         ) from error
-    with _silenced("distributed.client"), client:  # it logs that the scheduler is gone, which we say below
+    with contextlib.ExitStack() as stack:
+        its_log = logging.getLogger("distributed.client")  # it logs that the scheduler is gone, which we say below
+        stack.callback(its_log.setLevel, its_log.level)
+        its_log.setLevel(logging.CRITICAL + 1)
+        stack.enter_context(client)
         _log.info("using the Dask cluster at %s", address)
         try:
             client.wait_for_workers(1, timeout=_DASK_SECONDS)
@@ -264,7 +240,7 @@ def _on_dask(
                 f"`dask` {address}: the scheduler has no workers; start some with `dask worker {address}`"
             ) from error
         try:
-            futures = [client.submit(_call, work, unit, ticker, None, pure=False) for unit in units]
+            futures = [client.submit(call, unit, pure=False) for unit in units]
             for future in as_completed(futures):
                 yield future.result()
         except (CancelledError, CommClosedError) as error:
@@ -276,15 +252,3 @@ def _on_dask(
                 "several Dask workers were killed at the same unit, most often for lack of memory; what is done is "
                 "kept, give workers more memory and run the command again"
             ) from error
-
-
-@contextlib.contextmanager
-def _silenced(name: str) -> Iterator[None]:
-    """Keep the log of another package out of the user's terminal."""
-    log = logging.getLogger(name)
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        log.setLevel(before)

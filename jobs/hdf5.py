@@ -93,16 +93,12 @@ def hdf5_trouble(path: Path) -> str | None:
         return f"cannot be read ({error.strerror or error})"
     if not start:
         return "an empty file; its copy or download did not finish"
-    if start != _SIGNATURE and not _has_user_block(path):
-        return "not an HDF5 file"
-    return None
-
-
-def _has_user_block(path: Path) -> bool:
-    """Whether HDF5's signature stands further in, behind something of somebody else's."""
+    if start == _SIGNATURE:
+        return None
     import h5py
 
-    return bool(h5py.is_hdf5(path))
+    # the signature may stand further in, behind something of somebody else's
+    return None if h5py.is_hdf5(path) else "not an HDF5 file"
 
 
 def hdf5_reason(messages: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C and signals of a scheduler around pools of workers, and workers that end with their parent."""
+"""Ctrl-C and signals of a scheduler around pools of workers; workers, which end with their parent and are quiet."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import signal
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Iterator
-from typing import Any
 
 from ..errors import printable
-from .quiet import hush_readers
 
 _SIGNALS = frozenset(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 """What a user, a shell or a scheduler interrupts a command with, often all of its processes at once."""
@@ -33,9 +32,7 @@ def hold_interrupts() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before: dict[int, Any] = {}
-    for number in _SIGNALS:
-        before[number] = signal.signal(number, lambda number, _: came.append(number))
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _SIGNALS}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
@@ -74,6 +71,17 @@ def prepare_worker(parent: int, folder: str | None = None) -> None:
         logging.lastResort.setFormatter(_Printable())
     hush_readers()
     threading.Thread(target=_follow, args=(parent,), daemon=True, name="bchisto-follow").start()
+
+
+def hush_readers() -> None:
+    """Let the packages that read images print nothing in this process, which is ours; we refuse what matters.
+
+    Pillow warns of damaged tags just before the error that we report with the file's name. pydicom quotes what it finds
+    strange, which may be a patient's name.
+    """
+    warnings.filterwarnings("ignore", module="PIL")
+    warnings.filterwarnings("ignore", module="pydicom")
+    logging.getLogger("pydicom").propagate = False  # its level is set anew when it is imported
 
 
 class _Printable(logging.Formatter):

@@ -22,11 +22,7 @@ from .processes import temporary_name, unlink_stale
 
 _log = logging.getLogger(__name__)
 
-_OBEYED_SIGNS = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_OBEYED = {
-    ord(sign): f"\\u{ord(sign):04x}"
-    for sign in map(chr, (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
-}
+_OBEYED = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Signs that a terminal obeys and that JSON leaves as they are; they stand in its strings alone."""
 
 _MOST_JSON = 256 * 1024**2
@@ -215,7 +211,7 @@ def write_json(path: Path, value: Any) -> None:
 def json_text(value: Any) -> str:
     """Return indented JSON in which no character is one that a terminal obeys; NaN and infinity are refused."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    return text.translate(_OBEYED) if _OBEYED_SIGNS.search(text) else text
+    return _OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
 
 
 def read_json(path: Path) -> Any:

@@ -159,8 +159,6 @@ def _is_there(pid: int) -> bool:
         return False
     try:  # a system without /proc
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 _log = logging.getLogger(__name__)
@@ -115,7 +114,7 @@ class Pace:
         return (last - first) / (ended - began) if last - first >= _HONEST and ended > began else None
 
 
-class Progress:
+class Progress(contextlib.AbstractContextManager["Progress"]):
     """A bar on a terminal, a line every 15 seconds in a log; silent when the log level hides it.
 
     No time left is shown until the rate is known well enough, see `Pace`.
@@ -149,12 +148,7 @@ class Progress:
                 layout = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}{postfix}]"
             self._bar = tqdm(total=total, desc=label, unit=unit, file=sys.stderr, dynamic_ncols=True, bar_format=layout)
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
@@ -167,14 +161,14 @@ class Progress:
         now = time.monotonic()
         self._pace.look(now, done)
         self._say_what_is_kept()
+        said = self._speed(now) + (f"; {note}" if note else "")
         if self._bar is not None:
-            self._bar.set_postfix_str(self._speed(now) + (f"; {note}" if note else ""), refresh=False)
+            self._bar.set_postfix_str(said, refresh=False)
             self._bar.update(step)
         elif now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
             of = "" if self._total is None else f"/{self._total}"
-            said = f"; {note}" if note else ""
-            _log.info("%s: %d%s %s, %s%s", self._label, done, of, self._unit, self._speed(now), said)
+            _log.info("%s: %d%s %s, %s", self._label, done, of, self._unit, said)
 
     def _speed(self, now: float) -> str:
         """Say the rate, and the time left where it is known."""

@@ -1,13 +1,14 @@
 """A model bundle over new images: image files to one probability per class."""
 
-from .advice import Fitting, advised, said_of_training
+from .advice import advised, said_of_training
 from .calls import Calls
-from .locate import find_bundle, recorded_weights
-from .model import BoostedModel, CnnModel, Model, load_model, model_identity
+from .locate import find_bundle, recorded_runs
+from .model import BoostedModel, CnnModel, Model, ready_model
 from .page import NOT_A_DEVICE
 from .predictor import Predictions, Predictor
 from .records import new_images
 from .run import PredictResult, predict
+from .sheet import bundle_lines
 from .table import FORMATS
 
 __all__ = [
@@ -16,17 +17,16 @@ __all__ = [
     "BoostedModel",
     "Calls",
     "CnnModel",
-    "Fitting",
     "Model",
     "PredictResult",
     "Predictions",
     "Predictor",
     "advised",
+    "bundle_lines",
     "find_bundle",
-    "load_model",
-    "model_identity",
     "new_images",
     "predict",
-    "recorded_weights",
+    "ready_model",
+    "recorded_runs",
     "said_of_training",
 ]

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import BchistoError
+from ..arguments import reworded
 from ..experiment import Needs
 
 _LARGER = "; this model needs larger images"
 
-_ADVICE = tuple(
-    (re.compile(pattern, re.DOTALL), instead)
-    for pattern, instead in (
-        (r"; use a smaller `views`(, or `pad=[^`]*`)?", _LARGER),
-        (r"; use `patches=[^`]*` or smaller ones", _LARGER),
-        (r"; leave it out, or use `stain_fallback=[^`]*`", "; leave it out"),
-        (r"(; copy it(?: again)?), or use `context=[^`]*`", r"\1"),
-        (r", or a manifest path,label,group with `folds` .*", ""),
-        (r", or other names by `path_column`[^;]*`group_column`", ""),
-        (r"; where they are, use `group_from=.*", ""),
-        (r"; `folds=[^`]*` keeps the split, .*", ""),
-        (
-            r"`(?:encoders|network)` (\S+): no such (encoder|network); .*",
-            r"the \2 \1 of this model is not known here; install the package that adds it",
-        ),
-        (r"`encoders` (\S+): ", r"the encoder \1 of this model: "),
-        (r'`engine="(\w+)"`: ', r"the engine \1 of this model: "),
-        (r'`(?:stain|method)="([^"`]+)"` needs', r"the stain method \1 of this model needs"),
-    )
+_ADVICE = (
+    (r"; use a smaller `views`(, or `pad=[^`]*`)?", _LARGER),
+    (r"; use `patches=[^`]*` or smaller ones", _LARGER),
+    (r"; leave it out, or use `stain_fallback=[^`]*`", "; leave it out"),
+    (r"(; copy it(?: again)?), or use `context=[^`]*`", r"\1"),
+    (r", or a manifest path,label,group with `folds` .*", ""),
+    (r", or other names by `path_column`[^;]*`group_column`", ""),
+    (r"; where they are, use `group_from=.*", ""),
+    (r"; `folds=[^`]*` keeps the split, .*", ""),
+    (
+        r"`(?:encoders|network)` (\S+): no such (encoder|network); .*",
+        r"the \2 \1 of this model is not known here; install the package that adds it",
+    ),
+    (r"`encoders` (\S+): ", r"the encoder \1 of this model: "),
+    (r'`engine="(\w+)"`: ', r"the engine \1 of this model: "),
+    (r'`(?:stain|method)="([^"`]+)"` needs', r"the stain method \1 of this model needs"),
 )
 """What names options of training, and what to say instead."""
 
@@ -58,19 +55,13 @@ def in_our_words(text: str) -> str:
     'a.png: 40x40 is smaller than the crop of 64; this model needs larger images'
     """
     for pattern, instead in _ADVICE:
-        text = pattern.sub(instead, text)
+        text = re.sub(pattern, instead, text, flags=re.DOTALL)
     return text
 
 
-@contextlib.contextmanager
-def advised() -> Iterator[None]:
+def advised() -> AbstractContextManager[None]:
     """Let what is refused inside be `in_our_words`."""
-    try:
-        yield
-    except BchistoError as error:
-        if error.args and isinstance(error.args[0], str):
-            error.args = (in_our_words(error.args[0]), *error.args[1:])
-        raise
+    return reworded(in_our_words)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
     Returns
     -------
     Bundle, dict of str to Embeddings
-        By store; all of the same images in the same order.
+        By store; all of the same images in the same order. A bundle of images is one that does not know them again.
 
     Raises
     ------
@@ -76,32 +77,32 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         )
     first = named[stores[0]]
     for store in stores:
-        header = bundle.stores[store]
-        try:
-            imported = header.get("mode") == IMPORTED
-            needed, dim = settled_facts(path, facts_of(header)), int(header["dim"]) if imported else None
-            pooled = str(needed.get("pooled", "")) if imported else None
-        except DAMAGE as error:
-            raise BundleError(
-                f"{path}: the settings of its store {store} do not fit; the bundle was altered"
-            ) from error
-        _check_kind(path, store, named[store], needed=needed, dim=dim, pooled=pooled)
+        _check_kind(path, store, bundle.stores[store], named[store])
         if strange := sorted(set(named[store].image_ids) ^ set(first.image_ids)):
             raise InputError(f"{named[store].path} and {first.path}: of different images: {few(strange)} in one alone")
         named[store] = named[store].ordered(first.image_ids)
+    if bundle.training is not None and not is_embedded(bundle):
+        _log.warning(
+            "%s knows the images that trained it by their pixels, which embeddings do not show: whether these trained "
+            "it is not said",
+            path,
+        )
+        bundle = replace(bundle, training=None)
     return bundle, {store: named[store] for store in stores}
 
 
-def _check_kind(
-    path: Path, store: str, found: Embeddings, *, needed: Mapping[str, Any], dim: int | None, pooled: str | None
-) -> None:
+def _check_kind(path: Path, store: str, header: Mapping[str, Any], found: Embeddings) -> None:
     """Refuse embeddings that another network or other settings made, as far as both sides say.
 
-    What a bundle of images needs is known, so its embeddings have to say all of it. Of such a bundle `dim` and `pooled`
-    are None: its models know the former, and the latter is nothing.
+    What a bundle of images needs is known, so its embeddings have to say all of it; how long they are its models know.
     """
-    needed, given = ({**ABSENT_SETTINGS, **facts} if facts else {} for facts in (needed, found.facts))
-    imported = pooled is not None
+    imported = header.get("mode") == IMPORTED
+    try:
+        settled = settled_facts(path, facts_of(header))
+        pooled, dim = imported and bool(str(settled.get("pooled", ""))), int(header["dim"]) if imported else None
+    except DAMAGE as error:
+        raise BundleError(f"{path}: the settings of its store {store} do not fit; the bundle was altered") from error
+    needed, given = ({**ABSENT_SETTINGS, **facts} if facts else {} for facts in (settled, found.facts))
     for fact in KIND_FACTS:
         if fact in needed and fact in given and needed[fact] != given[fact]:
             raise InputError(
@@ -117,7 +118,7 @@ def _check_kind(
         raise InputError(
             f"{found.path}: embeddings of {found.features.shape[2]} numbers; {store} of {path} needs {dim}"
         )
-    if bool(pooled) != bool(found.pooled):
+    if pooled != bool(found.pooled):
         again = "; if they are of tiles, too, write them by bchisto features export, which says so" if pooled else ""
         raise InputError(
             f"{found.path}: embeddings of {'tiles' if found.pooled else 'whole images'}, and {store} of {path} was "

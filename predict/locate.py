@@ -73,26 +73,44 @@ def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Pa
 
 def _recorded(bundle: Path) -> Iterator[str]:
     """Yield the weights options of the run of a bundle, and of the runs that it took stores from."""
-    runs = list(bundle.absolute().parents)[2:3]
-    for run in runs:
-        for record in _records(run):
-            config, folder = record.get("config", {}), Path(record.get("folder") or ".")
-            for option in config.get("weights") or () if record.get("command") == "featurize" else ():
-                encoder, equals, path = str(option).rpartition("=")
-                yield f"{encoder}{equals}{folder / path}"
-            for option in config.get("encoder") or () if record.get("command") == "featurize" else ():
-                if (own := recorded_source(str(option), folder)) is not None:
-                    yield f"{own[0]}={own[1]}"
-            for features in config.get("features") or () if record.get("command") == "boost" else ():
-                other = folder / str(features)
+    for run in list(bundle.absolute().parents)[2:3]:
+        for _, records in recorded_runs(run):
+            for command, config, folder in records:
+                if command != "featurize":
+                    continue
+                for option in config.get("weights") or ():
+                    encoder, equals, path = str(option).rpartition("=")
+                    yield f"{encoder}{equals}{folder / path}"
+                for option in config.get("encoder") or ():
+                    if (own := recorded_source(str(option), folder)) is not None:
+                        yield f"{own[0]}={own[1]}"
+
+
+def recorded_runs(run: Path) -> Iterator[tuple[Path, list[tuple[str, dict[str, Any], Path]]]]:
+    """Yield a run, and the runs that it took stores from, each with what it recorded.
+
+    Parameters
+    ----------
+    run : Path
+
+    Yields
+    ------
+    Path
+        The run.
+    list of (str, dict, Path)
+        Each command with its options and the folder in which it was given; none where that cannot be read.
+    """
+    runs = [run]
+    for one in runs:
+        try:
+            found = [record for record in read_json(one / "run.json")["records"] if isinstance(record, dict)]
+        except (OSError, KeyError, TypeError, ValueError):
+            found = []
+        records = [(rec.get("command", ""), rec.get("config") or {}, Path(rec.get("folder") or ".")) for rec in found]
+        yield one, records
+        for command, config, folder in records:
+            for store in config.get("features") or () if command == "boost" else ():
+                other = folder / str(store)
                 other = other.parent.parent if other.suffix == ".h5" else other.parent
                 if other not in runs:
                     runs.append(other)
-
-
-def _records(run: Path) -> list[dict[str, Any]]:
-    """Return what a run has recorded; nothing where that cannot be read."""
-    try:
-        return [record for record in read_json(run / "run.json")["records"] if isinstance(record, dict)]
-    except (InputError, OSError, KeyError, TypeError, ValueError):
-        return []

@@ -17,8 +17,10 @@ from ..encoders import CropEncoder, EncoderChoice, card_of, header_choice, open_
 from ..errors import BundleError, InputError, WeightsError
 from ..experiment import bundle_road
 from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
-from ..finetune import CnnBundle, PatchRule, predict_images
+from ..finetune import CnnBundle, predict_images
 from ..jobs import Ticker
+from .advice import Fitting
+from .locate import recorded_weights
 from .stored import stored_settings
 
 _CNN_BLOCK = 16
@@ -41,6 +43,7 @@ class CnnModel:
 
     images_per_block = _CNN_BLOCK
     on_keras = True
+    step_name = "predictions"
 
     @property
     def steps(self) -> int:
@@ -48,14 +51,9 @@ class CnnModel:
         return len(self.bundle.models)
 
     @property
-    def step_name(self) -> str:
-        """What a step is."""
-        return "predictions"
-
-    @property
-    def fits(self) -> tuple[PatchRule, ...]:
+    def fits(self) -> tuple[Fitting, ...]:
         """What an image must be large enough for."""
-        return (self.bundle.settings.rule,)
+        return (Fitting(self.bundle.settings.rule),)
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -87,6 +85,8 @@ class BoostedModel:
     settings: dict[str, FeaturizeSettings]
     encoders: dict[str, CropEncoder]
 
+    step_name = "augmentations"
+
     @property
     def on_keras(self) -> bool:
         """Whether any of its networks runs on Keras, and so on a GPU where that sees one."""
@@ -103,14 +103,9 @@ class BoostedModel:
         return sum(settings.augmentations for settings, _ in self._passes())
 
     @property
-    def step_name(self) -> str:
-        """What a step is."""
-        return "augmentations"
-
-    @property
-    def fits(self) -> tuple[View, ...]:
+    def fits(self) -> tuple[Fitting, ...]:
         """What an image must be large enough for."""
-        return tuple(view for settings in self.settings.values() for view in settings.needs)
+        return tuple(Fitting(view) for settings in self.settings.values() for view in settings.needs)
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -220,6 +215,13 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
     return BoostedModel(bundle, settings, encoders)
 
 
+def ready_model(bundle: Path, options: Sequence[str] = ()) -> tuple[tuple[str, ...], Model]:
+    """Load a bundle with the weights that its run recorded, where none are given; return its identity, too."""
+    given = (*options, *(f"{encoder}={file}" for encoder, file in recorded_weights(bundle, options)))
+    identity = model_identity(bundle, given)
+    return identity, load_model(bundle, given, identity)
+
+
 def _check_dims(path: Path, bundle: Bundle, encoders: Mapping[str, CropEncoder]) -> None:
     """Refuse models of other descriptors than their encoder makes, before any image is described."""
     for store, encoder in encoders.items():
@@ -243,15 +245,12 @@ def _encoders(path: Path, stores: Mapping[str, dict[str, Any]], options: tuple[s
     encoders: dict[str, CropEncoder] = {}
     for store, found in first.items():
         header = stores[store]
+        if isinstance(found, WeightsError) and header["encoder"] in fitting:
+            others = (_fitting(path, header, source, built) for source in _sources(header, options)[1:])
+            found = next((one for one in others if not isinstance(one, WeightsError)), found)
         if isinstance(found, WeightsError):
-            others = _sources(header, options)[1:] if header["encoder"] in fitting else []
-            tried = (_fitting(path, header, source, built) for source in others)
-            encoder = next((one for one in tried if not isinstance(one, WeightsError)), None)
-            if encoder is None:
-                raise found
-            encoders[store] = encoder
-        else:
-            encoders[store] = found
+            raise found
+        encoders[store] = found
     return encoders
 
 

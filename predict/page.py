@@ -1,13 +1,15 @@
-"""A sheet as a page that loads nothing: pictures, style and script are within it."""
+"""A sheet as files: a page that loads nothing, pictures, style and script within it; and an Excel workbook."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..data import decode_record
-from ..errors import ImageError
+from ..errors import DependencyError, ImageError
 from ..evaluate import render_page, thumbnail
-from ..jobs import default_jobs, map_ahead_in_threads
+from ..jobs import atomic_output, default_jobs, map_ahead_in_threads
 from .sheet import Sheet, Shown
 
 NOT_A_DEVICE = (
@@ -23,6 +25,9 @@ _MOST_PICTURES = 2000
 
 _MOST_ROWS = 10_000
 """Rows that a browser still sorts at once (ours)."""
+
+_WIDTHS = (44, 16, 12, 10, 22)
+"""Of the columns of the workbook."""
 
 
 def write_html(sheet: Sheet, path: Path) -> None:
@@ -52,3 +57,68 @@ def _picture(row: Shown) -> str:
         return thumbnail(decode_record(row.record), side=_PICTURE)
     except (ImageError, OSError):
         return ""
+
+
+def import_openpyxl() -> Any:
+    """Import openpyxl.
+
+    Raises
+    ------
+    DependencyError
+        It is not installed.
+    """
+    try:
+        import openpyxl
+    except ImportError as error:
+        raise DependencyError("`xlsx`: openpyxl is missing: pip install 'bchisto[excel]'") from error
+    return openpyxl
+
+
+def write_xlsx(sheet: Sheet, path: Path) -> None:
+    """Write the workbook: the rows, to sort and filter, and beside them what a reader must know.
+
+    A text is a text in it, whatever it begins with.
+    """
+    openpyxl = import_openpyxl()
+    book = openpyxl.Workbook()
+    images = book.active
+    images.title = "Images"
+    _put(images, 1, ["Image", "Class", "Confidence", "Unsure", "Next", *map(str.capitalize, sheet.columns)])
+    for place, row in enumerate(sheet.rows, start=2):
+        unsure = "no rule" if row.unsure is None else "unsure" if row.unsure else ""
+        _put(images, place, [row.image, row.predicted, row.confidence, unsure, row.then, *row.further])
+        images.cell(place, 3).number_format = "0.0%"
+    images.freeze_panes = "B2"
+    images.auto_filter.ref = images.dimensions
+    images.print_title_rows = "1:1"
+    for letter, width in zip("ABCDE", _WIDTHS, strict=True):
+        images.column_dimensions[letter].width = width
+    for cell in images[1]:
+        cell.font = openpyxl.styles.Font(bold=True)
+    about = book.create_sheet("About")
+    said = (
+        *(("Note", banner) for banner in sheet.banners),
+        *(("", line) for line in (*sheet.said, NOT_A_DEVICE)),
+        *sheet.facts,
+        *((f"Not predicted: {image}", message) for image, message in sheet.failures),
+    )
+    for place, (name, text) in enumerate(said, start=1):
+        _put(about, place, [name, text])
+        about.cell(place, 2).alignment = openpyxl.styles.Alignment(wrap_text=True, vertical="top")
+    about.column_dimensions["A"].width, about.column_dimensions["B"].width = 28, 110
+    with atomic_output(path) as temporary, temporary.open("wb") as handle:
+        book.save(handle)
+
+
+def _put(page: Any, place: int, values: Sequence[str | float]) -> None:
+    """Write a row; what begins like a formula is marked as the text that it is."""
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    for column, value in enumerate(values, start=1):
+        cell = page.cell(place, column)
+        if isinstance(value, str):
+            cell.value = ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", value)
+            cell.data_type = "s"
+            cell.quotePrefix = value.startswith(("=", "+", "-", "@"))
+        else:
+            cell.value = value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -13,16 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Many, PathInput, TextInput, as_path, as_texts
+from ..arguments import Many, PathInput, TextInput, as_path, as_texts, reworded
 from ..data import ImageRecord
-from ..errors import BchistoError, BundleError, InputError
+from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature, as_frame, html_lines, html_table
 from ..experiment import check_headers
 from ..jobs import Ticker
-from .advice import Fitting, advised, said_of_training
+from .advice import advised, said_of_training
 from .blocks import is_trained
-from .locate import find_bundle, recorded_weights
-from .model import Model, load_model, model_identity
+from .locate import find_bundle
+from .model import ready_model
 from .records import new_images
 
 Image = PathInput | npt.NDArray[np.uint8]
@@ -110,9 +109,8 @@ class Predictor:
 
     def __init__(self, model: PathInput, *, weights: Many[TextInput] = (), calibrated: bool = False) -> None:
         self.path, options = find_bundle(as_path(model, "model")), as_texts(weights, "weights")
-        options = (*options, *(f"{encoder}={file}" for encoder, file in recorded_weights(self.path, options)))
         with advised():
-            self._model: Model = load_model(self.path, options, model_identity(self.path, options))
+            _, self._model = ready_model(self.path, options)
         bundle = self._model.bundle
         if calibrated and bundle.temperature is None:
             raise BundleError(f"{self.path}: holds no temperature; leave out `calibrated`")
@@ -147,9 +145,13 @@ class Predictor:
             An image that cannot be decoded or used.
         """
         bundle = self._model.bundle
-        with tempfile.TemporaryDirectory(prefix="bchisto-") as folder, _named_in(folder), advised():
+        with (
+            tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
+            reworded(lambda said: said.replace(f"{folder}/", "")),  # an array lies there meanwhile
+            advised(),
+        ):
             records = _distinct(self._records(images, Path(folder)))
-            check_headers(records, needs=[Fitting(need) for need in self._model.fits], skip_errors=False)
+            check_headers(records, needs=self._model.fits, skip_errors=False)
             found: list[npt.NDArray[np.float64]] = []
             trained: list[bool] = []
             size = self._model.images_per_block
@@ -201,14 +203,3 @@ def _distinct(records: Iterator[ImageRecord]) -> list[ImageRecord]:
     if twice:
         raise InputError(f"`images` {twice[0]}: is given twice; give each image once")
     return named
-
-
-@contextlib.contextmanager
-def _named_in(folder: str) -> Iterator[None]:
-    """Let errors name an array without the folder in which it lies meanwhile."""
-    try:
-        yield
-    except BchistoError as error:
-        if error.args and isinstance(error.args[0], str):
-            error.args = (error.args[0].replace(f"{folder}/", ""), *error.args[1:])
-        raise

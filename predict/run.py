@@ -21,18 +21,17 @@ from ..finetune import CnnBundle
 from ..jobs import ensure_folder, refuse_overwriting, set_aside, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
-from ..runs import RunRecord, record_table, unfinished_record
-from .advice import Fitting, advised, said_of_training
+from ..runs import record_table, unfinished_record
+from .advice import advised, said_of_training
 from .blocks import Block, Workshop, claim, do_blocks
 from .calls import Calls, OperatingPoint
 from .embedded import embeddings_digest, is_embedded, load_embedded, predict_embedded
 from .locate import find_bundle, recorded_weights
 from .model import load_model, model_identity
-from .page import write_html
+from .page import import_openpyxl, write_html, write_xlsx
 from .records import images_digest, new_images
 from .sheet import make_sheet
 from .table import FORMATS, Table, to_pandas
-from .workbook import import_openpyxl, write_xlsx
 
 _GPU_BLOCK = 32
 """Images in a unit of work on a GPU at least (ours)."""
@@ -149,7 +148,8 @@ def predict(
     """
     sources, options = as_paths(images, "images"), as_texts(weights, "weights")
     embedded = as_paths(features, "features")
-    _check_sources(sources, embedded, weights=options, sheet="html" if html is not None else "xlsx" if xlsx else "")
+    sheets = {name: as_path(given, name) for name, given in (("html", html), ("xlsx", xlsx)) if given is not None}
+    _check_sources(sources, embedded, weights=options, sheet=next(iter(sheets), ""))
     bundle, path = as_path(model, "model"), as_path(out, "out")
     how, calls = Work.of(work), calls or Calls()
     if how.shard is not None:
@@ -164,65 +164,71 @@ def predict(
     }  # fmt: skip
     if embedded:
         config["features"] = [str(file) for file in embedded]
-    sheets = {name: as_path(given, name) for name, given in (("html", html), ("xlsx", xlsx)) if given is not None}
     config |= {name: str(place) for name, place in sheets.items()}
     left = unfinished_record(path, command="predict", config=config)
-    if path.exists() and not how.overwrite and left is None:
-        raise OutputError(f"{path}: exists already; use `overwrite` or another `out`")
-    if xlsx is not None:
-        import_openpyxl()
-    for name, place in sheets.items():
-        if place.absolute() == path.absolute():
+    written = {"out": path, **sheets}
+    for name, place in written.items():
+        if name != "out" and place.absolute() == path.absolute():
             raise InputError(f"`{name}` {place}: is the table of `out`; give the sheet another name")
         if place.exists() and not how.overwrite and left is None:
             raise OutputError(f"{place}: exists already; use `overwrite` or another `{name}`")
+    if xlsx is not None:
+        import_openpyxl()
     bundle = find_bundle(bundle)
-    for name, place in {"out": path, **sheets}.items():
+    for name, place in written.items():
         beside = [place.with_name(f"{place.name}.{end}") for end in _BESIDE] if name == "out" else []
-        refuse_overwriting([place, *beside], [bundle, *map(Path, sources), *files_of(embedded)], name=name)
-    for folder in (path.parent, *(place.parent for place in sheets.values())):
-        ensure_folder(folder)
+        refuse_overwriting([place, *beside], [bundle, *sources, *files_of(embedded)], name=name)
+    for place in written.values():
+        ensure_folder(place.parent)
     replaced = how.overwrite or bool(left and left.get("overwrite"))
     with record_table(path, command="predict", config=config, overwrite=replaced) as record, advised():
         if calls != Calls():  # what the bundle cannot say is refused before its encoders are loaded
             classes, view = bundle_view(bundle)
             calls.point(view, classes=classes, bundle=bundle)
+        held: Bundle | CnnBundle
         if embedded:
-            result = _predict_embedded(
-                bundle, embedded, path=path, output_format=output_format, calibrated=calibrated, calls=calls,
-                overwrite=replaced, record=record,
-            )  # fmt: skip
-            record.note(predicted=result.images, failures=0, trained=result.trained, called=result.called)
-            return result
-        for encoder, file in recorded_weights(bundle, options):
-            options = (*options, f"{encoder}={file}")
-            _log.info("%s: weights %s, as the run of %s recorded them", encoder, file, bundle)
-        identity = model_identity(bundle, options)
-        ready = load_model(bundle, options, identity)
-        _check_temperature(bundle, ready.bundle, calibrated=calibrated)
-        point = calls.point(ready.bundle.two_class, classes=tuple(ready.bundle.classes), bundle=bundle)
-        records = new_images(sources, reading=ready.reading, classes=ready.bundle.classes)
-        for name, place in {"out": path, **sheets}.items():
-            refuse_overwriting([place], [image.path for image in records], name=name)
-        usable, refused = check_headers(
-            records, needs=[Fitting(one) for one in ready.fits], skip_errors=how.skip_errors
-        )
-        settings = {"model_sha256": identity[0], "images_sha256": images_digest(usable)}
-        record.note(**settings, images=len(usable))
+            given = load_embedded(bundle, embedded)
+            identity, held = model_identity(bundle, ()), given[0]
+        else:
+            for encoder, file in recorded_weights(bundle, options):
+                options = (*options, f"{encoder}={file}")
+                _log.info("%s: weights %s, as the run of %s recorded them", encoder, file, bundle)
+            identity = model_identity(bundle, options)
+            ready = load_model(bundle, options, identity)
+            held = ready.bundle
+        if calibrated and held.temperature is None:
+            raise BundleError(
+                f"{bundle}: holds no temperature, since it was trained in a single fold; leave out `calibrated`"
+            )
+        point = calls.point(held.two_class, classes=tuple(held.classes), bundle=bundle)
+        usable: Sequence[ImageRecord]
+        refused: Sequence[tuple[str, str]] = ()
         parts = path.with_name(f"{path.name}.parts")
-        claim(parts, settings, overwrite=how.overwrite)
-        resources = how.networks() if ready.on_keras else how.cpu()
-        # beside a GPU images are prepared ahead, which takes several in a block
-        size = max(ready.images_per_block, _GPU_BLOCK) if resources.gpus else ready.images_per_block
-        blocks = [Block(place, usable[at : at + size]) for place, at in enumerate(range(0, len(usable), size))]
-        helpers = resources.helpers(len(blocks)) if resources.gpus else 1
-        workshop = Workshop(bundle, options, identity, parts, settings, how.skip_errors, helpers)
-        rows = do_blocks(workshop, blocks, resources=resources, how=how, model=ready)
+        if embedded:  # takes seconds: all at once, in this process
+            usable, rows = predict_embedded(*given)
+            digest = embeddings_digest(given[1])
+            record.note(model_sha256=identity[0], features_sha256=digest, images=len(usable))
+        else:
+            records = new_images(sources, reading=ready.reading, classes=held.classes)
+            for name, place in written.items():
+                refuse_overwriting([place], [image.path for image in records], name=name)
+            usable, refused = check_headers(records, needs=ready.fits, skip_errors=how.skip_errors)
+            settings = {"model_sha256": identity[0], "images_sha256": images_digest(usable)}
+            record.note(**settings, images=len(usable))
+            claim(parts, settings, overwrite=how.overwrite)
+            resources = how.networks() if ready.on_keras else how.cpu()
+            # beside a GPU images are prepared ahead, which takes several in a block
+            size = max(ready.images_per_block, _GPU_BLOCK) if resources.gpus else ready.images_per_block
+            blocks = [Block(place, usable[at : at + size]) for place, at in enumerate(range(0, len(usable), size))]
+            helpers = resources.helpers(len(blocks)) if resources.gpus else 1
+            workshop = Workshop(bundle, options, identity, parts, settings, how.skip_errors, helpers)
+            rows = do_blocks(workshop, blocks, resources=resources, how=how, model=ready)
         result = _finish(
-            path, rows, usable, dict(refused), ready.bundle, output_format, calibrated=calibrated, point=point,
+            path, rows, usable, dict(refused), held, output_format, calibrated=calibrated, point=point,
             overwrite=replaced, sheets=sheets, sha256=identity[0],
         )  # fmt: skip
-        set_aside(parts)
+        if not embedded:
+            set_aside(parts)
         record.note(
             predicted=result.images, failures=len(result.failures), trained=result.trained, called=result.called
         )
@@ -239,41 +245,6 @@ def _check_sources(images: Sequence[Path], features: Sequence[Path], *, weights:
         raise InputError(f"`weights` {weights[0]}: embeddings are made already; leave it out")
     if features and sheet:
         raise InputError(f"`{sheet}`: a sheet shows images, which embeddings are not; leave it out")
-
-
-def _check_temperature(path: Path, bundle: Bundle | CnnBundle, *, calibrated: bool) -> None:
-    if calibrated and bundle.temperature is None:
-        raise BundleError(
-            f"{path}: holds no temperature, since it was trained in a single fold; leave out `calibrated`"
-        )
-
-
-def _predict_embedded(
-    path_of_bundle: Path,
-    files: Sequence[Path],
-    *,
-    path: Path,
-    output_format: str,
-    calibrated: bool,
-    calls: Calls,
-    overwrite: bool,
-    record: RunRecord,
-) -> PredictResult:
-    """Predict embeddings, which takes seconds: all at once, in this process."""
-    bundle, found = load_embedded(path_of_bundle, files)
-    if not is_embedded(bundle) and bundle.training is not None:
-        _log.warning("%s knows the images that trained it by their pixels, which embeddings do not show: whether these "
-                     "trained it is not said", path_of_bundle)  # fmt: skip
-        bundle = replace(bundle, training=None)
-    _check_temperature(path_of_bundle, bundle, calibrated=calibrated)
-    point = calls.point(bundle.two_class, classes=tuple(bundle.classes), bundle=path_of_bundle)
-    (sha256,) = model_identity(path_of_bundle, ())
-    records, rows = predict_embedded(bundle, found)
-    record.note(model_sha256=sha256, features_sha256=embeddings_digest(found), images=len(records))
-    return _finish(
-        path, rows, records, {}, bundle, output_format, calibrated=calibrated, point=point, overwrite=overwrite,
-        sheets={}, sha256=sha256,
-    )  # fmt: skip
 
 
 def _finish(

@@ -75,66 +75,6 @@ class Sheet:
     failures: tuple[tuple[str, str], ...]
     facts: tuple[tuple[str, str], ...]
 
-    @classmethod
-    def of(
-        cls,
-        records: Sequence[ImageRecord],
-        probabilities: npt.NDArray[np.float64],
-        *,
-        title: str,
-        banners: Sequence[str],
-        classes: Sequence[str],
-        rule: Mapping[str, Any] | None,
-        further: Sequence[tuple[str, Sequence[str]]],
-        failures: Mapping[str, str],
-        said: Sequence[str],
-        facts: Sequence[tuple[str, str]],
-    ) -> Sheet:
-        """Put rows together.
-
-        Parameters
-        ----------
-        records : sequence of ImageRecord
-        probabilities : ndarray of float64, shape (n, classes)
-            As they are shown, and as the rule takes them.
-        rule : mapping or None
-            See `bchisto.evaluate.unsure_rule`.
-        further : sequence of (str, sequence of str)
-            Names and cells of further columns.
-        title, banners, classes, failures, said, facts
-            As the attributes.
-        """
-        labels = [record.label or "" for record in records]
-        named = [(name, cells) for name, cells in further if name != "trained" or "yes" in cells]
-        columns = [*named, *([("label", labels)] if any(labels) else [])]
-        rows = []
-        for place, (record, shares) in enumerate(zip(records, probabilities, strict=True)):
-            first, second = np.argsort(-shares, kind="stable")[:2].tolist()
-            confidence = float(shares[first])
-            rows.append(
-                Shown(
-                    image=record.image_id,
-                    predicted=classes[first],
-                    confidence=confidence,
-                    unsure=None if rule is None else confidence < rule["below"],
-                    then=f"{classes[second]} {100 * shares[second]:.1f} %",
-                    further=tuple(cells[place] for _, cells in columns),
-                    record=record,
-                )
-            )
-        marked = sum(bool(row.unsure) for row in rows)
-        here = [] if rule is None else [f"Unsure: {marked} of {len(rows)} images."]
-        return cls(
-            title,
-            tuple(banners),
-            tuple(classes),
-            tuple(sorted(rows, key=lambda row: row.confidence)),
-            tuple(name for name, _ in columns),
-            (*said, " ".join([*here, *rule_sentences(rule)])),
-            tuple((image, _shortened(image, text)) for image, text in failures.items()),
-            tuple(facts),
-        )
-
     @property
     def unsure(self) -> int | None:
         """How many images are marked; None where there is no rule."""
@@ -189,29 +129,50 @@ def make_sheet(
     rule = bundle.unsure
     if rule is not None and rule["calibrated"] != (bundle.temperature is not None):
         rule = None  # it is about another scale
-    return Sheet.of(
-        table.records,
-        probabilities,
+    labels = [record.label or "" for record in table.records]
+    columns = [(name, cells) for name, cells in table.further if name != "trained" or "yes" in cells]
+    if any(labels):
+        columns.append(("label", labels))
+    rows = []
+    for place, (record, shares) in enumerate(zip(table.records, probabilities, strict=True)):
+        first, second = np.argsort(-shares, kind="stable")[:2].tolist()
+        confidence = float(shares[first])
+        rows.append(
+            Shown(
+                image=record.image_id,
+                predicted=bundle.classes[first],
+                confidence=confidence,
+                unsure=None if rule is None else confidence < rule["below"],
+                then=f"{bundle.classes[second]} {100 * shares[second]:.1f} %",
+                further=tuple(cells[place] for _, cells in columns),
+                record=record,
+            )
+        )
+    marked = sum(bool(row.unsure) for row in rows)
+    here = [] if rule is None else [f"Unsure: {marked} of {len(rows)} images."]
+    return Sheet(
         title=f"Predictions: {title}",
-        banners=banners,
-        classes=bundle.classes,
-        rule=rule,
-        further=table.further,
-        failures=failures,
-        said=[said],
-        facts=[
-            ("Models", f"{', '.join(_names(bundle))}; bundle of SHA-256 {sha256}"),
-            ("Cross-validation", bundle.protocol),
-            ("Classes", ", ".join(bundle.classes)),
-        ],
+        banners=tuple(banners),
+        classes=tuple(bundle.classes),
+        rows=tuple(sorted(rows, key=lambda row: row.confidence)),
+        columns=tuple(name for name, _ in columns),
+        said=(said, " ".join([*here, *rule_sentences(rule)])),
+        failures=tuple((image, _shortened(image, text)) for image, text in failures.items()),
+        facts=tuple(bundle_lines(bundle, sha256)),
     )
 
 
-def _names(bundle: Bundle | CnnBundle) -> list[str]:
-    """Return what the models of a bundle are."""
+def bundle_lines(bundle: Bundle | CnnBundle, sha256: str) -> list[tuple[str, str]]:
+    """Return what a page says of a bundle, whose file has this SHA-256: its models, protocol and classes."""
     if isinstance(bundle, CnnBundle):
-        return [bundle.settings.network]
-    return [bundle.head, *dict.fromkeys(str(header["encoder"]) for header in bundle.stores.values())]
+        models = [bundle.settings.network]
+    else:
+        models = [bundle.head, *dict.fromkeys(str(header["encoder"]) for header in bundle.stores.values())]
+    return [
+        ("Models", f"{', '.join(models)}; bundle of SHA-256 {sha256}"),
+        ("Cross-validation", bundle.protocol),
+        ("Classes", ", ".join(bundle.classes)),
+    ]
 
 
 def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:

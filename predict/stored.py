@@ -59,20 +59,15 @@ def _settings(path: Path, store: str, header: Mapping[str, Any]) -> FeaturizeSet
 def _as_settings(header: Mapping[str, Any]) -> FeaturizeSettings:
     if not all(isinstance(layer, str) for layer in header["layers"]):
         raise TypeError("its layers are no names")
+    named = {name: header[name] for name in ("stain", "stain_fallback", "precision", "mode", "engine")}
+    counted: dict[str, Any] = {name: int(header[name]) for name in ("augmentations", "crops", "batch_size", "seed")}
     return FeaturizeSettings(
         encoders=(EncoderChoice(header["encoder"], tuple(header["layers"])),),
         views=(View(float(header["scale"]), int(header["crop"])),),
-        augmentations=int(header["augmentations"]),
-        crops=int(header["crops"]),
         pool=float(header["pool"]),
         color_range=(float(header["color_range"][0]), float(header["color_range"][1])),
-        stain=header["stain"],
-        stain_fallback=header["stain_fallback"],
-        precision=header["precision"],
-        mode=header["mode"],
-        engine=header["engine"],
-        batch_size=int(header["batch_size"]),
-        seed=int(header["seed"]),
         geometry=int(header.get("geometry", 1)),  # 0.1 named none
         pad=header.get("pad", "none"),
+        **named,
+        **counted,
     )

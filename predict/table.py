@@ -102,8 +102,7 @@ def to_pandas(path: Path) -> Any:
     DependencyError
         pandas is not installed.
     """
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(Cells(handle))
+    rows = _rows(path)
     header = rows.pop(0) if rows and rows[0][:1] == ["image_id"] else ["image_id", "predicted"]  # of the challenge
     return as_frame(
         {
@@ -113,13 +112,14 @@ def to_pandas(path: Path) -> Any:
     )
 
 
+def _rows(path: Path, *, errors: str = "strict") -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8", errors=errors) as handle:
+        return list(Cells(handle))
+
+
 def _equal(one: Path, other: Path) -> bool:
     """Whether two tables hold the same cells, but for the rounding of numbers."""
-    tables = []
-    for path in (one, other):
-        with path.open(newline="", encoding="utf-8", errors="replace") as handle:
-            tables.append(list(Cells(handle)))
-    first, second = tables
+    first, second = (_rows(path, errors="replace") for path in (one, other))
     return len(first) == len(second) and all(
         len(a) == len(b) and all(map(_same_cell, a, b)) for a, b in zip(first, second, strict=True)
     )

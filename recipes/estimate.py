@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import astuple, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..boost import BoostSettings, Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
+from ..boost import Preset, TrainingPart, TrainingTerms, fit_text, get_head, members_of, model_params
 from ..data import PUBLISHED_FOLDS, Dataset, ImageRecord, published_folds
-from ..encoders import CropEncoder, EncoderChoice, cached_encoder
-from ..experiment import Work
-from ..featurize import FeaturizeSettings, images_per_block, time_describing
-from ..finetune import FinetuneSettings, time_training
+from ..encoders import cached_encoder
+from ..featurize import images_per_block, time_describing
+from ..finetune import time_training
 from ..jobs import format_seconds
 from .parts import Part, fold_names
-from .recipe import Recipe
-from .work import Order
+from .recipe import Order, Recipe
+
+if TYPE_CHECKING:
+    from .steps import BoostStep, FeaturizeStep, FinetuneStep
 
 _FEW, _MORE = 1, 3
 """Boosting rounds over 2 of the two timed models; their difference is the cost of one (ours)."""
@@ -52,25 +54,20 @@ class ImagesAhead:
     recipe : Recipe
     order : Order
     layout : str
+
+    Attributes
+    ----------
+    how : Work
+        How the work would be done.
+    parts : int
+        Into how many the images are divided, each with folds of its own.
     """
 
     def __init__(self, recipe: Recipe, order: Order, *, layout: str) -> None:
         self._recipe, self._order, self._layout = recipe, order, layout
+        self.how = order.how
+        self.parts = max(1, len(recipe.magnifications))
         self._kept: list[Any] = []
-
-    @property
-    def how(self) -> Work:
-        """How the work would be done."""
-        return self._order.how
-
-    @property
-    def parts(self) -> int:
-        """Into how many the images are divided, each with folds of its own."""
-        return max(1, len(self._recipe.magnifications))
-
-    def encoder(self, choice: EncoderChoice) -> CropEncoder:
-        """Return an encoder with random weights, since neither time nor size depends on them."""
-        return cached_encoder(choice, weights="random", precision="float32", engine="keras", seed=0)
 
     def read(self, reading: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
         """Return the images, and those of them that would be used."""
@@ -97,41 +94,26 @@ class ImagesAhead:
         return new
 
 
-def estimate_featurize(ahead: ImagesAhead, settings: FeaturizeSettings, *, reading: Mapping[str, Any]) -> Estimate:
+def estimate_featurize(ahead: ImagesAhead, step: FeaturizeStep) -> Estimate:
     """Describe the first image with few augmentations, and scale that up."""
-    _, records = ahead.read(reading)
-    cost = time_describing(records[0], settings=settings)
+    _, records = ahead.read(step.reading)
+    cost = time_describing(records[0], settings=step.settings)
     return Estimate(
         "featurize",
-        math.ceil(len(records) / images_per_block(settings)),
+        math.ceil(len(records) / images_per_block(step.settings)),
         len(records) * cost.seconds / ahead.how.networks().processes,
         4 * len(records) * cost.numbers,
     )
 
 
-def estimate_boost(
-    ahead: ImagesAhead,
-    settings: BoostSettings,
-    *,
-    features: FeaturizeSettings,
-    reading: Mapping[str, Any],
-    folds: Sequence[str],
-) -> Estimate:
-    """Fit a few rounds of a model of each width on made-up descriptors, and scale that up.
-
-    Parameters
-    ----------
-    ahead : ImagesAhead
-    settings : BoostSettings
-    features : FeaturizeSettings
-        Of the descriptors it would be trained on.
-    reading : mapping
-    folds : sequence of str
-        Protocols.
-    """
-    dataset, records = ahead.read(reading)
-    dims = [ahead.encoder(choice).dim for choice in features.encoders for _ in features.views]
-    number = ahead.parts * sum(map(ahead.folds, folds))
+def estimate_boost(ahead: ImagesAhead, step: BoostStep) -> Estimate:
+    """Fit a few rounds of a model of each width on made-up descriptors, and scale that up."""
+    dataset, records = ahead.read(step.reading)
+    settings, features = step.settings, step.features
+    # weights are random, since neither time nor size depends on them
+    random = functools.partial(cached_encoder, weights="random", precision="float32", engine="keras", seed=0)
+    dims = [random(choice).dim for choice in features.encoders for _ in features.views]
+    number = ahead.parts * sum(map(ahead.folds, step.folds.folds))
     images = round(_TRAIN_SHARE * len(records) / ahead.parts)
     units, seconds, size = 0, 0.0, 0.0
     heads = dict.fromkeys(member.name for name in settings.heads for member in members_of(name))
@@ -184,12 +166,11 @@ def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, fl
     return (time.perf_counter() - started) * images / some, len(model)
 
 
-def estimate_finetune(
-    ahead: ImagesAhead, settings: FinetuneSettings, *, reading: Mapping[str, Any], folds: Sequence[str]
-) -> Estimate:
+def estimate_finetune(ahead: ImagesAhead, step: FinetuneStep) -> Estimate:
     """Time a few steps of training and scale them up: at most so long, since training stops early."""
-    dataset, records = ahead.read(reading)
-    new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, reading))
+    settings, folds = step.settings, step.folds.folds
+    dataset, records = ahead.read(step.reading)
+    new = ahead.is_new((settings.stain, settings.size if settings.rule.kind == "resize" else 0, step.reading))
     images = math.ceil(len(records) / ahead.parts)
     copies = sum(dict(settings.copies).get(item.label or "", 1.0) for item in records) / len(records)
     seen = math.ceil(images * copies)
@@ -209,10 +190,7 @@ def estimate_finetune(
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:
     """Write the stages as a table for a terminal."""
     total = Estimate(
-        "in all",
-        sum(stage.units for stage in stages),
-        sum(stage.seconds for stage in stages),
-        sum(stage.bytes for stage in stages),
+        "in all", *(sum(numbers) for numbers in zip(*(astuple(stage)[1:] for stage in stages), strict=True))
     )
     width = max(12, *(len(stage.stage) + 2 for stage in stages))
     lines = [f"{'stage':{width}}{'units':>8}{'time':>12}{'disk':>10}   (on {jobs} processes of this machine)"]

@@ -17,7 +17,6 @@ from typing import Any
 from ..errors import InputError, one_of
 from ..extensions import check_name, extension_names, load_extension
 from ..jobs import DAMAGE, check_file_name, parse_yaml
-from .old_form import has_road, without_road
 from .pictures import pictures_of
 from .recipe import STEPS, Recipe, Setting
 from .tables import KINDS, check_claim, claims_of
@@ -36,9 +35,6 @@ _REQUIRED = frozenset({"name", "title", "citation", "steps", "dataset", "images"
 _MOST_BYTES = 128 * 1024
 """Bound on the file of a recipe (ours)."""
 
-_OPTIONAL = frozenset({*STEPS, "explain", "full_scale", "split_by", "notes"})
-
-
 _KINDS_OF_PARTS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("title", "citation"), str),
     **dict.fromkeys((*STEPS, "explain", "full_scale", "split_by", "variants", "quick"), Mapping),
@@ -46,6 +42,13 @@ _KINDS_OF_PARTS: dict[str, type | tuple[type, ...]] = {
     "dataset": (str, list),
     "images": int,
 }
+
+
+_ROADS = {"boosted": ["featurize", "boost"], "cnn": ["finetune"]}
+"""The steps of what recipes of 0.1 called a road."""
+
+_QUICK_STEPS = {"augmentations": "featurize", "crops": "featurize", "seeds": "boost"}
+"""Settings that a quick run of a boosted recipe of 0.1 changed, and the step of each."""
 
 
 def list_recipes() -> tuple[str, ...]:
@@ -128,14 +131,14 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
 
 
 def _parsed(content: Mapping[str, Any]) -> Recipe:
-    if has_road(content):
+    if content.get("road") in _ROADS and "steps" not in content:
         _log.warning(
             "recipe %s: road and settings of a step outside of it are the form of 0.1 and will not be read by 0.3; "
             "docs/reproduce.md says how it is written now",
             content.get("name"),
         )
-        content = without_road(content)
-    missing, unknown = _REQUIRED - content.keys(), content.keys() - _REQUIRED - _OPTIONAL
+        content = _without_road(content)
+    missing, unknown = _REQUIRED - content.keys(), content.keys() - {"name", *_KINDS_OF_PARTS}
     if missing or unknown:
         names = [f"no {name}" for name in sorted(missing)] + [f"unknown {name}" for name in sorted(unknown)]
         raise InputError(f"recipe {content.get('name')}: {', '.join(names)}")
@@ -157,15 +160,12 @@ def _parsed(content: Mapping[str, Any]) -> Recipe:
         _check_table(name, table)
     layouts = content["dataset"]
     recipe = Recipe(
-        **{key: content[key] for key in ("name", "title", "citation", "images")},
+        **{key: content[key] for key in ("name", "title", "citation", "images", "variants", "quick", "published")},
         steps=tuple(content["steps"]),
         datasets=tuple(layouts) if isinstance(layouts, list) else (layouts,),
         sections=sections,
         magnifications=tuple(split.get("magnification", ())),
         full_scale=dict(content.get("full_scale", {})),
-        variants=dict(content["variants"]),
-        quick=dict(content["quick"]),
-        published=list(content["published"]),
         notes=tuple(content.get("notes", ())),
     )
     _check_steps(recipe)
@@ -212,8 +212,8 @@ def _check_steps(recipe: Recipe) -> None:
                 raise InputError(f"{where}: {step} has no {lacking[0]}")
             if not _are_texts(values.get("folds", [])):
                 raise InputError(f"{where}: {step}.folds is a list of texts")
-    for part in ("quick", "full_scale"):
-        known = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"} if part == "quick" else {"source", "view"}
+    changes = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"}
+    for part, known in (("quick", changes), ("full_scale", {"source", "view"})):
         if strange := sorted(getattr(recipe, part).keys() - known):
             raise InputError(f"recipe {recipe.name}: {part}.{strange[0]}: no such setting")
 
@@ -229,3 +229,34 @@ def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
     check_file_name(table["key"], f"recipe {recipe}: the table")
     for claim in claims_of(table):
         check_claim(f"recipe {recipe}: the table {table['key']}", claim, table)
+
+
+def _without_road(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe of 0.1 in the form of today, which is done for one more release.
+
+    Parameters
+    ----------
+    content : mapping
+        In the form of 0.1, with a road in place of steps.
+    """
+    found = {key: value for key, value in content.items() if key != "road"}
+    found["steps"] = _ROADS[content["road"]]
+    if isinstance(content.get("variants"), Mapping):
+        found["variants"] = {name: _variant(change) for name, change in content["variants"].items()}
+    if isinstance(content.get("quick"), Mapping):
+        found["quick"] = quick = {key: value for key, value in content["quick"].items() if key not in _QUICK_STEPS}
+        for key, step in _QUICK_STEPS.items():
+            if key in content["quick"]:
+                quick[step] = {**quick.get(step, {}), key: content["quick"][key]}
+    return found
+
+
+def _variant(change: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: value for key, value in change.items() if key not in ("folds", "test_fold")}
+    if "featurize" in change:  # frozen features beside a network
+        found["steps"] = _ROADS["boosted"]
+    if "folds" in change:
+        found["boost"] = {**found.get("boost", {}), "folds": change["folds"]}
+    if "test_fold" in change:
+        found["finetune"] = {**found.get("finetune", {}), "test_fold": change["test_fold"]}
+    return found

@@ -1,20 +1,20 @@
-"""The images of a recipe: all, or those of each magnification apart; for a quick run a few of them."""
+"""The images of a recipe: all, or those of each magnification apart; for a quick run the first of each class."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from ..data import Dataset, FoldPlan, Particulars, further_columns
+from ..data import Dataset, FoldPlan, Particulars, further_columns, published_folds
 from ..errors import InputError
 from ..experiment import FoldChoice, ImageSelection
-from ..jobs import ensure_folder
+from ..jobs import ensure_folder, write_rows
 from ..options import from_options
-from .quick import quick_banner, write_few, write_quick
-from .recipe import Recipe
-from .work import Order
+from .recipe import Order, Recipe
 
 READING = frozenset({"lesion", "context"})
 """Settings of a step that say how images are read."""
@@ -93,11 +93,10 @@ class Part:
             The images do not fit them.
         """
         dataset = self.read(reading)
-        records = dataset.records
         return self.folds(choice).plans(
-            [record.image_id for record in records],
-            labels=[record.label or "" for record in records],
-            groups=[record.group for record in records],
+            [record.image_id for record in dataset.records],
+            labels=[record.label or "" for record in dataset.records],
+            groups=[record.group for record in dataset.records],
             seed=seed,
             default="10",
             known=Particulars(columns=further_columns(dataset)),
@@ -145,7 +144,8 @@ def make_parts(recipe: Recipe, order: Order, notes: list[str]) -> list[Part]:
         run = order.run if magnification is None else order.run / f"{magnification}x"
         part = Part(order.images, layout, run, magnification)
         try:
-            parts.append(_few(recipe, order, part) if order.quick else _whole(recipe, part))
+            dataset = part.read(_first_reading(recipe))
+            parts.append(_few(recipe, order, part, dataset) if order.quick else part)
         except InputError as error:
             if not order.quick or magnification is None:
                 raise
@@ -153,18 +153,12 @@ def make_parts(recipe: Recipe, order: Order, notes: list[str]) -> list[Part]:
     return parts
 
 
-def _whole(recipe: Recipe, part: Part) -> Part:
-    part.read(_first_reading(recipe))
-    return part
-
-
 def _first_reading(recipe: Recipe) -> dict[str, Any]:
     return reading_of(recipe.steps_of(recipe.first)[0][1])
 
 
-def _few(recipe: Recipe, order: Order, part: Part) -> Part:
+def _few(recipe: Recipe, order: Order, part: Part, dataset: Dataset) -> Part:
     """Cut a part down to what a quick run takes of it."""
-    dataset = part.read(_first_reading(recipe))
     folder = ensure_folder(part.run / "quick")
     if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
         names = fold_names(recipe, order)
@@ -173,19 +167,114 @@ def _few(recipe: Recipe, order: Order, part: Part) -> Part:
     else:
         only = write_few(dataset, count=recipe.quick["images_per_class"], folder=folder)
     few = len(only.read_text(encoding="utf-8").splitlines()) - 1
-    steps = dict.fromkeys(step for name in order.chosen(recipe) for step, _ in recipe.steps_of(name))
+    steps = dict.fromkeys(step for name in recipe.chosen(order.variants) for step, _ in recipe.steps_of(name))
     smaller = {key: value for step in steps for key, value in recipe.quick.get(step, {}).items() if key in _SHOWN}
-    banner = quick_banner(few, recipe.images, smaller, part=part.where)
+    banner = (
+        f"QUICK: {few} of {recipe.images} images{part.where}, "
+        f"{', '.join(f'{key} {value}' for key, value in smaller.items())}: the same road on a fraction, to see that it "
+        "works; numbers that cannot be compared with the published ones."
+    )
     return replace(part, only=only, notes=(banner,))
 
 
 def fold_names(recipe: Recipe, order: Order) -> list[str]:
     """Return the protocols of the chosen variants, each once."""
-    return list(
-        dict.fromkeys(
-            str(name)
-            for variant in order.chosen(recipe)
-            for _, values in recipe.steps_of(variant, quick=order.quick)
-            for name in values.get("folds", ())
-        )
-    )
+    every = [recipe.steps_of(variant, quick=order.quick) for variant in recipe.chosen(order.variants)]
+    return list(dict.fromkeys(str(name) for steps in every for _, values in steps for name in values.get("folds", ())))
+
+
+def write_list(path: Path, images: Iterable[str]) -> Path:
+    """Write a list of images, as `ImageSelection` takes it for `only`."""
+    write_rows(path, ["image_id"], [[image] for image in images])
+    return path
+
+
+def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folder: Path) -> tuple[list[str], Path]:
+    """Cut published fold lists down to a few images of each class, and write them.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    protocols : sequence of str
+        Published fold lists.
+    count : int
+        Images of each class in each test part; five times as many in a training part that is listed.
+    folder : Path
+        Gets ``<protocol>-quick.csv`` and ``images.csv``.
+
+    Returns
+    -------
+    list of str, Path
+        The fold lists, and the list of the images that they name.
+
+    Raises
+    ------
+    InputError
+        Fewer than two folds, or a class or part, would be left.
+    """
+    labels = {record.image_id: record.label or "" for record in dataset.records}
+    listed = {name: [row for row in published_folds(name) if row[0] in labels] for name in protocols}
+    chosen = {image for rows in listed.values() for image in _first(rows, labels, count)}
+    paths = []
+    for name, rows in listed.items():
+        kept = [row for row in rows if row[0] in chosen]
+        partition = all(part == "" for _, _, part in kept)
+        folds, parts = {fold for _, fold, _ in kept}, {part for _, _, part in kept}
+        classes = {labels[image] for image, _, _ in kept}
+        if classes != set(labels.values()) or (len(folds) < 2 if partition else not {"train", "test"} <= parts):
+            raise InputError(
+                f"{dataset.root}: too few images of the list {name} are here for `quick` ({len(rows)}); give more of "
+                "the published images (bchisto data make --images-per-class 100 writes enough synthetic ones)"
+            )
+        path = folder / f"{name}-quick.csv"
+        header = ["image_id", "fold", "part"][: 2 if partition else 3]
+        write_rows(path, header, [row[: len(header)] for row in kept])
+        paths.append(str(path))
+    return paths, write_list(folder / "images.csv", sorted(chosen))
+
+
+def _first(rows: Sequence[tuple[str, int, str]], labels: Mapping[str, str], count: int) -> list[str]:
+    """Return the first images of each class in each fold and part."""
+    taken: Counter[tuple[str, int, str]] = Counter()
+    images = []
+    for image, fold, part in sorted(rows, key=lambda row: (row[1], row[0])):
+        key = (labels[image], fold, part)
+        if taken[key] < count * (1 if part in ("", "test") else 5):
+            taken[key] += 1
+            images.append(image)
+    return images
+
+
+def write_few(dataset: Dataset, *, count: int, folder: Path) -> Path:
+    """Choose a few images of each class, from as many patients or slides as there are, and list them.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    count : int
+        Images of each class; fewer where there are not so many.
+    folder : Path
+        Gets ``images.csv``.
+
+    Returns
+    -------
+    Path
+        The list.
+
+    Raises
+    ------
+    InputError
+        A class without an image.
+    """
+    chosen: list[str] = []
+    for label in dataset.classes:
+        by_group: dict[str, list[str]] = {}
+        for record in dataset.records:
+            if record.label == label:
+                by_group.setdefault(record.group or record.image_id, []).append(record.image_id)
+        if not by_group:
+            raise InputError(f"{dataset.root}: no image of class {label} is here")
+        # one image of each group, then a second of each, and so on
+        ranked = zip_longest(*(by_group[group] for group in sorted(by_group)))
+        chosen += [image for turn in ranked for image in turn if image is not None][:count]
+    return write_list(folder / "images.csv", sorted(chosen))

@@ -13,7 +13,8 @@ from ..errors import InputError, one_of
 from ..evaluate import PredictionTable, reporting, surest
 from ..experiment import CrossValidation, ImageSelection, Work
 from ..explain import METHODS, ExplainSettings, explain, settings_of
-from ..jobs import ensure_folder, write_rows
+from ..jobs import ensure_folder
+from .parts import write_list
 from .recipe import Recipe
 
 _log = logging.getLogger(__name__)
@@ -117,8 +118,7 @@ def make_pictures(
         listed = folder / "images.csv"
         with reporting(listed, failed):
             ensure_folder(folder)
-            chosen = _surest(one.result.panel.table, pictures.images_per_class)
-            write_rows(listed, ["image_id"], [[image] for image in chosen])
+            write_list(listed, _surest(one.result.panel.table, pictures.images_per_class))
         for settings in pictures.asked:
             _log.info("%s: pictures of the method %s", one.result.folder.name, settings.method)
             with reporting(folder / settings.method, failed):

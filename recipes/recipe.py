@@ -1,12 +1,15 @@
-"""A published system: its steps with their settings, each with its source, and its figures."""
+"""A published system: its steps with their settings, each with its source, its figures, and what is asked of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..experiment import Work
+from ..options import option
 
 STEPS = ("featurize", "boost", "finetune")
 """What a variant is made of: the commands whose settings it gives."""
@@ -90,20 +93,7 @@ class Recipe:
 
     def reseeded(self, by: int) -> Recipe:
         """Return the recipe with every seed raised."""
-        if by == 0:
-            return self
-        sections = {
-            step: {**self.sections.get(step, {}), "seed": _raised(self.sections.get(step, {}).get("seed"), by)}
-            for step in self.steps
-        }
-        variants = {
-            name: {
-                key: {**value, "seed": value["seed"] + by} if isinstance(value, dict) and "seed" in value else value
-                for key, value in change.items()
-            }
-            for name, change in self.variants.items()
-        }
-        return replace(self, sections={**self.sections, **sections}, variants=variants, raised=by)
+        return replace(self, raised=by)
 
     def steps_of(
         self, variant: str, *, quick: bool = False, full_scale: bool = False
@@ -124,6 +114,8 @@ class Recipe:
         for step in change.get("steps", self.steps):
             own = change.get(step, {})
             values = {"seed": seed, **self.values(step), **own}
+            if self.raised:
+                values["seed"] += self.raised
             if step == "featurize" and full_scale:
                 values["view"] = [*values["view"], *self.full_scale["view"]]
             if quick:
@@ -149,9 +141,44 @@ class Recipe:
         ]
 
 
-def _raised(seed: Setting | None, by: int) -> Setting:
-    return Setting((seed.value if seed else 0) + by, seed.source if seed else "ours")
-
-
 def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which parts of a recipe are run on which images: the arguments of `reproduce`.
+
+    Attributes
+    ----------
+    images, run : Path
+    quick, full_scale : bool
+    variants, weights : tuple of str
+    seeds : int
+        How often all of it is run, each time with the next seed.
+    fresh_draws : bool
+    how : Work
+
+    Raises
+    ------
+    InputError
+        Not one seed.
+    """
+
+    images: Path
+    run: Path = option(name="out")
+    quick: bool = False
+    full_scale: bool = False
+    variants: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    seeds: int = 1
+    fresh_draws: bool = option(False, sparse=True)
+    how: Work = option(factory=Work, recorded=False)
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise InputError(f"`seeds` {self.seeds}: give 1 or more")
+
+    def at_seed(self, place: int) -> Order:
+        """Return the order of one seed, which has a run folder of its own beside the first."""
+        return replace(self, seeds=1, run=self.run if place == 0 else self.run / f"seed-{place}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
 from ..errors import InputError, ReportError
@@ -19,9 +20,8 @@ from ..runs import record_run
 from .estimate import Estimate
 from .form import load_recipe
 from .pictures import make_pictures, pictures_of
-from .recipe import Recipe
+from .recipe import Order, Recipe
 from .runner import estimate_variants, run_variants
-from .work import Order, Outcome
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,8 @@ def estimate_recipe(
     -------
     list of Estimate
     """
-    recipe = _recipe(name, full_scale=full_scale, fresh_draws=fresh_draws)
-    order = Order(
-        images=as_path(images, "images"),
-        run=Path(),
-        quick=quick,
-        full_scale=full_scale,
-        fresh_draws=fresh_draws,
-        variants=as_texts(variants, "variants"),
-        weights=("random",),
-        how=Work.of(work),
-        seeds=_counted(seeds),
-    )
+    asked = {"quick": quick, "full_scale": full_scale, "fresh_draws": fresh_draws, "seeds": seeds}
+    recipe, order = _prepared(name, images, Path(), variants=variants, weights=("random",), work=work, **asked)
     return estimate_variants(recipe, order)
 
 
@@ -149,34 +139,12 @@ def reproduce(
     ReportError
         A report could not be written; all else is, and ``results`` holds what would have been returned.
     """
-    how = Work.of(work)
     if explain:
         check_count(explain)
-    order = Order(
-        images=as_path(images, "images"),
-        run=as_path(out, "out"),
-        quick=quick,
-        full_scale=full_scale,
-        fresh_draws=fresh_draws,
-        variants=as_texts(variants, "variants"),
-        weights=as_texts(weights, "weights"),
-        how=how,
-        seeds=_counted(seeds),
-    )
-    recipe, run = _recipe(name, full_scale=full_scale, fresh_draws=fresh_draws), order.run
-    config = {
-        "name": name,
-        "images": str(order.images),
-        "out": str(run),
-        "quick": quick,
-        "full_scale": full_scale,
-        "variants": list(order.variants),
-        "weights": list(order.weights),
-        "seeds": order.seeds,
-        **({"fresh_draws": True} if fresh_draws else {}),
-        "explain": explain or None,
-        **plain_options(how),
-    }
+    asked = {"quick": quick, "full_scale": full_scale, "fresh_draws": fresh_draws, "seeds": seeds}
+    recipe, order = _prepared(name, images, out, variants=variants, weights=weights, work=work, **asked)
+    run, how = order.run, order.how
+    config = {"name": name, **plain_options(order), "explain": explain or None, **plain_options(how)}
     folder = run / "reproduce" / recipe.name
     with record_run(run, command="reproduce", config=config) as record:
         outcome = run_variants(recipe, order)
@@ -190,29 +158,16 @@ def reproduce(
             if explain:
                 result = replace(result, protocols=show_cases(result.protocols, explain=explain, failed=failed))
             with reporting(folder / "report.html", failed):
-                _report(
-                    folder / "report.html",
-                    recipe,
-                    order,
-                    outcome,
-                    result.protocols,
-                    [one.relative_to(run) for one in result.pictures],
-                )
-            done = {result.folder.name: result.metrics for result in outcome.protocols}
-            record.note(results={key: metrics["accuracy"] for key, metrics in done.items() if metrics})
+                _report(folder / "report.html", order, result, pairs=outcome.pairs)
+            accuracies = {one.folder.name: one.metrics["accuracy"] for one in outcome.protocols if one.metrics}
+            record.note(results=accuracies)
             if failed:
                 raise ReportError(f"{'; '.join(failed)}; all else is written below {run}", result)
     return result
 
 
-def _report(
-    path: Path,
-    recipe: Recipe,
-    order: Order,
-    outcome: Outcome,
-    protocols: Sequence[CrossValidation],
-    pictures: Sequence[Path],
-) -> None:
+def _report(path: Path, order: Order, result: ReproduceResult, *, pairs: Sequence[Mapping[str, Any]]) -> None:
+    recipe = result.recipe
     settings = {
         f"{section} {key}": f"{setting.value} ({setting.source})"
         for section, found in recipe.sections.items()
@@ -220,29 +175,36 @@ def _report(
     }
     if order.fresh_draws:
         settings["featurize draws"] = "colours and crops anew for each store (code)"
-    if pictures:
-        settings["pictures, in the run folder"] = ", ".join(page.as_posix() for page in pictures)
+    if result.pictures:
+        pages = (page.relative_to(order.run).as_posix() for page in result.pictures)
+        settings["pictures, in the run folder"] = ", ".join(pages)
     write_report(
         path,
         title=f"{recipe.name}: published and obtained",
-        panels=[result.panel for result in protocols if result.panel is not None],
-        banners=outcome.banners,
-        published=outcome.published,
-        pairs=outcome.pairs,
+        panels=[one.panel for one in result.protocols if one.panel is not None],
+        banners=result.banners,
+        published=result.published,
+        pairs=pairs,
         settings={"system": f"{recipe.title}. {recipe.citation}", **settings},
     )
 
 
-def _counted(seeds: int) -> int:
-    if seeds < 1:
-        raise InputError(f"`seeds` {seeds}: give 1 or more")
-    return seeds
-
-
-def _recipe(name: str, *, full_scale: bool, fresh_draws: bool) -> Recipe:
+def _prepared(
+    name: str,
+    images: PathInput,
+    out: PathInput,
+    *,
+    variants: Many[TextInput],
+    weights: Many[TextInput],
+    work: Work | None,
+    **asked: Any,
+) -> tuple[Recipe, Order]:
+    """Return a recipe and what is asked of it, where the recipe has that."""
+    asked |= {"variants": as_texts(variants, "variants"), "weights": as_texts(weights, "weights")}
+    order = Order(as_path(images, "images"), as_path(out, "out"), how=Work.of(work), **asked)
     recipe = load_recipe(name)
-    if full_scale and "view" not in recipe.full_scale:
+    if order.full_scale and "view" not in recipe.full_scale:
         raise InputError(f"`full_scale`: {recipe.name} has no views at full scale")
-    if fresh_draws and "featurize" not in recipe.sections:
+    if order.fresh_draws and "featurize" not in recipe.sections:
         raise InputError(f"`fresh_draws`: {recipe.name} describes no images with frozen encoders")
-    return recipe
+    return recipe, order

@@ -1,29 +1,61 @@
-"""Runs the variants of a recipe, or says what they would take: the same steps either way."""
+"""Runs the variants of a recipe and times their networks, or says what they would take: the same steps either way."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, SettingsConflictError
-from ..evaluate import Panel, PredictionTable, compare_pairs, holm, selection_notes, unlike_pairs
+from ..evaluate import Panel, PredictionTable, PublishedTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ..experiment import CrossValidation
+from ..finetune import time_training
+from ..jobs import DAMAGE, read_records, write_rows
 from .estimate import Estimate, ImagesAhead
 from .parts import Part, find_layout, make_parts
 from .pictures import Trained
-from .recipe import Recipe
+from .recipe import Order, Recipe
 from .settings import build_steps
 from .steps import FinetuneStep, Step
 from .tables import Obtained, Runs, compare_published
-from .timing import training_times
-from .work import Order, Outcome, comparable_note
 
 _log = logging.getLogger(__name__)
 
 _REPLICATES = 2000
 """Bootstrap replicates of paired differences (ours)."""
+
+_ROUNDS = 3
+"""How often each network is timed (ours); in turns, so that other work on the machine meets all of them."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a recipe made.
+
+    Attributes
+    ----------
+    protocols : list of CrossValidation
+        Those of each variant, in order.
+    published : list of PublishedTable
+    banners : tuple of str
+        What a reader must know first.
+    pairs : list of dict
+        Paired tests between variants, of `compare_pairs`.
+    unreported : tuple of str
+        One line for each report that could not be written on the way.
+    trained : sequence of Trained
+        The networks of the first seed.
+    """
+
+    protocols: Sequence[CrossValidation]
+    published: list[PublishedTable]
+    banners: tuple[str, ...]
+    pairs: list[dict[str, Any]] = field(default_factory=list)
+    unreported: tuple[str, ...] = ()
+    trained: Sequence[Trained] = ()
 
 
 def run_variants(recipe: Recipe, order: Order) -> Outcome:
@@ -37,65 +69,63 @@ def run_variants(recipe: Recipe, order: Order) -> Outcome:
         See `reproduce`. A quick run goes on where a variant or magnification has too few images, and says so.
     """
     every = [_run_seed(recipe.reseeded(place), order.at_seed(place)) for place in range(order.seeds)]
-    run, parts, notes = every[0]
-    failed = tuple(line for one, _, _ in every for line in one.failed)
+    run = every[0]
     said = (banner for result in run.results for banner in result.banners)
-    banners = tuple(dict.fromkeys([*said, *(note for part in parts for note in part.notes), *recipe.notes, *notes]))
+    of_parts = (note for part in run.parts for note in part.notes)
+    banners = tuple(dict.fromkeys([*said, *of_parts, *recipe.notes, *run.notes]))
     if order.how.shard is not None:
         return Outcome(run.results, [], banners)
     looked_at: dict[int | None, list[PredictionTable]] = {}
     for (_, magnification), one in run.obtained.items():
         looked_at.setdefault(magnification, []).append(one.panel.table)
     banners += tuple(dict.fromkeys(note for tables in looked_at.values() for note in selection_notes(tables)))
-    further = [one.obtained for one, _, _ in every[1:]]
-    times = {} if order.quick or not parts else _times(recipe, order, parts[0], {name for name, _ in run.obtained})
+    times = {}
+    if not order.quick:
+        ran = {name: run.variants[name] for name, _ in run.obtained}
+        times = training_times(recipe, ran, run.parts[0], folder=order.run / "reproduce" / recipe.name)
+    further = [one.obtained for one in every[1:]]
     runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times)
     published = compare_published(recipe.published, runs, note=comparable_note(banners))
+    failed = tuple(line for one in every for line in one.failed)
     return Outcome(run.results, published, banners, _pairs(run.obtained), failed, run.trained)
 
 
-def _times(recipe: Recipe, order: Order, part: Part, ran: set[str]) -> dict[str, list[float]]:
-    variants = {name: build_steps(recipe, order, name) for name in order.chosen(recipe) if name in ran}
-    return training_times(recipe, variants, part, folder=order.run / "reproduce" / recipe.name)
-
-
-def _run_seed(recipe: Recipe, order: Order) -> tuple[_Run, list[Part], list[str]]:
-    """Run everything with one seed; returns what was run, on which images, and what must be said of it."""
-    variants = {name: build_steps(recipe, order, name) for name in order.chosen(recipe)}
-    notes: list[str] = []
-    parts = make_parts(recipe, order, notes)
-    if not order.quick:  # a whole run refuses what does not fit before it works for days
-        for part in parts:
-            for steps in variants.values():
-                for step in steps:
-                    step.check(part)
+def _run_seed(recipe: Recipe, order: Order) -> _Run:
+    """Run everything with one seed."""
     run = _Run(recipe, order)
-    for part in parts:
+    if not order.quick:  # a whole run refuses what does not fit before it works for days
+        for part, steps in product(run.parts, run.variants.values()):
+            for step in steps:
+                step.check(part)
+    for part in run.parts:
         done: list[Step] = []
-        for name, steps in variants.items():
-            run.variant(part, name, steps, done=done, alone=len(variants) == 1)
-    notes += run.left_out_notes(list(variants))
+        for name in run.variants:
+            run.variant(part, name, done=done)
+    run.notes += run.left_out_notes()
     if not run.results and order.how.shard is None:
-        raise InputError(f"{order.images}: too few images for `quick`: {notes[-1]}")
-    return run, parts, notes
+        raise InputError(f"{order.images}: too few images for `quick`: {run.notes[-1]}")
+    return run
 
 
 class _Run:
-    """What has been run of a recipe so far."""
+    """What is run of a recipe with one seed, on which images, what must be said of it, and what it has given so far."""
 
     def __init__(self, recipe: Recipe, order: Order) -> None:
         self._recipe, self._order = recipe, order
+        self.variants = {name: build_steps(recipe, order, name) for name in recipe.chosen(order.variants)}
+        self.notes: list[str] = []
+        self.parts = make_parts(recipe, order, self.notes)
         self.results: list[CrossValidation] = []
         self.obtained: dict[tuple[str, int | None], Obtained] = {}
         self.failed: list[str] = []
         self.trained: list[Trained] = []
         self._left_out: dict[tuple[str, str], list[str]] = {}
 
-    def variant(self, part: Part, name: str, steps: Sequence[Step], *, done: list[Step], alone: bool) -> None:
+    def variant(self, part: Part, name: str, *, done: list[Step]) -> None:
         """Run the steps of a variant on a part that are not `done`; a quick run leaves out what has too few images."""
         results: list[CrossValidation] = []
         try:
-            for step in steps:
+            for step in self.variants[name]:
                 if step in done:  # an encoder's descriptors serve every variant that trains on them
                     continue
                 _log.info("%s: %s%s: %s", self._recipe.name, name, part.where, step.kind)
@@ -106,7 +136,7 @@ class _Run:
                 results += found
                 done.append(step)
         except InputError as error:
-            whole = alone and part.magnification is None
+            whole = len(self.variants) == 1 and part.magnification is None
             if not self._order.quick or whole or isinstance(error, SettingsConflictError):
                 raise
             self._left_out.setdefault((part.where, str(error)), []).append(name)
@@ -118,11 +148,11 @@ class _Run:
             if named.panel is not None:
                 self.obtained.setdefault((name, part.magnification), Obtained(named.folder, named.panel))
 
-    def left_out_notes(self, variants: Sequence[str]) -> list[str]:
+    def left_out_notes(self) -> list[str]:
         """Say which variants were left out, and why."""
         notes = []
         for (where, reason), names in self._left_out.items():
-            what = "every variant" if names == list(variants) else ", ".join(names)
+            what = "every variant" if names == list(self.variants) else ", ".join(names)
             notes.append(f"{what}{where} was left out: {reason}")
             _log.warning(notes[-1])
         return notes
@@ -161,7 +191,7 @@ def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
     ahead = ImagesAhead(recipe, order, layout=find_layout(recipe, order))
     estimates = []
     done: list[Step] = []
-    chosen = order.chosen(recipe)
+    chosen = recipe.chosen(order.variants)
     for name in chosen:
         steps = build_steps(recipe, order, name)
         for step in steps:
@@ -171,3 +201,76 @@ def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
         done += steps
     again = [replace(one, stage=f"{one.stage}, seed {place}") for place in range(1, order.seeds) for one in estimates]
     return [*estimates, *again]
+
+
+_COMPARABLE = ("PATIENTS UNKNOWN", "NO VALIDATION", "BALANCED BEFORE THE SPLIT")
+"""What the source did not know either, or a variant does as it did: that qualifies figures, and does not keep them from
+being compared."""
+
+
+def comparable_note(banners: Sequence[str]) -> str:
+    """Say why figures cannot be compared, from the capitals that such banners begin with; else nothing."""
+    kinds = [
+        kind for kind in (banner.partition(":")[0] for banner in banners) if kind.isupper() and kind not in _COMPARABLE
+    ]
+    return f"Not comparable ({', '.join(dict.fromkeys(kinds)).lower()})." if kinds else ""
+
+
+def training_times(
+    recipe: Recipe, variants: Mapping[str, Sequence[Step]], part: Part, *, folder: Path
+) -> dict[str, list[float]]:
+    """Time a step of training of each network that a table of kind ``time`` is about.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    variants : mapping
+        Those that were run, with their steps.
+    part : Part
+        Images, of which the first serves.
+    folder : Path
+        Gets ``training-time.csv``; a file there that has every network is believed.
+
+    Returns
+    -------
+    dict of str to list of float
+        Variant to the seconds that a sample took in each round; empty where no table asks for them.
+    """
+    rows = {name for table in recipe.published if table["kind"] == "time" for name in table["rows"]}
+    steps = {
+        name: step for name, found in variants.items() for step in found
+        if name in rows and isinstance(step, FinetuneStep)
+    }  # fmt: skip
+    if not steps:
+        return {}
+    path = folder / "training-time.csv"
+    known = _read_times(path)
+    if steps.keys() <= known.keys():
+        return known
+    known = {name: [] for name in steps}
+    for _ in range(_ROUNDS):
+        for name, step in steps.items():
+            dataset = part.read(step.reading)
+            cost = time_training(dataset.records[0], settings=step.settings, classes=len(dataset.classes))
+            known[name].append(cost.step)
+    write_rows(
+        path,
+        ("variant", "round", "seconds"),
+        [(name, k + 1, value) for name, found in known.items() for k, value in enumerate(found)],
+    )
+    return known
+
+
+def _read_times(path: Path) -> dict[str, list[float]]:
+    """Return what was timed before; nothing where there is no such table, or it is damaged."""
+    found: dict[str, list[float]] = {}
+    if not path.is_file():
+        return found
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            for row in read_records(handle):
+                found.setdefault(row["variant"], []).append(float(row["seconds"]))
+    except DAMAGE as error:
+        _log.warning("%s: no whole table of times (%s); timed again", path, str(error) or type(error).__name__)
+        return {}
+    return found

@@ -17,9 +17,8 @@ from ..finetune import FinetuneSettings, list_networks
 from ..jobs import DAMAGE
 from ..options import from_options, option_names
 from .parts import READING, reading_of
-from .recipe import Recipe
+from .recipe import Order, Recipe
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest, Step
-from .work import Order
 
 _KNOWN: Mapping[str, Sequence[Any]] = {
     "featurize": (FeaturizeSettings,),
@@ -40,24 +39,20 @@ def build_steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
     InputError
         A setting that there is not, or that is out of range.
     """
+    steps: list[Step] = []
     try:
-        return _steps(recipe, order, variant)
+        for kind, values in recipe.steps_of(variant, quick=order.quick, full_scale=order.full_scale):
+            _check_names(recipe, kind, values)
+            if kind == "featurize":
+                steps.append(_featurize_step(values, order))
+            elif kind == "boost":
+                steps.append(_boost_step(recipe, variant, values, steps))
+            else:
+                steps.append(_finetune_step(recipe, order, variant, values))
     except InputError:
         raise
     except DAMAGE as error:  # a list where a number should be
         raise InputError(f"recipe {recipe.name}: variant {variant}: a setting of another kind ({error})") from error
-
-
-def _steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
-    steps: list[Step] = []
-    for kind, values in recipe.steps_of(variant, quick=order.quick, full_scale=order.full_scale):
-        _check_names(recipe, kind, values)
-        if kind == "featurize":
-            steps.append(_featurize_step(values, order))
-        elif kind == "boost":
-            steps.append(_boost_step(recipe, variant, values, steps))
-        else:
-            steps.append(_finetune_step(recipe, order, variant, values))
     return steps
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from ..boost import BoostSettings, train
-from ..errors import InputError
+from ..errors import InputError, ReportError
 from ..evaluate import TwoClassView
 from ..experiment import CrossValidation, FoldChoice, Work
 from ..featurize import FeaturizeSettings, featurize, open_store
 from ..finetune import FinetuneSettings, finetune
 from ..jobs import ensure_folder, write_rows
 from .estimate import Estimate, ImagesAhead, estimate_boost, estimate_featurize, estimate_finetune
-from .parts import Part
-from .work import reported_later
+from .parts import Part, write_list
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -103,14 +105,23 @@ class FeaturizeStep(Step):
         found = []
         for choice, view in product(self.settings.encoders, self.settings.views):
             moved = int(hashlib.sha256(f"{choice} {view}".encode()).hexdigest()[:7], 16)
-            found.append(
-                replace(self.settings, encoders=(choice,), views=(view,), seed=self.settings.seed + 1000 * moved)
-            )
+            seed = self.settings.seed + 1000 * moved
+            found.append(replace(self.settings, encoders=(choice,), views=(view,), seed=seed))
         return found
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few augmentations of an image."""
-        return estimate_featurize(ahead, self.settings, reading=self.reading)
+        return estimate_featurize(ahead, self)
+
+
+def _reported_later(failed: list[str], train: Callable[P, list[R]], *args: P.args, **options: P.kwargs) -> list[R]:
+    """Train, and go on where only a report failed, which `failed` then says."""
+    try:
+        return train(*args, **options)
+    except ReportError as error:
+        failed.append(str(error))
+        found: list[R] = error.results
+        return found
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,7 @@ class BoostStep(Step):
         """Train; a shard leaves that to the run without ``--shard``, since the stores are not yet whole."""
         if how.shard is not None:
             return []
-        return reported_later(
+        return _reported_later(
             failed, train, out=part.run, features=self._own(part.run / "features"), settings=self.settings,
             folds=part.folds(self.folds), work=how, view=self.view, notes=notes,
         )  # fmt: skip
@@ -160,9 +171,7 @@ class BoostStep(Step):
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few rounds of a model."""
-        return estimate_boost(
-            ahead, self.settings, features=self.features, reading=self.reading, folds=self.folds.folds
-        )
+        return estimate_boost(ahead, self)
 
 
 @dataclass(frozen=True)
@@ -208,18 +217,15 @@ class FixedTest:
             raise InputError(f"test_fold {self.fold}: choose one of {', '.join(map(str, plan.folds))}")
         folder = ensure_folder(part.run / self.folder)
         tested = plan.images(self.fold, "test")
-        listed = folder / "test-list.csv"
-        write_rows(listed, ["image_id"], [[image] for image in tested])
+        listed = write_list(folder / "test-list.csv", tested)
         if folds.folds == ("none",):
             return replace(folds, test_list=listed)
         rest = [fold for fold in plan.folds if fold != self.fold]
         rows: list[tuple[str, int, str]] = []
         for number, left_out in enumerate(rest, start=1):
-            rows += [(image, number, "test") for image in tested]
-            rows += [(image, number, "val") for image in plan.images(left_out, "test") if held]
-            rows += [
-                (image, number, "train") for fold in rest if fold != left_out for image in plan.images(fold, "test")
-            ]
+            trained = [image for fold in rest if fold != left_out for image in plan.images(fold, "test")]
+            listed_as = {"test": tested, "val": plan.images(left_out, "test") if held else (), "train": trained}
+            rows += [(image, number, part_of) for part_of, images in listed_as.items() for image in images]
         path = folder / f"{len(rest)}-fixed-test{'' if held else '-unvalidated'}.csv"
         write_rows(path, ["image_id", "fold", "part"], rows)
         return FoldChoice((str(path),))
@@ -252,10 +258,8 @@ class FinetuneStep(Step):
 
     def check(self, part: Part) -> None:
         """Refuse images that do not fit the folds."""
-        if self.test is None:
-            part.plans(self.folds, reading=self.reading, seed=self.settings.seed)
-        else:
-            part.plans(self.test.split, reading=self.reading, seed=self.test.seed)
+        drawn = (self.folds, self.settings.seed) if self.test is None else (self.test.split, self.test.seed)
+        part.plans(drawn[0], reading=self.reading, seed=drawn[1])
 
     def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
         """Train; a shard trains its share of the folds."""
@@ -263,11 +267,11 @@ class FinetuneStep(Step):
         if self.test is not None:
             folds = self.test.choice(part, folds, reading=self.reading, held=settings.validation)
             said.append(self.test.SAID)
-        return reported_later(
+        return _reported_later(
             failed, finetune, part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=how,
             view=self.view, notes=said, tensorboard=self.tensorboard,
         )  # fmt: skip
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few steps of training."""
-        return estimate_finetune(ahead, self.settings, reading=self.reading, folds=self.folds.folds)
+        return estimate_finetune(ahead, self)

@@ -11,8 +11,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ class _Content:
         return {"settings": self.settings, "stores": self.stores, _OWN: self.own}
 
 
+@dataclass(eq=False)
 class Claim:
     """Work that wants a folder for itself. `check` refuses or agrees and writes nothing; `take` makes it so.
 
@@ -115,29 +116,20 @@ class Claim:
         What a message proposes beside ``overwrite``.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        settings: Mapping[str, Any],
-        work: Sequence[str],
-        stores: Mapping[str, Mapping[str, Any]] | None = None,
-        overwrite: bool = False,
-        absent: Mapping[str, Any] | None = None,
-        made_with: Mapping[str, str] | None = None,
-        otherwise: str = "another `out`",
-    ) -> None:
-        self.folder = folder
-        self._wanted = _Content(_plain(settings), None if stores is None else _plain(stores))
-        self._work = work
-        self._overwrite = overwrite
-        self._absent = _plain(absent or {})
-        self._made_with = dict(made_with or {})
-        self._otherwise = otherwise
+    folder: Path
+    _: KW_ONLY
+    settings: Mapping[str, Any]
+    work: Sequence[str]
+    stores: Mapping[str, Mapping[str, Any]] | None = None
+    overwrite: bool = False
+    absent: Mapping[str, Any] = field(default_factory=dict)
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    otherwise: str = "another `out`"
 
-    @property
-    def _file(self) -> Path:
-        return self.folder / _FILE
+    def __post_init__(self) -> None:
+        self._file = self.folder / _FILE
+        self._wanted = _Content(_plain(self.settings), None if self.stores is None else _plain(self.stores))
+        self.absent = _plain(self.absent)
 
     def check(self) -> None:
         """Refuse a folder that holds work of other settings.
@@ -149,17 +141,12 @@ class Claim:
         InputError
             The file of settings is damaged, or of a newer version.
         """
-        if self._overwrite:
-            return
-        found = _read(self._file)
-        if found is None or not self.begun:
-            return
-        clashes = [self._clash(found.settings, self._wanted.settings)]
-        for name in sorted((found.stores or {}).keys() & (self._wanted.stores or {}).keys()):
-            clash = self._clash((found.stores or {})[name], (self._wanted.stores or {})[name])
-            clashes.append(f"{name}: {clash}" if clash else "")
-        if any(clashes):
-            raise other_settings(self.folder, "; ".join(filter(None, clashes)), otherwise=self._otherwise)
+        clashes = []
+        for name, *sides in self._sides():
+            if clash := describe_differences(*sides):
+                clashes.append(f"{name}: {clash}" if name else clash)
+        if clashes:
+            raise other_settings(self.folder, "; ".join(clashes), otherwise=self.otherwise)
 
     def take(self) -> None:
         """Overwrite if asked to, then hold the folder to these settings and those of stores that are there already.
@@ -172,25 +159,22 @@ class Claim:
             Something cannot be removed or written.
         """
         self.check()
-        if self._overwrite:
+        if self.overwrite:
             set_aside(self.folder)
-            self._overwrite = False
+            self.overwrite = False
         remove_leftovers(self.folder)
         ensure_folder(Path(os.path.realpath(self.folder)))  # of a link whose target was set aside, the target anew
-        found = _read(self._file) if self.begun else None
-        if found is None:
-            content = self._wanted
-        else:
-            stores = None
-            if self._wanted.stores is not None:
-                stores = dict(sorted({**self._wanted.stores, **(found.stores or {})}.items()))
+        content = self._wanted
+        if (found := self._found()) is not None:
+            if (stores := content.stores) is not None:
+                stores = dict(sorted({**stores, **(found.stores or {})}.items()))
             content = _Content(found.settings, stores, found.own)
         self._write(content)
 
     @property
     def begun(self) -> bool:
         """Whether the folder holds work."""
-        return any(next(self.folder.glob(pattern), None) is not None for pattern in self._work)
+        return any(next(self.folder.glob(pattern), None) is not None for pattern in self.work)
 
     def recorded(self, name: str) -> Any:
         """Return a setting that work in the folder was done under; None where there is no work, or no such setting.
@@ -200,7 +184,7 @@ class Claim:
         InputError
             The file of settings is damaged, or of a newer version.
         """
-        found = _read(self._file) if self.begun else None
+        found = self._found()
         return None if found is None else found.settings.get(name)
 
     def begun_with(self, name: str) -> str | None:
@@ -211,8 +195,7 @@ class Claim:
         InputError
             The file of settings is damaged, or of a newer version.
         """
-        found = None if self._overwrite or not self.begun else _read(self._file)
-        if found is None:
+        if (found := self._found()) is None:
             return None
         noted = found.own.get("made_with") or [{}]
         return str(noted[0].get(name, ""))
@@ -229,7 +212,7 @@ class Claim:
 
         Another minor version of a package than that which began the folder is warned of.
         """
-        found, made_with = _read(self._file), {**self._made_with, **circumstances}
+        found, made_with = _read(self._file), {**self.made_with, **circumstances}
         if found is None or not made_with:
             return
         known = found.own.setdefault("made_with", [])
@@ -256,20 +239,26 @@ class Claim:
         InputError
             The file of settings is damaged, or of a newer version.
         """
-        found = None if self._overwrite else _read(self._file)
-        if found is None or not self.begun:
-            return frozenset()
-        old, new = found.stores or {}, self._wanted.stores or {}
-        sides = [(found.settings, self._wanted.settings), *((old[name], new[name]) for name in old.keys() & new.keys())]
-        return frozenset(name for pair in sides for name in differences(*self._filled(*pair)))
+        return frozenset(name for _, old, new in self._sides() for name in differences(old, new))
 
-    def _clash(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-        """Describe the differences."""
-        return describe_differences(*self._filled(old, new))
+    def _found(self) -> _Content | None:
+        """Return what the work in the folder was done under; None where there is none, or none that is to stay."""
+        found = None if self.overwrite else _read(self._file)
+        return found if self.begun else None
 
-    def _filled(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return both sides; a setting that one of them lacks has the value that its absence means."""
-        return [{**{k: v for k, v in self._absent.items() if k in old or k in new}, **side} for side in (old, new)]
+    def _sides(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """Yield the settings of the work and those wanted, without a name, and those of each store that is in both.
+
+        A setting that one of two sides lacks has the value that its absence means.
+        """
+        if (found := self._found()) is None:
+            return
+        old = {"": found.settings, **(found.stores or {})}
+        new = {"": self._wanted.settings, **(self._wanted.stores or {})}
+        for name in sorted(old.keys() & new.keys()):
+            known = old[name].keys() | new[name].keys()
+            absent = {key: value for key, value in self.absent.items() if key in known}
+            yield name, {**absent, **old[name]}, {**absent, **new[name]}
 
     def _write(self, content: _Content) -> None:
         content.own = {"schema_version": _SCHEMA, **content.own}
@@ -298,9 +287,7 @@ def _read(path: Path) -> _Content | None:
         if not path.is_file():  # overwritten at this moment
             return None
         raise
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: not a file of settings; use `overwrite` to begin this folder anew")
-    own = found.pop(_OWN, {"unmarked": True, "made_with": [_FIRST]})
+    own = found.pop(_OWN, {"unmarked": True, "made_with": [_FIRST]}) if isinstance(found, dict) else None
     if not isinstance(own, dict):
         raise InputError(f"{path}: not a file of settings; use `overwrite` to begin this folder anew")
     if own.get("schema_version", _SCHEMA) > _SCHEMA:

@@ -76,10 +76,9 @@ def read_run(run: str | Path) -> list[RunEntry]:
     records = content.get("records") if isinstance(content, dict) else None
     if not isinstance(records, list):
         raise InputError(f"{path}: not a run.json of bchisto")
-    found = [_entry(Path(run), record) for record in records]
-    entries = [entry for entry in found if entry is not None]
-    if len(entries) < len(found):
-        _log.warning("%s: %d of its %d records are not whole and left out", path, len(found) - len(entries), len(found))
+    entries = [entry for record in records if (entry := _entry(Path(run), record)) is not None]
+    if left_out := len(records) - len(entries):
+        _log.warning("%s: %d of its %d records are not whole and left out", path, left_out, len(records))
     if not entries:
         raise InputError(f"{path}: not a run.json of bchisto, or without a whole record")
     return entries
@@ -111,9 +110,8 @@ def _entry(run: Path, record: Any) -> RunEntry | None:
 
 def _status(record: Mapping[str, Any]) -> str:
     """Return how a command ended; one that could not write its end (``kill -9``) was interrupted."""
-    status = str(record["status"])
-    if status != "running":
-        return status
+    if record["status"] != "running":
+        return str(record["status"])
     return {True: "running", False: "interrupted", None: "not checked here"}[process_runs(record.get("process"))]
 
 
@@ -140,9 +138,8 @@ def diff_runs(first: str | Path, second: str | Path) -> Iterator[tuple[str, Any,
     tuple of (name, value of the first, value of the second)
         What differs only; None where one of them has no such value.
     """
-    old, new = (_facts(read_run(run)) for run in (first, second))
-    for name, (a, b) in differences(old, new).items():
-        yield name, a, b
+    for name, sides in differences(_facts(read_run(first)), _facts(read_run(second))).items():
+        yield name, *sides
 
 
 def _facts(entries: list[RunEntry]) -> dict[str, Any]:
@@ -155,12 +152,13 @@ def _facts(entries: list[RunEntry]) -> dict[str, Any]:
 
 
 def _results(notes: Mapping[str, Any]) -> dict[str, Any]:
-    results: dict[str, Any] = {}
     of_folders = notes.get("results")
-    for name, found in of_folders.items() if isinstance(of_folders, Mapping) else ():
-        # boost notes several facts of a folder, finetune its accuracy alone
-        results[f"accuracy of {name}"] = found.get("accuracy") if isinstance(found, Mapping) else found
-    for name in ("images", "images_sha256", "weights_sha256"):
-        if name in notes:
-            results[name] = notes[name]
-    return results
+    # boost notes several facts of a folder, finetune its accuracy alone
+    accuracies = {
+        f"accuracy of {name}": found.get("accuracy") if isinstance(found, Mapping) else found
+        for name, found in (of_folders.items() if isinstance(of_folders, Mapping) else ())
+    }
+    return {
+        **accuracies,
+        **{name: notes[name] for name in ("images", "images_sha256", "weights_sha256") if name in notes},
+    }

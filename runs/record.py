@@ -11,6 +11,7 @@ import datetime
 import json
 import logging
 import platform
+import re
 import secrets
 import sys
 import time
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..arguments import items_of
 from ..errors import BchistoError, InputError, MissingInputError
 from ..jobs import (
     default_jobs,
@@ -127,10 +129,8 @@ def record_table(
     if overwrite:
         record.content["overwrite"] = True
 
-    def save() -> None:
-        write_json(record.path, {"schema_version": SCHEMA_VERSION, "records": [record.content]})
-
-    with _closed(record, save=save):
+    content = {"schema_version": SCHEMA_VERSION, "records": [record.content]}
+    with _closed(record, save=lambda: write_json(record.path, content)):
         yield record
 
 
@@ -236,10 +236,8 @@ def versions_of(packages: Sequence[str]) -> dict[str, str]:
     """Return the versions of those of these packages that are installed."""
     found = {}
     for package in packages:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = __version__ if package == "bchisto" else metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
@@ -247,10 +245,10 @@ def _hardware() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
+        found = re.search(
+            r"^model name[^:\n]*:(.*)", cpuinfo.read_text(encoding="utf-8", errors="replace"), re.MULTILINE
+        )
+        model = found[1].strip() if found else model
     return {"system": platform.platform(), "processor": model, "cores": default_jobs()}
 
 
@@ -302,12 +300,9 @@ def _recorded(entry: Mapping[str, Any], command: str) -> dict[str, Any]:
     folder = entry.get("folder")  # version 0.1 did not say
     if not isinstance(folder, str) or Path(folder) == Path.cwd():
         return config
-    for name in (*_PATHS, *_MAYBE_PATHS):
-        value = config.get(name)
-        if isinstance(value, str):
-            config[name] = _placed(value, folder, always=name in _PATHS)
-        elif isinstance(value, list):
-            config[name] = [_placed(one, folder, always=name in _PATHS) for one in value]
+    for name in config.keys() & {*_PATHS, *_MAYBE_PATHS}:
+        placed = [_placed(one, folder, always=name in _PATHS) for one in items_of(config[name])]
+        config[name] = placed if isinstance(config[name], list) else placed[0]
     return config
 
 

@@ -3,10 +3,9 @@
 In and out: ``uint8`` arrays of shape (height, width, 3), channels in the order red, green, blue.
 """
 
-from .constants import TRANSMITTED_LIGHT
 from .macenko import MacenkoNormalizer, StainEstimate
 from .methods import STAIN_METHODS, Normalizer, make_normalizer
-from .od import check_rgb, optical_density
+from .od import TRANSMITTED_LIGHT, check_rgb, optical_density
 from .ruifrok import HeAugmenter, augment_he, augmentation_matrix
 from .treatments import TREATMENTS, treat
 

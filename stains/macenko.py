@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import TissueError
-from .constants import (
-    MACENKO_ALPHA,
-    MACENKO_BETA,
-    MACENKO_MAX_PERCENTILE,
-    MIN_TISSUE_PIXELS,
-    RANK_TOLERANCE,
-    REFERENCE_MAXIMA,
-    REFERENCE_STAINS,
-    TRANSMITTED_LIGHT,
-)
-from .od import Image, check_rgb, density_table, optical_density
+from .od import TRANSMITTED_LIGHT, Image, check_rgb, density_table, optical_density
 from .quantile import extreme_percentiles, upper_percentile
 
 Array = npt.NDArray[np.float64]
+
+MACENKO_BETA: Final = 0.15
+"""A pixel is tissue where all three optical densities (natural log) reach this. Macenko et al. 2009, sec. 2;
+Rakhlin et al. 2018, published code."""
+
+MACENKO_ALPHA: Final = 1.0
+"""Percentile (and 100 minus it) of the angle taken as the extreme stains. Macenko et al. 2009, sec. 2."""
+
+MACENKO_MAX_PERCENTILE: Final = 99.0
+"""Percentile of a stain's concentration taken as its maximum. Macenko et al. 2009, sec. 2."""
+
+REFERENCE_STAINS: Final = np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]])
+"""Reference stain matrix: rows red, green, blue; columns haematoxylin, eosin (natural-log optical density).
+Rakhlin et al. 2018, published code, after the reference implementation of Macenko et al. 2009."""
+
+REFERENCE_MAXIMA: Final = np.array([1.9705, 1.0308])
+"""Reference 99th percentiles of the haematoxylin and eosin concentrations. Source as `REFERENCE_STAINS`."""
+
+MIN_TISSUE_PIXELS: Final = 100
+"""Fewer tissue pixels than this are too little to estimate stains from (ours; a 1st percentile of fewer
+pixels is the minimum)."""
+
+RANK_TOLERANCE: Final = 1e-6
+"""The tissue covariance is rank deficient where its second eigenvalue is below this share of the first
+(ours; a uint8 image of one flat colour with rounding noise stays below it)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,7 @@ class MacenkoNormalizer:
         TissueError
             Fewer than 100 tissue pixels, or tissue of one colour only, so that two stains cannot be told apart.
         """
-        od = optical_density(check_rgb(image), light=self.light)
+        od = optical_density(image, light=self.light)
         tissue = self._tissue(image)
         count = int(np.count_nonzero(tissue))
         if count < MIN_TISSUE_PIXELS:
@@ -155,7 +171,12 @@ class MacenkoNormalizer:
         ImageError
             Not a uint8 RGB image.
         """
-        return self.apply(image, self.estimate(image))
+        return self.normalize_with_estimate(image)[0]
+
+    def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate]:
+        """Return the normalised image, see `normalize`, and the estimated stains."""
+        estimate = self.estimate(image)
+        return self.apply(image, estimate), estimate
 
     def _tissue(self, image: Image) -> npt.NDArray[np.bool_]:
         # od falls with the grey level, so "all three reach beta" is a bound on the brightest channel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import InputError, one_of
@@ -12,9 +13,7 @@ from .treatments import TREATMENTS, treat
 STAIN_METHODS = (
     "macenko",
     "none",
-    "staintools-macenko",
-    "staintools-vahadane",
-    "staintools-reinhard",
+    *(f"staintools-{name}" for name in ("macenko", "vahadane", "reinhard")),
     *TREATMENTS,
 )
 """Names that ``stain`` takes."""
@@ -34,26 +33,14 @@ class Normalizer(Protocol):
         ...
 
 
-class _Macenko:
-    def __init__(self) -> None:
-        self._normalizer = MacenkoNormalizer()
+@dataclass(frozen=True)
+class _Plain:
+    """A method that knows no stains."""
 
-    def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
-        estimate = self._normalizer.estimate(image)
-        return self._normalizer.apply(image, estimate), estimate
+    method: str
 
-
-class _Treated:
-    def __init__(self, method: str) -> None:
-        self._method = method
-
-    def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
-        return treat(image, self._method), None
-
-
-class _Unchanged:
-    def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
-        return image, None
+    def normalize_with_estimate(self, image: Image) -> tuple[Image, None]:
+        return image if self.method == "none" else treat(image, self.method), None
 
 
 def make_normalizer(method: str) -> Normalizer:
@@ -67,11 +54,9 @@ def make_normalizer(method: str) -> Normalizer:
         A StainTools method without StainTools.
     """
     if method == "macenko":
-        return _Macenko()
-    if method == "none":
-        return _Unchanged()
-    if method in TREATMENTS:
-        return _Treated(method)
+        return MacenkoNormalizer()
+    if method in ("none", *TREATMENTS):
+        return _Plain(method)
     if method in STAIN_METHODS:
         from .staintools_adapter import StainToolsNormalizer
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ImageError
-from .constants import TRANSMITTED_LIGHT
 
 Image = npt.NDArray[np.uint8]
+
+TRANSMITTED_LIGHT: Final = 240.0
+"""Intensity of light through empty glass, grey levels. Rakhlin et al. 2018, published code."""
 
 
 def check_rgb(image: npt.NDArray[Any]) -> Image:

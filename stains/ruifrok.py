@@ -7,11 +7,20 @@ optical density is computed once per image.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
-from .constants import RUIFROK_FROM_HED, RUIFROK_TO_HED, TRANSMITTED_LIGHT
-from .od import Image, optical_density
+from .od import TRANSMITTED_LIGHT, Image, optical_density
+
+RUIFROK_TO_HED: Final = np.array([[1.88, -0.07, -0.60], [-1.02, 1.13, -0.48], [-0.55, -0.13, 1.57]])
+"""Deconvolution matrix D: c = od D^T with od a row (log10). Ruifrok & Johnston 2001, sec. "Color
+deconvolution", rounded to two decimals as in the published code of Rakhlin et al. 2018."""
+
+RUIFROK_FROM_HED: Final = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+"""Stain matrix M: rows haematoxylin, eosin, residual. It inverts D^T only to two decimals, so factors of 1 are
+nearly but not exactly the identity. Source as `RUIFROK_TO_HED`."""
 
 
 class HeAugmenter:

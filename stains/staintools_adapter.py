@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DependencyError, TissueError
-from .constants import REFERENCE_MAXIMA, REFERENCE_STAINS, TRANSMITTED_LIGHT
-from .macenko import MacenkoNormalizer, StainEstimate
-from .od import Image
+from .macenko import REFERENCE_MAXIMA, REFERENCE_STAINS, MacenkoNormalizer, StainEstimate
+from .od import TRANSMITTED_LIGHT, Image
 
 _RAMP_PIXELS = 256
 """Side of the reference image, pixels (ours)."""

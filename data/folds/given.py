@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from ...errors import InputError
 from ..csvtable import column_key
 from ..findings import few
-from ..particulars import Particulars
-from ..parts import PART_COLUMNS, given_parts
+from ..particulars import PART_COLUMNS, Particulars, given_parts
 from .plans import PARTS, FoldPlan, spread
 
 GIVEN = "folder"

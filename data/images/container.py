@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,29 @@ _MOST_ENTRIES = 1000
 
 
 @dataclass(frozen=True)
+class ImageHeader:
+    """What the header of an image file says.
+
+    Attributes
+    ----------
+    format : str
+        ``TIFF``, ``PNG``, ``JPEG``, ``DICOM`` or ``LJPEG``.
+    width, height : int
+        Pixels, after the EXIF rotation.
+    mode : str
+        Pillow's mode; bits and photometric interpretation of DICOM and lossless JPEG.
+    pages : int
+        Number of pages.
+    """
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    pages: int
+
+
+@dataclass(frozen=True)
 class Container:
     """The first picture of a file.
 
@@ -54,10 +78,8 @@ class Container:
         Returns a file of this picture alone; the argument says whether with its pixels.
     deep : bool
         Whether samples have 16 bits.
-    planes : int
-        1; or the number of colours, each of which is then a grey picture of its own: the argument of `plane`.
-    plane : callable or None
-        Returns the file of one colour.
+    planes : tuple of callable
+        Where each colour is a grey picture of its own, `deep`: each returns the file of one.
     inverted : bool
         Whether 0 is white, where `deep`.
     alpha : str
@@ -66,9 +88,9 @@ class Container:
         The value that is transparent, one number per colour, 16 bits wide or scaled to 8.
     surplus : callable or None
         JPEG: returns the file as one whose pixels differ where some are missing.
-    check : callable or None
+    check : callable
         PNG: raises where the decoded pixels, or None, show that some may be missing, and they are.
-    strips : callable or None
+    strips : callable
         Yields the parts of a TIFF that are JPEG files of their own.
     """
 
@@ -79,14 +101,13 @@ class Container:
     orientation: int
     file: Callable[[bool], bytes]
     deep: bool = False
-    planes: int = 1
-    plane: Callable[[int], bytes] | None = None
+    planes: tuple[Callable[[], bytes], ...] = ()
     inverted: bool = False
     alpha: str = ""
     clear: tuple[int, ...] | None = None
     surplus: Callable[[], bytes] | None = None
-    check: Callable[[npt.NDArray[np.uint8] | None], None] | None = None
-    strips: Callable[[], Iterator[bytes]] | None = None
+    check: Callable[[npt.NDArray[np.uint8] | None], None] = lambda pixels: None
+    strips: Callable[[], Iterable[bytes]] = tuple
 
 
 def damaged(path: Path, why: object) -> ImageError:
@@ -99,14 +120,33 @@ def truncated(path: Path, why: object) -> ImageError:
     return ImageError(f"{path}: cannot be decoded, the file is truncated or damaged ({why}); copy it again")
 
 
+def check_size(path: Path, found: Container | ImageHeader) -> None:
+    """Refuse an image without pixels, and one of more than `MAX_PIXELS`."""
+    width, height = found.width, found.height
+    if width < 1 or height < 1:
+        raise damaged(path, f"it says {width}x{height} pixels")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"{path}: {width}x{height} is over the limit of {MAX_PIXELS:,} pixels; cut it into smaller images"
+        )
+
+
+def check_bytes(path: Path) -> None:
+    """Refuse a file of more than `MAX_BYTES`, which is read whole."""
+    if path.stat().st_size > MAX_BYTES:
+        raise ImageError(f"{path}: more than {MAX_BYTES:,} bytes, too large for an image")
+
+
 def exif_orientation(block: bytes) -> int | None:
     """Return the orientation that an EXIF block holds, 1 where it is none of 1 to 8, None where there is none.
 
     Parameters
     ----------
     block : bytes
-        From ``II`` or ``MM`` on. Only the entries of its first directory are read, none of their data.
+        From ``II`` or ``MM`` on, with or without ``Exif`` before. Only the entries of its first directory are read,
+        none of their data.
     """
+    block = block.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None or len(block) < 8:
         return None
@@ -127,3 +167,23 @@ def xmp_orientation(text: bytes) -> int | None:
     """Return the orientation that an XMP packet names, None where it names none."""
     match = re.search(rb'tiff:Orientation(?:="|>)([0-9])', text)
     return None if match is None else int(match[1]) if 1 <= int(match[1]) <= 8 else 1
+
+
+def stretch_to_eight_bits(values: npt.NDArray[Any], ends: tuple[float, float] | None = None) -> npt.NDArray[np.uint8]:
+    """Map the smallest value of an image to 0 and the largest to 255; an image of one value becomes 0.
+
+    Parameters
+    ----------
+    values : ndarray of integer or float, any shape
+    ends : (float, float), optional
+        What becomes 0 and 255 instead; values beyond them do, too.
+
+    Returns
+    -------
+    ndarray of uint8, same shape
+    """
+    low, high = ends or (float(values.min()), float(values.max()))
+    if high <= low:
+        return np.zeros(values.shape, dtype=np.uint8)
+    share = (values.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
+    return np.asarray(np.rint(np.clip(share, 0.0, 255.0)), dtype=np.uint8)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import functools
 import hashlib
 import logging
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,11 +45,8 @@ def file_sha256(path: Path) -> str:
     ImageError
         The file cannot be read.
     """
-    try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with _readable(path), path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def content_sha256(path: Path) -> str:
@@ -58,13 +57,19 @@ def content_sha256(path: Path) -> str:
     ImageError
         The file cannot be read.
     """
-    try:
+    with _readable(path):
         status = path.stat()
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if not _settled(status):
+    if time.time_ns() - max(status.st_ctime_ns, status.st_mtime_ns) <= _SETTLED_NS:
         return file_sha256(path)
     return _hash_once(path.absolute(), (*_identity(status), str(status.st_dev)))
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 @functools.lru_cache(maxsize=256)
@@ -79,10 +84,6 @@ def _identity(status: os.stat_result) -> tuple[str, str, str, str]:
     content, as unpacking and ``cp -p`` do.
     """
     return str(status.st_size), str(status.st_mtime_ns), str(status.st_ctime_ns), str(status.st_ino)
-
-
-def _settled(status: os.stat_result) -> bool:
-    return time.time_ns() - max(status.st_ctime_ns, status.st_mtime_ns) > _SETTLED_NS
 
 
 def pixels_sha256(image: npt.NDArray[np.uint8]) -> str:
@@ -178,16 +179,11 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
     """
     known = _read_cache(cache)
     stamps = [_stamp(record) for record in dataset.records]
+    paths = [record.path for record in dataset.records]
     with ThreadPoolExecutor(default_jobs()) as pool:
-        hashes = list(
-            pool.map(
-                lambda pair: known.get(pair[1]) or file_sha256(pair[0].path),
-                zip(dataset.records, stamps, strict=True),
-            )
-        )
+        hashes = list(pool.map(lambda stamp, path: known.get(stamp) or file_sha256(path), stamps, paths))
     if cache is not None:
-        rows = [(*stamp, sha) for stamp, sha in zip(stamps, hashes, strict=True)]
-        write_rows(cache, _CACHE_COLUMNS, rows)
+        write_rows(cache, _CACHE_COLUMNS, [(*stamp, sha) for stamp, sha in zip(stamps, hashes, strict=True)])
     first: dict[str, ImageRecord] = {}
     kept: dict[str, str] = {}
     repeated = []
@@ -212,22 +208,15 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
     records = tuple(first[kept[record.image_id]] for record in dataset.records if record.image_id in kept)
     identity = hashlib.sha256()
     for record in records:
-        fields = (
-            record.image_id,
-            kept[record.image_id],
-            record.label or "",
-            "" if dataset.patients_apart else record.group or "",
-        )
+        group = None if dataset.patients_apart else record.group
+        fields = (record.image_id, kept[record.image_id], record.label or "", group or "")
         identity.update("\0".join(fields).encode() + b"\n")
     return UniqueImages(replace(dataset, records=records), kept, identity.hexdigest(), tuple(repeated))
 
 
 def _stamp(record: ImageRecord) -> tuple[str, ...]:
-    try:
-        status = record.path.stat()
-    except OSError as error:
-        raise ImageError(f"{record.path}: cannot be read ({error.strerror or error})") from error
-    return str(record.path.resolve()), *_identity(status)
+    with _readable(record.path):
+        return str(record.path.resolve()), *_identity(record.path.stat())
 
 
 def _read_cache(path: Path | None) -> dict[tuple[str, ...], str]:

@@ -14,7 +14,7 @@ from ...errors import ImageError
 from ...jobs import Progress, default_jobs
 from ..dataset import ImageRecord
 from .decode import decode_record, read_header
-from .fingerprint import CELLS, LEAST_SPREAD, Fingerprint, Scale, fingerprint, grey_levels
+from .fingerprint import CELLS, LEAST_SPREAD, Fingerprint, Grey, Scale, fingerprint, grey_levels
 
 MOST_COMPARED = 20_000
 """Images up to which copies are looked for (ours): of 8,000 of BreakHis it takes minutes."""
@@ -57,8 +57,6 @@ on a plain ground makes the whole correlate, at any place where another picture 
 
 _SEED = 0
 """Of the directions of hash keys."""
-
-Grey = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -166,11 +164,11 @@ Alignment = tuple[int, int, int]
 
 def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int, Alignment | None]]:
     """Yield pairs that look alike as a whole, then pairs whose points agree on an alignment."""
-    known = [(place, item) for place, item in enumerate(prints) if item is not None and item.whole is not None]
+    known = [(place, item) for place, item in enumerate(prints) if item is not None]
     if len(known) < 2:
         return
     places = np.array([place for place, _ in known])
-    whole = np.stack([item.whole for _, item in known if item.whole is not None]).astype(np.float32)
+    whole = np.stack([item.whole for _, item in known]).astype(np.float32)
     for top in range(0, len(whole), _ROWS):  # every pair: keys of few pictures miss some
         block = np.argwhere(whole[top : top + _ROWS] @ whole.T >= 1 - _ALIKE_WHOLE**2 / 2)
         for one, other in block[block[:, 0] + top < block[:, 1]].tolist():
@@ -179,26 +177,21 @@ def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int
     owner = np.repeat(places, [len(item.points) for _, item in known])
     points = np.concatenate([item.points for _, item in known])
     shapes = {place: item.shape for place, item in known}
-    pairs = _alike(local, owner, limit=_ALIKE_POINTS)
-    if not len(pairs):
-        return
-    flip = owner[pairs[:, 0]] > owner[pairs[:, 1]]
-    pairs[flip] = pairs[flip][:, ::-1]
+    pairs = _alike(local, owner)
     owners = owner[pairs]
     order = np.lexsort((owners[:, 1], owners[:, 0]))
     pairs, owners = pairs[order], owners[order]
-    starts = np.flatnonzero(np.r_[True, (owners[1:] != owners[:-1]).any(axis=1)])
-    for start, stop in zip(starts, np.r_[starts[1:], len(pairs)], strict=True):
-        if stop - start < _LEAST_POINTS:
-            continue
-        one, other = (int(value) for value in owners[start])
-        aligned = _align(points[pairs[start:stop, 0]], points[pairs[start:stop, 1]], shapes[other])
-        if aligned is not None:
-            yield one, other, aligned
+    starts = np.flatnonzero((owners[1:] != owners[:-1]).any(axis=1)) + 1
+    for group in np.split(pairs, starts):
+        if len(group) >= _LEAST_POINTS:
+            one, other = owner[group[0]].tolist()
+            aligned = _align(points[group[:, 0]], points[group[:, 1]], shapes[other])
+            if aligned is not None:
+                yield one, other, aligned
 
 
-def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64], *, limit: float) -> npt.NDArray[np.int64]:
-    """Return pairs of vectors of different owners that lie within `limit`, found by hash keys, shape (n, 2)."""
+def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return pairs of vectors of different owners that lie within `_ALIKE_POINTS`, found by hash keys, shape (n, 2)."""
     if len(vectors) < 2:
         return np.empty((0, 2), np.int64)
     rng = np.random.default_rng(_SEED)
@@ -218,14 +211,12 @@ def _alike(vectors: npt.NDArray[np.floating], owner: npt.NDArray[np.int64], *, l
             near = (keys[one] == keys[other]) & (owner[one] != owner[other])
             one, other = one[near], other[near]
             apart = np.square(vectors[one] - vectors[other], dtype=np.float32).sum(axis=1)
-            close = apart <= limit**2
-            low, high = np.minimum(one[close], other[close]), np.maximum(one[close], other[close])
-            found.append(low * len(vectors) + high)
-    codes = np.unique(np.concatenate(found))
-    return np.stack([codes // len(vectors), codes % len(vectors)], axis=1)
+            one, other = one[apart <= _ALIKE_POINTS**2], other[apart <= _ALIKE_POINTS**2]
+            found.append(np.minimum(one, other) * len(vectors) + np.maximum(one, other))
+    return np.stack(np.divmod(np.unique(np.concatenate(found)), len(vectors)), axis=1)
 
 
-def _turn(points: npt.NDArray[np.int32], shape: tuple[int, int], orientation: int) -> npt.NDArray[np.int32]:
+def _turn(points: npt.NDArray[np.int32], shape: tuple[int, ...], orientation: int) -> npt.NDArray[np.int32]:
     """Return where points of a picture lie once it is mirrored (from 4 on) and turned by quarters, as `_oriented`."""
     rows, columns = points[:, 0], points[:, 1]
     height, width = shape
@@ -240,7 +231,7 @@ def _oriented(image: Grey, orientation: int) -> Grey:
     return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
 
 
-def _align(one: npt.NDArray[np.int32], other: npt.NDArray[np.int32], shape: tuple[int, int]) -> Alignment | None:
+def _align(one: npt.NDArray[np.int32], other: npt.NDArray[np.int32], shape: tuple[int, ...]) -> Alignment | None:
     """Return the orientation of the second picture and the shift on which most points agree; None if too few do."""
     best, most = None, _LEAST_POINTS - 1
     for orientation in range(8):
@@ -308,10 +299,12 @@ def _same(one: Grey, other: Grey) -> float:
     An edge of tissue or of the slide, and other patterns that look alike along a line, fit each other at many places;
     the pixels of a copy fit at one.
     """
-    found = _correlate(one, other)
     step = _ASIDE
-    if found < _SAME_PIXELS or min(one.shape) <= 4 * step:
-        return 0.0 if min(one.shape) <= 4 * step else found
+    if min(one.shape) <= 4 * step:
+        return 0.0
+    found = _correlate(one, other)
+    if found < _SAME_PIXELS:
+        return found
     middle = one[step:-step, step:-step]
     height, width = middle.shape
     aside = max(

@@ -18,8 +18,6 @@ The numbers of pixels, scans, pages and bytes are checked before anything is dec
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,75 +27,48 @@ import numpy.typing as npt
 from ...arguments import PathInput, as_path
 from ...errors import ImageError
 from ..dataset import ImageRecord
-from .container import BROKEN, MAX_PIXELS, Container, damaged, truncated
-from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header, stretch_to_eight_bits
+from .container import BROKEN, Container, ImageHeader, check_size, damaged, stretch_to_eight_bits, truncated
+from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header
 from .jpeg import JPEG_BEGIN, check_jpeg, read_jpeg
 from .ljpeg import LJPEG_SUFFIX, decode_ljpeg, read_ljpeg_header
 from .png import PNG_BEGIN, read_png
 from .tiff import TIFF_BEGINS, read_tiff
 
 _TRANSPOSED = frozenset({5, 6, 7, 8})
-"""EXIF orientations that swap width and height."""
+"""EXIF orientations that swap width and height (TIFF 6.0, tag 274)."""
+
+_MIRRORED = (frozenset({3, 4, 7, 8}), frozenset({2, 3, 6, 7}))
+"""Those whose rows, and whose columns, then run the other way."""
 
 _BLOCK = 2**22
 """Samples that are brought from 16 to 8 bits at once (ours): memory beside that of the picture."""
 
+_READERS = {**dict.fromkeys(TIFF_BEGINS, read_tiff), PNG_BEGIN: read_png, JPEG_BEGIN: read_jpeg}
+"""How a file is read by what it begins with, whatever its name says."""
 
-@dataclass(frozen=True)
-class ImageHeader:
-    """What the header of an image file says.
-
-    Attributes
-    ----------
-    format : str
-        ``TIFF``, ``PNG``, ``JPEG``, ``DICOM`` or ``LJPEG``.
-    width, height : int
-        Pixels, after the EXIF rotation.
-    mode : str
-        Pillow's mode; bits and photometric interpretation of DICOM and lossless JPEG.
-    pages : int
-        Number of pages.
-    """
-
-    format: str
-    width: int
-    height: int
-    mode: str
-    pages: int
+_MAMMOGRAMS = {
+    **dict.fromkeys(DICOM_SUFFIXES, (read_dicom_header, decode_dicom)),
+    LJPEG_SUFFIX: (read_ljpeg_header, decode_ljpeg),
+}
+"""How header and grey levels are read by the suffix of the name."""
 
 
 def _open(path: Path) -> Container:
-    """Read the header of a file by what it begins with, whatever its name says."""
     if not path.is_file():
         raise ImageError(f"{path}: no such file")
     try:
         with path.open("rb") as handle:
             begin = handle.read(8)
-            if begin.startswith(TIFF_BEGINS):
-                found = read_tiff(path, handle)
-            elif begin == PNG_BEGIN:
-                found = read_png(path, handle)
-            elif begin.startswith(JPEG_BEGIN):
-                found = read_jpeg(path, handle)
-            else:
-                found = None
+            read = next((read for known, read in _READERS.items() if begin.startswith(known)), None)
+            found = None if read is None else read(path, handle)
     except ImageError:
         raise
     except BROKEN as error:
         raise damaged(path, _line(error)) from error
     if found is None:
         raise ImageError(f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image")
-    if found.width < 1 or found.height < 1:
-        raise damaged(path, f"it says {found.width}x{found.height} pixels")
-    if found.width * found.height > MAX_PIXELS:
-        raise _too_large(path, found.width, found.height)
+    check_size(path, found)
     return found
-
-
-def _too_large(path: Path, width: int, height: int) -> ImageError:
-    return ImageError(
-        f"{path}: {width}x{height} is over the limit of {MAX_PIXELS:,} pixels; cut it into smaller images"
-    )
 
 
 def read_header(path: PathInput) -> ImageHeader:
@@ -109,8 +80,10 @@ def read_header(path: PathInput) -> ImageHeader:
         Missing, not an image, a broken header, or more than `MAX_PIXELS`.
     """
     path = as_path(path, "path")
-    if path.suffix.casefold() in (*DICOM_SUFFIXES, LJPEG_SUFFIX):
-        return _mammogram_header(path)
+    if path.suffix.casefold() in _MAMMOGRAMS:
+        header = _MAMMOGRAMS[path.suffix.casefold()][0](path)
+        check_size(path, header)
+        return header
     found = _open(path)
     with _pillow(path, found.file(False), found) as image:
         turned = found.orientation in _TRANSPOSED
@@ -138,18 +111,6 @@ def _line(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "of a kind that is not read"
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _mammogram_header(path: Path) -> ImageHeader:
-    if path.suffix.casefold() == LJPEG_SUFFIX:
-        lossless = read_ljpeg_header(path)
-        header = ImageHeader("LJPEG", lossless.width, lossless.height, f"{lossless.bits} bits", 1)
-    else:
-        found = read_dicom_header(path)
-        header = ImageHeader("DICOM", found.width, found.height, f"{found.photometric}, {found.bits} bits", 1)
-    if header.width * header.height > MAX_PIXELS:
-        raise _too_large(path, header.width, header.height)
-    return header
 
 
 def decode_record(record: ImageRecord) -> npt.NDArray[np.uint8]:
@@ -201,10 +162,9 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
         The file cannot be decoded whole (truncated, foreign, damaged), is too large, or is of a refused kind.
     """
     path = as_path(path, "path")
-    if path.suffix.casefold() in (*DICOM_SUFFIXES, LJPEG_SUFFIX):
-        _mammogram_header(path)  # bounds before pixels
-        dicom = path.suffix.casefold() != LJPEG_SUFFIX
-        return _grey(decode_dicom(path) if dicom else stretch_to_eight_bits(decode_ljpeg(path)))
+    if path.suffix.casefold() in _MAMMOGRAMS:
+        read_header(path)  # bounds before pixels
+        return _grey(_MAMMOGRAMS[path.suffix.casefold()][1](path))
     found = _open(path)
     try:
         image = _decode_deep(path, found, stretch=stretch_deep) if found.deep else _decode_eight(path, found)
@@ -214,24 +174,14 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
         raise truncated(path, _line(error)) from error
     if image.shape != (found.height, found.width, 3):
         raise truncated(path, f"its pixels are {image.shape[1]}x{image.shape[0]}")
-    return np.ascontiguousarray(_TURNS[found.orientation](image))
-
-
-_TURNS: dict[int, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
-    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
-    8: lambda a: a.swapaxes(0, 1)[::-1],
-}
-"""How the stored pixels are turned for each EXIF orientation (TIFF 6.0, tag 274)."""
+    if found.orientation in _TRANSPOSED:
+        image = image.swapaxes(0, 1)
+    rows, columns = (-1 if found.orientation in mirrored else 1 for mirrored in _MIRRORED)
+    return np.ascontiguousarray(image[::rows, ::columns])
 
 
 def _decode_eight(path: Path, found: Container) -> npt.NDArray[np.uint8]:
-    for part in found.strips() if found.strips is not None else ():
+    for part in found.strips():
         check_jpeg(path, part)  # libtiff fills missing pixels up, as libjpeg does
     with _pillow(path, found.file(True), found) as image:
         image.load()
@@ -240,8 +190,7 @@ def _decode_eight(path: Path, found: Container) -> npt.NDArray[np.uint8]:
         with _pillow(path, found.surplus(), found) as image:
             if not np.array_equal(_to_rgb(path, image), pixels):
                 raise truncated(path, "pixels are missing")
-    if found.check is not None:
-        found.check(pixels)
+    found.check(pixels)
     if found.clear is not None:
         pixels[(pixels == np.array(found.clear, np.uint8)).all(axis=2)] = 255
     return pixels
@@ -264,13 +213,12 @@ def _grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _decode_deep(path: Path, found: Container, *, stretch: bool) -> npt.NDArray[np.uint8]:
     """Bring 16 bits to 8, some rows at a time; Pillow alone would drop the low byte of colours."""
-    if found.planes > 1 and found.plane is not None:
-        grey = [_samples(path, found, found.plane(number)) for number in range(found.planes)]
-        raw = np.stack([grey[number] for number in (2, 1, 0, 3)[: found.planes]], axis=2)  # as OpenCV has them
+    if found.planes:
+        grey = [_samples(path, found, plane()) for plane in found.planes]
+        raw = np.stack([grey[number] for number in (2, 1, 0, 3)[: len(grey)]], axis=2)  # as OpenCV has them
     else:
         raw = _samples(path, found, found.file(True))
-    if found.check is not None:
-        found.check(None)
+    found.check(None)
     if found.inverted:
         raw = np.uint16(65535) - raw
     if stretch and raw.ndim == 2 and found.clear is None:
@@ -295,21 +243,15 @@ def _samples(path: Path, found: Container, data: bytes) -> npt.NDArray[np.uint16
 
 
 def _to_eight(raw: npt.NDArray[np.uint16], found: Container) -> npt.NDArray[Any]:
-    values = raw.astype(np.float32) / 257.0
-    if values.ndim == 2:
-        values = np.repeat(values[:, :, np.newaxis], 3, axis=2)
-    elif values.shape[2] == 4:
-        alpha = values[:, :, 3:] / 255.0
-        if found.alpha == "":
-            alpha = np.ones_like(alpha)
-        colours = values[:, :, 2::-1] if found.alpha == "associated" else values[:, :, 2::-1] * alpha
+    stored = raw if raw.ndim == 3 else raw[:, :, np.newaxis]
+    values = stored[:, :, 2::-1].astype(np.float32) / 257.0
+    if stored.shape[2] == 4 and found.alpha:
+        alpha = stored[:, :, 3:].astype(np.float32) / 257.0 / 255.0
+        colours = values if found.alpha == "associated" else values * alpha
         values = np.minimum(colours + 255.0 * (1.0 - alpha), 255.0)
-    else:
-        values = values[:, :, ::-1]
     if found.clear is not None:
-        clear = np.array(found.clear[::-1], np.uint16)
-        same = (raw == clear) if raw.ndim == 2 else (raw == clear).all(axis=2)
-        values = np.where(same[:, :, np.newaxis], np.float32(255.0), values)
+        same = (stored[:, :, 2::-1] == np.array(found.clear, np.uint16)).all(axis=2, keepdims=True)
+        values = np.where(same, np.float32(255.0), values)
     return np.asarray(np.rint(values))
 
 

@@ -21,7 +21,6 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ImageError
-from .container import BROKEN, MAX_BYTES, MAX_PIXELS, damaged
+from .container import BROKEN, MAX_BYTES, MAX_PIXELS, ImageHeader, check_bytes, damaged, stretch_to_eight_bits
 from .jpeg import JPEG_BEGIN, check_jpeg
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 
+_NUMBERS = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
+"""Those by which grey levels are worked out."""
+
 _TAGS = (
+    *_NUMBERS,
     "Rows",
     "Columns",
     "NumberOfFrames",
@@ -44,11 +47,7 @@ _TAGS = (
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
-    "RescaleSlope",
-    "RescaleIntercept",
     "ModalityLUTSequence",
-    "WindowCenter",
-    "WindowWidth",
     "VOILUTFunction",
     "VOILUTSequence",
     "PixelData",
@@ -62,26 +61,6 @@ _FAR = 1e9
 """A value beyond both ends of any window."""
 
 
-@dataclass(frozen=True)
-class DicomHeader:
-    """Size and kind of a DICOM image.
-
-    Attributes
-    ----------
-    width, height : int
-        Pixels.
-    photometric : str
-        ``MONOCHROME1`` or ``MONOCHROME2``.
-    bits : int
-        Bits stored per pixel.
-    """
-
-    width: int
-    height: int
-    photometric: str
-    bits: int
-
-
 _MOST_READS = 300_000
 """Times that a file is read from (ours): an element takes up to three, and images have some hundreds of elements."""
 
@@ -92,11 +71,7 @@ _BITS = (8, 16, 32)
 
 
 class _Inflated(Exception):
-    """The elements of a deflated file."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
-        self.data = data
+    """The elements of a deflated file, its argument."""
 
 
 class _TooMuch(ValueError):
@@ -134,15 +109,13 @@ def _read(path: Path, *, pixels: bool) -> Any:
 
     if not path.is_file():
         raise ImageError(f"{path}: no such file")
-    if path.stat().st_size > MAX_BYTES:
-        raise ImageError(f"{path}: more than {MAX_BYTES:,} bytes, too large for an image")
-    tags, defer = list(_TAGS), None if pixels else _DEFER_BYTES
+    check_bytes(path)
     try:
         with _Bounded(io.FileIO(path)) as handle:
             try:
-                return pydicom.dcmread(handle, specific_tags=tags, defer_size=defer)
+                return pydicom.dcmread(handle, specific_tags=list(_TAGS), defer_size=None if pixels else _DEFER_BYTES)
             except _Inflated as whole:
-                return _elements(whole.data)
+                return _elements(whole.args[0])
     except InvalidDicomError as error:
         raise ImageError(f"{path}: not a DICOM file; remove it or replace it by the image") from error
     except _broken() as error:
@@ -164,7 +137,7 @@ def _elements(data: bytes) -> Any:
     return found
 
 
-def _header(path: Path, found: Any) -> DicomHeader:
+def _header(path: Path, found: Any) -> ImageHeader:
     if "PixelData" not in found:
         raise ImageError(f"{path}: a DICOM file without pixels; leave it out or copy the image again")
     try:
@@ -179,26 +152,23 @@ def _header(path: Path, found: Any) -> DicomHeader:
     if frames != 1 or samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         kind = f"{frames} frames, {samples} samples per pixel, {photometric}"
         raise ImageError(f"{path}: {kind}; only single grey images are read, save it as one")
-    if width < 1 or height < 1:
-        raise ImageError(f"{path}: its header says {width}x{height} pixels; copy the file again")
     if allocated not in _BITS or not 1 <= bits <= allocated:
         raise ImageError(f"{path}: {bits} of {allocated} bits per pixel; only 8, 16 or 32 are read, save it as one")
     wrong = [name for name, value in numbers if not math.isfinite(value) or (name == "RescaleSlope" and not value)]
     if wrong:
         raise ImageError(f"{path}: {wrong[0]} is no number to work with; mend it or leave the file out")
-    return DicomHeader(width, height, photometric, bits)
+    return ImageHeader("DICOM", width, height, f"{photometric}, {bits} bits", 1)
 
 
 def _numbers(found: Any) -> Iterator[tuple[str, float]]:
-    """Yield the numbers by which grey levels are worked out."""
-    for name in ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"):
+    for name in _NUMBERS:
         value = found.get(name)
         if value is not None:
             for one in (value,) if isinstance(value, int | float | str) else tuple(value):
                 yield name, float(one)
 
 
-def read_dicom_header(path: Path) -> DicomHeader:
+def read_dicom_header(path: Path) -> ImageHeader:
     """Read what the header says of the pixels, without reading them.
 
     Raises
@@ -229,30 +199,27 @@ def decode_dicom(path: Path) -> npt.NDArray[np.uint8]:
 
     found = _read(path, pixels=True)
     header = _header(path, found)
-    _check_packed(path, found, header)
+    _check_packed(path, found, (header.width, header.height))
     try:
         values = np.asarray(apply_modality_lut(found.pixel_array, found))
         if values.shape != (header.height, header.width):
             raise ValueError(f"its pixels are {values.shape}")  # as pydicom says of others
-        if "VOILUTSequence" in found:
-            shown = np.asarray(apply_voi_lut(values.astype(np.int64), found))
-            ends = np.asarray(apply_voi_lut(np.array([-_FAR, _FAR]).astype(np.int64), found))
-        elif "WindowCenter" in found and "WindowWidth" in found:
-            shown = np.asarray(apply_voi_lut(values.astype(np.float64), found))
-            ends = np.asarray(apply_voi_lut(np.array([-_FAR, _FAR]), found))
-        else:
-            shown = values
-            ends = np.array([values.min(), values.max()])
+        shown, ends = values, np.array([values.min(), values.max()])
+        table = "VOILUTSequence" in found
+        if table or ("WindowCenter" in found and "WindowWidth" in found):
+            kind = np.int64 if table else np.float64
+            shown = np.asarray(apply_voi_lut(values.astype(kind), found))
+            ends = np.asarray(apply_voi_lut(np.array([-_FAR, _FAR]).astype(kind), found))
     except _broken() as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{path}: cannot be decoded ({reason}); copy it again or save it uncompressed") from error
     if not np.isfinite([*ends, shown.min(), shown.max()]).all():
         raise ImageError(f"{path}: its grey levels cannot be worked out; mend its window, or leave the file out")
-    image = _scale(shown, float(ends[0]), float(ends[1]))
-    return np.asarray(255 - image, dtype=np.uint8) if header.photometric == "MONOCHROME1" else image
+    image = stretch_to_eight_bits(shown, (float(ends[0]), float(ends[1])))
+    return np.asarray(255 - image, dtype=np.uint8) if found.PhotometricInterpretation == "MONOCHROME1" else image
 
 
-def _check_packed(path: Path, found: Any, header: DicomHeader) -> None:
+def _check_packed(path: Path, found: Any, size: tuple[int, int]) -> None:
     """Refuse packed pixels of another size, before they are decoded, and a JPEG that lacks some."""
     from pydicom.encaps import get_frame
 
@@ -263,31 +230,10 @@ def _check_packed(path: Path, found: Any, header: DicomHeader) -> None:
         data = get_frame(found.PixelData, 0, number_of_frames=1)
     except _broken() as error:
         raise ImageError(f"{path}: cannot be decoded ({type(error).__name__}); copy it again") from error
-    if data.startswith(JPEG_BEGIN) and header.bits == 8:
-        check_jpeg(path, data, size=(header.width, header.height))
+    if data.startswith(JPEG_BEGIN) and int(found.BitsStored) == 8:
+        check_jpeg(path, data, size=size)
     elif b"\xff\x4f\xff\x51" in data[:256]:  # JPEG 2000: width and height of its grid, and where the image begins
         start = data.index(b"\xff\x4f\xff\x51") + 8
         right, bottom, left, top = struct.unpack_from(">4I", data.ljust(start + 16, b"\0"), start)
-        if (right - left, bottom - top) != (header.width, header.height) or right * bottom > 2 * MAX_PIXELS:
+        if (right - left, bottom - top) != size or right * bottom > 2 * MAX_PIXELS:
             raise ImageError(f"{path}: a JPEG 2000 of {right - left}x{bottom - top} pixels is in it; copy it again")
-
-
-def stretch_to_eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Map the smallest value of an image to 0 and the largest to 255; an image of one value becomes 0.
-
-    Parameters
-    ----------
-    values : ndarray of integer or float, any shape
-
-    Returns
-    -------
-    ndarray of uint8, same shape
-    """
-    return _scale(values, float(values.min()), float(values.max()))
-
-
-def _scale(values: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.uint8]:
-    if high <= low:
-        return np.zeros(values.shape, dtype=np.uint8)
-    share = (values.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
-    return np.asarray(np.rint(np.clip(share, 0.0, 255.0)), dtype=np.uint8)

@@ -51,24 +51,24 @@ class Scale:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What recognises a picture.
+    """What recognises a picture with tissue.
 
     Attributes
     ----------
     shape : (int, int)
         Height and width after the reduction.
     points : ndarray of int32, shape (n, 2)
-        Row and column of each point; none in a picture without tissue.
+        Row and column of each point.
     local : ndarray of float16, shape (n, 64)
         Descriptor of each point: of unit length.
-    whole : ndarray of float16, shape (64,), or None
-        That of the picture; None without tissue.
+    whole : ndarray of float16, shape (64,)
+        That of the picture.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     points: npt.NDArray[np.int32]
     local: npt.NDArray[np.float16]
-    whole: npt.NDArray[np.float16] | None
+    whole: npt.NDArray[np.float16]
 
 
 def grey_levels(image: npt.NDArray[np.uint8], scale: Scale) -> Grey:
@@ -84,8 +84,8 @@ def grey_levels(image: npt.NDArray[np.uint8], scale: Scale) -> Grey:
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
 
 
-def fingerprint(grey: Grey, scale: Scale) -> Fingerprint:
-    """Describe a picture.
+def fingerprint(grey: Grey, scale: Scale) -> Fingerprint | None:
+    """Describe a picture; None where it shows no tissue.
 
     Parameters
     ----------
@@ -95,9 +95,8 @@ def fingerprint(grey: Grey, scale: Scale) -> Fingerprint:
     """
     import cv2
 
-    none = np.empty((0, 2), np.int32)
     if grey.std() < LEAST_SPREAD:
-        return Fingerprint(_shape(grey), none, np.empty((0, CELLS**2), np.float16), None)
+        return None
     points = _points(grey, scale.cell)
     reach = np.arange(1 - CELLS, CELLS, 2) * scale.cell // 2
     means = cv2.blur(grey, (scale.cell + 1, scale.cell + 1))
@@ -105,11 +104,7 @@ def fingerprint(grey: Grey, scale: Scale) -> Fingerprint:
     flat = cells.reshape(-1, CELLS**2)
     kept = flat.std(axis=1) >= LEAST_SPREAD
     whole = cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA).reshape(1, -1)
-    return Fingerprint(_shape(grey), points[kept], _invariant(flat[kept]), _invariant(whole)[0])
-
-
-def _shape(grey: Grey) -> tuple[int, int]:
-    return int(grey.shape[0]), int(grey.shape[1])
+    return Fingerprint(grey.shape, points[kept], _invariant(flat[kept]), _invariant(whole)[0])
 
 
 def _points(grey: Grey, cell: int) -> npt.NDArray[np.int32]:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from ...errors import ImageError
 from .container import BROKEN, MAX_BYTES, MAX_PIXELS, Container, damaged, exif_orientation, truncated, xmp_orientation
@@ -52,23 +51,19 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
     exif: int | None = None
     xmp: int | None = None
     kept: list[bytes] = []
-    start = 0
-    for code, place, length in _segments(path, handle):
-        handle.seek(place)
+    for code, segment in segments(path, handle):
+        block = segment[2:]
+        if code in _FRAMES and frame:
+            raise damaged(path, "two frames stand in it")
         if code in _FRAMES:
-            if frame:
-                raise damaged(path, "two frames stand in it")
-            frame = handle.read(length)
-        elif code == _APP1:
-            block = handle.read(length)
-            if exif is None and block.startswith(_EXIF):
-                exif = exif_orientation(block[len(_EXIF) :])
-            elif xmp is None and block.startswith(_XMP):
-                xmp = xmp_orientation(block)
+            frame = block
+        elif code == _APP1 and exif is None and block.startswith(_EXIF):
+            exif = exif_orientation(block)
+        elif code == _APP1 and xmp is None and block.startswith(_XMP):
+            xmp = xmp_orientation(block)
         if code in _FRAMES | _TABLES | {_SCAN, _APP0, _ADOBE}:
-            handle.seek(place - 4)
-            kept.append(b"\xff" + handle.read(length + 4)[1:])
-        start = place + length
+            kept.append(bytes([0xFF, code]) + segment)
+    start = handle.tell()
     if len(frame) < 6:
         raise damaged(path, "no frame stands before its first scan")
     height, width = struct.unpack(">HH", frame[1:5])
@@ -83,11 +78,7 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             return again.read(min(MAX_BYTES, path.stat().st_size))  # room is made for what is asked for
 
     def file(pixels: bool, surplus: bool = False) -> bytes:
-        try:
-            scans = _coded(data(), area=width * height, surplus=surplus) if pixels else b"\xff\xd9"
-        except ValueError as error:
-            raise truncated(path, error) from error
-        return head + scans
+        return head + (_coded(path, data(), area=width * height, surplus=surplus) if pixels else b"\xff\xd9")
 
     return Container("JPEG", width, height, 1, exif or xmp or 1, file, surplus=lambda: file(True, True))
 
@@ -105,21 +96,20 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
     found = read_jpeg(path, io.BytesIO(data))
     if found.width * found.height > MAX_PIXELS or size not in (None, (found.width, found.height)):
         raise truncated(path, f"a JPEG of {found.width}x{found.height} pixels is in it")
+    assert found.surplus is not None  # as of every JPEG
     try:
-        both: list[npt.NDArray[np.uint8]] = []
-        for one in (found.file(True), found.file(True) if found.surplus is None else found.surplus()):
-            with Image.open(io.BytesIO(one), formats=("JPEG",)) as image:
-                both.append(np.asarray(image))
+        files = (found.file(True), found.surplus())
+        whole, other = (np.asarray(Image.open(io.BytesIO(one), formats=("JPEG",))) for one in files)
     except ImageError:
         raise
     except BROKEN as error:
         raise truncated(path, f"a JPEG in it, {type(error).__name__}") from error
-    if not np.array_equal(both[0], both[1]):
+    if not np.array_equal(whole, other):
         raise truncated(path, "pixels are missing")
 
 
-def _segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, place and length of the data of each segment, the first scan's header last."""
+def segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yield marker, and length and data, of each segment, the first scan's header last."""
     handle.seek(2)
     for _ in range(_MOST_SEGMENTS):
         while (byte := handle.read(1)) not in (b"\xff", b""):
@@ -133,15 +123,13 @@ def _segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, int, int]]:
         length = handle.read(2)
         if len(length) < 2 or struct.unpack(">H", length)[0] < 2:
             raise damaged(path, "it ends in a segment")
-        place, size = handle.tell(), struct.unpack(">H", length)[0] - 2
-        yield byte[0], place, size
+        yield byte[0], length + handle.read(struct.unpack(">H", length)[0] - 2)
         if byte[0] == _SCAN:
             return
-        handle.seek(place + size)
     raise damaged(path, f"more than {_MOST_SEGMENTS:,} segments")
 
 
-def _coded(data: bytes, *, area: int, surplus: bool) -> bytes:
+def _coded(path: Path, data: bytes, *, area: int, surplus: bool) -> bytes:
     """Return coded data up to the end of the picture, without comments and the like.
 
     Parameters
@@ -155,7 +143,7 @@ def _coded(data: bytes, *, area: int, surplus: bool) -> bytes:
 
     Raises
     ------
-    ValueError
+    ImageError
         Too many scans, a marker that cannot be here, or no end.
     """
     parts = []
@@ -169,13 +157,13 @@ def _coded(data: bytes, *, area: int, surplus: bool) -> bytes:
         if code == _END:
             return b"".join(parts) + b"\xff\xd9"
         if code < 0xC0 or code == 0xD8:
-            raise ValueError(f"a marker {code} cannot be in its pixels")
+            raise truncated(path, f"a marker {code} cannot be in its pixels")
         if match.end() + 2 > len(data):
             break
         place = match.end() + struct.unpack_from(">H", data, match.end())[0]
         scans += code == _SCAN
         if scans * area > _MOST_SCANNED:
-            raise ValueError(f"its {area:,} pixels are passed over more than {_MOST_SCANNED // area:,} times")
+            raise truncated(path, f"its {area:,} pixels are passed over more than {_MOST_SCANNED // area:,} times")
         if code in _TABLES | {_SCAN}:
             parts.append(b"\xff" + data[match.end() - 1 : place])
-    raise ValueError("it has no end")
+    raise truncated(path, "it has no end")

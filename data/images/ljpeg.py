@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...errors import DependencyError, ImageError
-from .container import MAX_BYTES
+from .container import ImageHeader, check_bytes, damaged, stretch_to_eight_bits
+from .jpeg import JPEG_BEGIN, segments
 
 LJPEG_SUFFIX = ".ljpeg"
 _SOF3 = 0xC3
-_ALONE = frozenset({0xD8, 0x01, *range(0xD0, 0xD8)})
-"""Markers without a segment."""
 
 
-@dataclass(frozen=True)
-class LjpegHeader:
-    """Width and height in pixels, bits per sample."""
-
-    width: int
-    height: int
-    bits: int
-
-
-def read_ljpeg_header(path: Path) -> LjpegHeader:
+def read_ljpeg_header(path: Path) -> ImageHeader:
     """Read the frame header of a lossless JPEG.
 
     Raises
@@ -38,40 +26,25 @@ def read_ljpeg_header(path: Path) -> LjpegHeader:
     """
     try:
         with path.open("rb") as handle:
-            if handle.read(2) != b"\xff\xd8":
+            if handle.read(2) != JPEG_BEGIN[:2]:
                 raise ImageError(f"{path}: not a JPEG file; replace it by the image")
-            while (marker := _next_marker(handle)) is not None:
-                if marker in _ALONE:
-                    continue
-                length = struct.unpack(">H", handle.read(2))[0]
-                if marker != _SOF3:
-                    handle.seek(length - 2, 1)
-                    continue
-                bits, height, width, components = struct.unpack(">BHHB", handle.read(6))
-                if components != 1 or not width or not height:
-                    raise ImageError(f"{path}: {width}x{height} with {components} components, not a grey image")
-                return LjpegHeader(width, height, bits)
+            for code, segment in segments(path, handle):
+                if code == _SOF3:
+                    bits, height, width, components = struct.unpack(">BHHB", segment[2:8])
+                    if components != 1 or not width or not height:
+                        raise ImageError(f"{path}: {width}x{height} with {components} components, not a grey image")
+                    return ImageHeader("LJPEG", width, height, f"{bits} bits", 1)
     except (OSError, struct.error) as error:
-        raise ImageError(f"{path}: its header cannot be read ({error}); copy the file again") from error
+        raise damaged(path, error) from error
     raise ImageError(f"{path}: no lossless JPEG; convert it to TIFF or PNG beside the .ics")
 
 
-def _next_marker(handle: Any) -> int | None:
-    """Return the next marker, or None where the entropy-coded data or the end of the file begins."""
-    if handle.read(1) != b"\xff":
-        return None
-    while (code := handle.read(1)) == b"\xff":
-        pass
-    return None if not code or code[0] in (0x00, 0xD9, 0xDA) else code[0]
-
-
-def decode_ljpeg(path: Path) -> npt.NDArray[np.uint16]:
-    """Decode a lossless JPEG.
+def decode_ljpeg(path: Path) -> npt.NDArray[np.uint8]:
+    """Decode a lossless JPEG, stretched to its range of grey levels.
 
     Returns
     -------
-    ndarray of uint8 or uint16, shape (height, width)
-        The stored grey levels.
+    ndarray of uint8, shape (height, width)
 
     Raises
     ------
@@ -88,12 +61,11 @@ def decode_ljpeg(path: Path) -> npt.NDArray[np.uint16]:
             "TIFF or PNG of the same name beside the .ics"
         ) from error
     header = read_ljpeg_header(path)
-    if path.stat().st_size > MAX_BYTES:
-        raise ImageError(f"{path}: more than {MAX_BYTES:,} bytes, too large for an image")
+    check_bytes(path)
     try:
         values = np.asarray(imagecodecs.jpegsof3_decode(path.read_bytes()))
     except (imagecodecs.Jpegsof3Error, ValueError, OSError) as error:
         raise ImageError(f"{path}: cannot be decoded ({error}); copy it again") from error
     if values.shape != (header.height, header.width):
         raise ImageError(f"{path}: decodes to {values.shape}, its header says {header.height} x {header.width}")
-    return values
+    return stretch_to_eight_bits(values)

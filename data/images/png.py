@@ -6,6 +6,7 @@ does; what is missing before it is.
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator
@@ -49,12 +50,8 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
         Chunks that cannot be; of the file of pixels, missing ones and wrong checksums.
     """
     kept: list[tuple[bytes, int, int]] = []
-    exif: int | None = None
-    raw: int | None = None
-    xmp: int | None = None
-    pages = 1
-    head = b""
-    ended, total = False, 0
+    turns: dict[str, list[int | None]] = {"exif": [], "raw": [], "xmp": []}  # the first counts
+    pages, head = 1, b""
     for kind, length, place in _chunks(path, handle):
         if kind == b"IHDR" and not kept and length == 13:
             head = handle.read(13)
@@ -62,32 +59,29 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
             raise damaged(path, "it does not begin with IHDR")
         elif kind == b"IHDR" or (kind == b"tRNS" and any(one == b"tRNS" for one, _, _ in kept)):
             raise damaged(path, f"{kind.decode('ascii')} stands in it twice")
-        elif kind == b"eXIf" and exif is None:
-            block = handle.read(min(length, _MOST_TEXT))
-            exif = exif_orientation(block.removeprefix(b"Exif\0\0"))
+        elif kind == b"eXIf":
+            turns["exif"].append(exif_orientation(handle.read(min(length, _MOST_TEXT))))
         elif kind in (b"tEXt", b"zTXt", b"iTXt") and length <= _MOST_TEXT:
             name, text = _text(kind, handle.read(length))
             if name == _RAW_EXIF:
-                raw = exif_orientation(_hexadecimal(text).removeprefix(b"Exif\0\0")) if raw is None else raw
+                turns["raw"].append(exif_orientation(_hexadecimal(text)))
             elif name == _XMP:
-                xmp = xmp_orientation(text) if xmp is None else xmp
+                turns["xmp"].append(xmp_orientation(text))
         elif kind == b"acTL" and length == 8:
             pages = max(1, struct.unpack(">I", handle.read(4))[0])
         if kind in _PIXELS:
             kept.append((kind, place, length))
-            total += length
-        ended = kind == b"IEND"
-    if total > MAX_BYTES:
+    if sum(length for _, _, length in kept) > MAX_BYTES:
         raise damaged(path, f"more than {MAX_BYTES:,} bytes of pixels")
     if not head:
         raise damaged(path, "it does not begin with IHDR")
     width, height, depth, colour = struct.unpack(">IIBB", head[:10])
-    turned = next((one for one in (exif, raw, xmp) if one is not None), 1)
+    turned = next(filter(None, itertools.chain(*turns.values())), 1)
     clear = _clear(path, kept, handle, depth=depth, colour=colour)
     return Container(
         "PNG", width, height, pages, turned, lambda pixels: _file(path, kept, pixels=pixels, clear=clear is None),
         deep=depth == 16, alpha="unassociated", clear=clear,
-        check=lambda pixels: _compare(path, kept, head, pixels if ended else None),
+        check=lambda pixels: _compare(path, kept, head, pixels if kept[-1][0] == b"IEND" else None),
     )  # fmt: skip
 
 

@@ -73,13 +73,11 @@ def stain_images(
     ImageError
         An image that cannot be decoded or has too little tissue; images before it are written.
     """
-    sources = as_paths(sources, "sources")
-    out = as_path(out, "out")
+    folder = as_path(out, "out")
     if min(hematoxylin, eosin) <= 0:
         raise InputError("`hematoxylin` and `eosin`: give positive factors")
-    files = _files(sources)
+    files = _files(as_paths(sources, "sources"))
     normalizer = make_normalizer(method)
-    folder = Path(out)
     refuse_overwriting([folder / name for name in (*(f"{path.stem}.png" for path in files), *_TABLES)], files)
     ensure_folder(folder)
     written: list[Path] = []
@@ -120,22 +118,21 @@ def stain_images(
     return RestainResult(tuple(written), sheet, tuple(failures))
 
 
-def _files(sources: Sequence[str | Path]) -> list[Path]:
-    files: list[Path] = []
-    for source in map(Path, sources):
+def _files(sources: Sequence[Path]) -> list[Path]:
+    files: dict[Path, None] = {}
+    for source in sources:
         if source.is_dir():
             findings: list[Finding] = []
             found = sorted(walk_files(source, findings))
             report_findings(findings)
-            files.extend(path for path in found if path.suffix.casefold() in IMAGE_SUFFIXES)
+            files |= dict.fromkeys(path for path in found if path.suffix.casefold() in IMAGE_SUFFIXES)
         elif source.exists():
-            files.append(source)
+            files[source] = None
         else:
             raise MissingInputError(f"{source}: no such image or folder")
     if not files:
         raise MissingInputError(f"{sources[0]}: no TIFF, PNG, JPEG or DICOM image in this folder")
     stems: dict[str, Path] = {}
-    files = list(dict.fromkeys(files))
     for path in files:
         if readable_name(str(path)) != str(path):
             raise InputError(f"{readable_name(str(path))}: this name is not UTF-8; rename the file or its folder")
@@ -143,7 +140,7 @@ def _files(sources: Sequence[str | Path]) -> list[Path]:
             raise InputError(f"{path}: would be written where the sheet {_TABLES[2]} is; rename it")
         if stems.setdefault(path.stem, path) != path:
             raise InputError(f"{path} and {stems[path.stem]}: both would be written as {path.stem}.png; rename one")
-    return files
+    return list(files)
 
 
 def _shrink(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

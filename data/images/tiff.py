@@ -10,9 +10,11 @@ TIFF 6.0 (Adobe 1992) and its technical notes; BigTIFF (2007).
 
 from __future__ import annotations
 
+import functools
+import itertools
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -53,6 +55,10 @@ class _Tag(NamedTuple):
     values: tuple[int, ...]
     data: bytes
 
+    @classmethod
+    def of(cls, order: str, kind: int, *values: int) -> _Tag:
+        return cls(kind, values, struct.pack(f"{order}{len(values)}{_FORMS[kind]}", *values))
+
 
 @dataclass(frozen=True)
 class _Page:
@@ -60,10 +66,21 @@ class _Page:
 
     order: str
     tags: dict[int, _Tag]
-    parts: tuple[tuple[int, int], ...]
+    parts: tuple[tuple[int, int], ...] = ()
+
+    def values(self, tag: int, *default: int) -> tuple[int, ...]:
+        return self.tags[tag].values if tag in self.tags else default
 
     def number(self, tag: int, default: int) -> int:
-        return self.tags[tag].values[0] if tag in self.tags and self.tags[tag].values else default
+        return (self.values(tag) or (default,))[0]
+
+    def data(self, tag: int, default: bytes = b"") -> bytes:
+        return self.tags[tag].data if tag in self.tags else default
+
+    @property
+    def planes(self) -> int:
+        """Pictures that its colours are."""
+        return self.number(_SAMPLES, 1) if self.number(_PLANAR, 1) == 2 else 1
 
 
 def read_tiff(path: Path, handle: BinaryIO) -> Container:
@@ -76,62 +93,54 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
     """
     size = handle.seek(0, 2)
     handle.seek(0)
-    begin = handle.read(4)
-    order, big = "<" if begin[:2] == b"II" else ">", b"+" in begin
-    where = _next(path, handle, 8 if big else 4, order=order, big=big)
+    begin = handle.read(16)
+    order, big = "<" if begin[:2] == b"II" else ">", b"+" in begin[:4]
+    if len(begin) < (16 if big else 8):
+        raise damaged(path, "it ends in a directory")
+    (where,) = struct.unpack_from(f"{order}Q" if big else f"{order}I", begin, 8 if big else 4)
     tags, after = _directory(path, handle, where, order=order, big=big, wanted=_READ)
-    pages, seen = 1, {where}
+    seen = {where}
     while after:
-        if after in seen or pages >= _MOST_PAGES:
-            why = "its pages lead in a circle" if after in seen else f"more than {_MOST_PAGES:,} pages"
-            raise damaged(path, why)
+        if after in seen:
+            raise damaged(path, "its pages lead in a circle")
+        if len(seen) >= _MOST_PAGES:
+            raise damaged(path, f"more than {_MOST_PAGES:,} pages")
         seen.add(after)
         _, after = _directory(path, handle, after, order=order, big=big, wanted=frozenset())
-        pages += 1
-    page = _Page(order, tags, ())
+    page = _Page(order, tags)
     width, height = page.number(_WIDTH, 0), page.number(_HEIGHT, 0)
-    if width < 1 or height < 1:
-        raise damaged(path, f"it says {width}x{height} pixels")
-    if width * height > MAX_PIXELS:  # said by `decode`; nothing more is worked out
-        return Container("TIFF", width, height, pages, 1, lambda pixels: b"")
+    if not 0 < width * height <= MAX_PIXELS:  # said by `check_size`; nothing more is worked out
+        return Container("TIFF", width, height, len(seen), 1, lambda pixels: b"")
     deep, alpha = _samples(path, page)
-    page = _Page(order, tags, _parts(path, page, width=width, height=height))
-    turned = page.number(_ORIENTATION, 0) if _ORIENTATION in tags else xmp_orientation(_bytes(tags.get(_XMP))) or 1
-    planes = page.number(_SAMPLES, 1) if page.number(_PLANAR, 1) == 2 else 1
+    page = replace(page, parts=_parts(path, page, width=width, height=height))
+    turned = page.number(_ORIENTATION, 0) if _ORIENTATION in tags else xmp_orientation(page.data(_XMP)) or 1
+    file = functools.partial(_file, path, page, size=size)
     return Container(
-        "TIFF", width, height, pages, turned if 1 <= turned <= 8 else 1,
-        lambda pixels: _file(path, page, size=size, pixels=pixels),
-        deep=deep, planes=planes if deep else 1,
-        plane=lambda one: _file(path, page, size=size, pixels=True, plane=one),
+        "TIFF", width, height, len(seen), turned if 1 <= turned <= 8 else 1,
+        lambda pixels: file(pixels=pixels),
+        deep=deep,
+        planes=tuple(functools.partial(file, pixels=True, plane=one) for one in range(page.planes) if page.planes > 1),
         inverted=page.number(_PHOTOMETRIC, 1) == 0, alpha=alpha,
-        strips=(lambda: _strips(path, page)) if page.number(_COMPRESSION, _NO_PACKING) == _JPEG else None,
+        strips=(lambda: _strips(path, page)) if page.number(_COMPRESSION, _NO_PACKING) == _JPEG else tuple,
     )  # fmt: skip
-
-
-def _next(path: Path, handle: BinaryIO, place: int, *, order: str, big: bool) -> int:
-    handle.seek(place)
-    data = handle.read(8 if big else 4)
-    if len(data) < (8 if big else 4):
-        raise damaged(path, "it ends in a directory")
-    return int(struct.unpack(f"{order}{'Q' if big else 'I'}", data)[0])
 
 
 def _directory(
     path: Path, handle: BinaryIO, place: int, *, order: str, big: bool, wanted: frozenset[int]
 ) -> tuple[dict[int, _Tag], int]:
     """Return the wanted tags of a directory, and the place of the next."""
-    counts, entry, inline = ("Q", "HHQ8s", 8) if big else ("H", "HHI4s", 4)
-    step, head = struct.calcsize(f"={entry}"), struct.calcsize(f"={counts}")
+    counts, entry, pointer = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
+    step, head, inline = (struct.calcsize(f"={form}") for form in (entry, counts, pointer))
     handle.seek(place)
     data = handle.read(head)
     number = struct.unpack(order + counts, data)[0] if len(data) == head else 0
     if not 1 <= number <= _MOST_TAGS:
         raise damaged(path, f"a directory of {number:,} tags at byte {place:,}")
-    rows = handle.read(number * step)
-    if len(rows) < number * step:
+    rows = handle.read(number * step + inline)
+    if len(rows) < number * step + inline:
         raise damaged(path, "it ends in a directory")
     tags: dict[int, _Tag] = {}
-    for tag, kind, count, value in struct.iter_unpack(order + entry, rows):
+    for tag, kind, count, value in struct.iter_unpack(order + entry, rows[:-inline]):
         if tag not in wanted:
             continue
         form = _FORMS.get(kind)
@@ -141,29 +150,24 @@ def _directory(
         if length > _MOST_TAG_BYTES:
             raise damaged(path, f"tag {tag} takes {length:,} bytes")
         if length > inline:
-            handle.seek(struct.unpack(f"{order}{'Q' if big else 'I'}", value)[0])
+            handle.seek(struct.unpack(order + pointer, value)[0])
             value = handle.read(length)
         if len(value) < length:
             raise damaged(path, f"tag {tag} lies outside the file")
         whole = kind in (1, 3, 4, 16)
         values = struct.unpack(f"{order}{count}{form}", value[:length]) if whole else ()
         if kind == 16 and tag in _PIXELS:  # classic directories know no numbers of 64 bits
-            kind, value = 4, struct.pack(f"{order}{count}I", *values)
-            length = len(value)
-        tags[tag] = _Tag(kind, values, value[:length])
-    return tags, _next(path, handle, place + head + number * step, order=order, big=big)
-
-
-def _bytes(tag: _Tag | None) -> bytes:
-    return b"" if tag is None else tag.data
+            tags[tag] = _Tag.of(order, 4, *values)
+        else:
+            tags[tag] = _Tag(kind, values, value[:length])
+    return tags, int(struct.unpack(order + pointer, rows[-inline:])[0])
 
 
 def _samples(path: Path, page: _Page) -> tuple[bool, str]:
     """Return whether samples have 16 bits, and what a fourth is; refuse kinds that would be taken wrongly."""
     samples, packing = page.number(_SAMPLES, 1), page.number(_COMPRESSION, _NO_PACKING)
-    bits = set(page.tags[_BITS].values) if _BITS in page.tags else {1}
+    bits, formats = set(page.values(_BITS, 1)), set(page.values(_FORMAT, 1))
     photometric = page.number(_PHOTOMETRIC, 1)
-    formats = set(page.tags[_FORMAT].values) if _FORMAT in page.tags else {1}
     if _PHOTOMETRIC not in page.tags:
         raise damaged(path, "it does not say what its colours are")
     if packing not in _PACKINGS:
@@ -171,38 +175,35 @@ def _samples(path: Path, page: _Page) -> tuple[bool, str]:
     if len(bits) != 1 or 2 in formats:
         kind = "signed numbers" if 2 in formats else f"samples of {', '.join(map(str, sorted(bits)))} bits"
         raise ImageError(f"{path}: a TIFF of {kind} has no defined colours here; save it as 8-bit RGB")
-    if photometric == 6 and packing != _JPEG and page.tags.get(_SUBSAMPLING, _Tag(3, (2, 2), b"")).values != (1, 1):
+    if photometric == 6 and packing != _JPEG and page.values(_SUBSAMPLING, 2, 2) != (1, 1):
         raise ImageError(f"{path}: YCbCr with fewer colours than pixels is read as JPEG only; save it as 8-bit RGB")
     deep = 16 in bits
     known = packing in _DEEP_PACKINGS and (photometric, samples) in ((0, 1), (1, 1), (2, 3), (2, 4))
     if deep and not (known and formats == {1}):
         raise ImageError(f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB")
-    extra = page.number(_EXTRA, 2)
-    return deep, {0: "", 1: "associated"}.get(extra, "unassociated")
+    return deep, {0: "", 1: "associated"}.get(page.number(_EXTRA, 2), "unassociated")
 
 
 def _parts(path: Path, page: _Page, *, width: int, height: int) -> tuple[tuple[int, int], ...]:
     """Return place and bytes of each strip or tile; without packing the bytes follow from the size."""
     tiled = _TILE_OFFSETS in page.tags or _TILE_WIDTH in page.tags
-    offsets = page.tags.get(_TILE_OFFSETS if tiled else _OFFSETS, _Tag(4, (), b"")).values
-    counts = page.tags.get(_TILE_COUNTS if tiled else _COUNTS, _Tag(4, (), b"")).values
+    offsets = page.values(_TILE_OFFSETS if tiled else _OFFSETS)
+    counts = page.values(_TILE_COUNTS if tiled else _COUNTS)
     across = page.number(_TILE_WIDTH, 0) if tiled else width
     down = page.number(_TILE_HEIGHT, 0) if tiled else min(page.number(_ROWS, height) or height, height)
     if across < 1 or down < 1 or across * down > MAX_PIXELS:
         raise damaged(path, f"its tiles have {across}x{down} pixels")
     samples = page.number(_SAMPLES, 1)
-    planes = samples if page.number(_PLANAR, 1) == 2 else 1
-    number = -(-width // across) * -(-height // down)
-    if not 1 <= samples <= 6 or len(offsets) < number * planes:
-        raise damaged(path, f"{samples} colours in {len(offsets):,} parts, where {number * planes:,} belong")
+    each = -(-width // across) * -(-height // down)
+    number = each * page.planes
+    if not 1 <= samples <= 6 or len(offsets) < number:
+        raise damaged(path, f"{samples} colours in {len(offsets):,} parts, where {number:,} belong")
     if page.number(_COMPRESSION, _NO_PACKING) == _NO_PACKING:
-        row = -(-across * page.number(_BITS, 1) * (samples // planes) // 8)
-        counts = tuple(
-            row * (down if tiled else min(down, height - place % number * down)) for place in range(number * planes)
-        )
-    elif len(counts) < number * planes:
-        raise damaged(path, f"{len(counts):,} sizes of {number * planes:,} parts")
-    parts = tuple(zip(offsets[: number * planes], counts, strict=False))
+        row = -(-across * page.number(_BITS, 1) * (samples // page.planes) // 8)
+        counts = tuple(row * (down if tiled else min(down, height - place % each * down)) for place in range(number))
+    elif len(counts) < number:
+        raise damaged(path, f"{len(counts):,} sizes of {number:,} parts")
+    parts = tuple(zip(offsets[:number], counts, strict=False))
     if sum(count for _, count in parts) > MAX_BYTES:
         raise damaged(path, f"more than {MAX_BYTES:,} bytes of pixels")
     return parts
@@ -210,63 +211,47 @@ def _parts(path: Path, page: _Page, *, width: int, height: int) -> tuple[tuple[i
 
 def _strips(path: Path, page: _Page) -> Iterator[bytes]:
     """Yield the JPEG files that strips or tiles are, with the tables that they share."""
-    tables = page.tags[_JPEG_TABLES].data if _JPEG_TABLES in page.tags else b"\xff\xd8\xff\xd9"
+    tables = page.data(_JPEG_TABLES, b"\xff\xd8\xff\xd9")
     with path.open("rb") as handle:
         for place, count in page.parts:
             yield tables[:-2] + _part(path, handle, place, count)[2:]
 
 
 def _file(path: Path, page: _Page, *, size: int, pixels: bool, plane: int | None = None) -> bytes:
-    """Return a TIFF of this page, or of one of its colours as a grey page: directory first, then strips or tiles."""
-    parts = page.parts
+    """Return a TIFF of this page, or of one of its colours as a grey page: its strips or tiles, then its directory."""
+    order, parts = page.order, page.parts
     tags = {tag: page.tags[tag] for tag in _PIXELS & page.tags.keys()}
     if plane is not None:
         each = len(parts) // page.number(_SAMPLES, 1)
         parts = parts[plane * each : (plane + 1) * each]
-        one = struct.pack(f"{page.order}H", 1)
         tags = {tag: found for tag, found in tags.items() if tag not in (_EXTRA, _FORMAT)}
-        tags |= {tag: _Tag(3, (1,), one) for tag in (_SAMPLES, _PLANAR, _PHOTOMETRIC)}
-        tags[_BITS] = _Tag(3, (16,), struct.pack(f"{page.order}H", 16))
-    elif (
-        page.number(_BITS, 1) == 16 and page.number(_PHOTOMETRIC, 1) == 0
-    ):  # Pillow knows it in one order of bytes only
-        tags[_PHOTOMETRIC] = _Tag(3, (1,), struct.pack(f"{page.order}H", 1))
+        tags |= {tag: _Tag.of(order, 3, 1) for tag in (_SAMPLES, _PLANAR, _PHOTOMETRIC)}
+        tags[_BITS] = _Tag.of(order, 3, 16)
+    elif page.number(_BITS, 1) == 16 and page.number(_PHOTOMETRIC, 1) == 0:
+        tags[_PHOTOMETRIC] = _Tag.of(order, 3, 1)  # Pillow knows it in one order of bytes only
     if pixels and any(place + count > size for place, count in parts):
         raise truncated(path, "pixels lie behind its end")
+    with path.open("rb") as handle:
+        strips = [_part(path, handle, place, count) for place, count in parts if pixels]
     tiled = _TILE_WIDTH in tags
-    places = []
-    end = 8 + 2 + 12 * (len(tags) + 2) + 4 + sum(len(tag.data) + len(tag.data) % 2 for tag in tags.values())
-    end += 8 * len(parts)
-    for _, count in parts:
-        places.append(end)
-        end += count if pixels else 0
-    numbers = {
-        _TILE_OFFSETS if tiled else _OFFSETS: places,
-        _TILE_COUNTS if tiled else _COUNTS: [count for _, count in parts],
-    }
-    for tag, values in numbers.items():
-        tags[tag] = _Tag(4, tuple(values), struct.pack(f"{page.order}{len(values)}I", *values))
+    counts = [count for _, count in parts]
+    tags[_TILE_OFFSETS if tiled else _OFFSETS] = _Tag.of(order, 4, *itertools.accumulate(counts[:-1], initial=8))
+    tags[_TILE_COUNTS if tiled else _COUNTS] = _Tag.of(order, 4, *counts)
+    length = sum(map(len, strips))
+    strips.append(b"\0" * (length % 2))
+    start = 8 + length + length % 2
+    free = start + 2 + 12 * len(tags) + 4
     rows, data = [], []
-    free = 8 + 2 + 12 * len(tags) + 4
-    for tag in sorted(tags):
-        kind, _, content = tags[tag]
-        form = _FORMS[kind]
-        count = len(content) // struct.calcsize(f"={form}")
-        if len(content) <= 4:
-            value = content.ljust(4, b"\0")
-        else:
-            value = struct.pack(f"{page.order}I", free)
+    for tag, (kind, _, content) in sorted(tags.items()):
+        count, value = len(content) // struct.calcsize(f"={_FORMS[kind]}"), content
+        if len(content) > 4:
+            value = struct.pack(f"{order}I", free)
             data.append(content + b"\0" * (len(content) % 2))
             free += len(data[-1])
-        rows.append(struct.pack(f"{page.order}HHI", tag, kind, count) + value)
-    begin = (b"II*\0" if page.order == "<" else b"MM\0*") + struct.pack(f"{page.order}I", 8)
-    head = begin + struct.pack(f"{page.order}H", len(rows)) + b"".join(rows) + struct.pack(f"{page.order}I", 0)
-    head += b"".join(data)
-    head = head.ljust(places[0], b"\0")
-    if not pixels:
-        return head
-    with path.open("rb") as handle:
-        return head + b"".join(_part(path, handle, place, count) for place, count in parts)
+        rows.append(struct.pack(f"{order}HHI4s", tag, kind, count, value))
+    begin = b"II*\0" if order == "<" else b"MM\0*"
+    head, number = struct.pack(f"{order}I", start), struct.pack(f"{order}H", len(rows))
+    return b"".join([begin, head, *strips, number, *rows, bytes(4), *data])
 
 
 def _part(path: Path, handle: BinaryIO, place: int, count: int) -> bytes:

@@ -10,7 +10,7 @@ from ..classes import match_class
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding, few
 from ..from_path import PathRule
-from ..parts import PART_COLUMNS, part_of
+from ..particulars import PART_COLUMNS, part_of
 from ..walk import is_folder, walk_files
 from .spec import LayoutSpec
 

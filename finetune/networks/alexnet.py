@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import finish, local_response, rescaled_input
+from .layers import conv, finish, local_response, penalty, rescaled_input
 from .spec import CaffeLayers, NetworkSpec
 
 
-def _grouped(x: Any, filters: int, kernel: int, *, penalty: Any, name: str) -> Any:
+def _grouped(x: Any, filters: int, kernel: int, *, l2: float, name: str) -> Any:
     """Convolve two halves of the channels apart, as the two graphics cards of the paper did."""
     from keras import layers
 
     half = x.shape[-1] // 2
     parts = [
-        layers.Conv2D(
-            filters // 2, kernel, padding="same", activation="relu", kernel_regularizer=penalty, name=f"{name}_{part}"
-        )(x[..., start : start + half])
+        conv(x[..., start : start + half], filters // 2, kernel, activation="relu", l2=l2, name=f"{name}_{part}")
         for part, start in (("a", 0), ("b", half))
     ]
     return layers.Concatenate(name=name)(parts)
@@ -29,20 +27,19 @@ def build(*, classes: int, size: int, dropout: float = 0.5, l2: float = 0.0, con
     ----------
     Krizhevsky, Sutskever & Hinton 2012, sec. 3.5: 60 million parameters with 1,000 classes.
     """
-    from keras import layers, regularizers
+    from keras import layers
 
-    penalty = regularizers.L2(l2) if l2 else None
     images, x = rescaled_input(size, convention)
-    x = layers.Conv2D(96, 11, strides=4, activation="relu", kernel_regularizer=penalty, name="conv1")(x)
+    x = conv(x, 96, 11, strides=4, padding="valid", activation="relu", l2=l2, name="conv1")
     x = layers.MaxPooling2D(3, strides=2, name="pool1")(local_response(x, name="norm1"))
-    x = _grouped(x, 256, 5, penalty=penalty, name="conv2")
+    x = _grouped(x, 256, 5, l2=l2, name="conv2")
     x = layers.MaxPooling2D(3, strides=2, name="pool2")(local_response(x, name="norm2"))
-    x = layers.Conv2D(384, 3, padding="same", activation="relu", kernel_regularizer=penalty, name="conv3")(x)
-    x = _grouped(x, 384, 3, penalty=penalty, name="conv4")
-    x = _grouped(x, 256, 3, penalty=penalty, name="conv5")
+    x = conv(x, 384, 3, activation="relu", l2=l2, name="conv3")
+    x = _grouped(x, 384, 3, l2=l2, name="conv4")
+    x = _grouped(x, 256, 3, l2=l2, name="conv5")
     x = layers.Flatten(name="flatten")(layers.MaxPooling2D(3, strides=2, name="pool5")(x))
     for number in (6, 7):
-        x = layers.Dense(4096, activation="relu", kernel_regularizer=penalty, name=f"fc{number}")(x)
+        x = layers.Dense(4096, activation="relu", kernel_regularizer=penalty(l2), name=f"fc{number}")(x)
         x = layers.Dropout(dropout, seed=number, name=f"fc{number}_dropout")(x)
     return finish(x, images, classes=classes, name="alexnet")
 

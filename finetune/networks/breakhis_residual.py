@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .layers import conv_norm_relu, finish, rescaled_input, residual_block
+from .layers import conv_norm, finish, rescaled_input, residual_stages
 from .spec import NetworkSpec
 
 VARIANTS = ("plain", "kernel3", "stride2", "doubled", "two-pools", "dropout")
@@ -70,20 +70,15 @@ def build(
 
     images, x = rescaled_input(size)
     filters = [count * (2 if variant == "doubled" else 1) for count in _FILTERS]
-    x = conv_norm_relu(
-        x, filters[0], 3 if variant == "kernel3" else 7, stride=2 if variant == "stride2" else 1, l2=l2, name="first"
-    )
+    kernel, stride = 3 if variant == "kernel3" else 7, 2 if variant == "stride2" else 1
+    x = conv_norm(x, filters[0], kernel, strides=stride, l2=l2, name="first")
     for number in range(pools_of(size, variant) if by_size else 2 if variant == "two-pools" else 1):
         x = layers.MaxPooling2D(2, name=f"pool{number + 1}")(x)
-    for stage, count in enumerate(filters, start=1):
-        for block in range(1, _BLOCKS + 1):
-            stride = 2 if stage > 1 and block == 1 else 1
-            x = residual_block(x, count, stride=stride, l2=l2, name=f"stage{stage}_block{block}")
+    x = residual_stages(x, filters, blocks=_BLOCKS, l2=l2)
     x = layers.GlobalAveragePooling2D(name="average")(x)
     rate = dropout if dropout is not None else _DROPOUT if variant == "dropout" else 0.0
-    if rate:
-        x = layers.Dropout(rate, seed=1, name="dropout")(x)
-    return finish(x, images, classes=classes, name="breakhis-resnet" if by_size else "breakhis-residual")
+    name = "breakhis-resnet" if by_size else "breakhis-residual"
+    return finish(x, images, classes=classes, dropout=rate, name=name)
 
 
 def _spec(family: str, variant: str, *, by_size: bool) -> NetworkSpec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import MOMENTUM, finish, rescaled_input
+from .layers import conv, finish, norm, penalty, rescaled_input
 from .spec import NetworkSpec
 
 
@@ -15,17 +15,15 @@ def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 0.0) -> 
     ----------
     Seed ``ddsm-masses``, sec. 4.1. Pooling by 2 and "same" padding are ours.
     """
-    from keras import layers, regularizers
+    from keras import layers
 
-    penalty = regularizers.L2(l2) if l2 else None
     images, x = rescaled_input(size)
     for number, filters in enumerate((32, 32, 64), start=1):
-        x = layers.Conv2D(filters, 3, padding="same", kernel_regularizer=penalty, name=f"block{number}_conv")(x)
-        x = layers.BatchNormalization(momentum=MOMENTUM, name=f"block{number}_norm")(x)
-        x = layers.MaxPooling2D(2, name=f"block{number}_pool")(layers.ReLU(name=f"block{number}_relu")(x))
+        x = norm(conv(x, filters, 3, l2=l2, name=f"block{number}_conv"), name=f"block{number}")
+        x = layers.MaxPooling2D(2, name=f"block{number}_pool")(x)
     x = layers.Flatten(name="flatten")(x)
     for number, width in enumerate((128, 64), start=1):
-        x = layers.Dense(width, activation="relu", kernel_regularizer=penalty, name=f"fc{number}")(x)
+        x = layers.Dense(width, activation="relu", kernel_regularizer=penalty(l2), name=f"fc{number}")(x)
         if dropout:
             x = layers.Dropout(dropout, seed=number, name=f"fc{number}_dropout")(x)
     return finish(x, images, classes=classes, name="ddsm-baseline")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import finish, local_response, rescaled_input
+from .layers import conv, finish, local_response, rescaled_input
 from .spec import CaffeLayers, NetworkSpec
 
 _MODULES = {
@@ -28,14 +28,10 @@ def build(*, classes: int, size: int, dropout: float = 0.2, l2: float = 0.0, con
     ----------
     Szegedy et al. 2015, Table 1; dropout 0.2 and no auxiliary classifiers as in seed ``ddsm-masses``, sec. 4.
     """
-    from keras import layers, regularizers
+    from keras import layers
 
-    penalty = regularizers.L2(l2) if l2 else None
-
-    def conv(x: Any, filters: int, kernel: int, name: str) -> Any:
-        return layers.Conv2D(filters, kernel, padding="same", activation="relu", kernel_regularizer=penalty, name=name)(
-            x
-        )
+    def conv_relu(x: Any, filters: int, kernel: int, name: str, **options: Any) -> Any:
+        return conv(x, filters, kernel, activation="relu", l2=l2, name=name, **options)
 
     def pool(x: Any, name: str) -> Any:
         return layers.MaxPooling2D(3, strides=2, padding="same", name=name)(x)
@@ -43,18 +39,18 @@ def build(*, classes: int, size: int, dropout: float = 0.2, l2: float = 0.0, con
     images, x = rescaled_input(size, convention)
     # three pixels on every side, where Keras would put two and three
     x = layers.ZeroPadding2D(3, name="pad1")(x)
-    x = layers.Conv2D(64, 7, strides=2, activation="relu", kernel_regularizer=penalty, name="conv1")(x)
+    x = conv_relu(x, 64, 7, "conv1", strides=2, padding="valid")
     x = local_response(pool(x, "pool1"), name="norm1")
-    x = local_response(conv(conv(x, 64, 1, "conv2_reduce"), 192, 3, "conv2"), name="norm2")
+    x = local_response(conv_relu(conv_relu(x, 64, 1, "conv2_reduce"), 192, 3, "conv2"), name="norm2")
     x = pool(x, "pool2")
     for name, (one, reduce3, three, reduce5, five, project) in _MODULES.items():
         inside = f"inception_{name}"
         pooled = layers.MaxPooling2D(3, strides=1, padding="same", name=f"{inside}_pool")(x)
         branches = [
-            conv(x, one, 1, f"{inside}_1x1"),
-            conv(conv(x, reduce3, 1, f"{inside}_3x3_reduce"), three, 3, f"{inside}_3x3"),
-            conv(conv(x, reduce5, 1, f"{inside}_5x5_reduce"), five, 5, f"{inside}_5x5"),
-            conv(pooled, project, 1, f"{inside}_project"),
+            conv_relu(x, one, 1, f"{inside}_1x1"),
+            conv_relu(conv_relu(x, reduce3, 1, f"{inside}_3x3_reduce"), three, 3, f"{inside}_3x3"),
+            conv_relu(conv_relu(x, reduce5, 1, f"{inside}_5x5_reduce"), five, 5, f"{inside}_5x5"),
+            conv_relu(pooled, project, 1, f"{inside}_project"),
         ]
         x = layers.Concatenate(name=inside)(branches)
         if name in ("3b", "4e"):

@@ -1,13 +1,16 @@
-"""Parts that several networks are built of."""
+"""Parts that several networks are built of, and what follows the last feature map of an encoder."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 MOMENTUM = 0.9
 """Of the moving statistics of batch normalisation (ours): Keras's 0.99 needs hundreds of steps, more than a few hundred
 images give in the first epochs."""
 
+_TOP_FILTERS = 64
+"""Of the convolution of a top; with its 3x3 kernel and 2x2 pooling ours, the source draws them without numbers."""
 
 _CAFFE_MEAN = (104.0, 117.0, 123.0)
 """Mean blue, green and red of ImageNet, which the published Caffe models subtract."""
@@ -27,31 +30,52 @@ def rescaled_input(size: int, convention: str = "signed") -> tuple[Any, Any]:
     return images, layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(images)
 
 
-def conv_norm_relu(x: Any, filters: int, kernel: int, *, stride: int = 1, l2: float = 0.0, name: str) -> Any:
-    """Convolve, normalise the batch, rectify."""
-    from keras import layers, regularizers
+def penalty(l2: float) -> Any:
+    """Return the L2 penalty of a layer's kernel; none at 0."""
+    from keras import regularizers
 
-    penalty = regularizers.L2(l2) if l2 else None
-    x = layers.Conv2D(
-        filters, kernel, strides=stride, padding="same", use_bias=False, kernel_regularizer=penalty, name=name
-    )(x)
-    return layers.ReLU(name=f"{name}_relu")(layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x))
+    return regularizers.L2(l2) if l2 else None
 
 
-def residual_block(x: Any, filters: int, *, stride: int = 1, l2: float = 0.0, name: str) -> Any:
+def conv(x: Any, filters: int, kernel: int, *, l2: float = 0.0, name: str, **options: Any) -> Any:
+    """Convolve with these options of Keras's layer; without `padding`, a stride of 1 leaves the size as it is."""
+    from keras import layers
+
+    options = {"padding": "same", **options}
+    return layers.Conv2D(filters, kernel, kernel_regularizer=penalty(l2), name=name, **options)(x)
+
+
+def norm(x: Any, *, name: str, relu: bool = True) -> Any:
+    """Normalise the batch, and rectify."""
+    from keras import layers
+
+    x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x) if relu else x
+
+
+def conv_norm(x: Any, filters: int, kernel: int, *, name: str, relu: bool = True, **options: Any) -> Any:
+    """Convolve, normalise the batch, and rectify; with options of `conv`."""
+    return norm(conv(x, filters, kernel, use_bias=False, name=name, **options), name=name, relu=relu)
+
+
+def residual_stages(x: Any, stages: Sequence[int], *, blocks: int, l2: float) -> Any:
+    """Follow stages of so many filters, each of so many residual blocks; all but the first halve the map."""
+    for stage, filters in enumerate(stages, start=1):
+        for block in range(1, blocks + 1):
+            stride = 2 if stage > 1 and block == 1 else 1
+            x = _residual_block(x, filters, stride=stride, l2=l2, name=f"stage{stage}_block{block}")
+    return x
+
+
+def _residual_block(x: Any, filters: int, *, stride: int, l2: float, name: str) -> Any:
     """Add two 3x3 convolutions to their input, projected where its shape differs. He et al. 2016, sec. 3.3."""
-    from keras import layers, regularizers
+    from keras import layers
 
-    penalty = regularizers.L2(l2) if l2 else None
     short = x
     if stride != 1 or x.shape[-1] != filters:
-        short = layers.Conv2D(
-            filters, 1, strides=stride, use_bias=False, kernel_regularizer=penalty, name=f"{name}_short"
-        )(x)
-        short = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_short_norm")(short)
-    x = conv_norm_relu(x, filters, 3, stride=stride, l2=l2, name=f"{name}_a")
-    x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_regularizer=penalty, name=f"{name}_b")(x)
-    x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_b_norm")(x)
+        short = conv_norm(x, filters, 1, strides=stride, l2=l2, name=f"{name}_short", relu=False)
+    x = conv_norm(x, filters, 3, strides=stride, l2=l2, name=f"{name}_a")
+    x = conv_norm(x, filters, 3, l2=l2, name=f"{name}_b", relu=False)
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, short]))
 
 
@@ -60,7 +84,17 @@ def local_response(x: Any, *, name: str) -> Any:
 
     The constants are those of the published Caffe models: k = 1, alpha = 1e-4 over the mean of five, beta = 0.75.
     """
-    from keras import layers
+    from keras import layers, ops
+
+    class _Power(layers.Layer):  # type: ignore[misc]
+        """Multiplies its first input by a power of its second."""
+
+        def call(self, inputs: Any) -> Any:
+            x, base = inputs
+            return x * ops.power(base, -0.75)
+
+        def compute_output_shape(self, shapes: Any) -> Any:
+            return shapes[0]
 
     squares = layers.Multiply(name=f"{name}_squares")([x, x])
     height, width, channels = x.shape[1:]
@@ -71,30 +105,44 @@ def local_response(x: Any, *, name: str) -> Any:
     mean = layers.AveragePooling2D((1, 5), strides=1, name=f"{name}_mean")(rows)
     mean = layers.Reshape((height, width, channels), name=f"{name}_back")(mean)
     base = layers.Rescaling(1e-4, offset=1.0, name=f"{name}_base")(mean)
-    return Power(-0.75, name=f"{name}_power")([x, base])
+    return _Power(name=f"{name}_power")([x, base])
 
 
-def finish(x: Any, images: Any, *, classes: int, l2: float = 0.0, name: str) -> Any:
+def add_top(
+    features: Any, images: Any, *, classes: int, top: str, dropout: float = 0.0, l2: float = 0.0, name: str
+) -> Any:
+    """Return the model from images to probabilities that has a top on the last feature map of an encoder.
+
+    Parameters
+    ----------
+    features, images : tensor
+        The feature map, and the input that it was computed from.
+    classes : int
+    top : {"average", "conv"}
+        Global average; or convolution, max pooling, ReLU and flattening, in that order, as seed ``inbreast-inception``.
+    dropout : float
+        Before the softmax.
+    l2 : float
+        Of the kernels of the top, those of the softmax among them.
+    name : str
+    """
+    from keras import layers
+
+    if top == "average":
+        x = layers.GlobalAveragePooling2D(name="average")(features)
+    else:
+        x = conv(features, _TOP_FILTERS, 3, l2=l2, name="top_conv")
+        x = layers.MaxPooling2D(2, padding="same", name="top_pool")(x)
+        x = layers.Flatten(name="top_flatten")(layers.ReLU(name="top_relu")(x))
+    return finish(x, images, classes=classes, dropout=dropout, l2=l2, name=name)
+
+
+def finish(x: Any, images: Any, *, classes: int, dropout: float = 0.0, l2: float = 0.0, name: str) -> Any:
     """Return the model that ends in a softmax over classes, in float32 whatever the policy."""
     import keras
-    from keras import layers, regularizers
+    from keras import layers
 
-    penalty = regularizers.L2(l2) if l2 else None
-    last = layers.Dense(classes, activation="softmax", dtype="float32", kernel_regularizer=penalty, name="classes")
+    if dropout:
+        x = layers.Dropout(dropout, seed=1, name="dropout")(x)
+    last = layers.Dense(classes, activation="softmax", dtype="float32", kernel_regularizer=penalty(l2), name="classes")
     return keras.Model(images, last(x), name=name)
-
-
-def Power(exponent: float, *, name: str) -> Any:
-    """Return a layer that multiplies its first input by a power of its second."""
-    import keras
-    from keras import ops
-
-    class _Power(keras.layers.Layer):  # type: ignore[misc]
-        def call(self, inputs: Any) -> Any:
-            x, base = inputs
-            return x * ops.power(base, exponent)
-
-        def compute_output_shape(self, shapes: Any) -> Any:
-            return shapes[0]
-
-    return _Power(name=name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .layers import conv_norm_relu, finish, rescaled_input, residual_block
+from .layers import conv_norm, finish, rescaled_input, residual_stages
 from .spec import NetworkSpec
 
 
@@ -13,15 +13,10 @@ def build(*, classes: int, size: int, dropout: float = 0.0, l2: float = 1e-4) ->
     from keras import layers
 
     images, x = rescaled_input(size)
-    x = conv_norm_relu(x, 16, 3, l2=l2, name="first")
-    for stage, filters in enumerate((16, 32, 64), start=1):
-        for block in range(1, 4):
-            stride = 2 if stage > 1 and block == 1 else 1
-            x = residual_block(x, filters, stride=stride, l2=l2, name=f"stage{stage}_block{block}")
+    x = conv_norm(x, 16, 3, l2=l2, name="first")
+    x = residual_stages(x, (16, 32, 64), blocks=3, l2=l2)
     x = layers.GlobalAveragePooling2D(name="average")(x)
-    if dropout:
-        x = layers.Dropout(dropout, seed=1, name="dropout")(x)
-    return finish(x, images, classes=classes, name="patch-resnet")
+    return finish(x, images, classes=classes, dropout=dropout, name="patch-resnet")
 
 
 SPECS = (NetworkSpec("patch-resnet", build, 50),)

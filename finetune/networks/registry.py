@@ -23,12 +23,9 @@ ENTRY_POINT_GROUP = "bchisto.networks"
 
 
 def _own() -> Mapping[str, NetworkSpec]:
-    found: dict[str, NetworkSpec] = {}
-    for module in iter_modules([str(Path(__file__).parent)]):
-        if module.name != "registry":
-            specs = getattr(import_module(f"{__package__}.{module.name}"), "SPECS", ())
-            found |= {spec.name: spec for spec in specs}
-    return MappingProxyType(found)
+    names = [module.name for module in iter_modules([str(Path(__file__).parent)]) if module.name != "registry"]
+    modules = [import_module(f"{__package__}.{name}") for name in names]
+    return MappingProxyType({spec.name: spec for module in modules for spec in getattr(module, "SPECS", ())})
 
 
 NETWORKS = _own()

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
+from itertools import combinations, product
 from typing import Any
 
+import numpy as np
+
 from ...errors import InputError, one_of
-from ...evaluate import fold_error
-from .networks import value_of
-from .obtained import Points, Runs
-from .widths import PAIRED, Shown, half_width, shown_in
+from ...evaluate import (
+    PredictionTable,
+    aggregate,
+    compare_tables,
+    precision_difference,
+    read_facts,
+    read_predictions,
+    take_rows,
+    unlike_pairs,
+)
+from .networks import LEVELS, value_of
+from .obtained import Obtained, Points, Runs, Value, mean_change
 
 SEEDS = 3
 """Seeds from which a conclusion is judged (ours): one training says nothing of how much another would differ."""
@@ -24,6 +35,10 @@ _NUMBERS = ("margin", "least", "less_than")
 _LISTS = ("better", "than", "alike", "at", "better_at", "than_at")
 """What a conclusion says beside ``says``: rows beat others; do not by so much; are alike to a margin; are above a
 value; a row is better at some magnifications than at others; or why nothing can be judged."""
+
+_PAIRED = {"accuracy": "accuracy", "auc": "auc", "auc_mean": "auc", "recall": "sensitivity", "precision": "precision"}
+"""Metrics whose difference has an interval over images, to its name in a comparison; rules are told by accuracy unless
+their table says otherwise."""
 
 Key = tuple[str, int | None]
 
@@ -44,7 +59,7 @@ class _Contrast:
     better: Key
     than: Key | None
     least: float = 0.0
-    most: float = float("inf")
+    most: float = math.inf
     constant: float = 0.0
 
 
@@ -107,8 +122,8 @@ def judge(
     """
     if "why" in claim:
         return f"Conclusion: {claim['says']}. Here: not judged ({claim['why']})."
-    table = {**table, **({"metric": claim["metric"]} if "metric" in claim else {})}
     if "metric" in claim:
+        table = {**table, "metric": claim["metric"]}
         points = [_points(found, claim["metric"]) for found in runs.seeds]
     outcome: dict[str, list[str]] = {verdict: [] for verdict in ("holds", "does not hold", "not settled")}
     for where, contrasts in _places(claim, runs):
@@ -137,83 +152,164 @@ def _points(found: Mapping[Key, Any], metric: str) -> Points:
 def _places(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Contrast]]]:
     """Return the differences that a conclusion is about, at each magnification, or at once if about these."""
     if "row" in claim:
-        row = claim["row"]
-        return [
-            ("", [_Contrast((row, high), (row, low)) for high, low in product(claim["better_at"], claim["than_at"])])
-        ]
+        pairs = product(claim["better_at"], claim["than_at"])
+        return [("", [_Contrast((claim["row"], high), (claim["row"], low)) for high, low in pairs])]
     found = []
     for at in claim.get("at", runs.magnifications):
         if "alike" in claim:
-            rows, margin = claim["alike"], claim["margin"]
-            pairs = [(a, b) for place, a in enumerate(rows) for b in rows[place + 1 :]]
-            contrasts = [_Contrast((a, at), (b, at), -margin, margin) for a, b in pairs]
+            margin = claim["margin"]
+            contrasts = [_Contrast((a, at), (b, at), -margin, margin) for a, b in combinations(claim["alike"], 2)]
         elif "least" in claim:
             contrasts = [_Contrast((name, at), None, constant=claim["least"]) for name in claim["better"]]
         else:
-            most = claim.get("less_than", float("inf"))
-            least = 0.0 if "less_than" not in claim else -float("inf")
-            pairs = list(product(claim["better"], claim["than"]))
-            contrasts = [_Contrast((a, at), (b, at), least, most) for a, b in pairs]
+            bounds = (-math.inf, claim["less_than"]) if "less_than" in claim else (0.0, math.inf)
+            contrasts = [_Contrast((a, at), (b, at), *bounds) for a, b in product(claim["better"], claim["than"])]
         found.append(("" if at is None else f" at {at}x", contrasts))
     return found
 
 
 def _verdict(contrasts: Sequence[_Contrast], points: Sequence[Points], runs: Runs, table: Mapping[str, Any]) -> str:
     """Judge differences, and show the one where there is but one."""
-    if table.get("metric", "accuracy") not in PAIRED or table["kind"] not in ("variants", "scores", "rules", "levels"):
+    if table.get("metric", "accuracy") not in _PAIRED or table["kind"] not in ("variants", "scores", "rules", "levels"):
         return "not judged (no paired interval over images)"
     keys = {key for one in contrasts for key in (one.better, one.than) if key is not None}
-    seeds = [{key: shown_in(found, key, table) for key in keys} for found in runs.seeds]
+    seeds = [{key: _shown_in(found, key, table) for key in keys} for found in runs.seeds]
     found = [_interval(one, points, seeds, table) for one in contrasts]
     known = [one for one in found if one is not None]
     if len(known) < len(found):
         return "not judged (no paired interval over images)"
-    ends = [(one, middle - half, middle + half) for one, (middle, half) in zip(contrasts, known, strict=True)]
-    if all(low > one.least and high < one.most for one, low, high in ends):
-        verdict = "holds"
-    elif any(high < one.least or low > one.most for one, low, high in ends):
-        verdict = "does not hold"
-    else:
-        verdict = "not settled"
-    if len(ends) > 1 or ends[0][0].better[1] is not None:
+    ends = [
+        (middle - half, middle + half, one.least, one.most)
+        for one, (middle, half) in zip(contrasts, known, strict=True)
+    ]
+    verdict = _judged(ends)
+    if len(ends) > 1 or contrasts[0].better[1] is not None:
         return verdict
-    (_, low, high), (middle, _) = ends[0], known[0]
-    points_of = [f"{100 * value:+.1f}" for value in (middle, low, high)]
+    points_of = [f"{100 * value:+.1f}" for value in (known[0][0], *ends[0][:2])]
     return f"{verdict} (difference {points_of[0]} points, 95 % interval {points_of[1]} to {points_of[2]})"
+
+
+def _judged(ends: Sequence[tuple[float, float, float, float]]) -> str:
+    """Say whether intervals, by their ends, lie between the bounds that a conclusion puts them into."""
+    if all(low > least and high < most for low, high, least, most in ends):
+        return "holds"
+    return "does not hold" if any(high < least or low > most for low, high, least, most in ends) else "not settled"
 
 
 def _time_verdict(contrasts: Sequence[_Contrast], runs: Runs) -> str:
     """Judge times: of each pair of networks the mean difference over the turns in which both were timed."""
-    from scipy.stats import t as student
-
     ends = []
     for one in contrasts:
         slow, fast = runs.times[one.better[0]], runs.times[one.than[0] if one.than else one.better[0]]
         changes = [a - b for a, b in zip(slow, fast, strict=False)]
         if len(changes) < 2:
             return "not judged (timed once)"
-        middle, error = fold_error(changes, [1.0] * len(changes), share=0.0)
-        half = float(student.ppf(0.975, len(changes) - 1)) * error
-        ends.append((middle - half, middle + half))
-    if all(low > 0 for low, _ in ends):
-        return "holds"
-    return "does not hold" if any(high < 0 for _, high in ends) else "not settled"
+        middle, half = mean_change(changes)
+        ends.append((middle - half, middle + half, 0.0, math.inf))
+    return _judged(ends)
 
 
 def _interval(
     one: _Contrast, points: Sequence[Points], seeds: Sequence[Mapping[Key, Shown]], table: Mapping[str, Any]
 ) -> tuple[float, float] | None:
     """Return the mean of a difference over seeds and half its 95 % interval; None where it has none over images."""
-    from scipy.stats import t as student
-
-    than = one.than
-    changes = [found[one.better] - (one.constant if than is None else found[than]) for found in points]
-    middle, error = fold_error(changes, [1.0] * len(changes), share=0.0)
-    metric = table.get("metric", "accuracy")
-    widths = [half_width(found[one.better], None if than is None else found[than], metric) for found in seeds]
+    better, than, metric = one.better, one.than, table.get("metric", "accuracy")
+    changes = [found[better] - (one.constant if than is None else found[than]) for found in points]
+    widths = [half_width(found[better], None if than is None else found[than], metric) for found in seeds]
     known = [width for width in widths if width is not None]
     if len(known) < len(widths):
         return None
-    over_images = sum(known) / len(known)
-    half = ((float(student.ppf(0.975, len(changes) - 1)) * error) ** 2 + over_images**2) ** 0.5
-    return middle, half
+    middle, over_seeds = mean_change(changes)
+    return middle, (over_seeds**2 + (sum(known) / len(known)) ** 2) ** 0.5
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What stands behind a row of a table.
+
+    Attributes
+    ----------
+    table : PredictionTable or None
+    value : (float, (float, float)), or None in place of either
+        The figure, and the interval of its own.
+    """
+
+    table: PredictionTable | None = None
+    value: Value = (None, None)
+
+
+def _shown_in(found: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any]) -> Shown:
+    """Return what stands behind a row of one seed."""
+    name, at = key
+    if table["kind"] in ("variants", "scores"):
+        run = found.get(key)
+        return Shown() if run is None else Shown(run.panel.table, value_of(run.panel.metrics, table["metric"]))
+    run = found.get((table["variant"], at))
+    if run is None:
+        return Shown()
+    if table["kind"] == "levels":
+        level, _, metric = name.partition(" ")
+        return Shown(None, value_of(run.table(LEVELS[level]), metric))
+    path = run.folder / "predictions-by-patch.csv"
+    if not path.is_file():
+        return Shown()
+    value = value_of(run.table(f"{table['level']}, {name}"), table.get("metric", "accuracy"))
+    facts = read_facts(path)
+    (patches,) = read_predictions(path, classes=facts.run.get("classes", ()))
+    described, positive = facts.described(patches), facts.view.positive
+    return Shown(aggregate(described, rule=name, level=table["level"], positive=positive), value)
+
+
+def half_width(better: Shown, than: Shown | None, metric: str) -> float | None:
+    """Return half the interval over images of a figure, or of its difference to another; None where there is none.
+
+    Of the same images the difference is paired. Two tables of which one tests an image in several folds, or both do,
+    are paired fold by fold, and the mean of those intervals stands for that of the mean, which is no wider.
+    """
+    if than is None:
+        return _own(better.value)
+    first, second = than.table, better.table
+    if first is not None and second is not None:
+        alike = metric != "auc_mean" and not unlike_pairs([first, second])
+        pairs = [(first, second)] if alike else _folds(first, second)
+        widths = [_paired(a, b, _PAIRED[metric]) for a, b in pairs]
+        known = [width for width in widths if width is not None]
+        if pairs:
+            return sum(known) / len(known) if len(known) == len(widths) else None
+        if metric == "auc_mean":
+            return None
+    own = _own(better.value), _own(than.value)  # of other images: then each has an interval of its own
+    return None if own[0] is None or own[1] is None else (own[0] ** 2 + own[1] ** 2) ** 0.5
+
+
+def _own(value: Value) -> float | None:
+    """Return the longer side of an interval, which need not be in the middle, or may end at 1."""
+    figure, interval = value
+    return None if figure is None or interval is None else max(interval[1] - figure, figure - interval[0])
+
+
+def _folds(first: PredictionTable, second: PredictionTable) -> list[tuple[PredictionTable, PredictionTable]]:
+    """Return the folds of two tables, every one of which tests the same images, side by side; else nothing."""
+    parts = [[_fold(table, number) for number in table.fold_numbers] for table in (first, second)]
+    if not all(parts) or len({frozenset(one.keys) for found in parts for one in found}) > 1:
+        return []
+    if len(parts[0]) == len(parts[1]):
+        return list(zip(*parts, strict=True))
+    return [(a, b) for a in parts[0] for b in parts[1]] if 1 in map(len, parts) else []
+
+
+def _fold(table: PredictionTable, number: int) -> PredictionTable:
+    found = take_rows(table, np.flatnonzero(table.fold_array == number))
+    return replace(found, folds=(None,) * len(found), fold_notes=(), trained=())
+
+
+def _paired(first: PredictionTable, second: PredictionTable, figure: str) -> float | None:
+    if unlike_pairs([first, second]):
+        return None
+    if figure == "precision":
+        places = {key: place for place, key in enumerate(second.keys)}
+        second = take_rows(second, np.array([places[key] for key in first.keys], dtype=np.int64))
+        found = precision_difference(first, second)
+    else:
+        found = compare_tables(first, second)["differences"].get(figure)
+    return None if found is None else _own((found["difference"], found["interval"]))

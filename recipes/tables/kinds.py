@@ -1,11 +1,13 @@
-"""The kinds of tables of published figures: what a recipe must say of each, and what compares it."""
+"""Published tables of a recipe beside what its variants gave: their kinds, and a verdict on each conclusion."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ...evaluate import PublishedFigure, PublishedTable
+from .claims import claims_of, judge
 from .ensembles import by_store, confusion, fusion_by_fold, two_class
 from .networks import by_fold, by_level, by_rule, by_variant, learning_gap, scores, training_time, validation
 from .obtained import Compared, Runs
@@ -42,3 +44,42 @@ KINDS = {
     "time": TableKind(("rows",), training_time),
 }
 """The first four are about a boosted ensemble, the last six about a network; the others about either."""
+
+
+def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: str) -> list[PublishedTable]:
+    """Put the published tables of a recipe beside its variants.
+
+    Parameters
+    ----------
+    tables : sequence of mapping
+        The recipe's ``published``.
+    runs : Runs
+    note : str
+        Why figures cannot be compared, or empty.
+
+    Returns
+    -------
+    list of PublishedTable
+        Of the tables of which something was run. Intervals are 95 %, over images, or groups where known.
+    """
+    found = []
+    for table in tables:
+        compare = KINDS[table["kind"]].compare
+        points, figures = compare(runs, table)
+        if all(figure.obtained is None for figure in figures):
+            continue
+        if note:  # a difference that is none has no interval
+            figures = [replace(figure, paired=None) for figure in figures]
+        seeds = [points, *(compare(replace(runs, found=found), table)[0] for found in runs.further)]
+        verdicts = [judge(claim, seeds, runs, table=table, note=note) for claim in claims_of(table)]
+        figures += [_cited(name, printed) for name, printed in table.get("others", {}).items()]
+        said = "\n".join([*verdicts, *filter(None, (table.get("note"), note))])
+        found.append(PublishedTable(table["key"], table["title"], table["source"], tuple(figures), said))
+    return found
+
+
+def _cited(name: str, printed: Any) -> PublishedFigure:
+    """Return a row of others, which a source sets beside its own and nothing here can obtain."""
+    if isinstance(printed, (int, float)):
+        return PublishedFigure(name, float(printed), None, digits=len(str(printed).partition(".")[2]), cited=True)
+    return PublishedFigure(name, None, None, cited=True, printed="" if printed is None else str(printed))

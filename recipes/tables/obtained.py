@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from ...evaluate import Panel, PredictionTable, PublishedFigure, Sampled
+from ...evaluate import Panel, PublishedFigure, fold_error
 from ...jobs import read_json
 
 Value = tuple[float | None, tuple[float, float] | None]
@@ -95,12 +92,31 @@ class Runs:
         return [(one, run) for one in self.at if (run := self.get(variant, one)) is not None]
 
 
-def share_of(table: PredictionTable, inside: npt.NDArray[np.bool_], right: npt.NDArray[np.bool_]) -> Value:
-    """Return the share of the rows `inside` that are `right`, and its interval."""
-    found = Sampled(table).share(right, inside)
-    return (None, None) if found is None else (float(right[inside].mean()), (found.low, found.high))
+def figure_of(
+    name: str,
+    value: Value,
+    published: float | None = None,
+    *,
+    digits: int = 1,
+    times: float | None = None,
+    magnification: int | None = None,
+) -> PublishedFigure:
+    """Make a figure of a share: in percent, or as it is where three decimals are printed, unless `times` says else."""
+    obtained, interval = value
+    if times is None:
+        times = 1.0 if digits == 3 else 100.0
+    return PublishedFigure(
+        name if magnification is None else f"{name} at {magnification}x",
+        published,
+        None if obtained is None else times * obtained,
+        interval=None if interval is None else (times * interval[0], times * interval[1]),
+        digits=digits,
+    )
 
 
-def percent(share: Sequence[float] | None) -> tuple[float, float] | None:
-    """Return an interval in percent."""
-    return None if share is None else (100 * share[0], 100 * share[1])
+def mean_change(changes: Sequence[float], *, share: float = 0.0) -> tuple[float, float]:
+    """Return the mean of at least two differences and half its 95 % interval; `share` as in `fold_error`."""
+    from scipy.stats import t as student
+
+    middle, error = fold_error(changes, [1.0] * len(changes), share=share)
+    return middle, float(student.ppf(0.975, len(changes) - 1)) * error

@@ -8,7 +8,7 @@ import pytest
 from archives import rewrite
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.errors import BundleError, InputError, OutputError
-from bchisto.experiment import Work
+from bchisto.experiment import BundleFacts, Work
 from bchisto.featurize import open_store
 from bchisto.predict import predict
 
@@ -166,13 +166,15 @@ def test_more_models_than_a_bundle_reads_are_refused_before_training(described, 
 
 def test_what_cannot_be_read_is_not_written(boosted, tmp_path, monkeypatch):
     text = next((boosted / PAIR / "models").rglob("*.txt"))
-    facts = {"classes": ["a", "b"], "protocol": "p", "banners": [], "stores": {"s": {}}}
+    facts, stores = BundleFacts(classes=("a", "b"), protocol="p"), {"s": {}}
     path = tmp_path / "m.bchisto"
     with pytest.raises(OutputError, match=r"m\.bchisto: not written, since it could not be read back \(.*seed0"):
-        Bundle.save(path, **facts, models={"s": [("seed0-fold1.pickle", text)]})
+        Bundle.save(path, facts, stores=stores, models={"s": [("seed0-fold1.pickle", text)]})
     with pytest.raises(OutputError, match=r"could not be read back \(.*no weight in its blend"):
-        Bundle.save(path, **facts, models={"s": [("seed0-fold1.txt", text)]}, blend={1: {"t lightgbm": 1.0}})
+        Bundle.save(
+            path, facts, stores=stores, models={"s": [("seed0-fold1.txt", text)]}, blend={1: {"t lightgbm": 1.0}}
+        )
     monkeypatch.setattr("bchisto.jobs.archive._MOST_BYTES", 1000)
     with pytest.raises(InputError, match=r"are more than the .* that a bundle can hold"):
-        Bundle.save(path, **facts, models={"s": [("seed0-fold1.txt", text)]})
+        Bundle.save(path, facts, stores=stores, models={"s": [("seed0-fold1.txt", text)]})
     assert not list(tmp_path.iterdir())

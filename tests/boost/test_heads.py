@@ -105,11 +105,11 @@ def test_svm_needs_every_class_among_what_is_held_out(rng):
     """All images of a class are of one patient, who always trains: no decision about the class can be learnt from."""
     labels = np.array([0] * 6 + [1] * 18)
     groups = ["a"] * 6 + [f"b{number // 3}" for number in range(18)]
-    features = rng.normal(size=(24, 2, 5)).astype(np.float32)
+    part = TrainingPart(rng.normal(size=(24, 2, 5)).astype(np.float32), labels, groups, 2, 0, 1)
     with pytest.raises(InputError, match='hold out no image of one of the classes; use `heads="lightgbm"`'):
-        fit_svm(features, labels, groups, classes=2, seed=0)
-    data, _ = fit_logistic(features, labels, groups, classes=2, seed=0)
-    assert parse_logistic(data).predict_proba(features).shape == (24, 2)
+        fit_svm(part)
+    data, _ = fit_logistic(part)
+    assert parse_logistic(data).predict_proba(part.features).shape == (24, 2)
 
 
 def test_rows_are_thinned_evenly(rng):

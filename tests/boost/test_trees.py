@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pytest
 from bchisto.boost import parse_model, predict_proba
-from bchisto.boost.lightgbm_model import contributions
 from bchisto.boost.tree_text import read_forest, write_text
 from bchisto.errors import BundleError
 from hypothesis import given, settings
@@ -82,9 +81,9 @@ def test_predictions_are_those_of_lightgbm_bit_by_bit(kind, nan, classes, rng):
     )
     if kind == "linear":
         with pytest.raises(BundleError, match="not known of linear trees"):
-            contributions(model, images)
+            model.contributions(images)
         return
-    found = contributions(model, images)
+    found = model.contributions(images)
     expected = theirs.predict(images.reshape(12, 6), pred_contrib=True).reshape(4, 3, -1).mean(axis=1)
     np.testing.assert_array_equal(found.reshape(4, -1), expected)
     again = read_forest(write_text(ours))
@@ -224,10 +223,10 @@ def test_a_deep_tree_predicts_and_is_not_explained(text):
     deep, rows = chain(300)(text), np.array([[0.5] * 5, [2.0] * 5], dtype=np.float32)
     np.testing.assert_array_equal(read_forest(deep).predict_proba(rows), lightgbm.Booster(model_str=deep).predict(rows))
     with pytest.raises(BundleError, match="nor of trees deeper than 200 splits"):
-        contributions(parse_model(deep), rows[:, np.newaxis])
+        parse_model(deep).contributions(rows[:, np.newaxis])
     none = re.sub(r"(?<=_count=).*", lambda found: re.sub(r"\d+", "0", found[0]), text)
     with pytest.raises(BundleError, match="counts of training rows"):
-        contributions(parse_model(none), rows[:, np.newaxis])
+        parse_model(none).contributions(rows[:, np.newaxis])
 
 
 def test_the_old_form_of_a_model_warns(text):

@@ -13,7 +13,7 @@ from bchisto.evaluate import (
     resample,
     shrunk_temperature,
 )
-from bchisto.evaluate.recalibration import recalibration
+from bchisto.evaluate.calibration import recalibration
 from scipy.special import expit, logit, softmax
 
 CLASSES = ("a", "b", "c")

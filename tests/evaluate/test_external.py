@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from bchisto.errors import InputError
-from bchisto.evaluate import TableChoice, TwoClassChoice, evaluate, read_predictions
+from bchisto.evaluate import Panel, TableChoice, TwoClassChoice, evaluate, read_predictions
 
 CLASSES = ("benign", "malignant")
 
@@ -33,7 +33,7 @@ def test_a_drop_has_the_interval_of_newcombe(tmp_path, cli):
         for hits in (80, 90)
     ]
     (table,) = read_predictions(write(tmp_path / "x.csv", 80))
-    found = external_validation(table, made[0], "i", made[1])["figures"]["accuracy"]
+    found = external_validation(*(Panel(table, metrics) for metrics in made))["figures"]["accuracy"]
     assert found["drop"] == pytest.approx(0.1)
     np.testing.assert_allclose(
         found["interval"], confint_proportions_2indep(90, 100, 80, 100, method="newcomb"), atol=1e-9

@@ -20,12 +20,13 @@ def table_of(path, *, seed):
 
 
 def drawings(table, metrics):
-    return [
+    figures = [
         confusion_figure(metrics),
         roc_figure(table, metrics),
         calibration_figure(metrics),
         abstention_figure(metrics),
     ]
+    return [figure.source for figure in figures]
 
 
 def test_equal_content_is_drawn_once(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bchisto.errors import InputError
 from bchisto.evaluate import MetricSpec, PredictionTable, compute_metrics, list_metrics, measure, read_predictions
-from bchisto.evaluate.resample import bootstrap_counts, sampling_units, take_rows
+from bchisto.evaluate.predictions import bootstrap_counts, sampling_units, take_rows
 
 HERE = Path(__file__).parent
 FOLDS, CALLED = HERE / "golden" / "folds.csv", HERE / "golden" / "called.csv"
@@ -92,7 +92,7 @@ def test_drawing_rows_equals_weighing_them(rng):
     """The way of any metric and the quick way of ours give the same intervals."""
     from dataclasses import replace
 
-    from bchisto.evaluate.values import drawn_values
+    from bchisto.evaluate.known_metrics import drawn_values
 
     (table,) = read_predictions(FOLDS)
     unit, member = sampling_units(table)
@@ -203,5 +203,5 @@ def test_one_fold_has_no_spread(matthews):
     )  # fmt: skip
     found = measure(table, bootstrap=0)
     specs = [spec for spec in list_metrics() if spec.name in ("accuracy", "mcc")]
-    assert summary_cells(specs, found) == ["75.0 %", "–", "–", "0.577", "–", "–"]
+    assert [cell for _, cell in summary_cells(specs, found)] == ["75.0 %", "–", "–", "0.577", "–", "–"]
     assert summary_lines(specs, found) == ["Matthews <correlation>: 0.577."]

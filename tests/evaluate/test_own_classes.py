@@ -73,7 +73,7 @@ def test_signs_of_formulas_are_drawn_as_they_are(rng, tmp_path):
 
     for classes, text in ((NAMES[3], False), (NAMES[8], True)):
         figure = confusion_figure(measure(own_table(classes, rng=rng), bootstrap=0))
-        drawing = base64.b64decode(figure.partition(",")[2]).decode("utf-8")
+        drawing = base64.b64decode(figure.source.partition(",")[2]).decode("utf-8")
         assert ("<text" in drawing) == text
         assert text == ("組織</text>" in drawing)
         assert text == ("$\\frac{$</text>" in drawing)

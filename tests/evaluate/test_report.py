@@ -18,11 +18,10 @@ from bchisto.evaluate import (
     measure,
     write_report,
 )
-from bchisto.evaluate.cohort import cohort_blocks, flow_blocks
-from bchisto.evaluate.methods import methods_text
-from bchisto.evaluate.references import REFERENCES
-from bchisto.evaluate.resample import take_rows
-from bchisto.evaluate.subgroups import subgroups
+from bchisto.evaluate.external import subgroups
+from bchisto.evaluate.methods import REFERENCES, methods_text
+from bchisto.evaluate.predictions import take_rows
+from bchisto.evaluate.study_sections import cohort_blocks, flow_blocks
 from page_probe import PAPER, probe_page
 
 CLASSES = ("Normal", "Benign", "InSitu", "Invasive")

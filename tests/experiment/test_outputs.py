@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bchisto.evaluate import PredictionTable, TwoClassView
+from bchisto.evaluate import PredictionTable
 from bchisto.experiment.bundles import BundleFacts
 from bchisto.experiment.outputs import Outputs
 
@@ -22,9 +22,6 @@ def test_a_temperature_is_drawn_by_units(groups, names, unit):
         name="t", classes=("a", "b"), image_ids=list("wxyz"), labels=["a", "b", "a", "a"], probabilities=p,
         folds=[1, 1, 2, 2], groups=groups,
     )  # fmt: skip
-    outputs = Outputs(
-        title="", plan=None, images=None, protocol="", banners=(), view=TwoClassView(), tables=[table], road="boost",
-        methods=(), settings={},
-    )  # fmt: skip
-    said = outputs._said(BundleFacts(temperature=1.2), names)["said"]
+    outputs = Outputs(None, tables=[table], methods=(), settings={})
+    said = outputs._said(BundleFacts(classes=("a", "b"), protocol="", temperature=1.2), names)["said"]
     assert f"drawn towards 1 as five more {unit} would" in said

@@ -16,7 +16,7 @@ from bchisto.boost import Bundle, fit_text, parse_model
 from bchisto.errors import BundleError
 from bchisto.explain import ExplainSettings, Explanation, explain, lay_over
 from bchisto.explain.boosted import explain_boosted
-from bchisto.explain.settings import class_of
+from bchisto.explain.methods import class_of
 from conftest import need
 from PIL import Image
 
@@ -105,9 +105,8 @@ def test_trees_of_shuffled_labels_destroy_the_map(spotted):
     from bchisto.data import ImageRecord
     from bchisto.explain.boosted import map_of_places
     from bchisto.explain.explanation import shown_picture
-    from bchisto.explain.run import ready_model
     from bchisto.featurize import open_store
-    from bchisto.predict import find_bundle
+    from bchisto.predict import find_bundle, ready_model
 
     run, images, places = spotted
     _, model = ready_model(find_bundle(run))
@@ -187,7 +186,7 @@ class Smooth:
 def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_path, pad, shape):
     """A place is described as a crop of stage 1 is, its borders included: where all are alike, so are the numbers."""
     from bchisto.data import ImageRecord
-    from bchisto.explain.run import ready_model
+    from bchisto.predict import ready_model
 
     _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
     ((store, one),) = model.settings.items()
@@ -217,10 +216,10 @@ def test_contributions_sum_to_the_raw_score_of_lightgbm(spotted, tmp_path):
     result = explain(run, three, out=tmp_path, settings=ExplainSettings("contributions", target="spot"))
     from bchisto.data import ImageRecord
     from bchisto.jobs import Ticker
-    from bchisto.predict import find_bundle, load_model, model_identity
+    from bchisto.predict import find_bundle, ready_model
 
     path = find_bundle(run)
-    ready = load_model(path, (), model_identity(path, ()))
+    _, ready = ready_model(path)
     with zipfile.ZipFile(path) as archive:
         boosters = [
             lightgbm.Booster(model_str=archive.read(name).decode())
@@ -262,10 +261,9 @@ def small_model(rng, classes=3):
 
 def test_contributions_are_shapley_values_by_enumeration(rng):
     """Shapley's formula over all subsets of four features, with the expectation of a tree by its counts of rows."""
-    from bchisto.boost.lightgbm_model import contributions
 
     model, rows = small_model(rng)
-    found = contributions(model, rows[:5])
+    found = model.contributions(rows[:5])
     trees = [tree["tree_structure"] for tree in model.booster.dump_model()["tree_info"]]
 
     def expected(node, row, known):
@@ -301,12 +299,11 @@ def test_contributions_are_those_of_shap(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its plots
         import shap
-    from bchisto.boost.lightgbm_model import contributions
 
     model, rows = small_model(rng)
     theirs = np.asarray(shap.TreeExplainer(model.booster).shap_values(rows[:, 0]))
     theirs = theirs if theirs.shape[0] == 3 else np.moveaxis(theirs, -1, 0)
-    np.testing.assert_allclose(contributions(model, rows)[:, :, :-1], np.moveaxis(theirs, 0, 1), atol=1e-6)
+    np.testing.assert_allclose(model.contributions(rows)[:, :, :-1], np.moveaxis(theirs, 0, 1), atol=1e-6)
 
 
 def test_shares_of_stores_sum_to_the_prediction(boosted, rng):

@@ -13,8 +13,8 @@ from bchisto.evaluate import read_predictions
 from bchisto.explain.boosted import map_of_places
 from bchisto.explain.cases import _as_it_was, _hashes, _of_fold, case_samples
 from bchisto.explain.explanation import shown_picture
-from bchisto.explain.run import ready_model
 from bchisto.jobs import write_rows
+from bchisto.predict import ready_model
 from bchisto.recipes import reproduce
 
 RELEASE = Path(__file__).parents[1] / "compatibility" / "release-0.1"

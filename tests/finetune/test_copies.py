@@ -38,12 +38,11 @@ def test_without_factors_every_image_stands_once(rng):
     assert len(copy_classes(labels[labels != 1], factors=(1.0, 9.0, 1.0), seed=0)) == (labels != 1).sum()
 
 
-def plan_of(labels, **changes):
+def plan_of(labels, *, copies, **changes):
     images = np.random.default_rng(1).integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
     bank = ImageBank.of(list(images), [f"{place}.png" for place in range(len(labels))])
-    plan = TrainingPlan(**{"train": np.arange(len(labels)), "validate": np.array([], dtype=np.int64), "epochs": 1,
-                           "patience": 1, "sampling": "none", "weighted": False, "augmentations": (), "seed": 0,
-                           "classes": 2, **changes})  # fmt: skip
+    settings = FinetuneSettings("speck", **{"epochs": 1, "patience": 1, "augmentations": (), **changes})
+    plan = TrainingPlan(settings, np.arange(len(labels)), np.array([], dtype=np.int64), 2, copies)
     return images, Source(bank, np.asarray(labels), PatchRule(), 32, 0, 4), plan
 
 

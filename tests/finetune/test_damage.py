@@ -38,7 +38,7 @@ def work():
     images = (rng.integers(0, 120, (16, 32, 32, 3)) + 100 * labels[:, None, None, None]).astype(np.uint8)
     bank = ImageBank.of(list(images), [f"{place}.png" for place in range(16)])
     source = Source(bank, labels, PatchRule(), 32, 0, 8)
-    return source, TrainingPlan(np.arange(8), np.arange(8, 16), 3, 9, "none", False, (), 0, 2)
+    return source, TrainingPlan(replace(SMALL, patience=9), np.arange(8), np.arange(8, 16), 2)
 
 
 def train(work, folder, stop_after=None):

@@ -11,7 +11,8 @@ from bchisto.finetune.fit import TrainingPlan, loss_weights, train_model, traini
 from bchisto.finetune.model import build_model
 
 SPECK = FinetuneSettings("speck", batch_size=4)
-PLAN = TrainingPlan(np.arange(16), np.arange(16, 24), 2, 9, "none", True, (), 0, 2)
+TRAINED = replace(SPECK, epochs=2, patience=9, weighted=True, augmentations=())
+PLAN = TrainingPlan(TRAINED, np.arange(16), np.arange(16, 24), 2)
 
 
 @pytest.fixture
@@ -31,10 +32,10 @@ def train(source, plan, folder):
 
 
 def test_sampled_classes_are_not_weighted_again(source, tmp_path):
-    even = replace(PLAN, sampling="over")
+    even = replace(PLAN, settings=replace(TRAINED, sampling="over"))
     assert loss_weights(source, training_samples(source, even), even) == {0: 1.0, 1: 1.0}
     weighted, rows = train(source, even, tmp_path / "weighted")
-    plain, others = train(source, replace(even, weighted=False), tmp_path / "plain")
+    plain, others = train(source, replace(even, settings=replace(even.settings, weighted=False)), tmp_path / "plain")
     for one, two in zip(weighted.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
     assert rows == others
@@ -42,11 +43,12 @@ def test_sampled_classes_are_not_weighted_again(source, tmp_path):
 
 def test_weights_follow_from_what_is_not_sampled(source):
     assert loss_weights(source, training_samples(source, PLAN), PLAN) == {0: 16 / 24, 1: 16 / 8}
-    assert loss_weights(source, training_samples(source, PLAN), replace(PLAN, weighted=False)) is None
+    unweighted = replace(PLAN, settings=replace(TRAINED, weighted=False))
+    assert loss_weights(source, training_samples(source, PLAN), unweighted) is None
 
 
 def test_the_validation_loss_is_weighted_as_the_training_loss(source, tmp_path):
-    model, rows = train(source, replace(PLAN, epochs=1), tmp_path / "run")
+    model, rows = train(source, replace(PLAN, settings=replace(TRAINED, epochs=1)), tmp_path / "run")
     images = np.stack([source.read(place, 0) for place in PLAN.validate]).astype(np.float32)
     found, labels = np.asarray(model(images)), source.labels[PLAN.validate]
     losses = -np.log(found[np.arange(8), labels])

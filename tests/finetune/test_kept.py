@@ -36,7 +36,7 @@ def train(model, folder):
     labels = np.arange(16) % 2
     bank = ImageBank.of(list(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)), [str(n) for n in range(16)])
     source = Source(bank, labels, PatchRule(), 32, 0, 4)
-    plan = TrainingPlan(np.arange(8), np.arange(8, 12), 2, 9, "none", False, (), 0, 2)
+    plan = TrainingPlan(replace(SPECK, epochs=2, patience=9, augmentations=()), np.arange(8), np.arange(8, 12), 2)
     folder.mkdir()
     train_model(model, source, plan, state=folder / "s.npz", log=folder / "l.csv", on_epoch=lambda words: None)
     found = predict_samples(model, source, np.arange(12, 16), classes=2)

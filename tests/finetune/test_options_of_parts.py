@@ -79,7 +79,7 @@ def dropping(monkeypatch):
 def test_training_that_drops_without_a_seed_is_repeatable_and_resumed(rng, tmp_path, dropping):
     images = list(rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8))
     source = Source(ImageBank.of(images, list("abcdefghijklmnop")), np.arange(16) % 2, PatchRule(), 32, 0, 4)
-    plan = TrainingPlan(np.arange(12), np.arange(12, 16), 3, 9, "none", False, (), 0, 2)
+    plan = TrainingPlan(replace(TINY, epochs=3, patience=9, augmentations=()), np.arange(12), np.arange(12, 16), 2)
 
     def train(name, stop_after=None):
         model, seen = build_model(TINY, classes=2, fold=1), []

@@ -13,8 +13,8 @@ from bchisto.data import decode_whole, read_dataset
 from bchisto.experiment import Work
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, time_training
 from bchisto.finetune.batches import Source, still_batches, training_batches
-from bchisto.finetune.images import prepare_images
-from bchisto.finetune.regions import RegionBank, cut_region, make_turner, regions_of
+from bchisto.finetune.images import RegionBank, prepare_images, regions_of
+from bchisto.finetune.regions import cut_region, make_turner
 from scipy import ndimage
 
 OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
@@ -153,9 +153,9 @@ def records_of(masses):
     return read_dataset(masses, context="large").records
 
 
-def prepared(masses, folder, **changes):
-    options = {"digest": "d", "size": 32, "stain": "none", "rule": PatchRule(), **changes}
-    return prepare_images(records_of(masses), folder=folder, **options)[0]
+def prepared(masses, folder, *, turned=False):
+    settings = FinetuneSettings("speck", size=32, augmentations=("rotations-crops",) if turned else ())
+    return prepare_images(records_of(masses), settings, digest="d", folder=folder)[0]
 
 
 def test_what_validates_and_tests_is_as_before(masses, tmp_path):

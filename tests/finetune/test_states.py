@@ -8,8 +8,10 @@ from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, batches, fi
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 
-SPECK = FinetuneSettings("speck", dropout=0.5, learning_rate=0.3, batch_size=4)
 EPOCHS = 6
+SPECK = FinetuneSettings(
+    "speck", dropout=0.5, learning_rate=0.3, batch_size=4, epochs=EPOCHS, patience=9, augmentations=()
+)
 
 
 class Killed(BaseException):
@@ -39,7 +41,7 @@ def seconds(monkeypatch):
 
 def train(source, folder, *, validate=range(12, 16), on_epoch=lambda words: None, on_saved=lambda epochs: None):
     model = kept.network_of_fold(SPECK, classes=2, fold=1)  # compiled once for all
-    plan = TrainingPlan(np.arange(12), np.array(validate, dtype=np.int64), EPOCHS, 9, "none", False, (), 0, 2)
+    plan = TrainingPlan(SPECK, np.arange(12), np.array(validate, dtype=np.int64), 2)
     train_model(model, source, plan, state=folder / "fold1.state.npz", log=folder / "l.csv", on_epoch=on_epoch,
                 on_saved=on_saved)  # fmt: skip
     return model.get_weights()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from archives import rewrite
 from bchisto.errors import BundleError, ImageError
+from bchisto.experiment import BundleFacts
 from bchisto.finetune import CnnBundle, FinetuneSettings
 from bchisto.finetune.model import build_model, weights_bytes
 from bchisto.finetune.predict import predict_images
@@ -26,14 +27,11 @@ def whole(tmp_path_factory):
         save_h5(build_model(SETTINGS, classes=2, fold=fold), folder / f"{fold}.weights.h5")
     CnnBundle.save(
         folder / "x.bchisto",
+        BundleFacts(classes=("benign", "malignant"), protocol="2 folds", temperature=1.5),
         settings=SETTINGS,
-        classes=["benign", "malignant"],
         models={fold: folder / f"{fold}.weights.h5" for fold in (1, 2)},
         dataset="folder",
         reading={"label_level": "class", "context": "tight"},
-        protocol="2 folds",
-        banners=[],
-        temperature=1.5,
     )
     return folder / "x.bchisto"
 

@@ -77,10 +77,8 @@ def test_augmentation_follows_from_its_seed_alone(he_image):
 def task(images, labels, train, validate, batch_size=8, size=32, rule=None, **changes):
     bank = ImageBank.of(list(images), [f"{place}.png" for place in range(len(images))])
     source = Source(bank, np.asarray(labels), rule or PatchRule(), size, 0, batch_size)
-    plan = TrainingPlan(**{"train": np.asarray(train), "validate": np.asarray(validate), "epochs": 3, "patience": 9,
-                           "sampling": "none", "weighted": False, "augmentations": (), "seed": 0, "classes": 2,
-                           **changes})  # fmt: skip
-    return source, plan
+    settings = replace(SMALL, **{"epochs": 3, "patience": 9, "augmentations": (), **changes})
+    return source, TrainingPlan(settings, np.asarray(train), np.asarray(validate), 2)
 
 
 @pytest.fixture

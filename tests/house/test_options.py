@@ -191,7 +191,6 @@ WIDE = {
     "experiment.do_missing": "callables that say what the units are, and no options",
     "predict.predict": "what is predicted, and every file that it leaves by a name of its own",
     "recipes.reproduce": "which parts of a published system are run, on what, and how often",
-    "experiment.write_bundle": "what a bundle says of itself, each once",
 }
 """Functions of more than 8 parameters, and why."""
 

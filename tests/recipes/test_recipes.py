@@ -13,10 +13,10 @@ from bchisto.experiment import FoldChoice
 from bchisto.featurize import FeaturizeSettings
 from bchisto.finetune import NETWORKS, FinetuneSettings
 from bchisto.recipes import list_recipes, load_recipe
+from bchisto.recipes.recipe import Order
 from bchisto.recipes.settings import build_steps
 from bchisto.recipes.steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest
 from bchisto.recipes.tables import Obtained, Runs, check_claim, claims_of, compare_published
-from bchisto.recipes.work import Order
 
 SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
 
@@ -105,7 +105,7 @@ def test_multipliers_go_with_pretrained_weights_only():
 def test_whether_a_source_starts_from_weights_belongs_to_the_recipe():
     """Levy & Jain fine-tune AlexNet; the article on IDC does not say so, and its AlexNet takes patches of 50 pixels."""
     from bchisto.finetune.model import untrained_notice
-    from bchisto.recipes.work import comparable_note
+    from bchisto.recipes.runner import comparable_note
 
     (masses,) = steps_of(load_recipe("ddsm-masses"), "alexnet")
     (baseline,) = steps_of(load_recipe("ddsm-masses"), "baseline")
@@ -230,7 +230,7 @@ def test_conclusions_that_are_not_judged(tmp_path):
 
 
 def test_unknown_patients_do_not_keep_figures_from_being_compared():
-    from bchisto.recipes.work import comparable_note
+    from bchisto.recipes.runner import comparable_note
 
     assert comparable_note(["PATIENTS UNKNOWN: no image names its patient", "Further words"]) == ""
     assert comparable_note(["NO VALIDATION: trained for all 30 epochs", "BALANCED BEFORE THE SPLIT: x"]) == ""
@@ -238,7 +238,7 @@ def test_unknown_patients_do_not_keep_figures_from_being_compared():
 
 
 def test_seeds_have_folders_and_seeds_of_their_own(tmp_path):
-    from bchisto.recipes.work import Order
+    from bchisto.recipes.recipe import Order
 
     order = Order(images=tmp_path, run=tmp_path / "run", seeds=3)
     assert [order.at_seed(place).run.name for place in range(3)] == ["run", "seed-1", "seed-2"]
@@ -380,25 +380,25 @@ def test_training_times_are_compared_in_turns(tmp_path):
 def test_networks_are_timed_once_and_in_turns(tmp_path, monkeypatch):
     from types import SimpleNamespace
 
-    from bchisto.recipes import timing
+    from bchisto.recipes import runner
     from bchisto.recipes.parts import Part
 
     recipe = load_recipe("idc-patches")
     asked = []
-    monkeypatch.setattr(timing, "time_training", lambda record, *, settings, classes: (
+    monkeypatch.setattr(runner, "time_training", lambda record, *, settings, classes: (
         asked.append(settings.network) or SimpleNamespace(step=len(asked) / 8)))  # fmt: skip
     monkeypatch.setattr(Part, "read", lambda part, reading: SimpleNamespace(records=["first"], classes=("0", "1")))
     steps = {name: steps_of(recipe, name) for name in ("resnet", "alexnet", "over")}
     part = Part(tmp_path, None, tmp_path)
-    found = timing.training_times(recipe, steps, part, folder=tmp_path)
+    found = runner.training_times(recipe, steps, part, folder=tmp_path)
     assert asked == ["patch-resnet", "alexnet"] * 3
     assert found == {"resnet": [0.125, 0.375, 0.625], "alexnet": [0.25, 0.5, 0.75]}
-    assert timing.training_times(recipe, steps, part, folder=tmp_path) == found
+    assert runner.training_times(recipe, steps, part, folder=tmp_path) == found
     assert len(asked) == 6
     (tmp_path / "training-time.csv").write_text("variant,seconds\nresnet,fast\n")
-    assert timing.training_times(recipe, steps, part, folder=tmp_path).keys() == found.keys()
+    assert runner.training_times(recipe, steps, part, folder=tmp_path).keys() == found.keys()
     assert len(asked) == 12
-    assert timing.training_times(load_recipe("ddsm-masses"), steps, part, folder=tmp_path) == {}
+    assert runner.training_times(load_recipe("ddsm-masses"), steps, part, folder=tmp_path) == {}
 
 
 def test_figures_of_others_are_rows(tmp_path):
@@ -496,7 +496,7 @@ def test_rules_are_judged_over_images_too(tmp_path, wrong, said):
 @pytest.mark.parametrize("better", [4, 6, 8, 12, 16])
 def test_a_conclusion_is_no_surer_than_its_interval(tmp_path, better):
     """Intervals of few images are shrunk to the middle, or end at 1: neither moves the end that is judged."""
-    from bchisto.recipes.tables.widths import Shown, half_width
+    from bchisto.recipes.tables.claims import Shown, half_width
 
     labels = np.arange(20) % 2
     tables = []

@@ -65,7 +65,7 @@ def test_a_table_whose_key_is_a_path_is_not_written(tmp_path):
 def test_folds_of_a_quick_run_are_no_path(tmp_path):
     """A quick run writes lists that are called after the folds of a recipe."""
     from bchisto.data import Dataset
-    from bchisto.recipes.quick import write_quick
+    from bchisto.recipes.parts import write_quick
 
     dataset = Dataset(name="bach", root=tmp_path, records=(), classes=(), findings=())
     with pytest.raises(InputError, match="no published list of this name"):

@@ -1,14 +1,8 @@
 import numpy as np
 import pytest
 from bchisto.errors import ImageError, TissueError
-from bchisto.stains import MacenkoNormalizer, make_normalizer
-from bchisto.stains.constants import (
-    MACENKO_ALPHA,
-    MACENKO_BETA,
-    REFERENCE_MAXIMA,
-    REFERENCE_STAINS,
-    TRANSMITTED_LIGHT,
-)
+from bchisto.stains import TRANSMITTED_LIGHT, MacenkoNormalizer, make_normalizer
+from bchisto.stains.macenko import MACENKO_ALPHA, MACENKO_BETA, REFERENCE_MAXIMA, REFERENCE_STAINS
 
 
 def literal(image):
