@@ -89,7 +89,7 @@ def write_preflight(path: PathInput, found: Preflight, *, commands: Sequence[str
         banners=[SYNTHETIC_BANNER] if found.dataset.synthetic else [],
         sections=[_said(section, say) for section in sections],
         renamed=_without_folders(root),
-        hidden={record.group for record in found.dataset.records if record.group is not None},
+        hidden=set(found.groups()),
     )
     if not pictures:
         return [path]

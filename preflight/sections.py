@@ -80,11 +80,10 @@ def _image_blocks(found: Preflight) -> Iterator[Block]:
 
 
 def _group_blocks(found: Preflight, names: bool, most: int) -> Iterator[Block]:
-    records, group = found.dataset.records, found.group_is
-    for text in unknown_groups([record.group for record in records]):
+    group = found.group_is
+    for text in unknown_groups([record.group for record in found.dataset.records]):
         yield Block(note=f"{text[0].upper()}{text[1:]}.")
-    by_group = found.groups()
-    if not by_group:
+    if not (by_group := found.groups()):
         return
     if several := sum(len(of) > 1 for of in by_group.values()):
         verb = "has" if several == 1 else "have"
@@ -252,8 +251,8 @@ def _bytes(number: int) -> str:
 def short_section(found: Preflight) -> Section:
     """Return what it all comes to, in a few sentences."""
     dataset, image = found.dataset, found.image_is
-    groups = len({record.group for record in dataset.records if record.group is not None})
-    of = f" of {counted(groups, found.group_is)}" if groups else ""
+    groups = found.groups()
+    of = f" of {counted(len(groups), found.group_is)}" if groups else ""
     classes = counted(len(dataset.classes), "class")
     said = [f"{counted(len(dataset), image)}{of} in {classes}, read as {dataset.name}."]
     if found.wrong:

@@ -19,8 +19,7 @@ from ..particulars import Particulars
 from .given import GIVEN, SITES, given_plan, mixed_parts, site_plan
 from .holdout import HOLDOUT
 from .plans import PARTS, FoldPlan, Row, spread
-from .protocols import PUBLISHED_FOLDS, identify, published_folds
-from .slides import SLIDE_FOLDS, fit_slides
+from .protocols import PUBLISHED_FOLDS, SLIDE_FOLDS, fit_slides, identify, published_folds
 from .split import split_together
 from .units import split_copies, split_groups
 
