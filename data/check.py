@@ -12,7 +12,7 @@ from ..stains import TREATMENTS
 from .dataset import Dataset
 from .findings import Finding
 from .images import MOST_COMPARED, Copy, ImageHeader, decode_record, find_copies, read_header, unique_images
-from .layouts.registry import MAMMOGRAMS, find_layout
+from .layouts import MAMMOGRAMS, find_layout
 
 
 @dataclass(frozen=True)

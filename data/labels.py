@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import InputError, MissingInputError
 from .csvtable import read_csv
 from .findings import few
-from .layouts.manifest import GROUP_COLUMNS
+from .layouts import GROUP_COLUMNS
 
 _log = logging.getLogger(__name__)
 
