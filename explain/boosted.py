@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,17 +42,6 @@ class Channel:
     channel: int
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """An image with what the model says of it."""
-
-    record: ImageRecord
-    picture: Picture
-    features: dict[str, npt.NDArray[np.float32]]
-    probabilities: Floats
-    target: int
-
-
 def explain_boosted(
     model: BoostedModel, record: ImageRecord, picture: Picture, *, settings: ExplainSettings, target: int | None
 ) -> Explanation:
@@ -86,10 +74,18 @@ def explain_boosted(
     ((_, found, _),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
     if isinstance(found, str):
         raise ImageError(found)
-    shares = model.bundle.predict(found)[0]
-    seen = _Seen(record, picture, found, shares, int(shares.argmax()) if target is None else target)
-    made = {"map": _map, "contributions": _contributions, "channels": _channels}[settings.method]
-    return made(model, seen, settings)
+    shares, classes = model.bundle.predict(found)[0], model.bundle.classes
+    place = int(shares.argmax()) if target is None else target
+    blank = Explanation.by(
+        METHODS[settings.method], record.image_id, classes[place], predicted=classes[int(shares.argmax())],
+        score=float(shares[place]), picture=picture,
+    )  # fmt: skip
+    if settings.method == "map":
+        return _map(model, record, blank, picture, place, window=settings.window)
+    shared, base = _shared_out(model, found)
+    if settings.method == "contributions":
+        return _contributions(model, blank, shared, base, place, top=settings.top)
+    return _channels(model, record, blank, picture, shared[place], top=settings.top)
 
 
 def map_of_places(model: BoostedModel, record: ImageRecord, picture: Picture, target: int) -> Explanation:
@@ -100,28 +96,19 @@ def map_of_places(model: BoostedModel, record: ImageRecord, picture: Picture, ta
     ImageError
         The image cannot be used.
     """
-    unknown = np.full(len(model.bundle.classes), np.nan)
-    found = _map(model, _Seen(record, picture, {}, unknown, target), ExplainSettings("map"))
-    return replace(found, predicted="")
+    blank = Explanation.by(METHODS["map"], record.image_id, model.bundle.classes[target], picture=picture)
+    return _map(model, record, blank, picture, target, window=0)
 
 
-def _explanation(model: BoostedModel, seen: _Seen, settings: ExplainSettings, **content: Any) -> Explanation:
-    classes, shares = model.bundle.classes, seen.probabilities
-    return Explanation.by(
-        METHODS[settings.method], seen.record.image_id, classes[seen.target],
-        predicted=classes[int(shares.argmax())], score=float(shares[seen.target]), picture=seen.picture, **content,
-    )  # fmt: skip
-
-
-def _map(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explanation:
-    shape = seen.picture.shape[:2]
-    values = np.zeros(shape)
+def _map(
+    model: BoostedModel, record: ImageRecord, blank: Explanation, picture: Picture, target: int, *, window: int
+) -> Explanation:
+    values = np.zeros(picture.shape[:2])
     for store in model.bundle.models:
-        shares, places = _by_place(model, seen.record, store, window=settings.window)
-        values += _spread(shares[:, :, seen.target], places, shape)
-    return _explanation(
-        model, seen, settings, values=values.astype(np.float32), centre=1 / len(model.bundle.classes), limits=(0.0, 1.0)
-    )
+        shares, places = _by_place(model, record, store, window=window)
+        values += _spread(shares[:, :, target], places, values.shape)
+    centre = 1 / len(model.bundle.classes)
+    return replace(blank, values=values.astype(np.float32), centre=centre, limits=(0.0, 1.0))
 
 
 def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: int) -> tuple[Floats, Places]:
@@ -200,9 +187,9 @@ def channels_of(model: BoostedModel) -> list[Channel]:
     ]
 
 
-def _shared_out(model: BoostedModel, seen: _Seen) -> tuple[Floats, Floats]:
+def _shared_out(model: BoostedModel, features: dict[str, npt.NDArray[np.float32]]) -> tuple[Floats, Floats]:
     """Return contributions, float64 of shape (classes, channels), and the base of each class."""
-    found = model.bundle.contributions(seen.features)
+    found = model.bundle.contributions(features)
     each = [found[store][0] for store in model.bundle.models]
     return np.concatenate([one[:, :-1] for one in each], axis=1), np.sum([one[:, -1] for one in each], axis=0)
 
@@ -217,10 +204,11 @@ def _largest(values: Floats, most: int) -> list[int]:
     return [int(place) for place in np.argsort(-np.abs(values), kind="stable")[:most] if values[place]]
 
 
-def _contributions(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explanation:
-    shared, base = _shared_out(model, seen)
-    channels, own = channels_of(model), shared[seen.target]
-    largest = _largest(own, settings.top)
+def _contributions(
+    model: BoostedModel, blank: Explanation, shared: Floats, base: Floats, target: int, *, top: int
+) -> Explanation:
+    channels, own = channels_of(model), shared[target]
+    largest = _largest(own, top)
     rest = float(own.sum() - own[largest].sum())
     several = len(model.bundle.models) > len({(one.encoder, one.layer) for one in channels})
     names = [f"{one.store if several else one.encoder} {one.layer}" for one in channels]
@@ -229,29 +217,28 @@ def _contributions(model: BoostedModel, seen: _Seen, settings: ExplainSettings) 
         layers[name] += float(value)
     bars = [(f"all of {name}", value) for name, value in layers.items()]
     bars += [(f"{names[place]} {channels[place].channel}", float(own[place])) for place in largest]
-    bars += [("all other channels", rest), ("before any channel is known", float(base[seen.target]))]
+    bars += [("all other channels", rest), ("before any channel is known", float(base[target]))]
     raw = base + shared.sum(axis=1)
     bars += [(f"raw score of {model.bundle.classes[place]}", float(raw[place])) for place in np.argsort(-raw)]
     arrays = {"contributions": shared, "base": base, "raw": raw, **_named_arrays(channels)}
-    return _explanation(model, seen, settings, bars=tuple(bars), arrays=arrays)
+    return replace(blank, bars=tuple(bars), arrays=arrays)
 
 
-def _channels(model: BoostedModel, seen: _Seen, settings: ExplainSettings) -> Explanation:
-    shared, _ = _shared_out(model, seen)
-    channels, own = channels_of(model), shared[seen.target]
-    largest = _largest(own, settings.top)
-    shape = seen.picture.shape[:2]
-    values = np.zeros(shape)
+def _channels(
+    model: BoostedModel, record: ImageRecord, blank: Explanation, picture: Picture, own: Floats, *, top: int
+) -> Explanation:
+    channels, largest = channels_of(model), _largest(own, top)
+    values = np.zeros(picture.shape[:2])
     for store in dict.fromkeys(channels[place].store for place in largest):
-        maps = _feature_maps(model.encoders[store], _frame(model, seen.record, store))
+        maps = _feature_maps(model.encoders[store], _frame(model, record, store))
         for place in (place for place in largest if channels[place].store == store):
             active, places = maps[channels[place].layer]
-            strength = _spread(np.abs(active[:, :, channels[place].channel]), places, shape)
+            strength = _spread(np.abs(active[:, :, channels[place].channel]), places, values.shape)
             mean = strength.mean()
             values += own[place] * (strength / mean if mean > 0 else 1.0)
     chosen = [channels[place] for place in largest]
     arrays = {"contributions": own[largest], **_named_arrays(chosen)}
-    return _explanation(model, seen, settings, values=values.astype(np.float32), arrays=arrays)
+    return replace(blank, values=values.astype(np.float32), arrays=arrays)
 
 
 def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.NDArray[np.float32], Places]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
@@ -35,8 +34,6 @@ _MOST = 10
 
 _SIDE = 224
 """Longest side of an image and of its map in a report, pixels (ours)."""
-
-Samples = tuple[list[Sample], list[Sample]]
 
 
 def check_count(explain: int) -> int:
@@ -88,7 +85,7 @@ def show_cases(results: Sequence[CrossValidation], *, explain: int, failed: list
     return found
 
 
-def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> Samples:
+def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> tuple[list[Sample], list[Sample]]:
     """Return the surest right and the surest wrong cases of each class, each beside a map of the models of its fold.
 
     Of boosted ensembles and networks of patches the map is that of the method ``map``, of other networks ``gradcam``.
@@ -145,33 +142,32 @@ def _drawn(
     method, classes = "gradcam" if whole else "map", model.bundle.classes
     positive = class_of(ExplainSettings(method), classes, model.bundle.two_class)
     at_hand = sorted((row for row in rows if table.image_ids[row] in images), key=lambda row: table.fold_array[row])
-    by_fold = itertools.groupby(at_hand, key=lambda row: table.folds[row])
+    of_fold = functools.lru_cache(maxsize=1)(functools.partial(_of_fold, model, method=method))
     with Progress(total=len(at_hand), label="explain", unit="cases") as progress:
-        done = itertools.count(1)
-        for fold, group in by_fold:
-            explainer, count = _of_fold(model, fold, method)
-            for row in group:
-                record, predicted = images[table.image_ids[row]], table.classes[table.predicted[row]]
-                asked = ExplainSettings(method, target=predicted)
-                target = class_of(asked, classes, None) if positive is None else positive
-                assert target is not None
-                try:
-                    found = explainer(record, shown_picture(record), target)
-                except ImageError as error:
-                    _log.warning("no map: %s", error)
-                else:
-                    by = f"{found.unit}, by {counted(count, 'model')} of fold {fold}, which did not train on it"
-                    sure, shares = table.confidence, table.probabilities
-                    if math.isnan(found.score) and shares is not None:
-                        found = replace(found, score=float(shares[row, table.classes.index(classes[target])]))
-                    if found.means:
-                        by += f"; {found.means}"
-                    yield row, Sample(
-                        record.image_id, thumbnail(np.asarray(beside(found, side=_SIDE)), side=4 * _SIDE),
-                        table.classes[table.labels[row]], predicted, None if sure is None else float(sure[row]),
-                        map=f"Map: {by}", seen=where_highest(found), caution=f"What a map is not: {found.caution}",
-                    )  # fmt: skip
-                progress.update_to(next(done))
+        for number, row in enumerate(at_hand, start=1):
+            fold, record = table.folds[row], images[table.image_ids[row]]
+            explainer, count = of_fold(fold)
+            predicted = table.classes[table.predicted[row]]
+            asked = ExplainSettings(method, target=predicted)
+            target = class_of(asked, classes, None) if positive is None else positive
+            assert target is not None
+            try:
+                found = explainer(record, shown_picture(record), target)
+            except ImageError as error:
+                _log.warning("no map: %s", error)
+            else:
+                by = f"{found.unit}, by {counted(count, 'model')} of fold {fold}, which did not train on it"
+                sure, shares = table.confidence, table.probabilities
+                if math.isnan(found.score) and shares is not None:
+                    found = replace(found, score=float(shares[row, table.classes.index(classes[target])]))
+                if found.means:
+                    by += f"; {found.means}"
+                yield row, Sample(
+                    record.image_id, thumbnail(np.asarray(beside(found, side=_SIDE)), side=4 * _SIDE),
+                    table.classes[table.labels[row]], predicted, None if sure is None else float(sure[row]),
+                    map=f"Map: {by}", seen=where_highest(found), caution=f"What a map is not: {found.caution}",
+                )  # fmt: skip
+            progress.update_to(number)
 
 
 def _of_fold(

@@ -213,9 +213,8 @@ class ExplainSettings:
     top: int = 20
 
     def __post_init__(self) -> None:
-        put = object.__setattr__
         for name in ("window", "top"):
-            put(self, name, as_whole(getattr(self, name), name))
+            object.__setattr__(self, name, as_whole(getattr(self, name), name))
         method = choose_method(self.method)
         if self.layer and not method.layered:
             raise InputError(f"`layer` {self.layer}: the method {self.method} looks at no layer; leave it out")

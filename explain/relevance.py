@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .autodiff import pull_back, to_numpy
-from .gradient_maps import activation_and_gradient
+from .gradient_maps import activation_and_gradient, pull_back, to_numpy
 from .graph import Floats, Graph, Step, linear
 
 Values = Mapping[int, Any]

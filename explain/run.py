@@ -13,7 +13,7 @@ from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..data import ImageRecord, file_sha256, record_sha256
 from ..errors import ImageError, InputError, one_of
 from ..experiment import ImageSelection, Work, bundle_road, bundle_view, check_headers
-from ..jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
+from ..jobs import Progress, atomic_output, refuse_overwriting, write_rows
 from ..options import plain_options
 from ..predict import (
     BoostedModel,
@@ -235,8 +235,6 @@ def _explain_by(
     rows: list[list[str]] = []
     drawn: list[Drawn] = []  # of each only what is listed: its arrays are large, and in their file
     failures = list(refused)
-    for name in ("arrays", "pictures"):
-        ensure_folder(place / name)
     with Progress(total=len(records), label=f"explain {method.name}", unit="images") as progress:
         for number, record in enumerate(records, start=1):
             name = "model" if record is None else _file_name(record.image_id)
@@ -250,7 +248,7 @@ def _explain_by(
                 with atomic_output(picture) as temporary, temporary.open("wb") as handle:
                     draw(found).save(handle, format="PNG", compress_level=3)
                 if record is not None and found.values is not None:
-                    write_regions(ensure_folder(place / "regions") / f"{name}.geojson", found, record)
+                    write_regions(place / "regions" / f"{name}.geojson", found, record)
             except ImageError as error:
                 if not skip_errors or record is None:
                     raise

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .autodiff import compiled_gradient, to_numpy
 from .explanation import Picture
-from .gradient_maps import activation_and_gradient
+from .gradient_maps import activation_and_gradient, compiled_gradient, to_numpy
 from .graph import Floats, Graph
 
 Tiles = tuple[tuple[str, Picture], ...]

@@ -66,7 +66,7 @@ def write_archive(
     schema_version: int,
     members: Iterable[tuple[str, Path]],
     facts: Mapping[str, Any],
-    check: Callable[[Archive], object] | None = None,
+    check: Callable[[Archive], object],
 ) -> None:
     """Write an archive, read it back, and only then put it in its place.
 
@@ -80,7 +80,7 @@ def write_archive(
     members : iterable of (name, file)
     facts : mapping
         The rest of the manifest.
-    check : callable, optional
+    check : callable
         Called with the archive open for reading; what it raises is why the archive cannot be read.
 
     Raises
@@ -108,8 +108,7 @@ def write_archive(
             with Archive(temporary, kind=kind, schema_version=schema_version) as written:
                 for name in written.members:
                     written.read(name)
-                if check is not None:
-                    check(written)
+                check(written)
         except unreadable as error:
             reason = str(error).replace(str(temporary), "it")
             raise OutputError(f"{path}: not written, since it could not be read back ({reason})") from error

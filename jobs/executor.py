@@ -1,24 +1,27 @@
-"""Running units: in this process, in worker processes of this machine, or on a Dask cluster."""
+"""Running units, in this process, in worker processes or on a Dask cluster; and items ahead of who needs them."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
+import itertools
 import logging
 import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import BchistoError, DependencyError, InputError
 from .backend import NETWORK_THREADS, computing_threads
 from .interrupts import hold_interrupts, prepare_worker
 from .processes import scratch_folder
 from .progress import Progress, Ticker
-from .resources import KILLED, THREADS, GpuClaims, Resources, one_thread_of_opencv
+from .resources import THREADS, GpuClaims, Resources, one_thread_of_opencv
 
 U = TypeVar("U")
 R = TypeVar("R")
@@ -36,8 +39,18 @@ _TAKEN_SECONDS = 0.1
 _DASK_SECONDS = 30
 """How long a Dask scheduler may be without a worker (ours)."""
 
+_KILLED = (
+    "a worker process was killed, most often for lack of memory; what is done is kept, run it again with fewer `jobs`"
+)
+
 _TICKS = "ticks"
 """Below the folder for temporary files, into which workers put other things as well."""
+
+_PER_WORKER = 2
+"""Items a worker in advance: one in the making, one ready (ours; more only costs memory)."""
+
+_IDLE_SECONDS = 5.0
+"""After which idle workers end; those of one stretch of work serve the next (ours)."""
 
 
 def run_units(
@@ -135,8 +148,7 @@ def _watched(progress: Progress, ticker: Ticker) -> Iterator[None]:
 def _call(work: Callable[[U, Ticker], R], ticker: Ticker, unit: U, *, cards: GpuClaims | None = None) -> tuple[U, R]:
     if cards is not None:
         cards.claim()
-    with one_thread_of_opencv():
-        return unit, work(unit, ticker)
+    return unit, _alone(work, unit, ticker)
 
 
 def _results(
@@ -159,9 +171,6 @@ def _results(
 def _in_processes(
     call: Callable[[U], tuple[U, R]], units: Sequence[U], *, jobs: int, folder: Path | None, env: dict[str, str]
 ) -> Iterator[tuple[U, R]]:
-    from concurrent.futures import FIRST_COMPLETED, Future, wait
-    from itertools import islice
-
     # joblib's own pool: workers are new interpreters, started from any script and replaced when their memory grows
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
@@ -184,13 +193,13 @@ def _in_processes(
                     env=env,
                 )
                 # No more than the pool takes in at once: ended with units that it has not taken, its thread fails.
-                for unit in islice(waiting, 2 * jobs):
+                for unit in itertools.islice(waiting, 2 * jobs):
                     underway.add(pool.submit(call, unit))
             started = True
             while underway:
                 done, underway = wait(underway, return_when=FIRST_COMPLETED)
                 with hold_interrupts():
-                    for unit in islice(waiting, len(done)):
+                    for unit in itertools.islice(waiting, len(done)):
                         underway.add(pool.submit(call, unit))
                 for future in done:
                     yield future.result()
@@ -204,7 +213,7 @@ def _in_processes(
             ) from error
         except TerminatedWorkerError as error:
             time.sleep(_SIGNAL_SECONDS)  # a signal to the whole group is an interrupt, not a lack of memory
-            raise BchistoError(KILLED) from error
+            raise BchistoError(_KILLED) from error
         except BrokenProcessPool as error:
             raise BchistoError(f"worker processes cannot be used ({error.__cause__ or error}); try `jobs=1`") from error
         finally:
@@ -252,3 +261,60 @@ def _on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: s
                 "several Dask workers were killed at the same unit, most often for lack of memory; what is done is "
                 "kept, give workers more memory and run the command again"
             ) from error
+
+
+def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int) -> Iterator[R]:
+    """Yield ``function(item)`` in the order of `items`, made in advance by worker processes.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by name, without side effects: what was made in advance is dropped when the caller stops early.
+    items : iterable
+    processes : int
+        Workers; twice as many items are in memory at most.
+
+    Raises
+    ------
+    BchistoError
+        A worker was killed from outside. An error of `function` is raised as itself, in its place.
+    """
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    executor: Any = get_reusable_executor(
+        max_workers=processes,
+        timeout=_IDLE_SECONDS,
+        initializer=prepare_worker,
+        initargs=(os.getpid(),),
+        env=dict.fromkeys(THREADS, "1"),
+    )
+    try:
+        yield from _in_order(lambda item: executor.submit(_alone, function, item), items, most=_PER_WORKER * processes)
+    except TerminatedWorkerError as error:
+        raise BchistoError(_KILLED) from error
+
+
+def map_ahead_in_threads(function: Callable[[U], R], items: Iterable[U], *, threads: int) -> Iterator[R]:
+    """Do as `map_ahead`, in threads of this process: for what leaves Python's lock, or cannot be sent to another."""
+    with ThreadPoolExecutor(threads, thread_name_prefix="bchisto-ahead") as executor:
+        yield from _in_order(lambda item: executor.submit(function, item), items, most=_PER_WORKER * threads)
+
+
+def _in_order(submit: Callable[[U], Future[R]], items: Iterable[U], *, most: int) -> Iterator[R]:
+    waiting: collections.deque[Future[R]] = collections.deque()
+    rest = iter(items)
+    try:
+        waiting.extend(map(submit, itertools.islice(rest, most)))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(map(submit, itertools.islice(rest, 1)))
+            yield result
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _alone(function: Callable[..., R], *given: Any) -> R:
+    with one_thread_of_opencv():
+        return function(*given)

@@ -61,8 +61,7 @@ def open_for_reading(path: Path) -> tuple[Any, bool]:
     """
     import h5py
 
-    trouble = hdf5_trouble(path)
-    if trouble is not None:
+    if (trouble := hdf5_trouble(path)) is not None:
         raise StoreError(f"{path}: {trouble}")
     busy = False
     reasons: list[str] = []

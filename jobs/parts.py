@@ -159,7 +159,7 @@ def atomic_output(path: Path) -> Iterator[Path]:
         if (
             isinstance(error, OutputError)
             or error_number(error) is None
-            or named not in (None, str(temporary), str(path))
+            or named not in (None, str(temporary), str(path), str(path.parent))
         ):
             raise
         raise output_error(error, f"{path}: cannot be written") from error

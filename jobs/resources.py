@@ -17,11 +17,6 @@ THREADS = (
 )  # fmt: skip
 """Variables that are 1 in workers: two OpenMP threads on a busy machine spin and cost far more than they bring."""
 
-KILLED = (
-    "a worker process was killed, most often for lack of memory; what is done is kept, run it again with fewer `jobs`"
-)
-"""What is said of a worker that ended by itself."""
-
 _CLAIM = "BCHISTO_GPU_CLAIM"
 """Variable of a worker process that says for which run it holds a card."""
 

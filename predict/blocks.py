@@ -74,16 +74,13 @@ class Workshop:
         """Return where the rows of a block are kept until all are there."""
         return self.parts / f"block-{block.index:05d}.csv"
 
-    def __call__(self, blocks: tuple[Block, ...], ticker: Ticker) -> list[tuple[int, Rows]]:
-        """Return place and rows of blocks."""
-        return [(block.index, self._do(block, ticker)) for block in blocks]
-
-    def _do(self, block: Block, ticker: Ticker) -> Rows:
-        """Return the rows of a block and keep them as a part; one that another process made meanwhile is taken."""
+    def __call__(self, blocks: tuple[Block, ...], ticker: Ticker) -> tuple[int, Rows]:
+        """Return place and rows of a block, kept as a part; one that another process made meanwhile is taken."""
+        (block,) = blocks
         model = load_model(self.model, self.weights, self.identity)
         if (made := self.read(block)) is not None:
             ticker.tick(len(block.records) * model.steps)
-            return made
+            return block.index, made
         rows: Rows = []
         training = model.bundle.training
         for record, found, pixels in model.predict(
@@ -96,7 +93,7 @@ class Workshop:
                 rows.append([record.image_id, "", *map(repr, found.tolist()), *known])
         header = ["image_id", "error", *(f"p_{name}" for name in model.bundle.classes)]
         self._keep(block, [*header, *(["trained"] if training else []), self.work], rows)
-        return rows
+        return block.index, rows
 
     def _keep(self, block: Block, header: list[str], rows: Rows) -> None:
         """Write a part; once more where another process, which has finished the table, is just removing the folder."""
@@ -192,7 +189,7 @@ def do_blocks(workshop: Workshop, blocks: Sequence[Block], *, resources: Resourc
         if not any(workshop.parts.glob("block-*")):
             set_aside(workshop.parts)  # nothing to resume from
         raise
-    found = dict(enumerate(progressed.found)) | {index: rows for made in progressed.made for index, rows in made}
+    found = dict(enumerate(progressed.found)) | dict(progressed.made)
     rows = [row for block in blocks for row in found[block.index] or ()]
     if len(rows) != sum(len(block.records) for block in blocks):
         raise OutputError(f"{workshop.parts}: a part is missing; run the same command again")

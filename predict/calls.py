@@ -12,8 +12,6 @@ from ..errors import InputError
 from ..evaluate import default_positive, positive_mask, two_class_scores
 from ..options import option
 
-Probabilities = npt.NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -37,7 +35,7 @@ class OperatingPoint:
     threshold: float
     sensitivity: float | None = None
 
-    def call(self, probabilities: Probabilities) -> npt.NDArray[np.bool_]:
+    def call(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         """Return which rows are positive, bool of shape (n,)."""
         mask = positive_mask(self.classes, self.positive)
         return np.asarray(two_class_scores(probabilities, mask, rule=self.rule) >= self.threshold)

@@ -37,12 +37,8 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
     InputError
         Nothing there, a dataset with errors, or two images of one id.
     """
-    return with_classes(_records(sources, reading), classes)
-
-
-def _records(images: Sequence[Path], reading: Mapping[str, Any]) -> list[ImageRecord]:
     found: dict[str, ImageRecord] = {}
-    for source in images:
+    for source in sources:
         if source.is_file() and source.suffix.casefold() not in _MANIFESTS:
             group = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
@@ -58,7 +54,7 @@ def _records(images: Sequence[Path], reading: Mapping[str, Any]) -> list[ImageRe
                 raise InputError(
                     f"{record.path} and {other.path}: two images have the id {record.image_id}; rename one"
                 )
-    return sorted(found.values(), key=lambda record: _natural(record.image_id))
+    return with_classes(sorted(found.values(), key=lambda record: _natural(record.image_id)), classes)
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:

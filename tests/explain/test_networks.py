@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 from bchisto.errors import InputError
-from bchisto.explain.autodiff import pull_back
 from bchisto.explain.gradient_maps import (
     activation_and_gradient,
     gradcam,
     gradient,
     input_gradient,
     integrated,
+    pull_back,
     smoothgrad,
 )  # fmt: skip
 from bchisto.explain.graph import Graph
@@ -74,7 +74,7 @@ def images():
 
 
 def scores(graph, images):
-    from bchisto.explain.autodiff import to_numpy
+    from bchisto.explain.gradient_maps import to_numpy
 
     return to_numpy(graph.scores(graph.run(images)))
 

@@ -102,7 +102,7 @@ def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_pat
 
 def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path, cli):
     from bchisto.data import ImageRecord
-    from bchisto.explain.autodiff import to_numpy
+    from bchisto.explain.gradient_maps import to_numpy
     from bchisto.explain.graph import Graph
     from bchisto.finetune import CnnBundle, make_reader
     from bchisto.predict import find_bundle

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import stat
 
 import pytest
@@ -48,6 +49,23 @@ def test_a_read_only_folder_is_one_clear_line(tmp_path):
             ensure_folder(tmp_path)
     finally:
         tmp_path.chmod(stat.S_IRWXU)
+
+
+def test_a_folder_that_another_process_removes_meanwhile_is_an_output_error(tmp_path, monkeypatch):
+    """As `predict` removes the parts of a table that is finished: who is just writing one writes it once more."""
+    from bchisto.jobs import parts
+
+    folder, sync = tmp_path / "parts", parts._sync
+
+    def removed(path):
+        if path == folder:
+            shutil.rmtree(folder)
+        sync(path)
+
+    monkeypatch.setattr("bchisto.jobs.parts._sync", removed)
+    with pytest.raises(OutputError, match="a.csv: cannot be written .No such file") as caught:
+        write_rows(folder / "a.csv", ["a"], [])
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
 def test_a_full_disk_is_an_output_error_and_leaves_nothing(tmp_path):
