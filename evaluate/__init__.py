@@ -14,7 +14,7 @@ from .comparison_sections import gain_lines, measure_gains
 from .differences import precision_difference
 from .evaluate import evaluate, measure
 from .finished import read_facts, write_run_report
-from .formats import as_frame, html_lines, html_table, latex_table
+from .formats import aligned, as_frame, html_lines, html_table, latex_table
 from .intervals import Sampled, bootstrap_intervals
 from .known_metrics import list_metrics
 from .methods import cite
@@ -74,6 +74,7 @@ __all__ = [
     "TwoClassView",
     "abstention",
     "aggregate",
+    "aligned",
     "apply_temperature",
     "as_frame",
     "bootstrap_intervals",

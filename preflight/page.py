@@ -11,7 +11,7 @@ from pathlib import Path
 from ..arguments import PathInput, as_path
 from ..data import SYNTHETIC_BANNER, decode_record
 from ..errors import ImageError
-from ..evaluate import Block, Figure, Grid, Section, counted, plural, write_page
+from ..evaluate import Block, Figure, Section, aligned, counted, plural, write_page
 from ..jobs import Progress, refuse_overwriting, write_rows
 from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture
 from .run import Preflight
@@ -40,17 +40,8 @@ def _lines(section: Section, say: Say) -> Iterator[str]:
         if said := " ".join(filter(None, (block.lead, block.text, block.note))):
             yield say(said)
         if block.grid is not None:
-            yield from _columns(block.grid)
-
-
-def _columns(grid: Grid) -> Iterator[str]:
-    """Write a table with its first column to the left and numbers to the right."""
-    rows = [list(map(str, row)) for row in (grid.header, *grid.rows)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    yield f"{grid.caption}:"
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        yield ("  " + "  ".join(cells)).rstrip()
+            yield f"{block.grid.caption}:"
+            yield from (f"  {line}" for line in aligned([block.grid.header, *block.grid.rows]))
 
 
 def write_preflight(path: PathInput, found: Preflight, *, commands: Sequence[str], say: Say = str) -> list[Path]:
