@@ -23,11 +23,11 @@ import numpy.typing as npt
 from bchisto.evaluate import (
     PredictionTable,
     apply_temperature,
-    fit_temperature,
     negative_log_likelihood,
     shrunk_temperature,
 )
 from bchisto.evaluate.operating import sensitive_threshold
+from bchisto.evaluate.temperature import fit_temperature
 
 Values = npt.NDArray[np.float64]
 

@@ -31,21 +31,8 @@ from .report import choose_samples, reporting, surest, thumbnail, write_report
 from .shares import CROSS_VALIDATION, Interval, share_interval
 from .study_sections import class_grid
 from .tables import write_tables
-from .temperature import (
-    apply_temperature,
-    fit_temperature,
-    fold_temperatures,
-    negative_log_likelihood,
-    shrunk_temperature,
-)
-from .two_class import (
-    TWO_CLASS_RULES,
-    TwoClassChoice,
-    TwoClassView,
-    default_positive,
-    positive_mask,
-    two_class_scores,
-)
+from .temperature import apply_temperature, fold_temperatures, negative_log_likelihood, shrunk_temperature
+from .two_class import TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive, positive_mask, two_class_scores
 from .wording import counted, external_lines, headline, listed, named_test, p_value, plural
 
 __all__ = [
@@ -89,7 +76,6 @@ __all__ = [
     "default_positive",
     "evaluate",
     "external_lines",
-    "fit_temperature",
     "fold_curves",
     "fold_error",
     "fold_notes",

@@ -5,27 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .figures import (
-    abstention_figure,
-    calibration_figure,
-    confusion_figure,
-    decision_figure,
-    learning_figure,
-    roc_figure,
-)
+from .figures import abstention_figure, calibration_figure, confusion_figure, decision_figure, roc_figure
 from .page import Block, Grid
 from .paper import PaperTable
 from .predictions import PredictionTable
-from .tables import (
-    class_cells,
-    class_headings,
-    figure_cell,
-    interval_cell,
-    percent,
-    shown_metrics,
-    star,
-    summary_lines,
-)
+from .tables import class_cells, class_headings, figure_cell, interval_cell, percent, shown_metrics, star, summary_lines
 from .wording import (
     NO_POSITIVES,
     fold_note_lines,
@@ -212,12 +196,6 @@ def _wanted(points: Sequence[Metrics]) -> Iterator[Block]:
         if not point["enough"]:
             said += " Too few units hold positive cases to promise this sensitivity."
         yield Block(text=said)
-
-
-def learning_blocks(run: Metrics) -> Iterator[Block]:
-    """Show the learning curves of the networks of a run."""
-    if curves := run.get("curves"):
-        yield Block(heading="Learning curves", figures=[learning_figure(curves)])
 
 
 def _signed(found: Metrics, key: str) -> str:

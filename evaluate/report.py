@@ -16,9 +16,10 @@ import numpy.typing as npt
 from ..errors import BchistoError, ImageError
 from ..jobs import write_rows
 from .comparison_sections import comparison_blocks, external_blocks, gain_blocks, side_by_side, subgroup_blocks
+from .figures import learning_figure
 from .page import Block, Figure, Section, write_page
 from .panel import Panel, Sample
-from .panel_sections import learning_blocks, panel_blocks
+from .panel_sections import panel_blocks
 from .paper import ProtocolGap, spread_sentence
 from .predictions import PredictionTable
 from .published import PublishedTable
@@ -190,7 +191,8 @@ def write_report(
             learnt.setdefault(repr(curves), panel)
     for panel in learnt.values():
         name = "the network" if len(learnt) == 1 else panel.table.name
-        sections.append(Section(f"How {name} learnt", list(learning_blocks(panel.run))))
+        drawn = Block(heading="Learning curves", figures=[learning_figure(panel.run["curves"])])
+        sections.append(Section(f"How {name} learnt", [drawn]))
     each = [pair for panel in panels for pair in panel.run.get("each", {}).get("comparisons", ())]
     sections.append(Section("Methods", list(method_blocks(panels, [*pairs, *each]))))
     sections.append(Section("Settings and versions", list(setting_blocks(panels, settings or {}))))

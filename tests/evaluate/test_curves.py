@@ -12,12 +12,12 @@ from bchisto.evaluate import (
     apply_temperature,
     compute_metrics,
     evaluate,
-    fit_temperature,
     fold_curves,
     fold_temperatures,
     write_published,
 )
 from bchisto.evaluate.published import PublishedTable
+from bchisto.evaluate.temperature import fit_temperature
 
 CLASSES = ("benign", "malignant")
 
