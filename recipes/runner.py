@@ -68,8 +68,7 @@ def run_variants(recipe: Recipe, order: Order) -> Outcome:
     InputError
         See `reproduce`. A quick run goes on where a variant or magnification has too few images, and says so.
     """
-    every = [_run_seed(recipe.reseeded(place), order.at_seed(place)) for place in range(order.seeds)]
-    run = every[0]
+    run, *others = [_run_seed(recipe.reseeded(place), order.at_seed(place)) for place in range(order.seeds)]
     said = (banner for result in run.results for banner in result.banners)
     of_parts = (note for part in run.parts for note in part.notes)
     banners = tuple(dict.fromkeys([*said, *of_parts, *recipe.notes, *run.notes]))
@@ -83,10 +82,10 @@ def run_variants(recipe: Recipe, order: Order) -> Outcome:
     if not order.quick:
         ran = {name: run.variants[name] for name, _ in run.obtained}
         times = training_times(recipe, ran, run.parts[0], folder=order.run / "reproduce" / recipe.name)
-    further = [one.obtained for one in every[1:]]
+    further = [one.obtained for one in others]
     runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times)
     published = compare_published(recipe.published, runs, note=comparable_note(banners))
-    failed = tuple(line for one in every for line in one.failed)
+    failed = tuple(line for one in (run, *others) for line in one.failed)
     return Outcome(run.results, published, banners, _pairs(run.obtained), failed, run.trained)
 
 

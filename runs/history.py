@@ -18,9 +18,6 @@ _log = logging.getLogger(__name__)
 _MOST_SECONDS = 1e9
 """More seconds than a command can have taken: what is above is no time (ours)."""
 
-_OWN_PLACE = frozenset({"out"})
-"""Options that differ between any two runs and say nothing about them."""
-
 
 @dataclass(frozen=True)
 class RunEntry:
@@ -144,8 +141,8 @@ def diff_runs(first: str | Path, second: str | Path) -> Iterator[tuple[str, Any,
 
 def _facts(entries: list[RunEntry]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
-    for entry in entries:  # later ones of the same command win
-        facts.update({f"{entry.command} {k}": v for k, v in entry.config.items() if k not in _OWN_PLACE})
+    for entry in entries:  # later ones of the same command win; `out` differs between any two runs
+        facts.update({f"{entry.command} {k}": v for k, v in entry.config.items() if k != "out"})
         facts.update({f"version of {name}": version for name, version in entry.versions.items()})
         facts.update(_results(entry.notes))
     return facts
