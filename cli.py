@@ -146,8 +146,7 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
         line, code = os_error(error)
         line = _spoken(line, words)
     else:
-        name = type(error).__name__
-        line = f"unexpected {name}: {error}; this is a bug, please report it with the output of -v"
+        line = f"unexpected {type(error).__name__}: {error}; this is a bug, please report it with the output of -v"
     said = printable(f"error: {line}")
     if len(said) > _LONGEST_LINE:
         said = f"{said[: _LONGEST_LINE // 2]} ... {said[-_LONGEST_LINE // 2 :]}"

@@ -136,8 +136,7 @@ def takes_fields(**values: Callable[[Any], Any]) -> Callable[[Callable[P, R]], C
             for parameter, make in values.items():
                 value = make(bound.arguments.get(parameter))
                 names = _names_of(value)
-                mine = {name: names[name] for name in names if name in old}
-                if mine:
+                if mine := {name: names[name] for name in names if name in old}:
                     given = {field: old.pop(name) for name, field in mine.items()}
                     bound.arguments[parameter] = replace(value, **given)
                     warnings.warn(

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import zipfile
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
@@ -157,10 +158,12 @@ def main():
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
-    parser.add_argument("--keep", type=Path, help="Keep the outputs here.")
+    parser.add_argument("--keep", type=Path, help="A new folder, in which the outputs are kept.")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.keep) as folder:
-        place = Path(folder)
+    if options.keep is not None:
+        options.keep.mkdir(parents=True)
+    with nullcontext(options.keep) if options.keep is not None else tempfile.TemporaryDirectory() as folder:
+        place = Path(folder).resolve()
         make = [sys.executable, "-m", "bchisto", "data", "make", "--images-per-class", "5", "--size", "1024x800"]
         subprocess.run([*make, "--out", place / "tissue"], check=True, capture_output=True)
         data = {"bach": (place / "tissue", "")}

@@ -155,9 +155,9 @@ def device_alone(records, settings, targets):
         for image in images:
             now = describer.start(image.scales, drawn)
             if before is not None:
-                before.fetch()
+                before()
             before = now
-        before.fetch()
+        before()
 
     return timed(all_images)[0] / len(images)
 

@@ -217,11 +217,9 @@ class Bundle(BundleFacts):
             Too many models, or a store whose name is no text.
         """
         for name in stores:
-            try:
-                name.encode("utf-8")
-            except UnicodeEncodeError:
-                shown = name.encode("utf-8", "backslashreplace").decode()
-                raise InputError(f"{shown}.h5: the name of this store is no UTF-8 text; rename the file") from None
+            shown = name.encode("utf-8", "backslashreplace").decode()
+            if shown != name:
+                raise InputError(f"{shown}.h5: the name of this store is no UTF-8 text; rename the file")
             if name in (".", ".."):
                 raise InputError(
                     f"{name}.h5: the models of this store would get no folder of their own; rename the file"

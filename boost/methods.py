@@ -47,7 +47,18 @@ def methods_of(
     blended : bool
         Whether members count by fitted weights.
     """
-    return [*dict.fromkeys(_described(headers.values())), *_trained(head, units, blended, len(headers))]
+    named = " and ".join(spec.method or f"the classifier {spec.name}" for spec in members_of(head))
+    seeds, folds = len({unit.seed for unit in units}), len({unit.fold for unit in units})
+    each = f" from each of {seeds} seeds" if seeds > 1 else ""
+    over = [what for what, number in (("seeds", seeds), ("descriptor sets", len(headers))) if number > 1]
+    return [
+        *dict.fromkeys(_described(headers.values())),
+        f"Classifiers were {named}, trained{each} on the training part of {'the fold' if folds == 1 else 'each fold'} "
+        f"({_count(len(units), 'model')} in all).",
+        "Their probabilities were mixed by the weights of the highest likelihood on held-out training images."
+        if blended
+        else f"The prediction of an image averages {listed(['its draws', *over])}.",
+    ]
 
 
 def _described(headers: Sequence[Mapping[str, Any]] | Any) -> Iterator[str]:
@@ -86,22 +97,6 @@ def _embedded(header: Mapping[str, Any]) -> str:
     by = "an encoder that is not named" if network == UNKNOWN else f"the encoder {network}"
     each = f", each the {about['pooled']}" if about["pooled"] else ""
     return f"Descriptors are embeddings of {header['dim']} numbers that {by} made outside of bchisto{each}."
-
-
-def _trained(head: str, units: Sequence[ModelUnit], blended: bool, stores: int) -> Iterator[str]:
-    named = " and ".join(spec.method or f"the classifier {spec.name}" for spec in members_of(head))
-    seeds = len({unit.seed for unit in units})
-    each = f" from each of {seeds} seeds" if seeds > 1 else ""
-    folds = len({unit.fold for unit in units})
-    yield (
-        f"Classifiers were {named}, trained{each} on the training part of {'the fold' if folds == 1 else 'each fold'} "
-        f"({_count(len(units), 'model')} in all)."
-    )
-    over = [what for what, number in (("seeds", seeds), ("descriptor sets", stores)) if number > 1]
-    if blended:
-        yield "Their probabilities were mixed by the weights of the highest likelihood on held-out training images."
-    else:
-        yield f"The prediction of an image averages {listed(['its draws', *over])}."
 
 
 def shown_settings(

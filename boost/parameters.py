@@ -13,7 +13,7 @@ import yaml
 
 from ..errors import InputError
 from ..jobs import hushed_start
-from .lightgbm_model import import_lightgbm
+from .lightgbm_model import fit_text, import_lightgbm
 
 _BY_VALIDATION = frozenset({"early_stopping_round", "early_stopping_min_delta", "first_metric_only"})
 """What acts on a validation set."""
@@ -147,12 +147,10 @@ def try_params(base: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
     InputError
         LightGBM refuses one of the changes, which the message names, or their combination.
     """
-    reason = _refusal({**base, **changes})
-    if reason is None:
+    if (reason := _refusal({**base, **changes})) is None:
         return
     for name, value in changes.items():
-        alone = _refusal({**base, name: value})
-        if alone is not None:
+        if (alone := _refusal({**base, name: value})) is not None:
             raise InputError(f"`params` {name}={_shown(value)}: LightGBM does not take it ({alone})")
     together = " ".join(f"{name}={_shown(value)}" for name, value in changes.items())
     raise InputError(f"`params` {together}: LightGBM does not take these together ({reason})")
@@ -166,16 +164,15 @@ def _refusal(params: Mapping[str, Any]) -> str | None:
     """Return what LightGBM says against parameters; None where it trains, saves, reads and predicts with them."""
     lightgbm = import_lightgbm()
     rows, features, classes = _TOY
-    values = np.random.default_rng(0).normal(size=(rows, features))
+    values = np.random.default_rng(0).normal(size=(rows, features)).astype(np.float32)
     labels = np.arange(rows) % classes
     chosen = {**params, "num_class": classes}
     # the library writes to stderr by itself, before it raises
     with warnings.catch_warnings(), hushed_start():
         warnings.simplefilter("ignore")
         try:
-            data = lightgbm.Dataset(values, labels, params=dict(chosen)).construct()
-            model = lightgbm.train(dict(chosen), data, num_boost_round=2)
-            lightgbm.Booster(model_str=model.model_to_string()).predict(values, num_threads=1)
+            text = fit_text(values[:, np.newaxis], labels, params=chosen, rounds=2)
+            lightgbm.Booster(model_str=text).predict(values, num_threads=1)
         except (lightgbm.basic.LightGBMError, ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
             return _reason(str(error))
     return None
@@ -194,7 +191,6 @@ def _reason(text: str) -> str:
 
 def _known_params() -> set[str]:
     """Return LightGBM's parameter names, which a model's text lists."""
-    lightgbm = import_lightgbm()
-    data = lightgbm.Dataset(np.zeros((2, 1)), [0.0, 1.0], params={"verbosity": -1})
-    text = lightgbm.train({"verbosity": -1, "num_threads": 1}, data, num_boost_round=1).model_to_string()
+    rows, params = np.zeros((2, 1, 1), np.float32), {"verbosity": -1, "num_threads": 1}
+    text = fit_text(rows, np.arange(2), params=params, rounds=1)
     return set(re.findall(r"^\[(\w+): ", text, flags=re.MULTILINE)) | {"bagging_freq", "max_depth"}

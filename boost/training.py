@@ -17,7 +17,7 @@ from ..errors import SettingsConflictError
 from ..evaluate import choose_samples, measure_gains
 from ..experiment import BundleFacts, CrossValidation, Outputs, Training, Work
 from ..featurize import ABSENT_SETTINGS, compared_settings
-from ..jobs import Resources, read_records, write_rows
+from ..jobs import Resources, read_rows, write_rows
 from ..runs import Claim, Mark, versions_of
 from .arrays import Probabilities
 from .bundle import Bundle
@@ -56,11 +56,6 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     step_name: ClassVar[str] = "models"
     road: ClassVar[str] = "boost"
 
-    @property
-    def folder(self) -> Path:
-        """Where it works."""
-        return self.run / self.road / "-".join(filter(None, (self.plan.name, self.head, self.settings.name)))
-
     def check(self, claim: Claim) -> None:
         """Refuse a folder of other folds, parameters or descriptors, or of a larger result; writes nothing.
 
@@ -81,12 +76,13 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * each)
         super().check(claim)
         if not self.overwrite:
-            _refuse_fewer(self.folder, stores=stores, seeds=self.settings.seeds)
+            _refuse_fewer(claim.folder, stores=stores, seeds=self.settings.seeds)
 
     def claim(self) -> Claim:
         """Return the claim of the folder; the stores are claimed one by one, so that further ones extend it."""
+        name = "-".join(filter(None, (self.plan.name, self.head, self.settings.name)))
         return Claim(
-            self.folder,
+            self.run / self.road / name,
             settings={
                 "folds_sha256": self.plan.sha256,
                 "classes": list(self.images.classes),
@@ -103,7 +99,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     def terms(self) -> TrainingTerms:
         """What the heads are trained under."""
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)
-        return TrainingTerms(self.preset, self.seed, largest)
+        return TrainingTerms(self.preset, self.settings.seed, largest)
 
     def resources(self, how: Work, claim: Claim) -> Resources:
         """Return a process per core, as no network is run."""
@@ -175,7 +171,8 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
             notices.append(learning_banner(learning))
         if self.settings.each:
             facts["each"] = measure_gains(ensemble.fused, list(sources.paths), view=self.view)
-        paths = _paths(self.run / "features" / "images.csv")
+        described = read_rows(self.run / "features" / "images.csv")
+        paths = {row["sha256"]: Path(row["path"]) for row in described}
 
         def show(image: str) -> npt.NDArray[np.uint8] | None:
             path = paths.get(self.images.files[image])
@@ -218,11 +215,7 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
     SettingsConflictError
         The message names what the result holds.
     """
-    table = folder / "predictions-by-model.csv"
-    if not table.is_file():
-        return
-    with table.open(newline="", encoding="utf-8") as handle:
-        held = {(row["store"], int(row["seed"])) for row in read_records(handle)}
+    held = {(row["store"], int(row["seed"])) for row in read_rows(folder / "predictions-by-model.csv")}
     more = max((seed for _, seed in held), default=-1) + 1
     # the rows of a stack are named "<store> <head>"
     asked = {*stores, *(f"{store} {head}" for store in stores for head in STACK_MEMBERS)}
@@ -240,11 +233,3 @@ def _portable(header: dict[str, Any]) -> dict[str, Any]:
     """Return what `predict` needs of a store's attributes."""
     dropped = {"kind", "failures", "images_sha256", "classes", "backend", "road", "selection"}
     return {key: value for key, value in header.items() if key not in dropped}
-
-
-def _paths(table: Path) -> dict[str, Path]:
-    """Read where images lay, by the hash of their content."""
-    if not table.is_file():
-        return {}
-    with table.open(newline="", encoding="utf-8") as handle:
-        return {row["sha256"]: Path(row["path"]) for row in read_records(handle)}

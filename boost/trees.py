@@ -102,7 +102,7 @@ class Forest:
         values = np.array(rows.T, order="C")  # a copy, which is altered
         values[np.abs(values) <= _ZERO] = 0
         leaves = self._leaves(values)
-        found = self.value.take(leaves) if self.linear is None else self._linear(leaves, values)
+        found = self.value.take(leaves) if self.linear is None else self._linear(self.linear, leaves, values)
         total = np.zeros((self.classes, len(rows)))
         for one in found.reshape(-1, self.classes, len(rows)):
             total += one
@@ -113,7 +113,9 @@ class Forest:
         count = values.shape[1]
         flat, node = values.ravel(), np.repeat(self.roots, count)
         row = np.tile(np.arange(count, dtype=np.int32), len(self.roots))
-        children, plain = self.children.ravel(), self._is_plain(flat)
+        # where no value is missing to any split, thresholds decide alone
+        plain = not (self.missing == ZERO_IS_MISSING).any() and not np.isnan(flat).any()
+        children = self.children.ravel()
         found, place = node, None
         for level in range(self.depth):
             value = flat.take(self.feature.take(node) * np.int32(count) + row)
@@ -134,10 +136,6 @@ class Forest:
             found[place] = node
         return found.reshape(len(self.roots), count)
 
-    def _is_plain(self, values: npt.NDArray[Any]) -> bool:
-        """Whether no value is missing to any split, so that thresholds decide alone."""
-        return not (self.missing == ZERO_IS_MISSING).any() and not np.isnan(values).any()
-
     def _is_left(self, value: npt.NDArray[Any], node: Places) -> npt.NDArray[np.bool_]:
         """Return which go left, missing ones their default way."""
         kind, absent = self.missing.take(node), np.isnan(value)
@@ -145,11 +143,8 @@ class Forest:
         lost = np.where(kind == NAN_IS_MISSING, absent, (kind == ZERO_IS_MISSING) & (value == 0))
         return np.where(lost, self.default_left.take(node), value <= self.threshold.take(node))
 
-    def _linear(self, leaves: Places, values: npt.NDArray[Any]) -> Floats:
+    def _linear(self, linear: Linear, leaves: Places, values: npt.NDArray[Any]) -> Floats:
         """Return what linear leaves give; where one of its values is missing, a leaf gives its plain value."""
-        linear = self.linear
-        if linear is None:
-            raise RuntimeError("no linear leaves")
         node, row = leaves.ravel(), np.tile(np.arange(values.shape[1]), len(leaves))
         first, terms = linear.first.take(node), np.diff(linear.first).take(node)
         found, absent = linear.constants.take(node), np.zeros(len(node), dtype=np.bool_)

@@ -83,10 +83,7 @@ def boost(**options: Any) -> None:
 
     said_results(
         lambda: train(
-            out=options["out"],
-            features=options["features"],
-            labels=options["labels"],
-            classes=options["classes"],
+            **{name: options[name] for name in ("out", "features", "labels", "classes")},
             settings=from_options(BoostSettings, options),
             folds=from_options(FoldChoice, options),
             work=from_options(Work, options),

@@ -128,9 +128,7 @@ def check(context: click.Context, /, **options: Any) -> None:
         settings=from_options(FeaturizeSettings, options),
         folds=from_options(FoldChoice, options),
         work=from_options(Work, options),
-        decode=options["decode"],
-        copies=options["copies"],
-        timed=options["timed"],
+        **{name: options[name] for name in ("decode", "copies", "timed")},
     )
 
     def say(text: str) -> str:

@@ -25,9 +25,7 @@ def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     from ..recipes import demo as run
 
     boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost
-    for line in boosted.summary():
-        echo(line)
-    echo("chance is 25.0")
+    echo(*boosted.summary(), "chance is 25.0")
     done(
         [boosted.report, boosted.model],
         then=f"open {quoted(boosted.report)}; then your own images: bchisto featurize --images DIR --out RUN",

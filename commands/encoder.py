@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
-from ..errors import BchistoError
+from ..arguments import reworded
 from .ending import echo
 from .flags import as_flags
 from .options import PATH, Group, choice_option, option
@@ -68,19 +68,13 @@ def check(name: str, image: Path | None, weights: str, engine: str, precision: s
     _table(found.lines)
 
 
-@contextlib.contextmanager
-def _of_the_argument() -> Iterator[None]:
+def _of_the_argument() -> contextlib.AbstractContextManager[None]:
     """Let messages begin with the name that was given: here it is an argument, and no flag."""
-    try:
-        yield
-    except BchistoError as error:
-        error.args = (re.sub("^`encoders`:? ", "", str(error)), *error.args[1:])
-        raise
+    return reworded(lambda said: re.sub("^`encoders`:? ", "", said))
 
 
 def _table(lines: Iterable[tuple[str, str]]) -> None:
     """Print two columns."""
     rows = list(lines)
     wide = max(len(first) for first, _ in rows)
-    for first, second in rows:
-        echo(f"{first:<{wide}}  {second}")
+    echo(*(f"{first:<{wide}}  {second}" for first, second in rows))

@@ -28,9 +28,10 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def echo(text: str, *, err: bool = False, lines: bool = False) -> None:
-    """Print a text; control characters of names in it, and with `lines` not the line breaks, stand as escapes."""
-    click.echo(printable(text, lines=lines), err=err)
+def echo(*texts: str, err: bool = False, lines: bool = False) -> None:
+    """Print texts; control characters of names in them, and with `lines` not the line breaks, stand as escapes."""
+    for text in texts:
+        click.echo(printable(text, lines=lines), err=err)
 
 
 def quoted(path: Path | str) -> str:
@@ -40,8 +41,7 @@ def quoted(path: Path | str) -> str:
 
 def done(wrote: Sequence[Path | str], *, then: str | None = None, failures: int = 0, listed: Path | str = "") -> None:
     """Say what was written and what to run next; exit with 1 if items failed."""
-    for path in wrote:
-        echo(f"wrote {path}", err=True)
+    echo(*(f"wrote {path}" for path in wrote), err=True)
     if then:
         echo(f"next: {then}", err=True)
     if failures:
@@ -95,8 +95,7 @@ def said_results(
         failed = failed or (ReportError("; ".join(without), results) if without else None)
     wrote: list[Path] = []
     for result in results:
-        for line in result.summary():
-            echo(line)
+        echo(*result.summary())
         if result.assembled:
             wrote += [result.model, result.report]
     if failed is not None:

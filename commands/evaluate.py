@@ -85,8 +85,7 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
             record.note(unwritten=str(failed))
         record.note(results={name: {"accuracy": metrics["accuracy"]} for name, metrics in result["tables"].items()})
     for name, metrics in result["tables"].items():
-        for line in headline(name, metrics):
-            echo(line)
+        echo(*headline(name, metrics))
     for row in result["comparisons"]:
         counts = row["mcnemar"]
         limits = [f"{100 * limit:+.1f}" for limit in row["interval"] or []]
@@ -99,10 +98,8 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
             f"{counts['only_second']} / {counts['only_first']}, {test} p {p_value(row['p'])}{corrected}"
         )
     for row in result.get("external", ()):
-        for line in external_lines(row):
-            echo(line)
-    for note in result["notes"]:
-        echo(note, err=True)
+        echo(*external_lines(row))
+    echo(*result["notes"], err=True)
     if failed is not None:
         raise failed
     done([out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"])

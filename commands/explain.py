@@ -60,8 +60,7 @@ def explain(model: Path, **options: Any) -> None:
         weights=options["weights"],
         work=from_options(Work, options),
     )
-    for banner in results[0].banners:
-        echo(banner)
+    echo(*results[0].banners)
     for method, result in zip(dict.fromkeys(options["method"]), results, strict=True):
         echo(f"{counted(result.images, 'picture')} of the method {method}")
     failed = max(results, key=lambda result: len(result.failures))

@@ -16,7 +16,7 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
     if value:
         from ..encoders import list_all_encoders
 
-        echo("\n".join(name for name, _ in list_all_encoders()), lines=True)
+        echo(*(name for name, _ in list_all_encoders()))
         context.exit()
 
 
@@ -78,8 +78,8 @@ def featurize(**options: Any) -> None:
     how = from_options(Work, options)
     settings = from_options(FeaturizeSettings, options)
     result = run(from_options(ImageSelection, options), out=out, settings=settings, work=how)
-    described = result.images - len(result.failures)
     if result.merged:
+        described = result.images - len(result.failures)
         echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")
         wrote, then = list(result.stores), f"bchisto boost --out {quoted(out)}"
     else:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from .options import PATH, OpenChoice, choice_option, option, split_names, together
-
-F = TypeVar("F", bound=Callable[..., Any])
-
+from .options import PATH, F, OpenChoice, choice_option, option, split_names, together
 
 images_option = option(
     "--images", type=PATH, required=True, help="A folder, or a manifest path,label,group[,image_id]."

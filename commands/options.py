@@ -17,7 +17,6 @@ from ..errors import InputError, closest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-
 PATH = click.Path(path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 

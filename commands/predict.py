@@ -57,8 +57,7 @@ def predict(model: Path, **options: Any) -> None:
         work=from_options(Work, options),
         **{name: options[name] for name in ("out", "weights", "output_format", "calibrated", "html", "xlsx")},
     )
-    for banner in result.banners:
-        echo(banner)
+    echo(*result.banners)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     echo(f"{counted(result.images, 'image')} predicted: {counts}")
     if result.called:

@@ -53,8 +53,7 @@ def reproduce(name: str, **options: Any) -> None:
 
     recipe = load_recipe(name)
     if options["show"]:
-        echo(f"{recipe.name}: {recipe.title}\n{recipe.citation}", lines=True)
-        echo("\n".join(recipe.describe()), lines=True)
+        echo(f"{recipe.name}: {recipe.title}\n{recipe.citation}", *recipe.describe(), lines=True)
         return
     if options["images"] is None:
         raise click.UsageError("give --images, the dataset in its official layout")
@@ -73,13 +72,10 @@ def reproduce(name: str, **options: Any) -> None:
     if how.shard is not None:
         done([], then="the other shards, then the same command without --shard")
         return
-    for banner in result.banners:
-        echo(banner)
+    echo(*result.banners)
     for one in result.protocols:
-        for line in one.figures(str(one.folder.relative_to(options["out"]))):
-            echo(line)
-    for table in result.published:
-        echo(f"\n{table.text()}", lines=True)
+        echo(*one.figures(str(one.folder.relative_to(options["out"]))))
+    echo(*(f"\n{table.text()}" for table in result.published), lines=True)
     if failed is not None:
         raise failed
     report = result.folder / "report.html"

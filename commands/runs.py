@@ -74,10 +74,8 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     from ..runs import diff_runs
 
     found = list(diff_runs(first, second))
-    for name, old, new in found:
-        echo(f"{name}: {_text(old)} -> {_text(new)}")
-    if not found:
-        echo("no difference in settings, versions, images, weights and accuracies")
+    lines = [f"{name}: {_text(old)} -> {_text(new)}" for name, old, new in found]
+    echo(*lines or ["no difference in settings, versions, images, weights and accuracies"])
     context.exit(1 if found else 0)
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import datetime
 import io
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from ..errors import InputError
+from ..errors import DependencyError, InputError
 from ..jobs import unneutral
-from .excel import EXCEL_SUFFIXES, excel_rows
 from .findings import few
 
 _MOST_BYTES = 256 * 1024**2
@@ -23,6 +27,23 @@ _MOST_BYTES = 256 * 1024**2
 
 _MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """What may stand between columns, in the order in which it is tried."""
+
+_EXCEL_SUFFIXES = frozenset({".xlsx", ".xlsm"})
+
+_MOST_UNPACKED = 128 * 1024**2
+"""Bound on what a workbook says that it holds when unpacked (ours); no more than that is ever unpacked."""
+
+_MOST_PARTS = 10_000
+"""Bound on its parts (ours)."""
+
+_MOST_ROWS, _MOST_CELLS = 1_048_576, 10_000_000
+"""Rows of a sheet, as Excel has them, and cells (ours): a file may name a cell far away in a few bytes."""
+
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError,
+    SyntaxError, RuntimeError, OverflowError, AssertionError,
+)  # fmt: skip
+"""What reading a damaged workbook may raise; errors of its XML are a `SyntaxError`."""
 
 Rows = Iterable[tuple[int, list[str]]]
 """Line number and cells, the header first."""
@@ -75,8 +96,8 @@ def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
         openpyxl is missing, which reads workbooks.
     """
     notes: list[str] = []
-    excel = path.suffix.casefold() in EXCEL_SUFFIXES
-    table = excel_rows(path, notes) if excel else _text_rows(path, needed=needed, notes=notes)
+    excel = path.suffix.casefold() in _EXCEL_SUFFIXES
+    table = _excel_rows(path, notes) if excel else _text_rows(path, needed=needed, notes=notes)
     lines = ((number, [unneutral(cell).strip() for cell in cells]) for number, cells in table)
     rows: list[tuple[int, dict[str, str]]] = []
     overlong: list[int] = []
@@ -162,3 +183,81 @@ def _check_header(
     twice = [said for place, said in enumerate(written) if said and names[place] in names[:place]]
     if twice:
         raise InputError(f"{path}: two columns are called {twice[0]}; remove or rename one")
+
+
+def _excel_rows(path: Path, notes: list[str]) -> list[tuple[int, list[str]]]:
+    """Return number and cells of each row of the first sheet.
+
+    Values are those that are stored: no formula is worked out. A whole number has no decimals, a day no time.
+
+    Parameters
+    ----------
+    path : Path
+    notes : list of str
+        Gets which sheet is read.
+
+    Raises
+    ------
+    InputError
+        No workbook, one that is too large, or one without a sheet.
+    DependencyError
+        openpyxl is missing.
+    """
+    try:
+        import openpyxl
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError as error:
+        raise DependencyError(
+            f"{path}: openpyxl is missing: pip install 'bchisto[excel]', or save it as CSV"
+        ) from error
+    try:
+        with warnings.catch_warnings(), path.open("rb") as handle:
+            warnings.simplefilter("ignore")  # of styles and other things that are not read
+            _check_size(path)
+            book = openpyxl.load_workbook(handle, read_only=True, data_only=True, keep_links=False)
+            if not book.worksheets:
+                raise InputError(f"{path}: this workbook has no sheet of cells")
+            sheet, others = book.worksheets[0], len(book.worksheets) - 1
+            more = "" if not others else f"; {others} other{'s are' if others > 1 else ' is'} not"
+            notes.append(f"the first sheet is read, {sheet.title}{more}")
+            return list(_sheet_rows(path, sheet))
+    except (*_BROKEN, InvalidFileException) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not an Excel workbook, damaged, or protected ({error}); save it as CSV") from error
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a workbook by what it declares, before anything in it is unpacked."""
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        size = sum(part.file_size for part in parts)
+    if size > _MOST_UNPACKED or len(parts) > _MOST_PARTS:
+        raise InputError(
+            f"{path}: {size / 1024**2:,.0f} MiB in {len(parts):,} parts when unpacked, too large for a table of "
+            "images; save its first sheet as CSV"
+        )
+
+
+def _sheet_rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
+    sheet.reset_dimensions()  # those that the file declares may be wrong
+    cells, begun = 0, False
+    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        cells += len(row)
+        if number > _MOST_ROWS or cells > _MOST_CELLS:
+            raise InputError(f"{path}: its first sheet is too large for a table of images; save the table as CSV")
+        texts = [_cell_text(value) for value in row]
+        begun = begun or any(texts)  # a table may begin below empty rows
+        if begun:
+            yield number, texts
+
+
+def _cell_text(value: Any) -> str:
+    """Return a cell as one would write it into a CSV file."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    return str(value)

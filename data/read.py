@@ -13,7 +13,7 @@ from ..errors import InputError, MissingInputError, readable_name
 from .classes import check_order, settle_labels
 from .dataset import Dataset, ImageRecord
 from .findings import Finding, few
-from .images.content import same_content
+from .images import same_content
 from .layouts.context import CONTEXTS, show_context
 from .layouts.registry import get_layout, known_classes, order_classes, recognise_layout
 from .layouts.spec import LABEL_LEVELS, LESIONS, OWN_OPTIONS

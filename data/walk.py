@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,9 @@ from .findings import Finding
 
 MOST_VISITS = 32
 """How often one folder is listed in a tree, by links to it (ours): links that fan out would never end."""
+
+Inode = tuple[int, int]
+"""Device and number of a folder, whatever links lead to it."""
 
 _MATTERS = IMAGE_SUFFIXES | {""}
 
@@ -41,21 +44,17 @@ def walk_files(
         Yield files whose name begins with a dot, too.
     """
     skip = skip or {}
-    visits: Counter[tuple[int, int]] = Counter()
+    visits: Counter[Inode] = Counter()
 
     def shown(path: Path) -> str:
         return path.relative_to(root).as_posix() if path != root else str(root)
 
-    def walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    def walk(folder: Path, above: tuple[Inode, ...]) -> Iterator[Path]:
         try:
             status = folder.stat()
             here = (status.st_dev, status.st_ino)
-            if here in above:
-                findings.append(circle(shown(folder)))
-                return
-            visits[here] += 1
-            if visits[here] > MOST_VISITS:
-                findings.append(too_often(shown(folder)))
+            if (refused := closed(shown(folder), here, above, visits)) is not None:
+                findings.append(refused)
                 return
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
@@ -105,14 +104,14 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def circle(name: str) -> Finding:
-    """Return the error about a link that leads in a circle."""
-    return Finding("error", name, "a link to a folder that it lies in, which would never end; remove it")
-
-
-def too_often(name: str) -> Finding:
-    """Return the error about a folder that many links lead to, each of which may lead to many more."""
-    return Finding("error", name, f"links lead to this folder more than {MOST_VISITS} times; remove some")
+def closed(name: str, here: Inode, above: Collection[Inode], visits: Counter[Inode]) -> Finding | None:
+    """Return the error about a folder that is not entered: by a link in a circle, or by many links that fan out."""
+    if here in above:
+        return Finding("error", name, "a link to a folder that it lies in, which would never end; remove it")
+    visits[here] += 1
+    if visits[here] > MOST_VISITS:
+        return Finding("error", name, f"links lead to this folder more than {MOST_VISITS} times; remove some")
+    return None
 
 
 def unreadable(name: str, error: OSError, *, link: bool = False, folder: bool = False) -> Finding:

@@ -4,20 +4,17 @@ In: a name, a folder or a file. Out: a `CropEncoder`, uint8 crops of shape (n, h
 of shape (n, d). An `Encoder` is one with feature maps, which dense mode needs.
 """
 
-from .backbone import Backbone, build_backbone
 from .card import CropEncoder, EncoderCard, card_of, other_treatment
 from .catalogue import CATALOGUE, NamedEncoder
 from .checkup import EncoderCheck, check_encoder, describe_encoder, list_all_encoders
 from .choice import RUNNERS, EncoderChoice, parse_encoder, weights_of
-from .encoder import Encoder
+from .encoder import Backbone, Encoder, build_backbone
 from .engines import ENGINES, compile_tensors
-from .facts import EncoderFacts, encoder_facts, least_of_partial
 from .geometry import GEOMETRY, Axis, map_axes
 from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
-from .locating import header_choice, recorded_source, source_sha256
 from .network import canonical_names, precision_policy, variables_of
-from .opening import cached_encoder, gives_maps, open_encoder
-from .registry import EncoderSpec, get_spec, list_encoders
+from .opening import cached_encoder, gives_maps, header_choice, open_encoder, recorded_source, source_sha256
+from .registry import EncoderFacts, EncoderSpec, encoder_facts, get_spec, least_of_partial, list_encoders
 from .vectors import VectorSpec
 
 __all__ = [

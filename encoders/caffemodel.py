@@ -7,14 +7,12 @@ followed that lead to these; all else is passed over by its length.
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import WeightsError
 from .wire import BYTES, EIGHT, FOUR, VARINT, WireReader
 
 _MOST_LAYERS = 10_000
@@ -44,14 +42,7 @@ def read_caffemodel(path: Path, *, values: bool = True) -> dict[str, npt.NDArray
     WeightsError
         Not a Caffe model, or one that is cut off, inconsistent, or has more than a network can.
     """
-    if not path.stat().st_size:
-        raise WeightsError(f"{path}: empty")
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        reader = _Reader(path, data, "Caffe model")
-        try:
-            return reader.arrays(values=values)
-        finally:
-            del reader
+    return _Reader(path, "Caffe model").arrays(values=values)
 
 
 class _Reader(WireReader):
@@ -60,8 +51,8 @@ class _Reader(WireReader):
     def arrays(self, *, values: bool) -> dict[str, npt.NDArray[np.float32]]:
         found: dict[str, npt.NDArray[np.float32]] = {}
         layers = 0
-        for field, wire, begin, end in self.fields(0, len(self._data)):
-            if field not in _LAYERS or wire != BYTES:
+        for field, begin, end in self.messages(0, len(self._data)):
+            if field not in _LAYERS:
                 continue
             layers += 1
             if layers > _MOST_LAYERS:
@@ -78,10 +69,10 @@ class _Reader(WireReader):
 
     def _layer(self, begin: int, end: int, named: int, held: int) -> tuple[str, list[tuple[int, int]]]:
         name, blobs = "", []
-        for field, wire, start, stop in self.fields(begin, end):
-            if field == named and wire == BYTES:
+        for field, start, stop in self.messages(begin, end):
+            if field == named:
                 name = self.text(start, stop)
-            elif field == held and wire == BYTES:
+            elif field == held:
                 blobs.append((start, stop))
         return name, blobs
 

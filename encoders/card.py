@@ -11,9 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ImageError
+from ..errors import ImageError, InputError
 
 Mean = tuple[float, float, float]
+
+_INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos")
 
 
 def excludes_commerce(licence: str) -> bool:
@@ -77,6 +79,26 @@ class EncoderCard:
     def terms(self) -> str:
         """Say under which licence the weights are."""
         return f"{self.licence or 'licence not known'}{', non-commercial use only' if self.non_commercial else ''}"
+
+
+def card_by_licence(licence: str, **known: Any) -> EncoderCard:
+    """Return the card of an encoder of both precisions; the name of its licence says whether it excludes commerce."""
+    return EncoderCard(
+        **{"precisions": ("float32", "bfloat16"), "non_commercial": excludes_commerce(licence), **known},
+        licence=licence,
+    )
+
+
+def known_interpolation(found: Any, where: object) -> str:
+    """Return how crops are resized, if that is one of the ways that there are.
+
+    Raises
+    ------
+    InputError
+    """
+    if found not in _INTERPOLATIONS:
+        raise InputError(f"{where}: resizing by {str(found)[:40]} is not known; choose of {', '.join(_INTERPOLATIONS)}")
+    return str(found)
 
 
 def card_of(header: Mapping[str, Any]) -> EncoderCard | None:

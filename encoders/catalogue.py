@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from .card import EncoderCard, excludes_commerce
+from .card import EncoderCard, card_by_licence
 
 _HALF, _MIXED = (0.5,), (0.5, 0.25, 1.0, 2.0)
 _NC = "CC-BY-NC-ND-4.0"
@@ -63,36 +64,9 @@ _FULL = "network compared with timm at full size by random weights (1e-5); not t
 _HUGGING = "network compared with transformers by tiny random weights (1e-5); not tested with its weights"
 
 
-def _card(
-    source: str,
-    licence: str,
-    *,
-    divisor: int = 14,
-    mpp: tuple[float, ...] = (),
-    gated: bool = False,
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225),
-) -> EncoderCard:
-    return EncoderCard(
-        size=224, divisor=divisor, mpp=mpp, licence=licence, gated=gated, mean=mean, std=std,
-        non_commercial=excludes_commerce(licence), precisions=("float32", "bfloat16"),
-        source=f"https://huggingface.co/{source}",
-    )  # fmt: skip
-
-
-def _dinov2(size: str, parameters: int, heads: int) -> NamedEncoder:
-    card = _card(f"facebook/dinov2-{size}", "Apache-2.0")
-    return NamedEncoder(
-        f"dinov2-{size}",
-        f"DINOv2 {size} (natural images)",
-        card,
-        "dinov2",
-        heads,
-        ("cls",),
-        parameters,
-        False,
-        _HUGGING,
-    )
+def _card(source: str, licence: str, *, divisor: int = 14, **known: Any) -> EncoderCard:
+    where = f"https://huggingface.co/{source}"
+    return card_by_licence(licence, size=224, divisor=divisor, source=where, **known)
 
 
 _ALL = (
@@ -123,10 +97,13 @@ _ALL = (
         _card("kaiko-ai/midnight", "MIT", mpp=_MIXED, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)), "dinov2", 24,
         ("cls", "mean"), 1137, False, _HUGGING,
     ),
-    _dinov2("small", 22, 6),
-    _dinov2("base", 87, 12),
-    _dinov2("large", 304, 16),
-    _dinov2("giant", 1137, 24),
+    *(
+        NamedEncoder(
+            f"dinov2-{size}", f"DINOv2 {size} (natural images)", _card(f"facebook/dinov2-{size}", "Apache-2.0"),
+            "dinov2", heads, ("cls",), parameters, False, _HUGGING,
+        )
+        for size, parameters, heads in (("small", 22, 6), ("base", 87, 12), ("large", 304, 16), ("giant", 1137, 24))
+    ),
 )  # fmt: skip
 
 CATALOGUE: Mapping[str, NamedEncoder] = {one.name: one for one in _ALL}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+import timeit
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,16 +193,11 @@ def check_encoder(
     picture = make_tissue("Benign", seed=1, index=1, size=(512, 384)) if path is None else decode_image(path)
     batch = _cut(picture, path, side=built.card.size or _SIDE, crops=crops)
     vectors = built.encode(batch)  # compiles
-    times = []
-    for _ in range(_ROUNDS):
-        started = time.perf_counter()
-        built.encode(batch)
-        times.append(time.perf_counter() - started)
     if not np.isfinite(vectors).all():
         raise WeightsError(f"{encoder}: gives numbers that are not finite; check the weights or use float32")
     if np.ptp(vectors, axis=0).max() == 0:
         raise WeightsError(f"{encoder}: gives the same vector for every crop; check the weights and the output")
-    speed = crops / min(times)
+    speed = crops / min(timeit.repeat(lambda: built.encode(batch), number=1, repeat=_ROUNDS))
     lines = [
         *_built_lines(built),
         ("numbers", f"from {vectors.min():.4g} to {vectors.max():.4g}, mean {vectors.mean():.4g}"),

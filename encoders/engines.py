@@ -6,6 +6,7 @@ descriptors of those windows (averages over their part of each feature map).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,22 +76,19 @@ def compile_network(model: Any, preprocess: Preprocess, *, engine: str, precisio
         return _pooled(maps(batch))
 
     def windows(image: Any, places: Any) -> Any:
-        return _pooled_windows(maps(image), places, _placed)
+        return _pooled_windows(maps(image), places, tiled=False)
 
     def tiled_windows(image: Any, shares: Any) -> Any:
-        return _pooled_windows(maps(image), [shares] * len(model.outputs), _tiled)
+        return _pooled_windows(maps(image), [shares] * len(model.outputs), tiled=True)
 
     frame = ("uint8", (1, None, None, 3))
-    functions: list[tuple[Callable[..., Any], list[tuple[str, tuple[int | None, ...]]]]] = [
-        (crops, [("uint8", (None, None, None, 3))]),
-        (windows, [frame, ("float32", (len(model.outputs), None, 4))]),
-        (tiled_windows, [frame, ("float32", (None, 4))]),
-    ]
-    if engine == "openvino":
-        ready = list(_openvino(functions, precision))
-    else:
-        ready = [compile_function(function, specs) for function, specs in functions]
-    return Compiled(crops=ready[0], windows=ready[1], tiled_windows=ready[2], graph=crops)
+    compiled = _compiler(engine, precision)
+    return Compiled(
+        crops=compiled(crops, [("uint8", (None, None, None, 3))]),
+        windows=compiled(windows, [frame, ("float32", (len(model.outputs), None, 4))]),
+        tiled_windows=compiled(tiled_windows, [frame, ("float32", (None, 4))]),
+        graph=crops,
+    )
 
 
 def compile_vectors(
@@ -117,9 +115,18 @@ def compile_vectors(
         return ops.concatenate(found, axis=-1)
 
     specs: list[tuple[str, tuple[int | None, ...]]] = [("float32", (None, size, size, 3))]
-    if engine == "openvino":
-        return _openvino([(vectors, specs)], precision)[0]
-    return compile_function(vectors, specs)
+    return _compiler(engine, precision)(vectors, specs)
+
+
+def _compiler(engine: str, precision: str) -> Callable[[Callable[..., Any], Any], Callable[..., Any]]:
+    """Return what compiles a function of tensors for an engine."""
+    import keras
+
+    if engine != "openvino":
+        return compile_function
+    if keras.backend.backend() != "tensorflow":
+        raise DependencyError('`engine="openvino"`: exports the network from TensorFlow; set KERAS_BACKEND=tensorflow')
+    return functools.partial(_OpenvinoFunction, *openvino_core(precision))
 
 
 def compile_function(
@@ -193,41 +200,35 @@ def _pooled(maps: Sequence[Any]) -> Any:
     return ops.concatenate([ops.mean(m, axis=(1, 2)) for m in maps], axis=-1)
 
 
-def _pooled_windows(maps: Sequence[Any], windows: Any, overlap: Callable[[Any, Any, Any], Any]) -> Any:
+def _pooled_windows(maps: Sequence[Any], windows: Any, *, tiled: bool) -> Any:
     """Average each map over its windows, cells at their border by the share that lies within, and concatenate."""
     from keras import ops
 
     found = []
     for place, m in enumerate(maps):
         _, height, width, depth = ops.shape(m)
-        rows = overlap(windows[place][:, 0:1], windows[place][:, 2:3], height)
-        columns = overlap(windows[place][:, 1:2], windows[place][:, 3:4], width)
+        rows = _overlap(windows[place][:, 0:1], windows[place][:, 2:3], height, tiled=tiled)
+        columns = _overlap(windows[place][:, 1:2], windows[place][:, 3:4], width, tiled=tiled)
         weights = ops.reshape(rows[:, :, None] * columns[:, None, :], (-1, height * width))
         sums = ops.matmul(weights, ops.reshape(m, (height * width, depth)))
         found.append(sums / ops.sum(weights, axis=1, keepdims=True))
     return ops.concatenate(found, axis=-1)
 
 
-def _placed(start: Any, stop: Any, cells: Any) -> Any:
-    """Return how much of each of `cells` cells lies between start and stop, which count in cells; shape (k, cells).
+def _overlap(start: Any, stop: Any, cells: Any, *, tiled: bool) -> Any:
+    """Return how much of each of `cells` cells lies between start and stop, shape (k, cells).
 
-    A window beyond the map gets the cell next to it.
+    These count in cells, and a window beyond the map gets the cell next to it; or, tiled, they are shares of the frame.
     """
     from keras import ops
 
     edges = ops.cast(ops.arange(cells), "float32")[None, :]
     count = ops.cast(cells, "float32")
-    start, stop = ops.minimum(start, count - 1.0), ops.maximum(stop, 1.0)
+    if tiled:
+        start, stop = start * count, stop * count
+    else:
+        start, stop = ops.minimum(start, count - 1.0), ops.maximum(stop, 1.0)
     return ops.maximum(ops.minimum(stop, edges + 1.0) - ops.maximum(start, edges), 0.0)
-
-
-def _tiled(start: Any, stop: Any, cells: Any) -> Any:
-    """Return how much of each of `cells` equal cells of 0..1 lies between start and stop, shape (k, cells)."""
-    from keras import ops
-
-    edges = ops.cast(ops.arange(cells), "float32")[None, :]
-    count = ops.cast(cells, "float32")
-    return ops.maximum(ops.minimum(stop * count, edges + 1.0) - ops.maximum(start * count, edges), 0.0)
 
 
 def _tensorflow(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
@@ -260,15 +261,6 @@ def _torch(function: Callable[..., Any], specs: Any) -> Callable[..., Any]:
     return run
 
 
-def _openvino(functions: Sequence[tuple[Callable[..., Any], Any]], precision: str) -> list[Callable[..., Any]]:
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        raise DependencyError('`engine="openvino"`: exports the network from TensorFlow; set KERAS_BACKEND=tensorflow')
-    core, settings = openvino_core(precision)
-    return [_OpenvinoFunction(core, function, specs, settings) for function, specs in functions]
-
-
 def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
     """Return OpenVINO's core, and the settings that networks are compiled with.
 
@@ -295,28 +287,22 @@ class _OpenvinoFunction:
     of the last few shapes alone are kept.
     """
 
-    def __init__(self, core: Any, function: Callable[..., Any], specs: Any, settings: dict[str, Any]) -> None:
-        self._core, self._function, self._specs, self._settings = core, function, specs, settings
-        self._graph: Any = None
-        self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
+    def __init__(self, core: Any, settings: dict[str, Any], function: Callable[..., Any], specs: Any) -> None:
+        self._core, self._settings, self._function, self._specs = core, settings, function, specs
+        self._compiled = functools.lru_cache(maxsize=_MOST_SHAPES)(self._compile)
 
     def __call__(self, *arrays: npt.NDArray[Any]) -> Any:
-        shapes = tuple(array.shape for array in arrays)
-        ready = self._compiled.pop(shapes, None)
-        if ready is None:
-            while len(self._compiled) >= _MOST_SHAPES:
-                del self._compiled[next(iter(self._compiled))]
-            ready = self._compile(shapes)
-        self._compiled[shapes] = ready  # the last one used stands last
-        return ready(list(arrays))[0]
+        return self._compiled(tuple(array.shape for array in arrays))(list(arrays))[0]
 
-    def _compile(self, shapes: Sequence[tuple[int, ...]]) -> Any:
-        if self._graph is None:
-            import openvino
-            import tensorflow as tf
+    @functools.cached_property
+    def _graph(self) -> Any:
+        import openvino
+        import tensorflow as tf
 
-            signature = [tf.TensorSpec(shape, dtype) for dtype, shape in self._specs]
-            self._graph = openvino.convert_model(tf.function(self._function, input_signature=signature))
+        signature = [tf.TensorSpec(shape, dtype) for dtype, shape in self._specs]
+        return openvino.convert_model(tf.function(self._function, input_signature=signature))
+
+    def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
         fixed = self._graph.clone()
         fixed.reshape(dict(zip(fixed.inputs, map(list, shapes), strict=True)))
         return self._core.compile_model(fixed, "CPU", self._settings)

@@ -51,13 +51,11 @@ def read_json_object(path: Path) -> dict[str, Any]:
     InputError
         It is too large, no JSON, or no mapping.
     """
+    if path.stat().st_size > _MOST_CONFIG:
+        raise InputError(f"{path}: too large for a config")
     try:
-        if path.stat().st_size > _MOST_CONFIG:
-            raise InputError(f"{path}: too large for a config")
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: no JSON, or damaged ({str(error)[:80]})") from error
     if not isinstance(found, dict):
         raise InputError(f"{path}: holds no mapping; is this the config of a network?")

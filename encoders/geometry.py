@@ -13,6 +13,7 @@ squeeze-and-excitation, does not count.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,8 +64,8 @@ class Places:
     """
 
     def __init__(self, model: Any) -> None:
-        self._model = model
-        self._known: dict[tuple[int, int], list[Axis]] = {}
+        self._maps = len(model.outputs)
+        self._axes = functools.lru_cache(maxsize=_MOST_SIZES)(functools.partial(map_axes, model))
 
     def __call__(self, windows: npt.NDArray[np.int64], *, height: int, width: int) -> npt.NDArray[np.float32]:
         """Return windows in cells of each map.
@@ -84,24 +85,15 @@ class Places:
         ndarray of float32, shape (maps, k, 4)
             The same four in cells, counted from the edge of the first cell.
         """
-        found = np.empty((len(self._model.outputs), len(windows), 4))
+        found = np.empty((self._maps, len(windows), 4))
         for axis, size in enumerate((height, width)):
-            for number, frame in enumerate(self._axes(size, axis)):
+            for number, frame in enumerate(self._axes(size=size, axis=axis)):
                 for row, window in enumerate(windows):
                     start, stop = int(window[axis]), int(window[axis + 2])
-                    crop = self._axes(stop - start, axis)[number]
-                    low, high = crop.edges if crop.cells > 0 else (0.0, float(stop - start))
-                    for column, pixel in ((axis, start + low), (axis + 2, start + high)):
-                        found[number, row, column] = (pixel - frame.edges[0]) / frame.stride
+                    crop = self._axes(size=stop - start, axis=axis)[number]
+                    edges = crop.edges if crop.cells > 0 else (0.0, float(stop - start))
+                    found[number, row, axis::2] = (start + np.array(edges) - frame.edges[0]) / frame.stride
         return found.astype(np.float32)
-
-    def _axes(self, size: int, axis: int) -> list[Axis]:
-        key = size, axis
-        if key not in self._known:
-            if len(self._known) >= _MOST_SIZES:
-                self._known.clear()
-            self._known[key] = map_axes(self._model, size=size, axis=axis)
-        return self._known[key]
 
 
 def map_axes(model: Any, *, size: int, axis: int) -> list[Axis]:
@@ -151,8 +143,9 @@ def _through(
     import keras
     from keras import layers
 
+    averages = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D)
     located = [(source, found) for source, found in sources if found is not None]
-    if not located or len(tensor.shape) != 4 or isinstance(operation, _globals()):
+    if not located or len(tensor.shape) != 4 or isinstance(operation, averages):
         return None
     if isinstance(operation, keras.Model):
         return _follow(operation, [found for _, found in sources], axis)[place]
@@ -170,12 +163,6 @@ def _through(
     if isinstance(operation, layers.Cropping2D):
         return _cut(before, *operation.cropping[axis])
     return _resized(before, _cells_behind(operation, located[0][0], before.cells, axis))
-
-
-def _globals() -> tuple[type, ...]:
-    from keras import layers
-
-    return layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D
 
 
 def _slid(before: Axis, reach: int, stride: int, padding: str) -> Axis:

@@ -14,13 +14,13 @@ import numpy as np
 from ..errors import DependencyError, InputError, WeightsError
 from ..jobs import DAMAGE, prepare_backend
 from . import network
-from .card import EncoderCard, excludes_commerce
+from .card import EncoderCard, card_by_licence, known_interpolation
 from .catalogue import NamedEncoder
 from .engines import compile_vectors
 from .folder import WeightsFolder, read_folder, read_json_object
 from .loading import first_line
 from .transformer import build_transformer, plan_transformer, read_transformer
-from .vectors import VectorEncoder, chosen_outputs, identity
+from .vectors import Asked, VectorEncoder, chosen_outputs, identity
 
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Numbers of Pillow, by which processors of transformers say how they resize."""
@@ -40,87 +40,68 @@ _MOST_SIZE = 2048
 
 @dataclass(frozen=True)
 class _Built:
-    """A network with its weights: outputs by name with their lengths, and what decides its vectors."""
+    """A network with its weights: the names of its outputs, all of one length, and what decides its vectors."""
 
     model: Any
     outputs: tuple[str, ...]
-    parts: tuple[int, ...]
-    default: bool
+    default: tuple[str, ...]
     card: EncoderCard
     identity: dict[str, Any]
 
 
-def open_hub(
-    path: Path, *, name: str, outputs: tuple[str, ...], precision: str, engine: str, named: NamedEncoder | None = None
-) -> VectorEncoder:
+def open_hub(asked: Asked, *, named: NamedEncoder | None = None) -> VectorEncoder:
     """Build the network of a folder.
 
     Parameters
     ----------
-    path : Path
-        With ``config.json`` and ``.safetensors``; of a named encoder the weights alone will do.
-    name : str
-        What stores are called by.
-    outputs : tuple of str
-        Empty for the default: ``cls``, or the mean where there is no class token.
-    precision : {"float32", "bfloat16"}
-    engine : {"keras", "openvino"}
+    asked : Asked
+        The source is a folder with ``config.json`` and ``.safetensors``. Without outputs it gives ``cls``, or the mean
+        where there is no class token. The engine is ``keras`` or ``openvino``.
     named : NamedEncoder, optional
-        What is known of it, which then need not be in the folder.
+        What is known of it, which then need not be in the folder; the weights are the folder or file that the user
+        fetched.
 
     Raises
     ------
     InputError
         No config, another kind of network, no such output.
     WeightsError
-        Weights that are pickled, missing, damaged or of another network.
+        Weights that are pickled, missing, damaged or of another network; of a named encoder none, and the line says
+        how to get them.
     DependencyError
         keras-hub is needed and not installed.
     """
+    if named is not None and asked.weights_kind != "file":
+        terms = f" ({named.card.terms()}{', gated' if named.card.gated else ''})"
+        raise WeightsError(f"{named.name}: its weights are not part of bchisto{terms}; {named.how()}")
+    engine = asked.engine
     if engine not in ("keras", "openvino"):
         raise InputError(f"`engine` {engine}: runs no folder of weights; leave it out, or use openvino")
+    path = Path(asked.choice.source if named is None else asked.weights)
     folder = read_folder(path, config=named is None)
     before = folder.sha256()
     backend = prepare_backend()
-    with network.precision_policy("float32" if engine == "openvino" else precision):
-        built = _build(folder, outputs, named)
+    with network.precision_policy("float32" if engine == "openvino" else asked.precision):
+        built = _build(folder, asked.choice.layers, named)
     if folder.sha256() != before:
         raise WeightsError(f"{path}: changed while it was read; run the command again")
     built.model.trainable = False
-    run = compile_vectors(built.model, size=built.card.size, engine=engine, precision=precision)
+    run = compile_vectors(built.model, size=built.card.size, engine=engine, precision=asked.precision)
+    parts = (int(built.model.outputs[0].shape[-1]),) * len(built.outputs)
+    default = built.default if named is None else named.outputs
     return VectorEncoder(
-        name=name, layers=built.outputs, parts=built.parts, default_layers=built.default, card=built.card, runner="hub",
-        backend="openvino" if engine == "openvino" else backend, engine=engine,
+        name=asked.choice.label, layers=built.outputs, parts=parts, default_layers=built.outputs == default,
+        card=built.card, runner="hub", backend="openvino" if engine == "openvino" else backend, engine=engine,
         weights_sha256=identity(built.card, weights=before, **built.identity), weights_file_sha256=before, run=run,
         parameters=int(built.model.count_params()),
     )  # fmt: skip
 
 
-def open_named(
-    named: NamedEncoder, weights: str, *, outputs: tuple[str, ...], precision: str, engine: str
-) -> VectorEncoder:
-    """Build a named encoder from the folder or file that the user fetched.
-
-    Raises
-    ------
-    WeightsError
-        None is given; the line says how to get it.
-    """
-    if weights in ("imagenet", "random"):
-        terms = f" ({named.card.terms()}{', gated' if named.card.gated else ''})"
-        raise WeightsError(f"{named.name}: its weights are not part of bchisto{terms}; {named.how()}")
-    chosen = outputs or named.outputs
-    found = open_hub(Path(weights), name=named.name, outputs=chosen, precision=precision, engine=engine, named=named)
-    return dataclasses.replace(found, default_layers=chosen == named.outputs)
-
-
 def _build(folder: WeightsFolder, outputs: tuple[str, ...], named: NamedEncoder | None) -> _Built:
     config = folder.config
     if named is not None:
-        known = named.card
-        size, epsilon = known.size or 0, 1e-6
-        names = _gated_names(folder, named.names)
-        return _transformer(folder, outputs, names=names, card=known, size=size, heads=named.heads, epsilon=epsilon)
+        chosen = outputs or named.outputs
+        return _transformer(folder, chosen, named.card, names=named.names, heads=named.heads, epsilon=1e-6)
     kind = str(config.get("model_type", ""))
     if "registered_name" in config or kind in _KERAS_HUB:
         return _keras_hub(folder, outputs)
@@ -137,35 +118,21 @@ def _build(folder: WeightsFolder, outputs: tuple[str, ...], named: NamedEncoder 
     heads = _whole(folder, config, "num_attention_heads")
     epsilon = float(config.get("layer_norm_eps", 1e-6))
     card = _hugging_card(folder, size)
-    names = _gated_names(folder, _MODELS[kind])
-    return _transformer(folder, outputs, names=names, card=card, size=size, heads=heads, epsilon=epsilon)
-
-
-def _gated_names(folder: WeightsFolder, names: str) -> str:
-    """Return by whom the tensors are named; DINOv2 has two feed-forward parts."""
-    with folder.tensors() as tensors:
-        gated = names == "dinov2" and tensors.find_prefix("encoder.layer.0.mlp.weights_in.weight")
-    return "dinov2-gated" if gated else names
+    return _transformer(folder, outputs, card, names=_MODELS[kind], heads=heads, epsilon=epsilon)
 
 
 def _transformer(
-    folder: WeightsFolder,
-    outputs: tuple[str, ...],
-    *,
-    names: str,
-    card: EncoderCard,
-    size: int,
-    heads: int,
-    epsilon: float,
+    folder: WeightsFolder, outputs: tuple[str, ...], card: EncoderCard, *, names: str, heads: int, epsilon: float
 ) -> _Built:
     with folder.tensors() as tensors:
-        plan = plan_transformer(tensors, names=names, size=size, heads=heads, epsilon=epsilon)
+        if names == "dinov2" and tensors.find_prefix("encoder.layer.0.mlp.weights_in.weight"):
+            names = "dinov2-gated"  # with two feed-forward parts
+        plan = plan_transformer(tensors, names=names, size=card.size or 0, heads=heads, epsilon=epsilon)
         card = dataclasses.replace(card, size=plan.size, divisor=plan.patch, outputs=plan.outputs)
         chosen = outputs or ("cls",)
         model = build_transformer(plan, chosen)
         read_transformer(model, plan, tensors, names=names)
-    parts = (plan.width,) * len(chosen)
-    return _Built(model, chosen, parts, chosen == ("cls",), card, {"plan": dataclasses.asdict(plan), "names": names})
+    return _Built(model, chosen, ("cls",), card, {"plan": dataclasses.asdict(plan), "names": names})
 
 
 def _timm(folder: WeightsFolder, outputs: tuple[str, ...]) -> _Built:
@@ -183,14 +150,13 @@ def _timm(folder: WeightsFolder, outputs: tuple[str, ...]) -> _Built:
         raise InputError(f"{folder.path}: config.json does not say how many heads {name} has; add model_args.num_heads")
     heads = _whole(folder, arguments, "num_heads") if "num_heads" in arguments else int(known or 1)
     size = _size(folder, arguments.get("img_size") or (published.get("input_size") or [0])[-1])
-    licence = folder.licence(config.get("license"), published.get("license"))
-    card = EncoderCard(
-        size=size, mean=_three(folder, published.get("mean"), "mean"), std=_three(folder, published.get("std"), "std"),
-        interpolation=_interpolation(folder, published.get("interpolation", "bicubic")),
-        precisions=("float32", "bfloat16"), licence=licence, non_commercial=excludes_commerce(licence),
+    card = card_by_licence(
+        folder.licence(config.get("license"), published.get("license")), size=size,
+        mean=_three(folder, published.get("mean"), "mean"), std=_three(folder, published.get("std"), "std"),
+        interpolation=known_interpolation(published.get("interpolation", "bicubic"), folder.path),
         source=str(published.get("hf_hub_id") or name),
     )  # fmt: skip
-    return _transformer(folder, outputs, names="timm", card=card, size=size, heads=heads, epsilon=1e-6)
+    return _transformer(folder, outputs, card, names="timm", heads=heads, epsilon=1e-6)
 
 
 def _hugging_card(folder: WeightsFolder, size: int) -> EncoderCard:
@@ -205,15 +171,14 @@ def _hugging_card(folder: WeightsFolder, size: int) -> EncoderCard:
         raise InputError(
             f"{folder.path}: preprocessor_config.json does not rescale pixels to 0..1; this is not read here"
         )
-    licence = folder.licence(folder.config.get("license"))
-    return EncoderCard(
+    return card_by_licence(
+        folder.licence(folder.config.get("license")),
         size=size,
         mean=(0.0, 0.0, 0.0) if plain else _three(folder, found.get("image_mean"), "image_mean"),
         std=(1.0, 1.0, 1.0) if plain else _three(folder, found.get("image_std"), "image_std"),
-        interpolation=_interpolation(folder, _RESAMPLING.get(found.get("resample", 3), found.get("resample"))),
-        precisions=("float32", "bfloat16"),
-        licence=licence,
-        non_commercial=excludes_commerce(licence),
+        interpolation=known_interpolation(
+            _RESAMPLING.get(found.get("resample", 3), found.get("resample")), folder.path
+        ),
         source=str(folder.config.get("_name_or_path") or ""),
     )
 
@@ -238,13 +203,11 @@ def _keras_hub(folder: WeightsFolder, outputs: tuple[str, ...]) -> _Built:
         raise WeightsError(f"{folder.path}: keras-hub cannot build it ({first_line(error)})") from error
     if isinstance(output, (dict, list, tuple)) or len(backbone.inputs) != 1 or len(output.shape) not in (3, 4):
         raise InputError(f"{folder.path}: its {type(backbone).__name__} does not turn images into places; use another")
-    chosen, parts = chosen_outputs(
-        outputs, default=("mean",), sizes={"mean": int(output.shape[-1])}, of=f"hub:{folder.path}"
-    )
+    chosen, _ = chosen_outputs(outputs, default=("mean",), sizes={"mean": output.shape[-1]}, of=f"hub:{folder.path}")
     fixed = backbone.inputs[0].shape[1]
     card = dataclasses.replace(card, size=fixed or card.size, outputs=("mean",))
     config = {key: value for key, value in folder.config.items() if not key.startswith(("_", "transformers_version"))}
-    return _Built(backbone, chosen, parts, True, card, {"config": config})
+    return _Built(backbone, chosen, ("mean",), card, {"config": config})
 
 
 def _refuse_foreign(path: Path, config: Mapping[str, Any]) -> None:
@@ -276,13 +239,11 @@ def _preset_card(folder: WeightsFolder) -> EncoderCard:
     offset = np.broadcast_to(np.asarray(found.get("offset") or 0.0, float), 3)
     std = 1 / (255 * scale)
     mean = -offset * std
-    licence = folder.licence()
     image = found.get("image_size") or folder.config.get("config", {}).get("image_shape")
-    return EncoderCard(
-        size=_size(folder, image), mean=_three(folder, mean.tolist(), "offset"),
-        std=_three(folder, std.tolist(), "scale"), precisions=("float32", "bfloat16"),
-        interpolation=_interpolation(folder, found.get("interpolation", "bilinear")),
-        licence=licence, non_commercial=excludes_commerce(licence),
+    return card_by_licence(
+        folder.licence(), size=_size(folder, image), mean=_three(folder, mean.tolist(), "offset"),
+        std=_three(folder, std.tolist(), "scale"),
+        interpolation=known_interpolation(found.get("interpolation", "bilinear"), folder.path),
     )  # fmt: skip
 
 
@@ -314,11 +275,3 @@ def _three(folder: WeightsFolder, found: Any, name: str) -> tuple[float, float, 
     ):
         raise InputError(f"{folder.path}: {name} is not three numbers that pixels can be normalised by")
     return red, green, blue
-
-
-def _interpolation(folder: WeightsFolder, found: Any) -> str:
-    if found not in _RESAMPLING.values():
-        raise InputError(
-            f"{folder.path}: resizing by {found} is not known; choose of {', '.join(_RESAMPLING.values())}"
-        )
-    return str(found)

@@ -80,7 +80,7 @@ def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any = None,
     """
     kept = [(variable, np.array(as_float32(variable))) for name, variable in _named(model) if name in keep]
     for name, variable in _named(model):
-        if name not in keep and _is_real(variable):
+        if name not in keep and "float" in str(variable.dtype):
             variable.assign(np.full(tuple(variable.shape), np.nan, np.float32))
     error = None
     try:
@@ -97,10 +97,6 @@ def fill_weights(model: Any, read: Callable[[Any], None], *, needed: Any = None,
 
 def _named(model: Any) -> list[tuple[str, Any]]:
     return [(f"{layer}/{name}", variable) for layer, name, variable in variables_of(model)]
-
-
-def _is_real(variable: Any) -> bool:
-    return "float" in str(variable.dtype)
 
 
 def as_float32(variable: Any) -> npt.NDArray[np.float32]:

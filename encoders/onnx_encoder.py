@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,45 +11,29 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError, InputError, WeightsError, is_out_of_memory
-from .card import EncoderCard, excludes_commerce
+from .card import EncoderCard, card_by_licence, known_interpolation
 from .engines import openvino_core
 from .folder import read_json_object
 from .loading import first_line
 from .onnx_file import OnnxFile, Port, read_onnx
-from .vectors import VectorEncoder, chosen_outputs, identity
+from .vectors import Asked, VectorEncoder, chosen_outputs, identity
 
-_INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
 _FLOAT32 = 1
 _MOST_SIZE = 2048
 
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class _Input:
-    """What a network takes."""
-
-    name: str
-    channels_first: bool
-    single: bool
-
-
-def open_onnx(path: Path, *, name: str, outputs: tuple[str, ...], precision: str, engine: str) -> VectorEncoder:
+def open_onnx(asked: Asked) -> VectorEncoder:
     """Load an ONNX file with the JSON beside it.
 
     Parameters
     ----------
-    path : Path
-        ``encoder.onnx``, with ``encoder.json`` or ``config.json`` in its folder, see `read_sidecar`.
-    name : str
-        What stores are called by.
-    outputs : tuple of str
-        Empty for the default. A network that gives tokens has ``cls`` and ``mean``, one that gives feature maps
-        ``mean``, one that gives vectors ``vector``.
-    precision : {"float32", "bfloat16"}
-        bfloat16 with OpenVINO alone.
-    engine : {"keras", "onnxruntime", "openvino"}
-        ``keras``, the default of stage 1, stands for ONNX Runtime.
+    asked : Asked
+        The source is ``encoder.onnx``, with ``encoder.json`` or ``config.json`` in its folder, see `read_sidecar`. A
+        network that gives tokens has the outputs ``cls`` and ``mean``, one that gives feature maps ``mean``, one that
+        gives vectors ``vector``. The engine is ``openvino`` or ``onnxruntime``, for which ``keras``, the default of
+        stage 1, stands too; bfloat16 is for OpenVINO alone.
 
     Raises
     ------
@@ -61,19 +45,24 @@ def open_onnx(path: Path, *, name: str, outputs: tuple[str, ...], precision: str
     DependencyError
         The runtime is not installed.
     """
-    engine = "onnxruntime" if engine == "keras" else engine
+    path = Path(asked.choice.source)
+    engine = "onnxruntime" if asked.engine == "keras" else asked.engine
     if engine not in ("onnxruntime", "openvino"):
         raise InputError(f"`engine` {engine}: runs no ONNX file; leave it out, or use onnxruntime or openvino")
-    if precision != "float32" and engine != "openvino":
-        raise InputError(f'`precision` {precision}: ONNX Runtime runs {path} as it is; use `engine="openvino"`')
+    if asked.precision != "float32" and engine != "openvino":
+        raise InputError(f'`precision` {asked.precision}: ONNX Runtime runs {path} as it is; use `engine="openvino"`')
     file = read_onnx(path)
     before = file.sha256()
     card, wanted = read_sidecar(path)
     port, result = _ports(file, card, wanted)
-    run = (_onnxruntime if engine == "onnxruntime" else _openvino)(path, port, result, precision)
+    if engine == "onnxruntime":
+        run = _onnxruntime(path, port, result)
+    else:
+        run = _openvino(path, port, result, asked.precision)
     trial = _called(path, run, np.zeros((1, card.size or 0, card.size or 0, 3), np.float32), port)
-    pick, sizes, default = _picks(path, trial)
-    chosen, parts = chosen_outputs(outputs, default=default, sizes=sizes, of=f"onnx:{path}")
+    pick = _picks(path, trial)
+    sizes, default = {name: take(trial).shape[1] for name, take in pick.items()}, tuple(pick)[:1]
+    chosen, parts = chosen_outputs(asked.choice.layers, default=default, sizes=sizes, of=f"onnx:{path}")
     if file.sha256() != before:
         raise WeightsError(f"{path}: changed while it was read; run the command again")
 
@@ -82,7 +71,7 @@ def open_onnx(path: Path, *, name: str, outputs: tuple[str, ...], precision: str
         return np.concatenate([pick[one](found) for one in chosen], axis=1)
 
     return VectorEncoder(
-        name=name, layers=chosen, parts=parts, default_layers=chosen == default, card=card, runner="onnx",
+        name=asked.choice.label, layers=chosen, parts=parts, default_layers=chosen == default, card=card, runner="onnx",
         backend=engine, engine=engine, weights_sha256=identity(card, weights=before, output=result),
         weights_file_sha256=before, run=vectors,
     )  # fmt: skip
@@ -138,8 +127,7 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str]:
         size = size[0] if size and all(one == size[0] for one in size) else None
     if not isinstance(size, int) or isinstance(size, bool) or not 8 <= size <= _MOST_SIZE:
         raise InputError(f"{sidecar}: gives no size of image; say patch_size_pixels, or the size of Resize")
-    if how not in _INTERPOLATIONS:
-        raise InputError(f"{sidecar}: resizing by {str(how)[:40]} is not known; choose of {', '.join(_INTERPOLATIONS)}")
+    how = known_interpolation(how, sidecar)
     mpp = found.get("spacing_um_px")
     try:
         (r, g, b), (sr, sg, sb) = (tuple(float(one) for one in three) for three in (mean, std))
@@ -153,19 +141,17 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str]:
         raise InputError(f"{sidecar}: mean and std are not numbers that pixels can be normalised by")
     if not 0 < spacing < np.inf or not 0 < seen < np.inf:
         raise InputError(f"{sidecar}: spacing_um_px and patch_size_pixels are no lengths; give numbers above 0")
-    if odd := [one for one in ("non_commercial", "gated") if not isinstance(found.get(one, False), bool)]:
+    flags = {one: found[one] for one in ("non_commercial", "gated") if one in found}
+    if odd := [one for one, value in flags.items() if not isinstance(value, bool)]:
         raise InputError(f"{sidecar}: {odd[0]} is neither true nor false")
-    licence = str(found.get("license") or found.get("licence") or "")
-    output = found.get("output", "")
-    return EncoderCard(
-        size=size, mpp=() if mpp is None else (spacing * seen / size,), mean=(r, g, b), std=(sr, sg, sb),
-        interpolation=str(how), precisions=("float32", "bfloat16"), licence=licence, gated=found.get("gated", False),
-        non_commercial=found.get("non_commercial", excludes_commerce(licence)), source=str(found.get("source") or ""),
-        revision=str(found.get("revision") or ""),
-    ), str(output)  # fmt: skip
+    return card_by_licence(
+        str(found.get("license") or found.get("licence") or ""), size=size, interpolation=how, mean=(r, g, b),
+        std=(sr, sg, sb), mpp=() if mpp is None else (spacing * seen / size,), source=str(found.get("source") or ""),
+        revision=str(found.get("revision") or ""), **flags,
+    ), str(found.get("output", ""))  # fmt: skip
 
 
-def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[_Input, str]:
+def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[Port, str]:
     """Return the input and the name of the output, if they are those of an encoder of images."""
     path, size = file.path, card.size
     if len(file.inputs) != 1:
@@ -185,7 +171,7 @@ def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[_Input, str]
     names = [output.name for output in file.outputs]
     if wanted and wanted not in names:
         raise InputError(f"{path}: has no output {wanted[:60]}; it has {', '.join(names[:8])}")
-    return _Input(port.name, first, port.shape[0] == 1), wanted or names[0]
+    return port, wanted or names[0]
 
 
 def _said(port: Port) -> str:
@@ -193,40 +179,42 @@ def _said(port: Port) -> str:
     return f"{kind} of shape ({', '.join('any' if one is None else str(one) for one in port.shape)})"
 
 
-def _picks(path: Path, trial: Floats) -> tuple[dict[str, Callable[[Floats], Floats]], dict[str, int], tuple[str, ...]]:
-    """Return how vectors are taken of what the network gives, the length of each, and the default."""
-    depth = trial.shape[1] if trial.ndim == 4 else trial.shape[-1] if trial.ndim else 0
+def _picks(path: Path, trial: Floats) -> dict[str, Callable[[Floats], Floats]]:
+    """Return how vectors are taken of what the network gives, the default first."""
     if trial.ndim == 2:
-        return {"vector": lambda found: found}, {"vector": depth}, ("vector",)
+        return {"vector": lambda found: found}
     if trial.ndim == 3 and trial.shape[1] > 1:
-        picks: dict[str, Callable[[Floats], Floats]] = {
-            "cls": lambda found: found[:, 0],
-            "mean": lambda found: found[:, 1:].mean(axis=1),
-        }
-        return picks, {"cls": depth, "mean": depth}, ("cls",)
+        return {"cls": lambda found: found[:, 0], "mean": lambda found: found[:, 1:].mean(axis=1)}
     if trial.ndim == 4:
-        return {"mean": lambda found: found.mean(axis=(2, 3))}, {"mean": depth}, ("mean",)
+        return {"mean": lambda found: found.mean(axis=(2, 3))}
     raise InputError(
         f"{path}: its output has the shape {trial.shape}; an encoder gives vectors (n, d), tokens (n, tokens, d) or "
         "maps (n, d, rows, columns)"
     )
 
 
-def _called(path: Path, run: Callable[[Floats], Any], images: Floats, port: _Input) -> Floats:
+def _called(path: Path, run: Callable[[Floats], Any], images: Floats, port: Port) -> Floats:
     """Call a network, one image after the other where it takes one at once."""
-    given = np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if port.channels_first else images
-    try:
-        if port.single:
+    given = np.ascontiguousarray(images.transpose(0, 3, 1, 2)) if port.shape[1] == 3 else images
+    with _refused(f"{path}: the runtime cannot run it"):
+        if port.shape[0] == 1:
             return np.concatenate([np.asarray(run(given[at : at + 1])) for at in range(len(given))])
         return np.asarray(run(given))
+
+
+@contextlib.contextmanager
+def _refused(said: str) -> Iterator[None]:
+    """Say what a runtime cannot do, and why; a lack of memory is none of the file's faults."""
+    try:
+        yield
     except Exception as error:
         # runtimes raise types of their own, which cannot be named without importing them
         if is_out_of_memory(error):
             raise
-        raise WeightsError(f"{path}: the runtime cannot run it ({first_line(error)})") from error
+        raise WeightsError(f"{said} ({first_line(error)})") from error
 
 
-def _onnxruntime(path: Path, port: _Input, output: str, precision: str) -> Callable[[Floats], Any]:
+def _onnxruntime(path: Path, port: Port, output: str) -> Callable[[Floats], Any]:
     try:
         import onnxruntime
     except ImportError as error:
@@ -234,24 +222,16 @@ def _onnxruntime(path: Path, port: _Input, output: str, precision: str) -> Calla
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # processes, not threads, use the cores
     options.log_severity_level = 4  # what is wrong is said once, by the error
-    try:
+    with _refused(f"{path}: ONNX Runtime cannot load it"):
         # without it a failure is tried again, and printed to stdout
         how = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
         session = onnxruntime.InferenceSession(str(path), options, **how)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise WeightsError(f"{path}: ONNX Runtime cannot load it ({first_line(error)})") from error
     return lambda images: session.run([output], {port.name: images})[0]
 
 
-def _openvino(path: Path, port: _Input, output: str, precision: str) -> Callable[[Floats], Any]:
+def _openvino(path: Path, port: Port, output: str, precision: str) -> Callable[[Floats], Any]:
     core, settings = openvino_core(precision)
-    try:
+    with _refused(f"{path}: OpenVINO cannot load it"):
         ready = core.compile_model(core.read_model(str(path)), "CPU", settings)
         result = ready.output(output)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise WeightsError(f"{path}: OpenVINO cannot load it ({first_line(error)})") from error
     return lambda images: ready({port.name: images})[result]

@@ -7,7 +7,6 @@ refused that asks for either. Field numbers are those of ``onnx.proto`` (ONNX 1.
 from __future__ import annotations
 
 import hashlib
-import mmap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,14 +75,7 @@ def read_onnx(path: Path) -> OnnxFile:
     """
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file; give an ONNX file, with its JSON beside it")
-    if not path.stat().st_size:
-        raise WeightsError(f"{path}: empty")
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        reader = _Reader(path, data, "ONNX file")
-        try:
-            return reader.model()
-        finally:
-            del reader
+    return _Reader(path, "ONNX file").model()
 
 
 class _Reader(WireReader):
@@ -94,10 +86,10 @@ class _Reader(WireReader):
     def model(self) -> OnnxFile:
         found = OnnxFile(self._path)
         graphs = 0
-        for number, wire, begin, end in self.fields(0, len(self._data)):
-            if number == _FUNCTION and wire == BYTES:
+        for number, begin, end in self.messages(0, len(self._data)):
+            if number == _FUNCTION:
                 raise InputError(f"{self._path}: has functions of its own; export it with all of them inlined")
-            if number == _GRAPH and wire == BYTES:
+            if number == _GRAPH:
                 graphs += 1
                 self._graph(begin, end, found, depth=0)
         if graphs != 1 or not found.outputs:
@@ -109,9 +101,7 @@ class _Reader(WireReader):
             raise self.damaged(f"more than {_DEEPEST} graphs within each other")
         valued: set[str] = set()
         inputs: list[Port] = []
-        for number, wire, start, stop in self.fields(begin, end):
-            if wire != BYTES:
-                continue
+        for number, start, stop in self.messages(begin, end):
             if number == _NODE:
                 self._node(start, stop, found, depth)
             elif number == _INITIALIZER:
@@ -130,9 +120,7 @@ class _Reader(WireReader):
         if self._nodes > _MOST_NODES:
             raise self.damaged(f"more than {_MOST_NODES:,} operators")
         domain = operator = ""
-        for number, wire, start, stop in self.fields(begin, end):
-            if wire != BYTES:
-                continue
+        for number, start, stop in self.messages(begin, end):
             if number == _OP:
                 operator = self.text(start, stop)
             elif number == _DOMAIN:
@@ -146,9 +134,7 @@ class _Reader(WireReader):
             )
 
     def _attribute(self, begin: int, end: int, found: OnnxFile, depth: int) -> None:
-        for number, wire, start, stop in self.fields(begin, end):
-            if wire != BYTES:
-                continue
+        for number, start, stop in self.messages(begin, end):
             if number in _TENSORS:
                 self._tensor(start, stop, found)
             elif number in _SPARSES:
@@ -157,16 +143,14 @@ class _Reader(WireReader):
                 self._graph(start, stop, found, depth=depth + 1)
 
     def _sparse(self, begin: int, end: int, found: OnnxFile) -> None:
-        for number, wire, start, stop in self.fields(begin, end):
-            if number in (1, 2) and wire == BYTES:
+        for number, start, stop in self.messages(begin, end):
+            if number in (1, 2):
                 self._tensor(start, stop, found)
 
     def _tensor(self, begin: int, end: int, found: OnnxFile) -> str:
         """Return the name of a tensor; note where its values lie, if not here."""
         name = ""
-        for number, wire, start, stop in self.fields(begin, end):
-            if wire != BYTES:
-                continue
+        for number, start, stop in self.messages(begin, end):
             if number == _NAME:
                 name = self.text(start, stop)
             elif number == _EXTERNAL:
@@ -189,10 +173,10 @@ class _Reader(WireReader):
     def _port(self, begin: int, end: int) -> Port:
         name, kind = "", 0
         shape: tuple[int | None, ...] = ()
-        for number, wire, start, stop in self.fields(begin, end):
-            if number == 1 and wire == BYTES:
+        for number, start, stop in self.messages(begin, end):
+            if number == 1:
                 name = self.text(start, stop)
-            elif number == 2 and wire == BYTES:
+            elif number == 2:
                 for of_type, _, first, last in self.fields(start, stop):
                     if of_type == 1:  # a tensor, and not a sequence or a map
                         kind, shape = self._tensor_type(first, last)

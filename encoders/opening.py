@@ -1,24 +1,30 @@
-"""Any encoder by name: one with feature maps, one of the catalogue, or one that you bring."""
+"""Any encoder by name: one with feature maps, one of the catalogue, or one that you bring.
+
+Of networks of your own a store names the hash alone; where they lie comes from the user, or from the run that made it.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ..errors import BchistoError, InputError
+from ..arguments import reworded
+from ..data import content_sha256
+from ..errors import BchistoError, BundleError, InputError
 from ..extensions import extension_names
 from .card import CropEncoder
 from .catalogue import CATALOGUE
-from .choice import EncoderChoice
+from .choice import EncoderChoice, parse_encoder
 from .encoder import Encoder
-from .hub import open_hub, open_named
-from .locating import content_of
+from .folder import read_folder
+from .hub import open_hub
 from .onnx_encoder import open_onnx
+from .onnx_file import read_onnx
 from .timm_encoder import open_timm
-from .vectors import VECTOR_GROUP, open_vectors, vector_spec
-from .weights import content_key
+from .vectors import VECTOR_GROUP, Asked, open_vectors, vector_spec
 
 
 def gives_maps(choice: EncoderChoice) -> bool:
@@ -26,6 +32,12 @@ def gives_maps(choice: EncoderChoice) -> bool:
     return not choice.runner and choice.name not in (*CATALOGUE, *extension_names(VECTOR_GROUP))
 
 
+def _in_one_line(said: str) -> str:
+    """Let messages stay lines, whatever names the file of a stranger holds."""
+    return "".join(one if one.isprintable() else "?" for one in said)
+
+
+@reworded(_in_one_line)
 def open_encoder(
     choice: EncoderChoice,
     *,
@@ -61,50 +73,87 @@ def open_encoder(
     DependencyError
         A package is missing; the line names it.
     """
-    with _in_one_line():
-        return _opened(choice, weights, precision, engine, seed)
-
-
-@contextlib.contextmanager
-def _in_one_line() -> Iterator[None]:
-    """Let messages stay lines, whatever names the file of a stranger holds."""
-    try:
-        yield
-    except BchistoError as error:
-        if not str(error).isprintable():
-            error.args = ("".join(one if one.isprintable() else "?" for one in str(error)), *error.args[1:])
-        raise
-
-
-def _opened(choice: EncoderChoice, weights: str, precision: str, engine: str, seed: int) -> CropEncoder:
-    name, outputs = choice.label, choice.layers
-    if choice.runner == "hub":
-        return open_hub(Path(choice.source), name=name, outputs=outputs, precision=precision, engine=engine)
+    asked = Asked(choice, weights, precision, engine, seed)
     if choice.runner == "onnx":
-        return open_onnx(Path(choice.source), name=name, outputs=outputs, precision=precision, engine=engine)
+        return open_onnx(asked)
     if choice.runner == "timm":
-        return open_timm(
-            choice.source, weights=weights, name=name, outputs=outputs, precision=precision, engine=engine, seed=seed
-        )
-    if choice.name in CATALOGUE:
-        return open_named(CATALOGUE[choice.name], weights, outputs=outputs, precision=precision, engine=engine)
+        return open_timm(asked)
+    if choice.runner == "hub" or choice.name in CATALOGUE:
+        return open_hub(asked, named=CATALOGUE.get(choice.name))
     if (offered := vector_spec(choice.name)) is not None:
-        return open_vectors(offered, outputs=outputs, weights=weights, precision=precision, engine=engine)
+        return open_vectors(offered, asked)
     if engine not in ("keras", "openvino"):
         raise InputError(f"`engine` {engine}: does not run {choice.name}; leave it out, or use openvino")
-    return Encoder(choice.name, layers=outputs, weights=weights, precision=precision, engine=engine, seed=seed)
+    return Encoder(choice.name, layers=choice.layers, weights=weights, precision=precision, engine=engine, seed=seed)
 
 
 def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, engine: str, seed: int) -> CropEncoder:
     """Return an encoder, built once per process and content of its weights: units of a worker share it."""
-    own = choice.runner in ("hub", "onnx")
-    if own or not gives_maps(choice):
-        content = content_of(Path(choice.source if own else weights))
-    else:
-        content = content_key(weights)
+    content = _content_of(Path(choice.source if choice.runner in ("hub", "onnx") else weights))
     return _built(choice, weights, content, precision, engine, seed)
 
 
 @functools.lru_cache(maxsize=16)
 def _built(choice: EncoderChoice, weights: str, content: str, precision: str, engine: str, seed: int) -> CropEncoder:
     return open_encoder(choice, weights=weights, precision=precision, engine=engine, seed=seed)
+
+
+def source_sha256(path: Path) -> str:
+    """Return the hash of weights as stores name it: of a file, or over those of a folder or of an ONNX file.
+
+    Raises
+    ------
+    BchistoError
+        They cannot be read.
+    """
+    if path.is_dir():
+        return read_folder(path, config=False).sha256()
+    return read_onnx(path).sha256() if path.suffix == ".onnx" else content_sha256(path)
+
+
+def _content_of(path: Path) -> str:
+    """Return what tells whether a folder or file, and the JSON beside it, are those of before; empty if unreadable."""
+    try:
+        found = [source_sha256(path)]
+        folder = path if path.is_dir() else path.parent
+        beside = [one for one in sorted(folder.glob("*.json")) if path.is_dir() or one.stem in (path.stem, "config")]
+        found += [content_sha256(one) for one in beside]
+    except (BchistoError, OSError):
+        return ""
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def header_choice(header: Mapping[str, Any], source: str) -> EncoderChoice:
+    """Return the encoder that a store names, at the folder or file where it is now.
+
+    Raises
+    ------
+    BundleError
+        It names a place: those come from the user alone.
+    """
+    layers, runner = tuple(header["layers"]), header.get("runner", "keras")
+    network = str(header.get("network", "")) if runner == "timm" else str(header["encoder"])
+    if (":" in network) != (runner == "timm") or not network.removeprefix("timm:"):
+        raise BundleError(f"{network[:60]}: is no name of an encoder that a bundle could hold; it was altered")
+    if runner == "timm":
+        return EncoderChoice(f"timm:{network.removeprefix('timm:')}", layers)
+    if runner in ("hub", "onnx") and header["encoder"] not in CATALOGUE:
+        return EncoderChoice(f"{runner}:{source}", layers)
+    return EncoderChoice(header["encoder"], layers)
+
+
+def recorded_source(text: str, folder: Path) -> tuple[str, Path] | None:
+    """Return the name and place of an encoder that the options of a run named; None where it brings no file.
+
+    Parameters
+    ----------
+    text : str
+        As in ``--encoder``.
+    folder : Path
+        Where the command ran.
+    """
+    try:
+        choice = parse_encoder(text)
+    except BchistoError:
+        return None
+    return (choice.label, folder / choice.source) if choice.runner in ("hub", "onnx") else None

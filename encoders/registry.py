@@ -1,4 +1,4 @@
-"""Encoders by name: the networks of keras.applications, and those of other packages.
+"""Encoders by name: the networks of keras.applications, and those of other packages; what is known before one is built.
 
 Another package adds an encoder through the entry-point group ``bchisto.encoders``: the entry point is an
 `EncoderSpec`, or a function without arguments that returns one.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +17,8 @@ from ..errors import InputError, one_of
 from ..extensions import extension_names, load_extension
 from ..jobs import prepare_backend
 from .catalogue import CATALOGUE
-from .resnet_keras213 import RESNET50_KERAS213, build_resnet50_keras213
+from .choice import EncoderChoice
+from .resnet_keras213 import LEAST_KERAS213, RESNET50_KERAS213, build_resnet50_keras213
 from .vectors import VECTOR_GROUP
 
 ENTRY_POINT_GROUP = "bchisto.encoders"
@@ -27,11 +29,23 @@ features). Rakhlin et al. 2018, sec. 2.4."""
 
 _DEFAULT_LAYERS = {"vgg16": VGG16_LAYERS}
 
-MACS_PER_PIXEL = {"resnet50": 82e3, RESNET50_KERAS213: 82e3, "inceptionv3": 64e3, "vgg16": 306e3, "mobilenetv2": 6e3}
+_MACS_PER_PIXEL = {"resnet50": 82e3, RESNET50_KERAS213: 82e3, "inceptionv3": 64e3, "vgg16": 306e3, "mobilenetv2": 6e3}
 """Multiply-accumulates per input pixel, from the published counts at the published input sizes; they only set
 the size of a work unit."""
 
-UNKNOWN_MACS_PER_PIXEL = 60e3
+_UNKNOWN_MACS_PER_PIXEL = 60e3
+
+_DIMS = {"resnet50": 2048, RESNET50_KERAS213: 2048, "inceptionv3": 2048, "vgg16": 1408, "mobilenetv2": 1280}
+"""Numbers in a descriptor, with the default layers."""
+
+_LEAST = {"inceptionv3": 75, "inceptionresnetv2": 75, "xception": 71, RESNET50_KERAS213: LEAST_KERAS213}
+"""Pixels on a side under which nothing is left of a picture, as Keras states them; 32 for its other networks."""
+
+_LEAST_OF_OTHERS = 32
+
+_TOKENS, _UNKNOWN_PARAMETERS = 256, 86e6
+"""Places at which a network of one size uses each weight, those of a transformer of 14 pixels at 224; and the weights
+of one whose file is not there, those of ViT-B."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,7 @@ class EncoderSpec:
     build: Callable[..., Any]
     preprocess: Callable[[Any], Any]
     layers: tuple[str, ...] = ()
-    macs_per_pixel: float = UNKNOWN_MACS_PER_PIXEL
+    macs_per_pixel: float = _UNKNOWN_MACS_PER_PIXEL
 
 
 _OF_ONE_SIZE = ("nasnet",)
@@ -97,7 +111,7 @@ def get_spec(name: str) -> EncoderSpec:
     applications = _applications()
     if name == RESNET50_KERAS213:
         preprocess = applications["resnet50"][0].preprocess_input
-        return EncoderSpec(name, build_resnet50_keras213, preprocess, macs_per_pixel=MACS_PER_PIXEL[name])
+        return EncoderSpec(name, build_resnet50_keras213, preprocess, macs_per_pixel=_MACS_PER_PIXEL[name])
     if name not in applications:
         every = (*list_encoders(), *extension_names(VECTOR_GROUP), *CATALOGUE, "hub:DIR", "onnx:FILE", "timm:NAME")
         raise InputError(f"`encoders` {name}: no such encoder; {one_of(name, every)}")
@@ -112,5 +126,69 @@ def get_spec(name: str) -> EncoderSpec:
         build=build,
         preprocess=module.preprocess_input,
         layers=_DEFAULT_LAYERS.get(name, ()),
-        macs_per_pixel=MACS_PER_PIXEL.get(name, UNKNOWN_MACS_PER_PIXEL),
+        macs_per_pixel=_MACS_PER_PIXEL.get(name, _UNKNOWN_MACS_PER_PIXEL),
     )
+
+
+def least_of_partial(choice: EncoderChoice) -> int | None:
+    """Return the least crop of an encoder that looks at a part of a crop alone; None for one that sees all of it.
+
+    Windows of a frame cannot stand for the crops of such an encoder.
+    """
+    return LEAST_KERAS213 if choice == EncoderChoice(RESNET50_KERAS213) else None
+
+
+@dataclass(frozen=True)
+class EncoderFacts:
+    """What is known of an encoder before it is built.
+
+    Attributes
+    ----------
+    macs_per_pixel : float
+        Multiply-accumulates per input pixel; a guess for a network that is not listed.
+    dim : int or None
+        Numbers in a descriptor; None where it takes the built network to know.
+    least : int
+        Pixels on a side that a crop must have.
+    recorded : bool
+        Whether its work is recorded, or said by the package that adds it.
+    macs_per_crop : float or None
+        Multiply-accumulates of a crop of any size, where the network takes one size alone.
+    """
+
+    macs_per_pixel: float
+    dim: int | None
+    least: int
+    recorded: bool = True
+    macs_per_crop: float | None = None
+
+
+def encoder_facts(choice: EncoderChoice) -> EncoderFacts:
+    """Return what is known of an encoder without loading Keras or building a network.
+
+    Raises
+    ------
+    InputError
+        An encoder of another package that cannot be loaded.
+
+    Examples
+    --------
+    >>> encoder_facts(EncoderChoice("vgg16"))
+    EncoderFacts(macs_per_pixel=306000.0, dim=1408, least=32, recorded=True, macs_per_crop=None)
+    """
+    if choice.runner or choice.name in CATALOGUE:
+        return EncoderFacts(_UNKNOWN_MACS_PER_PIXEL, None, _LEAST_OF_OTHERS, True, _TOKENS * _parameters(choice))
+    offered = load_extension(ENTRY_POINT_GROUP, choice.name, EncoderSpec, what="encoder")
+    macs = _MACS_PER_PIXEL.get(choice.name, _UNKNOWN_MACS_PER_PIXEL) if offered is None else offered.macs_per_pixel
+    dim = None if offered is not None or choice.layers else _DIMS.get(choice.name)
+    recorded = offered is not None or choice.name in _MACS_PER_PIXEL
+    return EncoderFacts(macs, dim, _LEAST.get(choice.name, _LEAST_OF_OTHERS), recorded)
+
+
+def _parameters(choice: EncoderChoice) -> float:
+    """Return about how many weights a network has, by the size of its files."""
+    if choice.name in CATALOGUE:
+        return CATALOGUE[choice.name].parameters * 1e6
+    path = Path(choice.source)
+    files = [path] if path.is_file() else [*path.glob("*.safetensors"), *path.glob("*.weights.h5")]
+    return sum(file.stat().st_size for file in files if file.is_file()) / 4 or _UNKNOWN_PARAMETERS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,43 +11,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError, InputError, WeightsError, is_out_of_memory, printable
-from .card import EncoderCard, excludes_commerce
+from .card import EncoderCard, card_by_licence, known_interpolation
 from .folder import read_folder
 from .loading import first_line
-from .vectors import VectorEncoder, chosen_outputs, identity
+from .vectors import Asked, VectorEncoder, chosen_outputs, identity
 
 Floats = npt.NDArray[np.float32]
 
-_INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos")
 
-
-def open_timm(
-    architecture: str,
-    *,
-    weights: str,
-    name: str,
-    outputs: tuple[str, ...],
-    precision: str,
-    engine: str,
-    seed: int = 0,
-) -> VectorEncoder:
+def open_timm(asked: Asked) -> VectorEncoder:
     """Build a network of timm, with its published weights or those of a file.
 
     Parameters
     ----------
-    architecture : str
-        A name of ``timm.list_models``, such as ``vit_base_patch14_dinov2.lvd142m``.
-    weights : str
-        A ``.safetensors`` file or its folder; ``imagenet`` for those that timm publishes, from its cache or the net.
-    name : str
-        What stores are called by.
-    outputs : tuple of str
-        Empty for what timm's own head pools (``vector``); of transformers ``cls`` and ``mean`` too.
-    precision : {"float32", "bfloat16"}
-    engine : {"keras", "torch"}
-        ``keras``, the default of stage 1, stands for PyTorch.
-    seed : int
-        Of random weights.
+    asked : Asked
+        The source is a name of ``timm.list_models``, such as ``vit_base_patch14_dinov2.lvd142m``. Weights are a
+        ``.safetensors`` file or its folder; ``imagenet`` those that timm publishes, from its cache or the net. Without
+        outputs it gives what timm's own head pools (``vector``); transformers have ``cls`` and ``mean`` too. The engine
+        is ``torch``, for which ``keras``, the default of stage 1, stands too.
 
     Raises
     ------
@@ -57,32 +39,32 @@ def open_timm(
     WeightsError
         The weights cannot be had: gated and not logged in, no network, pickled, of another network.
     """
-    if engine not in ("keras", "torch"):
-        raise InputError(f"`engine` {engine}: runs no network of timm; leave it out")
+    if asked.engine not in ("keras", "torch"):
+        raise InputError(f"`engine` {asked.engine}: runs no network of timm; leave it out")
+    architecture, file_sha256 = asked.choice.source, ""
     timm, torch = _imported(architecture)
-    weights_kind = {"imagenet": "published", "random": "random"}.get(weights, "file")
-    file_sha256 = ""
     with torch.random.fork_rng(devices=[]):  # the caller's generator stays as it is
-        torch.default_generator.manual_seed(seed)
-        model = _created(timm, architecture, pretrained=weights == "imagenet")
-    if weights_kind == "file":
-        folder = read_folder(Path(weights), config=False)
+        torch.default_generator.manual_seed(asked.seed)
+        model = _created(timm, architecture, pretrained=asked.weights == "imagenet")
+    if asked.weights_kind == "file":
+        folder = read_folder(Path(asked.weights), config=False)
         file_sha256 = folder.sha256()
         _load(model, folder.files, torch)
     model.train(False).requires_grad_(False)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
     card = _card(model.pretrained_cfg, architecture)
-    run = _runner(model, torch, device, precision)
+    run = _runner(model, torch, device, asked.precision)
+    blank = np.zeros((1, card.size or 0, card.size or 0, 3), np.float32)
     try:
-        tokens = run("tokens", np.zeros((1, card.size or 0, card.size or 0, 3), np.float32))
+        tokens = run("tokens", blank)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise WeightsError(f"timm:{architecture}: cannot be run ({first_line(error)})") from error
-    sizes = {"vector": run("vector", np.zeros((1, card.size or 0, card.size or 0, 3), np.float32)).shape[1]}
+    sizes = {"vector": run("vector", blank).shape[1]}
     before = int(getattr(model, "num_prefix_tokens", 0))
     if tokens.ndim == 3 and before:
         sizes |= {"cls": tokens.shape[2], "mean": tokens.shape[2]}
-    chosen, parts = chosen_outputs(outputs, default=("vector",), sizes=sizes, of=f"timm:{architecture}")
+    chosen, parts = chosen_outputs(asked.choice.layers, default=("vector",), sizes=sizes, of=f"timm:{architecture}")
 
     def vectors(images: Floats) -> Floats:
         found = run("tokens", images) if {"cls", "mean"} & {*chosen} else images
@@ -95,9 +77,10 @@ def open_timm(
 
     state = _state_sha256(model)
     return VectorEncoder(
-        name=name, layers=chosen, parts=parts, default_layers=chosen == ("vector",), card=card, runner="timm",
-        backend="torch", engine="torch", weights_sha256=identity(card, weights=state, architecture=architecture),
-        weights_file_sha256=file_sha256 or state, run=vectors, weights=weights_kind,
+        name=asked.choice.label, layers=chosen, parts=parts, default_layers=chosen == ("vector",), card=card,
+        runner="timm", backend="torch", engine="torch",
+        weights_sha256=identity(card, weights=state, architecture=architecture),
+        weights_file_sha256=file_sha256 or state, run=vectors, weights=asked.weights_kind,
         parameters=sum(value.numel() for value in model.parameters()),
     )  # fmt: skip
 
@@ -162,15 +145,11 @@ def _imported(architecture: str) -> tuple[Any, Any]:
 
 
 def _card(found: Mapping[str, Any], architecture: str) -> EncoderCard:
-    how = str(found.get("interpolation", "bicubic"))
-    if how not in _INTERPOLATIONS:
-        raise InputError(f"timm:{architecture}: resizing by {how} is not known")
     mean, std = (tuple(float(one) for one in found[key]) for key in ("mean", "std"))
-    licence = str(found.get("license") or "")
-    return EncoderCard(
-        size=int(found["input_size"][-1]), mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]),
-        interpolation=how, precisions=("float32", "bfloat16"), licence=licence,
-        non_commercial=excludes_commerce(licence), source=str(found.get("hf_hub_id") or architecture),
+    return card_by_licence(
+        str(found.get("license") or ""), size=int(found["input_size"][-1]), mean=mean, std=std,
+        interpolation=known_interpolation(str(found.get("interpolation", "bicubic")), f"timm:{architecture}"),
+        source=str(found.get("hf_hub_id") or architecture),
     )  # fmt: skip
 
 
@@ -186,8 +165,6 @@ def _runner(model: Any, torch: Any, device: Any, precision: str) -> Callable[[st
 
 def _state_sha256(model: Any) -> str:
     """Return the hash of all weights, in the order of their names."""
-    import hashlib
-
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         array = value.detach().cpu().float().numpy()

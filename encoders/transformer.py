@@ -11,7 +11,7 @@ transformers need registers"; Shazeer 2020, "GLU variants improve transformer".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,19 +30,18 @@ _HUGGING = {
     "value": "attention.attention.value", "out": "attention.output.dense", "norm": "layernorm",
 }  # fmt: skip
 
+_DINOV2 = {
+    **_HUGGING, "norm1": "norm1", "norm2": "norm2", "scale1": "layer_scale1.lambda1", "scale2": "layer_scale2.lambda1",
+    "wide": "mlp.fc1", "narrow": "mlp.fc2",
+}  # fmt: skip
+
 NAMES: Mapping[str, Mapping[str, str]] = {
     "vit": {
         **_HUGGING, "norm1": "layernorm_before", "norm2": "layernorm_after", "scale1": "", "scale2": "",
         "wide": "intermediate.dense", "narrow": "output.dense",
     },
-    "dinov2": {
-        **_HUGGING, "norm1": "norm1", "norm2": "norm2", "scale1": "layer_scale1.lambda1",
-        "scale2": "layer_scale2.lambda1", "wide": "mlp.fc1", "narrow": "mlp.fc2",
-    },
-    "dinov2-gated": {
-        **_HUGGING, "norm1": "norm1", "norm2": "norm2", "scale1": "layer_scale1.lambda1",
-        "scale2": "layer_scale2.lambda1", "wide": "mlp.weights_in", "narrow": "mlp.weights_out",
-    },
+    "dinov2": _DINOV2,
+    "dinov2-gated": {**_DINOV2, "wide": "mlp.weights_in", "narrow": "mlp.weights_out"},
     "timm": {
         "class": "cls_token", "registers": "reg_token", "positions": "pos_embed", "patch": "patch_embed.proj",
         "block": "blocks.{}.", "qkv": "attn.qkv", "out": "attn.proj", "norm": "norm", "norm1": "norm1",
@@ -158,6 +157,7 @@ def build_transformer(plan: TransformerPlan, outputs: tuple[str, ...]) -> Any:
 
     if unknown := [name for name in outputs if name not in plan.outputs]:
         raise InputError(f"`encoders`: no output {unknown[0]}; choose of cls, mean, block1 to block{plan.depth}")
+    scale_layer, tokens_layer = _own_layers()
     head = plan.width // plan.heads
     before = 1 + plan.registers
 
@@ -165,7 +165,7 @@ def build_transformer(plan: TransformerPlan, outputs: tuple[str, ...]) -> Any:
         return layers.LayerNormalization(epsilon=plan.epsilon, name=name)
 
     def scaled(x: Any, name: str) -> Any:
-        return _scale_layer()(name=name)(x) if plan.scaled else x
+        return scale_layer(name=name)(x) if plan.scaled else x
 
     def attention(x: Any, name: str) -> Any:
         joined = layers.Dense(3 * plan.width, use_bias=plan.biased, name=f"{name}_qkv")(x)
@@ -186,7 +186,7 @@ def build_transformer(plan: TransformerPlan, outputs: tuple[str, ...]) -> Any:
 
     images = keras.Input((plan.size, plan.size, 3), name="images")
     x = layers.Conv2D(plan.width, plan.patch, strides=plan.patch, name="patch")(images)
-    x = _tokens_layer()(plan, name="tokens")(ops.reshape(x, (-1, plan.grid**2, plan.width)))
+    x = tokens_layer(plan, name="tokens")(ops.reshape(x, (-1, plan.grid**2, plan.width)))
     found: dict[str, Any] = {}
     for number in range(1, plan.depth + 1):
         name = f"block{number}"
@@ -199,8 +199,9 @@ def build_transformer(plan: TransformerPlan, outputs: tuple[str, ...]) -> Any:
     return keras.Model(images, [found[name] for name in outputs], name="transformer")
 
 
-def _scale_layer() -> Any:
+def _own_layers() -> tuple[Any, Any]:
     import keras
+    from keras import ops
 
     class Scale(keras.layers.Layer):  # type: ignore[misc]
         """Multiplies each feature by a weight."""
@@ -210,13 +211,6 @@ def _scale_layer() -> Any:
 
         def call(self, x: Any) -> Any:
             return x * self.gamma
-
-    return Scale
-
-
-def _tokens_layer() -> Any:
-    import keras
-    from keras import ops
 
     class Tokens(keras.layers.Layer):  # type: ignore[misc]
         """Puts class token and registers before the patches, and adds positions."""
@@ -245,7 +239,7 @@ def _tokens_layer() -> Any:
                 return ops.concatenate([*first, x], axis=1) + self.positions
             return ops.concatenate([*first, x + self.positions[:, plan.placed :]], axis=1)
 
-    return Tokens
+    return Scale, Tokens
 
 
 def read_transformer(model: Any, plan: TransformerPlan, tensors: Tensors, *, names: str) -> None:
@@ -256,57 +250,55 @@ def read_transformer(model: Any, plan: TransformerPlan, tensors: Tensors, *, nam
     WeightsError
         A tensor is missing, or has another shape.
     """
-    for variable, wanted, value in _assigned(model, plan, tensors, names):
+    known = NAMES[names]
+    layers = {layer.name: layer for layer in model.layers}
+
+    def put(variable: Any, name: str, value: Array) -> None:
         if tuple(variable.shape) != value.shape:
             raise WeightsError(
-                f"{tensors.path}: {wanted} has another shape than the network, {value.shape} and not "
+                f"{tensors.path}: {name} has another shape than the network, {value.shape} and not "
                 f"{tuple(variable.shape)}; the weights are of another network"
             )
         variable.assign(value)
 
-
-def _assigned(model: Any, plan: TransformerPlan, tensors: Tensors, names: str) -> Iterator[tuple[Any, str, Array]]:
-    known = NAMES[names]
-    layers = {layer.name: layer for layer in model.layers}
-
-    def both(layer: Any, name: str, turn: Callable[[Array], Array] = np.transpose) -> Iterator[tuple[Any, str, Array]]:
-        yield layer.kernel, f"{name}.weight", turn(tensors[f"{name}.weight"])
+    def put_both(layer: Any, name: str, turn: Callable[[Array], Array] = np.transpose) -> None:
+        put(layer.kernel, f"{name}.weight", turn(tensors[f"{name}.weight"]))
         if layer.bias is not None:
-            yield layer.bias, f"{name}.bias", tensors[f"{name}.bias"]
+            put(layer.bias, f"{name}.bias", tensors[f"{name}.bias"])
 
-    def norm(layer: Any, name: str) -> Iterator[tuple[Any, str, Array]]:
-        yield layer.gamma, f"{name}.weight", tensors[f"{name}.weight"]
-        yield layer.beta, f"{name}.bias", tensors[f"{name}.bias"]
+    def put_norm(layer: Any, name: str) -> None:
+        put(layer.gamma, f"{name}.weight", tensors[f"{name}.weight"])
+        put(layer.beta, f"{name}.bias", tensors[f"{name}.bias"])
 
-    yield from both(layers["patch"], known["patch"], lambda value: value.transpose(2, 3, 1, 0))
+    put_both(layers["patch"], known["patch"], lambda value: value.transpose(2, 3, 1, 0))
     tokens = layers["tokens"]
-    yield tokens.first, known["class"], tensors[known["class"]]
+    put(tokens.first, known["class"], tensors[known["class"]])
     if plan.registers:
-        yield tokens.registers, known["registers"], tensors[known["registers"]]
-    positions = tensors[known["positions"]]
-    yield tokens.positions, known["positions"], resize_positions(positions, before=plan.placed, grid=plan.grid)
+        put(tokens.registers, known["registers"], tensors[known["registers"]])
+    positions = resize_positions(tensors[known["positions"]], before=plan.placed, grid=plan.grid)
+    put(tokens.positions, known["positions"], positions)
     for number in range(plan.depth):
         name, at = f"block{number + 1}", known["block"].format(number)
         if f"{name}_qkv" not in layers:
             continue
-        yield from norm(layers[f"{name}_norm1"], at + known["norm1"])
-        yield from norm(layers[f"{name}_norm2"], at + known["norm2"])
+        for part in ("norm1", "norm2"):
+            put_norm(layers[f"{name}_{part}"], at + known[part])
         if "qkv" in known:
-            yield from both(layers[f"{name}_qkv"], at + known["qkv"])
+            put_both(layers[f"{name}_qkv"], at + known["qkv"])
         else:
             three = [at + known[part] for part in ("query", "key", "value")]
             kernel = np.concatenate([tensors[f"{part}.weight"] for part in three]).T
-            yield layers[f"{name}_qkv"].kernel, f"{three[0]}.weight", kernel
+            put(layers[f"{name}_qkv"].kernel, f"{three[0]}.weight", kernel)
             if plan.biased:
                 bias = np.concatenate([tensors[f"{part}.bias"] for part in three])
-                yield layers[f"{name}_qkv"].bias, f"{three[0]}.bias", bias
+                put(layers[f"{name}_qkv"].bias, f"{three[0]}.bias", bias)
         for part in ("out", "wide", "narrow"):
-            yield from both(layers[f"{name}_{part}"], at + known[part])
+            put_both(layers[f"{name}_{part}"], at + known[part])
         if plan.scaled:
             for part in ("scale1", "scale2"):
-                yield layers[f"{name}_{part}"].gamma, at + known[part], tensors[at + known[part]]
+                put(layers[f"{name}_{part}"].gamma, at + known[part], tensors[at + known[part]])
     if "norm" in layers:
-        yield from norm(layers["norm"], known["norm"])
+        put_norm(layers["norm"], known["norm"])
 
 
 def resize_positions(positions: Array, *, before: int, grid: int) -> Array:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ..errors import InputError, WeightsError
 from ..extensions import load_extension
 from .card import EncoderCard, check_crops
+from .choice import EncoderChoice
 from .loading import first_line
 
 VECTOR_GROUP = "bchisto.vector_encoders"
@@ -21,6 +22,22 @@ VECTOR_GROUP = "bchisto.vector_encoders"
 
 Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """Normalised images, float32 of shape (n, size, size, 3), to vectors, float32 of shape (n, d)."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How an encoder is to be built, see `bchisto.encoders.open_encoder`."""
+
+    choice: EncoderChoice
+    weights: str = "imagenet"
+    precision: str = "float32"
+    engine: str = "keras"
+    seed: int = 0
+
+    @property
+    def weights_kind(self) -> str:
+        """Where its weights come from, in the word that stores keep."""
+        return {"imagenet": "published", "random": "random"}.get(self.weights, "file")
 
 
 def identity(card: EncoderCard, **what: Any) -> str:
@@ -138,9 +155,7 @@ def vector_spec(name: str) -> VectorSpec | None:
     return load_extension(VECTOR_GROUP, name, VectorSpec, what="encoder")
 
 
-def open_vectors(
-    spec: VectorSpec, *, outputs: tuple[str, ...], weights: str, precision: str, engine: str
-) -> VectorEncoder:
+def open_vectors(spec: VectorSpec, asked: Asked) -> VectorEncoder:
     """Build a vector encoder of another package.
 
     Raises
@@ -150,20 +165,20 @@ def open_vectors(
     WeightsError
         The package refuses its weights.
     """
-    if engine != "keras":
-        raise InputError(f"`engine` {engine}: does not run {spec.name}, which its package runs; leave it out")
-    if precision != "float32":
-        raise InputError(f"`precision` {precision}: {spec.name} computes as its package does; leave it out")
+    if asked.engine != "keras":
+        raise InputError(f"`engine` {asked.engine}: does not run {spec.name}, which its package runs; leave it out")
+    if asked.precision != "float32":
+        raise InputError(f"`precision` {asked.precision}: {spec.name} computes as its package does; leave it out")
     default = tuple(spec.outputs)[:1]
-    chosen, parts = chosen_outputs(outputs, default=default, sizes=spec.outputs, of=spec.name)
+    chosen, parts = chosen_outputs(asked.choice.layers, default=default, sizes=spec.outputs, of=spec.name)
     try:
-        run, sha256 = spec.build(chosen, weights)
+        run, sha256 = spec.build(chosen, asked.weights)
     except ValueError as error:
         raise WeightsError(f"{spec.name}: {first_line(error)}") from error
     return VectorEncoder(
         name=spec.name, layers=chosen, parts=parts, default_layers=chosen == default, card=spec.card, runner="package",
-        backend=spec.name, engine=engine, weights_sha256=identity(spec.card, weights=sha256),
-        weights_file_sha256=sha256, run=run, weights={"imagenet": "published", "random": "random"}.get(weights, "file"),
+        backend=spec.name, engine=asked.engine, weights_sha256=identity(spec.card, weights=sha256),
+        weights_file_sha256=sha256, run=run, weights=asked.weights_kind,
     )  # fmt: skip
 
 

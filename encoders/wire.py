@@ -21,13 +21,25 @@ class WireReader:
     Parameters
     ----------
     path : Path
-    data : mmap or bytes
     of : str
         What the file should be, for messages.
+
+    Raises
+    ------
+    WeightsError
+        It is empty.
     """
 
-    def __init__(self, path: Path, data: mmap.mmap | bytes, of: str) -> None:
-        self._path, self._data, self._of = path, data, of
+    def __init__(self, path: Path, of: str) -> None:
+        if not path.stat().st_size:
+            raise WeightsError(f"{path}: empty")
+        self._path, self._of = path, of
+        with path.open("rb") as handle:
+            self._data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def messages(self, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Yield those fields that hold bytes, a text or a message, each with where they begin and end."""
+        return ((field, start, stop) for field, wire, start, stop in self.fields(begin, end) if wire == BYTES)
 
     def fields(self, begin: int, end: int) -> Iterator[Field]:
         """Yield the fields of a message between two places of the file."""

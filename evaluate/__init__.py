@@ -10,12 +10,11 @@ from ..moved import moved_names
 from .aggregate import AGGREGATIONS, LEVELS, aggregate
 from .calibration import abstention, calibration, unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
+from .comparison_sections import gain_lines, measure_gains
 from .differences import precision_difference
 from .evaluate import evaluate, measure
 from .finished import read_facts, write_run_report
-from .fold_notes import FoldNote, fold_notes
 from .formats import as_frame, html_lines, html_table, latex_table
-from .gain import gain_lines, measure_gains
 from .intervals import Sampled, bootstrap_intervals
 from .known_metrics import list_metrics
 from .methods import cite
@@ -24,8 +23,8 @@ from .metrics import compute_metrics
 from .operating import FoldCurves, fold_curves
 from .page import Block, Figure, Grid, Section, render_page, write_page
 from .panel import Panel, Sample
-from .paper import PaperTable, paper_table
-from .predictions import PredictionTable, sampling_units, take_rows, write_predictions
+from .paper import PaperTable, paper_table, variance_split
+from .predictions import FoldNote, PredictionTable, fold_notes, sampling_units, take_rows, write_predictions
 from .published import PublishedFigure, PublishedTable, write_published
 from .read_table import PREDICTED_FROM, TableChoice, read_predictions
 from .report import choose_samples, reporting, surest, thumbnail, write_report
@@ -47,7 +46,6 @@ from .two_class import (
     positive_mask,
     two_class_scores,
 )
-from .variance import variance_split
 from .wording import counted, external_lines, headline, listed, named_test, p_value, plural
 
 __all__ = [

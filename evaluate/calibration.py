@@ -83,9 +83,8 @@ def calibration(table: PredictionTable, *, bins: int = CALIBRATION_BINS, seed: i
         for place, name in enumerate(table.classes)
     }
     found["class_wise_ece"] = float(np.mean([one["ece"] for one in found["class_wise"].values()]))
-    scaled = fold_temperatures(table)
     found["temperature"] = None
-    if scaled is not None:
+    if (scaled := fold_temperatures(table)) is not None:
         temperatures, probabilities = scaled
         after = _scores(table, probabilities, bins)  # scaling keeps the predicted class
         found["temperature"] = {
@@ -142,14 +141,9 @@ def _class_wise(
     scores: Values, truth: npt.NDArray[np.bool_], units: npt.NDArray[np.int64], bins: int, seed: int
 ) -> dict[str, Any]:
     error, _ = _binned(scores, truth, bins)
-    line = recalibration(scores, truth, units=units)
-    return {
-        "n": int(truth.sum()),
-        "ece": error,
-        "ece_expected": _chance(scores, error, bins, seed)["ece_expected"],
-        "slope": line["slope"],
-        "intercept": line["intercept"],
-    }
+    found = _chance(scores, error, bins, seed) | recalibration(scores, truth, units=units)
+    picked = {key: found[key] for key in ("ece_expected", "slope", "intercept")}
+    return {"n": int(truth.sum()), "ece": error, **picked}
 
 
 def _scores(table: PredictionTable, probabilities: Values, bins: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -111,10 +112,7 @@ def holm(pairs: Iterable[dict[str, Any]], *, primary: str | None = None) -> list
 
 def selection_notes(tables: Sequence[PredictionTable]) -> list[str]:
     """Say how many tables of the same images are shown, of which a reader would pick the best."""
-    alike: dict[frozenset[Any], int] = {}
-    for table in tables:
-        rows = frozenset((image, patch) for image, patch, _ in table.keys)
-        alike[rows] = alike.get(rows, 0) + 1
+    alike = Counter(frozenset((image, patch) for image, patch, _ in table.keys) for table in tables)
     return [
         f"{count} tables of the same images were looked at: the best of them looks better than it is, the more so the "
         "more there are; choose on other images than those that are reported, and read comparisons by Holm's p"

@@ -1,15 +1,30 @@
-"""What a report says of several tables, of subgroups, and of external images."""
+"""What a report says of several tables, of subgroups, of external images, and of what each store gives to a fusion."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
-from .columns import interval_cell, percent, points, shown_metrics, summary_cells
+import numpy as np
+
+from .compare import compare_tables, holm, selection_notes
+from .formats import aligned
+from .intervals import Sampled
+from .metrics import compute_metrics
 from .page import Block, Grid
 from .panel import Panel
+from .predictions import PredictionTable
 from .shares import CROSS_VALIDATION
-from .wording import called, counted, images_tested, name_of, named_test, p_value, plural, predicted
+from .tables import interval_cell, percent, points, shown_metrics, summary_cells
+from .two_class import TwoClassView
+from .wording import called, counted, images_tested, name_of, named_test, p_value, plural, rows_of
+
+_PAIRED = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC",
+           "sensitivity": "sensitivity", "specificity": "specificity"}  # fmt: skip
+
+_HEADER = ("store", "alone", "fusion without it", "its gain, points", "95 % interval", "p", "p, Holm")
 
 
 def side_by_side(panels: Sequence[Panel]) -> Grid:
@@ -22,10 +37,6 @@ def side_by_side(panels: Sequence[Panel]) -> Grid:
     ]
     header = ["table", "protocol", "predictions", *(heading for heading, _ in cells[0])]
     return Grid("Tables side by side", header, rows, words=(1,))
-
-
-_PAIRED = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC",
-           "sensitivity": "sensitivity", "specificity": "specificity"}  # fmt: skip
 
 
 def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> Iterator[Block]:
@@ -78,31 +89,19 @@ def external_blocks(panel: Panel) -> Iterator[Block]:
             key = "auc" if "auc" in name else name
             unit = "number" if key == "auc" else "percent"
             values = (interval_cell(unit, one[side], None) for side in ("internal", "external"))
-            rows.append(
-                [
-                    name.replace("_", " ").replace("auc", "AUC"),
-                    *values,
-                    _difference(one | {"difference": one["drop"]}, key),
-                ]
-            )
-        caption = (
-            f"{found['against']} (internal) and {found['table']} (external): drop in points of percent, AUC as it is"
-        )
+            title = name.replace("_", " ").replace("auc", "AUC")
+            rows.append([title, *values, _difference(one | {"difference": one["drop"]}, key)])
+        both = f"{found['against']} (internal) and {found['table']} (external)"
+        caption = f"{both}: drop in points of percent, AUC as it is"
         yield Block(grid=Grid(caption, ("figure", "internal", "external", "drop, with 95 % interval"), rows))
         if found["wanted"]:
-            reached = [
-                [
-                    percent(point["wanted"]),
-                    f"{point['threshold']:.3f}",
-                    *(
-                        interval_cell("percent", point[s], point[f"{s}_interval"])
-                        for s in ("sensitivity", "specificity")
-                    ),
-                ]
-                for point in found["wanted"]
-            ]
+            sides = ("sensitivity", "specificity")
+            reached = []
+            for point in found["wanted"]:
+                shares = (interval_cell("percent", point[side], point[f"{side}_interval"]) for side in sides)
+                reached.append([percent(point["wanted"]), f"{point['threshold']:.3f}", *shares])
             caption = f"What thresholds of {found['against']} for a wanted sensitivity reach on {found['table']}"
-            yield Block(grid=Grid(caption, ("wanted sensitivity", "threshold", "sensitivity", "specificity"), reached))
+            yield Block(grid=Grid(caption, ("wanted sensitivity", "threshold", *sides), reached))
 
 
 def subgroup_blocks(panel: Panel) -> Iterator[Block]:
@@ -113,20 +112,15 @@ def subgroup_blocks(panel: Panel) -> Iterator[Block]:
             note="Subgroups are exploratory: they were not planned with the study, and differences are not corrected "
             "for their number. One that matters is a question for new images."
         )
-    row, group = predicted(panel.metrics), name_of(panel.metrics, "group")
+    rows_are, group = rows_of(panel.metrics), name_of(panel.metrics, "group")
     for by, subgroups in found.items():
-        rows = [
-            [
-                one["value"],
-                f"{one['n']:,}",
-                f"{one['units']:,}",
-                interval_cell("percent", one["accuracy"], one["interval"], "*" if one["warning"] else ""),
-                _difference({"difference": one["difference"], "interval": one["difference_interval"]}, "accuracy"),
-            ]
-            for one in subgroups
-        ]
+        rows = []
+        for one in subgroups:
+            accuracy = interval_cell("percent", one["accuracy"], one["interval"], "*" if one["warning"] else "")
+            apart = _difference({"difference": one["difference"], "interval": one["difference_interval"]}, "accuracy")
+            rows.append([one["value"], f"{one['n']:,}", f"{one['units']:,}", accuracy, apart])
         units = f"{plural(group)} or other units" if any(panel.table.groups) else "units"
-        header = [by, plural(row), units, "accuracy, with 95 % interval", "less that of all others, points"]
+        header = [by, rows_are, units, "accuracy, with 95 % interval", "less that of all others, points"]
         yield Block(grid=Grid(f"{panel.table.name} by {by}, exploratory", header, rows))
         if any(one["warning"] for one in subgroups):
             yield Block(note="* This interval may cover less than 95 %.")
@@ -135,3 +129,122 @@ def subgroup_blocks(panel: Panel) -> Iterator[Block]:
 def p_cell(value: float | None) -> str:
     """Write a p, or that there is none."""
     return "–" if value is None else p_value(value, sign=False)
+
+
+def measure_gains(
+    fused: Callable[[Collection[str]], PredictionTable], stores: Sequence[str], *, view: TwoClassView
+) -> dict[str, Any]:
+    """Compare stores with each other, and the fusion of all with that of all but one.
+
+    Parameters
+    ----------
+    fused : callable
+        Returns the predictions of some of the stores; all over the same images and folds.
+    stores : sequence of str
+        At least two.
+    view : TwoClassView
+        Of sensitivity and specificity.
+
+    Returns
+    -------
+    dict
+        JSON-ready. ``fusion``: ``accuracy``, its ``interval``, ``balanced_accuracy`` and ``auc``; ``stores``: name to
+        the same of the store ``alone`` and of the fusion ``without`` it; ``comparisons``: those of `compare_tables`,
+        with ``first``, ``second`` and ``p_holm``, corrected for all of them; first those of the fusion with that
+        without a ``store``, whose ``difference`` is the gain of that store, then those of every two stores. None of
+        them is ``primary``. ``notes``: what a reader must know.
+
+    References
+    ----------
+    Holm 1979.
+    """
+    fusion = fused(stores)
+    alone = {store: replace(fused([store]), name=store) for store in stores}
+    without = {
+        store: replace(fused([other for other in stores if other != store]), name=f"fusion without {store}")
+        for store in stores
+    }
+    pairs = [
+        {"first": table.name, "second": fusion.name, "store": store, **compare_tables(table, fusion, view=view)}
+        for store, table in without.items()
+    ]
+    pairs += [
+        {"first": a.name, "second": b.name, **compare_tables(a, b, view=view)}
+        for a, b in combinations(alone.values(), 2)
+    ]
+    return {
+        "fusion": _figures(fusion),
+        "stores": {name: {"alone": _figures(alone[name]), "without": _figures(without[name])} for name in stores},
+        "comparisons": [{**pair, "primary": False} for pair in holm(pairs)],
+        "notes": selection_notes(list(alone.values())),
+    }
+
+
+def _figures(table: PredictionTable) -> dict[str, Any]:
+    metrics = compute_metrics(table)
+    inside = Sampled(table).share(np.asarray(table.predicted == table.labels))
+    figures = {name: metrics[name] for name in ("accuracy", "balanced_accuracy", "auc")}
+    return {**figures, "interval": None if inside is None else inside.ends}
+
+
+def _caption(found: Mapping[str, Any]) -> str:
+    return (
+        f"What each of {len(found['stores'])} stores gives to the accuracy; {len(found['comparisons'])} comparisons, "
+        "none named beforehand, are corrected together"
+    )
+
+
+def _rows(found: Mapping[str, Any], *, between: str) -> list[list[str]]:
+    """Return a row per store, and that of the fusion."""
+    gains = {pair["store"]: pair for pair in found["comparisons"] if "store" in pair}
+
+    def cell(figures: Mapping[str, Any]) -> str:
+        return interval_cell("percent", figures["accuracy"], figures["interval"], between=between)
+
+    rows = [
+        [name, cell(store["alone"]), percent(store["without"]["accuracy"]), *_tested(gains[name])]
+        for name, store in found["stores"].items()
+    ]
+    return [*rows, ["fusion", cell(found["fusion"]), *[""] * (len(_HEADER) - 2)]]
+
+
+def _tested(pair: Mapping[str, Any]) -> list[str]:
+    return [points(pair["difference"]), points(pair["interval"]), p_cell(pair["p"]), p_cell(pair["p_holm"])]
+
+
+def gain_lines(found: Mapping[str, Any]) -> list[str]:
+    """Say in lines for a terminal what `measure_gains` found."""
+    against = [
+        [f"{pair['second']} less {pair['first']}", *_tested(pair)]
+        for pair in found["comparisons"]
+        if "store" not in pair
+    ]
+    header = ["stores against each other", "points", "95 % interval", "p", "p, Holm"]
+    return [
+        _caption(found),
+        *_ruled([_HEADER, *_rows(found, between=" ")]),
+        "",
+        *_ruled([header, *against]),
+        *found["notes"],
+    ]
+
+
+def _ruled(rows: Sequence[Sequence[str]]) -> list[str]:
+    header, *lines = aligned(rows)
+    return [header, "-" * len(header), *lines]
+
+
+def gain_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
+    """Show it for every table whose run recorded it."""
+    for panel in panels:
+        if not (found := panel.run.get("each")):
+            continue
+        if len(panels) > 1:
+            yield Block(heading=panel.table.name)
+        yield Block(grid=Grid(_caption(found), _HEADER, _rows(found, between="\n"), total=True))
+        yield Block(
+            text="The gain is the accuracy of the fusion of all stores less that of the fusion without the one. A "
+            "store that is good alone may add nothing to the others."
+        )
+        yield from comparison_blocks(found["comparisons"], [panel])
+        yield from (Block(note=f"{note[:1].upper()}{note[1:]}.") for note in found["notes"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..moved import takes_fields
 from .aggregate import LEVELS, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
 from .external import column_values, external_validations, of_groups, subgroups
-from .finished import read_facts
+from .finished import Facts, read_facts
 from .intervals import bootstrap_intervals
 from .metrics import compute_metrics
 from .panel import Panel, Sample
@@ -122,11 +122,9 @@ def evaluate(
     _refuse_overwriting(folder, (*others, *sources))
     ensure_folder(folder)
     banners: dict[str, None] = {}
-    read = functools.partial(
-        _measured, choice=choice, reading=tables, steps=steps, bootstrap=bootstrap, banners=banners
-    )
+    read = functools.partial(_measured, choice=choice, steps=steps, bootstrap=bootstrap, banners=banners)
     internal = read(_tables(others), reading=replace(tables, by=()))
-    panels = read(_tables(sources), cases=cases)
+    panels = read(_tables(sources), reading=tables, cases=cases)
     result: dict[str, Any] = {"tables": {panel.table.name: panel.metrics for panel in panels}}
     if len(result["tables"]) < len(panels):
         raise InputError("two tables have the same name; rename one of the files")
@@ -194,19 +192,10 @@ def _measured(
         facts = read_facts(path)
         banners.update(dict.fromkeys(facts.run.get("banners", ())))
         told = choice.over(facts.view)
-        for found in read_predictions(
-            path,
-            classes=reading.classes or facts.run.get("classes", ()),
-            name=name,
-            predicted_from=reading.predicted_from,
-        ):
+        classes = reading.classes or facts.run.get("classes", ())
+        for found in read_predictions(path, classes=classes, name=name, predicted_from=reading.predicted_from):
             table = facts.described(found)
-            if facts.rule_of_0_1 and choice.rule is None:
-                banners[_old_rule(table.name, facts.rule_of_0_1)] = None
-            if table.unlabelled:
-                banners[_unlabelled(table)] = None
-            if not facts.run:
-                banners.update(dict.fromkeys([*_leaks(table), *_not_new(table)]))
+            banners.update(dict.fromkeys(_notes(table, facts, choice)))
             values = {
                 column: column_values(path, column, images_sha256=str(facts.run.get("images_sha256", "")))
                 for column in reading.by
@@ -228,38 +217,34 @@ def _measured(
     return panels
 
 
-def _unlabelled(table: PredictionTable) -> str:
-    said = "row has no label and is" if table.unlabelled == 1 else "rows have no label and are"
-    return f"{table.name}: {table.unlabelled} {said} left out; these numbers are about the other {len(table)}"
+def _notes(table: PredictionTable, facts: Facts, choice: TwoClassChoice) -> Iterator[str]:
+    """Say what a reader must know of a table: an old rule, rows left out, and of one from elsewhere what it leaks."""
+    if (rule := facts.rule_of_0_1) and choice.rule is None:
+        other = "" if rule == "sum" else "; the rule sum is the one that boost follows now"
+        yield f"{table.name}: its metrics.json is of bchisto 0.1, which followed the two-class rule {rule} there{other}"
+    if table.unlabelled:
+        said = "row has no label and is" if table.unlabelled == 1 else "rows have no label and are"
+        yield f"{table.name}: {table.unlabelled} {said} left out; these numbers are about the other {len(table)}"
+    if facts.run:
+        return
+    yield from _leaks(table)
+    if table.not_new:
+        yield (
+            f"{table.name}: NOT NEW: {len(table.not_new)} of {len(set(table.image_ids))} images trained the models "
+            "(column trained); these numbers are too high for new images"
+        )
 
 
-def _not_new(table: PredictionTable) -> list[str]:
-    """Say so where a table of new images holds some that trained the models."""
-    if not table.not_new:
-        return []
-    images = len(set(table.image_ids))
-    return [
-        f"{table.name}: NOT NEW: {len(table.not_new)} of {images} images trained the models (column trained); these "
-        "numbers are too high for new images"
-    ]
-
-
-def _old_rule(name: str, rule: str) -> str:
-    other = "" if rule == "sum" else "; the rule sum is the one that boost follows now"
-    return f"{name}: its metrics.json is of bchisto 0.1, which followed the two-class rule {rule} there{other}"
-
-
-def _unlike_rules(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _unlike_rules(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Say so where two-class figures that stand side by side do not mean the same."""
-    rules = {name: view["rule"] for name, m in tables.items() if (view := m.get("two_class"))}
+    rules = {name: (metrics.get("two_class") or {}).get("rule") for name, metrics in tables.items()}
     probable = {name: rule for name, rule in rules.items() if rule in TWO_CLASS_RULES}
-    if len(set(probable.values())) < 2:
-        return []
-    said = ", ".join(f"{name} {rule}" for name, rule in probable.items())
-    return [f"two-class figures follow two rules and cannot be compared ({said}); evaluate them under one rule"]
+    if len(set(probable.values())) > 1:
+        said = ", ".join(f"{name} {rule}" for name, rule in probable.items())
+        yield f"two-class figures follow two rules and cannot be compared ({said}); evaluate them under one rule"
 
 
-def _leaks(table: PredictionTable) -> list[str]:
+def _leaks(table: PredictionTable) -> Iterator[str]:
     """Say so where a fold tests some images of a group but not all: then the others may train it.
 
     Hold-outs that keep groups whole test all images of a group wherever they test one, however often.
@@ -271,12 +256,11 @@ def _leaks(table: PredictionTable) -> list[str]:
             images.setdefault(group, set()).add(image)
             tested.setdefault((group, fold), set()).add(image)
     split = {group for (group, _), found in tested.items() if found != images[group]}
-    if not split:
-        return []
-    return [
-        f"{table.name}: image-level folds on grouped data, {len(split)} groups are tested in several folds and so "
-        "train and test at once; these numbers are too high for new patients"
-    ]
+    if split:
+        yield (
+            f"{table.name}: image-level folds on grouped data, {len(split)} groups are tested in several folds and so "
+            "train and test at once; these numbers are too high for new patients"
+        )
 
 
 def _tables(sources: Sequence[str | Path]) -> list[tuple[Path, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from .intervals import Sampled
 from .operating import called_point
 from .panel import Panel
 from .predictions import PredictionTable, take_rows
+from .shares import Interval
 from .two_class import two_sides
-from .wording import counted, listed
+from .wording import counted, listed, nested
 
 _FIGURES = (
     ("accuracy", ("accuracy",)), ("balanced_accuracy", ("balanced_accuracy",)), ("auc", ("auc",)),
@@ -114,10 +115,10 @@ def external_validation(panel: Panel, other: Panel) -> dict[str, Any]:
     alike = _present(table) == _present(of)
     figures = {}
     for key, path in _FIGURES if alike else [one for one in _FIGURES if one[0] != "balanced_accuracy"]:
-        inside, outside = _at(internal, path), _at(external, path)
+        inside, outside = nested(internal, *path), nested(external, *path)
         if inside is None or outside is None:
             continue
-        spans = [_at(metrics.get("intervals") or {}, path) for metrics in (internal, external)]
+        spans = [nested(metrics, "intervals", *path) for metrics in (internal, external)]
         interval = None if None in spans else independent_difference(inside, outside, *spans)
         figures[key] = {"internal": inside, "external": outside, "drop": inside - outside, "interval": interval}
     found = figures["accuracy"]
@@ -166,12 +167,6 @@ def _carried(table: PredictionTable, view: Mapping[str, Any]) -> Iterator[dict[s
     for point in view["wanted"]:
         called = scores >= point["threshold"]
         yield {"wanted": point["wanted"], **called_point(table, truth, called, point["threshold"])}
-
-
-def _at(content: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    for key in path:
-        content = (content or {}).get(key)  # type: ignore[assignment]
-    return content
 
 
 def independent_difference(one: float, other: float, first: list[float], second: list[float]) -> list[float]:
@@ -262,29 +257,21 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
 
 def _measured(table: PredictionTable, of_rows: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for name in names:
-        mine = of_rows == name
-        sides = [_accuracy(table, rows) for rows in (mine, ~mine)]
-        (share, span, units, warning), (others, other_span, *_) = sides
-        apart = None if others is None else share - others
-        between = None
-        if apart is not None and span and other_span:
-            between = independent_difference(share, others, span, other_span)
+        mine, others = (take_rows(table, np.flatnonzero(rows)) for rows in (of_rows == name, of_rows != name))
+        share, inside = _accuracy(mine)
+        apart = between = None
+        if len(others):
+            other, outside = _accuracy(others)
+            apart, between = share - other, independent_difference(share, other, inside.ends, outside.ends)
         yield {
-            "value": name, "n": int(mine.sum()), "units": units, "accuracy": share, "interval": span,
-            "warning": warning, "difference": apart, "difference_interval": between,
-            "tested": take_rows(table, np.flatnonzero(mine)).tested,
+            "value": name, "n": len(mine), "units": Sampled(mine).units, "accuracy": share, "interval": inside.ends,
+            "warning": inside.warning, "difference": apart, "difference_interval": between, "tested": mine.tested,
         }  # fmt: skip
 
 
-def _accuracy(table: PredictionTable, rows: Any) -> tuple[Any, list[float] | None, int, str | None]:
-    """Return accuracy, interval, units and warning of some rows."""
-    if not rows.any():
-        return None, None, 0, None
-    some = take_rows(table, np.flatnonzero(rows))
-    sampled, hits = Sampled(some), some.predicted == some.labels
-    found = sampled.share(hits)
-    warning = None if found is None else found.warning
-    return float(hits.mean()), None if found is None else found.ends, sampled.units, warning
+def _accuracy(table: PredictionTable) -> tuple[float, Interval]:
+    hits = table.predicted == table.labels
+    return float(hits.mean()), cast("Interval", Sampled(table).share(hits))  # a table has rows
 
 
 def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, str]:

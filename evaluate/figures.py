@@ -13,12 +13,12 @@ from typing import Any, ParamSpec
 
 import numpy as np
 
-from .columns import percent
 from .operating import fold_curves
 from .page import Figure
 from .predictions import PredictionTable
+from .tables import percent
 from .two_class import two_sides
-from .wording import listed, plural, predicted
+from .wording import listed, rows_of
 
 P = ParamSpec("P")
 
@@ -101,7 +101,7 @@ def confusion_figure(metrics: Metrics) -> Figure | None:
             called = [f"{count:,} as {name}" for name, count in zip(classes, counts, strict=True) if count]
             lines.append(f"of {sum(counts):,} {true} {listed(called) or 'none'}")
         alt = f"Confusion matrix, what was predicted: {'; '.join(lines)}."
-    caption = f"Confusion matrix, number of {plural(predicted(metrics))}"
+    caption = f"Confusion matrix, number of {rows_of(metrics)}"
     return Figure(_confusion(classes, confusion), alt, caption)
 
 
@@ -184,7 +184,7 @@ def calibration_figure(metrics: Metrics) -> Figure | None:
         return None
     bins = [f"{entry['confidence']:.2f}: {percent(entry['accuracy'])} of {entry['n']:,}" for entry in found["bins"]]
     alt = f"Reliability diagram, mean confidence and how many were right: {'; '.join(bins)}. ECE {found['ece']:.3f}."
-    caption = f"Reliability; bars show the share of {plural(predicted(metrics))} at a confidence"
+    caption = f"Reliability; bars show the share of {rows_of(metrics)} at a confidence"
     return Figure(_calibration(found["bins"], found["ece"]), alt, caption)
 
 
@@ -204,7 +204,7 @@ def abstention_figure(metrics: Metrics) -> Figure | None:
     """Draw accuracy against the share of images answered; None for a table without probabilities."""
     if (found := metrics.get("abstention")) is None:
         return None
-    rows, places = plural(predicted(metrics)), range(len(found))
+    rows, places = rows_of(metrics), range(len(found))
     picked = {min(places, key=lambda k: abs(found[k]["n"] / metrics["n"] - share)) for share in (1, 0.5, 0.1)}
     said = [f"of the surest {found[k]['n']:,} {rows} {percent(found[k]['accuracy'])} are right" for k in sorted(picked)]
     caption = f"Abstention: accuracy when only the surest {rows} are answered"

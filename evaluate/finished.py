@@ -11,13 +11,13 @@ from typing import Any
 from ..errors import BchistoError
 from ..jobs import is_set_aside, read_json
 from .compare import compare_pairs, selection_notes, unlike_pairs
-from .fold_notes import FoldNote
 from .panel import Panel
 from .paper import PaperTable, ProtocolGap, protocol_gap
-from .predictions import PredictionTable
+from .predictions import FoldNote, PredictionTable
 from .read_table import read_predictions
 from .report import write_report
 from .two_class import TwoClassView
+from .wording import joined_versions
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,9 @@ def read_facts(path: Path) -> Facts:
     run, tables = (content.get(key) if isinstance(content, dict) else None for key in ("run", "tables"))
     if not isinstance(run, dict) or not isinstance(tables, dict):
         return Facts({}, {})
-    if versions := _versions(path.with_name("settings.json")):
+    settings = path.with_name("settings.json")
+    claim = read_json(settings).get("claim", {}) if settings.is_file() else {}
+    if versions := joined_versions(claim.get("made_with", ())):
         run = {**run, "versions": versions}
     names = [name for name in tables if name.endswith(" (patch)") == (path.name == _OURS[1])]
     found = tables[names[0]] if names else {}
@@ -97,16 +99,6 @@ def read_facts(path: Path) -> Facts:
     # 0.1: boost took the largest class of each side, everything else the sum
     rule = (found.get("two_class") or {}).get("rule") or ("max" if "fusion" in tables else "sum")
     return Facts(run, found, rule if rule in ("sum", "max") else "sum")
-
-
-def _versions(path: Path) -> dict[str, str]:
-    """Return the versions under which a folder was worked on, several of a package side by side."""
-    claim = read_json(path).get("claim", {}) if path.is_file() else {}
-    found: dict[str, dict[str, None]] = {}
-    for made_with in claim.get("made_with", ()):
-        for name, version in made_with.items():
-            found.setdefault(name, {})[str(version)] = None
-    return {name: " and ".join(versions) for name, versions in found.items()}
 
 
 def write_run_report(run: Path, *, images: str) -> None:

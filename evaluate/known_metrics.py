@@ -12,7 +12,7 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -173,26 +173,18 @@ def _plug_ins(path: tuple[str, ...]) -> tuple[MetricSpec, ...]:
         try:
             spec = load_extension(ENTRY_POINT_GROUP, name, MetricSpec, what="metric")
             if spec is not None:
-                _check(spec, name, taken)
+                if clash := sorted(_written(spec) & taken):
+                    raise InputError(f"metric {name}: {clash[0]} is taken already; its package must call it otherwise")
+                taken |= _written(spec)
+                found.append(spec)
         except BchistoError as error:
             _log.warning("%s; it is left out", error)
-            continue
-        if spec is not None:
-            taken |= _written(spec)
-            found.append(spec)
     return tuple(found)
 
 
 def _written(spec: MetricSpec) -> set[str]:
     """Return the keys and columns that a metric fills."""
     return {*spec.keys, *spec.bounds}
-
-
-def _check(spec: MetricSpec, name: str, taken: Iterable[str]) -> None:
-    """Refuse a metric that fills what another one does."""
-    clash = sorted(_written(spec) & set(taken))
-    if clash:
-        raise InputError(f"metric {name}: {clash[0]} is taken already; its package must call it otherwise")
 
 
 def metric_values(spec: MetricSpec, table: PredictionTable) -> dict[str, Any]:
@@ -236,7 +228,8 @@ def drawn_values(spec: MetricSpec, table: PredictionTable, weights: Weights) -> 
     if spec.needs_probabilities and table.probabilities is None:
         return None
     if spec.weighted is not None:
-        return _guarded(spec, table, lambda: _weighted(spec, table, weights), warn=True)
+        weighted = spec.weighted
+        return _guarded(spec, table, lambda: _checked(weighted(table, weights), len(weights)), warn=True)
     if _value(spec, table) is None:
         return None
     rows = np.arange(len(table))
@@ -255,13 +248,10 @@ def _computed(spec: MetricSpec, table: PredictionTable) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def _weighted(spec: MetricSpec, table: PredictionTable, weights: Weights) -> Weights | None:
-    found = None if spec.weighted is None else spec.weighted(table, weights)
-    if found is None:
-        return None
-    if np.shape(found) != (len(weights),):
-        raise ValueError(f"{np.shape(found)} values for {len(weights)} sets of weights")
-    return np.asarray(found, dtype=np.float64)
+def _checked(found: Weights | None, count: int) -> Weights | None:
+    if found is not None and np.shape(found) != (count,):
+        raise ValueError(f"{np.shape(found)} values for {count} sets of weights")
+    return None if found is None else np.asarray(found, dtype=np.float64)
 
 
 def _guarded(spec: MetricSpec, table: PredictionTable, work: Callable[[], T | None], *, warn: bool) -> T | None:

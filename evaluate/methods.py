@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .shares import CROSS_VALIDATION
-from .wording import called, counted, listed, name_of, plural, predicted
+from .wording import called, counted, joined_versions, listed, name_of, rows_of
 
 _FACTOR = "; variance times "
 
@@ -48,30 +48,19 @@ def methods_text(
         Of `compare_pairs`.
     """
     trained = [sentence for run in runs for sentence in run.get("methods", ())]
-    protocols = [f"{one['protocol']}" for one in metrics if one["protocol"]]
     said = [*trained]
-    if protocols:
-        distinct = list(dict.fromkeys(protocols))
-        said.append(f"The {'protocol was' if len(distinct) == 1 else 'protocols were'} {', and '.join(distinct)}.")
-    said += [
-        *_scores(metrics),
-        *_intervals(metrics),
-        *_comparisons(pairs),
-        *_calibration(metrics),
-        *_points(metrics),
-    ]
-    versions: dict[str, dict[str, None]] = {"bchisto": {}}
-    for name, version in ((name, version) for run in runs for name, version in (run.get("versions") or {}).items()):
-        versions.setdefault(name, {})[version] = None
-    software = [
-        f"{_PACKAGES[name]} {' and '.join(found)}".strip() for name, found in versions.items() if name in _PACKAGES
-    ]
+    if protocols := list(dict.fromkeys(one["protocol"] for one in metrics if one["protocol"])):
+        said.append(f"The {'protocol was' if len(protocols) == 1 else 'protocols were'} {', and '.join(protocols)}.")
+    said += _scores(metrics)
+    said += [*_intervals(metrics), *_comparisons(pairs), *_calibration(metrics), *_points(metrics)]
+    versions = {"bchisto": "", **joined_versions(run.get("versions") or {} for run in runs)}
+    software = [f"{_PACKAGES[name]} {found}".strip() for name, found in versions.items() if name in _PACKAGES]
     said.append(f"{'Models and metrics' if trained else 'Metrics'} were computed with {listed(software)}.")
     return " ".join(dict.fromkeys(said))
 
 
 def _scores(metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    rows = list(dict.fromkeys(plural(predicted(one)) for one in metrics))
+    rows = list(dict.fromkeys(rows_of(one) for one in metrics))
     if metrics:
         yield (
             f"Accuracy is the share of {listed(rows)} whose predicted class is the true one; balanced accuracy is "
@@ -85,27 +74,20 @@ def _scores(metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _intervals(metrics: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Say the methods of all tables once, over the units of each."""
-    methods: dict[str, None] = {}
-    units: dict[str, None] = {}
-    about: dict[str, None] = {}
-    widened = False
+    methods, units, about = [], [], []
     for one in metrics:
-        intervals = one.get("intervals") or {}
-        if not intervals:
-            continue
-        named = intervals.get("methods") or {"accuracy": "percentile bootstrap"}
-        for name in ("accuracy", "balanced_accuracy", "auc"):
-            if name in named:
-                method, _, factor = named[name].partition(_FACTOR)
-                methods[_METHODS.get(method, method)] = None
-                widened |= bool(factor)
-        units[counted(intervals["units"], name_of(one, intervals["unit"]))] = None
-        about[called(one, intervals.get("estimand") or "the trained models, and take them as they are")] = None
+        if intervals := one.get("intervals"):
+            named = intervals.get("methods") or {"accuracy": "percentile bootstrap"}
+            shown = [named[name] for name in ("accuracy", "balanced_accuracy", "auc") if name in named]
+            methods += [method.partition(_FACTOR) for method in shown]
+            units.append(counted(intervals["units"], name_of(one, intervals["unit"])))
+            about.append(called(one, intervals.get("estimand") or "the trained models, and take them as they are"))
     if not methods:
         return
-    yield f"Intervals are 95 % confidence intervals ({listed(list(methods))}), over {listed(list(units))} as units."
-    yield f"They are about {'; and '.join(about)}."
-    if widened:
+    said = listed(list(dict.fromkeys(_METHODS.get(method, method) for method, _, _ in methods)))
+    yield f"Intervals are 95 % confidence intervals ({said}), over {listed(list(dict.fromkeys(units)))} as units."
+    yield f"They are about {'; and '.join(dict.fromkeys(about))}."
+    if any(factor for _, _, factor in methods):
         yield f"Over several folds variances were multiplied by {CROSS_VALIDATION:g}, since training parts overlap."
 
 

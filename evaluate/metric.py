@@ -97,10 +97,9 @@ class MetricSpec:
             raise InputError(
                 f"metric {self.name!r}: its name must be lower-case letters, digits and _, at most 40, a letter first"
             )
-        if self.unit not in UNITS:
-            raise InputError(f"metric {self.name}: its unit {self.unit!r} is none of {', '.join(UNITS)}")
-        if self.worth not in WORTH:
-            raise InputError(f"metric {self.name}: its worth {self.worth!r} is none of {', '.join(WORTH)}")
+        for what, chosen, known in (("unit", self.unit, UNITS), ("worth", self.worth, WORTH)):
+            if chosen not in known:
+                raise InputError(f"metric {self.name}: its {what} {chosen!r} is none of {', '.join(known)}")
         strange = [place for place in self.shown if place not in SHOWN]
         if strange:
             raise InputError(f"metric {self.name}: it cannot be shown as {strange[0]!r}; choose of {', '.join(SHOWN)}")

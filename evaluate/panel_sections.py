@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .columns import class_cells, class_headings, interval_cell, percent, shown_metrics, star, summary_lines
 from .figures import (
     abstention_figure,
     calibration_figure,
@@ -14,11 +13,29 @@ from .figures import (
     learning_figure,
     roc_figure,
 )
-from .fold_notes import fold_note_lines
 from .page import Block, Grid
 from .paper import PaperTable
 from .predictions import PredictionTable
-from .wording import NO_POSITIVES, called, images_tested, interval_note, interval_source, p_value, plural, predicted
+from .tables import (
+    class_cells,
+    class_headings,
+    figure_cell,
+    interval_cell,
+    percent,
+    shown_metrics,
+    star,
+    summary_lines,
+)
+from .wording import (
+    NO_POSITIVES,
+    fold_note_lines,
+    images_tested,
+    interval_notes,
+    interval_source,
+    nested,
+    p_value,
+    rows_of,
+)
 
 Metrics = Mapping[str, Any]
 
@@ -53,26 +70,24 @@ _STARRED = (
 
 
 def _main(metrics: Metrics) -> Iterator[Block]:
-    intervals = metrics.get("intervals") or {}
     said = f"of {images_tested(metrics)} {'is' if metrics['n'] == 1 else 'are'} right"
-    if inside := intervals.get("accuracy"):
+    if inside := nested(metrics, "intervals", "accuracy"):
         said += f" (95 % interval {percent(inside)}, {interval_source(metrics)})"
     if len(metrics["folds"]) > 1:
         spread = f"{percent(metrics['accuracy_mean'])} ± {percent(metrics['accuracy_std'])}"
         said += f". Mean over folds {spread} (population spread over {len(metrics['folds'])} folds)"
     yield Block(lead=percent(metrics["accuracy"]), text=f"{said}. Protocol: {metrics['protocol'] or 'unknown'}.")
-    for note in filter(None, (called(metrics, intervals.get("warning") or ""), interval_note(metrics))):
+    for note in interval_notes(metrics):
         yield Block(note=_sentence(f"the interval of the accuracy {note}" if note[:5] == "rests" else note))
-    specs = [spec for spec in shown_metrics([metrics]) if spec.name != "accuracy" and "value" in spec.shown]
     others = [
-        f"{spec.title} {_with_interval(metrics, spec.unit, metrics[spec.name], intervals.get(spec.name), spec.name)}"
-        for spec in specs
-        if metrics.get(spec.name) is not None
+        f"{spec.title} {figure_cell(metrics, spec.unit, metrics[spec.name], spec.name, between=' ')}"
+        for spec in shown_metrics([metrics])
+        if spec.name != "accuracy" and "value" in spec.shown and metrics[spec.name] is not None
     ]
     if others:
         yield Block(text=_sentence("; ".join(others)))
     yield from (Block(text=line) for line in summary_lines(shown_metrics([metrics]), metrics))
-    if intervals.get("warnings"):
+    if nested(metrics, "intervals", "warnings"):
         yield Block(note=_STARRED)
     yield from (Block(note=_sentence(line)) for line in fold_note_lines(metrics))
 
@@ -81,16 +96,11 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:].removesuffix('.')}."
 
 
-def _with_interval(metrics: Metrics, unit: str, value: float, ends: Sequence[float] | None, name: str) -> str:
-    return interval_cell(unit, value, ends, star(metrics, name), between=" ")
-
-
 def _classes(metrics: Metrics) -> Iterator[Block]:
-    rows_of = plural(predicted(metrics))
     rows = [[name, f"{one['n']:,}", *class_cells(metrics, name)] for name, one in metrics["per_class"].items()]
     yield Block(heading="Per class")
-    between = " with 95 % intervals" if (metrics.get("intervals") or {}).get("per_class") else ""
-    yield Block(grid=Grid(f"Each class against the rest{between}", ["class", rows_of, *class_headings()], rows))
+    caption = "Each class against the rest" + " with 95 % intervals" * bool(nested(metrics, "intervals", "per_class"))
+    yield Block(grid=Grid(caption, ["class", rows_of(metrics), *class_headings()], rows))
     if (drawn := confusion_figure(metrics)) is None:
         yield Block(note="The confusion matrix of so many classes stands in confusion.csv alone.")
     else:
@@ -126,7 +136,7 @@ def _calibration(metrics: Metrics) -> Iterator[Block]:
     if classes := found.get("class_wise"):
         names = ("ece", "ece_expected", "slope", "intercept")
         rows = [[name, f"{one['n']:,}", *(_number(one[key]) for key in names)] for name, one in classes.items()]
-        header = ("class", plural(predicted(metrics)), "ECE", "ECE under perfect calibration", "slope", "intercept")
+        header = ("class", rows_of(metrics), "ECE", "ECE under perfect calibration", "slope", "intercept")
         yield Block(grid=Grid("Calibration of each class against the rest", header, rows))
 
 
@@ -134,24 +144,22 @@ def _two_class(table: PredictionTable, metrics: Metrics) -> Iterator[Block]:
     view = metrics.get("two_class")
     if view is None:
         return
-    inside = (metrics.get("intervals") or {}).get("two_class") or {}
     yield Block(heading=f"Operating points: {' + '.join(view['positive'])} against the rest")
-    said = (
-        f"Accuracy {_with_interval(metrics, 'percent', view['accuracy'], inside.get('accuracy'), 'two_class.accuracy')}"
-    )
+    said = f"Accuracy {figure_cell(metrics, 'percent', view['accuracy'], 'two_class', 'accuracy', between=' ')}"
     if view["auc"] is not None:
-        said += f", AUC {_with_interval(metrics, 'number', view['auc'], inside.get('auc'), 'two_class.auc')}"
+        said += f", AUC {figure_cell(metrics, 'number', view['auc'], 'two_class', 'auc', between=' ')}"
     if sum(value is not None for value in view["auc_per_fold"]) > 1:
         said += f", mean AUC of the folds {view['auc_mean']:.3f} ± {view['auc_std']:.3f}"
     said += f" (rule: {view['rule']})."
     if view.get("prevalence") is not None:
-        said += f" {percent(view['prevalence'])} of the {plural(predicted(metrics))} are positive."
+        said += f" {percent(view['prevalence'])} of the {rows_of(metrics)} are positive."
     if view.get("slope") is not None:
         said += f" Calibration slope of the score {_signed(view, 'slope')}, intercept {_signed(view, 'intercept')}."
     yield Block(text=said)
     points = [(f"{p['threshold']:g}", p) for p in view["thresholds"]]
     points += [(f"for sensitivity {percent(p['wanted'])}", p) for p in view.get("wanted", ())]
-    ends = {f"{one['threshold']:g}": one for one in inside.get("thresholds", ())}
+    fixed = nested(metrics, "intervals", "two_class", "thresholds") or ()
+    ends = {f"{one['threshold']:g}": one for one in fixed}
     for wanted in view.get("without_positives", ()):
         yield Block(text=f"Wanted sensitivity {percent(wanted)}: {NO_POSITIVES}.")
     if points:
@@ -198,11 +206,9 @@ def _wanted(points: Sequence[Metrics]) -> Iterator[Block]:
             "same rows": "fitted on the rows on which it is measured, so its figures are too good",
         }.get(point["fitted"], point["fitted"])
         said = f"The threshold for a sensitivity of {percent(point['wanted'])} is {fitted}"
-        said += (
-            f"; new images are called positive from {point['threshold']:.3f} on."
-            if point["threshold"] is not None
-            else "."
-        )
+        if point["threshold"] is not None:
+            said += f"; new images are called positive from {point['threshold']:.3f} on"
+        said += "."
         if not point["enough"]:
             said += " Too few units hold positive cases to promise this sensitivity."
         yield Block(text=said)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,55 @@ import numpy as np
 import numpy.typing as npt
 
 from ..jobs import write_rows
-from .fold_notes import FoldNote
 from .formats import as_frame, html_table
+
+FEW_IMAGES = 5
+"""Images of a class below which a training part hardly teaches it (ours: a handful, from at most as many patients)."""
+
 
 _CELLS = 2_000_000
 """Weights of rows at a time, which draws make: 16 MB in each of the few arrays of a figure (ours)."""
+
+
+@dataclass(frozen=True)
+class FoldNote:
+    """A class that a fold hardly trained on.
+
+    Attributes
+    ----------
+    fold : int
+    label : str
+        The class.
+    trained : int
+        Its images in the training part of the fold, fewer than `FEW_IMAGES`.
+    """
+
+    fold: int
+    label: str
+    trained: int
+
+
+def fold_notes(trained: Mapping[int, Sequence[str]], classes: Sequence[str]) -> tuple[FoldNote, ...]:
+    """Find the classes that each fold hardly trained on.
+
+    Parameters
+    ----------
+    trained : mapping
+        Fold to the label of each image that it trains on.
+    classes : sequence of str
+
+    Examples
+    --------
+    >>> fold_notes({1: ["a"] * 9 + ["b"] * 2}, ["a", "b"])
+    (FoldNote(fold=1, label='b', trained=2),)
+    """
+    counts = {fold: Counter(labels) for fold, labels in trained.items()}
+    return tuple(
+        FoldNote(fold, label, counts[fold][label])
+        for fold in sorted(counts)
+        for label in classes
+        if counts[fold][label] < FEW_IMAGES
+    )
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def read_predictions(
         _bounded(path, max(map(len, names), default=0), _MOST_LETTERS, "letters of a class")
     order = tuple(classes) or _class_order(path, mentioned, named)
     _bounded(path, len(order), _MOST_CLASSES, "classes")
-    spelled = {column: _spell(path, names, order) for column, names in {**mentioned, "column p_": named}.items()}
+    places = {column: _places(path, names, order) for column, names in {**mentioned, "column p_": named}.items()}
     parsed: dict[str, list[_Row]] = {}
     unlabelled: Counter[str] = Counter()
     for number, row in enumerate(rows, start=2):
@@ -154,7 +154,7 @@ def read_predictions(
         model = row.get("model") or ""
         found = parsed.setdefault(model, [])
         if row["label"].strip():
-            found.append(_parse(path, number, row, order, spelled, scores, named, predicted_from))
+            found.append(_parse(f"{path}:{number}", row, order, places, scores, predicted_from))
         else:
             unlabelled[model] += 1
     _bounded(path, len(parsed), _MOST_MODELS, "models")
@@ -194,16 +194,18 @@ def _spell_loosely(names: Iterable[str], classes: Sequence[str]) -> dict[str, st
     return {name: known for name, known in spelled.items() if known is not None} if all(spelled.values()) else {}
 
 
-def _spell(path: Path, names: Iterable[str], classes: Sequence[str]) -> dict[str, str | None]:
+def _places(path: Path, names: Iterable[str], classes: Sequence[str]) -> dict[str, int]:
+    """Return the position of the class of each name that is one."""
     try:
-        return spell_labels(names, classes)
+        spelled = spell_labels(names, classes)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    return {name: classes.index(known) for name, known in spelled.items() if known is not None}
 
 
 @dataclass(frozen=True)
 class _Row:
-    number: int
+    where: str
     image: str
     label: int
     predicted: int
@@ -215,37 +217,33 @@ class _Row:
 
 
 def _parse(
-    path: Path,
-    number: int,
+    where: str,
     row: dict[str, str],
     classes: tuple[str, ...],
-    spelled: Mapping[str, Mapping[str, str | None]],
+    places: Mapping[str, Mapping[str, int]],
     scores: list[str],
-    named: list[str],
     predicted_from: str | None,
 ) -> _Row:
-    places = {name: place for place, name in enumerate(classes)}
-
-    def position(text: str | None, column: str) -> int:
-        found = spelled[column].get((text or "").strip() if column != "column p_" else text or "")
+    def position(text: str, column: str) -> int:
+        found = places[column].get(text if column == "column p_" else text.strip())
         if found is None:
-            raise InputError(f"{path}:{number}: {column} {text!r} is none of the classes {', '.join(classes)}")
-        return places[found]
+            raise InputError(f"{where}: {column} {text!r} is none of the classes {', '.join(classes)}")
+        return found
 
     label = position(row["label"], "label")
     probabilities = None
     if scores:
         values = [0.0] * len(classes)
-        for column, name in zip(scores, named, strict=True):
+        for column in scores:
             try:
                 value = float(row[column])
-            except (TypeError, ValueError):
-                raise InputError(f"{path}:{number}: {column} is {row[column]!r}, not a number") from None
+            except ValueError:
+                raise InputError(f"{where}: {column} is {row[column]!r}, not a number") from None
             if not 0.0 <= value <= 1.0 + _SUM_TOLERANCE:
-                raise InputError(f"{path}:{number}: {column} is {value}, not a probability between 0 and 1")
-            values[position(name, "column p_")] = value
+                raise InputError(f"{where}: {column} is {value}, not a probability between 0 and 1")
+            values[position(column.removeprefix("p_"), "column p_")] = value
         if not math.isclose(sum(values), 1.0, abs_tol=_SUM_TOLERANCE):
-            raise InputError(f"{path}:{number}: the probabilities of {row['image_id']} sum to {sum(values):.4g}, not 1")
+            raise InputError(f"{where}: the probabilities of {row['image_id']} sum to {sum(values):.4g}, not 1")
         probabilities = tuple(values)
         predicted = int(np.argmax(values))
         if (row.get("predicted") or "").strip():
@@ -254,7 +252,7 @@ def _parse(
                 predicted = called
             elif predicted_from != "probabilities":
                 raise InputError(
-                    f"{path}:{number}: predicted is {classes[called]} (probability {values[called]:g}), but "
+                    f"{where}: predicted is {classes[called]} (probability {values[called]:g}), but "
                     f"{classes[predicted]} has the largest, {values[predicted]:g}: give "
                     '`predicted_from="column"` to evaluate what was called, or `predicted_from="probabilities"`'
                 )
@@ -262,9 +260,9 @@ def _parse(
         predicted = position(row["predicted"], "predicted")
     fold = (row.get("fold") or "").strip()
     if fold and not (fold.isdecimal() and len(fold) <= _MOST_DIGITS):
-        raise InputError(f"{path}:{number}: fold {fold!r} is not a whole number")
+        raise InputError(f"{where}: fold {fold!r} is not a whole number")
     return _Row(
-        number,
+        where,
         row["image_id"],
         label,
         predicted,
@@ -282,9 +280,9 @@ def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], un
     seen: set[tuple[str, str, int | None]] = set()
     for row in rows:
         if (row.image, row.patch, row.fold) in seen:
-            where = f" in fold {row.fold}" if row.fold is not None else ""
+            fold = f" in fold {row.fold}" if row.fold is not None else ""
             patch = f", patch {row.patch}," if row.patch else ""
-            raise InputError(f"{path}:{row.number}: {row.image}{patch} is listed twice{where}; keep one row")
+            raise InputError(f"{row.where}: {row.image}{patch} is listed twice{fold}; keep one row")
         seen.add((row.image, row.patch, row.fold))
     folds = {row.fold for row in rows}
     _bounded(path, len(folds), _MOST_FOLDS, "folds")

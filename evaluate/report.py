@@ -15,13 +15,11 @@ import numpy.typing as npt
 
 from ..errors import BchistoError, ImageError
 from ..jobs import write_rows
-from .columns import percent
-from .comparison_sections import comparison_blocks, external_blocks, side_by_side, subgroup_blocks
-from .gain import gain_blocks
+from .comparison_sections import comparison_blocks, external_blocks, gain_blocks, side_by_side, subgroup_blocks
 from .page import Block, Figure, Section, write_page
 from .panel import Panel, Sample
 from .panel_sections import learning_blocks, panel_blocks
-from .paper import ProtocolGap
+from .paper import ProtocolGap, spread_sentence
 from .predictions import PredictionTable
 from .published import PublishedTable
 from .study_sections import (
@@ -32,7 +30,7 @@ from .study_sections import (
     question_blocks,
     setting_blocks,
 )
-from .variance import spread_sentence
+from .tables import percent
 
 _log = logging.getLogger(__name__)
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..runs import versions_of
-from .columns import percent
 from .methods import cite, methods_text
 from .page import Block, Grid
 from .panel import Panel
 from .paper import ProtocolGap
 from .predictions import PredictionTable, take_rows
 from .published import PublishedTable
-from .wording import called, counted, listed, name_of, plural
+from .tables import percent
+from .wording import called, counted, listed, name_of, nested, plural
 
 _PURPOSES = {
     "boost": "bchisto boost trained classifiers on descriptors of the images, fold by fold, and had each image "
@@ -55,7 +55,7 @@ def question_blocks(panels: Sequence[Panel]) -> Iterator[Block]:
     for command in dict.fromkeys(str(panel.run.get("command", "")) for panel in panels):
         if command in _PURPOSES and (command or not any(panel.run for panel in panels)):
             yield Block(text=called(panels[0].metrics, _PURPOSES[command]))
-    estimands = [called(p.metrics, (p.metrics.get("intervals") or {}).get("estimand", "")) for p in panels]
+    estimands = [called(p.metrics, nested(p.metrics, "intervals", "estimand") or "") for p in panels]
     for estimand in filter(None, dict.fromkeys(estimands)):
         yield Block(text=f"Intervals are about {estimand}.")
 
@@ -221,10 +221,5 @@ def _each_group(table: PredictionTable) -> Iterator[Block]:
         return
     group, row = table.group_is, table.row_is
     shown = f"the {_MOST_GROUPS} largest of {len(sizes)}, " if len(sizes) > _MOST_GROUPS else ""
-    yield Block(
-        grid=Grid(
-            f"{plural(row).capitalize()} of each {group} by class ({shown}numbered by their size, without names)",
-            [group, *table.classes, "all", "right"],
-            rows,
-        )
-    )
+    caption = f"{plural(row).capitalize()} of each {group} by class ({shown}numbered by their size, without names)"
+    yield Block(grid=Grid(caption, [group, *table.classes, "all", "right"], rows))

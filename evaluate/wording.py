@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .fold_notes import fold_note_lines
+from .predictions import FEW_IMAGES
 
 _NAMES = {"row": "prediction", "image": "image", "group": "group"}
 """What rows, images and groups are called in metrics of 0.1, which do not say."""
 
 NO_POSITIVES = "no positive images, so no threshold"
 """Why a wanted sensitivity has no operating point."""
+
+_MOST_LINES = 3
+"""Folds that are named one by one (ours)."""
+
+_MOST_CLASSES = 3
+"""Classes of a fold that are named (ours)."""
+
+
+def nested(content: Mapping[str, Any], *path: str) -> Any:
+    """Return what stands in metrics under these keys, one within the other; None where there is nothing."""
+    found: Any = content
+    for key in path:
+        found = (found or {}).get(key)
+    return found
+
+
+def joined_versions(found: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the versions of each package, several of them side by side."""
+    versions: dict[str, dict[str, None]] = {}
+    for name, version in ((name, version) for one in found for name, version in one.items()):
+        versions.setdefault(name, {})[str(version)] = None
+    return {name: " and ".join(several) for name, several in versions.items()}
 
 
 def name_of(metrics: Mapping[str, Any], what: str) -> str:
@@ -31,9 +53,9 @@ def p_value(p: float, *, sign: bool = True) -> str:
     return "< 0.001" if p < 0.001 else f"{'= ' * sign}{p:.3f}"
 
 
-def predicted(metrics: Mapping[str, Any]) -> str:
-    """Return what a row is called: what it is about, or a prediction where several rows are about one image."""
-    return "prediction" if (metrics.get("tested") or {"most": 1})["most"] > 1 else name_of(metrics, "row")
+def rows_of(metrics: Mapping[str, Any]) -> str:
+    """Return what rows are called: what they are about, or predictions where several rows are about one image."""
+    return plural("prediction" if (metrics.get("tested") or {"most": 1})["most"] > 1 else name_of(metrics, "row"))
 
 
 def images_tested(metrics: Mapping[str, Any], part: Mapping[str, Any] | None = None) -> str:
@@ -130,23 +152,52 @@ def within(ends: Sequence[float] | None, *, times: int = 100, form: str = ".1f")
     return "" if ends is None else f" ({' to '.join(format(times * end, form) for end in ends)})"
 
 
-def interval_source(metrics: Mapping[str, Any], name: str = "accuracy") -> str:
-    """Say how an interval was made, and over how many of what; empty where there is none."""
-    intervals = metrics.get("intervals") or {}
-    if not intervals:
-        return ""
-    method = (intervals.get("methods") or {}).get(name, "bootstrap")
+def interval_source(metrics: Mapping[str, Any]) -> str:
+    """Say how the interval of the accuracy was made, and over how many of what."""
+    intervals = metrics["intervals"]
+    method = (intervals.get("methods") or {}).get("accuracy", "bootstrap")
     return f"over {counted(intervals['units'], name_of(metrics, intervals['unit']))}: {called(metrics, method)}"
 
 
-def interval_note(metrics: Mapping[str, Any]) -> str:
-    """Say which rows name no group though others do; empty where there are none."""
-    missing = (metrics.get("intervals") or {}).get("ungrouped")
-    if not missing:
-        return ""
-    image, group = (name_of(metrics, what) for what in ("image", "group"))
-    verb = "names" if missing == 1 else "name"
-    return f"{counted(missing, name_of(metrics, 'row'))} {verb} no {group}: each {image} of these is a unit of its own"
+def interval_notes(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Say what warns of the interval of the accuracy, and which rows name no group though others do."""
+    if warning := nested(metrics, "intervals", "warning"):
+        yield called(metrics, warning)
+    if missing := nested(metrics, "intervals", "ungrouped"):
+        said = f"{counted(missing, name_of(metrics, 'row'))} {'names' if missing == 1 else 'name'} no"
+        yield f"{said} {name_of(metrics, 'group')}: each {name_of(metrics, 'image')} of these is a unit of its own"
+
+
+def fold_note_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each fold of a table that hardly trained on a class, one for all where these are many.
+
+    Parameters
+    ----------
+    metrics : mapping
+        Of `compute_metrics`; those of 0.1 have no ``fold_notes``.
+    """
+    accuracy = dict(zip(metrics["folds"], metrics["accuracy_per_fold"], strict=True))
+    by_fold: dict[int, list[str]] = {}
+    for note in metrics.get("fold_notes", ()):
+        images = counted(note["trained"], "image") if note["trained"] else "no image"
+        by_fold.setdefault(note["fold"], []).append(f"{images} of {note['label']}")
+    lines = [
+        f"fold {fold} trained on {_listed(few)}, fewer than {FEW_IMAGES}"
+        + (f": its {100 * accuracy[fold]:.1f} % says little" if fold in accuracy else "")
+        for fold, few in by_fold.items()
+    ]
+    if len(lines) <= _MOST_LINES:
+        return lines
+    first = lines[0].partition(", fewer")[0]
+    return [
+        f"{len(lines)} folds trained on fewer than {FEW_IMAGES} images of a class and their figures say little; the "
+        f"first: {first}"
+    ]
+
+
+def _listed(few: Sequence[str]) -> str:
+    more = f" and {len(few) - _MOST_CLASSES} further classes" if len(few) > _MOST_CLASSES else ""
+    return ", ".join(few[:_MOST_CLASSES]) + more
 
 
 def headline(name: str, metrics: Mapping[str, Any]) -> list[str]:
@@ -165,22 +216,20 @@ def headline(name: str, metrics: Mapping[str, Any]) -> list[str]:
         Lines: the accuracy first; then, indented, warnings, folds that hardly trained on a class, and the two-class
         view with its rule and operating points, each figure with its interval.
     """
-    intervals = metrics.get("intervals") or {}
     said = f"{name}: accuracy {_percent(metrics['accuracy'])} % of {images_tested(metrics)}"
-    if ends := within(intervals.get("accuracy")):
+    if ends := within(nested(metrics, "intervals", "accuracy")):
         said += f" (95 % interval {ends[2:-1]}, {interval_source(metrics)})"
     if len(metrics["folds"]) > 1:
         spread = f"{_percent(metrics['accuracy_mean'])} +- {_percent(metrics['accuracy_std'])}"
         said += f", {spread} over {len(metrics['folds'])} folds"
-    notes = filter(None, (called(metrics, intervals.get("warning") or ""), interval_note(metrics)))
-    lines = [*notes, *fold_note_lines(metrics), *_two_class(metrics.get("two_class"), intervals.get("two_class") or {})]
+    lines = [*interval_notes(metrics), *fold_note_lines(metrics)]
+    if view := metrics.get("two_class"):
+        lines += _two_class(view, nested(metrics, "intervals", "two_class") or {})
     lines += [_subgroup(metrics, by, one) for by, found in metrics.get("subgroups", {}).items() for one in found]
     return [f"{said}. Protocol: {metrics['protocol'] or 'unknown'}", *(f"  {line}" for line in lines)]
 
 
-def _two_class(view: Mapping[str, Any] | None, inside: Mapping[str, Any]) -> Iterator[str]:
-    if view is None:
-        return
+def _two_class(view: Mapping[str, Any], inside: Mapping[str, Any]) -> Iterator[str]:
     said = f"{' + '.join(view['positive'])} against the rest (rule {view['rule']}): {_percent(view['accuracy'])} %"
     said += within(inside.get("accuracy"))
     if view["auc"] is not None:

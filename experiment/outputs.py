@@ -174,6 +174,9 @@ class Outputs:
             layout = find_layout(images.dataset)
         except BchistoError:  # another package's, gone or broken since: no result may depend on what things are called
             layout = None
+        # what makes the spread of the accuracy, where more is known of it than that of the folds
+        members = self.members or self.tables[:1]
+        spread = variance_split(members, splits=plan.repeats) if len(members) > 1 or plan.repeats > 1 else None
         return {
             "command": self.training.road,
             "dataset": images.dataset,
@@ -188,12 +191,6 @@ class Outputs:
             "images_sha256": images.digest,
             "flow": images.known.used(len({image for image, _, _ in plan.rows})),
             "two_class": self.training.view.recorded(images.classes),
-            **self._spread(),
+            **({} if spread is None else {"variance": spread}),
             **self.facts,
         }
-
-    def _spread(self) -> dict[str, Any]:
-        """Say what makes the spread of the accuracy, where more is known of it than that of the folds."""
-        members, splits = self.members or self.tables[:1], self.training.plan.repeats
-        found = variance_split(members, splits=splits) if len(members) > 1 or splits > 1 else None
-        return {} if found is None else {"variance": found}

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from ..data import FoldPlan, Particulars, protocol_text, unknown_groups, write_fold_list
 from ..errors import BchistoError, ReportError, SettingsConflictError
 from ..evaluate import PredictionTable, TwoClassView, fold_notes, reporting, write_run_report
-from ..jobs import Resources, Ticker, read_records
+from ..jobs import Resources, Ticker, read_rows
 from ..runs import Claim, Mark, RunRecord
-from .changes import ImageChange, Known
+from .changes import ImageChange
 from .missing import do_missing, singly
 from .result import CrossValidation
 from .work import Work
@@ -118,8 +118,8 @@ class Training(ABC, Generic[U, F]):
     ----------
     plan : FoldPlan
     images : Tested
-    seed : int
-        Of split folds.
+    settings : BoostSettings or FinetuneSettings
+        Their ``seed`` is that of split folds.
     view : TwoClassView
         The two-class view of every table.
     notes : tuple of str
@@ -129,7 +129,7 @@ class Training(ABC, Generic[U, F]):
 
     plan: FoldPlan
     images: Tested
-    seed: int
+    settings: Any
     view: TwoClassView
     notes: tuple[str, ...]
     overwrite: bool
@@ -207,10 +207,7 @@ class Training(ABC, Generic[U, F]):
 
     def _change(self, path: Path) -> ImageChange:
         """Say how the images of the protocol differ from those that a fold list of an earlier call names."""
-        old: dict[str, Known] = {}
-        if path.is_file():
-            with path.open(newline="", encoding="utf-8") as handle:
-                old = {row["image_id"]: (row["label"], row["group"]) for row in read_records(handle)}
+        old = {row["image_id"]: (row["label"], row["group"]) for row in read_rows(path)}
         images = sorted({image for image, _, _ in self.plan.rows}) if old else ()
         return ImageChange.between(
             old, {image: (self.images.labels[image], self.images.groups[image] or "") for image in images}
@@ -228,11 +225,6 @@ class Training(ABC, Generic[U, F]):
         if self.overwrite or before is None or self.claim().recorded("folds_sha256") != before.sha256:
             return self
         return replace(self, plan=before)
-
-    @property
-    def protocol(self) -> str:
-        """The protocol in words."""
-        return protocol_text(self.plan, seed=self.seed, dataset=self.images.dataset)
 
     def cross_validate(self, how: Work, claim: Claim) -> CrossValidation:
         """Train what is missing, and write the outputs if all is there.
@@ -255,7 +247,7 @@ class Training(ABC, Generic[U, F]):
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
         write_fold_list(folder / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups)
-        progressed = do_missing(
+        before, _ = do_missing(
             self.train,
             units,
             how=how,
@@ -269,13 +261,14 @@ class Training(ABC, Generic[U, F]):
             begin=lambda: claim.note_versions(**resources.recorded),
         )
         # those trained just now, or by other shards
-        found = [self.read(unit) if one is None else one for unit, one in zip(units, progressed.found, strict=True)]
+        found = [self.read(unit) if one is None else one for unit, one in zip(units, before, strict=True)]
         whole = [one for one in found if one is not None]
         images = dict.fromkeys(image for image, _, _ in self.plan.rows)
         unknown = unknown_groups([self.images.groups[image] for image in images])
         banners = (*self.notes, *self.banners(), *unknown, *self.plan.warnings)
+        protocol = protocol_text(self.plan, seed=self.settings.seed, dataset=self.images.dataset)
         result = CrossValidation(
-            folder, self.protocol, len(units), self.unit, len(whole) == len(units), banners, folder.name,
+            folder, protocol, len(units), self.unit, len(whole) == len(units), banners, folder.name,
             failures=self.images.failures,
         )  # fmt: skip
         if how.shard is not None:

@@ -14,6 +14,7 @@ from .. import __version__
 from ..data import ImageRecord, UniqueImages
 from ..encoders import GEOMETRY, CropEncoder, EncoderChoice, cached_encoder, encoder_facts
 from ..errors import InputError, WeightsError
+from ..options import plain_options
 from ..runs import Claim, differences, versions_of
 from .settings import FeaturizeSettings, View
 from .store import read_attributes
@@ -53,8 +54,6 @@ class Target:
     path : Path
         The finished file.
     choice : EncoderChoice
-    weights : str
-        Where the encoder's weights come from.
     view : View
     dim : int
         Length of a descriptor.
@@ -67,7 +66,6 @@ class Target:
     name: str
     path: Path
     choice: EncoderChoice
-    weights: str
     view: View
     dim: int
     header: dict[str, Any]
@@ -103,9 +101,8 @@ class Target:
         if not self.path.is_file():
             return False
         found = read_attributes(self.path)
-        if not skip_errors and found.get("failures", "[]") != "[]":
-            return False
-        return not differing_settings(found, self.header)
+        whole = skip_errors or found.get("failures", "[]") == "[]"
+        return whole and not differing_settings(found, self.header)
 
 
 @dataclass(frozen=True)
@@ -136,13 +133,8 @@ class Block:
         return [record.image_id for record in self.records]
 
 
-@dataclass(frozen=True)
-class Need:
-    """Images whose augmentations, from the `first` on, some stores lack; the stores by name."""
-
-    records: tuple[ImageRecord, ...]
-    targets: tuple[str, ...]
-    first: int
+Needs = Mapping[tuple[int, tuple[str, ...]], Sequence[ImageRecord]]
+"""The first augmentation that is lacking, and the names of the stores that lack it, to the images."""
 
 
 def store_name(encoder: CropEncoder, view: View, *, mode: str, geometry: int = GEOMETRY) -> str:
@@ -179,8 +171,9 @@ def choose_targets(
         Weights that cannot be had or do not fit.
     """
     targets: list[Target] = []
+    options = plain_options(settings)
+    of_all = ("crops", "augmentations", "pool", "stain", "stain_fallback", "color_range", "mode")
     for choice, encoder in zip(settings.encoders, _encoders(settings), strict=True):
-        weights = settings.weights_of(choice.label)
         for view in settings.views:
             name = store_name(encoder, view, mode=settings.mode, geometry=settings.geometry)
             header: dict[str, Any] = {
@@ -191,13 +184,7 @@ def choose_targets(
                 "weights_file_sha256": encoder.weights_file_sha256,
                 "scale": view.scale,
                 "crop": view.crop,
-                "crops": settings.crops,
-                "augmentations": settings.augmentations,
-                "pool": settings.pool,
-                "stain": settings.stain,
-                "stain_fallback": settings.stain_fallback,
-                "color_range": list(settings.color_range),
-                "mode": settings.mode,
+                **{name: options[name] for name in of_all},
                 # exact stores have no windows, and keep the attributes of 0.1
                 **({"geometry": settings.geometry} if settings.mode == "dense" else {}),
                 **({"pad": settings.pad} if settings.pad != ABSENT_SETTINGS["pad"] else {}),
@@ -217,7 +204,7 @@ def choose_targets(
             }
             if choice.runner and name in (target.name for target in targets):
                 raise InputError(f"`encoders`: two of them are called {encoder.name}; rename the folder or file of one")
-            targets.append(Target(name, folder / f"{name}.h5", choice, weights, view, encoder.dim, header))
+            targets.append(Target(name, folder / f"{name}.h5", choice, view, encoder.dim, header))
     return targets
 
 
@@ -229,19 +216,22 @@ def _of_runner(encoder: CropEncoder, choice: EncoderChoice) -> dict[str, str]:
     return {"runner": encoder.runner, "card": encoder.card.text(), **network}
 
 
+def encoder_of(choice: EncoderChoice, settings: FeaturizeSettings) -> CropEncoder:
+    """Return an encoder as the settings say, built once per process, see `bchisto.encoders.cached_encoder`."""
+    weights = settings.weights_of(choice.label)
+    return cached_encoder(
+        choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
+    )
+
+
 def _encoders(settings: FeaturizeSettings) -> list[CropEncoder]:
     """Build the encoders; all whose weights cannot be had are named at once, so that one trip fetches them."""
     found, lacking = [], []
     for choice in settings.encoders:
-        weights = settings.weights_of(choice.label)
         try:
-            encoder = cached_encoder(
-                choice, weights=weights, precision=settings.precision, engine=settings.engine, seed=settings.seed
-            )
+            found.append(encoder_of(choice, settings))
         except WeightsError as error:
             lacking.append(str(error))
-        else:
-            found.append(encoder)
     if lacking:
         raise WeightsError("; and ".join(lacking))
     return found
@@ -307,10 +297,12 @@ def reckon_seconds(settings: FeaturizeSettings, *, pixels: int = _FRAME_PIXELS) 
     )
 
 
-def make_blocks(unique: UniqueImages, needs: Sequence[Need], *, size: int) -> list[Block]:
+def make_blocks(unique: UniqueImages, needs: Needs, *, size: int) -> list[Block]:
     """Cut the images that stores lack into blocks of `size`, in store order."""
-    cut = [(need, need.records[start : start + size]) for need in needs for start in range(0, len(need.records), size)]
-    return [
-        Block(index, some, tuple(unique.sha256[one.image_id] for one in some), need.targets, need.first)
-        for index, (need, some) in enumerate(cut)
-    ]
+    blocks: list[Block] = []
+    for (first, targets), records in needs.items():
+        for start in range(0, len(records), size):
+            some = tuple(records[start : start + size])
+            hashes = tuple(unique.sha256[one.image_id] for one in some)
+            blocks.append(Block(len(blocks), some, hashes, targets, first))
+    return blocks

@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,31 +64,8 @@ def padded_length(pixels: int) -> int:
     return -(-pixels // quarter) * quarter
 
 
-@dataclass(frozen=True)
-class PendingDescriptors:
-    """Descriptors that the device is still working on.
-
-    Attributes
-    ----------
-    parts : dict of str to list
-        Store name to tensors of shape (augmentations at once, d).
-    augmentations : int
-        How many of them count; the rest filled up the last batch.
-    """
-
-    parts: dict[str, list[Any]]
-    augmentations: int
-
-    def fetch(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Wait for them: store name to float32 of shape (augmentations, d)."""
-        from keras import ops
-
-        return {
-            name: np.concatenate([np.asarray(ops.convert_to_numpy(part), np.float32) for part in parts])[
-                : self.augmentations
-            ]
-            for name, parts in self.parts.items()
-        }
+Fetch = Callable[[], dict[str, npt.NDArray[np.float32]]]
+"""Waits for what the device is still working on: store name to float32 of shape (augmentations, d)."""
 
 
 class DeviceDescriber:
@@ -129,7 +105,7 @@ class DeviceDescriber:
             ]
             self._views[view] = (list(encoders), compile_tensors(function, shapes))
 
-    def start(self, images: Mapping[float, npt.NDArray[np.uint8]], drawn: Sequence[Augmentation]) -> PendingDescriptors:
+    def start(self, images: Mapping[float, npt.NDArray[np.uint8]], drawn: Sequence[Augmentation]) -> Fetch:
         """Let the device describe all augmentations of one image, and go on before it has.
 
         Parameters
@@ -160,7 +136,13 @@ class DeviceDescriber:
                 pooled = function(pixels[id(shown[view])], matrices[chosen], maps[chosen])
                 for name, values in zip(names, pooled, strict=True):
                     found.setdefault(name, []).append(values)
-        return PendingDescriptors(found, len(drawn))
+
+        def fetch() -> dict[str, npt.NDArray[np.float32]]:
+            arrays = {name: [ops.convert_to_numpy(part) for part in parts] for name, parts in found.items()}
+            # what stands behind the augmentations filled up the last batch
+            return {name: np.concatenate(some)[: len(drawn)].astype(np.float32) for name, some in arrays.items()}
+
+        return fetch
 
 
 @functools.lru_cache(maxsize=8)
@@ -211,7 +193,7 @@ def _describe(
 
 
 def _norm_pool(descriptors: Any, power: float) -> Any:
-    """Pool (a, n, d) over n by the signed p-norm of `pooling.norm_pool`."""
+    """Pool (a, n, d) over n by the signed p-norm of `stream.norm_pool`."""
     from keras import ops
 
     largest = ops.max(ops.abs(descriptors), axis=1, keepdims=True)

@@ -5,10 +5,12 @@ Each format is read in a module of its own: `embeddings_npz`, `embeddings_parque
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
+from ..errors import BchistoError, InputError
+from ..jobs import DAMAGE
 
 UNKNOWN = "unknown"
 """What stands for an encoder or weights that a file does not name."""
@@ -35,6 +38,12 @@ FACTS = {
     "card": str, "network": str, "pooled": str,
 }  # fmt: skip
 """What travels with embeddings, where it is known; the card names the licence of the weights."""
+
+COLUMNS = {"image_id": "id", "label": "label", "group": "group"}
+"""What is known of each image, and its word in messages."""
+
+MOST_BYTES = 8 * 1024**3
+"""Bound on what embeddings unpack to (ours): a million of 2,048 numbers."""
 
 _LONGEST = 4096
 """Bound on the letters of an id, a label, or a fact (ours); it is that of stores."""
@@ -68,14 +77,11 @@ class Embeddings:
     def of(
         cls,
         path: Path,
-        image_ids: Sequence[Any],
         features: npt.NDArray[Any],
-        *,
-        labels: Sequence[Any] | None = None,
-        groups: Sequence[Any] | None = None,
+        columns: Mapping[str, Sequence[Any]],
         facts: Mapping[str, Any] | None = None,
     ) -> Embeddings:
-        """Check what a file holds, and bring it to one form.
+        """Check what a file holds, and bring it to one form; of the `COLUMNS` it has ``image_id`` at least.
 
         Raises
         ------
@@ -88,13 +94,13 @@ class Embeddings:
                 f"{path}: its features are {features.dtype} of shape {features.shape}; they must be numbers of shape "
                 "(images, d), or (images, augmentations, d)"
             )
-        ids = [_text(path, one, "id") for one in image_ids]
-        known = [ids]
-        for name, given in (("label", labels), ("group", groups)):
-            known.append([""] * len(ids) if given is None else [_text(path, one, name) for one in given])
-        for name, column in zip(("ids", "labels", "groups"), known, strict=True):
+        absent = [""] * len(columns["image_id"])
+        ids, labels, groups = known = [
+            [_text(path, one, what) for one in columns.get(name, absent)] for name, what in COLUMNS.items()
+        ]
+        for what, column in zip(COLUMNS.values(), known, strict=True):
             if len(column) != len(features):
-                raise InputError(f"{path}: {len(column)} {name} do not fit features of shape {features.shape}")
+                raise InputError(f"{path}: {len(column)} {what}s do not fit features of shape {features.shape}")
         if "" in ids:
             raise InputError(f"{path}: row {ids.index('') + 1} has no id; give every image a name")
         if len(set(ids)) < len(ids):
@@ -110,7 +116,22 @@ class Embeddings:
                 f"{path}: the embedding of {ids[int(np.argmin(finite))]}{more} holds NaN, infinity, or a number that "
                 "float32 cannot hold; leave it out, or make it again"
             )
-        return cls(path, tuple(ids), rows, tuple(known[1]), tuple(known[2]), settled_facts(path, facts or {}))
+        return cls(path, tuple(ids), rows, tuple(labels), tuple(groups), settled_facts(path, facts or {}))
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        """The `COLUMNS` by name."""
+        return dict(zip(COLUMNS, (self.image_ids, self.labels, self.groups), strict=True))
+
+    @property
+    def plain(self) -> npt.NDArray[np.float32]:
+        """The features as files of ours hold them: of one augmentation of shape (images, d)."""
+        return self.features if self.features.shape[1] > 1 else self.features[:, 0]
+
+    @property
+    def about(self) -> str:
+        """The facts as files of ours hold them, see `read_facts`."""
+        return json.dumps(dict(self.facts), sort_keys=True)
 
     @property
     def name(self) -> str:
@@ -140,15 +161,33 @@ class Embeddings:
         )
 
 
-def reason(error: Exception) -> str:
-    """Return what an error of a library says, as a part of one line.
+@contextlib.contextmanager
+def reading(
+    path: Path, say: str = "{}", *, kind: type[BchistoError] = InputError, also: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Say in one line of which file it is what a library raises; a line that names the file already stays as it is."""
+    try:
+        yield
+    except (*DAMAGE, *also) as error:
+        if isinstance(error, BchistoError) and str(error).startswith(f"{path}: "):
+            raise
+        said = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+        reason = (said.strip().splitlines() or [type(error).__name__])[0][:200]
+        raise kind(f"{path}: {say.format(reason)}") from error
 
-    Examples
-    --------
-    >>> reason(ValueError("a wrong header")), reason(EOFError())
-    ('a wrong header', 'EOFError')
+
+def read_facts(path: Path, text: str) -> dict[str, Any]:
+    """Read what an export of ours says of its embeddings.
+
+    Raises
+    ------
+    InputError
+        It is no mapping as JSON.
     """
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
+    with contextlib.suppress(ValueError, RecursionError):
+        if isinstance(found := json.loads(text), dict):
+            return found
+    raise InputError(f"{path}: what it says of itself (bchisto) is damaged")
 
 
 def _text(path: Path, value: Any, what: str) -> str:
@@ -205,8 +244,6 @@ def _is_plain(value: Any, longest: int) -> bool:
 
 def facts_of(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that the attributes of a store hold; of an imported one those of its file."""
-    import json
-
     if header.get("mode") == IMPORTED:
         about = json.loads(header[IMPORTED])
         return {**about["facts"], "pooled": about["pooled"]}

@@ -7,7 +7,6 @@ shape (d,) in such a file. Its newer releases name the network in the attribute 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,13 @@ import numpy.typing as npt
 
 from ..errors import InputError, StoreError
 from ..jobs import DAMAGE, atomic_output, checked_dataset, open_for_reading, refuse_deadly
-from .embeddings import Embeddings, facts_of, reason
-from .embeddings_npz import MOST_BYTES, read_facts
-from .store import KIND, Store, open_store, read_texts
+from .embeddings import COLUMNS, MOST_BYTES, Embeddings, facts_of, read_facts, reading
+from .store import KIND, open_store, read_texts
 
 _AT_ONCE = 4096
 """Tiles in memory at once (ours)."""
 
-_READ = [(name, "text", 1) for name in ("image_id", "label", "group")] + [("features", "float", n) for n in (1, 2, 3)]
+_READ = [(name, "text", 1) for name in COLUMNS] + [("features", "float", n) for n in (1, 2, 3)]
 """What a first look at a file reads, see `refuse_deadly`."""
 
 _MOST_SLIDES = 100_000
@@ -71,26 +69,22 @@ def read_h5(path: Path) -> Embeddings:
     """
     refuse_deadly([path], _READ)
     file, _ = open_for_reading(path)
-    with file:
-        try:
-            if file.attrs.get("kind") == KIND:
-                file.close()
-                with open_store(path) as store:
-                    return _of_store(path, store)
-            if _has_features(file) and "image_id" in file.keys():  # noqa: SIM118
-                return _of_table(path, file)
-            if _has_features(file):
-                return _of_slides(path, [(path.stem, *_slide(file))])
-            names = list(_slides(file))
-            if not names:
-                raise InputError(f"{path}: holds no embeddings: no dataset features, and no group with one")
-            if len(names) > _MOST_SLIDES:
-                raise InputError(f"{path}: holds more than {_MOST_SLIDES} slides; split it")
-            return _of_slides(path, [(name, *_slide(file[name])) for name in names])
-        except DAMAGE as error:
-            if isinstance(error, (InputError, StoreError)) and str(error).startswith(f"{path}: "):
-                raise
-            raise InputError(f"{path}: {reason(error)}") from error
+    with file, reading(path):
+        if file.attrs.get("kind") == KIND:
+            file.close()
+            with open_store(path) as store:
+                columns = dict(zip(COLUMNS, (store.image_ids, store.labels, store.groups), strict=True))
+                return Embeddings.of(path, store.features(), columns, facts_of(store.header))
+        if _has_features(file) and "image_id" in file.keys():  # noqa: SIM118
+            return _of_table(path, file)
+        if _has_features(file):
+            return _of_slides(path, [(path.stem, *_slide(file))])
+        names = list(_slides(file))
+        if not names:
+            raise InputError(f"{path}: holds no embeddings: no dataset features, and no group with one")
+        if len(names) > _MOST_SLIDES:
+            raise InputError(f"{path}: holds more than {_MOST_SLIDES} slides; split it")
+        return _of_slides(path, [(name, *_slide(file[name])) for name in names])
 
 
 def read_slides(folder: Path, files: list[Path]) -> Embeddings:
@@ -105,15 +99,12 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
     found = []
     for path in files:
         file, _ = open_for_reading(path)
-        with file:
-            try:
-                if file.attrs.get("kind") == KIND:
-                    raise InputError("a descriptor store, not the embeddings of one slide; give it, and not its folder")
-                if not _has_features(file) or "image_id" in file.keys():  # noqa: SIM118
-                    raise InputError("not the embeddings of one slide, as the other files of its folder; take it out")
-                found.append((path.stem, *_slide(file)))
-            except DAMAGE as error:
-                raise InputError(f"{path}: {reason(error)}") from error
+        with file, reading(path):
+            if file.attrs.get("kind") == KIND:
+                raise InputError("a descriptor store, not the embeddings of one slide; give it, and not its folder")
+            if not _has_features(file) or "image_id" in file.keys():  # noqa: SIM118
+                raise InputError("not the embeddings of one slide, as the other files of its folder; take it out")
+            found.append((path.stem, *_slide(file)))
     return _of_slides(folder, found)
 
 
@@ -178,25 +169,18 @@ def _of_slides(path: Path, found: list[tuple[str, npt.NDArray[np.float32], int, 
         pooled = f"mean of {span} tile{'' if span == '1' else 's'}"
     return Embeddings.of(
         path,
-        [name for name, *_ in found],
         np.stack([row for _, row, _, _ in found]),
-        facts={"encoder": encoders[0], "pooled": pooled},
+        {"image_id": [name for name, *_ in found]},
+        {"encoder": encoders[0], "pooled": pooled},
     )
 
 
 def _of_table(path: Path, file: Any) -> Embeddings:
     features = _features(file)
-    columns = {name: _texts(file, name) for name in ("image_id", "label", "group") if name in file.keys()}  # noqa: SIM118
+    columns = {name: _texts(file, name) for name in COLUMNS if name in file.keys()}  # noqa: SIM118
     about = _attribute(file, "bchisto")
     facts = read_facts(path, about) if about else {"encoder": _attribute(file, "encoder")}
-    return Embeddings.of(
-        path,
-        columns["image_id"],
-        features[:],
-        labels=columns.get("label"),
-        groups=columns.get("group"),
-        facts=facts,
-    )
+    return Embeddings.of(path, features[:], columns, facts)
 
 
 def _texts(file: Any, name: str) -> list[Any]:
@@ -216,17 +200,6 @@ def _attribute(place: Any, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _of_store(path: Path, store: Store) -> Embeddings:
-    return Embeddings.of(
-        path,
-        store.image_ids,
-        store.features(),
-        labels=store.labels,
-        groups=store.groups,
-        facts=facts_of(store.header),
-    )
-
-
 def write_h5(path: Path, found: Embeddings) -> None:
     """Write embeddings into one file: ``features``, ``image_id``, ``label``, ``group``.
 
@@ -234,13 +207,12 @@ def write_h5(path: Path, found: Embeddings) -> None:
     """
     import h5py
 
-    features = found.features if found.features.shape[1] > 1 else found.features[:, 0]
     with atomic_output(path) as temporary, h5py.File(temporary, "w", track_order=False) as file:
-        file.create_dataset("features", data=features)
-        for name, column in (("image_id", found.image_ids), ("label", found.labels), ("group", found.groups)):
+        file.create_dataset("features", data=found.plain)
+        for name, column in found.columns.items():
             texts = [text.encode() for text in column]
             kind = h5py.string_dtype("utf-8", max(1, *map(len, texts)))
             file.create_dataset(name, data=np.array(texts, dtype=kind))
-        file.attrs["bchisto"] = np.bytes_(json.dumps(dict(found.facts), sort_keys=True))
+        file.attrs["bchisto"] = np.bytes_(found.about)
         if "encoder" in found.facts:
             file.attrs["encoder"] = np.bytes_(found.facts["encoder"].encode())

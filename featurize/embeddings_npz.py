@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from ..jobs import DAMAGE, atomic_output
-from .embeddings import Embeddings, reason
+from ..jobs import atomic_output
+from .embeddings import COLUMNS, MOST_BYTES, Embeddings, read_facts, reading
 
-MOST_BYTES = 8 * 1024**3
-"""Bound on what embeddings unpack to (ours): a million of 2,048 numbers."""
-
-_FEATURES = ("features", "embeddings", "X")
-_IDS = ("image_id", "image_ids", "slide_id", "slide_ids", "ids", "filenames")
-_LABELS, _GROUPS, _ABOUT = ("label", "labels"), ("group", "groups"), ("bchisto",)
+_NAMES = {
+    "features": ("features", "embeddings", "X"),
+    "image_id": ("image_id", "image_ids", "slide_id", "slide_ids", "ids", "filenames"),
+    "label": ("label", "labels"),
+    "group": ("group", "groups"),
+    "bchisto": ("bchisto",),
+}
 """Names that an array may have; the first that is there is taken."""
 
 
@@ -32,30 +32,21 @@ def read_npz(path: Path) -> Embeddings:
     InputError
         Damaged, too large, without features or ids, arrays of Python objects, or see `Embeddings.of`.
     """
-    try:
+    with reading(path, "not an NPZ file, or damaged ({})"):
         with zipfile.ZipFile(path) as archive:
             names = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
         if sum(names.values()) > MOST_BYTES:
             raise InputError(f"{path}: unpacks to more than {MOST_BYTES // 1024**3} GiB; split it")
         with np.load(path, allow_pickle=False) as file:
-            arrays = {wanted[0]: _array(path, file, wanted) for wanted in (_FEATURES, _IDS, _LABELS, _GROUPS, _ABOUT)}
-    except DAMAGE as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not an NPZ file, or damaged ({reason(error)})") from error
-    features, ids = arrays[_FEATURES[0]], arrays[_IDS[0]]
-    for wanted, found in ((_FEATURES, features), (_IDS, ids)):
-        if found is None:
-            raise InputError(f"{path}: holds no array {wanted[0]} (or {', '.join(wanted[1:])}); it has {sorted(names)}")
-    about = arrays[_ABOUT[0]]
-    return Embeddings.of(
-        path,
-        _column(path, ids, _IDS[0]),
-        features,
-        labels=None if arrays["label"] is None else _column(path, arrays["label"], "label"),
-        groups=None if arrays["group"] is None else _column(path, arrays["group"], "group"),
-        facts=None if about is None else read_facts(path, str(about)),
-    )
+            found = {name: _array(path, file, wanted) for name, wanted in _NAMES.items()}
+    arrays = {name: array for name, array in found.items() if array is not None}
+    for name in ("features", "image_id"):
+        if name not in arrays:
+            others = ", ".join(_NAMES[name][1:])
+            raise InputError(f"{path}: holds no array {name} (or {others}); it has {sorted(names)}")
+    columns = {name: _column(path, arrays[name], name) for name in COLUMNS if name in arrays}
+    facts = read_facts(path, str(arrays["bchisto"])) if "bchisto" in arrays else None
+    return Embeddings.of(path, arrays["features"], columns, facts)
 
 
 def _array(path: Path, file: Any, names: tuple[str, ...]) -> Any:
@@ -81,35 +72,10 @@ def _column(path: Path, values: npt.NDArray[Any], name: str) -> list[Any]:
     return found
 
 
-def read_facts(path: Path, text: str) -> dict[str, Any]:
-    """Read what an export of ours says of its embeddings.
-
-    Raises
-    ------
-    InputError
-        It is no mapping as JSON.
-    """
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: what it says of itself (bchisto) is damaged") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: what it says of itself (bchisto) is damaged")
-    return found
-
-
 def write_npz(path: Path, found: Embeddings) -> None:
     """Write embeddings; equal ones give equal bytes."""
     buffer = io.BytesIO()
-    features = found.features if found.features.shape[1] > 1 else found.features[:, 0]
-    np.savez(
-        buffer,
-        allow_pickle=False,
-        features=features,
-        image_id=np.array(found.image_ids, dtype=np.str_),
-        label=np.array(found.labels, dtype=np.str_),
-        group=np.array(found.groups, dtype=np.str_),
-        bchisto=np.array(json.dumps(dict(found.facts), sort_keys=True)),
-    )
+    columns = {name: np.array(column, dtype=np.str_) for name, column in found.columns.items()}
+    np.savez(buffer, allow_pickle=False, features=found.plain, **columns, bchisto=np.array(found.about))
     with atomic_output(path) as temporary:
         temporary.write_bytes(buffer.getvalue())

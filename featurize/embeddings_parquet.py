@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError, InputError
-from ..jobs import DAMAGE, atomic_output
-from .embeddings import Embeddings, reason
-from .embeddings_npz import MOST_BYTES, read_facts
+from ..jobs import atomic_output
+from .embeddings import MOST_BYTES, Embeddings, read_facts, reading
 
 _FEATURES = ("features", "embedding", "embeddings")
 _IDS = ("image_id", "slide_id", "id", "filename")
@@ -41,7 +39,7 @@ def read_parquet(path: Path) -> Embeddings:
         pyarrow is not installed.
     """
     arrow = _pyarrow(path)
-    try:
+    with reading(path, "not a Parquet file, or damaged ({})", also=(arrow.ArrowException,)):
         with arrow.parquet.ParquetFile(path) as file:
             groups = range(file.metadata.num_row_groups)
             if sum(file.metadata.row_group(group).total_byte_size for group in groups) > MOST_BYTES:
@@ -56,14 +54,11 @@ def read_parquet(path: Path) -> Embeddings:
             numbers = _feature_columns(path, names)
             further = [name for name in ("label", "group", "augmentation") if name in names]
             table = file.read(columns=[ids, *numbers, *further])
-        features = _features(path, table, numbers)
-        columns = {name: table.column(name).to_pylist() for name in (ids, *further)}
-    except (arrow.ArrowException, *DAMAGE) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not a Parquet file, or damaged ({reason(error)})") from error
+        features = _features(path, table, numbers, arrow)
+        columns = {"image_id": table.column(ids).to_pylist()}
+        columns |= {name: table.column(name).to_pylist() for name in further}
     facts = read_facts(path, about.decode("utf-8", errors="replace")) if about is not None else None
-    return _grouped(path, columns, features, ids=ids, facts=facts)
+    return Embeddings.of(path, *_grouped(path, features, columns), facts)
 
 
 def _feature_columns(path: Path, names: list[str]) -> list[str]:
@@ -83,8 +78,7 @@ def _feature_columns(path: Path, names: list[str]) -> list[str]:
     return [found[number] for number in sorted(found)]
 
 
-def _features(path: Path, table: Any, names: list[str]) -> npt.NDArray[Any]:
-    arrow = _pyarrow(path)
+def _features(path: Path, table: Any, names: list[str], arrow: Any) -> npt.NDArray[Any]:
     column = table.column(names[0]).combine_chunks()
     of_lists = any(
         test(column.type) for test in (arrow.types.is_list, arrow.types.is_large_list, arrow.types.is_fixed_size_list)
@@ -105,16 +99,14 @@ def _features(path: Path, table: Any, names: list[str]) -> npt.NDArray[Any]:
 
 
 def _grouped(
-    path: Path, columns: dict[str, list[Any]], rows: npt.NDArray[Any], *, ids: str, facts: dict[str, Any] | None
-) -> Embeddings:
+    path: Path, rows: npt.NDArray[Any], columns: dict[str, list[Any]]
+) -> tuple[npt.NDArray[Any], dict[str, list[Any]]]:
     """Put the augmentations of an image together, which stand in as many rows."""
-    numbers = columns.get("augmentation")
-    if numbers is None or not any(numbers):
-        return Embeddings.of(
-            path, columns[ids], rows, labels=columns.get("label"), groups=columns.get("group"), facts=facts
-        )
+    numbers = columns.pop("augmentation", [])
+    if not any(numbers):
+        return rows, columns
     places: dict[Any, dict[Any, int]] = {}
-    for row, (image, number) in enumerate(zip(columns[ids], numbers, strict=True)):
+    for row, (image, number) in enumerate(zip(columns["image_id"], numbers, strict=True)):
         places.setdefault(image, {})[number] = row
     count = len(next(iter(places.values())))
     for image, found in places.items():
@@ -124,15 +116,8 @@ def _grouped(
         raise InputError(f"{path}: an augmentation of an image stands in it twice")
     order = [row for found in places.values() for row in found.values()]
     firsts = [next(iter(found.values())) for found in places.values()]
-    known = {name: [columns[name][row] for row in firsts] for name in ("label", "group") if name in columns}
-    return Embeddings.of(
-        path,
-        list(places),
-        rows[order].reshape(len(places), count, -1),
-        labels=known.get("label"),
-        groups=known.get("group"),
-        facts=facts,
-    )
+    known = {name: [column[row] for row in firsts] for name, column in columns.items()}
+    return rows[order].reshape(len(places), count, -1), known
 
 
 def write_parquet(path: Path, found: Embeddings) -> None:
@@ -145,15 +130,13 @@ def write_parquet(path: Path, found: Embeddings) -> None:
     """
     arrow = _pyarrow(path)
     images, count, dim = found.features.shape
+    columns = {name: np.repeat(np.array(column, dtype=object), count) for name, column in found.columns.items()}
     table = arrow.table(
         {
-            "image_id": arrow.array(np.repeat(np.array(found.image_ids, dtype=object), count)),
-            "label": arrow.array(np.repeat(np.array(found.labels, dtype=object), count)),
-            "group": arrow.array(np.repeat(np.array(found.groups, dtype=object), count)),
+            **{name: arrow.array(column) for name, column in columns.items()},
             "augmentation": arrow.array(np.tile(np.arange(count, dtype=np.int32), images)),
             "features": arrow.FixedSizeListArray.from_arrays(arrow.array(found.features.reshape(-1)), dim),
         }
     )
-    about = json.dumps(dict(found.facts), sort_keys=True).encode()
     with atomic_output(path) as temporary:
-        arrow.parquet.write_table(table.replace_schema_metadata({_ABOUT: about}), temporary)
+        arrow.parquet.write_table(table.replace_schema_metadata({_ABOUT: found.about.encode()}), temporary)

@@ -21,7 +21,7 @@ from ..encoders import card_of, other_treatment
 from ..errors import InputError, SettingsConflictError, StoreError
 from ..experiment import ImageChange, Known
 from ..runs import describe_differences, other_settings
-from .blocks import Need, Target, claim_parts, differing_settings
+from .blocks import Needs, Target, claim_parts, differing_settings
 from .parts import Rows
 from .store import Store, look_first, open_store
 
@@ -52,19 +52,18 @@ class Growth:
     rows: dict[str, dict[str, Rows]]
     changes: dict[str, ImageChange]
 
-    def needs(self, records: Sequence[ImageRecord]) -> list[Need]:
+    def needs(self, records: Sequence[ImageRecord]) -> Needs:
         """Return what is to be described of these images, in their order."""
         found: dict[tuple[int, tuple[str, ...]], list[ImageRecord]] = {}
         for record in records:
             lacking: dict[int, list[str]] = {}
-            for target in self.targets:
-                if target.name in self.rows:
-                    rows = self.rows[target.name].get(record.image_id)
-                    lacking.setdefault(0 if rows is None else rows.count, []).append(target.name)
+            for name, kept in self.rows.items():
+                rows = kept.get(record.image_id)
+                lacking.setdefault(0 if rows is None else rows.count, []).append(name)
             for first, names in lacking.items():
                 if first < self.targets[0].header["augmentations"]:
                     found.setdefault((first, tuple(names)), []).append(record)
-        return [Need(tuple(some), names, first) for (first, names), some in found.items()]
+        return found
 
 
 def plan_growth(targets: Sequence[Target], *, unique: UniqueImages, skip_errors: bool) -> Growth:

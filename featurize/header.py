@@ -24,12 +24,15 @@ _TEXT, _TEXTS, _WHOLE, _NUMBER, _NUMBERS, _TRUTH = (
 _PYTHON: dict[str, tuple[type, ...]] = {
     _TEXT: (str,), _TEXTS: (str,), _WHOLE: (int,), _NUMBER: (int, float), _NUMBERS: (int, float), _TRUTH: (bool,)
 }  # fmt: skip
-_NOT_IN_0_1 = frozenset({"geometry", "pad", "road", "selection", "failures"})
 _OF_EMBEDDINGS = (IMPORTED, "dim", "features_sha256")
-_OF_RUNNERS = ("runner", "card", "network")
-_OF_PARTS = ("first_augmentation",)
+_NOT_ALWAYS = {
+    "geometry", "pad", "road", "selection", "failures", "runner", "card", "network", "first_augmentation",
+    *_OF_EMBEDDINGS,
+}  # fmt: skip
+"""Attributes that 0.1 did not write, and those of encoders of your own, of parts, and of embeddings."""
+
 _ATTRIBUTES = {
-    name: (form, name not in {*_NOT_IN_0_1, *_OF_EMBEDDINGS, *_OF_RUNNERS, *_OF_PARTS})
+    name: (form, name not in _NOT_ALWAYS)
     for form, names in {
         _TEXT: "kind encoder weights weights_sha256 weights_file_sha256 stain stain_fallback mode engine precision "
         "dataset images_sha256 backend bchisto_version road selection failures pad imported features_sha256 runner "
@@ -87,16 +90,16 @@ def read_header(file: Any) -> dict[str, Any]:
     """Return the attributes of an open store or part that we know, lists as lists."""
     header: dict[str, Any] = {}
     for key in file.attrs:
-        if key not in _ATTRIBUTES:
-            continue
-        value = file.attrs[key]
-        if key in LISTS:
-            header[key] = [v.item() if isinstance(v, np.generic) else v for v in value]
-        else:
-            header[key] = value.item() if isinstance(value, np.generic) else value
+        if key in _ATTRIBUTES:
+            value = file.attrs[key]
+            header[key] = [_plain(one) for one in value] if key in LISTS else _plain(value)
     if "failures" in file:
         header["failures"] = checked_dataset(file, "failures", holds="text", shape=())[()].decode()
     return header
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def check_header(header: Mapping[str, Any]) -> None:
@@ -144,9 +147,8 @@ def _check_form(name: str, value: Any, form: str) -> None:
     kinds = _PYTHON[form]
     if name == "classes" and not values:  # no image has a label
         return
-    if not values or any(not isinstance(v, kinds) or (isinstance(v, bool) and bool not in kinds) for v in values):
-        raise StoreError(f"the attribute {name} is not {form}")
-    if form in (_NUMBER, _NUMBERS) and not np.isfinite(values).all():
+    fits = bool(values) and all(isinstance(v, kinds) and (bool in kinds or not isinstance(v, bool)) for v in values)
+    if not fits or (form in (_NUMBER, _NUMBERS) and not np.isfinite(values).all()):
         raise StoreError(f"the attribute {name} is not {form}")
     longest = _LONGEST_JSON if name in _JSON else _LONGEST_CARD if name == "card" else LONGEST_TEXT
     if len(values) > _MOST_VALUES or any(isinstance(v, str) and len(v) > longest for v in values):

@@ -14,10 +14,10 @@ import numpy as np
 
 from ..data import ImageRecord
 from ..errors import StoreError
-from ..jobs import DAMAGE, atomic_output, checked_dataset, claim_space
+from ..jobs import atomic_output, checked_dataset, claim_space
+from .embeddings import COLUMNS, reading
 from .header import LISTS, read_header
-from .prepare import StainInfo
-from .store import KIND, PIXELS, SCHEMA_VERSION, TEXT, check_schema, open_file, read_texts
+from .store import HASHES, KIND, PER_IMAGE, PIXELS, SCHEMA_VERSION, TEXT, check_schema, open_file, read_texts
 from .stream import ImageDescriptors
 
 _FIRST = "first_augmentation"
@@ -78,17 +78,14 @@ class Part:
 
 def _tables(file: Any, *, rows: int, images: int, dim: int) -> None:
     file.create_dataset("features", (rows, dim), np.float32)
-    for name in ("image_id", "label", "group"):
+    for name in COLUMNS:
         file.create_dataset(name, (rows,), TEXT)
     file.create_dataset("augmentation", (rows,), np.int32)
     group = file.create_group("images")
-    group.create_dataset("image_id", (images,), TEXT)
-    group.create_dataset("sha256", (images,), TEXT)
-    group.create_dataset(PIXELS, (images,), TEXT)
-    group.create_dataset("stains", (images, 3, 2), np.float32)
-    group.create_dataset("tissue", (images,), np.float32)
-    group.create_dataset("residual", (images,), np.float32)
-    group.create_dataset("normalisation_skipped", (images,), np.bool_)
+    for name in ("image_id", *HASHES):
+        group.create_dataset(name, (images,), TEXT)
+    for name, (holds, shape) in PER_IMAGE.items():
+        group.create_dataset(name, (images, *shape), np.bool_ if holds == "truth" else np.float32)
 
 
 def write_part(
@@ -134,13 +131,17 @@ def write_part(
         for place, image in enumerate(described):
             rows = np.s_[place * augmentations : (place + 1) * augmentations]
             file["features"][rows] = image.features[key]
-            file["image_id"][rows] = image.record.image_id
-            file["label"][rows] = image.record.label or ""
-            file["group"][rows] = image.record.group or ""
+            for name, text in _texts(image.record).items():
+                file[name][rows] = text
             file["augmentation"][rows] = np.arange(first, first + augmentations, dtype=np.int32)
-            _write_stain(file["images"], place, image.stain)
-            file["images/image_id"][place] = image.record.image_id
-            file["images/sha256"][place] = sha256[image.record.image_id]
+            stain, group = image.stain, file["images"]
+            group["stains"][place] = np.full((3, 2), np.nan) if stain.vectors is None else stain.vectors
+            group["tissue"][place] = stain.tissue
+            group["residual"][place] = stain.residual
+            group["normalisation_skipped"][place] = stain.skipped
+            group[PIXELS][place] = stain.pixels
+            group["image_id"][place] = image.record.image_id
+            group["sha256"][place] = sha256[image.record.image_id]
 
 
 def _new(path: Path, size: int) -> Any:
@@ -151,23 +152,17 @@ def _new(path: Path, size: int) -> Any:
 
 def _part_size(described: Sequence[ImageDescriptors], augmentations: int, dim: int) -> int:
     """Return about how many bytes a part takes, rather more."""
-    size = _PART_BYTES
-    for image in described:
-        size += augmentations * (4 * dim + _text_size(image.record))
-    return size
+    return _PART_BYTES + augmentations * sum(4 * dim + _text_size(image.record) for image in described)
+
+
+def _texts(record: ImageRecord) -> dict[str, str]:
+    """Return the columns of text of the rows of an image; an empty one is unknown."""
+    return {"image_id": record.image_id, "label": record.label or "", "group": record.group or ""}
 
 
 def _text_size(record: ImageRecord) -> int:
     """Return about how many bytes the texts of a row take."""
-    return sum(_TEXT_BYTES + len(text.encode()) for text in (record.image_id, record.label or "", record.group or ""))
-
-
-def _write_stain(group: Any, place: int, stain: StainInfo) -> None:
-    group["stains"][place] = np.full((3, 2), np.nan) if stain.vectors is None else stain.vectors
-    group["tissue"][place] = stain.tissue
-    group["residual"][place] = stain.residual
-    group["normalisation_skipped"][place] = stain.skipped
-    group[PIXELS][place] = stain.pixels
+    return sum(_TEXT_BYTES + len(text.encode()) for text in _texts(record).values())
 
 
 def read_part(path: Path, *, header: Mapping[str, Any], image_ids: Sequence[str], dim: int, first: int = 0) -> Part:
@@ -178,32 +173,21 @@ def read_part(path: Path, *, header: Mapping[str, Any], image_ids: Sequence[str]
     StoreError
         What does not hold.
     """
-    with open_file(path)[0] as file:
-        try:
-            check_schema(path, file)
-            found = read_header(file)
-            wanted = {**header, _FIRST: first}
-            if any({_FIRST: 0, **found}.get(key) != _plain(value) for key, value in wanted.items()):
-                raise StoreError(f"{path}: made with other settings")
-            failures = tuple((str(i), str(m)) for i, m in json.loads(found["failures"]))
-            expected = [image for image in image_ids if image not in dict(failures)]
-            present = read_texts(file, "images/image_id")
-            stride = int(header["augmentations"]) - first
-            shape = (len(expected) * stride, dim)
-            features = checked_dataset(file, "features", holds="float", shape=(None, None))
-            if present != expected or features.shape != shape:
-                raise StoreError(f"{path}: holds other images or another shape than expected")
-            if not np.isfinite(features[:]).all():
-                raise StoreError(f"{path}: holds values that are not finite")
-        except DAMAGE as error:
-            if isinstance(error, StoreError) and str(error).startswith(f"{path}: "):
-                raise
-            raise StoreError(f"{path}: damaged ({error})") from error
+    with open_file(path)[0] as file, reading(path, "damaged ({})", kind=StoreError):
+        check_schema(path, file)
+        found = {_FIRST: 0, **read_header(file)}
+        if any(found.get(key) != value for key, value in {**header, _FIRST: first}.items()):
+            raise StoreError(f"{path}: made with other settings")
+        failures = tuple((str(i), str(m)) for i, m in json.loads(found["failures"]))
+        expected = [image for image in image_ids if image not in dict(failures)]
+        present = read_texts(file, "images/image_id")
+        stride = int(header["augmentations"]) - first
+        features = checked_dataset(file, "features", holds="float", shape=(None, None))
+        if present != expected or features.shape != (len(expected) * stride, dim):
+            raise StoreError(f"{path}: holds other images or another shape than expected")
+        if not np.isfinite(features[:]).all():
+            raise StoreError(f"{path}: holds values that are not finite")
     return Part(path, tuple(present), stride, failures)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _write_failures(file: Any, failures: Sequence[tuple[str, str]]) -> None:
@@ -245,8 +229,8 @@ def merge_rows(
         A part vanished, does not read, or holds other images than it did.
     """
     augmentations = int(header["augmentations"])
-    texts = sum(_text_size(record) for record, _ in images)
-    size = _PART_BYTES + len(images) * _IMAGE_BYTES + augmentations * (4 * dim * len(images) + texts)
+    letters = sum(_text_size(record) for record, _ in images)
+    size = _PART_BYTES + len(images) * _IMAGE_BYTES + augmentations * (4 * dim * len(images) + letters)
     place = Path(os.path.realpath(path))  # of a link the target, so that the link goes on holding
     with _Opened() as opened, atomic_output(place) as temporary, _new(temporary, size) as file:
         _write_header(file, header)
@@ -255,19 +239,15 @@ def merge_rows(
         at = 0
         for some in _stretches(images):
             rows = np.s_[at * augmentations : (at + len(some)) * augmentations]
-            records = [record for record, _ in some]
-            for name, column in (
-                ("image_id", [record.image_id for record in records]),
-                ("label", [record.label or "" for record in records]),
-                ("group", [record.group or "" for record in records]),
-            ):
-                file[name][rows] = np.repeat(np.array(column, dtype=object), augmentations)
+            texts = [_texts(record) for record, _ in some]
+            for name in COLUMNS:
+                file[name][rows] = np.repeat(np.array([one[name] for one in texts], dtype=object), augmentations)
             file["augmentation"][rows] = np.tile(np.arange(augmentations, dtype=np.int32), len(some))
             row = rows.start
             for piece in some[0][1]:  # one for all images of the stretch, or those of its only image
                 source = opened(piece.path)
                 present = [text.decode() for text in source["images/image_id"][piece.place : piece.place + len(some)]]
-                if present != [record.image_id for record in records]:
+                if present != [one["image_id"] for one in texts]:
                     raise StoreError(f"{piece.path}: changed meanwhile; run the same command again")
                 begin, count = piece.place * piece.stride, len(some) * piece.count
                 file["features"][row : row + count] = source["features"][begin : begin + count]
@@ -276,10 +256,8 @@ def merge_rows(
             group = opened(piece.path)["images"]
             for name, column in file["images"].items():
                 if name in group:  # 0.1 knew no hashes of pixels
-                    holds = "text" if h5py.check_string_dtype(column.dtype) else "number"
-                    from_there = checked_dataset(
-                        group, name, holds="truth" if column.dtype == bool else holds, shape=(None, *column.shape[1:])
-                    )
+                    holds, shape = PER_IMAGE.get(name, ("text", ()))
+                    from_there = checked_dataset(group, name, holds=holds, shape=(None, *shape))
                     column[at : at + len(some)] = from_there[piece.place : piece.place + len(some)]
             at += len(some)
 

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import PathInput, as_path
 from ..data import PARTICULARS, Dataset, UniqueImages
 from ..encoders import gives_maps
-from ..errors import BchistoError, OutputError, OverwrittenError
+from ..errors import OutputError, OverwrittenError
 from ..experiment import ImageSelection, Work, do_missing
-from ..jobs import (
-    Resources,
-    remove_leftovers,
-    remove_tree,
-    set_aside,
-    visible_gpus,
-    write_rows,
-)
+from ..jobs import Resources, remove_leftovers, remove_tree, set_aside, visible_gpus, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import RunRecord, record_run
-from .blocks import (
-    Block,
-    Target,
-    choose_targets,
-    claim_parts,
-    images_per_block,
-    make_blocks,
-)
+from .blocks import Block, choose_targets, claim_parts, images_per_block, make_blocks
 from .growth import Growth, plan_growth
-from .parts import Rows, merge_rows
+from .parts import merge_rows
 from .settings import FeaturizeSettings
 from .store import open_store
 from .workshop import Workshop, steps_of, stretches
@@ -125,8 +112,16 @@ def featurize(
                 set_aside(target.path)
                 set_aside(target.parts)
         growth = plan_growth(targets, unique=unique, skip_errors=how.skip_errors)
-        blocks = make_blocks(unique, growth.needs(unique.dataset.records), size=images_per_block(settings))
-        _note_units(record, unique, targets, blocks, size=images_per_block(settings))
+        size = images_per_block(settings)
+        blocks = make_blocks(unique, growth.needs(unique.dataset.records), size=size)
+        record.note(
+            images=len(unique.dataset),
+            images_sha256=unique.digest,
+            synthetic=unique.dataset.synthetic,
+            blocks=len(blocks),
+            images_per_block=len(blocks[0].records) if blocks else size,
+            weights_sha256={target.header["encoder"]: target.header["weights_sha256"] for target in targets},
+        )
         _say_growth(record, growth)
         workshop = Workshop(growth.targets, settings, how.skip_errors)
         if not growth.rows:
@@ -134,14 +129,10 @@ def featurize(
         else:
             # OpenVINO runs on the CPU, whatever Keras sees
             _work(workshop, blocks, how=how, resources=how.networks() if settings.on_keras else how.cpu())
-        failures: tuple[tuple[str, str], ...] = refused
-        skipped: tuple[str, ...] = ()
-        merged = True
-        if how.shard is not None:
-            merged = all(workshop.finished(target) for target in targets)
-        else:
-            found, skipped = _merge(workshop, blocks, growth, unique, refused)
-            failures = tuple({**dict(refused), **dict(found)}.items())
+        found, skipped = _merge(workshop, blocks, growth, unique, refused) if how.shard is None else ({}, ())
+        failures = tuple({**dict(refused), **found}.items())
+        merged = how.shard is None or all(workshop.finished(target) for target in targets)
+        if how.shard is None:
             known = opened.settle(folder / PARTICULARS, failed=len(failures) - len(refused))
             record.note(flow={**known.flow})
         _write_failures(run, failures, source=opened.source, keep=how.shard is not None)
@@ -152,19 +143,6 @@ def featurize(
         len(unique.dataset) + len(refused),
         failures,
         skipped,
-    )
-
-
-def _note_units(
-    record: RunRecord, unique: UniqueImages, targets: Sequence[Target], blocks: Sequence[Block], *, size: int
-) -> None:
-    record.note(
-        images=len(unique.dataset),
-        images_sha256=unique.digest,
-        synthetic=unique.dataset.synthetic,
-        blocks=len(blocks),
-        images_per_block=len(blocks[0].records) if blocks else size,
-        weights_sha256={target.header["encoder"]: target.header["weights_sha256"] for target in targets},
     )
 
 
@@ -198,9 +176,7 @@ def _work(workshop: Workshop, blocks: Sequence[Block], *, how: Work, resources: 
                 claim.take()
                 claim.note_versions()
 
-    def bundled(todo: Sequence[Block]) -> list[tuple[Block, ...]]:
-        return stretches(todo, resources)
-
+    bundled = functools.partial(stretches, resources=resources)
     # as many at once as there would be if all were missing: it decides about helpers alone
     helpers = resources.helpers(len(bundled(blocks))) if resources.gpus else 1
     do_missing(
@@ -223,7 +199,7 @@ def _merge(
     growth: Growth,
     unique: UniqueImages,
     refused: Sequence[tuple[str, str]],
-) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+) -> tuple[dict[str, str], tuple[str, ...]]:
     """Merge every target that is not finished; return failures and images without normalisation."""
     failures: dict[str, str] = {}
     skipped: dict[str, None] = {}
@@ -231,7 +207,17 @@ def _merge(
         if not workshop.finished(target):
             if target.name not in growth.rows:
                 raise OverwrittenError(f"{target.path}: overwritten meanwhile; run the same command again")
-            _merge_one(workshop, target, blocks, growth.rows[target.name], unique, refused)
+            if (parts := workshop.whole_parts(target, blocks)) is not None:
+                failed = [failure for part in parts for failure in part.failures]
+                described = {image: rows for part in parts for image, rows in part.rows().items()}
+                known, out = (growth.rows[target.name], described), dict(failed)
+                images = [
+                    (record, [rows[record.image_id] for rows in known if record.image_id in rows])
+                    for record in unique.dataset.records
+                    if record.image_id not in out
+                ]
+                with workshop.unless_finished(target):
+                    merge_rows(target.path, images, header=target.header, dim=target.dim, failures=[*refused, *failed])
         with open_store(target.path) as store:
             failures.update(json.loads(store.header["failures"]))
             flags = store.images("normalisation_skipped").tolist()
@@ -242,36 +228,7 @@ def _merge(
             _log.warning("%s", error)
     for image in skipped:
         _log.warning("%s: too little tissue, described without stain normalisation", image)
-    return tuple(failures.items()), tuple(skipped)
-
-
-def _merge_one(
-    workshop: Workshop,
-    target: Target,
-    blocks: Sequence[Block],
-    kept: Mapping[str, Rows],
-    unique: UniqueImages,
-    refused: Sequence[tuple[str, str]],
-) -> None:
-    """Put a store together from the rows that stay and those that were described."""
-    own = [block for block in blocks if target.name in block.targets]
-    whole = [part for block in own if (part := workshop.valid_part(target, block)) is not None]
-    if len(whole) < len(own):
-        if workshop.finished(target):
-            return
-        raise BchistoError(
-            f"{target.claimed}: {len(own) - len(whole)} of {len(own)} parts are missing; run the same command again"
-        )
-    failed = [failure for part in whole for failure in part.failures]
-    described = {image: rows for part in whole for image, rows in part.rows().items()}
-    out = dict(failed)
-    images = [
-        (record, [rows[record.image_id] for rows in (kept, described) if record.image_id in rows])
-        for record in unique.dataset.records
-        if record.image_id not in out
-    ]
-    with workshop.unless_finished(target):
-        merge_rows(target.path, images, header=target.header, dim=target.dim, failures=[*refused, *failed])
+    return failures, tuple(skipped)
 
 
 def _write_failures(run: Path, failures: Sequence[tuple[str, str]], *, source: Dataset, keep: bool) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import collections
 import functools
-import queue
-import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arguments import named
 from ..data import ImageRecord, crop_key, decode_record, pixels_sha256, resize_image
-from ..errors import BchistoError, ImageError, TissueError
+from ..errors import ImageError, TissueError
 from ..jobs import map_ahead
 from ..stains import HeAugmenter, MacenkoNormalizer, Normalizer, make_normalizer
 from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
@@ -135,11 +135,16 @@ def _normalise(
     crop_seed: str,
 ) -> NormalisedImage | ImageFailure:
     index, record = numbered
+    scales: dict[float, npt.NDArray[np.uint8]] = {}
+    stains: list[StainInfo] = []
     try:
         image = decode_record(record)
         with named(method="stain"):
             normalizer = make_normalizer(settings.stain)
-        scales, stain = _normalised(record, image, settings=settings, views=views, normalizer=normalizer)
+        for view in views:
+            if view.scale not in scales:
+                scales[view.scale], stain = _at_scale(record, image, view, settings, normalizer)
+                stains.append(stain)
     except ImageError as error:
         message = str(error) if str(record.path) in str(error) else f"{record.path}: {error}"
         if not skip_errors:
@@ -147,7 +152,30 @@ def _normalise(
         return ImageFailure(record, message)
     key = crop_key(record, image, crop_seed=crop_seed)
     pixels = key if crop_seed == "pixels" else pixels_sha256(image)
-    return NormalisedImage(index, scales, replace(stain, pixels=pixels), key)
+    stain = replace(stains[0], skipped=any(one.skipped for one in stains), pixels=pixels)
+    return NormalisedImage(index, scales, stain, key)
+
+
+def _at_scale(
+    record: ImageRecord, image: npt.NDArray[np.uint8], view: View, settings: FeaturizeSettings, normalizer: Normalizer
+) -> tuple[npt.NDArray[np.uint8], StainInfo]:
+    """Resize and normalise an image."""
+    resized = resize_image(image, view.scale)
+    height, width = resized.shape[:2]
+    if view in settings.needs and (message := view.misfit(record.path, width=width, height=height)) is not None:
+        raise ImageError(message)
+    tissue = MacenkoNormalizer().tissue_share(resized)
+    try:
+        normalised, estimate = normalizer.normalize_with_estimate(resized)
+    except TissueError as error:
+        if settings.stain_fallback == "error":
+            raise TissueError(
+                f'{record.path}: {error}; leave it out, or use `stain_fallback="skip-normalisation"`'
+            ) from error
+        return resized, StainInfo(None, tissue, float("nan"), skipped=True)
+    if estimate is None:
+        return normalised, StainInfo(None, tissue, float("nan"), skipped=False)
+    return normalised, StainInfo(estimate.stains, tissue, estimate.residual, skipped=False)
 
 
 def prepare_crops(
@@ -162,20 +190,15 @@ def prepare_crops(
         if isinstance(image, ImageFailure):
             yield image
             continue
-        # where no colour is to change, the image itself stands in place of its augmenter
-        plain = settings.color_range == (1.0, 1.0)
-        augmenters = {} if plain else {scale: HeAugmenter(pixels) for scale, pixels in image.scales.items()}
+        changed = image.scales if settings.color_range != (1.0, 1.0) else {}
+        augmenters = {scale: HeAugmenter(pixels) for scale, pixels in changed.items()}
         for number in range(first, settings.augmentations):
             drawn = draw_augmentation(image.key, number, seed=settings.seed, color_range=settings.color_range)
             item = PreparedCrops(image.index, number, image.stain)
-            coloured = (
-                image.scales
-                if plain
-                else {
-                    scale: augmenter.augment(hematoxylin=drawn.hematoxylin, eosin=drawn.eosin)
-                    for scale, augmenter in augmenters.items()
-                }
-            )
+            coloured = image.scales | {
+                scale: augmenter.augment(hematoxylin=drawn.hematoxylin, eosin=drawn.eosin)
+                for scale, augmenter in augmenters.items()
+            }
             if settings.mode == "dense":
                 item.frames.update({scale: drawn.turn_frame(pixels) for scale, pixels in coloured.items()})
             for view in views:
@@ -192,78 +215,14 @@ def prepare_crops(
             yield item
 
 
-def _normalised(
-    record: ImageRecord,
-    image: npt.NDArray[np.uint8],
-    *,
-    settings: FeaturizeSettings,
-    views: Sequence[View],
-    normalizer: Normalizer,
-) -> tuple[dict[float, npt.NDArray[np.uint8]], StainInfo]:
-    """Resize and normalise an image at every scale; the stains are those of the first scale."""
-    scales: dict[float, npt.NDArray[np.uint8]] = {}
-    first: StainInfo | None = None
-    for view in views:
-        if view.scale in scales:
-            continue
-        resized = resize_image(image, view.scale)
-        height, width = resized.shape[:2]
-        if view in settings.needs and (message := view.misfit(record.path, width=width, height=height)) is not None:
-            raise ImageError(message)
-        tissue = MacenkoNormalizer().tissue_share(resized)
-        try:
-            normalised, estimate = normalizer.normalize_with_estimate(resized)
-            info = StainInfo(
-                vectors=None if estimate is None else estimate.stains,
-                tissue=tissue,
-                residual=float("nan") if estimate is None else estimate.residual,
-                skipped=False,
-            )
-        except TissueError as error:
-            if settings.stain_fallback == "error":
-                raise TissueError(
-                    f'{record.path}: {error}; leave it out, or use `stain_fallback="skip-normalisation"`'
-                ) from error
-            normalised, info = resized, StainInfo(None, tissue, float("nan"), skipped=True)
-        first = info if first is None else replace(first, skipped=first.skipped or info.skipped)
-        scales[view.scale] = normalised
-    if first is None:  # settings always hold a view
-        raise ImageError(f"{record.path}: no view to describe it by")
-    return scales, first
-
-
 def prefetch(items: Iterable[T], *, ahead: int) -> Iterator[T]:
-    """Yield `items`, made up to `ahead` in advance by a thread; an error in it is raised here."""
-    ready: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(maxsize=ahead)
-    stop = threading.Event()
-
-    def put(entry: tuple[T] | BaseException | None) -> None:
-        while not stop.is_set():
-            try:
-                ready.put(entry, timeout=0.1)
-            except queue.Full:
-                continue
-            return
-
-    def fill() -> None:
-        try:
-            for item in items:
-                put((item,))
-                if stop.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # noqa: BLE001 - handed to the consumer, which raises it
-            put(error)
-
-    thread = threading.Thread(target=fill, daemon=True, name="bchisto-prepare")
-    thread.start()
+    """Yield `items`, made up to `ahead` in advance by a thread; an error in it is raised here, in its place."""
+    rest, end = iter(items), object()
+    thread = ThreadPoolExecutor(1, thread_name_prefix="bchisto-prepare")
     try:
-        while (entry := ready.get()) is not None:
-            if isinstance(entry, BchistoError):
-                raise entry
-            if isinstance(entry, BaseException):
-                raise RuntimeError("preparing crops failed") from entry  # noqa: TRY004 - a failure passed on
-            yield entry[0]
+        waiting = collections.deque(thread.submit(next, rest, end) for _ in range(ahead))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, rest, end))
+            yield cast("T", item)
     finally:
-        stop.set()
-        thread.join()
+        thread.shutdown(cancel_futures=True)

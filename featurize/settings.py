@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..arguments import as_texts, as_whole, items_of
+from ..arguments import as_texts, as_whole, convert_fields, items_of
 from ..encoders import ENGINES, GEOMETRY, EncoderChoice, gives_maps, least_of_partial, parse_encoder, weights_of
 from ..errors import InputError, one_of
 from ..options import option
@@ -110,17 +110,12 @@ class FeaturizeSettings:
         put(self, "encoders", tuple(dict.fromkeys(chosen)))
         views = [one if isinstance(one, View) else parse_view(str(one)) for one in items_of(self.views)]
         put(self, "views", tuple(dict.fromkeys(views)))
-        put(self, "weights", as_texts(self.weights, "weights"))
         put(self, "color_range", tuple(self.color_range))
-        for name in ("augmentations", "crops", "batch_size", "seed"):
-            put(self, name, as_whole(getattr(self, name), name))
-        for name, value in (
-            ("augmentations", self.augmentations),
-            ("crops", self.crops),
-            ("batch_size", self.batch_size),
-        ):
-            if value < 1:
-                raise InputError(f"`{name}` {value}: give at least 1")
+        counts = ("augmentations", "crops", "batch_size")
+        convert_fields(self, weights=as_texts, seed=as_whole, **dict.fromkeys(counts, as_whole))
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise InputError(f"`{name}` {getattr(self, name)}: give at least 1")
         if not (math.isfinite(self.pool) and self.pool >= 1):
             raise InputError(f"`pool` {self.pool}: give a finite exponent of at least 1")
         low, high = self.color_range
@@ -132,14 +127,11 @@ class FeaturizeSettings:
             raise InputError(f"`stain_fallback` {self.stain_fallback}: choose skip-normalisation or error")
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"`precision` {self.precision}: choose float32 or bfloat16")
-        if self.mode not in MODES:
-            raise InputError(f"`mode` {self.mode}: choose one of {', '.join(MODES)}")
-        if self.engine not in ENGINES:
-            raise InputError(f"`engine` {self.engine}: choose one of {', '.join(ENGINES)}")
+        for name, known in (("mode", MODES), ("engine", ENGINES), ("pad", PADS)):
+            if getattr(self, name) not in known:
+                raise InputError(f"`{name}` {getattr(self, name)}: choose one of {', '.join(known)}")
         if self.geometry not in range(1, GEOMETRY + 1):
             raise InputError(f"geometry {self.geometry} of dense windows is not known here; upgrade bchisto")
-        if self.pad not in PADS:
-            raise InputError(f"`pad` {self.pad}: choose one of {', '.join(PADS)}")
         if self.pad != "none" and self.mode == "dense":
             raise InputError(f'`pad="{self.pad}"` goes with `mode="exact"`; dense mode encodes frames as they are')
         for choice in self.encoders:
@@ -156,11 +148,7 @@ class FeaturizeSettings:
             raise InputError(f"`seed` {self.seed}: give a number from 0 up")
         if not self.encoders or not self.views:
             raise InputError("give at least one of `encoders` and one of `views`")
-        self._check_partial()
-
-    def _check_partial(self) -> None:
-        """Refuse what an encoder cannot do that looks at a part of each crop alone."""
-        for choice in self.encoders:
+        for choice in self.encoders:  # what one cannot do that looks at a part of each crop alone
             if (least := least_of_partial(choice)) is None:
                 continue
             if self.mode == "dense":

@@ -12,10 +12,10 @@ are finite.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
@@ -24,7 +24,8 @@ import numpy.typing as npt
 
 from ..arguments import PathInput, as_path
 from ..errors import StoreError
-from ..jobs import DAMAGE, checked_dataset, open_for_reading, refuse_deadly
+from ..jobs import checked_dataset, open_for_reading, refuse_deadly
+from .embeddings import reading
 from .header import LONGEST_TEXT, check_header, read_header
 
 SCHEMA_VERSION = 1
@@ -32,8 +33,8 @@ KIND = "bchisto descriptor store"
 TEXT = h5py.string_dtype("utf-8")
 PIXELS = "pixels_sha256"
 
-_HASHES = ("sha256", PIXELS)
-_PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
+HASHES = ("sha256", PIXELS)
+PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "stains": ("float", (3, 2)),
     "tissue": ("float", ()),
     "residual": ("float", ()),
@@ -87,9 +88,7 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     @property
@@ -107,17 +106,15 @@ class Store:
         """
         chosen = range(len(self.image_ids)) if images is None else images
         result = np.empty((len(chosen), self.augmentations, self.dim), np.float32)
-        try:
+        with _mending(self.path):
             for place, image in enumerate(chosen):
                 self._features.read_direct(
                     result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[place]
                 )
-        except OSError as error:
-            raise StoreError(f"{self.path}: {_mend(f'damaged, {error}', busy=False)}") from error
         if not np.isfinite(result).all():
             first = chosen[int(np.flatnonzero(~np.isfinite(result).all(axis=(1, 2)))[0])]
             fault = f"a descriptor of {self.image_ids[first]} is not finite"
-            raise StoreError(f"{self.path}: {_mend(fault, busy=False)}")
+            raise StoreError(f"{self.path}: {_mend(fault)}")
         return result
 
     def images(self, name: str) -> npt.NDArray[Any]:
@@ -128,17 +125,13 @@ class Store:
         StoreError
             It cannot be read, or has not one value for each image.
         """
-        try:
-            if name in (*_HASHES, "image_id"):
+        with _mending(self.path):
+            if name in (*HASHES, "image_id"):
                 found = read_texts(self._file, f"images/{name}", count=len(self.image_ids))
                 return np.array([text.encode() for text in found], dtype=object)
-            holds, shape = _PER_IMAGE[name]
-            values: npt.NDArray[Any] = checked_dataset(
-                self._file, f"images/{name}", holds=holds, shape=(len(self.image_ids), *shape)
-            )[:]
-        except DAMAGE as error:
-            raise StoreError(f"{self.path}: {_mend(f'damaged, {error}', busy=False)}") from error
-        return values
+            holds, shape = PER_IMAGE[name]
+            size = (len(self.image_ids), *shape)
+            return np.asarray(checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:])
 
     @property
     def pixels(self) -> dict[str, str]:
@@ -173,12 +166,12 @@ def open_store(path: PathInput) -> Store:
     """
     path = Path(as_path(path, "path"))
     file, busy = open_file(path)
-    try:
+    with contextlib.ExitStack() as opened, _mending(path, busy=busy):
+        opened.enter_context(file)
         check_schema(path, file)
-        return Store(path, file)
-    except DAMAGE as error:
-        file.close()
-        raise _damaged(path, error, busy=busy) from error
+        store = Store(path, file)
+        opened.pop_all()  # whoever has the store closes the file
+    return store
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -190,13 +183,10 @@ def read_attributes(path: Path) -> dict[str, Any]:
         See `open_store`.
     """
     file, busy = open_file(path)
-    with file:
-        try:
-            check_schema(path, file)
-            header = read_header(file)
-            check_header(header)
-        except DAMAGE as error:
-            raise _damaged(path, error, busy=busy) from error
+    with file, _mending(path, busy=busy):
+        check_schema(path, file)
+        header = read_header(file)
+        check_header(header)
     return header
 
 
@@ -215,20 +205,17 @@ def look_first(paths: Iterable[Path]) -> None:
     StoreError
         HDF5 is ended by a store, or does not come to an end.
     """
-    texts = [(name, "text", 1) for name in ("label", "group", *(f"images/{one}" for one in ("image_id", *_HASHES)))]
-    numbers = [(f"images/{name}", holds, 1 + len(shape)) for name, (holds, shape) in _PER_IMAGE.items()]
+    texts = [(name, "text", 1) for name in ("label", "group", *(f"images/{one}" for one in ("image_id", *HASHES)))]
+    numbers = [(f"images/{name}", holds, 1 + len(shape)) for name, (holds, shape) in PER_IMAGE.items()]
     refuse_deadly(list(paths), [("failures", "text", 0), *texts, *numbers, ("features", "float", 2)])
 
 
-def _damaged(path: Path, error: Exception, *, busy: bool) -> StoreError:
-    """Return the line on what was found in a store; one of `check_schema` names the file and says what to do."""
-    if isinstance(error, StoreError) and str(error).startswith(f"{path}: "):
-        return error
-    reason = error.args[0] if isinstance(error, KeyError) and error.args else str(error) or type(error).__name__
-    return StoreError(f"{path}: {_mend(f'damaged, {reason}', busy=busy)}")
+def _mending(path: Path, *, busy: bool = False) -> contextlib.AbstractContextManager[None]:
+    """Say what was found in a store; a line of `check_schema` names the file and says what to do already."""
+    return reading(path, _mend("damaged, {}", busy=busy), kind=StoreError)
 
 
-def _mend(fault: str, *, busy: bool) -> str:
+def _mend(fault: str, *, busy: bool = False) -> str:
     """Say what to do about a fault; what another process is writing may be whole once it is closed there."""
     if busy:
         return "open for writing in another program; close it there and try again"
@@ -237,21 +224,17 @@ def _mend(fault: str, *, busy: bool) -> str:
 
 def check_schema(path: Path, file: Any) -> None:
     """Refuse a file that is no store or part, or one of a newer schema; `StoreError` says which."""
-    version = file.attrs.get("schema_version")
-    if not isinstance(version, np.integer | int) or not _is(file.attrs.get("kind"), KIND):
+    version, kind = file.attrs.get("schema_version"), file.attrs.get("kind")
+    if not isinstance(version, np.integer | int) or not isinstance(kind, str) or kind != KIND:
         raise StoreError(f"{path}: an HDF5 file, but not a bchisto descriptor store; make one with bchisto featurize")
     if int(version) < 1:
-        raise StoreError(f"{path}: {_mend(f'damaged, the schema {version} is none', busy=False)}")
+        raise StoreError(f"{path}: {_mend(f'damaged, the schema {version} is none')}")
     if int(version) > SCHEMA_VERSION:
         writer = str(file.attrs.get("bchisto_version", "a newer version"))[:100]
         raise StoreError(
             f"{path}: schema {version}, written by bchisto {writer}, is newer than schema {SCHEMA_VERSION} read here; "
             f"upgrade: pip install 'bchisto>={writer}'"
         )
-
-
-def _is(value: Any, text: str) -> bool:
-    return isinstance(value, str) and value == text
 
 
 def read_texts(file: Any, name: str, *, count: int | None = None, step: int = 1) -> list[str]:

@@ -1,20 +1,21 @@
-"""From image files to descriptors: what is prepared in a thread is encoded beside it."""
+"""From image files to descriptors: what is prepared in a thread is encoded beside it; and how long that will take."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data import ImageRecord
-from ..encoders import CropEncoder, Encoder
-from ..errors import ImageError
+from ..encoders import CropEncoder, Encoder, cached_encoder, gives_maps
+from ..errors import ImageError, InputError
 from ..jobs import Ticker, visible_gpus
 from .crops import draw_augmentation
-from .device import PendingDescriptors, cached_describer
-from .pooling import norm_pool
+from .device import Fetch, cached_describer
 from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, normalise_images, prefetch, prepare_crops
 from .settings import FeaturizeSettings, View
 
@@ -22,7 +23,8 @@ _AHEAD = 2
 """Items prepared ahead of inference: one being encoded, one ready (ours; more only costs memory)."""
 
 
-_Started = ImageFailure | tuple[ImageRecord, StainInfo, PendingDescriptors]
+_FEW, _MORE = 1, 3
+"""Augmentations of the two timed units; their difference is the cost of one (ours)."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def describe_images(
     crop_seed: str = "id",
     on_device: bool | None = None,
     helpers: int = 1,
+    first: int = 0,
 ) -> Generator[ImageDescriptors | ImageFailure, None, None]:
     """Describe images one after the other.
 
@@ -65,6 +68,8 @@ def describe_images(
         Colour, crop and pool on the device of Keras's backend as well; by default where that is a GPU.
     helpers : int
         Processes that decode and normalise ahead of the encoders, beside a GPU; 1 is a thread of this one.
+    first : int
+        The first augmentation that is described; those before it are there already.
 
     Yields
     ------
@@ -76,25 +81,6 @@ def describe_images(
     ImageError
         An image cannot be decoded or used, or gives a descriptor that is not finite; the message names it.
     """
-    yield from describe_from(
-        0, records, settings=settings, targets=targets, ticker=ticker, skip_errors=skip_errors, crop_seed=crop_seed,
-        on_device=on_device, helpers=helpers,
-    )  # fmt: skip
-
-
-def describe_from(
-    first: int,
-    records: Sequence[ImageRecord],
-    *,
-    settings: FeaturizeSettings,
-    targets: Mapping[str, tuple[CropEncoder, View]],
-    ticker: Ticker,
-    skip_errors: bool = False,
-    crop_seed: str = "id",
-    on_device: bool | None = None,
-    helpers: int = 1,
-) -> Generator[ImageDescriptors | ImageFailure, None, None]:
-    """Describe images as `describe_images` does, from the augmentation `first` on."""
     views = tuple(dict.fromkeys(view for _, view in targets.values()))
     normalised = normalise_images(
         records, settings=settings, views=views, skip_errors=skip_errors, crop_seed=crop_seed, processes=helpers
@@ -162,34 +148,33 @@ def _on_device(
 ) -> Iterator[ImageDescriptors | ImageFailure]:
     """Let the device do all that follows normalisation; it has the next image before the last is waited for."""
     describer = cached_describer(tuple((name, *target) for name, target in targets.items()), settings)
-    waiting: list[_Started] = []
+    waiting: list[ImageFailure | tuple[ImageRecord, StainInfo, Fetch]] = []
 
-    def finished() -> Iterator[ImageDescriptors | ImageFailure]:
+    def finished() -> ImageDescriptors | ImageFailure:
         item = waiting.pop(0)
-        found = item if isinstance(item, ImageFailure) else ImageDescriptors(item[0], item[1], item[2].fetch())
+        found = item if isinstance(item, ImageFailure) else ImageDescriptors(item[0], item[1], item[2]())
         ticker.tick(settings.augmentations - first)
-        yield found
+        return found
 
+    failed = None
     try:
         for item in images:
             if isinstance(item, ImageFailure):
                 waiting.append(item)
             else:
-                record = records[item.index]
                 drawn = [
                     draw_augmentation(item.key, number, seed=settings.seed, color_range=settings.color_range)
                     for number in range(first, settings.augmentations)
                 ]
-                waiting.append((record, item.stain, describer.start(item.scales, drawn)))
+                waiting.append((records[item.index], item.stain, describer.start(item.scales, drawn)))
             if len(waiting) > 1:
-                yield from finished()
-    except ImageError:
-        # those before the image that cannot be used are done, as they are crop by crop
-        while waiting:
-            yield from finished()
-        raise
+                yield finished()
+    except ImageError as error:
+        failed = error  # those before the image that cannot be used are done, as they are crop by crop
     while waiting:
-        yield from finished()
+        yield finished()
+    if failed is not None:
+        raise failed
 
 
 def _encode(encoder: CropEncoder, crops: npt.NDArray[np.uint8], *, batch_size: int) -> npt.NDArray[np.float32]:
@@ -212,3 +197,101 @@ def _encode_frames(
         ends = np.cumsum([len(some) for some in windows])[:-1]
         encoded.update(zip(names, np.split(found, ends), strict=True))
     return encoded
+
+
+def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> npt.NDArray[np.float32]:
+    """Pool descriptors by the signed p-norm: ``m = mean(sign(d) |d|^p)``, result ``sign(m) |m|^(1/p)``.
+
+    For non-negative descriptors this is the p-norm of the paper: the mean at p = 1, towards the maximum as p
+    grows. Values are divided by the largest of their feature first, so that no power overflows.
+
+    Parameters
+    ----------
+    descriptors : ndarray, shape (crops, d)
+        One row per crop.
+    p : float
+        Exponent, at least 1.
+
+    Returns
+    -------
+    ndarray of float32, shape (d,)
+        NaN and infinity stay what they are in their feature.
+
+    Raises
+    ------
+    InputError
+        `p` below 1 or not finite, or no crops.
+
+    References
+    ----------
+    Boureau et al. 2010; Rakhlin et al. 2018, eq. 1 (p = 3).
+
+    Examples
+    --------
+    >>> norm_pool(np.array([[1.0, -2.0], [1.0, 2.0]]))
+    array([1., 0.], dtype=float32)
+    """
+    if not (np.isfinite(p) and p >= 1):
+        raise InputError(f"`p` {p}: give a finite exponent of at least 1")
+    values = np.asarray(descriptors, dtype=np.float64)
+    if values.ndim != 2 or not len(values):
+        raise InputError(f"expected descriptors of shape (crops, d) with at least one crop, got {values.shape}")
+    largest = np.abs(values).max(axis=0)
+    scale = np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)
+    ratio = values / scale
+    with np.errstate(invalid="ignore", under="ignore"):
+        mean = (np.sign(ratio) * np.abs(ratio) ** p).mean(axis=0)
+        pooled = np.sign(mean) * np.abs(mean) ** (1.0 / p) * scale
+    return np.asarray(pooled, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class DescribingCost:
+    """What one image costs: seconds of one process, and numbers in its rows of all stores."""
+
+    seconds: float
+    numbers: int
+
+
+def time_describing(record: ImageRecord, *, settings: FeaturizeSettings) -> DescribingCost:
+    """Describe an image with few augmentations, and scale that up.
+
+    Parameters
+    ----------
+    record : ImageRecord
+    settings : FeaturizeSettings
+        Weights of networks with feature maps are random here, since neither time nor size depends on them.
+
+    Raises
+    ------
+    ImageError
+        The image cannot be used.
+    """
+    encoders = {
+        choice: cached_encoder(
+            choice,
+            weights="random" if gives_maps(choice) else settings.weights_of(choice.label),
+            precision="float32",
+            engine="keras",
+            seed=0,
+        )
+        for choice in settings.encoders
+    }
+    targets = {
+        f"{choice}-{view.crop}-{view.scale}": (encoders[choice], view)
+        for choice in settings.encoders
+        for view in settings.views
+    }
+    crops = min(settings.crops, settings.batch_size)
+
+    def describe(augmentations: int) -> float:
+        started = time.perf_counter()
+        small = replace(settings, augmentations=augmentations, crops=crops)
+        list(describe_images([record], settings=small, targets=targets, ticker=Ticker(None)))
+        return time.perf_counter() - started
+
+    describe(1)  # compiles
+    few, more = describe(_FEW), describe(_MORE)
+    one = max(0.0, more - few) / (_MORE - _FEW)
+    image = max(0.0, few - _FEW * one) + settings.augmentations * one * settings.crops / crops
+    return DescribingCost(image, settings.augmentations * sum(encoder.dim for encoder, _ in targets.values()))

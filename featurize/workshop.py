@@ -8,14 +8,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..encoders import CropEncoder, cached_encoder
-from ..errors import OutputError, StoreError, WeightsError
+from ..encoders import CropEncoder
+from ..errors import BchistoError, OutputError, StoreError, WeightsError
 from ..jobs import Resources, Ticker
-from .blocks import Block, Target, compared_settings
+from .blocks import Block, Target, compared_settings, encoder_of
 from .parts import Part, read_part, write_part
 from .prepare import ImageFailure
 from .settings import FeaturizeSettings
-from .stream import ImageDescriptors, describe_from
+from .stream import ImageDescriptors, describe_images
 
 _log = logging.getLogger(__name__)
 
@@ -60,17 +60,23 @@ class Workshop:
             return None
         return part if self.skip_errors or not part.failures else None
 
+    def whole_parts(self, target: Target, blocks: Sequence[Block]) -> list[Part] | None:
+        """Return all parts of a store; None where another process has finished it meanwhile."""
+        own = [block for block in blocks if target.name in block.targets]
+        whole = [part for block in own if (part := self.valid_part(target, block)) is not None]
+        if len(whole) == len(own):
+            return whole
+        if self.finished(target):
+            return None
+        raise BchistoError(
+            f"{target.claimed}: {len(own) - len(whole)} of {len(own)} parts are missing; run the same command again"
+        )
+
     def _encoder(self, target: Target) -> CropEncoder:
         """Return the encoder of a store, if its weights are those that the store's header names."""
-        encoder = cached_encoder(
-            target.choice,
-            weights=target.weights,
-            precision=self.settings.precision,
-            engine=self.settings.engine,
-            seed=self.settings.seed,
-        )
+        encoder = encoder_of(target.choice, self.settings)
         if encoder.weights_sha256 != target.header["weights_sha256"]:
-            where = target.choice.source or target.weights
+            where = target.choice.source or self.settings.weights_of(target.choice.label)
             raise WeightsError(
                 f"{where}: the weights of {encoder.name} changed while the command ran; put back those it began "
                 "with and run it again, or use another `out`"
@@ -110,14 +116,14 @@ class Workshop:
 
     def _describe(self, blocks: Sequence[Block], targets: Sequence[Target], ticker: Ticker) -> None:
         encoders = {target.name: self._encoder(target) for target in targets}
-        items = describe_from(
-            blocks[0].first,
+        items = describe_images(
             [record for block in blocks for record in block.records],
             settings=self.settings,
             targets={target.name: (encoders[target.name], target.view) for target in targets},
             ticker=ticker,
             skip_errors=self.skip_errors,
             helpers=self.helpers,
+            first=blocks[0].first,
         )
         with contextlib.closing(items):
             for block in blocks:

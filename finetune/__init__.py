@@ -8,7 +8,8 @@ from .balance import SAMPLINGS, class_weights, sample_training
 from .bundle import CnnBundle
 from .images import ImageBank, make_reader
 from .model import network_of
-from .networks import NETWORKS, CaffeLayers, NetworkSpec, build_network, get_network, list_networks
+from .networks.registry import NETWORKS, build_network, get_network, list_networks
+from .networks.spec import CaffeLayers, NetworkSpec
 from .patches import PatchRule, Samples, parse_patches
 from .predict import predict_images
 from .pretrained import CAFFE_LAYERS, convert_caffe

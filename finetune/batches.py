@@ -82,11 +82,13 @@ def _stack(
     samples: Samples,
     order: Indices,
     picture: Callable[[int], npt.NDArray[Any]],
+    features: npt.NDArray[np.float32] | None = None,
     weights: Mapping[int, float] | None = None,
 ) -> Any:
-    """Return a Keras data set over the samples in an order; `picture` makes the image of one."""
+    """Return a Keras data set over the samples in an order; `picture` makes the image of one, if not `features`."""
     import keras
 
+    picture = picture if features is None else features.__getitem__
     labels = source.labels[samples.images]
     shares = None if weights is None else np.array([weights[int(label)] for label in labels], dtype=np.float32)
 
@@ -147,12 +149,10 @@ def still_batches(
         What stands for the image of each sample.
     """
 
-    def picture(place: int) -> Any:
-        if features is not None:
-            return np.asarray(features[place])
+    def picture(place: int) -> Image:
         return source.read(int(samples.images[place]), int(samples.numbers[place]))
 
-    return _stack(source, samples, np.arange(len(samples)), picture, weights)
+    return _stack(source, samples, np.arange(len(samples)), picture, features, weights)
 
 
 def training_batches(
@@ -204,8 +204,6 @@ def training_batches(
             order = np.random.default_rng(np.random.SeedSequence([source.seed, epoch])).permutation(len(samples))
 
         def picture(place: int) -> Any:
-            if features is not None:
-                return np.asarray(features[place])
             position, number, copy = (int(part[place]) for part in (samples.images, samples.numbers, samples.copies))
             time, key = int(again[place]), source.bank.key(position)
             image: Any = (
@@ -218,7 +216,7 @@ def training_batches(
             drawn = pipelines.online(image, np.random.SeedSequence([source.seed, key, epoch, place]))
             return drawn if drawer is None else (image, drawn)
 
-        return _stack(source, samples, order, picture)
+        return _stack(source, samples, order, picture, features)
 
     return batches
 

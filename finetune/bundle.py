@@ -14,7 +14,7 @@ from ..errors import BundleError, StoreError, WeightsError
 from ..experiment import BundleFacts, open_bundle, write_bundle
 from ..jobs import Archive, refuse_deadly
 from .model import build_model, resolved, weights_bytes
-from .networks import list_networks
+from .networks.registry import list_networks
 from .settings import FinetuneSettings, as_fields, as_stored
 
 _MEMBER = re.compile(r"models/fold([0-9]{1,9})\.weights\.h5")
@@ -105,7 +105,11 @@ class CnnBundle(BundleFacts):
         """Read a bundle; with `share` all its weights into one network, only to see that they can be."""
         manifest = archive.manifest
         settings, classes = _settings(manifest["settings"]), tuple(manifest["classes"])
-        _check_amount(path, settings)
+        chosen = resolved(settings)
+        size, pixels = chosen["size"], chosen["batch_size"] * chosen["size"] ** 2
+        if size > _MOST_SIZE or pixels > _MOST_BATCH or settings.rule.count > _MOST_PATCHES:
+            # an image would not fit into memory, or never be done
+            raise BundleError(f"{path}: its size, batches or patches are past all use; the bundle was altered")
         reading = manifest["reading"]
         if set(reading) != {"label_level", "context"} or not all(isinstance(one, str) for one in reading.values()):
             raise BundleError(f"{path}: its manifest does not say how images are read; the bundle was altered")
@@ -137,14 +141,6 @@ def _settings(content: Mapping[str, Any]) -> FinetuneSettings:
 
 def _tuple(value: Any) -> Any:
     return tuple(_tuple(one) for one in value) if isinstance(value, list) else value
-
-
-def _check_amount(path: Path, settings: FinetuneSettings) -> None:
-    """Refuse settings under which an image does not fit into memory or is never done."""
-    chosen = resolved(settings)
-    size, pixels = chosen["size"], chosen["batch_size"] * chosen["size"] ** 2
-    if size > _MOST_SIZE or pixels > _MOST_BATCH or settings.rule.count > _MOST_PATCHES:
-        raise BundleError(f"{path}: its size, batches or patches are past all use; the bundle was altered")
 
 
 def _folds(path: Path, archive: Archive) -> list[tuple[int, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 from ..encoders import build_backbone, canonical_names, list_encoders, precision_policy
 from ..errors import InputError, closest
 from ..jobs import gpus_have_bfloat16, prepare_backend
-from .networks import NetworkSpec, add_top, build_network, get_network, list_networks
+from .networks.layers import add_top
+from .networks.registry import build_network, get_network, list_networks
+from .networks.spec import NetworkSpec
 from .pretrained import CAFFE_LAYERS, input_convention, load_pretrained
 from .settings import FinetuneSettings
 
@@ -92,13 +95,11 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
         Weights that cannot be had, or belong to another network.
     """
     prepare_backend()  # one thread a process, before anything runs
-    chosen = resolved(settings)
-    with precision_policy(chosen["precision"]):
-        if settings.network in list_networks():
-            model = _own_network(settings, chosen, classes=classes, fold=fold)
-        else:
-            model = _encoder_with_top(settings, chosen, classes=classes, fold=fold)
-    compile_model(model, _optimizer(model, chosen["optimizer"], chosen["learning_rate"], settings.multipliers))
+    settings = replace(settings, **resolved(settings))
+    build = _own_network if settings.network in list_networks() else _encoder_with_top
+    with precision_policy(settings.precision):
+        model = build(settings, classes=classes, fold=fold)
+    compile_model(model, _optimizer(model, settings))
     return model
 
 
@@ -134,8 +135,8 @@ def compile_model(model: Any, optimizer: Any) -> None:
     )
 
 
-def _own_network(settings: FinetuneSettings, chosen: dict[str, Any], *, classes: int, fold: int) -> Any:
-    network, weights = get_network(settings.network), chosen["weights"]
+def _own_network(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
+    network, weights = get_network(settings.network), settings.weights
     if settings.freeze or settings.batch_norm == "stored" or settings.top != "average":  # bundles say what was chosen
         raise InputError(
             f"`freeze`, `batch_norm` and `top` belong to encoders; {settings.network} is trained as a whole"
@@ -145,11 +146,11 @@ def _own_network(settings: FinetuneSettings, chosen: dict[str, Any], *, classes:
             f'`weights="imagenet"`: Keras has none of {settings.network}; give a .npz or .safetensors file, or random'
         )
     options = {name: value for name in ("dropout", "l2") if (value := getattr(settings, name)) is not None}
-    if chosen["convention"] != "signed":
+    if settings.convention != "signed":
         if network.caffe is None:
-            raise InputError(f"`convention` {chosen['convention']}: belongs to {', '.join(CAFFE_LAYERS)}")
-        options["convention"] = chosen["convention"]
-    model = build_network(settings.network, classes=classes, size=chosen["size"], **options)
+            raise InputError(f"`convention` {settings.convention}: belongs to {', '.join(CAFFE_LAYERS)}")
+        options["convention"] = settings.convention
+    model = build_network(settings.network, classes=classes, size=settings.size, **options)
     _seed(model, [settings.seed, fold])
     if weights != "random":
         load_pretrained(model, Path(weights), network=network, fresh=settings.fresh)
@@ -182,16 +183,16 @@ def seed_generators(part: Any, entropy: Sequence[int]) -> None:
 def _plain_encoder(name: str, *, classes: int, size: int, dropout: float | None = None, l2: float | None = None) -> Any:
     """Build an encoder with its top, as the specification of a network has it."""
     settings = FinetuneSettings(name, dropout=dropout, l2=l2, size=size, weights="imagenet")
-    return _encoder_with_top(settings, resolved(settings), classes=classes, fold=0)
+    return _encoder_with_top(replace(settings, **resolved(settings)), classes=classes, fold=0)
 
 
-def _encoder_with_top(settings: FinetuneSettings, chosen: dict[str, Any], *, classes: int, fold: int) -> Any:
+def _encoder_with_top(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
     import keras
 
     if settings.fresh:
         raise InputError("`fresh`: the top of an encoder is always fresh, and the rest comes from its weights")
     backbone = build_backbone(
-        settings.network, weights=chosen["weights"], precision=chosen["precision"], seed=settings.seed
+        settings.network, weights=settings.weights, precision=settings.precision, seed=settings.seed
     )
     base = backbone.model
     base.trainable = True
@@ -207,9 +208,9 @@ def _encoder_with_top(settings: FinetuneSettings, chosen: dict[str, Any], *, cla
             if settings.freeze != "all" and layer.name == names[settings.freeze]:
                 break
     for layer in base.layers:
-        if chosen["batch_norm"] == "stored" and isinstance(layer, keras.layers.BatchNormalization):
+        if settings.batch_norm == "stored" and isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False  # which is how Keras is told; `training=False` is not heard below another model
-    images = keras.Input((chosen["size"], chosen["size"], 3), name="image")
+    images = keras.Input((settings.size, settings.size, 3), name="image")
     features = base(backbone.spec.preprocess(images))
     features = features[-1] if isinstance(features, (list, tuple)) else features
     model = add_top(features, images, classes=classes, top=settings.top, dropout=settings.dropout or 0.0,
@@ -218,13 +219,13 @@ def _encoder_with_top(settings: FinetuneSettings, chosen: dict[str, Any], *, cla
     return model
 
 
-def _optimizer(model: Any, name: str, learning_rate: float, multipliers: Sequence[tuple[str, float]]) -> Any:
+def _optimizer(model: Any, settings: FinetuneSettings) -> Any:
     """Return an optimiser that scales the rate of each variable by the longest prefix of its layer's path."""
     import keras
 
     # TensorFlow hands its own variable to the optimiser, the other backends Keras's
     factors: dict[int, float] = {}
-    for prefix, factor in sorted(multipliers, key=lambda pair: len(pair[0]), reverse=True):
+    for prefix, factor in sorted(settings.multipliers, key=lambda pair: len(pair[0]), reverse=True):
         fitting = [
             variable
             for variable in model.trainable_variables
@@ -233,10 +234,10 @@ def _optimizer(model: Any, name: str, learning_rate: float, multipliers: Sequenc
         if not fitting:
             raise InputError(f"`multipliers` {prefix}: no trained layer begins so")
         factors = {id(one): factor for variable in fitting for one in (variable, variable.value)} | factors
-    kind: Any = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[name]
+    kind: Any = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[settings.optimizer]
 
     class Scaled(kind):  # type: ignore[misc]
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             super().update_step(gradient, variable, learning_rate * factors.get(id(variable), 1.0))
 
-    return Scaled(learning_rate=learning_rate)
+    return Scaled(learning_rate=settings.learning_rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,8 +20,8 @@ from ..evaluate import (
     choose_samples,
     write_predictions,
 )
-from ..experiment import BundleFacts, CrossValidation, Outputs, Tested
-from ..jobs import read_records
+from ..experiment import CrossValidation, Outputs, Tested
+from ..jobs import read_rows
 from .bundle import CnnBundle
 from .methods import methods_of
 from .model import network_of, resolved
@@ -63,16 +64,14 @@ def write_outputs(
         most_resampled=_MOST_RESAMPLED,
     )
 
-    def bundle(found: BundleFacts) -> None:
-        CnnBundle.save(
-            result.model,
-            found,
-            settings=settings,
-            models={unit.fold: unit.weights for unit in units},
-            dataset=dataset.name,
-            reading=training.reading,
-        )
-
+    bundle = functools.partial(
+        CnnBundle.save,
+        result.model,
+        settings=settings,
+        models={unit.fold: unit.weights for unit in units},
+        dataset=dataset.name,
+        reading=training.reading,
+    )
     return outputs.write(result, bundle=bundle)
 
 
@@ -114,24 +113,16 @@ def _write_table(path: Path, table: PredictionTable, images: Tested) -> None:
     write_predictions(path, classes=table.classes, rows=rows, probabilities=table.probabilities, extra=patches)
 
 
-def _log(unit: FoldUnit) -> list[dict[str, str]]:
-    """Return the epochs of a fold; none where the log was removed."""
-    if not unit.log.is_file():
-        return []
-    with unit.log.open(newline="", encoding="utf-8") as handle:
-        return list(read_records(handle))
-
-
 def _curve(unit: FoldUnit) -> dict[str, list[float | None]]:
     """Return loss and accuracy of each epoch, and both on what validates, where something does."""
-    rows = _log(unit)
+    rows = list(read_rows(unit.log))
     names = [name for name in ("loss", "accuracy", "val_loss", "val_accuracy") if any(row[name] for row in rows)]
     return {name: [float(row[name]) if row[name] else None for row in rows] for name in names}
 
 
 def _best(unit: FoldUnit) -> dict[str, Any]:
     """Return the epoch whose weights were kept, from the log; nothing where that was removed."""
-    rows = _log(unit)
+    rows = list(read_rows(unit.log))
     if not rows:
         return {}
     best = min(rows, key=lambda row: float(row["val_loss"])) if rows[-1]["val_loss"] else rows[-1]

@@ -14,7 +14,8 @@ from ..arguments import PathInput, as_path
 from ..encoders import WeightArrays, fill_weights, load_keras_file, read_weight_arrays, variables_of
 from ..errors import InputError, WeightsError
 from ..jobs import DAMAGE, atomic_output, claim_space
-from .networks import NETWORKS, CaffeLayers, NetworkSpec
+from .networks.registry import NETWORKS
+from .networks.spec import CaffeLayers, NetworkSpec
 
 CAFFE_LAYERS: dict[str, dict[str, str]] = {
     name: dict(spec.caffe.names) for name, spec in NETWORKS.items() if spec.caffe is not None

@@ -6,7 +6,7 @@ Resume, crash safety, sharding and concurrent runs all come from that one rule.
 
 from .archive import Archive, check_archive_size, write_archive
 from .backend import asked_threads, gpus_have_bfloat16, hushed_start, prepare_backend, visible_gpus
-from .cells import Cells, neutral, read_records, unneutral
+from .cells import Cells, neutral, read_records, read_rows, unneutral
 from .damage import DAMAGE
 from .executor import map_ahead, map_ahead_in_threads, run_units
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
@@ -76,6 +76,7 @@ __all__ = [
     "read_marks",
     "read_probabilities",
     "read_records",
+    "read_rows",
     "refuse_deadly",
     "refuse_overwriting",
     "remove_leftovers",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 _MARK = "'"
@@ -71,3 +72,10 @@ def read_records(lines: Iterable[str]) -> csv.DictReader[str]:
     made: Any = reader
     made.reader = Cells(lines)
     return reader
+
+
+def read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the records of a CSV file that we wrote, column to cell; none where there is no such file."""
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as handle:
+            yield from read_records(handle)

@@ -76,18 +76,18 @@ def estimate_describing(
     ImageError
         The image cannot be used, where `timed`.
     """
-    rows = images * settings.augmentations
+    size: int | None = None
     if timed:
         resources = work.networks()
         cost = time_describing(record, settings=settings)
         each, factor = cost.seconds, _TIMED
-        size: int | None = _FLOAT_BYTES * images * cost.numbers
+        size = _FLOAT_BYTES * images * cost.numbers
     else:
         resources = work.cpu()
         each, factor = reckon_seconds(settings, pixels=pixels), _RECKONED
-        dims = [encoder_facts(choice).dim for choice in settings.encoders]
-        known = [dim for dim in dims if dim is not None]
-        size = _FLOAT_BYTES * rows * len(settings.views) * sum(known) if len(known) == len(dims) else None
+        dims = [dim for choice in settings.encoders if (dim := encoder_facts(choice).dim) is not None]
+        if len(dims) == len(settings.encoders):
+            size = _FLOAT_BYTES * images * settings.augmentations * len(settings.views) * sum(dims)
     units = math.ceil(images / images_per_block(settings))
     processes = max(1, min(resources.processes, units))
     seconds = images * each / processes

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,10 @@ from ..evaluate import Block, Figure, Grid, Section, counted, plural, write_page
 from ..jobs import Progress, refuse_overwriting, write_rows
 from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture
 from .run import Preflight
-from .sections import findings_section, next_section, preflight_sections, short_section
+from .sections import Say, findings_section, next_section, preflight_sections, short_section
 
 _GROUPS_SHOWN = 10
 """Patients that a terminal lists (ours)."""
-
-Say = Callable[[str], str]
 
 
 def preflight_text(found: Preflight, *, say: Say = str) -> str:
@@ -90,11 +89,11 @@ def write_preflight(path: PathInput, found: Preflight, *, commands: Sequence[str
         banners=[SYNTHETIC_BANNER] if found.dataset.synthetic else [],
         sections=[_said(section, say) for section in sections],
         renamed=_without_folders(root),
-        hidden={record.group for record in found.dataset.records if record.group is not None},
+        hidden=set(found.groups()),
     )
-    rows = [(number, one.image_id, one.label or "") for number, one in enumerate(pictures, start=1)]
-    if not rows:
+    if not pictures:
         return [path]
+    rows = [(number, one.image_id, one.label or "") for number, one in enumerate(pictures, start=1)]
     write_rows(key, ("picture", "image_id", "label"), rows)
     return [path, key]
 
@@ -111,9 +110,8 @@ def _without_folders(root: Path) -> dict[str, str]:
 
 
 def _said(section: Section, say: Say) -> Section:
-    return Section(
-        section.title, [replace(block, text=say(block.text), note=say(block.note)) for block in section.blocks]
-    )
+    blocks = [replace(block, text=say(block.text), note=say(block.note)) for block in section.blocks]
+    return Section(section.title, blocks)
 
 
 def _contact(found: Preflight) -> list[ContactPicture]:
@@ -137,18 +135,17 @@ def _sheet(found: Preflight, pictures: Sequence[ContactPicture]) -> Iterator[Blo
     groups = any(record.group is not None for record in found.dataset.records)
     whose = f", from as many {plural(found.group_is)} as there are" if groups else ""
     yield Block(text=f"Some {plural(found.image_is)} of each class{whose}.{beneath}")
-    shown = list(dict.fromkeys(one.label for one in pictures))
-    for label in shown:
-        figures = []
-        for number, one in enumerate(pictures, start=1):
-            if one.label == label:
-                alt = f"Picture {number}, {label or 'no label'}: the image, {one.said}"
-                aside = f": {one.said}" if one.said.startswith("too little") else ""
-                figures.append(Figure(one.source, alt, f"Picture {number}{aside}"))
-        total = sum(record.label == label for record in found.dataset.records)
-        heading = f"{label or 'no label'}: {len(figures)} of {counted(total, found.image_is)}"
-        yield Block(heading=heading, pictures=figures)
-    hidden = len({record.label for record in found.dataset.records}) - len(shown)
+    figures: dict[str, list[Figure]] = {}
+    for number, one in enumerate(pictures, start=1):
+        name = one.label or "no label"
+        alt = f"Picture {number}, {name}: the image, {one.said}"
+        aside = f": {one.said}" if one.said.startswith("too little") else ""
+        figures.setdefault(name, []).append(Figure(one.source, alt, f"Picture {number}{aside}"))
+    totals = Counter(record.label or "no label" for record in found.dataset.records)
+    for name, shown in figures.items():
+        heading = f"{name}: {len(shown)} of {counted(totals[name], found.image_is)}"
+        yield Block(heading=heading, pictures=shown)
+    hidden = len(totals) - len(figures)
     if hidden > 0:
         yield Block(note=f"{counted(hidden, 'further class')} without pictures here.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -71,9 +72,8 @@ def choose_records(records: Sequence[ImageRecord], *, most: int) -> list[ImageRe
     firsts = [members[0] for members in by_group.values()]
     if len(firsts) >= most:
         return [firsts[place * len(firsts) // most] for place in range(most)]
-    chosen: list[ImageRecord] = []
-    for place in range(max(map(len, by_group.values()), default=0)):  # one of each patient, then a second of each
-        chosen += [members[place] for members in by_group.values() if place < len(members)]
+    turns = itertools.zip_longest(*by_group.values())  # one of each patient, then a second of each
+    chosen = [record for turn in turns for record in turn if record is not None]
     return sorted(chosen[:most], key=lambda one: one.image_id)
 
 
@@ -102,9 +102,9 @@ def contact_sheet(
         In class order. An image that cannot be decoded is left out.
     """
     normalizer = None if settings.stain == "none" else make_normalizer(settings.stain)
-    found = []
+    found, scale = [], min(1.0, settings.views[0].scale)
     for record in chosen_of(dataset, broken):
-        if (picture := _picture(record, normalizer, min(1.0, settings.views[0].scale), settings.stain)) is not None:
+        if (picture := _picture(record, normalizer, scale, settings.stain)) is not None:
             found.append(picture)
         if on_picture is not None:
             on_picture()
@@ -126,19 +126,20 @@ def _picture(record: ImageRecord, normalizer: Normalizer | None, scale: float, s
         image = decode_record(record)
     except ImageError:
         return None
-    if normalizer is None:
-        return ContactPicture(record.image_id, record.label, thumbnail(_small(image)), "as it is")
-    before = resize_image(image, scale)
-    try:
-        after, _ = normalizer.normalize_with_estimate(before)
-    except TissueError:
-        said = "too little tissue to normalise its stain"
-        return ContactPicture(record.image_id, record.label, thumbnail(_small(image)), said)
-    above, below = _small(before), _small(after)
-    gap = np.full((_GAP, above.shape[1], 3), 255, np.uint8)
-    both = np.concatenate([above, gap, below])
-    source = thumbnail(both, side=max(both.shape))
-    return ContactPicture(record.image_id, record.label, source, f"beneath it with {stain}")
+    said = "as it is"
+    if normalizer is not None:
+        before = resize_image(image, scale)
+        try:
+            after, _ = normalizer.normalize_with_estimate(before)
+        except TissueError:
+            said = "too little tissue to normalise its stain"
+        else:
+            above = _small(before)
+            gap = np.full((_GAP, above.shape[1], 3), 255, np.uint8)
+            both = np.concatenate([above, gap, _small(after)])
+            source = thumbnail(both, side=max(both.shape))
+            return ContactPicture(record.image_id, record.label, source, f"beneath it with {stain}")
+    return ContactPicture(record.image_id, record.label, thumbnail(_small(image)), said)
 
 
 def _small(image: Pixels, side: int = _SIDE) -> Pixels:

@@ -126,28 +126,20 @@ def check_protocols(
     given = dict.fromkeys(folds or (() if group_by is None else _SPLIT))
     wanted: list[tuple[str, str | None]] = [(name, group_by) for name in given]
     if not wanted:
-        wanted = [(name, None) for name in _PUBLISHED.get(dataset.name, ())]
-        wanted += [(name, None) for name in _SPLIT]
+        wanted = [(name, None) for name in (*_PUBLISHED.get(dataset.name, ()), *_SPLIT)]
         if named:  # as well the other way than by default
             wanted.append((_SPLIT[0], "none" if named == len(groups) else "group"))
         owner = {record.image_id: record.group for record in records if record.group is not None}
         sites = [name for name, of in columns.items() if of != owner and 2 <= len(set(of.values())) <= _MOST_SITES]
         wanted += [(f"site:{name}", None) for name in sites]
     label_of = {record.image_id: record.label or "" for record in records}
+    ids, labels = list(label_of), list(label_of.values())
 
     def check(name: str, by: str | None) -> ProtocolCheck:
         how = _how(name, by, image_is, group_is, named, len(groups))
         try:
             with argument_names(spec="folds"):
-                plan = fold_plan(
-                    name,
-                    image_ids=list(label_of),
-                    labels=list(label_of.values()),
-                    groups=groups,
-                    group_by=by,
-                    seed=seed,
-                    known=known,
-                )
+                plan = fold_plan(name, image_ids=ids, labels=labels, groups=groups, group_by=by, seed=seed, known=known)
         except BchistoError as error:
             return ProtocolCheck(name, by, how, str(error))
         compared = by == "none" and group_by is None
@@ -180,15 +172,10 @@ def _parts(plan: FoldPlan, label_of: Mapping[str, str], classes: Sequence[str]) 
     for image, fold, part in plan.rows:
         counts.setdefault(fold, {}).setdefault(part, Counter())[label_of[image]] += 1
     present = [name for name in classes if name in set(label_of.values())]
-    return tuple(
-        FoldParts(
-            fold,
-            {part: of[part].total() for part in PARTS if part in of},
-            {
-                part: lacking
-                for part in PARTS
-                if part in of and (lacking := tuple(name for name in present if not of[part][name]))
-            },
-        )
-        for fold, of in sorted(counts.items())
-    )
+    found = []
+    for fold, of in sorted(counts.items()):
+        parts = {part: of[part] for part in PARTS if part in of}
+        lacking = {part: tuple(name for name in present if not of[part][name]) for part in parts}
+        missing = {part: names for part, names in lacking.items() if names}
+        found.append(FoldParts(fold, {part: images.total() for part, images in parts.items()}, missing))
+    return tuple(found)

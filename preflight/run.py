@@ -224,29 +224,23 @@ def preflight(
         planned = replace(planned, stain="none", color_range=(1.0, 1.0))
     fits = tuple(fit_views(usable, settings=asked))
     planned_fits = tuple(fit_views(usable, settings=planned)) if fitting is not None else ()
-    left_out = {image for image, _ in survey.repeated} | survey.broken
-    left_out |= {image for fit in planned_fits for image in fit.too_small}
+    found = Preflight(dataset, survey, asked, planned, fits, planned_fits, fitting, (), None)
+    left_out = survey.broken.union((image for image, _ in survey.repeated), *(fit.too_small for fit in planned_fits))
     once = replace(dataset, records=tuple(one for one in dataset.records if one.image_id not in left_out))
     protocols = check_protocols(
         once,
         folds=choice.folds,
         group_by=choice.group_by,
         copies=survey.copies or (),
-        image_is="image" if layout is None else layout.image_is,
-        group_is="group" if layout is None else layout.group_is,
+        image_is=found.image_is,
+        group_is=found.group_is,
         seed=asked.seed,
     )
-    found = Preflight(dataset, survey, asked, planned, fits, planned_fits, fitting, tuple(protocols), None)
+    found = replace(found, protocols=tuple(protocols))
     record = found.median
     if fitting is None or record is None:
         return found
     width, height = survey.sizes[record.image_id]
-    estimate = estimate_describing(
-        record,
-        images=len(once),
-        pixels=width * height,
-        settings=planned,
-        work=Work.of(work),
-        timed=timed,
-    )
+    pixels, work = width * height, Work.of(work)
+    estimate = estimate_describing(record, images=len(once), pixels=pixels, settings=planned, work=work, timed=timed)
     return replace(found, estimate=estimate)

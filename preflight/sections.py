@@ -10,6 +10,7 @@ from ..encoders import encoder_facts
 from ..evaluate import Block, Grid, Section, class_grid, counted, listed, plural
 from .protocols import ProtocolCheck
 from .run import Preflight
+from .views import ViewFit
 
 _MOST_SIZES = 8
 """Sizes that are listed, the most frequent first (ours)."""
@@ -79,11 +80,10 @@ def _image_blocks(found: Preflight) -> Iterator[Block]:
 
 
 def _group_blocks(found: Preflight, names: bool, most: int) -> Iterator[Block]:
-    records, group = found.dataset.records, found.group_is
-    for text in unknown_groups([record.group for record in records]):
+    group = found.group_is
+    for text in unknown_groups([record.group for record in found.dataset.records]):
         yield Block(note=f"{text[0].upper()}{text[1:]}.")
-    by_group = found.groups()
-    if not by_group:
+    if not (by_group := found.groups()):
         return
     if several := sum(len(of) > 1 for of in by_group.values()):
         verb = "has" if several == 1 else "have"
@@ -103,17 +103,13 @@ def _group_blocks(found: Preflight, names: bool, most: int) -> Iterator[Block]:
 def _view_blocks(found: Preflight) -> Iterator[Block]:
     if not found.survey.sizes:
         return
-    crops, images = found.asked.crops, plural(found.image_is)
-    rows = []
+    images = plural(found.image_is)
     other = found.fitting is not None and found.fitting.views != found.asked.views
-    for fit, said in (
-        *((fit, "") for fit in found.views),
-        *((fit, ", planned") for fit in found.planned_views if other),
-    ):
-        total = fit.fits + len(fit.too_small)
-        fits = "all" if not fit.too_small else f"{fit.fits:,} of {total:,}"
-        rows.append([f"{fit.view}{said}", fit.problem or fits, _share(fit.one), _share(fit.together)])
-    header = ("view", f"fits {images}", "one crop sees", f"{counted(crops, 'crop')} of an augmentation see")
+    rows = [_view_row(fit, "") for fit in found.views]
+    if other:
+        rows += [_view_row(fit, ", planned") for fit in found.planned_views]
+    crops = counted(found.asked.crops, "crop")
+    header = ("view", f"fits {images}", "one crop sees", f"{crops} of an augmentation see")
     a = "an" if found.image_is[0] in "aeiou" else "a"
     caption = f"Views (scale:crop), and the share of the area of {a} {found.image_is} of median size that they see"
     yield Block(grid=Grid(caption, header, rows))
@@ -129,8 +125,10 @@ def _view_blocks(found: Preflight) -> Iterator[Block]:
         yield Block(text=f"Views that fit all {images}{but}: {said}. What follows is planned with them.")
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0%}"
+def _view_row(fit: ViewFit, said: str) -> list[str]:
+    fits = f"{fit.fits:,} of {fit.fits + len(fit.too_small):,}" if fit.too_small else "all"
+    shares = ("–" if share is None else f"{share:.0%}" for share in (fit.one, fit.together))
+    return [f"{fit.view}{said}", fit.problem or fits, *shares]
 
 
 def _copy_blocks(found: Preflight, *, pairs: bool) -> Iterator[Block]:
@@ -163,25 +161,9 @@ def _protocol_blocks(found: Preflight, say: Say) -> Iterator[Block]:
     if not found.protocols:
         yield Block(note="No folds can be made: not every image has a label.")
         return
-    rows = []
-    for one in found.protocols:
-        name = one.folds + ("" if one.group_by is None else f", group by {one.group_by}")
-        if one.refused:
-            rows.append([name, one.how, "no", "–", "–", "–"])
-            continue
-        tested = sorted(fold.images.get("test", 0) for fold in one.parts)
-        spread = f"{tested[0]:,}" if tested[0] == tested[-1] else f"{tested[0]:,} to {tested[-1]:,}"
-        lacking = f"{len(one.lacking)} of {len(one.parts)} folds" if one.lacking else "none"
-        rows.append([name, one.how, "yes", f"{len(one.parts)}", spread, lacking])
-    header = (
-        "protocol",
-        "kept whole",
-        "possible",
-        "folds",
-        f"{plural(found.image_is)} tested in a fold",
-        "lack a class",
-    )
-    yield Block(grid=Grid("Protocols", header, rows))
+    tested = f"{plural(found.image_is)} tested in a fold"
+    header = ("protocol", "kept whole", "possible", "folds", tested, "lack a class")
+    yield Block(grid=Grid("Protocols", header, [_protocol_row(one) for one in found.protocols]))
     for one in found.protocols:
         if one.refused:
             yield Block(lead=f"{one.folds} {one.how}:", text=f"not possible. {say(one.refused)}.")
@@ -194,6 +176,16 @@ def _protocol_blocks(found: Preflight, say: Say) -> Iterator[Block]:
             said.setdefault(text, []).append(f"{one.folds} {one.how}")
     for text, names in said.items():
         yield Block(lead=f"{', '.join(names)}:", text=f"{say(text)}.")
+
+
+def _protocol_row(one: ProtocolCheck) -> list[str]:
+    name = one.folds if one.group_by is None else f"{one.folds}, group by {one.group_by}"
+    if one.refused:
+        return [name, one.how, "no", "–", "–", "–"]
+    tested = sorted({fold.images.get("test", 0) for fold in one.parts})
+    spread = " to ".join(f"{number:,}" for number in dict.fromkeys((tested[0], tested[-1])))
+    lacking = f"{len(one.lacking)} of {len(one.parts)} folds" if one.lacking else "none"
+    return [name, one.how, "yes", f"{len(one.parts)}", spread, lacking]
 
 
 def _lacking_rows(one: ProtocolCheck) -> list[Sequence[str]]:
@@ -229,9 +221,8 @@ def _estimate_blocks(found: Preflight) -> Iterator[Block]:
     yield Block(note=how)
     strange = [choice.name for choice in found.planned.encoders if not encoder_facts(choice).recorded]
     if strange and not cost.timed:
-        yield Block(
-            note=f"The speed of {listed(strange)} is not recorded, and was taken for that of a middling network."
-        )
+        said = f"The speed of {listed(strange)} is not recorded, and was taken for that of a middling network."
+        yield Block(note=said)
     if cost.dense is not None and cost.seconds > _LONG and cost.dense < cost.seconds / 2:
         yield Block(
             text=f'`mode="dense"`, which makes other descriptors, would take about {_duration(cost.dense)}; fewer '
@@ -260,8 +251,8 @@ def _bytes(number: int) -> str:
 def short_section(found: Preflight) -> Section:
     """Return what it all comes to, in a few sentences."""
     dataset, image = found.dataset, found.image_is
-    groups = len({record.group for record in dataset.records if record.group is not None})
-    of = f" of {counted(groups, found.group_is)}" if groups else ""
+    groups = found.groups()
+    of = f" of {counted(len(groups), found.group_is)}" if groups else ""
     classes = counted(len(dataset.classes), "class")
     said = [f"{counted(len(dataset), image)}{of} in {classes}, read as {dataset.name}."]
     if found.wrong:
@@ -298,10 +289,8 @@ def findings_section(found: Preflight, *, say: Say) -> Section:
         Block(lead=f"{level.capitalize()}, {few(names, most=6)}:", text=message)
         for (level, message), names in ranked[:_MOST_FINDINGS]
     ]
-    if len(ranked) > _MOST_FINDINGS:
-        blocks.append(
-            Block(note=f"And {len(ranked) - _MOST_FINDINGS:,} further ones, which `bchisto data check` prints.")
-        )
+    if (further := len(ranked) - _MOST_FINDINGS) > 0:
+        blocks.append(Block(note=f"And {further:,} further ones, which `bchisto data check` prints."))
     return Section("Findings", blocks)
 
 

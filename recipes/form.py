@@ -187,9 +187,8 @@ def _check_kinds(name: str, content: Mapping[str, Any]) -> None:
         raise InputError(f"recipe {name}: split_by.magnification is a list of whole numbers")
     for variant in content["variants"]:
         check_file_name(variant, f"recipe {name}: variant")
-    for table in content["published"]:
-        if not isinstance(table, Mapping):
-            raise InputError(f"recipe {name}: published is a list of tables")
+    if not all(isinstance(table, Mapping) for table in content["published"]):
+        raise InputError(f"recipe {name}: published is a list of tables")
 
 
 def _are_texts(value: Any) -> bool:

@@ -82,8 +82,7 @@ class Recipe:
         InputError
             A variant that the recipe does not have.
         """
-        unknown = [name for name in variants if name not in self.variants]
-        if unknown:
+        if unknown := [name for name in variants if name not in self.variants]:
             raise InputError(f"`variants` {unknown[0]}: {self.name} has the variants {', '.join(self.variants)}")
         return list(variants) or [self.first]
 

@@ -80,8 +80,7 @@ def estimate_recipe(
     list of Estimate
     """
     asked = {"quick": quick, "full_scale": full_scale, "fresh_draws": fresh_draws, "seeds": seeds}
-    recipe, order = _prepared(name, images, Path(), variants=variants, weights=("random",), work=work, **asked)
-    return estimate_variants(recipe, order)
+    return estimate_variants(*_prepared(name, images, Path(), variants=variants, weights="random", work=work, **asked))
 
 
 @takes_fields(work=Work.of)

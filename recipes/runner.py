@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, SettingsConflictError
+from ..errors import InputError, ReportError, SettingsConflictError
 from ..evaluate import Panel, PredictionTable, PublishedTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ..experiment import CrossValidation
 from ..finetune import time_training
@@ -101,7 +101,10 @@ def _run_seed(recipe: Recipe, order: Order) -> _Run:
         done: list[Step] = []
         for name in run.variants:
             run.variant(part, name, done=done)
-    run.notes += run.left_out_notes()
+    for (where, reason), names in run.left_out.items():
+        what = "every variant" if names == list(run.variants) else ", ".join(names)
+        run.notes.append(f"{what}{where} was left out: {reason}")
+        _log.warning(run.notes[-1])
     if not run.results and order.how.shard is None:
         raise InputError(f"{order.images}: too few images for `quick`: {run.notes[-1]}")
     return run
@@ -119,7 +122,7 @@ class _Run:
         self.obtained: dict[tuple[str, int | None], Obtained] = {}
         self.failed: list[str] = []
         self.trained: list[Trained] = []
-        self._left_out: dict[tuple[str, str], list[str]] = {}
+        self.left_out: dict[tuple[str, str], list[str]] = {}
 
     def variant(self, part: Part, name: str, *, done: list[Step]) -> None:
         """Run the steps of a variant on a part that are not `done`; a quick run leaves out what has too few images."""
@@ -130,7 +133,11 @@ class _Run:
                     continue
                 _log.info("%s: %s%s: %s", self._recipe.name, name, part.where, step.kind)
                 notes = [*part.notes, *self._recipe.notes]
-                found = step.run(part, how=self._order.how, notes=notes, failed=self.failed)
+                try:
+                    found = step.run(part, how=self._order.how, notes=notes)
+                except ReportError as error:  # all else is done; said at the end
+                    self.failed.append(str(error))
+                    found = error.results
                 if isinstance(step, FinetuneStep):
                     self.trained += [Trained(name, part.run, part.selection(step.reading), one) for one in found]
                 results += found
@@ -139,7 +146,7 @@ class _Run:
             whole = len(self.variants) == 1 and part.magnification is None
             if not self._order.quick or whole or isinstance(error, SettingsConflictError):
                 raise
-            self._left_out.setdefault((part.where, str(error)), []).append(name)
+            self.left_out.setdefault((part.where, str(error)), []).append(name)
             return
         for result in results:
             label = f"{name}{part.where}" if len(results) == 1 else f"{name}{part.where}: {result.folder.name}"
@@ -147,15 +154,6 @@ class _Run:
             self.results.append(named)
             if named.panel is not None:
                 self.obtained.setdefault((name, part.magnification), Obtained(named.folder, named.panel))
-
-    def left_out_notes(self) -> list[str]:
-        """Say which variants were left out, and why."""
-        notes = []
-        for (where, reason), names in self._left_out.items():
-            what = "every variant" if names == list(self.variants) else ", ".join(names)
-            notes.append(f"{what}{where} was left out: {reason}")
-            _log.warning(notes[-1])
-        return notes
 
 
 def _named(result: CrossValidation, name: str) -> CrossValidation:
@@ -175,8 +173,7 @@ def _pairs(obtained: Mapping[tuple[str, int | None], Obtained]) -> list[dict[str
             tables = [panel.table for panel in panels]
             for note in unlike_pairs(tables, rows=False):
                 _log.warning("%s", note)
-            views = [panel.view for panel in panels]
-            pairs += compare_pairs(tables, replicates=_REPLICATES, views=views)
+            pairs += compare_pairs(tables, replicates=_REPLICATES, views=[panel.view for panel in panels])
     return holm(pairs)
 
 
@@ -253,11 +250,8 @@ def training_times(
             dataset = part.read(step.reading)
             cost = time_training(dataset.records[0], settings=step.settings, classes=len(dataset.classes))
             known[name].append(cost.step)
-    write_rows(
-        path,
-        ("variant", "round", "seconds"),
-        [(name, k + 1, value) for name, found in known.items() for k, value in enumerate(found)],
-    )
+    timed = [(name, turn, value) for name, found in known.items() for turn, value in enumerate(found, start=1)]
+    write_rows(path, ("variant", "round", "seconds"), timed)
     return known
 
 

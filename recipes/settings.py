@@ -57,8 +57,7 @@ def build_steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
 
 
 def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
-    known = {name for value in _KNOWN[kind] for name in option_names(value)} | READING
-    known |= {*_FINETUNE} if kind == "finetune" else set()
+    known = {*READING, *(_FINETUNE if kind == "finetune" else ())}.union(*map(option_names, _KNOWN[kind]))
     if strange := sorted(values.keys() - known):
         raise InputError(f"recipe {recipe.name}: {kind}.{strange[0]}: no such setting")
 

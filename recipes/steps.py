@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar
 
 from ..boost import BoostSettings, train
-from ..errors import InputError, ReportError
+from ..errors import InputError
 from ..evaluate import TwoClassView
 from ..experiment import CrossValidation, FoldChoice, Work
 from ..featurize import FeaturizeSettings, featurize, open_store
@@ -19,9 +19,6 @@ from ..finetune import FinetuneSettings, finetune
 from ..jobs import ensure_folder, write_rows
 from .estimate import Estimate, ImagesAhead, estimate_boost, estimate_featurize, estimate_finetune
 from .parts import Part, write_list
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Step(ABC):
         """
 
     @abstractmethod
-    def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
+    def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Do what is missing of it.
 
         Parameters
@@ -59,13 +56,16 @@ class Step(ABC):
         how : Work
         notes : sequence of str
             What a reader of any number must know first.
-        failed : list of str
-            Gets a line for each report that could not be written.
 
         Returns
         -------
-        list of CrossValidation
+        sequence of CrossValidation
             What was trained.
+
+        Raises
+        ------
+        ReportError
+            Only a report could not be written; ``results`` holds what was trained.
         """
 
     @abstractmethod
@@ -92,36 +92,25 @@ class FeaturizeStep(Step):
     def check(self, part: Part) -> None:
         """Refuse nothing: `featurize` reads every header first."""
 
-    def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
+    def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Describe the images; a shard describes its share."""
         for settings in self._drawn():
             featurize(part.selection(self.reading), out=part.run, settings=settings, work=how)
         return []
 
-    def _drawn(self) -> list[FeaturizeSettings]:
-        """Return what shares its draws: everything, or each store alone, whose name then moves the seed."""
+    def _drawn(self) -> Iterator[FeaturizeSettings]:
+        """Yield what shares its draws: everything, or each store alone, whose name then moves the seed."""
         if not self.fresh:
-            return [self.settings]
-        found = []
+            yield self.settings
+            return
         for choice, view in product(self.settings.encoders, self.settings.views):
             moved = int(hashlib.sha256(f"{choice} {view}".encode()).hexdigest()[:7], 16)
             seed = self.settings.seed + 1000 * moved
-            found.append(replace(self.settings, encoders=(choice,), views=(view,), seed=seed))
-        return found
+            yield replace(self.settings, encoders=(choice,), views=(view,), seed=seed)
 
     def estimate(self, ahead: ImagesAhead) -> Estimate:
         """Time a few augmentations of an image."""
         return estimate_featurize(ahead, self)
-
-
-def _reported_later(failed: list[str], train: Callable[P, list[R]], *args: P.args, **options: P.kwargs) -> list[R]:
-    """Train, and go on where only a report failed, which `failed` then says."""
-    try:
-        return train(*args, **options)
-    except ReportError as error:
-        failed.append(str(error))
-        found: list[R] = error.results
-        return found
 
 
 @dataclass(frozen=True)
@@ -148,12 +137,12 @@ class BoostStep(Step):
         """Refuse images that do not fit the folds."""
         part.plans(self.folds, reading=self.reading, seed=self.settings.seed)
 
-    def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
+    def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Train; a shard leaves that to the run without ``--shard``, since the stores are not yet whole."""
         if how.shard is not None:
             return []
-        return _reported_later(
-            failed, train, out=part.run, features=self._own(part.run / "features"), settings=self.settings,
+        return train(
+            out=part.run, features=self._own(part.run / "features"), settings=self.settings,
             folds=part.folds(self.folds), work=how, view=self.view, notes=notes,
         )  # fmt: skip
 
@@ -261,14 +250,14 @@ class FinetuneStep(Step):
         drawn = (self.folds, self.settings.seed) if self.test is None else (self.test.split, self.test.seed)
         part.plans(drawn[0], reading=self.reading, seed=drawn[1])
 
-    def run(self, part: Part, *, how: Work, notes: Sequence[str], failed: list[str]) -> list[CrossValidation]:
+    def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Train; a shard trains its share of the folds."""
         folds, said, settings = part.folds(self.folds), [*notes, *self.said], self.settings
         if self.test is not None:
             folds = self.test.choice(part, folds, reading=self.reading, held=settings.validation)
             said.append(self.test.SAID)
-        return _reported_later(
-            failed, finetune, part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=how,
+        return finetune(
+            part.selection(self.reading), out=part.run, settings=settings, folds=folds, work=how,
             view=self.view, notes=said, tensorboard=self.tensorboard,
         )  # fmt: skip
 

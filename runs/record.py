@@ -244,11 +244,9 @@ def versions_of(packages: Sequence[str]) -> dict[str, str]:
 def _hardware() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        found = re.search(
-            r"^model name[^:\n]*:(.*)", cpuinfo.read_text(encoding="utf-8", errors="replace"), re.MULTILINE
-        )
-        model = found[1].strip() if found else model
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
+    if found := re.search(r"^model name[^:\n]*:(.*)", text, re.MULTILINE):
+        model = found[1].strip()
     return {"system": platform.platform(), "processor": model, "cores": default_jobs()}
 
 

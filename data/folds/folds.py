@@ -19,8 +19,7 @@ from ..particulars import Particulars
 from .given import GIVEN, SITES, given_plan, mixed_parts, site_plan
 from .holdout import HOLDOUT
 from .plans import PARTS, FoldPlan, Row, spread
-from .protocols import PUBLISHED_FOLDS, identify, published_folds
-from .slides import SLIDE_FOLDS, fit_slides
+from .protocols import PUBLISHED_FOLDS, SLIDE_FOLDS, fit_slides, identify, published_folds
 from .split import split_together
 from .units import split_copies, split_groups
 
@@ -78,9 +77,9 @@ def fold_plan(
     if test_list is not None and spec != "none":
         raise InputError(f'`test_list` {test_list}: goes with `spec="none"`, not {spec}')
     known = Particulars() if known is None else known
-    absent = _absent(failed, "could not be used and")
-    if unlabelled := [image for image, label in zip(image_ids, labels, strict=True) if not label]:
-        absent += _absent(unlabelled, "without a label")
+    unlabelled = [image for image, label in zip(image_ids, labels, strict=True) if not label]
+    absent = (*_absent(failed, "could not be used and"), *_absent(unlabelled, "without a label"))
+    if unlabelled:
         failed = {*failed, *unlabelled}
         kept = [row for row in zip(image_ids, labels, groups, strict=True) if row[1]]
         if not kept:

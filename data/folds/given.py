@@ -39,12 +39,9 @@ def given_plan(*, image_ids: Sequence[str], known: Particulars) -> FoldPlan:
             f"train, val or test in a column {PART_COLUMNS[0]} of a manifest"
         )
     column, part_of = found
-    without = [image for image in image_ids if image not in part_of]
-    if without:
-        raise InputError(
-            f"`spec` {GIVEN}: {len(without)} of {len(image_ids)} images name no part in the column {column}, first "
-            f"{without[0]}; fill it in"
-        )
+    if without := [image for image in image_ids if image not in part_of]:
+        which = f"{len(without)} of {len(image_ids)} images name no part in the column {column}"
+        raise InputError(f"`spec` {GIVEN}: {which}, first {without[0]}; fill it in")
     counts = Counter(part_of[image] for image in image_ids)
     for part in ("train", "test"):
         if not counts[part]:
@@ -89,12 +86,9 @@ def site_plan(column: str, *, image_ids: Sequence[str], known: Particulars) -> F
     except InputError as error:
         raise InputError(f"`spec` {SITES}{error}") from error
     column = column_key(column)
-    empty = [image for image in image_ids if not values.get(image)]
-    if empty:
-        raise InputError(
-            f"`spec` {SITES}{column}: {len(empty)} of {len(image_ids)} images have no value in this column, first "
-            f"{empty[0]}; fill it in"
-        )
+    if empty := [image for image in image_ids if not values.get(image)]:
+        which = f"{len(empty)} of {len(image_ids)} images have no value in this column"
+        raise InputError(f"`spec` {SITES}{column}: {which}, first {empty[0]}; fill it in")
     sites = sorted({values[image] for image in image_ids})
     if len(sites) < 2:
         raise InputError(f"`spec` {SITES}{column}: all images are of {sites[0]}; leaving one site out needs two")

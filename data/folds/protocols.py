@@ -1,19 +1,30 @@
-"""What a protocol is: told by the content of its folds, never by the name of a file."""
+"""Published fold lists, of images and of whole slides, and what a protocol is: told by its folds, not a file's name."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from ...errors import InputError, one_of
 from ..csvtable import published_rows
+from ..layouts.breakhis import BREAKHIS_NAME
+from ..layouts.cbis_ddsm import CBIS_NAME
+from ..layouts.idc import IDC_NAME
 from .plans import FoldPlan, Row, spread
-from .slides import SLIDE_FOLDS, fit_slides
 
 PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv"}
 """Fold lists that ship with the package; sources in ``published/SOURCES.md``."""
+
+SLIDE_FOLDS = {
+    "official": "breakhis_official.csv",
+    "official-corrected": "breakhis_official.csv",
+    "idc-published": "idc_published.csv",
+}
+"""Lists of slides that ship with the package. ``official-corrected`` takes a patient who tests in a fold out of its
+training part."""
 
 _SPLIT_NAME = re.compile(r"(\d+|\d{1,2}-\d{1,2}(-\d{1,2})?)(-grouped)?(-repeated\d+)?|none|folder|site-.*")
 """Names of protocols that are no file."""
@@ -33,6 +44,70 @@ def published_folds(name: str) -> list[Row]:
     return [(row["image_id"], int(row["fold"]), row.get("part") or "") for row in rows]
 
 
+def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
+    """Bring a published list of slides to these images.
+
+    Parameters
+    ----------
+    spec : str
+        Of `SLIDE_FOLDS`.
+    group_of : dict
+        Image id to its patient or slide.
+
+    Returns
+    -------
+    FoldPlan
+        Images of slides in no list are left out; they are counted and named in its warnings.
+
+    Raises
+    ------
+    InputError
+        No image of a listed slide.
+    """
+    cbis = {image: match[2] for image in group_of if (match := CBIS_NAME.fullmatch(image))}
+    if spec == "official" and group_of and len(cbis) == len(group_of):
+        return _fit_cbis(cbis)
+    rows_of_slides = published_rows(__package__, SLIDE_FOLDS[spec])
+    listed = [(row["slide"], int(row["fold"]), row["part"]) for row in rows_of_slides]
+    by_slide: dict[str, list[str]] = {}
+    for image in group_of:
+        by_slide.setdefault(_slide(image), []).append(image)
+    rows = [(image, fold, part) for slide, fold, part in listed for image in by_slide.get(slide, [])]
+    if not rows:
+        name = "IDC" if spec.startswith("idc") else "BreakHis and CBIS-DDSM" if spec == "official" else "BreakHis"
+        raise InputError(f"`spec` {spec}: none of its slides is here; it is for the images of {name}")
+    known = {slide for slide, _, _ in listed}
+    warnings = []
+    if strange := sorted(by_slide.keys() - known):
+        count = sum(len(by_slide[slide]) for slide in strange)
+        names = ", ".join(strange[:5]) + (" ..." if len(strange) > 5 else "")
+        warnings.append(f"{count} images of {len(strange)} slides in no published list are left out ({names})")
+    if known - by_slide.keys():
+        warnings.append(f"{len(known & by_slide.keys())} of the {len(known)} published slides are here")
+    if spec == "official-corrected":
+        tested = {(group_of[image], fold) for image, fold, part in rows if part == "test"}
+        rows = [row for row in rows if row[2] == "test" or (group_of[row[0]], row[1]) not in tested]
+    return FoldPlan(spec, tuple(rows), partition=False, warnings=tuple(warnings), origin="published", source=spec)
+
+
+def _fit_cbis(part_of: Mapping[str, str]) -> FoldPlan:
+    if missing := {"Training", "Test"} - set(part_of.values()):
+        raise InputError(
+            f'`spec="official"`: no image of the {missing.pop().casefold()} part of CBIS-DDSM is here; copy it, or '
+            "split anew"
+        )
+    rows = tuple((image, 1, "test" if part == "Test" else "train") for image, part in part_of.items())
+    return FoldPlan("official", rows, partition=False, origin="published", source="official")
+
+
+def _slide(image: str) -> str:
+    """Return the slide that an official file name of BreakHis or IDC carries; empty for any other name."""
+    name = PurePosixPath(image).name
+    if match := BREAKHIS_NAME.fullmatch(name):
+        return "-".join(match.group(2, 3, 4))
+    return match[1] if (match := IDC_NAME.fullmatch(name)) else ""
+
+
 def identify(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
     """Say of a list from a file whether it is a published one, and give it a name that is not mistaken for one.
 
@@ -50,28 +125,29 @@ def identify(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
         those of the list for some of its images, else ``file``. A file named like another protocol keeps that name if
         it is that protocol; else ``-file`` is added.
     """
-    mine = {(PurePosixPath(image).name, fold, part) for image, fold, part in plan.rows}
-    images, folds = {image for image, _, _ in mine}, {fold for _, fold, _ in mine}
-    found = replace(plan, origin="file")
-    for name in PUBLISHED_FOLDS:
-        known = set(spread(published_folds(name)))
-        if mine == known:
-            found = replace(plan, origin="published", source=name)
-            break
-        if mine == {row for row in known if row[0] in images and row[1] in folds}:
-            found = replace(plan, origin="part", source=name, whole=len({image for image, _, _ in known}))
-            break
-    else:
-        for name in sorted(SLIDE_FOLDS, key=lambda name: name != plan.name):  # two are the same for some images
-            with contextlib.suppress(InputError):  # these are images of other datasets
-                if set(fit_slides(name, group_of).rows) == set(plan.rows):
-                    found = replace(plan, origin="published", source=name)
-                    break
+    found = _recognised(plan, group_of)
     ours = {(name, "published") for name in (*PUBLISHED_FOLDS, *SLIDE_FOLDS)}
     ours |= {(f"{name}-quick", origin) for name in PUBLISHED_FOLDS for origin in ("part", "published")}
     taken = _SPLIT_NAME.fullmatch(plan.name) or plan.name in {name for name, _ in ours}
     itself = (plan.name, found.origin) in ours and plan.name in (found.source, f"{found.source}-quick")
     return found if itself or not taken else replace(found, name=f"{plan.name}-file")
+
+
+def _recognised(plan: FoldPlan, group_of: dict[str, str | None]) -> FoldPlan:
+    """Return the plan with its origin, by its rows alone."""
+    mine = {(PurePosixPath(image).name, fold, part) for image, fold, part in plan.rows}
+    images, folds = {image for image, _, _ in mine}, {fold for _, fold, _ in mine}
+    for name in PUBLISHED_FOLDS:
+        known = set(spread(published_folds(name)))
+        if mine == known:
+            return replace(plan, origin="published", source=name)
+        if mine == {row for row in known if row[0] in images and row[1] in folds}:
+            return replace(plan, origin="part", source=name, whole=len({image for image, _, _ in known}))
+    for name in sorted(SLIDE_FOLDS, key=lambda name: name != plan.name):  # two are the same for some images
+        with contextlib.suppress(InputError):  # these are images of other datasets
+            if set(fit_slides(name, group_of).rows) == set(plan.rows):
+                return replace(plan, origin="published", source=name)
+    return replace(plan, origin="file")
 
 
 def protocol_text(plan: FoldPlan, *, seed: int, dataset: str = "") -> str:

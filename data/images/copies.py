@@ -155,7 +155,9 @@ def _scale(records: Sequence[ImageRecord]) -> Scale:
         known = [pair for pair in pool.map(sides, records) if pair is not None]
     if not known:
         return Scale(1, 4)
-    return Scale.of(max(map(max, known)), int(np.median([min(pair) for pair in known])))
+    reduction = -(-max(map(max, known)) // 1024)
+    typical = int(np.median([min(pair) for pair in known])) // reduction
+    return Scale(reduction, 4 if typical >= 128 else 2)
 
 
 Alignment = tuple[int, int, int]

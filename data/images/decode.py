@@ -183,13 +183,11 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
 def _decode_eight(path: Path, found: Container) -> npt.NDArray[np.uint8]:
     for part in found.strips():
         check_jpeg(path, part)  # libtiff fills missing pixels up, as libjpeg does
-    with _pillow(path, found.file(True), found) as image:
-        image.load()
-        pixels = _to_rgb(path, image)
+    pixels = _to_rgb(path, _pillow(path, found.file(True), found))
     if found.surplus is not None:
-        with _pillow(path, found.surplus(), found) as image:
-            if not np.array_equal(_to_rgb(path, image), pixels):
-                raise truncated(path, "pixels are missing")
+        again = _to_rgb(path, _pillow(path, found.surplus(), found))
+        if not np.array_equal(again, pixels):
+            raise truncated(path, "pixels are missing")
     found.check(pixels)
     if found.clear is not None:
         pixels[(pixels == np.array(found.clear, np.uint8)).all(axis=2)] = 255
@@ -199,6 +197,7 @@ def _decode_eight(path: Path, found: Container) -> npt.NDArray[np.uint8]:
 def _to_rgb(path: Path, image: Any) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
+    image.load()
     if image.mode in ("I", "I;16", "I;16B", "F", "LAB", "HSV"):
         raise ImageError(f"{path}: images of mode {image.mode} have no defined colours here; save it as 8-bit RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -234,8 +233,7 @@ def _samples(path: Path, found: Container, data: bytes) -> npt.NDArray[np.uint16
     """Decode samples of 16 bits: grey, or blue, green and red."""
     import cv2
 
-    with _pillow(path, data, found) as image:
-        image.load()  # Pillow refuses a truncated file, which OpenCV would fill up with black
+    _pillow(path, data, found).load()  # Pillow refuses a truncated file, which OpenCV would fill up with black
     raw = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if raw is None or raw.dtype != np.uint16:
         raise ImageError(f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB")

@@ -17,10 +17,8 @@ DICOM PS3.3, C.7.6.3 (image pixel), C.11.1 (modality LUT), C.11.2 (VOI LUT).
 from __future__ import annotations
 
 import io
-import math
 import struct
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +143,8 @@ def _header(path: Path, found: Any) -> ImageHeader:
         frames, samples = int(found.get("NumberOfFrames") or 1), int(found.SamplesPerPixel)
         photometric, bits = str(found.PhotometricInterpretation), int(found.BitsStored)
         allocated = int(found.BitsAllocated)
-        numbers = list(_numbers(found))
+        given = {name: found.get(name) for name in _NUMBERS}
+        numbers = {name: np.asarray(value, np.float64) for name, value in given.items() if value is not None}
     except _broken() as error:
         why = str(error) if isinstance(error, AttributeError) else type(error).__name__
         raise ImageError(f"{path}: its header does not say how the pixels are stored ({why})") from error
@@ -154,18 +153,10 @@ def _header(path: Path, found: Any) -> ImageHeader:
         raise ImageError(f"{path}: {kind}; only single grey images are read, save it as one")
     if allocated not in _BITS or not 1 <= bits <= allocated:
         raise ImageError(f"{path}: {bits} of {allocated} bits per pixel; only 8, 16 or 32 are read, save it as one")
-    wrong = [name for name, value in numbers if not math.isfinite(value) or (name == "RescaleSlope" and not value)]
-    if wrong:
-        raise ImageError(f"{path}: {wrong[0]} is no number to work with; mend it or leave the file out")
+    for name, value in numbers.items():
+        if not np.isfinite(value).all() or (name == "RescaleSlope" and not value.all()):
+            raise ImageError(f"{path}: {name} is no number to work with; mend it or leave the file out")
     return ImageHeader("DICOM", width, height, f"{photometric}, {bits} bits", 1)
-
-
-def _numbers(found: Any) -> Iterator[tuple[str, float]]:
-    for name in _NUMBERS:
-        value = found.get(name)
-        if value is not None:
-            for one in (value,) if isinstance(value, int | float | str) else tuple(value):
-                yield name, float(one)
 
 
 def read_dicom_header(path: Path) -> ImageHeader:

@@ -42,12 +42,6 @@ class Scale:
     reduction: int
     cell: int
 
-    @classmethod
-    def of(cls, largest: int, typical: int) -> Scale:
-        """Return the scale for a longest side of any picture, and a typical short side, pixels."""
-        reduction = -(-largest // 1024)
-        return cls(reduction, 4 if typical // reduction >= 128 else 2)
-
 
 @dataclass(frozen=True)
 class Fingerprint:

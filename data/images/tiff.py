@@ -91,7 +91,6 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
     ImageError
         A directory that is damaged or in a circle, samples that are refused; of the file of pixels, missing strips.
     """
-    size = handle.seek(0, 2)
     handle.seek(0)
     begin = handle.read(16)
     order, big = "<" if begin[:2] == b"II" else ">", b"+" in begin[:4]
@@ -114,7 +113,7 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
     deep, alpha = _samples(path, page)
     page = replace(page, parts=_parts(path, page, width=width, height=height))
     turned = page.number(_ORIENTATION, 0) if _ORIENTATION in tags else xmp_orientation(page.data(_XMP)) or 1
-    file = functools.partial(_file, path, page, size=size)
+    file = functools.partial(_file, path, page)
     return Container(
         "TIFF", width, height, len(seen), turned if 1 <= turned <= 8 else 1,
         lambda pixels: file(pixels=pixels),
@@ -217,7 +216,7 @@ def _strips(path: Path, page: _Page) -> Iterator[bytes]:
             yield tables[:-2] + _part(path, handle, place, count)[2:]
 
 
-def _file(path: Path, page: _Page, *, size: int, pixels: bool, plane: int | None = None) -> bytes:
+def _file(path: Path, page: _Page, *, pixels: bool, plane: int | None = None) -> bytes:
     """Return a TIFF of this page, or of one of its colours as a grey page: its strips or tiles, then its directory."""
     order, parts = page.order, page.parts
     tags = {tag: page.tags[tag] for tag in _PIXELS & page.tags.keys()}
@@ -229,8 +228,6 @@ def _file(path: Path, page: _Page, *, size: int, pixels: bool, plane: int | None
         tags[_BITS] = _Tag.of(order, 3, 16)
     elif page.number(_BITS, 1) == 16 and page.number(_PHOTOMETRIC, 1) == 0:
         tags[_PHOTOMETRIC] = _Tag.of(order, 3, 1)  # Pillow knows it in one order of bytes only
-    if pixels and any(place + count > size for place, count in parts):
-        raise truncated(path, "pixels lie behind its end")
     with path.open("rb") as handle:
         strips = [_part(path, handle, place, count) for place, count in parts if pixels]
     tiled = _TILE_WIDTH in tags
@@ -255,8 +252,9 @@ def _file(path: Path, page: _Page, *, size: int, pixels: bool, plane: int | None
 
 
 def _part(path: Path, handle: BinaryIO, place: int, count: int) -> bytes:
-    handle.seek(place)
-    data = handle.read(count)
-    if len(data) < count:
+    size = handle.seek(0, 2)
+    handle.seek(min(place, size))
+    data = handle.read(min(count, size))  # room is made for what is asked for
+    if place + count > size or len(data) < count:
         raise truncated(path, "pixels lie behind its end")
     return data

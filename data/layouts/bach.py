@@ -98,9 +98,7 @@ def _record(path: Path, photos: Path, truth: dict[str, str], findings: list[Find
     elif truth and truth[name] != folder:
         message = f"lies in {folder} but {GROUND_TRUTH} says {truth[name]}; correct one of them"
         findings.append(Finding("error", name, message))
-    return ImageRecord(
-        image_id=name, path=path, label=folder, magnification=BACH_MAGNIFICATION, mpp=BACH_MPP, source="bach"
-    )
+    return ImageRecord(name, path, folder, magnification=BACH_MAGNIFICATION, mpp=BACH_MPP, source="bach")
 
 
 def _patients() -> dict[str, str]:

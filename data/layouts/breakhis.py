@@ -69,16 +69,9 @@ def read_breakhis(
         magnification = int(match[5])
         if wanted and magnification not in wanted:
             continue
-        records.append(
-            ImageRecord(
-                image_id=path.name,
-                path=path,
-                label=_CLASS[match[1]] if label_level == "class" else match[2],
-                group=f"{match[3]}-{match[4]}",
-                magnification=magnification,
-                source="breakhis",
-            )
-        )
+        label = _CLASS[match[1]] if label_level == "class" else match[2]
+        patient = f"{match[3]}-{match[4]}"
+        records.append(ImageRecord(path.name, path, label, patient, magnification, source="breakhis"))
     if not total and not any(finding.level == "error" for finding in findings):
         raise InputError(f"{root}: no BreakHis file here; expected names like SOB_M_DC-14-2523-40-001.png")
     if len({record.image_id.rsplit("-", 2)[0] for record in records if record.group == SHARED_PATIENT}) > 1:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from ...errors import ImageError, InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images.decode import read_header
+from ..images import read_header
 from ..walk import walk_files
 from .ddsm import PATHOLOGY_CLASSES, pathology_label
 from .spec import LayoutSpec
@@ -26,6 +26,7 @@ number."""
 
 _IMAGE, _CROP, _MASK = "image file path", "cropped image file path", "ROI mask file path"
 _COLUMNS = ("patient_id", "abnormality id", "pathology", _IMAGE, _CROP, _MASK)
+_OF_SHAPE = ("shape", "margins", "type", "distribution")
 _KIND = {"mass": "mass", "calc": "calcification"}
 
 
@@ -109,21 +110,13 @@ def _read_table(path: Path, findings: list[Finding]) -> list[_Row]:
     empty = 0
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle, strict=True)
+            reader = csv.DictReader(handle, restval="", strict=True)
             missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 raise InputError(f"{path}: no column {missing[0]!r}; copy the published table")
             for number, cells in enumerate(reader, start=1):
-                # a row that is cut short holds None
-                row = {
-                    name: (value or "").strip()
-                    for name, value in cells.items()
-                    if name is not None and isinstance(value, str | None)
-                }
-                empty += any(
-                    name.endswith(("shape", "margins", "type", "distribution")) and not value
-                    for name, value in row.items()
-                )
+                row = {name: value.strip() for name, value in cells.items() if isinstance(value, str)}
+                empty += any(not row[name] for name in row if name.endswith(_OF_SHAPE))
                 parsed = _parse(row)
                 if isinstance(parsed, str):
                     findings.append(Finding("error", f"{path.name}, row {number}", parsed))

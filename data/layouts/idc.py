@@ -9,7 +9,7 @@ from ...errors import InputError
 from ...jobs import Progress
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images.content import same_content
+from ..images import same_content
 from .index import FileIndex
 from .spec import LayoutSpec
 
@@ -65,16 +65,10 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     findings.extend(_repeated(index, first, second))
     index.save()
     paths = {folder: index.root / folder for folder in set(first.values())}
-    records = [
-        ImageRecord(
-            image_id=name,
-            path=paths[folder] / name,
-            label=IDC_CLASSES[name[-5] == "1"],
-            group=name.partition("_")[0],
-            source="idc",
-        )
-        for name, folder in first.items()
-    ]
+    records = []
+    for name, folder in first.items():
+        label, slide = IDC_CLASSES[name[-5] == "1"], name.partition("_")[0]
+        records.append(ImageRecord(name, paths[folder] / name, label, slide, source="idc"))
     if len(first) != IDC_PATCHES:
         findings.append(Finding("note", str(root), f"{len(first):,} of the {IDC_PATCHES:,} published patches are here"))
     return records, findings

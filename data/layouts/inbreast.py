@@ -70,8 +70,7 @@ def read_inbreast(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
             message = f"its name says {match[3]} {match[4]}, {table.name} says {side} {view}"
             findings.append(Finding("warning", path.name, message))
         seen.add(match[1])
-        record = ImageRecord(image_id=path.name, path=path, label=label, group=match[2], source="inbreast")
-        records.append(record)
+        records.append(ImageRecord(path.name, path, label, match[2], source="inbreast"))
     for number in sorted(set(labels) - seen):
         message = "there is no such image; copy it again or remove the row"
         findings.append(Finding("error", f"{table.name}: {number}", message))

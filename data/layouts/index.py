@@ -6,6 +6,7 @@ the user's cache folder, never among the images.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ from typing import Any
 
 from ...jobs import ensure_folder, write_json
 from ..findings import Finding
-from ..walk import MOST_VISITS, circle, too_often, unreadable
+from ..walk import Inode, closed, unreadable
 
 _SCHEMA = 2
 _SETTLED_NS = 2_000_000_000
@@ -72,20 +73,16 @@ class FileIndex:
         index = cls(root)
         changed: set[str] = set()
         waiting = [""]
-        above: dict[str, tuple[tuple[int, int], ...]] = {"": ()}
-        visits: Counter[tuple[int, int]] = Counter()
+        above: dict[str, tuple[Inode, ...]] = {"": ()}
+        visits: Counter[Inode] = Counter()
         count = 0
         while waiting:
             name = waiting.pop()
             try:
                 status = (root / name).stat()
                 here = (status.st_dev, status.st_ino)
-                if here in above[name]:
-                    index.findings.append(circle(name))
-                    continue
-                visits[here] += 1
-                if visits[here] > MOST_VISITS:
-                    index.findings.append(too_often(name))
+                if (refused := closed(name, here, above[name], visits)) is not None:
+                    index.findings.append(refused)
                     continue
                 entry = known["folders"].get(name)
                 if entry is None or entry["stamp"] != status.st_mtime_ns:
@@ -105,18 +102,14 @@ class FileIndex:
 
     def files(self) -> Iterator[tuple[str, str]]:
         """Yield (folder from the root, file name) in a fixed order."""
-        for folder in sorted(self.folders):
-            for name in self.folders[folder]["files"]:
-                yield folder, name
+        return ((folder, name) for folder in sorted(self.folders) for name in self.folders[folder]["files"])
 
     def save(self) -> None:
         """Keep the index for next time; a cache folder that cannot be written is no error."""
         path = _place(self.root)
-        try:
+        with contextlib.suppress(OSError):
             ensure_folder(path.parent)
             write_json(path, {"schema": _SCHEMA, "root": str(self.root), "folders": self.folders, "equal": self.equal})
-        except OSError:
-            return
 
 
 def _list(root: Path, name: str, stamp: int, findings: list[Finding]) -> dict[str, Any]:
@@ -141,12 +134,9 @@ def _place(root: Path) -> Path:
 
 
 def _load(root: Path) -> dict[str, Any]:
-    empty: dict[str, Any] = {"folders": {}, "equal": {}}
-    try:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         found = json.loads(_place(root).read_text(encoding="utf-8"))
         whole = found["schema"] == _SCHEMA and found["root"] == str(root)
-        if not whole or not all({"stamp", "folders", "files"} <= entry.keys() for entry in found["folders"].values()):
-            return empty
-        return {"folders": dict(found["folders"]), "equal": dict(found["equal"])}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return empty
+        if whole and all({"stamp", "folders", "files"} <= entry.keys() for entry in found["folders"].values()):
+            return {"folders": dict(found["folders"]), "equal": dict(found["equal"])}
+    return {"folders": {}, "equal": {}}

@@ -78,16 +78,9 @@ def read_manifest(
         written = Path(name).as_posix()
         for what, of in found.items():
             of[name] = rules[what].find(written) if what in rules else row.get(columns[what]) or None
-        records.append(
-            ImageRecord(
-                image_id=row.get("image_id") or written,
-                path=path.parent / name,
-                label=found["label"][name],
-                group=found["group"][name],
-                source="csv",
-                columns=tuple((key, cell) for key, cell in row.items() if cell and key not in kept),
-            )
-        )
+        image, label, group = row.get("image_id") or written, found["label"][name], found["group"][name]
+        further = tuple((key, cell) for key, cell in row.items() if cell and key not in kept)
+        records.append(ImageRecord(image, path.parent / name, label, group, source="csv", columns=further))
     for number in table.overlong:
         message = "more cells than the header has columns; put a cell that holds a comma in quotes"
         findings.append(Finding("error", f"{path.name}:{number}", message))

@@ -43,8 +43,7 @@ def built_in_layouts() -> tuple[LayoutSpec, ...]:
 
 def list_layouts() -> list[str]:
     """Return the names of all layouts: ours, then those of other packages."""
-    names = [spec.name for spec in built_in_layouts()]
-    return [*names, *(name for name in extension_names(ENTRY_POINT_GROUP) if name not in names)]
+    return list(dict.fromkeys((*DATASET_NAMES, *extension_names(ENTRY_POINT_GROUP))))
 
 
 def find_layout(name: str) -> LayoutSpec | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import DependencyError, InputError
 from ..findings import Finding
-from ..images.container import BROKEN
+from ..images import BROKEN
 
 _MOST_BYTES = 4 * 1024**2
 """Bound on a workbook (ours): the published one takes some ten kilobytes."""
@@ -84,22 +84,17 @@ def _check_strings(content: bytes) -> None:
 
     if content.startswith(_COMPOUND):
         compound = CompDoc(content, logfile=io.StringIO())
-        found = next(
-            (one for name in ("Workbook", "Book") if (one := compound.locate_named_stream(name))[0] is not None), None
-        )
-        if found is None:
-            return
-        stream = bytes(found[0][found[1] : found[1] + found[2]])
-    else:
-        stream = content
+        streams = map(compound.locate_named_stream, ("Workbook", "Book"))
+        memory, start, size = next((stream for stream in streams if stream[0] is not None), (b"", 0, 0))
+        content = bytes(memory[start : start + size])
     place = 0
-    while place + 4 <= len(stream):
-        kind, length = struct.unpack_from("<HH", stream, place)
-        parts = [stream[place + 4 : place + 4 + length]]
+    while place + 4 <= len(content):
+        kind, length = struct.unpack_from("<HH", content, place)
+        parts = [content[place + 4 : place + 4 + length]]
         place += 4 + length
-        while kind == _STRINGS and stream[place : place + 2] == _CONTINUE.to_bytes(2, "little"):
-            (length,) = struct.unpack_from("<H", stream, place + 2)
-            parts.append(stream[place + 4 : place + 4 + length])
+        while kind == _STRINGS and content[place : place + 2] == _CONTINUE.to_bytes(2, "little"):
+            (length,) = struct.unpack_from("<H", content, place + 2)
+            parts.append(content[place + 4 : place + 4 + length])
             place += 4 + length
         if kind == _STRINGS:
             _walk_strings(parts)

@@ -129,21 +129,23 @@ def by_store(runs: Runs, table: Mapping[str, Any]) -> Compared:
     """
     main = str(table.get("variant", runs.first))
     points: Points = {}
-    by_row: dict[str, list[PublishedFigure]] = {}
+    figures: list[PublishedFigure] = []
     others = {str(row.get("variant", main)) for row in table["rows"].values()} - {main}
     for variant in (main, *sorted(others)):
         rows = {name: row for name, row in table["rows"].items() if row.get("variant", main) == variant}
-        own = {**table, "variant": variant, "rows": rows}
-        found, figures = _stores(runs, own)
+        found, made = _stores(runs, {**table, "variant": variant, "rows": rows})
         if variant != main:  # its other stores are those of the main one once more
-            figures = [one for one in figures if one.name.partition(" at ")[0] in rows]
             found = {key: value for key, value in found.items() if key[0] in rows}
-            figures = figures or [PublishedFigure(name, row["mean"], None, row["std"]) for name, row in rows.items()]
+            made = [one for one in made if _row_of(one) in rows]
+            made = made or [PublishedFigure(name, row["mean"], None, row["std"]) for name, row in rows.items()]
         points |= found
-        for one in figures:
-            by_row.setdefault(one.name.partition(" at ")[0], []).append(one)
-    listed = [figure for name in table["rows"] for figure in by_row.pop(name, [])]
-    return points, [*listed, *(figure for more in by_row.values() for figure in more)]
+        figures += made
+    order = [*dict.fromkeys([*table["rows"], *map(_row_of, figures)])]
+    return points, sorted(figures, key=lambda figure: order.index(_row_of(figure)))
+
+
+def _row_of(figure: PublishedFigure) -> str:
+    return figure.name.partition(" at ")[0]
 
 
 @_at_each

@@ -44,9 +44,8 @@ def _compared(
     runs: Runs,
     value: Callable[[str, int | None], Value],
     *,
-    digits: int = 1,
-    times: float | None = None,
     first: bool = False,
+    **shown: Any,
 ) -> Compared:
     """Compare rows at every magnification, or only at the `first` of which something was run, which is not named.
 
@@ -57,9 +56,9 @@ def _compared(
     runs : Runs
     value : callable
         From row and magnification to what was obtained.
-    digits, times
-        As in `figure_of`.
     first : bool
+    **shown : any
+        How figures are shown, see `figure_of`.
     """
     points: Points = {}
     figures = []
@@ -67,8 +66,7 @@ def _compared(
         found = value(name, magnification)
         if found[0] is not None:
             points[name, magnification] = found[0]
-        shown = None if first else magnification
-        figures.append(figure_of(name, found, published, digits=digits, times=times, magnification=shown))
+        figures.append(figure_of(name, found, published, magnification=None if first else magnification, **shown))
     return points, figures
 
 

@@ -10,8 +10,9 @@ from bchisto.evaluate import (
     apply_temperature,
     compute_metrics,
     fold_temperatures,
-    resample,
+    sampling_units,
     shrunk_temperature,
+    take_rows,
 )
 from bchisto.evaluate.calibration import recalibration
 from scipy.special import expit, logit, softmax
@@ -174,9 +175,7 @@ def test_temperatures_of_folds_read_the_table_once(rng, monkeypatch):
     from bchisto.evaluate.operating import fold_rest
 
     asked = []
-    monkeypatch.setattr(
-        temperature, "sampling_units", lambda table: asked.append(table) or resample.sampling_units(table)
-    )
+    monkeypatch.setattr(temperature, "sampling_units", lambda table: asked.append(table) or sampling_units(table))
     table = replace(drawn(rng, folds=10), groups=tuple(f"p{k % 30}" for k in range(300)))
     twice = replace(table, image_ids=("i1", *table.image_ids[1:]))  # tested in folds 1 and 2
     temperatures, scaled = fold_temperatures(twice)
@@ -185,7 +184,5 @@ def test_temperatures_of_folds_read_the_table_once(rng, monkeypatch):
         ids = {twice.image_ids[row] for row in np.flatnonzero(inside)}
         others = [row for row in range(300) if twice.image_ids[row] not in ids]
         assert np.flatnonzero(rest).tolist() == others
-        assert temperatures[fold] == pytest.approx(
-            shrunk_temperature(resample.take_rows(twice, np.array(others))), rel=1e-6
-        )
+        assert temperatures[fold] == pytest.approx(shrunk_temperature(take_rows(twice, np.array(others))), rel=1e-6)
         np.testing.assert_allclose(scaled[inside], apply_temperature(twice.probabilities[inside], temperatures[fold]))

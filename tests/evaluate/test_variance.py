@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from bchisto.evaluate import PredictionTable, variance_split
-from bchisto.evaluate.variance import spread_sentence
+from bchisto.evaluate.paper import spread_sentence
 
 
 def member(right, splits, folds):

@@ -31,13 +31,13 @@ def small_blocks(monkeypatch):
 def seen(monkeypatch):
     """Image ids in the order in which they were described, each with the first augmentation."""
     found = []
-    real = workshop_module.describe_from
+    real = workshop_module.describe_images
 
-    def spy(first, records, **options):
+    def spy(records, *, first, **options):
         found.extend((record.image_id, first) for record in records)
-        return real(first, records, **options)
+        return real(records, first=first, **options)
 
-    monkeypatch.setattr(workshop_module, "describe_from", spy)
+    monkeypatch.setattr(workshop_module, "describe_images", spy)
     return found
 
 

@@ -14,8 +14,7 @@ from bchisto.boost import HEADS, PRESETS, BoostSettings
 from bchisto.cli import _COMMANDS
 from bchisto.data import DATASET_NAMES
 from bchisto.data.folds.folds import GROUPINGS
-from bchisto.data.folds.protocols import PUBLISHED_FOLDS
-from bchisto.data.folds.slides import SLIDE_FOLDS
+from bchisto.data.folds.protocols import PUBLISHED_FOLDS, SLIDE_FOLDS
 from bchisto.data.layouts.context import CONTEXTS
 from bchisto.data.layouts.spec import LABEL_LEVELS, LESIONS
 from bchisto.encoders import ENGINES

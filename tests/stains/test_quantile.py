@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from bchisto.stains.quantile import extreme_percentiles, upper_percentile
+from bchisto.stains.macenko import extreme_percentiles, upper_percentile
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 63, 64, 65, 1000, 100_003])
