@@ -122,19 +122,14 @@ class Graph:
     def _split(self, name: str, node: Any, sources: tuple[int, ...], results: tuple[int, ...]) -> Iterator[Step]:
         """Yield one step, or one for each part of a layer: what multiplies by a kernel, and then an activation."""
         operation = node.operation
-        if type(operation).__name__ == "SeparableConv2D":
-            depthwise, operation = _halves(operation)
-            between = self._number(node.outputs[0])
-            yield Step(name, depthwise, node, sources, (between,), "linear")
-            sources = (between,)
-        if type(operation).__name__ not in _LINEAR:
-            yield Step(name, operation, node, sources, results)
-        elif getattr(operation.activation, "__name__", "") == "linear":
-            yield Step(name, operation, node, sources, results, "linear")
-        else:
-            between = self._number(node.outputs[0])
-            yield Step(name, operation, node, sources, (between,), "linear")
-            yield Step(name, operation, node, (between,), results, "activation")
+        halves = _halves(operation) if type(operation).__name__ == "SeparableConv2D" else (operation,)
+        parts = [(half, "linear" if type(half).__name__ in _LINEAR else "") for half in halves]
+        if parts[-1][1] and getattr(halves[-1].activation, "__name__", "") != "linear":
+            parts.append((halves[-1], "activation"))
+        for place, (one, part) in enumerate(parts, start=1):
+            into = results if place == len(parts) else (self._number(node.outputs[0]),)
+            yield Step(name, one, node, sources, into, part)
+            sources = into
 
     def run(self, images: Any, *, add: Mapping[int, Any] | None = None) -> dict[int, Any]:
         """Return every tensor by its number.
