@@ -118,7 +118,6 @@ def train(
             BoostTraining(
                 plan=plan,
                 images=images,
-                seed=settings.seed,
                 view=view,
                 notes=said,
                 overwrite=how.overwrite,

@@ -99,7 +99,7 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     def terms(self) -> TrainingTerms:
         """What the heads are trained under."""
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)
-        return TrainingTerms(self.preset, self.seed, largest)
+        return TrainingTerms(self.preset, self.settings.seed, largest)
 
     def resources(self, how: Work, claim: Claim) -> Resources:
         """Return a process per core, as no network is run."""

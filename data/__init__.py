@@ -28,7 +28,7 @@ from .images.content import (
 from .images.copies import MOST_COMPARED, Copy, find_copies
 from .images.decode import decode_image, decode_record, decode_whole, read_header, resize_image, scaled_side
 from .images.restain import RestainResult, stain_images
-from .labels import LabelTable, only_listed, read_image_list, read_labels
+from .labels import LabelTable, read_labels
 from .layouts.registry import (
     DATASET_NAMES,
     KNOWN_CLASSES,
@@ -41,6 +41,7 @@ from .layouts.registry import (
     order_classes,
 )
 from .layouts.spec import OWN_OPTIONS, LayoutSpec
+from .lists import only_listed, read_image_list
 from .particulars import PARTICULARS, Particulars, further_columns, read_particulars, write_particulars
 from .read import read_dataset
 from .synthetic import make_bach, make_tissue

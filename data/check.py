@@ -11,11 +11,8 @@ from ..jobs import default_jobs
 from ..stains import TREATMENTS
 from .dataset import Dataset
 from .findings import Finding
-from .images.container import ImageHeader
-from .images.content import unique_images
-from .images.copies import MOST_COMPARED, Copy, find_copies
-from .images.decode import decode_record, read_header
-from .layouts.registry import MAMMOGRAMS, find_layout
+from .images import MOST_COMPARED, Copy, ImageHeader, decode_record, find_copies, read_header, unique_images
+from .layouts import MAMMOGRAMS, find_layout
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import itertools
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -20,7 +21,6 @@ from typing import Any
 from ..errors import DependencyError, InputError
 from ..jobs import unneutral
 from .findings import few
-from .images.container import BROKEN
 
 _MOST_BYTES = 256 * 1024**2
 """Bound on a table (ours): a row takes some hundred bytes, so that this is a million images."""
@@ -38,6 +38,12 @@ _MOST_PARTS = 10_000
 
 _MOST_ROWS, _MOST_CELLS = 1_048_576, 10_000_000
 """Rows of a sheet, as Excel has them, and cells (ours): a file may name a cell far away in a few bytes."""
+
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError,
+    SyntaxError, RuntimeError, OverflowError, AssertionError,
+)  # fmt: skip
+"""What reading a damaged workbook may raise; errors of its XML are a `SyntaxError`."""
 
 Rows = Iterable[tuple[int, list[str]]]
 """Line number and cells, the header first."""
@@ -215,7 +221,7 @@ def _excel_rows(path: Path, notes: list[str]) -> list[tuple[int, list[str]]]:
             more = "" if not others else f"; {others} other{'s are' if others > 1 else ' is'} not"
             notes.append(f"the first sheet is read, {sheet.title}{more}")
             return list(_sheet_rows(path, sheet))
-    except (zipfile.BadZipFile, InvalidFileException, *BROKEN) as error:
+    except (*_BROKEN, InvalidFileException) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not an Excel workbook, damaged, or protected ({error}); save it as CSV") from error

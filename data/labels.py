@@ -1,17 +1,16 @@
-"""Tables of ids: labels of images that are not read themselves, as embeddings come with, and lists of images."""
+"""Labels of images that are not read themselves: a table of ids, as embeddings come with."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError, MissingInputError
 from .csvtable import read_csv
-from .dataset import Dataset
 from .findings import few
-from .layouts.manifest import GROUP_COLUMNS
+from .layouts import GROUP_COLUMNS
 
 _log = logging.getLogger(__name__)
 
@@ -85,42 +84,3 @@ def read_labels(path: Path) -> LabelTable:
     if not labels:
         raise InputError(f"{path}: the table has no rows ({few(table.columns.values())})")
     return LabelTable(path, labels, groups, columns)
-
-
-def read_image_list(path: Path, *, option: str) -> frozenset[str]:
-    """Return the images that a CSV lists in its column ``image_id``.
-
-    Parameters
-    ----------
-    path : Path
-        UTF-8, with a header; further columns are ignored.
-    option : str
-        The parameter that named it, for messages.
-
-    Raises
-    ------
-    InputError
-        No such file or column, or an empty list.
-    """
-    if not path.is_file():
-        raise MissingInputError(f"`{option}` {path}: no such file")
-    table = read_csv(path, needed=("image_id",), expected="image_id")
-    listed = frozenset(row["image_id"] for _, row in table.rows)
-    if not listed:
-        raise InputError(f"`{option}` {path}: lists no image")
-    return listed
-
-
-def only_listed(dataset: Dataset, path: Path) -> Dataset:
-    """Keep the images that a CSV lists.
-
-    Raises
-    ------
-    InputError
-        See `read_image_list`; or an image that is not here.
-    """
-    wanted = read_image_list(path, option="only")
-    absent = sorted(wanted - {record.image_id for record in dataset.records})
-    if absent:
-        raise InputError(f"`only` {path}: {len(absent)} of its {len(wanted)} images are not here, first {absent[0]}")
-    return replace(dataset, records=tuple(record for record in dataset.records if record.image_id in wanted))

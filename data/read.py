@@ -13,10 +13,18 @@ from ..errors import InputError, MissingInputError, readable_name
 from .classes import check_order, settle_labels
 from .dataset import Dataset, ImageRecord
 from .findings import Finding, few
-from .images.content import same_content
-from .layouts.context import CONTEXTS, show_context
-from .layouts.registry import get_layout, known_classes, order_classes, recognise_layout
-from .layouts.spec import LABEL_LEVELS, LESIONS, OWN_OPTIONS
+from .images import same_content
+from .layouts import (
+    CONTEXTS,
+    LABEL_LEVELS,
+    LESIONS,
+    OWN_OPTIONS,
+    get_layout,
+    known_classes,
+    order_classes,
+    recognise_layout,
+    show_context,
+)
 
 _log = logging.getLogger(__name__)
 

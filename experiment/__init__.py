@@ -17,12 +17,11 @@ from .bundles import (
     write_bundle,
 )
 from .changes import ImageChange, Known
-from .headers import Needs, check_headers
-from .missing import Progressed, do_missing
+from .missing import do_missing
 from .outputs import Outputs
 from .protocol import FoldChoice
 from .result import CrossValidation
-from .selection import ImageSelection, OpenedImages
+from .selection import ImageSelection, Needs, OpenedImages, check_headers
 from .training import Tested, Training, cross_validate
 from .work import Work
 
@@ -38,7 +37,6 @@ __all__ = [
     "Needs",
     "OpenedImages",
     "Outputs",
-    "Progressed",
     "Tested",
     "Training",
     "TrainingImages",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from ..jobs import Resources, Ticker, run_units
 from .work import Work
@@ -15,22 +14,6 @@ _log = logging.getLogger(__name__)
 U = TypeVar("U")
 F = TypeVar("F")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Progressed(Generic[F, R]):
-    """What was there and what was made.
-
-    Attributes
-    ----------
-    found : list
-        For each unit what it had left before; None where it was not finished, or is not of this share.
-    made : list
-        What the work returned, in the order in which it ended.
-    """
-
-    found: list[F | None]
-    made: list[R]
 
 
 def singly(units: Sequence[U]) -> list[tuple[U, ...]]:
@@ -52,7 +35,7 @@ def do_missing(
     dealt: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] = singly,
     bundled: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] | None = None,
     begin: Callable[[], None] = lambda: None,
-) -> Progressed[F, R]:
+) -> tuple[list[F | None], list[R]]:
     """Do the units of this share that are not finished.
 
     Parameters
@@ -80,20 +63,20 @@ def do_missing(
 
     Returns
     -------
-    Progressed
+    found : list
+        For each unit what it had left before; None where it was not finished, or is not of this share.
+    made : list
+        What the work returned, in the order in which it ended.
 
     Raises
     ------
     BchistoError
         See `bchisto.jobs.run_units`; what was finished stays.
     """
-    places = {id(unit): place for place, unit in enumerate(units)}
     together = dealt(units)
     share = [unit for some in (together if how.shard is None else how.shard.select(together)) for unit in some]
-    found: list[F | None] = [None] * len(units)
-    for unit in share:
-        found[places[id(unit)]] = read(unit)
-    todo = [unit for unit in share if found[places[id(unit)]] is None]
+    found = {id(unit): read(unit) for unit in share}
+    todo = [unit for unit in share if found[id(unit)] is None]
     if len(todo) < len(share):
         _log.info("%s: %d of %d %s already", label, len(share) - len(todo), len(share), said)
     if todo:
@@ -107,4 +90,4 @@ def do_missing(
         label=label,
         step_name=step_name,
     )
-    return Progressed(found, made)
+    return [found.get(id(unit)) for unit in units], made

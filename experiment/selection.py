@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..arguments import PathInput, as_path, as_text, as_texts, as_wholes, convert_fields
 from ..data import (
     OWN_OPTIONS,
     PARTICULARS,
     Dataset,
+    ImageRecord,
     Particulars,
     UniqueImages,
     check_stain,
@@ -21,21 +23,34 @@ from ..data import (
     only_listed,
     pairs_alike,
     read_dataset,
+    read_header,
     read_particulars,
     report_findings,
+    scaled_side,
     unique_images,
     write_particulars,
 )
-from ..errors import InputError
-from ..jobs import ensure_folder, refuse_overwriting
+from ..errors import ImageError, InputError
+from ..jobs import default_jobs, ensure_folder, refuse_overwriting
 from ..options import option
-from .headers import Needs, check_headers
 
 _log = logging.getLogger(__name__)
 
 
 def _joined(classes: Sequence[str]) -> str | None:
     return ",".join(classes) or None
+
+
+class Needs(Protocol):
+    """What an image must be large enough for, at a scale: a `View`, or patches."""
+
+    @property
+    def scale(self) -> float:
+        """Return the scale at which it looks at the image."""
+        ...
+
+    def misfit(self, path: Path, *, width: int, height: int) -> str | None:
+        """Say what is wrong with an image of this size after scaling."""
 
 
 @dataclass(frozen=True)
@@ -251,3 +266,55 @@ class ImageSelection:
             usable, refused = check_headers(found.records, needs=needs, skip_errors=skip_errors)
         ensure_folder(cache.parent)
         return OpenedImages(found, unique_images(replace(found, records=usable), cache=cache), refused)
+
+
+def check_headers(
+    records: Sequence[ImageRecord], *, needs: Sequence[Needs], skip_errors: bool
+) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
+    """Read every header before the first unit of work.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+    needs : sequence of Needs
+        Every crop must fit into every image; anything with a `scale` and a `misfit` will do.
+    skip_errors : bool
+        Leave out images that cannot work, instead of refusing them.
+
+    Returns
+    -------
+    tuple of ImageRecord, tuple of (image_id, message)
+        The images that can work, and those left out.
+
+    Raises
+    ------
+    InputError
+        An image that cannot work, or none that can.
+    """
+
+    def problem(record: ImageRecord) -> str | None:
+        path = record.path
+        try:
+            header = read_header(path)
+        except ImageError as error:
+            return str(error)
+        left, top, right, bottom = record.box or (0, 0, header.width, header.height)
+        for need in needs:
+            width, height = scaled_side(right - left, need.scale), scaled_side(bottom - top, need.scale)
+            if (message := need.misfit(path, width=width, height=height)) is not None:
+                return message
+        return None
+
+    with ThreadPoolExecutor(default_jobs()) as pool:
+        problems = list(pool.map(problem, records))
+    refused = tuple((record.image_id, text) for record, text in zip(records, problems, strict=True) if text is not None)
+    if refused and not skip_errors:
+        more = f" ({len(refused) - 1} more like it; `skip_errors` leaves them out)" if len(refused) > 1 else ""
+        raise InputError(refused[0][1] + more)
+    for _, text in refused:
+        _log.warning("left out: %s", text)
+    bad = dict(refused)
+    kept = tuple(record for record in records if record.image_id not in bad)
+    if refused and not kept:
+        raise InputError(f"none of the {len(records)} images can be used; first: {refused[0][1]}")
+    return kept, refused

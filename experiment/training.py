@@ -118,8 +118,8 @@ class Training(ABC, Generic[U, F]):
     ----------
     plan : FoldPlan
     images : Tested
-    seed : int
-        Of split folds.
+    settings : BoostSettings or FinetuneSettings
+        Their ``seed`` is that of split folds.
     view : TwoClassView
         The two-class view of every table.
     notes : tuple of str
@@ -129,7 +129,7 @@ class Training(ABC, Generic[U, F]):
 
     plan: FoldPlan
     images: Tested
-    seed: int
+    settings: Any
     view: TwoClassView
     notes: tuple[str, ...]
     overwrite: bool
@@ -247,7 +247,7 @@ class Training(ABC, Generic[U, F]):
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
         write_fold_list(folder / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups)
-        progressed = do_missing(
+        before, _ = do_missing(
             self.train,
             units,
             how=how,
@@ -261,12 +261,12 @@ class Training(ABC, Generic[U, F]):
             begin=lambda: claim.note_versions(**resources.recorded),
         )
         # those trained just now, or by other shards
-        found = [self.read(unit) if one is None else one for unit, one in zip(units, progressed.found, strict=True)]
+        found = [self.read(unit) if one is None else one for unit, one in zip(units, before, strict=True)]
         whole = [one for one in found if one is not None]
         images = dict.fromkeys(image for image, _, _ in self.plan.rows)
         unknown = unknown_groups([self.images.groups[image] for image in images])
         banners = (*self.notes, *self.banners(), *unknown, *self.plan.warnings)
-        protocol = protocol_text(self.plan, seed=self.seed, dataset=self.images.dataset)
+        protocol = protocol_text(self.plan, seed=self.settings.seed, dataset=self.images.dataset)
         result = CrossValidation(
             folder, protocol, len(units), self.unit, len(whole) == len(units), banners, folder.name,
             failures=self.images.failures,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from ..evaluate import (
     choose_samples,
     write_predictions,
 )
-from ..experiment import BundleFacts, CrossValidation, Outputs, Tested
+from ..experiment import CrossValidation, Outputs, Tested
 from ..jobs import read_rows
 from .bundle import CnnBundle
 from .methods import methods_of
@@ -63,16 +64,14 @@ def write_outputs(
         most_resampled=_MOST_RESAMPLED,
     )
 
-    def bundle(found: BundleFacts) -> None:
-        CnnBundle.save(
-            result.model,
-            found,
-            settings=settings,
-            models={unit.fold: unit.weights for unit in units},
-            dataset=dataset.name,
-            reading=training.reading,
-        )
-
+    bundle = functools.partial(
+        CnnBundle.save,
+        result.model,
+        settings=settings,
+        models={unit.fold: unit.weights for unit in units},
+        dataset=dataset.name,
+        reading=training.reading,
+    )
     return outputs.write(result, bundle=bundle)
 
 

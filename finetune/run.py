@@ -132,7 +132,6 @@ def finetune(
             CnnTraining(
                 plan=plan,
                 images=tested,
-                seed=settings.seed,
                 view=view,
                 notes=said,
                 overwrite=how.overwrite,

@@ -174,7 +174,7 @@ def do_blocks(workshop: Workshop, blocks: Sequence[Block], *, resources: Resourc
         An image that cannot be used; finished blocks are kept.
     """
     try:
-        progressed = do_missing(
+        before, made = do_missing(
             workshop,
             blocks,
             how=how,
@@ -189,7 +189,7 @@ def do_blocks(workshop: Workshop, blocks: Sequence[Block], *, resources: Resourc
         if not any(workshop.parts.glob("block-*")):
             set_aside(workshop.parts)  # nothing to resume from
         raise
-    found = dict(enumerate(progressed.found)) | dict(progressed.made)
+    found = dict(enumerate(before)) | dict(made)
     rows = [row for block in blocks for row in found[block.index] or ()]
     if len(rows) != sum(len(block.records) for block in blocks):
         raise OutputError(f"{workshop.parts}: a part is missing; run the same command again")

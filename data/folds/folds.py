@@ -14,7 +14,7 @@ from ...errors import InputError, MissingInputError
 from ...jobs import write_rows
 from ..csvtable import read_csv
 from ..findings import few
-from ..labels import read_image_list
+from ..lists import read_image_list
 from ..particulars import Particulars
 from .given import GIVEN, SITES, given_plan, mixed_parts, site_plan
 from .holdout import HOLDOUT

@@ -10,9 +10,7 @@ from pathlib import PurePosixPath
 
 from ...errors import InputError, one_of
 from ..csvtable import published_rows
-from ..layouts.breakhis import BREAKHIS_NAME
-from ..layouts.cbis_ddsm import CBIS_NAME
-from ..layouts.idc import IDC_NAME
+from ..layouts import BREAKHIS_NAME, CBIS_NAME, IDC_NAME
 from .plans import FoldPlan, Row, spread
 
 PUBLISHED_FOLDS = {"rakhlin10": "rakhlin10.csv", "eva": "eva.csv"}

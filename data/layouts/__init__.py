@@ -3,4 +3,32 @@
 In: a folder, or a manifest file. Out: a list of `ImageRecord` and a list of `Finding`. A module of this folder that has
 a `LayoutSpec` called ``LAYOUT`` is a layout, and so is an entry point of the group ``bchisto.datasets``; no other file
 lists them.
+
+Here stands what the rest of `bchisto.data` uses.
 """
+
+from .breakhis import BREAKHIS_NAME
+from .cbis_ddsm import CBIS_NAME
+from .context import CONTEXTS, show_context
+from .idc import IDC_NAME
+from .manifest import GROUP_COLUMNS
+from .registry import MAMMOGRAMS, find_layout, get_layout, known_classes, order_classes, recognise_layout
+from .spec import LABEL_LEVELS, LESIONS, OWN_OPTIONS
+
+__all__ = [
+    "BREAKHIS_NAME",
+    "CBIS_NAME",
+    "CONTEXTS",
+    "GROUP_COLUMNS",
+    "IDC_NAME",
+    "LABEL_LEVELS",
+    "LESIONS",
+    "MAMMOGRAMS",
+    "OWN_OPTIONS",
+    "find_layout",
+    "get_layout",
+    "known_classes",
+    "order_classes",
+    "recognise_layout",
+    "show_context",
+]

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from ...errors import ImageError, InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images.decode import read_header
+from ..images import read_header
 from ..walk import walk_files
 from .ddsm import PATHOLOGY_CLASSES, pathology_label
 from .spec import LayoutSpec

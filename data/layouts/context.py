@@ -12,7 +12,7 @@ from ...errors import ImageError
 from ...jobs import Progress
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images.decode import decode_image, read_header
+from ..images import decode_image, read_header
 
 CONTEXTS = ("tight", "small", "large")
 """``tight``: the box of the outline. ``small``: 50 pixels more on each side. ``large``: twice the box about its middle.

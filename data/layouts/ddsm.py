@@ -13,8 +13,7 @@ from pathlib import Path
 from ...errors import ImageError, InputError
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images.decode import read_header
-from ..images.ljpeg import LJPEG_SUFFIX
+from ..images import LJPEG_SUFFIX, read_header
 from ..walk import walk_files
 from .overlay import ascii_text, read_overlay
 from .spec import LESIONS, LayoutSpec

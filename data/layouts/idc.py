@@ -9,7 +9,7 @@ from ...errors import InputError
 from ...jobs import Progress
 from ..dataset import ImageRecord
 from ..findings import Finding
-from ..images.content import same_content
+from ..images import same_content
 from .index import FileIndex
 from .spec import LayoutSpec
 

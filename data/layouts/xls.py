@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import DependencyError, InputError
 from ..findings import Finding
-from ..images.container import BROKEN
+from ..images import BROKEN
 
 _MOST_BYTES = 4 * 1024**2
 """Bound on a workbook (ours): the published one takes some ten kilobytes."""

@@ -43,12 +43,12 @@ def done_by(folder, *, how=None, **options):
             ticker.tick()
         return len(some)
 
-    progressed = do_missing(
+    found, made = do_missing(
         work, UNITS, how=Work.of(how), resources=ONE, read=lambda unit: unit.read(folder), steps=lambda unit: 1,
         label="x", said="units are done", step_name="units", begin=lambda: begun.append(1), **options,
     )  # fmt: skip
-    assert progressed.made == [len(call) for call in calls]
-    return progressed.found, calls, len(begun)
+    assert made == [len(call) for call in calls]
+    return found, calls, len(begun)
 
 
 def test_what_is_finished_is_found_and_the_rest_made(tmp_path, caplog):

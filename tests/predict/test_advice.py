@@ -23,7 +23,7 @@ REACHED = (
     "data/images/*.py", "data/layouts/*.py", "data/mammograms/*.py", "data/findings.py", "data/read.py",
     "data/dataset.py", "stains/*.py", "encoders/*.py", "featurize/prepare.py", "featurize/stream.py",
     "featurize/device.py", "featurize/crops.py", "featurize/settings.py", "finetune/predict.py", "finetune/images.py",
-    "finetune/patches.py", "finetune/networks/registry.py", "experiment/headers.py", "experiment/selection.py",
+    "finetune/patches.py", "finetune/networks/registry.py", "experiment/selection.py",
     "experiment/bundles.py", "jobs/*.py", "predict/*.py",
 )  # fmt: skip
 """What a prediction runs through."""

@@ -1,0 +1,49 @@
+"""Lists of images: a CSV with a column ``image_id``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import InputError, MissingInputError
+from .csvtable import read_csv
+from .dataset import Dataset
+
+
+def read_image_list(path: Path, *, option: str) -> frozenset[str]:
+    """Return the images that a CSV lists in its column ``image_id``.
+
+    Parameters
+    ----------
+    path : Path
+        UTF-8, with a header; further columns are ignored.
+    option : str
+        The parameter that named it, for messages.
+
+    Raises
+    ------
+    InputError
+        No such file or column, or an empty list.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"`{option}` {path}: no such file")
+    table = read_csv(path, needed=("image_id",), expected="image_id")
+    listed = frozenset(row["image_id"] for _, row in table.rows)
+    if not listed:
+        raise InputError(f"`{option}` {path}: lists no image")
+    return listed
+
+
+def only_listed(dataset: Dataset, path: Path) -> Dataset:
+    """Keep the images that a CSV lists.
+
+    Raises
+    ------
+    InputError
+        See `read_image_list`; or an image that is not here.
+    """
+    wanted = read_image_list(path, option="only")
+    absent = sorted(wanted - {record.image_id for record in dataset.records})
+    if absent:
+        raise InputError(f"`only` {path}: {len(absent)} of its {len(wanted)} images are not here, first {absent[0]}")
+    return replace(dataset, records=tuple(record for record in dataset.records if record.image_id in wanted))
