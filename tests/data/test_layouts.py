@@ -23,7 +23,8 @@ from bchisto.data import (
     order_classes,
     read_dataset,
 )
-from bchisto.data.layouts.registry import built_in_layouts
+from bchisto.data.layouts.context import CONTEXTS
+from bchisto.data.layouts.registry import built_in_layouts, recognise_layout
 from bchisto.data.layouts.spec import LAYOUT_OPTIONS
 from bchisto.errors import InputError
 from PIL import Image
@@ -109,7 +110,7 @@ def test_the_command_line_lists_the_layouts_of_the_library():
         if parameter.name in ("dataset", "context")
     }
     assert tuple(options["dataset"].type.choices) == DATASET_NAMES
-    assert tuple(options["context"].type.choices) == bchisto.data.layouts.context.CONTEXTS
+    assert tuple(options["context"].type.choices) == CONTEXTS
     assert options["dataset"].make_metavar(shown) == f"[{'|'.join(DATASET_NAMES)}]"
 
 
@@ -140,7 +141,7 @@ def test_which_layout_comes_first(tmp_path, caplog, files, name):
     for file in files:
         image(tmp_path / file) if file.endswith(".png") else (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    assert bchisto.data.layouts.registry.recognise_layout(tmp_path).name == name
+    assert recognise_layout(tmp_path).name == name
 
 
 # a layout of another package
