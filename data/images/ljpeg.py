@@ -15,6 +15,10 @@ from .jpeg import JPEG_BEGIN, segments
 LJPEG_SUFFIX = ".ljpeg"
 _SOF3 = 0xC3
 
+_END, _MOST_OF_A_SAMPLE = b"\xff\xd9", 4
+"""The marker of the end; bytes of the longest code and its difference, 16 bits each. The decoder reads beyond data that
+are too short, so bytes follow for every pixel: of two kinds, by which pixels that came from them are told."""
+
 
 def read_ljpeg_header(path: Path) -> ImageHeader:
     """Read the frame header of a lossless JPEG.
@@ -62,10 +66,17 @@ def decode_ljpeg(path: Path) -> npt.NDArray[np.uint8]:
         ) from error
     header = read_ljpeg_header(path)
     check_bytes(path)
+    data, pixels = path.read_bytes() + _END, header.width * header.height
+    cut = ImageError(f"{path}: cannot be decoded (it ends before its last pixel); copy it again")
+    if 8 * len(data) < pixels:  # each takes a bit or more
+        raise cut
+    room = _MOST_OF_A_SAMPLE * pixels
     try:
-        values = np.asarray(imagecodecs.jpegsof3_decode(path.read_bytes()))
+        values, again = (np.asarray(imagecodecs.jpegsof3_decode(data + fill * room)) for fill in (b"\0", b"\xaa"))
     except (imagecodecs.Jpegsof3Error, ValueError, OSError) as error:
         raise ImageError(f"{path}: cannot be decoded ({error}); copy it again") from error
     if values.shape != (header.height, header.width):
         raise ImageError(f"{path}: decodes to {values.shape}, its header says {header.height} x {header.width}")
+    if not np.array_equal(values, again):
+        raise cut
     return stretch_to_eight_bits(values)
