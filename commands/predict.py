@@ -43,7 +43,7 @@ def predict(model: Path, **options: Any) -> None:
     """
     from ..experiment import Work
     from ..options import from_options
-    from ..predict import Calls
+    from ..predict import Calls, PredictSettings
     from ..predict import predict as run
 
     chosen = (*options["images"], *options["more_images"])
@@ -53,9 +53,11 @@ def predict(model: Path, **options: Any) -> None:
         model,
         chosen,
         features=options["features"],
+        out=options["out"],
+        weights=options["weights"],
+        settings=from_options(PredictSettings, options),
         calls=from_options(Calls, options),
         work=from_options(Work, options),
-        **{name: options[name] for name in ("out", "weights", "output_format", "calibrated", "html", "xlsx")},
     )
     echo(*result.banners)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())

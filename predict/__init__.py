@@ -8,6 +8,7 @@ from .page import NOT_A_DEVICE
 from .predictor import Predictions, Predictor
 from .records import new_images
 from .run import PredictResult, predict
+from .settings import PredictSettings
 from .sheet import bundle_lines
 from .table import FORMATS
 
@@ -19,6 +20,7 @@ __all__ = [
     "CnnModel",
     "Model",
     "PredictResult",
+    "PredictSettings",
     "Predictions",
     "Predictor",
     "advised",

@@ -30,8 +30,9 @@ from .locate import find_bundle, recorded_weights
 from .model import load_model, model_identity
 from .page import import_openpyxl, write_html, write_xlsx
 from .records import images_digest, new_images
+from .settings import PredictSettings
 from .sheet import make_sheet
-from .table import FORMATS, Table, to_pandas
+from .table import Table, to_pandas
 
 _GPU_BLOCK = 32
 """Images in a unit of work on a GPU at least (ours)."""
@@ -89,7 +90,7 @@ class PredictResult:
         return to_pandas(self.path)
 
 
-@takes_fields(work=Work.of)
+@takes_fields(settings=PredictSettings.of, work=Work.of)
 def predict(
     model: PathInput,
     images: Many[PathInput] = (),
@@ -97,10 +98,7 @@ def predict(
     features: Many[PathInput] = (),
     out: PathInput,
     weights: Many[TextInput] = (),
-    output_format: str = "bchisto",
-    calibrated: bool = False,
-    html: PathInput | None = None,
-    xlsx: PathInput | None = None,
+    settings: PredictSettings | None = None,
     calls: Calls | None = None,
     work: Work | None = None,
 ) -> PredictResult:
@@ -120,14 +118,8 @@ def predict(
     weights : sequence of str
         ``imagenet``, a path, or ``ENCODER=`` one of these. A file that the run of the bundle has recorded is found
         without, as long as it is what it was.
-    output_format : {"bchisto", "iciar2018"}
-    calibrated : bool
-        Scale the probabilities by the temperature of the bundle.
-    html : str or Path, optional
-        Gets a sheet: a page with a picture, the class and the calibrated confidence of each image, and a mark where it
-        is unsure, see `bchisto.evaluate.unsure_rule`.
-    xlsx : str or Path, optional
-        Gets the rows of the sheet as an Excel workbook.
+    settings : PredictSettings, optional
+        What is written: by default the table alone, of probabilities that are not calibrated.
     calls : Calls, optional
         At which operating point images are called positive, in the column ``called``; by default see `Calls.point`.
     work : Work, optional
@@ -148,7 +140,8 @@ def predict(
     """
     sources, options = as_paths(images, "images"), as_texts(weights, "weights")
     embedded = as_paths(features, "features")
-    sheets = {name: as_path(given, name) for name, given in (("html", html), ("xlsx", xlsx)) if given is not None}
+    settings = PredictSettings.of(settings)
+    sheets = settings.sheets
     _check_sources(sources, embedded, weights=options, sheet=next(iter(sheets), ""))
     bundle, path = as_path(model, "model"), as_path(out, "out")
     how, calls = Work.of(work), calls or Calls()
@@ -156,15 +149,13 @@ def predict(
         raise InputError(
             f"`shard` {how.shard}: a table of predictions has no shards; give one to each part of the images"
         )
-    if output_format not in FORMATS:
-        raise InputError(f"`output_format` {output_format}: choose one of {', '.join(FORMATS)}")
     config = {
         "model": str(bundle), "images": [str(source) for source in sources], "out": str(path), "weights": list(options),
-        "output_format": output_format, "calibrated": calibrated, **plain_options(calls, how),
+        **plain_options(settings, calls, how),
     }  # fmt: skip
     if embedded:
         config["features"] = [str(file) for file in embedded]
-    config |= {name: str(place) for name, place in sheets.items()}
+    config |= {name: config.pop(name) for name in sheets}  # the last in the record, as they always were
     left = unfinished_record(path, command="predict", config=config)
     written = {"out": path, **sheets}
     for name, place in written.items():
@@ -172,7 +163,7 @@ def predict(
             raise InputError(f"`{name}` {place}: is the table of `out`; give the sheet another name")
         if place.exists() and not how.overwrite and left is None:
             raise OutputError(f"{place}: exists already; use `overwrite` or another `{name}`")
-    if xlsx is not None:
+    if settings.xlsx is not None:
         import_openpyxl()
     bundle = find_bundle(bundle)
     for name, place in written.items():
@@ -196,7 +187,7 @@ def predict(
             identity = model_identity(bundle, options)
             ready = load_model(bundle, options, identity)
             held = ready.bundle
-        if calibrated and held.temperature is None:
+        if settings.calibrated and held.temperature is None:
             raise BundleError(
                 f"{bundle}: holds no temperature, since it was trained in a single fold; leave out `calibrated`"
             )
@@ -213,19 +204,18 @@ def predict(
             for name, place in written.items():
                 refuse_overwriting([place], [image.path for image in records], name=name)
             usable, refused = check_headers(records, needs=ready.fits, skip_errors=how.skip_errors)
-            settings = {"model_sha256": identity[0], "images_sha256": images_digest(usable)}
-            record.note(**settings, images=len(usable))
-            claim(parts, settings, overwrite=how.overwrite)
+            basis = {"model_sha256": identity[0], "images_sha256": images_digest(usable)}
+            record.note(**basis, images=len(usable))
+            claim(parts, basis, overwrite=how.overwrite)
             resources = how.networks() if ready.on_keras else how.cpu()
             # beside a GPU images are prepared ahead, which takes several in a block
             size = max(ready.images_per_block, _GPU_BLOCK) if resources.gpus else ready.images_per_block
             blocks = [Block(place, usable[at : at + size]) for place, at in enumerate(range(0, len(usable), size))]
             helpers = resources.helpers(len(blocks)) if resources.gpus else 1
-            workshop = Workshop(bundle, options, identity, parts, settings, how.skip_errors, helpers)
+            workshop = Workshop(bundle, options, identity, parts, basis, how.skip_errors, helpers)
             rows = do_blocks(workshop, blocks, resources=resources, how=how, model=ready)
         result = _finish(
-            path, rows, usable, dict(refused), held, output_format, calibrated=calibrated, point=point,
-            overwrite=replaced, sheets=sheets, sha256=identity[0],
+            path, rows, usable, dict(refused), held, settings, point=point, overwrite=replaced, sha256=identity[0]
         )  # fmt: skip
         if not embedded:
             set_aside(parts)
@@ -253,12 +243,10 @@ def _finish(
     usable: Sequence[ImageRecord],
     refused: Mapping[str, str],
     bundle: Bundle | CnnBundle,
-    output_format: str,
+    settings: PredictSettings,
     *,
-    calibrated: bool,
     point: OperatingPoint | None,
     overwrite: bool,
-    sheets: Mapping[str, Path],
     sha256: str,
 ) -> PredictResult:
     """Write the table of all blocks, the list of images that failed, and the sheets."""
@@ -267,7 +255,7 @@ def _finish(
     ends = 2 + len(bundle.classes)
     probabilities = np.array([[float(cell) for cell in row[2:ends]] for row in good]).reshape(-1, len(bundle.classes))
     raw = probabilities
-    if calibrated and bundle.temperature:
+    if settings.calibrated and bundle.temperature:
         probabilities = apply_temperature(probabilities, bundle.temperature)
     further: list[tuple[str, list[str]]] = []
     trained, called, banners = None, "", said_of_training(bundle.banners)
@@ -281,7 +269,7 @@ def _finish(
         further.append(("called", ["positive" if one else "negative" for one in positive]))
         called = f"called positive: {int(positive.sum())} of {len(positive)}, {point}"
     known = {record.image_id: record for record in usable}
-    table = Table(output_format, [known[row[0]] for row in good], probabilities, bundle.classes, further)
+    table = Table(settings.output_format, [known[row[0]] for row in good], probabilities, bundle.classes, further)
     table.finish(path, overwrite=overwrite)
     problems = path.with_name(f"{path.name}.failures.csv")
     if failures:
@@ -291,12 +279,12 @@ def _finish(
     predicted = table.predicted
     counts = {name: predicted.count(name) for name in bundle.classes}
     result = PredictResult(path, len(predicted), counts, tuple(failures.items()), banners, trained, called)
-    if not sheets:
+    if not settings.sheets:
         return result
     sheet = make_sheet(table, raw, bundle=bundle, sha256=sha256, banners=banners, failures=failures, title=path.name)
-    for name, place in sheets.items():
+    for name, place in settings.sheets.items():
         {"html": write_html, "xlsx": write_xlsx}[name](sheet, place)
-    return replace(result, sheets=tuple(sheets.values()), unsure=sheet.unsure)
+    return replace(result, sheets=tuple(settings.sheets.values()), unsure=sheet.unsure)
 
 
 def _known_again(trained: int, images: int, bundle: Bundle | CnnBundle) -> list[str]:

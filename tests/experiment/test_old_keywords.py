@@ -9,7 +9,7 @@ from bchisto.evaluate import TwoClassChoice, TwoClassView, evaluate
 from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import featurize
 from bchisto.finetune import FinetuneSettings, finetune
-from bchisto.predict import predict
+from bchisto.predict import PredictSettings, predict
 from bchisto.recipes import demo, estimate_recipe, reproduce
 
 
@@ -77,8 +77,12 @@ CALLS = [
          "finetune(skip_errors=...) will go with the next release; pass work=Work(skip_errors=...)"],
     ),
     (
-        predict, ("model.bchisto", "new"), {"out": "p.csv"}, {"skip_errors": True}, {"work": Work(skip_errors=True)},
-        ["predict(skip_errors=...) will go with the next release; pass work=Work(skip_errors=...)"],
+        predict, ("model.bchisto", "new"), {"out": "p.csv"},
+        {"skip_errors": True, "html": "s.html", "calibrated": True, "output_format": "iciar2018"},
+        {"settings": PredictSettings("iciar2018", True, "s.html"), "work": Work(skip_errors=True)},
+        ["predict(output_format, calibrated, html=...) will go with the next release; pass "
+         "settings=PredictSettings(output_format=..., calibrated=..., html=...)",
+         "predict(skip_errors=...) will go with the next release; pass work=Work(skip_errors=...)"],
     ),
     (
         reproduce, ("rakhlin2018", "images"), {"out": "run"}, {"skip_errors": True}, {"work": Work(skip_errors=True)},

@@ -14,7 +14,7 @@ from bchisto.featurize import FeaturizeSettings, featurize
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.jobs import Shard
 from bchisto.options import from_options, option, plain_options
-from bchisto.predict import predict
+from bchisto.predict import Calls, PredictSettings, predict
 from bchisto.recipes import reproduce
 
 IMAGES = ImageSelection(
@@ -39,11 +39,12 @@ TUNED = FinetuneSettings(
     stain="macenko", seed=3, copies=[("in situ", 2.5), ("a=b", 3)],
 )  # fmt: skip
 FOLDS = FoldChoice(["3", "list.csv"], "none", "test.csv", repeats=2)
+WRITTEN = PredictSettings("iciar2018", True, "sheet.html", "sheet.xlsx")
 VIEW = TwoClassView(["a"], "max", (0.25, 0.75), (0.9,), (0.01, 0.1))
 HOW = Work(skip_errors=True)
 VALUES = [
     IMAGES, DESCRIBED, BOOSTED, TUNED, FOLDS, VIEW, HOW, ImageSelection("images"), FeaturizeSettings(), BoostSettings(),
-    FinetuneSettings("alexnet"), FoldChoice(), TwoClassView(), Work(),
+    FinetuneSettings("alexnet"), FoldChoice(), TwoClassView(), Work(), WRITTEN, PredictSettings(),
 ]  # fmt: skip
 
 
@@ -163,8 +164,8 @@ SAID = {
         lambda: finetune("images", out="run", settings=FinetuneSettings("alexnet", augmentations=())),
     ],
     "predict": [
-        lambda: predict("model.bchisto", ["new", "more"], out="p.csv", weights="tiny=t.h5", output_format="iciar2018",
-                        calibrated=True, work=HOW),
+        lambda: predict("model.bchisto", ["new", "more"], out="p.csv", weights="tiny=t.h5", work=HOW,
+                        settings=PredictSettings("iciar2018", True, "sheet.html")),
         lambda: predict("model.bchisto", "new", out="p.csv"),
     ],
     "reproduce": [
@@ -173,6 +174,16 @@ SAID = {
         lambda: reproduce("rakhlin2018", "images", out="run"),
     ],
 }  # fmt: skip
+
+
+def test_a_prediction_names_its_sheets_last(config_of):
+    config = config_of(lambda: predict("model.bchisto", "new", out="p.csv", calls=Calls(0.3),
+                                       settings=PredictSettings(html="s.html", calibrated=True)))  # fmt: skip
+    assert list(config.items()) == [
+        ("model", "model.bchisto"), ("images", ["new"]), ("out", "p.csv"), ("weights", []),
+        ("output_format", "bchisto"), ("calibrated", True), ("threshold", 0.3), ("skip_errors", False),
+        ("html", "s.html"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SAID)

@@ -29,7 +29,7 @@ from bchisto.finetune import AUGMENTATIONS, NETWORKS, OFFLINE, SAMPLINGS, Finetu
 from bchisto.finetune.augment import RANGES
 from bchisto.finetune.settings import BATCH_NORMS, CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
 from bchisto.options import from_options, plain_options
-from bchisto.predict import FORMATS
+from bchisto.predict import FORMATS, Calls, PredictSettings
 from bchisto.recipes import list_recipes
 from bchisto.stains import STAIN_METHODS
 
@@ -149,7 +149,7 @@ VALUES = {
     "featurize": (ImageSelection("x"), FeaturizeSettings(), Work()),
     "boost": (BoostSettings(), FoldChoice(), TwoClassView(), Work()),
     "finetune": (ImageSelection("x"), FinetuneSettings("alexnet"), FoldChoice("10"), TwoClassView(), Work()),
-    "predict": (Work(),),
+    "predict": (PredictSettings(), Calls(), Work()),
     "explain": (ExplainSettings("map"),),
     "reproduce": (Work(),),
 }
@@ -188,7 +188,6 @@ WIDE = {
     "boost.train": "descriptors, by file or as a run has them, and the labels of those that hold none",
     "data.fold_plan": "a table of images by column, and how it is divided",
     "experiment.do_missing": "callables that say what the units are, and no options",
-    "predict.predict": "what is predicted, and every file that it leaves by a name of its own",
     "recipes.reproduce": "which parts of a published system are run, on what, and how often",
 }
 """Functions of more than 8 parameters, and why."""

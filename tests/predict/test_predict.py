@@ -11,7 +11,7 @@ from bchisto.errors import ImageError, InputError, MissingInputError, OutputErro
 from bchisto.evaluate import evaluate, read_predictions
 from bchisto.experiment import Work
 from bchisto.featurize import open_store
-from bchisto.predict import predict
+from bchisto.predict import PredictSettings, predict
 from PIL import Image
 
 PAIR = "boost/3-lightgbm"
@@ -60,7 +60,8 @@ def test_the_format_of_the_challenge(model, tissue, tmp_path):
     new.mkdir()
     for number, path in zip((0, 2, 10, 9), sorted(tissue.rglob("*.png")), strict=False):
         Image.open(path).save(new / f"test{number}.tif")
-    predict(model, [new], out=tmp_path / "pred.csv", output_format="iciar2018", work=Work(jobs=2))
+    challenge = PredictSettings(output_format="iciar2018")
+    predict(model, [new], out=tmp_path / "pred.csv", settings=challenge, work=Work(jobs=2))
     lines = (tmp_path / "pred.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["test0.tif", "test2.tif", "test9.tif", "test10.tif"]
     assert {line.split(",")[1] for line in lines} <= {"benign", "malignant"}
@@ -251,7 +252,7 @@ def test_what_does_not_fit(model, tissue, tmp_path):
     with pytest.raises(MissingInputError, match="no such image, folder or manifest"):
         predict(model, [tmp_path / "gone"], out=tmp_path / "p.csv")
     with pytest.raises(InputError, match="`output_format` excel: choose one of bchisto, iciar2018"):
-        predict(model, [tissue], out=tmp_path / "p.csv", output_format="excel")
+        predict(model, [tissue], out=tmp_path / "p.csv", settings=PredictSettings(output_format="excel"))
     one = sorted(tissue.rglob("*.png"))[0]
     twin = tmp_path / "t" / one.name
     twin.parent.mkdir()

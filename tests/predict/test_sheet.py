@@ -14,7 +14,7 @@ from archives import altered, as_of_0_1
 from bchisto.boost import Bundle
 from bchisto.errors import DependencyError, InputError, OutputError
 from bchisto.experiment import Work
-from bchisto.predict import predict
+from bchisto.predict import PredictSettings, predict
 from page_probe import probe
 
 RULE = {
@@ -49,7 +49,8 @@ def images(tissue, tmp_path_factory):
 def made(model, images, tmp_path_factory):
     out = tmp_path_factory.mktemp("made")
     work = Work(jobs=1, skip_errors=True)
-    return out, predict(model, images, out=out / "p.csv", html=out / "sheets" / "s.html", work=work)
+    sheet = PredictSettings(html=out / "sheets" / "s.html")
+    return out, predict(model, images, out=out / "p.csv", settings=sheet, work=work)
 
 
 def cells(page):
@@ -105,7 +106,8 @@ def test_the_table_is_the_one_without_a_sheet(made, model, images, tmp_path):
 def test_a_model_without_a_rule_says_so(boosted, tissue, tmp_path):
     old = as_of_0_1(boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "old.bchisto")
     one = sorted(tissue.rglob("*.png"))[0]
-    result = predict(old, one, out=tmp_path / "p.csv", html=tmp_path / "s.html", work=Work(jobs=1))
+    sheet = PredictSettings(html=tmp_path / "s.html")
+    result = predict(old, one, out=tmp_path / "p.csv", settings=sheet, work=Work(jobs=1))
     assert result.unsure is None
     page = (tmp_path / "s.html").read_text()
     assert "No image is marked unsure: this model holds no rule" in page
@@ -123,9 +125,9 @@ def test_training_leaves_a_rule(boosted):
 def test_a_sheet_that_is_there_is_kept(model, images, tmp_path):
     (tmp_path / "s.html").write_text("mine")
     with pytest.raises(OutputError, match=r"s\.html: exists already; use `overwrite` or another `html`"):
-        predict(model, images, out=tmp_path / "p.csv", html=tmp_path / "s.html")
+        predict(model, images, out=tmp_path / "p.csv", settings=PredictSettings(html=tmp_path / "s.html"))
     with pytest.raises(InputError, match="is the table of `out`; give the sheet another name"):
-        predict(model, images, out=tmp_path / "p.csv", html=tmp_path / "p.csv")
+        predict(model, images, out=tmp_path / "p.csv", settings=PredictSettings(html=tmp_path / "p.csv"))
     assert (tmp_path / "s.html").read_text() == "mine"
     assert not (tmp_path / "p.csv").exists()
 
@@ -133,7 +135,8 @@ def test_a_sheet_that_is_there_is_kept(model, images, tmp_path):
 def test_more_images_than_are_shown(made, model, images, tmp_path, monkeypatch):
     monkeypatch.setattr("bchisto.predict.page._MOST_ROWS", 4)
     monkeypatch.setattr("bchisto.predict.page._MOST_PICTURES", 2)
-    predict(model, images, out=tmp_path / "p.csv", html=tmp_path / "s.html", work=Work(jobs=1, skip_errors=True))
+    sheet = PredictSettings(html=tmp_path / "s.html")
+    predict(model, images, out=tmp_path / "p.csv", settings=sheet, work=Work(jobs=1, skip_errors=True))
     page = (tmp_path / "s.html").read_text(encoding="utf-8")
     assert len(cells(page)) == 4
     assert page.count("<img ") == 2
@@ -210,7 +213,8 @@ def test_a_workbook_holds_the_same_rows(made, model, images, tissue, tmp_path):
     for name, path in zip(names, sorted(tissue.rglob("*.png"))[1::2], strict=False):
         shutil.copy(path, folder / name)
     work = Work(jobs=1, skip_errors=True)
-    predict(model, folder, out=tmp_path / "p.csv", html=tmp_path / "s.html", xlsx=tmp_path / "s.xlsx", work=work)
+    sheets = PredictSettings(html=tmp_path / "s.html", xlsx=tmp_path / "s.xlsx")
+    predict(model, folder, out=tmp_path / "p.csv", settings=sheets, work=work)
     book = openpyxl.load_workbook(tmp_path / "s.xlsx")
     header, *found = book["Images"].iter_rows()
     assert [cell.value for cell in header] == ["Image", "Class", "Confidence", "Unsure", "Next", "Trained", "Called"]
@@ -229,5 +233,5 @@ def test_a_workbook_holds_the_same_rows(made, model, images, tissue, tmp_path):
 def test_a_workbook_without_openpyxl_is_refused_before_any_work(model, images, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     with pytest.raises(DependencyError, match=r"`xlsx`: openpyxl is missing: pip install 'bchisto\[excel\]'"):
-        predict(model, images, out=tmp_path / "p.csv", xlsx=tmp_path / "s.xlsx")
+        predict(model, images, out=tmp_path / "p.csv", settings=PredictSettings(xlsx=tmp_path / "s.xlsx"))
     assert not list(tmp_path.iterdir())
