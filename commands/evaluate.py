@@ -66,21 +66,21 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """
     import functools
 
-    from ..evaluate import TableChoice, TwoClassChoice, external_lines, headline, named_test, p_value
+    from ..evaluate import Aggregation, TableChoice, TwoClassChoice, external_lines, headline, named_test, p_value
     from ..evaluate import evaluate as run
     from ..options import from_options
     from ..runs import record_run
 
     view = from_options(TwoClassChoice, options)
     config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
-    rest = {name: options[name] for name in ("bootstrap", "levels", "rules", "against")}
-    tables = from_options(TableChoice, options)
+    rest = {name: options[name] for name in ("bootstrap", "against")}
+    rest |= {"tables": from_options(TableChoice, options), "aggregation": from_options(Aggregation, options)}
     if options["explain"]:
         from ..explain import case_samples
 
         rest["cases"] = functools.partial(case_samples, explain=options["explain"])
     with record_run(out, command="evaluate", config=config) as record:
-        result, failed = reported_last(lambda: run(sources, out=out, view=view, tables=tables, **rest))
+        result, failed = reported_last(lambda: run(sources, out=out, view=view, **rest))
         if failed is not None:
             record.note(unwritten=str(failed))
         record.note(results={name: {"accuracy": metrics["accuracy"]} for name, metrics in result["tables"].items()})

@@ -7,7 +7,7 @@ per class or a predicted class.
 from typing import TYPE_CHECKING
 
 from ..moved import moved_names
-from .aggregate import AGGREGATIONS, LEVELS, aggregate
+from .aggregate import AGGREGATIONS, LEVELS, Aggregation, aggregate
 from .calibration import abstention, calibration, unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
 from .comparison_sections import gain_lines, measure_gains
@@ -41,6 +41,7 @@ __all__ = [
     "LEVELS",
     "PREDICTED_FROM",
     "TWO_CLASS_RULES",
+    "Aggregation",
     "Block",
     "Figure",
     "FoldCurves",

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts, named
+from ..arguments import Many, PathInput, as_path, as_paths, named
 from ..errors import InputError, ReportError
 from ..jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..moved import takes_fields
-from .aggregate import LEVELS, aggregate
+from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
 from .external import column_values, external_validations, of_groups, subgroups
 from .finished import Facts, read_facts
@@ -56,7 +56,7 @@ def measure(
     return metrics
 
 
-@takes_fields(view=TwoClassChoice.of, tables=TableChoice.of)
+@takes_fields(view=TwoClassChoice.of, tables=TableChoice.of, aggregation=Aggregation.of)
 def evaluate(
     sources: Many[PathInput],
     *,
@@ -64,8 +64,7 @@ def evaluate(
     view: TwoClassChoice | TwoClassView | None = None,
     bootstrap: int = 2000,
     tables: TableChoice | None = None,
-    levels: Many[TextInput] = ("row",),
-    rules: Many[TextInput] = ("average",),
+    aggregation: Aggregation | None = None,
     against: Many[PathInput] = (),
     cases: ChooseCases | None = None,
 ) -> dict[str, Any]:
@@ -83,10 +82,8 @@ def evaluate(
         Replicates of the intervals; 0 for none.
     tables : TableChoice, optional
         How tables are read, and which comparison is the primary one.
-    levels : sequence of {"row", "image", "group"}
-        One prediction per row (patch), per image, or per group (patient or slide); each makes tables of its own.
-    rules : sequence of str
-        How rows become one at the levels above the row, see `aggregate`.
+    aggregation : Aggregation, optional
+        Whether predictions are of rows, images or groups, and how rows become one; by default rows as they stand.
     against : sequence of path
         Tables or run folders of the images that the models come from: the sources are an external validation, and are
         compared with these, see `external_validations`. They need none of the columns that make subgroups.
@@ -109,16 +106,12 @@ def evaluate(
         The report or a table of it could not be written; ``metrics.json`` is, and ``results`` holds what is in it.
     """
     sources, others, folder = as_paths(sources, "sources"), as_paths(against, "against"), Path(as_path(out, "out"))
-    levels, rules = as_texts(levels, "levels"), as_texts(rules, "rules")
     choice, tables = TwoClassChoice.of(view), TableChoice.of(tables)
     tables.check()
     choice.over(TwoClassView()).check()
     if bootstrap < 0:
         raise InputError(f"`bootstrap` {bootstrap}: give 0 or more replicates")
-    strange = [level for level in levels if level not in LEVELS]
-    if strange:
-        raise InputError(f"`levels` {strange[0]}: no such level; choose one of {', '.join(LEVELS)}")
-    steps = list(dict.fromkeys((level, rule) for level in levels for rule in (rules if level != "row" else ("",))))
+    steps = Aggregation.of(aggregation).steps()
     _refuse_overwriting(folder, (*others, *sources))
     ensure_folder(folder)
     banners: dict[str, None] = {}

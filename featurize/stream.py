@@ -46,7 +46,6 @@ def describe_images(
     crop_seed: str = "id",
     on_device: bool | None = None,
     helpers: int = 1,
-    first: int = 0,
 ) -> Generator[ImageDescriptors | ImageFailure, None, None]:
     """Describe images one after the other.
 
@@ -68,8 +67,6 @@ def describe_images(
         Colour, crop and pool on the device of Keras's backend as well; by default where that is a GPU.
     helpers : int
         Processes that decode and normalise ahead of the encoders, beside a GPU; 1 is a thread of this one.
-    first : int
-        The first augmentation that is described; those before it are there already.
 
     Yields
     ------
@@ -81,6 +78,25 @@ def describe_images(
     ImageError
         An image cannot be decoded or used, or gives a descriptor that is not finite; the message names it.
     """
+    yield from describe_from(
+        0, records, settings=settings, targets=targets, ticker=ticker, skip_errors=skip_errors, crop_seed=crop_seed,
+        on_device=on_device, helpers=helpers,
+    )  # fmt: skip
+
+
+def describe_from(
+    first: int,
+    records: Sequence[ImageRecord],
+    *,
+    settings: FeaturizeSettings,
+    targets: Mapping[str, tuple[CropEncoder, View]],
+    ticker: Ticker,
+    skip_errors: bool = False,
+    crop_seed: str = "id",
+    on_device: bool | None = None,
+    helpers: int = 1,
+) -> Generator[ImageDescriptors | ImageFailure, None, None]:
+    """Describe images as `describe_images` does, from the augmentation `first` on."""
     views = tuple(dict.fromkeys(view for _, view in targets.values()))
     normalised = normalise_images(
         records, settings=settings, views=views, skip_errors=skip_errors, crop_seed=crop_seed, processes=helpers

@@ -15,7 +15,7 @@ from .blocks import Block, Target, compared_settings, encoder_of
 from .parts import Part, read_part, write_part
 from .prepare import ImageFailure
 from .settings import FeaturizeSettings
-from .stream import ImageDescriptors, describe_images
+from .stream import ImageDescriptors, describe_from
 
 _log = logging.getLogger(__name__)
 
@@ -116,14 +116,14 @@ class Workshop:
 
     def _describe(self, blocks: Sequence[Block], targets: Sequence[Target], ticker: Ticker) -> None:
         encoders = {target.name: self._encoder(target) for target in targets}
-        items = describe_images(
+        items = describe_from(
+            blocks[0].first,
             [record for block in blocks for record in block.records],
             settings=self.settings,
             targets={target.name: (encoders[target.name], target.view) for target in targets},
             ticker=ticker,
             skip_errors=self.skip_errors,
             helpers=self.helpers,
-            first=blocks[0].first,
         )
         with contextlib.closing(items):
             for block in blocks:

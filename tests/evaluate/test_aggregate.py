@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bchisto.errors import InputError
-from bchisto.evaluate import PredictionTable, aggregate, evaluate
+from bchisto.evaluate import Aggregation, PredictionTable, aggregate, evaluate
 
 P = [0.9, 0.4, 0.45, 0.1, 0.6, 0.3, 0.7, 0.8, 0.55]  # of malignant
 GROUP = ["u", "u", "u", "v", "v", "w", "w", "w", "w"]
@@ -86,7 +86,9 @@ def test_evaluation_by_group(tmp_path):
         for k, (g, p) in enumerate(zip(GROUP, P, strict=True))
     )
     (tmp_path / "t.csv").write_text(f"image_id,label,group,fold,p_benign,p_malignant\n{rows}\n")
-    found = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", levels=["group"], bootstrap=50)["tables"]["t"]
+    found = evaluate([tmp_path / "t.csv"], out=tmp_path / "out", aggregation=Aggregation("group"), bootstrap=50)[
+        "tables"
+    ]["t"]
     assert (found["n"], found["accuracy"]) == (3, 1.0)
     assert found["protocol"].endswith("by group, rule average")
 

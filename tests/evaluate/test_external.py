@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from bchisto.errors import InputError
-from bchisto.evaluate import Panel, TableChoice, TwoClassChoice, evaluate, read_predictions
+from bchisto.evaluate import Aggregation, Panel, TableChoice, TwoClassChoice, evaluate, read_predictions
 
 CLASSES = ("benign", "malignant")
 
@@ -104,8 +104,8 @@ def test_a_run_of_patches_that_gives_images_is_compared_with_images(tmp_path):
     said = "p is not compared with run: its rows are patches, those of the other whole images; choose a level that both"
     assert any(said in note for note in result["notes"])
     both = evaluate(
-        [tmp_path / "p.csv"], out=tmp_path / "g", against=[run], bootstrap=0, levels=["row", "image"],
-        rules=["average", "vote"],
+        [tmp_path / "p.csv"], out=tmp_path / "g", against=[run], bootstrap=0,
+        aggregation=Aggregation(["row", "image"], ["average", "vote"]),
     )  # fmt: skip
     assert len(both["external"]) == 2  # each rule with its own
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from bchisto.errors import InputError
-from bchisto.evaluate import aggregate, evaluate, read_predictions
+from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
 
 # patient u: image a (patches .9 .2), image b (patches .4 .4 .4); patient v: image c (patches .6 .1 .1)
 PATCHES = [("a", "1", "u", 0.9), ("a", "2", "u", 0.2), ("b", "1", "u", 0.4), ("b", "2", "u", 0.4), ("b", "3", "u", 0.4),
@@ -62,9 +62,8 @@ def test_classes_by_hand(table, rule, n, images, patients):
 
 
 def test_all_levels_side_by_side(path, tmp_path):
-    result = evaluate(
-        [path], out=tmp_path / "out", levels=["row", "image", "group"], rules=["average", "vote"], bootstrap=20
-    )
+    every = Aggregation(["row", "image", "group"], ["average", "vote"])
+    result = evaluate([path], out=tmp_path / "out", aggregation=every, bootstrap=20)
     counts = {name: metrics["n"] for name, metrics in result["tables"].items()}
     assert counts == {
         "patches (row)": 8, "patches (image, average)": 3, "patches (image, vote)": 3,
@@ -74,6 +73,18 @@ def test_all_levels_side_by_side(path, tmp_path):
     assert result["tables"]["patches (row)"]["intervals"]["unit"] == "group"
     pairs = {(row["first"], row["second"]) for row in result["comparisons"]}
     assert ("patches (image, average)", "patches (image, vote)") in pairs
+
+
+def test_levels_and_rules_as_keywords_still_work(path, tmp_path):
+    with pytest.warns(DeprecationWarning, match="will go with the next release") as heard:
+        found = evaluate([path], out=tmp_path / "old", rules=["vote", "sum"], levels="group", bootstrap=0)
+    assert [(str(one.message), one.filename) for one in heard] == [
+        ("evaluate(levels, rules=...) will go with the next release; pass "
+         "aggregation=Aggregation(levels=..., rules=...)", __file__)
+    ]  # fmt: skip
+    assert [*found["tables"]] == ["patches (group, vote)", "patches (group, sum)"]
+    new = Aggregation("group", ["vote", "sum"])
+    assert found == evaluate([path], out=tmp_path / "new", aggregation=new, bootstrap=0)
 
 
 def test_a_table_of_images_stays_at_the_level_of_images(table):
@@ -88,4 +99,4 @@ def test_patches_listed_twice_and_unknown_levels(path, table, tmp_path):
     with pytest.raises(InputError, match="`level` slide: no such level; choose one of row, image, group"):
         aggregate(table, level="slide")
     with pytest.raises(InputError, match="`levels` slide: no such level"):
-        evaluate([path], out=tmp_path / "out", levels=["slide"])
+        evaluate([path], out=tmp_path / "out", aggregation=Aggregation("slide"))

@@ -7,7 +7,7 @@ import re
 import pytest
 from bchisto.data import Particulars, write_particulars
 from bchisto.errors import InputError
-from bchisto.evaluate import TableChoice, evaluate
+from bchisto.evaluate import Aggregation, TableChoice, evaluate
 from scipy.stats import binomtest
 
 SITES = ["north"] * 10 + ["south"] * 6 + [""] * 4
@@ -60,7 +60,7 @@ def test_a_patient_of_several_sites_is_said(tmp_path):
     lines = table.read_text().splitlines()
     same = [re.sub(r",(benign|malignant),(p\d),", r",benign,\2,", line) for line in lines]
     table.write_text("\n".join(same))
-    found = evaluate([table], out=tmp_path / "out", bootstrap=20, levels=["group"], rules=["vote"],
+    found = evaluate([table], out=tmp_path / "out", bootstrap=20, aggregation=Aggregation("group", "vote"),
                      tables=TableChoice(by="clinical site"))  # fmt: skip
     (metrics,) = found["tables"].values()
     (subgroups,) = metrics["subgroups"].values()

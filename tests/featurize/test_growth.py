@@ -31,13 +31,13 @@ def small_blocks(monkeypatch):
 def seen(monkeypatch):
     """Image ids in the order in which they were described, each with the first augmentation."""
     found = []
-    real = workshop_module.describe_images
+    real = workshop_module.describe_from
 
-    def spy(records, *, first, **options):
+    def spy(first, records, **options):
         found.extend((record.image_id, first) for record in records)
-        return real(records, first=first, **options)
+        return real(first, records, **options)
 
-    monkeypatch.setattr(workshop_module, "describe_images", spy)
+    monkeypatch.setattr(workshop_module, "describe_from", spy)
     return found
 
 

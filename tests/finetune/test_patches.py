@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 from bchisto.errors import InputError
-from bchisto.evaluate import aggregate, evaluate, read_predictions
+from bchisto.evaluate import Aggregation, aggregate, evaluate, read_predictions
 from bchisto.finetune import ImageBank, PatchRule, Samples, parse_patches
 from bchisto.finetune.augment import make_offline
 from bchisto.finetune.batches import Source, outputs_of, still_batches, training_batches
@@ -218,9 +218,8 @@ def test_metrics_at_every_level_by_every_rule(cut, tmp_path):
     assert tables["speck (patch)"]["n"] == 108
     assert tables["speck"]["n"] == 12
     assert tables["speck"]["accuracy"] == tables["speck (image, average)"]["accuracy"]
-    result = evaluate(
-        [cut / "predictions-by-patch.csv"], out=tmp_path, levels=["row", "image"], rules=rules, bootstrap=0
-    )
+    both = Aggregation(["row", "image"], rules)
+    result = evaluate([cut / "predictions-by-patch.csv"], out=tmp_path, aggregation=both, bootstrap=0)
     assert [m["accuracy"] for m in result["tables"].values()] == [tables[name]["accuracy"] for name in list(tables)[1:]]
     protocol = json.loads((cut / "metrics.json").read_text())["run"]["protocol"]
     assert {m["protocol"].partition(";")[0] for m in result["tables"].values()} == {protocol}

@@ -17,7 +17,7 @@ from bchisto.cli import _COMMANDS, cli
 from bchisto.commands.flags import as_flags, invoked
 from bchisto.data import fold_plan, only_listed, read_dataset, stain_images
 from bchisto.errors import InputError, OutputError
-from bchisto.evaluate import TwoClassChoice, TwoClassView, aggregate, evaluate, read_predictions
+from bchisto.evaluate import Aggregation, TwoClassChoice, TwoClassView, aggregate, evaluate, read_predictions
 from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import FeaturizeSettings, featurize, norm_pool
 from bchisto.finetune import FinetuneSettings
@@ -368,7 +368,7 @@ def test_functions_say_their_own_names(tmp_path):
     assert refused(lambda: evaluate(path, out=tmp_path, view=TwoClassChoice(rule="mean"))).startswith(
         "`rule` mean: choose one of"
     )
-    said = refused(lambda: evaluate(path, out=tmp_path, levels="image", rules="mean"))
+    said = refused(lambda: evaluate(path, out=tmp_path, aggregation=Aggregation("image", "mean")))
     assert said.startswith("`rules` mean: no such rule")
 
 
