@@ -186,7 +186,6 @@ def test_every_field_of_a_value_is_an_option(name):
 WIDE = {
     "evaluate.evaluate": "what is evaluated, how it is read and put together, and which images the report shows",
     "boost.train": "descriptors, by file or as a run has them, and the labels of those that hold none",
-    "data.fold_plan": "a table of images by column, and how it is divided",
     "experiment.do_missing": "callables that say what the units are, and no options",
     "predict.predict": "what is predicted, and every file that it leaves by a name of its own",
     "recipes.reproduce": "which parts of a published system are run, on what, and how often",
