@@ -1,4 +1,4 @@
-"""What is known of images beside label and group: how many there were, which failed, further columns, copies."""
+"""What is known of images beside label and group: how many, which failed, further columns, copies, parts of a split."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import bchisto
 import click
 import pytest
-from bchisto.boost import HEADS, PRESETS, BoostSettings
+from bchisto.boost import HEADS, PRESETS, BoostSettings, FeatureChoice
 from bchisto.cli import _COMMANDS
 from bchisto.data import DATASET_NAMES
 from bchisto.data.folds.folds import GROUPINGS
@@ -147,7 +147,7 @@ GIVEN = {
 }
 VALUES = {
     "featurize": (ImageSelection("x"), FeaturizeSettings(), Work()),
-    "boost": (BoostSettings(), FoldChoice(), TwoClassView(), Work()),
+    "boost": (FeatureChoice(), BoostSettings(), FoldChoice(), TwoClassView(), Work()),
     "finetune": (ImageSelection("x"), FinetuneSettings("alexnet"), FoldChoice("10"), TwoClassView(), Work()),
     "predict": (Work(),),
     "explain": (ExplainSettings("map"),),
@@ -185,7 +185,6 @@ def test_every_field_of_a_value_is_an_option(name):
 
 WIDE = {
     "evaluate.evaluate": "what is evaluated, how it is read and put together, and which images the report shows",
-    "boost.train": "descriptors, by file or as a run has them, and the labels of those that hold none",
     "experiment.do_missing": "callables that say what the units are, and no options",
     "predict.predict": "what is predicted, and every file that it leaves by a name of its own",
     "recipes.reproduce": "which parts of a published system are run, on what, and how often",
