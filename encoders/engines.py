@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError
+from ..errors import DependencyError, is_out_of_memory, printable
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
 """Values of ``engine``. The last two run files of ONNX and networks of timm, which have them by default."""
@@ -303,6 +303,14 @@ class _OpenvinoFunction:
         return openvino.convert_model(tf.function(self._function, input_signature=signature))
 
     def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
-        fixed = self._graph.clone()
-        fixed.reshape(dict(zip(fixed.inputs, map(list, shapes), strict=True)))
-        return self._core.compile_model(fixed, "CPU", self._settings)
+        try:
+            fixed = self._graph.clone()
+            fixed.reshape(dict(zip(fixed.inputs, map(list, shapes), strict=True)))
+            return self._core.compile_model(fixed, "CPU", self._settings)
+        except Exception as error:  # an operation that OpenVINO lacks, or makes otherwise
+            if is_out_of_memory(error):
+                raise
+            reason = printable(str(error).partition("\n")[0].rstrip(": "))
+            raise DependencyError(
+                f'`engine="openvino"`: OpenVINO cannot run this network ({reason}); use `engine="keras"`'
+            ) from error

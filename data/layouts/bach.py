@@ -111,15 +111,19 @@ def _read_truth(path: Path, findings: list[Finding]) -> dict[str, str]:
         findings.append(Finding("warning", GROUND_TRUTH, "missing; labels are taken from the folders alone"))
         return {}
     truth: dict[str, str] = {}
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        for number, row in enumerate(csv.reader(handle), start=1):
-            if not row:
-                continue
-            label = match_class(row[1], BACH_CLASSES) if len(row) == 2 else None
-            if label is None:
-                findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"not `file,class`: {','.join(row)!r}"))
-            elif truth.setdefault(row[0], label) != label:
-                findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"{row[0]} has two labels"))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            rows = list(csv.reader(handle))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a UTF-8 table `file,class` ({error}); save it as UTF-8") from error
+    for number, row in enumerate(rows, start=1):
+        if not row:
+            continue
+        label = match_class(row[1], BACH_CLASSES) if len(row) == 2 else None
+        if label is None:
+            findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"not `file,class`: {','.join(row)!r}"))
+        elif truth.setdefault(row[0], label) != label:
+            findings.append(Finding("error", f"{GROUND_TRUTH}:{number}", f"{row[0]} has two labels"))
     return truth
 
 

@@ -61,6 +61,12 @@ def test_bach_label_that_contradicts_the_folder(bach_copy):
         read_dataset(bach_copy).raise_errors()
 
 
+def test_bach_labels_that_are_no_text(bach_copy):
+    (bach_copy / "Photos" / "microscopy_ground_truth.csv").write_bytes(b"b001.tif,B\xe9nigne\n")
+    with pytest.raises(InputError, match=r"ground_truth\.csv: not a UTF-8 table `file,class` .*save it as UTF-8"):
+        read_dataset(bach_copy)
+
+
 def test_bach_row_without_an_image_and_strange_rows(bach_copy):
     truth = bach_copy / "Photos" / "microscopy_ground_truth.csv"
     truth.write_text(truth.read_text() + "b099.tif,Benign\nn001.tif,Benign\nwhat\n")

@@ -11,7 +11,7 @@ from bchisto.encoders.folder import read_folder
 from bchisto.encoders.hub import _hugging_card
 from bchisto.encoders.transformer import resize_positions
 from bchisto.encoders.vectors import normalised
-from bchisto.errors import BchistoError, ImageError, InputError, WeightsError
+from bchisto.errors import BchistoError, DependencyError, ImageError, InputError, WeightsError
 from conftest import need
 from PIL import Image
 
@@ -59,6 +59,16 @@ def test_by_openvino_and_in_bfloat16():
     np.testing.assert_allclose(open_encoder(choice, engine="openvino").encode(pictures()), wanted, atol=1e-5)
     rounded = open_encoder(choice, precision="bfloat16").encode(pictures())
     assert 0 < np.abs(rounded - wanted).max() < 0.05
+
+
+def test_what_openvino_cannot_run_is_refused_in_one_line():
+    pytest.importorskip("openvino")
+    pytest.importorskip("keras_hub", reason="needs hub: pip install 'bchisto[hub]'")
+    swin = open_encoder(EncoderChoice(f"hub:{TINY / 'swin'}"), engine="openvino")
+    words = '`engine="openvino"`: .* cannot run this network .*use `engine="keras"`'
+    with pytest.raises(DependencyError, match=words) as found:
+        swin.encode(pictures().repeat(2, axis=1).repeat(2, axis=2))
+    assert "\n" not in str(found.value)
 
 
 def test_swin_and_presets_are_built_by_keras_hub(tmp_path):
