@@ -14,7 +14,7 @@ from .heads import HEADS, get_head, list_heads, members_of
 from .lightgbm_model import BinnedRows, fit_text, parse_model, predict_proba
 from .parameters import parse_params
 from .presets import PRESETS, Preset, model_params
-from .settings import BoostSettings
+from .settings import BoostSettings, FeatureChoice
 from .train import train
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "BoostSettings",
     "Bundle",
     "Classifier",
+    "FeatureChoice",
     "FoldModel",
     "HeadClassifier",
     "HeadSpec",

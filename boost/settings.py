@@ -1,14 +1,15 @@
-"""What stage 2 is asked to do."""
+"""What stage 2 is asked to do, and with which descriptors."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..arguments import Many, TextInput, as_texts, as_whole, convert_fields
+from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts, as_whole, convert_fields
 from ..errors import InputError, one_of
 from ..options import option
 from .heads import members_of
@@ -22,6 +23,47 @@ def _written(params: Mapping[str, Any]) -> list[str]:
 
 def _as_heads(value: Many[TextInput], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(as_texts(value, name)))
+
+
+def _joined(classes: Sequence[str]) -> str | None:
+    return ",".join(classes) or None
+
+
+@dataclass(frozen=True)
+class FeatureChoice:
+    """Which descriptors are trained on, and what their images are.
+
+    Attributes
+    ----------
+    features : tuple of Path
+        Stores or folders of them, one or many; empty takes ``features`` of the run folder. Embeddings of other
+        programs, see `bchisto.featurize.read_embeddings`, become stores there.
+    labels : Path, optional
+        A table of the labels of such embeddings, see `bchisto.data.read_labels`; else their files hold them.
+    classes : tuple of str
+        Class order; by default that of the stores.
+
+    Raises
+    ------
+    InputError
+        No paths, or classes that are no texts.
+    """
+
+    features: tuple[Path, ...] = ()
+    labels: Path | None = option(None, sparse=True)
+    classes: tuple[str, ...] = option((), plain=_joined)
+
+    def __post_init__(self) -> None:
+        convert_fields(self, labels=as_path)
+        object.__setattr__(self, "features", as_paths(self.features, "features"))
+        object.__setattr__(self, "classes", as_texts(self.classes, "classes"))
+
+    @classmethod
+    def of(cls, value: FeatureChoice | Many[PathInput] | None) -> FeatureChoice:
+        """Return a choice from what a caller passes: one, or paths alone."""
+        if value is None:
+            return cls()
+        return value if isinstance(value, FeatureChoice) else cls(as_paths(value, "features"))
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 
-from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
+from ..arguments import Many, PathInput, TextInput, as_path, as_texts
 from ..errors import InputError
 from ..evaluate import TwoClassView
 from ..experiment import CrossValidation, FoldChoice, Work, cross_validate
@@ -13,7 +15,7 @@ from ..featurize import import_features
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run
-from .settings import BoostSettings
+from .settings import BoostSettings, FeatureChoice
 from .sources import Sources, read_sources
 from .training import BoostTraining
 
@@ -22,13 +24,11 @@ _log = logging.getLogger(__name__)
 _BACH_IMAGES = 400
 
 
-@takes_fields(settings=BoostSettings.of, folds=FoldChoice.of, work=Work.of)
+@takes_fields(features=FeatureChoice.of, settings=BoostSettings.of, folds=FoldChoice.of, work=Work.of)
 def train(
     *,
     out: PathInput,
-    features: Many[PathInput] = (),
-    labels: PathInput | None = None,
-    classes: Many[TextInput] = (),
+    features: FeatureChoice | Many[PathInput] = (),
     settings: BoostSettings | None = None,
     folds: FoldChoice | Many[TextInput] = (),
     work: Work | None = None,
@@ -41,13 +41,9 @@ def train(
     ----------
     out : str or Path
         The run folder.
-    features : sequence of path
-        Stores or folders of them; ``out/features`` by default. Embeddings of other programs, see
-        `bchisto.featurize.read_embeddings`, become stores there.
-    labels : str or Path, optional
-        A table of the labels of such embeddings, see `bchisto.data.read_labels`; else their files hold them.
-    classes : sequence of str
-        Class order; by default that of the stores.
+    features : FeatureChoice, or path or sequence of them
+        Stores, folders of them or embeddings of other programs, their labels and the class order; the stores in
+        ``out/features`` by default.
     settings : BoostSettings, optional
         What is trained; the published settings by default.
     folds : FoldChoice or sequence of str
@@ -76,29 +72,22 @@ def train(
         A report could not be written; models, predictions, metrics and bundles are, and ``results`` holds the list.
     """
     run = as_path(out, "out")
-    stores = as_paths(features, "features")
-    table = None if labels is None else as_path(labels, "labels")
-    order = as_texts(classes, "classes")
+    chosen = FeatureChoice.of(features)
     said = as_texts(notes, "notes")
     settings, choice, how = BoostSettings.of(settings), FoldChoice.of(folds), Work.of(work)
     view = TwoClassView() if view is None else view
     view.check()
     if "none" in choice.folds:
         raise InputError('`folds="none"`: boost averages fold models; bchisto finetune trains on all images')
-    if not stores and not run.is_dir():
+    if not chosen.features and not run.is_dir():
         raise InputError(f"{run}: no such run folder; run bchisto featurize --out {run} first")
     preset = settings.chosen
-    config = {
-        "out": str(run),
-        "features": [str(path) for path in stores],
-        **({} if table is None else {"labels": str(table)}),
-        "classes": ",".join(order) or None,
-        **plain_options(settings, choice, view),
-    }
+    config = {"out": str(run), **plain_options(chosen, settings, choice, view)}
     with record_run(run, command="boost", config=config) as record:
-        if stores or table is not None:
-            stores = tuple(import_features(stores, folder=run / "features", labels=table, overwrite=how.overwrite))
-        sources = read_sources(stores or [run / "features"], classes=order)
+        stores: Sequence[Path] = chosen.features
+        if stores or chosen.labels is not None:
+            stores = import_features(stores, folder=run / "features", labels=chosen.labels, overwrite=how.overwrite)
+        sources = read_sources(stores or [run / "features"], classes=chosen.classes)
         if settings.each and len(sources.paths) < 2:
             raise InputError(
                 f"`each` compares stores, and {next(iter(sources.paths))} is the only one; give several with `features`"

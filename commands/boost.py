@@ -76,14 +76,15 @@ def boost(**options: Any) -> None:
     \b
     Example: bchisto boost --out run --folds 10 --seeds 5
     """
-    from ..boost import BoostSettings, train
+    from ..boost import BoostSettings, FeatureChoice, train
     from ..evaluate import TwoClassView
     from ..experiment import FoldChoice, Work
     from ..options import from_options
 
     said_results(
         lambda: train(
-            **{name: options[name] for name in ("out", "features", "labels", "classes")},
+            out=options["out"],
+            features=from_options(FeatureChoice, options),
             settings=from_options(BoostSettings, options),
             folds=from_options(FoldChoice, options),
             work=from_options(Work, options),

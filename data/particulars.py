@@ -1,8 +1,8 @@
-"""What is known of images beside label and group: how many there were, further columns, copies, parts of a split."""
+"""What is known of images beside label and group: how many, which failed, further columns, copies, parts of a split."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,20 @@ class Particulars:
         Image id to patient or slide, as far as they are known: stores that were made before they were known lack them.
     copies : tuple of (str, str), or None
         Pairs of image ids that show the same pixels, see `find_copies`; None where these were not looked for.
+    failed : collection of str
+        Images left out since they could not be used; of one run, and in no file.
     """
 
     flow: Mapping[str, int | None] = field(default_factory=lambda: dict(NO_FLOW))
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     copies: tuple[tuple[str, str], ...] | None = None
+    failed: Collection[str] = ()
+
+    @classmethod
+    def of(cls, value: Particulars | None) -> Particulars:
+        """Return what was passed, or that nothing is known."""
+        return cls() if value is None else value
 
     def column(self, name: str) -> Mapping[str, str]:
         """Return image id to value of a column.
@@ -84,7 +92,8 @@ def further_columns(dataset: Dataset) -> dict[str, dict[str, str]]:
 
 def write_particulars(path: Path, known: Particulars, *, images_sha256: str) -> None:
     """Write them as JSON, with the identity of the images that they are of."""
-    write_json(path, {"images_sha256": images_sha256, **asdict(known)})
+    kept = {name: value for name, value in asdict(known).items() if name != "failed"}
+    write_json(path, {"images_sha256": images_sha256, **kept})
 
 
 def read_particulars(path: Path, *, images_sha256: str) -> Particulars:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..arguments import Many, TextInput, as_path, as_texts, as_whole, convert_fields, named
@@ -79,6 +79,7 @@ class FoldChoice:
         InputError
             See `bchisto.data.fold_plans`; or `repeats` with folds that are fixed.
         """
+        known = replace(Particulars.of(known), failed=tuple(failed))
         with named(spec="folds", specs="folds"):
             splits = [
                 fold_plans(
@@ -89,7 +90,6 @@ class FoldChoice:
                     group_by=self.group_by,
                     seed=seed + place,
                     test_list=self.test_list,
-                    failed=failed,
                     known=known,
                 )
                 for place in range(self.repeats)

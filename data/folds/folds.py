@@ -12,6 +12,7 @@ from typing import Any
 from ...arguments import PathInput, TextInput, as_path, as_text
 from ...errors import InputError, MissingInputError
 from ...jobs import write_rows
+from ...moved import takes_fields
 from ..csvtable import read_csv
 from ..findings import few
 from ..lists import read_image_list
@@ -27,6 +28,7 @@ GROUPINGS = ("group", "none")
 """Whether split folds keep groups whole."""
 
 
+@takes_fields(known=Particulars.of)
 def fold_plan(
     spec: TextInput,
     *,
@@ -36,7 +38,6 @@ def fold_plan(
     group_by: str | None = None,
     seed: int = 0,
     test_list: Path | None = None,
-    failed: Collection[str] = (),
     known: Particulars | None = None,
 ) -> FoldPlan:
     """Make the folds of a protocol for these images.
@@ -56,12 +57,10 @@ def fold_plan(
         Moves split folds.
     test_list : Path, optional
         With ``none`` alone: a CSV with a column ``image_id``.
-    failed : collection of str
-        Images left out since they could not be used: these and those without a label, and no others, may stand in a
-        list and not be here.
     known : Particulars, optional
-        Further columns of the manifest, and copies of one image, which split folds keep together; lists and sites are
-        not changed for copies, they are named in the warnings.
+        Further columns of the manifest; copies of one image, which split folds keep together (lists and sites are not
+        changed for copies, they are named in the warnings); and images that failed: these and those without a label,
+        and no others, may stand in a list and not be here.
 
     Returns
     -------
@@ -76,7 +75,8 @@ def fold_plan(
     spec = as_text(spec, "spec")
     if test_list is not None and spec != "none":
         raise InputError(f'`test_list` {test_list}: goes with `spec="none"`, not {spec}')
-    known = Particulars() if known is None else known
+    known = Particulars.of(known)
+    failed = known.failed
     unlabelled = [image for image, label in zip(image_ids, labels, strict=True) if not label]
     absent = (*_absent(failed, "could not be used and"), *_absent(unlabelled, "without a label"))
     if unlabelled:

@@ -45,13 +45,13 @@ def slides(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(slides, tmp_path_factory):
-    from bchisto.boost import BoostSettings, train
+    from bchisto.boost import BoostSettings, FeatureChoice, train
     from bchisto.experiment import Work
 
     run = tmp_path_factory.mktemp("embedded") / "run"
     settings = BoostSettings(seeds=2, params={"min_data_in_leaf": 2, "num_iterations": 8})
-    train(out=run, features=slides / "features_uni_v1", labels=slides / "dataset.csv", folds=["3"], settings=settings,
-          work=Work(jobs=1))  # fmt: skip
+    features = FeatureChoice(slides / "features_uni_v1", labels=slides / "dataset.csv")
+    train(out=run, features=features, folds=["3"], settings=settings, work=Work(jobs=1))
     return run / "boost" / "3-grouped-lightgbm"
 
 

@@ -5,7 +5,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from bchisto.boost import BoostSettings, Bundle, train
+from bchisto.boost import BoostSettings, Bundle, FeatureChoice, train
 from bchisto.errors import InputError, MissingInputError, SettingsConflictError, StoreError
 from bchisto.experiment import FoldChoice, Work
 from bchisto.featurize import open_store
@@ -228,7 +228,7 @@ def test_grouped_folds_and_leaks(described, run_copy):
             "`heads` forest: no such head; choose one of lightgbm",
         ),
         (lambda: {"folds": ["9"]}, "class benign has 6 images, fewer than the 9 folds"),
-        (lambda: {"classes": ["benign"]}, "label malignant is none of the classes benign"),
+        (lambda: {"features": FeatureChoice(classes=["benign"])}, "label malignant is none of the classes benign"),
         (lambda: {"work": Work(overwrite=True, shard=Shard(1, 2))}, "overwrite without `shard`"),
     ],
 )

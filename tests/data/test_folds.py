@@ -1,8 +1,18 @@
 import csv
 from collections import Counter
+from dataclasses import replace
 
 import pytest
-from bchisto.data import fold_plan, fold_plans, protocol_text, read_fold_list, write_fold_list
+from bchisto.data import (
+    Particulars,
+    fold_plan,
+    fold_plans,
+    protocol_text,
+    read_fold_list,
+    read_particulars,
+    write_fold_list,
+    write_particulars,
+)
 from bchisto.errors import InputError, MissingInputError
 
 
@@ -443,14 +453,36 @@ def test_only_images_that_failed_may_be_absent(tmp_path):
     with pytest.raises(InputError, match="`spec` rakhlin10: 2 of its 400 rows name images that are not here"):
         fold_plan("rakhlin10", **kept)
     with pytest.raises(InputError, match=f"1 of its 400 rows name images that are not here, first {gone[1]}"):
-        fold_plan("rakhlin10", **kept, failed=gone[:1])
-    plan = fold_plan("rakhlin10", **kept, failed=gone)
+        fold_plan("rakhlin10", **kept, known=Particulars(failed=gone[:1]))
+    plan = fold_plan("rakhlin10", **kept, known=Particulars(failed=gone))
     assert plan.warnings == (f"2 images could not be used and are in no fold: {', '.join(sorted(gone))}",)
     assert len({image for image, _, _ in plan.rows}) == 398
     assert protocol_text(plan, seed=0).startswith("rakhlin10: the ten published")
-    assert fold_plan("5", **kept, failed=gone).warnings == plan.warnings
+    assert fold_plan("5", **kept, known=Particulars(failed=gone)).warnings == plan.warnings
     (tmp_path / "l.csv").write_text("image_id\n" + "\n".join(data["image_ids"][:5]))
-    assert len(fold_plan("none", **kept, failed=gone, test_list=tmp_path / "l.csv").images(1, "test")) == 3
+    assert (
+        len(fold_plan("none", **kept, known=Particulars(failed=gone), test_list=tmp_path / "l.csv").images(1, "test"))
+        == 3
+    )
+
+
+def test_failed_images_as_a_keyword_of_their_own_mean_the_same_and_warn():
+    data = bach()
+    kept, gone = {key: values[2:] for key, values in data.items()}, data["image_ids"][:2]
+    copies = Particulars(copies=((kept["image_ids"][0], kept["image_ids"][-1]),))
+    said = r"fold_plan\(failed=...\) will go with the next release; pass known=Particulars\(failed=...\)"
+    with pytest.warns(DeprecationWarning, match=said) as heard:
+        plan = fold_plan("rakhlin10", **kept, failed=gone, known=copies)
+    assert heard[0].filename == __file__  # the caller's own line
+    assert plan == fold_plan("rakhlin10", **kept, known=replace(copies, failed=gone))
+    assert "2 images could not be used" in plan.warnings[0]
+
+
+def test_failed_images_are_in_no_file(tmp_path):
+    for name, failed in (("none", ()), ("some", {"a.png"})):
+        write_particulars(tmp_path / name, Particulars(groups={"b.png": "p"}, failed=failed), images_sha256="0")
+    assert (tmp_path / "none").read_bytes() == (tmp_path / "some").read_bytes()
+    assert read_particulars(tmp_path / "some", images_sha256="0") == Particulars(groups={"b.png": "p"})
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):

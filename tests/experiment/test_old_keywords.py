@@ -4,7 +4,7 @@ import importlib
 import re
 
 import pytest
-from bchisto.boost import BoostSettings, train
+from bchisto.boost import BoostSettings, FeatureChoice, train
 from bchisto.evaluate import TwoClassChoice, TwoClassView, evaluate
 from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import featurize
@@ -60,10 +60,14 @@ CALLS = [
          "featurize(skip_errors=...) will go with the next release; pass work=Work(skip_errors=...)"],
     ),
     (
-        train, (), {"out": ".", "folds": ["3"], "view": TwoClassView(("a",))},
-        {"seeds": 2, "heads": "svm", "params": {"num_iterations": 3}, "group_by": "none"},
-        {"settings": BoostSettings("svm", 2, params={"num_iterations": 3}), "folds": FoldChoice("3", "none")},
-        ["train(heads, seeds, params=...) will go with the next release; pass "
+        train, (), {"out": ".", "features": "é a", "folds": ["3"], "view": TwoClassView(("a",))},
+        {"labels": "l.csv", "classes": ["b", "a"], "seeds": 2, "heads": "svm", "params": {"num_iterations": 3},
+         "group_by": "none"},
+        {"features": FeatureChoice("é a", "l.csv", ["b", "a"]),
+         "settings": BoostSettings("svm", 2, params={"num_iterations": 3}), "folds": FoldChoice("3", "none")},
+        ["train(labels, classes=...) will go with the next release; pass "
+         "features=FeatureChoice(labels=..., classes=...)",
+         "train(heads, seeds, params=...) will go with the next release; pass "
          "settings=BoostSettings(heads=..., seeds=..., params=...)",
          "train(group_by=...) will go with the next release; pass folds=FoldChoice(group_by=...)"],
     ),

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, fields, is_dataclass
 
 import pytest
-from bchisto.boost import BoostSettings, train
+from bchisto.boost import BoostSettings, FeatureChoice, train
 from bchisto.commands.options import split_names
 from bchisto.errors import InputError
 from bchisto.evaluate import TwoClassView
@@ -38,13 +38,15 @@ TUNED = FinetuneSettings(
     sampling="over", weighted=True, augmentations=["mirror", "rotation:10", "rotations-crops"], rotations=2, crops=4,
     stain="macenko", seed=3, copies=[("in situ", 2.5), ("a=b", 3)],
 )  # fmt: skip
+CHOSEN = FeatureChoice(["a", "b"], "labels.csv", ["b", "a"])
 FOLDS = FoldChoice(["3", "list.csv"], "none", "test.csv", repeats=2)
 WRITTEN = PredictSettings("iciar2018", True, "sheet.html", "sheet.xlsx")
 VIEW = TwoClassView(["a"], "max", (0.25, 0.75), (0.9,), (0.01, 0.1))
 HOW = Work(skip_errors=True)
 VALUES = [
-    IMAGES, DESCRIBED, BOOSTED, TUNED, FOLDS, VIEW, HOW, ImageSelection("images"), FeaturizeSettings(), BoostSettings(),
-    FinetuneSettings("alexnet"), FoldChoice(), TwoClassView(), Work(), WRITTEN, PredictSettings(),
+    IMAGES, DESCRIBED, CHOSEN, BOOSTED, TUNED, FOLDS, VIEW, HOW, ImageSelection("images"), FeaturizeSettings(),
+    FeatureChoice(), BoostSettings(), FinetuneSettings("alexnet"), FoldChoice(), TwoClassView(), Work(), WRITTEN,
+    PredictSettings(),
 ]  # fmt: skip
 
 
@@ -52,12 +54,12 @@ VALUES = [
 def test_to_options_and_back(value):
     plain = json.loads(json.dumps(plain_options(value)))
     options = {name: one for name, one in plain.items() if one is not None}  # what --config drops
-    if isinstance(value, ImageSelection):  # as the command splits them
+    if isinstance(value, (ImageSelection, FeatureChoice)):  # as the command splits them
         options["classes"] = split_names(None, None, options.get("classes"))
     assert from_options(type(value), options) == value
 
 
-@pytest.mark.parametrize(("value", "plain"), list(zip(VALUES[:6], VALUES[7:13], strict=True)))
+@pytest.mark.parametrize(("value", "plain"), list(zip(VALUES[:7], VALUES[8:15], strict=True)))
 def test_no_field_tried_has_its_default(value, plain):
     """So that a field which does not travel shows."""
     same = [one.name for one in fields(value) if getattr(value, one.name) == getattr(plain, one.name)]
@@ -87,6 +89,15 @@ def test_what_is_recorded():
     assert plain_options(Cut()) == {"side": [4, 6]}
     assert plain_options(Cut(turned=True)) == {"side": [4, 6], "turned": True}
     assert from_options(Cut, {"side": [1], "kept": False, "other": 3}) == Cut((1,), kept=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [({"features": None}, "path"), ({"classes": None}, "text"), ({"labels": 3}, "path")]
+)
+def test_a_choice_of_features_refuses(given, said):
+    (name,) = given
+    with pytest.raises(InputError, match=f"{name}=.*: give a {said}"):
+        FeatureChoice(**given)
 
 
 def test_work_refuses():
@@ -153,7 +164,7 @@ SAID = {
         lambda: featurize("images", out="run"),
     ],
     "boost": [
-        lambda: train(out="run", features=["a", "b"], classes=["b", "a"], settings=BOOSTED, view=VIEW,
+        lambda: train(out="run", features=CHOSEN, settings=BOOSTED, view=VIEW,
                       folds=FoldChoice(["3", "eva"], "none")),
         lambda: train(out="run"),
         lambda: train(out="run", view=TwoClassView(thresholds=())),

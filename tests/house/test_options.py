@@ -10,7 +10,7 @@ from pathlib import Path
 import bchisto
 import click
 import pytest
-from bchisto.boost import HEADS, PRESETS, BoostSettings
+from bchisto.boost import HEADS, PRESETS, BoostSettings, FeatureChoice
 from bchisto.cli import _COMMANDS
 from bchisto.data import DATASET_NAMES
 from bchisto.data.folds.folds import GROUPINGS
@@ -147,7 +147,7 @@ GIVEN = {
 }
 VALUES = {
     "featurize": (ImageSelection("x"), FeaturizeSettings(), Work()),
-    "boost": (BoostSettings(), FoldChoice(), TwoClassView(), Work()),
+    "boost": (FeatureChoice(), BoostSettings(), FoldChoice(), TwoClassView(), Work()),
     "finetune": (ImageSelection("x"), FinetuneSettings("alexnet"), FoldChoice("10"), TwoClassView(), Work()),
     "predict": (PredictSettings(), Calls(), Work()),
     "explain": (ExplainSettings("map"),),
@@ -184,8 +184,6 @@ def test_every_field_of_a_value_is_an_option(name):
 
 
 WIDE = {
-    "boost.train": "descriptors, by file or as a run has them, and the labels of those that hold none",
-    "data.fold_plan": "a table of images by column, and how it is divided",
     "experiment.do_missing": "callables that say what the units are, and no options",
     "recipes.reproduce": "which parts of a published system are run, on what, and how often",
 }
