@@ -48,7 +48,7 @@ def reproduce(name: str, **options: Any) -> None:
     """
     from ..experiment import Work
     from ..options import from_options
-    from ..recipes import estimate_recipe, estimate_text, load_recipe
+    from ..recipes import Scope, estimate_recipe, estimate_text, load_recipe
     from ..recipes import reproduce as run
 
     recipe = load_recipe(name)
@@ -58,17 +58,17 @@ def reproduce(name: str, **options: Any) -> None:
     if options["images"] is None:
         raise click.UsageError("give --images, the dataset in its official layout")
     how = from_options(Work, options)
-    asked = {name: options[name] for name in ("quick", "full_scale", "fresh_draws", "variants", "seeds")}
     if options["all_variants"]:
-        asked["variants"] = tuple(recipe.variants)
+        options["variants"] = tuple(recipe.variants)
+    scope = from_options(Scope, options)
     if options["plan"]:
-        stages = estimate_recipe(name, options["images"], **asked, work=how)
+        stages = estimate_recipe(name, options["images"], scope=scope, work=how)
         echo(estimate_text(stages, jobs=how.networks().processes), lines=True)
         return
     if options["out"] is None:
         raise click.UsageError("give --out, the run folder")
-    asked |= {"out": options["out"], "weights": options["weights"], "explain": options["explain"] or 0}
-    result, failed = reported_last(lambda: run(name, options["images"], **asked, work=how))
+    asked = {"out": options["out"], "weights": options["weights"], "explain": options["explain"] or 0}
+    result, failed = reported_last(lambda: run(name, options["images"], **asked, scope=scope, work=how))
     if how.shard is not None:
         done([], then="the other shards, then the same command without --shard")
         return

@@ -6,7 +6,7 @@ from ..moved import moved_names
 from .demo import DemoResult, demo
 from .estimate import Estimate, estimate_text
 from .form import list_recipes, load_recipe
-from .recipe import Recipe, Setting
+from .recipe import Recipe, Scope, Setting
 from .reproduce import ReproduceResult, estimate_recipe, reproduce
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Estimate",
     "Recipe",
     "ReproduceResult",
+    "Scope",
     "Setting",
     "demo",
     "estimate_recipe",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..arguments import as_texts, as_whole, convert_fields
 from ..errors import InputError
 from ..experiment import Work
 from ..options import option
@@ -145,38 +146,61 @@ def _text(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Order:
-    """Which parts of a recipe are run on which images: the arguments of `reproduce`.
+class Scope:
+    """Which parts of a published system are run, and how often.
 
     Attributes
     ----------
-    images, run : Path
-    quick, full_scale : bool
-    variants, weights : tuple of str
+    quick : bool
+        The same road on a fraction, which every output says.
+    full_scale : bool
+        Add the views at full scale, where the recipe has some.
+    variants : tuple of str
+        Of the recipe, one or many; empty takes the published one.
     seeds : int
-        How often all of it is run, each time with the next seed.
+        How often all of it is run, with seeds that follow each other; further ones in ``seed-1``, ... of the run
+        folder. Conclusions of the source are judged from three on.
     fresh_draws : bool
-    how : Work
+        Draw colours and crops anew for each store, as the code of the source did; by default all stores share them.
 
     Raises
     ------
     InputError
-        Not one seed.
+        Not one seed, or a variant that is no text.
+    """
+
+    quick: bool = False
+    full_scale: bool = False
+    variants: tuple[str, ...] = ()
+    seeds: int = 1
+    fresh_draws: bool = option(False, sparse=True)
+
+    def __post_init__(self) -> None:
+        convert_fields(self, variants=as_texts, seeds=as_whole)
+        if self.seeds < 1:
+            raise InputError(f"`seeds` {self.seeds}: give 1 or more")
+
+    @classmethod
+    def of(cls, value: Scope | None) -> Scope:
+        """Return what was passed, or the default."""
+        return cls() if value is None else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order(Scope):
+    """What is run, on which images and with which weights: the arguments of `reproduce`.
+
+    Attributes
+    ----------
+    images, run : Path
+    weights : tuple of str
+    how : Work
     """
 
     images: Path
     run: Path = option(name="out")
-    quick: bool = False
-    full_scale: bool = False
-    variants: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
-    seeds: int = 1
-    fresh_draws: bool = option(False, sparse=True)
     how: Work = option(factory=Work, recorded=False)
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise InputError(f"`seeds` {self.seeds}: give 1 or more")
 
     def at_seed(self, place: int) -> Order:
         """Return the order of one seed, which has a run folder of its own beside the first."""

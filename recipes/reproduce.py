@@ -20,8 +20,11 @@ from ..runs import record_run
 from .estimate import Estimate
 from .form import load_recipe
 from .pictures import make_pictures, pictures_of
-from .recipe import Order, Recipe
+from .recipe import Order, Recipe, Scope
 from .runner import estimate_variants, run_variants
+
+_FIRST = ("name", "images", "out", "quick", "full_scale", "variants", "weights")
+"""What a record begins with, in this order, whatever values these options belong to."""
 
 
 @dataclass(frozen=True)
@@ -56,45 +59,36 @@ class ReproduceResult:
         return self.published
 
 
-@takes_fields(work=Work.of)
+@takes_fields(scope=Scope.of, work=Work.of)
 def estimate_recipe(
     name: str,
     images: PathInput,
     *,
-    quick: bool = False,
-    full_scale: bool = False,
-    fresh_draws: bool = False,
-    variants: Many[TextInput] = (),
-    seeds: int = 1,
+    scope: Scope | None = None,
     work: Work | None = None,
 ) -> list[Estimate]:
     """Estimate what `reproduce` would take, without writing anything.
 
     Parameters
     ----------
-    name, images, quick, full_scale, fresh_draws, variants, seeds, work
+    name, images, scope, work
         As in `reproduce`.
 
     Returns
     -------
     list of Estimate
     """
-    asked = {"quick": quick, "full_scale": full_scale, "fresh_draws": fresh_draws, "seeds": seeds}
-    return estimate_variants(*_prepared(name, images, Path(), variants=variants, weights="random", work=work, **asked))
+    return estimate_variants(*_prepared(name, images, Path(), scope=scope, weights="random", work=work))
 
 
-@takes_fields(work=Work.of)
+@takes_fields(scope=Scope.of, work=Work.of)
 def reproduce(
     name: str,
     images: PathInput,
     *,
     out: PathInput,
-    quick: bool = False,
-    full_scale: bool = False,
-    fresh_draws: bool = False,
-    variants: Many[TextInput] = (),
+    scope: Scope | None = None,
     weights: Many[TextInput] = (),
-    seeds: int = 1,
     explain: int = 0,
     work: Work | None = None,
 ) -> ReproduceResult:
@@ -108,19 +102,10 @@ def reproduce(
         The dataset, in its official layout.
     out : str or Path
         The run folder.
-    quick : bool
-        The same road on a fraction, which every output says.
-    full_scale : bool
-        Add the views at full scale, where the recipe has some.
-    fresh_draws : bool
-        Draw colours and crops anew for each store, as the code of the source did; by default all stores share them.
-    variants : sequence of str
-        Of the recipe; the published one by default.
+    scope : Scope, optional
+        Which parts of the system are run, and how often; by default the published variant, whole and once.
     weights : sequence of str
         As ``bchisto featurize --weights``, for encoders and networks; those of the recipe by default.
-    seeds : int
-        How often all of it is run, with seeds that follow each other; further ones in ``seed-1``, ... of the run
-        folder. Conclusions of the source are judged from three on.
     explain : int
         Show so many of the surest right cases of each class in the reports, and as many wrong ones, with maps; see
         `bchisto.explain.show_cases`.
@@ -140,10 +125,10 @@ def reproduce(
     """
     if explain:
         check_count(explain)
-    asked = {"quick": quick, "full_scale": full_scale, "fresh_draws": fresh_draws, "seeds": seeds}
-    recipe, order = _prepared(name, images, out, variants=variants, weights=weights, work=work, **asked)
+    recipe, order = _prepared(name, images, out, scope=scope, weights=weights, work=work)
     run, how = order.run, order.how
-    config = {"name": name, **plain_options(order), "explain": explain or None, **plain_options(how)}
+    config = {**dict.fromkeys(_FIRST), "name": name, **plain_options(order), "explain": explain or None}
+    config |= plain_options(how)
     folder = run / "reproduce" / recipe.name
     with record_run(run, command="reproduce", config=config) as record:
         outcome = run_variants(recipe, order)
@@ -152,7 +137,7 @@ def reproduce(
             failed = list(outcome.unreported)
             with reporting(folder, failed):
                 write_published(ensure_folder(folder), outcome.published)
-            drawn = make_pictures(pictures_of(recipe, quick=quick), outcome.trained, how=how, failed=failed)
+            drawn = make_pictures(pictures_of(recipe, quick=order.quick), outcome.trained, how=how, failed=failed)
             result = replace(result, pictures=tuple(drawn))
             if explain:
                 result = replace(result, protocols=show_cases(result.protocols, explain=explain, failed=failed))
@@ -193,14 +178,13 @@ def _prepared(
     images: PathInput,
     out: PathInput,
     *,
-    variants: Many[TextInput],
+    scope: Scope | None,
     weights: Many[TextInput],
     work: Work | None,
-    **asked: Any,
 ) -> tuple[Recipe, Order]:
     """Return a recipe and what is asked of it, where the recipe has that."""
-    asked |= {"variants": as_texts(variants, "variants"), "weights": as_texts(weights, "weights")}
-    order = Order(as_path(images, "images"), as_path(out, "out"), how=Work.of(work), **asked)
+    asked = {**vars(Scope.of(scope)), "weights": as_texts(weights, "weights")}
+    order = Order(images=as_path(images, "images"), run=as_path(out, "out"), how=Work.of(work), **asked)
     recipe = load_recipe(name)
     if order.full_scale and "view" not in recipe.full_scale:
         raise InputError(f"`full_scale`: {recipe.name} has no views at full scale")

@@ -10,7 +10,7 @@ from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import featurize
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.predict import PredictSettings, predict
-from bchisto.recipes import demo, estimate_recipe, reproduce
+from bchisto.recipes import Scope, demo, estimate_recipe, reproduce
 
 
 class Begun(BaseException):
@@ -89,13 +89,19 @@ CALLS = [
          "predict(skip_errors=...) will go with the next release; pass work=Work(skip_errors=...)"],
     ),
     (
-        reproduce, ("rakhlin2018", "images"), {"out": "run"}, {"skip_errors": True}, {"work": Work(skip_errors=True)},
-        ["reproduce(skip_errors=...) will go with the next release; pass work=Work(skip_errors=...)"],
+        reproduce, ("rakhlin2018", "images"), {"out": "run", "weights": "random"},
+        {"seeds": 3, "variants": "eva", "quick": True, "full_scale": True, "fresh_draws": True, "skip_errors": True},
+        {"scope": Scope(quick=True, full_scale=True, variants=["eva"], seeds=3, fresh_draws=True),
+         "work": Work(skip_errors=True)},
+        ["reproduce(quick, full_scale, variants, seeds, fresh_draws=...) will go with the next release; pass "
+         "scope=Scope(quick=..., full_scale=..., variants=..., seeds=..., fresh_draws=...)",
+         "reproduce(skip_errors=...) will go with the next release; pass work=Work(skip_errors=...)"],
     ),
     (
-        estimate_recipe, ("rakhlin2018", "images"), {}, {"jobs": 2, "dask": "tcp://a:1"},
-        {"work": Work(jobs=2, dask="tcp://a:1")},
-        ["estimate_recipe(jobs, dask=...) will go with the next release; pass work=Work(jobs=..., dask=...)"],
+        estimate_recipe, ("rakhlin2018", "images"), {}, {"jobs": 2, "dask": "tcp://a:1", "variants": ["eva"]},
+        {"scope": Scope(variants=("eva",)), "work": Work(jobs=2, dask="tcp://a:1")},
+        ["estimate_recipe(variants=...) will go with the next release; pass scope=Scope(variants=...)",
+         "estimate_recipe(jobs, dask=...) will go with the next release; pass work=Work(jobs=..., dask=...)"],
     ),
     (
         evaluate, ("run",), {"out": "e"}, {"two_class": "max", "positive": "a"},

@@ -15,7 +15,7 @@ from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.jobs import Shard
 from bchisto.options import from_options, option, plain_options
 from bchisto.predict import Calls, PredictSettings, predict
-from bchisto.recipes import reproduce
+from bchisto.recipes import Scope, reproduce
 
 IMAGES = ImageSelection(
     "images", "folder", classes=["b", "a"], label_level="type", magnifications=[40, 400], lesions="mass",
@@ -180,8 +180,8 @@ SAID = {
         lambda: predict("model.bchisto", "new", out="p.csv"),
     ],
     "reproduce": [
-        lambda: reproduce("rakhlin2018", "images", out="run", quick=True, full_scale=True, variants=["eva"],
-                          weights="random", work=HOW),
+        lambda: reproduce("rakhlin2018", "images", out="run", weights="random", work=HOW,
+                          scope=Scope(quick=True, full_scale=True, variants="eva", seeds=3, fresh_draws=True)),
         lambda: reproduce("rakhlin2018", "images", out="run"),
     ],
 }  # fmt: skip
@@ -215,3 +215,12 @@ def test_every_value_is_a_frozen_dataclass():
         assert is_dataclass(value)
         with pytest.raises(AttributeError):
             setattr(value, fields(value)[0].name, None)
+
+
+def test_a_record_of_reproduce_keeps_its_order(config_of):
+    """Whatever values its options belong to; files of earlier releases have these too."""
+    whole, bare = map(config_of, SAID["reproduce"])
+    common = ["name", "images", "out", "quick", "full_scale", "variants", "weights", "seeds"]
+    assert list(whole) == [*common, "fresh_draws", "explain", "skip_errors"]
+    assert list(bare) == [*common, "explain", "skip_errors"]
+    assert (whole["variants"], whole["seeds"], bare["variants"], bare["seeds"]) == (["eva"], 3, [], 1)

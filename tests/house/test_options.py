@@ -30,7 +30,7 @@ from bchisto.finetune.augment import RANGES
 from bchisto.finetune.settings import BATCH_NORMS, CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
 from bchisto.options import from_options, plain_options
 from bchisto.predict import FORMATS, Calls, PredictSettings
-from bchisto.recipes import list_recipes
+from bchisto.recipes import Scope, list_recipes
 from bchisto.stains import STAIN_METHODS
 
 ROOT = Path(bchisto.__file__).parent
@@ -151,7 +151,7 @@ VALUES = {
     "finetune": (ImageSelection("x"), FinetuneSettings("alexnet"), FoldChoice("10"), TwoClassView(), Work()),
     "predict": (PredictSettings(), Calls(), Work()),
     "explain": (ExplainSettings("map"),),
-    "reproduce": (Work(),),
+    "reproduce": (Scope(), Work()),
 }
 NO_OPTION = {
     # what is made now has the present geometry; threads are of networks that are trained
@@ -185,7 +185,6 @@ def test_every_field_of_a_value_is_an_option(name):
 
 WIDE = {
     "experiment.do_missing": "callables that say what the units are, and no options",
-    "recipes.reproduce": "which parts of a published system are run, on what, and how often",
 }
 """Functions of more than 8 parameters, and why."""
 

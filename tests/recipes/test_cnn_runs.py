@@ -9,7 +9,7 @@ import pytest
 from bchisto.errors import InputError, MissingInputError, SettingsConflictError
 from bchisto.evaluate import evaluate
 from bchisto.experiment import Work
-from bchisto.recipes import estimate_recipe, reproduce
+from bchisto.recipes import Scope, estimate_recipe, reproduce
 
 
 def rows(path):
@@ -45,8 +45,7 @@ def done(tmp_path_factory, breakhis):
         "breakhis-resnet",
         breakhis,
         out=run,
-        quick=True,
-        variants=["best", "normal", "decaf"],
+        scope=Scope(quick=True, variants=["best", "normal", "decaf"]),
         weights=["random"],
         work=Work(jobs=1),
     )
@@ -147,8 +146,7 @@ def test_a_second_run_trains_nothing_and_draws_nothing(done, breakhis):
         "breakhis-resnet",
         breakhis,
         out=run,
-        quick=True,
-        variants=["best", "normal", "decaf"],
+        scope=Scope(quick=True, variants=["best", "normal", "decaf"]),
         weights=["random"],
         explain=1,
         work=Work(jobs=1),
@@ -175,19 +173,18 @@ def test_other_settings_are_refused_also_in_a_quick_run(done, breakhis, tmp_path
             "breakhis-resnet",
             breakhis,
             out=tmp_path / "run",
-            quick=True,
-            variants=["best", "normal"],
+            scope=Scope(quick=True, variants=["best", "normal"]),
             work=Work(jobs=1),
         )
 
 
 def test_images_that_are_not_there(tmp_path):
     with pytest.raises(MissingInputError, match="gone: no such folder or manifest"):
-        reproduce("breakhis-resnet", tmp_path / "gone", out=tmp_path / "run", quick=True)
+        reproduce("breakhis-resnet", tmp_path / "gone", out=tmp_path / "run", scope=Scope(quick=True))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x.txt").write_text("")
     with pytest.raises(InputError, match="no BreakHis"):
-        reproduce("breakhis-resnet", tmp_path / "other", out=tmp_path / "run", quick=True)
+        reproduce("breakhis-resnet", tmp_path / "other", out=tmp_path / "run", scope=Scope(quick=True))
 
 
 def test_whole_runs_do_not_leave_magnifications_out(breakhis, tmp_path):
@@ -223,10 +220,11 @@ def test_real_idc_patches(shared, tmp_path, cli):
 
 
 def test_plan(breakhis, cli):
-    (stage,) = estimate_recipe("breakhis-resnet", breakhis, quick=True, work=Work(jobs=2))
+    (stage,) = estimate_recipe("breakhis-resnet", breakhis, scope=Scope(quick=True), work=Work(jobs=2))
     assert stage.seconds > 0
     assert stage.bytes > 0
-    assert estimate_recipe("breakhis-resnet", breakhis, variants=["best"], work=Work(jobs=1))[0].units == 20
+    scope = Scope(variants=["best"])
+    assert estimate_recipe("breakhis-resnet", breakhis, scope=scope, work=Work(jobs=1))[0].units == 20
     code, out, _ = cli("reproduce", "idc-patches", "--settings")
     assert code == 0
     assert any("sampling" in line and "under" in line for line in out.splitlines())

@@ -14,7 +14,7 @@ from bchisto.errors import InputError
 from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle
 from bchisto.predict import predict
-from bchisto.recipes import estimate_recipe, reproduce
+from bchisto.recipes import Scope, estimate_recipe, reproduce
 
 
 def rows(path):
@@ -35,10 +35,9 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
         "inbreast-inception",
         inbreast,
         out=tmp_path,
-        quick=True,
+        scope=Scope(quick=True, variants=["cross-validation", "all-data", "image-level"]),
         weights=["random"],
         work=Work(jobs=1),
-        variants=["cross-validation", "all-data", "image-level"],
     )
     cross, every, image = result.protocols
     assert [one.folder.name for one in result.protocols] == [
@@ -114,8 +113,8 @@ def test_the_headline_of_the_inbreast_system_is_judged(inbreast, tmp_path, monke
     content["published"] = content["published"][:1]
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     result = reproduce(
-        str(tmp_path / "small.yaml"), inbreast, out=tmp_path / "run", seeds=3, work=Work(jobs=1),
-        variants=["cross-validation", "all-data"],
+        str(tmp_path / "small.yaml"), inbreast, out=tmp_path / "run", work=Work(jobs=1),
+        scope=Scope(seeds=3, variants=["cross-validation", "all-data"]),
     )  # fmt: skip
     (contrast,) = result.published
     changes = []
@@ -155,8 +154,7 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
         "ddsm-masses",
         masses,
         out=tmp_path / "run",
-        quick=True,
-        variants=["googlenet", "baseline"],
+        scope=Scope(quick=True, variants=["googlenet", "baseline"]),
         work=Work(jobs=1),
         weights=[f"googlenet={path}"],
     )
@@ -207,24 +205,25 @@ def test_the_masses_system_on_the_ddsm(tmp_path):
         case = f"B-3{number:03d}-1"
         miniatures.write_ddsm(tmp_path / "DDSM" / f"case3{number:03d}", case, {"LEFT_CC": text}, seed=number)
     result = reproduce(
-        "ddsm-masses", tmp_path / "DDSM", out=tmp_path / "run", quick=True, variants=["baseline"], work=Work(jobs=1)
-    )
+        "ddsm-masses", tmp_path / "DDSM", out=tmp_path / "run", scope=Scope(quick=True, variants=["baseline"]),
+        work=Work(jobs=1),
+    )  # fmt: skip
     assert result.protocols[0].folder.name == "80-10-10-grouped-ddsm-baseline-baseline"
     assert result.protocols[0].metrics["n"] >= 2
 
 
 def test_the_masses_system_takes_two_layouts(inbreast, tmp_path):
     with pytest.raises(InputError, match="ddsm-masses takes the layout ddsm or cbis-ddsm"):
-        reproduce("ddsm-masses", inbreast, out=tmp_path, quick=True)
+        reproduce("ddsm-masses", inbreast, out=tmp_path, scope=Scope(quick=True))
 
 
 def test_plans(inbreast, masses):
     for name, images in (("inbreast-inception", inbreast), ("ddsm-masses", masses)):
-        (stage,) = estimate_recipe(name, images, quick=True, work=Work(jobs=2))
+        (stage,) = estimate_recipe(name, images, scope=Scope(quick=True), work=Work(jobs=2))
         assert stage.seconds > 0
         assert stage.bytes > 0
 
 
 def test_full_scale_belongs_to_another_system(inbreast, tmp_path):
     with pytest.raises(InputError, match="`full_scale`: inbreast-inception has no views at full scale"):
-        reproduce("inbreast-inception", inbreast, out=tmp_path, full_scale=True)
+        reproduce("inbreast-inception", inbreast, out=tmp_path, scope=Scope(full_scale=True))

@@ -22,7 +22,7 @@ SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception"
 
 
 def steps_of(recipe, variant, **order):
-    return build_steps(recipe, Order(Path("images"), Path("run"), **order), variant)
+    return build_steps(recipe, Order(images=Path("images"), run=Path("run"), **order), variant)
 
 
 def network(recipe, variant, **order):

@@ -10,7 +10,7 @@ import yaml
 from bchisto.data import make_bach
 from bchisto.errors import InputError
 from bchisto.experiment import Work
-from bchisto.recipes import estimate_recipe, list_recipes, load_recipe, reproduce
+from bchisto.recipes import Scope, estimate_recipe, list_recipes, load_recipe, reproduce
 from bchisto.recipes.tables import Obtained, Runs, compare_published
 from PIL import Image
 
@@ -66,10 +66,9 @@ def done(tmp_path_factory, bach):
         write(folder, small()),
         bach,
         out=folder / "run",
-        quick=True,
+        scope=Scope(quick=True, variants=["published", "patient-disjoint"]),
         weights=["random"],
         work=Work(jobs=1),
-        variants=["published", "patient-disjoint"],
     )
     return folder / "run", result
 
@@ -221,10 +220,9 @@ def test_a_second_run_does_nothing_and_gives_the_same(done, bach, tmp_path, capl
         write(tmp_path, small()),
         bach,
         out=run,
-        quick=True,
+        scope=Scope(quick=True, variants=["published", "patient-disjoint"]),
         weights=["random"],
         work=Work(jobs=1),
-        variants=["published", "patient-disjoint"],
     )
     assert {path: path.read_bytes() for path in before} == before
     assert again.published == result.published
@@ -245,8 +243,7 @@ def test_full_scale_adds_views(bach, tmp_path):
         write(tmp_path, small()),
         bach,
         out=tmp_path / "run",
-        quick=True,
-        full_scale=True,
+        scope=Scope(quick=True, full_scale=True),
         weights=["random"],
         work=Work(jobs=1),
     )
@@ -258,10 +255,10 @@ def test_full_scale_adds_views(bach, tmp_path):
 
 def test_a_plan_writes_nothing(bach, tmp_path):
     before = sorted(bach.rglob("*"))
-    stages = estimate_recipe(write(tmp_path, small()), bach, quick=True, work=Work(jobs=2))
+    stages = estimate_recipe(write(tmp_path, small()), bach, scope=Scope(quick=True), work=Work(jobs=2))
     assert [stage.stage for stage in stages] == ["featurize", "boost"]
     assert stages[1].units == 10
-    both = estimate_recipe(write(tmp_path, small()), bach, variants=["published", "patient-disjoint"])
+    both = estimate_recipe(write(tmp_path, small()), bach, scope=Scope(variants=["published", "patient-disjoint"]))
     assert [stage.stage for stage in both] == ["published: featurize", "published: boost", "patient-disjoint: boost"]
     assert all(stage.seconds > 0 and stage.bytes > 0 for stage in stages)
     assert sorted(bach.rglob("*")) == before
@@ -386,13 +383,14 @@ def test_a_whole_run_is_compared_without_a_quick_banner(tmp_path, bach):
 def test_a_quick_run_by_folds_needs_published_lists(tmp_path, bach):
     content = small(variants={"mine": {"source": "x", "boost": {"folds": ["5"]}}})
     with pytest.raises(InputError, match="5: no published list of this name; choose one of rakhlin10"):
-        reproduce(write(tmp_path, content), bach, out=tmp_path / "run", quick=True, work=Work(jobs=1))
+        reproduce(write(tmp_path, content), bach, out=tmp_path / "run", scope=Scope(quick=True), work=Work(jobs=1))
 
 
 def test_quick_needs_two_folds(tmp_path):
     few = make_bach(tmp_path / "few", images_per_class=1, size=(160, 120))
+    scope = Scope(quick=True, variants=["patient-disjoint"])
     with pytest.raises(InputError, match="too few images of the list eva are here for `quick`"):
-        reproduce(write(tmp_path, small()), few, out=tmp_path / "run", quick=True, variants=["patient-disjoint"])
+        reproduce(write(tmp_path, small()), few, out=tmp_path / "run", scope=scope)
 
 
 def test_settings_are_printed_with_their_sources(cli):
@@ -436,8 +434,9 @@ def beside(**boost):
 @pytest.fixture(scope="module")
 def varied(tmp_path_factory, bach):
     folder = tmp_path_factory.mktemp("varied")
-    options = {"quick": True, "weights": ["random"], "work": Work(jobs=1), "variants": ["published", "other"]}
-    return folder, options, reproduce(write(folder, beside()), bach, out=folder / "run", **options)
+    options = {"weights": ["random"], "work": Work(jobs=1)}
+    scope = Scope(quick=True, variants=["published", "other"])
+    return folder, options, reproduce(write(folder, beside()), bach, out=folder / "run", scope=scope, **options)
 
 
 def test_a_row_of_a_table_may_be_of_another_variant(varied, bach, tmp_path):
@@ -458,7 +457,8 @@ def test_a_row_of_a_table_may_be_of_another_variant(varied, bach, tmp_path):
     assert float(rows[0]["obtained"]) == pytest.approx(expected)
     assert rows[2]["obtained"] == ""
     # where the published variant alone has run, the row stands there without a figure of ours; its fusion is the same
-    alone = reproduce(write(tmp_path, beside()), bach, out=folder / "run", **{**options, "variants": ["published"]})
+    scope = Scope(quick=True, variants=["published"])
+    alone = reproduce(write(tmp_path, beside()), bach, out=folder / "run", scope=scope, **options)
     figures = {one.name: one.obtained for one in alone.published[0].figures}
     assert figures["tiny-1.0-40"] is None
     assert figures["Model fusion"] == pytest.approx(float(rows[3]["obtained"]))
