@@ -17,7 +17,7 @@ from .bundles import (
     write_bundle,
 )
 from .changes import ImageChange, Known
-from .missing import do_missing
+from .missing import UnitSpec, do_missing
 from .outputs import Outputs
 from .protocol import FoldChoice
 from .result import CrossValidation
@@ -40,6 +40,7 @@ __all__ = [
     "Tested",
     "Training",
     "TrainingImages",
+    "UnitSpec",
     "Work",
     "bundle_road",
     "bundle_stores",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from ..jobs import Resources, Ticker, run_units
 from .work import Work
@@ -21,31 +22,12 @@ def singly(units: Sequence[U]) -> list[tuple[U, ...]]:
     return [(unit,) for unit in units]
 
 
-def do_missing(
-    work: Callable[[tuple[U, ...], Ticker], R],
-    units: Sequence[U],
-    *,
-    how: Work,
-    resources: Resources,
-    read: Callable[[U], F | None],
-    steps: Callable[[U], int],
-    label: str,
-    said: str,
-    step_name: str,
-    dealt: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] = singly,
-    bundled: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] | None = None,
-    begin: Callable[[], None] = lambda: None,
-) -> tuple[list[F | None], list[R]]:
-    """Do the units of this share that are not finished.
+@dataclass(frozen=True, kw_only=True)
+class UnitSpec(Generic[U, F]):
+    """What units of some work are, whatever does them.
 
-    Parameters
+    Attributes
     ----------
-    work : callable
-        ``work(units, ticker)``: does some units in one go; see `bchisto.jobs.run_units`.
-    units : sequence
-        All of them, in an order that does not depend on what is finished.
-    how : Work
-    resources : Resources
     read : callable
         What a finished unit left; None where it is not finished, or does not hold.
     steps : callable
@@ -58,6 +40,37 @@ def do_missing(
         Into what shards are dealt: units that belong together.
     bundled : callable
         What a process does in one go; by default as dealt.
+    """
+
+    read: Callable[[U], F | None]
+    steps: Callable[[U], int]
+    label: str
+    said: str
+    step_name: str
+    dealt: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] = singly
+    bundled: Callable[[Sequence[U]], Sequence[tuple[U, ...]]] | None = None
+
+
+def do_missing(
+    work: Callable[[tuple[U, ...], Ticker], R],
+    units: Sequence[U],
+    spec: UnitSpec[U, F],
+    *,
+    how: Work,
+    resources: Resources,
+    begin: Callable[[], None] = lambda: None,
+) -> tuple[list[F | None], list[R]]:
+    """Do the units of this share that are not finished.
+
+    Parameters
+    ----------
+    work : callable
+        ``work(units, ticker)``: does some units in one go; see `bchisto.jobs.run_units`.
+    units : sequence
+        All of them, in an order that does not depend on what is finished.
+    spec : UnitSpec
+    how : Work
+    resources : Resources
     begin : callable
         Called before the first unit is done, if there is one to do.
 
@@ -73,21 +86,21 @@ def do_missing(
     BchistoError
         See `bchisto.jobs.run_units`; what was finished stays.
     """
-    together = dealt(units)
+    together = spec.dealt(units)
     share = [unit for some in (together if how.shard is None else how.shard.select(together)) for unit in some]
-    found = {id(unit): read(unit) for unit in share}
+    found = {id(unit): spec.read(unit) for unit in share}
     todo = [unit for unit in share if found[id(unit)] is None]
     if len(todo) < len(share):
-        _log.info("%s: %d of %d %s already", label, len(share) - len(todo), len(share), said)
+        _log.info("%s: %d of %d %s already", spec.label, len(share) - len(todo), len(share), spec.said)
     if todo:
         begin()
     made = run_units(
         work,
-        (bundled or dealt)(todo),
-        steps=lambda some: sum(map(steps, some)),
+        (spec.bundled or spec.dealt)(todo),
+        steps=lambda some: sum(map(spec.steps, some)),
         resources=resources,
         dask=how.dask,
-        label=label,
-        step_name=step_name,
+        label=spec.label,
+        step_name=spec.step_name,
     )
     return [found.get(id(unit)) for unit in units], made

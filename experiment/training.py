@@ -22,7 +22,7 @@ from ..evaluate import PredictionTable, TwoClassView, fold_notes, reporting, wri
 from ..jobs import Resources, Ticker, read_rows
 from ..runs import Claim, Mark, RunRecord
 from .changes import ImageChange
-from .missing import do_missing, singly
+from .missing import UnitSpec, do_missing, singly
 from .result import CrossValidation
 from .work import Work
 
@@ -250,14 +250,16 @@ class Training(ABC, Generic[U, F]):
         before, _ = do_missing(
             self.train,
             units,
+            UnitSpec(
+                read=self.read,
+                steps=self.steps,
+                label=f"{self.road} {folder.name}",
+                said=f"{self.unit} are trained",
+                step_name=self.step_name,
+                dealt=self.together,
+            ),
             how=how,
             resources=resources,
-            read=self.read,
-            steps=self.steps,
-            label=f"{self.road} {folder.name}",
-            said=f"{self.unit} are trained",
-            step_name=self.step_name,
-            dealt=self.together,
             begin=lambda: claim.note_versions(**resources.recorded),
         )
         # those trained just now, or by other shards

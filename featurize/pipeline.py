@@ -14,7 +14,7 @@ from ..arguments import PathInput, as_path
 from ..data import PARTICULARS, Dataset, UniqueImages
 from ..encoders import gives_maps
 from ..errors import OutputError, OverwrittenError
-from ..experiment import ImageSelection, Work, do_missing
+from ..experiment import ImageSelection, UnitSpec, Work, do_missing
 from ..jobs import Resources, remove_leftovers, remove_tree, set_aside, visible_gpus, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
@@ -182,14 +182,16 @@ def _work(workshop: Workshop, blocks: Sequence[Block], *, how: Work, resources: 
     do_missing(
         dataclasses.replace(workshop, helpers=helpers),
         blocks,
+        UnitSpec(
+            read=lambda block: None if workshop.missing(block) else True,
+            steps=lambda block: steps_of((block,), workshop.settings),
+            label="featurize",
+            said="blocks are done",
+            step_name="augmentations",
+            bundled=bundled,
+        ),
         how=how,
         resources=resources,
-        read=lambda block: None if workshop.missing(block) else True,
-        steps=lambda block: steps_of((block,), workshop.settings),
-        label="featurize",
-        said="blocks are done",
-        step_name="augmentations",
-        bundled=bundled,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..data import ImageRecord, file_sha256, record_sha256
 from ..errors import OutputError
-from ..experiment import TrainingImages, Work, do_missing
+from ..experiment import TrainingImages, UnitSpec, Work, do_missing
 from ..jobs import Cells, Resources, Ticker, read_json, remove_leftovers, set_aside, write_json, write_rows
 from ..runs import describe_differences
 from .advice import in_our_words
@@ -177,13 +177,15 @@ def do_blocks(workshop: Workshop, blocks: Sequence[Block], *, resources: Resourc
         before, made = do_missing(
             workshop,
             blocks,
+            UnitSpec(
+                read=workshop.read,
+                steps=lambda block: len(block.records) * model.steps,
+                label="predict",
+                said="blocks are done",
+                step_name=model.step_name,
+            ),
             how=how,
             resources=resources,
-            read=workshop.read,
-            steps=lambda block: len(block.records) * model.steps,
-            label="predict",
-            said="blocks are done",
-            step_name=model.step_name,
         )
     except BaseException:
         if not any(workshop.parts.glob("block-*")):

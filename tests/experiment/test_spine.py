@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from bchisto.errors import InputError
 from bchisto.evaluate import Panel
-from bchisto.experiment import CrossValidation, FoldChoice, ImageSelection, Work, do_missing
+from bchisto.experiment import CrossValidation, FoldChoice, ImageSelection, UnitSpec, Work, do_missing
 from bchisto.jobs import Resources, Shard
 from conftest import write_tissue
 
@@ -44,8 +44,15 @@ def done_by(folder, *, how=None, **options):
         return len(some)
 
     found, made = do_missing(
-        work, UNITS, how=Work.of(how), resources=ONE, read=lambda unit: unit.read(folder), steps=lambda unit: 1,
-        label="x", said="units are done", step_name="units", begin=lambda: begun.append(1), **options,
+        work,
+        UNITS,
+        UnitSpec(
+            read=lambda unit: unit.read(folder), steps=lambda unit: 1, label="x", said="units are done",
+            step_name="units", **options,
+        ),
+        how=Work.of(how),
+        resources=ONE,
+        begin=lambda: begun.append(1),
     )  # fmt: skip
     assert made == [len(call) for call in calls]
     return found, calls, len(begun)
