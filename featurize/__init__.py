@@ -14,10 +14,11 @@ from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row
 from .header import MOST_CROPS, past_use
 from .imported import export_features, files_of, import_features, read_embeddings
 from .pipeline import FeaturizeResult, featurize
+from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, normalise_images
 from .settings import FeaturizeSettings, View, parse_view
 from .store import Store, look_first, open_store
-from .stream import DescribingCost, ImageDescriptors, describe_images, norm_pool, time_describing
+from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing
 
 __all__ = [
     "ABSENT_SETTINGS",

@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..data import ImageRecord
 from ..encoders import CropEncoder, Encoder, cached_encoder, gives_maps
-from ..errors import ImageError, InputError
+from ..errors import ImageError
 from ..jobs import Ticker, visible_gpus
 from .crops import draw_augmentation
 from .device import Fetch, cached_describer
+from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, PreparedCrops, StainInfo, normalise_images, prefetch, prepare_crops
 from .settings import FeaturizeSettings, View
 
@@ -213,52 +213,6 @@ def _encode_frames(
         ends = np.cumsum([len(some) for some in windows])[:-1]
         encoded.update(zip(names, np.split(found, ends), strict=True))
     return encoded
-
-
-def norm_pool(descriptors: npt.NDArray[Any], p: float = 3) -> npt.NDArray[np.float32]:
-    """Pool descriptors by the signed p-norm: ``m = mean(sign(d) |d|^p)``, result ``sign(m) |m|^(1/p)``.
-
-    For non-negative descriptors this is the p-norm of the paper: the mean at p = 1, towards the maximum as p
-    grows. Values are divided by the largest of their feature first, so that no power overflows.
-
-    Parameters
-    ----------
-    descriptors : ndarray, shape (crops, d)
-        One row per crop.
-    p : float
-        Exponent, at least 1.
-
-    Returns
-    -------
-    ndarray of float32, shape (d,)
-        NaN and infinity stay what they are in their feature.
-
-    Raises
-    ------
-    InputError
-        `p` below 1 or not finite, or no crops.
-
-    References
-    ----------
-    Boureau et al. 2010; Rakhlin et al. 2018, eq. 1 (p = 3).
-
-    Examples
-    --------
-    >>> norm_pool(np.array([[1.0, -2.0], [1.0, 2.0]]))
-    array([1., 0.], dtype=float32)
-    """
-    if not (np.isfinite(p) and p >= 1):
-        raise InputError(f"`p` {p}: give a finite exponent of at least 1")
-    values = np.asarray(descriptors, dtype=np.float64)
-    if values.ndim != 2 or not len(values):
-        raise InputError(f"expected descriptors of shape (crops, d) with at least one crop, got {values.shape}")
-    largest = np.abs(values).max(axis=0)
-    scale = np.where(np.isfinite(largest) & (largest > 0), largest, 1.0)
-    ratio = values / scale
-    with np.errstate(invalid="ignore", under="ignore"):
-        mean = (np.sign(ratio) * np.abs(ratio) ** p).mean(axis=0)
-        pooled = np.sign(mean) * np.abs(mean) ** (1.0 / p) * scale
-    return np.asarray(pooled, dtype=np.float32)
 
 
 @dataclass(frozen=True)
