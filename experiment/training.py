@@ -89,8 +89,8 @@ class Tested:
         Parameters
         ----------
         name : str
-        keys : sequence of (image_id, fold)
-        probabilities : ndarray of float64, shape (keys, classes)
+        keys : sequence of (image_id, fold), n of them
+        probabilities : ndarray of float64, shape (n, classes)
         protocol : str
         trained : mapping
             Fold to the class position of each image that it trains on.
