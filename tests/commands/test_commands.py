@@ -297,7 +297,7 @@ def test_interrupting_exits_with_130(cli, images, tmp_path, tiny_options, monkey
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bchisto.featurize.workshop.describe_images", interrupt)
+    monkeypatch.setattr("bchisto.featurize.workshop.describe_from", interrupt)
     code, _, err = cli("featurize", "--images", images, "--out", tmp_path / "run", *tiny_options)
     assert code == 130
     assert "interrupted; run the same command again to resume" in err

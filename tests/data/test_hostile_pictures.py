@@ -123,14 +123,14 @@ def test_a_jpeg_of_twelve_bits_or_without_loss_is_refused(write):
     refused(write("a.jpg", deep), "its header cannot be read")
 
 
-@pytest.mark.parametrize(("at", "byte"), [(43, 0x9C), (41, 0x22), (44, 0x70)])
+@pytest.mark.parametrize(("at", "byte"), [(7, 0x9C), (5, 0x22), (8, 0x70)])
 def test_a_lossless_jpeg_whose_header_was_enlarged(write, at, byte):
     """imagecodecs reads on behind its data: such files ended the process, or gave other pixels each time."""
     import imagecodecs
 
     data = bytearray(imagecodecs.ljpeg_encode(RNG.integers(0, 4000, (60, 80)).astype(np.uint16), bitspersample=12))
-    assert data[36:46] == b"\xff\xc3\0\x0b\x0c\0\x3c\0\x50\x01"  # the frame: 12 bits, 60 x 80, one component
-    data[at] = byte
+    frame = data.index(b"\xff\xc3\0\x0b\x0c\0\x3c\0\x50\x01")  # 12 bits, 60 x 80, one component
+    data[frame + at] = byte
     refused(write("a.ljpeg", bytes(data)), "cannot be decoded .it ends before its last pixel", header=False)
 
 
