@@ -7,6 +7,7 @@ what they seem to, and a text is never read as a list of letters.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import operator
 import os
@@ -195,7 +196,7 @@ def as_numbers(value: Many[SupportsFloat], name: str) -> tuple[float, ...]:
 
 
 def convert_fields(value: Any, **forms: Callable[[Any, str], Any]) -> None:
-    """Bring fields of a frozen value to one form, as its ``__post_init__`` does; None stays.
+    """Bring fields of a frozen value to one form, as its ``__post_init__`` does; None stays where it is the default.
 
     Parameters
     ----------
@@ -208,6 +209,8 @@ def convert_fields(value: Any, **forms: Callable[[Any, str], Any]) -> None:
     InputError
         See `as_whole` and the others.
     """
+    optional = {field.name for field in dataclasses.fields(value) if field.default is None}
     for name, form in forms.items():
-        if (given := getattr(value, name)) is not None:
+        given = getattr(value, name)
+        if given is not None or name not in optional:
             object.__setattr__(value, name, form(given, name))

@@ -6,12 +6,12 @@ options to the library. A field is the option of its own name unless `option` sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["from_options", "option", "option_names", "option_of", "plain_options"]
+__all__ = ["from_options", "joined", "option", "option_names", "option_of", "plain_options"]
 
 V = TypeVar("V")
 
@@ -23,6 +23,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def joined(texts: Sequence[str]) -> str | None:
+    """Return texts as one option has them, with commas between; None for none."""
+    return ",".join(texts) or None
 
 
 def _same(value: Any) -> Any:

@@ -4,8 +4,8 @@
     python benchmarks/lines.py --of 310cfe8 4d66286 HEAD
 
 With --of, lines are also split by whether their definition stood in that commit: a function, a method, the rest of a
-class, a constant (by room and name), or the imports of a module. Definitions that came between the first and the last
-commit given are counted apart, so that nothing saved is only renamed.
+class, a constant (by name, whatever the room), or the imports of a module. Definitions that came between the first and
+the last commit given are counted apart, so that nothing saved is only renamed.
 """
 
 import argparse
@@ -86,16 +86,15 @@ def main():
     parser.add_argument("--of", metavar="COMMIT", help="Split by what stood in this commit.")
     options = parser.parse_args()
     found = {commit: definitions(commit) for commit in options.commits}
-    stood = set(definitions(options.of)) if options.of else set()
-    names = {name for _, name in stood}
+    names = {name for _, name in definitions(options.of)} if options.of else set()
 
     def old(key):
-        return key in stood or key[1] in names
+        return key[1] in names
 
     first = found[options.commits[0]]
     for commit, counts in found.items():
         text = f"{commit}: {sum(counts.values()):,} code lines"
-        if stood:
+        if names:
             kept = sum(number for key, number in counts.items() if old(key))
             new = sum(number for key, number in counts.items() if not old(key) and key not in first)
             text += (

@@ -1,4 +1,7 @@
-"""Fitted arrays as NPZ bytes: written without a date, read without pickle and with every shape checked."""
+"""The kinds of array that heads take and give, and fitted ones as NPZ bytes.
+
+These are written without a date, and read without pickle and with every shape checked.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ _MOST_VALUE = 1e15
 
 Array = npt.NDArray[Any]
 Places = npt.NDArray[np.int64]
+"""Positions, of images or of their classes."""
 
 Features = npt.NDArray[np.float32]
 """Descriptors of shape (images, augmentations, d)."""

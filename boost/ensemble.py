@@ -77,7 +77,7 @@ def gather(
         Gets ``predictions.csv`` and ``predictions-by-model.csv``.
     """
     seeds = sorted({unit.seed for unit in units})
-    trained = {unit.fold: unit.labels for unit in units}
+    trained = images.trained({unit.fold: unit.labels for unit in units})
     keys = sorted({(image, unit.fold) for unit in units for image in unit.test_ids}, key=lambda key: key[::-1])
     place = {key: row for row, key in enumerate(keys)}
     names = list(dict.fromkeys(unit.member for unit in units))

@@ -56,15 +56,15 @@ class KernelModel(StandardisedModel):
             raise BundleError("the arrays of a model are of no support-vector machine; train it again")
 
     def _scores(self, features: Features) -> Probabilities:
-        return np.asarray(self.decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"])
+        return np.asarray(self._decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"])
 
-    def decisions(self, features: Features) -> Probabilities:
+    def _decisions(self, features: Features) -> Probabilities:
         """Return the decision of each pair of classes, averaged over augmentations, shape (images, pairs)."""
         a = self.arrays
         images, augmentations, d = features.shape
         share = max(1, _MOST_PREDICTED // augmentations)
         if images > share:
-            parts = [self.decisions(features[start : start + share]) for start in range(0, images, share)]
+            parts = [self._decisions(features[start : start + share]) for start in range(0, images, share)]
             return np.concatenate(parts)
         rows = ((features - a["mean"]) / a["scale"]).reshape(-1, d)
         kernel = np.exp(-float(a["gamma"]) * _squared_distances(rows, a["vectors"]))

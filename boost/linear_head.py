@@ -1,4 +1,4 @@
-"""Logistic regression on standardised descriptors."""
+"""Logistic regression on standardised descriptors, and what every model of such descriptors shares."""
 
 from __future__ import annotations
 

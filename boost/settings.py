@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts, as_whole, convert_fields
 from ..errors import InputError, one_of
-from ..options import option
+from ..options import joined, option
 from .heads import members_of
 from .parameters import parse_params
 from .presets import PRESETS, Preset
@@ -23,10 +23,6 @@ def _written(params: Mapping[str, Any]) -> list[str]:
 
 def _as_heads(value: Many[TextInput], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(as_texts(value, name)))
-
-
-def _joined(classes: Sequence[str]) -> str | None:
-    return ",".join(classes) or None
 
 
 @dataclass(frozen=True)
@@ -51,12 +47,10 @@ class FeatureChoice:
 
     features: tuple[Path, ...] = ()
     labels: Path | None = option(None, sparse=True)
-    classes: tuple[str, ...] = option((), plain=_joined)
+    classes: tuple[str, ...] = option((), plain=joined)
 
     def __post_init__(self) -> None:
-        convert_fields(self, labels=as_path)
-        object.__setattr__(self, "features", as_paths(self.features, "features"))
-        object.__setattr__(self, "classes", as_texts(self.classes, "classes"))
+        convert_fields(self, features=as_paths, labels=as_path, classes=as_texts)
 
     @classmethod
     def of(cls, value: FeatureChoice | Many[PathInput] | None) -> FeatureChoice:

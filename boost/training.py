@@ -72,8 +72,8 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
             The message lists the differences. Further seeds and stores extend a folder, fewer are refused.
         """
         stores = self.sources.paths
-        each = sum(self._seeds_of(base) for base in members_of(self.head))
-        Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * each)
+        per_fold = sum(self._seeds_of(base) for base in members_of(self.head))
+        Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * per_fold)
         super().check(claim)
         if not self.overwrite:
             _refuse_fewer(claim.folder, stores=stores, seeds=self.settings.seeds)
@@ -178,12 +178,12 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
             path = paths.get(self.images.files[image])
             return None if path is None else decode_image(path)
 
-        def bundle(found: BundleFacts) -> None:
+        def bundle(kept: BundleFacts) -> None:
             models: dict[str, list[tuple[str, Path]]] = {}
             for unit in units:
                 models.setdefault(unit.store, []).append((unit.model.name, unit.model))
             stores = {name: _portable(header) for name, header in sources.headers.items()}
-            Bundle.save(result.model, found, stores=stores, models=models, head=self.head, blend=ensemble.weights)
+            Bundle.save(result.model, kept, stores=stores, models=models, head=self.head, blend=ensemble.weights)
             if blend := ensemble.weights:
                 shares = [[fold, name, share] for fold, each in blend.items() for name, share in each.items()]
                 write_rows(folder / "blend.csv", ("fold", "member", "weight"), shares)

@@ -25,7 +25,7 @@ _LEVELS = 4
 """Levels that are followed before pairs at a leaf are left out (ours): that costs as much as half a level."""
 
 Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int32]
+Nodes = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Linear:
     constants : ndarray of float64, shape (nodes,)
     """
 
-    first: Places
-    features: Places
+    first: Nodes
+    features: Nodes
     coefficients: Floats
     constants: Floats
 
@@ -79,12 +79,12 @@ class Forest:
     classes: int
     features: int
     averaged: bool
-    roots: Places
+    roots: Nodes
     splits: int
     depth: int
-    feature: Places
+    feature: Nodes
     threshold: Floats
-    children: Places
+    children: Nodes
     missing: npt.NDArray[np.int8]
     default_left: npt.NDArray[np.bool_]
     value: Floats
@@ -108,7 +108,7 @@ class Forest:
             total += one
         return np.asarray((total / (len(self.roots) // self.classes) if self.averaged else total).T)
 
-    def _leaves(self, values: npt.NDArray[Any]) -> Places:
+    def _leaves(self, values: npt.NDArray[Any]) -> Nodes:
         """Return the leaf of each tree for each row, int32 of shape (trees, n), from values of shape (features, n)."""
         count = values.shape[1]
         flat, node = values.ravel(), np.repeat(self.roots, count)
@@ -136,14 +136,14 @@ class Forest:
             found[place] = node
         return found.reshape(len(self.roots), count)
 
-    def _is_left(self, value: npt.NDArray[Any], node: Places) -> npt.NDArray[np.bool_]:
+    def _is_left(self, value: npt.NDArray[Any], node: Nodes) -> npt.NDArray[np.bool_]:
         """Return which go left, missing ones their default way."""
         kind, absent = self.missing.take(node), np.isnan(value)
         value = np.where(absent & (kind != NAN_IS_MISSING), 0, value)
         lost = np.where(kind == NAN_IS_MISSING, absent, (kind == ZERO_IS_MISSING) & (value == 0))
         return np.where(lost, self.default_left.take(node), value <= self.threshold.take(node))
 
-    def _linear(self, linear: Linear, leaves: Places, values: npt.NDArray[Any]) -> Floats:
+    def _linear(self, linear: Linear, leaves: Nodes, values: npt.NDArray[Any]) -> Floats:
         """Return what linear leaves give; where one of its values is missing, a leaf gives its plain value."""
         node, row = leaves.ravel(), np.tile(np.arange(values.shape[1]), len(leaves))
         first, terms = linear.first.take(node), np.diff(linear.first).take(node)

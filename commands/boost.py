@@ -22,6 +22,12 @@ from .options import (
 )
 
 
+def _heads() -> list[str]:
+    from ..boost import list_heads
+
+    return list_heads()
+
+
 @click.command(cls=Command)
 @option("--out", type=PATH, required=True, help="The run folder.")
 @option(
@@ -43,7 +49,7 @@ from .options import (
 @option(
     "--head",
     multiple=True,
-    type=OpenChoice(["lightgbm", "logistic", "svm", "stack"], every="boost.list_heads"),
+    type=OpenChoice(["lightgbm", "logistic", "svm", "stack"], every=_heads),
     default=("lightgbm",),
     help="Classifier; stack blends the others over all stores; repeatable.",
 )

@@ -128,7 +128,9 @@ def check(context: click.Context, /, **options: Any) -> None:
         settings=from_options(FeaturizeSettings, options),
         folds=from_options(FoldChoice, options),
         work=from_options(Work, options),
-        **{name: options[name] for name in ("decode", "copies", "timed")},
+        decode=options["decode"],
+        copies=options["copies"],
+        timed=options["timed"],
     )
 
     def say(text: str) -> str:

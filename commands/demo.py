@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from .ending import done, echo, quoted
-from .options import PATH, Command, option
+from .options import PATH, Command, jobs_option, option
 
 
 @click.command(cls=Command)
 @option("--out", type=PATH, default="demo-run", help="The run folder.")
 @option("--images-per-class", type=int, default=12, help="At least 5.")
 @option("--seed", type=int, default=0)
-@option("--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any.")
+@jobs_option
 def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     """Run the whole main road on generated tissue, in minutes on a laptop.
 

@@ -21,7 +21,7 @@ def encoder() -> None:
 
 
 @encoder.command("list")
-def list_(**_: object) -> None:
+def list_() -> None:
     """Print every encoder that there is a name for, and how to bring your own.
 
     \b

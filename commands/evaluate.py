@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..options import joined
 from .ending import done, echo, reported_last
 from .options import PATH, Command, choice_option, explain_option, option, split_names, two_class_options
 
@@ -109,4 +110,4 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
     """Return options as ``--config`` takes them back."""
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     against = [str(path) for path in options["against"]]
-    return {**plain, "against": against, "classes": ",".join(options["classes"]) or None}
+    return {**plain, "against": against, "classes": joined(options["classes"])}

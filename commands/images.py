@@ -53,12 +53,16 @@ def _magnifications(context: click.Context, parameter: click.Parameter, value: S
     return tuple(found)
 
 
+def _layouts() -> list[str]:
+    from ..data import list_layouts
+
+    return list_layouts()
+
+
 data_options = together(
     option(
         "--dataset",
-        type=OpenChoice(
-            ["bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv"], every="data.list_layouts"
-        ),
+        type=OpenChoice(["bach", "breakhis", "idc", "inbreast", "cbis-ddsm", "ddsm", "folder", "csv"], every=_layouts),
         help="Layout; default: recognised, and said.",
     ),
     choice_option(

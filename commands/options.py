@@ -7,7 +7,6 @@ import functools
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,11 +72,11 @@ class OpenChoice(click.Choice[str]):
     ----------
     names : sequence of str
         Ours.
-    every : str
-        The function of the library that returns all names, after its room; called where a name is none of ours.
+    every : callable
+        Returns all names; called where a name is none of ours.
     """
 
-    def __init__(self, names: Sequence[str], *, every: str) -> None:
+    def __init__(self, names: Sequence[str], *, every: Callable[[], list[str]]) -> None:
         super().__init__(names)
         self._every = every
 
@@ -85,8 +84,7 @@ class OpenChoice(click.Choice[str]):
         """Return the name, or refuse it with the list of all."""
         if value in self.choices:
             return super().convert(value, param, ctx)
-        room, _, function = self._every.partition(".")
-        every: list[str] = getattr(import_module(f"..{room}", __package__), function)()
+        every = self._every()
         try:
             return click.Choice(every).convert(value, param, ctx)
         except click.BadParameter as error:
@@ -104,10 +102,16 @@ class RangedChoice(click.Choice[str]):
         return str(value)
 
 
+jobs_option = option(
+    "--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any."
+)
+
+dask_option = option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
+
 work_options = together(
-    option("--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any."),
+    jobs_option,
     option("--shard", metavar="K/N", help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all."),
-    option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler."),
+    dask_option,
     overwrite_option("Remove existing results first; default: resume."),
 )
 """How the work is done; none of them changes its result."""

@@ -9,7 +9,7 @@ import click
 
 from .ending import counted, done, echo, quoted
 from .images import bundle_options, skip_errors_option
-from .options import FILE, PATH, Command, choice_option, option, overwrite_option
+from .options import FILE, PATH, Command, choice_option, dask_option, jobs_option, option, overwrite_option
 
 
 @click.command(cls=Command)
@@ -33,8 +33,8 @@ from .options import FILE, PATH, Command, choice_option, option, overwrite_optio
 @option("--sensitivity", type=float, help="Call by the threshold that the bundle holds for this wanted sensitivity.")
 @skip_errors_option
 @overwrite_option("Replace an existing table.")
-@option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
-@option("--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any.")
+@dask_option
+@jobs_option
 def predict(model: Path, **options: Any) -> None:
     """Predict new images with a model bundle, or with that of a run folder.
 

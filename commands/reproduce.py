@@ -67,8 +67,17 @@ def reproduce(name: str, **options: Any) -> None:
         return
     if options["out"] is None:
         raise click.UsageError("give --out, the run folder")
-    asked = {"out": options["out"], "weights": options["weights"], "explain": options["explain"] or 0}
-    result, failed = reported_last(lambda: run(name, options["images"], **asked, scope=scope, work=how))
+    result, failed = reported_last(
+        lambda: run(
+            name,
+            options["images"],
+            out=options["out"],
+            weights=options["weights"],
+            explain=options["explain"] or 0,
+            scope=scope,
+            work=how,
+        )
+    )
     if how.shard is not None:
         done([], then="the other shards, then the same command without --shard")
         return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs
 from ..stains import TREATMENTS
-from .dataset import Dataset
+from .dataset import Dataset, ImageRecord
 from .findings import Finding
 from .images import MOST_COMPARED, Copy, ImageHeader, decode_record, find_copies, read_header, unique_images
 from .layouts import MAMMOGRAMS, find_layout
@@ -87,11 +87,19 @@ def survey_dataset(
     headers: dict[str, ImageHeader] = {}
     sizes: dict[str, tuple[int, int]] = {}
     broken: set[str] = set()
-    with ThreadPoolExecutor(default_jobs()) as pool:
-        reading = [pool.submit(read_header, record.path) for record in dataset.records]
-        for record, future in zip(dataset.records, reading, strict=True):
+
+    def read(record: ImageRecord) -> ImageHeader | ImageError:
+        try:
+            return read_header(record.path)
+        except ImageError as error:
+            return error
+
+    with ThreadPoolExecutor(default_jobs()) as pool:  # map drops what waits when the loop is left
+        for record, header in zip(dataset.records, pool.map(read, dataset.records), strict=True):
             try:
-                header = headers[record.image_id] = future.result()
+                if isinstance(header, ImageError):
+                    raise header
+                headers[record.image_id] = header
                 left, top, right, bottom = record.box or (0, 0, header.width, header.height)
                 sizes[record.image_id] = (right - left, bottom - top)
                 if expected is not None and (header.width, header.height) != expected:

@@ -1,4 +1,7 @@
-"""Small tables that people write: header and cells without blanks around them, and any case in the header."""
+"""Small tables: CSV and the first sheet of a workbook, as people write them, and the tables that ship with bchisto.
+
+Header and cells stand without blanks around them, and the header in any case.
+"""
 
 from __future__ import annotations
 

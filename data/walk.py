@@ -12,7 +12,7 @@ from typing import Literal
 from .dataset import IMAGE_SUFFIXES
 from .findings import Finding
 
-MOST_VISITS = 32
+_MOST_VISITS = 32
 """How often one folder is listed in a tree, by links to it (ours): links that fan out would never end."""
 
 Inode = tuple[int, int]
@@ -109,8 +109,8 @@ def closed(name: str, here: Inode, above: Collection[Inode], visits: Counter[Ino
     if here in above:
         return Finding("error", name, "a link to a folder that it lies in, which would never end; remove it")
     visits[here] += 1
-    if visits[here] > MOST_VISITS:
-        return Finding("error", name, f"links lead to this folder more than {MOST_VISITS} times; remove some")
+    if visits[here] > _MOST_VISITS:
+        return Finding("error", name, f"links lead to this folder more than {_MOST_VISITS} times; remove some")
     return None
 
 

@@ -116,7 +116,7 @@ def build_backbone(
         weight_files.randomize(model, seed=seed)
     elif weights != "imagenet":
         path = Path(weights)
-        before = weight_files.content_key(weights)
+        before = weight_files.content_key(path)
         weight_files.load_encoder_file(path, spec=spec, base=base, part=model)
         file_sha256 = content_sha256(path)
         if file_sha256 != before:

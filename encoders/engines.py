@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, is_out_of_memory, printable
+from ..errors import DependencyError, is_out_of_memory
+from .loading import first_line
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
 """Values of ``engine``. The last two run files of ONNX and networks of timm, which have them by default."""
@@ -289,10 +290,17 @@ class _OpenvinoFunction:
 
     def __init__(self, core: Any, settings: dict[str, Any], function: Callable[..., Any], specs: Any) -> None:
         self._core, self._settings, self._function, self._specs = core, settings, function, specs
-        self._compiled = functools.lru_cache(maxsize=_MOST_SHAPES)(self._compile)
+        self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     def __call__(self, *arrays: npt.NDArray[Any]) -> Any:
-        return self._compiled(tuple(array.shape for array in arrays))(list(arrays))[0]
+        shapes = tuple(array.shape for array in arrays)
+        ready = self._compiled.pop(shapes, None)
+        if ready is None:
+            if len(self._compiled) >= _MOST_SHAPES:  # before the new one is made: each is large
+                del self._compiled[next(iter(self._compiled))]
+            ready = self._compile(shapes)
+        self._compiled[shapes] = ready  # the last one used stands last
+        return ready(list(arrays))[0]
 
     @functools.cached_property
     def _graph(self) -> Any:
@@ -310,7 +318,7 @@ class _OpenvinoFunction:
         except Exception as error:  # an operation that OpenVINO lacks, or makes otherwise
             if is_out_of_memory(error):
                 raise
-            reason = printable(str(error).partition("\n")[0].rstrip(": "))
+            reason = first_line(error).rstrip(": ")
             raise DependencyError(
                 f'`engine="openvino"`: OpenVINO cannot run this network ({reason}); use `engine="keras"`'
             ) from error

@@ -91,8 +91,9 @@ class Places:
                 for row, window in enumerate(windows):
                     start, stop = int(window[axis]), int(window[axis + 2])
                     crop = self._axes(size=stop - start, axis=axis)[number]
-                    edges = crop.edges if crop.cells > 0 else (0.0, float(stop - start))
-                    found[number, row, axis::2] = (start + np.array(edges) - frame.edges[0]) / frame.stride
+                    low, high = crop.edges if crop.cells > 0 else (0.0, float(stop - start))
+                    for column, pixel in ((axis, start + low), (axis + 2, start + high)):
+                        found[number, row, column] = (pixel - frame.edges[0]) / frame.stride
         return found.astype(np.float32)
 
 

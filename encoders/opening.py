@@ -89,7 +89,9 @@ def open_encoder(
 
 def cached_encoder(choice: EncoderChoice, *, weights: str, precision: str, engine: str, seed: int) -> CropEncoder:
     """Return an encoder, built once per process and content of its weights: units of a worker share it."""
-    content = _content_of(Path(choice.source if choice.runner in ("hub", "onnx") else weights))
+    own = choice.runner in ("hub", "onnx")
+    of_file = own or weights not in ("imagenet", "random")
+    content = _content_of(Path(choice.source if own else weights)) if of_file else ""
     return _built(choice, weights, content, precision, engine, seed)
 
 

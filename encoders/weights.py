@@ -22,15 +22,10 @@ from .network import variables_of
 from .registry import EncoderSpec
 
 
-def content_key(weights: str) -> str:
-    """Return what tells whether weights are still those of before: the SHA-256 of their file.
-
-    Empty where they come from no file, or from one that cannot be read, which loading it says.
-    """
-    if weights in ("imagenet", "random"):
-        return ""
+def content_key(path: Path) -> str:
+    """Return the SHA-256 of a file of weights; empty where it cannot be read, which loading it says."""
     try:
-        return content_sha256(Path(weights))
+        return content_sha256(path)
     except ImageError:
         return ""
 

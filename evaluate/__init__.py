@@ -126,6 +126,9 @@ if not TYPE_CHECKING:  # a type checker is to know the new names alone
         __name__,
         {
             "Comparison": "bchisto.evaluate:PublishedTable",
+            "ProtocolGap": "bchisto.evaluate.paper",
+            "fit_temperature": "bchisto.evaluate.temperature",
+            "protocol_gap": "bchisto.evaluate.paper",
             "write_comparisons": "bchisto.evaluate:write_published",
         },
     )

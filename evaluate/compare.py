@@ -299,13 +299,15 @@ def corrected_t(table: PredictionTable, change: npt.NDArray[np.float64]) -> dict
     """
     from scipy.stats import t as student
 
-    inside, images = [rows for _, rows in table.fold_rows()], np.array(table.image_ids)
+    inside = [rows for _, rows in table.fold_rows()]
     if len(inside) < 2 or None in table.folds:
         return None
+    images = np.array(table.image_ids)
     tested = [len(set(images[rows].tolist())) for rows in inside]
     trained = table.trained
     if len(trained) != len(inside):
-        trained = tuple(len(set(table.image_ids)) - count for count in tested)
+        everything = len(set(table.image_ids))
+        trained = tuple(everything - count for count in tested)
     if min(trained) < 1:
         return None
     share = sum(tested) / sum(trained)

@@ -49,7 +49,7 @@ def comparison_blocks(pairs: Sequence[Mapping[str, Any]], panels: Sequence[Panel
         name = f"{pair['second']} against {pair['first']}{' (primary)' if pair.get('primary') else ''}"
         said = named_test(pair, name_of(panels[0].metrics, pair.get("unit", "row")))
         counts, t = pair["mcnemar"], pair["corrected_t"]
-        tests = (said, p_cell(pair.get("p", counts["p"])), p_cell(pair.get("p_holm")), p_cell(t["p"]) if t else "–")
+        tests = (said, _p_cell(pair.get("p", counts["p"])), _p_cell(pair.get("p_holm")), _p_cell(t["p"]) if t else "–")
         only = f"{counts['only_first']} / {counts['only_second']}"
         rows.append([name, points(pair["difference"]), points(pair["interval"]), only, *tests])
         more.append([name, *(_difference(pair["differences"].get(key), key) for key in shown)])
@@ -126,7 +126,7 @@ def subgroup_blocks(panel: Panel) -> Iterator[Block]:
             yield Block(note="* This interval may cover less than 95 %.")
 
 
-def p_cell(value: float | None) -> str:
+def _p_cell(value: float | None) -> str:
     """Write a p, or that there is none."""
     return "–" if value is None else p_value(value, sign=False)
 
@@ -209,7 +209,7 @@ def _rows(found: Mapping[str, Any], *, between: str) -> list[list[str]]:
 
 
 def _tested(pair: Mapping[str, Any]) -> list[str]:
-    return [points(pair["difference"]), points(pair["interval"]), p_cell(pair["p"]), p_cell(pair["p_holm"])]
+    return [points(pair["difference"]), points(pair["interval"]), _p_cell(pair["p"]), _p_cell(pair["p_holm"])]
 
 
 def gain_lines(found: Mapping[str, Any]) -> list[str]:

@@ -59,9 +59,8 @@ def paired_differences(
         found["auc"] = auc
     positive = view.positive or default_positive(first.classes)
     if positive:
-        truth, _ = two_sides(first, positive, view.rule)
-        called = [two_sides(table, positive, view.rule)[1] >= 0.5 for table in (first, second)]
-        right = [(one == truth).astype(np.float64) for one in called]
+        (truth, scores), (_, others) = (two_sides(table, positive, view.rule) for table in (first, second))
+        right = [((one >= 0.5) == truth).astype(np.float64) for one in (scores, others)]
         for name, inside in (("sensitivity", truth), ("specificity", ~truth)):
             if inside.any():
                 found[name] = share_difference(right[1] - right[0], [inside], sampled)

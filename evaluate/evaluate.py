@@ -25,6 +25,7 @@ from .read_table import TableChoice, read_predictions
 from .report import reporting, write_report
 from .tables import TABLES, write_tables
 from .two_class import TWO_CLASS_RULES, TwoClassChoice, TwoClassView, default_positive, default_thresholds
+from .wording import nested
 
 _METRICS, _REPORT = "metrics.json", "report.html"
 ChooseCases = Callable[[Path, PredictionTable], tuple[Sequence[Sample], Sequence[Sample]]]
@@ -105,7 +106,8 @@ def evaluate(
     ReportError
         The report or a table of it could not be written; ``metrics.json`` is, and ``results`` holds what is in it.
     """
-    sources, others, folder = as_paths(sources, "sources"), as_paths(against, "against"), Path(as_path(out, "out"))
+    sources, others = as_paths(sources, "sources"), as_paths(against, "against")
+    folder = Path(as_path(out, "out"))
     choice, tables = TwoClassChoice.of(view), TableChoice.of(tables)
     tables.check()
     choice.over(TwoClassView()).check()
@@ -230,7 +232,7 @@ def _notes(table: PredictionTable, facts: Facts, choice: TwoClassChoice) -> Iter
 
 def _unlike_rules(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Say so where two-class figures that stand side by side do not mean the same."""
-    rules = {name: (metrics.get("two_class") or {}).get("rule") for name, metrics in tables.items()}
+    rules = {name: nested(metrics, "two_class", "rule") for name, metrics in tables.items()}
     probable = {name: rule for name, rule in rules.items() if rule in TWO_CLASS_RULES}
     if len(set(probable.values())) > 1:
         said = ", ".join(f"{name} {rule}" for name, rule in probable.items())

@@ -257,21 +257,22 @@ def subgroups(table: PredictionTable, values: Mapping[str, str], *, column: str)
 
 def _measured(table: PredictionTable, of_rows: Any, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for name in names:
-        mine, others = (take_rows(table, np.flatnonzero(rows)) for rows in (of_rows == name, of_rows != name))
+        mine, others = (Sampled(take_rows(table, np.flatnonzero(rows))) for rows in (of_rows == name, of_rows != name))
         share, inside = _accuracy(mine)
         apart = between = None
-        if len(others):
+        if others.units:
             other, outside = _accuracy(others)
             apart, between = share - other, independent_difference(share, other, inside.ends, outside.ends)
         yield {
-            "value": name, "n": len(mine), "units": Sampled(mine).units, "accuracy": share, "interval": inside.ends,
-            "warning": inside.warning, "difference": apart, "difference_interval": between, "tested": mine.tested,
+            "value": name, "n": len(mine.table), "units": mine.units, "accuracy": share, "interval": inside.ends,
+            "warning": inside.warning, "difference": apart, "difference_interval": between,
+            "tested": mine.table.tested,
         }  # fmt: skip
 
 
-def _accuracy(table: PredictionTable) -> tuple[float, Interval]:
-    hits = table.predicted == table.labels
-    return float(hits.mean()), cast("Interval", Sampled(table).share(hits))  # a table has rows
+def _accuracy(sampled: Sampled) -> tuple[float, Interval]:
+    hits = sampled.table.predicted == sampled.table.labels
+    return float(hits.mean()), cast("Interval", sampled.share(hits))  # there are rows
 
 
 def of_groups(table: PredictionTable, values: Mapping[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from .predictions import FoldNote, PredictionTable
 from .read_table import read_predictions
 from .report import write_report
 from .two_class import TwoClassView
-from .wording import joined_versions
+from .wording import joined_versions, nested
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def read_facts(path: Path) -> Facts:
     if "two_class" in run:
         return Facts(run, found)
     # 0.1: boost took the largest class of each side, everything else the sum
-    rule = (found.get("two_class") or {}).get("rule") or ("max" if "fusion" in tables else "sum")
+    rule = nested(found, "two_class", "rule") or ("max" if "fusion" in tables else "sum")
     return Facts(run, found, rule if rule in ("sum", "max") else "sum")
 
 
@@ -124,10 +124,12 @@ def write_run_report(run: Path, *, images: str) -> None:
             _log.warning("%s is left out of %s: %s", name, run / "report.html", error)
             others.append(f"{name} is not shown: its files cannot be read")
             continue
-        if panel is not None and about not in ("", images):
+        if panel is None:
+            continue
+        if about not in ("", images):
             others.append(f"{name} is not shown: it is about other images")
-        elif panel is not None:
-            panels.append(panel)
+            continue
+        panels.append(panel)
     gap = _gap(panels)
     compared = [panel.table for panel in panels]
     said = dict.fromkeys(banner for panel in panels for banner in panel.run.get("banners", ()))

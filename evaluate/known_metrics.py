@@ -37,10 +37,10 @@ _TAKEN = frozenset(
         "n", "protocol", "classes", "folds", "fold_notes", "names", "confusion", "per_class", "calibration",
         "calibration_note", "abstention", "two_class", "intervals", "unit", "units", "replicates", "warning", "table",
         "low", "high", "methods", "warnings", "ungrouped", "estimand", "trained_per_fold", "subgroups",
-        "tested",
+        "tested", "fold", "two_class_auc",
     }
 )  # fmt: skip
-"""What stands beside metrics in ``metrics.json`` and ``tables.csv``."""
+"""What stands beside metrics in ``metrics.json``, ``tables.csv`` and ``per-fold.csv``."""
 
 
 def _spec(

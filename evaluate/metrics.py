@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .calibration import abstention, calibration, calibration_note, recalibration
-from .known_metrics import CLASS_METRICS, list_metrics, mean_spread, metric_values
+from .known_metrics import list_metrics, mean_spread, metric_values
 from .operating import decision_curve, fold_curves, operating_point, wanted_point
 from .predictions import PredictionTable, sampling_units
 from .two_class import TwoClassView, default_thresholds, positive_mask, two_sides
@@ -130,8 +130,16 @@ def _of_classes(table: PredictionTable, confusion: npt.NDArray[np.int64]) -> dic
             case = truth, table.probabilities[:, k], np.ones((1, len(table)))
             ranks = [float(formula(*case)[0]) for formula in (weighted_auc, weighted_precision)]
         specificity = float(1.0 - miscalled[k] / others[k]) if others[k] else None
-        values = (float(precision[k]), float(recall[k]), specificity, float(f1[k]), *ranks)
-        found[name] = {**dict(zip(CLASS_METRICS, values, strict=True)), "n": int(support[k])}
+        auc, average_precision = ranks
+        found[name] = {
+            "precision": float(precision[k]),
+            "recall": float(recall[k]),
+            "specificity": specificity,
+            "f1": float(f1[k]),
+            "auc": auc,
+            "average_precision": average_precision,
+            "n": int(support[k]),
+        }
     return found
 
 

@@ -135,7 +135,7 @@ def sensitive_threshold(
     return float(np.sort(scores)[max(place, 1) - 1]), enough > 0
 
 
-def called_as_wanted(
+def _called_as_wanted(
     table: PredictionTable, truth: Mask, scores: Scores, wanted: float
 ) -> tuple[Mask, dict[int, float], bool] | None:
     """Call each fold by the threshold for a wanted sensitivity that was fitted on the other folds.
@@ -184,7 +184,7 @@ def wanted_point(
     if not truth.any():
         return None
     threshold, enough = sensitive_threshold(scores[truth], wanted, units=sampling_units(table)[1][truth])
-    others = called_as_wanted(table, truth, scores, wanted)
+    others = _called_as_wanted(table, truth, scores, wanted)
     called, thresholds, each = others or (scores >= threshold, {}, True)
     per_fold = []
     for fold, inside in table.fold_rows():

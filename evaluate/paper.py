@@ -1,4 +1,7 @@
-"""The table of the paper: accuracy per fold of each store and of the fusion; several protocols, and their spread."""
+"""The table of the paper: accuracy per fold of each store and of the fusion.
+
+Several protocols stand side by side, with the spread by seed, fold and split.
+"""
 
 from __future__ import annotations
 

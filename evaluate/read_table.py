@@ -113,7 +113,8 @@ def read_predictions(
         1, a row twice, a prediction that is not of the largest probability, a file that is not UTF-8; the message names
         the file and the row.
     """
-    path, classes = Path(as_path(path, "path")), as_texts(classes, "classes")
+    path = Path(as_path(path, "path"))
+    classes = as_texts(classes, "classes")
     if not path.is_file():
         raise MissingInputError(f"{path}: no such predictions file")
     try:

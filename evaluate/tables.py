@@ -13,7 +13,7 @@ from .metric import HEADLINE, MetricSpec
 from .wording import nested
 
 Metrics = Mapping[str, Any]
-Specs = Sequence[MetricSpec]
+_Specs = Sequence[MetricSpec]
 Row = dict[str, Any]
 
 _NOTHING = "–"
@@ -25,7 +25,7 @@ def shown_metrics(tables: Iterable[Metrics]) -> list[MetricSpec]:
     return [spec for spec in list_metrics() if any(spec.name in metrics for metrics in found)]
 
 
-def summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> dict[str, Any]:
+def _summary_values(specs: Sequence[MetricSpec], metrics: Metrics) -> dict[str, Any]:
     """Return the columns of a table's metrics in ``tables.csv``, in full precision; None where there is no value."""
     values: dict[str, Any] = {}
     for spec in specs:
@@ -193,11 +193,11 @@ def _picked(entries: Iterable[Metrics], *names: str) -> list[Row]:
     return [{name: entry[name] for name in names} for entry in entries]
 
 
-def _summary(m: Metrics, specs: Specs) -> list[Row]:
-    return [{"protocol": m["protocol"], "n": m["n"], **summary_values(specs, m)}]
+def _summary(m: Metrics, specs: _Specs) -> list[Row]:
+    return [{"protocol": m["protocol"], "n": m["n"], **_summary_values(specs, m)}]
 
 
-def _per_fold(m: Metrics, specs: Specs) -> Iterator[Row]:
+def _per_fold(m: Metrics, specs: _Specs) -> Iterator[Row]:
     others = [spec.name for spec in specs if spec.per_fold and spec.name != HEADLINE]
     columns = {"fold": m["folds"], "accuracy": m["accuracy_per_fold"]}
     columns["two_class_auc"] = nested(m, "two_class", "auc_per_fold")
@@ -206,7 +206,7 @@ def _per_fold(m: Metrics, specs: Specs) -> Iterator[Row]:
         yield {name: values[place] if values else None for name, values in columns.items()}
 
 
-def _per_class(m: Metrics, specs: Specs) -> Iterator[Row]:
+def _per_class(m: Metrics, specs: _Specs) -> Iterator[Row]:
     for label, values in m["per_class"].items():
         row = {"class": label, **{name: values[name] for name in ("n", *CLASS_METRICS)}}
         for name in CLASS_METRICS:
@@ -214,23 +214,30 @@ def _per_class(m: Metrics, specs: Specs) -> Iterator[Row]:
         yield row
 
 
-def _confusion(m: Metrics, specs: Specs) -> Iterator[Row]:
+def _confusion(m: Metrics, specs: _Specs) -> Iterator[Row]:
     for true, line in zip(m["classes"], m["confusion"], strict=True):
         for predicted, count in zip(m["classes"], line, strict=True):
             yield {"true": true, "predicted": predicted, "n": count}
 
 
-def _two_class(m: Metrics, specs: Specs) -> Iterator[Row]:
+def _two_class(m: Metrics, specs: _Specs) -> Iterator[Row]:
     if view := m.get("two_class"):
         inside = nested(m, "intervals", "two_class") or {}
         several = len(m["folds"]) > 1  # one fold has no spread
-        row = {"positive": " + ".join(view["positive"]), "rule": view["rule"], "accuracy": view["accuracy"]}
-        row |= {**_ends(inside.get("accuracy"), "accuracy_"), "accuracy_std": view["accuracy_std"] if several else None}
-        row |= {"auc": view["auc"], **_ends(inside.get("auc"), "auc_"), "auc_mean": view["auc_mean"]}
-        yield {**row, "auc_std": view["auc_std"] if several else None}
+        yield {
+            "positive": " + ".join(view["positive"]),
+            "rule": view["rule"],
+            "accuracy": view["accuracy"],
+            **_ends(inside.get("accuracy"), "accuracy_"),
+            "accuracy_std": view["accuracy_std"] if several else None,
+            "auc": view["auc"],
+            **_ends(inside.get("auc"), "auc_"),
+            "auc_mean": view["auc_mean"],
+            "auc_std": view["auc_std"] if several else None,
+        }
 
 
-def _set_points(m: Metrics, specs: Specs) -> Iterator[Row]:
+def _set_points(m: Metrics, specs: _Specs) -> Iterator[Row]:
     """Yield given points, and those of a wanted sensitivity, which is empty for the others."""
     view = m.get("two_class") or {"thresholds": ()}
     inside = {one["threshold"]: one for one in nested(m, "intervals", "two_class", "thresholds") or ()}
@@ -247,26 +254,26 @@ def _set_points(m: Metrics, specs: Specs) -> Iterator[Row]:
         yield {**row, **{key: point.get(key) for key in more}, "wanted": wanted}
 
 
-def _fold_notes(m: Metrics, specs: Specs) -> list[Row]:
+def _fold_notes(m: Metrics, specs: _Specs) -> list[Row]:
     return _picked(m.get("fold_notes", ()), "fold", "label", "trained")
 
 
-def _calibration(m: Metrics, specs: Specs) -> list[Row]:
+def _calibration(m: Metrics, specs: _Specs) -> list[Row]:
     return _picked((m["calibration"] or {}).get("bins", ()), "confidence", "accuracy", "n")
 
 
-def _abstention(m: Metrics, specs: Specs) -> list[Row]:
+def _abstention(m: Metrics, specs: _Specs) -> list[Row]:
     return _picked(m["abstention"] or (), "coverage", "confidence", "n", "accuracy")
 
 
-def _decision(m: Metrics, specs: Specs) -> Iterator[Row]:
+def _decision(m: Metrics, specs: _Specs) -> Iterator[Row]:
     names = ("threshold", "model", "treat_all")
     if curve := nested(m, "two_class", "decision_curve"):
         for row in zip(*(curve[name] for name in names), strict=True):
             yield dict(zip(names, row, strict=True))
 
 
-def _subgroups(m: Metrics, specs: Specs) -> Iterator[Row]:
+def _subgroups(m: Metrics, specs: _Specs) -> Iterator[Row]:
     for by, found in m.get("subgroups", {}).items():
         for one in found:
             row = {"column": by, **{key: one[key] for key in ("value", "n", "units", "accuracy")}}

@@ -1,4 +1,7 @@
-"""What is counted, called what it is; figures with their intervals; and a table in a few lines for a terminal."""
+"""What is counted, called what it is; figures with their intervals; and a table in a few lines for a terminal.
+
+Here stand too the ways to what may be missing in metrics and in runs.
+"""
 
 from __future__ import annotations
 

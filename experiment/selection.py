@@ -32,13 +32,9 @@ from ..data import (
 )
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs, ensure_folder, refuse_overwriting
-from ..options import option
+from ..options import joined, option
 
 _log = logging.getLogger(__name__)
-
-
-def _joined(classes: Sequence[str]) -> str | None:
-    return ",".join(classes) or None
 
 
 class Needs(Protocol):
@@ -153,7 +149,7 @@ class ImageSelection:
 
     images: Path
     dataset: str | None = None
-    classes: tuple[str, ...] = option((), plain=_joined)
+    classes: tuple[str, ...] = option((), plain=joined)
     label_level: str = "class"
     magnifications: tuple[int, ...] = option((), name="magnification")
     lesions: tuple[str, ...] = option((), name="lesion")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..data import FoldPlan, Particulars, protocol_text, unknown_groups, write_fold_list
 from ..errors import BchistoError, ReportError, SettingsConflictError
-from ..evaluate import PredictionTable, TwoClassView, fold_notes, reporting, write_run_report
+from ..evaluate import FoldNote, PredictionTable, TwoClassView, fold_notes, reporting, write_run_report
 from ..jobs import Resources, Ticker, read_rows
 from ..runs import Claim, Mark, RunRecord
 from .changes import ImageChange
@@ -82,7 +82,7 @@ class Tested:
         probabilities: npt.NDArray[np.float64],
         *,
         protocol: str,
-        trained: Mapping[int, Sequence[int]],
+        trained: tuple[Mapping[int, int], tuple[FoldNote, ...]],
     ) -> PredictionTable:
         """Return a table of predictions.
 
@@ -92,8 +92,8 @@ class Tested:
         keys : sequence of (image_id, fold), n of them
         probabilities : ndarray of float64, shape (n, classes)
         protocol : str
-        trained : mapping
-            Fold to the class position of each image that it trains on.
+        trained : tuple
+            See `trained`.
         """
         image_ids, labels, groups, folds = zip(*self.rows(keys), strict=True)
         made = PredictionTable.from_probabilities(
@@ -106,8 +106,13 @@ class Tested:
             groups=groups,
             protocol=protocol,
         )
-        notes = fold_notes({fold: [self.classes[k] for k in some] for fold, some in trained.items()}, self.classes)
-        return replace(made, fold_notes=notes, trained=tuple(len(trained[fold]) for fold in made.fold_numbers))
+        counts, notes = trained
+        return replace(made, fold_notes=notes, trained=tuple(counts[fold] for fold in made.fold_numbers))
+
+    def trained(self, labels: Mapping[int, Sequence[int]]) -> tuple[dict[int, int], tuple[FoldNote, ...]]:
+        """Return how many images each fold trains on, and what to note of them; of the class position of each."""
+        named = {fold: [self.classes[place] for place in some] for fold, some in labels.items()}
+        return {fold: len(some) for fold, some in labels.items()}, fold_notes(named, self.classes)
 
 
 @dataclass(frozen=True)

@@ -254,13 +254,11 @@ def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.N
     found: dict[str, tuple[npt.NDArray[np.float32], Places]] = {}
     for place, (layer, output) in enumerate(zip(encoder.layers, outputs, strict=True)):
         values = np.asarray(ops.convert_to_numpy(ops.cast(output, "float32")))[0]
-        found[layer] = (
-            values,
-            [
-                (axis[place].first + np.arange(cells) * axis[place].stride) / size
-                for axis, cells, size in zip(axes, values.shape, frame.shape, strict=False)
-            ],
-        )
+        centres = [
+            (axis[place].first + np.arange(cells) * axis[place].stride) / size
+            for axis, cells, size in zip(axes, values.shape, frame.shape, strict=False)
+        ]
+        found[layer] = values, centres
     return found
 
 

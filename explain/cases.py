@@ -17,7 +17,7 @@ from ..data import ImageRecord, file_sha256
 from ..errors import BchistoError, ImageError, InputError
 from ..evaluate import PredictionTable, Sample, counted, surest, thumbnail
 from ..experiment import CrossValidation, ImageSelection
-from ..jobs import Progress, read_records
+from ..jobs import Progress, read_rows
 from ..options import from_options
 from ..predict import CnnModel, Model, advised, ready_model, recorded_runs
 from .boosted import map_of_places
@@ -221,10 +221,7 @@ def _selected(config: Mapping[str, Any], place: Path) -> Sequence[ImageRecord]:
 
 
 def _hashes(table: Path) -> dict[str, str]:
-    if not table.is_file():
-        return {}
-    with table.open(newline="", encoding="utf-8") as handle:
-        return {row["path"]: row["sha256"] for row in read_records(handle)}
+    return {row["path"]: row["sha256"] for row in read_rows(table)}
 
 
 def _as_it_was(record: ImageRecord, hashes: Mapping[str, str]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import as_whole
+from ..arguments import as_whole, convert_fields
 from ..data import match_class
 from ..errors import InputError, one_of
 from ..options import option
@@ -213,8 +213,7 @@ class ExplainSettings:
     top: int = 20
 
     def __post_init__(self) -> None:
-        for name in ("window", "top"):
-            object.__setattr__(self, name, as_whole(getattr(self, name), name))
+        convert_fields(self, window=as_whole, top=as_whole)
         method = choose_method(self.method)
         if self.layer and not method.layered:
             raise InputError(f"`layer` {self.layer}: the method {self.method} looks at no layer; leave it out")

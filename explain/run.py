@@ -170,8 +170,8 @@ def explain_methods(
             claim.take()
         banners, facts = said_of_training(ready.bundle.banners), bundle_lines(ready.bundle, identity[0])
         results = [
-            _explain_by(method, one, claim, *of, skip_errors=how.skip_errors, banners=banners, facts=facts)
-            for method, one, claim, of in zip(methods, explainers, claims, listed, strict=True)
+            _explain_by(method, one, claim, usable, refused, skip_errors=how.skip_errors, banners=banners, facts=facts)
+            for method, one, claim, (usable, refused) in zip(methods, explainers, claims, listed, strict=True)
         ]
         record.note(
             model_sha256=identity[0], explained=results[0].images, failures=max(len(one.failures) for one in results)

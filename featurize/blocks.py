@@ -14,7 +14,6 @@ from .. import __version__
 from ..data import ImageRecord, UniqueImages
 from ..encoders import GEOMETRY, CropEncoder, EncoderChoice, cached_encoder, encoder_facts
 from ..errors import InputError, WeightsError
-from ..options import plain_options
 from ..runs import Claim, differences, versions_of
 from .settings import FeaturizeSettings, View
 from .store import read_attributes
@@ -171,8 +170,6 @@ def choose_targets(
         Weights that cannot be had or do not fit.
     """
     targets: list[Target] = []
-    options = plain_options(settings)
-    of_all = ("crops", "augmentations", "pool", "stain", "stain_fallback", "color_range", "mode")
     for choice, encoder in zip(settings.encoders, _encoders(settings), strict=True):
         for view in settings.views:
             name = store_name(encoder, view, mode=settings.mode, geometry=settings.geometry)
@@ -184,7 +181,13 @@ def choose_targets(
                 "weights_file_sha256": encoder.weights_file_sha256,
                 "scale": view.scale,
                 "crop": view.crop,
-                **{name: options[name] for name in of_all},
+                "crops": settings.crops,
+                "augmentations": settings.augmentations,
+                "pool": settings.pool,
+                "stain": settings.stain,
+                "stain_fallback": settings.stain_fallback,
+                "color_range": list(settings.color_range),
+                "mode": settings.mode,
                 # exact stores have no windows, and keep the attributes of 0.1
                 **({"geometry": settings.geometry} if settings.mode == "dense" else {}),
                 **({"pad": settings.pad} if settings.pad != ABSENT_SETTINGS["pad"] else {}),

@@ -45,8 +45,8 @@ COLUMNS = {"image_id": "id", "label": "label", "group": "group"}
 MOST_BYTES = 8 * 1024**3
 """Bound on what embeddings unpack to (ours): a million of 2,048 numbers."""
 
-_LONGEST = 4096
-"""Bound on the letters of an id, a label, or a fact (ours); it is that of stores."""
+LONGEST_TEXT, LONGEST_CARD = 4096, 64 * 1024
+"""Bounds on the letters of an id, a label or a fact, and of a card (ours), here and in stores."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _text(path: Path, value: Any, what: str) -> str:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (str, int, np.integer)):
         raise InputError(f"{path}: a {what} is {type(value).__name__}, not text: {str(value)[:50]}")
     text = str(value).strip()
-    if len(text) > _LONGEST or "\0" in text:
+    if len(text) > LONGEST_TEXT or "\0" in text:
         raise InputError(f"{path}: a {what} is no name: {text[:50]!r}")
     return text
 
@@ -221,11 +221,11 @@ def settled_facts(path: Path, found: Mapping[str, Any]) -> dict[str, Any]:
             kind is bool or not isinstance(value, bool)
         )
         parts = value if isinstance(value, list) else [value]
-        longest = 16 * _LONGEST if name == "card" else _LONGEST
-        fits = fits and len(parts) <= _LONGEST and all(_is_plain(one, longest) for one in parts)
+        longest = LONGEST_CARD if name == "card" else LONGEST_TEXT
+        fits = fits and len(parts) <= LONGEST_TEXT and all(_is_plain(one, longest) for one in parts)
         if name == "layers":
             fits = fits and all(isinstance(one, str) for one in parts)
-        if not fits or len(str(value)) > 16 * _LONGEST:
+        if not fits or len(str(value)) > LONGEST_CARD:
             raise InputError(f"{path}: what it says of its {name} is not understood: {str(value)[:50]}")
         if name == "classes" and len(set(map(str, parts))) < len(parts):
             raise InputError(f"{path}: what it says of its classes names one twice: {str(value)[:50]}")

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError, StoreError
 from ..jobs import checked_dataset
-from .embeddings import IMPORTED, settled_facts
+from .embeddings import IMPORTED, LONGEST_CARD, LONGEST_TEXT, settled_facts
 from .settings import MODES
 
 LISTS = ("layers", "classes", "color_range")
@@ -48,9 +48,8 @@ _ATTRIBUTES = {
 """Attribute to what it is, and whether every store has it; others are not read."""
 
 _JSON = ("selection", "failures", IMPORTED)
-_LONGEST_JSON, _LONGEST_CARD, _MOST_VALUES = 64 * 1024**2, 64 * 1024, 10_000
-LONGEST_TEXT = 4096
-"""Bounds on the letters of a text, of what holds one for each image that failed, and on the values of a list (ours)."""
+_LONGEST_JSON, _MOST_VALUES = 64 * 1024**2, 10_000
+"""Bounds on the letters of what holds a text for each image that failed, and on the values of a list (ours)."""
 
 _MOST_AUGMENTATIONS = 1_000_000
 MOST_CROPS = 200_000
@@ -150,7 +149,7 @@ def _check_form(name: str, value: Any, form: str) -> None:
     fits = bool(values) and all(isinstance(v, kinds) and (bool in kinds or not isinstance(v, bool)) for v in values)
     if not fits or (form in (_NUMBER, _NUMBERS) and not np.isfinite(values).all()):
         raise StoreError(f"the attribute {name} is not {form}")
-    longest = _LONGEST_JSON if name in _JSON else _LONGEST_CARD if name == "card" else LONGEST_TEXT
+    longest = _LONGEST_JSON if name in _JSON else LONGEST_CARD if name == "card" else LONGEST_TEXT
     if len(values) > _MOST_VALUES or any(isinstance(v, str) and len(v) > longest for v in values):
         raise StoreError(f"the attribute {name} is too long")
 

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from ..jobs import Resources, remove_leftovers, remove_tree, set_aside, visible_
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import RunRecord, record_run
-from .blocks import Block, choose_targets, claim_parts, images_per_block, make_blocks
+from .blocks import Block, Target, choose_targets, claim_parts, images_per_block, make_blocks
 from .growth import Growth, plan_growth
-from .parts import merge_rows
+from .parts import Part, Rows, merge_rows
 from .settings import FeaturizeSettings
 from .store import open_store
 from .workshop import Workshop, steps_of, stretches
@@ -129,10 +129,13 @@ def featurize(
         else:
             # OpenVINO runs on the CPU, whatever Keras sees
             _work(workshop, blocks, how=how, resources=how.networks() if settings.on_keras else how.cpu())
-        found, skipped = _merge(workshop, blocks, growth, unique, refused) if how.shard is None else ({}, ())
-        failures = tuple({**dict(refused), **found}.items())
-        merged = how.shard is None or all(workshop.finished(target) for target in targets)
-        if how.shard is None:
+        failures, merged = refused, True
+        skipped: tuple[str, ...] = ()
+        if how.shard is not None:
+            merged = all(workshop.finished(target) for target in targets)
+        else:
+            found, skipped = _merge(workshop, blocks, growth, unique, refused)
+            failures = tuple({**dict(refused), **found}.items())
             known = opened.settle(folder / PARTICULARS, failed=len(failures) - len(refused))
             record.note(flow={**known.flow})
         _write_failures(run, failures, source=opened.source, keep=how.shard is not None)
@@ -210,16 +213,8 @@ def _merge(
             if target.name not in growth.rows:
                 raise OverwrittenError(f"{target.path}: overwritten meanwhile; run the same command again")
             if (parts := workshop.whole_parts(target, blocks)) is not None:
-                failed = [failure for part in parts for failure in part.failures]
-                described = {image: rows for part in parts for image, rows in part.rows().items()}
-                known, out = (growth.rows[target.name], described), dict(failed)
-                images = [
-                    (record, [rows[record.image_id] for rows in known if record.image_id in rows])
-                    for record in unique.dataset.records
-                    if record.image_id not in out
-                ]
                 with workshop.unless_finished(target):
-                    merge_rows(target.path, images, header=target.header, dim=target.dim, failures=[*refused, *failed])
+                    _write_store(target, parts, growth.rows[target.name], unique, refused)
         with open_store(target.path) as store:
             failures.update(json.loads(store.header["failures"]))
             flags = store.images("normalisation_skipped").tolist()
@@ -231,6 +226,24 @@ def _merge(
     for image in skipped:
         _log.warning("%s: too little tissue, described without stain normalisation", image)
     return failures, tuple(skipped)
+
+
+def _write_store(
+    target: Target,
+    parts: Sequence[Part],
+    kept: Mapping[str, Rows],
+    unique: UniqueImages,
+    refused: Sequence[tuple[str, str]],
+) -> None:
+    """Put a store together from the rows that stay and those that were described."""
+    failed = dict(failure for part in parts for failure in part.failures)
+    described = {image: rows for part in parts for image, rows in part.rows().items()}
+    images = [
+        (record, [rows[record.image_id] for rows in (kept, described) if record.image_id in rows])
+        for record in unique.dataset.records
+        if record.image_id not in failed
+    ]
+    merge_rows(target.path, images, header=target.header, dim=target.dim, failures=[*refused, *failed.items()])
 
 
 def _write_failures(run: Path, failures: Sequence[tuple[str, str]], *, source: Dataset, keep: bool) -> None:

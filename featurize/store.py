@@ -25,8 +25,8 @@ import numpy.typing as npt
 from ..arguments import PathInput, as_path
 from ..errors import StoreError
 from ..jobs import checked_dataset, open_for_reading, refuse_deadly
-from .embeddings import reading
-from .header import LONGEST_TEXT, check_header, read_header
+from .embeddings import LONGEST_TEXT, reading
+from .header import check_header, read_header
 
 SCHEMA_VERSION = 1
 KIND = "bchisto descriptor store"
@@ -106,11 +106,13 @@ class Store:
         """
         chosen = range(len(self.image_ids)) if images is None else images
         result = np.empty((len(chosen), self.augmentations, self.dim), np.float32)
-        with _mending(self.path):
+        try:
             for place, image in enumerate(chosen):
                 self._features.read_direct(
                     result, np.s_[image * self.augmentations : (image + 1) * self.augmentations], np.s_[place]
                 )
+        except OSError as error:  # a position out of range is no damage
+            raise StoreError(f"{self.path}: {_mend(f'damaged, {error}')}") from error
         if not np.isfinite(result).all():
             first = chosen[int(np.flatnonzero(~np.isfinite(result).all(axis=(1, 2)))[0])]
             fault = f"a descriptor of {self.image_ids[first]} is not finite"

@@ -223,9 +223,11 @@ def training_batches(
 
 def _times_before(samples: Samples) -> Indices:
     """Return how often each sample stands before its place: an image that was drawn twice has each of its own twice."""
-    each = np.stack([samples.images, samples.numbers, samples.copies])
-    which = np.unique(each, axis=1, return_inverse=True)[1].ravel()
-    order = np.argsort(which, kind="stable")
-    times = np.empty_like(order)
-    times[order] = np.arange(len(order)) - np.searchsorted(which[order], which[order])
+    order = np.lexsort((samples.copies, samples.numbers, samples.images))
+    ordered = np.stack([samples.images, samples.numbers, samples.copies])[:, order]
+    places = np.arange(len(samples))
+    alike = np.zeros(len(samples), dtype=bool)  # whether the one before is the same
+    alike[1:] = (ordered[:, 1:] == ordered[:, :-1]).all(axis=0)
+    times = np.empty(len(samples), dtype=np.int64)
+    times[order] = places - np.maximum.accumulate(np.where(alike, 0, places))
     return times

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..arguments import named
 from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256
 from ..errors import ImageError, TissueError
-from ..jobs import DAMAGE, Cells, Progress, atomic_output, default_jobs, one_thread_of_opencv, write_rows
+from ..jobs import DAMAGE, Progress, atomic_output, default_jobs, one_thread_of_opencv, read_rows, write_rows
 from ..stains import make_normalizer
 from .augment import Image
 from .model import resolved
@@ -311,7 +311,7 @@ def prepare_images(
                     image, pixels[record.image_id], region = result
                     put(image, _key(record.image_id))
                 if put_region is not None:
-                    put_region(*region or (None,))
+                    put_region(*(region or (None,)))
             progress.update_to(start + len(some))
     write_rows(path.with_suffix(".csv"), _PIXELS, pixels.items())
     return path, failures
@@ -319,11 +319,7 @@ def prepare_images(
 
 def read_pixels(path: Path) -> dict[str, str]:
     """Return the hash of the decoded pixels of each image of a file of `prepare_images`; none where 0.1 wrote it."""
-    table = path.with_suffix(".csv")
-    if not table.is_file():
-        return {}
-    with table.open(newline="", encoding="utf-8") as handle:
-        return {image: value for image, value in Cells(handle) if (image, value) != _PIXELS}
+    return {row["image_id"]: row["pixels_sha256"] for row in read_rows(path.with_suffix(".csv"))}
 
 
 def _read_index(path: Path, *, images: int) -> npt.NDArray[np.int64] | None:

@@ -85,7 +85,7 @@ def _table(
         [(image, fold) for image, _, fold in keys],
         probabilities,
         protocol=protocol,
-        trained={unit.fold: [unit.labels[place] for place in unit.train] for unit in units},
+        trained=images.trained({unit.fold: [unit.labels[place] for place in unit.train] for unit in units}),
     )
     cut = settings.rule.kind != "resize"
     return replace(table, patches=tuple(patch for _, patch, _ in keys)) if cut else table

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import as_text, as_texts, as_whole
+from ..arguments import as_text, as_texts, as_whole, convert_fields
 from ..errors import InputError
 from ..moved import renamed_fields
 from ..options import option
@@ -181,11 +181,10 @@ class FinetuneSettings:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        for name in ("fresh", "augmentations"):
-            put(self, name, as_texts(getattr(self, name), name))
+        convert_fields(self, fresh=as_texts, augmentations=as_texts)
         augmentation_ranges(self.augmentations)
         put(self, "augmentations", tuple(map(plain_name, self.augmentations)))
-        put(self, "weights", as_text(self.weights, "weights"))
+        convert_fields(self, weights=as_text)
         put(self, "multipliers", tuple(map(tuple, self.multipliers)))
         put(self, "copies", tuple((str(name), float(factor)) for name, factor in self.copies))
         for name, factor in self.copies:
@@ -197,8 +196,8 @@ class FinetuneSettings:
                 raise InputError(f"`copies` {name}={factor:g}: name the class before the =")
         if len({name for name, _ in self.copies}) < len(self.copies):
             raise InputError(f"`copies` {', '.join(_written(self.copies))}: name each class once")
-        for name in ("size", "epochs", "patience", "batch_size", "rotations", "crops", "seed"):
-            put(self, name, as_whole(getattr(self, name), name))
+        wholes = ("size", "epochs", "patience", "batch_size", "rotations", "crops", "seed")
+        convert_fields(self, **dict.fromkeys(wholes, as_whole))
         for name in ("epochs", "patience", "rotations", "crops"):
             if (value := getattr(self, name)) < 1:
                 raise InputError(f"`{name}` {value}: give at least 1")

@@ -152,7 +152,8 @@ def gpus_have_bfloat16() -> bool:
 def hushed_start() -> Iterator[None]:
     """Catch what is written to file descriptor 2 inside the block; it is logged at debug level, or shown on an error.
 
-    TensorFlow 2.21 writes a dozen lines there on import, before any of its log-level variables is read.
+    TensorFlow 2.21 writes a dozen lines there on import, before any of its log-level variables is read; LightGBM what
+    it refuses.
     """
     if sys.stderr is not None:
         sys.stderr.flush()
@@ -177,7 +178,7 @@ def hushed_start() -> Iterator[None]:
             os.close(terminal)
         caught.seek(0)
         for line in caught.read().decode(errors="replace").splitlines():
-            _log.debug("start-up: %s", line)
+            _log.debug("on stderr: %s", line)
 
 
 def _start_tensorflow() -> None:

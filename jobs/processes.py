@@ -159,6 +159,8 @@ def _is_there(pid: int) -> bool:
         return False
     try:  # a system without /proc
         os.kill(pid, 0)
-    except OSError as error:
-        return not isinstance(error, ProcessLookupError)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
     return True

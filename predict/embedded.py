@@ -99,7 +99,8 @@ def _check_kind(path: Path, store: str, header: Mapping[str, Any], found: Embedd
     imported = header.get("mode") == IMPORTED
     try:
         settled = settled_facts(path, facts_of(header))
-        pooled, dim = imported and bool(str(settled.get("pooled", ""))), int(header["dim"]) if imported else None
+        pooled = imported and bool(str(settled.get("pooled", "")))
+        dim = int(header["dim"]) if imported else None
     except DAMAGE as error:
         raise BundleError(f"{path}: the settings of its store {store} do not fit; the bundle was altered") from error
     needed, given = ({**ABSENT_SETTINGS, **facts} if facts else {} for facts in (settled, found.facts))

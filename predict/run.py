@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -215,7 +215,7 @@ def predict(
             workshop = Workshop(bundle, options, identity, parts, basis, how.skip_errors, helpers)
             rows = do_blocks(workshop, blocks, resources=resources, how=how, model=ready)
         result = _finish(
-            path, rows, usable, dict(refused), held, settings, point=point, overwrite=replaced, sha256=identity[0]
+            path, [*refused, *rows], usable, held, settings, point=point, overwrite=replaced, sha256=identity[0]
         )  # fmt: skip
         if not embedded:
             set_aside(parts)
@@ -241,7 +241,6 @@ def _finish(
     path: Path,
     rows: Sequence[Sequence[str]],
     usable: Sequence[ImageRecord],
-    refused: Mapping[str, str],
     bundle: Bundle | CnnBundle,
     settings: PredictSettings,
     *,
@@ -250,7 +249,7 @@ def _finish(
     sha256: str,
 ) -> PredictResult:
     """Write the table of all blocks, the list of images that failed, and the sheets."""
-    failures = {**refused, **{row[0]: row[1] for row in rows if row[1]}}
+    failures = {row[0]: row[1] for row in rows if row[1]}
     good = [row for row in rows if not row[1]]
     ends = 2 + len(bundle.classes)
     probabilities = np.array([[float(cell) for cell in row[2:ends]] for row in good]).reshape(-1, len(bundle.classes))

@@ -241,6 +241,7 @@ def preflight(
     if fitting is None or record is None:
         return found
     width, height = survey.sizes[record.image_id]
-    pixels, work = width * height, Work.of(work)
-    estimate = estimate_describing(record, images=len(once), pixels=pixels, settings=planned, work=work, timed=timed)
+    estimate = estimate_describing(
+        record, images=len(once), pixels=width * height, settings=planned, work=Work.of(work), timed=timed
+    )
     return replace(found, estimate=estimate)

@@ -182,8 +182,9 @@ def _protocol_row(one: ProtocolCheck) -> list[str]:
     name = one.folds if one.group_by is None else f"{one.folds}, group by {one.group_by}"
     if one.refused:
         return [name, one.how, "no", "–", "–", "–"]
-    tested = sorted({fold.images.get("test", 0) for fold in one.parts})
-    spread = " to ".join(f"{number:,}" for number in dict.fromkeys((tested[0], tested[-1])))
+    tested = [fold.images.get("test", 0) for fold in one.parts]
+    least, most = min(tested), max(tested)
+    spread = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     lacking = f"{len(one.lacking)} of {len(one.parts)} folds" if one.lacking else "none"
     return [name, one.how, "yes", f"{len(one.parts)}", spread, lacking]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,8 +110,11 @@ def estimate_boost(ahead: ImagesAhead, step: BoostStep) -> Estimate:
     dataset, records = ahead.read(step.reading)
     settings, features = step.settings, step.features
     # weights are random, since neither time nor size depends on them
-    random = functools.partial(cached_encoder, weights="random", precision="float32", engine="keras", seed=0)
-    dims = [random(choice).dim for choice in features.encoders for _ in features.views]
+    dims = [
+        cached_encoder(choice, weights="random", precision="float32", engine="keras", seed=0).dim
+        for choice in features.encoders
+        for _ in features.views
+    ]
     number = ahead.parts * sum(map(ahead.folds, step.folds.folds))
     images = round(_TRAIN_SHARE * len(records) / ahead.parts)
     units, seconds, size = 0, 0.0, 0.0
@@ -190,7 +192,10 @@ def estimate_finetune(ahead: ImagesAhead, step: FinetuneStep) -> Estimate:
 def estimate_text(stages: Sequence[Estimate], *, jobs: int) -> str:
     """Write the stages as a table for a terminal."""
     total = Estimate(
-        "in all", *(sum(numbers) for numbers in zip(*(astuple(stage)[1:] for stage in stages), strict=True))
+        "in all",
+        sum(stage.units for stage in stages),
+        sum(stage.seconds for stage in stages),
+        sum(stage.bytes for stage in stages),
     )
     width = max(12, *(len(stage.stage) + 2 for stage in stages))
     lines = [f"{'stage':{width}}{'units':>8}{'time':>12}{'disk':>10}   (on {jobs} processes of this machine)"]

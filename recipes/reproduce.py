@@ -127,8 +127,9 @@ def reproduce(
         check_count(explain)
     recipe, order = _prepared(name, images, out, scope=scope, weights=weights, work=work)
     run, how = order.run, order.how
-    config = {**dict.fromkeys(_FIRST), "name": name, **plain_options(order), "explain": explain or None}
-    config |= plain_options(how)
+    config = {
+        **dict.fromkeys(_FIRST), "name": name, **plain_options(order), "explain": explain or None, **plain_options(how),
+    }  # fmt: skip
     folder = run / "reproduce" / recipe.name
     with record_run(run, command="reproduce", config=config) as record:
         outcome = run_variants(recipe, order)

@@ -13,7 +13,7 @@ from ..errors import InputError, ReportError, SettingsConflictError
 from ..evaluate import Panel, PredictionTable, PublishedTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ..experiment import CrossValidation
 from ..finetune import time_training
-from ..jobs import DAMAGE, read_records, write_rows
+from ..jobs import DAMAGE, read_rows, write_rows
 from .estimate import Estimate, ImagesAhead
 from .parts import Part, find_layout, make_parts
 from .pictures import Trained
@@ -257,12 +257,9 @@ def training_times(
 def _read_times(path: Path) -> dict[str, list[float]]:
     """Return what was timed before; nothing where there is no such table, or it is damaged."""
     found: dict[str, list[float]] = {}
-    if not path.is_file():
-        return found
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            for row in read_records(handle):
-                found.setdefault(row["variant"], []).append(float(row["seconds"]))
+        for row in read_rows(path):
+            found.setdefault(row["variant"], []).append(float(row["seconds"]))
     except DAMAGE as error:
         _log.warning("%s: no whole table of times (%s); timed again", path, str(error) or type(error).__name__)
         return {}

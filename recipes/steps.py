@@ -247,8 +247,8 @@ class FinetuneStep(Step):
 
     def check(self, part: Part) -> None:
         """Refuse images that do not fit the folds."""
-        drawn = (self.folds, self.settings.seed) if self.test is None else (self.test.split, self.test.seed)
-        part.plans(drawn[0], reading=self.reading, seed=drawn[1])
+        folds, seed = (self.folds, self.settings.seed) if self.test is None else (self.test.split, self.test.seed)
+        part.plans(folds, reading=self.reading, seed=seed)
 
     def run(self, part: Part, *, how: Work, notes: Sequence[str]) -> Sequence[CrossValidation]:
         """Train; a shard trains its share of the folds."""

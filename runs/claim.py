@@ -177,7 +177,7 @@ class Claim:
         return any(next(self.folder.glob(pattern), None) is not None for pattern in self.work)
 
     def recorded(self, name: str) -> Any:
-        """Return a setting that work in the folder was done under; None where there is no work, or no such setting.
+        """Return a setting of the work in the folder; None where there is none that stays, or no such setting.
 
         Raises
         ------

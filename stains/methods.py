@@ -13,7 +13,9 @@ from .treatments import TREATMENTS, treat
 STAIN_METHODS = (
     "macenko",
     "none",
-    *(f"staintools-{name}" for name in ("macenko", "vahadane", "reinhard")),
+    "staintools-macenko",
+    "staintools-vahadane",
+    "staintools-reinhard",
     *TREATMENTS,
 )
 """Names that ``stain`` takes."""

@@ -64,7 +64,8 @@ def holdout_plan(
         )
     images = list(zip(image_ids, labels, units, strict=True))
     rng = np.random.default_rng(np.random.SeedSequence([seed, *shares]))
-    rows, warnings = (_stratified if len(shares) == 2 else _balanced)(spec, shares, images, rng)
+    split = _stratified if len(shares) == 2 else _balanced
+    rows, warnings = split(spec, shares, images, rng)
     name = spec.replace("/", "-") + ("-grouped" if grouped else "")
     return FoldPlan(name, tuple(sorted(rows)), partition=False, warnings=tuple(warnings), origin="split")
 
@@ -170,7 +171,8 @@ def _draw(
             found = sum(not held[label] for label in quota), distance(held, quota)
         else:
             short = sum(max(0, most - held[label]) for label, most in quota.items())
-            found = short, distance(held, quota) - short
+            over = sum(max(0, held[label] - most) for label, most in quota.items())
+            found = short, over
         if found < least:
             best, least = chosen, found
         if least == (0, 0):

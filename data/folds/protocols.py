@@ -62,9 +62,10 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     InputError
         No image of a listed slide.
     """
-    cbis = {image: match[2] for image in group_of if (match := CBIS_NAME.fullmatch(image))}
-    if spec == "official" and group_of and len(cbis) == len(group_of):
-        return _fit_cbis(cbis)
+    if spec == "official" and group_of:
+        cbis = {image: match[2] for image in group_of if (match := CBIS_NAME.fullmatch(image))}
+        if len(cbis) == len(group_of):
+            return _fit_cbis(cbis)
     rows_of_slides = published_rows(__package__, SLIDE_FOLDS[spec])
     listed = [(row["slide"], int(row["fold"]), row["part"]) for row in rows_of_slides]
     by_slide: dict[str, list[str]] = {}

@@ -1,7 +1,8 @@
 """What every reader of a kind of file hands to `decode`: the sizes, and the first picture alone as a small clean file.
 
 Libraries that decode are given nothing but what makes the pixels. Whatever else a file holds, such as names, profiles,
-further pages and comments, is neither parsed nor inflated.
+further pages and comments, is neither parsed nor inflated. Here stands too what all readers share: headers, bounds, and
+the stretch of grey levels to 8 bits.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class Container:
     clear: tuple[int, ...] | None = None
     surplus: Callable[[], bytes] | None = None
     check: Callable[[npt.NDArray[np.uint8] | None], None] = lambda pixels: None
-    strips: Callable[[], Iterable[bytes]] = tuple
+    strips: Callable[[], Iterable[bytes]] = lambda: ()
 
 
 def damaged(path: Path, why: object) -> ImageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -183,9 +184,10 @@ def _candidates(prints: Sequence[Fingerprint | None]) -> Iterator[tuple[int, int
     owners = owner[pairs]
     order = np.lexsort((owners[:, 1], owners[:, 0]))
     pairs, owners = pairs[order], owners[order]
-    starts = np.flatnonzero((owners[1:] != owners[:-1]).any(axis=1)) + 1
-    for group in np.split(pairs, starts):
-        if len(group) >= _LEAST_POINTS:
+    edges = np.flatnonzero((owners[1:] != owners[:-1]).any(axis=1)) + 1
+    for start, stop in itertools.pairwise([0, *edges.tolist(), len(pairs)]):  # few of the pictures have enough
+        if stop - start >= _LEAST_POINTS:
+            group = pairs[start:stop]
             one, other = owner[group[0]].tolist()
             aligned = _align(points[group[:, 0]], points[group[:, 1]], shapes[other])
             if aligned is not None:

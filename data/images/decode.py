@@ -46,7 +46,7 @@ _BLOCK = 2**22
 _READERS = {**dict.fromkeys(TIFF_BEGINS, read_tiff), PNG_BEGIN: read_png, JPEG_BEGIN: read_jpeg}
 """How a file is read by what it begins with, whatever its name says."""
 
-_MAMMOGRAMS = {
+_BY_SUFFIX = {
     **dict.fromkeys(DICOM_SUFFIXES, (read_dicom_header, decode_dicom)),
     LJPEG_SUFFIX: (read_ljpeg_header, decode_ljpeg),
 }
@@ -80,8 +80,8 @@ def read_header(path: PathInput) -> ImageHeader:
         Missing, not an image, a broken header, or more than `MAX_PIXELS`.
     """
     path = as_path(path, "path")
-    if path.suffix.casefold() in _MAMMOGRAMS:
-        header = _MAMMOGRAMS[path.suffix.casefold()][0](path)
+    if path.suffix.casefold() in _BY_SUFFIX:
+        header = _BY_SUFFIX[path.suffix.casefold()][0](path)
         check_size(path, header)
         return header
     found = _open(path)
@@ -162,9 +162,9 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
         The file cannot be decoded whole (truncated, foreign, damaged), is too large, or is of a refused kind.
     """
     path = as_path(path, "path")
-    if path.suffix.casefold() in _MAMMOGRAMS:
+    if path.suffix.casefold() in _BY_SUFFIX:
         read_header(path)  # bounds before pixels
-        return _grey(_MAMMOGRAMS[path.suffix.casefold()][1](path))
+        return _grey(_BY_SUFFIX[path.suffix.casefold()][1](path))
     found = _open(path)
     try:
         image = _decode_deep(path, found, stretch=stretch_deep) if found.deep else _decode_eight(path, found)

@@ -15,9 +15,12 @@ from .jpeg import JPEG_BEGIN, segments
 LJPEG_SUFFIX = ".ljpeg"
 _SOF3 = 0xC3
 
-_END, _MOST_OF_A_SAMPLE = b"\xff\xd9", 4
-"""The marker of the end; bytes of the longest code and its difference, 16 bits each. The decoder reads beyond data that
-are too short, so bytes follow for every pixel: of two kinds, by which pixels that came from them are told."""
+_END = b"\xff\xd9"
+"""The marker of the end. The decoder reads beyond data that are too short, so bytes follow for every pixel: of two
+kinds, by which pixels that came from them are told."""
+
+_MOST_OF_A_SAMPLE = 4
+"""Bytes of the longest code and its difference, 16 bits each."""
 
 
 def read_ljpeg_header(path: Path) -> ImageHeader:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -118,9 +118,10 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
         "TIFF", width, height, len(seen), turned if 1 <= turned <= 8 else 1,
         lambda pixels: file(pixels=pixels),
         deep=deep,
-        planes=tuple(functools.partial(file, pixels=True, plane=one) for one in range(page.planes) if page.planes > 1),
+        planes=tuple(functools.partial(file, pixels=True, plane=one) for one in range(page.planes))
+        if page.planes > 1 else (),
         inverted=page.number(_PHOTOMETRIC, 1) == 0, alpha=alpha,
-        strips=(lambda: _strips(path, page)) if page.number(_COMPRESSION, _NO_PACKING) == _JPEG else tuple,
+        strips=lambda: _strips(path, page),
     )  # fmt: skip
 
 
@@ -209,11 +210,12 @@ def _parts(path: Path, page: _Page, *, width: int, height: int) -> tuple[tuple[i
 
 
 def _strips(path: Path, page: _Page) -> Iterator[bytes]:
-    """Yield the JPEG files that strips or tiles are, with the tables that they share."""
+    """Yield the JPEG files that strips or tiles are, with the tables that they share; none of another packing."""
+    if page.number(_COMPRESSION, _NO_PACKING) != _JPEG:
+        return
     tables = page.data(_JPEG_TABLES, b"\xff\xd8\xff\xd9")
-    with path.open("rb") as handle:
-        for place, count in page.parts:
-            yield tables[:-2] + _part(path, handle, place, count)[2:]
+    for data in _read_parts(path, page.parts):
+        yield tables[:-2] + data[2:]
 
 
 def _file(path: Path, page: _Page, *, pixels: bool, plane: int | None = None) -> bytes:
@@ -228,8 +230,7 @@ def _file(path: Path, page: _Page, *, pixels: bool, plane: int | None = None) ->
         tags[_BITS] = _Tag.of(order, 3, 16)
     elif page.number(_BITS, 1) == 16 and page.number(_PHOTOMETRIC, 1) == 0:
         tags[_PHOTOMETRIC] = _Tag.of(order, 3, 1)  # Pillow knows it in one order of bytes only
-    with path.open("rb") as handle:
-        strips = [_part(path, handle, place, count) for place, count in parts if pixels]
+    strips = list(_read_parts(path, parts)) if pixels else []
     tiled = _TILE_WIDTH in tags
     counts = [count for _, count in parts]
     tags[_TILE_OFFSETS if tiled else _OFFSETS] = _Tag.of(order, 4, *itertools.accumulate(counts[:-1], initial=8))
@@ -251,10 +252,12 @@ def _file(path: Path, page: _Page, *, pixels: bool, plane: int | None = None) ->
     return b"".join([begin, head, *strips, number, *rows, bytes(4), *data])
 
 
-def _part(path: Path, handle: BinaryIO, place: int, count: int) -> bytes:
-    size = handle.seek(0, 2)
-    handle.seek(min(place, size))
-    data = handle.read(min(count, size))  # room is made for what is asked for
-    if place + count > size or len(data) < count:
-        raise truncated(path, "pixels lie behind its end")
-    return data
+def _read_parts(path: Path, parts: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """Yield the bytes of strips or tiles, of which place and length are given."""
+    with path.open("rb") as handle:
+        size = handle.seek(0, 2)
+        for place, count in parts:
+            if place + count > size:  # before it is read: room is made for what is asked for
+                raise truncated(path, "pixels lie behind its end")
+            handle.seek(place)
+            yield handle.read(count)

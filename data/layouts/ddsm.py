@@ -79,8 +79,8 @@ def read_ddsm(root: Path, *, lesions: Iterable[str] = ()) -> tuple[list[ImageRec
         unmarked += list(views.values()).count(None)
         for view, size in views.items():
             if size is not None:
-                stem = f"{case.replace('-', '_')}.{view}"
-                records.extend(_marked(path.parent, stem, size, wanted, other, findings))
+                stem, group = f"{case.replace('-', '_')}.{view}", case.replace("_", "-")
+                records.extend(_marked(path.parent, stem, group, size, wanted, other, findings))
     if unmarked:
         findings.append(Finding("note", str(root), f"{unmarked} views without a marked abnormality are left out"))
     for kind, count in sorted(other.items()):
@@ -112,10 +112,9 @@ def _read_case(path: Path, findings: list[Finding]) -> tuple[str, dict[str, _Siz
 
 
 def _marked(
-    folder: Path, stem: str, size: _Size, wanted: set[str], other: Counter[str], findings: list[Finding]
+    folder: Path, stem: str, group: str, size: _Size, wanted: set[str], other: Counter[str], findings: list[Finding]
 ) -> list[ImageRecord]:
     """Return the abnormalities of a view that have a known pathology."""
-    group = stem.partition(".")[0].replace("_", "-")
     image = _image(folder, stem, size, findings)
     overlay = folder / f"{stem}.OVERLAY"
     if not overlay.is_file():

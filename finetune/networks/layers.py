@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-MOMENTUM = 0.9
+_MOMENTUM = 0.9
 """Of the moving statistics of batch normalisation (ours): Keras's 0.99 needs hundreds of steps, more than a few hundred
 images give in the first epochs."""
 
@@ -49,7 +49,7 @@ def norm(x: Any, *, name: str, relu: bool = True) -> Any:
     """Normalise the batch, and rectify."""
     from keras import layers
 
-    x = layers.BatchNormalization(momentum=MOMENTUM, name=f"{name}_norm")(x)
+    x = layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
 

@@ -19,7 +19,7 @@ from ...extensions import extension_names, load_extension
 from ...jobs import prepare_backend
 from .spec import NetworkSpec
 
-_GROUP = "bchisto.networks"
+ENTRY_POINT_GROUP = "bchisto.networks"
 
 
 def _own() -> Mapping[str, NetworkSpec]:
@@ -34,7 +34,7 @@ NETWORKS = _own()
 
 def list_networks() -> list[str]:
     """Return the names of all networks, sorted; encoders, which get a top, are not among them."""
-    return sorted({*NETWORKS, *extension_names(_GROUP)})
+    return sorted({*NETWORKS, *extension_names(ENTRY_POINT_GROUP)})
 
 
 def get_network(name: str) -> NetworkSpec:
@@ -47,7 +47,7 @@ def get_network(name: str) -> NetworkSpec:
     """
     if name not in list_networks():
         raise InputError(f"`network` {name}: no such network; {one_of(name, list_networks())}")
-    return load_extension(_GROUP, name, NetworkSpec, what="network") or NETWORKS[name]
+    return load_extension(ENTRY_POINT_GROUP, name, NetworkSpec, what="network") or NETWORKS[name]
 
 
 def build_network(name: str, *, classes: int, **options: Any) -> Any:

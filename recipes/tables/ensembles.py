@@ -57,11 +57,14 @@ def _read(obtained: Obtained) -> _Run:
     return _Run(obtained.panel.table, obtained.files["tables"], hits)
 
 
-Figures = Callable[[_Run, Mapping[str, Any]], list[PublishedFigure]]
+_Figures = Callable[[_Run, Mapping[str, Any]], list[PublishedFigure]]
 
 
-def _at_each(figures_of: Figures) -> Callable[[Runs, Mapping[str, Any]], Compared]:
-    """Return the comparison at every magnification that makes these figures at one."""
+def _at_each(figures_of: _Figures) -> Callable[[Runs, Mapping[str, Any]], Compared]:
+    """Return the comparison at every magnification that makes these figures at one.
+
+    What it decorates takes a `_Run`; the result takes `Runs`, as `TableKind.compare` does.
+    """
 
     @functools.wraps(figures_of)
     def compare(runs: Runs, table: Mapping[str, Any]) -> Compared:
@@ -174,9 +177,8 @@ def two_class(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
         replace(accuracy, published_spread=published["std"], obtained_spread=None if spread is None else 100 * spread),
         figure_of("AUC", (view["auc"], inside.get("auc")), table["auc"], digits=3),
     ]
-    obtained, bounds = (
-        {point["threshold"]: point for point in points} for points in (view["thresholds"], inside.get("thresholds", []))
-    )
+    obtained = {point["threshold"]: point for point in view["thresholds"]}
+    bounds = {point["threshold"]: point for point in inside.get("thresholds", [])}
     for point, side in product(table["set_points"], ("sensitivity", "specificity")):
         threshold = point["threshold"]
         value = obtained.get(threshold, {}).get(side), bounds.get(threshold, {}).get(side)

@@ -1,4 +1,4 @@
-"""What the variants of a recipe gave, as the tables of published figures look it up."""
+"""What the variants of a recipe gave, as the tables of published figures look it up, and how it becomes a figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...evaluate import Panel, PublishedFigure, fold_error
 from ...jobs import read_json
 
 Value = tuple[float | None, tuple[float, float] | None]
-"""A share and its 95 % interval; None where it was not obtained."""
+"""A value (a share, or seconds) and its 95 % interval; None where it was not obtained."""
 
 Points = dict[tuple[str, int | None], float]
 """Row and magnification to the value that a conclusion is about."""
@@ -101,7 +101,7 @@ def figure_of(
     times: float | None = None,
     magnification: int | None = None,
 ) -> PublishedFigure:
-    """Make a figure of a share: in percent, or as it is where three decimals are printed, unless `times` says else."""
+    """Make a figure of a value: in percent, or as it is where three decimals are printed, unless `times` says else."""
     obtained, interval = value
     if times is None:
         times = 1.0 if digits == 3 else 100.0

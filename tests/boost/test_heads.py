@@ -78,7 +78,7 @@ def test_svm_decisions_are_scikit_learns(rng, classes):
     machine.fit(rows.transform(features.reshape(-1, 12)), np.repeat(labels, 3))
     fresh = features[:7] + rng.normal(0, 1, (7, 3, 12)).astype(np.float32)
     expected = machine.decision_function(rows.transform(fresh.reshape(-1, 12)))
-    np.testing.assert_allclose(model.decisions(fresh), expected.reshape(7, 3, -1).mean(axis=1), atol=2e-3)
+    np.testing.assert_allclose(model._decisions(fresh), expected.reshape(7, 3, -1).mean(axis=1), atol=2e-3)
 
 
 def test_hyperparameters_do_not_see_groups_on_both_sides(rng):

@@ -90,10 +90,10 @@ def test_every_reader_has_a_spec():
         for name in dir(bchisto.data.layouts)
         if inspect.ismodule(module := getattr(bchisto.data.layouts, name))
         and any(
-            name.startswith("read_")
-            and name != "read_overlay"
+            function.startswith("read_")
+            and function != "read_overlay"
             and getattr(thing, "__module__", None) == module.__name__
-            for name, thing in vars(module).items()
+            for function, thing in vars(module).items()
         )
     }
     assert modules == readers

@@ -135,9 +135,9 @@ def test_weights_of_the_wrong_network(shared, tmp_path):
     path = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
     with pytest.raises(
         WeightsError,
-        match=r'mobilenetv2_imagenet.*: these are not the weights of vgg16 .*; check `weights="vgg16=PATH"`',
+        match=r'mobilenetv2_imagenet.*: these are not the weights of mobilenet .*; check `weights="mobilenet=PATH"`',
     ):
-        Encoder("vgg16", weights=str(path))
+        Encoder("mobilenet", weights=str(path))
 
 
 def test_files_that_hold_no_weights(tmp_path):
@@ -164,23 +164,23 @@ def test_both_file_formats_whole_part_and_with_classifier(tmp_path, crops):
     import keras
     from bchisto.encoders.weights import randomize
 
-    whole = keras.applications.VGG16(include_top=True, weights=None)
+    whole = keras.applications.MobileNet(include_top=True, weights=None)  # of VGG-16 each would take 1 GB
     randomize(whole, seed=7)
-    headless = keras.applications.VGG16(include_top=False, weights=None, input_shape=(None, None, 3))
-    headless.set_weights(whole.get_weights()[:26])
-    part = keras.Model(headless.input, headless.get_layer("block3_conv3").output)
+    headless = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(None, None, 3))
+    headless.set_weights(whole.get_weights()[: len(headless.weights)])
+    part = keras.Model(headless.input, headless.get_layer("conv_pw_5_relu").output)
     headless.save_weights(tmp_path / "headless.weights.h5")
     part.save_weights(tmp_path / "part.weights.h5")
     legacy(tmp_path / "headless.h5", headless)
     legacy(tmp_path / "part.h5", part)
     legacy(tmp_path / "whole.h5", whole)
     names = ("headless.weights.h5", "part.weights.h5", "headless.h5", "part.h5", "whole.h5")
-    encoders = [Encoder("vgg16", layers=["block3_conv3"], weights=str(tmp_path / name)) for name in names]
+    encoders = [Encoder("mobilenet", layers=["conv_pw_5_relu"], weights=str(tmp_path / name)) for name in names]
     assert len({encoder.weights_sha256 for encoder in encoders}) == 1
     assert len({encoder.weights_file_sha256 for encoder in encoders}) == len(names)
     np.testing.assert_array_equal(encoders[0].encode(crops), encoders[-1].encode(crops))
-    with pytest.raises(WeightsError, match="these are not the weights of vgg16"):  # too short for the deepest block
-        Encoder("vgg16", weights=str(tmp_path / "part.h5"))
+    with pytest.raises(WeightsError, match="these are not the weights of mobilenet"):  # too short for the deepest block
+        Encoder("mobilenet", weights=str(tmp_path / "part.h5"))
 
 
 @pytest.fixture

@@ -309,7 +309,7 @@ def test_the_references_are_those_that_the_code_cites():
 
     root = Path(bchisto.__file__).parent
     files = [file for room in ("boost", "finetune", "evaluate") for file in (root / room).rglob("*.py")]
-    text = "".join(file.read_text() for file in files if file.name != "references.py")
+    text = "".join(file.read_text().partition("\nREFERENCES = ")[0] for file in files)  # the table itself cites nothing
     cited = {key for found in re.findall(r"\[@([\w @]+)\]", text) for key in found.replace("@", "").split()}
     assert {"ke2017", "holm1979"} <= cited
     assert cited - {"key"} <= set(REFERENCES)

@@ -59,7 +59,9 @@ def test_to_options_and_back(value):
     assert from_options(type(value), options) == value
 
 
-@pytest.mark.parametrize(("value", "plain"), list(zip(VALUES[:7], VALUES[8:15], strict=True)))
+@pytest.mark.parametrize(
+    ("value", "plain"), [*zip(VALUES[:7], VALUES[8:15], strict=True), (WRITTEN, PredictSettings())]
+)
 def test_no_field_tried_has_its_default(value, plain):
     """So that a field which does not travel shows."""
     same = [one.name for one in fields(value) if getattr(value, one.name) == getattr(plain, one.name)]

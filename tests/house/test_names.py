@@ -134,8 +134,12 @@ def test_every_name_is_a_parameter_that_python_has():
 def test_every_name_is_an_option_of_some_command():
     every = list(commands())
     assert len(every) > 12
-    for where, name in names_in_messages():
-        flags = {as_flags(f"`{name}`", command) for command in every} - {f"`{name}`"}
+    found = list(names_in_messages())
+    flags_of = {
+        name: {as_flags(f"`{name}`", command) for command in every} - {f"`{name}`"} for name in {n for _, n in found}
+    }
+    for where, name in found:
+        flags = flags_of[name]
         if name in FOREIGN or name in PYTHON:
             assert not flags, f"{where}: `{name}` would be taken for {flags}"
         else:

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.arguments import as_number, as_numbers, as_path, as_paths, as_text, as_texts, as_whole, as_wholes
-from bchisto.boost import BoostSettings, train
+from bchisto.boost import BoostSettings, FeatureChoice, train
 from bchisto.data import decode_image, fold_plan, read_dataset, read_header
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.errors import InputError
 from bchisto.evaluate import TwoClassChoice, evaluate
-from bchisto.experiment import Work
+from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import FeaturizeSettings, View, open_store
 from bchisto.finetune import FinetuneSettings
 from bchisto.predict import predict
+from bchisto.recipes import Scope
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -43,6 +44,27 @@ def test_one_or_many():
 def test_what_is_refused(convert, value, message):
     with pytest.raises(InputError, match=re.escape(message)):
         convert(value, "x")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FoldChoice(folds=None), "folds=None: give a text"),
+        (lambda: FoldChoice(repeats=None), "repeats=None: give a whole number"),
+        (lambda: ImageSelection("images", classes=None), "classes=None: give a text"),
+        (lambda: ImageSelection("images", magnifications=None), "magnifications=None: give a whole number"),
+        (lambda: BoostSettings(seeds=None), "seeds=None: give a whole number"),
+        (lambda: FeaturizeSettings(crops=None), "crops=None: give a whole number"),
+        (lambda: FeatureChoice(features=None), "features=None: give a path"),
+        (lambda: Scope(variants=None), "variants=None: give a text"),
+    ],
+)
+def test_none_is_taken_only_where_it_is_the_default(make, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        make()
+    assert (
+        Work(jobs=None, threads=None).jobs is FeatureChoice(labels=None).labels is FoldChoice(test_list=None).test_list
+    )
 
 
 def test_settings():
