@@ -13,13 +13,14 @@ help:  ## Show the targets
 demo: $(VENV)/installed  ## Run the whole main road on synthetic tissue (about 4 minutes on 2 cores)
 	$(BIN)/bchisto demo --out $(RUN)
 
+# A process that is killed is not replaced: the run would wait for ever for tests that nobody has.
 test: $(VENV)/installed-$(EXTRAS)  ## Run the tests, one process a core
-	$(BIN)/python -m pytest tests -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest tests -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Apart from the tests, which it makes half as slow again: Python 3.11 traces every line of every library.
 coverage: $(VENV)/installed-$(EXTRAS)  ## Run the tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest tests -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/coverage run -m pytest tests -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
