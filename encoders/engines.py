@@ -6,8 +6,10 @@ descriptors of those windows (averages over their part of each feature map).
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -271,7 +273,8 @@ def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
         OpenVINO is not installed.
     """
     try:
-        import openvino
+        with _unreported():
+            import openvino
     except ImportError as error:
         raise DependencyError("`engine=\"openvino\"`: OpenVINO is missing; pip install 'bchisto[openvino]'") from error
     return openvino.Core(), {
@@ -279,6 +282,21 @@ def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
         "NUM_STREAMS": 1,
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
     }
+
+
+@contextlib.contextmanager
+def _unreported() -> Iterator[None]:
+    """Let OpenVINO be imported without what reports its use: it asks nobody, and does without where it is missing."""
+    name = "openvino_telemetry"
+    before = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]  # what Python has for a module that cannot be imported
+    try:
+        yield
+    finally:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
 
 
 class _OpenvinoFunction:

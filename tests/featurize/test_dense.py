@@ -1,6 +1,9 @@
 """Dense mode and OpenVINO: windows by hand, engines against each other, and what is never mixed."""
 
 import builtins
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -268,7 +271,7 @@ def test_openvino_keeps_the_last_shapes_alone(openvino, he_image):
     first = other.encode_windows(he_image[:100, :100], windows)
     for size in range(101, 109):
         other.encode_windows(he_image[:size, :100], windows)
-    assert other._compiled.windows._compiled.cache_info().currsize == 4
+    assert len(other._compiled.windows._compiled) == 4
     np.testing.assert_array_equal(other.encode_windows(he_image[:100, :100], windows), first)
 
 
@@ -299,6 +302,21 @@ def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, t
     model = run / "boost" / "3-lightgbm" / "model.bchisto"
     code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     assert code == 0, err
+
+
+def test_openvino_reports_nothing(openvino, tmp_path):
+    """Left alone it keeps a number of its own in the home folder, and sends with it what it converts."""
+    code = (
+        "import sys; from bchisto.encoders import Encoder; import numpy as np\n"
+        "encoder = Encoder('mobilenetv2', layers=['Conv1_relu'], weights='random', engine='openvino')\n"
+        "encoder.encode(np.zeros((1, 32, 32, 3), np.uint8))\n"
+        "assert 'openvino' in sys.modules and 'openvino_telemetry' not in sys.modules\n"
+        "import openvino_telemetry  # anybody else's is as it was"
+    )
+    home = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=home, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "intel").exists()
 
 
 def test_openvino_that_is_missing_says_so(monkeypatch):
