@@ -142,7 +142,7 @@ class Bundle(BundleFacts):
         if not all(hasattr(one.classifier, "contributions") for models in self.models.values() for one in models):
             raise BundleError(f"contributions are those of trees, which the head {self.head} has not")
         total = sum(map(len, self.models.values()))
-        each = {
+        each = {  # every classifier has it, as was just asked
             name: [one.classifier.contributions(features[name]) for one in models]  # type: ignore[attr-defined]
             for name, models in self.models.items()
         }

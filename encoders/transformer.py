@@ -203,7 +203,7 @@ def _own_layers() -> tuple[Any, Any]:
     import keras
     from keras import ops
 
-    class Scale(keras.layers.Layer):  # type: ignore[misc]
+    class Scale(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         """Multiplies each feature by a weight."""
 
         def build(self, shape: Any) -> None:
@@ -212,7 +212,7 @@ def _own_layers() -> tuple[Any, Any]:
         def call(self, x: Any) -> Any:
             return x * self.gamma
 
-    class Tokens(keras.layers.Layer):  # type: ignore[misc]
+    class Tokens(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         """Puts class token and registers before the patches, and adds positions."""
 
         def __init__(self, plan: TransformerPlan, **options: Any) -> None:

@@ -201,8 +201,8 @@ def cite(text: str) -> tuple[str, Sequence[str]]:
     """
     order: dict[str, int] = {}
 
-    def number(found: object) -> str:
-        keys = [key for key in found[1].replace("@", "").split() if key in REFERENCES]  # type: ignore[index]
+    def number(found: re.Match[str]) -> str:
+        keys = [key for key in found[1].replace("@", "").split() if key in REFERENCES]
         numbers = [order.setdefault(key, len(order) + 1) for key in keys]
         return f"[{', '.join(map(str, numbers))}]" if numbers else ""
 

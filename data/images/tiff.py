@@ -260,4 +260,7 @@ def _read_parts(path: Path, parts: Iterable[tuple[int, int]]) -> Iterator[bytes]
             if place + count > size:  # before it is read: room is made for what is asked for
                 raise truncated(path, "pixels lie behind its end")
             handle.seek(place)
-            yield handle.read(count)
+            data = handle.read(count)
+            if len(data) < count:  # the file was cut meanwhile
+                raise truncated(path, "pixels lie behind its end")
+            yield data
