@@ -33,6 +33,24 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: rank[item.path.relative_to(TESTS).as_posix()])
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Say how a test process ended that ended before its time: a signal from outside leaves no words of its own."""
+    if not error:
+        return
+    import resource
+
+    try:
+        code = node.gateway._io.popen.wait(timeout=20)
+    except (AttributeError, subprocess.TimeoutExpired):
+        code = "unknown, it may still run"
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of those that have ended
+    said = f"exit status {code}; {used.ru_maxrss >> 10} MB, {used.ru_utime + used.ru_stime:.0f} s of computing"
+    if (memory := Path("/proc/meminfo")).is_file():
+        said += "".join(f"; {line}" for line in memory.read_text().splitlines() if line.startswith(("MemA", "Shmem:")))
+    node.config.get_terminal_writer().line(f"\n[{node.gateway.id}] {said}")
+
+
 def need(name, available, how):
     """Skip a test that needs `name`; fail instead where BCHISTO_REQUIRE lists it, as continuous integration does."""
     if not available:

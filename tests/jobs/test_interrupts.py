@@ -1,16 +1,15 @@
 """Interrupts of a pool of workers, with real signals: what is left, and who lives on."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
-from bchisto.jobs import hold_interrupts, is_running, scratch_folder, this_process
+from bchisto.jobs import is_running, scratch_folder, this_process
+from own_process import printed_by
 
 SLEEPERS = """
 import logging, signal, sys
@@ -107,23 +106,22 @@ def test_the_next_run_removes_what_a_killed_group_left(tmp_path, monkeypatch):
     assert semaphores(process.pid) == []
 
 
+HELD = """
+import signal
+from bchisto.jobs import hold_interrupts
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it runs in the background without Ctrl-C
+try:
+    with hold_interrupts():
+        signal.raise_signal(signal.SIGINT)
+        print("went on")
+except KeyboardInterrupt:
+    print("interrupted", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
 def test_an_interrupt_waits_for_the_end_of_what_is_held():
-    # a shell starts what it runs in the background with Ctrl-C ignored
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    done = []
-
-    def held():
-        with hold_interrupts():
-            signal.raise_signal(signal.SIGINT)
-            done.append("went on")
-
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            held()
-        assert done == ["went on"]
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+    assert printed_by(HELD) == "went on\ninterrupted True\n"
 
 
 def test_a_process_is_told_from_others_of_its_number():
@@ -141,22 +139,29 @@ def test_a_process_is_told_from_others_of_its_number():
     assert is_running({**mine, "pid": ended.pid}) is False
 
 
-@pytest.mark.parametrize("moment", ["mkdtemp", "rmtree"])
-def test_an_interrupt_leaves_no_folder_for_temporary_files(tmp_path, monkeypatch, moment):
-    module = {"mkdtemp": tempfile, "rmtree": shutil}[moment]
-    real = getattr(module, moment)
+SCRATCH = """
+import shutil, signal, sys, tempfile
+from bchisto.jobs import scratch_folder
 
-    def interrupted(*args, **options):
-        found = real(*args, **options) if moment == "mkdtemp" else None  # made, and its name not yet known
-        signal.raise_signal(signal.SIGINT)
-        return found or real(*args, **options)
+module, name = {"mkdtemp": (tempfile, "mkdtemp"), "rmtree": (shutil, "rmtree")}[sys.argv[1]]
+real = getattr(module, name)
 
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(module, moment, interrupted)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt), scratch_folder():
-            pass
-    finally:
-        signal.signal(signal.SIGINT, before)
+def interrupted(*args, **options):
+    found = real(*args, **options) if name == "mkdtemp" else None  # made, and its name not yet known
+    signal.raise_signal(signal.SIGINT)
+    return found or real(*args, **options)
+
+setattr(module, name, interrupted)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with scratch_folder():
+        print("made")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize(("moment", "expected"), [("mkdtemp", "interrupted\n"), ("rmtree", "made\ninterrupted\n")])
+def test_an_interrupt_leaves_no_folder_for_temporary_files(tmp_path, moment, expected):
+    assert printed_by(SCRATCH, moment, TMPDIR=str(tmp_path)) == expected
     assert list(tmp_path.iterdir()) == []

@@ -1,13 +1,12 @@
 """The time left: none before it can be trusted, then within a factor of two; and what Ctrl-C costs."""
 
 import logging
-import os
 import re
-import signal
 import time
 
 import pytest
-from bchisto.jobs import Progress, Resources, Ticker, run_units
+from bchisto.jobs import Progress
+from own_process import printed_by
 
 LEFT = re.compile(r"(\d+):(\d\d):(\d\d) left")
 
@@ -66,23 +65,26 @@ def test_what_an_interrupt_costs_is_said_once_where_it_is_much(caplog, monkeypat
     )
 
 
-def stops(unit: tuple[int, bool], ticker: Ticker) -> int:
-    unit, kept = unit
-    ticker.tick(kept=kept)
+INTERRUPTED = """
+import logging, os, signal, sys, time
+from bchisto.jobs import Resources, run_units
+
+def stops(unit, ticker):
+    ticker.tick(kept=sys.argv[1] == "each")
     if unit == 3:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(5)
-    ticker.tick(kept=kept)
-    return unit
+        signal.raise_signal(signal.SIGINT)
+    ticker.tick(kept=sys.argv[1] == "each")
+
+logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    run_units(stops, range(5), steps=lambda _: 2, resources=Resources(1, 1), label="w", step_name="models")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
 
 
-@pytest.mark.parametrize(("each", "kept"), [(True, 7), (False, 6)])
-def test_an_interrupt_says_what_is_kept(caplog, each, kept):
-    units = [(number, each) for number in range(5)]
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with caplog.at_level(logging.INFO, "bchisto"), pytest.raises(KeyboardInterrupt):
-            run_units(stops, units, steps=lambda _: 2, resources=Resources(1, 1), label="w", step_name="models")
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert f"w: kept {kept} of 10 models" in [record.getMessage() for record in caplog.records]
+@pytest.mark.parametrize(("keeps", "kept"), [("each", 7), ("units", 6)])
+def test_an_interrupt_says_what_is_kept(keeps, kept):
+    *_, said, last = printed_by(INTERRUPTED, keeps).splitlines()
+    assert (said, last) == (f"w: kept {kept} of 10 models", "interrupted")
