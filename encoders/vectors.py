@@ -190,9 +190,11 @@ def chosen_outputs(
     Raises
     ------
     InputError
-        There is no such output.
+        There is no such output, or one is named twice.
     """
-    for name in wanted:
+    for place, name in enumerate(wanted):
+        if name in wanted[:place]:
+            raise InputError(f"`encoders` {of}: {name} is named twice; name each output once")
         if name not in sizes:
             raise InputError(f"`encoders` {of}: no output {name}; it has {', '.join(list(sizes)[:8])}")
     outputs = wanted or default

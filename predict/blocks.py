@@ -115,7 +115,8 @@ class Workshop:
         except (ValueError, csv.Error):
             header, rows = [""], []
         # parts of 0.1 do not say whose they are; the settings beside them do
-        foreign = header[-1:] != [self.work] and header[-1].startswith(_WORK)
+        mark = "".join(header[-1:])  # of an empty line nothing
+        foreign = mark != self.work and mark.startswith(_WORK)
         classes = sum(name.startswith("p_") for name in header)
         ids = [row[0] if len(row) > 1 else None for row in rows]
         whole = ids == [record.image_id for record in block.records] and all(

@@ -48,7 +48,7 @@ def split_together(
         joined: FoldPlan | None = None
         with contextlib.suppress(InputError):  # too much is joined
             joined = split(copies)
-        if joined is not None and _trains_on_all(joined, dict(zip(image_ids, labels, strict=True))):
+        if joined is not None and _is_of_use(joined, plan, dict(zip(image_ids, labels, strict=True))):
             note = (
                 f"{pairs_alike(len(copies))}; both of a pair stay in one part of each fold, but intervals count each "
                 "as an image of its own, unless one patient has both"
@@ -65,10 +65,14 @@ def split_together(
     return plan
 
 
-def _trains_on_all(plan: FoldPlan, label_of: Mapping[str, str]) -> bool:
-    """Whether images of every class train in every fold."""
+def _is_of_use(plan: FoldPlan, before: FoldPlan, label_of: Mapping[str, str]) -> bool:
+    """Whether images of every class train in every fold, and each part that had images before has some."""
     wanted = set(label_of.values())
-    return all({label_of[image] for image in plan.images(fold, "train")} == wanted for fold in plan.folds)
+    return all(
+        {label_of[image] for image in plan.images(fold, "train")} == wanted
+        and all(plan.images(fold, part) for part in ("val", "test") if before.images(fold, part))
+        for fold in plan.folds
+    )
 
 
 def _stratified_plan(

@@ -174,6 +174,18 @@ def test_folds_that_copies_leave_no_room_for_are_made_without():
     assert "3 pairs of images seem to show the same pixels, and one trains where the other tests" in plan.warnings[0]
 
 
+@pytest.mark.parametrize("spec", ["70/30", "80/10/10"])
+def test_a_holdout_that_copies_leave_nothing_to_test_is_made_without(spec):
+    """Each class is one patient's picture, copied: joined, all of them train."""
+    ids = [f"i{k:02d}" for k in range(20)]
+    data = {"image_ids": ids, "labels": ["a"] * 10 + ["b"] * 10, "groups": [None] * 20}
+    copies = tuple((ids[k], ids[k + 1]) for k in range(19) if k != 9)
+    plan = fold_plan(spec, **data, known=Particulars(copies=copies))
+    assert plan.sha256 == fold_plan(spec, **data).sha256
+    assert plan.images(1, "test")
+    assert "pairs of images seem to show the same pixels, and one trains where the other tests" in plan.warnings[0]
+
+
 def test_one_pair_is_no_pairs():
     plan = copied()
     one = replace(COPIES, copies=COPIES.copies[:1])

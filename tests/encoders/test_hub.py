@@ -91,6 +91,8 @@ def test_swin_and_presets_are_built_by_keras_hub(tmp_path):
     preset = open_encoder(EncoderChoice(f"hub:{tmp_path}"))
     by_hand = keras.ops.convert_to_numpy(backbone((pictures() / 255 - 0.5) / 0.5)).mean(axis=1)
     np.testing.assert_allclose(preset.encode(pictures()), by_hand, atol=1e-5)
+    with pytest.raises(InputError, match="mean is named twice; name each output once"):
+        open_encoder(EncoderChoice(f"hub:{tmp_path}", ("mean", "mean")))
 
     config = json.loads((tmp_path / "config.json").read_text())
     config["config"]["dtype"]["module"] = "os"

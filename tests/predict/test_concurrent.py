@@ -136,7 +136,7 @@ def test_a_part_of_other_work_is_not_taken(model, tissue, tmp_path, monkeypatch,
     assert rows(out) == rows(alone)
 
 
-@pytest.mark.parametrize("damage", ["", "image_id,error,p_benign", "\0", "image_id,error\nx\n"])
+@pytest.mark.parametrize("damage", ["", "\n", "image_id,error,p_benign", "\0", "image_id,error\nx\n"])
 def test_a_damaged_part_is_made_again(model, tissue, tmp_path, monkeypatch, damage):
     out = tmp_path / "p.csv"
 
