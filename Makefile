@@ -13,14 +13,22 @@ help:  ## Show the targets
 demo: $(VENV)/installed  ## Run the whole main road on synthetic tissue (about 4 minutes on 2 cores)
 	$(BIN)/bchisto demo --out $(RUN)
 
+# Two runs, so that no test process grows through all of it: TensorFlow gives no memory back.
 # A process that is killed is not replaced: the run would wait for ever for tests that nobody has.
+NETWORKS := commands/test_real_jobs.py finetune matrix recipes
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
 test: $(VENV)/installed-$(EXTRAS)  ## Run the tests, one process a core
-	$(BIN)/python -m pytest tests -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	@code=0; \
+	$(BIN)/python -m pytest $(NETWORKS:%=tests/%) $(PARALLEL) || code=1; \
+	$(BIN)/python -m pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL) || code=1; \
+	exit $$code
 
 # Apart from the tests, which it makes half as slow again: Python 3.11 traces every line of every library.
 coverage: $(VENV)/installed-$(EXTRAS)  ## Run the tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest tests -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(BIN)/coverage run -m pytest $(NETWORKS:%=tests/%) $(PARALLEL)
+	$(BIN)/coverage run -m pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

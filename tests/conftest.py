@@ -33,6 +33,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: rank[item.path.relative_to(TESTS).as_posix()])
 
 
+def pytest_runtest_setup(item):
+    if item.path.relative_to(TESTS).parts[0] in ("encoders", "explain", "finetune"):
+        from bchisto.jobs import prepare_backend
+
+        prepare_backend()  # TensorFlow keeps the threads with which it first computes, whichever test that is in
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error):
     """Say how a test process ended that ended before its time: a signal from outside leaves no words of its own."""

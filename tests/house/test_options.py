@@ -11,7 +11,7 @@ import bchisto
 import click
 import pytest
 from bchisto.boost import HEADS, PRESETS, BoostSettings, FeatureChoice
-from bchisto.cli import _COMMANDS
+from bchisto.cli import _COMMANDS, cli
 from bchisto.data import DATASET_NAMES
 from bchisto.data.folds.folds import GROUPINGS
 from bchisto.data.folds.protocols import PUBLISHED_FOLDS, SLIDE_FOLDS
@@ -168,7 +168,8 @@ NO_OPTION = {
 @pytest.mark.parametrize("name", VALUES)
 def test_defaults_of_a_command_are_those_of_its_values(name):
     command = EVERY[name]
-    options = command.make_context(name, list(GIVEN[name])).params
+    with cli.make_context("bchisto", [name]) as context:  # as called: click keeps what it once made of -h
+        options = command.make_context(name, list(GIVEN[name]), parent=context).params
     for value in VALUES[name]:
         assert from_options(type(value), options) == value
         assert set(plain_options(value)) <= {*options, *NO_OPTION[name]}
