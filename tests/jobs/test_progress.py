@@ -66,7 +66,7 @@ def test_what_an_interrupt_costs_is_said_once_where_it_is_much(caplog, monkeypat
 
 
 INTERRUPTED = """
-import logging, os, signal, sys, time
+import logging, signal, sys
 from bchisto.jobs import Resources, run_units
 
 def stops(unit, ticker):
