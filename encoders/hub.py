@@ -204,6 +204,8 @@ def _keras_hub(folder: WeightsFolder, outputs: tuple[str, ...]) -> _Built:
     if isinstance(output, (dict, list, tuple)) or len(backbone.inputs) != 1 or len(output.shape) not in (3, 4):
         raise InputError(f"{folder.path}: its {type(backbone).__name__} does not turn images into places; use another")
     chosen, _ = chosen_outputs(outputs, default=("mean",), sizes={"mean": output.shape[-1]}, of=f"hub:{folder.path}")
+    if len(chosen) > 1:  # the network has this output once
+        raise InputError(f"`encoders` hub:{folder.path}: mean is named twice; name each output once")
     fixed = backbone.inputs[0].shape[1]
     card = dataclasses.replace(card, size=fixed or card.size, outputs=("mean",))
     config = {key: value for key, value in folder.config.items() if not key.startswith(("_", "transformers_version"))}

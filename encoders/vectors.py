@@ -190,11 +190,9 @@ def chosen_outputs(
     Raises
     ------
     InputError
-        There is no such output, or one is named twice.
+        There is no such output.
     """
-    for place, name in enumerate(wanted):
-        if name in wanted[:place]:
-            raise InputError(f"`encoders` {of}: {name} is named twice; name each output once")
+    for name in wanted:
         if name not in sizes:
             raise InputError(f"`encoders` {of}: no output {name}; it has {', '.join(list(sizes)[:8])}")
     outputs = wanted or default
