@@ -17,18 +17,20 @@ demo: $(VENV)/installed  ## Run the whole main road on synthetic tissue (about 4
 # A process that is killed is not replaced: the run would wait for ever for tests that nobody has.
 NETWORKS := commands/test_real_jobs.py finetune matrix recipes
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+FIRST := pytest $(NETWORKS:%=tests/%) $(PARALLEL)
+SECOND := pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL)
 
 test: $(VENV)/installed-$(EXTRAS)  ## Run the tests, one process a core
 	@code=0; \
-	$(BIN)/python -m pytest $(NETWORKS:%=tests/%) $(PARALLEL) || code=1; \
-	$(BIN)/python -m pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL) || code=1; \
+	$(BIN)/python -m $(FIRST) || code=1; \
+	$(BIN)/python -m $(SECOND) || code=1; \
 	exit $$code
 
 # Apart from the tests, which it makes half as slow again: Python 3.11 traces every line of every library.
 coverage: $(VENV)/installed-$(EXTRAS)  ## Run the tests with coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(NETWORKS:%=tests/%) $(PARALLEL)
-	$(BIN)/coverage run -m pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL)
+	$(BIN)/coverage run -m $(FIRST)
+	$(BIN)/coverage run -m $(SECOND)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -100,8 +100,7 @@ def survey_dataset(
                 if isinstance(header, ImageError):
                     raise header
                 headers[record.image_id] = header
-                left, top, right, bottom = record.box or (0, 0, header.width, header.height)
-                sizes[record.image_id] = (right - left, bottom - top)
+                sizes[record.image_id] = record.sides(header.width, header.height)
                 if expected is not None and (header.width, header.height) != expected:
                     size = f"{header.width}x{header.height}, published images are {expected[0]}x{expected[1]}"
                     findings.append(Finding("warning", record.image_id, size))

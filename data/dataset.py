@@ -63,6 +63,11 @@ class ImageRecord:
     stretch: bool = False
     columns: tuple[tuple[str, str], ...] = ()
 
+    def sides(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height of the image, pixels, in a file of these sides."""
+        left, top, right, bottom = self.box or (0, 0, width, height)
+        return right - left, bottom - top
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -294,9 +294,9 @@ def check_headers(
             header = read_header(path)
         except ImageError as error:
             return str(error)
-        left, top, right, bottom = record.box or (0, 0, header.width, header.height)
+        sides = record.sides(header.width, header.height)
         for need in needs:
-            width, height = scaled_side(right - left, need.scale), scaled_side(bottom - top, need.scale)
+            width, height = (scaled_side(side, need.scale) for side in sides)
             if (message := need.misfit(path, width=width, height=height)) is not None:
                 return message
         return None

@@ -109,13 +109,13 @@ class Workshop:
         path = self.part(block)
         try:
             with path.open(newline="", encoding="utf-8") as handle:
-                header, *rows = list(Cells(handle)) or [[""]]
+                header, *rows = list(Cells(handle)) or [[]]
         except FileNotFoundError:
             return None
         except (ValueError, csv.Error):
-            header, rows = [""], []
+            header, rows = [], []
         # parts of 0.1 do not say whose they are; the settings beside them do
-        mark = "".join(header[-1:])  # of an empty line nothing
+        mark = header[-1] if header else ""
         foreign = mark != self.work and mark.startswith(_WORK)
         classes = sum(name.startswith("p_") for name in header)
         ids = [row[0] if len(row) > 1 else None for row in rows]

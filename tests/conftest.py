@@ -49,7 +49,7 @@ def pytest_testnodedown(node, error):
 
     try:
         code = node.gateway._io.popen.wait(timeout=20)
-    except (AttributeError, subprocess.TimeoutExpired):
+    except (AttributeError, subprocess.TimeoutExpired):  # of another machine, or it lives on
         code = "unknown, it may still run"
     used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of those that have ended
     said = f"exit status {code}; {used.ru_maxrss >> 10} MB, {used.ru_utime + used.ru_stime:.0f} s of computing"

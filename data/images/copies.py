@@ -149,8 +149,7 @@ def _scale(records: Sequence[ImageRecord]) -> Scale:
             header = read_header(record.path)
         except ImageError:
             return None
-        left, top, right, bottom = record.box or (0, 0, header.width, header.height)
-        return right - left, bottom - top
+        return record.sides(header.width, header.height)
 
     with ThreadPoolExecutor(default_jobs()) as pool:
         known = [pair for pair in pool.map(sides, records) if pair is not None]
