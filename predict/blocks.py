@@ -7,13 +7,13 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..data import ImageRecord, file_sha256, record_sha256
-from ..errors import OutputError
+from ..errors import BchistoError, OutputError
 from ..experiment import TrainingImages, UnitSpec, Work, do_missing
 from ..jobs import Cells, Resources, Ticker, read_json, remove_leftovers, set_aside, write_json, write_rows
 from ..runs import describe_differences
@@ -96,13 +96,7 @@ class Workshop:
         return block.index, rows
 
     def _keep(self, block: Block, header: list[str], rows: Rows) -> None:
-        """Write a part; once more where another process, which has finished the table, is just removing the folder."""
-        try:
-            write_rows(self.part(block), header, rows)
-        except OutputError as error:
-            if not isinstance(error.__cause__, FileNotFoundError):
-                raise
-            write_rows(self.part(block), header, rows)
+        _once_more(lambda: write_rows(self.part(block), header, rows))
 
     def read(self, block: Block) -> Rows | None:
         """Return the rows of a finished part, None where it is missing or does not hold."""
@@ -154,11 +148,24 @@ def claim(parts: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
     if overwrite:
         set_aside(parts)
     remove_leftovers(parts)
-    if mark.is_file() and (found := read_json(mark)) != settings:
-        raise OutputError(
-            f"{parts}: left by other work: {describe_differences(found, settings)}; use `overwrite` or another `out`"
-        )
-    write_json(mark, dict(settings))
+
+    def take() -> None:
+        if mark.is_file() and (found := read_json(mark)) != settings:
+            differs = describe_differences(found, settings)
+            raise OutputError(f"{parts}: left by other work: {differs}; use `overwrite` or another `out`")
+        write_json(mark, dict(settings))
+
+    _once_more(take)
+
+
+def _once_more(work: Callable[[], None]) -> None:
+    """Do it again where another process, which has finished the table, was just removing the folder of parts."""
+    try:
+        work()
+    except BchistoError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        work()
 
 
 def do_blocks(workshop: Workshop, blocks: Sequence[Block], *, resources: Resources, how: Work, model: Model) -> Rows:

@@ -1,6 +1,7 @@
 """Several `predict` on one table at once, as a requeued job and its predecessor are; with real processes."""
 
 import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -93,6 +94,38 @@ def test_parts_that_vanish_cost_no_row(model, tissue, tmp_path, monkeypatch):
     assert result.images == 12
     assert len(rows(out)) == 13
     assert not parts.exists()
+
+
+def vanished(parts):
+    shutil.rmtree(parts)
+
+
+def failed(parts):
+    """As when the folder goes while the file is written."""
+    shutil.rmtree(parts)
+    raise OutputError("cannot be written") from FileNotFoundError()
+
+
+@pytest.mark.parametrize(("moment", "happens"), [("read_json", vanished), ("write_json", failed)])
+def test_parts_that_vanish_while_they_are_claimed_are_claimed_again(tmp_path, monkeypatch, moment, happens):
+    """Another process, which has finished the table, removes them between two calls."""
+    from bchisto.predict import blocks
+
+    parts, basis, left = tmp_path / "p.csv.parts", {"model_sha256": "a"}, [happens]
+    blocks.claim(parts, basis, overwrite=False)
+    real = getattr(blocks, moment)
+
+    def removed(*given):
+        if left:
+            left.pop()(parts)
+        return real(*given)
+
+    monkeypatch.setattr(blocks, moment, removed)
+    blocks.claim(parts, basis, overwrite=False)
+    assert left == []
+    assert json.loads((parts / "settings.json").read_text()) == basis
+    with pytest.raises(OutputError, match="left by other work: other model"):
+        blocks.claim(parts, {"model_sha256": "b"}, overwrite=False)
 
 
 def test_the_same_table_made_meanwhile_is_kept_and_another_is_not_touched(model, tissue, tmp_path, monkeypatch, caplog):
