@@ -237,7 +237,7 @@ def _parse(
         values = [0.0] * len(classes)
         for column in scores:
             try:
-                value = float(row[column])
+                value = _number(row[column])
             except ValueError:
                 raise InputError(f"{where}: {column} is {row[column]!r}, not a number") from None
             if not 0.0 <= value <= 1.0 + _SUM_TOLERANCE:
@@ -260,7 +260,7 @@ def _parse(
     else:
         predicted = position(row["predicted"], "predicted")
     fold = (row.get("fold") or "").strip()
-    if fold and not (fold.isdecimal() and len(fold) <= _MOST_DIGITS):
+    if fold and not (fold.isascii() and fold.isdecimal() and len(fold) <= _MOST_DIGITS):
         raise InputError(f"{where}: fold {fold!r} is not a whole number")
     return _Row(
         where,
@@ -273,6 +273,13 @@ def _parse(
         row.get("patch") or "",
         row.get("trained") == "yes",
     )
+
+
+def _number(text: str) -> float:
+    """Read a number as tables hold it: Python also takes the digits of every script, and ``1_0`` for 10."""
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return float(text)
 
 
 def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], unlabelled: int) -> PredictionTable:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import BundleError, InputError
+from ..errors import BundleError, InputError, readable_name
 from ..evaluate import TWO_CLASS_RULES, positive_mask
 
 _MOST_CLASSES = 1_000
@@ -95,8 +95,13 @@ def _are_hashes(found: Any) -> bool:
     return isinstance(found, dict) and all(map(_is_hash, found.values()))
 
 
+def _is_name(found: Any) -> bool:
+    """Whether a table can hold a name: text of UTF-8 without null characters."""
+    return _is_text(found) and bool(found.strip()) and "\0" not in found and readable_name(found) == found
+
+
 def _are_classes(found: Any) -> bool:
-    different = _are_texts(found) and all(map(str.strip, found)) and len(set(found)) == len(found)
+    different = _are(found, _is_name) and len(set(found)) == len(found)
     return different and 2 <= len(found) <= _MOST_CLASSES
 
 

@@ -112,6 +112,8 @@ STRANGE = {
     "no class": ("lightgbm", said(classes=[]), "different names as classes"),
     "one class": ("lightgbm", said(classes=["benign"]), "different names as classes"),
     "a class without a name": ("lightgbm", said(classes=["benign", " "]), "different names as classes"),
+    "a class with a lone surrogate": ("lightgbm", said(classes=["benign", "\ud800x"]), "different names as classes"),
+    "a class with a null character": ("lightgbm", said(classes=["benign", "a\0b"]), "different names as classes"),
     "a class more than the models have": (
         "lightgbm", said(classes=["a", "b", "c"], two_class=None), "is of 2 classes, the bundle of 3",
     ),
