@@ -12,12 +12,24 @@ from typing import Any, TypeVar
 
 import click
 
-from ..errors import InputError, closest
+from ..errors import InputError, closest, readable_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PATH = click.Path(path_type=Path)
-FILE = click.Path(dir_okay=False, path_type=Path)
+
+class _NamedPath(click.Path):
+    """A path; an empty text, as of a variable that is not set, would be the present folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, or refuse an empty text."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _NamedPath(path_type=Path)
+FILE = _NamedPath(dir_okay=False, path_type=Path)
+FOLDER = _NamedPath(file_okay=False, path_type=Path)
 
 EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
 """Of an option that does its part before the others are read, and is not passed to the command."""
@@ -192,22 +204,42 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
     if unknown := sorted(options.keys() - known.keys()):
         names = ", ".join(sorted(str(name) for name in known.keys() - {"config", "quiet", "verbose"}))
         raise InputError(f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}")
-    given = {name: found for name, found in options.items() if found is not None}
-    context.default_map = {name: _as_typed(value, known[name], found) for name, found in given.items()}
+    context.default_map = {
+        name: _as_typed(context, known[name], found, f"--config {value}: {name}")
+        for name, found in options.items()
+        if found is not None
+    }
 
 
-def _as_typed(file: Path, parameter: click.Parameter, value: Any) -> Any:
+def _as_typed(context: click.Context, parameter: click.Parameter, value: Any, what: str) -> Any:
     """Return a value of a file as the command line would give it: one value will do for an option of many."""
-    if isinstance(value, dict):
-        raise InputError(f"--config {file}: {parameter.name} is a mapping; give a value or a list of them")
-    if getattr(parameter, "multiple", False) or parameter.nargs == -1:
-        return value if isinstance(value, list) else [value]
+    several = parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs == -1
+    items = [_word(item, what) for item in (value if isinstance(value, list) else [value])]
     if isinstance(value, list) and parameter.callback is split_names:
-        return ",".join(map(str, value))
-    if isinstance(value, list) != (parameter.nargs > 1):
-        count = f"a list of {parameter.nargs} values" if parameter.nargs > 1 else "one value"
-        raise InputError(f"--config {file}: {parameter.name} takes {count}")
-    return value
+        typed: Any = ",".join(items)
+    elif not several and isinstance(value, list) != (parameter.nargs > 1):
+        raise InputError(
+            f"{what} takes {f'a list of {parameter.nargs} values' if parameter.nargs > 1 else 'one value'}"
+        )
+    else:
+        typed = items if several or isinstance(value, list) else items[0]
+    try:
+        parameter.type_cast_value(context, typed)
+    except click.BadParameter as error:
+        raise InputError(f"{what}: {error.message}") from error
+    return typed
+
+
+def _word(value: Any, what: str) -> str:
+    """Return a value as a word of a command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str | int | float):
+        kind = {dict: "a mapping", list: "a list in a list", type(None): "empty"}.get(type(value), "of another kind")
+        raise InputError(f"{what} is {kind}; give a value or a list of them")
+    if (text := str(value)) != readable_name(text) or "\0" in text:
+        raise InputError(f"{what} holds characters that no command line can hold; remove them")
+    return text
 
 
 def split_names(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:

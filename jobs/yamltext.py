@@ -16,8 +16,15 @@ _MOST_BITS = 256
 aliases repeat is counted as often as it stands there, and on a whole number (all ours)."""
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(text: str, *, plain_text: bool = False) -> Any:
     """Return what a JSON or YAML text holds: mappings, lists, texts, numbers, dates, true, false and none.
+
+    Parameters
+    ----------
+    text : str
+    plain_text : bool
+        Whether values of a YAML text stay as they are written: ``010``, ``1:48`` and ``no`` are texts, and only null
+        is not. JSON says of each value what it is.
 
     Raises
     ------
@@ -32,13 +39,13 @@ def parse_yaml(text: str) -> Any:
     except ValueError:  # YAML may begin so too
         value = None
     if value is None:
-        value = _parsed(text)
+        value = _parsed(text, plain_text)
     if _holds_huge(value):
         raise InputError(f"a whole number of more than {_MOST_BITS} bits")
     return value
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, plain_text: bool) -> Any:
     import yaml
 
     broken: tuple[type[Exception], ...] = (yaml.YAMLError, *DAMAGE)
@@ -46,6 +53,11 @@ def _parsed(text: str) -> Any:
         raise InputError(f"more than {_MOST_YAML // 1024} KiB of YAML")
     try:
         loader = yaml.SafeLoader(text)
+        if plain_text:
+            loader.yaml_implicit_resolvers = {
+                first: [kind for kind in kinds if kind[0].endswith(":null")]
+                for first, kinds in loader.yaml_implicit_resolvers.items()
+            }
         try:
             node = loader.get_single_node()
             if node is None:

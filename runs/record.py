@@ -264,7 +264,7 @@ def load_config(path: Path, *, command: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Option name (with underscores) to value.
+        Option name (with underscores) to value: texts of YAML as they are written, and what JSON holds.
 
     Raises
     ------
@@ -274,7 +274,7 @@ def load_config(path: Path, *, command: str) -> dict[str, Any]:
     if not path.is_file():
         raise MissingInputError(f"`path` {path}: no such file")
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"), plain_text=True)
     except InputError as error:
         said = "nested too deeply to be options" if "too deeply" in str(error) else error
         raise InputError(f"`path` {path}: {said}") from error

@@ -46,8 +46,8 @@ def test_two_commands_at_once_are_both_kept(tmp_path):
 def test_config_from_yaml_and_from_a_run(tmp_path):
     (tmp_path / "a.yaml").write_text("color-range: [0.8, 1.2]\naugmentations: 4\n")
     assert load_config(tmp_path / "a.yaml", command="featurize") == {
-        "color_range": [0.8, 1.2],
-        "augmentations": 4,
+        "color_range": ["0.8", "1.2"],
+        "augmentations": "4",
     }
     for seeds in (1, 3):
         with record_run(tmp_path, command="boost", config={"seeds": seeds}):
@@ -103,7 +103,7 @@ def test_a_run_is_repeated_from_any_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 2024-99-99", "neither YAML nor JSON"),
+        ("a: !!timestamp 2024-99-99", "neither YAML nor JSON"),
         ("a: !!int abc", "neither YAML nor JSON"),
         ("[" * 5000, "nested too deeply|neither YAML nor JSON"),
         ('{"records": [3, {"command": "boost", "config": 4}]}', "holds no `bchisto boost`"),

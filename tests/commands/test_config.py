@@ -1,0 +1,135 @@
+"""Values of `--config`: what the file holds is what a command line would hold, or is refused in one line."""
+
+import contextlib
+import re
+
+import click
+import pytest
+from bchisto.cli import cli as group
+from bchisto.errors import BchistoError
+from bchisto.runs import load_config
+
+ODD = (
+    "010", ".inf", "-1", "99999999999999999999", "''", "true", "2024-01-01", "[]", "[[1]]", "{a: 1}", '"\\ud800"',
+    "!!binary aGVsbG8=",
+)  # fmt: skip
+READ = 6
+"""So many of them are texts, which commands read."""
+GIVEN = {
+    "featurize": {"images": "gone", "out": "run"},
+    "boost": {"out": "run"},
+    "predict": {"model": "gone", "out": "o.csv", "images": "gone"},
+    "evaluate": {"sources": "gone", "out": "e"},
+}
+"""What these are given beside; they end at what is not there."""
+REFUSED = (BchistoError, OSError, click.ClickException, click.exceptions.Exit)
+
+
+def commands(group=group, path=()):
+    with click.Context(group) as context:
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            if isinstance(command, click.Group):
+                yield from commands(command, (*path, name))
+            else:
+                yield (*path, name), command
+
+
+def odd_ones(command, file, given, values=ODD):
+    """Write a file for every option and odd value of a command; yield what is odd in it."""
+    for parameter in command.params:
+        for value in values if parameter.name != "list_encoders" else ():  # which imports Keras
+            lines = {**given, parameter.name: value}.items()
+            file.write_text("\n".join(f"{name}: {text}" for name, text in lines), encoding="utf-8")
+            yield f"{command.name}, {parameter.name}: {value}"
+
+
+def test_every_option_of_every_command_with_every_odd_value(tmp_path):
+    file = tmp_path / "c.yaml"
+    count = 0
+    for _, command in commands():
+        for what in odd_ones(command, file, {}):
+            count += 1
+            with contextlib.suppress(*REFUSED):
+                try:
+                    command.make_context(command.name, ["--config", str(file)])
+                except Exception as error:
+                    error.add_note(what)
+                    raise
+    assert count > 3500
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_what_a_command_does_with_odd_values(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "c.yaml"
+    ((_, command),) = [(path, command) for path, command in commands() if path == (name,)]
+    for what in odd_ones(command, file, GIVEN[name], ODD[:READ]):
+        with contextlib.suppress(*REFUSED):
+            try:
+                group.main(args=[name, "--config", str(file)], prog_name="bchisto", standalone_mode=False)
+            except Exception as error:
+                error.add_note(what)
+                raise
+
+
+def options_of(name, text, tmp_path):
+    """Return the options that a command reads from a file of options."""
+    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+    ((_, command),) = [(path, command) for path, command in commands() if path == (name,)]
+    return command.make_context(name, ["--config", str(tmp_path / "c.yaml")]).params
+
+
+REQUIRED = "images: images\nout: run\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("seed: 010", "seed", 10),
+        ("seed: 1_0", "seed", 10),  # as int() has it
+        ("view: 1:48", "view", ("1:48",)),
+        ("view: [0.50:48, 1:48]", "view", ("0.50:48", "1:48")),
+        ("classes: [no, yes]", "classes", ("no", "yes")),
+        ("classes: no,yes", "classes", ("no", "yes")),
+        ("color-range: [0.9, 1.10]", "color_range", (0.9, 1.1)),
+        ("skip-errors: yes", "skip_errors", True),
+        ("skip_errors: false", "skip_errors", False),
+        ("magnification: [40, 400X]", "magnification", (40, 400)),
+        ("jobs: ~", "jobs", None),
+        ("jobs:", "jobs", None),
+        ("jobs: 'null'", "jobs", "jobs: 'null' is not a valid integer"),
+        ("crops: 2.7", "crops", "crops: '2.7' is not a valid integer"),
+        ("augmentations: true", "augmentations", "augmentations: 'true' is not a valid integer"),
+        ("pool: true", "pool", "pool: 'true' is not a valid float"),
+        ("seed: 2024-01-01", "seed", "seed: '2024-01-01' is not a valid integer"),
+        ("skip_errors: 2", "skip_errors", "skip_errors: '2' is not a valid boolean"),
+        ("mode: [exact, dense]", "mode", "mode takes one value"),
+        ("color-range: 1", "color_range", "color_range takes a list of 2 values"),
+        ("view: [[1]]", "view", "view is a list in a list; give a value or a list of them"),
+        ("seed: {a: 1}", "seed", "seed is a mapping; give a value or a list of them"),
+        ("dataset: !!binary aGVsbG8=", "dataset", "dataset is of another kind"),
+        ('dataset: "a\\0b"', "dataset", "dataset holds characters that no command line can hold"),
+        ("out: ''", "out", "out: the path is empty"),
+        ('{"images": "i", "out": "o", "crops": 2.7}', "crops", "crops: '2.7' is not a valid integer"),
+        ('{"images": "i", "out": "o", "skip_errors": true, "crops": 3}', "crops", 3),
+    ],
+)  # fmt: skip
+def test_a_value_is_what_one_would_type(text, name, value, tmp_path):
+    text = text if text.startswith("{") else f"{'' if name == 'out' else REQUIRED}{text}"
+    if isinstance(value, str):
+        with pytest.raises(BchistoError, match=f"^--config .*c.yaml: {re.escape(value)}"):
+            options_of("featurize", text, tmp_path)
+    else:
+        assert options_of("featurize", text, tmp_path)[name] == value
+
+
+def test_a_word_that_yaml_takes_for_something_else_is_a_class(tmp_path):
+    assert options_of("boost", "out: run\npositive: [no]\nfolds: [10, 0.7/0.3]", tmp_path)["positive"] == ("no",)
+    assert load_config(tmp_path / "c.yaml", command="boost")["folds"] == ["10", "0.7/0.3"]
+
+
+def test_one_line_names_the_file(tmp_path, cli):
+    (tmp_path / "c.yaml").write_text("images: x\nout: y\ncrops: 2.7\n")
+    code, _, said = cli("featurize", "--config", tmp_path / "c.yaml")
+    assert (code, said) == (2, f"error: --config {tmp_path}/c.yaml: crops: '2.7' is not a valid integer.\n")
