@@ -141,7 +141,7 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
     if isinstance(error, BchistoError) and not (isinstance(error, DependencyError) and is_out_of_memory(error)):
         line, code = _spoken(str(error), words), error.exit_code
     elif is_out_of_memory(error):
-        line = "out of memory; what is done is kept, run it again with fewer --jobs or a smaller --batch-size"
+        line = "out of memory, or of processes (ulimit -v, -u); what is done is kept, run it again with fewer --jobs"
     elif isinstance(error, OSError):
         line, code = os_error(error)
         line = _spoken(line, words)

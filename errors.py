@@ -252,7 +252,13 @@ def output_error(error: BaseException, what: str, *, then: str = "") -> OutputEr
     reason = str(error).splitlines()[0] if number is None else os.strerror(number)
     if number in _REFUSED:
         return OutputError(f"{what} ({reason}){'; ' if then else ''}{then}")
-    return DiskFullError(f"{what} ({reason}); what is done is kept, free some space and run the command again")
+    return DiskFullError(f"{what} ({reason}); what is done is kept, {_room(number)} and run the command again")
+
+
+def _room(number: int | None) -> str:
+    if number == errno.EFBIG:
+        return "allow larger files (ulimit -f)"
+    return "free some space"
 
 
 def os_error(error: OSError) -> tuple[str, int]:
@@ -265,8 +271,8 @@ def os_error(error: OSError) -> tuple[str, int]:
     line = f"{' -> '.join(names)}: {reason}" if names else reason
     if number in (errno.EACCES, errno.EPERM):
         line += "; change its permissions"
-    elif number in (errno.ENOSPC, errno.EDQUOT):
-        line += "; what is done is kept, free some space and run the command again"
+    elif number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        line += f"; what is done is kept, {_room(number)} and run the command again"
     elif number == errno.EMFILE:
         line += "; allow more open files (ulimit -n) or use fewer `jobs`"
     return line, 2 if number in _REFUSED and names else 1

@@ -72,6 +72,7 @@ def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]
             text=True,
             check=False,
             timeout=seconds * _PATIENCE,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # it computes nothing, and may start no thread (ulimit -u)
         )
         code, said = done.returncode, done.stdout
     except OSError as error:
@@ -79,6 +80,8 @@ def refuse_deadly(paths: Sequence[Path], datasets: Sequence[tuple[str, str, int]
         return
     except subprocess.TimeoutExpired as error:
         code, said = -signal.SIGXCPU, (error.stdout or b"").decode()
+    if -code in (signal.SIGKILL, signal.SIGINT):  # never by HDF5: the kernel for lack of memory, or a library's start
+        raise MemoryError(f"{found[0]}: the process that looks at it first was ended by signal {-code}")
     if code < 0:
         last = found[min(len(said.splitlines()), len(found) - 1)]
         how = "does not come to an end" if -code == signal.SIGXCPU else f"is ended by signal {-code}"

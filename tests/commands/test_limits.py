@@ -1,0 +1,42 @@
+"""Limits that a shell, a scheduler or a container sets: each is named, and nothing else is blamed."""
+
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="ulimit -f counts in blocks of 1024 bytes in bash")
+def test_a_limit_on_the_size_of_files(described, run_copy, tmp_path):
+    """What fits is kept, the limit is named, and the command goes on without it."""
+    run = run_copy(described)
+    command = [sys.executable, "-m", "bchisto", "boost", "--out", run, "--folds", 2, "--seeds", 1, "--head", "logistic",
+               "--jobs", 1, "--quiet"]  # fmt: skip
+    limited = ["bash", "-c", 'ulimit -f 2; exec "$@"', "bash", *command]
+    done = subprocess.run([str(word) for word in limited], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "(File too large); what is done is kept, allow larger files (ulimit -f) and run the command again" in (
+        done.stderr.splitlines()[-1]
+    )
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_store_is_not_called_damaged_for_want_of_processes(described, run_copy, cli, tmp_path, monkeypatch, number):
+    """OpenBLAS ends a process that may start no thread by SIGINT, the kernel one without memory by SIGKILL.
+
+    The process that reads a store first is a real one, which ends itself: RLIMIT_NPROC does not bind root.
+    """
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\nif 'hdf5_probe' in str(sys.orig_argv):\n"
+        "    signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    code, _, shown = cli("boost", "--out", run_copy(described), "--folds", 2, "--seeds", 1, "--head", "logistic")
+    assert code == 1
+    assert "error: out of memory, or of processes (ulimit -v, -u); what is done is kept" in shown
+    assert "damaged" not in shown
