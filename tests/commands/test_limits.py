@@ -17,8 +17,9 @@ def test_a_limit_on_the_size_of_files(described, run_copy, tmp_path):
     limited = ["bash", "-c", 'ulimit -f 2; exec "$@"', "bash", *command]
     done = subprocess.run([str(word) for word in limited], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert "(File too large); what is done is kept, allow larger files (ulimit -f) and run the command again" in (
-        done.stderr.splitlines()[-1]
+    assert (
+        "(File too large); what is done is kept, allow larger files (ulimit -f) and run the command again"
+        in (done.stderr.splitlines()[-1])
     )
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
