@@ -49,7 +49,7 @@ from .options import (
     help="The whole image, or squares cut from it at full resolution.",
 )
 @option("--epochs", type=int, default=50, help="At most.")
-@option("--patience", type=int, default=8, help="Epochs without a better validation loss.")
+@option("--patience", type=int, default=8, help="Epochs without a better validation loss; 0: never stop early.")
 @option("--no-validation", is_flag=True, help="Train for all epochs on every training image.")
 @click.option("--batch-size", type=int, default=0, help="Default: the network's own, or what there is.")
 @option("--optimizer", type=click.Choice(["adam", "sgd"]), help="Default: the network's own.")

@@ -106,8 +106,9 @@ _ALL = (
     Method(
         "masking",
         "share of the masks",
-        "The picture through the most active fifth of single units of the first model that raise the score; a unit "
-        "need not stand for one thing, and the probabilities are of pictures that the network never saw.",
+        "The picture where single units of the first model that raise the score are at least half as active as they "
+        "become; a unit need not stand for one thing, and the probabilities are of pictures that the network never "
+        "saw.",
         layered=True,
     ),
     Method(

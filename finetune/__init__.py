@@ -7,7 +7,7 @@ from .augment import AUGMENTATIONS, OFFLINE
 from .balance import SAMPLINGS, class_weights, sample_training
 from .bundle import CnnBundle
 from .images import ImageBank, make_reader
-from .model import network_of
+from .model import count_parameters, network_of
 from .networks.registry import NETWORKS, build_network, get_network, list_networks
 from .networks.spec import CaffeLayers, NetworkSpec
 from .patches import PatchRule, Samples, parse_patches
@@ -34,6 +34,7 @@ __all__ = [
     "build_network",
     "class_weights",
     "convert_caffe",
+    "count_parameters",
     "finetune",
     "get_network",
     "list_networks",

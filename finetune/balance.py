@@ -10,7 +10,7 @@ from ..errors import InputError
 from .patches import Indices
 
 BEFORE = "under-before"
-"""As seed ``idc-patches`` has it: the whole set is undersampled before it is split, and what is tested with it."""
+"""The whole set is undersampled before it is split, and what is tested with it; seed ``idc-patches`` names no split."""
 
 SAMPLINGS = ("none", "under", "over", "under-over", BEFORE)
 """Drop images of large classes to the size of the smallest; draw images of small classes again up to the size of the

@@ -62,7 +62,7 @@ def train_model(
     frozen: Split | None = None,
     learner: Any = None,
 ) -> None:
-    """Train until the validation loss has not fallen for `patience` epochs, and keep the best weights.
+    """Train until the validation loss has not fallen for `patience` epochs, and keep the best weights; of 0 the last.
 
     Parameters
     ----------
@@ -120,7 +120,8 @@ def train_model(
     if curves is not None and not now.done:
         curves.write_graph(network)
         curves.write_weights(model, step=0)
-    while now.done < settings.epochs and now.waited < settings.patience:
+    stops = len(held) > 0 and settings.patience > 0
+    while now.done < settings.epochs and not (stops and now.waited >= settings.patience):
         shuffled = batches(now.done)
         history = learner.fit(shuffled, epochs=1, class_weight=weights, verbose=0, shuffle=False).history
         shuffled.let_go()
@@ -132,7 +133,7 @@ def train_model(
             raise InputError(f"{log}: the loss is {judged} after epoch {row[0]}; lower `learning_rate`")
         now.done += 1
         now.rows.append(row)
-        if not len(held) or judged < now.best:
+        if not stops or judged < now.best:
             now.best, now.waited, now.kept = judged, 0, copied_weights(model)
         else:
             now.waited += 1

@@ -64,8 +64,13 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
         met.append("class weights")
     if met:
         yield f"Uneven classes were met by {' and '.join(met)}."
-    if settings.validation:
-        part = "an eighth of the training part, groups whole," if inner else "the validation part of the protocol"
+    part = "an eighth of the training part, groups whole," if inner else "the validation part of the protocol"
+    if settings.validation and not settings.patience:
+        yield (
+            f"Networks were trained for {settings.epochs} epochs, and the last weights were kept, whatever the loss on "
+            f"{part.rstrip(',')}."
+        )
+    elif settings.validation:
         yield (
             f"Training stopped after {settings.patience} epochs without a lower loss on {part} or after "
             f"{settings.epochs} epochs, and the weights of the lowest loss were kept."

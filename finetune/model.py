@@ -84,6 +84,12 @@ def untrained_notice(settings: FinetuneSettings) -> str | None:
     return f"RANDOM WEIGHTS: {settings.network} began untrained." if network.weights == "imagenet" else None
 
 
+def count_parameters(settings: FinetuneSettings, *, classes: int) -> int:
+    """Return how many numbers a network and its top have, trained or not."""
+    plain = replace(settings, weights="random", multipliers=(), fresh=())
+    return int(build_model(plain, classes=classes, fold=0).count_params())
+
+
 def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
     """Build and compile a model; the same settings and fold give the same weights.
 

@@ -125,7 +125,11 @@ def _best(unit: FoldUnit) -> dict[str, Any]:
     rows = list(read_rows(unit.log))
     if not rows:
         return {}
-    best = min(rows, key=lambda row: float(row["val_loss"])) if rows[-1]["val_loss"] else rows[-1]
+    best = (
+        min(rows, key=lambda row: float(row["val_loss"]))
+        if rows[-1]["val_loss"] and unit.settings.patience
+        else rows[-1]
+    )
     return {
         "epochs": len(rows), "epoch": int(best["epoch"]),
         **{name: float(best[name]) for name in ("val_loss", "val_accuracy") if best[name]},

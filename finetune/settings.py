@@ -106,7 +106,8 @@ class FinetuneSettings:
     patches : str
         See `parse_patches`.
     epochs, patience : int
-        Most epochs, and epochs without a better validation loss after which training stops.
+        Most epochs, and epochs without a better validation loss after which training stops; of 0 all epochs are trained
+        and the last weights kept, whatever the loss on the validation part.
     validation : bool
         Whether a part of the training images validates; without, all epochs are trained.
     batch_size : int
@@ -198,7 +199,9 @@ class FinetuneSettings:
             raise InputError(f"`copies` {', '.join(_written(self.copies))}: name each class once")
         wholes = ("size", "epochs", "patience", "batch_size", "rotations", "crops", "seed")
         convert_fields(self, **dict.fromkeys(wholes, as_whole))
-        for name in ("epochs", "patience", "rotations", "crops"):
+        if self.patience < 0:
+            raise InputError(f"`patience` {self.patience}: give at least 0, which trains all epochs")
+        for name in ("epochs", "rotations", "crops"):
             if (value := getattr(self, name)) < 1:
                 raise InputError(f"`{name}` {value}: give at least 1")
         if self.learning_rate < 0 or self.batch_size < 0 or self.seed < 0:

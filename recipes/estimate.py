@@ -16,7 +16,7 @@ from ..encoders import cached_encoder
 from ..featurize import images_per_block, time_describing
 from ..finetune import time_training
 from ..jobs import format_seconds
-from .parts import Part, fold_names
+from .parts import fold_names, open_images
 from .recipe import Order, Recipe
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ class ImagesAhead:
     ----------
     recipe : Recipe
     order : Order
-    layout : str
 
     Attributes
     ----------
@@ -62,15 +61,15 @@ class ImagesAhead:
         Into how many the images are divided, each with folds of its own.
     """
 
-    def __init__(self, recipe: Recipe, order: Order, *, layout: str) -> None:
-        self._recipe, self._order, self._layout = recipe, order, layout
+    def __init__(self, recipe: Recipe, order: Order) -> None:
+        self._recipe, self._order, self._part = recipe, order, open_images(recipe, order)
         self.how = order.how
         self.parts = max(1, len(recipe.magnifications))
         self._kept: list[Any] = []
 
     def read(self, reading: Mapping[str, Any]) -> tuple[Dataset, Sequence[ImageRecord]]:
         """Return the images, and those of them that would be used."""
-        dataset = Part(self._order.images, self._layout, self._order.run).read(reading)
+        dataset = self._part.read(reading)
         if not self._order.quick:
             return dataset, dataset.records
         quick = self._recipe.quick
@@ -84,7 +83,7 @@ class ImagesAhead:
         """Return how many folds a protocol has."""
         if name in PUBLISHED_FOLDS:
             return len({fold for _, fold, _ in published_folds(name)})
-        return int(name) if name.isdecimal() else _OFFICIAL_FOLDS.get(self._layout, 1)
+        return int(name) if name.isdecimal() else _OFFICIAL_FOLDS.get(str(self._part.layout), 1)
 
     def is_new(self, kept: Any) -> bool:
         """Return whether nothing of this kind was kept by an earlier step."""

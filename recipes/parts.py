@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,8 @@ from ..experiment import FoldChoice, ImageSelection
 from ..jobs import ensure_folder, write_rows
 from ..options import from_options
 from .recipe import Order, Recipe
+
+_log = logging.getLogger(__name__)
 
 READING = frozenset({"lesion", "context"})
 """Settings of a step that say how images are read."""
@@ -43,6 +46,8 @@ class Part:
         Published fold list to what a quick run takes in its place.
     notes : tuple of str
         What must be said of a quick run.
+    known : dict
+        What was read before, by how: a dataset is indexed once.
     """
 
     images: Path
@@ -52,6 +57,7 @@ class Part:
     only: Path | None = None
     lists: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    known: dict[Any, Dataset] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def where(self) -> str:
@@ -66,6 +72,10 @@ class Part:
             only=self.only,
         )  # fmt: skip
 
+    def key(self, reading: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return what tells images that are read apart."""
+        return self.layout, self.magnification, self.only, repr(sorted(reading.items()))
+
     def read(self, reading: Mapping[str, Any]) -> Dataset:
         """Read them.
 
@@ -74,7 +84,9 @@ class Part:
         InputError
             There are none.
         """
-        dataset = self.selection(reading).read()
+        if (key := self.key(reading)) not in self.known:
+            self.known[key] = self.selection(reading).read()
+        dataset = self.known[key]
         if not dataset.records:
             which = "" if self.magnification is None else f" of {self.magnification}x"
             raise InputError(f"{self.images}: no image{which} is here")
@@ -108,19 +120,23 @@ def reading_of(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[name] for name in READING & values.keys()}
 
 
-def find_layout(recipe: Recipe, order: Order) -> str:
-    """Return the layout of the images.
+def open_images(recipe: Recipe, order: Order) -> Part:
+    """Return all images, whose layout is known and which have been read.
 
     Raises
     ------
     InputError
         No images, or in none of the recipe's layouts.
     """
-    known = recipe.datasets[0] if len(recipe.datasets) == 1 else None
-    found = Part(order.images, known, order.run).read(_first_reading(recipe)).name
-    if found not in recipe.datasets:
+    _log.info("reading the names of the images in %s", order.images)
+    layout = recipe.datasets[0] if len(recipe.datasets) == 1 else None
+    part = Part(order.images, layout, order.run)
+    found = part.read(reading := _first_reading(recipe))
+    if found.name not in recipe.datasets:
         raise InputError(f"{order.images}: {recipe.name} takes the layout {' or '.join(recipe.datasets)}")
-    return found
+    part = replace(part, layout=found.name)
+    part.known[part.key(reading)] = found
+    return part
 
 
 def make_parts(recipe: Recipe, order: Order, notes: list[str]) -> list[Part]:
@@ -138,11 +154,11 @@ def make_parts(recipe: Recipe, order: Order, notes: list[str]) -> list[Part]:
     InputError
         No images, or none of a magnification; in a quick run too few for it.
     """
-    layout = find_layout(recipe, order)
+    whole = open_images(recipe, order)
     parts = []
     for magnification in recipe.magnifications or (None,):
         run = order.run if magnification is None else order.run / f"{magnification}x"
-        part = Part(order.images, layout, run, magnification)
+        part = replace(whole, run=run, magnification=magnification)
         try:
             dataset = part.read(_first_reading(recipe))
             parts.append(_few(recipe, order, part, dataset) if order.quick else part)
@@ -159,7 +175,7 @@ def _first_reading(recipe: Recipe) -> dict[str, Any]:
 
 def _few(recipe: Recipe, order: Order, part: Part, dataset: Dataset) -> Part:
     """Cut a part down to what a quick run takes of it."""
-    folder = ensure_folder(part.run / "quick")
+    folder = order.run / "quick" / part.run.relative_to(order.run)  # no run folder of images that are left out
     if (count := recipe.quick.get("images_per_class_and_fold")) is not None:
         names = fold_names(recipe, order)
         paths, only = write_quick(dataset, names, count=count, folder=folder)
@@ -185,6 +201,7 @@ def fold_names(recipe: Recipe, order: Order) -> list[str]:
 
 def write_list(path: Path, images: Iterable[str]) -> Path:
     """Write a list of images, as `ImageSelection` takes it for `only`."""
+    ensure_folder(path.parent)
     write_rows(path, ["image_id"], [[image] for image in images])
     return path
 
@@ -226,7 +243,7 @@ def write_quick(dataset: Dataset, protocols: Sequence[str], *, count: int, folde
                 f"{dataset.root}: too few images of the list {name} are here for `quick` ({len(rows)}); give more of "
                 "the published images (bchisto data make --images-per-class 100 writes enough synthetic ones)"
             )
-        path = folder / f"{name}-quick.csv"
+        path = ensure_folder(folder) / f"{name}-quick.csv"
         header = ["image_id", "fold", "part"][: 2 if partition else 3]
         write_rows(path, header, [row[: len(header)] for row in kept])
         paths.append(str(path))

@@ -12,10 +12,10 @@ from typing import Any
 from ..errors import InputError, ReportError, SettingsConflictError
 from ..evaluate import Panel, PredictionTable, PublishedTable, compare_pairs, holm, selection_notes, unlike_pairs
 from ..experiment import CrossValidation
-from ..finetune import time_training
+from ..finetune import count_parameters, time_training
 from ..jobs import DAMAGE, read_rows, write_rows
 from .estimate import Estimate, ImagesAhead
-from .parts import Part, find_layout, make_parts
+from .parts import Part, make_parts
 from .pictures import Trained
 from .recipe import Order, Recipe
 from .settings import build_steps
@@ -83,7 +83,12 @@ def run_variants(recipe: Recipe, order: Order) -> Outcome:
         ran = {name: run.variants[name] for name, _ in run.obtained}
         times = training_times(recipe, ran, run.parts[0], folder=order.run / "reproduce" / recipe.name)
     further = [one.obtained for one in others]
-    runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times)
+    sizes = {
+        name: count_parameters(step.settings, classes=len(run.classes(name)))
+        for name, step in _networks(recipe, run.variants, kind="parameters").items()
+        if run.classes(name)
+    }
+    runs = Runs(recipe.first, run.obtained, recipe.magnifications or (None,), further, times, sizes)
     published = compare_published(recipe.published, runs, note=comparable_note(banners))
     failed = tuple(line for one in (run, *others) for line in one.failed)
     return Outcome(run.results, published, banners, _pairs(run.obtained), failed, run.trained)
@@ -123,10 +128,17 @@ class _Run:
         self.trained: list[Trained] = []
         self.left_out: dict[tuple[str, str], list[str]] = {}
 
+    def classes(self, name: str) -> Sequence[str]:
+        """Return the classes of a variant; none of one that was not run."""
+        return next((one.panel.table.classes for (found, _), one in self.obtained.items() if found == name), ())
+
     def variant(self, part: Part, name: str, *, done: list[Step]) -> None:
         """Run the steps of a variant on a part that are not `done`; a quick run leaves out what has too few images."""
         results: list[CrossValidation] = []
         try:
+            if self._order.quick:  # nothing is begun that does not fit
+                for step in self.variants[name]:
+                    step.check(part)
             for step in self.variants[name]:
                 if step in done:  # an encoder's descriptors serve every variant that trains on them
                     continue
@@ -184,7 +196,7 @@ def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
     InputError
         See `reproduce`.
     """
-    ahead = ImagesAhead(recipe, order, layout=find_layout(recipe, order))
+    ahead = ImagesAhead(recipe, order)
     estimates = []
     done: list[Step] = []
     chosen = recipe.chosen(order.variants)
@@ -192,6 +204,7 @@ def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
         steps = build_steps(recipe, order, name)
         for step in steps:
             if step not in done:
+                _log.info("%s: timing a few units of the step %s", name, step.kind)
                 found = step.estimate(ahead)
                 estimates.append(found if len(chosen) == 1 else replace(found, stage=f"{name}: {step.kind}"))
         done += steps
@@ -200,8 +213,8 @@ def estimate_variants(recipe: Recipe, order: Order) -> list[Estimate]:
 
 
 _COMPARABLE = ("PATIENTS UNKNOWN", "NO VALIDATION", "BALANCED BEFORE THE SPLIT")
-"""What the source did not know either, or a variant does as it did: that qualifies figures, and does not keep them from
-being compared."""
+"""What the source did not know either, or a variant does on purpose: that qualifies figures, and does not keep them
+from being compared."""
 
 
 def comparable_note(banners: Sequence[str]) -> str:
@@ -232,11 +245,7 @@ def training_times(
     dict of str to list of float
         Variant to the seconds that a sample took in each round; empty where no table asks for them.
     """
-    rows = {name for table in recipe.published if table["kind"] == "time" for name in table["rows"]}
-    steps = {
-        name: step for name, found in variants.items() for step in found
-        if name in rows and isinstance(step, FinetuneStep)
-    }  # fmt: skip
+    steps = _networks(recipe, variants, kind="time")
     if not steps:
         return {}
     path = folder / "training-time.csv"
@@ -252,6 +261,15 @@ def training_times(
     timed = [(name, turn, value) for name, found in known.items() for turn, value in enumerate(found, start=1)]
     write_rows(path, ("variant", "round", "seconds"), timed)
     return known
+
+
+def _networks(recipe: Recipe, variants: Mapping[str, Sequence[Step]], *, kind: str) -> dict[str, FinetuneStep]:
+    """Return the trainings that tables of a kind are about."""
+    rows = {name for table in recipe.published if table["kind"] == kind for name in table["rows"]}
+    return {
+        name: step for name, found in variants.items() for step in found
+        if name in rows and isinstance(step, FinetuneStep)
+    }  # fmt: skip
 
 
 def _read_times(path: Path) -> dict[str, list[float]]:

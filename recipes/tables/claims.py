@@ -21,26 +21,28 @@ from ...evaluate import (
     take_rows,
     unlike_pairs,
 )
+from .ensembles import gain_of
 from .networks import LEVELS, value_of
-from .obtained import Obtained, Points, Runs, Value, mean_change
+from .obtained import Key, Obtained, Points, Runs, Value, mean_change
 
 SEEDS = 3
 """Seeds from which a conclusion is judged (ours): one training says nothing of how much another would differ."""
 
 _FORMS = (
-    {"better", "than"}, {"better", "than", "less_than"}, {"alike", "margin"}, {"better", "least"},
-    {"row", "better_at", "than_at"}, {"why"},
+    {"better", "than"}, {"better", "than", "by"}, {"better", "than", "less_than"}, {"alike", "margin"},
+    {"better", "least"}, {"row", "better_at", "than_at"}, {"why"},
 )  # fmt: skip
-_NUMBERS = ("margin", "least", "less_than")
+_NUMBERS = ("margin", "least", "by", "less_than")
 _LISTS = ("better", "than", "alike", "at", "better_at", "than_at")
-"""What a conclusion says beside ``says``: rows beat others; do not by so much; are alike to a margin; are above a
-value; a row is better at some magnifications than at others; or why nothing can be judged."""
+"""What a conclusion says beside ``says``: rows beat others; by so much or more; not by so much; are alike to a margin;
+are above a value; a row is better at some magnifications than at others; or why nothing can be judged."""
 
-_PAIRED = {"accuracy": "accuracy", "auc": "auc", "auc_mean": "auc", "recall": "sensitivity", "precision": "precision"}
+_PAIRED = {
+    "accuracy": "accuracy", "auc": "auc", "auc_mean": "auc", "recall": "sensitivity", "precision": "precision",
+    "f1": "f1",
+}  # fmt: skip
 """Metrics whose difference has an interval over images, to its name in a comparison; rules are told by accuracy unless
 their table says otherwise."""
-
-Key = tuple[str, int | None]
 
 
 @dataclass(frozen=True)
@@ -129,10 +131,17 @@ def judge(
     for where, contrasts in _places(claim, runs):
         if any(key not in found for one in contrasts for key in (one.better, one.than) if key for found in points):
             verdict = "not run"
+        elif table["kind"] == "parameters":  # counts have no scatter
+            changes = [_change(one, points[0]) for one in contrasts]
+            verdict = _judged(
+                [(found, found, one.least, one.most) for found, one in zip(changes, contrasts, strict=True)]
+            )
         elif note:
             verdict = "not judged (not comparable)"
         elif table["kind"] == "time":
             verdict = _time_verdict(contrasts, runs)
+        elif table["kind"] == "gains":
+            verdict = _gain_verdict(contrasts, runs, table)
         elif len(points) < SEEDS:
             verdict = f"not judged ({len(points)} of {SEEDS} seeds)"
         else:
@@ -162,7 +171,7 @@ def _places(claim: Mapping[str, Any], runs: Runs) -> list[tuple[str, list[_Contr
         elif "least" in claim:
             contrasts = [_Contrast((name, at), None, constant=claim["least"]) for name in claim["better"]]
         else:
-            bounds = (-math.inf, claim["less_than"]) if "less_than" in claim else (0.0, math.inf)
+            bounds = (-math.inf, claim["less_than"]) if "less_than" in claim else (claim.get("by", 0.0), math.inf)
             contrasts = [_Contrast((a, at), (b, at), *bounds) for a, b in product(claim["better"], claim["than"])]
         found.append(("" if at is None else f" at {at}x", contrasts))
     return found
@@ -209,12 +218,27 @@ def _time_verdict(contrasts: Sequence[_Contrast], runs: Runs) -> str:
     return _judged(ends)
 
 
+def _gain_verdict(contrasts: Sequence[_Contrast], runs: Runs, table: Mapping[str, Any]) -> str:
+    """Judge gains over the folds: one run has as many trainings as folds."""
+    ends = []
+    for one in contrasts:
+        _, interval = gain_of(runs, one.better, table, than=one.than)
+        if interval is None:
+            return "not judged (one fold)"
+        ends.append((interval[0] - one.constant, interval[1] - one.constant, one.least, one.most))
+    return _judged(ends)
+
+
+def _change(one: _Contrast, found: Points) -> float:
+    return found[one.better] - (one.constant if one.than is None else found[one.than])
+
+
 def _interval(
     one: _Contrast, points: Sequence[Points], seeds: Sequence[Mapping[Key, Shown]], table: Mapping[str, Any]
 ) -> tuple[float, float] | None:
     """Return the mean of a difference over seeds and half its 95 % interval; None where it has none over images."""
     better, than, metric = one.better, one.than, table.get("metric", "accuracy")
-    changes = [found[better] - (one.constant if than is None else found[than]) for found in points]
+    changes = [_change(one, found) for found in points]
     widths = [half_width(found[better], None if than is None else found[than], metric) for found in seeds]
     known = [width for width in widths if width is not None]
     if len(known) < len(widths):
@@ -242,8 +266,13 @@ def _shown_in(found: Mapping[Key, Obtained], key: Key, table: Mapping[str, Any])
     """Return what stands behind a row of one seed."""
     name, at = key
     if table["kind"] in ("variants", "scores"):
-        run = found.get(key)
-        return Shown() if run is None else Shown(run.panel.table, value_of(run.panel.metrics, table["metric"]))
+        run, level = found.get(key), table.get("level", "image")
+        if run is None:
+            return Shown()
+        value = value_of(run.table(LEVELS[level]), table["metric"])
+        if level == "patch":  # of which one table is not the other's, row by row
+            return Shown(None, value)
+        return Shown(aggregate(run.panel.table) if level == "patient" else run.panel.table, value)
     run = found.get((table["variant"], at))
     if run is None:
         return Shown()
@@ -306,10 +335,10 @@ def _fold(table: PredictionTable, number: int) -> PredictionTable:
 def _paired(first: PredictionTable, second: PredictionTable, figure: str) -> float | None:
     if unlike_pairs([first, second]):
         return None
-    if figure == "precision":
+    if figure in ("precision", "f1"):
         places = {key: place for place, key in enumerate(second.keys)}
         second = take_rows(second, np.array([places[key] for key in first.keys], dtype=np.int64))
-        found = precision_difference(first, second)
+        found = precision_difference(first, second, f1=figure == "f1")
     else:
         found = compare_tables(first, second)["differences"].get(figure)
     return None if found is None else _own((found["difference"], found["interval"]))

@@ -14,7 +14,10 @@ import numpy.typing as npt
 
 from ...evaluate import CROSS_VALIDATION, Interval, PredictionTable, PublishedFigure, Sampled, share_interval
 from ...jobs import read_records
-from .obtained import Compared, Obtained, Points, Runs, Value, figure_of, mean_change
+from .obtained import Compared, Key, Obtained, Points, Runs, Value, figure_of, mean_change
+
+FUSION = "Model fusion"
+"""The row of all stores together."""
 
 
 @dataclass(frozen=True)
@@ -30,31 +33,41 @@ class _Run:
     hits : dict of str to (ndarray, ndarray, list)
         Store (or ``Model fusion``) to whether each seed is right (rows, seeds), the fold of each row, and its unit of
         resampling (group or image).
+    averaged : dict of str to ndarray
+        Store to whether the mean of its seeds is right.
     """
 
     table: PredictionTable
     metrics: dict[str, Any]
     hits: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], list[str]]]
+    averaged: dict[str, npt.NDArray[np.float64]]
 
 
 def _read(obtained: Obtained) -> _Run:
     by_image: defaultdict[str, defaultdict[tuple[str, int], list[float]]] = defaultdict(lambda: defaultdict(list))
     units: dict[tuple[str, int], str] = {}
-    for name, store in (("predictions-by-model.csv", None), ("predictions.csv", "Model fusion")):
-        with (obtained.folder / name).open(newline="", encoding="utf-8") as handle:
+    sums: defaultdict[str, dict[tuple[str, int], npt.NDArray[np.float64]]] = defaultdict(dict)
+    labels: dict[tuple[str, int], int] = {}
+    for file, store in (("predictions-by-model.csv", None), ("predictions.csv", FUSION)):
+        with (obtained.folder / file).open(newline="", encoding="utf-8") as handle:
             reader = read_records(handle)
             scores = [column for column in reader.fieldnames or () if column.startswith("p_")]
             for row in reader:
-                values = [float(row[column]) for column in scores]
-                right = scores[int(np.argmax(values))] == f"p_{row['label']}"
-                key = (row["image_id"], int(row["fold"]))
-                by_image[store or row["store"]][key].append(float(right))
+                values = np.array([float(row[column]) for column in scores])
+                key, name = (row["image_id"], int(row["fold"])), store or row["store"]
+                labels[key] = scores.index(f"p_{row['label']}") if f"p_{row['label']}" in scores else -1
+                by_image[name][key].append(float(np.argmax(values) == labels[key]))
+                sums[name][key] = sums[name].get(key, 0.0) + values
                 units[key] = row["group"] or row["image_id"]
     hits = {
         store: (np.array([*found.values()]), np.array([fold for _, fold in found]), [units[key] for key in found])
         for store, found in by_image.items()
     }
-    return _Run(obtained.panel.table, obtained.files["tables"], hits)
+    averaged = {
+        store: np.array([float(np.argmax(total) == labels[key]) for key, total in found.items()])
+        for store, found in sums.items()
+    }
+    return _Run(obtained.panel.table, obtained.files["tables"], hits, averaged)
 
 
 _Figures = Callable[[_Run, Mapping[str, Any]], list[PublishedFigure]]
@@ -98,8 +111,8 @@ def _of_store(run: _Run, name: str, row: Mapping[str, Any]) -> PublishedFigure:
     figure = PublishedFigure(name, row["mean"], None, row["std"])
     if name not in run.hits:
         return figure
-    hits, folds, units = run.hits[name]
-    per_fold = 100 * np.array([hits[folds == number].mean(axis=0) for number in np.unique(folds)])
+    hits, _, units = run.hits[name]
+    per_fold = 100 * _by_fold(run, name)
     several = CROSS_VALIDATION if len(per_fold) > 1 else 1.0
     return replace(
         figure,
@@ -154,7 +167,7 @@ def _row_of(figure: PublishedFigure) -> str:
 @_at_each
 def fusion_by_fold(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
     """Compare the accuracy of the fusion in each fold."""
-    hits, folds, units = run.hits["Model fusion"]
+    hits, folds, units = run.hits[FUSION]
     figures = []
     for fold, published in enumerate(table["values"], start=1):
         right = hits[folds == fold]
@@ -162,6 +175,87 @@ def fusion_by_fold(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]
         found = share_interval(right.mean(axis=1), np.array(units)[folds == fold]) if len(right) else None
         figures.append(replace(figure, interval=_percent(found)))
     return figures
+
+
+def gain_of(runs: Runs, key: Key, table: Mapping[str, Any], *, than: Key | None = None) -> Value:
+    """Return by how much the fusion, or the mean of its seeds, is better than a store: mean over folds, and interval.
+
+    Parameters
+    ----------
+    runs : Runs
+        Of several seeds, their mean in each fold.
+    key : (store, magnification)
+    table : mapping
+        ``of`` is ``fusion`` or ``seeds``.
+    than : (store, magnification), optional
+        Less the gain of this store.
+    """
+    variant, of = table.get("variant", runs.first), table["of"]
+    changes = []
+    for found in runs.seeds:
+        if (variant, key[1]) in found:
+            run = _read(found[variant, key[1]])
+            changes.append(_gains(run, key[0], of) - (0.0 if than is None else _gains(run, than[0], of)))
+    if not changes or not changes[0].size:
+        return None, None
+    folds = np.mean(changes, axis=0)
+    if len(folds) < 2:
+        return float(folds.mean()), None
+    middle, half = mean_change(folds.tolist(), share=1.0 / (len(folds) - 1))
+    return middle, (middle - half, middle + half)
+
+
+def _gains(run: _Run, store: str, of: str) -> npt.NDArray[np.float64]:
+    """Return the gain in each fold; nothing of a store that was not run."""
+    if store not in run.hits:
+        return np.empty(0)
+    (_, folds, _), (_, fused, _) = run.hits[store], run.hits[FUSION]
+    better, inside = (run.averaged[store], folds) if of == "seeds" else (run.averaged[FUSION], fused)
+    means = np.array([better[inside == fold].mean() for fold in np.unique(folds)])
+    return means - _by_fold(run, store).mean(axis=1)
+
+
+def gains(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Compare by how much the fusion of stores, or the mean of the seeds of each, is better than each store."""
+    alone = replace(runs, further=())
+    points: Points = {}
+    figures = []
+    for (name, published), at in product(table["rows"].items(), runs.at):
+        found = gain_of(alone, (name, at), table)
+        if found[0] is not None:
+            points[name, at] = found[0]
+        figures.append(figure_of(name, found, published, magnification=at))
+    return points, figures
+
+
+@_at_each
+def spreads(run: _Run, table: Mapping[str, Any]) -> list[PublishedFigure]:
+    """Compare standard deviations of accuracies: over the stores in each fold, and over the folds (and seeds)."""
+    known = [100 * _by_fold(run, name) for name in table["stores"] if name in run.hits]
+    fused = 100 * _by_fold(run, FUSION)
+    over_stores = np.std([found.mean(axis=1) for found in known], axis=0).tolist() if len(known) > 1 else []
+    over_folds = [float(found.std()) for found in known] if len(fused) > 1 else []
+    each, fusion = _mean(over_folds), float(fused.std()) if over_folds else None
+    obtained = [*over_stores, *[None] * len(table["folds"])]
+    return [
+        *(PublishedFigure(f"over the stores, fold {place}", printed, found)
+          for place, (printed, found) in enumerate(zip(table["folds"], obtained, strict=False), start=1)),
+        PublishedFigure("over the stores, mean of the folds", table["over_stores"], _mean(over_stores)),
+        PublishedFigure("over the folds, mean of the stores", table["over_folds"], each),
+        PublishedFigure("over the folds, fusion", table["fusion"], fusion),
+        PublishedFigure("fusion by mean of the stores", table["fusion"] / table["over_folds"],
+                        fusion / each if fusion is not None and each else None, digits=2),
+    ]  # fmt: skip
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def _by_fold(run: _Run, name: str) -> npt.NDArray[np.float64]:
+    """Return accuracies of shape (folds, seeds)."""
+    hits, folds, _ = run.hits[name]
+    return np.array([hits[folds == number].mean(axis=0) for number in np.unique(folds)])
 
 
 @_at_each

@@ -8,8 +8,18 @@ from typing import Any
 
 from ...evaluate import PublishedFigure, PublishedTable
 from .claims import claims_of, judge
-from .ensembles import by_store, confusion, fusion_by_fold, two_class
-from .networks import by_fold, by_level, by_rule, by_variant, learning_gap, scores, training_time, validation
+from .ensembles import by_store, confusion, fusion_by_fold, gains, spreads, two_class
+from .networks import (
+    by_fold,
+    by_level,
+    by_rule,
+    by_variant,
+    learning_gap,
+    parameters,
+    scores,
+    training_time,
+    validation,
+)
 from .obtained import Compared, Runs
 
 
@@ -34,6 +44,8 @@ KINDS = {
     "fusion_folds": TableKind(("values",), fusion_by_fold),
     "two_class": TableKind(("accuracy", "auc", "set_points"), two_class),
     "confusion": TableKind(("classes", "matrix"), confusion),
+    "gains": TableKind(("of", "rows"), gains),
+    "spreads": TableKind(("stores", "folds", "over_stores", "over_folds", "fusion"), spreads),
     "variants": TableKind(("metric", "rows"), by_variant),
     "scores": TableKind(("digits", "rows"), scores),
     "rules": TableKind(("variant", "level", "rows"), by_rule),
@@ -42,8 +54,9 @@ KINDS = {
     "validation": TableKind(("digits", "rows"), validation),
     "gap": TableKind(("rows",), learning_gap),
     "time": TableKind(("rows",), training_time),
+    "parameters": TableKind(("digits", "rows"), parameters),
 }
-"""The first four are about a boosted ensemble, the last six about a network; the others about either."""
+"""The first six are about a boosted ensemble, the last seven about a network; the others about either."""
 
 
 def compare_published(tables: Sequence[Mapping[str, Any]], runs: Runs, *, note: str) -> list[PublishedTable]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...evaluate import PredictionTable, PublishedFigure, default_positive
-from .obtained import Compared, Obtained, Points, Runs, Value, figure_of
+from .obtained import PATIENTS, Compared, Obtained, Points, Runs, Value, figure_of
 
 _NOTHING: Value = (None, None)
 
@@ -106,20 +106,21 @@ def by_rule(runs: Runs, table: Mapping[str, Any]) -> Compared:
     return _compared(table["rows"], runs, lambda rule, at: _value_in(runs.get(variant, at), f"{level}, {rule}", metric))
 
 
-LEVELS = {"patch": "patch", "image": "", "patient": "group, average"}
+LEVELS = {"patch": "patch", "image": "", "patient": PATIENTS}
 """What a row of a table of levels begins with, to the end of the name of that table."""
 
 _METRICS = ("accuracy", "precision", "recall", "f1", "auc")
 
 
 def by_level(runs: Runs, table: Mapping[str, Any]) -> Compared:
-    """Show every metric at every level."""
+    """Show metrics at levels, every one if the table names no rows."""
 
     def value(name: str, at: int | None) -> Value:
         level, metric = name.split()
         return _value_in(runs.get(table["variant"], at), LEVELS[level], metric)
 
-    return _compared({f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)}, runs, value)
+    rows = {f"{level} {metric}": None for level, metric in product(LEVELS, _METRICS)}
+    return _compared(table.get("rows", rows), runs, value)
 
 
 def by_fold(runs: Runs, table: Mapping[str, Any]) -> Compared:
@@ -180,3 +181,12 @@ def training_time(runs: Runs, table: Mapping[str, Any]) -> Compared:
         return (float(np.median(found)) if found else None), None
 
     return _compared(table["rows"], runs, value, digits=2, times=1000.0, first=True)
+
+
+def parameters(runs: Runs, table: Mapping[str, Any]) -> Compared:
+    """Compare how many parameters a network has, in millions."""
+
+    def value(name: str, _: int | None) -> Value:
+        return runs.sizes.get(name), None
+
+    return _compared(table["rows"], runs, value, digits=table["digits"], times=1e-6, first=True)

