@@ -212,7 +212,7 @@ def _gains(run: _Run, store: str, of: str) -> npt.NDArray[np.float64]:
     (_, folds, _), (_, fused, _) = run.hits[store], run.hits[FUSION]
     better, inside = (run.averaged[store], folds) if of == "seeds" else (run.averaged[FUSION], fused)
     means = np.array([better[inside == fold].mean() for fold in np.unique(folds)])
-    return means - _by_fold(run, store).mean(axis=1)
+    return np.asarray(means - _by_fold(run, store).mean(axis=1))
 
 
 def gains(runs: Runs, table: Mapping[str, Any]) -> Compared:

@@ -54,10 +54,9 @@ class Obtained:
         """Return the metrics of another level, such as ``image, vote``; None where there are none."""
         if not suffix:
             return self.panel.metrics
-        for name, found in self.files["tables"].items():
-            if name.endswith(f" ({suffix})"):
-                return found
-        return self._patients if suffix == PATIENTS else None
+        tables: dict[str, dict[str, Any]] = self.files["tables"]
+        written = next((found for name, found in tables.items() if name.endswith(f" ({suffix})")), None)
+        return self._patients if written is None and suffix == PATIENTS else written
 
     @functools.cached_property
     def _patients(self) -> dict[str, Any] | None:
