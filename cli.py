@@ -108,9 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             status = cli.main(args=arguments, prog_name="bchisto", standalone_mode=False, obj=said)
         except click.ClickException as error:
-            shown = io.StringIO()
-            error.show(shown)
-            click.echo(printable(shown.getvalue(), lines=True), nl=False, err=True)
+            click.echo(_usage(error), err=True)
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             status = _interrupted(stop, said)
@@ -128,6 +126,17 @@ def _interrupted(stop: _Stop, said: Mapping[str, Any]) -> int:
     how = "without --overwrite to resume" if said.get("overwrite") else "again to resume"
     click.echo(f"interrupted; run the same command {how}", err=True)
     return _INTERRUPTED if stop.received in (None, signal.SIGINT) else Terminated.exit_code
+
+
+def _usage(error: click.ClickException) -> str:
+    """Return an error of click in one line; the help, if a command was called without a word."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        error.possibilities[1:] = ()  # the likeliest comes first
+    path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
+    line = " ".join(error.format_message().split()).removesuffix(".")
+    return printable(f"error: {line}{f'; see {path} --help' if path else ''}")
 
 
 def _spoken(text: str, words: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import difflib
 import errno
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -32,6 +33,7 @@ __all__ = [
     "WeightsError",
     "closest",
     "error_number",
+    "how_to_install",
     "is_out_of_memory",
     "one_of",
     "os_error",
@@ -54,6 +56,24 @@ _MEMORY = re.compile(
     re.IGNORECASE,
 )
 """How Python, NumPy, OpenCV, HDF5, LightGBM, TensorFlow and the linker say that there is no memory."""
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that installs what an extra of bchisto needs, which works wherever bchisto came from.
+
+    Examples
+    --------
+    >>> how_to_install("excel").startswith("pip install 'openpyxl>=")
+    True
+    """
+    from importlib import metadata
+
+    mark = re.compile(rf"""extra\s*==\s*["']{extra}["']""")
+    try:
+        needs = [line.partition(";")[0].strip() for line in metadata.requires("bchisto") or () if mark.search(line)]
+    except metadata.PackageNotFoundError:  # run from its sources
+        needs = []
+    return shlex.join(["pip", "install", *(needs or [f".[{extra}]"])])
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:

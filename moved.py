@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from importlib import import_module
 from typing import Any, ParamSpec, TypeVar, cast
 
+from .errors import closest
 from .options import option_names
 
 __all__ = ["moved_names", "renamed_fields", "takes_fields"]
@@ -146,7 +147,10 @@ def takes_fields(**values: Callable[[Any], Any]) -> Callable[[Callable[P, R]], C
                         stacklevel=2,
                     )
             if old:
-                raise TypeError(f"{function.__name__}() got an unexpected keyword argument {next(iter(old))!r}")
+                name = next(iter(old))
+                like = closest(name, signature.parameters)
+                meant = f"; did you mean {like}?" if like else ""
+                raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}{meant}")
             return function(*bound.args, **bound.kwargs)
 
         return cast(Callable[P, R], call)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BundleError, printable
-from ..jobs import DAMAGE
+from ..jobs import DAMAGE, save_arrays
 
 _MOST_BYTES = 1024**3
 """Bound on one unpacked model (ours): the largest have some 3,000 x 4,096 float32."""
@@ -36,7 +36,7 @@ Probabilities = npt.NDArray[np.float64]
 def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
     """Return arrays as the bytes of an NPZ file; equal arrays give equal bytes."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{name: np.asarray(array, order="C") for name, array in arrays.items()})
+    save_arrays(buffer, {name: np.asarray(array, order="C") for name, array in arrays.items()})
     return buffer.getvalue()
 
 

@@ -55,7 +55,7 @@ def _heads() -> list[str]:
 )
 @option("--seeds", type=int, default=5, help="Ensemble members per fold.")
 @choice_option(
-    "--preset", choices=["rakhlin2018", "fast"], help="LightGBM settings; fast takes under a fifth of the time."
+    "--preset", choices=["rakhlin2018", "fast"], help="LightGBM settings; fast takes a tenth to a quarter of the time."
 )
 @option(
     "--param",

@@ -118,6 +118,7 @@ def check(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
+    from ..data import few, same_findings
     from ..experiment import FoldChoice, ImageSelection, Work
     from ..featurize import FeaturizeSettings
     from ..jobs import json_text
@@ -145,8 +146,14 @@ def check(context: click.Context, /, **options: Any) -> None:
         echo(json_text({**found.content(say), "next": then}), lines=True)
     else:
         echo(f"{preflight_text(found, say=say)}\n\nFINDINGS", lines=True)
-        for finding in found.survey.findings:
-            echo(f"{finding.level:8}{say(str(finding))}")
+        lines = {
+            f"{level:8}{say(f'{few(names)}: {message}')}": names
+            for level in ("error", "warning", "note")
+            for message, names in same_findings(one for one in found.survey.findings if one.level == level).items()
+        }
+        echo(*lines)
+        if any(names != names[:3] for names in lines.values()):
+            echo("--json names every file")
         notes = len(found.survey.findings) - len(found.wrong)
         echo(
             f"{found.dataset.name}: {counted(len(found.dataset), 'image')}, {counted(len(found.wrong), 'finding')}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .ending import done, echo, quoted
+from .ending import done, echo
 from .options import PATH, Command, jobs_option, option
 
 
@@ -28,5 +28,5 @@ def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     echo(*boosted.summary(), "chance is 25.0")
     done(
         [boosted.report, boosted.model],
-        then=f"open {quoted(boosted.report)}; then your own images: bchisto featurize --images DIR --out RUN",
+        then="bchisto featurize --images DIR --out RUN",
     )

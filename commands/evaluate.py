@@ -7,9 +7,19 @@ from typing import Any
 
 import click
 
+from ..errors import OutputError
 from ..options import joined
 from .ending import done, echo, reported_last
-from .options import PATH, Command, choice_option, explain_option, option, split_names, two_class_options
+from .options import (
+    PATH,
+    Command,
+    choice_option,
+    explain_option,
+    option,
+    overwrite_option,
+    split_names,
+    two_class_options,
+)
 
 
 @click.command(cls=Command)
@@ -59,6 +69,7 @@ from .options import PATH, Command, choice_option, explain_option, option, split
     "values, which are exploratory; repeatable.",
 )
 @explain_option
+@overwrite_option("Replace an evaluation that is there.")
 def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Evaluate prediction tables, of runs or from anywhere, side by side.
 
@@ -72,6 +83,8 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     from ..options import from_options
     from ..runs import record_run
 
+    if not options.pop("overwrite"):
+        _refuse_finished(out)
     view = from_options(TwoClassChoice, options)
     config = {"sources": [str(path) for path in sources], "out": str(out), **_plain(options)}
     rest = {name: options[name] for name in ("bootstrap", "against")}
@@ -95,8 +108,8 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
         test += "," * (test != "McNemar")
         corrected = "" if row["primary"] else f", {p_value(row['p_holm'], sign=False)} after Holm"
         echo(
-            f"{row['second']} against {row['first']}: {100 * row['difference']:+.1f} points{between}, only one right "
-            f"{counts['only_second']} / {counts['only_first']}, {test} p {p_value(row['p'])}{corrected}"
+            f"{row['second']} against {row['first']}: {100 * row['difference']:+.1f} points{between}, discordant rows "
+            f"{counts['only_second']} against {counts['only_first']}, {test} p {p_value(row['p'])}{corrected}"
         )
     for row in result.get("external", ()):
         echo(*external_lines(row))
@@ -104,6 +117,16 @@ def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     if failed is not None:
         raise failed
     done([out / "metrics.json", out / "tables.csv", out / "tables.tex", out / "report.html"])
+
+
+def _refuse_finished(out: Path) -> None:
+    """Refuse a folder that holds a finished evaluation."""
+    from ..runs import read_run
+
+    if (out / "metrics.json").is_file() and (out / "run.json").is_file():
+        last = read_run(out)[-1]
+        if (last.command, last.status) == ("evaluate", "ok"):
+            raise OutputError(f"{out / 'metrics.json'}: exists already; use --overwrite or another --out")
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:

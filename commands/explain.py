@@ -17,11 +17,10 @@ from .options import FOLDER, Command, option, overwrite_option
 @option(
     "--method",
     "method",
-    required=True,
     multiple=True,
-    help="Of boosted ensembles: map, contributions, channels. Of networks: gradient, gradcam, occlusion, filters, "
-    "activations, masking, deconvnet, lrp, taylor, maximisation, smoothgrad, integrated, and of those of patches map; "
-    "repeatable.",
+    help="Of boosted ensembles: map (default), contributions, channels. Of networks: gradcam (default), gradient, "
+    "occlusion, filters, activations, masking, deconvnet, lrp, taylor, maximisation, smoothgrad, integrated, and of "
+    "those of patches map; repeatable.",
 )
 @click.option("--layer", default="", help="Layer to look at; default: the last feature map.")
 @click.option(
@@ -45,23 +44,25 @@ def explain(model: Path, **options: Any) -> None:
     """Show why a model bundle says what it says of images, as pictures with what they are not.
 
     \b
-    Example: bchisto explain run --images new --method map --class malignant --out why
+    Example: bchisto explain run --images new --class malignant --out why
     """
-    from ..experiment import Work
+    from ..experiment import Work, bundle_road
     from ..explain import explain_methods, settings_of
     from ..options import from_options
+    from ..predict import find_bundle
 
+    methods = options["method"] or ("map" if bundle_road(find_bundle(model)) == "boosted" else "gradcam",)
     asked = {name: options[name] for name in ("layer", "target", "window", "top")}
     results = explain_methods(
         model,
         (*options["images"], *options["more_images"]),
         out=options["out"],
-        settings=settings_of(options["method"], **asked),
+        settings=settings_of(methods, **asked),
         weights=options["weights"],
         work=from_options(Work, options),
     )
     echo(*results[0].banners)
-    for method, result in zip(dict.fromkeys(options["method"]), results, strict=True):
+    for method, result in zip(dict.fromkeys(methods), results, strict=True):
         echo(f"{counted(result.images, 'picture')} of the method {method}")
     failed = max(results, key=lambda result: len(result.failures))
     done(

@@ -165,7 +165,7 @@ def finetune(**options: Any) -> None:
             tensorboard=options["tensorboard"],
         ),
         shown=out / "report.html",
-        then=lambda model: f"bchisto evaluate {quoted(out)} --out DIR, which compares it with other tables of the run",
+        then=lambda model: f"bchisto evaluate {quoted(out)} --out DIR",
         listed=out / "finetune" / "failures.csv",
         explain=options["explain"],
     )

@@ -68,7 +68,7 @@ def predict(model: Path, **options: Any) -> None:
         echo(f"unsure: {result.unsure} of {counted(result.images, 'image')}, see {result.sheets[0]}")
     done(
         [result.path, *result.sheets],
-        then=f"bchisto evaluate {quoted(result.path)} --out DIR (where the labels are known)",
+        then=f"bchisto evaluate {quoted(result.path)} --out DIR" if result.labelled > 1 else None,
         failures=len(result.failures),
         listed=f"{result.path}.failures.csv",
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .ending import done, echo, quoted, reported_last
+from .ending import done, echo, reported_last
 from .images import skip_errors_option
 from .options import PATH, Command, explain_option, option, threads_option, work_options
 
@@ -88,4 +88,4 @@ def reproduce(name: str, **options: Any) -> None:
     if failed is not None:
         raise failed
     report = result.folder / "report.html"
-    done([*result.pictures, report], then=f"open {quoted(report)}")
+    done([*result.pictures, report])

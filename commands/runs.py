@@ -71,12 +71,17 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     \b
     Example: bchisto runs diff run1 run2
     """
-    from ..runs import diff_runs
+    from ..runs import diff_runs, read_run
 
     found = list(diff_runs(first, second))
-    lines = [f"{name}: {_text(old)} -> {_text(new)}" for name, old, new in found]
+    mine, theirs = ({entry.command for entry in read_run(run)} for run in (first, second))
+    lines = [f"{one}: only in {first}" for one in sorted(mine - theirs)]
+    lines += [f"{one}: only in {second}" for one in sorted(theirs - mine)]
+    both = [row for row in found if row[0].partition(" ")[0] not in mine ^ theirs]
+    both.sort(key=lambda row: None in row)  # what one of them does not have comes last
+    lines += [f"{name}: {_text(old, name)} -> {_text(new, name)}" for name, old, new in both]
     echo(*lines or ["no difference in settings, versions, images, weights and accuracies"])
-    context.exit(1 if found else 0)
+    context.exit(1 if lines else 0)
 
 
 def _spoken(context: click.Context, entry: RunEntry) -> str:
@@ -90,5 +95,12 @@ def _spoken(context: click.Context, entry: RunEntry) -> str:
     return as_flags(entry.error, command)
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, name: str = "") -> str:
+    """Return a recorded value for people."""
+    if value is None:
+        return "not set"
+    if isinstance(value, float) and name.startswith("accuracy"):
+        return f"{100 * value:.1f} %"
+    if isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
+        return ", ".join(map(_text, value)) or "none"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -8,7 +8,7 @@ from .check import DatasetSurvey, check_dataset, check_stain, survey_dataset
 from .classes import check_order, match_class, settle_labels, spell_labels
 from .csvtable import column_key
 from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
-from .findings import Finding, few, pairs_alike, report_findings
+from .findings import Finding, few, pairs_alike, report_findings, same_findings
 from .folds.folds import fold_plan, fold_plans, read_fold_list, write_fold_list
 from .folds.plans import FoldPlan, repeat_folds
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
@@ -109,6 +109,7 @@ __all__ = [
     "repeat_folds",
     "report_findings",
     "resize_image",
+    "same_findings",
     "scaled_side",
     "settle_labels",
     "spell_labels",

@@ -21,7 +21,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..errors import DependencyError, InputError
+from ..errors import DependencyError, InputError, how_to_install
 from ..jobs import unneutral
 from .findings import few
 
@@ -210,9 +210,7 @@ def _excel_rows(path: Path, notes: list[str]) -> list[tuple[int, list[str]]]:
         import openpyxl
         from openpyxl.utils.exceptions import InvalidFileException
     except ImportError as error:
-        raise DependencyError(
-            f"{path}: openpyxl is missing: pip install 'bchisto[excel]', or save it as CSV"
-        ) from error
+        raise DependencyError(f"{path}: openpyxl is missing: {how_to_install('excel')}, or save it as CSV") from error
     try:
         with warnings.catch_warnings(), path.open("rb") as handle:
             warnings.simplefilter("ignore")  # of styles and other things that are not read

@@ -102,12 +102,17 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
         See `raise_errors`.
     """
     raise_errors(finding for finding in findings if labels or not finding.labels_only)
-    for level, log in (("warning", _log.warning), ("note", _log.info)):
-        files: dict[str, list[str]] = {}
-        for finding in findings:
-            if finding.level == level or (level == "warning" and finding.level == "error"):
-                files.setdefault(finding.message, []).append(finding.file)
+    for levels, log in ((("warning", "error"), _log.warning), (("note",), _log.info)):
+        files = same_findings(finding for finding in findings if finding.level in levels)
         for message, names in list(files.items())[:_LINES]:
             log("%s: %s", few(names), message)
         if len(files) > _LINES:
-            log("%d further %ss; `bchisto data check` shows them all", len(files) - _LINES, level)
+            log("%d further %ss; `bchisto data check` shows them all", len(files) - _LINES, levels[0])
+
+
+def same_findings(findings: Iterable[Finding]) -> dict[str, list[str]]:
+    """Return each message with the files that it is about."""
+    files: dict[str, list[str]] = {}
+    for finding in findings:
+        files.setdefault(finding.message, []).append(finding.file)
+    return files

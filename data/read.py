@@ -103,7 +103,7 @@ def read_dataset(
         kind = "manifest file" if layout.manifest else "folder"
         raise InputError(f'{root}: `dataset="{layout.name}"` reads a {kind}')
     if dataset is None:
-        _log.info('%s: recognised as `dataset="%s"`', root, layout.name)
+        _log.info("%s: recognised as dataset %s", root, layout.name)
     if strange := [name for name in chosen if name not in layout.options]:
         own_layouts = "a manifest" if strange[0].endswith("_column") else 'a folder (`dataset="folder"`) or a manifest'
         raise InputError(f"{root}: `{strange[0]}` is for {own_layouts} of your own, not for the layout {layout.name}")

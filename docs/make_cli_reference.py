@@ -10,7 +10,13 @@ WIDTH = 100
 
 
 def pages(command, path):
-    context = click.Context(command, info_name=" ".join(path), terminal_width=WIDTH, max_content_width=WIDTH)
+    context = click.Context(
+        command,
+        info_name=" ".join(path),
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
+        help_option_names=["-h", "--help"],
+    )
     yield path, command.get_help(context)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
@@ -20,7 +26,7 @@ def pages(command, path):
 def text():
     parts = [
         "# Command line\n",
-        "`bchisto -h` lists the commands, and `bchisto COMMAND -h` the options of one (`-h` is short for `--help`).\n",
+        "`bchisto -h` lists the commands, and `bchisto COMMAND -h` the options of one.\n",
         "Exit codes: 0 done; 1 the work failed or some items failed (`failures.csv`); 2 wrong usage or refused"
         " input; 130 after Ctrl-C; 143 after SIGTERM.\n",
         "The Tab key completes commands, options and their values after one line in the start-up file of your shell:"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, is_out_of_memory
+from ..errors import DependencyError, how_to_install, is_out_of_memory
 from .loading import first_line
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
@@ -276,7 +276,7 @@ def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
         with _unreported():
             import openvino
     except ImportError as error:
-        raise DependencyError("`engine=\"openvino\"`: OpenVINO is missing; pip install 'bchisto[openvino]'") from error
+        raise DependencyError(f'`engine="openvino"`: OpenVINO is missing; {how_to_install("openvino")}') from error
     return openvino.Core(), {
         "INFERENCE_NUM_THREADS": 1,  # processes, not threads, use the cores
         "NUM_STREAMS": 1,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DependencyError, InputError, WeightsError
+from ..errors import DependencyError, InputError, WeightsError, how_to_install
 from ..jobs import DAMAGE, prepare_backend
 from . import network
 from .card import EncoderCard, card_by_licence, known_interpolation
@@ -194,7 +194,7 @@ def _keras_hub(folder: WeightsFolder, outputs: tuple[str, ...]) -> _Built:
         import keras_hub
     except ImportError as error:
         raise DependencyError(
-            f"{folder.path}: is built by keras-hub, which is missing; pip install 'bchisto[hub]'"
+            f"{folder.path}: is built by keras-hub, which is missing; {how_to_install('hub')}"
         ) from error
     try:
         backbone = keras_hub.models.Backbone.from_preset(str(folder.path))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, InputError, WeightsError, is_out_of_memory
+from ..errors import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
 from .card import EncoderCard, card_by_licence, known_interpolation
 from .engines import openvino_core
 from .folder import read_json_object
@@ -218,7 +218,7 @@ def _onnxruntime(path: Path, port: Port, output: str) -> Callable[[Floats], Any]
     try:
         import onnxruntime
     except ImportError as error:
-        raise DependencyError(f"{path}: ONNX Runtime is missing; pip install 'bchisto[onnx]'") from error
+        raise DependencyError(f"{path}: ONNX Runtime is missing; {how_to_install('onnx')}") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # processes, not threads, use the cores
     options.log_severity_level = 4  # what is wrong is said once, by the error

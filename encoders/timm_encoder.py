@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, InputError, WeightsError, is_out_of_memory, printable
+from ..errors import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory, printable
 from .card import EncoderCard, card_by_licence, known_interpolation
 from .folder import read_folder
 from .loading import first_line
@@ -138,7 +138,7 @@ def _imported(architecture: str) -> tuple[Any, Any]:
         import timm
         import torch
     except ImportError as error:
-        raise DependencyError(f"timm:{architecture}: {error.name} is missing; pip install 'bchisto[torch]'") from error
+        raise DependencyError(f"timm:{architecture}: {error.name} is missing; {how_to_install('torch')}") from error
     if not timm.is_model(architecture):
         raise InputError(f"timm:{architecture}: timm {timm.__version__} has no such network; see timm.list_models()")
     return timm, torch

@@ -5,6 +5,7 @@ Here stand too the ways to what may be missing in metrics and in runs.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -246,6 +247,8 @@ def _two_class(view: Mapping[str, Any], inside: Mapping[str, Any]) -> Iterator[s
         yield f"operating point {point['threshold']:g}: {_reached(point, ends.get(point['threshold'], {}))}"
     for point in view.get("wanted", ()):
         promise = "" if point["enough"] else "; too few positives to promise it"
+        if promise and point["wanted"] < 1:  # see `sensitive_threshold`
+            promise += f", which takes {math.ceil(point['wanted'] / (1 - point['wanted']) - 1e-6)} beside each fold"
         yield (
             f"wanted sensitivity {_percent(point['wanted'])}, thresholds fitted on the {point['fitted']}: "
             f"{_reached(point, {})}, threshold for new images {point['threshold']:.3f}{promise}"

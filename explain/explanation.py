@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..data import ImageRecord, decode_record
 from ..errors import ImageError
-from ..jobs import DAMAGE, atomic_output
+from ..jobs import DAMAGE, atomic_output, save_arrays
 from .methods import Method
 
 Picture = npt.NDArray[np.uint8]
@@ -120,7 +120,7 @@ class Explanation:
             content |= {f"tile_{place:03d}": tile for place, (_, tile) in enumerate(self.tiles)}
         content |= dict(self.arrays)
         with atomic_output(path) as temporary, temporary.open("wb") as handle:
-            np.savez_compressed(handle, allow_pickle=False, **content)
+            save_arrays(handle, content, compressed=True)
 
     @classmethod
     def load(cls, path: Path, *, work: str) -> Explanation | None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from ..jobs import atomic_output
+from ..jobs import atomic_output, save_arrays
 from .embeddings import COLUMNS, MOST_BYTES, Embeddings, read_facts, reading
 
 _NAMES = {
@@ -76,6 +76,6 @@ def write_npz(path: Path, found: Embeddings) -> None:
     """Write embeddings; equal ones give equal bytes."""
     buffer = io.BytesIO()
     columns = {name: np.array(column, dtype=np.str_) for name, column in found.columns.items()}
-    np.savez(buffer, allow_pickle=False, features=found.plain, **columns, bchisto=np.array(found.about))
+    save_arrays(buffer, {"features": found.plain, **columns, "bchisto": np.array(found.about)})
     with atomic_output(path) as temporary:
         temporary.write_bytes(buffer.getvalue())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, InputError
+from ..errors import DependencyError, InputError, how_to_install
 from ..jobs import atomic_output
 from .embeddings import MOST_BYTES, Embeddings, read_facts, reading
 
@@ -22,9 +22,7 @@ def _pyarrow(path: Path) -> Any:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise DependencyError(
-            f"{path}: Parquet files need the Parquet extra: pip install 'bchisto[parquet]'"
-        ) from error
+        raise DependencyError(f"{path}: Parquet files need the Parquet extra: {how_to_install('parquet')}") from error
     return pyarrow
 
 

@@ -235,7 +235,7 @@ def check_schema(path: Path, file: Any) -> None:
         writer = str(file.attrs.get("bchisto_version", "a newer version"))[:100]
         raise StoreError(
             f"{path}: schema {version}, written by bchisto {writer}, is newer than schema {SCHEMA_VERSION} read here; "
-            f"upgrade: pip install 'bchisto>={writer}'"
+            f"install bchisto {writer} or later"
         )
 
 

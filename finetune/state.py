@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..jobs import DAMAGE, atomic_output
+from ..jobs import DAMAGE, atomic_output, save_arrays
 from ..runs import Mark
 
 _log = logging.getLogger(__name__)
@@ -175,4 +175,4 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 def _write(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
-        np.savez(handle, allow_pickle=False, **arrays)
+        save_arrays(handle, arrays)

@@ -140,7 +140,7 @@ def fit_batch_size(settings: FinetuneSettings, units: Sequence[FoldUnit]) -> Fin
         return settings
     if settings.batch_size:
         raise InputError(f"fold {fold}: `batch_size` {wanted}: more than the {least} samples that train; lower it")
-    _log.info("batches of %d, not of %d, since fold %d has no more samples to train on", least, wanted, fold)
+    _log.info("batches of %d samples, not of %d: fold %d has only %d to train on", least, wanted, fold, least)
     return replace(settings, batch_size=least)
 
 

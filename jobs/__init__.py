@@ -5,6 +5,7 @@ Resume, crash safety, sharding and concurrent runs all come from that one rule.
 """
 
 from .archive import Archive, check_archive_size, write_archive
+from .arrays import save_arrays
 from .backend import asked_threads, gpus_have_bfloat16, hushed_start, prepare_backend, visible_gpus
 from .cells import Cells, neutral, read_records, read_rows, unneutral
 from .damage import DAMAGE
@@ -82,6 +83,7 @@ __all__ = [
     "remove_leftovers",
     "remove_tree",
     "run_units",
+    "save_arrays",
     "scratch_folder",
     "set_aside",
     "this_process",

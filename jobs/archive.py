@@ -212,7 +212,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
                     "bundle was altered"
                 )
             raise BundleError(
-                f"{self._path}: written by bchisto {writer}, newer than this; pip install 'bchisto>={writer}'"
+                f"{self._path}: written by bchisto {writer}, newer than this; install bchisto {writer} or later"
             )
         if set(names) - {_MANIFEST} != set(manifest["members"]):
             raise BundleError(f"{self._path}: its members are not those of its manifest; it was altered")

@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import BchistoError, DependencyError, InputError
+from ..errors import BchistoError, DependencyError, InputError, how_to_install
 from .backend import NETWORK_THREADS, computing_threads
 from .interrupts import hold_interrupts, prepare_worker
 from .processes import scratch_folder
@@ -229,7 +229,7 @@ def _on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: s
         from distributed import CancelledError, Client, KilledWorker, as_completed
         from distributed.comm import CommClosedError
     except ImportError as error:
-        raise DependencyError("`dask` needs the Dask extra: pip install 'bchisto[dask]'") from error
+        raise DependencyError(f"`dask` needs the Dask extra: {how_to_install('dask')}") from error
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:

@@ -106,12 +106,12 @@ class Pace:
         if len(looks) > _MOST_LOOKS:
             looks[1:-1] = looks[1:-1:2]
 
-    def rate(self) -> float | None:
-        """Return steps a second; None until it rests on enough of them."""
+    def rate(self, least: int = _HONEST) -> float | None:
+        """Return steps a second; None until it rests on at least so many of them."""
         if not self._looks:
             return None
         (began, first), (ended, last) = self._looks[0], self._looks[-1]
-        return (last - first) / (ended - began) if last - first >= _HONEST and ended > began else None
+        return (last - first) / (ended - began) if last - first >= least and ended > began else None
 
 
 class Progress(contextlib.AbstractContextManager["Progress"]):
@@ -135,7 +135,7 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
     def __init__(self, *, total: int | None, label: str, unit: str, between: Callable[[], float] = lambda: 0) -> None:
         self._total, self._label, self._unit = total, label, unit
         self._between: Callable[[], float] | None = between
-        self._started = self._last_line = time.monotonic()
+        self._last_line = time.monotonic()
         self._done = 0
         self._pace = Pace()
         self._bar: Any = None
@@ -161,19 +161,20 @@ class Progress(contextlib.AbstractContextManager["Progress"]):
         now = time.monotonic()
         self._pace.look(now, done)
         self._say_what_is_kept()
-        said = self._speed(now) + (f"; {note}" if note else "")
+        said = "; ".join(filter(None, (self._speed(), note)))
         if self._bar is not None:
             self._bar.set_postfix_str(said, refresh=False)
             self._bar.update(step)
         elif now - self._last_line >= _LINE_SECONDS:
             self._last_line = now
             of = "" if self._total is None else f"/{self._total}"
-            _log.info("%s: %d%s %s, %s", self._label, done, of, self._unit, said)
+            _log.info("%s: %d%s %s%s", self._label, done, of, self._unit, f", {said}" if said else "")
 
-    def _speed(self, now: float) -> str:
-        """Say the rate, and the time left where it is known."""
-        pace = self._pace.rate()
-        rate = pace or self._done / max(now - self._started, 1e-9)
+    def _speed(self) -> str:
+        """Return the rate from the second step on, and the time left if that is known."""
+        pace, rate = self._pace.rate(), self._pace.rate(1)
+        if rate is None:
+            return ""
         said = f"{rate:.2f}/s" if rate >= 0.1 else f"{1 / rate:.0f} s each"
         left = None if pace is None or self._total is None else (self._total - self._done) / pace
         return said if left is None else f"{said}, {format_seconds(left)} left"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import decode_record
-from ..errors import DependencyError, ImageError
+from ..errors import DependencyError, ImageError, how_to_install
 from ..evaluate import render_page, thumbnail
 from ..jobs import atomic_output, default_jobs, map_ahead_in_threads
 from .sheet import Sheet, Shown
@@ -70,7 +70,7 @@ def import_openpyxl() -> Any:
     try:
         import openpyxl
     except ImportError as error:
-        raise DependencyError("`xlsx`: openpyxl is missing: pip install 'bchisto[excel]'") from error
+        raise DependencyError(f"`xlsx`: openpyxl is missing: {how_to_install('excel')}") from error
     return openpyxl
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -147,7 +148,8 @@ class Predictor:
         bundle = self._model.bundle
         with (
             tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
-            reworded(lambda said: said.replace(f"{folder}/", "")),  # an array lies there meanwhile
+            # an array is a file there meanwhile
+            reworded(lambda said: re.sub(rf"{re.escape(folder)}/array(\d+)\.png", r"`images` \1", said)),
             advised(),
         ):
             records = _distinct(self._records(images, Path(folder)))

@@ -67,6 +67,8 @@ class PredictResult:
         Sheets that were written.
     unsure : int or None
         Images that a sheet marks as unsure; None without a sheet or a rule.
+    labelled : int
+        Images with a label that the model knows.
     """
 
     path: Path
@@ -78,6 +80,7 @@ class PredictResult:
     called: str = ""
     sheets: tuple[Path, ...] = ()
     unsure: int | None = None
+    labelled: int = 0
 
     def to_pandas(self) -> Any:
         """Return the table as a `pandas.DataFrame`, a row per image.
@@ -277,7 +280,10 @@ def _finish(
         problems.unlink(missing_ok=True)
     predicted = table.predicted
     counts = {name: predicted.count(name) for name in bundle.classes}
-    result = PredictResult(path, len(predicted), counts, tuple(failures.items()), banners, trained, called)
+    labelled = sum(record.label in bundle.classes for record in table.records)
+    result = PredictResult(
+        path, len(predicted), counts, tuple(failures.items()), banners, trained, called, labelled=labelled
+    )
     if not settings.sheets:
         return result
     sheet = make_sheet(table, raw, bundle=bundle, sha256=sha256, banners=banners, failures=failures, title=path.name)

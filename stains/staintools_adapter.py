@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DependencyError, TissueError
+from ..errors import DependencyError, TissueError, how_to_install
 from .macenko import REFERENCE_MAXIMA, REFERENCE_STAINS, MacenkoNormalizer, StainEstimate
 from .od import TRANSMITTED_LIGHT, Image
 
@@ -49,7 +49,7 @@ class StainToolsNormalizer:
             import staintools
         except ImportError as error:
             raise DependencyError(
-                f"`method=\"staintools-{method}\"` needs StainTools: pip install 'bchisto[staintools]', then "
+                f'`method="staintools-{method}"` needs StainTools: {how_to_install("staintools")}, then '
                 "pip install --force-reinstall --no-deps opencv-python-headless"
             ) from error
         self._normalizer: Any = (

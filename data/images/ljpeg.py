@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import DependencyError, ImageError
+from ...errors import DependencyError, ImageError, how_to_install
 from .container import ImageHeader, check_bytes, damaged, stretch_to_eight_bits
 from .jpeg import JPEG_BEGIN, segments
 
@@ -64,7 +64,7 @@ def decode_ljpeg(path: Path) -> npt.NDArray[np.uint8]:
         import imagecodecs
     except ImportError as error:
         raise DependencyError(
-            f"{path}: lossless JPEG needs imagecodecs: pip install 'bchisto[mammograms]', or put the image as 16-bit "
+            f"{path}: lossless JPEG needs imagecodecs: {how_to_install('mammograms')}, or put the image as 16-bit "
             "TIFF or PNG of the same name beside the .ics"
         ) from error
     header = read_ljpeg_header(path)

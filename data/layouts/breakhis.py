@@ -85,8 +85,13 @@ def read_breakhis(
 def _misplaced(path: Path, match: re.Match[str]) -> list[Finding]:
     """Compare the folders with the name: slide folder (``_`` before the year) and magnification folder."""
     slide = f"SOB_{match[1]}_{match[2]}_{match[3]}-{match[4]}"
-    expected = ((path.parent.name, f"{match[5]}X"), (path.parent.parent.name, slide))
-    return [Finding("warning", path.name, f"lies in {name}, expected {own}") for name, own in expected if name != own]
+    expected = (
+        (path.parent.name, f"{match[5]}X", f"{match[5]}X"),
+        (path.parent.parent.name, slide, "the folder of its slide, such as SOB_M_DC_14-2523"),
+    )
+    return [
+        Finding("warning", path.name, f"lies in {name}, expected {what}") for name, own, what in expected if name != own
+    ]
 
 
 LAYOUT = LayoutSpec(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...errors import DependencyError, InputError
+from ...errors import DependencyError, InputError, how_to_install
 from ..findings import Finding
 from ..images import BROKEN
 
@@ -44,7 +44,7 @@ def xls_rows(path: Path, findings: list[Finding]) -> Iterator[list[str]]:
         from xlrd.formula import FormulaError
     except ImportError as error:
         raise DependencyError(
-            f"{path}: xlrd is missing: pip install 'bchisto[mammograms]', or save its first sheet as INbreast.csv"
+            f"{path}: xlrd is missing: {how_to_install('mammograms')}, or save its first sheet as INbreast.csv"
         ) from error
     try:
         if path.stat().st_size > _MOST_BYTES:

@@ -167,7 +167,7 @@ def test_quiet_and_verbose(cli, tissue, tmp_path, tiny_options):
     _, _, err = cli("featurize", "--quiet", "--images", tissue, "--out", tmp_path / "a", *tiny_options)
     assert "recognised" not in err
     _, _, err = cli("featurize", "-v", "--images", tissue, "--out", tmp_path / "b", *tiny_options)
-    assert "recognised as --dataset folder" in err
+    assert "recognised as dataset folder" in err
 
 
 def test_list_encoders(cli):

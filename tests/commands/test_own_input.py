@@ -65,8 +65,8 @@ def test_evaluate_does_not_write_over_tables(tmp_path, cli, boosted):
     refused(cli, result, "evaluate", result / "predictions.csv", "--out", result, said="metrics.json, which is read")
     refused(cli, run / "boost", "evaluate", run, "--out", run, said=READ)
     other = shutil.move(table, table.with_name("mine.csv"))
-    for _ in range(2):  # its own results are no input
-        assert cli("evaluate", other, "--out", table.parent, "--bootstrap", 0)[0] == 0
+    for again in ((), ("--overwrite",)):  # its own results are no input
+        assert cli("evaluate", other, "--out", table.parent, "--bootstrap", 0, *again)[0] == 0
 
 
 def test_predict_does_not_write_over_what_it_reads(boosted, tissue, tmp_path, cli):

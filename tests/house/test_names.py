@@ -379,10 +379,10 @@ def test_functions_say_their_own_names(tmp_path):
 def test_what_is_logged(tissue, cli, caplog):
     with caplog.at_level(logging.INFO):
         ImageSelection(tissue).read()
-    assert 'recognised as `dataset="folder"`' in caplog.text
+    assert "recognised as dataset folder" in caplog.text
     code, _, err = cli("data", "list", "--images", tissue)
     assert code == 0
-    assert "recognised as --dataset folder" in err
+    assert "recognised as dataset folder" in err
 
 
 def test_other_libraries_keep_their_words(tissue, cli, monkeypatch):

@@ -120,7 +120,8 @@ def test_values_listed_in_a_help_are_all_that_there_are():
     listed = offered("boost", "folds").partition("a published list (")[2].partition(")")[0]
     assert set(listed.split(", ")) == {*PUBLISHED_FOLDS, *SLIDE_FOLDS}
     listed = re.findall(
-        r"[a-z]+", offered("explain", "method").replace("boosted ensembles", "").replace("networks", "")
+        r"[a-z]+",
+        offered("explain", "method").replace("boosted ensembles", "").replace("networks", "").replace("(default)", ""),
     )
     assert set(METHODS) == set(listed) - {"f", "of", "and", "those", "patches", "repeatable"}
     named = EVERY["reproduce"].help.partition("NAME is ")[2].partition(", or the path")[0]

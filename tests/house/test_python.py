@@ -120,7 +120,7 @@ def test_the_examples_run(tissue, tmp_path, monkeypatch):
     names = {}
     for block in blocks:
         for there, here in (
-            ("images/a.png", "a.png"),
+            ("new/a.png", "a.png"),
             ('encoders="resnet50"', 'encoders="tiny", weights="random"'),
             ("0.5:400", "1.0:64"),
             ("seeds=2", 'seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2}'),

@@ -58,7 +58,7 @@ def test_dask_that_is_not_installed(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(DependencyError, match=r"pip install 'bchisto\[dask\]'"):
+    with pytest.raises(DependencyError, match=r"pip install 'dask\[distributed\]>=\S+'"):
         run_units(square, [1, 2], **options(dask="tcp://127.0.0.1:8786"))
 
 

@@ -88,7 +88,7 @@ STRANGE = {
     "a schema that is true": (said(schema_version=True), "its manifest holds no schema version"),
     "a schema of -1": (said(schema_version=-1), "its manifest holds no schema version"),
     "a schema of 400 digits": (said(schema_version=10**400), "does not write; the bundle was altered"),
-    "a schema of a version to come": (said(schema_version=4, bchisto_version="10.1"), "pip install 'bchisto>=10.1'"),
+    "a schema of a version to come": (said(schema_version=4, bchisto_version="10.1"), "install bchisto 10.1 or later"),
     "leaves that are NaN": (texts(b"leaf_value=", b"leaf_value=nan "), "not a whole LightGBM text model"),
 }
 

@@ -1,0 +1,107 @@
+"""What commands do with what is there, and what they tell one to do next."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from bchisto.errors import BchistoError
+from bchisto.predict import Predictor, predict
+from bchisto.runs import record_run
+from PIL import Image
+
+
+@pytest.fixture
+def table(tmp_path):
+    rows = [f"{place},{'ab'[place % 2]},{place % 2},{1 - place % 2}" for place in range(8)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["image_id,label,p_b,p_a", *rows]))
+    return path
+
+
+def test_a_finished_evaluation_is_not_overwritten_unasked(table, tmp_path, cli):
+    words = ("evaluate", table, "--out", tmp_path / "e", "--bootstrap", 20)
+    assert cli(*words)[0] == 0
+    before = (tmp_path / "e" / "metrics.json").read_bytes()
+    code, _, err = cli(*words, "--positive", "a")
+    assert code == 2
+    assert err == f"error: {tmp_path}/e/metrics.json: exists already; use --overwrite or another --out\n"
+    assert (tmp_path / "e" / "metrics.json").read_bytes() == before
+    assert cli(*words, "--positive", "a", "--overwrite")[0] == 0
+    assert json.loads((tmp_path / "e" / "metrics.json").read_text())["tables"]["t"]["two_class"]["positive"] == ["a"]
+    with pytest.raises(KeyboardInterrupt), record_run(tmp_path / "e", command="evaluate", config={}):
+        raise KeyboardInterrupt
+    assert cli(*words)[0] == 0  # what was interrupted goes on
+
+
+def test_two_runs_side_by_side_in_words(tmp_path, cli):
+    for name, config, accuracy in (("a", {"seeds": 5, "pad": None, "folds": ["10"]}, 0.7916), ("b", {"seeds": 2}, 0.5)):
+        with record_run(tmp_path / name, command="boost", config=config) as record:
+            record.note(results={"10-lightgbm": {"accuracy": accuracy}})
+    with record_run(tmp_path / "a", command="featurize", config={"crops": 20, "view": ["0.5:400"]}):
+        pass
+    code, out, _ = cli("runs", "diff", tmp_path / "a", tmp_path / "b")
+    assert code == 1
+    assert out.splitlines() == [
+        f"featurize: only in {tmp_path}/a",
+        "boost seeds: 5 -> 2",
+        "accuracy of 10-lightgbm: 79.2 % -> 50.0 %",
+        "boost folds: 10 -> not set",
+    ]
+    _, out, _ = cli("runs", "show", tmp_path / "a")
+    assert "  view: 0.5:400" in out.splitlines()
+
+
+def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli):
+    (model,) = boosted.glob("boost/*/model.bchisto")
+    options = ("--weights", "random", "--jobs", 1)
+    one = sorted(tissue.rglob("*.png"))[0]
+    _, _, err = cli("predict", model, one, "--out", tmp_path / "one.csv", *options)
+    assert "next:" not in err  # of one image there is nothing to evaluate
+    shutil.copytree(tissue / "benign", tmp_path / "images" / "elsewhere")
+    _, _, err = cli("predict", model, "--images", tmp_path / "images", "--out", tmp_path / "other.csv", *options)
+    assert "next:" not in err  # no label is one of its classes
+    _, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "all.csv", *options)
+    assert err.splitlines()[-1] == f"next: bchisto evaluate {tmp_path}/all.csv --out DIR"
+    code, out, err = cli("explain", model, one, "--out", tmp_path / "why", *options[:2])
+    assert code == 0, err
+    assert out.splitlines()[-1] == "1 picture of the method map"
+
+
+def test_an_array_is_named_by_its_place(boosted):
+    (model,) = boosted.glob("boost/*/model.bchisto")
+    predictor = Predictor(model, weights="random")
+    with pytest.raises(BchistoError, match=r"^`images` 1: 30x30 at scale 1\.0 is smaller than the crop of 64"):
+        predictor.predict([np.zeros((96, 96, 3), np.uint8), np.zeros((30, 30, 3), np.uint8)])
+
+
+def test_a_keyword_that_is_mistyped(boosted):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'setings'; did you mean settings?"):
+        predict(boosted, (), out="x.csv", setings=None)
+
+
+def test_how_many_positives_a_sensitivity_takes(tmp_path, cli):
+    rows = [f"{place},{'ab'[place % 2]},{place % 3},{place / 40},{1 - place / 40}" for place in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["image_id,label,fold,p_a,p_b", *rows]))
+    words = ("evaluate", tmp_path / "t.csv", "--out", tmp_path / "e", "--bootstrap", 20, "--positive", "a")
+    _, out, _ = cli(*words, "--sensitivity", 0.95, "--sensitivity", 0.9, "--sensitivity", 1)
+    promises = [line.partition("; ")[2] for line in out.splitlines() if "wanted sensitivity" in line]
+    few = "too few positives to promise it"
+    assert promises == [f"{few}, which takes 19 beside each fold", "", few]
+
+
+def test_files_of_one_finding_are_in_one_line(tmp_path, cli):
+    """Of 24 images there were 48 lines."""
+    for kind in ("benign", "malignant"):
+        (tmp_path / "images" / kind).mkdir(parents=True)
+        for number in range(12):
+            word = "B_A" if kind == "benign" else "M_DC"
+            picture = np.random.default_rng(number).integers(60, 200, (96, 96, 3), dtype=np.uint8)
+            Image.fromarray(picture).save(tmp_path / "images" / kind / f"SOB_{word}-14-100{number}-40-001.png")
+    code, out, _ = cli("data", "check", "--images", tmp_path / "images", "--view", "1.0:64", "--no-copies",
+                       "--dataset", "breakhis")  # fmt: skip
+    assert code == 1
+    lines = [line for line in out.splitlines() if line.startswith(("warning", "error"))]
+    assert 1 <= len(lines) <= 6, out
+    assert "and 9 more" in out or "and 21 more" in out
+    assert "--json names every file" in out

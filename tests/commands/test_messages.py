@@ -1,0 +1,188 @@
+"""What a message tells one to type can be typed, and works."""
+
+import ast
+import logging
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import bchisto
+import click
+import numpy as np
+import pytest
+from bchisto.cli import _COMMANDS
+from bchisto.cli import cli as group
+from bchisto.errors import how_to_install
+from bchisto.jobs import Progress, save_arrays
+
+ROOT = Path(bchisto.__file__).parent
+PROJECT = ROOT / "pyproject.toml"
+PROSE = {
+    "are", "beside", "bundle", "descriptor", "evaluation", "is", "made", "makes", "model", "never",
+    "place", "reads", "run",
+}  # fmt: skip
+"""What may follow the name of the program in a sentence."""
+
+
+def messages():
+    """Yield (file and line, text) of every string of the package but docstrings; what is filled in stands as {}."""
+    for file in sorted(ROOT.rglob("*.py")):
+        room = file.relative_to(ROOT).parts[0]
+        if room in ("tests", "benchmarks", "docs", "build") or room.startswith("."):
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        out = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                out |= {id(part) for part in node.values}
+                text = "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+                yield f"{file.relative_to(ROOT)}:{node.lineno}", text
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in out:
+                yield f"{file.relative_to(ROOT)}:{node.lineno}", node.value
+
+
+def called(words):
+    """Return the command that words begin with, and what is left of them."""
+    command = group
+    while words and isinstance(command, click.Group):
+        found = command.get_command(click.Context(command), words[0])
+        if found is None:
+            break
+        command, words = found, words[1:]
+    return command, words
+
+
+def options_of(command):
+    with click.Context(command) as context:
+        return {name for one in command.get_params(context) for name in (*one.opts, *one.secondary_opts)}
+
+
+def test_every_command_in_a_message_is_one():
+    count = 0
+    for where, text in messages():
+        for found in re.finditer(r"\bbchisto ([a-z]+[^`;:,()]*)", text):
+            words = found[1].split()
+            if words[0] in PROSE:
+                continue
+            count += 1
+            assert words[0] in _COMMANDS, f"{where}: {text}"
+            command, rest = called(words)
+            assert not isinstance(command, click.Group), f"{where}: {text}"
+            flags = {word for word in rest if word.startswith("--")}
+            assert flags <= options_of(command), f"{where}: {text}"
+    assert count > 25
+
+
+def test_every_option_in_a_message_of_a_command_is_one():
+    """Those of the library are names in backquotes, which tests/house/test_names.py ties to options."""
+    offered = {"--help", "--version"}.union(*(options_of(called(name.split())[0]) for name in every_command()))
+    count = 0
+    for where, text in messages():
+        if where.startswith(("cli.py", "commands")):
+            for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", text):
+                count += 1
+                assert flag in offered, f"{where}: {text}"
+    assert count > 50
+
+
+def every_command(command=group, path=""):
+    for name in command.list_commands(click.Context(command)):
+        inner = command.get_command(click.Context(command), name)
+        yield from every_command(inner, f"{path}{name} ") if isinstance(inner, click.Group) else [f"{path}{name}"]
+
+
+@pytest.mark.skipif(not PROJECT.is_file(), reason="needs the repository")
+def test_what_is_to_be_installed_is_what_an_extra_needs():
+    extras = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert not [where for where, text in messages() if re.search(r"pip install '?bchisto", text)]
+    named = set()
+    for file in ROOT.rglob("*.py"):
+        if file.relative_to(ROOT).parts[0] not in ("tests", ".venv", ".types"):
+            named |= set(re.findall(r"how_to_install\(['\"](\w+)['\"]\)", file.read_text(encoding="utf-8")))
+    assert len(named) == 9
+    for name in named:
+        assert shlex.split(how_to_install(name)) == ["pip", "install", *extras[name]]
+
+
+def test_run_from_its_sources_the_clone_is_named(monkeypatch):
+    from importlib import metadata
+
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", missing)
+    assert how_to_install("excel") == "pip install '.[excel]'"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ("featurize", "--imges", "x"),
+            "error: No such option '--imges'. Did you mean '--images'?; see bchisto featurize --help",
+        ),
+        (("featurize", "--out", "x"), "error: Missing option '--images'; see bchisto featurize --help"),
+        (("data", "chek"), "error: No such command 'chek'"),
+        (("boosts",), "error: No such command 'boosts': did you mean boost? Choose one of demo, data"),
+        (("featurize", "--images", "a\x1bb", "--crops", "x"), "error: Invalid value for '--crops': 'x' is not a valid"),
+        (("reproduce", "rakhlin2018"), "error: give --images, the dataset in its official layout; see bchisto repro"),
+    ],
+)
+def test_what_is_mistyped_is_told_in_one_line(cli, words, line):
+    code, out, err = cli(*words)
+    assert (code, out, len(err.splitlines())) == (2, "", 1), err
+    assert err.startswith(line)
+    assert "--mode" not in err
+
+
+def test_a_command_without_a_word_shows_its_help(cli):
+    code, _, err = cli("data")
+    assert code == 2
+    assert err.startswith("Usage: bchisto data")
+
+
+def test_the_first_line_of_progress_does_not_take_the_start_for_work(caplog, monkeypatch):
+    times = iter([0.0, 41.0, 57.0, 58.0, 90.0, 91.0])
+    monkeypatch.setattr("bchisto.jobs.progress.time.monotonic", lambda: next(times))
+    with caplog.at_level(logging.INFO), Progress(total=64, label="featurize", unit="augmentations") as progress:
+        progress.update_to(1)  # 41 s of start-up
+        progress.update_to(17)
+    assert caplog.messages == [
+        "featurize: 1/64 augmentations",
+        "featurize: 17/64 augmentations, 1.00/s, 0:00:47 left",
+    ]
+
+
+def test_arrays_are_what_was_given(tmp_path):
+    """NumPy before 2.2 wrote its own option beside them."""
+    with (tmp_path / "a.npz").open("wb") as handle:
+        save_arrays(handle, {"x": np.arange(3), "y": np.array(["é"])})
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
+        assert sorted(file.files) == ["x", "y"]
+    np.savez(tmp_path / "b.npz", x=np.arange(3), y=np.array(["é"]))
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with (tmp_path / "c.npz").open("wb") as handle, pytest.raises(ValueError, match="pickle"):
+        save_arrays(handle, {"x": np.array([object()])})
+    rooms = [file for file in ROOT.glob("[a-z]*/*.py") if file.parent.name not in ("tests", "benchmarks", "docs")]
+    assert not [file for file in rooms if re.search(r"np\.savez(_compressed)?\(", file.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.skipif(not PROJECT.is_file(), reason="needs the repository")
+def test_commands_and_options_within_sentences_of_documents_exist():
+    """Those in blocks are run by tests/house/test_documents_run.py."""
+    offered = {"--help", "--version", "--shm-size"}  # the last is of Docker
+    offered = offered.union(*(options_of(called(name.split())[0]) for name in every_command()))
+    count = 0
+    for page in (ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for span in re.findall(r"`((?:bchisto )?[^`]*--[^`]+)`", text):
+            words = span.split()
+            command, rest = called(words[1:]) if words[0] == "bchisto" else (None, words)
+            known = offered if command is None else options_of(command)
+            if words[0] == "bchisto" or words[0].startswith("--"):
+                count += 1
+                flags = {word.partition("=")[0] for word in rest if re.match("--[a-z]", word)}
+                assert flags <= known, f"{page.name}: {span}"
+    assert count > 200
