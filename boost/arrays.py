@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BundleError, printable
-from ..jobs import DAMAGE, save_arrays
+from ..jobs import DAMAGE, check_zip, save_arrays
 
-_MOST_BYTES = 1024**3
-"""Bound on one unpacked model (ours): the largest have some 3,000 x 4,096 float32."""
+_MOST_ARRAYS, _MOST_BYTES = 1_000, 1024**3
+"""Bounds on one unpacked model (ours): the largest have some 3,000 x 4,096 float32."""
 
 _MOST_VALUE = 1e15
 """Bound on a value (ours): sums of their squares are far from the end of float32."""
@@ -60,6 +60,7 @@ def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str, ...]]) -> dict[st
         Damaged, too large, another set of arrays, other shapes, or values that are not finite.
     """
     try:
+        check_zip(io.BytesIO(data), members=_MOST_ARRAYS)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # written unpacked, so that nothing in them is larger than their bytes
             if sum(info.file_size for info in archive.infolist()) > min(_MOST_BYTES, len(data)):

@@ -9,6 +9,7 @@ import click
 
 from .ending import quoted, said_results
 from .options import (
+    OUT_FOLDER,
     PATH,
     Command,
     OpenChoice,
@@ -29,7 +30,7 @@ def _heads() -> list[str]:
 
 
 @click.command(cls=Command)
-@option("--out", type=PATH, required=True, help="The run folder.")
+@option("--out", type=OUT_FOLDER, required=True, help="The run folder.")
 @option(
     "--features",
     multiple=True,

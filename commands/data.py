@@ -14,7 +14,7 @@ from ..options import from_options
 from .ending import counted, done, echo, quoted
 from .flags import as_flags
 from .images import data_options, images_option
-from .options import FILE, PATH, Group, choice_option, group_by_option, option
+from .options import OUT_FILE, OUT_FOLDER, Group, choice_option, group_by_option, option
 from .then import next_commands
 
 
@@ -24,7 +24,7 @@ def data() -> None:
 
 
 @data.command()
-@option("--out", type=PATH, required=True, help="Folder to write into.")
+@option("--out", type=OUT_FOLDER, required=True, help="Folder to write into.")
 @option("--images-per-class", type=int, default=10, help="1 to 999.")
 @option("--size", default="2048x1536", help="Pixels; the field of view stays the same.")
 @option("--seed", type=int, default=0)
@@ -106,7 +106,7 @@ def list_(**options: Any) -> None:
 @option("--time", "timed", is_flag=True, help="Load the networks and time them here on one image.")
 @option(
     "--html",
-    type=FILE,
+    type=OUT_FILE,
     help="Write a page with a contact sheet of each class, before and after the stain is normalised.",
 )
 @option("--json", "as_json", is_flag=True, help="All of it as JSON.")
@@ -175,7 +175,7 @@ def check(context: click.Context, /, **options: Any) -> None:
 )
 @group_by_option
 @option("--seed", type=int, default=0)
-@option("--out", type=FILE, required=True, help="The CSV file to write.")
+@option("--out", type=OUT_FILE, required=True, help="The CSV file to write.")
 @data_options
 def folds(out: Path, **options: Any) -> None:
     """Write the fold list of a protocol for these images.

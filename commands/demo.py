@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from .ending import done, echo
-from .options import PATH, Command, jobs_option, option
+from .options import OUT_FOLDER, Command, jobs_option, option
 
 
 @click.command(cls=Command)
-@option("--out", type=PATH, default="demo-run", help="The run folder.")
+@option("--out", type=OUT_FOLDER, default="demo-run", help="The run folder.")
 @option("--images-per-class", type=int, default=12, help="At least 5.")
 @option("--seed", type=int, default=0)
 @jobs_option

@@ -11,6 +11,7 @@ from ..errors import OutputError
 from ..options import joined
 from .ending import done, echo, reported_last
 from .options import (
+    OUT_FOLDER,
     PATH,
     Command,
     choice_option,
@@ -24,9 +25,14 @@ from .options import (
 
 @click.command(cls=Command)
 @click.argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
-@option("--out", type=PATH, required=True, help="Folder for metrics and report.")
+@option("--out", type=OUT_FOLDER, required=True, help="Folder for metrics and report.")
 @two_class_options(of_run=True)
-@option("--bootstrap", type=int, default=2000, help="Replicates of the intervals; 0 for none.")
+@option(
+    "--bootstrap",
+    type=int,
+    default=2000,
+    help="Draws for intervals, to 100,000; 0 for none. Figures of ours take 500 at most, shares need none.",
+)
 @choice_option(
     "--level",
     "levels",

@@ -9,7 +9,7 @@ import click
 
 from .ending import counted, done, echo
 from .images import bundle_options, skip_errors_option
-from .options import FOLDER, Command, option, overwrite_option
+from .options import OUT_FOLDER, Command, option, overwrite_option
 
 
 @click.command(cls=Command)
@@ -37,7 +37,7 @@ from .options import FOLDER, Command, option, overwrite_option
     help="map: side of what each place sees, pixels of the image; default: that of the model's crops.",
 )
 @option("--top", type=int, default=20, help="contributions, channels, filters, activations: how many are shown.")
-@option("--out", type=FOLDER, required=True, help="Folder to write into.")
+@option("--out", type=OUT_FOLDER, required=True, help="Folder to write into.")
 @skip_errors_option
 @overwrite_option("Remove what this method left there first; default: resume.")
 def explain(model: Path, **options: Any) -> None:

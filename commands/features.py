@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from .ending import counted, done, echo, quoted
-from .options import FILE, PATH, Group, option, overwrite_option
+from .options import OUT_FILE, PATH, Group, option, overwrite_option
 
 
 @click.group(cls=Group)
@@ -18,7 +18,7 @@ def features() -> None:
 
 @features.command()
 @click.argument("source", type=PATH)
-@option("--out", type=FILE, required=True, help=".npz, .parquet or .h5.")
+@option("--out", type=OUT_FILE, required=True, help=".npz, .parquet or .h5.")
 @overwrite_option("Replace an existing file.")
 def export(source: Path, out: Path, overwrite: bool) -> None:
     """Write the descriptors of SOURCE, a store or embeddings of any format, into a file.

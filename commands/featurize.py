@@ -9,7 +9,7 @@ import click
 
 from .ending import counted, done, echo, quoted
 from .images import data_options, images_option, skip_errors_option, stain_option
-from .options import EAGER, FILE, PATH, Command, choice_option, option, work_options
+from .options import EAGER, FILE, OUT_FOLDER, Command, choice_option, option, work_options
 
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -22,7 +22,7 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
 
 @click.command(cls=Command)
 @images_option
-@option("--out", type=PATH, required=True, help="The run folder.")
+@option("--out", type=OUT_FOLDER, required=True, help="The run folder.")
 @data_options
 @option(
     "--encoder",
@@ -83,6 +83,6 @@ def featurize(**options: Any) -> None:
         echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")
         wrote, then = list(result.stores), f"bchisto boost --out {quoted(out)}"
     else:
-        echo(f"shard {how.shard} is done")
+        echo(str(result.share))
         wrote, then = [], "the other shards, then the same command without --shard, which merges"
     done(wrote, then=then, failures=len(result.failures), listed=out / "failures.csv")

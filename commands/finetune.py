@@ -11,7 +11,7 @@ from .ending import quoted, said_results
 from .images import data_options, images_option, skip_errors_option
 from .options import (
     FILE,
-    PATH,
+    OUT_FOLDER,
     Command,
     RangedChoice,
     choice_option,
@@ -26,7 +26,7 @@ from .options import (
 
 @click.command(cls=Command)
 @images_option
-@option("--out", type=PATH, required=True, help="The run folder.")
+@option("--out", type=OUT_FOLDER, required=True, help="The run folder.")
 @option(
     "--network",
     required=True,

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,17 @@ class _NamedPath(click.Path):
 
 PATH = _NamedPath(path_type=Path)
 FILE = _NamedPath(dir_okay=False, path_type=Path)
-FOLDER = _NamedPath(file_okay=False, path_type=Path)
+
+
+class Output(_NamedPath):
+    """A file or folder that a command writes; whatever else is given to a command is what it reads."""
+
+
+OUT_FILE = Output(dir_okay=False, path_type=Path)
+OUT_FOLDER = Output(file_okay=False, path_type=Path)
+
+_CONFIG = f"{__package__}.config"
+"""Where a context keeps the file of ``--config``, which is no value of the command."""
 
 EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
 """Of an option that does its part before the others are read, and is not passed to the command."""
@@ -198,6 +208,7 @@ def _config(context: click.Context, _: click.Parameter, value: Path | None) -> N
     from ..arguments import named
     from ..runs import load_config
 
+    context.meta[_CONFIG] = value
     with named(path="config"):
         options = load_config(value, command=context.info_name or "")
     known = {parameter.name: parameter for parameter in context.command.params}
@@ -247,8 +258,33 @@ def split_names(context: click.Context, parameter: click.Parameter, value: str |
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
 
 
+@contextlib.contextmanager
+def _kept(context: click.Context) -> Iterator[None]:
+    """Let nothing be written in the place of what the command is given to read, and refuse it now where it can be seen.
+
+    A ``run.json`` that gives its options is the record that the command writes anew, with what it holds.
+    """
+    from ..jobs import check_output, named_files, reading
+
+    written = [one for one in context.command.params if isinstance(one.type, Output)]
+    names = {one.name for one in written}
+    read = list(named_files(*(value for name, value in context.params.items() if name not in names)))
+    config = context.meta.get(_CONFIG)
+    if config is not None and not config.name.endswith("run.json"):
+        read.append(config)
+    with reading(read):
+        for one in written:
+            path = context.params.get(one.name or "")
+            if path is not None and one.type is OUT_FILE:
+                check_output(path, name=one.name or "")
+        yield
+
+
 class Command(click.Command):
-    """A command with ``--config``, ``-v`` and ``--quiet``; its temporary files go into a folder that is removed."""
+    """A command with ``--config``, ``-v`` and ``--quiet``; its temporary files go into a folder that is removed.
+
+    What it is given and does not write, it reads: no file is written in its place.
+    """
 
     def __init__(self, *arguments: Any, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
@@ -267,13 +303,17 @@ class Command(click.Command):
         )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Let temporary files of all libraries go into one folder of this process."""
+        """Let temporary files of all libraries go into one folder of this process; keep what is read."""
         from ..jobs import scratch_folder
 
+        with _kept(ctx):
+            return self._invoke_in(ctx, scratch_folder())
+
+    def _invoke_in(self, ctx: click.Context, scratch: contextlib.AbstractContextManager[Path]) -> Any:
         before = tempfile.tempdir
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(OSError):  # no room for one: whoever needs it says so
-                tempfile.tempdir = str(stack.enter_context(scratch_folder()))
+                tempfile.tempdir = str(stack.enter_context(scratch))
             try:
                 return super().invoke(ctx)
             finally:

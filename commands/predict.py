@@ -9,12 +9,12 @@ import click
 
 from .ending import counted, done, echo, quoted
 from .images import bundle_options, skip_errors_option
-from .options import FILE, PATH, Command, choice_option, dask_option, jobs_option, option, overwrite_option
+from .options import OUT_FILE, PATH, Command, choice_option, dask_option, jobs_option, option, overwrite_option
 
 
 @click.command(cls=Command)
 @bundle_options
-@option("--out", type=FILE, required=True, help="The CSV table to write.")
+@option("--out", type=OUT_FILE, required=True, help="The CSV table to write.")
 @option(
     "--features",
     multiple=True,
@@ -23,10 +23,10 @@ from .options import FILE, PATH, Command, choice_option, dask_option, jobs_optio
 )
 @option(
     "--html",
-    type=FILE,
+    type=OUT_FILE,
     help="Also write a sheet: picture, class and confidence of each image on a page, the least sure first.",
 )
-@option("--xlsx", type=FILE, help="Also write the rows of the sheet as a workbook.")
+@option("--xlsx", type=OUT_FILE, help="Also write the rows of the sheet as a workbook.")
 @choice_option("--format", "output_format", choices=["bchisto", "iciar2018"], help="Table, or test0.tif,Benign.")
 @option("--calibrated", is_flag=True, help="Scale the probabilities by the temperature of the bundle.")
 @option("--threshold", type=float, help="Operating point of the column called; default: that of the bundle, else 0.5.")

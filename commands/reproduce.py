@@ -8,13 +8,13 @@ import click
 
 from .ending import done, echo, reported_last
 from .images import skip_errors_option
-from .options import PATH, Command, explain_option, option, threads_option, work_options
+from .options import OUT_FOLDER, PATH, Command, explain_option, option, threads_option, work_options
 
 
 @click.command(cls=Command)
 @click.argument("name", metavar="NAME")
 @option("--images", type=PATH, help="The dataset, in its official layout.")
-@option("--out", type=PATH, help="The run folder.")
+@option("--out", type=OUT_FOLDER, help="The run folder.")
 @option("--quick", is_flag=True, help="The same road on a fraction, in minutes; every output says so.")
 @option("--plan", is_flag=True, help="Print units, estimated time and disk from a few timed units, and stop.")
 @option("--variant", "variants", multiple=True, help="A variant of the recipe; repeatable; default: as published.")

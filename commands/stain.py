@@ -9,12 +9,12 @@ import click
 
 from .ending import done, echo
 from .images import skip_errors_option, stain_option
-from .options import PATH, Command, option
+from .options import OUT_FOLDER, PATH, Command, option
 
 
 @click.command(cls=Command)
 @click.argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
-@option("--out", type=PATH, required=True, help="Folder for the images and the sheet.")
+@option("--out", type=OUT_FOLDER, required=True, help="Folder for the images and the sheet.")
 @stain_option("method")
 @option("--hematoxylin", type=float, default=1.0, help="Factor of the haematoxylin.")
 @option("--eosin", type=float, default=1.0, help="Factor of the eosin.")

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DependencyError, InputError, how_to_install
-from ..jobs import unneutral
+from ..jobs import check_zip, unneutral
 from .findings import few
+from .workbook import check_parts
 
 _MOST_BYTES = 256 * 1024**2
 """Bound on a table (ours): a row takes some hundred bytes, so that this is a million images."""
@@ -39,8 +40,8 @@ _MOST_UNPACKED = 128 * 1024**2
 _MOST_PARTS = 10_000
 """Bound on its parts (ours)."""
 
-_MOST_ROWS, _MOST_CELLS = 1_048_576, 10_000_000
-"""Rows of a sheet, as Excel has them, and cells (ours): a file may name a cell far away in a few bytes."""
+_MOST_ROWS, _MOST_COLUMNS, _MOST_CELLS = 1_048_576, 16_384, 10_000_000
+"""Rows and columns of a table, as Excel has them, and cells (ours): a file may name a cell far away in a few bytes."""
 
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError,
@@ -106,6 +107,8 @@ def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
     overlong: list[int] = []
     try:
         _, written = next(lines, (1, []))
+        if len(written) > _MOST_COLUMNS:
+            raise InputError(f"{path}: {len(written):,} columns, too many for a table of images")
         names = [column_key(cell) for cell in written]
         _check_header(path, names, written, needed=needed, expected=expected)
         for number, cells in lines:
@@ -129,6 +132,10 @@ def published_rows(package: str, name: str) -> list[dict[str, str]]:
 def _text_rows(path: Path, *, needed: Sequence[str], notes: list[str]) -> Rows:
     """Return the rows of a text; what is unusual about it goes into `notes`."""
     text = _decoded(path, notes)
+    if max(text.count("\n"), text.count("\r")) > _MOST_ROWS or max(map(text.count, _MARKS)) > _MOST_CELLS:
+        raise InputError(
+            f"{path}: more than {_MOST_ROWS:,} lines or {_MOST_CELLS:,} cells, too large for a table of images"
+        )
 
     def names(mark: str) -> set[str]:
         header = next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])
@@ -215,6 +222,7 @@ def _excel_rows(path: Path, notes: list[str]) -> list[tuple[int, list[str]]]:
         with warnings.catch_warnings(), path.open("rb") as handle:
             warnings.simplefilter("ignore")  # of styles and other things that are not read
             _check_size(path)
+            check_parts(path)
             book = openpyxl.load_workbook(handle, read_only=True, data_only=True, keep_links=False)
             if not book.worksheets:
                 raise InputError(f"{path}: this workbook has no sheet of cells")
@@ -230,6 +238,7 @@ def _excel_rows(path: Path, notes: list[str]) -> list[tuple[int, list[str]]]:
 
 def _check_size(path: Path) -> None:
     """Refuse a workbook by what it declares, before anything in it is unpacked."""
+    check_zip(path, members=_MOST_PARTS)
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
         size = sum(part.file_size for part in parts)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +16,24 @@ from .findings import Finding, few
 
 _LONGEST = 200
 """Characters of a pattern (ours)."""
+
+_SECONDS, _PATHS_A_SECOND, _PATIENCE = 5, 20_000, 20
+"""What a pattern may compute, at least and for the number of paths, and how much longer by the clock (ours)."""
+
+_SEARCH = """
+import json, re, sys
+given = json.load(sys.stdin)
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (given["seconds"], given["seconds"] + 1))
+except (ImportError, ValueError, OSError):
+    pass  # not on every system
+pattern = re.compile(given["pattern"])
+group = 1 if pattern.groups else 0
+matches = map(pattern.search, given["paths"])
+json.dump([match and (match[group] or None) for match in matches], sys.stdout)
+"""
 
 
 @dataclass(frozen=True)
@@ -50,10 +71,10 @@ class PathRule:
 
         Examples
         --------
-        >>> PathRule.of("-1", name="group_from").find("benign/P07/a.png")
-        'P07'
-        >>> PathRule.of(r"P(\d+)/", name="group_from").find("benign/P07/a.png")
-        '07'
+        >>> PathRule.of("-1", name="group_from").find(["benign/P07/a.png"])
+        {'benign/P07/a.png': 'P07'}
+        >>> PathRule.of(r"P(\d+)/", name="group_from").find(["benign/P07/a.png"])
+        {'benign/P07/a.png': '07'}
         """
         if not text or len(text) > _LONGEST:
             raise InputError(f"`{name}`: give a level such as 2, or a pattern of 1 to {_LONGEST} characters")
@@ -66,18 +87,46 @@ class PathRule:
         except (re.error, OverflowError, RecursionError) as error:
             raise InputError(f"`{name}` {text}: no level, and no regular expression ({error})") from error
 
-    def find(self, path: str) -> str | None:
-        """Return what the rule finds in a path with ``/`` between its folders; None where that is nothing.
+    def find(self, paths: Iterable[str]) -> dict[str, str | None]:
+        """Return what the rule finds in each path with ``/`` between its folders; None where that is nothing.
 
-        The path is taken in Unicode's composed form (NFC).
+        Paths are taken in Unicode's composed form (NFC).
+
+        Raises
+        ------
+        InputError
+            A pattern that comes to no end.
         """
-        path = unicodedata.normalize("NFC", path)
+        composed = {path: unicodedata.normalize("NFC", path) for path in paths}
         if self.pattern is not None:
-            match = self.pattern.search(path)
-            return match and (match[1 if self.pattern.groups else 0] or None)
+            return dict(zip(composed, self._search(list(composed.values())), strict=True))
+        return {path: self._folder(text) for path, text in composed.items()}
+
+    def _folder(self, path: str) -> str | None:
         folders = [part for part in PurePosixPath(path).parts[:-1] if part != "/"]
         place = self.level - 1 if self.level > 0 else self.level
         return folders[place] if -len(folders) <= place < len(folders) else None
+
+    def _search(self, paths: Sequence[str]) -> list[str | None]:
+        """Search in a process that can be ended: of some patterns the time doubles with every letter of a path."""
+        assert self.pattern is not None
+        seconds = _SECONDS + len(paths) // _PATHS_A_SECOND
+        given = {"pattern": self.pattern.pattern, "paths": paths, "seconds": seconds}
+        try:
+            # this Python, with a script of ours
+            done = subprocess.run(  # nosec B603
+                [sys.executable, "-I", "-c", _SEARCH], input=json.dumps(given), capture_output=True, text=True,
+                check=False, timeout=seconds * _PATIENCE,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            done = None
+        if done is None or done.returncode:
+            raise InputError(
+                f"`{self.name}` {self.pattern.pattern}: comes to no end in {seconds} s, as a repetition within another "
+                "does; write it without, such as [^/]+ for a folder"
+            )
+        found: list[str | None] = json.loads(done.stdout)
+        return found
 
     def findings(self, root: Path, found: Mapping[str, str | None], what: str) -> list[Finding]:
         """Say which paths the rule does not fit; an error where it fits none.

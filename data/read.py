@@ -149,6 +149,8 @@ def _check_root(root: Path) -> None:
         raise InputError(f"{root}: cannot be read ({error.strerror or error}); check `images`") from error
     if not there:
         raise MissingInputError(f"{root}: no such folder or manifest; check `images`")
+    if not root.is_dir() and not root.is_file():
+        raise InputError(f"{root}: neither a folder nor a manifest, but a pipe or a device; check `images`")
     if empty:
         raise MissingInputError(f"{root}: this folder is empty; check `images`")
     if (name := readable_name(str(root.resolve()))) != str(root.resolve()):

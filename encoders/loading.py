@@ -17,15 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BchistoError, StoreError, WeightsError, printable
-from ..jobs import DAMAGE, check_tree, hdf5_trouble
+from ..jobs import DAMAGE, check_tree, check_zip, hdf5_trouble
 from .caffemodel import read_caffemodel
 from .network import variables_of
 
 WeightArrays = dict[str, npt.NDArray[Any]]
 """Arrays of a file by name."""
 
-_MOST_BYTES = 4 * 1024**3
-"""Bound on what a weights file unpacks to: AlexNet has 240 MB (ours)."""
+_MOST_ARRAYS, _MOST_BYTES = 20_000, 4 * 1024**3
+"""Bounds on what a weights file unpacks to: AlexNet has 240 MB (ours)."""
 
 _MOST_RATIO, _SMALL = 40, 256 * 1024**2
 """What unpacks to more than `_SMALL` bytes must not be packed tighter than this (ours): weights hardly shrink."""
@@ -197,6 +197,7 @@ def _read(path: Path, *, values: bool) -> WeightArrays:
     """Return what a file holds, whatever that is."""
     size = path.stat().st_size
     if path.suffix == ".npz":
+        check_zip(path, members=_MOST_ARRAYS)
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(info.file_size for info in archive.infolist())
             if unpacked > min(_MOST_BYTES, max(_SMALL, _MOST_RATIO * size)):

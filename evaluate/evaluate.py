@@ -30,6 +30,9 @@ from .wording import nested
 _METRICS, _REPORT = "metrics.json", "report.html"
 ChooseCases = Callable[[Path, PredictionTable], tuple[Sequence[Sample], Sequence[Sample]]]
 
+_MOST_DRAWS = 100_000
+"""Bound on bootstrap draws (ours): percentiles of that many are known to a thousandth."""
+
 _MOST_NOTES = 3
 """Pairs of tables that are named where they cannot be compared (ours)."""
 
@@ -80,7 +83,8 @@ def evaluate(
     view : TwoClassChoice or TwoClassView, optional
         The two-class view; what is left open in it is as the run of a table had it.
     bootstrap : int
-        Replicates of the intervals; 0 for none.
+        Draws for intervals, to 100,000; 0 for no intervals. Only metrics of other packages need more than 500, and
+        shares need none; ``intervals.replicates`` holds the number that was made.
     tables : TableChoice, optional
         How tables are read, and which comparison is the primary one.
     aggregation : Aggregation, optional
@@ -111,8 +115,8 @@ def evaluate(
     choice, tables = TwoClassChoice.of(view), TableChoice.of(tables)
     tables.check()
     choice.over(TwoClassView()).check()
-    if bootstrap < 0:
-        raise InputError(f"`bootstrap` {bootstrap}: give 0 or more replicates")
+    if not 0 <= bootstrap <= _MOST_DRAWS:
+        raise InputError(f"`bootstrap` {bootstrap}: give 0 to {_MOST_DRAWS:,} draws")
     steps = Aggregation.of(aggregation).steps()
     _refuse_overwriting(folder, (*others, *sources))
     ensure_folder(folder)

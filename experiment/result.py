@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..evaluate import Panel, PaperTable, Sample, gain_lines, headline, html_lines
+from ..jobs import Share
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class CrossValidation:
         Whether they were put together: bundle, metrics and, where images were tested, predictions are written.
     unreported : tuple of str
         One line for each table or report that could not be written.
+    share : Share or None
+        Of a shard: what it has of the models, and how many are there.
     show : callable or None
         Writes `report` anew with other right and wrong images, once they were put together; see
         `bchisto.explain.show_cases`.
@@ -55,6 +58,7 @@ class CrossValidation:
     failures: tuple[tuple[str, str], ...] = ()
     assembled: bool = False
     unreported: tuple[str, ...] = ()
+    share: Share | None = None
     show: Callable[[Sequence[Sample], Sequence[Sample]], None] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -100,7 +104,7 @@ class CrossValidation:
         """Say the result in lines for a terminal: what a reader must know first, then the figures."""
         name = self.folder.name
         if not self.assembled:
-            return [f"{name}: this share of {self.models} {self.unit} is trained"]
+            return [f"{name}: {self.share}"]
         if self.panel is None:
             return [*self.banners, f"{name}: trained on all images, none tested. Protocol: {self.protocol}"]
         return [*self.banners, *self.figures()]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..data import FoldPlan, Particulars, protocol_text, unknown_groups, write_fold_list
 from ..errors import BchistoError, ReportError, SettingsConflictError
 from ..evaluate import FoldNote, PredictionTable, TwoClassView, fold_notes, reporting, write_run_report
-from ..jobs import Resources, Ticker, read_rows
+from ..jobs import Resources, Share, Ticker, read_rows
 from ..runs import Claim, Mark, RunRecord
 from .changes import ImageChange
 from .missing import UnitSpec, do_missing, singly
@@ -265,7 +265,7 @@ class Training(ABC, Generic[U, F]):
             ),
             how=how,
             resources=resources,
-            begin=lambda: claim.note_versions(**resources.recorded),
+            begin=lambda: claim.note_work(how.environments(folder, claim.made_with), **resources.recorded),
         )
         # those trained just now, or by other shards
         found = [self.read(unit) if one is None else one for unit, one in zip(units, before, strict=True)]
@@ -279,7 +279,8 @@ class Training(ABC, Generic[U, F]):
             failures=self.images.failures,
         )  # fmt: skip
         if how.shard is not None:
-            return result
+            own = sum(map(len, how.shard.select(self.together(units))))
+            return replace(result, share=Share(how.shard, own, len(whole), len(units), self.unit))
         for mark in self.marks(units):
             mark.hold()
         if len(whole) < len(units):
@@ -334,6 +335,8 @@ def cross_validate(
             for result in results
         }
     )
+    if shares := [result.share for result in results if result.share is not None]:
+        record.note(share=shares[0].total(shares).content())
     failed = [line for result in results for line in result.unreported]
     if any(result.panel is not None for result in results):
         with reporting(run / "report.html", failed):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ..arguments import as_whole, convert_fields
 from ..errors import InputError
-from ..jobs import Resources, Shard, asked_threads, cpu_resources, network_resources, parse_shard
+from ..jobs import Resources, Shard, ask_workers, asked_threads, cpu_resources, network_resources, parse_shard
 from ..options import option
 
 
@@ -62,6 +64,31 @@ class Work:
     def of(cls, value: Work | None) -> Work:
         """Return what was passed, or the default."""
         return cls() if value is None else value
+
+    def environments(self, folder: Path, packages: Iterable[str] = ()) -> list[dict[str, str]]:
+        """Return the versions of packages of those who do the work, which may not be those of this process.
+
+        Parameters
+        ----------
+        folder : Path
+            What they must see.
+        packages : iterable of str
+
+        Returns
+        -------
+        list of dict
+            Of each kind of Dask worker; without Dask one that is empty.
+
+        Raises
+        ------
+        InputError, DependencyError
+            See `bchisto.jobs.ask_workers`.
+        """
+        return [{}] if self.dask is None else ask_workers(self.dask, folder=folder, packages=packages)
+
+    def ask(self, folder: Path) -> None:
+        """Refuse Dask workers that do not see a folder, and warn of those of another version, see `environments`."""
+        self.environments(folder)
 
     def cpu(self) -> Resources:
         """Return what work without networks gets of this machine."""

@@ -13,7 +13,7 @@ from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..data import ImageRecord, file_sha256, record_sha256
 from ..errors import ImageError, InputError, one_of
 from ..experiment import ImageSelection, Work, bundle_road, bundle_view, check_headers
-from ..jobs import Progress, atomic_output, refuse_overwriting, write_rows
+from ..jobs import Progress, atomic_output, refuse_overwriting, remove_output, write_rows
 from ..options import plain_options
 from ..predict import (
     BoostedModel,
@@ -268,7 +268,7 @@ def _explain_by(
     if failures:
         write_rows(problems, ["image_id", "error"], failures)
     else:
-        problems.unlink(missing_ok=True)
+        remove_output(problems)
     page, sheet = place / "index.html", place / "sheet.png"
     write_page(page, title=f"Explanations: {method.name}", drawn=drawn, banners=banners, failures=failures, facts=facts)
     write_sheet(sheet, [one.file for one in drawn])

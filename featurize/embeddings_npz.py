@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from ..jobs import atomic_output, save_arrays
+from ..jobs import atomic_output, check_zip, save_arrays
 from .embeddings import COLUMNS, MOST_BYTES, Embeddings, read_facts, reading
 
 _NAMES = {
@@ -24,6 +24,10 @@ _NAMES = {
 """Names that an array may have; the first that is there is taken."""
 
 
+_MOST_ARRAYS = 1_000
+"""Bound on the arrays of a file (ours)."""
+
+
 def read_npz(path: Path) -> Embeddings:
     """Read ``features`` (or ``embeddings``, ``X``), ``image_id`` (or ``ids``, ``filenames``, ...), labels and groups.
 
@@ -33,6 +37,7 @@ def read_npz(path: Path) -> Embeddings:
         Damaged, too large, without features or ids, arrays of Python objects, or see `Embeddings.of`.
     """
     with reading(path, "not an NPZ file, or damaged ({})"):
+        check_zip(path, members=_MOST_ARRAYS)
         with zipfile.ZipFile(path) as archive:
             names = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
         if sum(names.values()) > MOST_BYTES:

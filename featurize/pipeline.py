@@ -15,10 +15,10 @@ from ..data import PARTICULARS, Dataset, UniqueImages
 from ..encoders import gives_maps
 from ..errors import OutputError, OverwrittenError
 from ..experiment import ImageSelection, UnitSpec, Work, do_missing
-from ..jobs import Resources, remove_leftovers, remove_tree, set_aside, visible_gpus, write_rows
+from ..jobs import Resources, Share, remove_leftovers, remove_output, remove_tree, set_aside, visible_gpus, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
-from ..runs import RunRecord, record_run
+from ..runs import Claim, RunRecord, record_run
 from .blocks import Block, Target, choose_targets, claim_parts, images_per_block, make_blocks
 from .growth import Growth, plan_growth
 from .parts import Part, Rows, merge_rows
@@ -48,6 +48,8 @@ class FeaturizeResult:
         Images left out; also in ``RUN/failures.csv``.
     skipped_normalisation : tuple of str
         Images with too little tissue, described without normalisation.
+    share : Share or None
+        Of a shard: what it has of the work, and how much is done.
     """
 
     stores: tuple[Path, ...]
@@ -55,6 +57,7 @@ class FeaturizeResult:
     images: int
     failures: tuple[tuple[str, str], ...]
     skipped_normalisation: tuple[str, ...]
+    share: Share | None = None
 
 
 @takes_fields(images=ImageSelection.of, work=Work.of)
@@ -131,8 +134,13 @@ def featurize(
             _work(workshop, blocks, how=how, resources=how.networks() if settings.on_keras else how.cpu())
         failures, merged = refused, True
         skipped: tuple[str, ...] = ()
+        share = None
         if how.shard is not None:
             merged = all(workshop.finished(target) for target in targets)
+            if not merged:
+                done = sum(not workshop.missing(block) for block in blocks)
+                share = Share(how.shard, len(how.shard.select(blocks)), done, len(blocks), "blocks")
+                record.note(share=share.content())
         else:
             found, skipped = _merge(workshop, blocks, growth, unique, refused)
             failures = tuple({**dict(refused), **found}.items())
@@ -146,6 +154,7 @@ def featurize(
         len(unique.dataset) + len(refused),
         failures,
         skipped,
+        share,
     )
 
 
@@ -171,13 +180,21 @@ def _say_growth(record: RunRecord, growth: Growth) -> None:
 
 def _work(workshop: Workshop, blocks: Sequence[Block], *, how: Work, resources: Resources) -> None:
     needed = {name for block in blocks for name in block.targets}
+    claims: list[Claim] = []
+
+    def begin() -> None:
+        packages = {name for claim in claims for name in claim.made_with}
+        environments = how.environments(workshop.targets[0].path.parent, packages)
+        for claim in claims:
+            claim.note_work(environments)
+
     for target in workshop.targets:
         remove_leftovers(target.path)
         if target.name in needed:
             with workshop.unless_finished(target):
                 claim = claim_parts(target)
                 claim.take()
-                claim.note_versions()
+                claims.append(claim)
 
     bundled = functools.partial(stretches, resources=resources)
     # as many at once as there would be if all were missing: it decides about helpers alone
@@ -195,6 +212,7 @@ def _work(workshop: Workshop, blocks: Sequence[Block], *, how: Work, resources: 
         ),
         how=how,
         resources=resources,
+        begin=begin,
     )
 
 
@@ -252,4 +270,4 @@ def _write_failures(run: Path, failures: Sequence[tuple[str, str]], *, source: D
         paths = {record.image_id: str(record.path) for record in source.records}
         write_rows(path, ("image_id", "path", "error"), [(i, paths.get(i, ""), text) for i, text in failures])
     elif not keep:
-        path.unlink(missing_ok=True)
+        remove_output(path)

@@ -7,9 +7,12 @@ Resume, crash safety, sharding and concurrent runs all come from that one rule.
 from .archive import Archive, check_archive_size, write_archive
 from .arrays import save_arrays
 from .backend import asked_threads, gpus_have_bfloat16, hushed_start, prepare_backend, visible_gpus
+from .bounds import check_zip, parse_json
 from .cells import Cells, neutral, read_records, read_rows, unneutral
+from .cluster import ask_workers
 from .damage import DAMAGE
 from .executor import map_ahead, map_ahead_in_threads, run_units
+from .guard import check_output, named_files, reading, refuse_overwriting, remove_output
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .hdf5_probe import refuse_deadly
 from .interrupts import hold_interrupts, hush_readers, is_interrupt
@@ -21,7 +24,6 @@ from .parts import (
     is_set_aside,
     json_text,
     read_json,
-    refuse_overwriting,
     remove_leftovers,
     remove_tree,
     set_aside,
@@ -31,7 +33,7 @@ from .parts import (
 from .processes import is_running, scratch_folder, this_process
 from .progress import Progress, Ticker, format_seconds
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
-from .shard import Shard, parse_shard
+from .shard import Shard, Share, parse_shard
 from .tables import read_marks, read_probabilities, write_probabilities
 from .yamltext import parse_yaml
 
@@ -42,12 +44,16 @@ __all__ = [
     "Progress",
     "Resources",
     "Shard",
+    "Share",
     "Ticker",
+    "ask_workers",
     "asked_threads",
     "atomic_output",
     "check_archive_size",
     "check_file_name",
+    "check_output",
     "check_tree",
+    "check_zip",
     "checked_dataset",
     "claim_space",
     "cpu_resources",
@@ -66,10 +72,12 @@ __all__ = [
     "json_text",
     "map_ahead",
     "map_ahead_in_threads",
+    "named_files",
     "network_resources",
     "neutral",
     "one_thread_of_opencv",
     "open_for_reading",
+    "parse_json",
     "parse_shard",
     "parse_yaml",
     "prepare_backend",
@@ -78,9 +86,11 @@ __all__ = [
     "read_probabilities",
     "read_records",
     "read_rows",
+    "reading",
     "refuse_deadly",
     "refuse_overwriting",
     "remove_leftovers",
+    "remove_output",
     "remove_tree",
     "run_units",
     "save_arrays",

@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import BchistoError, BundleError, InputError, OutputError
+from .bounds import check_zip, parse_json
 from .damage import DAMAGE
 from .parts import atomic_output
 
@@ -25,8 +26,12 @@ _MOST_RATIO, _SMALL = 40, 64 * 1024**2
 """Bounds (ours): what unpacks to more than `_SMALL` bytes must not be packed tighter than this. Texts of models shrink
 to a third, their smallest to a tenth."""
 
-_MOST_MANIFEST = 128 * 1024**2
-"""Bound on the manifest (ours): the hashes of a million training images are 67 MB."""
+_MOST_MANIFEST, _MANIFEST_RATIO, _SMALL_MANIFEST = 128 * 1024**2, 4, 1024**2
+"""Bounds on the manifest (ours): the hashes of a million training images are 67 MB; and what unpacks to more than the
+last must not be packed tighter than the ratio, since hashes shrink to a half."""
+
+_MOST_VALUES = 2_500_000
+"""Bound on its values (ours): a hash of a million images, and more than all else."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time stamp of every member, so that equal content gives equal archives."""
@@ -141,6 +146,7 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
             raise BundleError(f"{path}: no such {kind}")
         try:
             with contextlib.ExitStack() as unless_read:
+                check_zip(path, members=_MOST_MEMBERS)
                 self._zip = unless_read.enter_context(zipfile.ZipFile(path))
                 self.manifest = self._check(schema_version)
                 unless_read.pop_all()
@@ -196,9 +202,10 @@ class Archive(contextlib.AbstractContextManager["Archive"]):
         names = [info.filename for info in infos]
         if len(set(names)) < len(names):
             raise BundleError(f"{self._path}: holds a member twice; it was altered")
-        if self._zip.getinfo(_MANIFEST).file_size > _MOST_MANIFEST:
+        about = self._zip.getinfo(_MANIFEST)
+        if about.file_size > min(_MOST_MANIFEST, max(_SMALL_MANIFEST, _MANIFEST_RATIO * about.compress_size)):
             raise BundleError(f"{self._path}: its manifest is larger than one can be; it is not read")
-        manifest: dict[str, Any] = json.loads(self._zip.read(_MANIFEST))
+        manifest: dict[str, Any] = parse_json(self._zip.read(_MANIFEST), most=_MOST_VALUES)
         if manifest.get("kind") != self._kind:
             raise BundleError(f"{self._path}: a zip file, but not a {self._kind}")
         found = manifest["schema_version"]

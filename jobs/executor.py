@@ -16,8 +16,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import BchistoError, DependencyError, InputError, how_to_install
+from ..errors import BchistoError, InputError
 from .backend import NETWORK_THREADS, computing_threads
+from .cluster import run_on_dask
 from .interrupts import hold_interrupts, prepare_worker
 from .processes import scratch_folder
 from .progress import Progress, Ticker
@@ -35,9 +36,6 @@ _SIGNAL_SECONDS = 0.5
 
 _TAKEN_SECONDS = 0.1
 """In which the pool's thread has taken in what was submitted (ours)."""
-
-_DASK_SECONDS = 30
-"""How long a Dask scheduler may be without a worker (ours)."""
 
 _KILLED = (
     "a worker process was killed, most often for lack of memory; what is done is kept, run it again with fewer `jobs`"
@@ -158,7 +156,7 @@ def _results(
         return
     jobs, threads = min(resources.processes, len(units)), resources.threads
     if dask is not None:
-        yield from _on_dask(call, units, address=dask)
+        yield from run_on_dask(call, units, address=dask)
     elif jobs == 1 and (threads is None or computing_threads() in (threads, None)):
         yield from map(call, units)
     else:
@@ -222,45 +220,6 @@ def _in_processes(
                     if not whole:
                         time.sleep(_TAKEN_SECONDS)
                     pool.shutdown(wait=True, kill_workers=not whole)
-
-
-def _on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: str) -> Iterator[tuple[U, R]]:
-    try:
-        from distributed import CancelledError, Client, KilledWorker, as_completed
-        from distributed.comm import CommClosedError
-    except ImportError as error:
-        raise DependencyError(f"`dask` needs the Dask extra: {how_to_install('dask')}") from error
-    try:
-        client = Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"`dask` {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
-        ) from error
-    with contextlib.ExitStack() as stack:
-        its_log = logging.getLogger("distributed.client")  # it logs that the scheduler is gone, which we say below
-        stack.callback(its_log.setLevel, its_log.level)
-        its_log.setLevel(logging.CRITICAL + 1)
-        stack.enter_context(client)
-        _log.info("using the Dask cluster at %s", address)
-        try:
-            client.wait_for_workers(1, timeout=_DASK_SECONDS)
-        except TimeoutError as error:
-            raise InputError(
-                f"`dask` {address}: the scheduler has no workers; start some with `dask worker {address}`"
-            ) from error
-        try:
-            futures = [client.submit(call, unit, pure=False) for unit in units]
-            for future in as_completed(futures):
-                yield future.result()
-        except (CancelledError, CommClosedError) as error:
-            raise BchistoError(
-                f"`dask` {address}: the scheduler is gone; what is done is kept, start it and run the command again"
-            ) from error
-        except KilledWorker as error:
-            raise BchistoError(
-                "several Dask workers were killed at the same unit, most often for lack of memory; what is done is "
-                "kept, give workers more memory and run the command again"
-            ) from error
 
 
 def map_ahead(function: Callable[[U], R], items: Iterable[U], *, processes: int) -> Iterator[R]:

@@ -82,6 +82,8 @@ def hdf5_trouble(path: Path) -> str | None:
     try:
         if path.is_dir():
             return "a folder, not an HDF5 file; name a file in it"
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            return "not a regular file, but a pipe or a device"
         with path.open("rb") as handle:
             start = handle.read(len(_SIGNATURE))
     except FileNotFoundError:

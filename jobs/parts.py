@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, OutputError, error_number, output_error, readable_name
+from .bounds import MOST_VALUES, parse_json
 from .cells import neutral
+from .guard import check_output, refuse_removing
 from .processes import temporary_name, unlink_stale
 
 _log = logging.getLogger(__name__)
@@ -27,6 +29,9 @@ _OBEYED = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _MOST_JSON = 256 * 1024**2
 """Bound on a JSON file (ours)."""
+
+_MOST_RECORD = 16 * 1024**2, 1_000_000
+"""Bytes and values of a record of what ran (ours)."""
 
 _FILE_NAME = re.compile(r"(?![_])\w[\w .+()-]{0,99}")
 """Names that are one part of a path everywhere, and no option of a command."""
@@ -62,37 +67,6 @@ def check_file_name(name: Any, what: str) -> str:
             "begin with a letter or digit"
         )
     return name
-
-
-def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path], *, name: str = "out") -> None:
-    """Refuse to write where something is read, by whatever path or link either is named.
-
-    Parameters
-    ----------
-    outputs : iterable of Path
-        Files that are to be written; those that there are not yet cannot be read.
-    inputs : iterable of Path
-        Files that are read.
-    name : str
-        Parameter that says where is written.
-
-    Raises
-    ------
-    InputError
-        The first output that is an input.
-    """
-    known = {_identity(path): path for path in inputs}
-    for path in outputs:
-        if (found := _identity(path)) is not None and found in known:
-            raise InputError(f"{path}: would overwrite {known[found]}, which is read; choose another `{name}`")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
 
 
 def ensure_folder(path: Path) -> Path:
@@ -142,10 +116,13 @@ def atomic_output(path: Path) -> Iterator[Path]:
 
     Raises
     ------
+    InputError
+        What is there is read, or is not a regular file, see `check_output`.
     OutputError
         The file cannot be written (permissions), or a name in it is not UTF-8; `DiskFullError` where the disk is
         full or fails.
     """
+    check_output(path)
     ensure_folder(path.parent)
     unlink_stale(path)
     temporary = path.with_name(temporary_name(path.name))
@@ -214,18 +191,25 @@ def json_text(value: Any) -> str:
     return _OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, record: bool = False) -> Any:
     """Read a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+    record : bool
+        Whether it is a record of what ran, which is small.
 
     Raises
     ------
     InputError
-        The file is not JSON; the message names it and the position.
+        The file is not JSON, or too large; the message names it and the position.
     """
+    size, values = _MOST_RECORD if record else (_MOST_JSON, MOST_VALUES)
     try:
-        if path.stat().st_size > _MOST_JSON:
-            raise ValueError(f"more than {_MOST_JSON // 1024**2} MiB")  # noqa: TRY301
-        return json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > size:
+            raise ValueError(f"more than {size // 1024**2} MiB")  # noqa: TRY301
+        return parse_json(path.read_text(encoding="utf-8"), most=values)
     except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path}: not a readable JSON file ({error})") from error
 
@@ -291,9 +275,12 @@ def set_aside(path: Path) -> None:
 
     Raises
     ------
+    InputError
+        It holds something that is read, see `reading`.
     OutputError
         It cannot be renamed or removed.
     """
+    refuse_removing(path)
     place = Path(os.path.realpath(path))  # of a link the target, so that the link goes on holding
     aside = place.with_name(f"{place.name}.old-{secrets.token_hex(4)}")
     try:

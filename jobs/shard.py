@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import InputError
 
@@ -25,6 +25,40 @@ class Shard:
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a shard has of some work, and how much of all of it is done.
+
+    Attributes
+    ----------
+    shard : Shard
+    own, done, units : int
+        Units of the shard, units that are done by whichever shard, and all units.
+    unit : str
+        What they are called, in the plural.
+    """
+
+    shard: Shard
+    own: int
+    done: int
+    units: int
+    unit: str
+
+    def __str__(self) -> str:
+        whole = f"{self.units} {self.unit if self.units != 1 else self.unit[:-1]}"
+        held = f"has {self.own} of {whole}" if self.own else f"is empty, since there is no more work than {whole}"
+        return f"shard {self.shard} {held}; {self.done} of {self.units} done"
+
+    def total(self, shares: Sequence[Share]) -> Share:
+        """Return that of several pieces of work together."""
+        own, done, units = (sum(getattr(one, name) for one in shares) for name in ("own", "done", "units"))
+        return Share(self.shard, own, done, units, self.unit)
+
+    def content(self) -> dict[str, Any]:
+        """Return what the record of a run holds."""
+        return {"shard": str(self.shard), "done": self.done, "units": self.units, "unit": self.unit}
 
 
 def parse_shard(text: str) -> Shard:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InputError
+from .bounds import parse_json
 from .damage import DAMAGE
 
-_MOST_YAML, _MOST_JSON = 128 * 1024, 64 * 1024**2
+_MOST_YAML, _MOST_JSON = 128 * 1024, 16 * 1024**2
 _MOST_NODES = 100_000
 _MOST_BITS = 256
 """Bounds on the characters of a text (YAML is read at some 100,000 a second), on the values of a YAML file when what
@@ -33,7 +33,7 @@ def parse_yaml(text: str, *, plain_text: bool = False) -> Any:
         name the file.
     """
     try:
-        value = json.loads(text) if text.lstrip()[:1] == "{" and len(text) <= _MOST_JSON else None
+        value = parse_json(text, most=1_000_000) if text.lstrip()[:1] == "{" and len(text) <= _MOST_JSON else None
     except RecursionError as error:
         raise InputError("nested too deeply") from error
     except ValueError:  # YAML may begin so too

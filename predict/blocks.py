@@ -194,6 +194,7 @@ def do_blocks(workshop: Workshop, blocks: Sequence[Block], *, resources: Resourc
             ),
             how=how,
             resources=resources,
+            begin=lambda: how.ask(workshop.parts.parent),
         )
     except BaseException:
         if not any(workshop.parts.glob("block-*")):

@@ -11,6 +11,7 @@ from ..encoders import recorded_source, source_sha256, weights_of
 from ..errors import BchistoError, InputError, MissingInputError
 from ..experiment import bundle_stores
 from ..jobs import is_set_aside, read_json
+from ..runs import unfinished_work
 
 _BUNDLE = "model.bchisto"
 
@@ -36,7 +37,9 @@ def find_bundle(model: Path) -> Path:
         if path.is_file() and not is_set_aside(path)
     ]
     if not found:
-        raise MissingInputError(f"{model}: no {_BUNDLE} in this folder; bchisto boost and finetune write one")
+        why = (unfinished_work(run, ("boost", "finetune")) for run in (model, *list(model.absolute().parents)[:2]))
+        why_not = next(filter(None, why), "bchisto boost and finetune write one")
+        raise MissingInputError(f"{model}: no {_BUNDLE} in this folder; {why_not}")
     if len(found) > 1:
         raise InputError(f"{model}: holds {len(found)} models, give one of them: {', '.join(map(str, found))}")
     return found[0]
@@ -103,7 +106,9 @@ def recorded_runs(run: Path) -> Iterator[tuple[Path, list[tuple[str, dict[str, A
     runs = [run]
     for one in runs:
         try:
-            found = [record for record in read_json(one / "run.json")["records"] if isinstance(record, dict)]
+            found = [
+                record for record in read_json(one / "run.json", record=True)["records"] if isinstance(record, dict)
+            ]
         except (OSError, KeyError, TypeError, ValueError):
             found = []
         records = [(rec.get("command", ""), rec.get("config") or {}, Path(rec.get("folder") or ".")) for rec in found]

@@ -18,7 +18,7 @@ from ..evaluate import apply_temperature
 from ..experiment import Work, bundle_view, check_headers
 from ..featurize import files_of
 from ..finetune import CnnBundle
-from ..jobs import ensure_folder, refuse_overwriting, set_aside, write_rows
+from ..jobs import ensure_folder, named_files, refuse_overwriting, remove_output, set_aside, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_table, unfinished_record
@@ -171,7 +171,7 @@ def predict(
     bundle = find_bundle(bundle)
     for name, place in written.items():
         beside = [place.with_name(f"{place.name}.{end}") for end in _BESIDE] if name == "out" else []
-        refuse_overwriting([place, *beside], [bundle, *sources, *files_of(embedded)], name=name)
+        refuse_overwriting([place, *beside], [bundle, *sources, *files_of(embedded), *named_files(options)], name=name)
     for place in written.values():
         ensure_folder(place.parent)
     replaced = how.overwrite or bool(left and left.get("overwrite"))
@@ -186,6 +186,8 @@ def predict(
         else:
             for encoder, file in recorded_weights(bundle, options):
                 options = (*options, f"{encoder}={file}")
+                for name, place in written.items():
+                    refuse_overwriting([place], named_files(file), name=name)
                 _log.info("%s: weights %s, as the run of %s recorded them", encoder, file, bundle)
             identity = model_identity(bundle, options)
             ready = load_model(bundle, options, identity)
@@ -277,7 +279,7 @@ def _finish(
     if failures:
         write_rows(problems, ["image_id", "error"], failures.items())
     else:
-        problems.unlink(missing_ok=True)
+        remove_output(problems)
     predicted = table.predicted
     counts = {name: predicted.count(name) for name in bundle.classes}
     labelled = sum(record.label in bundle.classes for record in table.records)

@@ -2,7 +2,7 @@
 
 from .claim import Claim, Mark, other_settings
 from .compare import describe_differences, differences
-from .history import RunEntry, diff_runs, list_runs, read_run
+from .history import RunEntry, diff_runs, list_runs, read_run, unfinished_work
 from .record import RunRecord, load_config, record_run, record_table, unfinished_record, versions_of
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "record_run",
     "record_table",
     "unfinished_record",
+    "unfinished_work",
     "versions_of",
 ]

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,11 @@ class Claim:
         if found is None:
             raise OverwrittenError(f"{self._file}: removed meanwhile; run the same command again")
         return found.mark(self.folder, store)
+
+    def note_work(self, environments: Iterable[Mapping[str, str]], **circumstances: str) -> None:
+        """Keep what the work is done with, see `note_versions`: by this process, or by others of other versions."""
+        for versions in environments:
+            self.note_versions(**{**circumstances, **versions})
 
     def note_versions(self, **circumstances: str) -> None:
         """Keep which versions, and what else shows in results, work on the folder; called when there is work to do.

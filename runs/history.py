@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ _log = logging.getLogger(__name__)
 
 _MOST_SECONDS = 1e9
 """More seconds than a command can have taken: what is above is no time (ours)."""
+
+
+_SHOWN = 10
+"""Shards that a message names (ours)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,14 @@ class RunEntry:
     versions: dict[str, str]
     error: str = ""
 
+    @property
+    def said_status(self) -> str:
+        """The status; of a shard that ended well also which it was, and how much of the work was done by then."""
+        share = _share(self)
+        if share is None or self.status != "ok":
+            return self.status
+        return f"ok, but for shard {share['shard']} only: {share['done']} of {share['units']} {share['unit']}"
+
 
 def read_run(run: str | Path) -> list[RunEntry]:
     """Read the commands of a run folder, oldest first.
@@ -67,7 +80,7 @@ def read_run(run: str | Path) -> list[RunEntry]:
     if not path.is_file():
         raise MissingInputError(f"{run}: no run.json in this folder; give a folder that featurize or boost made")
     try:
-        content = read_json(path)
+        content = read_json(path, record=True)
     except RecursionError as error:
         raise InputError(f"{path}: not a run.json of bchisto") from error
     records = content.get("records") if isinstance(content, dict) else None
@@ -110,6 +123,45 @@ def _status(record: Mapping[str, Any]) -> str:
     if record["status"] != "running":
         return str(record["status"])
     return {True: "running", False: "interrupted", None: "not checked here"}[process_runs(record.get("process"))]
+
+
+def _share(entry: RunEntry) -> dict[str, Any] | None:
+    """Return what the record of a shard says of the share, if it is one."""
+    share = entry.notes.get("share")
+    kinds = {"shard": str, "done": int, "units": int, "unit": str}
+    if not isinstance(share, dict) or not all(isinstance(share.get(name), kind) for name, kind in kinds.items()):
+        return None
+    return share if re.fullmatch("[0-9]{1,6}/[0-9]{1,6}", share["shard"]) else None
+
+
+def unfinished_work(run: Path, commands: Sequence[str]) -> str:
+    """Say what a run lacks whose last of these commands was a shard; nothing if it was not.
+
+    Parameters
+    ----------
+    run : Path
+    commands : sequence of str
+
+    Returns
+    -------
+    str
+    """
+    try:
+        entries = [entry for entry in read_run(run) if entry.command in commands]
+    except InputError:
+        return ""
+    if not entries or (last := _share(entries[-1])) is None:
+        return ""
+    entries = [entry for entry in entries if entry.command == entries[-1].command]
+    count = last["shard"].partition("/")[2]
+    ended = {share["shard"] for entry in entries if (share := _share(entry)) and entry.status == "ok"}
+    missing = [shard for at in range(1, int(count) + 1) if (shard := f"{at}/{count}") not in ended]
+    lacks = last["units"] - last["done"]
+    shards = f"; not run to the end: shard {', '.join(missing[:_SHOWN])}{' ...' * (len(missing) > _SHOWN)}"
+    return (
+        f"bchisto {entries[-1].command} was run in shards; {lacks} of {last['units']} {last['unit']} are missing"
+        f"{shards if missing else ''}; the same command without `shard` does what is missing and puts all together"
+    )
 
 
 def list_runs(folder: str | Path) -> list[RunEntry]:

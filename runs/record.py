@@ -149,7 +149,7 @@ def unfinished_record(table: Path, *, command: str, config: Mapping[str, Any]) -
     if not path.is_file():
         return None
     try:
-        (found,) = read_json(path)["records"]
+        (found,) = read_json(path, record=True)["records"]
         same = (found["command"], found["config"]) == (command, json.loads(json.dumps(dict(config))))
         return found if same and found["status"] != "ok" else None
     except (InputError, KeyError, TypeError, ValueError):  # not a record of ours
@@ -205,7 +205,7 @@ def _read_records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the records that are whole; one that is not is named in a warning, and stops no command."""
     for path in sorted(folder.glob("*.json")):
         try:
-            found = read_json(path)
+            found = read_json(path, record=True)
             json.dumps(found, allow_nan=False)
         except (InputError, ValueError, RecursionError) as error:
             if path.is_file():

@@ -69,7 +69,7 @@ def read_folder(
         findings.extend(_deeper(files, level))
     found = {"group": dict.fromkeys(files), "label": labels}
     for what, rule in rules.items():
-        found[what] = {name: rule.find(name) for name in files}
+        found[what] = rule.find(files)
         findings.extend(rule.findings(root, found[what], what))
     records = []
     for name, path in files.items():

@@ -67,18 +67,22 @@ def read_manifest(
         columns["group"] = _group_column(table, findings)
     findings.extend(_unused(table, columns))
     kept = {columns[what] for what in ("path", "label", "image_id")}
-    records: list[ImageRecord] = []
-    found: dict[str, dict[str, str | None]] = {"group": {}, "label": {}}
+    rows: list[tuple[str, dict[str, str]]] = []
     for number, row in table.rows:
         name = _settled(path.parent, row[columns["path"]])
         problem = _missing(path.parent / name) if name else "an empty path; remove the row"
         if problem is not None:
             findings.append(Finding("error", f"{path.name}:{number}", problem))
             continue
+        rows.append((name, row))
+    found = {what: rule.find(Path(name).as_posix() for name, _ in rows) for what, rule in rules.items()}
+    records: list[ImageRecord] = []
+    for name, row in rows:
         written = Path(name).as_posix()
-        for what, of in found.items():
-            of[name] = rules[what].find(written) if what in rules else row.get(columns[what]) or None
-        image, label, group = row.get("image_id") or written, found["label"][name], found["group"][name]
+        label, group = (
+            found[what][written] if what in rules else row.get(columns[what]) or None for what in ("label", "group")
+        )
+        image = row.get("image_id") or written
         further = tuple((key, cell) for key, cell in row.items() if cell and key not in kept)
         records.append(ImageRecord(image, path.parent / name, label, group, source="csv", columns=further))
     for number in table.overlong:

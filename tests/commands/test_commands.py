@@ -102,19 +102,33 @@ def test_the_main_road(cli, tissue, tmp_path, tiny_options):
 
 def test_shards_assemble_by_the_same_command(cli, tissue, tmp_path, tiny_options):
     run = tmp_path / "run"
-    for share in ("1/2", "2/2"):
+    for share, said in (
+        ("1/3", "has 1 of 2 blocks; 1 of 2 done"),
+        ("3/3", "is empty, since there is no more work than 2 blocks; 1 of 2 done"),
+        ("2/3", "has 1 of 2 blocks; 2 of 2 done"),
+    ):
         code, out, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--shard", share)
         assert code == 0
-        assert out == f"shard {share} is done\n"
+        assert out == f"shard {share} {said}\n"
         assert "without --shard, which merges" in err
     code, _, err = cli("boost", "--out", run, "--folds", 3)
     assert code == 2
     assert "its parts are not merged" in err
     assert cli("featurize", "--images", tissue, "--out", run, *tiny_options)[0] == 0
     boost = ["boost", "--out", run, "--folds", 3, "--seeds", 1, "--param", "num_iterations=2", "--jobs", 1]
-    code, out, _ = cli(*boost, "--shard", "1/2")
-    assert (code, out) == (0, "3-lightgbm: this share of 3 models is trained\n")
+    code, out, _ = cli(*boost, "--shard", "1/4")
+    assert (code, out) == (0, "3-lightgbm: shard 1/4 has 1 of 3 models; 1 of 3 done\n")
+    code, out, _ = cli(*boost, "--shard", "4/4")
+    empty = "is empty, since there is no more work than 3 models; 1 of 3 done"
+    assert (code, out) == (0, f"3-lightgbm: shard 4/4 {empty}\n")
+    assert "  boost  ok, but for shard 4/4 only: 1 of 3 models  " in cli("runs", "list", run)[1]
+    for model in (run, run / "boost", run / "boost" / "3-lightgbm"):
+        code, _, err = cli("predict", model, "--images", tissue, "--out", tmp_path / "p.csv")
+        assert (code, "bchisto boost was run in shards; 2 of 3 models are missing; not run to the end: shard 2/4, 3/4; "
+                "the same command without `shard`" in err) == (2, True), err  # fmt: skip
     assert cli(*boost)[0] == 0
+    assert "  boost  ok  " in cli("runs", "list", run)[1]
+    assert cli("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)[0] == 0
 
 
 def test_a_run_is_repeated_from_its_own_record(cli, tissue, tmp_path, tiny_options):

@@ -7,7 +7,7 @@ import pytest
 from bchisto.errors import InputError
 from bchisto.evaluate import Panel
 from bchisto.experiment import CrossValidation, FoldChoice, ImageSelection, UnitSpec, Work, do_missing
-from bchisto.jobs import Resources, Shard
+from bchisto.jobs import Resources, Shard, Share
 from conftest import write_tissue
 
 ONE = Resources(processes=1, cores=1)
@@ -181,8 +181,9 @@ class Table:
 
 
 def test_a_result_in_its_three_states():
-    share = CrossValidation(Path("run/boost/3-svm"), "3 folds", 6, "models", False, ("RANDOM",), "whole")
-    assert share.summary() == ["3-svm: this share of 6 models is trained"]
+    share = CrossValidation(Path("run/boost/3-svm"), "3 folds", 6, "models", False, ("RANDOM",), "whole",
+                            share=Share(Shard(2, 4), 1, 3, 6, "models"))  # fmt: skip
+    assert share.summary() == ["3-svm: shard 2/4 has 1 of 6 models; 3 of 6 done"]
     assert (share.metrics, share.paper) == (None, None)
     untested = CrossValidation(
         Path("run/finetune/none-x"), "no folds", 1, "folds", True, ("RANDOM",), "whole", assembled=True

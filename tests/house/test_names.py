@@ -300,9 +300,9 @@ PAIRS = {
     ),
     "a number": (
         lambda images, out: evaluate(images, out=out, bootstrap=-1),
-        "`bootstrap` -1: give 0 or more replicates",
+        "`bootstrap` -1: give 0 to 100,000 draws",
         ("evaluate", "{images}", *OUT, "--bootstrap", -1),
-        "--bootstrap -1: give 0 or more replicates",
+        "--bootstrap -1: give 0 to 100,000 draws",
     ),
     "set points": (
         lambda images, out: evaluate(images, out=out, view=TwoClassChoice(thresholds=2)),

@@ -64,6 +64,9 @@ def test_recorded_weights_are_used_while_they_hold(weighted, tissue, tmp_path, c
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
     kept = file.read_bytes()
     try:
+        with pytest.raises(InputError, match="would overwrite .*tiny.weights.h5, which is read"):
+            predict(weighted / run, one, out=file, work=Work(jobs=1, overwrite=True))
+        assert file.read_bytes() == kept
         Encoder("tiny", weights="random", seed=8).model.save_weights(file)
         with pytest.raises(WeightsError, match=rf"tiny was trained with weights from a file \(sha256 {sha256}\); give"):
             predict(weighted / run, one, out=tmp_path / "r.csv", work=Work(jobs=1))

@@ -1,0 +1,77 @@
+"""What a workbook holds, counted while it is unpacked piece by piece: its reader makes objects of a row at once."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from xml.parsers import expat  # nosec B407: counts elements, expands no entity of a file outside
+
+from ..errors import InputError
+
+_MOST_OF_ROW, _MOST_OTHERS = 300_000, 3_000_000
+"""Bounds on the elements of a row, of which Excel has 16,384 cells, and on those outside of rows (ours): the texts of
+a million cells are two million."""
+
+_LONGEST, _PIECE = 1024**2, 2**18
+"""Bytes without an element (ours): a cell holds 32,767 signs. Bytes that are unpacked at once."""
+
+
+def check_parts(path: Path) -> None:
+    """Refuse a workbook with more in a row, or beside its rows, than a table of images has.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    InputError
+        Too large.
+    zipfile.BadZipFile, zlib.error, OSError
+        Damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            if not _is_small(archive, part):
+                raise InputError(
+                    f"{path}: more in one row of {part.filename[:80]!r}, or beside its rows, than a table of images "
+                    "has; save its first sheet as CSV"
+                )
+
+
+def _is_small(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> bool:
+    """Whether a part is within bounds; one that is not XML is not read by anything."""
+    depth, inside, others = 0, 0, 0
+
+    def start(name: str, _: object) -> None:
+        nonlocal depth, inside, others
+        depth += _is_row(name)
+        inside += depth > 0
+        others += depth == 0
+
+    def end(name: str) -> None:
+        nonlocal depth, inside
+        depth -= _is_row(name)
+        inside = inside if depth else 0
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    without = 0
+    with archive.open(part) as handle:
+        while piece := handle.read(_PIECE):
+            plain = piece.replace(b"\0", b"")  # as UTF-16 has them
+            first, *more = map(len, plain.split(b"<"))
+            if max(without + first, *more, 0) > _LONGEST:
+                return False
+            without = more[-1] if more else without + first
+            try:
+                parser.Parse(piece)
+            except expat.ExpatError:
+                return True
+            if inside > _MOST_OF_ROW or others > _MOST_OTHERS:
+                return False
+    return True
+
+
+def _is_row(name: str) -> bool:
+    return name.rpartition(":")[2] == "row"

@@ -1,0 +1,136 @@
+"""Units on a Dask cluster, whose workers are asked first what they are and see."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .. import __version__
+from ..errors import BchistoError, DependencyError, InputError, how_to_install
+
+U = TypeVar("U")
+R = TypeVar("R")
+_log = logging.getLogger(__name__)
+
+_SECONDS = 30
+"""How long a Dask scheduler may be without a worker (ours)."""
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    """Yield a client of a scheduler that has workers."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise DependencyError(f"`dask` needs the Dask extra: {how_to_install('dask')}") from error
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"`dask` {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler`"
+        ) from error
+    with contextlib.ExitStack() as stack:
+        its_log = logging.getLogger("distributed.client")  # it logs that the scheduler is gone, which we say below
+        stack.callback(its_log.setLevel, its_log.level)
+        its_log.setLevel(logging.CRITICAL + 1)
+        stack.enter_context(client)
+        try:
+            client.wait_for_workers(1, timeout=_SECONDS)
+        except TimeoutError as error:
+            raise InputError(
+                f"`dask` {address}: the scheduler has no workers; start some with `dask worker {address}`"
+            ) from error
+        yield client
+
+
+def ask_workers(address: str, *, folder: Path, packages: Iterable[str]) -> list[dict[str, str]]:
+    """Return the versions of packages that the workers of a Dask cluster have, each set of them once.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler.
+    folder : Path
+        What every worker must see.
+    packages : iterable of str
+
+    Raises
+    ------
+    InputError
+        No scheduler, no workers, or a worker that lacks bchisto or does not see the folder.
+    DependencyError
+        Dask is not installed.
+    """
+
+    def answer() -> tuple[bool, dict[str, str]]:  # sent as it is: a worker may have another bchisto
+        known = {}
+        for name in packages:
+            with contextlib.suppress(metadata.PackageNotFoundError):
+                known[name] = metadata.version(name)
+        with contextlib.suppress(ImportError):
+            known["bchisto"] = import_module("bchisto").__version__
+        return os.path.isdir(seen), known  # noqa: PTH112
+
+    packages, seen = list(packages), str(folder.absolute())
+    with _connected(address) as client:
+        answers: dict[str, tuple[bool, dict[str, str]]] = client.run(answer)
+    for worker, (sees, known) in answers.items():
+        if "bchisto" not in known:
+            raise InputError(f"`dask` {address}: worker {worker} has no bchisto; install {__version__} there")
+        if not sees:
+            raise InputError(
+                f"`dask` {address}: worker {worker} does not see {seen}; all workers must see the same files under the "
+                "same paths"
+            )
+        if known["bchisto"] != __version__:
+            _log.warning(
+                "`dask` %s: worker %s runs bchisto %s, and this is %s; what it makes is recorded as made with its own",
+                address, worker, known["bchisto"], __version__,
+            )  # fmt: skip
+    versions = [known for _, known in answers.values()]
+    return [known for place, known in enumerate(versions) if known not in versions[:place]]
+
+
+def run_on_dask(call: Callable[[U], tuple[U, R]], units: Sequence[U], *, address: str) -> Iterator[tuple[U, R]]:
+    """Yield what a call returns for each unit, in the order in which the workers finish.
+
+    Raises
+    ------
+    InputError
+        No scheduler answers, or it has no workers.
+    DependencyError
+        Dask is not installed.
+    BchistoError
+        The scheduler is gone, or workers are killed at the same unit.
+    """
+    with _connected(address) as client:
+        from distributed import CancelledError, KilledWorker, as_completed
+        from distributed.comm import CommClosedError
+
+        _log.info("using the Dask cluster at %s", address)
+        try:
+            folder = str(Path.cwd())
+            futures = [client.submit(_in_folder, folder, call, unit, pure=False) for unit in units]
+            for future in as_completed(futures):
+                yield future.result()
+        except (CancelledError, CommClosedError) as error:
+            raise BchistoError(
+                f"`dask` {address}: the scheduler is gone; what is done is kept, start it and run the command again"
+            ) from error
+        except KilledWorker as error:
+            raise BchistoError(
+                "several Dask workers were killed at the same unit, most often for lack of memory; what is done is "
+                "kept, give workers more memory and run the command again"
+            ) from error
+
+
+def _in_folder(folder: str, call: Callable[[U], tuple[U, R]], unit: U) -> tuple[U, R]:
+    """Do a unit where the command runs, so that relative paths mean the same; another unit may do so at once."""
+    with contextlib.suppress(OSError):  # a folder of the client alone: then absolute paths are all that can be meant
+        os.chdir(folder)
+    return call(unit)

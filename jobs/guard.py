@@ -1,0 +1,148 @@
+"""No output replaces what is read: files are told apart by what they are on the disk, whatever path or link names them.
+
+A command names what it reads once (`reading`). Everything that writes or removes files (`atomic_output`, `set_aside`,
+`remove_output`) then refuses these, besides what is not a regular file, such as a device or a named pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ..arguments import items_of
+from ..errors import InputError
+
+_Identity = tuple[int, int]
+
+_READ: ContextVar[Mapping[_Identity, Path]] = ContextVar("read", default=MappingProxyType({}))
+
+
+@contextlib.contextmanager
+def reading(paths: Iterable[Path]) -> Iterator[None]:
+    """Let no file be written in the place of these while the block runs, and no folder be removed that holds one.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Files and folders that are read, see `named_files`.
+    """
+    token = _READ.set({**_READ.get(), **_identities(paths)})
+    try:
+        yield
+    finally:
+        _READ.reset(token)
+
+
+def named_files(*values: Any) -> Iterator[Path]:
+    """Yield the files and folders that values name, as a path or behind ``ENCODER=`` or ``onnx:``.
+
+    Beside a file the JSON of the same name is read too, and of a folder behind a prefix (``hub:``) all its files.
+
+    Parameters
+    ----------
+    *values : any
+        Texts, paths, or sequences of them; whatever else names nothing.
+    """
+    for value in values:
+        for item in items_of(value):
+            if isinstance(item, (tuple, list)):
+                yield from named_files(*item)
+            elif isinstance(item, (str, os.PathLike)):
+                text = os.fspath(item)
+                prefixed = [text.partition(sign)[2] for sign in "=:"]
+                for path in map(Path, filter(None, [text, *prefixed, prefixed[0].partition(":")[2]])):
+                    if _identity(path) is None:
+                        continue
+                    yield path
+                    if path.is_file():
+                        yield path.with_suffix(".json")
+                    elif str(path) != text:
+                        yield from path.iterdir()
+
+
+def check_output(path: Path, *, name: str = "out") -> None:
+    """Refuse to write a file where another is read, and where something lies that is not a regular file.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        Parameter that says where is written.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # nothing there, or a link to nothing
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path}: is not a regular file, and is not overwritten; choose another `{name}`")
+    refuse_overwriting([path], (), name=name)
+
+
+def remove_output(path: Path) -> None:
+    """Remove a file that an earlier call wrote, if it is there.
+
+    Raises
+    ------
+    InputError
+        See `check_output`.
+    """
+    check_output(path)
+    path.unlink(missing_ok=True)
+
+
+def refuse_removing(folder: Path) -> None:
+    """Refuse to remove a folder in which something lies that is read.
+
+    Raises
+    ------
+    InputError
+    """
+    real = os.path.realpath(folder)
+    for path in _READ.get().values():
+        if Path(os.path.realpath(path)).is_relative_to(real):
+            raise InputError(f"{folder}: would be removed with {path}, which is read; choose another `out`")
+
+
+def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path], *, name: str = "out") -> None:
+    """Refuse to write where something is read, by whatever path or link either is named.
+
+    Parameters
+    ----------
+    outputs : iterable of Path
+        Files that are to be written; those that there are not yet cannot be read.
+    inputs : iterable of Path
+        Files that are read, besides those that `reading` names.
+    name : str
+        Parameter that says where is written.
+
+    Raises
+    ------
+    InputError
+        The first output that is an input.
+    """
+    known = {**_READ.get(), **_identities(inputs)}
+    for path in outputs:
+        if (identity := _identity(path)) is not None and identity in known:
+            raise InputError(f"{path}: would overwrite {known[identity]}, which is read; choose another `{name}`")
+
+
+def _identities(paths: Iterable[Path]) -> dict[_Identity, Path]:
+    return {identity: path for path in paths if (identity := _identity(path)) is not None}
+
+
+def _identity(path: Path) -> _Identity | None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino

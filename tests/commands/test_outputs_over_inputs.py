@@ -1,0 +1,175 @@
+"""No command writes over what it is given to read, or over a device: every option that names a path, with every other.
+
+The pairs come from the parameters of the commands, so that a new option is tried without being listed here.
+"""
+
+import os
+import stat
+
+import click
+import pytest
+from bchisto.cli import cli as root
+from bchisto.commands.options import OUT_FILE, OUT_FOLDER
+from bchisto.jobs import remove_output, set_aside, write_json
+
+NOT_PATHS = (click.Choice, click.types.IntParamType, click.types.FloatParamType, click.types.BoolParamType)
+
+
+def commands(group=root, words=()):
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+def given(command, values):
+    """Return words for a command: these values, and something for whatever else it must have."""
+    words = []
+    for one in command.params:
+        if one.name not in values and not one.required:
+            continue
+        value = values.get(one.name, one.type.choices[0] if isinstance(one.type, click.Choice) else "anything")
+        words += [value] if isinstance(one, click.Argument) else [max(one.opts, key=len), *[value] * one.nargs]
+    return words
+
+
+def readable(command):
+    """Parameters that may name a file to read."""
+    return [
+        one
+        for one in command.params
+        if one.type not in (OUT_FILE, OUT_FOLDER) and not isinstance(one.type, NOT_PATHS) and one.nargs in (1, -1)
+    ]
+
+
+FILES = [
+    (words, command, out, read)
+    for words, command in commands()
+    for out in command.params
+    if out.type is OUT_FILE
+    for read in readable(command)
+]
+
+
+def test_there_are_pairs():
+    names = {(" ".join(words), out.name, read.name) for words, _, out, read in FILES}
+    assert {("predict", out, "weights") for out in ("out", "html", "xlsx")} <= names
+    assert {("predict", "out", "config"), ("data folds", "out", "folds"), ("features export", "out", "source")} <= names
+    assert len(names) > 40
+
+
+@pytest.mark.parametrize(
+    ("words", "command", "out", "read"), FILES, ids=lambda part: "-".join(part) if isinstance(part, tuple) else ""
+)
+def test_no_output_file_is_an_input(words, command, out, read, tmp_path, cli):
+    content = '{"input": 1}'
+    for form, output in (
+        ("{}", "input.json"), ("{}", "link"), ("{}", "hard"), ("tiny={}", "input.json"), ("onnx:{}", "input.json"),
+        ("tiny=onnx:{}", "hard"),
+    ):  # fmt: skip
+        if form != "{}" and isinstance(read.type, click.Path):
+            continue
+        source = tmp_path / "input.json"
+        source.write_text(content if read.name != "config" else "{}")
+        before = source.read_text()
+        (tmp_path / "link").unlink(missing_ok=True)
+        (tmp_path / "link").symlink_to(source)
+        (tmp_path / "hard").unlink(missing_ok=True)
+        (tmp_path / "hard").hardlink_to(source)
+        values = {out.name: str(tmp_path / output), read.name: form.format(source)}
+        if "overwrite" in {one.name for one in command.params}:
+            words = (*words, "--overwrite")
+        code, _, text = cli(*words, *given(command, values))
+        assert code == 2, text
+        assert "would overwrite" in text or "is none of" in text, (form, output, text)
+        assert source.read_text() == before
+
+
+def test_the_json_beside_weights_and_the_files_of_a_model_folder_are_read(tmp_path, cli):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("tiny.onnx", "tiny.json", "config.json"):
+        (folder / name).write_text("1")
+    for weights, out in (("tiny.onnx", "tiny.json"), (f"tiny=onnx:{folder}/tiny.onnx", "tiny.json"),
+                         (f"hub:{folder}", "config.json"), (f"tiny={folder}", "config.json")):  # fmt: skip
+        weights = weights if ":" in weights or "=" in weights else folder / weights
+        code, _, text = cli("predict", "m", "i.png", "--weights", weights, "--html", folder / out, "--out", "p.csv")
+        assert (code, "choose another --html" in text) == (2, True), text
+        assert (folder / out).read_text() == "1"
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "link"])
+def test_an_output_that_is_not_a_regular_file_is_refused(kind, tmp_path, cli):
+    place = tmp_path / "place"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder":
+        place.mkdir()
+    elif kind == "link":
+        place.symlink_to("/dev/null")
+    else:
+        try:
+            os.mknod(place, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("only root makes devices")
+    before = place.lstat()
+    for words, command, out in {(words, command, out) for words, command, out, _ in FILES}:
+        overwrite = ["--overwrite"] if "overwrite" in {one.name for one in command.params} else []
+        code, _, text = cli(*words, *overwrite, *given(command, {out.name: str(place)}))
+        said = "is a directory" if kind == "folder" else "is not a regular file, and is not overwritten"
+        assert (code, said in text) == (2, True), text
+        assert (place.lstat().st_ino, place.lstat().st_mode) == (before.st_ino, before.st_mode)
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [(words, one) for words, one in commands() if any(of.type is OUT_FOLDER for of in one.params)],
+    ids=lambda part: "-".join(part) if isinstance(part, tuple) else "",
+)
+def test_what_is_given_stays_whatever_a_command_writes(words, command, tmp_path, cli, monkeypatch):
+    """In place of each command stands one that writes and removes everything: which files commands write varies."""
+    (tmp_path / "run").mkdir()
+    refused = []
+
+    def write_everything(*_, **__):
+        calls = ((write_json, source, {}), (remove_output, source), (set_aside, source.parent), (set_aside, source))
+        for function, *arguments in calls:
+            with pytest.raises(Exception, match="which is read"):
+                function(*arguments)
+            refused.append(function)
+
+    monkeypatch.setattr(command, "callback", write_everything)
+    (out,) = (one for one in command.params if one.type is OUT_FOLDER)
+    tried = 0
+    for read in readable(command):
+        source = tmp_path / "run" / "input.csv"
+        source.write_text("{}")
+        code, _, text = cli(*words, *given(command, {out.name: str(tmp_path / "run"), read.name: str(source)}))
+        tried += code == 0
+        assert code == 0 or "Invalid value" in text or "is none of" in text, (read.name, text)
+        assert source.read_text() == "{}"
+    assert tried > 0
+    assert len(refused) == 4 * tried
+
+
+def test_a_folder_is_not_overwritten_with_what_is_read_in_it(boosted, run_copy, cli):
+    run = run_copy(boosted)
+    listed = run / "boost" / "mine-lightgbm" / "mine.csv"
+    listed.parent.mkdir()
+    listed.write_bytes((run / "boost" / "3-lightgbm" / "folds.csv").read_bytes())
+    before = listed.read_bytes()
+    code, _, text = cli("boost", "--out", run, "--folds", listed, "--overwrite", "--jobs", 1)
+    assert (code, "would be removed with" in text) == (2, True), text
+    folds = listed.rename(listed.with_name("folds.csv"))
+    folds = folds.parent.rename(run / "boost" / "folds-lightgbm") / "folds.csv"
+    code, _, text = cli("boost", "--out", run, "--folds", folds, "--jobs", 1)
+    assert (code, f"would overwrite {folds}" in text) == (2, True), text
+    assert folds.read_bytes() == before
+
+
+def test_the_record_of_a_run_gives_its_options_again(boosted, run_copy, cli):
+    run = run_copy(boosted)
+    code, _, text = cli("boost", "--config", run / "run.json", "--out", run, "--jobs", 1)
+    assert code == 0, text

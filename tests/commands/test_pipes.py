@@ -1,0 +1,36 @@
+"""A pipe or a device in the place of a file is refused at once: no command waits for what nobody writes."""
+
+import os
+
+import pytest
+
+NOT_A_FILE = "not a regular file, but a pipe or a device"
+
+
+@pytest.mark.parametrize("name", ["s.h5", "a.npz", "a.parquet", "a.csv"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_in_the_place_of_a_store(name, kind, tmp_path, start):
+    path = tmp_path / "run" / "features" / name
+    path.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    given = [] if name == "s.h5" else ["--features", path]
+    code, text = ended(start("boost", "--out", tmp_path / "run", *given))
+    assert (code, f"{path}: {NOT_A_FILE}" in text) == (2, True), text
+    assert "Traceback" not in text
+
+
+def test_a_pipe_in_the_place_of_a_manifest(tmp_path, start):
+    os.mkfifo(tmp_path / "images.csv")
+    code, text = ended(start("data", "list", "--images", tmp_path / "images.csv"))
+    assert (code, "neither a folder nor a manifest, but a pipe or a device; check --images" in text) == (2, True), text
+
+
+def ended(process):
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, out + err

@@ -1,0 +1,82 @@
+"""Dask workers unlike the process that sends them work: in another folder, of another version, without the files."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import bchisto
+import pytest
+
+BOOST = ("--folds", 2, "--seeds", 1, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2")
+
+
+@contextlib.contextmanager
+def worker_of(cluster, *, wrap=lambda *command: command, **options):
+    """Start a worker as one does on another machine, and wait for it."""
+    import distributed
+
+    words = ["-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--nthreads", "1", "--no-nanny"]
+    command = wrap(sys.executable, *words, "--no-dashboard")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options) as process:
+        try:
+            with distributed.Client(cluster.scheduler_address) as client:
+                client.wait_for_workers(1, timeout=60)
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def cluster(dask):
+    import distributed
+
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        yield cluster
+
+
+def test_relative_paths_mean_the_same_to_a_worker_elsewhere(cluster, described, run_copy, tmp_path, start):
+    run = run_copy(described)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with worker_of(cluster, cwd=elsewhere):
+        command = start("boost", "--out", run.name, *BOOST, "--dask", cluster.scheduler_address, cwd=run.parent)
+        out, err = command.communicate(timeout=120)
+    assert command.returncode == 0, out + err
+    assert (run / "boost" / "2-lightgbm" / "model.bchisto").is_file()
+    assert list(elsewhere.glob("*.*")) == []
+
+
+def test_a_worker_of_another_version_is_named_and_recorded(cluster, described, run_copy, tmp_path, cli):
+    run, ours = run_copy(described), Path(bchisto.__file__).parent
+    other = tmp_path / "other" / "bchisto"
+    other.mkdir(parents=True)
+    for path in ours.iterdir():
+        if path.name != "__init__.py":
+            (other / path.name).symlink_to(path)
+    text = (ours / "__init__.py").read_text()
+    (other / "__init__.py").write_text(re.sub(r'__version__ = ".*"', '__version__ = "9.9.9"', text))
+    path = os.pathsep.join([str(other.parent), os.environ.get("PYTHONPATH", "")])
+    with worker_of(cluster, env={**os.environ, "PYTHONPATH": path}, cwd=tmp_path):
+        code, out, err = cli("boost", "--out", run, *BOOST, "--dask", cluster.scheduler_address)
+    assert code == 0, out + err
+    assert re.search(rf"warning: --dask \S+ worker \S+ runs bchisto 9\.9\.9, and this is {bchisto.__version__}", err), (
+        err
+    )
+    (made_with,) = json.loads((run / "boost" / "2-lightgbm" / "settings.json").read_text())["claim"]["made_with"]
+    assert made_with["bchisto"] == "9.9.9"
+
+
+def test_a_worker_that_does_not_see_the_run_is_named(cluster, described, run_copy, tmp_path, cli, on_small_disk):
+    run = run_copy(described)
+
+    def hidden(*command):
+        return on_small_disk(run, "1m", *command)
+
+    with worker_of(cluster, wrap=hidden, cwd="/"):
+        code, _, err = cli("boost", "--out", run, *BOOST, "--dask", cluster.scheduler_address)
+    assert code == 2, err
+    assert re.search(rf"error: --dask \S+ worker \S+ does not see {run}/boost/2-lightgbm; all workers", err), err
