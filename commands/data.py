@@ -186,8 +186,10 @@ def folds(out: Path, **options: Any) -> None:
     from ..arguments import named
     from ..data import Particulars, find_copies, fold_plan, further_columns, unknown_groups, write_fold_list
     from ..experiment import ImageSelection
-    from ..jobs import refuse_overwriting
+    from ..jobs import refuse_among, refuse_overwriting
 
+    if not (out.is_file() and out.read_bytes().startswith(b"image_id,")):  # a list that this command wrote
+        refuse_among(out, [options["images"]])
     dataset = from_options(ImageSelection, options).read()
     refuse_overwriting([out], [options["images"], Path(options["folds"]), *(one.path for one in dataset.records)])
     labels = {record.image_id: record.label or "" for record in dataset.records}

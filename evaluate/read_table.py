@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 _MOST_CLASSES, _MOST_FOLDS, _MOST_COLUMNS, _MOST_MODELS = 100, 5000, 1000, 100
 """Bounds on a table (ours): each class and fold costs figures of its own, and rows are as many as there are."""
 
+_MOST_LINES = 3_000_000
+"""Bound on lines (ours): a row takes some 400 bytes of memory."""
+
 _MOST_DIGITS, _MOST_LETTERS = 9, 1000
 """Of a fold, and of a class (ours)."""
 
@@ -118,6 +121,9 @@ def read_predictions(
     if not path.is_file():
         raise MissingInputError(f"{path}: no such predictions file")
     try:
+        with path.open("rb") as content:
+            counts = [(piece.count(b"\n"), piece.count(b"\r")) for piece in iter(lambda: content.read(2**20), b"")]
+        _bounded(path, max(map(sum, zip(*counts, strict=True)), default=0), _MOST_LINES, "lines")
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = read_records(handle)
             columns = [column.strip() for column in reader.fieldnames or ()]

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BchistoError, InputError
-from ..jobs import DAMAGE
+from ..jobs import DAMAGE, parse_json
 
 UNKNOWN = "unknown"
 """What stands for an encoder or weights that a file does not name."""
@@ -185,7 +185,7 @@ def read_facts(path: Path, text: str) -> dict[str, Any]:
         It is no mapping as JSON.
     """
     with contextlib.suppress(ValueError, RecursionError):
-        if isinstance(found := json.loads(text), dict):
+        if isinstance(found := parse_json(text, most=1_000_000), dict):
             return found
     raise InputError(f"{path}: what it says of itself (bchisto) is damaged")
 

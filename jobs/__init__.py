@@ -12,7 +12,7 @@ from .cells import Cells, neutral, read_records, read_rows, unneutral
 from .cluster import ask_workers
 from .damage import DAMAGE
 from .executor import map_ahead, map_ahead_in_threads, run_units
-from .guard import check_output, named_files, reading, refuse_overwriting, remove_output
+from .guard import check_output, named_files, reading, refuse_among, refuse_overwriting, remove_output
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .hdf5_probe import refuse_deadly
 from .interrupts import hold_interrupts, hush_readers, is_interrupt
@@ -87,6 +87,7 @@ __all__ = [
     "read_records",
     "read_rows",
     "reading",
+    "refuse_among",
     "refuse_deadly",
     "refuse_overwriting",
     "remove_leftovers",

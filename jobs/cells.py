@@ -51,6 +51,10 @@ def _is_formula(cell: str) -> bool:
     return False
 
 
+_LONGEST = 1_000_000
+"""Bound on a line (ours): every cell of it takes memory, also an empty one."""
+
+
 class Cells(Iterator[list[str]]):
     """As `csv.reader`, with every cell as it is meant."""
 
@@ -68,10 +72,17 @@ class Cells(Iterator[list[str]]):
 
 def read_records(lines: Iterable[str]) -> csv.DictReader[str]:
     """As `csv.DictReader`, with every cell as it is meant."""
-    reader = csv.DictReader(lines)
+    bounded = map(_bounded, lines)
+    reader = csv.DictReader(bounded)
     made: Any = reader
-    made.reader = Cells(lines)
+    made.reader = Cells(bounded)
     return reader
+
+
+def _bounded(line: str) -> str:
+    if len(line) > _LONGEST:
+        raise csv.Error(f"a line of more than {_LONGEST:,} signs")
+    return line
 
 
 def read_rows(path: Path) -> Iterator[dict[str, str]]:

@@ -136,6 +136,28 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path], *, name:
             raise InputError(f"{path}: would overwrite {known[identity]}, which is read; choose another `{name}`")
 
 
+def refuse_among(output: Path, folders: Iterable[Path], *, name: str = "out") -> None:
+    """Refuse to overwrite a file that lies in a folder of images, where tables are read too.
+
+    Parameters
+    ----------
+    output : Path
+        A file that an earlier call did not write.
+    folders : iterable of Path
+        What is read; files among them are passed over.
+    name : str
+        Parameter that says where is written.
+
+    Raises
+    ------
+    InputError
+    """
+    real = Path(os.path.realpath(output))
+    for folder in folders:
+        if real.is_file() and folder.is_dir() and real.is_relative_to(os.path.realpath(folder)):
+            raise InputError(f"{output}: lies among what is read in {folder}; remove it or choose another `{name}`")
+
+
 def _identities(paths: Iterable[Path]) -> dict[_Identity, Path]:
     return {identity: path for path in paths if (identity := _identity(path)) is not None}
 

@@ -18,7 +18,7 @@ from ..evaluate import apply_temperature
 from ..experiment import Work, bundle_view, check_headers
 from ..featurize import files_of
 from ..finetune import CnnBundle
-from ..jobs import ensure_folder, named_files, refuse_overwriting, remove_output, set_aside, write_rows
+from ..jobs import ensure_folder, named_files, refuse_among, refuse_overwriting, remove_output, set_aside, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_table, unfinished_record
@@ -172,6 +172,8 @@ def predict(
     for name, place in written.items():
         beside = [place.with_name(f"{place.name}.{end}") for end in _BESIDE] if name == "out" else []
         refuse_overwriting([place, *beside], [bundle, *sources, *files_of(embedded), *named_files(options)], name=name)
+        if not path.with_name(f"{path.name}.{_BESIDE[0]}").exists():  # else they are of an earlier call
+            refuse_among(place, sources, name=name)
     for place in written.values():
         ensure_folder(place.parent)
     replaced = how.overwrite or bool(left and left.get("overwrite"))

@@ -149,3 +149,17 @@ def test_a_record_that_no_command_wrote(size, tmp_path):
     assert megabytes < MOST, f"{megabytes} MB"
     code, text, megabytes = measured("boost", "--out", tmp_path, "--config", tmp_path / "bad" / "run.json")
     assert (code, "Traceback" in text, megabytes < MOST) == (2, False, True), text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("image_id,label,predicted\n" + "a,b,c\n" * 4_000_000, "lines are more than the 3,000,000 that are evaluated"),
+        ("image_id,label,predicted\n" + "," * 20_000_000, "a line of more than 1,000,000 signs"),
+    ],
+    ids=["lines", "cells"],
+)
+def test_a_table_of_predictions_of_many_rows_or_cells(content, said, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(content)
+    refused(said, "evaluate", path, "--out", tmp_path / "e")

@@ -4,6 +4,7 @@ The pairs come from the parameters of the commands, so that a new option is trie
 """
 
 import os
+import shutil
 import stat
 
 import click
@@ -173,3 +174,25 @@ def test_the_record_of_a_run_gives_its_options_again(boosted, run_copy, cli):
     run = run_copy(boosted)
     code, _, text = cli("boost", "--config", run / "run.json", "--out", run, "--jobs", 1)
     assert code == 0, text
+
+
+def test_tables_among_the_images_stay(boosted, tissue, tmp_path, cli):
+    """Layouts read tables beside their images; what bchisto wrote there itself is written anew."""
+    images = shutil.copytree(tissue, tmp_path / "images")
+    (images / "INbreast.csv").write_text("Patient;File\n")
+    (model,) = boosted.glob("boost/*/model.bchisto")
+    for words in (
+        ["predict", model, "--images", images, "--overwrite", "--jobs", 1, "--out", images / "INbreast.csv"],
+        ["predict", model, "--images", images, "--out", "p.csv", "--overwrite", "--html", images / "INbreast.csv"],
+        ["data", "folds", "--images", images, "--folds", 2, "--out", images / "INbreast.csv"],
+    ):
+        code, _, text = cli(*words)
+        assert (code, f"lies among what is read in {images}" in text) == (2, True), text
+        assert (images / "INbreast.csv").read_text() == "Patient;File\n"
+    for _ in range(2):
+        words = ["data", "folds", "--images", images, "--dataset", "folder", "--folds", 2]
+        assert cli(*words, "--out", images / "folds.csv")[0] == 0
+    for _ in range(2):
+        code, _, text = cli("predict", model, "--images", images / "benign", "--overwrite", "--jobs", 1,
+                            "--out", images / "benign" / "p.csv")  # fmt: skip
+        assert code == 0, text

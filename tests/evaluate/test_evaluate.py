@@ -84,7 +84,8 @@ def test_what_does_not_fit(tmp_path, boosted):
         evaluate([tmp_path / "empty"], out=tmp_path / "out")
     for changes, message in (
         ({"view": TwoClassChoice(rule="mean")}, "`rule` mean: choose one of sum, max"),
-        ({"bootstrap": -1}, "`bootstrap` -1"),
+        ({"bootstrap": -1}, "`bootstrap` -1: give 0 to 100,000 draws"),
+        ({"bootstrap": 10**12}, "`bootstrap` 1000000000000: give 0 to 100,000 draws"),
         ({"view": TwoClassChoice(thresholds=[1.5])}, r"`thresholds` 1\.5: give a score between 0 and 1"),
     ):
         with pytest.raises(InputError, match=message):
