@@ -109,6 +109,8 @@ def _run_seed(recipe: Recipe, order: Order) -> _Run:
         what = "every variant" if names == list(run.variants) else ", ".join(names)
         run.notes.append(f"{what}{where} was left out: {reason}")
         _log.warning(run.notes[-1])
+    for part in run.parts:
+        part.known.clear()  # a seed more takes no more memory
     if not run.results and order.how.shard is None:
         raise InputError(f"{order.images}: too few images for `quick`: {run.notes[-1]}")
     return run
