@@ -173,7 +173,7 @@ def test_the_masses_system_with_weights_from_a_file(masses, tmp_path):
     assert figures["googlenet: accuracy"].difference is not None
     assert figures["alexnet: accuracy"].obtained is None
     counted = {one.name: one for one in next(c for c in result.published if c.key == "parameters").figures}
-    assert counted["googlenet"].cells()[:2] == ("5.0", "6.0")
+    assert counted["googlenet"].cells()[:2] == ["5.0", "6.0"]
     test = next(one for one in result.published if one.key == "test")
     assert "GoogLeNet is the best. Here: not run" in test.note
     assert ["radiologists: recall (sec. 5.2, of Elmore et al. 2009)", "0.745 to 0.923"] in [

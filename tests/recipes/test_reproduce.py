@@ -14,7 +14,7 @@ from bchisto.recipes import Scope, estimate_recipe, list_recipes, load_recipe, r
 from bchisto.recipes.tables import Obtained, Runs, compare_published
 from PIL import Image
 
-TINY = {"tiny-1.0-48": {"mean": 84.2, "std": 4.2}}
+EXTRA = {"stores": {"tiny-1.0-48": {"mean": 84.2, "std": 4.2}}, "gains": {"tiny-1.0-48": 3.0}}
 
 
 def small(**changes):
@@ -27,7 +27,7 @@ def small(**changes):
         "boost": {name: {"value": s.value, "source": s.source} for name, s in recipe.sections["boost"].items()},
         "variants": recipe.variants, "quick": recipe.quick, "full_scale": {"source": "x", "view": ["0.5:32"]},
         "published": [
-            {**table, "rows": {**TINY, **table["rows"]}} if table["kind"] == "stores" else table
+            {**table, "rows": {**EXTRA.get(table["kind"], {}), **table["rows"]}} if "rows" in table else table
             for table in recipe.published
         ],
     }  # fmt: skip
@@ -179,10 +179,16 @@ def test_published_and_obtained_stand_side_by_side(done):
     run, result = done
     assert [comparison.key for comparison in result.published] == [
         "accuracy",
+        "fusion-gain",
+        "seed-gain",
+        "spread",
         "fusion-by-fold",
         "two-class",
         "confusion",
     ]
+    gain = result.published[1].figures[0]  # of one store, whose fusion is itself
+    assert (gain.name, gain.published, gain.obtained) == ("tiny-1.0-48", 3.0, 0.0)
+    assert "by 4 to 5 points (its own Table 1: by 3.0 to 4.7). Here: not run." in result.published[1].note
     with (run / "reproduce" / "small" / "accuracy.csv").open() as handle:
         rows = {row["figure"]: row for row in csv.DictReader(handle)}
     assert float(rows["tiny-1.0-48"]["published"]) == 84.2
@@ -428,7 +434,7 @@ def beside(**boost):
             "other": {"source": "y", "featurize": {"view": ["1.0:48", "1.0:40"]}, "boost": {"name": "other", **boost}},
         }
     )
-    table = {**content["published"][0], "rows": {"tiny-1.0-40": row, **TINY, "vgg16-0.5-400": row}}
+    table = {**content["published"][0], "rows": {"tiny-1.0-40": row, **EXTRA["stores"], "vgg16-0.5-400": row}}
     return {**content, "published": [table]}
 
 
