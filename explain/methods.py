@@ -32,6 +32,10 @@ class Method:
         Whether it takes a layer.
     about_model : bool
         Whether it looks at the model alone, so that no image is needed.
+    padded : bool
+        Whether padding makes its maps bright along the border.
+    floor : float
+        Least reach of the colour bar to either side of the centre: values below it are no effect worth a colour.
     """
 
     name: str
@@ -41,7 +45,11 @@ class Method:
     signed: bool = False
     layered: bool = False
     about_model: bool = False
+    padded: bool = False
+    floor: float = 0.0
 
+
+_BORDERS = " Where a network pads its pictures, the border is bright whatever it shows."
 
 _ALL = (
     Method(
@@ -122,14 +130,16 @@ _ALL = (
         "lrp",
         "share of the score of {target}",
         "The score shared out among pixels by fixed rules; other rules give other maps, and none says what would "
-        "happen if the tissue were different.",
+        "happen if the tissue were different." + _BORDERS,
         signed=True,
+        padded=True,
     ),
     Method(
         "taylor",
         "share of the score of {target}",
         "What speaks for the class shared out among pixels by fixed rules; what speaks against it is not shown, and "
-        "a score that is not positive shows nothing.",
+        "a score that is not positive shows nothing." + _BORDERS,
+        padded=True,
     ),
     Method(
         "maximisation",

@@ -7,27 +7,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..data import ImageRecord, read_header
 from ..jobs import atomic_output
+from .draw import colour_limits
 from .explanation import Explanation
+from .methods import METHODS
 
 _HOTTEST = 0.1
-"""Share of the picture, its highest values, that is outlined (ours)."""
+"""Share of the picture, its highest values, that is outlined at most (ours)."""
 
-_LEAST = 9
-"""Pixels of the shown picture below which a region is left out (ours)."""
+_BLUR = 0.01
+"""Standard deviation of the smoothing before, as a share of the longer side (ours): maps by pixel are mostly specks."""
+
+_LEAST, _MOST = 0.001, 25
+"""Share of the picture below which a region is left out, and how many are outlined at most, the largest (ours)."""
+
+_FLAT = 0.01
+"""Share of the colour bar that a map must span to have any region (ours): less cannot be seen."""
+
+_BORDER = 1 / 16
+"""Share of each side along the border that is not outlined in maps which padding makes bright there (ours)."""
+
+Ring = list[tuple[int, int]]
 
 
 def hottest_regions(
     explanation: Explanation, *, width: int, height: int, left: int = 0, top: int = 0
 ) -> dict[str, Any]:
-    """Outline the tenth of the picture with the highest values, as GeoJSON.
+    """Outline at most the tenth of the picture with the highest values, as GeoJSON.
 
     Parameters
     ----------
     explanation : Explanation
-        With a map; of one of two sides no value at or below its centre is outlined.
+        With a map; of one of two sides no value at or below its centre is outlined. It is smoothed a little before.
     width, height : int
         Of what the map covers, pixels of the image.
     left, top : int
@@ -36,34 +50,43 @@ def hottest_regions(
     Returns
     -------
     dict
-        A ``FeatureCollection`` of polygons in pixels of the image, closed, the hottest first; QuPath reads them as
-        annotations. Holes are filled.
+        A ``FeatureCollection`` of valid polygons (rings that are closed, and neither touch nor cross themselves; holes
+        are rings of their own) in pixels of the image, the hottest first; QuPath reads them as annotations. Empty
+        where the map is flat.
     """
     import cv2
 
     values = explanation.values
     if values is None:
         raise ValueError("an explanation without a map has no regions")
-    least = float(np.quantile(values, 1 - _HOTTEST))
-    hot = (values >= least) & (values > explanation.centre)
-    outlines, _ = cv2.findContours(hot.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    smooth = cv2.GaussianBlur(values.astype(np.float64), (0, 0), _BLUR * max(values.shape))
+    low, high = colour_limits(explanation)
+    hot = np.zeros(values.shape, np.bool_)
+    if np.ptp(smooth) > _FLAT * (high - low):
+        least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (high - low)  # ties, but for rounding, are not above
+        hot = (smooth > least) & (values > explanation.centre)
+    if METHODS[explanation.method].padded:
+        rows, columns = (max(1, round(_BORDER * side)) for side in values.shape)
+        hot[:rows], hot[-rows:], hot[:, :columns], hot[:, -columns:] = False, False, False, False
+    _, parts, boxes, _ = cv2.connectedComponentsWithStats(hot.astype(np.uint8), connectivity=4)
+    sizes = boxes[:, cv2.CC_STAT_AREA]
+    largest = 1 + np.argsort(-sizes[1:], kind="stable")[:_MOST]
     across, down = width / values.shape[1], height / values.shape[0]
-    found = []
-    for outline in outlines:
-        inside = np.zeros(values.shape, np.uint8)
-        cv2.drawContours(inside, [outline], -1, 1, cv2.FILLED)
-        if inside.sum() < _LEAST or len(outline) < 3:
-            continue
-        points = [[left + (x + 0.5) * across, top + (y + 0.5) * down] for x, y in outline[:, 0].tolist()]
-        found.append((float(values[inside > 0].mean()), [*points, points[0]]))
-    found.sort(key=lambda one: -one[0])
+    polygons = []
+    for part in largest[sizes[largest] >= _LEAST * values.size].tolist():
+        x0, y0, columns, rows = boxes[part, :4].tolist()
+        window = slice(y0, y0 + rows), slice(x0, x0 + columns)
+        inside = parts[window] == part
+        rings = [[[left + (x0 + x) * across, top + (y0 + y) * down] for x, y in ring] for ring in _rings(inside)]
+        polygons.append((float(values[window][inside].mean()), rings))
+    polygons.sort(key=lambda one: -one[0])
     name = f"{explanation.method} {explanation.target}".strip()
     return {
         "type": "FeatureCollection",
         "features": [
             {
                 "type": "Feature",
-                "geometry": {"type": "Polygon", "coordinates": [points]},
+                "geometry": {"type": "Polygon", "coordinates": rings},
                 "properties": {
                     "objectType": "annotation",
                     "name": f"{name} {mean:.3g}",
@@ -71,9 +94,43 @@ def hottest_regions(
                     "measurements": {"mean": mean},
                 },
             }
-            for mean, points in found
+            for mean, rings in polygons
         ],
     }
+
+
+def _rings(inside: npt.NDArray[np.bool_]) -> list[Ring]:
+    """Return the outline of a region whose pixels are joined by their edges, then those of its holes, all closed.
+
+    They follow the edges of pixels. Where two pixels touch only at a corner, a ring turns towards the background, so
+    that no ring meets itself.
+    """
+    padded = np.pad(inside, 1)
+    steps: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    # clockwise as it is seen: the edge to a neighbour (right, down) of a pixel, from corner to corner
+    for neighbour, begin, end in (
+        ((0, -1), (0, 0), (1, 0)), ((1, 0), (1, 0), (1, 1)), ((0, 1), (1, 1), (0, 1)), ((-1, 0), (0, 1), (0, 0)),
+    ):  # fmt: skip
+        outside = ~np.roll(padded, (-neighbour[1], -neighbour[0]), axis=(0, 1))[1:-1, 1:-1]
+        for y, x in np.argwhere(inside & outside).tolist():
+            steps.setdefault((x + begin[0], y + begin[1]), []).append((x + end[0], y + end[1]))
+    rings = []
+    while steps:
+        start = min(steps)
+        ring, way = [start], (0, 0)
+        while len(ring) == 1 or ring[-1] != start:
+            at = ring[-1]
+            ends = steps[at]
+            turned = (at[0] + way[1], at[1] - way[0])
+            end = turned if turned in ends else ends[0]
+            ends.remove(end)
+            if not ends:
+                del steps[at]
+            straight = (end[0] - at[0], end[1] - at[1]) == way
+            way = (end[0] - at[0], end[1] - at[1])
+            ring[len(ring) - straight :] = [end]
+        rings.append(ring)
+    return rings
 
 
 def write_regions(path: Path, explanation: Explanation, record: ImageRecord) -> None:
