@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BundleError, InputError
-from ..evaluate import apply_temperature
+from ..evaluate import NOTHING_LEARNT, apply_temperature, nothing_learnt
 from ..experiment import BundleFacts, open_bundle, write_bundle
 from ..jobs import Archive, check_archive_size
 from .head import HEAD_NAME, MODEL_SUFFIX, Classifier, HeadSpec
@@ -64,6 +64,16 @@ class Bundle(BundleFacts):
     head: str = "lightgbm"
     blend: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
+    @property
+    def count(self) -> int:
+        """Number of models."""
+        return sum(map(len, self.models.values()))
+
+    @property
+    def constant(self) -> int:
+        """Number of models that give all images the same probabilities, as far as they can tell."""
+        return sum(getattr(one.classifier, "constant", False) for some in self.models.values() for one in some)
+
     def predict(self, features: Mapping[str, npt.NDArray[np.float32]]) -> npt.NDArray[np.float64]:
         """Predict images: the mean probability over all models, stores and augmentations, as published.
 
@@ -112,10 +122,9 @@ class Bundle(BundleFacts):
         -------
         ndarray of float64, shape (images, classes)
         """
-        total = sum(map(len, self.models.values()))
         each = [
             one.classifier.predict_proba(features)
-            * (self.blend[one.fold][f"{store} {one.head}"] / len(self.blend) if self.blend else 1 / total)
+            * (self.blend[one.fold][f"{store} {one.head}"] / len(self.blend) if self.blend else 1 / self.count)
             for one in self.models[store]
         ]
         return np.asarray(np.sum(each, axis=0))
@@ -141,12 +150,11 @@ class Bundle(BundleFacts):
         """
         if not all(hasattr(one.classifier, "contributions") for models in self.models.values() for one in models):
             raise BundleError(f"contributions are those of trees, which the head {self.head} has not")
-        total = sum(map(len, self.models.values()))
         each = {  # every classifier has it, as was just asked
             name: [one.classifier.contributions(features[name]) for one in models]  # type: ignore[attr-defined]
             for name, models in self.models.items()
         }
-        return {name: np.asarray(np.sum(some, axis=0) / total) for name, some in each.items()}
+        return {name: np.asarray(np.sum(some, axis=0) / self.count) for name, some in each.items()}
 
     def calibrate(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Scale probabilities by the bundle's temperature, which keeps the predicted class.
@@ -279,7 +287,12 @@ class Bundle(BundleFacts):
         for store, some in models.items():
             if len({getattr(one.classifier, "features", None) for one in some} - {None}) > 1:
                 raise BundleError(f"{path}: models of its store {store} take different descriptors; it was altered")
-        return cls.read(path, manifest, stores=stores, models=models, head=head, blend=blend)
+        bundle = cls.read(path, manifest, stores=stores, models=models, head=head, blend=blend)
+        if not bundle.constant:
+            return bundle
+        # in the place of what training noted, which advises settings that a trained model has no longer open
+        other = [banner for banner in bundle.banners if not banner.startswith(NOTHING_LEARNT)]
+        return replace(bundle, banners=(*other, nothing_learnt(f"{bundle.constant} of {bundle.count} models")))
 
 
 def _folder(store: str) -> str:

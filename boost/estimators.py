@@ -5,6 +5,7 @@ Importing this module imports scikit-learn; the room gives the name without it (
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,10 +15,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..errors import InputError
+from ..errors import InputError, NothingLearntWarning
+from ..evaluate import is_constant, nothing_learnt
+from .arrays import Features, Places
 from .blend import blend_weights
 from .head import TrainingPart, TrainingTerms
 from .heads import STACK, fit_head, members_of, parse_head
+from .learning import leaf_facts, learning_banner
 from .settings import BoostSettings
 
 
@@ -83,6 +87,12 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         ------
         InputError
             No such head, preset or parameter, or a class with too few images for the folds inside.
+
+        Warns
+        -----
+        NothingLearntWarning
+            Models give all images the same probabilities: of ``lightgbm`` because fewer than twice ``min_data_in_leaf``
+            (20) images train.
         """
         X, y = validate_data(self, X, y, dtype=np.float32, ensure_min_samples=2)
         check_classification_targets(y)
@@ -114,9 +124,22 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
                 if inner is not None:
                     held.append(inner)
         self.models_ = tuple(models)
+        self._warn(part.features, labels, params=preset.params)
         shares = blend_weights(np.array(held), part.labels).tolist() if stacked else [1.0]
         self.weights_ = dict(zip([spec.name for spec in members_of(self.head)], shares, strict=True))
         return self
+
+    def _warn(self, features: Features, labels: Places, *, params: Mapping[str, Any]) -> None:
+        """Warn of models that give all images of training the same probabilities."""
+        idle = [name for name, data in self.models_ if is_constant(parse_head(name, data).predict_proba(features))]
+        if not idle:
+            return
+        text = nothing_learnt(f"{len(idle)} of {len(self.models_)} models")
+        if trees := idle.count("lightgbm"):
+            count = sum(name == "lightgbm" for name, _ in self.models_)
+            facts = {"models": count, "without_split": trees, **leaf_facts(labels.tolist(), params=params)}
+            text = learning_banner(facts, cure=" by `params`")
+        warnings.warn(text, NothingLearntWarning, stacklevel=3)
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
         """Return probabilities, float64 of shape (images, classes)."""

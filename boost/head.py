@@ -22,7 +22,11 @@ _TAKEN_SUFFIXES = frozenset({".csv"})
 
 
 class Classifier(Protocol):
-    """A fitted model."""
+    """A fitted model.
+
+    It may have a property ``constant``: whether it gives all images the same probabilities; and ``base``: the
+    probabilities, float64 of shape (classes,), before any number of a descriptor is known.
+    """
 
     def predict_proba(self, features: Features) -> Probabilities:
         """Return probabilities of images, float64 of shape (images, classes), from (images, augmentations, d)."""

@@ -55,6 +55,11 @@ class KernelModel(StandardisedModel):
         if self.arrays["gamma"] < 0 or len(self.arrays["pairs"]) * 2 > self.classes * (self.classes - 1):
             raise BundleError("the arrays of a model are of no support-vector machine; train it again")
 
+    @property
+    def constant(self) -> bool:
+        """Whether no decision counts, or none rests on a vector."""
+        return not (self.arrays["weights"].any() and self.arrays["pairs"].any())
+
     def _scores(self, features: Features) -> Probabilities:
         return np.asarray(self._decisions(features) @ self.arrays["weights"].T + self.arrays["intercepts"])
 

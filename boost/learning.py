@@ -1,4 +1,4 @@
-"""Whether LightGBM learnt anything: models whose trees have no split, why, and what to do."""
+"""Models of a training that give all images the same probabilities: how many, why, and what to do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluate import nothing_learnt
 from .lightgbm_model import count_splits
 from .units import ModelUnit
 
@@ -18,7 +19,7 @@ _LEAVES_PER_CLASS = 4
 
 
 def models_without_split(units: Sequence[ModelUnit], *, augmentations: Mapping[str, int]) -> dict[str, Any]:
-    """Count the LightGBM models that say the same of every image, since none of their trees has a split.
+    """Count the LightGBM models without a split in any tree.
 
     A tree splits rows in two leaves of at least ``min_data_in_leaf`` rows each, so that with fewer than twice as many
     training rows nothing can be learnt.
@@ -33,36 +34,52 @@ def models_without_split(units: Sequence[ModelUnit], *, augmentations: Mapping[s
     Returns
     -------
     dict
-        ``models``, ``without_split``, ``training_rows`` (fewest of a model without a split), ``min_data_in_leaf``, and
-        ``suggested_min_data_in_leaf`` (None where a smaller one would not help); empty where every model has a split.
+        ``models``, ``without_split``, and of `leaf_facts`; empty where every model has a split.
     """
     trees = [unit for unit in units if unit.head == "lightgbm"]
     idle = [unit for unit in trees if count_splits(unit.model.read_text(encoding="utf-8")) == 0]
     if not idle:
         return {}
-    fewest = min(len(unit.labels) * augmentations[unit.store] for unit in idle)
-    rarest = min(int(np.unique(unit.labels, return_counts=True)[1].min()) * augmentations[unit.store] for unit in idle)
-    needed = int(idle[0].params.get("min_data_in_leaf", _LEAF_ROWS))
+    each = [leaf_facts(unit.labels, params=unit.params, rows=augmentations[unit.store]) for unit in idle]
+    fewest = min(each, key=lambda one: (one["suggested_min_data_in_leaf"] or one["min_data_in_leaf"]))
+    rows = min(one["training_rows"] for one in each)
+    return {"models": len(trees), "without_split": len(idle), **fewest, "training_rows": rows}
+
+
+def leaf_facts(labels: Sequence[int], *, params: Mapping[str, Any], rows: int = 1) -> dict[str, Any]:
+    """Return why a model of these training images may have no split, `rows` of each.
+
+    Returns
+    -------
+    dict
+        ``training_rows``, ``min_data_in_leaf``, and ``suggested_min_data_in_leaf`` (None where a smaller one would not
+        help).
+    """
+    needed = int(params.get("min_data_in_leaf", _LEAF_ROWS))
+    rarest = int(np.unique(np.asarray(labels), return_counts=True)[1].min()) * rows
     suggested = max(1, rarest // _LEAVES_PER_CLASS)
     return {
-        "models": len(trees),
-        "without_split": len(idle),
-        "training_rows": fewest,
+        "training_rows": len(labels) * rows,
         "min_data_in_leaf": needed,
         "suggested_min_data_in_leaf": suggested if suggested < needed else None,
     }
 
 
-def learning_banner(found: Mapping[str, Any]) -> str:
-    """Return what a reader of any number must know of models without a split, and what to do."""
-    some = (
-        f"{found['without_split']} of {found['models']} LightGBM models have no split and say the same of every image"
-    )
-    if found["suggested_min_data_in_leaf"] is None:
-        rows = found["min_data_in_leaf"]
-        return f"NOTHING LEARNT: {some}, though leaves need {rows} rows only; look at the descriptors."
+def learning_banner(facts: Mapping[str, Any], *, cure: str = ", or describe the images with more augmentations") -> str:
+    """Return what a reader of any number must know of models without a split, and what to do.
+
+    Parameters
+    ----------
+    facts : mapping
+        Of `models_without_split`.
+    cure : str
+        What helps beside a smaller ``min_data_in_leaf``.
+    """
+    some = nothing_learnt(f"{facts['without_split']} of {facts['models']} LightGBM models")
+    needed, suggested = facts["min_data_in_leaf"], facts["suggested_min_data_in_leaf"]
+    if suggested is None:
+        return f"{some}, though leaves need {needed} rows only; look at the descriptors."
     return (
-        f"NOTHING LEARNT: {some}. A leaf needs {found['min_data_in_leaf']} rows (min_data_in_leaf), and as few as "
-        f"{found['training_rows']} train (images x augmentations); lower "
-        f"min_data_in_leaf to {found['suggested_min_data_in_leaf']}, or describe the images with more augmentations."
+        f"{some}, since their trees have no split. A leaf needs {needed} rows (min_data_in_leaf), and as few as "
+        f"{facts['training_rows']} train (images x augmentations); lower min_data_in_leaf to {suggested}{cure}."
     )

@@ -112,6 +112,11 @@ class TreeModel:
         """Length of a descriptor."""
         return self.forest.features
 
+    @property
+    def constant(self) -> bool:
+        """Whether no tree has a split, so that all images get the same probabilities."""
+        return self.forest.splits == 0 and self.forest.linear is None
+
     def predict_proba(self, features: Features) -> Probabilities:
         """Predict images: the mean over augmentations of the class probabilities.
 

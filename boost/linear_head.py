@@ -80,6 +80,11 @@ class StandardisedModel(ABC):
             raise BundleError(f"the model takes {self.features} features, these descriptors have {features.shape[-1]}")
         return softmax(self._scores(features))
 
+    @property
+    @abstractmethod
+    def constant(self) -> bool:
+        """Whether all images get the same probabilities."""
+
     @abstractmethod
     def _scores(self, features: Features) -> Probabilities:
         """Return the score of each class, shape (images, classes)."""
@@ -94,6 +99,11 @@ class LinearModel(StandardisedModel):
     arrays : dict of str to ndarray
         ``mean``, ``scale`` (d,), ``coefficients`` (classes, d), ``intercepts`` (classes,), ``C`` as ``strength`` ().
     """
+
+    @property
+    def constant(self) -> bool:
+        """Whether all coefficients are zero."""
+        return not self.arrays["coefficients"].any()
 
     def _scores(self, features: Features) -> Probabilities:
         a = self.arrays

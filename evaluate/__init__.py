@@ -11,6 +11,7 @@ from .aggregate import AGGREGATIONS, LEVELS, Aggregation, aggregate
 from .calibration import abstention, calibration, unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
 from .comparison_sections import gain_lines, measure_gains
+from .constant import NOTHING_LEARNT, constant_folds, is_constant, nothing_learnt
 from .differences import precision_difference
 from .evaluate import evaluate, measure
 from .finished import read_facts, write_run_report
@@ -39,6 +40,7 @@ __all__ = [
     "AGGREGATIONS",
     "CROSS_VALIDATION",
     "LEVELS",
+    "NOTHING_LEARNT",
     "PREDICTED_FROM",
     "TWO_CLASS_RULES",
     "Aggregation",
@@ -73,6 +75,7 @@ __all__ = [
     "compare_pairs",
     "compare_tables",
     "compute_metrics",
+    "constant_folds",
     "counted",
     "default_positive",
     "evaluate",
@@ -86,6 +89,7 @@ __all__ = [
     "holm",
     "html_lines",
     "html_table",
+    "is_constant",
     "latex_table",
     "list_metrics",
     "listed",
@@ -93,6 +97,7 @@ __all__ = [
     "measure_gains",
     "named_test",
     "negative_log_likelihood",
+    "nothing_learnt",
     "p_value",
     "paper_table",
     "plural",

@@ -15,6 +15,7 @@ from ..jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from ..moved import takes_fields
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
+from .constant import NOTHING_LEARNT, constant_folds
 from .external import column_values, external_validations, of_groups, subgroups
 from .finished import Facts, read_facts
 from .intervals import bootstrap_intervals
@@ -224,6 +225,9 @@ def _notes(table: PredictionTable, facts: Facts, choice: TwoClassChoice) -> Iter
     if table.unlabelled:
         said = "row has no label and is" if table.unlabelled == 1 else "rows have no label and are"
         yield f"{table.name}: {table.unlabelled} {said} left out; these numbers are about the other {len(table)}"
+    known = any(NOTHING_LEARNT in banner for banner in facts.run.get("banners", ()))
+    if not known and (constant := constant_folds(table)):
+        yield f"{table.name}: {constant}"
     if facts.run:
         return
     yield from _leaks(table)

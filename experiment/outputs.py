@@ -9,10 +9,12 @@ from typing import Any
 from ..data import find_layout
 from ..errors import BchistoError
 from ..evaluate import (
+    NOTHING_LEARNT,
     Panel,
     PaperTable,
     PredictionTable,
     Sample,
+    constant_folds,
     measure,
     read_facts,
     reporting,
@@ -88,6 +90,9 @@ class Outputs:
             With predictions and metrics of the whole, and what shows its cases.
         """
         folder = result.folder
+        known = any(NOTHING_LEARNT in banner for banner in result.banners)
+        if self.tables and not known and (constant := constant_folds(self.tables[0])):
+            result = replace(result, banners=(*result.banners, constant))
         failed: list[str] = []
         facts = self._facts(result)
         tables = [

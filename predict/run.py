@@ -14,7 +14,7 @@ from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..boost import Bundle
 from ..data import ImageRecord
 from ..errors import BundleError, InputError, OutputError
-from ..evaluate import apply_temperature
+from ..evaluate import NOTHING_LEARNT, apply_temperature
 from ..experiment import Work, bundle_view, check_headers
 from ..featurize import files_of
 from ..finetune import CnnBundle
@@ -270,6 +270,8 @@ def _finish(
         further.append(("trained", cells))
         trained = cells.count("yes")
         banners = (*banners, *_known_again(trained, len(cells), bundle))
+    if any(banner.startswith(NOTHING_LEARNT) for banner in banners):
+        further.append(("note", [NOTHING_LEARNT.lower()] * len(good)))
     if point is not None:
         positive = point.call(probabilities if point.sensitivity is None else raw)
         further.append(("called", ["positive" if one else "negative" for one in positive]))

@@ -1,13 +1,18 @@
 """Sets too small for LightGBM's leaves: it is said that nothing was learnt, and what helps does help."""
 
+import csv
 import json
+import warnings
+import zipfile
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bchisto.boost import PRESETS, fit_text, model_params
+from bchisto.boost import PRESETS, HeadClassifier, fit_text, model_params
 from bchisto.boost.learning import learning_banner, models_without_split
 from bchisto.boost.lightgbm_model import count_splits
+from bchisto.errors import NothingLearntWarning
 
 
 def fit(rows, **changes):
@@ -48,16 +53,58 @@ def test_what_is_suggested_follows_from_the_data(tmp_path):
     assert "leaves need 1 rows only" in learning_banner(models_without_split(constant, augmentations={"s": 3}))
 
 
-def test_a_small_set_says_that_nothing_was_learnt(described, run_copy, cli):
+SENTENCE = "NOTHING LEARNT: 3 of 3 models give all images the same probabilities"
+
+
+def check_the_bundle(bundle, images, cli):
+    """Table, terminal, sheet, Python, explanations and their regions; also of a bundle whose notes were taken away."""
+    from bchisto.predict import Predictor
+
+    bare = bundle.with_name("bare.bchisto")
+    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(bare, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "manifest.json":
+                content = json.dumps(json.loads(content) | {"banners": []}).encode()
+            new.writestr(name, content)
+    for model in (bundle, bare):
+        out = model.with_suffix("")
+        code, said, err = cli("predict", model, "--images", images, "--out", out / "p.csv", "--html", out / "p.html")
+        assert code == 0, err
+        assert SENTENCE in said
+        assert "min_data_in_leaf" not in said  # no advice that a trained model cannot follow
+        assert SENTENCE in (out / "p.html").read_text(encoding="utf-8")
+        with (out / "p.csv").open(encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+        assert len(rows) == 12
+        assert {row["note"] for row in rows} == {"nothing learnt"}
+        found = Predictor(model).predict(sorted(images.rglob("*.png"))[:2])
+        assert SENTENCE in found.banners
+        code, said, err = cli("explain", model, "--images", images, "--out", out / "why", "--method", "map")
+        assert code == 0, err
+        assert SENTENCE in said
+        assert SENTENCE in (out / "why" / "map" / "index.html").read_text(encoding="utf-8")
+        for file in (out / "why" / "map" / "regions").iterdir():
+            assert json.loads(file.read_text())["features"] == []
+        code, said, err = cli("explain", model, "--images", images, "--out", out / "not", "--method", "channels")
+        assert code == 2
+        assert "--method channels: NOTHING LEARNT: 3 of 3 models give all images the same probabilities" in err
+        assert not (out / "not").exists()
+        code, said, err = cli("evaluate", out / "p.csv", "--out", out / "e", "--bootstrap", 0)
+        assert code == 0, err
+        assert "p: NOTHING LEARNT: the models give all images the same probabilities" in said
+
+
+def test_a_small_set_says_that_nothing_was_learnt(described, tissue, run_copy, cli):
     """Twelve images of two augmentations, of which eight train: 16 rows."""
     run = run_copy(described)
     options = ("boost", "--out", run, "--folds", 3, "--seeds", 1, "--param", "num_iterations=5", "--jobs", 1)
     code, out, err = cli(*options)
     assert code == 0, err
     banner = (
-        "NOTHING LEARNT: 3 of 3 LightGBM models have no split and say the same of every image. A leaf needs 20 rows "
-        "(min_data_in_leaf), and as few as 16 train (images x augmentations); lower min_data_in_leaf to 2, or "
-        "describe the images with more augmentations."
+        "NOTHING LEARNT: 3 of 3 LightGBM models give all images the same probabilities, since their trees have no "
+        "split. A leaf needs 20 rows (min_data_in_leaf), and as few as 16 train (images x augmentations); lower "
+        "min_data_in_leaf to 2, or describe the images with more augmentations."
     )
     assert banner in out
     folder = run / "boost" / "3-lightgbm"
@@ -65,9 +112,45 @@ def test_a_small_set_says_that_nothing_was_learnt(described, run_copy, cli):
     assert banner in content["banners"]
     assert content["learning"]["without_split"] == 3
     assert "NOTHING LEARNT" in (folder / "report.html").read_text()
+    check_the_bundle(folder / "model.bchisto", tissue, cli)
     code, out, err = cli(*options, "--param", "min_data_in_leaf=2", "--overwrite")
     assert code == 0, err
     assert "NOTHING LEARNT" not in out
     content = json.loads((folder / "metrics.json").read_text())
     assert "learning" not in content["run"]
     assert content["tables"]["fusion"]["accuracy"] > 0.7
+
+
+@pytest.mark.parametrize("head", ["lightgbm", "stack"])
+def test_a_classifier_of_few_images_warns(head):
+    """The documented example: 12 images, while a leaf needs 20."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(24) % 2
+    rows = rng.normal(size=(24, 5)) + 3 * labels[:, None]
+    with pytest.warns(NothingLearntWarning, match=r"NOTHING LEARNT: 1 of 1 LightGBM models give all images the same "
+                      r"probabilities.* needs 20 rows .*24 train .*lower min_data_in_leaf to 3 by `params`"):  # fmt: skip
+        constant = HeadClassifier(head).fit(rows, labels).predict_proba(rows)
+    assert (np.ptp(constant, axis=0).max() == 0) == (head == "lightgbm")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learnt = HeadClassifier(head, params={"min_data_in_leaf": 3}).fit(rows, labels).predict_proba(rows)
+    assert ((learnt[:, 1] > 0.5) == labels).all()
+
+
+@pytest.mark.parametrize("head", ["logistic", "svm"])
+def test_descriptors_that_are_all_alike(head):
+    with pytest.warns(NothingLearntWarning, match="1 of 1 models give all images the same probabilities"):
+        found = HeadClassifier(head).fit(np.ones((12, 3)), np.arange(12) % 2)
+    assert np.ptp(found.predict_proba(np.ones((2, 3))), axis=0).max() == 0
+
+
+def test_tables_of_constant_folds():
+    """Of one image a fold nothing can be told, and one fold that learnt is not among those that did not."""
+    from bchisto.evaluate import PredictionTable, constant_folds
+
+    shares = np.array([[0.5, 0.5], [0.5, 0.5], [0.2, 0.8], [0.8, 0.2], [0.3, 0.7]])
+    images, labels = tuple("abcde"), np.array([0, 1, 0, 1, 0])
+    table = PredictionTable("t", ("x", "y"), images, labels, shares, shares.argmax(axis=1), (1, 1, 2, 2, 3), (None,) * 5)
+    assert constant_folds(table) == "NOTHING LEARNT: the models of 1 of 3 folds give all images the same probabilities"
+    assert constant_folds(replace(table, folds=(1, 2, 3, 4, 5))) is None
+    assert constant_folds(replace(table, folds=(None,) * 5)) is None
