@@ -17,6 +17,7 @@ from ..errors import BundleError, InputError
 from ..evaluate import NOTHING_LEARNT, apply_temperature, nothing_learnt
 from ..experiment import BundleFacts, open_bundle, write_bundle
 from ..jobs import Archive, check_archive_size
+from .arrays import Probabilities
 from .head import HEAD_NAME, MODEL_SUFFIX, Classifier, HeadSpec
 from .heads import STACK, known_head
 
@@ -101,14 +102,32 @@ class Bundle(BundleFacts):
             for name, models in self.models.items()
             for model in models
         ]
-        if self.blend:
-            weighted = [self.blend[model.fold][f"{name} {model.head}"] * found for name, model, found in every]
-            mean = np.asarray(np.sum(weighted, axis=0) / len(self.blend))
-        else:
-            mean = np.asarray(np.mean([found for _, _, found in every], axis=0))
+        mean = self._mean(every)
         if not (mean.shape[1:] == (len(self.classes),) and (mean >= -1e-6).all() and np.isfinite(mean).all()):
             raise BundleError("the models of the bundle give numbers that are no probabilities; it was altered")
         return mean
+
+    def _mean(self, every: Sequence[tuple[str, FoldModel, Probabilities]]) -> Probabilities:
+        """Return the mean over all models, with the store of each; in a stack the weighted mean."""
+        if not self.blend:
+            return np.asarray(np.mean([found for _, _, found in every], axis=0))
+        weighted = [self.blend[model.fold][f"{name} {model.head}"] * found for name, model, found in every]
+        return np.asarray(np.sum(weighted, axis=0) / len(self.blend))
+
+    @property
+    def base(self) -> Probabilities | None:
+        """The probabilities before any number of a descriptor is known, float64 of shape (classes,).
+
+        Of trees by their counts of training rows, of other heads those of the mean descriptor of training; None where
+        a head cannot tell.
+        """
+        every = [
+            (name, model, getattr(model.classifier, "base", None))
+            for name, models in self.models.items()
+            for model in models
+        ]
+        known = [(name, model, found) for name, model, found in every if found is not None]
+        return self._mean(known) if len(known) == len(every) else None
 
     def store_share(self, store: str, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Return what the models of one store add to the probabilities: those of all stores sum to `predict`.

@@ -41,7 +41,7 @@ def models_without_split(units: Sequence[ModelUnit], *, augmentations: Mapping[s
     if not idle:
         return {}
     each = [leaf_facts(unit.labels, params=unit.params, rows=augmentations[unit.store]) for unit in idle]
-    fewest = min(each, key=lambda one: (one["suggested_min_data_in_leaf"] or one["min_data_in_leaf"]))
+    fewest = min(each, key=lambda one: one["suggested_min_data_in_leaf"] or one["min_data_in_leaf"])
     rows = min(one["training_rows"] for one in each)
     return {"models": len(trees), "without_split": len(idle), **fewest, "training_rows": rows}
 

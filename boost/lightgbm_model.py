@@ -117,6 +117,14 @@ class TreeModel:
         """Whether no tree has a split, so that all images get the same probabilities."""
         return self.forest.splits == 0 and self.forest.linear is None
 
+    @property
+    def base(self) -> Probabilities | None:
+        """Probabilities before any feature is known, float64 of shape (classes,); None of linear trees."""
+        from scipy import special
+
+        found = np.asarray(special.softmax(self.forest.base))
+        return None if self.forest.linear is not None or np.isnan(found).any() else found
+
     def predict_proba(self, features: Features) -> Probabilities:
         """Predict images: the mean over augmentations of the class probabilities.
 

@@ -81,6 +81,11 @@ class StandardisedModel(ABC):
         return softmax(self._scores(features))
 
     @property
+    def base(self) -> Probabilities:
+        """Probabilities of the mean descriptor of training, float64 of shape (classes,)."""
+        return np.asarray(self.predict_proba(self.arrays["mean"][np.newaxis, np.newaxis])[0])
+
+    @property
     @abstractmethod
     def constant(self) -> bool:
         """Whether all images get the same probabilities."""

@@ -97,6 +97,21 @@ class Forest:
         parts = [self._scores(rows[start : start + share]) for start in range(0, len(rows), share)]
         return _softmax(np.concatenate(parts)) if parts else np.zeros((0, self.classes))
 
+    @property
+    def base(self) -> Floats:
+        """Raw score of each class before any feature is known: the mean of each tree over its training rows.
+
+        NaN without their counts.
+        """
+        found, ends = self.value.copy(), self.children[: self.splits]
+        rows = self.counts[ends].astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            shares = rows / rows.sum(axis=1, keepdims=True)
+        for _ in range(self.depth):  # level by level, from the leaves to the roots
+            found[: self.splits] = (shares * found[ends]).sum(axis=1)
+        total = found[self.roots].reshape(-1, self.classes).sum(axis=0)
+        return np.asarray(total / (len(self.roots) // self.classes) if self.averaged else total)
+
     def _scores(self, rows: npt.NDArray[Any]) -> Floats:
         """Return the raw scores: of each class the sum of its trees, in their order."""
         values = np.array(rows.T, order="C")  # a copy, which is altered

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,15 +11,14 @@ import numpy.typing as npt
 from ..data import ImageRecord
 from ..encoders import CropEncoder, Encoder, get_spec, map_axes
 from ..errors import ImageError, InputError
+from ..evaluate import nothing_learnt
 from ..featurize import NormalisedImage, norm_pool, normalise_images, pad_image
 from ..jobs import Ticker
 from ..predict import BoostedModel
-from .explanation import Explanation, Picture
+from .answer import answered
+from .explanation import EVEN, Explanation, Picture
 from .methods import METHODS, ExplainSettings
-
-Floats = npt.NDArray[np.float64]
-Places = Sequence[Floats]
-"""Where the rows and the columns of a grid are, as shares of height and width; ascending."""
+from .places import Floats, Places, around, grid_starts, means_over, spread
 
 _STEPS = {"dense": 8, "exact": 4}
 """Places in the length of a window: a frame is encoded once for all of them, a crop each time (ours)."""
@@ -61,8 +59,8 @@ def explain_boosted(
     -------
     Explanation
         Of ``map`` the probability of the class at each place. ``contributions`` has no map: its arrays are
-        ``contributions``, float64 of shape (classes, channels), what each channel adds to the raw score of each class;
-        ``base`` and ``raw``, float64 of shape (classes,), with ``base + contributions.sum(axis=1) == raw``; and
+        ``contributions``, float64 of shape (classes, channels), what each channel adds to the score of each class;
+        ``base`` and ``scores``, float64 of shape (classes,), with ``base + contributions.sum(axis=1) == scores``; and
         ``store``, ``encoder``, ``layer`` and ``channel`` of shape (channels,). Of ``channels`` a map whose mean over
         the picture is the sum of the contributions that are shown.
 
@@ -71,21 +69,41 @@ def explain_boosted(
     ImageError
         The image cannot be used.
     """
-    ((_, found, _),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
+    ((_, found, pixels),) = model.describe([record], ticker=Ticker(None), skip_errors=False)
     if isinstance(found, str):
         raise ImageError(found)
-    shares, classes = model.bundle.predict(found)[0], model.bundle.classes
-    place = int(shares.argmax()) if target is None else target
-    blank = Explanation.by(
-        METHODS[settings.method], record.image_id, classes[place], predicted=classes[int(shares.argmax())],
-        score=float(shares[place]), picture=picture,
-    )  # fmt: skip
+    method, shares = METHODS[settings.method], model.bundle.predict(found)[0]
+    blank, place = answered(method, model, record, picture, shares=shares, pixels=pixels, target=target)
     if settings.method == "map":
         return _map(model, record, blank, picture, place, window=settings.window)
     shared, base = _shared_out(model, found)
     if settings.method == "contributions":
         return _contributions(model, blank, shared, base, place, top=settings.top)
-    return _channels(model, record, blank, picture, shared[place], top=settings.top)
+    return _channels(model, record, blank, shared[place], float(base[place]), top=settings.top)
+
+
+def check_boosted(model: BoostedModel, method: str) -> None:
+    """Refuse, before any work, a method that a model cannot be asked by.
+
+    Raises
+    ------
+    InputError
+        Heads without contributions, trees without a split, or, of ``channels``, an encoder without feature maps.
+    """
+    if method == "map":
+        return
+    bundle = model.bundle
+    heads = {one.head for models in bundle.models.values() for one in models}
+    if heads - {"lightgbm"}:
+        raise InputError(
+            f"`method` {method}: is for the head lightgbm, whose trees share out their score; this model has "
+            f"{', '.join(sorted(heads))}, for which there is the method map"
+        )
+    if bundle.constant == bundle.count:
+        raise InputError(f"`method` {method}: {nothing_learnt(f'{bundle.count} of {bundle.count} models')}")
+    vectors = [one.name for one in model.encoders.values() if not isinstance(one, Encoder)]
+    if method == "channels" and vectors:
+        raise InputError(f"`method` channels: {vectors[0]} gives vectors and has no feature maps; use map")
 
 
 def map_of_places(model: BoostedModel, record: ImageRecord, picture: Picture, target: int) -> Explanation:
@@ -103,12 +121,18 @@ def map_of_places(model: BoostedModel, record: ImageRecord, picture: Picture, ta
 def _map(
     model: BoostedModel, record: ImageRecord, blank: Explanation, picture: Picture, target: int, *, window: int
 ) -> Explanation:
-    values = np.zeros(picture.shape[:2])
-    for store in model.bundle.models:
+    bundle, values = model.bundle, np.zeros(picture.shape[:2])
+    means = np.zeros(len(bundle.classes))
+    for store in bundle.models:
         shares, places = _by_place(model, record, store, window=window)
-        values += _spread(shares[:, :, target], places, values.shape)
-    centre = 1 / len(model.bundle.classes)
-    return replace(blank, values=values.astype(np.float32), centre=centre, limits=(0.0, 1.0))
+        values += spread(shares[:, :, target], places, values.shape)
+        means += means_over(shares, places, values.shape)
+    base = bundle.base
+    return replace(
+        blank, values=values.astype(np.float32), limits=(0.0, 1.0), overall=bundle.classes[int(means.argmax())],
+        centre=1 / len(bundle.classes) if base is None else float(base[target]),
+        base=EVEN if base is None else "what the models answer before any channel is known",
+    )  # fmt: skip
 
 
 def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: int) -> tuple[Floats, Places]:
@@ -125,7 +149,7 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
         encoder, round(window * view.scale), crop=view.crop, shorter=min(height, width), alone=settings.mode != "dense"
     )
     steps = _STEPS[settings.mode]
-    tops, lefts = (_grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
+    tops, lefts = (grid_starts(length, side=side, step=side // steps, most=_MOST_PLACES) for length in (height, width))
     corners = np.array([(top, left, top + side, left + side) for top in tops for left in lefts])
     if settings.mode == "dense" and isinstance(encoder, Encoder):
         descriptors = encoder.encode_windows(frame, corners, geometry=settings.geometry)
@@ -136,7 +160,7 @@ def _by_place(model: BoostedModel, record: ImageRecord, store: str, *, window: i
             [encoder.encode(np.stack(crops[at : at + size])) for at in range(0, len(crops), size)]
         )
     grid = descriptors.reshape(len(tops), len(lefts), -1)
-    pooled = np.stack([norm_pool(around, settings.pool) for around in _around(grid, steps // 4)])
+    pooled = np.stack([norm_pool(around, settings.pool) for around in around(grid, steps // 4)])
     shares = model.bundle.store_share(store, pooled[:, np.newaxis]).reshape(*grid.shape[:2], -1)
     return shares, [
         (starts + side / 2 - (padded - length) // 2) / length
@@ -155,15 +179,6 @@ def _side(encoder: CropEncoder, window: int, *, crop: int, shorter: int, alone: 
     while model is not None and side < shorter and any(axis.cells < 1 for axis in map_axes(model, size=side, axis=0)):
         side = min(2 * side, shorter)
     return side
-
-
-def _around(grid: npt.NDArray[np.float32], reach: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield the descriptors of each place of a grid and of those up to `reach` places away, shape (k, d)."""
-    height, width, depth = grid.shape
-    for row in range(height):
-        for column in range(width):
-            rows, columns = (slice(max(0, at - reach), at + reach + 1) for at in (row, column))
-            yield grid[rows, columns].reshape(-1, depth)
 
 
 def _frame(model: BoostedModel, record: ImageRecord, store: str) -> Picture:
@@ -188,9 +203,12 @@ def channels_of(model: BoostedModel) -> list[Channel]:
 
 
 def _shared_out(model: BoostedModel, features: dict[str, npt.NDArray[np.float32]]) -> tuple[Floats, Floats]:
-    """Return contributions, float64 of shape (classes, channels), and the base of each class."""
+    """Return contributions, float64 of shape (classes, channels), and the base of each class.
+
+    They are less the mean over classes: what is added to all scores alike changes no probability.
+    """
     found = model.bundle.contributions(features)
-    each = [found[store][0] for store in model.bundle.models]
+    each = [found[store][0] - found[store][0].mean(axis=0) for store in model.bundle.models]
     return np.concatenate([one[:, :-1] for one in each], axis=1), np.sum([one[:, -1] for one in each], axis=0)
 
 
@@ -218,33 +236,38 @@ def _contributions(
     bars = [(f"all of {name}", value) for name, value in layers.items()]
     bars += [(f"{names[place]} {channels[place].channel}", float(own[place])) for place in largest]
     bars += [("all other channels", rest), ("before any channel is known", float(base[target]))]
-    raw = base + shared.sum(axis=1)
-    bars += [(f"raw score of {model.bundle.classes[place]}", float(raw[place])) for place in np.argsort(-raw)]
-    arrays = {"contributions": shared, "base": base, "raw": raw, **_named_arrays(channels)}
+    scores = base + shared.sum(axis=1)
+    bars += [(f"score of {model.bundle.classes[place]}", float(scores[place])) for place in np.argsort(-scores)]
+    arrays = {"contributions": shared, "base": base, "scores": scores, **_named_arrays(channels)}
     return replace(blank, bars=tuple(bars), arrays=arrays)
 
 
 def _channels(
-    model: BoostedModel, record: ImageRecord, blank: Explanation, picture: Picture, own: Floats, *, top: int
+    model: BoostedModel, record: ImageRecord, blank: Explanation, own: Floats, base: float, *, top: int
 ) -> Explanation:
+    assert blank.picture is not None
     channels, largest = channels_of(model), _largest(own, top)
-    values = np.zeros(picture.shape[:2])
+    values = np.zeros(blank.picture.shape[:2])
     for store in dict.fromkeys(channels[place].store for place in largest):
         maps = _feature_maps(model.encoders[store], _frame(model, record, store))
         for place in (place for place in largest if channels[place].store == store):
             active, places = maps[channels[place].layer]
-            strength = _spread(np.abs(active[:, :, channels[place].channel]), places, values.shape)
+            strength = spread(np.abs(active[:, :, channels[place].channel]), places, values.shape)
             mean = strength.mean()
             values += own[place] * (strength / mean if mean > 0 else 1.0)
     chosen = [channels[place] for place in largest]
     arrays = {"contributions": own[largest], **_named_arrays(chosen)}
-    return replace(blank, values=values.astype(np.float32), arrays=arrays)
+    shown = float(own[largest].sum())
+    sums = (
+        f"score {base + own.sum():+.3f} = {base:+.3f} before any channel is known {shown:+.3f} by the {len(largest)} "
+        f"channels shown {own.sum() - shown:+.3f} by all others"
+    )
+    return replace(blank, values=values.astype(np.float32), arrays=arrays, notes=(sums, *blank.notes))
 
 
 def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.NDArray[np.float32], Places]]:
     """Return each layer's map of a frame, float32 of shape (rows, columns, d), and where its cells are."""
-    if not isinstance(encoder, Encoder):
-        raise InputError(f"`method` channels: {encoder.name} gives vectors and has no feature maps; use map")
+    assert isinstance(encoder, Encoder)  # see `check_boosted`
     from keras import ops
 
     images = ops.convert_to_tensor(frame[np.newaxis].astype(np.float32))
@@ -260,45 +283,3 @@ def _feature_maps(encoder: CropEncoder, frame: Picture) -> dict[str, tuple[npt.N
         ]
         found[layer] = values, centres
     return found
-
-
-def _spread(values: npt.NDArray[np.floating], places: Places, shape: Sequence[int]) -> Floats:
-    """Interpolate linearly between the places of a grid; beyond the outermost ones their values go on.
-
-    Parameters
-    ----------
-    values : ndarray, shape (rows, columns)
-    places : Places
-        Where they are.
-    shape : sequence of int
-        Height and width of the picture.
-
-    Returns
-    -------
-    ndarray of float64, shape `shape`
-
-    Examples
-    --------
-    >>> _spread(np.array([[0.0, 1.0]]), [np.array([0.5]), np.array([0.25, 0.75])], (1, 4)).tolist()
-    [[0.0, 0.25, 0.75, 1.0]]
-    """
-    down, across = (_weights(one, size) for one, size in zip(places, shape, strict=True))
-    return np.asarray(down @ np.asarray(values, np.float64) @ across.T)
-
-
-def _weights(places: Floats, size: int) -> Floats:
-    """Return how much of each place is in each pixel, float64 of shape (size, places)."""
-    pixels = (np.arange(size) + 0.5) / size
-    return np.stack([np.interp(pixels, places, one) for one in np.eye(len(places))], axis=1)
-
-
-def _grid_starts(length: int, *, side: int, step: int, most: int) -> npt.NDArray[np.int64]:
-    """Return where windows of `side` pixels begin so that they cover a length evenly, about `step` pixels apart.
-
-    Examples
-    --------
-    >>> _grid_starts(100, side=40, step=25, most=32).tolist()
-    [0, 20, 40, 60]
-    """
-    count = min(most, -(-(length - side) // max(1, step)) + 1)
-    return np.unique(np.linspace(0, length - side, count).round().astype(np.int64))

@@ -159,9 +159,9 @@ def _drawn(
                 by = f"{found.unit}, by {counted(count, 'model')} of fold {fold}, which did not train on it"
                 sure, shares = table.confidence, table.probabilities
                 if math.isnan(found.score) and shares is not None:
-                    found = replace(found, score=float(shares[row, table.classes.index(classes[target])]))
-                if found.means:
-                    by += f"; {found.means}"
+                    score = float(shares[row, table.classes.index(classes[target])])
+                    found = replace(found, score=score, predicted=predicted)
+                by = "; ".join([by, *found.margin[1:]])
                 yield row, Sample(
                     record.image_id, thumbnail(np.asarray(beside(found, side=_SIDE)), side=4 * _SIDE),
                     table.classes[table.labels[row]], predicted, None if sure is None else float(sure[row]),
@@ -183,7 +183,7 @@ def _of_fold(
     if isinstance(model, CnnModel):
         mine = {number: one for number, one in model.bundle.models.items() if number == fold}
         if mine:
-            alone = CnnModel(replace(model.bundle, models=mine))
+            alone = CnnModel(replace(model.bundle, models=mine, training=None))  # of this image none did
             return NetworkExplainer(alone, ExplainSettings(method)).of_image, len(mine)
     else:
         held = {store: [one for one in models if one.fold == fold] for store, models in model.bundle.models.items()}

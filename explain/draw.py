@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .explanation import Explanation, Picture
+from .methods import METHODS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,6 +36,10 @@ _NEARLY_ALL = 99.5
 """Percentile at which a colour bar without fixed ends stops (ours): a single pixel is not to make all else
 pale."""
 
+_SHORTEST = 0.25
+"""Share of the colour bar over which a side takes its full colour at least (ours): beside a base of 0.95 the little
+that is left is not to look like much."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -44,6 +49,7 @@ def colour_limits(explanation: Explanation) -> tuple[float, float]:
         return explanation.limits
     values = np.asarray(explanation.values, np.float64)
     far = float(np.percentile(np.abs(values - explanation.centre), _NEARLY_ALL)) if values.size else 0.0
+    far = max(far, METHODS[explanation.method].floor)
     far = far or float(np.abs(values - explanation.centre).max(initial=0.0)) or 1.0
     return (explanation.centre - far if explanation.signed else explanation.centre), explanation.centre + far
 
@@ -64,8 +70,9 @@ def lay_over(explanation: Explanation) -> Picture:
 def _blend(grey: Floats, values: Floats, explanation: Explanation) -> Picture:
     (low, high), centre = colour_limits(explanation), explanation.centre
     if explanation.signed:
-        up = np.clip((values - centre) / max(high - centre, 1e-30), 0, 1)[..., np.newaxis]
-        down = np.clip((centre - values) / max(centre - low, 1e-30), 0, 1)[..., np.newaxis]
+        least = max(_SHORTEST * (high - low), 1e-30)
+        up = np.clip((values - centre) / max(high - centre, least), 0, 1)[..., np.newaxis]
+        down = np.clip((centre - values) / max(centre - low, least), 0, 1)[..., np.newaxis]
         strength = 0.8 * np.sqrt(up + down)
         colour = np.where(up > 0, _RED, _BLUE)
     else:
@@ -110,7 +117,8 @@ def _title(explanation: Explanation) -> str:
     if explanation.predicted:
         said += f"; the model says {explanation.predicted}"
         if explanation.target and not math.isnan(explanation.score):
-            said += f" (probability of {explanation.target} {explanation.score:.3f})"
+            more = "" if math.isnan(explanation.calibrated) else f", calibrated {explanation.calibrated:.3f}"
+            said += f" (probability of {explanation.target} {explanation.score:.3f}{more})"
     return said
 
 
@@ -123,9 +131,10 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
     low, high = colour_limits(explanation)
     ticks = [high, explanation.centre, low] if explanation.signed else [high, low]
     numbers = [f"{value:.3g}" for value in ticks]
+    if explanation.base:
+        numbers[1] += " base"
     label = round(max(_font(_SMALL).getlength(text) for text in numbers))
-    said = "; ".join(filter(None, (explanation.unit, explanation.means)))
-    unit = _lines(said, 2 * width + _GAP + _BAR + label, _SMALL)
+    unit = _lines("; ".join(explanation.margin), 2 * width + 2 * _GAP + _BAR + label, _SMALL)
     page, pen = _canvas(2 * width + 3 * _GAP + _BAR + label, height + 4 + round(1.4 * _SMALL) * len(unit))
     for place, picture in enumerate(pictures):
         page.paste(picture, (place * (width + _GAP), 0))
@@ -133,27 +142,33 @@ def beside(explanation: Explanation, *, side: int = _SIDE) -> Image:
     bar = _blend(np.full((height, _BAR, 1), 225.0), ramp, explanation)
     left = 2 * (width + _GAP)
     page.paste(Image.fromarray(bar), (left, 0))
-    for text, value in zip(numbers, ticks, strict=True):
+    for place, (text, value) in enumerate(zip(numbers, ticks, strict=True)):
         down = (high - value) / (high - low) * (height - 1) if high > low else 0
-        top = min(max(0, down - _SMALL * 0.7), height - _SMALL * 1.2)
+        between = place == 1 and len(ticks) == 3  # a base near an end is not to be written over its number
+        first, last = (1.2 * _SMALL, height - 2.4 * _SMALL) if between else (0, height - 1.2 * _SMALL)
+        top = min(max(first, down - _SMALL * 0.7), last)
         pen.text((left + _BAR + 5, top), text, fill=_INK, font=_font(_SMALL))
     for place, text in enumerate(unit):
-        across = max(0, left + _BAR + label - _font(_SMALL).getlength(text))
-        pen.text((across, height + 4 + place * round(1.4 * _SMALL)), text, fill=_INK, font=_font(_SMALL))
+        pen.text((0, height + 4 + place * round(1.4 * _SMALL)), text, fill=_INK, font=_font(_SMALL))
     return page
 
 
 def _tiles(explanation: Explanation) -> Image:
     across = min(len(explanation.tiles), max(3, (2 * _SIDE) // (_TILE + _GAP)))
     down = -(-len(explanation.tiles) // across)
-    line = round(1.4 * (_SMALL - 2))
-    page, pen = _canvas(across * (_TILE + _GAP), down * (_TILE + line + _GAP))
-    for place, (caption, tile) in enumerate(explanation.tiles):
-        left, top = place % across * (_TILE + _GAP), place // across * (_TILE + line + _GAP)
-        page.paste(_sized(tile, _TILE), (left, top))
-        pen.text(
-            (left, top + _TILE + 1), _cut(caption, _TILE + _GAP // 2, _SMALL - 2), fill=_INK, font=_font(_SMALL - 2)
-        )
+    line, size = round(1.4 * (_SMALL - 2)), _SMALL - 2
+    tiles = [(caption, _sized(tile, _TILE)) for caption, tile in explanation.tiles]
+    tall = max(tile.height for _, tile in tiles)
+    notes = [] if explanation.values is not None else explanation.margin  # else they stand beneath the map
+    below = _lines("; ".join(notes), across * (_TILE + _GAP), _SMALL)
+    wide, high = across * (_TILE + _GAP), down * (tall + line + _GAP)
+    page, pen = _canvas(wide, high + round(1.4 * _SMALL) * len(below))
+    for place, (caption, tile) in enumerate(tiles):
+        left, top = place % across * (_TILE + _GAP), place // across * (tall + line + _GAP)
+        page.paste(tile, (left, top))
+        pen.text((left, top + tall + 1), _cut(caption, _TILE + _GAP // 2, size), fill=_INK, font=_font(size))
+    for place, text in enumerate(below):
+        pen.text((0, high + place * round(1.4 * _SMALL)), text, fill=_INK, font=_font(_SMALL))
     return page
 
 
@@ -164,7 +179,9 @@ def _bars(explanation: Explanation) -> Image:
     font, line, reach = _font(_SMALL), round(1.5 * _SMALL), 260
     label = min(math.ceil(max(font.getlength(name) for name in names)), 460)
     number = round(font.getlength("-0.0000")) + 12
-    page, pen = _canvas(label + 2 * reach + 2 * number + _GAP, line * (len(names) + 1) + 4)
+    width = label + 2 * reach + 2 * number + _GAP
+    notes = _lines("; ".join(explanation.notes), width, _SMALL)
+    page, pen = _canvas(width, line * (len(names) + 1 + len(notes)) + 4)
     zero = label + _GAP + number + reach
     for place, (name, value) in enumerate(explanation.bars):
         top = place * line
@@ -176,6 +193,8 @@ def _bars(explanation: Explanation) -> Image:
         pen.text((end + 6 if value >= 0 else end - 6 - font.getlength(text), top), text, fill=_INK, font=font)
     pen.line((zero, 0, zero, line * len(names)), fill=_FAINT)
     pen.text((label + _GAP, line * len(names) + 4), explanation.unit, fill=_INK, font=font)
+    for place, text in enumerate(notes, start=1):
+        pen.text((0, line * (len(names) + place) + 4), text, fill=_INK, font=font)
     return page
 
 

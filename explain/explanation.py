@@ -22,9 +22,12 @@ Picture = npt.NDArray[np.uint8]
 _SHOWN = 1024
 """Longest side of a picture as it is shown, pixels (ours)."""
 
-_TEXTS = ("image_id", "method", "target", "predicted", "caution", "unit")
-_KEPT = (*_TEXTS, "score", "signed", "centre", "picture", "values", "limits")
+_TEXTS = ("image_id", "method", "target", "predicted", "caution", "unit", "base", "overall")
+_KEPT = (*_TEXTS, "score", "calibrated", "signed", "centre", "picture", "values", "limits")
 """Fields that are arrays of their own in a file, in this order."""
+
+EVEN = "even shares of all classes"
+"""What the centre of a map is where no base is known."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,19 @@ class Explanation:
     signed : bool
         Whether values on either side of `centre` mean opposite things; else more is more, from 0.
     centre : float
-        The value of no opinion.
+        The value of no opinion; of ``map`` what the models answer before they see anything.
     limits : tuple of float, optional
         Ends of the colour bar; by default those of nearly all values.
     unit : str
-        What the colour bar says.
+        What the colour bar is of.
+    base : str
+        What the centre is, of ``map``.
+    overall : str
+        The likeliest class by the mean of the map; of ``map`` alone.
+    calibrated : float
+        The probability of `target` by the temperature of the bundle; NaN without one.
+    notes : tuple of str
+        Further lines for the margin, such as what the values sum to.
     tiles : tuple of (str, ndarray of uint8)
         Small pictures with their captions.
     bars : tuple of (str, float)
@@ -76,6 +87,10 @@ class Explanation:
     centre: float = 0.0
     limits: tuple[float, float] | None = None
     unit: str = ""
+    base: str = ""
+    overall: str = ""
+    calibrated: float = math.nan
+    notes: tuple[str, ...] = ()
     tiles: tuple[tuple[str, Picture], ...] = ()
     bars: tuple[tuple[str, float], ...] = ()
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
@@ -101,6 +116,35 @@ class Explanation:
         whole = self.mean and not math.isnan(self.score)
         return f"{self.mean}, of the whole picture {self.score:.3f}" if whole else self.mean
 
+    @property
+    def ends(self) -> str:
+        """The least and the largest value of the map, since its colours may be of a scale for several pictures."""
+        if self.values is None:
+            return ""
+        low, high = float(self.values.min()), float(self.values.max())
+        if self.method == "occlusion":
+            return f"largest fall {100 * max(high, 0):.1f} points, largest rise {100 * max(-low, 0):.1f}"
+        return f"in this picture {low:.3g} to {high:.3g}"
+
+    @property
+    def contradiction(self) -> str:
+        """In words, that a map as a whole is on another side than the call; else nothing."""
+        if not self.overall or not self.predicted or self.values is None:
+            return ""
+        if self.overall != self.predicted:
+            return f"THE MAP IS NOT THE CALL: its mean is of {self.overall}, the call is {self.predicted}"
+        above = float(self.values.mean()) > self.centre
+        if above == (self.predicted == self.target):
+            return ""
+        way = "above" if above else "below"
+        return f"its mean is {way} the base, though the call is {self.predicted}: the base decides, not the colours"
+
+    @property
+    def margin(self) -> list[str]:
+        """What stands beneath the map: unit, base, mean, ends, further notes, and whether it contradicts the call."""
+        base = f"base {self.centre:.3f}: {self.base}" if self.base else ""
+        return [line for line in (self.unit, base, self.means, self.ends, *self.notes, self.contradiction) if line]
+
     def save(self, path: Path, *, work: str) -> None:
         """Write the arrays, and what else is needed to draw it again, as ``.npz`` without pickles.
 
@@ -112,6 +156,7 @@ class Explanation:
         """
         content: dict[str, npt.NDArray[Any]] = {"work": np.array(work)}
         content |= {name: np.array(value) for name in _KEPT if (value := getattr(self, name)) is not None}
+        content["notes"] = np.array(self.notes, dtype=np.str_)
         if self.bars:
             content["bar_names"] = np.array([name for name, _ in self.bars])
             content["bar_values"] = np.array([value for _, value in self.bars])
@@ -137,6 +182,8 @@ class Explanation:
             return cls(
                 **texts,
                 score=float(found.pop("score")),
+                calibrated=float(found.pop("calibrated")),
+                notes=tuple(str(one) for one in found.pop("notes")),
                 signed=bool(found.pop("signed")),
                 centre=float(found.pop("centre")),
                 picture=found.pop("picture", None),

@@ -63,19 +63,22 @@ _ALL = (
     ),
     Method(
         "contributions",
-        "added to the raw score of {target}",
+        "added to the score of {target}",
         "How the trees share out their score among channels of the encoder; a channel has no meaning of its own, and "
-        "nothing here says what would happen if the tissue were different.",
+        "nothing here tells what would happen if the tissue were different. The score is the logarithm of the "
+        "probability less its mean over classes: of two classes half the log-odds.",
         roads=("boosted",),
         signed=True,
     ),
     Method(
         "channels",
-        "raw score of {target}, mean over the picture",
+        "score of {target}, mean over the picture",
         "Where the channels with the largest contributions are active; the trees saw their average over the picture "
-        "and not where they are, so a strong place need not have been needed.",
+        "and not where they are, so a strong place need not have been needed. The score is the logarithm of the "
+        "probability less its mean over classes: of two classes half the log-odds.",
         roads=("boosted",),
         signed=True,
+        floor=0.05,
     ),
     Method(
         "gradient",
@@ -96,6 +99,7 @@ _ALL = (
         "What covering a place with the mean colour does; the network never saw covered pictures, and tissue of "
         "which there is more elsewhere can be covered without effect.",
         signed=True,
+        floor=0.05,
     ),
     Method(
         "filters",
@@ -116,14 +120,14 @@ _ALL = (
         "share of the masks",
         "The picture where single units of the first model that raise the score are at least half as active as they "
         "become; a unit need not stand for one thing, and the probabilities are of pictures that the network never "
-        "saw.",
+        "saw: compare them with that of the mean colour alone.",
         layered=True,
     ),
     Method(
         "deconvnet",
         "size of what the deconvnet draws",
-        "What may have excited the one unit that raises the score most; it depends on the picture and its edges more "
-        "than on the weights, and the score rests on many units.",
+        "What may have excited the one unit that raises the score most; it depends on where max pooling found its "
+        "maxima, and so on the edges of the picture, more than on the weights, and the score rests on many units.",
         layered=True,
     ),
     Method(

@@ -12,12 +12,13 @@ from ..errors import ImageError, InputError
 from ..finetune import ImageBank, PatchRule, make_reader
 from ..jobs import Ticker
 from ..predict import CnnModel
+from .answer import answered
 from .explanation import Explanation, Picture
-from .gradient_maps import gradcam, gradient, integrated, smoothgrad
+from .gradient_maps import gradcam, gradient, integrated, mean_colour, path_difference, smoothgrad
 from .graph import Floats, Graph
 from .methods import METHODS, ExplainSettings
-from .relevance import check_rules, deconvnet, lrp, taylor
-from .units import excite, feature_tiles, filter_tiles, masks
+from .relevance import check_rules, check_switches, deconvnet, lrp, taylor
+from .units import Tiles, excite, feature_tiles, filter_tiles, masks
 
 _AT_ONCE = 16
 """Patches in memory at once (ours)."""
@@ -43,8 +44,13 @@ _SHARES = ("lrp", "taylor", "integrated")
 _BY_RULES = ("lrp", "taylor")
 
 
-Boxes = list[tuple[float, float, float, float]]
-"""Top, left, bottom and right of each patch, as shares of the image."""
+Box = tuple[float, float, float, float]
+"""Top, left, bottom and right of a patch, as shares of the image."""
+
+Boxes = list[Box]
+
+_TILE = 176
+"""Longest side of a small picture, pixels (ours)."""
 
 
 class NetworkExplainer:
@@ -60,7 +66,8 @@ class NetworkExplainer:
     Raises
     ------
     InputError
-        A layer that is not there, a layer without a rule, or ``map`` of networks that see the image as a whole.
+        A layer that is not there, a layer without a rule, ``map`` of networks that see the image as a whole, or
+        ``deconvnet`` without max pooling.
     """
 
     def __init__(self, model: CnnModel, settings: ExplainSettings, *, graphs: Sequence[Graph] | None = None) -> None:
@@ -76,6 +83,8 @@ class NetworkExplainer:
             check_rules(first, method=settings.method)
         own = settings.layer or settings.method in _BY_LAYER
         self._tensor = first.tensor_of(settings.layer, method=settings.method) if own else None
+        if settings.method == "deconvnet" and self._tensor is not None:
+            check_switches(first, self._tensor)
 
     def of_model(self, target: int | None) -> Explanation:
         """Explain the first network alone, without an image."""
@@ -102,48 +111,74 @@ class NetworkExplainer:
         ImageError
             It cannot be used.
         """
-        ((_, shares, _),) = self._model.predict([record], ticker=Ticker(None), skip_errors=False)
+        ((_, shares, pixels),) = self._model.predict([record], ticker=Ticker(None), skip_errors=False)
         if isinstance(shares, str):
             raise ImageError(shares)
-        place = int(shares.argmax()) if target is None else target
-        classes = self._model.bundle.classes
-        blank = Explanation.by(
-            self._method, record.image_id, classes[place], predicted=classes[int(shares.argmax())],
-            score=float(shares[place]), picture=picture,
+        blank, place = answered(
+            self._method, self._model, record, picture, shares=shares, pixels=pixels, target=target
         )  # fmt: skip
         patches, boxes = self._patches(record)
         if self._settings.method in ("activations", "masking"):
-            middle = slice(len(boxes) // 2, len(boxes) // 2 + 1)
-            return self._of_units(blank, patches[middle], boxes[middle], place, picture.shape)
-        parts = [np.mean([self._values(graph, some, place) for graph in self._graphs], axis=0)
-                 for some in np.split(patches, range(_AT_ONCE, len(patches), _AT_ONCE))]  # fmt: skip
-        found = np.concatenate(parts)
+            return self._of_units(blank, patches, boxes, place)
+        if self._settings.method == "map":
+            return self._map(blank, patches, boxes, place)
+        found = self._over_models(patches, lambda graph, some: self._values(graph, some, place))
         values = _together(found, boxes, picture.shape)
         if self._settings.method in _SHARES:  # what a pixel of the network has is divided among those of the picture
             top, left, bottom, right = boxes[0]
             values *= found[0].size / ((bottom - top) * (right - left) * values.size)
-        if self._settings.method == "map":
-            return replace(blank, values=values, centre=1 / len(classes), limits=(0.0, 1.0), caution=_OF_PATCHES)
-        return replace(blank, values=values)
+        notes = blank.notes
+        if self._settings.method == "integrated":
+            wanted = self._over_models(patches, lambda graph, some: path_difference(graph, some, place))
+            notes = (f"sum {found.sum(axis=(1, 2)).mean():.3f} of {wanted.mean():.3f}", *notes)
+        return replace(blank, values=values, notes=notes)
 
-    def _of_units(
-        self, blank: Explanation, patch: Floats, box: Boxes, target: int, shape: tuple[int, ...]
-    ) -> Explanation:
+    def _over_models(self, patches: Floats, function: Callable[[Graph, Floats], Floats]) -> Floats:
+        """Return the mean over models of what a function gives for patches, some at once."""
+        parts = np.split(patches, range(_AT_ONCE, len(patches), _AT_ONCE))
+        return np.concatenate([np.mean([function(graph, some) for graph in self._graphs], axis=0) for some in parts])
+
+    def _map(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
+        """Draw the probability of a class by patch; the centre is what a patch of the image's mean colour gets."""
+        assert blank.picture is not None
+        classes, shape = self._model.bundle.classes, blank.picture.shape
+
+        def shares(graph: Graph, some: Floats) -> Floats:
+            return np.asarray(graph.model.predict_on_batch(some))
+
+        found = self._over_models(patches, shares)
+        empty = np.broadcast_to(mean_colour(patches).mean(axis=0), patches[:1].shape)
+        base = self._over_models(np.asarray(empty, np.float32), shares)[0, target]
+        each = [_together(found[:, [[place]]], boxes, shape) for place in range(len(classes))]
+        overall = classes[int(np.argmax([one.mean() for one in each]))]
+        return replace(
+            blank, values=each[target], limits=(0.0, 1.0), caution=_OF_PATCHES, overall=overall,
+            centre=float(base), base="what the networks answer to the mean colour of the picture alone",
+        )  # fmt: skip
+
+    def _of_units(self, blank: Explanation, patches: Floats, boxes: Boxes, target: int) -> Explanation:
         """Explain by the units of one layer of the first network; of patches by the one in the middle."""
-        graph, tensor = self._graphs[0], self._tensor
+        graph, tensor, middle = self._graphs[0], self._tensor, len(boxes) // 2
         assert tensor is not None
+        assert blank.picture is not None
+        patch, box, shape = patches[[middle]], boxes[middle], blank.picture.shape
+        if len(boxes) > 1:
+            top, left, bottom, right = box
+            where = (f"the first model, patch {middle + 1} of {len(boxes)}: {100 * left:.0f} to {100 * right:.0f} % "
+                     f"from the left, {100 * top:.0f} to {100 * bottom:.0f} % from the top")  # fmt: skip
+            blank = replace(blank, notes=(where, *blank.notes))
         if self._settings.method == "activations":
             tiles, active = feature_tiles(graph, patch, tensor, most=self._settings.top)
-            return replace(blank, target="", tiles=tiles, arrays={"activations": active})
+            return replace(blank, target="", tiles=_as_in(tiles, box, shape), arrays={"activations": active})
         tiles, kept, units = masks(graph, patch, target, tensor)
-        values = _together(kept[np.newaxis], box, shape)
-        return replace(blank, values=values, limits=(0.0, 1.0), tiles=tiles, arrays={"units": np.array(units)})
+        return replace(
+            blank, values=_together(kept[np.newaxis], [box], shape), limits=(0.0, 1.0),
+            tiles=_as_in(tiles, box, shape), arrays={"units": np.array(units)},
+        )  # fmt: skip
 
     def _values(self, graph: Graph, pixels: Floats, target: int) -> Floats:
         """Return the values of some patches, shape (n, rows, columns)."""
         name = self._settings.method
-        if name == "map":
-            return np.asarray(graph.model.predict_on_batch(pixels))[:, target, np.newaxis, np.newaxis]
         if name == "occlusion":
             return occlusion(graph, pixels, target)
         if name in ("gradcam", "deconvnet"):
@@ -200,6 +235,19 @@ def occlusion(graph: Graph, images: Floats, target: int) -> Floats:
 def _starts(length: int, side: int) -> list[int]:
     starts = list(range(0, length - side + 1, max(1, side // 2)))
     return starts if starts[-1] == length - side else [*starts, length - side]
+
+
+def _as_in(tiles: Tiles, box: Box, shape: tuple[int, ...]) -> Tiles:
+    """Return small pictures with the proportions of what they show, as networks see squares."""
+    import cv2
+
+    top, left, bottom, right = box
+    height, width = (bottom - top) * shape[0], (right - left) * shape[1]
+    scale = _TILE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return tuple((caption, np.asarray(cv2.resize(
+        one, size, interpolation=cv2.INTER_NEAREST if max(one.shape) < _TILE / 4 else cv2.INTER_AREA
+    ), np.uint8)) for caption, one in tiles)  # fmt: skip
 
 
 def _together(values: Floats, boxes: Boxes, shape: tuple[int, ...]) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,11 @@ class Drawn:
             said += f"; predicted {explanation.predicted}"
         if explanation.predicted and explanation.target:
             said += f", probability of {explanation.target} {explanation.score:.3f}"
+        if not math.isnan(explanation.calibrated):
+            said += f" (calibrated {explanation.calibrated:.3f})"
         if explanation.mean:
             said += f", {explanation.mean}"
+        said = "; ".join([said, *explanation.notes, *filter(None, [explanation.contradiction])])
         alt = f"{explanation.image_id}: {said}."
         if explanation.values is not None:
             alt += f" {where_highest(explanation)}"

@@ -109,6 +109,25 @@ def deconvnet(graph: Graph, images: Floats, target: int, tensor: int) -> Floats:
     return np.asarray(np.abs(_backward(graph, {tensor: signal}, rule)).max(axis=-1))
 
 
+def check_switches(graph: Graph, tensor: int) -> None:
+    """Refuse a deconvnet without max pooling on the way: then it draws the same of every image.
+
+    Raises
+    ------
+    InputError
+    """
+    behind = {tensor}
+    for step in reversed(graph.steps):
+        if behind & set(step.results):
+            if step.kind == "MaxPooling2D":
+                return
+            behind |= set(step.sources)
+    raise InputError(
+        "`method` deconvnet: there is no max pooling between this layer and the picture, so the drawing would be the "
+        "same of every picture; use gradcam or lrp, or a `layer` behind a max pooling"
+    )
+
+
 def _rectifies(step: Step) -> bool:
     function = step.operation.activation if step.part == "activation" or step.kind == "Activation" else None
     return step.kind == "ReLU" or getattr(function, "__name__", "") in ("relu", "relu6")

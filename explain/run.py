@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..data import ImageRecord, file_sha256, record_sha256
-from ..errors import ImageError, InputError, one_of
+from ..errors import ImageError, InputError, OutputError, one_of
 from ..experiment import ImageSelection, Work, bundle_road, bundle_view, check_headers
 from ..jobs import Progress, atomic_output, refuse_overwriting, remove_output, write_rows
 from ..options import plain_options
@@ -26,8 +27,8 @@ from ..predict import (
     said_of_training,
 )
 from ..runs import Claim, record_run
-from .boosted import explain_boosted
-from .draw import draw, write_sheet
+from .boosted import check_boosted, explain_boosted
+from .draw import colour_limits, draw, write_sheet
 from .explanation import Explanation, shown_picture
 from .graph import Graph
 from .methods import METHODS, ExplainSettings, Method, choose_method, class_of
@@ -162,7 +163,11 @@ def explain_methods(
         ]  # fmt: skip
         for claim in claims:
             claim.check()
-        listed = [_images(ready, sources, about, skip_errors=how.skip_errors) for about in methods]
+        read = {
+            about: _images(ready, sources, about, skip_errors=how.skip_errors)
+            for about in {method.about_model for method in methods}
+        }
+        listed = [read[method.about_model] for method in methods]
         for claim, (usable, _) in zip(claims, listed, strict=True):
             own = [claim.folder, claim.folder / "pictures"]
             refuse_overwriting(own, [image.path.parent for image in usable if image is not None])
@@ -191,12 +196,7 @@ def _explainer(
         return lambda record: (
             networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
         )
-    heads = {one.head for models in model.bundle.models.values() for one in models}
-    if settings.method != "map" and heads - {"lightgbm"}:
-        raise InputError(
-            f"`method` {settings.method}: is for the head lightgbm, whose trees share out their score; this model has "
-            f"{', '.join(sorted(heads))}, for which there is the method map"
-        )
+    check_boosted(model, settings.method)
 
     def one(record: ImageRecord | None) -> Explanation:
         assert record is not None
@@ -206,9 +206,9 @@ def _explainer(
 
 
 def _images(
-    model: Model, sources: ImageSelection | Sequence[Path], method: Method, *, skip_errors: bool
+    model: Model, sources: ImageSelection | Sequence[Path], about_model: bool, *, skip_errors: bool
 ) -> tuple[Sequence[ImageRecord | None], tuple[tuple[str, str], ...]]:
-    if method.about_model:
+    if about_model:
         return [None], ()
     if isinstance(sources, ImageSelection):
         records = list(sources.read(labels=False).records)
@@ -230,23 +230,25 @@ def _explain_by(
     banners: tuple[str, ...],
     facts: Sequence[tuple[str, str]],
 ) -> ExplainResult:
-    """Explain images one after the other, each kept as soon as it is done, and list them in a table and in sheets."""
+    """Explain images one after the other, each kept as soon as it is done, and list them in a table and in sheets.
+
+    They are drawn last, with colours of one scale.
+    """
     place, mark = claim.folder, claim.mark().sha256
     rows: list[list[str]] = []
-    drawn: list[Drawn] = []  # of each only what is listed: its arrays are large, and in their file
+    kept: list[tuple[Path, str]] = []  # arrays are large, and in their files
+    ends: list[tuple[float, float]] = []
     failures = list(refused)
     with Progress(total=len(records), label=f"explain {method.name}", unit="images") as progress:
         for number, record in enumerate(records, start=1):
             name = "model" if record is None else _file_name(record.image_id)
-            arrays, picture = place / "arrays" / f"{name}.npz", place / "pictures" / f"{name}.png"
+            arrays, picture = place / "arrays" / f"{name}.npz", _picture_of(place, name)
             try:
                 work = mark if record is None else f"{mark}:{record_sha256(record, file_sha256(record.path))}"
                 found = Explanation.load(arrays, work=work)
                 if found is None:
                     found = explainer(record)
                     found.save(arrays, work=work)
-                with atomic_output(picture) as temporary, temporary.open("wb") as handle:
-                    draw(found).save(handle, format="PNG", compress_level=3)
                 if record is not None and found.values is not None:
                     write_regions(place / "regions" / f"{name}.geojson", found, record)
             except ImageError as error:
@@ -255,24 +257,45 @@ def _explain_by(
                 _log.warning("left out: %s", error)
                 failures.append((record.image_id, str(error)))
             else:
-                label, score = ("", "") if record is None else (record.label or "", repr(found.score))
+                numbers = ["" if math.isnan(one) else repr(one) for one in (found.score, found.calibrated)]
+                label = "" if record is None else record.label or ""
                 files = [f"pictures/{picture.name}", f"arrays/{arrays.name}"]
-                rows.append([found.image_id, label, found.target, found.predicted, score, *files])
-                drawn.append(Drawn.of(found, picture))
+                rows.append([found.image_id, label, found.target, found.predicted, *numbers, *files])
+                kept.append((arrays, work))
+                if found.values is not None:
+                    ends.append(colour_limits(found))
             progress.update_to(number)
-    if not drawn:
+    if not kept:
         raise ImageError(f"none of the {len(failures)} images can be used; first: {failures[0][1]}")
-    header = ["image_id", "label", "target", "predicted", "score", "picture", "arrays"]
+    header = ["image_id", "label", "target", "predicted", "score", "calibrated", "picture", "arrays"]
     write_rows(place / "explain.csv", header, rows)
     problems = place / "failures.csv"
     if failures:
         write_rows(problems, ["image_id", "error"], failures)
     else:
         remove_output(problems)
+    drawn = list(_drawn(place, kept, ends))
     page, sheet = place / "index.html", place / "sheet.png"
     write_page(page, title=f"Explanations: {method.name}", drawn=drawn, banners=banners, failures=failures, facts=facts)
     write_sheet(sheet, [one.file for one in drawn])
     return ExplainResult(place, page, sheet, len(drawn), tuple(failures), banners)
+
+
+def _picture_of(place: Path, name: str) -> Path:
+    return place / "pictures" / f"{name}.png"
+
+
+def _drawn(place: Path, kept: Sequence[tuple[Path, str]], ends: Sequence[tuple[float, float]]) -> Iterator[Drawn]:
+    """Draw what is kept: one value has one colour in all pictures of a sheet."""
+    limits = (min(low for low, _ in ends), max(high for _, high in ends)) if ends else None
+    for arrays, work in kept:
+        one, picture = Explanation.load(arrays, work=work), _picture_of(place, arrays.stem)
+        if one is None:
+            raise OutputError(f"{arrays}: was removed or changed meanwhile; run the same command again")
+        shown = one if one.values is None else replace(one, limits=limits)
+        with atomic_output(picture) as temporary, temporary.open("wb") as handle:
+            draw(shown).save(handle, format="PNG", compress_level=3)
+        yield Drawn.of(shown, picture)
 
 
 def _file_name(image_id: str) -> str:

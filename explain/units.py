@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from .explanation import Picture
-from .gradient_maps import activation_and_gradient, compiled_gradient, to_numpy
+from .gradient_maps import activation_and_gradient, compiled_gradient, mean_colour, to_numpy
 from .graph import Floats, Graph
 
 Tiles = tuple[tuple[str, Picture], ...]
@@ -42,14 +42,25 @@ def filter_tiles(graph: Graph, *, most: int) -> tuple[Tiles, Floats]:
 
 
 def feature_tiles(graph: Graph, images: Floats, tensor: int, *, most: int) -> tuple[Tiles, Floats]:
-    """Return the feature maps of the first of some images, the strongest first, and all of them."""
+    """Return the first of some images, a key, and its feature maps in greys of one scale, the strongest first; and all.
+
+    Black is 0; of a map with negative values it is the most negative one of their size, and grey is 0.
+    """
     active = to_numpy(graph.run(images[:1])[tensor])[0]
-    order = np.argsort(-active.mean(axis=(0, 1)), kind="stable")[:most]
+    order = np.argsort(-active.mean(axis=(0, 1)), kind="stable")[:most].tolist()
     top = float(np.abs(active).max()) or 1.0
-    shown = [np.repeat((np.clip(active[..., [one]] / top, 0, 1) * 255).astype(np.uint8), 3, axis=2) for one in order]
-    tiles = tuple((f"channel {one} ({active[..., one].mean():.3g})", tile)
-                  for one, tile in zip(order.tolist(), shown, strict=True))  # fmt: skip
-    return tiles, active
+    low = -top if active.min() < 0 else 0.0
+
+    def grey(values: Floats) -> Picture:
+        shown = np.asarray(255 * (values - low) / (top - low)).round().astype(np.uint8)
+        return np.repeat(shown[..., np.newaxis], 3, axis=2)
+
+    ramp = np.linspace(low, top, 64, dtype=np.float32)[np.newaxis].repeat(16, axis=0)
+    middle = ", grey 0" if low else ""
+    tiles = [("as the network sees it", images[0].round().astype(np.uint8)),
+             (f"black {low:.3g}{middle}, white {top:.3g}", grey(ramp))]  # fmt: skip
+    tiles += [(f"channel {one} (mean {active[..., one].mean():.3g})", grey(active[..., one])) for one in order]
+    return tuple(tiles), active
 
 
 def masks(graph: Graph, images: Floats, target: int, tensor: int) -> tuple[Tiles, Floats, list[int]]:
@@ -61,7 +72,7 @@ def masks(graph: Graph, images: Floats, target: int, tensor: int) -> tuple[Tiles
     Returns
     -------
     tuple of (str, picture)
-        With the probability of the class where all outside the mask has the image's mean colour.
+        The image, its mean colour, and each mask, where all outside has that colour, with the probability of the class.
     ndarray of float32, shape (size, size)
         In how many of the masks a pixel is, as a share.
     list of int
@@ -83,12 +94,13 @@ def masks(graph: Graph, images: Floats, target: int, tensor: int) -> tuple[Tiles
         large = cv2.resize(active[0, :, :, unit], size[::-1], interpolation=cv2.INTER_LINEAR)
         top = float(large.max())
         kept.append(large >= min(_KEPT * top, top))
-    mean = image[0].mean(axis=(0, 1))
-    alone = np.stack([np.where(mask[..., np.newaxis], image[0], mean) for mask in kept]).astype(np.float32)
-    shares = graph.model.predict_on_batch(alone)[:, target]
+    mean = mean_colour(image)[0]
+    seen = np.stack([image[0], mean, *(np.where(mask[..., np.newaxis], image[0], mean) for mask in kept)])
+    shares = np.asarray(graph.model.predict_on_batch(seen))[:, target]
+    names = ["all of it", "the mean colour alone", *(f"unit {unit} alone" for unit in units)]
     tiles = tuple(
-        (f"unit {unit}: {share:.3f} alone", np.where(mask[..., np.newaxis], image[0], image[0] * 0.2).astype(np.uint8))
-        for unit, mask, share in zip(units, kept, shares, strict=True)
+        (f"{name}: {share:.3f}", one.round().astype(np.uint8))
+        for name, share, one in zip(names, shares, seen, strict=True)
     )
     return tiles, np.mean(kept, axis=0).astype(np.float32), units
 

@@ -1,6 +1,7 @@
 """A model bundle over new images: image files to one probability per class."""
 
 from .advice import advised, said_of_training
+from .blocks import is_trained
 from .calls import Calls
 from .locate import find_bundle, recorded_runs
 from .model import BoostedModel, CnnModel, Model, ready_model
@@ -26,6 +27,7 @@ __all__ = [
     "advised",
     "bundle_lines",
     "find_bundle",
+    "is_trained",
     "new_images",
     "predict",
     "ready_model",

@@ -1,9 +1,12 @@
 """Boosted ensembles: contributions sum to the raw score, maps point at a planted cause, and what is refused."""
 
+import csv
 import importlib.util
+import io
 import itertools
 import json
 import math
+import re
 import warnings
 import zipfile
 from dataclasses import replace
@@ -13,10 +16,13 @@ import lightgbm
 import numpy as np
 import pytest
 from bchisto.boost import Bundle, fit_text, parse_model
-from bchisto.errors import BundleError
-from bchisto.explain import ExplainSettings, Explanation, explain, lay_over
-from bchisto.explain.boosted import explain_boosted
+from bchisto.errors import BundleError, InputError
+from bchisto.experiment import Work
+from bchisto.explain import ExplainSettings, Explanation, draw, explain, explain_methods, lay_over
+from bchisto.explain.boosted import check_boosted, explain_boosted
+from bchisto.explain.draw import colour_limits
 from bchisto.explain.methods import class_of
+from bchisto.predict import find_bundle, ready_model
 from conftest import need
 from PIL import Image
 
@@ -210,7 +216,8 @@ def test_without_structure_the_mean_of_the_map_is_the_probability(boosted, tmp_p
         assert found.means == f"mean of the map {by_hand:.3f}, of the whole picture {by_hand:.3f}"
 
 
-def test_contributions_sum_to_the_raw_score_of_lightgbm(spotted, tmp_path):
+def test_contributions_sum_to_the_score_of_lightgbm(spotted, tmp_path):
+    """LightGBM's raw scores less their mean over classes, of two classes half the log-odds."""
     run, images, _ = spotted
     three = sorted(images.glob("*.png"))[:3]
     result = explain(run, three, out=tmp_path, settings=ExplainSettings("contributions", target="spot"))
@@ -232,13 +239,14 @@ def test_contributions_sum_to_the_raw_score_of_lightgbm(spotted, tmp_path):
         )
         (rows,) = features.values()
         expected = np.mean([one.predict(rows[0], raw_score=True) for one in boosters], axis=(0, 1))
+        expected = (expected - expected[::-1]) / 2
         np.testing.assert_allclose(found["base"] + found["contributions"].sum(axis=1), expected, rtol=1e-9)
-        np.testing.assert_allclose(found["raw"], expected, rtol=1e-9)
+        np.testing.assert_allclose(found["scores"], expected, rtol=1e-9)
         assert found["contributions"].shape == (2, 16)
         assert found["channel"].tolist() == list(range(16))
         named = dict(zip(found["bar_names"].tolist(), found["bar_values"].tolist(), strict=True))
-        assert named["raw score of spot"] == pytest.approx(expected[1])
-        parts = [value for name, value in named.items() if not name.startswith(("all of", "raw score"))]
+        assert named["score of spot"] == pytest.approx(expected[1])
+        parts = [value for name, value in named.items() if not name.startswith(("all of", "score of"))]
         assert sum(parts) == pytest.approx(expected[1])
 
 
@@ -250,6 +258,20 @@ def test_channels_are_shared_out_over_the_picture(spotted, tmp_path):
     for found in arrays_of(result.folder).values():
         assert len(found["contributions"]) <= 5
         assert found["values"].mean() == pytest.approx(found["contributions"].sum(), rel=1e-4, abs=1e-6)
+
+
+def test_the_sums_of_channels_stand_in_the_margin(spotted, tmp_path):
+    """Base, channels shown and all others are the score of `contributions`."""
+    run, images, _ = spotted
+    one = sorted(images.glob("*.png"))[0]
+    results = [explain(run, one, out=tmp_path, settings=ExplainSettings(method, target="spot", top=3))
+               for method in ("channels", "contributions")]  # fmt: skip
+    channels, whole = (next(iter(arrays_of(result.folder).values())) for result in results)
+    score, base, shown, others = map(float, re.findall(r"[+-]\d\.\d{3}", str(channels["notes"][0])))
+    assert score == pytest.approx(float(whole["scores"][1]), abs=2e-3)
+    assert base == pytest.approx(float(whole["base"][1]), abs=2e-3)
+    assert shown == pytest.approx(float(channels["values"].mean()), abs=2e-3)
+    assert score == pytest.approx(base + shown + others, abs=3e-3)
 
 
 def small_model(rng, classes=3):
@@ -292,6 +314,147 @@ def test_contributions_are_shapley_values_by_enumeration(rng):
             )
             assert found[image, kind, feature] == pytest.approx(share, abs=1e-6)
         assert found[image, kind, 4] == pytest.approx(value[frozenset()], abs=1e-6)
+    # the base of a map is that of the contributions, as a probability
+    powers = np.exp(found[0, :, 4])
+    np.testing.assert_allclose(model.base, powers / powers.sum(), rtol=1e-6)
+
+
+def test_the_centre_of_a_map_is_the_base_of_the_model(spotted, tmp_path):
+    """What LightGBM itself expects before any feature is known, as a probability, on average over the models."""
+    run, images, _ = spotted
+    one = sorted(images.glob("*.png"))[0]
+    (found,) = arrays_of(
+        explain(run, one, out=tmp_path, settings=ExplainSettings("map", target="spot")).folder
+    ).values()
+    with zipfile.ZipFile(find_bundle(run)) as archive:
+        texts = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".txt")]
+    shares = []
+    for text in texts:
+        flat = lightgbm.Booster(model_str=text).predict(np.zeros((1, 16)), pred_contrib=True)
+        powers = np.exp(flat.reshape(2, 17)[:, -1])
+        shares.append(powers / powers.sum())
+    assert float(found["centre"]) == pytest.approx(np.mean(shares, axis=0)[1], rel=1e-6)
+    assert str(found["base"]) == "what the models answer before any channel is known"
+
+
+@pytest.mark.parametrize("head", ["lightgbm", "logistic", "svm"])
+def test_the_base_of_each_head(head, rng):
+    """Of trees without a split the shares of the classes; of the others what the mean descriptor gets."""
+    from bchisto.boost import HeadClassifier, get_head
+
+    rows, labels = rng.normal(size=(18, 5)), np.arange(18) % 3 // 2  # twice as many of the first class
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ((name, data),) = HeadClassifier(head).fit(rows + labels[:, None], labels).models_
+    model = get_head(name).parse(data)
+    expected = [2 / 3, 1 / 3]
+    if head != "lightgbm":
+        expected = model.predict_proba((rows + labels[:, None]).astype(np.float32).mean(axis=0)[None, None])[0]
+    np.testing.assert_allclose(model.base, expected, atol=1e-5)
+
+
+def test_the_number_of_the_sheet_stands_beside_that_of_the_table(boosted, tissue, tmp_path, cli):
+    """`predict` writes the probability as it is, and its sheet the calibrated one; `explain` shows both by name."""
+    images = sorted(tissue.rglob("*.png"))[:2]
+    for name, words in (("raw.csv", ()), ("calibrated.csv", ("--calibrated",))):
+        code, _, err = cli("predict", boosted, *images, "--out", tmp_path / name, *words)
+        assert code == 0, err
+    code, _, err = cli("explain", boosted, *images, "--out", tmp_path, "--method", "map", "--class", "malignant")
+    assert code == 0, err
+    tables = {}
+    for name in ("raw.csv", "calibrated.csv", "map/explain.csv"):
+        with (tmp_path / name).open(encoding="utf-8") as handle:
+            tables[name] = {row["image_id"]: row for row in csv.DictReader(handle)}
+    page = (tmp_path / "map" / "index.html").read_text(encoding="utf-8")
+    for image, row in tables["map/explain.csv"].items():
+        raw, calibrated = (float(tables[name][image]["p_malignant"]) for name in ("raw.csv", "calibrated.csv"))
+        assert float(row["score"]) == pytest.approx(raw)
+        assert float(row["calibrated"]) == pytest.approx(calibrated)
+        assert f"probability of malignant {raw:.3f} (calibrated {calibrated:.3f})" in page
+    assert page.count("NOT NEW: this picture trained models that draw it") >= 2
+
+
+def test_a_map_on_another_side_than_the_call():
+    """By hand: a benign call under a map that is malignant, a call that only the base explains, and one that agrees."""
+
+    def of(values, predicted, overall, centre=0.5):
+        return Explanation("i", "map", "malignant", predicted, 0.4, "", values=np.full((2, 2), values, np.float32),
+                           signed=True, centre=centre, limits=(0.0, 1.0), base="b", overall=overall)  # fmt: skip
+
+    assert of(0.594, "benign", "malignant").contradiction == (
+        "THE MAP IS NOT THE CALL: its mean is of malignant, the call is benign"
+    )
+    assert "is below the base, though the call is malignant" in of(0.8, "malignant", "malignant", 0.9).contradiction
+    assert "is above the base, though the call is benign" in of(0.4, "benign", "benign", 0.2).contradiction
+    assert of(0.8, "malignant", "malignant").contradiction == of(0.2, "benign", "benign").contradiction == ""
+    assert of(0.594, "benign", "malignant").contradiction in of(0.594, "benign", "malignant").margin
+
+
+def test_pictures_of_a_sheet_have_one_scale(boosted, tissue, tmp_path, cli):
+    """The same value has the same colour in each; images are read, and warned about, once for all methods."""
+    images = sorted(tissue.rglob("*.png"))[:3]
+    odd = tmp_path / "odd.png"
+    odd.write_bytes(images[0].read_bytes())
+    (tmp_path / "again.png").write_bytes(images[0].read_bytes())
+    call = ("explain", boosted, *images, "--out", tmp_path / "out", "--method", "channels", "--method", "contributions")
+    code, _, err = cli(*call, "--class", "malignant")
+    assert code == 0, err
+    found = arrays_of(tmp_path / "out" / "channels")
+    most = max(np.percentile(np.abs(one["values"]), 99.5) for one in found.values())
+    ends = []
+    for path in (tmp_path / "out" / "channels" / "arrays").iterdir():
+        one = Explanation.load(path, work=str(dict(np.load(path))["work"]))
+        ends.append(colour_limits(one)[1])
+    assert len(set(ends)) > 1  # each by itself would have a scale of its own
+    assert max(ends) == pytest.approx(max(most, 0.05), rel=1e-5)
+    texts = drawn_texts(tmp_path / "out" / "channels", limits=(-max(ends), max(ends)))
+    assert texts == [path.read_bytes() for path in sorted((tmp_path / "out" / "channels" / "pictures").iterdir())]
+
+
+def drawn_texts(folder, limits):
+    """Draw what is kept with one scale."""
+    drawn = []
+    for path in sorted((folder / "arrays").iterdir()):
+        one = Explanation.load(path, work=str(dict(np.load(path))["work"]))
+        content = io.BytesIO()
+        draw(replace(one, limits=limits)).save(content, format="PNG", compress_level=3)
+        drawn.append(content.getvalue())
+    return drawn
+
+
+def test_several_methods_warn_once(boosted, tissue, tmp_path, caplog):
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("a.png", "b.png"):
+        (images / name).write_bytes(sorted(tissue.rglob("*.png"))[0].read_bytes())
+    (images / "c.png").write_bytes(b"")
+    settings = [ExplainSettings(method, target="malignant") for method in METHODS]
+    explain_methods(boosted, images, out=tmp_path / "out", settings=settings, work=Work(skip_errors=True))
+    assert caplog.text.count("c.png") == 1
+
+
+def test_colours_that_mean_next_to_nothing_stay_pale():
+    """A fall of 0.009 is not full red, and beside a base of 0.98 what is left above it is not either."""
+    values = np.array([[0.009, -0.009]], np.float32)
+    assert colour_limits(Explanation("i", "occlusion", "a", "a", 0.9, "", values=values, signed=True)) == (-0.05, 0.05)
+    picture = np.full((1, 2, 3), 100, np.uint8)
+    near = Explanation("i", "map", "a", "a", 0.99, "", picture, np.array([[1.0, 0.0]], np.float32), signed=True,
+                       centre=0.98, limits=(0.0, 1.0))  # fmt: skip
+    red, blue = lay_over(near)[0].astype(int)
+    strength = 0.8 * math.sqrt(0.02 / 0.25)
+    np.testing.assert_array_equal(red, np.round(100 * (1 - strength) + strength * np.array([178, 12, 36])))
+    np.testing.assert_array_equal(blue, np.round(0.2 * 100 + 0.8 * np.array([18, 72, 168])))
+
+
+def test_an_encoder_of_vectors_has_no_channels_and_no_model_is_asked(boosted):
+    """Refused before any image is read; so are heads without trees, see below."""
+    _, model = ready_model(boosted / "boost" / "3-lightgbm" / "model.bchisto")
+    (store,) = model.encoders
+    vectors = replace(model, encoders={store: Bordered()})
+    check_boosted(vectors, "map")
+    check_boosted(vectors, "contributions")
+    with pytest.raises(InputError, match="`method` channels: bordered gives vectors and has no feature maps; use map"):
+        check_boosted(vectors, "channels")
 
 
 def test_contributions_are_those_of_shap(rng):

@@ -17,7 +17,7 @@ from bchisto.explain.gradient_maps import (
 )  # fmt: skip
 from bchisto.explain.graph import Graph
 from bchisto.explain.networks import occlusion
-from bchisto.explain.relevance import _shared, check_rules, deconvnet, lrp, taylor
+from bchisto.explain.relevance import _shared, check_rules, check_switches, deconvnet, lrp, taylor
 from bchisto.explain.units import excite, feature_tiles, filter_tiles, masks
 from bchisto.finetune import build_network
 from bchisto.finetune.networks.layers import local_response
@@ -200,10 +200,12 @@ def test_grad_cam_by_its_formula(graph, images):
 
 
 def test_integrated_gradients_sum_to_the_difference(graph, images):
-    found = integrated(graph, images, 2)
     baseline = np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape)
-    expected = scores(graph, images)[:, 2] - scores(graph, baseline)[:, 2]
-    np.testing.assert_allclose(found.sum(axis=(1, 2)), expected, rtol=0.03, atol=0.03)
+    for seed in range(4):  # 32 steps alone miss some of them by up to 6 %
+        other = Graph(randomise(keras.models.clone_model(graph.model), seed=seed))
+        found = integrated(other, images, 2).sum(axis=(1, 2))
+        expected = scores(other, images)[:, 2] - scores(other, baseline)[:, 2]
+        assert (np.abs(found - expected) <= 0.0101 * np.maximum(np.abs(expected), 0.1)).all()
     assert smoothgrad(graph, images, 2).shape == (2, 16, 16)
 
 
@@ -246,6 +248,20 @@ def test_deconvnet_goes_back_through_the_switches():
     np.testing.assert_allclose(deconvnet(graph, pixels, 0, graph.maps["one"])[0], [[0, 20], [0, 0]])
     after = next(step.results[0] for step in graph.steps if step.kind == "MaxPooling2D")
     np.testing.assert_allclose(deconvnet(graph, pixels, 0, after)[0], [[0, 20], [0, 0]])
+
+
+def test_a_deconvnet_without_max_pooling_is_refused(finder):
+    """It would draw the same of every image: what comes back then depends on the weights alone."""
+    assert check_switches(finder, finder.maps["more"]) is None
+    with pytest.raises(InputError, match="`method` deconvnet: there is no max pooling between this layer and the pic"):
+        check_switches(finder, finder.maps["bright"])
+    x, _ = disc_images(np.random.default_rng(2), 2)
+    values = [deconvnet(finder, one[None], 1, finder.maps["bright"])[0] for one in x]
+    strongest = [np.unravel_index(one.argmax(), one.shape) for one in values]
+    shifted = [
+        np.roll(one, (24 - place[0], 24 - place[1]), axis=(0, 1)) for one, place in zip(values, strongest, strict=True)
+    ]
+    np.testing.assert_allclose(*(one / one.max() for one in shifted), atol=1e-4)
 
 
 def disc_images(rng, count, *, size=SIZE, radius=7):
@@ -356,14 +372,27 @@ def test_units(finder):
     tensor = finder.tensor_of("bright", method="activations")
     tiles, active = feature_tiles(finder, x, tensor, most=5)
     assert active.shape == (SIZE, SIZE, 2)
-    assert tiles[0][0].startswith("channel 1" if active[..., 1].mean() > active[..., 0].mean() else "channel 0")
+    np.testing.assert_array_equal(tiles[0][1], x[0].round())
+    top = active.max()
+    assert tiles[1][0] == f"black 0, white {top:.3g}"
+    first = 1 if active[..., 1].mean() > active[..., 0].mean() else 0
+    assert tiles[2][0] == f"channel {first} (mean {active[..., first].mean():.3g})"
+    np.testing.assert_allclose(tiles[2][1][..., 0], 255 * active[..., first] / top, atol=0.51)
+    before = next(step.sources[0] for step in finder.steps if step.name == "bright" and step.part == "activation")
+    tiles, active = feature_tiles(finder, x, before, most=5)
+    assert active.min() < 0
+    top = np.abs(active).max()
+    assert tiles[1][0] == f"black {-top:.3g}, grey 0, white {top:.3g}"
     shown, kept, units = masks(finder, x, 1, tensor)
     assert units[0] == 0
-    assert float(shown[0][0].split(": ")[1].split()[0]) == pytest.approx(
-        float(finder.model.predict_on_batch(np.where(
-            active[..., :1] >= active[..., 0].max() / 2, x[0], x[0].mean(axis=(0, 1))
-        )[None])[0, 1]), abs=2e-3,
-    )  # fmt: skip
+    active, mean = np.asarray(finder.run(x)[tensor])[0], x[0].mean(axis=(0, 1))
+    masked = np.where(active[..., :1] >= active[..., 0].max() / 2, x[0], mean)
+    each = finder.model.predict_on_batch(np.stack([x[0], np.broadcast_to(mean, x[0].shape), masked]))[:, 1]
+    wanted = ("all of it: ", "the mean colour alone: ", "unit 0 alone: ")
+    for (caption, _), name, share in zip(shown[:3], wanted, each, strict=True):
+        assert caption.startswith(name)
+        assert float(caption.removeprefix(name)) == pytest.approx(float(share), abs=2e-3)
+    np.testing.assert_array_equal(shown[2][1], masked.round())  # what the network saw, and no black
     assert kept.shape == (SIZE, SIZE)
     assert (kept[inside[0]] >= 0.5).mean() > 0.8
 

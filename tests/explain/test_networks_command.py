@@ -7,7 +7,8 @@ from bchisto.explain import METHODS
 from bchisto.finetune import FinetuneSettings, finetune
 from PIL import Image
 
-OF_NETWORKS = [name for name, method in METHODS.items() if "cnn" in method.roads]
+OF_NETWORKS = [name for name, method in METHODS.items() if "cnn" in method.roads and name != "deconvnet"]
+"""All but the deconvnet, which refuses a network without max pooling; see test_networks.py."""
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,22 @@ def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_pat
     small = cv2.resize(small.astype(np.uint8), (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     expected = np.mean([model.predict_on_batch(small[None])[0, 0] for model in bundle.models.values()])
     np.testing.assert_allclose(arrays_in(tmp_path / "map")["values"][:24, :24], expected, rtol=1e-4)
+    centre = float(arrays_in(tmp_path / "map")["centre"])
+    colours = [patch_of_mean_colour(image, bundle)]
+    base = np.mean([model.predict_on_batch(np.stack(colours))[0, 0] for model in bundle.models.values()])
+    assert centre == pytest.approx(base, abs=2e-3)
+
+
+def patch_of_mean_colour(image, bundle):
+    """The mean colour of all patches of 48 pixels that cover the picture, 24 apart."""
+    import cv2
+    from bchisto.data import decode_image
+    from bchisto.stains import MacenkoNormalizer
+
+    whole = np.asarray(MacenkoNormalizer().normalize(decode_image(image)), np.uint8)
+    cut = [whole[y : y + 48, x : x + 48] for y in (0, 24, 48) for x in (0, 24, 48)]
+    small = [cv2.resize(one, (32, 32), interpolation=cv2.INTER_AREA) for one in cut]
+    return np.broadcast_to(np.mean(small, axis=(0, 1, 2)), (32, 32, 3)).astype(np.float32)
 
 
 def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path, cli):
@@ -121,6 +138,7 @@ def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path, cl
     [
         (("--method", "gradcam", "--layer", "dot"), "--layer dot: no feature map of this name; there are dots"),
         (("--method", "channels"), "--method channels: is for boosted ensembles on descriptors, and"),
+        (("--method", "deconvnet"), "--method deconvnet: there is no max pooling between this layer and the picture"),
         (("--method", "map"), "--method map: needs a network of patches"),
         (
             ("--method", "lrp", "--class", "Böse"),
