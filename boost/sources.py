@@ -123,7 +123,14 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         groups = {image: known.groups.get(image) for image in groups}
     labels = {image: label for image, label, _ in rows}
     if not any(labels.values()):
-        raise InputError(f"none of the {len(labels)} images has a label; boost needs labels to train on")
+        imported = any(header["mode"] == IMPORTED for header in headers.values())
+        cure = (
+            "give a table image_id,label by `labels`"
+            if imported
+            else "put the images into a folder for each class, or fill in a column label of their manifest, and run "
+            "bchisto featurize again"
+        )
+        raise InputError(f"none of the {len(labels)} images has a label; boost needs labels to train on: {cure}")
     classes = tuple(classes)
     if classes:
         labels = _spelled(labels, classes)

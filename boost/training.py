@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import decode_image
-from ..errors import SettingsConflictError
+from ..errors import ImageError, SettingsConflictError
 from ..evaluate import choose_samples, measure_gains
 from ..experiment import BundleFacts, CrossValidation, Outputs, Training, Work
 from ..featurize import ABSENT_SETTINGS, compared_settings
@@ -175,8 +175,12 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         paths = {row["sha256"]: Path(row["path"]) for row in described}
 
         def show(image: str) -> npt.NDArray[np.uint8] | None:
+            if not paths:  # of embeddings there are no images
+                return None
             path = paths.get(self.images.files[image])
-            return None if path is None else decode_image(path)
+            if path is None:
+                raise ImageError(f"{image}: where its file is, is not known")
+            return decode_image(path)
 
         def bundle(kept: BundleFacts) -> None:
             models: dict[str, list[tuple[str, Path]]] = {}

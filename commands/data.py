@@ -118,7 +118,7 @@ def check(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
-    from ..data import few, same_findings
+    from ..data import grouped
     from ..experiment import FoldChoice, ImageSelection, Work
     from ..featurize import FeaturizeSettings
     from ..jobs import json_text
@@ -145,14 +145,8 @@ def check(context: click.Context, /, **options: Any) -> None:
     if options["as_json"]:
         echo(json_text({**found.content(say), "next": then}), lines=True)
     else:
-        echo(f"{preflight_text(found, say=say)}\n\nFINDINGS", lines=True)
-        lines = {
-            f"{level:8}{say(f'{few(names)}: {message}')}": names
-            for level in ("error", "warning", "note")
-            for message, names in same_findings(one for one in found.survey.findings if one.level == level).items()
-        }
-        echo(*lines)
-        if any(names != names[:3] for names in lines.values()):
+        echo(preflight_text(found, say=say), lines=True)
+        if any(names != names[:3] for _, _, names in grouped(found.survey.findings)):
             echo("--json names every file")
         notes = len(found.survey.findings) - len(found.wrong)
         echo(

@@ -81,7 +81,10 @@ def featurize(**options: Any) -> None:
     if result.merged:
         described = result.images - len(result.failures)
         echo(f"{counted(described, 'image')} described in {counted(len(result.stores), 'store')}")
-        wrote, then = list(result.stores), f"bchisto boost --out {quoted(out)}"
+        wrote = list(result.stores)
+        then = f"bchisto boost --out {quoted(out)}"
+        if not result.trainable:
+            then = "label images of two classes or more, then this command again"
     else:
         echo(str(result.share))
         wrote, then = [], "the other shards, then the same command without --shard, which merges"

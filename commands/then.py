@@ -74,10 +74,14 @@ def next_commands(context: click.Context, found: Preflight, *, images: str) -> l
     where = f"--images {shlex.quote(images)}"
     if found.refused:
         return [f"bchisto data check {where}{given_options(context, context.command, but=('images', 'html'))}"]
-    if found.fitting is None:
+    if found.fitting is None or found.dataset.untrainable:
         return []
     planned = found.planned
-    line = f"bchisto featurize {where} --out run{given_options(context, featurize, but=('images', 'view', 'stain'))}"
+    fewer = planned.encoders != found.asked.encoders
+    but = ("images", "view", "stain", *(["encoder"] if fewer else []))
+    line = f"bchisto featurize {where} --out run{given_options(context, featurize, but=but)}"
+    if fewer:
+        line += "".join(f" --encoder {shlex.quote(str(choice))}" for choice in planned.encoders)
     if planned.views != type(planned)().views:
         line += "".join(f" --view {view}" for view in planned.views)
     if planned.stain != "macenko":

@@ -4,11 +4,11 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 (height, width, 3).
 """
 
-from .check import DatasetSurvey, check_dataset, check_stain, survey_dataset
+from .check import DatasetSurvey, check_dataset, check_stain, dark_pictures, survey_dataset
 from .classes import check_order, match_class, settle_labels, spell_labels
 from .csvtable import column_key
 from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
-from .findings import Finding, few, pairs_alike, report_findings, same_findings
+from .findings import Finding, few, grouped, pairs_alike, report_findings
 from .folds.folds import fold_plan, fold_plans, read_fold_list, write_fold_list
 from .folds.plans import FoldPlan, repeat_folds
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
@@ -42,7 +42,15 @@ from .layouts.registry import (
 )
 from .layouts.spec import OWN_OPTIONS, LayoutSpec
 from .lists import only_listed, read_image_list
-from .particulars import PARTICULARS, Particulars, further_columns, read_particulars, write_particulars
+from .particulars import (
+    GIVEN,
+    PARTICULARS,
+    Particulars,
+    further_columns,
+    given_parts,
+    read_particulars,
+    write_particulars,
+)
 from .read import read_dataset
 from .synthetic import make_bach, make_tissue
 from .walk import walk_files
@@ -50,6 +58,7 @@ from .walk import walk_files
 __all__ = [
     "CROP_SEEDS",
     "DATASET_NAMES",
+    "GIVEN",
     "KNOWN_CLASSES",
     "MAMMOGRAMS",
     "MOST_COMPARED",
@@ -75,6 +84,7 @@ __all__ = [
     "column_key",
     "content_sha256",
     "crop_key",
+    "dark_pictures",
     "decode_image",
     "decode_record",
     "decode_whole",
@@ -86,6 +96,8 @@ __all__ = [
     "fold_plans",
     "further_columns",
     "get_layout",
+    "given_parts",
+    "grouped",
     "inner_splits",
     "known_classes",
     "known_positive",
@@ -109,7 +121,6 @@ __all__ = [
     "repeat_folds",
     "report_findings",
     "resize_image",
-    "same_findings",
     "scaled_side",
     "settle_labels",
     "spell_labels",

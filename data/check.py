@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -11,8 +11,20 @@ from ..jobs import default_jobs
 from ..stains import TREATMENTS
 from .dataset import Dataset, ImageRecord
 from .findings import Finding
-from .images import MOST_COMPARED, Copy, ImageHeader, decode_record, find_copies, read_header, unique_images
+from .images import (
+    MOST_COMPARED,
+    Copy,
+    ImageHeader,
+    compare_contents,
+    decode_record,
+    find_copies,
+    largest_sample,
+    read_header,
+)
 from .layouts import MAMMOGRAMS, find_layout
+
+_FEW_BITS = 14
+"""Bits of 16 with which a picture is far darker than it was: white is then at a quarter of the scale (ours)."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,8 @@ def survey_dataset(
                     size = f"{header.width}x{header.height}, published images are {expected[0]}x{expected[1]}"
                     findings.append(Finding("warning", record.image_id, size))
                 if header.pages > 1:
-                    more = f"{header.pages} pages, only the first is used"
+                    which = "the first" if header.page == 1 else f"page {header.page}"
+                    more = f"{header.pages} pages, only {which} is used"
                     findings.append(Finding("warning", record.image_id, more))
                 if decode:
                     decode_record(record)
@@ -115,20 +128,47 @@ def survey_dataset(
             if on_image is not None:
                 on_image()
     sound = tuple(record for record in dataset.records if record.image_id not in broken)
-    repeated, found = _repeated(replace(dataset, records=sound))
-    findings.extend(found)
+    findings.extend(dark_pictures(sound, headers))
+    unique, contradictions = compare_contents(replace(dataset, records=sound))
+    said = "the same image as {}; used once"
+    findings += [Finding("warning", copy, said.format(original)) for copy, original in unique.repeated]
+    findings += contradictions
     pairs = find_copies(dataset.records) if copies else ()
     findings.extend(_copies(dataset, pairs))
-    return DatasetSurvey(tuple(findings), headers, sizes, frozenset(broken), repeated, pairs if copies else None)
+    return DatasetSurvey(tuple(findings), headers, sizes, frozenset(broken), unique.repeated, pairs if copies else None)
 
 
-def _repeated(dataset: Dataset) -> tuple[tuple[tuple[str, str], ...], list[Finding]]:
-    try:
-        unique = unique_images(dataset)
-    except InputError as error:
-        return (), [Finding("error", str(dataset.root), str(error))]
-    said = [Finding("warning", copy, f"the same image as {original}; used once") for copy, original in unique.repeated]
-    return unique.repeated, said
+def dark_pictures(records: Iterable[ImageRecord], headers: Mapping[str, ImageHeader]) -> list[Finding]:
+    """Warn of pictures of 16 bits whose values leave the upper two unused, as those of cameras of 12 bits do.
+
+    Parameters
+    ----------
+    records : iterable of ImageRecord
+        Those whose grey levels are stretched are passed over, and those that cannot be decoded.
+    headers : mapping of str to ImageHeader
+        By image id.
+    """
+    bits: dict[str, int] = {}
+    deep = [record for record in records if headers[record.image_id].deep and not record.stretch]
+
+    def largest(record: ImageRecord) -> int:
+        try:
+            return largest_sample(record.path)
+        except ImageError:
+            return 0
+
+    with ThreadPoolExecutor(default_jobs()) as pool:
+        for record, value in zip(deep, pool.map(largest, deep), strict=True):
+            if 0 < value < 2**_FEW_BITS:
+                bits[record.image_id] = value.bit_length()
+    if not bits:
+        return []
+    most = max(bits.values())
+    message = (
+        f"its values use {most} of 16 bits, so that it is read as nearly black; multiply them by {2 ** (16 - most)}, "
+        "or save it as 8-bit RGB"
+    )
+    return [Finding("warning", image, message) for image in bits]
 
 
 def _copies(dataset: Dataset, found: Sequence[Copy] | None) -> list[Finding]:

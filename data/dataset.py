@@ -116,6 +116,18 @@ class Dataset:
         counts = Counter(record.label for record in self.records)
         return {name: counts[name] for name in self.classes}
 
+    @property
+    def untrainable(self) -> str:
+        """Why nothing can be trained on these images, with the cure; empty if something can."""
+        labels = {record.label for record in self.records if record.label is not None}
+        if not labels:
+            return (
+                "no image has a label, so nothing can be trained on them; put the images into a folder for each class, "
+                "or name the column of a manifest by `label_column`"
+            )
+        only = f"all labelled images are of class {min(labels)}, and training needs two classes; add images of another"
+        return only if len(labels) == 1 else ""
+
     def raise_errors(self) -> None:
         """Refuse a dataset with findings of level error.
 

@@ -72,6 +72,17 @@ def pairs_alike(number: int) -> str:
     return f"{number:,} {'pair of images seems' if number == 1 else 'pairs of images seem'} to show the same pixels"
 
 
+def grouped(findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
+    """Return level, message and files of findings, those of one level and message together; errors first."""
+    files: dict[tuple[str, str], list[str]] = {}
+    for finding in findings:
+        files.setdefault((finding.level, finding.message), []).append(finding.file)
+    order = ("error", "warning", "note")
+    return [
+        (level, text, names) for (level, text), names in sorted(files.items(), key=lambda one: order.index(one[0][0]))
+    ]
+
+
 def raise_errors(findings: Iterable[Finding]) -> None:
     """Refuse findings of level error.
 
@@ -102,17 +113,9 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
         See `raise_errors`.
     """
     raise_errors(finding for finding in findings if labels or not finding.labels_only)
-    for levels, log in ((("warning", "error"), _log.warning), (("note",), _log.info)):
-        files = same_findings(finding for finding in findings if finding.level in levels)
-        for message, names in list(files.items())[:_LINES]:
+    for levels, log in ((("error", "warning"), _log.warning), (("note",), _log.info)):
+        lines = [(names, message) for level, message, names in grouped(findings) if level in levels]
+        for names, message in lines[:_LINES]:
             log("%s: %s", few(names), message)
-        if len(files) > _LINES:
-            log("%d further %ss; `bchisto data check` shows them all", len(files) - _LINES, levels[0])
-
-
-def same_findings(findings: Iterable[Finding]) -> dict[str, list[str]]:
-    """Return each message with the files that it is about."""
-    files: dict[str, list[str]] = {}
-    for finding in findings:
-        files.setdefault(finding.message, []).append(finding.file)
-    return files
+        if len(lines) > _LINES:
+            log("%d further %ss; `bchisto data check` shows them all", len(lines) - _LINES, levels[-1])

@@ -18,6 +18,9 @@ PARTICULARS = "dataset.json"
 NO_FLOW: Mapping[str, int | None] = dict.fromkeys(("found", "refused", "duplicates", "failed", "used"))
 """The flow of images where nothing of it is known."""
 
+GIVEN = "folder"
+"""Name of the protocol that keeps the split in which images came."""
+
 PART_COLUMNS = ("part", "split")
 """Columns of a manifest that may name the part; the first is also that of a folder per part."""
 

@@ -11,7 +11,7 @@ from typing import SupportsIndex
 from ..arguments import Many, TextInput, as_text, as_texts, as_wholes
 from ..errors import InputError, MissingInputError, readable_name
 from .classes import check_order, settle_labels
-from .dataset import Dataset, ImageRecord
+from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .findings import Finding, few
 from .images import same_content
 from .layouts import (
@@ -19,12 +19,14 @@ from .layouts import (
     LABEL_LEVELS,
     LESIONS,
     OWN_OPTIONS,
+    built_in_layouts,
     get_layout,
     known_classes,
     order_classes,
     recognise_layout,
     show_context,
 )
+from .slides import SLIDE, is_slide
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +115,8 @@ def read_dataset(
     if context != "tight" and "context" in layout.options:
         records, unseen = show_context(records, context)
         findings = [*findings, *unseen]
+    if dataset is None and layout.fallback and not layout.manifest:
+        findings = [*findings, *_named_as_published(records, root)]
     synthetic = _is_synthetic(root)
     if layout.patients is not None and not synthetic:
         patient_of = layout.patients()
@@ -153,8 +157,27 @@ def _check_root(root: Path) -> None:
         raise InputError(f"{root}: neither a folder nor a manifest, but a pipe or a device; check `images`")
     if empty:
         raise MissingInputError(f"{root}: this folder is empty; check `images`")
+    if not root.is_dir():
+        if is_slide(root):
+            raise InputError(f"{root}: {SLIDE}")
+        if root.suffix.casefold() in IMAGE_SUFFIXES:
+            raise InputError(f"{root}: one image, not a folder or a manifest; give the folder of the images")
     if (name := readable_name(str(root.resolve()))) != str(root.resolve()):
         raise InputError(f"{name}: this path is not UTF-8, so nothing can be written of it; rename the folder")
+
+
+def _named_as_published(records: Sequence[ImageRecord], root: Path) -> list[Finding]:
+    """Name the layout whose file names the images have, of which labels or patients might be read."""
+    findings = []
+    for layout in built_in_layouts():
+        knows = layout.recognise_name
+        if not layout.manifest and knows is not None and (count := sum(knows(one.path.name) for one in records)):
+            message = (
+                f"{count} files are named as those of {layout.name}, but are not in its folders, so your own folders "
+                f'are read; `dataset="{layout.name}"` takes classes and patients from the names'
+            )
+            findings.append(Finding("note", str(root), message))
+    return findings
 
 
 def _settle_classes(records: Iterable[ImageRecord], classes: Sequence[str]) -> tuple[list[ImageRecord], list[Finding]]:

@@ -9,8 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
+from ..errors import InputError
 from .dataset import IMAGE_SUFFIXES
-from .findings import Finding
+from .findings import Finding, few
+from .slides import SLIDE, is_slide
 
 _MOST_VISITS = 32
 """How often one folder is listed in a tree, by links to it (ours): links that fan out would never end."""
@@ -27,7 +29,7 @@ _SYSTEM = frozenset({"lost+found", "System Volume Information", "$RECYCLE.BIN"})
 def walk_files(
     root: Path, findings: list[Finding], *, skip: Mapping[str, str] | None = None, hidden: bool = False
 ) -> Iterator[Path]:
-    """Yield every regular file below a folder, by folders in the order of their names.
+    """Yield every regular file below a folder that is not a whole slide, by folders in the order of their names.
 
     Links to files and folders are followed. Folders whose name begins with a dot are passed over.
 
@@ -36,8 +38,8 @@ def walk_files(
     root : Path
     findings : list of Finding
         Gets an error for each folder that cannot be listed, each link whose target is not there, and each that leads in
-        a circle or to a folder that was listed too often; a warning for a pipe, a socket or a device, and for a link
-        that names no image or folder.
+        a circle or to a folder that was listed too often; a warning for a whole slide, a pipe, a socket or a device,
+        and for a link that names no image or folder.
     skip : mapping of str to str
         Names of folders, in lower case, that are neither listed nor opened, and the note that says why.
     hidden : bool
@@ -82,6 +84,8 @@ def walk_files(
                     yield from walk(path, (*above, here))
             elif not is_file:
                 findings.append(Finding("warning", shown(path), "a pipe, socket or device and no file, left out"))
+            elif seen and is_slide(path):
+                findings.append(Finding("warning", shown(path), f"{SLIDE}; left out"))
             elif seen:
                 yield path
 
@@ -125,3 +129,16 @@ def unreadable(name: str, error: OSError, *, link: bool = False, folder: bool = 
         return Finding(level, name, f"{what}; mend or remove it")
     what = "this folder cannot be listed" if folder else "cannot be read"
     return Finding("error", name, f"{what} ({why}); mend it, or take it out of the images")
+
+
+def refuse_only_slides(root: Path, findings: list[Finding]) -> None:
+    """Refuse a folder without an image in which whole slides were met.
+
+    Raises
+    ------
+    InputError
+        Names them.
+    """
+    slides = [finding.file for finding in findings if finding.message.startswith(SLIDE)]
+    if slides:
+        raise InputError(f"{root}: no image in this folder; {few(slides)}: {SLIDE}")

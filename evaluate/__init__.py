@@ -28,7 +28,7 @@ from .paper import PaperTable, paper_table, variance_split
 from .predictions import FoldNote, PredictionTable, fold_notes, sampling_units, take_rows, write_predictions
 from .published import PublishedFigure, PublishedTable, write_published
 from .read_table import PREDICTED_FROM, TableChoice, read_predictions
-from .report import choose_samples, reporting, surest, thumbnail, write_report
+from .report import choose_samples, reporting, sample_of, surest, thumbnail, write_report
 from .shares import CROSS_VALIDATION, Interval, share_interval
 from .study_sections import class_grid
 from .tables import write_tables
@@ -107,6 +107,7 @@ __all__ = [
     "read_predictions",
     "render_page",
     "reporting",
+    "sample_of",
     "sampling_units",
     "selection_notes",
     "share_interval",

@@ -19,7 +19,8 @@ class Sample:
     ----------
     image_id : str
     picture : str
-        A data address; with a map, the image and the map over it side by side.
+        A data address; with a map, the image and the map over it side by side. Empty if the image could not be read,
+        which the report says.
     label, predicted : str
     confidence : float or None
     map : str

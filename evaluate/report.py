@@ -84,8 +84,8 @@ def choose_samples(
     ----------
     table : PredictionTable
     show : callable
-        Returns the pixels of an image, None where it is not at hand; may raise `ImageError` for one that has moved or
-        changed since, which the report then does without.
+        Returns the pixels of an image, None if there are no images, as of imported embeddings; may raise `ImageError`
+        for one that has moved or changed since, which the report then counts as missing.
     """
     sure = table.confidence
     if sure is None:
@@ -101,13 +101,20 @@ def choose_samples(
             try:
                 picture = show(table.image_ids[row])
             except ImageError:
+                found.append(sample_of(table, row))
                 continue
             if picture is not None:
-                label, predicted = (table.classes[place[row]] for place in (table.labels, table.predicted))
-                found.append(Sample(table.image_ids[row], thumbnail(picture), label, predicted, float(sure[row])))
+                found.append(sample_of(table, row, picture=thumbnail(picture)))
         return found
 
     return shown(right), shown(wrong)
+
+
+def sample_of(table: PredictionTable, row: int, *, picture: str = "") -> Sample:
+    """Return a row of a table as a sample; without a picture it is one whose image could not be read."""
+    label, predicted = (table.classes[place[row]] for place in (table.labels, table.predicted))
+    sure = table.confidence
+    return Sample(table.image_ids[row], picture, label, predicted, None if sure is None else float(sure[row]))
 
 
 def surest(table: PredictionTable, rows: npt.NDArray[np.bool_]) -> list[int]:
@@ -225,16 +232,22 @@ def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any
         blocks = []
         for heading, samples in (("Wrongly classified", panel.wrong), ("Rightly classified", panel.right)):
             figures = []
-            for sample in samples:
+            there = [sample for sample in samples if sample.picture]
+            for sample in there:
                 said = f"true {sample.label}, predicted {sample.predicted}"
                 said += "" if sample.confidence is None else f" ({percent(sample.confidence)})"
                 keys.append([len(keys) + 1, sample.image_id, sample.label, sample.predicted, sample.confidence])
                 said = f"Picture {len(keys)}: {said}" + (f". {sample.map}" if sample.map else "")
                 figures.append(Figure(sample.picture, ". ".join(filter(None, (said, sample.seen))), said))
-            if figures and samples[0].map:
-                told = f"The surest of each class, each with a map beside it. {samples[0].caution}"
-                blocks.append(Block(heading=heading, text=told, figures=figures))
-            elif figures:
-                blocks.append(Block(heading=heading, text="The surest of them.", pictures=figures))
+            without = len(samples) - len(there)
+            images = "image" if without == 1 else "images"
+            missing = (
+                f"{without} of {len(samples)} pictures are missing: the {images} could not be read." if without else ""
+            )
+            if figures and there[0].map:
+                told = f"The surest of each class, each with a map beside it. {there[0].caution}"
+                blocks.append(Block(heading=heading, text=told, note=missing, figures=figures))
+            elif samples:
+                blocks.append(Block(heading=heading, text="The surest of them.", note=missing, pictures=figures))
         shown.append(blocks)
     return shown, keys

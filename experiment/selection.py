@@ -14,10 +14,12 @@ from ..data import (
     OWN_OPTIONS,
     PARTICULARS,
     Dataset,
+    ImageHeader,
     ImageRecord,
     Particulars,
     UniqueImages,
     check_stain,
+    dark_pictures,
     find_copies,
     further_columns,
     only_listed,
@@ -255,6 +257,8 @@ class ImageSelection:
             Nothing here can be used, or not all of it without `skip_errors`.
         """
         found = self.read()
+        if found.untrainable:
+            _log.warning("%s: %s", self.images, found.untrainable)
         check_stain(found, stain=stain, colours=colours, off=colours_off)
         usable = found.records
         refused: tuple[tuple[str, str], ...] = ()
@@ -287,11 +291,12 @@ def check_headers(
     InputError
         An image that cannot work, or none that can.
     """
+    headers: dict[str, ImageHeader] = {}
 
     def problem(record: ImageRecord) -> str | None:
         path = record.path
         try:
-            header = read_header(path)
+            header = headers[record.image_id] = read_header(path)
         except ImageError as error:
             return str(error)
         sides = record.sides(header.width, header.height)
@@ -313,4 +318,5 @@ def check_headers(
     kept = tuple(record for record in records if record.image_id not in bad)
     if refused and not kept:
         raise InputError(f"none of the {len(records)} images can be used; first: {refused[0][1]}")
+    report_findings(dark_pictures(kept, headers))
     return kept, refused

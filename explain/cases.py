@@ -15,7 +15,7 @@ import numpy as np
 from ..arguments import as_whole
 from ..data import ImageRecord, file_sha256
 from ..errors import BchistoError, ImageError, InputError
-from ..evaluate import PredictionTable, Sample, counted, surest, thumbnail
+from ..evaluate import PredictionTable, Sample, counted, sample_of, surest, thumbnail
 from ..experiment import CrossValidation, ImageSelection
 from ..jobs import Progress, read_rows
 from ..options import from_options
@@ -130,7 +130,7 @@ def case_samples(predictions: Path, table: PredictionTable, *, explain: int) -> 
         _log.warning("%s: %d of %d cases have no map", predictions, len(wanted) - len(drawn), len(wanted))
     if wanted and not drawn:
         raise InputError(f"{predictions}: none of the {len(wanted)} images of its cases is where and as it was")
-    right, wrong = ([drawn[row] for row in side if row in drawn] for side in sides)
+    right, wrong = ([drawn.get(row) or sample_of(table, row) for row in side] for side in sides)
     return right, wrong
 
 

@@ -50,6 +50,8 @@ class FeaturizeResult:
         Images with too little tissue, described without normalisation.
     share : Share or None
         Of a shard: what it has of the work, and how much is done.
+    trainable : bool
+        Whether there are labels of two classes or more, without which nothing can be trained.
     """
 
     stores: tuple[Path, ...]
@@ -58,6 +60,7 @@ class FeaturizeResult:
     failures: tuple[tuple[str, str], ...]
     skipped_normalisation: tuple[str, ...]
     share: Share | None = None
+    trainable: bool = True
 
 
 @takes_fields(images=ImageSelection.of, work=Work.of)
@@ -155,6 +158,7 @@ def featurize(
         failures,
         skipped,
         share,
+        not unique.dataset.untrainable,
     )
 
 

@@ -21,7 +21,8 @@ _ADVICE = (
     (r", or a manifest path,label,group with `folds` .*", ""),
     (r", or other names by `path_column`[^;]*`group_column`", ""),
     (r"; where they are, use `group_from=.*", ""),
-    (r"; `folds=[^`]*` keeps the split, .*", ""),
+    (r"; `folds=[^`]*` keeps (the split, .*|them)", ""),
+    (r"; `dataset=[^`]*` takes classes and patients from the names", ""),
     (
         r"`(?:encoders|network)` (\S+): no such (encoder|network); .*",
         r"the \2 \1 of this model is not known here; install the package that adds it",

@@ -15,14 +15,14 @@ from ..evaluate import Block, Figure, Section, aligned, counted, plural, write_p
 from ..jobs import Progress, refuse_overwriting, write_rows
 from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture
 from .run import Preflight
-from .sections import Say, findings_section, next_section, preflight_sections, short_section
+from .sections import Say, findings_section, findings_text, next_section, preflight_sections, short_section
 
 _GROUPS_SHOWN = 10
 """Patients that a terminal lists (ours)."""
 
 
 def preflight_text(found: Preflight, *, say: Say = str) -> str:
-    """Write the tables of a pre-flight for a terminal; findings and what to run next are not among them.
+    """Write the tables and the findings of a pre-flight for a terminal; what to run next is not among them.
 
     Parameters
     ----------
@@ -31,7 +31,8 @@ def preflight_text(found: Preflight, *, say: Say = str) -> str:
         Gives a message of the library in the caller's words.
     """
     sections = preflight_sections(found, say=say, names=True, most_groups=_GROUPS_SHOWN)
-    return "\n\n".join("\n".join(_lines(section, say)) for section in sections if section.blocks)
+    tables = "\n\n".join("\n".join(_lines(section, say)) for section in sections if section.blocks)
+    return f"{tables}\n\nFINDINGS\n{findings_text(found, say=say)}".rstrip()
 
 
 def _lines(section: Section, say: Say) -> Iterator[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..arguments import named as argument_names
-from ..data import PUBLISHED_FOLDS, Copy, Dataset, FoldPlan, Particulars, fold_plan, further_columns
+from ..data import GIVEN, PUBLISHED_FOLDS, Copy, Dataset, FoldPlan, Particulars, fold_plan, further_columns, given_parts
 from ..errors import BchistoError
 from ..jobs import Progress
 
@@ -85,6 +85,11 @@ class ProtocolCheck:
         """Folds in which a part lacks a class."""
         return [fold for fold in self.parts if fold.missing]
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether there is no fold in which every class trains and is tested."""
+        return bool(self.parts) and all({"train", "test"} & fold.missing.keys() for fold in self.parts)
+
 
 def check_protocols(
     dataset: Dataset,
@@ -102,8 +107,9 @@ def check_protocols(
     ----------
     dataset : Dataset
     folds : sequence of str
-        As `fold_plan` takes them; by default those that may fit: the published lists of the layout, 10 and 5 folds,
-        by patient where patients are known, by image for comparison, and each column of a manifest that may name sites.
+        As `fold_plan` takes them; by default those that may fit: the split in which the images came, the published
+        lists of the layout, 10 and 5 folds, by patient if patients are known, by image for comparison, and each column
+        of a manifest that may name sites, if there is a site that has every class.
     group_by : {"group", "none"}, optional
         Whether they keep groups whole; of 10 and 5 folds without `folds`.
     copies : sequence of Copy
@@ -114,11 +120,12 @@ def check_protocols(
     Returns
     -------
     list of ProtocolCheck
-        Empty where an image has no label, since nothing can then be learnt.
+        Of the images that have a label; empty if there are none.
     """
-    records = dataset.records
-    if not records or not all(record.label for record in records):
+    records = tuple(record for record in dataset.records if record.label)
+    if not records:
         return []
+    dataset = replace(dataset, records=records)
     columns = further_columns(dataset)
     known = Particulars(columns=columns, copies=tuple((copy.first, copy.second) for copy in copies))
     groups = [record.group for record in records]
@@ -126,12 +133,16 @@ def check_protocols(
     given = dict.fromkeys(folds or (() if group_by is None else _SPLIT))
     wanted: list[tuple[str, str | None]] = [(name, group_by) for name in given]
     if not wanted:
-        wanted = [(name, None) for name in (*_PUBLISHED.get(dataset.name, ()), *_SPLIT)]
+        came = given_parts(known)
+        wanted = [(name, None) for name in (*([GIVEN] if came else []), *_PUBLISHED.get(dataset.name, ()), *_SPLIT)]
         if named:  # as well the other way than by default
             wanted.append((_SPLIT[0], "none" if named == len(groups) else "group"))
         owner = {record.image_id: record.group for record in records if record.group is not None}
-        sites = [name for name, of in columns.items() if of != owner and 2 <= len(set(of.values())) <= _MOST_SITES]
-        wanted += [(f"site:{name}", None) for name in sites]
+        wanted += [
+            (f"site:{name}", None)
+            for name, of in columns.items()
+            if of != owner and 2 <= len(set(of.values())) <= _MOST_SITES and (came is None or name != came[0])
+        ]
     label_of = {record.image_id: record.label or "" for record in records}
     ids, labels = list(label_of), list(label_of.values())
 
@@ -148,7 +159,9 @@ def check_protocols(
     found = []
     with Progress(total=len(wanted), label="folds", unit="protocols") as progress:
         for done, (name, by) in enumerate(wanted, start=1):
-            found.append(check(name, by))
+            protocol = check(name, by)
+            if given or not (name.startswith("site:") and protocol.hopeless):  # a column that names no sites
+                found.append(protocol)
             progress.update_to(done)
     if not given and all(one.refused or one.lacking for one in found if one.group_by is None):
         found += [check(name, None) for name in _FEWER]
@@ -158,6 +171,8 @@ def check_protocols(
 def _how(name: str, group_by: str | None, image_is: str, group_is: str, named: int, images: int) -> str:
     if name.startswith("site:"):
         return "one site out"
+    if name == GIVEN:
+        return "as they came"
     if not (name.isdecimal() or "/" in name):
         return "given list" if "." in name else "published"
     whole = named == images > 0 if group_by is None else group_by == "group"

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..arguments import PathInput
-from ..data import Dataset, DatasetSurvey, Finding, ImageRecord, find_layout, scaled_side, survey_dataset
+from ..data import GIVEN, Dataset, DatasetSurvey, Finding, ImageRecord, find_layout, scaled_side, survey_dataset
 from ..experiment import FoldChoice, ImageSelection, Work
 from ..featurize import FeaturizeSettings
 from ..jobs import Progress
 from .estimate import DescribingEstimate, estimate_describing
 from .protocols import ProtocolCheck, check_protocols
-from .views import Fitting, ViewFit, fit_views, fitting_views
+from .views import Fitting, ViewFit, encoders_for_small, fit_views, fitting_views
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Preflight:
     asked : FeaturizeSettings
         As they were asked for.
     planned : FeaturizeSettings
-        The same with views that fit, and without stain work on images that have no stain.
+        The same with views that fit, without encoders that take no crop so small, and without stain work on images that
+        have no stain.
     views, planned_views : tuple of ViewFit
         Of the views asked for, and of those planned.
     fitting : Fitting or None
@@ -79,13 +80,17 @@ class Preflight:
 
     @property
     def protocol(self) -> ProtocolCheck | None:
-        """The protocol to take: one in which every part has every class, if there is one.
+        """The protocol to take: the split that the images came in, else one in which every part has every class.
 
-        Folds that were made for comparison are not offered, and published lists of slides, which may have been made for
-        more images than are here, after all others.
+        Folds that were made for comparison are not offered, nor are those of which each lacks a class, and published
+        lists of slides, which may have been made for more images than are here, after all others.
         """
-        usable = [one for one in self.protocols if not one.refused and not one.compared]
-        return min(usable, key=lambda one: (bool(one.lacking), bool(one.warnings) and one.of_slides), default=None)
+        usable = [one for one in self.protocols if not (one.refused or one.compared or one.hopeless)]
+
+        def rank(one: ProtocolCheck) -> tuple[bool, bool, bool]:
+            return one.folds != GIVEN, bool(one.lacking), bool(one.warnings) and one.of_slides
+
+        return min(usable, key=rank, default=None)
 
     @property
     def median(self) -> ImageRecord | None:
@@ -216,9 +221,15 @@ def preflight(
     done = itertools.count(1)
     with Progress(total=len(dataset), label="check", unit="images") as progress:
         survey = survey_dataset(dataset, decode=decode, copies=copies, on_image=lambda: progress.update_to(next(done)))
+    if dataset.untrainable:
+        untrainable = Finding("warning", str(dataset.root), dataset.untrainable)
+        survey = replace(survey, findings=(*survey.findings, untrainable))
     usable = {image: size for image, size in survey.sizes.items() if image not in survey.broken}
-    fitting = fitting_views(usable, settings=asked)
-    planned = asked if fitting is None else replace(asked, views=fitting.views)
+    planned, fitting = asked, fitting_views(usable, settings=asked)
+    if fitting is None:
+        planned = encoders_for_small(asked)
+        fitting = fitting_views(usable, settings=planned)
+    planned = asked if fitting is None else replace(planned, views=fitting.views)
     layout = find_layout(dataset.name)
     if layout is not None and not layout.stained:
         planned = replace(planned, stain="none", color_range=(1.0, 1.0))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from ..data import few, unknown_groups
+from ..data import Finding, few, grouped, unknown_groups
 from ..encoders import encoder_facts
 from ..evaluate import Block, Grid, Section, class_grid, counted, listed, plural
 from .protocols import ProtocolCheck
@@ -24,11 +25,14 @@ _MOST_PAIRS = 50
 _MOST_FOLDS = 30
 """Folds that are listed as lacking the same class (ours)."""
 
-_LONG = 8 * 3600
+_LONG = 1800
 """Seconds from which shorter ways are named (ours)."""
 
 _MOST_FINDINGS = 100
 """Findings that a page lists, errors first (ours)."""
+
+_MOST_FILES = 6
+"""Files that a page names of those with the same finding (ours)."""
 
 Say = Callable[[str], str]
 
@@ -117,12 +121,14 @@ def _view_blocks(found: Preflight) -> Iterator[Block]:
         if fit.too_small and fit.fits:
             yield Block(text=f"Too small for {fit.view}: {few(fit.too_small)}.")
     if found.fitting is None:
-        yield Block(note=f"No view fits these {images}: scaled up four times they are still smaller than any crop.")
+        yield Block(note=f"No view fits these {images}: they are smaller than any crop that these `encoders` take.")
     elif other:
         said = listed([str(view) for view in found.fitting.views])
         left = found.fitting.left_out
         but = f" but {left:,}, which are left out" if left > 1 else " but one, which is left out" if left else ""
-        yield Block(text=f"Views that fit all {images}{but}: {said}. What follows is planned with them.")
+        dropped = [f"{choice}" for choice in found.asked.encoders if choice not in found.planned.encoders]
+        without = f" and without {listed(dropped)}, which takes no crop so small" if dropped else ""
+        yield Block(text=f"Views that fit all {images}{but}: {said}. What follows is planned with them{without}.")
 
 
 def _view_row(fit: ViewFit, said: str) -> list[str]:
@@ -159,7 +165,7 @@ def _copy_blocks(found: Preflight, *, pairs: bool) -> Iterator[Block]:
 
 def _protocol_blocks(found: Preflight, say: Say) -> Iterator[Block]:
     if not found.protocols:
-        yield Block(note="No folds can be made: not every image has a label.")
+        yield Block(note="No folds can be made: no image has a label.")
         return
     tested = f"{plural(found.image_is)} tested in a fold"
     header = ("protocol", "kept whole", "possible", "folds", tested, "lack a class")
@@ -270,25 +276,34 @@ def short_section(found: Preflight) -> Section:
     return Section("In short", [Block(text=" ".join(said))])
 
 
+def grouped_findings(found: Preflight, findings: Iterable[Finding]) -> list[tuple[str, str, list[str]]]:
+    """Return level, message and files of findings, those with the same message together, without the paths of files."""
+    paths = {record.image_id: f"{record.path}: " for record in found.dataset.records}
+    return grouped(replace(one, message=one.message.removeprefix(paths.get(one.file, ""))) for one in findings)
+
+
+def findings_text(found: Preflight, *, say: Say) -> str:
+    """Write all findings for a terminal, files with the same one in one line."""
+    ranked = grouped_findings(found, found.survey.findings)
+    return "\n".join(f"{level:8}{few(names)}: {say(message)}" for level, message, names in ranked)
+
+
 def findings_section(found: Preflight, *, say: Say) -> Section:
     """Return the findings, files with the same one together; notes of copies stand in their own section."""
-    files: dict[tuple[str, str], list[str]] = {}
     first_of: dict[str, list[str]] = {}
     for copy in found.survey.copies or ():
         first_of.setdefault(copy.second, []).append(copy.first)
-    paths = {record.image_id: f"{record.path}: " for record in found.dataset.records}
-    for finding in found.survey.findings:
-        if finding.level == "note" and any(f" {one} (" in finding.message for one in first_of.get(finding.file, ())):
-            continue
-        message = finding.message.removeprefix(paths.get(finding.file, ""))
-        files.setdefault((finding.level, say(message)), []).append(finding.file)
-    order = {"error": 0, "warning": 1, "note": 2}
-    ranked = sorted(files.items(), key=lambda item: order[item[0][0]])
+
+    def is_shown(finding: Finding) -> bool:
+        copies = first_of.get(finding.file, ())
+        return finding.level != "note" or not any(f" {one} (" in finding.message for one in copies)
+
+    ranked = grouped_findings(found, filter(is_shown, found.survey.findings))
     if not ranked:
         return Section("Findings", [Block(text="Nothing was found that does not fit the layout.")])
     blocks = [
-        Block(lead=f"{level.capitalize()}, {few(names, most=6)}:", text=message)
-        for (level, message), names in ranked[:_MOST_FINDINGS]
+        Block(lead=f"{level.capitalize()}, {few(names, most=_MOST_FILES)}:", text=say(message))
+        for level, message, names in ranked[:_MOST_FINDINGS]
     ]
     if (further := len(ranked) - _MOST_FINDINGS) > 0:
         blocks.append(Block(note=f"And {further:,} further ones, which `bchisto data check` prints."))

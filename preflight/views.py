@@ -15,8 +15,8 @@ from ..featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation
 _SHARES = (400 / 768, 650 / 768)
 """Side of a crop over the short side of the image: those of the published views in an image of BACH."""
 
-_SCALES = (0.5, 1.0, 2.0, 4.0)
-"""Scales that are tried, the published one first (ours)."""
+_SCALES = (0.5, 1.0)
+"""Scales that are tried, the published one first (ours): enlarged, an image takes more time and shows no more."""
 
 _WANTED = 128
 """Pixels that a small crop should have, for networks that were trained on pictures of 224 (ours)."""
@@ -160,6 +160,12 @@ def fitting_views(sizes: Sizes, *, settings: FeaturizeSettings) -> Fitting | Non
                 fits = fit_views(sizes, settings=replace(settings, views=views))
                 return Fitting(views, len({image for fit in fits for image in fit.too_small}))
     return None
+
+
+def encoders_for_small(settings: FeaturizeSettings) -> FeaturizeSettings:
+    """Return the settings with those encoders only that take the smallest crops; as they are if none does."""
+    small = tuple(choice for choice in settings.encoders if encoder_facts(choice).least <= _SMALLEST)
+    return replace(settings, encoders=small or settings.encoders)
 
 
 def _made_for(side: int, *, least: int) -> tuple[View, ...]:

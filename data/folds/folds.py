@@ -16,8 +16,8 @@ from ...moved import takes_fields
 from ..csvtable import read_csv
 from ..findings import few
 from ..lists import read_image_list
-from ..particulars import Particulars
-from .given import GIVEN, SITES, given_plan, mixed_parts, site_plan
+from ..particulars import GIVEN, Particulars
+from .given import SITES, given_plan, mixed_parts, site_plan
 from .holdout import HOLDOUT
 from .plans import PARTS, FoldPlan, Row, spread
 from .protocols import PUBLISHED_FOLDS, SLIDE_FOLDS, fit_slides, identify, published_folds

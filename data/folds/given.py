@@ -9,11 +9,8 @@ from collections.abc import Sequence
 from ...errors import InputError
 from ..csvtable import column_key
 from ..findings import few
-from ..particulars import PART_COLUMNS, Particulars, given_parts
+from ..particulars import GIVEN, PART_COLUMNS, Particulars, given_parts
 from .plans import PARTS, FoldPlan, spread
-
-GIVEN = "folder"
-"""Name of the protocol that keeps the split."""
 
 SITES = "site:"
 """What a protocol that leaves one site out begins with; the name of the column follows."""

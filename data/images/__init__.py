@@ -4,9 +4,9 @@ Decoded images are ``uint8`` RGB arrays of shape (height, width, 3). Here stands
 """
 
 from .container import BROKEN, ImageHeader
-from .content import same_content, unique_images
+from .content import compare_contents, same_content, unique_images
 from .copies import MOST_COMPARED, Copy, find_copies
-from .decode import decode_image, decode_record, read_header
+from .decode import decode_image, decode_record, largest_sample, read_header
 from .ljpeg import LJPEG_SUFFIX
 
 __all__ = [
@@ -15,9 +15,11 @@ __all__ = [
     "MOST_COMPARED",
     "Copy",
     "ImageHeader",
+    "compare_contents",
     "decode_image",
     "decode_record",
     "find_copies",
+    "largest_sample",
     "read_header",
     "same_content",
     "unique_images",

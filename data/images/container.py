@@ -52,6 +52,10 @@ class ImageHeader:
         Pillow's mode; bits and photometric interpretation of DICOM and lossless JPEG.
     pages : int
         Number of pages.
+    page : int
+        The one that is read, from 1.
+    deep : bool
+        Whether samples of a TIFF or PNG have 16 bits.
     """
 
     format: str
@@ -59,6 +63,8 @@ class ImageHeader:
     height: int
     mode: str
     pages: int
+    page: int = 1
+    deep: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,10 @@ class Container:
         PNG: raises where the decoded pixels, or None, show that some may be missing, and they are.
     strips : callable
         Yields the parts of a TIFF that are JPEG files of their own.
+    page : int
+        The page that is read, from 1.
+    colours : int or None
+        PNG with a palette: how many colours it has.
     """
 
     format: str
@@ -109,6 +119,8 @@ class Container:
     surplus: Callable[[], bytes] | None = None
     check: Callable[[npt.NDArray[np.uint8] | None], None] = lambda pixels: None
     strips: Callable[[], Iterable[bytes]] = lambda: ()
+    page: int = 1
+    colours: int | None = None
 
 
 def damaged(path: Path, why: object) -> ImageError:

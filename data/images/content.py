@@ -20,11 +20,15 @@ import numpy.typing as npt
 from ...errors import ImageError, InputError
 from ...jobs import DAMAGE, Cells, default_jobs, write_rows
 from ..dataset import Dataset, ImageRecord
+from ..findings import Finding, few
 
 _log = logging.getLogger(__name__)
 
 _SAID = 3
 """Repeated images that are named before the rest is counted (ours)."""
+
+_MOST_CONTRADICTIONS = 50
+"""Images of two labels or groups that one message names (ours)."""
 
 _CACHE_COLUMNS = ("path", "bytes", "modified_ns", "changed_ns", "inode", "sha256")
 
@@ -173,7 +177,25 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
     Raises
     ------
     InputError
-        The same content under two labels or in two groups.
+        The same content under two labels or in two groups; the message names every pair.
+    ImageError
+        A file cannot be read.
+    """
+    unique, contradictions = compare_contents(dataset, cache=cache)
+    if contradictions:
+        raise InputError(few(map(str, contradictions), most=_MOST_CONTRADICTIONS))
+    for image, first_id in unique.repeated[:_SAID]:
+        _log.warning("%s: the same image as %s; used once", image, first_id)
+    if len(unique.repeated) > _SAID:
+        _log.warning("%d further images stand in the dataset twice; each is used once", len(unique.repeated) - _SAID)
+    return unique
+
+
+def compare_contents(dataset: Dataset, *, cache: Path | None = None) -> tuple[UniqueImages, list[Finding]]:
+    """Return what `unique_images` does, and an error for each image of a content that has another label or group.
+
+    Raises
+    ------
     ImageError
         A file cannot be read.
     """
@@ -187,6 +209,7 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
     first: dict[str, ImageRecord] = {}
     kept: dict[str, str] = {}
     repeated = []
+    contradictions: list[Finding] = []
     for record, whole in zip(dataset.records, hashes, strict=True):
         sha = record_sha256(record, whole)
         original = first.setdefault(sha, record)
@@ -194,24 +217,23 @@ def unique_images(dataset: Dataset, *, cache: Path | None = None) -> UniqueImage
             kept[record.image_id] = sha
             continue
         # a copy without a label or a group has those that the other names
-        if len({original.label, record.label} - {None}) > 1 or len({original.group, record.group} - {None}) > 1:
-            raise InputError(
-                f"{record.path}: the same image as {original.path}, but with another label or group "
-                f"({record.label}, {record.group} against {original.label}, {original.group}); remove one"
-            )
+        pairs = (("labelled", record.label, original.label), ("of group", record.group, original.group))
+        if differing := [
+            f"{what} {here}, not {there}" for what, here, there in pairs if here and there and here != there
+        ]:
+            message = f"the same image as {original.image_id}, but {' and '.join(differing)}; remove one or correct it"
+            contradictions.append(Finding("error", record.image_id, message))
+            continue
         repeated.append((record.image_id, original.image_id))
         first[sha] = replace(original, label=original.label or record.label, group=original.group or record.group)
-    for image, first_id in repeated[:_SAID]:
-        _log.warning("%s: the same image as %s; used once", image, first_id)
-    if len(repeated) > _SAID:
-        _log.warning("%d further images stand in the dataset twice; each is used once", len(repeated) - _SAID)
     records = tuple(first[kept[record.image_id]] for record in dataset.records if record.image_id in kept)
     identity = hashlib.sha256()
     for record in records:
         group = None if dataset.patients_apart else record.group
         fields = (record.image_id, kept[record.image_id], record.label or "", group or "")
         identity.update("\0".join(fields).encode() + b"\n")
-    return UniqueImages(replace(dataset, records=records), kept, identity.hexdigest(), tuple(repeated))
+    found = UniqueImages(replace(dataset, records=records), kept, identity.hexdigest(), tuple(repeated))
+    return found, contradictions
 
 
 def _stamp(record: ImageRecord) -> tuple[str, ...]:

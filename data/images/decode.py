@@ -8,9 +8,10 @@ One stated rule per kind of file:
   nothing of is passed over;
 - CMYK and YCbCr are converted to RGB by Pillow without a colour profile;
 - an EXIF orientation is applied, or that of XMP where there is none;
-- of a file with several pages the first is read, and nothing that follows the end of a PNG or JPEG;
+- of a file with several pages the first is read that is not called a thumbnail, and nothing that follows the end of a
+  PNG or JPEG;
 - DICOM by the rules of `dicom`, lossless JPEG and converted mammograms stretched to their range of grey levels;
-- signed, 32-bit integer, floating-point and Lab files are refused.
+- signed, 32-bit integer, floating-point and Lab files, arithmetic-coded JPEG and whole slides are refused.
 
 The numbers of pixels, scans, pages and bytes are checked before anything is decoded, and every pixel must be there.
 """
@@ -27,6 +28,7 @@ import numpy.typing as npt
 from ...arguments import PathInput, as_path
 from ...errors import ImageError
 from ..dataset import ImageRecord
+from ..slides import SLIDE, is_slide
 from .container import BROKEN, Container, ImageHeader, check_size, damaged, stretch_to_eight_bits, truncated
 from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header
 from .jpeg import JPEG_BEGIN, check_jpeg, read_jpeg
@@ -53,9 +55,17 @@ _BY_SUFFIX = {
 """How header and grey levels are read by the suffix of the name."""
 
 
-def _open(path: Path) -> Container:
+def _refuse_unread(path: Path) -> None:
+    """Refuse what is seen before a file is opened: that it is not there, is empty, or is a whole slide."""
     if not path.is_file():
         raise ImageError(f"{path}: no such file")
+    if is_slide(path):
+        raise ImageError(f"{path}: {SLIDE}")
+    if not path.stat().st_size:
+        raise ImageError(f"{path}: this file is empty; copy it again")
+
+
+def _open(path: Path) -> Container:
     try:
         with path.open("rb") as handle:
             begin = handle.read(8)
@@ -80,6 +90,7 @@ def read_header(path: PathInput) -> ImageHeader:
         Missing, not an image, a broken header, or more than `MAX_PIXELS`.
     """
     path = as_path(path, "path")
+    _refuse_unread(path)
     if path.suffix.casefold() in _BY_SUFFIX:
         header = _BY_SUFFIX[path.suffix.casefold()][0](path)
         check_size(path, header)
@@ -88,15 +99,17 @@ def read_header(path: PathInput) -> ImageHeader:
     with _pillow(path, found.file(False), found) as image:
         turned = found.orientation in _TRANSPOSED
         width, height = (found.height, found.width) if turned else (found.width, found.height)
-        return ImageHeader(found.format, width, height, image.mode, found.pages)
+        return ImageHeader(found.format, width, height, image.mode, found.pages, found.page, found.deep)
 
 
 def _pillow(path: Path, data: bytes, found: Container) -> Any:
     """Open a clean file by Pillow, which must find the size that we did."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         image = Image.open(io.BytesIO(data), formats=(found.format,))
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path}: this kind of {found.format} is not read; save it as 8-bit RGB") from error
     except (Image.DecompressionBombError, *BROKEN) as error:
         raise damaged(path, _line(error)) from error
     if image.size != (found.width, found.height):
@@ -106,10 +119,6 @@ def _pillow(path: Path, data: bytes, found: Container) -> Any:
 
 def _line(error: Exception) -> str:
     """Return the first line of an error that other packages raised; their class where they say nothing."""
-    from PIL import UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return "of a kind that is not read"
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -162,6 +171,7 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
         The file cannot be decoded whole (truncated, foreign, damaged), is too large, or is of a refused kind.
     """
     path = as_path(path, "path")
+    _refuse_unread(path)
     if path.suffix.casefold() in _BY_SUFFIX:
         read_header(path)  # bounds before pixels
         return _grey(_BY_SUFFIX[path.suffix.casefold()][1](path))
@@ -180,10 +190,28 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
     return np.ascontiguousarray(image[::rows, ::columns])
 
 
+def largest_sample(path: Path) -> int:
+    """Return the largest value that a TIFF or PNG of 16 bits stores.
+
+    Raises
+    ------
+    ImageError
+        It cannot be decoded.
+    """
+    found = _open(path)
+    try:
+        return int(max(_samples(path, found, file()).max() for file in found.planes or (lambda: found.file(True),)))
+    except BROKEN as error:
+        raise truncated(path, _line(error)) from error
+
+
 def _decode_eight(path: Path, found: Container) -> npt.NDArray[np.uint8]:
     for part in found.strips():
         check_jpeg(path, part)  # libtiff fills missing pixels up, as libjpeg does
-    pixels = _to_rgb(path, _pillow(path, found.file(True), found))
+    picture = _pillow(path, found.file(True), found)
+    if found.colours is not None and picture.getextrema()[1] >= found.colours:
+        raise truncated(path, f"pixels beyond the {found.colours} colours of its palette")
+    pixels = _to_rgb(path, picture)
     if found.surplus is not None:
         again = _to_rgb(path, _pillow(path, found.surplus(), found))
         if not np.array_equal(again, pixels):

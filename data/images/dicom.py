@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ImageError
+from ..slides import SLIDE
 from .container import BROKEN, MAX_BYTES, MAX_PIXELS, ImageHeader, check_bytes, damaged, stretch_to_eight_bits
 from .jpeg import JPEG_BEGIN, check_jpeg
 
@@ -66,6 +67,8 @@ _MOST_INFLATED = 2 * MAX_PIXELS
 """Bytes to which elements are inflated (ours): 16 bits a pixel."""
 
 _BITS = (8, 16, 32)
+_WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
+"""The kind of object that slide scanners store (DICOM PS3.4, VL Whole Slide Microscopy Image Storage)."""
 
 
 class _Inflated(Exception):
@@ -148,6 +151,8 @@ def _header(path: Path, found: Any) -> ImageHeader:
     except _broken() as error:
         why = str(error) if isinstance(error, AttributeError) else type(error).__name__
         raise ImageError(f"{path}: its header does not say how the pixels are stored ({why})") from error
+    if found.file_meta.get("MediaStorageSOPClassUID") == _WHOLE_SLIDE:
+        raise ImageError(f"{path}: {SLIDE}")
     if frames != 1 or samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         kind = f"{frames} frames, {samples} samples per pixel, {photometric}"
         raise ImageError(f"{path}: {kind}; only single grey images are read, save it as one")

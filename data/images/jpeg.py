@@ -23,6 +23,10 @@ from .container import BROKEN, MAX_BYTES, MAX_PIXELS, Container, damaged, exif_o
 JPEG_BEGIN = b"\xff\xd8\xff"
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
+"""Frames that are read: baseline, extended and progressive. Few programs write others, which are lossless,
+hierarchical or arithmetic-coded; a marker that one bit turned into such a one is decoded to noise."""
+
 _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
 _SCAN, _END, _APP0, _APP1, _ADOBE = 0xDA, 0xD9, 0xE0, 0xE1, 0xEE
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
@@ -45,7 +49,7 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
     Raises
     ------
     ImageError
-        No frame, or damaged segments; of the file of pixels, too many scans or no end.
+        No frame, one of a kind that is not read, or damaged segments; of the file of pixels, too many scans or no end.
     """
     frame = b""
     exif: int | None = None
@@ -57,6 +61,12 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             raise damaged(path, "two frames stand in it")
         if code in _FRAMES:
             frame = block
+            if code not in _HUFFMAN or block[:1] != b"\x08":
+                kind = f"SOF{code - 0xC0} with {block[0] if block else 0} bits"
+                raise ImageError(
+                    f"{path}: a JPEG of kind {kind} is not read, only baseline and progressive ones of 8 bits; save it "
+                    "as PNG"
+                )
         elif code == _APP1 and exif is None and block.startswith(_EXIF):
             exif = exif_orientation(block)
         elif code == _APP1 and xmp is None and block.startswith(_XMP):

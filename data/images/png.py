@@ -76,11 +76,12 @@ def read_png(path: Path, handle: BinaryIO) -> Container:
     if not head:
         raise damaged(path, "it does not begin with IHDR")
     width, height, depth, colour = struct.unpack(">IIBB", head[:10])
+    colours = _colours(path, kept) if colour == 3 else None
     turned = next(filter(None, itertools.chain(*turns.values())), 1)
     clear = _clear(path, kept, handle, depth=depth, colour=colour)
     return Container(
         "PNG", width, height, pages, turned, lambda pixels: _file(path, kept, pixels=pixels, clear=clear is None),
-        deep=depth == 16, alpha="unassociated", clear=clear,
+        deep=depth == 16, alpha="unassociated", clear=clear, colours=colours,
         check=lambda pixels: _compare(path, kept, head, pixels if kept[-1][0] == b"IEND" else None),
     )  # fmt: skip
 
@@ -142,6 +143,16 @@ def _clear(
         raise damaged(path, f"its transparent colour takes {found[1]} bytes, not {wanted}")
     values = struct.unpack(f">{wanted // 2}H", handle.read(wanted))
     return values if depth == 16 else tuple((one & (2**depth - 1)) * (255 // (2**depth - 1)) for one in values)
+
+
+def _colours(path: Path, kept: list[tuple[bytes, int, int]]) -> int:
+    """Return how many colours the palette has; it stands once, before the pixels."""
+    kinds = [kind for kind, _, _ in kept]
+    before = kinds[: kinds.index(b"IDAT")] if b"IDAT" in kinds else kinds
+    length = next((length for kind, _, length in kept if kind == b"PLTE"), 0)
+    if before.count(b"PLTE") != 1 or kinds.count(b"PLTE") != 1 or length % 3 or not 3 <= length <= 768:
+        raise damaged(path, f"a palette of {length} bytes before its pixels, where 3 a colour belong, once")
+    return length // 3
 
 
 def _compare(path: Path, kept: list[tuple[bytes, int, int]], head: bytes, pixels: npt.NDArray[np.uint8] | None) -> None:

@@ -1,4 +1,4 @@
-"""TIFF: the directory of the first page, and that page alone as a small file.
+"""TIFF: the directory of the first page that is not called a thumbnail, and only that page as a small file.
 
 Kept are the tags that make the pixels, and the strips or tiles that they name, in their order. Sizes are compared
 with the bytes of the file before anything is read or inflated.
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ...errors import ImageError
+from ..slides import SLIDE
 from .container import MAX_BYTES, MAX_PIXELS, Container, damaged, truncated, xmp_orientation
 
 TIFF_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -32,6 +33,14 @@ _PIXELS = frozenset(
      _TILE_WIDTH, _TILE_HEIGHT, 332, _EXTRA, _FORMAT, _JPEG_TABLES, 529, _SUBSAMPLING, 531, 532}
 )  # fmt: skip
 """Tags that make the pixels; those of strips and tiles are made anew."""
+
+_WHOLE = frozenset({1, 3, 4, 16})
+_NOT_WHOLE = frozenset({_JPEG_TABLES, 529, 532, _ORIENTATION, _XMP})
+"""Kinds of tags that hold whole numbers from 0 up, and the tags that are read and may be of another kind."""
+
+_SUBFILE, _OLD_SUBFILE, _SUB_DIRECTORIES = 254, 255, 330
+_ROLES = frozenset({_SUBFILE, _OLD_SUBFILE, _SUB_DIRECTORIES})
+"""Tags that say what a page is to the others."""
 
 _READ = _PIXELS | {_OFFSETS, _COUNTS, _TILE_OFFSETS, _TILE_COUNTS, _ORIENTATION, _XMP}
 _FORMS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d",
@@ -84,12 +93,13 @@ class _Page:
 
 
 def read_tiff(path: Path, handle: BinaryIO) -> Container:
-    """Read the first directory of a TIFF and count the others.
+    """Read the directory of the picture in a TIFF: that of the first page that is not called a thumbnail or a mask.
 
     Raises
     ------
     ImageError
-        A directory that is damaged or in a circle, samples that are refused; of the file of pixels, missing strips.
+        A thumbnail of a picture that is on no page, a whole slide, a directory that is damaged or in a circle, samples
+        that are refused; of the file of pixels, missing strips.
     """
     handle.seek(0)
     begin = handle.read(16)
@@ -97,32 +107,45 @@ def read_tiff(path: Path, handle: BinaryIO) -> Container:
     if len(begin) < (16 if big else 8):
         raise damaged(path, "it ends in a directory")
     (where,) = struct.unpack_from(f"{order}Q" if big else f"{order}I", begin, 8 if big else 4)
-    tags, after = _directory(path, handle, where, order=order, big=big, wanted=_READ)
-    seen = {where}
+    read = functools.partial(_directory, path, handle, order=order, big=big)
+    first, after = read(where, wanted=_ROLES)
+    pages = {where: _is_other(first)}
     while after:
-        if after in seen:
+        if after in pages:
             raise damaged(path, "its pages lead in a circle")
-        if len(seen) >= _MOST_PAGES:
+        if len(pages) >= _MOST_PAGES:
             raise damaged(path, f"more than {_MOST_PAGES:,} pages")
-        seen.add(after)
-        _, after = _directory(path, handle, after, order=order, big=big, wanted=frozenset())
-    page = _Page(order, tags)
+        tags, following = read(after, wanted=_ROLES)
+        pages[after], after = _is_other(tags), following
+    number = next((place for place, other in enumerate(pages.values()) if not other), 0)
+    if all(pages.values()) and _SUB_DIRECTORIES in first:
+        raise ImageError(f"{path}: its pages are thumbnails of a picture that lies elsewhere in it; save that as RGB")
+    page = _Page(order, read(list(pages)[number], wanted=_READ)[0])
     width, height = page.number(_WIDTH, 0), page.number(_HEIGHT, 0)
+    if width * height > MAX_PIXELS and _TILE_WIDTH in page.tags:
+        raise ImageError(f"{path}: {width}x{height} pixels in tiles: {SLIDE}")
     if not 0 < width * height <= MAX_PIXELS:  # said by `check_size`; nothing more is worked out
-        return Container("TIFF", width, height, len(seen), 1, lambda pixels: b"")
+        return Container("TIFF", width, height, len(pages), 1, lambda pixels: b"")
     deep, alpha = _samples(path, page)
     page = replace(page, parts=_parts(path, page, width=width, height=height))
-    turned = page.number(_ORIENTATION, 0) if _ORIENTATION in tags else xmp_orientation(page.data(_XMP)) or 1
+    turned = page.number(_ORIENTATION, 0) if _ORIENTATION in page.tags else xmp_orientation(page.data(_XMP)) or 1
     file = functools.partial(_file, path, page)
     return Container(
-        "TIFF", width, height, len(seen), turned if 1 <= turned <= 8 else 1,
+        "TIFF", width, height, len(pages), turned if 1 <= turned <= 8 else 1,
         lambda pixels: file(pixels=pixels),
         deep=deep,
         planes=tuple(functools.partial(file, pixels=True, plane=one) for one in range(page.planes))
         if page.planes > 1 else (),
         inverted=page.number(_PHOTOMETRIC, 1) == 0, alpha=alpha,
-        strips=lambda: _strips(path, page),
+        strips=lambda: _strips(path, page), page=number + 1,
     )  # fmt: skip
+
+
+def _is_other(tags: dict[int, _Tag]) -> bool:
+    """Whether a page is called a smaller version of the picture, or a mask of it."""
+    old = tags[_OLD_SUBFILE].values[:1] if _OLD_SUBFILE in tags else ()
+    new = tags[_SUBFILE].values[:1] if _SUBFILE in tags else ()
+    return bool(new and new[0] & 5) or (not new and old == (2,))
 
 
 def _directory(
@@ -154,7 +177,9 @@ def _directory(
             value = handle.read(length)
         if len(value) < length:
             raise damaged(path, f"tag {tag} lies outside the file")
-        whole = kind in (1, 3, 4, 16)
+        whole = kind in _WHOLE
+        if not whole and tag in _READ - _NOT_WHOLE:
+            raise damaged(path, f"tag {tag} is of kind {kind}, not a whole number")
         values = struct.unpack(f"{order}{count}{form}", value[:length]) if whole else ()
         if kind == 16 and tag in _PIXELS:  # classic directories know no numbers of 64 bits
             tags[tag] = _Tag.of(order, 4, *values)
@@ -172,8 +197,11 @@ def _samples(path: Path, page: _Page) -> tuple[bool, str]:
         raise damaged(path, "it does not say what its colours are")
     if packing not in _PACKINGS:
         raise ImageError(f"{path}: a TIFF packed in way {packing} is not read; save it uncompressed or as LZW")
-    if len(bits) != 1 or 2 in formats:
-        kind = "signed numbers" if 2 in formats else f"samples of {', '.join(map(str, sorted(bits)))} bits"
+    if formats - {1, 4} or len(bits) != 1 or not bits <= {1, 2, 4, 8, 16}:
+        names = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+        kind = f"samples of {', '.join(map(str, sorted(bits)))} bits"
+        if strange := formats - {1, 4}:
+            kind = f"{names.get(min(strange), 'unknown')} numbers"
         raise ImageError(f"{path}: a TIFF of {kind} has no defined colours here; save it as 8-bit RGB")
     if photometric == 6 and packing != _JPEG and page.values(_SUBSAMPLING, 2, 2) != (1, 1):
         raise ImageError(f"{path}: YCbCr with fewer colours than pixels is read as JPEG only; save it as 8-bit RGB")

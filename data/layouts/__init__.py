@@ -12,7 +12,15 @@ from .cbis_ddsm import CBIS_NAME
 from .context import CONTEXTS, show_context
 from .idc import IDC_NAME
 from .manifest import GROUP_COLUMNS
-from .registry import MAMMOGRAMS, find_layout, get_layout, known_classes, order_classes, recognise_layout
+from .registry import (
+    MAMMOGRAMS,
+    built_in_layouts,
+    find_layout,
+    get_layout,
+    known_classes,
+    order_classes,
+    recognise_layout,
+)
 from .spec import LABEL_LEVELS, LESIONS, OWN_OPTIONS
 
 __all__ = [
@@ -25,6 +33,7 @@ __all__ = [
     "LESIONS",
     "MAMMOGRAMS",
     "OWN_OPTIONS",
+    "built_in_layouts",
     "find_layout",
     "get_layout",
     "known_classes",

@@ -84,20 +84,23 @@ def read_breakhis(
 
 def _misplaced(path: Path, match: re.Match[str]) -> list[Finding]:
     """Compare the folders with the name: slide folder (``_`` before the year) and magnification folder."""
-    slide = f"SOB_{match[1]}_{match[2]}_{match[3]}-{match[4]}"
-    expected = (
-        (path.parent.name, f"{match[5]}X", f"{match[5]}X"),
-        (path.parent.parent.name, slide, "the folder of its slide, such as SOB_M_DC_14-2523"),
-    )
-    return [
-        Finding("warning", path.name, f"lies in {name}, expected {what}") for name, own, what in expected if name != own
-    ]
+    folders = (f"SOB_{match[1]}_{match[2]}_{match[3]}-{match[4]}", f"{match[5]}X")
+    if path.absolute().parent.parts[-2:] == folders:
+        return []
+    return [Finding("warning", path.name, "not in the folders that its name says, which count (slide/magnification)")]
+
+
+def _in_place(root: Path, path: Path) -> bool:
+    """Whether a file is in a folder of its magnification, or in no folder at all."""
+    match = BREAKHIS_NAME.fullmatch(path.name)
+    return match is not None and (path.parent == root or path.parent.name == f"{match[5]}X")
 
 
 LAYOUT = LayoutSpec(
     name="breakhis",
     read=read_breakhis,
     recognise_name=lambda name: BREAKHIS_NAME.fullmatch(name) is not None,
+    in_place=_in_place,
     group_is="patient",
     classes=("benign", "malignant"),
     types=BREAKHIS_TYPES["B"] + BREAKHIS_TYPES["M"],

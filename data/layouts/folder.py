@@ -11,7 +11,7 @@ from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding, few
 from ..from_path import PathRule
 from ..particulars import PART_COLUMNS, part_of
-from ..walk import is_folder, walk_files
+from ..walk import is_folder, refuse_only_slides, walk_files
 from .spec import LayoutSpec
 
 
@@ -54,6 +54,8 @@ def read_folder(
             findings.append(Finding("note", name, "not a TIFF, PNG, JPEG or DICOM file, left out"))
     if not files and all(finding.level == "note" for finding in findings):
         raise InputError(f"{root}: no TIFF, PNG, JPEG or DICOM image in this folder")
+    if not files:
+        refuse_only_slides(root, findings)
     parts = _split_parts(root, files, classes, findings)
     level = 2 if parts else 1
     labels = {name: name.split("/")[level - 1] if name.count("/") >= level else None for name in files}

@@ -10,6 +10,7 @@ from ...jobs import Progress
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..images import same_content
+from ..slides import SLIDE, is_slide
 from .index import FileIndex
 from .spec import LayoutSpec
 
@@ -52,6 +53,9 @@ def read_idc(root: Path) -> tuple[list[ImageRecord], list[Finding]]:
     for folder, name in index.files():
         match = IDC_NAME.fullmatch(name)
         if match is None:
+            if is_slide(Path(name)):
+                findings.append(Finding("warning", name, f"{SLIDE}; left out"))
+                continue
             findings.append(Finding("warning" if name.endswith(".png") else "note", name, "not an IDC patch, left out"))
             continue
         parent, _, last = folder.rpartition("/")
@@ -99,10 +103,17 @@ def _repeated(index: FileIndex, first: dict[str, str], second: list[tuple[str, s
     return findings
 
 
+def _in_place(root: Path, path: Path) -> bool:
+    """Whether a patch is in the folder of its class, in that of its slide."""
+    match = IDC_NAME.fullmatch(path.name)
+    return match is not None and path.absolute().parent.parts[-2:] == (match[1], match[4])
+
+
 LAYOUT = LayoutSpec(
     name="idc",
     read=read_idc,
     recognise_name=lambda name: IDC_NAME.fullmatch(name) is not None,
+    in_place=_in_place,
     image_is="patch",
     group_is="slide",
     classes=IDC_CLASSES,

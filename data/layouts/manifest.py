@@ -9,6 +9,7 @@ from ..csvtable import CsvTable, column_key, read_csv
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..from_path import PathRule
+from ..particulars import GIVEN, PART_COLUMNS, part_of
 from .spec import LayoutSpec
 
 GROUP_COLUMNS = ("group", "patient", "patient_id", "case", "slide", "slide_id")
@@ -130,12 +131,21 @@ def _group_column(table: CsvTable, findings: list[Finding]) -> str:
 def _unused(table: CsvTable, columns: dict[str, str]) -> list[Finding]:
     """Name columns that are not used; those that may hold a group are named before where that is looked for."""
     used = {*columns.values(), *(GROUP_COLUMNS if columns["group"] in GROUP_COLUMNS else ())}
+    findings = []
+    for column in PART_COLUMNS:
+        cells = {cell for _, row in table.rows if (cell := row.get(column))}
+        if column not in used and cells and all(map(part_of, cells)):
+            used.add(column)
+            message = f'the column {column} names the parts of a split; `folds="{GIVEN}"` keeps them'
+            findings.append(Finding("note", table.path.name, message))
     unused = [said for key, said in table.columns.items() if key not in used]
-    if not unused:
-        return []
-    names = [name for what in ("path", "label", "group", "image_id") if (name := columns[what])]
-    message = f"columns that are not used: {', '.join(unused)} (used are {', '.join(names[:-1])} and {names[-1]}, and "
-    return [Finding("note", table.path.name, message + "those that a protocol names)")]
+    if unused:
+        names = [name for what in ("path", "label", "group", "image_id") if (name := columns[what])]
+        message = (
+            f"columns that are not used: {', '.join(unused)} (used are {', '.join(names[:-1])} and {names[-1]}, and "
+        )
+        findings.append(Finding("note", table.path.name, message + "those that a protocol names)"))
+    return findings
 
 
 LAYOUT = LayoutSpec(

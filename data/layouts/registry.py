@@ -153,7 +153,7 @@ def _first(specs: Iterable[LayoutSpec], root: Path) -> LayoutSpec | None:
     # what cannot be read is named by the reader
     for path in [root] if manifest else walk_files(root, [], skip=skip, hidden=True):
         for spec, knows in by_name:
-            if knows(path.name):
+            if knows(path.name) and spec.in_place(root, path):
                 _log.debug("%s: a file of %s", path, spec.name)
                 return spec
     return None

@@ -42,6 +42,9 @@ class LayoutSpec:
         ``recognise(root)``: whether a folder (a file, for a manifest) has this layout.
     recognise_name : callable, optional
         ``recognise_name(name)``: whether a file of that name belongs to this layout.
+    in_place : callable, optional
+        ``in_place(root, path)``: whether a file whose name `recognise_name` knows lies where the published dataset has
+        it. Such a file in folders of the user's own recognises nothing. By default any place will do.
     unopened : mapping of str to str
         Names of folders, in lower case, that no layout lists or opens while it is looked for, and why.
     classes : tuple of str
@@ -78,6 +81,7 @@ class LayoutSpec:
     read: Callable[..., tuple[list[ImageRecord], list[Finding]]]
     recognise: Callable[[Path], bool] | None = None
     recognise_name: Callable[[str], bool] | None = None
+    in_place: Callable[[Path, Path], bool] = lambda root, path: True
     unopened: Mapping[str, str] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     types: tuple[str, ...] = ()

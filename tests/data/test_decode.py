@@ -151,7 +151,7 @@ def test_pixel_count_is_checked_before_decoding(tmp_path):
 
 def test_floating_point_images_are_refused(tmp_path):
     Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(ImageError, match=r"a\.tif: images of mode F have no defined colours"):
+    with pytest.raises(ImageError, match=r"a\.tif: a TIFF of floating-point numbers has no defined"):
         decode_image(tmp_path / "a.tif")
 
 

@@ -120,7 +120,7 @@ def test_a_jpeg_of_twelve_bits_or_without_loss_is_refused(write):
     import imagecodecs
 
     deep = imagecodecs.ljpeg_encode(RNG.integers(0, 4096, (20, 30)).astype(np.uint16), bitspersample=12)
-    refused(write("a.jpg", deep), "its header cannot be read")
+    refused(write("a.jpg", deep), "a JPEG of kind SOF3 with 12 bits is not read, .*; save it")  # copying cannot help
 
 
 @pytest.mark.parametrize(("at", "byte"), [(7, 0x9C), (5, 0x22), (8, 0x70)])

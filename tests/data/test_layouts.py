@@ -131,9 +131,13 @@ def test_a_spec_says_what_is_wrong_with_it():
     ("files", "name"),
     [
         (("Photos/Benign/b001.tif", "Photos/Normal/n001.tif", BREAKHIS), "bach"),
-        (("a/x.ics", "b/" + BREAKHIS), "ddsm"),  # the first file that is known decides
-        (("b/" + BREAKHIS, "c/x.ics"), "breakhis"),
-        (("a/tile-p1-1-calm.png", "b/" + BREAKHIS), "breakhis"),  # other packages come behind ours
+        (("a/x.ics", "b/100X/" + BREAKHIS), "ddsm"),  # the first file that is known decides
+        (("b/100X/" + BREAKHIS, "c/x.ics"), "breakhis"),
+        (("a/tile-p1-1-calm.png", "b/100X/" + BREAKHIS), "breakhis"),  # other packages come behind ours
+        ((BREAKHIS,), "breakhis"),  # in no folder, its name is all there is
+        (("benign/" + BREAKHIS,), "folder"),  # in folders of the user's own
+        (("mine/8863_idx5_x1_y51_class0.png",), "folder"),
+        (("8863/0/8863_idx5_x1_y51_class0.png",), "idc"),
         (("medicalreports/x.ics", "medicalreports/tile-p1-1-calm.png", "a/1.png"), "folder"),  # nothing is listed there
     ],
 )

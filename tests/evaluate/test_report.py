@@ -365,3 +365,31 @@ def test_colours_have_the_contrast_that_wcag_asks_for(page):
         for front, back in (("ink", "paper"), ("link", "paper"), ("warn-ink", "warn")):
             dark, bright = sorted(luminance(colours[one]) for one in (front, back))
             assert (bright + 0.05) / (dark + 0.05) >= 4.5, (front, back, scheme)
+
+
+def test_pictures_whose_image_could_not_be_read_are_counted(rng, tmp_path):
+    from bchisto.errors import ImageError
+
+    table = table_of(rng, groups=False)
+    gone: set[str] = set()
+
+    def show(image):
+        if image in gone:
+            raise ImageError(f"{image}: no such file")
+        return np.zeros((4, 4, 3), np.uint8)
+
+    right, wrong = choose_samples(table, show)
+    gone |= {right[0].image_id, wrong[0].image_id, wrong[1].image_id}
+    some = choose_samples(table, show)
+    assert [len(samples) for samples in some] == [len(right), len(wrong)]
+    write_report(
+        tmp_path / "r.html",
+        title="x",
+        panels=[Panel(table, measure(table, bootstrap=20), right=some[0], wrong=some[1])],
+    )
+    text = text_of(tmp_path / "r.html")
+    assert f"2 of {len(wrong)} pictures are missing: the images could not be read." in text
+    assert f"1 of {len(right)} pictures are missing: the image could not be read." in text
+    listed = (tmp_path / "pictures.csv").read_text()
+    assert not any(image in listed for image in gone)
+    assert len(listed.splitlines()) == 1 + len(right) + len(wrong) - 3

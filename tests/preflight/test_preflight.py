@@ -83,15 +83,16 @@ def test_views_that_fit_stay_and_others_get_the_published_shares_of_the_short_si
 
 def test_one_odd_image_is_left_out_and_a_network_has_a_least_crop():
     sizes = {f"{k}.png": (50, 50) for k in range(30)} | {"odd.png": (12, 50)}
-    found = fitting_views(sizes, settings=FeaturizeSettings())
-    assert (found.views, found.left_out) == ((View(4.0, 100), View(4.0, 160)), 1)
+    assert fitting_views(sizes, settings=FeaturizeSettings()) is None  # InceptionV3 takes none under 75 pixels
+    found = fitting_views(sizes, settings=FeaturizeSettings(encoders=("resnet50", "vgg16")))
+    assert (found.views, found.left_out) == ((View(1.0, 40),), 1)
     # at 48 pixels InceptionV3 has nothing left, ResNet-50 has
     (fit,) = fit_views(sizes, settings=FeaturizeSettings(encoders="inceptionv3", views="1.0:48"))
     assert fit.problem == "inceptionv3 takes no crop under 75 pixels"
     (fit,) = fit_views(sizes, settings=FeaturizeSettings(encoders="resnet50", views="1.0:48"))
     assert (fit.problem, fit.fits) == ("", 30)
-    with_inception = fitting_views({"a.png": (33, 33)}, settings=FeaturizeSettings(encoders="inceptionv3"))
-    assert with_inception.views == (View(4.0, 110),)
+    with_inception = fitting_views({"a.png": (110, 100)}, settings=FeaturizeSettings(encoders="inceptionv3"))
+    assert with_inception.views == (View(1.0, 80),)
 
 
 # protocols
@@ -126,7 +127,7 @@ def test_published_lists_and_sites_are_tried_where_they_may_fit():
     names = {one.folds for one in check_protocols(dataset(*[("a", None), ("b", None)] * 10, name="bach"))}
     assert {"rakhlin10", "eva", "10", "5"} <= names
     assert all(one.folds != "rakhlin10" for one in check_protocols(dataset(*[("a", None), ("b", None)] * 10)))
-    assert check_protocols(dataset(("a", None), (None, None))) == []
+    assert check_protocols(dataset((None, None), (None, None))) == []
     assert check_protocols(dataset()) == []
 
 
@@ -152,6 +153,97 @@ def test_the_protocol_to_take(tmp_path):
     whole = check_protocols(Dataset("bach", tmp_path, bach, tuple(prefix.values())))
     assert [(one.folds, one.refused) for one in whole[:2]] == [("rakhlin10", ""), ("eva", "")]
     assert replace(found, protocols=tuple(whole)).protocol.folds == "rakhlin10"
+
+
+def split_manifest(folder, *, tested=("a", "b")):
+    """Sixteen images of two classes, half of them to train, and those of some classes to test; one has no label."""
+    write_tissue(folder / "t", per_class=8, size=(320, 240), classes=("a", "b"))
+    rows = ["path,label,split"]
+    for place, path in enumerate(sorted((folder / "t").rglob("*.png"))):
+        label = path.parent.name
+        rows.append(f"{path},{label},{'test' if place % 2 and label in tested else 'train'}")
+    rows[-1] = f"{rows[-1].partition(',')[0]},,train"
+    (folder / "m.csv").write_text("\n".join(rows) + "\n")
+    return folder / "m.csv"
+
+
+def test_the_split_that_the_images_came_in_is_the_protocol(tmp_path, cli):
+    """NEXT keeps the parts, one image without a label keeps no folds from being made, and no view enlarges."""
+    code, out, err = cli("data", "check", "--images", split_manifest(tmp_path), "--no-copies")
+    assert code == 0, err
+    assert out.splitlines()[-1] == "bchisto boost --out run --folds folder"
+    assert "site:split" not in out
+    assert "No folds can be made" not in out
+    assert "columns that are not used" not in out
+    assert "column split" in out
+    assert "--view 1.0:120 --view 1.0:200" in out.splitlines()[-2]
+    found = json.loads(cli("data", "check", "--images", tmp_path / "m.csv", "--no-copies", "--json")[1])
+    assert (found["protocols"][0]["folds"], found["protocols"][0]["feasible"]) == ("folder", True)
+    assert sum(found["protocols"][0]["parts"][0]["images"].values()) == 15
+    assert {one["view"] for one in found["planned_views"]} == {"1.0:120", "1.0:200"}
+
+
+def test_folders_of_parts_are_the_protocol_too(tmp_path, cli):
+    for part in ("train", "test"):
+        write_tissue(tmp_path / "images" / part, per_class=4, seed=len(part))
+    code, out, err = cli("data", "check", "--images", tmp_path / "images", "--no-copies", *TINY)
+    assert (code, out.splitlines()[-1]) == (0, "bchisto boost --out run --folds folder"), err
+
+
+def test_a_protocol_whose_folds_all_lack_a_class_is_not_offered(tmp_path, cli):
+    """Neither a split that tests one class, nor patients taken for sites, nor folds of patients of one class each."""
+    code, out, _ = cli("data", "check", "--images", split_manifest(tmp_path, tested=("a",)), "--no-copies")
+    assert code == 0
+    assert "--folds folder" not in out.split("NEXT\n")[1]
+    rows = [f"{path},{path.parent.name},w{place % 8}{path.parent.name}" for place, path in
+            enumerate(sorted((tmp_path / "t").rglob("*.png")))]  # fmt: skip
+    (tmp_path / "w.csv").write_text("path,label,ward\n" + "\n".join(rows))
+    code, out, _ = cli("data", "check", "--images", tmp_path / "w.csv", "--no-copies")
+    assert code == 0
+    assert "site:ward" not in out
+    (tmp_path / "p.csv").write_text("path,label,patient\n" + "\n".join(row[:-2] + row[-1] for row in rows))
+    _, out, _ = cli("data", "check", "--images", tmp_path / "p.csv", "--no-copies", "--folds", 2)
+    assert "boost" not in out.split("NEXT\n")[1]
+
+
+def test_networks_that_take_no_crop_so_small_are_left_out_of_what_is_planned(tmp_path, cli):
+    write_tissue(tmp_path / "t", per_class=4, size=(50, 50))
+    code, out, err = cli("data", "check", "--images", tmp_path / "t", "--no-copies")
+    assert code == 0, err
+    featurize = shlex.split(out.split("NEXT\n")[1].splitlines()[0])
+    assert featurize[6:] == ["--encoder", "resnet50", "--encoder", "vgg16", "--view", "1.0:40"]
+    assert "without inceptionv3, which takes no crop so small" in out
+
+
+def test_images_without_labels_are_named_before_the_work_and_boost_is_not_next(tmp_path, cli, tiny_options):
+    write_tissue(tmp_path / "t", per_class=3)
+    (tmp_path / "flat").mkdir()
+    for path in (tmp_path / "t").rglob("*.png"):
+        shutil.copy(path, tmp_path / "flat")
+    said = "no image has a label, so nothing can be trained on them; put the images into a folder for each class"
+    code, out, _ = cli("data", "check", "--images", tmp_path / "flat", "--no-copies", *TINY)
+    assert (code, said in out, "NEXT" in out) == (1, True, False)
+    run = tmp_path / "run"
+    code, _, err = cli("featurize", "--images", tmp_path / "flat", "--out", run, *tiny_options)
+    assert (code, said in err, "bchisto boost" in err) == (0, True, False), err
+    assert err.index(said) < err.index("wrote")  # before the work
+    assert "next: label images of two classes or more, then this command again" in err
+    code, _, err = cli("boost", "--out", run)
+    assert (code, "boost needs labels to train on: put the images into a folder for each class" in err) == (2, True)
+
+
+def test_labels_that_are_filled_in_later_describe_nothing_anew(tmp_path, cli, tiny_options):
+    paths = sorted(write_tissue(tmp_path / "t", per_class=3).rglob("*.png"))
+    run, table = tmp_path / "run", tmp_path / "m.csv"
+    table.write_text("path,label\n" + "".join(f"{path},\n" for path in paths))
+    code, _, err = cli("featurize", "--images", table, "--out", run, *tiny_options)
+    assert (code, "bchisto boost" in err) == (0, False), err
+    table.write_text("path,label\n" + "".join(f"{path},{path.parent.name}\n" for path in paths))
+    code, _, err = cli("featurize", "--images", table, "--out", run, *tiny_options)
+    assert (code, f"next: bchisto boost --out {run}" in err) == (0, True), err
+    assert json.loads((run / "run.json").read_text())["records"][-1]["notes"]["blocks"] == 0
+    code, _, err = cli("boost", "--out", run, "--folds", 3, "--seeds", 1, "--param", "num_iterations=2", "--jobs", 1)
+    assert code == 0, err
 
 
 # pictures
@@ -295,12 +387,13 @@ def test_nothing_to_learn_from_ends_in_no_traceback(tmp_path, cli):
     write_tissue(tmp_path / "one", per_class=1, size=(20, 12), classes=("only",))
     code, out, err = cli("data", "check", "--images", tmp_path / "one", "--html", tmp_path / "p.html")
     assert "Traceback" not in err
-    assert (code, "No view fits these images" in out, "not possible" in out) == (0, True, True)
+    assert (code, "No view fits these images" in out, "not possible" in out) == (1, True, True)
+    assert "all labelled images are of class only, and training needs two classes" in out
     assert "NEXT" not in out
     (tmp_path / "m.csv").write_text("path\none/only/only00.png\n")
     code, out, err = cli("data", "check", "--images", tmp_path / "m.csv", "--html", tmp_path / "p.html", "--json")
-    assert (code, json.loads(out)["protocols"]) == (0, [])
-    assert "not every image has a label" in (tmp_path / "p.html").read_text()
+    assert (code, json.loads(out)["protocols"]) == (1, [])  # that nothing can be trained is a finding
+    assert "no image has a label" in (tmp_path / "p.html").read_text()
 
 
 def test_mammograms_get_no_stain(tmp_path, cli):

@@ -1,0 +1,264 @@
+"""Pictures that were decoded wrongly, or refused with advice that cannot help: each read right now, or refused by name.
+
+Test files come from encoders (Pillow, tifffile, imagecodecs), altered by a few bytes if no encoder writes them.
+"""
+
+import io
+import struct
+
+import numpy as np
+import pictures
+import pytest
+import tifffile
+from bchisto.data import decode_image, read_dataset, read_header
+from bchisto.errors import ImageError
+from conftest import write_tissue
+from PIL import Image
+
+RNG = np.random.default_rng(3)
+SMOOTH = np.dstack([np.add.outer(np.arange(40) * 3, np.arange(60) * 2).astype(np.uint8)] * 3)
+NOISE = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def save(name, data):
+        (tmp_path / name).write_bytes(data)
+        return tmp_path / name
+
+    return save
+
+
+def refused(path, match, *, header=True):
+    for function in (read_header, decode_image) if header else (decode_image,):
+        with pytest.raises(ImageError, match=match) as error:
+            function(path)
+        assert str(error.value).startswith(str(path))
+
+
+# TIFF
+
+
+def with_kind(data, tag, kind):
+    """Give a tag of a little-endian TIFF another kind; values of 4 bytes or less stay where they are."""
+    data = bytearray(data)
+    (place,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, place)
+    for entry in range(place + 2, place + 2 + 12 * count, 12):
+        if struct.unpack_from("<H", data, entry)[0] == tag:
+            struct.pack_into("<H", data, entry + 2, kind)
+            if kind == 11:
+                struct.pack_into("<f", data, entry + 8, 2.0)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", [11, 9, 8, 6])
+def test_a_predictor_that_is_not_a_whole_number_is_refused(write, kind):
+    """FLOAT and signed kinds were passed over, and pixels were wrong by up to 255."""
+    data = pictures.tiff(NOISE, photometric="rgb", compression="zlib", predictor=True)
+    np.testing.assert_array_equal(decode_image(write("a.tif", data)), tifffile.imread(io.BytesIO(data)))
+    refused(write("b.tif", with_kind(data, 317, kind)), f"tag 317 is of kind {kind}, not a whole number")
+
+
+def test_a_predictor_of_64_bits_is_refused(write):
+    data = bytearray(pictures.tiff(NOISE, photometric="rgb", compression="zlib", predictor=True, bigtiff=True))
+    (place,) = struct.unpack_from("<Q", data, 8)
+    (count,) = struct.unpack_from("<Q", data, place)
+    entries = range(place + 8, place + 8 + 20 * count, 20)
+    entry = next(at for at in entries if struct.unpack_from("<H", data, at)[0] == 317)
+    struct.pack_into("<H", data, entry + 2, 17)
+    refused(write("a.tif", bytes(data)), "tag 317 is of kind 17")
+
+
+@pytest.mark.parametrize("flag", [1, 4])
+def test_the_first_page_that_is_no_thumbnail_is_read(write, flag, tmp_path):
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        first = {1: (SMOOTH[::4, ::4], "rgb"), 4: (SMOOTH[..., 0] > 90, "minisblack")}  # a thumbnail, a mask
+        writer.write(first[flag][0], photometric=first[flag][1], subfiletype=flag, metadata=None)
+        writer.write(NOISE, photometric="rgb", compression="zlib", metadata=None)
+        writer.write(SMOOTH, photometric="rgb", metadata=None)
+    path = write("a.tif", buffer.getvalue())
+    np.testing.assert_array_equal(decode_image(path), tifffile.imread(path, key=1))
+    header = read_header(path)
+    assert (header.width, header.height, header.pages, header.page) == (60, 40, 3, 2)
+
+
+def test_a_thumbnail_alone_is_read_and_one_of_a_picture_elsewhere_is_refused(write):
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(SMOOTH, photometric="rgb", subfiletype=1, metadata=None)
+    np.testing.assert_array_equal(decode_image(write("a.tif", buffer.getvalue())), SMOOTH)
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(SMOOTH[::4, ::4], photometric="rgb", subfiletype=1, subifds=1, metadata=None)
+        writer.write(NOISE, photometric="rgb", metadata=None)
+    refused(write("b.tif", buffer.getvalue()), "its pages are thumbnails of a picture that lies elsewhere")
+
+
+@pytest.mark.parametrize(("values", "kind"), [
+    (SMOOTH.astype(np.float32), "floating-point numbers"),
+    (SMOOTH[..., 0].astype(np.float32), "floating-point numbers"),
+    (SMOOTH.astype(np.float64), "floating-point numbers"), (SMOOTH.astype(np.uint32), "samples of 32 bits"),
+])  # fmt: skip
+def test_kinds_that_copying_cannot_help(write, values, kind):
+    photometric = "rgb" if values.ndim == 3 else "minisblack"
+    path = write("a.tif", pictures.tiff(values, photometric=photometric))
+    refused(path, f"a TIFF of {kind} has no defined colours here; save it as 8-bit RGB")
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg", "a.dcm"])
+def test_an_empty_file_is_called_empty(write, name):
+    refused(write(name, b""), "this file is empty; copy it again")
+
+
+# PNG
+
+
+def test_a_palette_that_is_missing_or_too_short(write):
+    values = RNG.integers(0, 8, (20, 30, 1))
+    colours = RNG.integers(0, 256, (8, 3), dtype=np.uint8)
+    whole = pictures.png(values, depth=8, colour=3, before=[(b"PLTE", colours.tobytes())])
+    path = write("a.png", whole)
+    np.testing.assert_array_equal(decode_image(path), np.array(Image.open(path).convert("RGB")))
+    refused(write("b.png", pictures.png(values, depth=8, colour=3)), "a palette of 0 bytes")
+    odd = pictures.png(values, depth=8, colour=3, before=[(b"PLTE", colours.tobytes()[:-1])])
+    refused(write("c.png", odd), "a palette of 23 bytes")
+    late = pictures.png(values, depth=8, colour=3, after=[(b"PLTE", colours.tobytes())])
+    refused(write("d.png", late), "a palette of 24 bytes before its pixels")
+    for depth in (4, 8):
+        short = pictures.png(values, depth=depth, colour=3, before=[(b"PLTE", colours[:7].tobytes())])
+        refused(write("e.png", short), "pixels beyond the 7 colours of its palette", header=False)
+
+
+# JPEG
+
+
+@pytest.mark.parametrize("kind", [3, 5, 9, 10, 11, 13])
+def test_a_jpeg_of_another_coding_is_refused(write, kind):
+    """One changed bit of a marker made noise of a picture, with exit code 0."""
+    data = pictures.jpeg(SMOOTH)
+    place = data.index(b"\xff\xc0")
+    changed = data[: place + 1] + bytes([0xC0 + kind]) + data[place + 2 :]
+    refused(write("a.jpg", changed), f"a JPEG of kind SOF{kind} with 8 bits is not read")
+
+
+def test_an_arithmetic_coded_jpeg_within_a_tiff_is_refused(write):
+    data = pictures.tiff(
+        np.tile(SMOOTH, (2, 2, 1)), photometric="rgb", compression="jpeg", compressionargs={"level": 90}
+    )
+    place = data.index(b"\xff\xc0\0\x11")
+    refused(write("a.tif", data[: place + 1] + b"\xc9" + data[place + 2 :]), "SOF9", header=False)
+
+
+# slides
+
+
+def slide(path):
+    """Write a tiled pyramid such as slide scanners write: more pixels than are read, in few bytes."""
+    with tifffile.TiffWriter(path, bigtiff=True) as writer:
+        for level, side in enumerate((12_288, 3072)):
+            blank = np.full((1024, 1024, 3), 255, np.uint8)
+            tiles = (blank for _ in range((side // 1024) ** 2))
+            writer.write(tiles, shape=(side, side, 3), dtype=np.uint8, tile=(1024, 1024), photometric="rgb",
+                         compression="zlib", subfiletype=min(level, 1), metadata=None)  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.svs", "a.NDPI", "a.mrxs", "a.scn", "a.vms", "a.bif", "a.czi"])
+def test_a_slide_is_called_a_slide_wherever_it_is_met(tmp_path, cli, name):
+    root = write_tissue(tmp_path / "images", per_class=3)
+    path = root / "benign" / name
+    path.write_bytes(pictures.tiff(NOISE, photometric="rgb"))
+    told = "a whole slide, which bchisto does not read; export fields of view"
+    refused(path, told)
+    code, out, _ = cli("data", "check", "--images", root, "--no-copies")
+    assert (code, f"benign/{name}: {told}" in out) == (1, True)
+    assert f"{name}: not a TIFF" not in out
+    (tmp_path / "m.csv").write_text(f"path,label\n{path},a\n{root}/benign/benign00.png,b\n")
+    code, out, _ = cli("data", "check", "--images", tmp_path / "m.csv", "--no-copies")
+    assert (code, told in out) == (1, True)
+    code, _, err = cli("data", "check", "--images", path)
+    assert (code, told in err) == (2, True)
+    (tmp_path / "only").mkdir()
+    path.rename(tmp_path / "only" / name)
+    code, _, err = cli("featurize", "--images", tmp_path / "only", "--out", tmp_path / "run")
+    assert (code, told in err, name in err) == (2, True, True)
+
+
+def test_a_pyramid_of_tiles_called_tif_is_a_slide(tmp_path, boosted, cli):
+    path = slide(tmp_path / "a.tif")
+    refused(path, "12288x12288 pixels in tiles: a whole slide, which bchisto does not read")
+    code, _, err = cli("predict", boosted, path, "--out", tmp_path / "p.csv", "--weights", "random")
+    assert (code, "a whole slide, which bchisto does not read; export fields of view" in err) == (2, True), err
+
+
+def test_a_slide_that_predict_is_given(tmp_path, boosted, cli):
+    (tmp_path / "a.svs").write_bytes(b"anything")
+    code, _, err = cli("predict", boosted, tmp_path / "a.svs", "--out", tmp_path / "p.csv", "--weights", "random")
+    assert (code, "a whole slide, which bchisto does not read" in err) == (2, True), err
+
+
+def test_one_picture_is_not_a_folder(tissue, cli):
+    code, _, err = cli("data", "check", "--images", tissue / "benign" / "benign00.png")
+    assert (code, "one image, not a folder or a manifest; give the folder of the images" in err) == (2, True)
+
+
+# few of 16 bits
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_values_of_12_bits_in_16_are_a_finding_with_the_cure(tmp_path, cli, suffix, tiny_options, caplog):
+    import cv2
+
+    root = write_tissue(tmp_path / "images", per_class=3)
+    for path in sorted((root / "benign").glob("*.png"))[:2]:
+        deep = np.asarray(Image.open(path)).astype(np.uint16)[..., ::-1] * 16
+        path.unlink()
+        assert cv2.imwrite(str(path.with_suffix(f".{suffix}")), deep)
+    full = sorted((root / "malignant").glob("*.png"))[0]
+    cv2.imwrite(str(full), cv2.imread(str(full)).astype(np.uint16) * 257)
+    said = (
+        "its values use 12 of 16 bits, so that it is read as nearly black; multiply them by 16, or save it as 8-bit RGB"
+    )
+    code, out, _ = cli("data", "check", "--images", root, "--no-copies")
+    assert code == 1
+    assert f"benign/benign00.{suffix}, benign/benign01.{suffix}: {said}" in out
+    code, _, err = cli("featurize", "--images", root, "--out", tmp_path / "run", *tiny_options)
+    assert (code, said in err) == (0, True), err
+
+
+# findings
+
+
+def test_files_of_breakhis_in_folders_of_ones_own(tmp_path, cli):
+    """They are read as a folder per class, without a warning about folders; a note tells of the names."""
+    root = write_tissue(tmp_path / "images", per_class=4, size=(70, 46))
+    for number, path in enumerate(sorted(root.rglob("*.png"))):
+        kind, tumour = ("B", "A") if path.parent.name == "benign" else ("M", "DC")
+        path.rename(path.with_name(f"SOB_{kind}_{tumour}-14-2254{number}-100-00{number}.png"))
+    dataset = read_dataset(root)
+    assert (dataset.name, dataset.class_counts()) == ("folder", {"benign": 4, "malignant": 4})
+    assert [finding.level for finding in dataset.findings] == ["note"]
+    code, out, _ = cli("data", "check", "--images", root, "--no-copies")
+    assert code == 0
+    assert "8 files are named as those of breakhis, but are not in its folders" in out
+    assert "--dataset breakhis takes classes and patients from the names" in out
+    code, out, _ = cli("data", "check", "--images", root, "--no-copies", "--dataset", "breakhis")
+    lines = [line for line in out.split("FINDINGS\n")[1].splitlines() if line.startswith("warning")]
+    assert len(lines) == 2  # the folders, and the size of the images
+    assert "and 5 more: not in the folders that its name says" in "".join(lines)
+
+
+def test_pictures_of_two_classes_are_all_named_at_once(tmp_path, cli, tiny_options):
+    root = write_tissue(tmp_path / "images", per_class=4)
+    for place in range(3):
+        (root / "malignant" / f"copy{place}.png").write_bytes((root / "benign" / f"benign0{place}.png").read_bytes())
+    code, out, _ = cli("data", "check", "--images", root)
+    _, _, err = cli("featurize", "--images", root, "--out", tmp_path / "run", *tiny_options)
+    assert code == 1
+    for text in (out, err):
+        for place in range(3):
+            pair = f"malignant/copy{place}.png: the same image as benign/benign0{place}.png"
+            assert f"{pair}, but labelled malignant, not benign" in text
+        assert "None" not in text
