@@ -96,7 +96,7 @@ def test_files_of_one_finding_are_in_one_line(tmp_path, cli):
         (tmp_path / "images" / kind).mkdir(parents=True)
         for number in range(12):
             word = "B_A" if kind == "benign" else "M_DC"
-            picture = np.random.default_rng(number).integers(60, 200, (96, 96, 3), dtype=np.uint8)
+            picture = np.random.default_rng([number, len(kind)]).integers(60, 200, (96, 96, 3), dtype=np.uint8)
             Image.fromarray(picture).save(tmp_path / "images" / kind / f"SOB_{word}-14-100{number}-40-001.png")
     code, out, _ = cli("data", "check", "--images", tmp_path / "images", "--view", "1.0:64", "--no-copies",
                        "--dataset", "breakhis")  # fmt: skip
