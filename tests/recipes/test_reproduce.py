@@ -181,7 +181,6 @@ def test_published_and_obtained_stand_side_by_side(done):
         "accuracy",
         "fusion-gain",
         "seed-gain",
-        "spread",
         "fusion-by-fold",
         "two-class",
         "confusion",
