@@ -270,7 +270,7 @@ def _kept(context: click.Context) -> Iterator[None]:
     names = {one.name for one in written}
     read = list(named_files(*(value for name, value in context.params.items() if name not in names)))
     config = context.meta.get(_CONFIG)
-    if config is not None and not config.name.endswith("run.json"):
+    if config is not None and b'"records"' not in config.read_bytes()[:100]:
         read.append(config)
     with reading(read):
         for one in written:

@@ -141,7 +141,7 @@ def featurize(
         if how.shard is not None:
             merged = all(workshop.finished(target) for target in targets)
             if not merged:
-                done = sum(not workshop.missing(block) for block in blocks)
+                done = sum(map(workshop.has_parts, blocks))
                 share = Share(how.shard, len(how.shard.select(blocks)), done, len(blocks), "blocks")
                 record.note(share=share.content())
         else:

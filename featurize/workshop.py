@@ -96,6 +96,10 @@ class Workshop:
             if not self.finished(target):
                 raise
 
+    def has_parts(self, block: Block) -> bool:
+        """Whether all parts of a block are there; whether they hold is looked at when they are merged."""
+        return all(target.part(block.index).is_file() for target in self.targets if target.name in block.targets)
+
     def missing(self, block: Block) -> list[Target]:
         """Return the targets without a valid part for this block, and not finished."""
         lacking = [target for target in self.targets if target.name in block.targets]

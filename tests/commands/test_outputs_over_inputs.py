@@ -196,3 +196,11 @@ def test_tables_among_the_images_stay(boosted, tissue, tmp_path, cli):
         code, _, text = cli("predict", model, "--images", images / "benign", "--overwrite", "--jobs", 1,
                             "--out", images / "benign" / "p.csv")  # fmt: skip
         assert code == 0, text
+
+
+def test_options_that_are_called_like_a_record_stay(boosted, run_copy, cli):
+    run = run_copy(boosted)
+    (run / "run.json").write_text("seeds: 1\n")
+    code, _, text = cli("boost", "--config", run / "run.json", "--out", run, "--jobs", 1)
+    assert (code, "run.json, which is read" in text) == (2, True), text
+    assert (run / "run.json").read_text() == "seeds: 1\n"
