@@ -7,6 +7,7 @@ A command names what it reads once (`reading`). Everything that writes or remove
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,7 +43,8 @@ def reading(paths: Iterable[Path]) -> Iterator[None]:
 def named_files(*values: Any) -> Iterator[Path]:
     """Yield the files and folders that values name, as a path or behind ``ENCODER=`` or ``onnx:``.
 
-    Beside a file the JSON of the same name is read too, and of a folder behind a prefix (``hub:``) all its files.
+    Beside a file the JSON of the same name is read too, beside ``x.onnx`` its values (``x.onnx.data``), and of a folder
+    behind a prefix (``hub:``) all its files.
 
     Parameters
     ----------
@@ -60,10 +62,13 @@ def named_files(*values: Any) -> Iterator[Path]:
                     if _identity(path) is None:
                         continue
                     yield path
-                    if path.is_file():
-                        yield path.with_suffix(".json")
-                    elif str(path) != text:
-                        yield from path.iterdir()
+                    with contextlib.suppress(OSError):  # a folder that may not be listed
+                        if path.is_file():
+                            yield path.with_suffix(".json")
+                        if path.suffix == ".onnx":
+                            yield from path.parent.glob(f"{glob.escape(path.name)}?*")
+                        if path.is_dir() and str(path) != text:
+                            yield from path.iterdir()
 
 
 def check_output(path: Path, *, name: str = "out") -> None:

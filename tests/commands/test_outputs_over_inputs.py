@@ -91,10 +91,15 @@ def test_no_output_file_is_an_input(words, command, out, read, tmp_path, cli):
 def test_the_json_beside_weights_and_the_files_of_a_model_folder_are_read(tmp_path, cli):
     folder = tmp_path / "model"
     folder.mkdir()
-    for name in ("tiny.onnx", "tiny.json", "config.json"):
+    for name in ("tiny.onnx", "tiny.onnx.data", "tiny.json", "config.json"):
         (folder / name).write_text("1")
-    for weights, out in (("tiny.onnx", "tiny.json"), (f"tiny=onnx:{folder}/tiny.onnx", "tiny.json"),
-                         (f"hub:{folder}", "config.json"), (f"tiny={folder}", "config.json")):  # fmt: skip
+    for weights, out in (
+        ("tiny.onnx", "tiny.json"),
+        ("tiny.onnx", "tiny.onnx.data"),
+        (f"tiny=onnx:{folder}/tiny.onnx", "tiny.json"),
+        (f"hub:{folder}", "config.json"),
+        (f"tiny={folder}", "config.json"),
+    ):
         weights = weights if ":" in weights or "=" in weights else folder / weights
         code, _, text = cli("predict", "m", "i.png", "--weights", weights, "--html", folder / out, "--out", "p.csv")
         assert (code, "choose another --html" in text) == (2, True), text
