@@ -36,7 +36,7 @@ class Output(_NamedPath):
 
 
 OUT_FILE = Output(dir_okay=False, path_type=Path)
-OUT_FOLDER = Output(file_okay=False, path_type=Path)
+OUT_FOLDER = Output(path_type=Path)
 
 _CONFIG = f"{__package__}.config"
 """Where a context keeps the file of ``--config``, which is no value of the command."""
