@@ -136,7 +136,8 @@ def _usage(error: click.ClickException) -> str:
         error.possibilities[1:] = ()  # the likeliest comes first
     path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else ""
     line = " ".join(error.format_message().split()).removesuffix(".")
-    return printable(f"error: {line}{f'; see {path} --help' if path else ''}")
+    see = f"{' S' if line.endswith('?') else '; s'}ee {path} --help" if path else ""
+    return printable(f"error: {line}{see}")
 
 
 def _spoken(text: str, words: Sequence[str]) -> str:

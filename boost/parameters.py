@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import warnings
@@ -9,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import yaml
 
 from ..errors import InputError
-from ..jobs import hushed_start
+from ..jobs import hushed_start, parse_yaml
 from .lightgbm_model import fit_text, import_lightgbm
 
 _BY_VALIDATION = frozenset({"early_stopping_round", "early_stopping_min_delta", "first_metric_only"})
@@ -42,7 +42,7 @@ _TOY = (60, 8, 3)
 
 
 def parse_params(options: Sequence[str]) -> dict[str, Any]:
-    """Read ``key=value`` options; values are YAML scalars.
+    """Read ``key=value`` options: numbers in decimals, true, false, words, or a list of these in brackets.
 
     Raises
     ------
@@ -61,13 +61,25 @@ def parse_params(options: Sequence[str]) -> dict[str, Any]:
         if not separator or not name:
             raise InputError(f"`params` {option}: write it as key=value")
         try:
-            value = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, TypeError, LookupError, RecursionError) as error:
+            value = _plain_number(parse_yaml(text, plain_text=True))
+        except InputError as error:
             raise InputError(f"`params` {option}: its value cannot be read; write it as key=value") from error
         if name in parsed and parsed[name] != value:
             raise InputError(f"`params` {name}: given twice, as {parsed[name]} and {value}")
         parsed[name] = value
     return parsed
+
+
+def _plain_number(value: Any) -> Any:
+    """Return what a text stands for: 010 is ten, and only true and false are truth values."""
+    if isinstance(value, list):
+        return [_plain_number(one) for one in value]
+    if not isinstance(value, str) or "_" in value:
+        return value
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return {"true": True, "false": False}.get(value.lower(), value)
 
 
 def plain_value(name: str, value: Any) -> Any:

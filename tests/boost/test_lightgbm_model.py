@@ -78,6 +78,8 @@ def test_parameters_by_text():
     assert parse_params(["num_leaves=31", "extra_trees=true", "boosting=gbdt"]) == {
         "num_leaves": 31, "extra_trees": True, "boosting": "gbdt",
     }  # fmt: skip
+    odd = parse_params(["a=010", "b=1:30", "c=no", "d=1e-3", "e=[1, 0.5, x]", "f=2024-01-01"])
+    assert odd == {"a": 10, "b": "1:30", "c": "no", "d": 0.001, "e": [1, 0.5, "x"], "f": "2024-01-01"}
     with pytest.raises(InputError, match="write it as key=value"):
         parse_params(["num_leaves"])
 
@@ -120,7 +122,7 @@ def test_parameters_that_do_not_fit(changes, message, capfd):
     assert capfd.readouterr() == ("", "")  # LightGBM's library writes a line of its own
 
 
-@pytest.mark.parametrize("text", ["x=[1", "num_leaves=2024-99-99", "a=" + "[" * 3000])
+@pytest.mark.parametrize("text", ["x=[1", "num_leaves=!!timestamp 2024-99-99", "a=" + "[" * 3000])
 def test_values_that_cannot_be_read(text):
     with pytest.raises(InputError, match="its value cannot be read; write it as key=value"):
         parse_params([text])

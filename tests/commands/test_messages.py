@@ -121,7 +121,7 @@ def test_run_from_its_sources_the_clone_is_named(monkeypatch):
     [
         (
             ("featurize", "--imges", "x"),
-            "error: No such option '--imges'. Did you mean '--images'?; see bchisto featurize --help",
+            "error: No such option '--imges'. Did you mean '--images'? See bchisto featurize --help",
         ),
         (("featurize", "--out", "x"), "error: Missing option '--images'; see bchisto featurize --help"),
         (("data", "chek"), "error: No such command 'chek'"),
