@@ -18,11 +18,6 @@ from bchisto.jobs import Progress, save_arrays
 
 ROOT = Path(bchisto.__file__).parent
 PROJECT = ROOT / "pyproject.toml"
-PROSE = {
-    "are", "beside", "bundle", "descriptor", "evaluation", "is", "made", "makes", "model", "never",
-    "place", "reads", "run",
-}  # fmt: skip
-"""What may follow the name of the program in a sentence."""
 
 
 def messages():
@@ -64,10 +59,10 @@ def test_every_command_in_a_message_is_one():
     for where, text in messages():
         for found in re.finditer(r"\bbchisto ([a-z]+[^`;:,()]*)", text):
             words = found[1].split()
-            if words[0] in PROSE:
+            if words[0] not in _COMMANDS:  # as in "bchisto reads none"
+                assert not re.search(rf"(`|run |same )bchisto {words[0]}", text), f"{where}: {text}"
                 continue
             count += 1
-            assert words[0] in _COMMANDS, f"{where}: {text}"
             command, rest = called(words)
             assert not isinstance(command, click.Group), f"{where}: {text}"
             flags = {word for word in rest if word.startswith("--")}
