@@ -9,7 +9,7 @@ from .catalogue import CATALOGUE, NamedEncoder
 from .checkup import EncoderCheck, check_encoder, describe_encoder, list_all_encoders
 from .choice import RUNNERS, EncoderChoice, parse_encoder, weights_of
 from .encoder import Backbone, Encoder, build_backbone
-from .engines import ENGINES, compile_tensors
+from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16
 from .geometry import GEOMETRY, Axis, map_axes
 from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
@@ -42,10 +42,12 @@ __all__ = [
     "compile_tensors",
     "describe_encoder",
     "encoder_facts",
+    "executed_precision",
     "fill_weights",
     "get_spec",
     "gives_maps",
     "header_choice",
+    "imitates_bfloat16",
     "least_of_partial",
     "list_all_encoders",
     "list_encoders",

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DependencyError, how_to_install, is_out_of_memory
+from ..errors import DependencyError, InputError, how_to_install, is_out_of_memory
 from .loading import first_line
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
@@ -271,7 +271,46 @@ def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
     ------
     DependencyError
         OpenVINO is not installed.
+    InputError
+        It does not compute in this precision on this CPU.
     """
+    if executed_precision(precision, engine="openvino") != precision:
+        raise InputError(f"`precision` {precision}: OpenVINO computes in float32 on this CPU; use float32")
+    return _openvino_core(precision)
+
+
+@functools.cache
+def executed_precision(precision: str, *, engine: str) -> str:
+    """Return the precision in which an engine computes on this machine when it is asked for one.
+
+    OpenVINO computes in float32 on a CPU that it has no bfloat16 for; a small network is compiled to see it. Other
+    engines compute in what they are asked for, if slowly.
+
+    Raises
+    ------
+    DependencyError
+        OpenVINO is not installed.
+    """
+    if engine != "openvino" or precision == "float32":
+        return precision
+    core, settings = _openvino_core(precision)
+    from openvino import Model, opset13
+
+    pixels = opset13.parameter([1, 1, 1, 1], np.float32)
+    kernel = opset13.constant(np.ones((1, 1, 1, 1), np.float32))
+    convolved = opset13.convolution(pixels, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
+    compiled = core.compile_model(Model([convolved], [pixels]), "CPU", settings)
+    executed = {node.get_rt_info()["runtimePrecision"].astype(str) for node in compiled.get_runtime_model().get_ops()}
+    return precision if "bf16" in executed else "float32"
+
+
+def imitates_bfloat16() -> bool:
+    """Return whether OpenVINO computes in bfloat16 on a CPU that has no instructions for it, which is slow."""
+    core, _ = _openvino_core("bfloat16")
+    return "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
     try:
         with _unreported():
             import openvino
@@ -280,6 +319,7 @@ def openvino_core(precision: str) -> tuple[Any, dict[str, Any]]:
     return openvino.Core(), {
         "INFERENCE_NUM_THREADS": 1,  # processes, not threads, use the cores
         "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # it would hold every process to the first core
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
     }
 

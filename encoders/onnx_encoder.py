@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,8 @@ def _refused(said: str) -> Iterator[None]:
 
 
 def _onnxruntime(path: Path, port: Port, output: str) -> Callable[[Floats], Any]:
+    # it writes to the home folder and reports over the network unless it is told not to before it is loaded
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..arguments import PathInput, as_path
 from ..data import PARTICULARS, Dataset, UniqueImages
-from ..encoders import gives_maps
+from ..encoders import executed_precision, gives_maps, imitates_bfloat16
 from ..errors import OutputError, OverwrittenError
 from ..experiment import ImageSelection, UnitSpec, Work, do_missing
 from ..jobs import Resources, Share, remove_leftovers, remove_output, remove_tree, set_aside, visible_gpus, write_rows
@@ -100,6 +100,7 @@ def featurize(
     settings, how = settings or FeaturizeSettings(), Work.of(work)
     config = {"out": str(run), **plain_options(selection, settings, how)}
     selection.refuse_as_run(run)
+    settings = _executed(settings)
     with record_run(run, command="featurize", config=config) as record:
         folder = run / "features"
         opened = selection.open(
@@ -160,6 +161,21 @@ def featurize(
         share,
         not unique.dataset.untrainable,
     )
+
+
+def _executed(settings: FeaturizeSettings) -> FeaturizeSettings:
+    """Return the settings with the precision in which the engine computes here, which the stores record."""
+    precision = executed_precision(settings.precision, engine=settings.engine)
+    if precision != settings.precision:
+        _log.warning(
+            "`precision` %s: OpenVINO computes in %s on this CPU; recorded as %s",
+            settings.precision,
+            precision,
+            precision,
+        )
+    elif settings.engine == "openvino" and precision == "bfloat16" and imitates_bfloat16():
+        _log.warning("`precision` bfloat16: this CPU has no bfloat16; OpenVINO imitates it, slower than float32")
+    return dataclasses.replace(settings, precision=precision)
 
 
 def _road(settings: FeaturizeSettings) -> str:

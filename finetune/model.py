@@ -111,9 +111,8 @@ def build_model(settings: FinetuneSettings, *, classes: int, fold: int) -> Any:
 
 def weights_bytes(settings: FinetuneSettings, *, classes: int) -> int:
     """Return how many bytes the weights of one of our own networks take in float32; none of them is made."""
-    import keras
-
     prepare_backend()
+    import keras
     from keras.src.backend.common import global_state
 
     # Keras makes what such a scope leaves unmade when the next one ends, whoever opens that: it must forget these

@@ -78,6 +78,10 @@ class Workshop:
         """Return place and rows of a block, kept as a part; one that another process made meanwhile is taken."""
         (block,) = blocks
         model = load_model(self.model, self.weights, self.identity)
+        if model.precisions != self.settings.get("precisions", {}):
+            raise BchistoError(
+                f"{self.model}: this worker's CPU computes in another precision than the one that started it"
+            )
         if (made := self.read(block)) is not None:
             ticker.tick(len(block.records) * model.steps)
             return block.index, made

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ..boost import Bundle
 from ..data import ImageRecord, file_sha256
-from ..encoders import CropEncoder, EncoderChoice, card_of, header_choice, open_encoder, other_treatment, weights_of
+from ..encoders import (
+    CropEncoder,
+    EncoderChoice,
+    card_of,
+    executed_precision,
+    header_choice,
+    open_encoder,
+    other_treatment,
+    weights_of,
+)
 from ..errors import BundleError, InputError, WeightsError
 from ..experiment import bundle_road
 from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
@@ -22,6 +32,8 @@ from ..jobs import Ticker
 from .advice import Fitting
 from .locate import recorded_weights
 from .stored import stored_settings
+
+_log = logging.getLogger(__name__)
 
 _CNN_BLOCK = 16
 """Images in a unit of work of a CNN, and in memory at once (ours)."""
@@ -44,6 +56,7 @@ class CnnModel:
     images_per_block = _CNN_BLOCK
     on_keras = True
     step_name = "predictions"
+    precisions: ClassVar[dict[str, str]] = {}
 
     @property
     def steps(self) -> int:
@@ -86,6 +99,12 @@ class BoostedModel:
     encoders: dict[str, CropEncoder]
 
     step_name = "augmentations"
+
+    @property
+    def precisions(self) -> dict[str, str]:
+        """Store to the precision in which its descriptors are computed here, if it is another than in training."""
+        trained = {name: header["precision"] for name, header in self.bundle.stores.items()}
+        return {name: one.precision for name, one in self.settings.items() if one.precision != trained[name]}
 
     @property
     def on_keras(self) -> bool:
@@ -209,8 +228,11 @@ def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) 
             f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings, as the "
             "features of predict, and no images"
         )
-    settings = stored_settings(path, bundle.stores)
-    encoders = _encoders(path, bundle.stores, weights)
+    settings = {
+        name: replace(one, precision=executed_precision(one.precision, engine=one.engine))
+        for name, one in stored_settings(path, bundle.stores).items()
+    }
+    encoders = _encoders(path, bundle.stores, weights, settings)
     _check_dims(path, bundle, encoders)
     return BoostedModel(bundle, settings, encoders)
 
@@ -219,7 +241,20 @@ def ready_model(bundle: Path, options: Sequence[str] = ()) -> tuple[tuple[str, .
     """Load a bundle with the weights that its run recorded, where none are given; return its identity, too."""
     given = (*options, *(f"{encoder}={file}" for encoder, file in recorded_weights(bundle, options)))
     identity = model_identity(bundle, given)
-    return identity, load_model(bundle, given, identity)
+    model = load_model(bundle, given, identity)
+    other_precisions(bundle, model)
+    return identity, model
+
+
+def other_precisions(path: Path, model: Model) -> dict[str, str]:
+    """Return `BoostedModel.precisions` of a loaded bundle, and warn if there are any."""
+    if model.precisions:
+        _log.warning(
+            "%s: was trained on descriptors in bfloat16, and OpenVINO computes them in float32 on this CPU: "
+            "probabilities differ a little from those of a CPU with bfloat16",
+            path,
+        )
+    return model.precisions
 
 
 def _check_dims(path: Path, bundle: Bundle, encoders: Mapping[str, CropEncoder]) -> None:
@@ -233,12 +268,18 @@ def _check_dims(path: Path, bundle: Bundle, encoders: Mapping[str, CropEncoder])
             )
 
 
-def _encoders(path: Path, stores: Mapping[str, dict[str, Any]], options: tuple[str, ...]) -> dict[str, CropEncoder]:
+def _encoders(
+    path: Path,
+    bundled: Mapping[str, dict[str, Any]],
+    options: tuple[str, ...],
+    settings: Mapping[str, FeaturizeSettings],
+) -> dict[str, CropEncoder]:
     """Return the encoder of every store, each with the weights that the store was made with.
 
     Stores of one encoder may come from different weights. So where the option that wins by the rule of ``weights``
     does not fit a store, those before it are tried; but it must fit one store of its encoder.
     """
+    stores = {name: {**header, "precision": settings[name].precision} for name, header in bundled.items()}
     built: dict[tuple[Any, ...], CropEncoder | WeightsError] = {}
     first = {store: _fitting(path, header, _sources(header, options)[0], built) for store, header in stores.items()}
     fitting = {stores[store]["encoder"] for store, found in first.items() if not isinstance(found, WeightsError)}
@@ -272,7 +313,7 @@ def _fitting(
         f"{path}: {name} was trained with weights from a file (sha256 {(of_file or needed)[:12]}); give them with "
         f'`weights="{name}=PATH"`'
     )
-    if header["weights"] == "file" and source == "imagenet" and "runner" in header:
+    if header["weights"] == "file" and source == "imagenet":  # Keras would fetch its own file to find that out
         return missing
     if key not in built:
         try:
@@ -288,8 +329,6 @@ def _fitting(
     encoder = built[key]
     if not isinstance(encoder, WeightsError) and encoder.weights_sha256 == needed:
         return encoder
-    if header["weights"] == "file" and source == "imagenet":
-        return missing
     if isinstance(encoder, WeightsError):
         return encoder
     has = encoder.weights_file_sha256 if of_file else ""

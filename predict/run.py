@@ -27,7 +27,7 @@ from .blocks import Block, Workshop, claim, do_blocks
 from .calls import Calls, OperatingPoint
 from .embedded import embeddings_digest, is_embedded, load_embedded, predict_embedded
 from .locate import find_bundle, recorded_weights
-from .model import load_model, model_identity
+from .model import load_model, model_identity, other_precisions
 from .page import import_openpyxl, write_html, write_xlsx
 from .records import images_digest, new_images
 from .settings import PredictSettings
@@ -211,7 +211,9 @@ def predict(
             for name, place in written.items():
                 refuse_overwriting([place], [image.path for image in records], name=name)
             usable, refused = check_headers(records, needs=ready.fits, skip_errors=how.skip_errors)
-            basis = {"model_sha256": identity[0], "images_sha256": images_digest(usable)}
+            basis: dict[str, Any] = {"model_sha256": identity[0], "images_sha256": images_digest(usable)}
+            if precisions := other_precisions(bundle, ready):
+                basis["precisions"] = precisions
             record.note(**basis, images=len(usable))
             claim(parts, basis, overwrite=how.overwrite)
             resources = how.networks() if ready.on_keras else how.cpu()

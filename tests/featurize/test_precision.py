@@ -1,0 +1,130 @@
+"""What OpenVINO's processes do on which cores, and in which precision: asked of the system and of the networks."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import h5py
+import pytest
+from bchisto.featurize import open_store
+from own_process import printed_by
+
+pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
+
+NO_BFLOAT16 = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}  # for the process, a CPU without bfloat16
+SMALL = ("--view", "1.0:64", "--augmentations", 2, "--crops", 4, "--engine", "openvino")
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    from conftest import need
+    from onnx_files import write_onnx
+
+    need("openvino", importlib.util.find_spec("openvino") is not None, "pip install 'bchisto[openvino]'")
+    return write_onnx(tmp_path_factory.mktemp("encoder"), side=64)
+
+
+def described(tissue, run, encoder, *more, environment=NO_BFLOAT16):
+    words = ("featurize", "--images", tissue, "--out", run, "--encoder", encoder, *SMALL, *more)
+    command = [sys.executable, "-m", "bchisto", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+
+
+def store_of(run):
+    return run / "features" / "onnx-patches-1.0-64.h5"
+
+
+def set_precision(run, value):
+    """Let the store be of another CPU."""
+    with h5py.File(store_of(run), "a") as file:
+        file.attrs["precision"] = value
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_no_process_is_held_to_a_core(encoder):
+    """OpenVINO held the one thread of every process to the first core, on which all of them then waited."""
+    script = """
+import os, sys, threading, numpy as np
+from bchisto.encoders import open_encoder, parse_encoder
+every, seen, ended = os.sched_getaffinity(0), [], threading.Event()
+encoder = open_encoder(parse_encoder(sys.argv[1]), engine="openvino")
+def watch():
+    while not ended.wait(0.01):
+        seen.append(os.sched_getaffinity(os.getpid()) == every)
+watching = threading.Thread(target=watch)
+watching.start()
+while len(seen) < 20:
+    encoder.encode(np.zeros((64, 64, 64, 3), np.uint8))
+ended.set()
+watching.join()
+print(set(seen))
+"""
+    assert printed_by(script, encoder) == "{True}\n"
+
+
+def test_a_store_says_in_which_precision_it_was_computed(tissue, tmp_path, encoder):
+    asked, plain = tmp_path / "asked", tmp_path / "plain"
+    done = described(tissue, asked, encoder, "--precision", "bfloat16", "--jobs", 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("--precision bfloat16: OpenVINO computes in float32 on this CPU") == 1
+    assert described(tissue, plain, encoder, "--jobs", 1).returncode == 0
+    with open_store(store_of(asked)) as one, open_store(store_of(plain)) as other:
+        assert (one.features() == other.features()).all()
+        assert one.header["precision"] == other.header["precision"] == "float32"
+    # both ask for the same in effect
+    assert described(tissue, plain, encoder, "--precision", "bfloat16").returncode == 0
+
+
+def test_no_store_mixes_precisions(tissue, tmp_path, encoder):
+    run = tmp_path / "run"
+    assert described(tissue, run, encoder, "--precision", "bfloat16").returncode == 0
+    set_precision(run, "bfloat16")  # as a CPU that has it, and 0.2 on any, write it
+    for more in ((), ("--augmentations", 3), ("--shard", "1/2")):
+        refused = described(tissue, run, encoder, "--precision", "bfloat16", *more)
+        assert refused.returncode == 2, more
+        assert "made with other settings: " in refused.stderr
+        assert "precision bfloat16 -> float32" in refused.stderr
+
+
+def test_a_prediction_in_another_precision_says_so(tissue, tmp_path, encoder, cli):
+    run, table = tmp_path / "run", tmp_path / "p.csv"
+    assert described(tissue, run, encoder).returncode == 0
+    set_precision(run, "bfloat16")
+    code, _, said = cli("boost", "--out", run, "--folds", 2, "--head", "logistic", "--jobs", 1)
+    assert code == 0, said
+    command = [sys.executable, "-m", "bchisto", "predict", run, "--images", tissue, "--out", table, "--jobs", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, env=NO_BFLOAT16)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("OpenVINO computes them in float32 on this CPU") == 1
+
+
+def test_an_encoder_does_not_take_a_precision_that_it_does_not_have(encoder):
+    script = (
+        "import sys; from bchisto.encoders import open_encoder, parse_encoder\n"
+        "open_encoder(parse_encoder(sys.argv[1]), engine='openvino', precision='bfloat16')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, encoder], capture_output=True, text=True, env=NO_BFLOAT16, timeout=60
+    )
+    assert "InputError: `precision` bfloat16: OpenVINO computes in float32 on this CPU; use float32" in done.stderr
+
+
+@pytest.mark.parametrize("limit", ["AVX2", "AVX512_CORE", "DEFAULT"])
+def test_a_small_network_tells_what_a_large_one_does(limit, encoder):
+    """The precision is asked of one convolution; those of a network of Keras are looked at one by one."""
+    script = """
+import numpy as np
+from bchisto.encoders import Encoder, executed_precision
+from bchisto.encoders.engines import _openvino_core
+executed = executed_precision("bfloat16", engine="openvino")
+encoder = Encoder("tiny", weights="random", engine="openvino", precision=executed)
+encoder.encode(np.zeros((1, 64, 64, 3), np.uint8))
+network, = encoder._compiled.crops._compiled.values()
+facts = [node.get_rt_info() for node in network.get_runtime_model().get_ops()]
+print(executed, {one["runtimePrecision"].astype(str) for one in facts if "Conv" in one["layerType"].astype(str)})
+"""
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": limit}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.stdout.strip() in ("bfloat16 {'bf16'}", "float32 {'f32'}"), done.stderr
