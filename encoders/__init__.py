@@ -14,7 +14,15 @@ from .geometry import GEOMETRY, Axis, map_axes
 from .loading import WeightArrays, fill_weights, load_keras_file, read_weight_arrays
 from .network import canonical_names, precision_policy, variables_of
 from .opening import cached_encoder, gives_maps, header_choice, open_encoder, recorded_source, source_sha256
-from .registry import EncoderFacts, EncoderSpec, encoder_facts, get_spec, least_of_partial, list_encoders
+from .registry import (
+    EncoderFacts,
+    EncoderSpec,
+    check_encoder_name,
+    encoder_facts,
+    get_spec,
+    least_of_partial,
+    list_encoders,
+)
 from .vectors import VectorSpec
 
 __all__ = [
@@ -39,6 +47,7 @@ __all__ = [
     "canonical_names",
     "card_of",
     "check_encoder",
+    "check_encoder_name",
     "compile_tensors",
     "describe_encoder",
     "encoder_facts",

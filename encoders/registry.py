@@ -74,6 +74,18 @@ class EncoderSpec:
     macs_per_pixel: float = _UNKNOWN_MACS_PER_PIXEL
 
 
+_CONVNEXT = ("base", "large", "small", "tiny", "xlarge")
+_EFFICIENT = (
+    *(f"b{number}" for number in range(8)),
+    *(f"v2{size}" for size in ("b0", "b1", "b2", "b3", "l", "m", "s")),
+)
+_OF_KERAS = (
+    *(f"convnext{size}" for size in _CONVNEXT), "densenet121", "densenet169", "densenet201",
+    *(f"efficientnet{size}" for size in _EFFICIENT), "inceptionresnetv2", "inceptionv3", "mobilenet", "mobilenetv2",
+    *(f"resnet{depth}{version}" for depth in (50, 101, 152) for version in ("", "v2")), "vgg16", "vgg19", "xception",
+)  # fmt: skip
+"""Networks of keras.applications that take any size, so that names are known without loading Keras."""
+
 _OF_ONE_SIZE = ("nasnet",)
 """Modules of keras.applications whose networks pad by the size that they are built for, and take no other."""
 
@@ -94,7 +106,23 @@ def _applications() -> dict[str, tuple[ModuleType, str]]:
 
 def list_encoders() -> list[str]:
     """Return the names of all encoders, sorted."""
-    return sorted({*_applications(), RESNET50_KERAS213, *extension_names(ENTRY_POINT_GROUP)})
+    return sorted({*_OF_KERAS, RESNET50_KERAS213, *extension_names(ENTRY_POINT_GROUP)})
+
+
+def check_encoder_name(choice: EncoderChoice) -> None:
+    """Refuse the name of an encoder that there is not, before anything is loaded.
+
+    Raises
+    ------
+    InputError
+        The message lists the names.
+    """
+    if choice.runner:
+        return
+    every = (*list_encoders(), *extension_names(VECTOR_GROUP), *CATALOGUE)
+    if choice.name not in every:
+        known = (*every, "hub:DIR", "onnx:FILE", "timm:NAME")
+        raise InputError(f"`encoders` {choice.name}: no such encoder; {one_of(choice.name, known)}")
 
 
 def get_spec(name: str) -> EncoderSpec:
@@ -108,13 +136,13 @@ def get_spec(name: str) -> EncoderSpec:
     name = name.casefold()
     if (offered := load_extension(ENTRY_POINT_GROUP, name, EncoderSpec, what="encoder")) is not None:
         return offered
+    check_encoder_name(EncoderChoice(name))
     applications = _applications()
     if name == RESNET50_KERAS213:
         preprocess = applications["resnet50"][0].preprocess_input
         return EncoderSpec(name, build_resnet50_keras213, preprocess, macs_per_pixel=_MACS_PER_PIXEL[name])
-    if name not in applications:
-        every = (*list_encoders(), *extension_names(VECTOR_GROUP), *CATALOGUE, "hub:DIR", "onnx:FILE", "timm:NAME")
-        raise InputError(f"`encoders` {name}: no such encoder; {one_of(name, every)}")
+    if name not in applications:  # one that gives vectors
+        raise InputError(f"`encoders` {name}: no such encoder with feature maps; {one_of(name, list_encoders())}")
     module, function = applications[name]
 
     def build(*, weights: str | None = None, include_top: bool = False) -> Any:

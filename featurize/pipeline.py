@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..arguments import PathInput, as_path
 from ..data import PARTICULARS, Dataset, UniqueImages
-from ..encoders import executed_precision, gives_maps, imitates_bfloat16
+from ..encoders import check_encoder_name, executed_precision, gives_maps, imitates_bfloat16
 from ..errors import OutputError, OverwrittenError
 from ..experiment import ImageSelection, UnitSpec, Work, do_missing
 from ..jobs import Resources, Share, remove_leftovers, remove_output, remove_tree, set_aside, visible_gpus, write_rows
@@ -98,6 +98,8 @@ def featurize(
     """
     run, selection = as_path(out, "out"), ImageSelection.of(images)
     settings, how = settings or FeaturizeSettings(), Work.of(work)
+    for choice in settings.encoders:
+        check_encoder_name(choice)
     config = {"out": str(run), **plain_options(selection, settings, how)}
     selection.refuse_as_run(run)
     settings = _executed(settings)

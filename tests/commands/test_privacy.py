@@ -1,0 +1,163 @@
+"""What commands contact and leave behind, with every engine and extra: their system calls, and a fresh home folder."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from onnx_files import write_onnx
+
+NETWORKS = Path(__file__).parents[1] / "encoders" / "transformers"
+
+STATED = re.compile(r"\.keras/keras\.json|\.cache/matplotlib/[^/]+|\.config/dask/[^/]+")
+"""Files in the home folder that SECURITY.md names: settings and lists of fonts, which libraries write."""
+
+DESCRIBE = ("--view", "1.0:64", "--stain", "none", "--augmentations", 1, "--crops", 2)
+TRAIN = ("--folds", 2, "--seeds", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=3", "--jobs", 1)
+CALLS = "trace=connect,sendto,sendmsg,sendmmsg"
+
+
+def contacted(trace):
+    """The lines of a trace in which something else than this machine is connected or sent to, or a name is asked for.
+
+    A UDP socket that is connected sends nothing by that; Dask learns the address of this machine so.
+    """
+    found = []
+    for line in trace.read_text(errors="replace").splitlines():
+        local = re.search(r'"127\.|"::1"|->127\.|->\[::1\]', line)
+        if re.search(r"htons\(53\)|:53\]", line) or (
+            not local and ("<TCP" in line or ("<UDP" in line and "connect(" not in line))
+        ):
+            found.append(line)
+    return found
+
+
+def traced(trace, command, environment):
+    strace = ["strace", "-f", "-yy", "--seccomp-bpf", "-qq", "-e", CALLS, "-e", "signal=none", "-o", str(trace)]
+    return subprocess.run([*strace, *command], capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def strace(tmp_path_factory):
+    """Let strace show what it has to: a connection, and a question for a name."""
+    from conftest import need
+
+    trace = tmp_path_factory.mktemp("strace") / "trace"
+    script = (
+        "import socket; one = socket.socket(); one.settimeout(0.01)\n"
+        "try: one.connect(('192.0.2.1', 9))\nexcept OSError: pass\n"
+        "try: socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 53))\nexcept OSError: pass"
+    )
+    able = shutil.which("strace") is not None
+    if able:
+        traced(trace, [sys.executable, "-c", script], dict(os.environ))
+        able = trace.is_file() and len(contacted(trace)) == 2
+    need("strace", able, "install strace, and let processes be traced")
+
+
+@pytest.fixture
+def watched(strace, tmp_path):
+    """Run a command in a home folder and a folder for temporary files of its own, and look at what it did."""
+    places = {"HOME": tmp_path / "home", "TMPDIR": tmp_path / "temporary"}
+    for place in places.values():
+        place.mkdir()
+    hidden = ("BCHISTO_CACHE", "ORT_DISABLE_TELEMETRY", "NO_ALBUMENTATIONS_UPDATE", "XDG_CACHE_HOME", "MPLCONFIGDIR")
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+
+    def run(*words, **more):
+        trace = tmp_path / "trace"
+        environment = {**kept, **{name: str(place) for name, place in places.items()}, **more}
+        done = traced(trace, [sys.executable, "-m", "bchisto", *map(str, words)], environment)
+        assert done.returncode == 0, done.stderr
+        assert contacted(trace) == []
+        left = [path for place in places.values() for path in place.rglob("*") if not path.is_dir()]
+        names = [str(path.relative_to(tmp_path / "home")) for path in left if path.is_relative_to(tmp_path / "home")]
+        assert [path for path in left if path.is_relative_to(places["TMPDIR"])] == []
+        assert [name for name in names if not STATED.fullmatch(name)] == []
+
+    return run
+
+
+def installed(*names):
+    return all(importlib.util.find_spec(name) is not None for name in names)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_run_with_an_onnx_file(engine, watched, tissue, tmp_path):
+    pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
+    if not installed(engine):
+        pytest.skip(f"needs {engine}")
+    run, encoder = tmp_path / "run", write_onnx(tmp_path, side=64)
+    watched("featurize", "--images", tissue, "--out", run, "--encoder", encoder, *DESCRIBE, "--engine", engine)
+    if engine == "openvino":
+        return
+    watched("boost", "--out", run, *TRAIN)
+    sheets = ("--html", tmp_path / "p.html", "--xlsx", tmp_path / "p.xlsx") if installed("openpyxl") else ()
+    watched("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 2, *sheets)
+    watched("explain", run, "--images", tissue, "--method", "map", "--out", tmp_path / "why")
+    watched("evaluate", run / "boost" / "2-lightgbm" / "predictions.csv", "--out", tmp_path / "evaluated")
+
+
+def test_a_run_with_networks_of_keras(watched, tissue, tmp_path):
+    run = tmp_path / "run"
+    encoder = ("--encoder", "tiny", "--weights", "random", *DESCRIBE, "--jobs", 2)
+    watched("featurize", "--images", tissue, "--out", run, *encoder)
+    if installed("openvino"):
+        watched("featurize", "--images", tissue, "--out", tmp_path / "other", *encoder, "--engine", "openvino")
+    if installed("jax"):
+        watched("featurize", "--images", tissue, "--out", tmp_path / "jax", *encoder, KERAS_BACKEND="jax")
+    if installed("keras_hub"):
+        own = ("--encoder", f"hub:{NETWORKS / 'swin'}", *DESCRIBE)
+        watched("featurize", "--images", tissue, "--out", tmp_path / "hub", *own)
+    if installed("timm", "torch"):
+        own = ("--encoder", "timm:resnet18", "--weights", "random", *DESCRIBE)
+        watched("featurize", "--images", tissue, "--out", tmp_path / "timm", *own)
+
+
+def test_a_network_that_is_trained(watched, tissue, tmp_path):
+    run = tmp_path / "run"
+    watched(
+        "finetune", "--images", tissue, "--out", run, "--network", "speck", "--folds", 2, "--epochs", 1, "--jobs", 1,
+        "--augmentations", "noise",
+    )  # fmt: skip
+    watched("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    watched("explain", run, "--images", tissue, "--method", "gradcam", "--out", tmp_path / "why")
+
+
+def test_tables_of_other_packages(watched, tissue, tmp_path):
+    """Excel, Parquet and lossless JPEG."""
+    if not installed("openpyxl", "pyarrow", "imagecodecs"):
+        pytest.skip("needs openpyxl, pyarrow and imagecodecs: pip install 'bchisto[test]'")
+    import numpy as np
+    import openpyxl
+    import pyarrow
+    import pyarrow.parquet
+    from miniatures import write_ddsm
+
+    book = openpyxl.Workbook()
+    book.active.append(["path", "label"])
+    for path in sorted(tissue.rglob("*.png")):
+        book.active.append([str(path), path.parent.name])
+    book.save(tmp_path / "manifest.xlsx")
+    watched("data", "check", "--images", tmp_path / "manifest.xlsx")
+    values = np.random.default_rng(0).normal(size=(8, 3))
+    columns = {"image_id": [f"{number}.png" for number in range(8)], "label": ["a", "b"] * 4}
+    columns |= {f"f{place}": column for place, column in enumerate(values.T)}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "vectors.parquet")
+    watched("boost", "--features", tmp_path / "vectors.parquet", "--out", tmp_path / "run", *TRAIN)
+    write_ddsm(tmp_path / "ddsm" / "cases" / "case0001", "A-0001-1", {"LEFT_CC": None})
+    watched("data", "list", "--images", tmp_path / "ddsm", "--dataset", "ddsm")
+
+
+def test_a_client_of_dask(watched, dask, tissue, tmp_path):
+    from distributed import LocalCluster
+
+    encoder = ("--encoder", write_onnx(tmp_path, side=64), *DESCRIBE)
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        watched(
+            "featurize", "--images", tissue, "--out", tmp_path / "run", *encoder, "--dask", cluster.scheduler_address
+        )
