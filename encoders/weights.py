@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -85,19 +84,20 @@ def load_imagenet(spec: EncoderSpec) -> Any:
         if match is None:
             raise WeightsError(
                 f"the ImageNet weights of {spec.name} cannot be loaded ({first_line(error)}); remove the cached file "
-                f'below {_cache()}, or give `weights="{spec.name}=PATH"`'
+                f'below {_cache() or "the folder of KERAS_HOME"}, or give `weights="{spec.name}=PATH"`'
             ) from error
         url, file = match[1], match[1].rsplit("/")[-1]
+        place = _cache() or "DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
         raise WeightsError(
             f"the ImageNet weights of {spec.name} cannot be fetched: no network ({match[2]}). Put {file} from {url} "
-            f'into {_cache()}, or give `weights="{spec.name}=PATH"` (or `weights="random"` for a trial)'
+            f'into {place}, or give `weights="{spec.name}=PATH"` (or `weights="random"` for a trial)'
         ) from error
 
 
-def _cache() -> Path:
-    """Return the folder where Keras keeps downloaded weights, by its own rule; it has no public name for it."""
+def _cache() -> Path | None:
+    """Return the folder where Keras keeps downloaded weights, by its own rule; None if that is a temporary one."""
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    return (home if os.access(home, os.W_OK) else Path(tempfile.gettempdir()) / ".keras") / "models"
+    return home / "models" if os.access(home, os.W_OK) else None
 
 
 def load_encoder_file(path: Path, *, spec: EncoderSpec, base: Any, part: Any) -> None:

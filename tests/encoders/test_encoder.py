@@ -227,6 +227,14 @@ def test_no_network_names_file_address_place_and_parameter(keras_server):
     assert 'give `weights="mobilenetv2=PATH"`' in text
 
 
+def test_without_a_home_folder_the_advice_names_a_place_that_stays(keras_server, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", "/dev/null/keras")
+    with pytest.raises(
+        WeightsError, match="into DIR/models, set KERAS_HOME=DIR since the home folder cannot be written"
+    ):
+        Encoder("mobilenetv2")
+
+
 def test_a_damaged_cached_file_is_named(keras_server):
     _, cache = keras_server
     cache.mkdir()

@@ -165,3 +165,15 @@ except KeyboardInterrupt:
 def test_an_interrupt_leaves_no_folder_for_temporary_files(tmp_path, moment, expected):
     assert printed_by(SCRATCH, moment, TMPDIR=str(tmp_path)) == expected
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_without_a_home_folder_ends_in_silence(tmp_path):
+    """Matplotlib, which Keras loads, would remove a folder at exit that the parent has removed already."""
+    script = (
+        "import os, shutil, sys; from bchisto.jobs.interrupts import prepare_worker\n"
+        "prepare_worker(os.getppid(), sys.argv[1])\n"
+        "import matplotlib\n"
+        "shutil.rmtree(sys.argv[1])"
+    )
+    (tmp_path / "scratch").mkdir()
+    assert printed_by(script, str(tmp_path / "scratch"), HOME="/dev/null/home") == ""
