@@ -156,3 +156,20 @@ def test_tables_of_constant_folds():
     assert constant_folds(table) == "NOTHING LEARNT: the models of 1 of 3 folds give all images the same probabilities"
     assert constant_folds(replace(table, folds=(1, 2, 3, 4, 5))) is None
     assert constant_folds(replace(table, folds=(None,) * 5)) is None
+
+
+@pytest.mark.parametrize("head", ["logistic", "svm"])
+def test_any_head_on_embeddings_that_are_all_alike(head, tmp_path, cli):
+    """What is told follows from the out-of-fold predictions, so it holds for networks and heads of other packages."""
+    names = np.array([f"i{number}" for number in range(12)])
+    file = tmp_path / "e.npz"
+    np.savez(file, features=np.ones((12, 2), np.float32), image_id=names, label=np.array(["a", "b"] * 6))
+    run = tmp_path / "run"
+    code, out, err = cli("boost", "--out", run, "--features", file, "--head", head, "--folds", 3, "--jobs", 1)
+    assert code == 0, err
+    sentence = "NOTHING LEARNT: the models of 3 of 3 folds give all images the same probabilities"
+    assert sentence in out
+    assert sentence in (run / "boost" / f"3-{head}" / "report.html").read_text(encoding="utf-8")
+    code, out, err = cli("predict", run, "--features", file, "--out", tmp_path / "p.csv")
+    assert code == 0, err
+    assert "NOTHING LEARNT" in out

@@ -52,6 +52,7 @@ def test_boost_shows_the_surest_cases_of_each_class(boosted, run_copy, cli):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.count("Map: probability of malignant, by 2 models of fold") == 2 * len(shown)  # the caption and the alt
     assert page.count("What a map is not: Each place shows what the model would say") == 2
+    assert page.count(": what the models answer before any channel is known; mean of the map ") == 2 * len(shown)
     whole = {row["image_id"]: float(row["p_malignant"]) for row in rows(folder / "predictions.csv")}
     assert all(f", of the whole picture {whole[row['image_id']]:.3f}" in page for row in shown)
     assert not any(Path(row["image_id"]).stem in page for row in rows(folder / "predictions.csv"))
