@@ -97,7 +97,7 @@ def masks(graph: Graph, images: Floats, target: int, tensor: int) -> tuple[Tiles
     mean = mean_colour(image)[0]
     seen = np.stack([image[0], mean, *(np.where(mask[..., np.newaxis], image[0], mean) for mask in kept)])
     shares = np.asarray(graph.model.predict_on_batch(seen))[:, target]
-    names = ["all of it", "the mean colour alone", *(f"unit {unit} alone" for unit in units)]
+    names = ["all of it", "mean colour", *(f"unit {unit} alone" for unit in units)]
     tiles = tuple(
         (f"{name}: {share:.3f}", one.round().astype(np.uint8))
         for name, share, one in zip(names, shares, seen, strict=True)
