@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data import PARTICULARS, SYNTHETIC_BANNER, check_order, read_particulars, spell_labels
+from ..data import PARTICULARS, SYNTHETIC_BANNER, check_order, few, read_particulars, spell_labels
 from ..encoders import card_of
 from ..errors import InputError, MissingInputError, StoreError
 from ..experiment import ImageChange, Known, Tested
@@ -127,10 +127,13 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         cure = (
             "give a table image_id,label by `labels`"
             if imported
-            else "put the images into a folder for each class, or fill in a column label of their manifest, and run "
-            "bchisto featurize again"
+            else "put the images into a folder for each class, or name the column of their manifest that holds them by "
+            "bchisto featurize --label-column NAME, which describes nothing again"
         )
-        raise InputError(f"none of the {len(labels)} images has a label; boost needs labels to train on: {cure}")
+        unused = f"; the manifest also has the columns {few(known.columns)}" if known.columns and not imported else ""
+        raise InputError(
+            f"none of the {len(labels)} images has a label; boost needs labels to train on: {cure}{unused}"
+        )
     classes = tuple(classes)
     if classes:
         labels = _spelled(labels, classes)

@@ -86,7 +86,9 @@ def train(
     with record_run(run, command="boost", config=config) as record:
         stores: Sequence[Path] = chosen.features
         if stores or chosen.labels is not None:
-            stores = import_features(stores, folder=run / "features", labels=chosen.labels, overwrite=how.overwrite)
+            stores = import_features(
+                stores, folder=run / "features", labels=chosen.labels, classes=chosen.classes, overwrite=how.overwrite
+            )
         sources = read_sources(stores or [run / "features"], classes=chosen.classes)
         if settings.each and len(sources.paths) < 2:
             raise InputError(

@@ -5,8 +5,9 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 """
 
 from .check import DatasetSurvey, check_dataset, check_stain, dark_pictures, survey_dataset
-from .classes import check_order, match_class, settle_labels, spell_labels
-from .csvtable import column_key
+from .classes import check_order, match_class, missing_labels, settle_labels, spell_labels
+from .columns import FEATURES, FOLD, GROUP, IMAGE, LABEL, PREDICTED, Role, choose_column, is_missing, may_hold_patients
+from .csvtable import CsvTable, column_key, read_csv
 from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
 from .findings import Finding, few, grouped, pairs_alike, report_findings
 from .folds.folds import fold_plan, fold_plans, read_fold_list, write_fold_list
@@ -14,6 +15,7 @@ from .folds.plans import FoldPlan, repeat_folds
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
 from .folds.split import inner_splits
 from .folds.units import unknown_groups
+from .groups import settle_groups
 from .images.container import ImageHeader
 from .images.content import (
     CROP_SEEDS,
@@ -58,15 +60,22 @@ from .walk import walk_files
 __all__ = [
     "CROP_SEEDS",
     "DATASET_NAMES",
+    "FEATURES",
+    "FOLD",
     "GIVEN",
+    "GROUP",
+    "IMAGE",
     "KNOWN_CLASSES",
+    "LABEL",
     "MAMMOGRAMS",
     "MOST_COMPARED",
     "OWN_OPTIONS",
     "PARTICULARS",
+    "PREDICTED",
     "PUBLISHED_FOLDS",
     "SYNTHETIC_BANNER",
     "Copy",
+    "CsvTable",
     "Dataset",
     "DatasetSurvey",
     "Finding",
@@ -77,10 +86,12 @@ __all__ = [
     "LayoutSpec",
     "Particulars",
     "RestainResult",
+    "Role",
     "UniqueImages",
     "check_dataset",
     "check_order",
     "check_stain",
+    "choose_column",
     "column_key",
     "content_sha256",
     "crop_key",
@@ -99,18 +110,22 @@ __all__ = [
     "given_parts",
     "grouped",
     "inner_splits",
+    "is_missing",
     "known_classes",
     "known_positive",
     "list_layouts",
     "make_bach",
     "make_tissue",
     "match_class",
+    "may_hold_patients",
+    "missing_labels",
     "only_listed",
     "order_classes",
     "pairs_alike",
     "pixels_sha256",
     "protocol_text",
     "published_folds",
+    "read_csv",
     "read_dataset",
     "read_fold_list",
     "read_header",
@@ -122,6 +137,7 @@ __all__ = [
     "report_findings",
     "resize_image",
     "scaled_side",
+    "settle_groups",
     "settle_labels",
     "spell_labels",
     "stain_images",

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..errors import InputError
+from .columns import is_missing
 from .findings import Finding
 
 
@@ -82,6 +83,13 @@ def spell_labels(labels: Iterable[str], classes: Sequence[str]) -> dict[str, str
                 "classes are given"
             )
     return found
+
+
+def missing_labels(labels: Iterable[str], classes: Sequence[str]) -> list[str]:
+    """Return the labels that say that nobody knows the class, such as ``NA``, unless they are names of classes."""
+    return [
+        label for label in sorted(set(labels)) if label and is_missing(label) and match_class(label, classes) is None
+    ]
 
 
 def check_order(classes: Sequence[str]) -> None:

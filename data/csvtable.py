@@ -11,11 +11,12 @@ import csv
 import datetime
 import io
 import itertools
+import logging
 import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -23,8 +24,11 @@ from typing import Any
 
 from ..errors import DependencyError, InputError, how_to_install
 from ..jobs import check_zip, unneutral
+from .columns import GROUP, Role, choose_column, has_column, may_hold_patients, same_name
 from .findings import few
 from .workbook import check_parts
+
+_log = logging.getLogger(__name__)
 
 _MOST_BYTES = 256 * 1024**2
 """Bound on a table (ours): a row takes some hundred bytes, so that this is a million images."""
@@ -64,8 +68,8 @@ class CsvTable:
         Name in lower case, with ``_`` for spaces and hyphens, to the name as written; columns without a name have none.
     rows : tuple of (int, dict of str to str)
         Line number and cells by the former name; a cell that is not there is empty.
-    overlong : tuple of int
-        Lines with more cells than the header.
+    overlong, short : tuple of int
+        Lines with more cells than the header, and with fewer.
     notes : tuple of str
         How it was read, where that is not as commas in UTF-8.
     """
@@ -75,22 +79,63 @@ class CsvTable:
     rows: tuple[tuple[int, dict[str, str]], ...]
     overlong: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    short: tuple[int, ...] = ()
+
+    def choose(self, role: Role, *, cure: str = "remove or rename one", without: Sequence[str] = ()) -> str:
+        """Return the column that holds something, by its former name, see `choose_column`; empty if there is none.
+
+        Parameters
+        ----------
+        role : Role
+        cure : str
+            What to do if two columns may hold it.
+        without : sequence of str
+            Columns that hold something else.
+        """
+
+        def values(name: str) -> list[str]:
+            return [row[name] for _, row in self.rows]
+
+        names = [name for name in self.columns if name not in without]
+        return choose_column(names, role, where=self.path, values=values, cure=cure) or ""
+
+    def say(self, chosen: Mapping[Role, str]) -> None:
+        """Log which columns are taken that are not called plainly, and how the table was read."""
+        for note in self.notes:
+            _log.info("%s: %s", self.path, note)
+        for role, column in chosen.items():
+            if column and not role.is_plain(column):
+                _log.info("%s: the %s is taken from the column %s", self.path, role.means, self.columns[column])
+        if not chosen.get(GROUP) and (may := may_hold_patients(set(self.columns) - set(chosen.values()))):
+            _log.warning("%s: the column %s may hold the patients, and is not used; if it does, call it group",
+                         self.path, self.columns[may[0]])  # fmt: skip
+
+    def named(self, name: str) -> str | None:
+        """Return the column that a user names, by its former name; None if there is none."""
+        return next((key for key in self.columns if key == column_key(name)), None) or next(
+            (key for key in self.columns if same_name(key, name)), None
+        )
 
 
-def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
+def read_csv(
+    path: Path, *, needed: Sequence[Role | str], expected: str, key: Callable[[str], str] | None = None
+) -> CsvTable:
     """Read a table with a header: CSV, or the first sheet of an Excel workbook (``.xlsx``).
 
     Columns of CSV are separated by commas, semicolons or tabs, in UTF-8, or in UTF-16 with its mark. Empty lines are
     passed over. What stands between the columns is told by the header: the first mark that gives all
-    needed columns. An apostrophe before what begins like a formula is taken away, see `bchisto.jobs.neutral`.
+    needed columns, else the one that gives the most. An apostrophe before what begins like a formula is taken away, see
+    `bchisto.jobs.neutral`.
 
     Parameters
     ----------
     path : Path
-    needed : sequence of str
-        Columns that must be there.
+    needed : sequence of Role or str
+        Columns that must be there: what they hold, or names that a user gave.
     expected : str
         The header in full, for messages.
+    key : callable, optional
+        Returns the former name of a column from the one that is written; `column_key` by default.
 
     Raises
     ------
@@ -99,17 +144,19 @@ def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
     DependencyError
         openpyxl is missing, which reads workbooks.
     """
+    key = key or column_key
     notes: list[str] = []
     excel = path.suffix.casefold() in _EXCEL_SUFFIXES
     table = _excel_rows(path, notes) if excel else _text_rows(path, needed=needed, notes=notes)
     lines = ((number, [unneutral(cell).strip() for cell in cells]) for number, cells in table)
     rows: list[tuple[int, dict[str, str]]] = []
     overlong: list[int] = []
+    short: list[int] = []
     try:
         _, written = next(lines, (1, []))
         if len(written) > _MOST_COLUMNS:
             raise InputError(f"{path}: {len(written):,} columns, too many for a table of images")
-        names = [column_key(cell) for cell in written]
+        names = [key(cell) for cell in written]
         _check_header(path, names, written, needed=needed, expected=expected)
         for number, cells in lines:
             if any(cells):
@@ -117,10 +164,12 @@ def read_csv(path: Path, *, needed: Sequence[str], expected: str) -> CsvTable:
                 rows.append((number, {name: cell for name, cell in row if name}))
                 if any(cells[len(names) :]):
                     overlong.append(number)
+                if len(cells) < len(names):
+                    short.append(number)
     except csv.Error as error:
         raise InputError(f"{path}: not a UTF-8 CSV file ({error})") from error
     columns = {name: said for name, said in zip(names, written, strict=True) if name}
-    return CsvTable(path, columns, tuple(rows), tuple(overlong), tuple(notes))
+    return CsvTable(path, columns, tuple(rows), tuple(overlong), tuple(notes), tuple(short))
 
 
 def published_rows(package: str, name: str) -> list[dict[str, str]]:
@@ -129,7 +178,7 @@ def published_rows(package: str, name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
-def _text_rows(path: Path, *, needed: Sequence[str], notes: list[str]) -> Rows:
+def _text_rows(path: Path, *, needed: Sequence[Role | str], notes: list[str]) -> Rows:
     """Return the rows of a text; what is unusual about it goes into `notes`."""
     text = _decoded(path, notes)
     if max(text.count("\n"), text.count("\r")) > _MOST_ROWS or max(map(text.count, _MARKS)) > _MOST_CELLS:
@@ -137,13 +186,15 @@ def _text_rows(path: Path, *, needed: Sequence[str], notes: list[str]) -> Rows:
             f"{path}: more than {_MOST_ROWS:,} lines or {_MOST_CELLS:,} cells, too large for a table of images"
         )
 
-    def names(mark: str) -> set[str]:
+    def names(mark: str) -> list[str]:
         header = next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])
-        return {column_key(unneutral(cell)) for cell in header}
+        return [unneutral(cell).strip() for cell in header]
 
     mark = ","
     with contextlib.suppress(csv.Error):  # the reader of the rows says it
-        mark = next((mark for mark in _MARKS if names(mark) >= set(needed)), mark)
+        headers = {mark: names(mark) for mark in _MARKS}
+        whole = [mark for mark, header in headers.items() if all(has_column(header, one) for one in needed)]
+        mark = next(iter(whole), max(headers, key=lambda mark: len(headers[mark])))
     if mark != ",":
         notes.append(f"its columns are taken to be separated by {_MARKS[mark]}")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
@@ -184,9 +235,10 @@ def column_key(name: str) -> str:
 
 
 def _check_header(
-    path: Path, names: Sequence[str], written: Sequence[str], *, needed: Sequence[str], expected: str
+    path: Path, names: Sequence[str], written: Sequence[str], *, needed: Sequence[Role | str], expected: str
 ) -> None:
-    missing = [name for name in needed if name not in names]
+    wanted = {one.name if isinstance(one, Role) else one: has_column(names, one) for one in needed}
+    missing = [name for name, there in wanted.items() if not there]
     if missing:
         there = f"; there are {few(filter(None, written), most=10)}" if any(written) else ""
         raise InputError(f"{path}: the header must have a column `{missing[0]}` ({expected}){there}")

@@ -48,6 +48,8 @@ class ImageRecord:
         Whether 16-bit grey levels of a TIFF or PNG are stretched to their range, see `decode_image`.
     columns : tuple of (str, str)
         Further cells of a manifest that are not empty: name of the column, see `column_key`, and value.
+    line : int
+        Of the manifest; 0 without one.
     """
 
     image_id: str
@@ -62,6 +64,7 @@ class ImageRecord:
     mask: Path | None = None
     stretch: bool = False
     columns: tuple[tuple[str, str], ...] = ()
+    line: int = 0
 
     def sides(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height of the image, pixels, in a file of these sides."""

@@ -31,7 +31,7 @@ class Finding:
     message : str
         What is wrong, and how to mend it.
     labels_only : bool
-        Whether it concerns labels alone, so that work without labels can go on.
+        Whether it concerns labels and groups only, so that work without them can go on.
     """
 
     level: Literal["note", "warning", "error"]
@@ -105,13 +105,14 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
     findings : sequence of Finding
         Of `read_dataset`.
     labels : bool
-        Whether labels matter; without them an error that concerns labels alone is a warning.
+        Whether labels matter; without them an error that concerns only labels is a warning, and a warning nothing.
 
     Raises
     ------
     InputError
         See `raise_errors`.
     """
+    findings = [one for one in findings if labels or not one.labels_only or one.level == "error"]
     raise_errors(finding for finding in findings if labels or not finding.labels_only)
     for levels, log in ((("error", "warning"), _log.warning), (("note",), _log.info)):
         lines = [(names, message) for level, message, names in grouped(findings) if level in levels]

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError, MissingInputError
+from .columns import GROUP, IMAGE, LABEL
 from .csvtable import read_csv
-from .findings import few
-from .layouts import GROUP_COLUMNS
+from .findings import few, report_findings
+from .groups import settle_groups
 
-_log = logging.getLogger(__name__)
-
-_ID_COLUMNS = ("image_id", "slide_id", "slide", "path")
-"""Columns that may hold the id of an image; the first that is there is taken. CLAM calls it ``slide_id``."""
-
-_EXPECTED = "image_id,label[,group]; slide_id will do for image_id, and patient or case_id for group"
+_EXPECTED = "image_id,label[,group]; slide_id will do for image_id, diagnosis for label, and patient for group"
 
 
 @dataclass(frozen=True)
@@ -45,8 +40,8 @@ def read_labels(path: Path) -> LabelTable:
     Parameters
     ----------
     path : Path
-        With a column ``image_id`` (or ``slide_id``, ``slide``, ``path``) and ``label``, and one that holds the group,
-        if any: those of a manifest, or ``case_id``.
+        With columns of the id of an image (``image_id``; CLAM calls it ``slide_id``) and the label, and one that holds
+        the group, if any; see `bchisto.data.columns`.
 
     Raises
     ------
@@ -55,18 +50,16 @@ def read_labels(path: Path) -> LabelTable:
     """
     if not path.is_file():
         raise MissingInputError(f"`labels` {path}: no such table; it has the columns {_EXPECTED}")
-    table = read_csv(path, needed=("label",), expected=_EXPECTED)
-    ids = next((name for name in _ID_COLUMNS if name in table.columns), None)
-    if ids is None:
-        raise InputError(f"{path}: the header must have a column image_id ({_EXPECTED})")
-    known = [name for name in (*GROUP_COLUMNS, "case_id") if name in table.columns and name != ids]
-    known.sort(key=lambda name: name.startswith("slide"))  # patients and cases before slides
-    group = known[0] if known else ""
-    if group not in ("", "group"):
-        _log.info("%s: the group is taken from the column %s", path, table.columns[group])
+    table = read_csv(path, needed=(LABEL, IMAGE), expected=_EXPECTED)
+    ids = table.choose(IMAGE)
+    label = table.choose(LABEL, without=[ids])
+    group = table.choose(GROUP, without=[ids, label])
+    table.say({IMAGE: ids, LABEL: label, GROUP: group})
     if table.overlong:
         raise InputError(f"{path}: line {table.overlong[0]} has more cells than the header; put a cell that holds a "
                          "comma in quotes")  # fmt: skip
+    names, joined = settle_groups((row.get(group) or None for _, row in table.rows), where=str(path))
+    report_findings(joined)
     lines: dict[str, int] = {}
     labels: dict[str, str] = {}
     groups: dict[str, str] = {}
@@ -77,9 +70,9 @@ def read_labels(path: Path) -> LabelTable:
             why = f"{image} stands in line {lines[image]} already" if image else f"an empty {table.columns[ids]}"
             raise InputError(f"{path}: line {number}: {why}; remove the row")
         lines[image] = number
-        labels[image], groups[image] = row["label"], row.get(group, "")
+        labels[image], groups[image] = row[label], names.get(row.get(group, "")) or ""
         for name, cell in row.items():
-            if cell and name not in (ids, "label"):
+            if cell and name not in (ids, label):
                 columns.setdefault(name, {})[image] = cell
     if not labels:
         raise InputError(f"{path}: the table has no rows ({few(table.columns.values())})")

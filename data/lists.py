@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError, MissingInputError
+from .columns import IMAGE
 from .csvtable import read_csv
 from .dataset import Dataset
 
@@ -27,8 +28,9 @@ def read_image_list(path: Path, *, option: str) -> frozenset[str]:
     """
     if not path.is_file():
         raise MissingInputError(f"`{option}` {path}: no such file")
-    table = read_csv(path, needed=("image_id",), expected="image_id")
-    listed = frozenset(row["image_id"] for _, row in table.rows)
+    table = read_csv(path, needed=(IMAGE,), expected="image_id")
+    ids = table.choose(IMAGE)
+    listed = frozenset(row[ids] for _, row in table.rows)
     if not listed:
         raise InputError(f"`{option}` {path}: lists no image")
     return listed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..jobs import read_json, write_json
+from .columns import PART
 from .csvtable import column_key
 from .dataset import Dataset
 
@@ -20,9 +22,6 @@ NO_FLOW: Mapping[str, int | None] = dict.fromkeys(("found", "refused", "duplicat
 
 GIVEN = "folder"
 """Name of the protocol that keeps the split in which images came."""
-
-PART_COLUMNS = ("part", "split")
-"""Columns of a manifest that may name the part; the first is also that of a folder per part."""
 
 _NAMES = {
     "train": ("train", "training"),
@@ -134,7 +133,7 @@ def part_of(name: str) -> str | None:
 
 def given_parts(known: Particulars) -> tuple[str, Mapping[str, str]] | None:
     """Return the column that names parts of a split and nothing else, with image id to part; None without one."""
-    for column in PART_COLUMNS:
+    for column in itertools.chain.from_iterable(PART.found(known.columns)):
         values = known.columns.get(column, {})
         parts = {image: part for image, value in values.items() if (part := part_of(value)) is not None}
         if parts and len(parts) == len(values):

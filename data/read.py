@@ -10,9 +10,11 @@ from typing import SupportsIndex
 
 from ..arguments import Many, TextInput, as_text, as_texts, as_wholes
 from ..errors import InputError, MissingInputError, readable_name
-from .classes import check_order, settle_labels
+from .classes import check_order, missing_labels, settle_labels
+from .columns import PART
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .findings import Finding, few
+from .groups import settle_groups
 from .images import same_content
 from .layouts import (
     CONTEXTS,
@@ -26,6 +28,7 @@ from .layouts import (
     recognise_layout,
     show_context,
 )
+from .particulars import part_of
 from .slides import SLIDE, is_slide
 
 _log = logging.getLogger(__name__)
@@ -121,9 +124,15 @@ def read_dataset(
     if layout.patients is not None and not synthetic:
         patient_of = layout.patients()
         records = [r if r.group is not None else replace(r, group=patient_of.get(r.path.name)) for r in records]
-    records, spelled = _settle_classes(records, classes)
+    records, spelled = _missing_labels(records, classes, root)
+    records, joined = _settle_classes(records, classes)
+    spelled.extend(joined)
+    if "group_from" in layout.options:
+        group_of, joined = settle_groups((record.group for record in records), where=root.name)
+        records = [r if r.group is None else replace(r, group=group_of[r.group]) for r in records]
+        spelled.extend(joined)
     files = len(records)
-    records, repeated = _settle_ids(records)
+    records, repeated = _settle_ids(records, root)
     unlabelled = [record.image_id for record in records if record.label is None]
     if 0 < len(unlabelled) < len(records) and "label_from" not in chosen:
         message = f"{len(unlabelled)} of {len(records)} images have no label: described, but neither trained nor tested"
@@ -191,15 +200,33 @@ def _settle_classes(records: Iterable[ImageRecord], classes: Sequence[str]) -> t
     return kept, findings
 
 
+def _missing_labels(
+    records: Iterable[ImageRecord], classes: Sequence[str], root: Path
+) -> tuple[list[ImageRecord], list[Finding]]:
+    """Take labels of a manifest from which a program has left nothing, such as ``NA``, for errors, unless classes."""
+    kept = list(records)
+    missing = missing_labels((record.label or "" for record in kept if record.line), classes)
+    findings = []
+    for label in missing:
+        lines = [f"{root.name}:{record.line}" for record in kept if record.label == label]
+        message = f"{label} as a label says that it is not known; leave the cell empty, or name {label} in `classes`"
+        findings.append(Finding("error", few(lines), message, labels_only=True))
+    return [replace(r, label=None) if r.line and r.label in missing else r for r in kept], findings
+
+
 def _is_synthetic(root: Path) -> bool:
     folder = root if root.is_dir() else root.parent
     places = (folder, folder.parent, folder / "ICIAR2018_BACH_Challenge")
     return any((place / SYNTHETIC_MARK).is_file() for place in places)
 
 
-def _settle_ids(records: Iterable[ImageRecord]) -> tuple[list[ImageRecord], list[Finding]]:
-    """Keep one record per id: a second one of equal content is left out, of other content an error."""
+def _settle_ids(records: Iterable[ImageRecord], root: Path) -> tuple[list[ImageRecord], list[Finding]]:
+    """Keep one record per id: a second one of equal content is left out, of other content an error.
+
+    Rows of a manifest that name one file under two ids are compared as well.
+    """
     kept: dict[str, ImageRecord] = {}
+    files: dict[Path, ImageRecord] = {}
     findings = []
     for record in records:
         texts = (record.image_id, record.label or "", record.group or "")
@@ -207,21 +234,35 @@ def _settle_ids(records: Iterable[ImageRecord]) -> tuple[list[ImageRecord], list
         if problem is None:
             first = kept.setdefault(record.image_id, record)
             if first is record:
+                other = files.setdefault(record.path, record) if record.line else record
+                if (problem := _contradiction(other, record, root)) is not None:
+                    findings.append(Finding("error", record.image_id, problem))
                 continue
-            problem = _difference(first, record)
+            problem = _difference(first, record, root)
         if problem is None:
             findings.append(Finding("warning", record.image_id, f"twice, also at {record.path}; used once"))
+            kept[record.image_id] = replace(first, label=first.label or record.label, group=first.group or record.group)
         else:
             findings.append(Finding("error", record.image_id, problem))
     return list(kept.values()), findings
 
 
-def _difference(first: ImageRecord, second: ImageRecord) -> str | None:
+def _difference(first: ImageRecord, second: ImageRecord, root: Path) -> str | None:
     """Say why two records of one id are not one image."""
     if not same_content(first.path, second.path):
         return f"two different images have this id, {first.path} and {second.path}; rename one"
-    if first.label != second.label:
-        return f"the same image has two labels, {first.label} and {second.label}"
+    return _contradiction(first, second, root)
+
+
+def _contradiction(first: ImageRecord, second: ImageRecord, root: Path) -> str | None:
+    """Say in what two records of one image contradict each other."""
+    parts = [next(filter(None, map(part_of, PART.values_of(record.columns))), None) for record in (first, second)]
+    for what, one, other in (
+        ("labels", first.label, second.label), ("patients", first.group, second.group), ("parts of a split", *parts),
+    ):  # fmt: skip
+        if one != other and None not in (one, other):
+            lines = [f" ({root.name}:{record.line})" if record.line else "" for record in (first, second)]
+            return f"the same image has two {what}, {one}{lines[0]} and {other}{lines[1]}; correct one of them"
     return None
 
 

@@ -21,7 +21,7 @@ from .finished import Facts, read_facts
 from .intervals import bootstrap_intervals
 from .metrics import compute_metrics
 from .panel import Panel, Sample
-from .predictions import PredictionTable, ungrouped_note
+from .predictions import PredictionTable, ungrouped, ungrouped_note
 from .read_table import TableChoice, read_predictions
 from .report import reporting, write_report
 from .tables import TABLES, write_tables
@@ -230,6 +230,11 @@ def _notes(table: PredictionTable, facts: Facts, choice: TwoClassChoice) -> Iter
         yield f"{table.name}: {constant}"
     if facts.run:
         return
+    if ungrouped(table) == len(table):
+        yield (
+            f"{table.name}: PATIENTS UNKNOWN: no row names its patient or slide, so each image counts as a unit of its "
+            "own, which makes intervals too narrow where images share a patient"
+        )
     yield from _leaks(table)
     if table.not_new:
         yield (

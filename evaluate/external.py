@@ -9,9 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..data import PARTICULARS, column_key, read_particulars
+from ..data import IMAGE, PARTICULARS, column_key, read_csv, read_particulars
 from ..errors import InputError
-from ..jobs import read_records
 from .intervals import Sampled
 from .operating import called_point
 from .panel import Panel
@@ -195,20 +194,18 @@ def column_values(path: Path, column: str, *, images_sha256: str = "") -> dict[s
         No such column, or an image with two values.
     """
     wanted = column_key(column)
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        reader = read_records(handle)
-        reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]  # as tables are read
-        name = next((name for name in reader.fieldnames if column_key(name) == wanted), None)
-        if name is not None:
-            values: dict[str, str] = {}
-            for row in reader:
-                value = (row[name] or "").strip()
-                if values.setdefault(row["image_id"], value) != value:
-                    raise InputError(
-                        f"{path}: {row['image_id']} has two values in column {name}, {values[row['image_id']]} and "
-                        f"{value}; subgroups are of whole images"
-                    )
-            return values
+    table = read_csv(path, needed=(IMAGE,), expected="image_id")
+    if (name := table.named(column)) is not None:
+        ids = table.choose(IMAGE)
+        values: dict[str, str] = {}
+        for _, row in table.rows:
+            value = row[name]
+            if values.setdefault(row[ids], value) != value:
+                raise InputError(
+                    f"{path}: {row[ids]} has two values in column {table.columns[name]}, {values[row[ids]]} and "
+                    f"{value}; subgroups are of whole images"
+                )
+        return values
     run = path.resolve().parents[1:3]
     for place in (place / PARTICULARS for folder in run for place in (folder, folder / "features")):
         known = read_particulars(place, images_sha256=images_sha256)

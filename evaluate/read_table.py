@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
+import itertools
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,25 @@ from pathlib import Path
 import numpy as np
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
-from ..data import column_key, known_classes, settle_labels, spell_labels
+from ..data import (
+    FOLD,
+    GROUP,
+    IMAGE,
+    LABEL,
+    PREDICTED,
+    CsvTable,
+    Role,
+    column_key,
+    few,
+    known_classes,
+    missing_labels,
+    read_csv,
+    report_findings,
+    settle_groups,
+    settle_labels,
+    spell_labels,
+)
 from ..errors import InputError, MissingInputError
-from ..jobs import read_records
 from .predictions import PredictionTable
 
 PREDICTED_FROM = ("column", "probabilities")
@@ -23,11 +40,10 @@ PREDICTED_FROM = ("column", "probabilities")
 
 _log = logging.getLogger(__name__)
 
+_EXPECTED = "image_id, label, and p_<class>... or predicted; perhaps group, fold, patch, model"
+
 _MOST_CLASSES, _MOST_FOLDS, _MOST_COLUMNS, _MOST_MODELS = 100, 5000, 1000, 100
 """Bounds on a table (ours): each class and fold costs figures of its own, and rows are as many as there are."""
-
-_MOST_LINES = 3_000_000
-"""Bound on lines (ours): a row takes some 400 bytes of memory."""
 
 _MOST_DIGITS, _MOST_LETTERS = 9, 1000
 """Of a fold, and of a class (ours)."""
@@ -94,8 +110,10 @@ def read_predictions(
     Parameters
     ----------
     path : str or Path
-        Columns ``image_id`` and ``label``, and ``p_<class>`` columns or ``predicted``; ``fold``, ``group``, ``patch``,
-        ``trained`` (``yes`` or ``no``) and ``model`` are optional. With ``model`` the rows make one table per model.
+        A table, see `bchisto.data.read_csv`: columns ``image_id`` and ``label``, and ``p_<class>`` columns or
+        ``predicted``; ``fold``, ``group``, ``patch``, ``trained`` (``yes`` or ``no``) and ``model`` are optional. Other
+        names that the columns may have are those of manifests, see `bchisto.data.columns`. With ``model`` the rows
+        make one table per model.
         Rows whose label is missing are left out and counted.
     classes : sequence of str
         Class order; by default that of a known dataset, else of the ``p_`` columns, else sorted.
@@ -120,56 +138,91 @@ def read_predictions(
     classes = as_texts(classes, "classes")
     if not path.is_file():
         raise MissingInputError(f"{path}: no such predictions file")
-    try:
-        with path.open("rb") as content:
-            counts = [(piece.count(b"\n"), piece.count(b"\r")) for piece in iter(lambda: content.read(2**20), b"")]
-        _bounded(path, max(map(sum, zip(*counts, strict=True)), default=0), _MOST_LINES, "lines")
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = read_records(handle)
-            columns = [column.strip() for column in reader.fieldnames or ()]
-            reader.fieldnames = columns  # blanks around a name would lose the column, and with it the patients
-            _bounded(path, len(columns), _MOST_COLUMNS, "columns")
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8") from error
-    scores = [column for column in columns if column.startswith("p_")]
-    if not {"image_id", "label"} <= set(columns) or not (scores or "predicted" in columns):
+    table = read_csv(path, needed=(IMAGE, LABEL), expected=_EXPECTED, key=_key)
+    _bounded(path, len(table.columns), _MOST_COLUMNS, "columns")
+    chosen = _columns(table)
+    scores = [column for column in table.columns if column.startswith("p_")]
+    if not scores and not chosen[PREDICTED]:
         raise InputError(
-            f"{path}: expected the columns image_id, label and p_<class>... or predicted; found {', '.join(columns)}"
+            f"{path}: expected the columns {_EXPECTED}; found {few(table.columns.values(), most=10)}; call the "
+            "probabilities of a class p_ and its name"
         )
-    if not rows:
+    if not table.rows:
         raise InputError(f"{path}: the table has no rows")
     named = [column.removeprefix("p_") for column in scores]
     mentioned: dict[str, Sequence[str]] = {
-        column: [text for row in rows if (text := (row[column] or "").strip())]
-        for column in ("label", "predicted")
-        if column in columns
+        role.name: [row[column] for _, row in table.rows if row[column]]
+        for role, column in chosen.items()
+        if role in (LABEL, PREDICTED) and column
     }
     if not mentioned["label"]:
         raise InputError(f"{path}: no row has a label, so nothing can be evaluated; fill in the column label")
     for names in (named, *mentioned.values()):
         _bounded(path, len(set(names)), _MOST_CLASSES, "classes")
         _bounded(path, max(map(len, names), default=0), _MOST_LETTERS, "letters of a class")
+    for what, names in mentioned.items():
+        if missing := missing_labels(names, (*classes, *named)):
+            raise InputError(
+                f"{path}: the {what} {missing[0]} says that it is not known; leave the cell empty, or name "
+                f"{missing[0]} in `classes`"
+            )
+    if len(named) == 1 and len(set(mentioned["label"])) > 1:
+        raise InputError(
+            f"{path}: has only one column of probabilities, {table.columns[scores[0]]}; give one p_<class> for each "
+            f"class: of two classes the other holds 1 less {table.columns[scores[0]]}"
+        )
     order = tuple(classes) or _class_order(path, mentioned, named)
     _bounded(path, len(order), _MOST_CLASSES, "classes")
     places = {column: _places(path, names, order) for column, names in {**mentioned, "column p_": named}.items()}
+    groups, joined = settle_groups((row.get(chosen[GROUP]) or None for _, row in table.rows), where=str(path))
+    report_findings(joined)
     parsed: dict[str, list[_Row]] = {}
     unlabelled: Counter[str] = Counter()
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
+    uneven = {*table.overlong, *table.short}
+    for number, row in table.rows:
+        if number in uneven:
             raise InputError(f"{path}:{number}: has another number of cells than the header; write the row anew")
-        model = row.get("model") or ""
-        found = parsed.setdefault(model, [])
-        if row["label"].strip():
-            found.append(_parse(f"{path}:{number}", row, order, places, scores, predicted_from))
+        cells = row | {role.name: row.get(column, "") for role, column in chosen.items()}
+        cells["group"] = groups.get(cells["group"]) or ""
+        model = row.get("model", "")
+        lines = parsed.setdefault(model, [])
+        if cells["label"]:
+            lines.append(_parse(f"{path}:{number}", cells, order, places, scores, predicted_from))
         else:
             unlabelled[model] += 1
     _bounded(path, len(parsed), _MOST_MODELS, "models")
+    _refuse_two_patients(path, parsed.values())
     stem = name or path.stem
     return [
         _table(path, f"{stem}: {model}" if model else stem, order, lines, unlabelled[model])
         for model, lines in parsed.items()
     ]
+
+
+def _key(column: str) -> str:
+    """Return the name of a column as `column_key`, but of one of probabilities with its class as it is written."""
+    score = re.fullmatch(r"p_(.+)", column.strip(), re.IGNORECASE | re.DOTALL)
+    return f"p_{score[1]}" if score else column_key(column)
+
+
+def _columns(table: CsvTable) -> dict[Role, str]:
+    """Return the column of each role, and log those that are not called plainly."""
+    chosen: dict[Role, str] = {}
+    for role in (IMAGE, LABEL, PREDICTED, FOLD, GROUP):
+        chosen[role] = table.choose(role, cure=f"call one {role.name}, or remove one", without=[*chosen.values()])
+    table.say(chosen)
+    return chosen
+
+
+def _refuse_two_patients(path: Path, models: Iterable[Sequence[_Row]]) -> None:
+    """Refuse an image whose rows name two groups."""
+    first: dict[str, _Row] = {}
+    for row in itertools.chain.from_iterable(models):
+        if row.group is not None and (other := first.setdefault(row.image, row)).group != row.group:
+            raise InputError(
+                f"{row.where}: {row.image} is of {row.group} here, and of {other.group} in line "
+                f"{other.where.rpartition(':')[2]}; an image has one patient"
+            )
 
 
 def _bounded(path: Path, count: int, most: int, what: str) -> None:
@@ -232,7 +285,7 @@ def _parse(
     predicted_from: str | None,
 ) -> _Row:
     def position(text: str, column: str) -> int:
-        found = places[column].get(text if column == "column p_" else text.strip())
+        found = places[column].get(text)
         if found is None:
             raise InputError(f"{where}: {column} {text!r} is none of the classes {', '.join(classes)}")
         return found
@@ -253,7 +306,7 @@ def _parse(
             raise InputError(f"{where}: the probabilities of {row['image_id']} sum to {sum(values):.4g}, not 1")
         probabilities = tuple(values)
         predicted = int(np.argmax(values))
-        if (row.get("predicted") or "").strip():
+        if row["predicted"]:
             called = position(row["predicted"], "predicted")
             if values[called] == max(values) or predicted_from == "column":  # it settles a tie of probabilities
                 predicted = called
@@ -265,7 +318,7 @@ def _parse(
                 )
     else:
         predicted = position(row["predicted"], "predicted")
-    fold = (row.get("fold") or "").strip()
+    fold = row["fold"]
     if fold and not (fold.isascii() and fold.isdecimal() and len(fold) <= _MOST_DIGITS):
         raise InputError(f"{where}: fold {fold!r} is not a whole number")
     return _Row(
@@ -275,17 +328,20 @@ def _parse(
         predicted,
         probabilities,
         int(fold) if fold else None,
-        (row.get("group") or "").strip() or None,
-        row.get("patch") or "",
+        row["group"] or None,
+        row.get("patch", ""),
         row.get("trained") == "yes",
     )
 
 
 def _number(text: str) -> float:
-    """Read a number as tables hold it: Python also takes the digits of every script, and ``1_0`` for 10."""
+    """Read a number as tables hold it, with a decimal point or comma.
+
+    Python alone also takes the digits of every script, and ``1_0`` for 10.
+    """
     if not text.isascii() or "_" in text:
         raise ValueError(text)
-    return float(text)
+    return float(text.replace(",", ".", 1))
 
 
 def _table(path: Path, name: str, classes: tuple[str, ...], rows: list[_Row], unlabelled: int) -> PredictionTable:

@@ -9,8 +9,9 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BchistoError, InputError
+from ..data import GROUP, IMAGE, LABEL, choose_column, may_hold_patients, report_findings, settle_groups
+from ..errors import BchistoError, InputError, readable_name
 from ..jobs import DAMAGE, parse_json
+
+_log = logging.getLogger(__name__)
 
 UNKNOWN = "unknown"
 """What stands for an encoder or weights that a file does not name."""
@@ -64,6 +68,8 @@ class Embeddings:
         Per image; empty where unknown.
     facts : mapping
         Of `FACTS`, as far as the file says.
+    unread : tuple of str
+        Columns or arrays of the file that are not read.
     """
 
     path: Path
@@ -72,6 +78,7 @@ class Embeddings:
     labels: tuple[str, ...]
     groups: tuple[str, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -80,6 +87,8 @@ class Embeddings:
         features: npt.NDArray[Any],
         columns: Mapping[str, Sequence[Any]],
         facts: Mapping[str, Any] | None = None,
+        *,
+        unread: Sequence[str] = (),
     ) -> Embeddings:
         """Check what a file holds, and bring it to one form; of the `COLUMNS` it has ``image_id`` at least.
 
@@ -116,7 +125,11 @@ class Embeddings:
                 f"{path}: the embedding of {ids[int(np.argmin(finite))]}{more} holds NaN, infinity, or a number that "
                 "float32 cannot hold; leave it out, or make it again"
             )
-        return cls(path, tuple(ids), rows, tuple(labels), tuple(groups), settled_facts(path, facts or {}))
+        names, joined = settle_groups((group or None for group in groups), where=str(path))
+        report_findings(joined)
+        groups = [names.get(group) or "" for group in groups]
+        about = settled_facts(path, facts or {})
+        return cls(path, tuple(ids), rows, tuple(labels), tuple(groups), about, tuple(unread))
 
     @property
     def columns(self) -> dict[str, tuple[str, ...]]:
@@ -176,6 +189,39 @@ def reading(
         raise kind(f"{path}: {say.format(reason)}") from error
 
 
+def choose_known(
+    path: Path, names: Sequence[str], read: Callable[[str], list[Any]]
+) -> tuple[dict[str, list[Any]], tuple[str, ...]]:
+    """Return the `COLUMNS` that a file has, and the names that hold none of them.
+
+    Parameters
+    ----------
+    path : Path
+    names : sequence of str
+        Its columns or arrays, without features.
+    read : callable
+        Returns the values of one of them.
+
+    Raises
+    ------
+    InputError
+        No ids, or see `choose_column`.
+    """
+    chosen: dict[str, str] = {}
+    for role in (IMAGE, LABEL, GROUP):
+        free = [name for name in names if name not in chosen.values()]
+        if (column := choose_column(free, role, where=path, values=read)) is not None:
+            chosen[role.name] = column
+            if not role.is_plain(column):
+                _log.info("%s: the %s is taken from %s", path, role.means, column)
+        elif role is IMAGE:
+            raise InputError(f"{path}: holds no {role.name} (or ids, slide_id, filenames); it has {sorted(names)[:10]}")
+    unread = tuple(name for name in names if name not in chosen.values())
+    if GROUP.name not in chosen and (may := may_hold_patients(unread)):
+        _log.warning("%s: %s may hold the patients, and is not used; if it does, call it group", path, may[0])
+    return {name: read(column) for name, column in chosen.items()}, unread
+
+
 def read_facts(path: Path, text: str) -> dict[str, Any]:
     """Read what an export of ours says of its embeddings.
 
@@ -191,15 +237,17 @@ def read_facts(path: Path, text: str) -> dict[str, Any]:
 
 
 def _text(path: Path, value: Any, what: str) -> str:
-    """Return an id, label or group as text: a whole number will do."""
+    """Return an id, label or group as text: a whole number will do, and NaN, as pandas writes what is missing."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", errors="replace")
-    if value is None:
+    if isinstance(value, (float, np.floating)) and value.is_integer():
+        value = int(value)
+    if value is None or value != value:
         return ""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (str, int, np.integer)):
         raise InputError(f"{path}: a {what} is {type(value).__name__}, not text: {str(value)[:50]}")
     text = str(value).strip()
-    if len(text) > LONGEST_TEXT or "\0" in text:
+    if len(text) > LONGEST_TEXT or "\0" in text or readable_name(text) != text:
         raise InputError(f"{path}: a {what} is no name: {text[:50]!r}")
     return text
 

@@ -7,6 +7,7 @@ shape (d,) in such a file. Its newer releases name the network in the attribute 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..data import GROUP, IMAGE, LABEL
 from ..errors import InputError, StoreError
 from ..jobs import DAMAGE, atomic_output, checked_dataset, open_for_reading, refuse_deadly
-from .embeddings import COLUMNS, MOST_BYTES, Embeddings, facts_of, read_facts, reading
+from .embeddings import COLUMNS, MOST_BYTES, Embeddings, choose_known, facts_of, read_facts, reading
 from .store import KIND, open_store, read_texts
 
 _AT_ONCE = 4096
@@ -44,6 +46,10 @@ def is_store(path: Path) -> bool:
 
 def _has_features(group: Any) -> bool:
     return "features" in group.keys()  # noqa: SIM118 - a link is not followed for its name
+
+
+def _has_ids(file: Any) -> bool:
+    return any(IMAGE.found(set(file.keys()) - {"coords"}))
 
 
 def _slides(file: Any) -> Iterator[str]:
@@ -75,7 +81,7 @@ def read_h5(path: Path) -> Embeddings:
             with open_store(path) as store:
                 columns = dict(zip(COLUMNS, (store.image_ids, store.labels, store.groups), strict=True))
                 return Embeddings.of(path, store.features(), columns, facts_of(store.header))
-        if _has_features(file) and "image_id" in file.keys():  # noqa: SIM118
+        if _has_features(file) and _has_ids(file):
             return _of_table(path, file)
         if _has_features(file):
             return _of_slides(path, [(path.stem, *_slide(file))])
@@ -102,7 +108,7 @@ def read_slides(folder: Path, files: list[Path]) -> Embeddings:
         with file, reading(path):
             if file.attrs.get("kind") == KIND:
                 raise InputError("a descriptor store, not the embeddings of one slide; give it, and not its folder")
-            if not _has_features(file) or "image_id" in file.keys():  # noqa: SIM118
+            if not _has_features(file) or _has_ids(file):
                 raise InputError("not the embeddings of one slide, as the other files of its folder; take it out")
             found.append((path.stem, *_slide(file)))
     return _of_slides(folder, found)
@@ -177,20 +183,23 @@ def _of_slides(path: Path, found: list[tuple[str, npt.NDArray[np.float32], int, 
 
 def _of_table(path: Path, file: Any) -> Embeddings:
     features = _features(file)
-    columns = {name: _texts(file, name) for name in COLUMNS if name in file.keys()}  # noqa: SIM118
+    names = [name for name in file if name not in ("features", "coords")]
+    others = [name for role in (IMAGE, LABEL, GROUP) for tier in role.found(names) for name in tier]
+    if set(others) - set(COLUMNS):  # by other names than a first look has read
+        refuse_deadly([path], [(name, "text", 1) for name in others])
+    columns, unread = choose_known(path, names, lambda name: _texts(file, name))
     about = _attribute(file, "bchisto")
     facts = read_facts(path, about) if about else {"encoder": _attribute(file, "encoder")}
-    return Embeddings.of(path, features[:], columns, facts)
+    return Embeddings.of(path, features[:], columns, facts, unread=unread)
 
 
 def _texts(file: Any, name: str) -> list[Any]:
-    """Return a column of texts, of any length or of a fixed one."""
-    try:
-        dataset = checked_dataset(file, name, holds="bytes", shape=(None,))
-    except StoreError:
-        return read_texts(file, name)
-    found: list[Any] = dataset[:].tolist()
-    return found
+    """Return a column of texts, of any length or of a fixed one, or of whole numbers."""
+    for holds in ("bytes", "whole"):
+        with contextlib.suppress(StoreError):
+            found: list[Any] = checked_dataset(file, name, holds=holds, shape=(None,))[:].tolist()
+            return found
+    return list(read_texts(file, name))
 
 
 def _attribute(place: Any, name: str) -> str:

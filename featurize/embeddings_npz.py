@@ -10,26 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..data import FEATURES, choose_column
 from ..errors import InputError
 from ..jobs import atomic_output, check_zip, save_arrays
-from .embeddings import COLUMNS, MOST_BYTES, Embeddings, read_facts, reading
-
-_NAMES = {
-    "features": ("features", "embeddings", "X"),
-    "image_id": ("image_id", "image_ids", "slide_id", "slide_ids", "ids", "filenames"),
-    "label": ("label", "labels"),
-    "group": ("group", "groups"),
-    "bchisto": ("bchisto",),
-}
-"""Names that an array may have; the first that is there is taken."""
-
+from .embeddings import MOST_BYTES, Embeddings, choose_known, read_facts, reading
 
 _MOST_ARRAYS = 1_000
 """Bound on the arrays of a file (ours)."""
 
 
 def read_npz(path: Path) -> Embeddings:
-    """Read ``features`` (or ``embeddings``, ``X``), ``image_id`` (or ``ids``, ``filenames``, ...), labels and groups.
+    """Read features, ids, labels and groups, by the names of arrays in `bchisto.data.columns`.
 
     Raises
     ------
@@ -43,35 +34,32 @@ def read_npz(path: Path) -> Embeddings:
         if sum(names.values()) > MOST_BYTES:
             raise InputError(f"{path}: unpacks to more than {MOST_BYTES // 1024**3} GiB; split it")
         with np.load(path, allow_pickle=False) as file:
-            found = {name: _array(path, file, wanted) for name, wanted in _NAMES.items()}
-    arrays = {name: array for name, array in found.items() if array is not None}
-    for name in ("features", "image_id"):
-        if name not in arrays:
-            others = ", ".join(_NAMES[name][1:])
-            raise InputError(f"{path}: holds no array {name} (or {others}); it has {sorted(names)}")
-    columns = {name: _column(path, arrays[name], name) for name in COLUMNS if name in arrays}
-    facts = read_facts(path, str(arrays["bchisto"])) if "bchisto" in arrays else None
-    return Embeddings.of(path, arrays["features"], columns, facts)
+            features = choose_column(file.files, FEATURES, where=path, values=lambda _: ())
+            if features is None:
+                raise InputError(f"{path}: holds no array features (or embeddings, X); it has {sorted(names)}")
+            array = _array(path, file, features)
+            others = [name for name in file.files if name not in (features, "bchisto")]
+            columns, unread = choose_known(path, others, lambda name: _column(path, _array(path, file, name), name))
+            about = str(_array(path, file, "bchisto")) if "bchisto" in file.files else ""
+    return Embeddings.of(path, array, columns, read_facts(path, about) if about else None, unread=unread)
 
 
-def _array(path: Path, file: Any, names: tuple[str, ...]) -> Any:
-    """Return the first array of these names that is there."""
-    for name in names:
-        if name in file.files:
-            try:
-                return file[name]
-            except ValueError as error:
-                if "allow_pickle" not in str(error):
-                    raise
-                raise InputError(
-                    f"{path}: {name} holds Python objects, which only pickle reads; save it as plain numbers or text, "
-                    "for example np.array(ids, dtype=str)"
-                ) from error
-    return None
+def _array(path: Path, file: Any, name: str) -> Any:
+    """Return an array."""
+    try:
+        return file[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise InputError(
+            f"{path}: {name} holds Python objects, which only pickle reads; save it as plain numbers or text, "
+            "for example np.array(ids, dtype=str)"
+        ) from error
 
 
 def _column(path: Path, values: npt.NDArray[Any], name: str) -> list[Any]:
-    if values.ndim != 1 or values.dtype.kind not in "USiu":
+    whole = values.dtype.kind == "f" and bool(np.all(np.isnan(values) | (values == np.round(values))))
+    if values.ndim != 1 or not (values.dtype.kind in "USiu" or whole):
         raise InputError(f"{path}: {name} is {values.dtype} of shape {values.shape}; it must be one text per image")
     found: list[Any] = values.tolist()
     return found

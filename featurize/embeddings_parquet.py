@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..data import FEATURES, GROUP, IMAGE, LABEL
 from ..errors import DependencyError, InputError, how_to_install
 from ..jobs import atomic_output
-from .embeddings import MOST_BYTES, Embeddings, read_facts, reading
+from .embeddings import MOST_BYTES, Embeddings, choose_known, read_facts, reading
 
-_FEATURES = ("features", "embedding", "embeddings")
-_IDS = ("image_id", "slide_id", "id", "filename")
 _ABOUT = b"bchisto"
 
 
@@ -46,23 +45,24 @@ def read_parquet(path: Path) -> Embeddings:
             about = (file.schema_arrow.metadata or {}).get(_ABOUT)
             if len(set(names)) < len(names):
                 raise InputError(f"{path}: two of its columns have one name")
-            ids = next((name for name in _IDS if name in names), None)
-            if ids is None:
-                raise InputError(f"{path}: has no column image_id (or {', '.join(_IDS[1:])}); it has {names[:10]}")
             numbers = _feature_columns(path, names)
-            further = [name for name in ("label", "group", "augmentation") if name in names]
-            table = file.read(columns=[ids, *numbers, *further])
+            others = [name for name in names if name not in numbers]
+            known = {name for role in (IMAGE, LABEL, GROUP) for tier in role.found(others) for name in tier}
+            augmentation = [name for name in others if name == "augmentation"]
+            table = file.read(columns=[*numbers, *known, *augmentation])
         features = _features(path, table, numbers, arrow)
-        columns = {"image_id": table.column(ids).to_pylist()}
-        columns |= {name: table.column(name).to_pylist() for name in further}
+        columns, unread = choose_known(
+            path, [n for n in others if n != "augmentation"], lambda name: table.column(name).to_pylist()
+        )
+        columns |= {name: table.column(name).to_pylist() for name in augmentation}
     facts = read_facts(path, about.decode("utf-8", errors="replace")) if about is not None else None
-    return Embeddings.of(path, *_grouped(path, features, columns), facts)
+    return Embeddings.of(path, *_grouped(path, features, columns), facts, unread=unread)
 
 
 def _feature_columns(path: Path, names: list[str]) -> list[str]:
     """Return the column of lists, or the columns of one prefix that are numbered without a gap."""
-    if (lists := next((name for name in _FEATURES if name in names), None)) is not None:
-        return [lists]
+    if lists := [name for tier in FEATURES.found(names)[:2] for name in tier]:
+        return lists[:1]
     numbered: dict[str, dict[int, str]] = {}
     for name in names:
         if (match := re.fullmatch(r"(\D*)(\d{1,9})", name)) is not None:
@@ -70,7 +70,7 @@ def _feature_columns(path: Path, names: list[str]) -> list[str]:
     found = max(numbered.values(), key=len, default={})
     if not found or sorted(found) != list(range(min(found), min(found) + len(found))) or min(found) > 1:
         raise InputError(
-            f"{path}: has no column features (or {', '.join(_FEATURES[1:])}) of lists, nor columns of numbers that are "
+            f"{path}: has no column features (or embeddings) of lists, nor columns of numbers that are "
             f"numbered without a gap, such as 0, 1, 2; it has {names[:10]}"
         )
     return [found[number] for number in sorted(found)]

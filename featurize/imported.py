@@ -14,7 +14,17 @@ import numpy as np
 
 from .. import __version__
 from ..arguments import PathInput, as_path
-from ..data import PARTICULARS, ImageRecord, LabelTable, Particulars, few, order_classes, read_labels, write_particulars
+from ..data import (
+    PARTICULARS,
+    ImageRecord,
+    LabelTable,
+    Particulars,
+    few,
+    missing_labels,
+    order_classes,
+    read_labels,
+    write_particulars,
+)
 from ..errors import InputError, MissingInputError, OutputError, SettingsConflictError
 from ..jobs import ensure_folder, refuse_overwriting
 from .embeddings import IMPORTED, UNKNOWN, Embeddings, row_sha256
@@ -112,7 +122,12 @@ def export_features(source: PathInput, out: PathInput, *, overwrite: bool = Fals
 
 
 def import_features(
-    sources: Sequence[Path], *, folder: Path, labels: Path | None = None, overwrite: bool = False
+    sources: Sequence[Path],
+    *,
+    folder: Path,
+    labels: Path | None = None,
+    classes: Sequence[str] = (),
+    overwrite: bool = False,
 ) -> list[Path]:
     """Return stores in the place of sources that are embeddings of other programs; stores and folders of them stay.
 
@@ -123,6 +138,8 @@ def import_features(
         Gets the stores that are made.
     labels : Path, optional
         See `bchisto.data.read_labels`; else the files hold the labels.
+    classes : sequence of str
+        Classes that are named by the user: another label such as ``NA`` is refused.
     overwrite : bool
         Replace stores that were made of other embeddings.
 
@@ -150,6 +167,11 @@ def import_features(
     found: dict[Path, Embeddings] = {}
     for path in foreign:
         found[path] = _labelled(read_embeddings(path), table)
+        if missing := missing_labels(found[path].labels, classes):
+            raise InputError(
+                f"{labels or path}: the label {missing[0]} says that it is not known; leave it empty, or name "
+                f"{missing[0]} in `classes`"
+            )
         first = found[foreign[0]]
         if set(found[path].image_ids) != set(first.image_ids):
             strange = sorted(set(found[path].image_ids) ^ set(first.image_ids))
@@ -180,7 +202,11 @@ def _labelled(found: Embeddings, table: LabelTable | None) -> Embeddings:
     """Give embeddings the labels of a table."""
     if table is None:
         if not any(found.labels):
-            raise InputError(f"{found.path}: holds no labels; give a table of them with `labels`")
+            others = f"; it also has {few(found.unread)}" if found.unread else ""
+            raise InputError(
+                f"{found.path}: holds no labels; give a table of them with `labels`, or call them label, class, "
+                f"diagnosis, target or y{others}"
+            )
         return found
     absent = [image for image in found.image_ids if image not in table.labels]
     if len(absent) == len(found.image_ids):
@@ -196,6 +222,11 @@ def _labelled(found: Embeddings, table: LabelTable | None) -> Embeddings:
     if more := sorted(set(table.labels) - set(found.image_ids)):
         _log.warning("%s: %d of %d rows are of no image of %s: %s", table.path, len(more), len(table.labels),
                      found.path, few(more))  # fmt: skip
+    for image, own in zip(found.image_ids, found.groups, strict=True):
+        if own and (other := table.groups[image]) and other.casefold() != own.casefold():
+            raise InputError(
+                f"{table.path}: {image} is of {other} here, and of {own} in {found.path}; an image has one patient"
+            )
     return dataclasses.replace(
         found,
         labels=tuple(table.labels[image] for image in found.image_ids),

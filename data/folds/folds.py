@@ -13,10 +13,11 @@ from ...arguments import PathInput, TextInput, as_path, as_text
 from ...errors import InputError, MissingInputError
 from ...jobs import write_rows
 from ...moved import takes_fields
+from ..columns import FOLD, IMAGE, PART
 from ..csvtable import read_csv
 from ..findings import few
 from ..lists import read_image_list
-from ..particulars import GIVEN, Particulars
+from ..particulars import GIVEN, Particulars, part_of
 from .given import SITES, given_plan, mixed_parts, site_plan
 from .holdout import HOLDOUT
 from .plans import PARTS, FoldPlan, Row, spread
@@ -185,15 +186,15 @@ def read_fold_list(path: PathInput) -> list[Row]:
         A missing column, a fold that is no integer, an unknown part, an image listed twice in a fold.
     """
     path = as_path(path, "path")
-    table = read_csv(path, needed=("image_id", "fold"), expected="image_id,fold[,part]")
+    table = read_csv(path, needed=(IMAGE, FOLD), expected="image_id,fold[,part]")
+    ids, folds, parts = (table.choose(role) for role in (IMAGE, FOLD, PART))
     rows: list[Row] = []
     seen: set[tuple[str, int | None]] = set()
-    parts = "part" in table.columns
     for number, row in table.rows:
-        image, text, part = row["image_id"], row["fold"], row.get("part") or "test"
+        image, text, part = row[ids], row[folds], row.get(parts) or "test"
         if not re.fullmatch(r"[0-9]{1,9}", text):
             raise InputError(f"{path}:{number}: fold {text!r} is not a whole number")
-        if part not in PARTS:
+        if (part := part_of(part) or part) not in PARTS:
             raise InputError(f"{path}:{number}: part {part!r} is none of {', '.join(PARTS)}")
         fold = int(text)
         key = (image, fold if parts else None)

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ...errors import InputError
+from ..columns import PART
 from ..csvtable import column_key
 from ..findings import few
-from ..particulars import GIVEN, PART_COLUMNS, Particulars, given_parts
+from ..particulars import GIVEN, Particulars, given_parts
 from .plans import PARTS, FoldPlan, spread
 
 SITES = "site:"
@@ -33,7 +34,7 @@ def given_plan(*, image_ids: Sequence[str], known: Particulars) -> FoldPlan:
     if found is None:
         raise InputError(
             f"`spec` {GIVEN}: no split came with these images; put their class folders below train and test, or name "
-            f"train, val or test in a column {PART_COLUMNS[0]} of a manifest"
+            f"train, val or test in a column {PART.name} of a manifest"
         )
     column, part_of = found
     if without := [image for image in image_ids if image not in part_of]:

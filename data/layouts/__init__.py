@@ -11,7 +11,6 @@ from .breakhis import BREAKHIS_NAME
 from .cbis_ddsm import CBIS_NAME
 from .context import CONTEXTS, show_context
 from .idc import IDC_NAME
-from .manifest import GROUP_COLUMNS
 from .registry import (
     MAMMOGRAMS,
     built_in_layouts,
@@ -27,7 +26,6 @@ __all__ = [
     "BREAKHIS_NAME",
     "CBIS_NAME",
     "CONTEXTS",
-    "GROUP_COLUMNS",
     "IDC_NAME",
     "LABEL_LEVELS",
     "LESIONS",

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ...errors import InputError
 from ..classes import match_class
+from ..columns import PART
 from ..dataset import IMAGE_SUFFIXES, ImageRecord
 from ..findings import Finding, few
 from ..from_path import PathRule
-from ..particulars import PART_COLUMNS, part_of
+from ..particulars import part_of
 from ..walk import is_folder, refuse_only_slides, walk_files
 from .spec import LayoutSpec
 
@@ -76,7 +77,7 @@ def read_folder(
     records = []
     for name, path in files.items():
         part = parts.get(name.partition("/")[0])
-        columns = () if part is None else ((PART_COLUMNS[0], part),)
+        columns = () if part is None else ((PART.name, part),)
         records.append(ImageRecord(name, path, found["label"][name], found["group"][name], columns=columns))
     return records, findings
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from ...errors import InputError
+from ..columns import GROUP, IMAGE, LABEL, PART, PATH, Role, is_missing, may_hold_patients
 from ..csvtable import CsvTable, column_key, read_csv
 from ..dataset import ImageRecord
 from ..findings import Finding
 from ..from_path import PathRule
-from ..particulars import GIVEN, PART_COLUMNS, part_of
+from ..particulars import GIVEN, part_of
 from .spec import LayoutSpec
-
-GROUP_COLUMNS = ("group", "patient", "patient_id", "case", "slide", "slide_id")
-"""Columns of a manifest that may hold the group; the first that is there is taken, patients before slides."""
 
 
 def read_manifest(
@@ -28,8 +27,7 @@ def read_manifest(
     r"""Read a manifest with a header ``path,label,group[,image_id]``; only ``path`` is required.
 
     Relative paths are taken from the folder of the manifest; one written with ``\`` is found, too. An empty label or
-    group means unknown. The group may also stand in a column ``patient``, ``patient_id``, ``case``, ``slide`` or
-    ``slide_id``. Case and blanks of a column's name, and blanks around a cell, do not count.
+    group means unknown. Columns may have other names, see `bchisto.data.columns`; blanks around a cell do not count.
 
     Parameters
     ----------
@@ -56,36 +54,38 @@ def read_manifest(
         if rule is not None:
             rules[what] = PathRule.of(rule, name=f"{what}_from")
     named = {"path": path_column, "label": label_column, "group": group_column}
-    chosen = {"path": "path"} | {what: column_key(name) for what, name in named.items() if name is not None}
+    chosen = {what: name for what, name in named.items() if name is not None}
     table = read_csv(
         path,
-        needed=tuple(chosen.values()),
+        needed=(*(() if path_column else (PATH,)), *map(column_key, chosen.values())),
         expected="path,label,group[,image_id], or other names by `path_column`, `label_column` and `group_column`",
     )
     findings = [Finding("note", path.name, note) for note in table.notes]
-    columns = {"label": "label", "image_id": "image_id", **chosen, **dict.fromkeys(rules, "")}
-    if "group" not in columns:
-        columns["group"] = _group_column(table, findings)
-    findings.extend(_unused(table, columns))
+    columns = {what: table.named(name) or "" for what, name in chosen.items()} | dict.fromkeys(rules, "")
+    columns["image_id"] = table.named(IMAGE.name) or ""
+    for role in (PATH, LABEL, GROUP):
+        if role.name not in columns:
+            columns[role.name] = _column(table, role, columns, findings)
+    findings.extend(_unused(table, columns, {*rules, *chosen}))
     kept = {columns[what] for what in ("path", "label", "image_id")}
-    rows: list[tuple[str, dict[str, str]]] = []
+    rows: list[tuple[int, str, dict[str, str]]] = []
     for number, row in table.rows:
         name = _settled(path.parent, row[columns["path"]])
         problem = _missing(path.parent / name) if name else "an empty path; remove the row"
         if problem is not None:
             findings.append(Finding("error", f"{path.name}:{number}", problem))
             continue
-        rows.append((name, row))
-    found = {what: rule.find(Path(name).as_posix() for name, _ in rows) for what, rule in rules.items()}
+        rows.append((number, name, row))
+    found = {what: rule.find(Path(name).as_posix() for _, name, _ in rows) for what, rule in rules.items()}
     records: list[ImageRecord] = []
-    for name, row in rows:
+    for number, name, row in rows:
         written = Path(name).as_posix()
         label, group = (
             found[what][written] if what in rules else row.get(columns[what]) or None for what in ("label", "group")
         )
-        image = row.get("image_id") or written
+        image = row.get(columns["image_id"]) or written
         further = tuple((key, cell) for key, cell in row.items() if cell and key not in kept)
-        records.append(ImageRecord(image, path.parent / name, label, group, source="csv", columns=further))
+        records.append(ImageRecord(image, path.parent / name, label, group, source="csv", columns=further, line=number))
     for number in table.overlong:
         message = "more cells than the header has columns; put a cell that holds a comma in quotes"
         findings.append(Finding("error", f"{path.name}:{number}", message))
@@ -93,7 +93,7 @@ def read_manifest(
         raise InputError(f"{path}: the manifest has no rows")
     for what, given in rules.items():
         findings.extend(given.findings(path, found[what], what))
-    unknown = [record.image_id for record in records if record.group is None]
+    unknown = [record.image_id for record in records if is_missing(record.group)]
     if "group" not in rules and unknown and len(unknown) < len(records):
         message = (
             f"{len(unknown)} of {len(records)} images name no group (first {unknown[0]}), so folds cannot keep "
@@ -116,36 +116,52 @@ def _missing(file: Path) -> str | None:
         return f"{file} cannot be read ({error.strerror or error})"
 
 
-def _group_column(table: CsvTable, findings: list[Finding]) -> str:
-    """Return the column that holds the group, and say which it is where others may be meant."""
-    group, *others = [column for column in GROUP_COLUMNS if column in table.columns] or ["group"]
-    message = f"the group is taken from the column {table.columns.get(group)}"
-    if others:
+def _column(table: CsvTable, role: Role, columns: dict[str, str], findings: list[Finding]) -> str:
+    """Return the column that holds something, and say which it is if it is not called plainly."""
+    column = table.choose(role, cure=f"name the one that does with `{role.name}_column`", without=[*columns.values()])
+    if not column:
+        return ""
+    message = f"the {role.means} is taken from the column {table.columns[column]}"
+    others = [name for tier in role.found(table.columns) for name in tier if name not in (column, *columns.values())]
+    if others and role is GROUP:
         message += f"; not used: {', '.join(table.columns[other] for other in others)}"
         findings.append(Finding("warning", table.path.name, message))
-    elif group != "group":
+    elif not role.is_plain(column):
         findings.append(Finding("note", table.path.name, message))
-    return group
+    return column
 
 
-def _unused(table: CsvTable, columns: dict[str, str]) -> list[Finding]:
-    """Name columns that are not used; those that may hold a group are named before where that is looked for."""
-    used = {*columns.values(), *(GROUP_COLUMNS if columns["group"] in GROUP_COLUMNS else ())}
+def _unused(table: CsvTable, columns: dict[str, str], told: set[str]) -> list[Finding]:
+    """Name columns that are not used, and those that may hold what is looked for in vain.
+
+    `told` are those of label and group that the user says the place of.
+    """
+    groups = {name for tier in GROUP.found(table.columns) for name in tier}
+    used = {*columns.values(), *(() if "group" in told else groups)}
     findings = []
-    for column in PART_COLUMNS:
-        cells = {cell for _, row in table.rows if (cell := row.get(column))}
+    for column in itertools.chain.from_iterable(PART.found(table.columns)):
+        cells = {cell for _, row in table.rows if (cell := row[column])}
         if column not in used and cells and all(map(part_of, cells)):
             used.add(column)
             message = f'the column {column} names the parts of a split; `folds="{GIVEN}"` keeps them'
             findings.append(Finding("note", table.path.name, message))
     unused = [said for key, said in table.columns.items() if key not in used]
-    if unused:
-        names = [name for what in ("path", "label", "group", "image_id") if (name := columns[what])]
+    if not unused:
+        return findings
+    if not columns["group"] and "group" not in told and (may := may_hold_patients(unused)):
+        message = f"the column {may[0]} may hold the patients, and is not used; if it does, name it with `group_column`"
+        findings.append(Finding("warning", table.path.name, message, labels_only=True))
+    message = f"columns that are not used: {', '.join(unused)}"
+    if not columns["label"] and "label" not in told:
         message = (
-            f"columns that are not used: {', '.join(unused)} (used are {', '.join(names[:-1])} and {names[-1]}, and "
+            f"no column is called label, so no image has one; {message}; name the label column with `label_column`"
         )
-        findings.append(Finding("note", table.path.name, message + "those that a protocol names)"))
-    return findings
+        return [*findings, Finding("warning", table.path.name, message, labels_only=True)]
+    names = [
+        columns[what] or what for what in ("path", "label", "group", "image_id") if columns[what] or what not in told
+    ]
+    message += f" (used are {', '.join(names[:-1])} and {names[-1]}, and those that a protocol names)"
+    return [*findings, Finding("note", table.path.name, message)]
 
 
 LAYOUT = LayoutSpec(

@@ -159,7 +159,7 @@ def test_lists_match_on_the_file_name(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,fold\nx,1\n", "the header must have a column `image_id`"),
+        ("name,fold\nx,1\n", "the header must have a column `image_id`"),
         ("image_id,fold\n", "has no rows"),
         ("image_id,fold\ni000.png,one\n", r":2: fold 'one' is not a whole number"),
         ("image_id,fold\ni000.png,1\ni000.png,2\n", r":3: i000\.png is listed twice"),

@@ -51,7 +51,7 @@ def test_a_byte_order_mark_is_no_problem(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,label,p_a\n", r"t\.csv: expected the columns image_id, label and p_<class>"),
+        ("name,label,p_a\n", r"t\.csv: the header must have a column `image_id` \(image_id, label, and p_<class>"),
         ("image_id,label\nx,a\n", "expected the columns"),
         ("image_id,label,p_a,p_b\n", "the table has no rows"),
         ("image_id,label,p_a,p_b\nx,a,0.4,0.4\n", r"t\.csv:2: the probabilities of x sum to 0\.8, not 1"),
@@ -91,7 +91,7 @@ def test_a_prediction_that_is_not_of_the_largest_probability(tmp_path):
 
 
 def test_another_encoding_and_a_missing_file(tmp_path):
-    with pytest.raises(InputError, match="not a UTF-8 CSV file .*; save it as UTF-8"):
+    with pytest.raises(InputError, match='not a UTF-8 CSV file .*; save it as "CSV UTF-8"'):
         read_predictions(write(tmp_path / "t.csv", "image_id,label,predicted\nä,a,a\n", encoding="latin-1"))
     with pytest.raises(MissingInputError, match="no such predictions file"):
         read_predictions(tmp_path / "none.csv")

@@ -1,0 +1,159 @@
+"""Prediction tables by whatever names of columns: equal rows give equal figures, and what is in doubt is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from bchisto.errors import InputError
+from bchisto.evaluate import read_predictions
+
+ROWS = 60
+
+
+@pytest.fixture(scope="module")
+def cells():
+    """Sixty images of ten patients of both classes."""
+    rng = np.random.default_rng(3)
+    labels = np.arange(ROWS) % 2
+    shares = np.clip(0.5 + 0.3 * (2 * labels - 1) + rng.normal(0, 0.25, ROWS), 0.01, 0.99).round(3)
+    return {
+        "image_id": [f"i{n}" for n in range(ROWS)],
+        "label": [("normal", "tumour")[one] for one in labels],
+        "group": [f"P{n // 6}" for n in range(ROWS)],
+        "p_normal": [f"{1 - one:.3f}" for one in shares],
+        "p_tumour": [f"{one:.3f}" for one in shares],
+    }
+
+
+def write(folder, cells, *, mark=",", encoding="utf-8", **names):
+    """Write a table, with other names of some columns."""
+    header = mark.join(names.get(name, name) for name in cells)
+    lines = [header, *(mark.join(row) for row in zip(*cells.values(), strict=True))]
+    folder.mkdir(exist_ok=True)
+    (folder / "t.csv").write_bytes("\n".join(lines).encode(encoding))
+    return folder / "t.csv"
+
+
+def figures(cli, folder, path):
+    code, _, err = cli("evaluate", path, "--out", folder / "out", "--bootstrap", 50)
+    assert code == 0, err
+    return json.loads((folder / "out" / "metrics.json").read_text()), err
+
+
+@pytest.fixture(scope="module")
+def plain(cells, tmp_path_factory):
+    from bchisto.evaluate import evaluate
+
+    folder = tmp_path_factory.mktemp("plain")
+    evaluate(write(folder, cells), out=folder / "out", bootstrap=50)
+    return json.loads((folder / "out" / "metrics.json").read_text())
+
+
+SPELLED = {
+    "patient": {"group": "patient"},
+    "case_id": {"group": "case_id"},
+    "slide_id": {"group": "slide_id"},
+    "Group": {"group": "Group"},
+    "PatientID": {"group": "PatientID"},
+    "semicolons": {"mark": ";"},
+    "tabs and a mark": {"mark": "\t", "encoding": "utf-8-sig"},
+    "UTF-16": {"mark": "\t", "encoding": "utf-16"},
+    "capitals": {"image_id": "Image_ID", "label": "Label", "p_normal": "P_normal", "p_tumour": "P_tumour"},
+    "CLAM": {"image_id": "slide_id", "label": "Y", "group": "case_id"},
+    "scikit-learn": {"image_id": "filename", "label": "y_true", "group": "patients"},
+}
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_every_spelling_gives_the_same_figures(cells, plain, tmp_path, cli, name):
+    found, err = figures(cli, tmp_path, write(tmp_path, cells, **SPELLED[name]))
+    assert found == plain
+    assert found["tables"]["t"]["intervals"]["unit"] == "group"
+    assert found["tables"]["t"]["intervals"]["units"] == 10
+    assert "PATIENTS UNKNOWN" not in err
+    if (said := SPELLED[name].get("group", "group")) != "group" and said != "Group":
+        assert f"the group is taken from the column {said}" in err
+
+
+def test_decimal_commas(cells, plain, tmp_path, cli):
+    commas = {name: [cell.replace(".", ",") for cell in column] for name, column in cells.items()}
+    assert figures(cli, tmp_path, write(tmp_path, commas, mark=";"))[0] == plain
+
+
+def test_a_workbook(cells, plain, tmp_path, cli):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.append([name.replace("group", "Patient ID") for name in cells])
+    for row in zip(*cells.values(), strict=True):
+        book.active.append([*row[:3], *map(float, row[3:])])
+    book.save(tmp_path / "t.xlsx")
+    assert figures(cli, tmp_path, tmp_path / "t.xlsx")[0] == plain
+
+
+@pytest.mark.parametrize(("predicted", "label"), [("Prediction", "label"), ("y_pred", "y_true"), ("Y_hat", "Y")])
+def test_predicted_classes(cells, tmp_path, predicted, label):
+    called = ["tumour" if float(one) > 0.5 else "normal" for one in cells["p_tumour"]]
+    table = {"image_id": cells["image_id"], label: cells["label"], predicted: called}
+    (found,) = read_predictions(write(tmp_path, table))
+    assert [found.classes[place] for place in found.predicted] == called
+
+
+def test_patients_unknown(cells, tmp_path, cli):
+    without = {name: column for name, column in cells.items() if name != "group"}
+    _, err = figures(cli, tmp_path, write(tmp_path, without))
+    assert "t: PATIENTS UNKNOWN: no row names its patient or slide" in err
+    _, err = figures(cli, tmp_path, write(tmp_path, cells, group="PatientenNr"))
+    assert "the column PatientenNr may hold the patients, and is not used; if it does, call it group" in err
+
+
+def test_spellings_of_patients_and_what_names_nobody(cells, tmp_path, cli):
+    groups = [one.lower() if n % 2 else one for n, one in enumerate(cells["group"])]
+    groups[:6] = ["NA", "nan", "unknown", "", "None", "N/A"]
+    found, err = figures(cli, tmp_path, write(tmp_path, {**cells, "group": groups}))
+    intervals = found["tables"]["t"]["intervals"]
+    assert (intervals["unit"], intervals["units"], intervals["ungrouped"]) == ("group", 15, 6)
+    assert "taken for one patient: P1 and p1" in err
+
+
+@pytest.mark.parametrize("column", ["label", "predicted"])
+@pytest.mark.parametrize("missing", ["NA", "nan", "None"])
+def test_what_is_missing_is_no_class(cells, tmp_path, cli, column, missing):
+    table = {"image_id": cells["image_id"], "label": [*cells["label"]], "predicted": [*cells["label"]]}
+    table[column][3] = missing
+    path = write(tmp_path, table)
+    code, _, err = cli("evaluate", path, "--out", tmp_path / "out", "--bootstrap", 0)
+    assert (code, f"the {column} {missing} says that it is not known; leave the cell empty, or name" in err) == (
+        2,
+        True,
+    )
+    (found,) = read_predictions(path, classes=["normal", "tumour", missing])
+    assert found.classes[2] == missing
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image_id,label,fold,patient,predicted\nx,a,1,P1,a\nx,a,2,P2,b\n",
+         r"t\.csv:3: x is of P2 here, and of P1 in line 2; an image has one patient"),
+        ("image_id,label,p_b\nx,a,0.4772\ny,b,0.6\n",
+         r"has only one column of probabilities, p_b; give one p_<class> for each class: of two classes the other "
+         "holds 1 less p_b"),
+        ("image_id,label,patient,case_id,predicted\nx,a,P,1,a\ny,b,P,2,b\n",
+         "the columns patient and case_id may both hold the group, and differ; call one group, or remove one"),
+        ("image_id,label,score\nx,a,0.5\n", "found image_id, label, score; call the probabilities of a class p_ and"),
+        ("image_id,label,p_a,P_a\nx,a,0,1\n", "two columns are called P_a"),
+    ],
+)  # fmt: skip
+def test_what_is_in_doubt_is_refused(tmp_path, text, message):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_predictions(tmp_path / "t.csv")
+
+
+def test_subgroups_of_a_table_of_other_names(cells, tmp_path, cli):
+    table = {**cells, "Site": [f"s{n % 3}" for n in range(ROWS)]}
+    path = write(tmp_path, table, mark=";", image_id="ImageID")
+    code, _, err = cli("evaluate", path, "--out", tmp_path / "out", "--bootstrap", 0, "--by", "site")
+    assert code == 0, err
+    assert {row["value"] for row in json.loads((tmp_path / "out" / "metrics.json").read_text())["tables"]["t"][
+        "subgroups"]["site"]} == {"s0", "s1", "s2"}  # fmt: skip
