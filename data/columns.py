@@ -67,7 +67,7 @@ class Role:
 PATH = Role("path", "path", (("path",), ("file", "filename", "filepath", "imagepath", "imagefile"), ("image",)))
 IMAGE = Role(
     "image_id", "name of the image",
-    (("imageid",), ("image", "imagename"), ("id",), ("slideid", "slide"), ("filename", "file"), ("path", "imagepath")),
+    (("imageid",), ("image", "imagename"), ("slideid", "slide"), ("filename", "file"), ("id",), ("path", "imagepath")),
 )  # fmt: skip
 LABEL = Role(
     "label", "label",

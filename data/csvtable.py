@@ -106,7 +106,8 @@ class CsvTable:
         for role, column in chosen.items():
             if column and not role.is_plain(column):
                 _log.info("%s: the %s is taken from the column %s", self.path, role.means, self.columns[column])
-        if not chosen.get(GROUP) and (may := may_hold_patients(set(self.columns) - set(chosen.values()))):
+        others = [name for name in self.columns if name not in chosen.values()]
+        if chosen.get(GROUP) == "" and (may := may_hold_patients(others)):
             _log.warning("%s: the column %s may hold the patients, and is not used; if it does, call it group",
                          self.path, self.columns[may[0]])  # fmt: skip
 

@@ -187,7 +187,9 @@ def read_fold_list(path: PathInput) -> list[Row]:
     """
     path = as_path(path, "path")
     table = read_csv(path, needed=(IMAGE, FOLD), expected="image_id,fold[,part]")
-    ids, folds, parts = (table.choose(role) for role in (IMAGE, FOLD, PART))
+    chosen = {role: table.choose(role) for role in (IMAGE, FOLD, PART)}
+    table.say(chosen)
+    ids, folds, parts = chosen.values()
     rows: list[Row] = []
     seen: set[tuple[str, int | None]] = set()
     for number, row in table.rows:
