@@ -35,7 +35,7 @@ def write(folder, cells, *, mark=",", encoding="utf-8", **names):
 
 
 def figures(cli, folder, path):
-    code, _, err = cli("evaluate", path, "--out", folder / "out", "--bootstrap", 50)
+    code, _, err = cli("evaluate", path, "--out", folder / "out", "--bootstrap", 50, "--overwrite")
     assert code == 0, err
     return json.loads((folder / "out" / "metrics.json").read_text()), err
 
