@@ -154,8 +154,11 @@ def test_a_record_that_no_command_wrote(size, tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("image_id,label,predicted\n" + "a,b,c\n" * 4_000_000, "lines are more than the 3,000,000 that are evaluated"),
-        ("image_id,label,predicted\n" + "," * 20_000_000, "a line of more than 1,000,000 signs"),
+        (
+            "image_id,label,predicted\n" + "a,b,c\n" * 4_000_000,
+            "more than 1,048,576 lines or 10,000,000 cells, too large",
+        ),
+        ("image_id,label,predicted\n" + "," * 20_000_000, "more than 1,048,576 lines or 10,000,000 cells, too large"),
     ],
     ids=["lines", "cells"],
 )
