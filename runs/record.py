@@ -29,8 +29,10 @@ from ..jobs import (
     hold_interrupts,
     is_interrupt,
     is_running,
+    named_files,
     parse_yaml,
     read_json,
+    reading,
     this_process,
     write_json,
 )
@@ -39,6 +41,9 @@ _log = logging.getLogger(__name__)
 
 _PATHS = ("out", "images", "features", "only", "test_list", "sources", "model", "html", "xlsx")
 """Options whose values are paths; those of `_MAYBE_PATHS` are where such a file or folder exists."""
+
+_WRITTEN = ("out", "html", "xlsx")
+"""Options that say where is written; whatever else they name is read."""
 
 _MAYBE_PATHS = ("folds", "weights")
 
@@ -178,11 +183,13 @@ def _opened(command: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _closed(record: RunRecord, *, save: Callable[[], None]) -> Iterator[None]:
-    """Save a record now, and again with how the work ended and how long it took."""
+    """Save a record now, and again with how the work ended and how long it took; what its options name is kept."""
     save()
     clock = time.monotonic()
+    named = (value for name, value in record.content["config"].items() if name not in _WRITTEN)
     try:
-        yield
+        with reading(named_files(*named)):
+            yield
     except BaseException as error:
         record.content["status"] = "interrupted" if is_interrupt(error) else "error"
         record.content["error"] = f"{type(error).__name__}: {error}"

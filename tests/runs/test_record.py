@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 from bchisto.errors import InputError, MissingInputError
-from bchisto.runs import describe_differences, differences, load_config, record_run
+from bchisto.jobs import write_json
+from bchisto.runs import describe_differences, differences, load_config, record_run, record_table
 
 
 def records(run):
@@ -113,3 +114,16 @@ def test_strange_configs_are_refused_in_one_line(tmp_path, text, message):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
         load_config(tmp_path / "c.yaml", command="boost")
+
+
+@pytest.mark.parametrize("record", [record_run, record_table])
+def test_what_the_options_name_is_not_written_over(record, tmp_path):
+    """Also where the library is called, which knows no command line."""
+    weights = tmp_path / "tiny.onnx"
+    weights.write_text("1")
+    config = {"out": str(tmp_path / "out"), "weights": [f"tiny={weights}"], "seeds": 2}
+    with record(tmp_path / "out", command="boost", config=config):
+        with pytest.raises(InputError, match="would overwrite .*tiny.onnx, which is read"):
+            write_json(weights, {})
+        write_json(tmp_path / "other.json", {})
+    write_json(weights, {})
