@@ -56,8 +56,8 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
 @choice_option(
     "--engine",
     choices=["keras", "openvino", "onnxruntime", "torch"],
-    help="What runs the encoder; openvino needs its extra and is fastest on CPUs with --precision bfloat16; keras "
-    "stands for onnxruntime with onnx:FILE, and for torch with timm:NAME.",
+    help="What runs the encoder; openvino needs its extra and is fastest with --precision bfloat16 on CPUs that have "
+    "it; keras stands for onnxruntime with onnx:FILE, and for torch with timm:NAME.",
 )
 @option("--batch-size", type=int, default=4, help="Most crops in one pass; a part of the settings.")
 @option("--seed", type=int, default=0)

@@ -122,7 +122,7 @@ def test_a_network_that_is_trained(watched, tissue, tmp_path):
     run = tmp_path / "run"
     watched(
         "finetune", "--images", tissue, "--out", run, "--network", "speck", "--folds", 2, "--epochs", 1, "--jobs", 1,
-        "--augmentations", "noise",
+        "--augment", "noise",
     )  # fmt: skip
     watched("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     watched("explain", run, "--images", tissue, "--method", "gradcam", "--out", tmp_path / "why")
@@ -157,7 +157,9 @@ def test_a_client_of_dask(watched, dask, tissue, tmp_path):
     from distributed import LocalCluster
 
     encoder = ("--encoder", write_onnx(tmp_path, side=64), *DESCRIBE)
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp", host="127.0.0.1"
+    ) as cluster:
         watched(
             "featurize", "--images", tissue, "--out", tmp_path / "run", *encoder, "--dask", cluster.scheduler_address
         )
