@@ -137,7 +137,7 @@ class Explanation:
         if above == (self.predicted == self.target):
             return ""
         way = "above" if above else "below"
-        return f"its mean is {way} the base, though the call is {self.predicted}: the base decides, not the colours"
+        return f"its mean is {way} the base, though the call is {self.predicted}: the colours do not show why"
 
     @property
     def margin(self) -> list[str]:
