@@ -8,13 +8,15 @@ from typing import Any
 
 from ..encoders import card_of
 from ..evaluate import listed
-from ..featurize import IMPORTED, UNKNOWN
+from ..featurize import IMPORTED, UNKNOWN, StainOutcome
 from .head import TrainingTerms
 from .heads import members_of
 from .units import ModelUnit
 
 _STAINS = {
     "macenko": "Images were stain-normalised by the method of Macenko et al. [@macenko2009].",
+    "macenko-robust": "Images were stain-normalised by the method of Macenko et al. [@macenko2009], with stains "
+    "estimated from all pixels whose mean optical density over the channels is at least 0.15.",
     "staintools-macenko": "StainTools normalised the stains by the method of Macenko et al. [@macenko2009].",
     "staintools-vahadane": "StainTools normalised the stains by the method of Vahadane et al. [@vahadane2016].",
     "staintools-reinhard": "StainTools normalised the colours by the method of Reinhard et al. [@reinhard2001].",
@@ -33,7 +35,12 @@ _WEIGHTS = {"imagenet": "pretrained on ImageNet [@deng2009]", "random": "with ra
 
 
 def methods_of(
-    headers: Mapping[str, Mapping[str, Any]], *, head: str, units: Sequence[ModelUnit], blended: bool
+    headers: Mapping[str, Mapping[str, Any]],
+    *,
+    head: str,
+    units: Sequence[ModelUnit],
+    blended: bool,
+    stains: Mapping[str, StainOutcome] | None = None,
 ) -> list[str]:
     """Return the sentences.
 
@@ -46,13 +53,15 @@ def methods_of(
         All models.
     blended : bool
         Whether members count by fitted weights.
+    stains : mapping, optional
+        Store name to what became of the stains of its images.
     """
     named = " and ".join(spec.method or f"the classifier {spec.name}" for spec in members_of(head))
     seeds, folds = len({unit.seed for unit in units}), len({unit.fold for unit in units})
     each = f" from each of {seeds} seeds" if seeds > 1 else ""
     over = [what for what, number in (("seeds", seeds), ("descriptor sets", len(headers))) if number > 1]
     return [
-        *dict.fromkeys(_described(headers.values())),
+        *dict.fromkeys(_described(headers, stains or {})),
         f"Classifiers were {named}, trained{each} on the training part of {'the fold' if folds == 1 else 'each fold'} "
         f"({_count(len(units), 'model')} in all).",
         "Their probabilities were mixed by the weights of the highest likelihood on held-out training images."
@@ -61,13 +70,15 @@ def methods_of(
     ]
 
 
-def _described(headers: Sequence[Mapping[str, Any]] | Any) -> Iterator[str]:
-    for header in headers:
+def _described(headers: Mapping[str, Mapping[str, Any]], stains: Mapping[str, StainOutcome]) -> Iterator[str]:
+    for name, header in headers.items():
         if header["mode"] == IMPORTED:
             yield _embedded(header)
             continue
         stain = header["stain"]
         yield _STAINS.get(stain, f"Images were treated by {stain}.")
+        if name in stains:
+            yield from _exceptions(stains[name])
         low, high = header["color_range"]
         copies = _count(header["augmentations"], "draw")
         if (low, high) != (1, 1):
@@ -77,7 +88,7 @@ def _described(headers: Sequence[Mapping[str, Any]] | Any) -> Iterator[str]:
             )
         network = header["encoder"]
         cited = f" [@{_NETWORKS[network]}]" if network in _NETWORKS else ""
-        weights = _WEIGHTS.get(header["weights"], f"with weights of SHA-256 {header['weights_sha256'][:12]}")
+        weights = _WEIGHTS.get(header["weights"], f"with weights from a file ({_weights_hash(header)})")
         layers = ", ".join(header["layers"])
         seen = f"({layers})" if "runner" in header else f"(layers {layers}), averaged over positions"
         cut = "windows on the feature maps" if header["mode"] == "dense" else "random crops"
@@ -88,6 +99,19 @@ def _described(headers: Sequence[Mapping[str, Any]] | Any) -> Iterator[str]:
             f"{header['crop']} pixels in each of {copies} at a scale of {header['scale']:g}, pooled by their "
             f"generalised mean of order {header['pool']:g}."
         )
+
+
+def _exceptions(outcome: StainOutcome) -> Iterator[str]:
+    """Say which images the sentence on normalisation does not hold for."""
+    if outcome.skipped:
+        yield f"Of the {outcome.images} images, {len(outcome.skipped)} with too little tissue were not normalised."
+    if outcome.doubtful:
+        yield (
+            f"Of the {outcome.images} images, the normalised stains of {len(outcome.doubtful)} are in doubt: tissue "
+            "turned white, or the stains rest on few pixels or are implausible."
+        )
+    if outcome.unchecked:
+        yield f"The normalised stains of {outcome.unchecked} images were not checked."
 
 
 def _embedded(header: Mapping[str, Any]) -> str:
@@ -133,11 +157,17 @@ def _shown_store(h: Mapping[str, Any]) -> str:
     card = card_of(h)
     bound = "" if card is None else f"; {card.terms()}"
     return (
-        f"{h['encoder']} ({'+'.join(h['layers'])}), weights {h['weights']} (sha256 {h['weights_sha256'][:12]}{bound}), "
+        f"{h['encoder']} ({'+'.join(h['layers'])}), weights {h['weights']} ({_weights_hash(h)}{bound}), "
         f"scale {h['scale']}, {_count(h['crops'], 'crop')} of {h['crop']}, "
         f"{_count(h['augmentations'], 'augmentation')} in [{low:g}, {high:g}], pool {h['pool']:g}, stain {h['stain']}, "
         f"{h['mode']}, {h['precision']}, seed {h['seed']}"
     )
+
+
+def _weights_hash(header: Mapping[str, Any]) -> str:
+    """Return the hash of the weights file, as sha256sum prints it, or of the arrays if no file was given."""
+    of_file = str(header.get("weights_file_sha256") or "")
+    return f"sha256 {of_file[:12]}" if of_file else f"sha256 of the arrays {header['weights_sha256'][:12]}"
 
 
 def _count(number: int, name: str) -> str:

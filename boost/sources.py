@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..data import PARTICULARS, SYNTHETIC_BANNER, check_order, few, read_particu
 from ..encoders import card_of
 from ..errors import InputError, MissingInputError, StoreError
 from ..experiment import ImageChange, Known, Tested
-from ..featurize import IMPORTED, UNKNOWN, look_first, open_store
+from ..featurize import IMPORTED, UNKNOWN, StainOutcome, look_first, open_store
 
 _log = logging.getLogger(__name__)
 
@@ -32,12 +32,15 @@ class Sources:
         The label is empty where it is unknown: such images are in no fold.
     failed : tuple of str
         Images that stage 1 left out, since they could not be used.
+    stains : dict of str to StainOutcome
+        Store name to what became of the stains.
     """
 
     paths: dict[str, Path]
     headers: dict[str, dict[str, Any]]
     images: Tested
     failed: tuple[str, ...] = ()
+    stains: dict[str, StainOutcome] = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -92,6 +95,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     look_first(paths.values())
     headers: dict[str, dict[str, Any]] = {}
     pixels: dict[str, str] = {}
+    stains: dict[str, StainOutcome] = {}
     groups: dict[str, str | None] = {}
     files: dict[str, str] = {}
     rows: list[tuple[str, str, str]] = []
@@ -99,6 +103,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         with open_store(path) as store:
             headers[name] = store.header
             pixels |= store.pixels
+            stains[name] = store.stain_outcome()
             hashes = [value.decode() for value in store.images("sha256")]
             # of embeddings the hash is that of the row, which is another in every store
             contents = [""] * len(hashes) if store.header["mode"] == IMPORTED else hashes
@@ -155,7 +160,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         pixels=pixels,
         files=files,
     )
-    return Sources(paths, headers, images, tuple(sorted(left_out - set(labels))))
+    return Sources(paths, headers, images, tuple(sorted(left_out - set(labels))), stains)
 
 
 def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:

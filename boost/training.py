@@ -21,6 +21,7 @@ from ..jobs import Resources, read_rows, write_rows
 from ..runs import Claim, Mark, versions_of
 from .arrays import Probabilities
 from .bundle import Bundle
+from .doubts import doubtful_samples
 from .ensemble import gather
 from .head import HeadSpec, TrainingTerms
 from .heads import ABSENT_HEAD_SETTINGS, STACK, STACK_MEMBERS, head_packages, head_settings, members_of
@@ -199,11 +200,14 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
             shown=1,
             facts=facts,
             paper=ensemble.paper,
-            methods=methods_of(sources.headers, head=self.head, units=units, blended=bool(ensemble.weights)),
+            methods=methods_of(
+                sources.headers, head=self.head, units=units, blended=bool(ensemble.weights), stains=sources.stains
+            ),
             settings=shown_settings(
                 sources.headers, head=self.head, terms=self.terms, protocol=result.protocol, models=len(units)
             ),
             samples=lambda: choose_samples(ensemble.fusion, show),
+            doubtful=lambda: doubtful_samples(sources, show),
         )
         done = outputs.write(replace(result, banners=(*result.banners, *notices)), bundle=bundle)
         assert done.panel is not None  # the fusion is a table

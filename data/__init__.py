@@ -9,7 +9,7 @@ from .classes import check_order, match_class, missing_labels, settle_labels, sp
 from .columns import FEATURES, FOLD, GROUP, IMAGE, LABEL, PREDICTED, Role, choose_column, is_missing, may_hold_patients
 from .csvtable import CsvTable, column_key, read_csv
 from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
-from .findings import Finding, few, grouped, pairs_alike, report_findings
+from .findings import Finding, few, grouped, pairs_alike, report_findings, stain_notes
 from .folds.folds import fold_plan, fold_plans, read_fold_list, write_fold_list
 from .folds.plans import FoldPlan, repeat_folds
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
@@ -141,6 +141,7 @@ __all__ = [
     "settle_labels",
     "spell_labels",
     "stain_images",
+    "stain_notes",
     "survey_dataset",
     "unique_images",
     "unknown_groups",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import InputError, readable_name
+from ..stains import ROBUST
 
 _log = logging.getLogger(__name__)
 
@@ -120,3 +121,43 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
             log("%s: %s", few(names), message)
         if len(lines) > _LINES:
             log("%d further %ss; `bchisto data check` shows them all", len(lines) - _LINES, levels[-1])
+
+
+def stain_notes(
+    skipped: Collection[str], doubtful: Collection[str], *, images: int, stain: str, advice: bool = True
+) -> list[str]:
+    """Return a line on images without normalisation, and one on those whose normalised stains are in doubt.
+
+    Parameters
+    ----------
+    skipped, doubtful : collection of str
+        Their names.
+    images : int
+        Of how many.
+    stain : str
+        The method.
+    advice : bool
+        Name the method that treats them.
+
+    Examples
+    --------
+    >>> stain_notes(["a.png"], [], images=12, stain="macenko")
+    ['1 of 12 images: too little tissue, described without stain normalisation: a.png']
+    """
+    notes = []
+    if skipped:
+        notes.append(
+            f"{len(skipped)} of {images} images: too little tissue, described without stain normalisation: "
+            f"{few(skipped)}"
+        )
+    if doubtful:
+        other = (
+            f"; the stain method {ROBUST} estimates from all of the stained tissue"
+            if advice and stain != ROBUST
+            else ""
+        )
+        notes.append(
+            f"{len(doubtful)} of {images} images: {stain} turned tissue white, or rests on few pixels or implausible "
+            f"stains: {few(doubtful)}{other}"
+        )
+    return notes

@@ -56,6 +56,8 @@ class Outputs:
         Accuracy per fold and member; written as ``table.csv`` too.
     samples : callable or None
         Returns images that are shown in the report: right ones and wrong ones.
+    doubtful : callable or None
+        Returns images that are shown in the report since their normalised stains are in doubt.
     most_resampled : int or None
         Rows of a table up to which intervals are computed; None for any.
     """
@@ -69,6 +71,7 @@ class Outputs:
     members: Sequence[PredictionTable] = ()
     shown: int | None = None
     samples: Callable[[], tuple[Sequence[Sample], Sequence[Sample]]] | None = None
+    doubtful: Callable[[], Sequence[Sample]] | None = None
     most_resampled: int | None = None
 
     def write(self, result: CrossValidation, *, bundle: Callable[[BundleFacts], None]) -> CrossValidation:
@@ -118,6 +121,8 @@ class Outputs:
             write_report(folder / "report.html", title=title, panels=shown, banners=result.banners)
 
         with reporting(folder / "report.html", failed):
+            if panels and self.doubtful is not None:
+                panels[0] = replace(panels[0], doubtful=self.doubtful())
             show(*(self.samples() if panels and self.samples is not None else ((), ())))
         panel = panels[0] if panels else None
         return replace(result, panel=panel, assembled=True, unreported=tuple(failed), show=show)

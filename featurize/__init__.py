@@ -17,7 +17,7 @@ from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, normalise_images
 from .settings import FeaturizeSettings, View, parse_view
-from .store import Store, look_first, open_store
+from .store import StainOutcome, Store, look_first, open_store
 from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "ImageDescriptors",
     "ImageFailure",
     "NormalisedImage",
+    "StainOutcome",
     "Store",
     "View",
     "compared_settings",

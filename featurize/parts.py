@@ -85,7 +85,8 @@ def _tables(file: Any, *, rows: int, images: int, dim: int) -> None:
     for name in ("image_id", *HASHES):
         group.create_dataset(name, (images,), TEXT)
     for name, (holds, shape) in PER_IMAGE.items():
-        group.create_dataset(name, (images, *shape), np.bool_ if holds == "truth" else np.float32)
+        empty: Any = (np.bool_, False) if holds == "truth" else (np.float32, np.nan)
+        group.create_dataset(name, (images, *shape), empty[0], fillvalue=empty[1])
 
 
 def write_part(
@@ -139,6 +140,8 @@ def write_part(
             group["tissue"][place] = stain.tissue
             group["residual"][place] = stain.residual
             group["normalisation_skipped"][place] = stain.skipped
+            for name in ("whitened", "basis", "doubtful"):
+                group[name][place] = getattr(stain, name)
             group[PIXELS][place] = stain.pixels
             group["image_id"][place] = image.record.image_id
             group["sha256"][place] = sha256[image.record.image_id]
@@ -255,7 +258,7 @@ def merge_rows(
             piece = some[0][1][0]
             group = opened(piece.path)["images"]
             for name, column in file["images"].items():
-                if name in group:  # 0.1 knew no hashes of pixels
+                if name in group:  # an older store knows no hashes of pixels, or did not check its stains
                     holds, shape = PER_IMAGE.get(name, ("text", ()))
                     from_there = checked_dataset(group, name, holds=holds, shape=(None, *shape))
                     column[at : at + len(some)] = from_there[piece.place : piece.place + len(some)]

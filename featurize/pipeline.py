@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import PathInput, as_path
-from ..data import PARTICULARS, Dataset, UniqueImages
+from ..data import PARTICULARS, Dataset, UniqueImages, stain_notes
 from ..encoders import check_encoder_name, executed_precision, gives_maps, imitates_bfloat16
 from ..errors import OutputError, OverwrittenError
 from ..experiment import ImageSelection, UnitSpec, Work, do_missing
@@ -52,6 +52,8 @@ class FeaturizeResult:
         Of a shard: what it has of the work, and how much is done.
     trainable : bool
         Whether there are labels of two classes or more, without which nothing can be trained.
+    doubtful_stains : tuple of str
+        Images whose normalised stains are in doubt, see `bchisto.stains.check_stains`.
     """
 
     stores: tuple[Path, ...]
@@ -61,6 +63,7 @@ class FeaturizeResult:
     skipped_normalisation: tuple[str, ...]
     share: Share | None = None
     trainable: bool = True
+    doubtful_stains: tuple[str, ...] = ()
 
 
 @takes_fields(images=ImageSelection.of, work=Work.of)
@@ -141,6 +144,7 @@ def featurize(
         failures, merged = refused, True
         skipped: tuple[str, ...] = ()
         share = None
+        doubtful: tuple[str, ...] = ()
         if how.shard is not None:
             merged = all(workshop.finished(target) for target in targets)
             if not merged:
@@ -148,7 +152,7 @@ def featurize(
                 share = Share(how.shard, len(how.shard.select(blocks)), done, len(blocks), "blocks")
                 record.note(share=share.content())
         else:
-            found, skipped = _merge(workshop, blocks, growth, unique, refused)
+            found, skipped, doubtful = _merge(workshop, blocks, growth, unique, refused)
             failures = tuple({**dict(refused), **found}.items())
             known = opened.settle(folder / PARTICULARS, failed=len(failures) - len(refused))
             record.note(flow={**known.flow})
@@ -162,6 +166,7 @@ def featurize(
         skipped,
         share,
         not unique.dataset.untrainable,
+        doubtful,
     )
 
 
@@ -244,10 +249,11 @@ def _merge(
     growth: Growth,
     unique: UniqueImages,
     refused: Sequence[tuple[str, str]],
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Merge every target that is not finished; return failures and images without normalisation."""
+) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...]]:
+    """Merge every target that is not finished; return failures, images without normalisation, and doubtful ones."""
     failures: dict[str, str] = {}
     skipped: dict[str, None] = {}
+    doubtful: dict[str, None] = {}
     for target in workshop.targets:
         if not workshop.finished(target):
             if target.name not in growth.rows:
@@ -257,15 +263,16 @@ def _merge(
                     _write_store(target, parts, growth.rows[target.name], unique, refused)
         with open_store(target.path) as store:
             failures.update(json.loads(store.header["failures"]))
-            flags = store.images("normalisation_skipped").tolist()
-            skipped.update({i: None for i, flag in zip(store.image_ids, flags, strict=True) if flag})
+            outcome = store.stain_outcome()
+            skipped.update(dict.fromkeys(outcome.skipped))
+            doubtful.update(dict.fromkeys(outcome.doubtful))
         try:
             remove_tree(target.parts)
         except OutputError as error:  # the store is whole, and nothing reads them any more
             _log.warning("%s", error)
-    for image in skipped:
-        _log.warning("%s: too little tissue, described without stain normalisation", image)
-    return failures, tuple(skipped)
+    for text in stain_notes(skipped, doubtful, images=len(unique.dataset), stain=workshop.settings.stain):
+        _log.warning("%s", text)
+    return failures, tuple(skipped), tuple(doubtful)
 
 
 def _write_store(

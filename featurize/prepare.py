@@ -16,7 +16,7 @@ from ..arguments import named
 from ..data import ImageRecord, crop_key, decode_record, pixels_sha256, resize_image
 from ..errors import ImageError, TissueError
 from ..jobs import map_ahead
-from ..stains import HeAugmenter, MacenkoNormalizer, Normalizer, make_normalizer
+from ..stains import CHECKED, HeAugmenter, MacenkoNormalizer, Normalizer, StainCheck, check_stains, make_normalizer
 from .crops import crop_boxes, cut_crop, draw_augmentation, pad_image
 from .settings import FeaturizeSettings, View
 
@@ -39,6 +39,8 @@ class StainInfo:
         Whether normalisation was skipped for too little tissue, at any scale.
     pixels : str
         See `bchisto.data.pixels_sha256`.
+    checks : tuple of StainCheck
+        How far its normalised stains can be trusted, at each scale that was normalised.
     """
 
     vectors: npt.NDArray[np.float64] | None
@@ -46,6 +48,22 @@ class StainInfo:
     residual: float
     skipped: bool
     pixels: str = ""
+    checks: tuple[StainCheck, ...] = ()
+
+    @property
+    def whitened(self) -> float:
+        """The largest share of stained pixels that turned white at a scale; NaN if no scale was normalised."""
+        return max((check.whitened for check in self.checks), default=float("nan"))
+
+    @property
+    def basis(self) -> float:
+        """The smallest share of stained pixels that stains were estimated from at a scale; NaN if none were."""
+        return min((check.basis for check in self.checks), default=float("nan"))
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether anything is out of bounds at any scale."""
+        return any(check.reasons for check in self.checks)
 
 
 @dataclass(frozen=True)
@@ -152,7 +170,12 @@ def _normalise(
         return ImageFailure(record, message)
     key = crop_key(record, image, crop_seed=crop_seed)
     pixels = key if crop_seed == "pixels" else pixels_sha256(image)
-    stain = replace(stains[0], skipped=any(one.skipped for one in stains), pixels=pixels)
+    stain = replace(
+        stains[0],
+        skipped=any(info.skipped for info in stains),
+        pixels=pixels,
+        checks=tuple(check for info in stains for check in info.checks),
+    )
     return NormalisedImage(index, scales, stain, key)
 
 
@@ -173,9 +196,10 @@ def _at_scale(
                 f'{record.path}: {error}; leave it out, or use `stain_fallback="skip-normalisation"`'
             ) from error
         return resized, StainInfo(None, tissue, float("nan"), skipped=True)
+    checks = (check_stains(resized, normalised, estimate),) if settings.stain in CHECKED else ()
     if estimate is None:
-        return normalised, StainInfo(None, tissue, float("nan"), skipped=False)
-    return normalised, StainInfo(estimate.stains, tissue, estimate.residual, skipped=False)
+        return normalised, StainInfo(None, tissue, float("nan"), skipped=False, checks=checks)
+    return normalised, StainInfo(estimate.stains, tissue, estimate.residual, skipped=False, checks=checks)
 
 
 def prepare_crops(

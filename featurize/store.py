@@ -2,7 +2,8 @@
 
 Schema 1. Per row (image, then augmentation): ``features`` float32 (rows, d), ``image_id``, ``label``, ``group``
 UTF-8, ``augmentation`` int32. Per image, in the group ``images``: ``image_id``, ``sha256`` of the file, ``stains``
-float32 (3, 2) with NaN where none were estimated, ``tissue`` share, ``residual``, ``normalisation_skipped``, and
+float32 (3, 2) with NaN where none were estimated, ``tissue`` share, ``residual``, ``normalisation_skipped``,
+``whitened``, ``basis`` and ``doubtful`` of `StainInfo` (NaN, NaN and false, or absent, if they are not known), and
 ``pixels_sha256`` of the decoded image, which is empty or absent where 0.1 made the part or the store.
 Everything else is an attribute.
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ import numpy.typing as npt
 from ..arguments import PathInput, as_path
 from ..errors import StoreError
 from ..jobs import checked_dataset, open_for_reading, refuse_deadly
+from ..stains import CHECKED
 from .embeddings import LONGEST_TEXT, reading
 from .header import check_header, read_header
 
@@ -39,8 +42,33 @@ PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "tissue": ("float", ()),
     "residual": ("float", ()),
     "normalisation_skipped": ("truth", ()),
+    "whitened": ("float", ()),
+    "basis": ("float", ()),
+    "doubtful": ("truth", ()),
 }
 """Columns of numbers: what they hold, and the shape of a value."""
+
+
+@dataclass(frozen=True)
+class StainOutcome:
+    """What became of the stains of the images of a store.
+
+    Attributes
+    ----------
+    images : int
+    skipped : tuple of str
+        Ids of those with too little tissue, described without normalisation.
+    doubtful : tuple of str
+        Ids of those whose normalised stains are in doubt, see `bchisto.stains.check_stains`.
+    unchecked : int
+        How many were normalised by a release that did not check stains.
+    """
+
+    images: int
+    skipped: tuple[str, ...]
+    doubtful: tuple[str, ...]
+    unchecked: int
+
 
 _MOST_LETTERS = 256 * 1024**2
 _AT_ONCE = 4096
@@ -120,7 +148,7 @@ class Store:
         return result
 
     def images(self, name: str) -> npt.NDArray[Any]:
-        """Return a per-image column: ``sha256``, ``stains``, ``tissue``, ``residual``, ``normalisation_skipped``.
+        """Return a per-image column: ``sha256`` or one of `PER_IMAGE`.
 
         Raises
         ------
@@ -134,6 +162,16 @@ class Store:
             holds, shape = PER_IMAGE[name]
             size = (len(self.image_ids), *shape)
             return np.asarray(checked_dataset(self._file, f"images/{name}", holds=holds, shape=size)[:])
+
+    def stain_outcome(self) -> StainOutcome:
+        """Return which images were described without normalisation, and the stains of which are in doubt."""
+        ids = np.array(self.image_ids, dtype=object)
+        skipped = self.images("normalisation_skipped")
+        if self.header["stain"] not in CHECKED or "doubtful" not in self._file["images"]:
+            unchecked = len(ids) - int(skipped.sum()) if self.header["stain"] in CHECKED else 0
+            return StainOutcome(len(ids), tuple(ids[skipped]), (), unchecked)
+        unchecked = int((np.isnan(self.images("whitened")) & ~skipped).sum())
+        return StainOutcome(len(ids), tuple(ids[skipped]), tuple(ids[self.images("doubtful")]), unchecked)
 
     @property
     def pixels(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import named
-from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256
+from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256, stain_notes
 from ..errors import ImageError, TissueError
 from ..jobs import DAMAGE, Progress, atomic_output, default_jobs, one_thread_of_opencv, read_rows, write_rows
-from ..stains import make_normalizer
+from ..stains import CHECKED, check_stains, make_normalizer
 from .augment import Image
 from .model import resolved
 from .patches import PatchRule
@@ -202,16 +202,18 @@ def make_reader(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRec
     return read
 
 
-def make_treatment(*, stain: str, rule: PatchRule, size: int) -> Callable[[ImageRecord, Image], Image]:
+def make_treatment(
+    *, stain: str, rule: PatchRule, size: int, outcome: StainOutcome | None = None
+) -> Callable[[ImageRecord, Image], Image]:
     """Return the part of `make_reader` that follows decoding: record and decoded image to treated image."""
-    normalize = make_stain_treatment(stain)
+    normalize = make_stain_treatment(stain, outcome)
 
     def treat(record: ImageRecord, image: Image) -> Image:
         import cv2
 
         if misfit := rule.misfit(record.path, height=image.shape[0], width=image.shape[1]):
             raise ImageError(misfit)
-        image = normalize(image)
+        image = normalize(image, record.image_id)
         if rule.kind == "resize":
             image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(image, dtype=np.uint8)
@@ -219,15 +221,35 @@ def make_treatment(*, stain: str, rule: PatchRule, size: int) -> Callable[[Image
     return treat
 
 
-def make_stain_treatment(stain: str) -> Callable[[Image], Image]:
-    """Return a function that treats an image; one of too little tissue stays as it is."""
+@dataclass
+class StainOutcome:
+    """Ids of images with too little tissue, which stay as they are, and of those whose stains are in doubt."""
+
+    skipped: dict[str, None] = field(default_factory=dict)
+    doubtful: dict[str, None] = field(default_factory=dict)
+
+    def warn(self, *, images: int, stain: str, advice: bool = True) -> None:
+        """Log how many of the images these are."""
+        names = sorted(self.skipped), sorted(self.doubtful)
+        for note in stain_notes(*names, images=images, stain=stain, advice=advice):
+            _log.warning("%s", note)
+
+
+def make_stain_treatment(stain: str, outcome: StainOutcome | None = None) -> Callable[[Image, str], Image]:
+    """Return a function that treats an image of an id; one of too little tissue stays as it is."""
     with named(method="stain"):
         normalizer: Any = make_normalizer(stain)
 
-    def treat(image: Image) -> Image:
-        with contextlib.suppress(TissueError):
-            image, _ = normalizer.normalize_with_estimate(image)
-        return image
+    def treat(image: Image, image_id: str) -> Image:
+        try:
+            normalised, estimate = normalizer.normalize_with_estimate(image)
+        except TissueError:
+            if outcome is not None:
+                outcome.skipped[image_id] = None
+            return image
+        if outcome is not None and stain in CHECKED and check_stains(image, normalised, estimate).reasons:
+            outcome.doubtful[image_id] = None
+        return np.asarray(normalised, dtype=np.uint8)
 
     return treat
 
@@ -270,7 +292,11 @@ def prepare_images(
     treated = size if rule.kind == "resize" else f"patches of {rule.side}"
     key = hashlib.sha256(f"{digest}:{treated}:{stain}".encode()).hexdigest()[:16]
     path = folder / f"images-{key}.bin"
-    treat, normalize = make_treatment(stain=stain, rule=rule, size=size), make_stain_treatment(stain)
+    outcome, plain = StainOutcome(), make_stain_treatment(stain)
+    treat = make_treatment(stain=stain, rule=rule, size=size, outcome=outcome)
+
+    def normalize(image: Image) -> Image:
+        return plain(image, "")
 
     def attempt(record: ImageRecord) -> tuple[Image, str, Region | None] | ImageError:
         try:
@@ -313,6 +339,7 @@ def prepare_images(
                 if put_region is not None:
                     put_region(*(region or (None,)))
             progress.update_to(start + len(some))
+    outcome.warn(images=len(records), stain=stain)
     write_rows(path.with_suffix(".csv"), _PIXELS, pixels.items())
     return path, failures
 

@@ -14,7 +14,7 @@ from ..jobs import Ticker, map_ahead_in_threads, visible_gpus
 from .augment import Image
 from .batches import Source
 from .bundle import CnnBundle
-from .images import ImageBank, make_treatment
+from .images import ImageBank, StainOutcome, make_treatment
 from .model import resolved
 from .units import predict_samples
 
@@ -57,7 +57,9 @@ def predict_images(
         Such an image, without `skip_errors`.
     """
     settings = bundle.settings
-    treat = make_treatment(stain=settings.stain, rule=settings.rule, size=resolved(settings)["size"])
+    outcome = StainOutcome()
+    size = resolved(settings)["size"]
+    treat = make_treatment(stain=settings.stain, rule=settings.rule, size=size, outcome=outcome)
     usable: dict[str, tuple[Image, str]] = {}
     failures: dict[str, str] = {}
 
@@ -79,6 +81,7 @@ def predict_images(
             ticker.tick(len(bundle.models))
         else:
             usable[record.image_id] = found
+    outcome.warn(images=len(records), stain=settings.stain, advice=False)
     mean: dict[str, npt.NDArray[np.float64]] = {}
     if usable:
         bank = ImageBank.of([image for image, _ in usable.values()], [key for _, key in usable.values()])

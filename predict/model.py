@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boost import Bundle
-from ..data import ImageRecord, file_sha256
+from ..data import ImageRecord, file_sha256, stain_notes
 from ..encoders import (
     CropEncoder,
     EncoderChoice,
@@ -175,16 +175,26 @@ class BoostedModel:
             )
             for settings, targets in self._passes()
         ]
+        skipped: dict[str, None] = {}
+        doubtful: dict[str, dict[str, None]] = {}
         for record, *items in zip(records, *passes, strict=True):
             features: dict[str, npt.NDArray[np.float32]] = {}
             failure, pixels = None, ""
-            for item in items:
+            for (settings, _), item in zip(self._passes(), items, strict=True):
                 if isinstance(item, ImageFailure):
                     failure = item.message
                 else:
+                    if item.stain.skipped:
+                        skipped[record.image_id] = None
+                    if item.stain.doubtful:
+                        doubtful.setdefault(settings.stain, {})[record.image_id] = None
                     pixels = item.stain.pixels
                     features.update({name: values[np.newaxis] for name, values in item.features.items()})
             yield record, failure if failure is not None else features, pixels
+        named = {"": (skipped, ()), **{stain: ((), names) for stain, names in doubtful.items()}}
+        for stain, names in named.items():
+            for note in stain_notes(*names, images=len(records), stain=stain, advice=False):
+                _log.warning("%s", note)
 
 
 Model = BoostedModel | CnnModel

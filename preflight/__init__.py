@@ -9,6 +9,7 @@ from .page import preflight_text, write_preflight
 from .pictures import ContactPicture, choose_records, contact_sheet
 from .protocols import FoldParts, ProtocolCheck, check_protocols
 from .run import Preflight, preflight
+from .stains import StainSurvey, survey_stains
 from .views import Fitting, ViewFit, fit_views, fitting_views
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "FoldParts",
     "Preflight",
     "ProtocolCheck",
+    "StainSurvey",
     "ViewFit",
     "check_protocols",
     "choose_records",
@@ -27,5 +29,6 @@ __all__ = [
     "fitting_views",
     "preflight",
     "preflight_text",
+    "survey_stains",
     "write_preflight",
 ]

@@ -17,6 +17,9 @@ from .pictures import ContactPicture, chosen_of, contact_sheet, view_picture
 from .run import Preflight
 from .sections import Say, findings_section, findings_text, next_section, preflight_sections, short_section
 
+_DOUBTFUL_SHOWN = 5
+"""Images of doubtful stains that a page shows (ours)."""
+
 _GROUPS_SHOWN = 10
 """Patients that a terminal lists (ours)."""
 
@@ -69,11 +72,18 @@ def write_preflight(path: PathInput, found: Preflight, *, commands: Sequence[str
     read = (found.dataset.root, *(record.path for record in found.dataset.records))
     refuse_overwriting([path, key], read, name="html")
     pictures = _contact(found)
+    contact = Section("Contact sheet", list(_sheet(found, pictures)))
     root = found.dataset.root
     sections = preflight_sections(found, say=say, names=False)
     views = next(place for place, section in enumerate(sections) if section.title == "Views")
     sections[views] = Section("Views", [*sections[views].blocks, *_drawn(found)])
-    sections.insert(views, Section("Contact sheet", list(_sheet(found, pictures))))
+    doubtful = _doubtful(found)
+    stains = next((place for place, section in enumerate(sections) if section.title == "Stains"), views)
+    if doubtful:
+        shown = Block(heading="Stains in doubt", pictures=list(_doubtful_figures(found, doubtful, first=len(pictures))))
+        sections[stains] = Section("Stains", [*sections[stains].blocks, shown])
+        pictures = [*pictures, *doubtful]
+    sections.insert(views, contact)
     sections = [short_section(found), findings_section(found, say=say), *sections, next_section(found, commands)]
     write_page(
         path,
@@ -140,6 +150,21 @@ def _sheet(found: Preflight, pictures: Sequence[ContactPicture]) -> Iterator[Blo
     hidden = len(totals) - len(figures)
     if hidden > 0:
         yield Block(note=f"{counted(hidden, 'further class')} without pictures here.")
+
+
+def _doubtful(found: Preflight) -> list[ContactPicture]:
+    """Make pictures of the first images whose normalised stains are in doubt."""
+    doubtful = {} if found.stains is None else found.stains.doubtful
+    chosen = [record for record in found.dataset.records if record.image_id in doubtful][:_DOUBTFUL_SHOWN]
+    return contact_sheet(found.dataset, settings=found.planned, chosen=chosen)
+
+
+def _doubtful_figures(found: Preflight, pictures: Sequence[ContactPicture], *, first: int) -> Iterator[Figure]:
+    assert found.stains is not None
+    for number, picture in enumerate(pictures, start=first + 1):
+        why = "; ".join(found.stains.doubtful[picture.image_id])
+        text = f"Picture {number}, {picture.label or 'no label'}: {why}"
+        yield Figure(picture.source, f"{text}. The image, {picture.said}", text)
 
 
 def _drawn(found: Preflight) -> Iterator[Block]:

@@ -83,8 +83,9 @@ def contact_sheet(
     settings: FeaturizeSettings,
     broken: frozenset[str] = frozenset(),
     on_picture: Callable[[], None] | None = None,
+    chosen: Sequence[ImageRecord] | None = None,
 ) -> list[ContactPicture]:
-    """Make small pictures of each class, each with its stain normalised beneath it.
+    """Make small pictures of each class, or of chosen images, each with its stain normalised beneath it.
 
     Parameters
     ----------
@@ -95,6 +96,8 @@ def contact_sheet(
         Images that are known not to be readable.
     on_picture : callable, optional
         Called after each.
+    chosen : sequence of ImageRecord, optional
+        Those to show; by default some of each class.
 
     Returns
     -------
@@ -103,7 +106,7 @@ def contact_sheet(
     """
     normalizer = None if settings.stain == "none" else make_normalizer(settings.stain)
     found, scale = [], min(1.0, settings.views[0].scale)
-    for record in chosen_of(dataset, broken):
+    for record in chosen_of(dataset, broken) if chosen is None else chosen:
         if (picture := _picture(record, normalizer, scale, settings.stain)) is not None:
             found.append(picture)
         if on_picture is not None:

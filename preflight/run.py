@@ -15,6 +15,7 @@ from ..featurize import FeaturizeSettings
 from ..jobs import Progress
 from .estimate import DescribingEstimate, estimate_describing
 from .protocols import ProtocolCheck, check_protocols
+from .stains import StainSurvey, survey_stains
 from .views import Fitting, ViewFit, encoders_for_small, fit_views, fitting_views
 
 
@@ -38,6 +39,8 @@ class Preflight:
     protocols : tuple of ProtocolCheck
     estimate : DescribingEstimate or None
         Of what is planned; None where no image can be described.
+    stains : StainSurvey or None
+        Of the planned normalisation; None if no stain is normalised.
     """
 
     dataset: Dataset
@@ -49,6 +52,7 @@ class Preflight:
     fitting: Fitting | None
     protocols: tuple[ProtocolCheck, ...]
     estimate: DescribingEstimate | None
+    stains: StainSurvey | None = None
 
     @property
     def image_is(self) -> str:
@@ -151,6 +155,7 @@ class Preflight:
                 for one in self.protocols
             ],
             "estimate": None if self.estimate is None else asdict(self.estimate),
+            "stains": None if self.stains is None else asdict(self.stains),
         }
 
     def groups(self) -> dict[str, Counter[str]]:
@@ -247,7 +252,7 @@ def preflight(
         group_is=found.group_is,
         seed=asked.seed,
     )
-    found = replace(found, protocols=tuple(protocols))
+    found = replace(found, protocols=tuple(protocols), stains=survey_stains(once.records, settings=planned))
     record = found.median
     if fitting is None or record is None:
         return found

@@ -11,6 +11,7 @@ from ..encoders import encoder_facts
 from ..evaluate import Block, Grid, Section, class_grid, counted, listed, plural
 from .protocols import ProtocolCheck
 from .run import Preflight
+from .stains import stain_blocks
 from .views import ViewFit
 
 _MOST_SIZES = 8
@@ -55,6 +56,7 @@ def preflight_sections(found: Preflight, *, say: Say, names: bool, most_groups: 
         Section("Images", list(_image_blocks(found))),
         Section(f"{plural(found.group_is).capitalize()}", list(_group_blocks(found, names, most_groups))),
         Section("Views", list(_view_blocks(found))),
+        Section("Stains", list(stain_blocks(found.stains, images=len(found.dataset), image_is=found.image_is))),
         Section("Copies", list(_copy_blocks(found, pairs=not names))),
         Section("Protocols", list(_protocol_blocks(found, say))),
         Section("Time and disk", list(_estimate_blocks(found))),

@@ -3,23 +3,28 @@
 In and out: ``uint8`` arrays of shape (height, width, 3), channels in the order red, green, blue.
 """
 
+from .check import StainCheck, check_stains
 from .macenko import MacenkoNormalizer, StainEstimate
-from .methods import STAIN_METHODS, Normalizer, make_normalizer
+from .methods import CHECKED, ROBUST, STAIN_METHODS, Normalizer, make_normalizer
 from .od import TRANSMITTED_LIGHT, check_rgb, optical_density
 from .ruifrok import HeAugmenter, augment_he, augmentation_matrix
 from .treatments import TREATMENTS, treat
 
 __all__ = [
+    "CHECKED",
+    "ROBUST",
     "STAIN_METHODS",
     "TRANSMITTED_LIGHT",
     "TREATMENTS",
     "HeAugmenter",
     "MacenkoNormalizer",
     "Normalizer",
+    "StainCheck",
     "StainEstimate",
     "augment_he",
     "augmentation_matrix",
     "check_rgb",
+    "check_stains",
     "make_normalizer",
     "optical_density",
     "treat",

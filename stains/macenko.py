@@ -40,6 +40,9 @@ RANK_TOLERANCE: Final = 1e-6
 (ours; a uint8 image of one flat colour with rounding noise stays below it)."""
 
 
+_MEAN = np.full((1, 3), 1 / 3)
+"""Takes the mean over the channels."""
+
 _SAMPLE = 64
 """Every so many values guess where the tail begins (ours)."""
 
@@ -89,6 +92,9 @@ class MacenkoNormalizer:
         Reference stain vectors as columns: haematoxylin, eosin.
     maxima : ndarray, shape (2,)
         Reference 99th percentiles of their concentrations.
+    robust : bool
+        Estimate from every pixel whose green channel, which both stains absorb, reaches beta, and not only from those
+        that reach it in all three channels: there are few of these in pale or eosin-rich tissue (ours).
 
     References
     ----------
@@ -101,9 +107,10 @@ class MacenkoNormalizer:
     alpha: float = MACENKO_ALPHA
     stains: Array = field(default_factory=REFERENCE_STAINS.copy)
     maxima: Array = field(default_factory=REFERENCE_MAXIMA.copy)
+    robust: bool = False
 
     def tissue_share(self, image: Image) -> float:
-        """Return the share of pixels whose three optical densities all reach beta, 0 to 1."""
+        """Return the share of pixels that stains are estimated from, 0 to 1."""
         return float(self._tissue(check_rgb(image)).mean())
 
     def estimate(self, image: Image) -> StainEstimate:
@@ -186,13 +193,9 @@ class MacenkoNormalizer:
         return self.apply(image, estimate), estimate
 
     def _tissue(self, image: Image) -> npt.NDArray[np.bool_]:
-        # od falls with the grey level, so "all three reach beta" is a bound on the brightest channel
-        import cv2
-
-        brightest = int(np.count_nonzero(density_table(self.light) >= self.beta)) - 1
-        if brightest < 0:
-            return np.zeros(image.shape[:2], np.bool_)
-        return np.asarray(cv2.inRange(image, (0, 0, 0), (brightest,) * 3)) > 0
+        if self.robust:
+            return np.asarray(_transform(optical_density(image, light=self.light), _MEAN) >= self.beta, dtype=np.bool_)
+        return _darker(image, "RGB", light=self.light, beta=self.beta) > 0
 
     def _extreme_stains(self, density: npt.NDArray[np.float32]) -> Array:
         count = len(density)
@@ -209,9 +212,27 @@ class MacenkoNormalizer:
         extremes = plane @ np.array([[np.cos(low), np.cos(high)], [np.sin(low), np.sin(high)]])
         if np.linalg.matrix_rank(extremes, tol=RANK_TOLERANCE) < 2:
             raise TissueError("too little tissue to estimate stains: both extreme stains are the same")
+        if self.robust:
+            extremes = np.maximum(extremes, 0.0)
+            extremes /= np.linalg.norm(extremes, axis=0)
         # the stain that absorbs more red is haematoxylin
         ordered = extremes if extremes[0, 0] > extremes[0, 1] else extremes[:, ::-1]
         return np.array(ordered, dtype=np.float64)
+
+
+def _darker(image: Image, channels: str, *, light: float, beta: float) -> npt.NDArray[np.uint8]:
+    """Return a mask, 255 if the optical densities of these channels, letters of RGB, all reach beta."""
+    import cv2
+
+    # od falls with the grey level, so "reaches beta" is a bound on the grey level
+    brightest = int(np.count_nonzero(density_table(light) >= beta)) - 1
+    bounds = [brightest if channel in channels else 255 for channel in "RGB"]
+    return np.asarray(cv2.inRange(check_rgb(image), np.zeros(3), np.array(bounds, np.float64)), dtype=np.uint8)
+
+
+def stained_pixels(image: Image) -> npt.NDArray[np.uint8]:
+    """Return a mask, 255 if the optical density of the green channel, which both stains absorb, reaches 0.15."""
+    return _darker(image, "G", light=TRANSMITTED_LIGHT, beta=MACENKO_BETA)
 
 
 def _second_moments(density: npt.NDArray[np.float32]) -> Array:

@@ -10,15 +10,22 @@ from .macenko import MacenkoNormalizer, StainEstimate
 from .od import Image
 from .treatments import TREATMENTS, treat
 
+ROBUST = "macenko-robust"
+"""Macenko's method, estimated from all of the stained tissue."""
+
 STAIN_METHODS = (
     "macenko",
     "none",
+    ROBUST,
     "staintools-macenko",
     "staintools-vahadane",
     "staintools-reinhard",
     *TREATMENTS,
 )
 """Names that ``stain`` takes."""
+
+CHECKED = frozenset(STAIN_METHODS) - {"none", *TREATMENTS}
+"""Methods that normalise stains, the outcome of which `check_stains` judges."""
 
 
 class Normalizer(Protocol):
@@ -55,8 +62,8 @@ def make_normalizer(method: str) -> Normalizer:
     DependencyError
         A StainTools method without StainTools.
     """
-    if method == "macenko":
-        return MacenkoNormalizer()
+    if method in ("macenko", ROBUST):
+        return MacenkoNormalizer(robust=method == ROBUST)
     if method in ("none", *TREATMENTS):
         return _Plain(method)
     if method in STAIN_METHODS:

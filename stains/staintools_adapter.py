@@ -59,7 +59,7 @@ class StainToolsNormalizer:
         self._method = method
 
     def normalize_with_estimate(self, image: Image) -> tuple[Image, StainEstimate | None]:
-        """Normalise an image; the estimate is ``None`` for Reinhard, which knows no stains.
+        """Normalise an image; the estimate is ``None`` unless the method is Macenko's.
 
         Raises
         ------
@@ -71,4 +71,4 @@ class StainToolsNormalizer:
             normalised = self._normalizer.transform(image)
         except Exception as error:
             raise TissueError(f"StainTools {self._method} failed on this image: {error}") from error
-        return np.asarray(normalised, dtype=np.uint8), None if self._method == "reinhard" else estimate
+        return np.asarray(normalised, dtype=np.uint8), estimate if self._method == "macenko" else None

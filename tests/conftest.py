@@ -132,6 +132,15 @@ def he_image():
     return make_tissue("Benign", seed=1, index=1, size=(256, 192))
 
 
+@pytest.fixture(scope="session")
+def pale_image():
+    """A weakly stained image, 96x96, of which Macenko's method turns half of the tissue white."""
+    from bchisto.data.synthetic import make_tissue
+
+    tissue = make_tissue("Benign", seed=1, index=1, size=(96, 96))
+    return np.clip(240 * ((tissue + 1.0) / 240) ** 0.25 - 0.5, 0, 255).astype(np.uint8)
+
+
 @pytest.fixture
 def cli(capsys):
     """Run the command line in this process: returns (exit code, stdout, stderr)."""

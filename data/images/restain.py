@@ -13,9 +13,9 @@ import numpy.typing as npt
 from ...arguments import Many, PathInput, as_path, as_paths
 from ...errors import ImageError, InputError, MissingInputError, readable_name
 from ...jobs import Progress, atomic_output, ensure_folder, refuse_overwriting, write_rows
-from ...stains import augment_he, make_normalizer
+from ...stains import CHECKED, augment_he, check_stains, make_normalizer
 from ..dataset import IMAGE_SUFFIXES
-from ..findings import Finding, report_findings
+from ..findings import Finding, report_findings, stain_notes
 from ..walk import walk_files
 from .decode import decode_image
 
@@ -30,11 +30,12 @@ _TABLES = ("stains.csv", "failures.csv", "before-after.png")
 
 @dataclass(frozen=True)
 class RestainResult:
-    """What was written: the images, the sheet, and (file, message) of what failed."""
+    """What was written: the images, the sheet, (file, message) of what failed, and files whose stains are in doubt."""
 
     written: tuple[Path, ...]
     sheet: Path
     failures: tuple[tuple[str, str], ...]
+    doubtful: tuple[str, ...] = ()
 
 
 def stain_images(
@@ -53,7 +54,8 @@ def stain_images(
     sources : sequence of path
         Image files, or folders of them.
     out : str or Path
-        Gets one PNG per image, ``stains.csv`` (stain vectors, tissue, residual) and ``before-after.png``.
+        Gets one PNG per image, ``stains.csv`` (stain vectors, tissue, residual, and what is in doubt, see
+        `bchisto.stains.check_stains`) and ``before-after.png``.
     method : str
         Of `bchisto.stains.STAIN_METHODS`.
     hematoxylin, eosin : float
@@ -84,6 +86,7 @@ def stain_images(
     failures: list[tuple[str, str]] = []
     rows: list[list[object]] = []
     pairs: list[npt.NDArray[np.uint8]] = []
+    doubtful: list[str] = []
     with Progress(total=len(files), label="stain", unit="images") as progress:
         for number, path in enumerate(files, start=1):
             try:
@@ -96,26 +99,31 @@ def stain_images(
                 _log.warning("left out: %s", message)
                 failures.append((str(path), message))
                 continue
+            check = check_stains(before, after, estimate) if method in CHECKED else None
+            if check is not None and check.reasons:
+                doubtful.append(path.name)
             if (hematoxylin, eosin) != (1.0, 1.0):
                 after = augment_he(after, hematoxylin=hematoxylin, eosin=eosin)
             target = folder / f"{path.stem}.png"
             _save(target, after)
             written.append(target)
-            if estimate is not None:
-                vectors = [round(float(v), 4) for v in estimate.stains.T.ravel()]
-                rows.append([path.name, *vectors, round(estimate.tissue, 4), round(estimate.residual, 4)])
+            if estimate is not None and check is not None:
+                numbers = (*estimate.stains.T.ravel(), estimate.tissue, estimate.residual, check.whitened, check.basis)
+                rows.append([path.name, *(round(float(value), 4) for value in numbers), "; ".join(check.reasons)])
             if len(pairs) < _SHEET_ROWS:
                 pairs.append(np.concatenate([_shrink(before), _shrink(after)], axis=1))
             progress.update_to(number)
     if not written:
         raise InputError(f"none of the {len(files)} images can be used; first: {failures[0][1]}")
     channels = [f"{name}_{channel}" for name in ("hematoxylin", "eosin") for channel in ("red", "green", "blue")]
-    write_rows(folder / _TABLES[0], ["image", *channels, "tissue", "residual"], rows)
+    for note in stain_notes((), doubtful, images=len(written), stain=method):
+        _log.warning("%s", note)
+    write_rows(folder / _TABLES[0], ["image", *channels, "tissue", "residual", "whitened", "basis", "doubt"], rows)
     if failures:
         write_rows(folder / _TABLES[1], ["path", "error"], failures)
     sheet = folder / _TABLES[2]
     _save(sheet, np.concatenate(pairs, axis=0))
-    return RestainResult(tuple(written), sheet, tuple(failures))
+    return RestainResult(tuple(written), sheet, tuple(failures), tuple(doubtful))
 
 
 def _files(sources: Sequence[Path]) -> list[Path]:

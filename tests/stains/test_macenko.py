@@ -25,6 +25,22 @@ def literal(image):
     return np.clip(out, 0, 255).astype(np.uint8).T.reshape(image.shape), stains, maxima
 
 
+def literal_robust(image):
+    """The robust estimate written out: pixels of a mean density of at least 0.15, and no negative component."""
+    od = -np.log((image.reshape(-1, 3).astype(float) + 1) / 240)
+    tissue = od[od.mean(axis=1) >= 0.15]
+    values, vectors = np.linalg.eigh(np.cov(tissue.T))
+    plane = vectors[:, np.argsort(values)[::-1][:2]]
+    plane = plane * np.where((tissue @ plane).mean(axis=0) < 0, -1, 1)
+    angle = np.arctan2(*(tissue @ plane).T[::-1])
+    ends = [np.maximum(plane @ [np.cos(a), np.sin(a)], 0) for a in np.percentile(angle, [1, 99])]
+    stains = np.stack(sorted((end / np.linalg.norm(end) for end in ends), key=lambda v: -v[0]), axis=1)
+    c = np.linalg.lstsq(stains, od.T, rcond=None)[0]
+    c *= (np.array([1.9705, 1.0308]) / np.percentile(c, 99, axis=1))[:, None]
+    out = 240 * np.exp(-(np.array([[0.5626, 0.2159], [0.7201, 0.8012], [0.4062, 0.5581]]) @ c))
+    return np.clip(out, 0, 255).astype(np.uint8).T.reshape(image.shape), stains
+
+
 def near(a, b, share=0.999):
     assert (np.abs(a.astype(int) - b.astype(int)) <= 1).mean() >= share
 
@@ -41,6 +57,14 @@ def test_equals_the_formulas_written_out(he_image):
     np.testing.assert_allclose(found.stains, stains, atol=1e-5)
     np.testing.assert_allclose(found.maxima, maxima, rtol=1e-5)
     near(MacenkoNormalizer().normalize(he_image), expected, share=1.0)
+
+
+def test_the_robust_estimate_equals_the_formulas_written_out(he_image, pale_image):
+    for image in (he_image, pale_image):
+        expected, stains = literal_robust(image)
+        normalised, estimate = make_normalizer("macenko-robust").normalize_with_estimate(image)
+        np.testing.assert_allclose(estimate.stains, stains, atol=1e-4)
+        near(normalised, expected)
 
 
 def test_agrees_with_torchstain_on_synthetic_tissue(he_image):

@@ -17,7 +17,7 @@ def test_brings_two_laboratories_together(staintools, he_image, method):
     (a, estimate), (b, _) = (normalizer.normalize_with_estimate(image) for image in (he_image, other))
     assert a.dtype == np.uint8
     assert a.shape == he_image.shape
-    assert (estimate is None) == (method == "reinhard")
+    assert (estimate is None) == (method != "macenko")  # what we estimate is not what Vahadane's method finds
     before = np.abs(he_image.mean(axis=(0, 1)) - other.mean(axis=(0, 1))).sum()
     after = np.abs(a.mean(axis=(0, 1), dtype=float) - b.mean(axis=(0, 1), dtype=float)).sum()
     assert after < 0.7 * before

@@ -1,0 +1,113 @@
+"""Which images the planned stain normalisation would not suit: counted on a sample before the first is described."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ..data import ImageRecord, decode_record, resize_image, stain_notes
+from ..errors import DependencyError, ImageError, TissueError
+from ..evaluate import Block, counted
+from ..featurize import FeaturizeSettings
+from ..jobs import default_jobs
+from ..stains import CHECKED, check_stains, make_normalizer
+
+_TOO_LITTLE = "too little tissue"
+
+MOST_CHECKED = 100
+"""Images that are normalised to see (ours): some 20 seconds of a core for images of BACH."""
+
+
+@dataclass(frozen=True)
+class StainSurvey:
+    """What the planned normalisation makes of a sample of the images.
+
+    Attributes
+    ----------
+    stain : str
+        The method.
+    checked : int
+        Images of the sample that could be decoded.
+    skipped : tuple of str
+        Ids of those with too little tissue.
+    doubtful : dict of str to tuple of str
+        Ids of those whose normalised stains are in doubt, each with why.
+    """
+
+    stain: str
+    checked: int
+    skipped: tuple[str, ...]
+    doubtful: dict[str, tuple[str, ...]]
+
+
+def survey_stains(
+    records: Sequence[ImageRecord],
+    *,
+    settings: FeaturizeSettings,
+    on_image: Callable[[], None] | None = None,
+    most: int = MOST_CHECKED,
+) -> StainSurvey | None:
+    """Normalise a sample of images at the scales of the views, and check what comes of it.
+
+    Parameters
+    ----------
+    records : sequence of ImageRecord
+    settings : FeaturizeSettings
+        Stain and views.
+    on_image : callable, optional
+        Called after each.
+    most : int
+        Size of the sample, taken evenly.
+
+    Returns
+    -------
+    StainSurvey or None
+        None if the method normalises no stains, or its package is not installed.
+    """
+    if settings.stain not in CHECKED:
+        return None
+    try:
+        normalizer = make_normalizer(settings.stain)
+    except DependencyError:
+        return None
+    count = min(most, len(records))
+    sample = [records[place * len(records) // count] for place in range(count)]
+    scales = dict.fromkeys(view.scale for view in settings.views)
+
+    def check(record: ImageRecord) -> tuple[str, ...] | None:
+        try:
+            image = decode_record(record)
+        except ImageError:
+            return None
+        reasons: dict[str, None] = {}
+        for scale in scales:
+            before = resize_image(image, scale)
+            try:
+                after, estimate = normalizer.normalize_with_estimate(before)
+            except TissueError:
+                return (_TOO_LITTLE,)
+            reasons |= dict.fromkeys(check_stains(before, after, estimate).reasons)
+        return tuple(reasons)
+
+    found: dict[str, tuple[str, ...]] = {}
+    with ThreadPoolExecutor(default_jobs()) as pool:
+        for record, reasons in zip(sample, pool.map(check, sample), strict=True):
+            if reasons is not None:
+                found[record.image_id] = reasons
+            if on_image is not None:
+                on_image()
+    skipped = tuple(image for image, reasons in found.items() if reasons == (_TOO_LITTLE,))
+    doubtful = {image: reasons for image, reasons in found.items() if reasons and image not in skipped}
+    return StainSurvey(settings.stain, len(found), skipped, doubtful)
+
+
+def stain_blocks(survey: StainSurvey | None, *, images: int, image_is: str) -> Iterator[Block]:
+    """Say how many images the planned normalisation does not suit; images are named only in notes of the survey."""
+    if survey is None or not survey.checked:
+        return
+    of = "" if survey.checked == images else f", a sample of {images:,}"
+    yield Block(text=f"{counted(survey.checked, image_is)} checked{of}, with the stain method {survey.stain}.")
+    notes = stain_notes(survey.skipped, survey.doubtful, images=survey.checked, stain=survey.stain)
+    for note in notes:
+        yield Block(note=f"{note}.")

@@ -1,0 +1,207 @@
+"""Images whose normalised stains cannot be trusted: counted, named and shown wherever stains are normalised."""
+
+import csv
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from bchisto.data import decode_image
+from bchisto.featurize import open_store
+from bchisto.stains import make_normalizer
+from PIL import Image
+
+STORE = "features/tiny-1.0-64.h5"
+OLD = Path(__file__).parent / "data" / "store-schema1.h5"
+DOUBT = "1 of 14 images: macenko turned tissue white, or rests on few pixels or implausible stains: benign/pale.png"
+SKIPPED = "1 of 14 images: too little tissue, described without stain normalisation: malignant/blank.png"
+
+
+@pytest.fixture(scope="module")
+def hard(tissue, pale_image, tmp_path_factory):
+    """The twelve images, a pale one and a blank one. Read only."""
+    root = shutil.copytree(tissue, tmp_path_factory.mktemp("hard") / "images")
+    Image.fromarray(pale_image).save(root / "benign" / "pale.png")
+    Image.new("RGB", (96, 96), (255, 255, 255)).save(root / "malignant" / "blank.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(hard, tmp_path_factory):
+    """A run folder of them, described and boosted by the public functions. Read only."""
+    from bchisto.boost import BoostSettings, train
+    from bchisto.encoders import EncoderChoice
+    from bchisto.experiment import Work
+    from bchisto.featurize import FeaturizeSettings, View, featurize
+
+    run = tmp_path_factory.mktemp("trained") / "run"
+    settings = FeaturizeSettings(
+        encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=2, crops=3
+    )
+    result = featurize(hard, out=run, settings=settings, work=Work(jobs=1))
+    assert result.doubtful_stains == ("benign/pale.png",)
+    assert result.skipped_normalisation == ("malignant/blank.png",)
+    boosting = BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 2})
+    train(out=run, folds=["2"], settings=boosting, work=Work(jobs=1))
+    return run
+
+
+@pytest.mark.parametrize("mode", ["exact", "dense"])
+def test_featurize_counts_and_names_them_in_one_line(cli, hard, tiny_options, tmp_path, mode):
+    code, _, err = cli("featurize", "--images", hard, "--out", tmp_path / "run", *tiny_options, "--mode", mode)
+    assert code == 0
+    assert DOUBT in err
+    assert SKIPPED in err
+    assert err.count("pale.png") == err.count("blank.png") == 1
+    assert "the stain method macenko-robust estimates from all of the stained tissue" in err
+    with open_store(next((tmp_path / "run" / "features").glob("*.h5"))) as store:
+        outcome = store.stain_outcome()
+        assert (outcome.images, outcome.unchecked) == (14, 0)
+        assert outcome.doubtful == ("benign/pale.png",)
+        pale = store.image_ids.index("benign/pale.png")
+        whitened = store.images("whitened")
+        before = decode_image(hard / "benign" / "pale.png")
+        stained = -np.log((before[..., 1] + 1.0) / 240) >= 0.15
+        after = make_normalizer("macenko").normalize_with_estimate(before)[0][stained]
+        assert whitened[pale] == pytest.approx((after >= 235).all(axis=1).mean())
+        assert np.isnan(whitened[store.image_ids.index("malignant/blank.png")])
+        assert (np.delete(store.images("basis"), store.image_ids.index("malignant/blank.png")) > 0.05).all()
+
+
+def test_the_robust_method_treats_them_and_is_a_setting_of_the_store(cli, hard, tiny_options, tmp_path):
+    options = ("--images", hard, "--out", tmp_path / "run", *tiny_options)
+    code, _, err = cli("featurize", *options, "--stain", "macenko-robust")
+    assert code == 0
+    assert "turned tissue white" not in err
+    with open_store(tmp_path / "run" / STORE) as store:
+        assert store.header["stain"] == "macenko-robust"
+        assert store.stain_outcome().doubtful == ()
+    code, _, err = cli("featurize", *options)
+    assert code == 2
+    assert "stain" in err
+
+
+def test_a_device_checks_as_the_cpu_does(hard, tiny_settings):
+    from bchisto.data import read_dataset
+    from bchisto.encoders import Encoder
+    from bchisto.featurize import View, describe_images
+    from bchisto.jobs import Ticker
+
+    targets = {"tiny": (Encoder("tiny", weights="random"), View(1.0, 64))}
+    records = [record for record in read_dataset(hard).records if "pale" in record.image_id]
+    (found,) = describe_images(records, settings=tiny_settings, targets=targets, ticker=Ticker(None), on_device=True)
+    assert found.stain.doubtful
+    assert found.stain.whitened > 0.3
+
+
+def test_the_worst_of_several_scales_counts(hard, tiny_settings):
+    from bchisto.data import read_dataset
+    from bchisto.featurize import NormalisedImage, View
+    from bchisto.featurize.prepare import normalise_images
+
+    views = (View(1.0, 64), View(2.0, 64), View(0.75, 64))
+    records = [record for record in read_dataset(hard).records if "pale" in record.image_id]
+    settings = replace(tiny_settings, views=views)
+    (image,) = normalise_images(records, settings=settings, views=views, skip_errors=False)
+    assert isinstance(image, NormalisedImage)
+    assert len(image.stain.checks) == 3
+    assert image.stain.whitened == max(check.whitened for check in image.stain.checks)
+
+
+def test_a_store_that_did_not_check_its_stains_says_so(trained, run_copy):
+    with open_store(OLD) as store:
+        outcome = store.stain_outcome()
+        assert (outcome.doubtful, outcome.unchecked) == ((), len(store.image_ids) - len(outcome.skipped))
+    run = run_copy(trained)
+    with h5py.File(run / STORE, "a") as file:
+        for name in ("whitened", "basis", "doubtful"):
+            del file["images"][name]
+    with open_store(run / STORE) as store:
+        assert store.stain_outcome().unchecked == 13
+
+
+def test_images_that_are_added_are_checked_and_old_rows_stay_unknown(
+    trained, run_copy, hard, tiny_options, cli, he_image
+):
+    run = run_copy(trained)
+    with h5py.File(run / STORE, "a") as file:
+        for name in ("whitened", "basis", "doubtful"):
+            del file["images"][name]
+    images = Path(shutil.copytree(hard, run.parent / "more"))
+    Image.fromarray(he_image).save(images / "benign" / "new.png")
+    code, _, err = cli("featurize", "--images", images, "--out", run, *tiny_options)
+    assert code == 0, err
+    with open_store(run / STORE) as store:
+        assert store.stain_outcome().unchecked == 13
+        assert np.isfinite(store.images("whitened")[store.image_ids.index("benign/new.png")])
+
+
+def test_the_report_counts_those_that_were_not_normalised_and_shows_examples(trained, cli, tmp_path):
+    folder = trained / "boost" / "2-lightgbm"
+    methods = " ".join(json.loads((folder / "metrics.json").read_text())["run"]["methods"])
+    assert "Of the 14 images, 1 with too little tissue were not normalised." in methods
+    assert "Of the 14 images, the normalised stains of 1 are in doubt" in methods
+    page = (folder / "report.html").read_text()
+    assert "Stains in doubt" in page
+    assert "pale.png" not in page
+    with (folder / "pictures.csv").open() as handle:
+        assert "benign/pale.png" in [row["image_id"] for row in csv.DictReader(handle)]
+    code, _, _ = cli("evaluate", trained, "--out", tmp_path / "e")
+    assert code == 0
+    assert "1 with too little tissue were not normalised" in (tmp_path / "e" / "report.html").read_text()
+
+
+def test_predict_names_them(trained, hard, cli, tmp_path):
+    model = trained / "boost" / "2-lightgbm" / "model.bchisto"
+    for image, said in (("benign/pale.png", "turned tissue white"), ("malignant/blank.png", "too little tissue")):
+        out = tmp_path / f"{Path(image).stem}.csv"
+        code, _, err = cli("predict", model, "--images", hard / image, "--out", out, "--jobs", 1)
+        assert code == 0
+        assert said in err
+        assert "macenko-robust" not in err
+
+
+def test_data_check_counts_and_shows_them(hard, cli, tmp_path):
+    options = ("--images", hard, "--view", "1.0:64", "--no-copies")
+    code, out, _ = cli("data", "check", *options, "--html", tmp_path / "check.html")
+    assert code == 0
+    assert DOUBT in " ".join(out.split())
+    assert SKIPPED in " ".join(out.split())
+    page = (tmp_path / "check.html").read_text()
+    assert "Stains in doubt" in page
+    assert re.search(r"Picture \d+, benign: \d+ % of the stained tissue turned white", page)
+    code, out, _ = cli("data", "check", *options, "--json")
+    stains = json.loads(out)["stains"]
+    assert (stains["checked"], list(stains["doubtful"])) == (14, ["benign/pale.png"])
+    code, out, _ = cli("data", "check", *options, "--stain", "none", "--json")
+    assert json.loads(out)["stains"] is None
+
+
+def test_stain_names_them_and_lists_why(hard, cli, tmp_path):
+    code, _, err = cli("stain", hard / "benign", "--out", tmp_path / "out")
+    assert code == 0
+    assert "1 of 7 images: macenko turned tissue white" in err
+    with (tmp_path / "out" / "stains.csv").open() as handle:
+        doubts = {row["image"]: row["doubt"] for row in csv.DictReader(handle)}
+    assert [image for image, doubt in doubts.items() if doubt] == ["pale.png"]
+    code, _, err = cli("stain", hard / "benign", "--out", tmp_path / "robust", "--stain", "macenko-robust")
+    assert (code, "turned tissue white" in err) == (0, False)
+
+
+def test_finetune_names_them(hard, tmp_path, caplog):
+    from bchisto.data import read_dataset
+    from bchisto.finetune import FinetuneSettings
+    from bchisto.finetune.images import prepare_images
+
+    records = read_dataset(hard).records
+    for stain, doubtful in (("macenko", True), ("macenko-robust", False)):
+        caplog.clear()
+        settings = FinetuneSettings(network="mobilenetv2", stain=stain)
+        (tmp_path / stain).mkdir()
+        prepare_images(records, settings, digest="x", folder=tmp_path / stain)
+        assert SKIPPED in caplog.text
+        assert (DOUBT in caplog.text) == doubtful
