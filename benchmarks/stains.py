@@ -12,7 +12,7 @@ pin_one_thread()
 import cv2  # noqa: E402 - after the threads are pinned
 import numpy as np  # noqa: E402
 from bchisto.data.synthetic import make_tissue  # noqa: E402
-from bchisto.stains import HeAugmenter, MacenkoNormalizer  # noqa: E402
+from bchisto.stains import HeAugmenter, MacenkoNormalizer, check_stains  # noqa: E402
 from bchisto.stains.macenko import REFERENCE_MAXIMA, REFERENCE_STAINS  # noqa: E402
 from bchisto.stains.ruifrok import RUIFROK_FROM_HED, RUIFROK_TO_HED  # noqa: E402
 
@@ -69,6 +69,8 @@ def main():
         ways = {
             "plain NumPy": lambda i=image: plain_macenko(i),
             "bchisto": lambda i=image: MacenkoNormalizer().normalize(i),
+            "bchisto, checked": lambda i=image: check_stains(i, *MacenkoNormalizer().normalize_with_estimate(i)),
+            "bchisto, robust": lambda i=image: MacenkoNormalizer(robust=True).normalize(i),
         }
         print("\n".join(table(interleaved(ways, rounds=rounds), baseline="plain NumPy")))
     image = make_tissue("Benign", seed=0, index=1, size=(1024, 768))
