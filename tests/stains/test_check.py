@@ -45,7 +45,7 @@ def test_glass_is_not_lost_tissue():
         ([[0.65, 0.07], [0.70, 0.99], [0.29, 0.11]], 0.04, r"rest on 4\.0 % of the stained tissue"),
         ([[0.65, -0.2], [0.70, 0.97], [0.29, 0.11]], 0.5, "a stain vector is negative"),
         ([[0.55, 0.50], [0.75, 0.78], [0.37, 0.37]], 0.5, "two stains are 3 degrees apart"),
-        ([[0.99, 0.07], [0.10, 0.99], [0.05, 0.11]], 0.5, "its haematoxylin is 4[5-9] degrees off"),
+        ([[0.20, 0.07], [0.05, 0.99], [0.98, 0.11]], 0.5, "its haematoxylin is 6[0-9] degrees off"),
         ([[0.65, 0.20], [0.70, 0.30], [0.29, 0.93]], 0.5, "its eosin is 6[0-9] degrees off"),
     ],
 )
@@ -63,7 +63,7 @@ def test_stains_out_of_bounds_are_named(stains, tissue, reason):
 def test_on_real_images_the_robust_estimate_loses_no_tissue(shared):
     from bchisto.data import decode_image, resize_image
 
-    paths = sorted((shared / "data" / "breakhis").rglob("*.png"))[::4]
+    paths = sorted((shared / "data" / "breakhis").rglob("*.png"))[::13]
     flagged = dict.fromkeys(("macenko", "macenko-robust"), 0)
     for path in paths:
         image = resize_image(decode_image(path), 0.5)
