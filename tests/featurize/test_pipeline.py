@@ -239,7 +239,8 @@ def test_a_blank_image_is_skipped_by_normalisation_and_marked(images, tiny_setti
     Image.new("RGB", (96, 96), (255, 255, 255)).save(images / "benign" / "blank.png")
     result = featurize(images, out=tmp_path / "run", settings=tiny_settings, work=Work(jobs=1))
     assert result.skipped_normalisation == ("benign/blank.png",)
-    assert "benign/blank.png: too little tissue, described without stain normalisation" in caplog.text
+    # one line for all such images, where each had a line of its own
+    assert "1 of 13 images: too little tissue, described without stain normalisation: benign/blank.png" in caplog.text
     with open_store(tmp_path / "run" / STORE) as store:
         place = store.image_ids.index("benign/blank.png")
         assert store.images("normalisation_skipped").tolist() == [k == place for k in range(13)]
