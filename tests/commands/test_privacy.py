@@ -78,6 +78,7 @@ def watched(strace, tmp_path):
         names = [str(path.relative_to(tmp_path / "home")) for path in left if path.is_relative_to(tmp_path / "home")]
         assert [path for path in left if path.is_relative_to(places["TMPDIR"])] == []
         assert [name for name in names if not STATED.fullmatch(name)] == []
+        return done.stderr
 
     return run
 
@@ -124,8 +125,9 @@ def test_a_network_that_is_trained(watched, tissue, tmp_path):
         "finetune", "--images", tissue, "--out", run, "--network", "speck", "--folds", 2, "--epochs", 1, "--jobs", 1,
         "--augment", "noise",
     )  # fmt: skip
-    watched("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
-    watched("explain", run, "--images", tissue, "--method", "gradcam", "--out", tmp_path / "why")
+    said = watched("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
+    said += watched("explain", run, "--images", tissue, "--method", "gradcam", "--out", tmp_path / "why")
+    assert re.findall("absl|cuda|rebuild TensorFlow", said) == []  # the log of TensorFlow is not the user's
 
 
 def test_tables_of_other_packages(watched, tissue, tmp_path):
