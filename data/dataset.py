@@ -126,7 +126,7 @@ class Dataset:
         if not labels:
             return (
                 "no image has a label, so nothing can be trained on them; put the images into a folder for each class, "
-                "or name the column of a manifest by `label_column`"
+                "or fill in the column label of a manifest"
             )
         only = f"all labelled images are of class {min(labels)}, and training needs two classes; add images of another"
         return only if len(labels) == 1 else ""

@@ -26,7 +26,7 @@ _MOST_PAIRS = 50
 _MOST_FOLDS = 30
 """Folds that are listed as lacking the same class (ours)."""
 
-_LONG = 1800
+_LONG = 600
 """Seconds from which shorter ways are named (ours)."""
 
 _MOST_FINDINGS = 100
