@@ -10,7 +10,7 @@ import pytest
 from archives import as_of_0_1
 from bchisto.boost import BoostSettings, train
 from bchisto.data import ImageRecord, decode_image
-from bchisto.encoders import Encoder, EncoderChoice
+from bchisto.encoders import Encoder, EncoderChoice, executed_precision
 from bchisto.encoders.geometry import map_axes
 from bchisto.errors import ImageError, InputError
 from bchisto.experiment import Work
@@ -252,6 +252,8 @@ def openvino():
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 3e-2)])
 def test_openvino_gives_the_same_descriptors(openvino, encoder, he_image, precision, tolerance):
+    if executed_precision(precision, engine="openvino") != precision:
+        pytest.skip("needs bfloat16: OpenVINO computes in float32 on this CPU")
     other = Encoder("tiny", weights="random", engine="openvino", precision=precision)
     assert other.weights_sha256 == encoder.weights_sha256
     assert other.backend == "openvino"
