@@ -24,6 +24,7 @@ _ADVICE = (
     (r"; `folds=[^`]*` keeps (the split, .*|them)", ""),
     (r"; `dataset=[^`]*` takes classes and patients from the names", ""),
     (r"; (if it does, name it|name the label column) with `(group|label)_column`", ""),
+    (r", or name \S+ in `classes`", ""),
     (
         r"`(?:encoders|network)` (\S+): no such (encoder|network); .*",
         r"the \2 \1 of this model is not known here; install the package that adds it",

@@ -90,8 +90,9 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
     new = not run.exists()
     ensure_folder(run)
     content = _opened(command, config)
-    name = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}-{command}-{secrets.token_hex(2)}.json"
-    record = RunRecord(run / "records" / name, content)
+    record = RunRecord(
+        run / "records" / f"{_next_stamp(run / 'records')}-{command}-{secrets.token_hex(2)}.json", content
+    )
     _mark_interrupted(record.path.parent)
     try:
         with _closed(record, save=lambda: _save(run, record)):
@@ -100,6 +101,13 @@ def record_run(run: Path, *, command: str, config: Mapping[str, Any]) -> Iterato
         if new and error.exit_code == InputError.exit_code:
             _take_back(run, record)
         raise
+
+
+def _next_stamp(folder: Path) -> str:
+    """Return the time as text that sorts, and never before an earlier record: a clock may have been set back."""
+    now = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
+    latest = max((path.name.partition("-")[0] for path in folder.glob("*-*.json")), default="")
+    return max(now, latest) + "1" * (latest >= now)
 
 
 def _take_back(run: Path, record: RunRecord) -> None:

@@ -127,3 +127,15 @@ def test_what_the_options_name_is_not_written_over(record, tmp_path):
             write_json(weights, {})
         write_json(tmp_path / "other.json", {})
     write_json(weights, {})
+
+
+def test_a_clock_that_is_set_back_puts_no_record_before_an_earlier_one(tmp_path):
+    """The last entry of run.json is what was called last, whatever the clock of its host said."""
+    with record_run(tmp_path, command="boost", config={"seeds": 2}):
+        pass
+    (record,) = (tmp_path / "records").iterdir()
+    record.rename(record.with_name(f"29991231T235959000000-{record.name.split('-', 1)[1]}"))
+    for seeds in (3, 4, 5):
+        with record_run(tmp_path, command="boost", config={"seeds": seeds}):
+            pass
+        assert records(tmp_path)[-1]["config"] == {"seeds": seeds}
