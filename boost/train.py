@@ -92,7 +92,8 @@ def train(
         sources = read_sources(stores or [run / "features"], classes=chosen.classes)
         if settings.each and len(sources.paths) < 2:
             raise InputError(
-                f"`each` compares stores, and {next(iter(sources.paths))} is the only one; give several with `features`"
+                f"`each` compares stores, and {next(iter(sources.paths))} is the only one; give several with "
+                "`features`, or describe the images by another encoder or view"
             )
         images = sources.images
         view.check(images.classes)
