@@ -1,12 +1,13 @@
 """How often stain normalisation whitens tissue, by treatment: on real images, and on ones that are made hard.
 
-Run: python benchmarks/stain_treatments.py SHARED [--every 1]
+Run: python benchmarks/stain_treatments.py SHARED [--every 1] [--published]
 
 SHARED holds data/breakhis and data/idc. BreakHis is halved, as the published views see it. A set is made hard by weaker
 staining (all densities times a factor), by weaker haematoxylin, or by the quarter of each image that has the least
 tissue by the published rule. Of each set and treatment: images that cannot be normalised, images that `check_stains`
 flags, images that lose more than 5 % of the stained tissue to white, the mean and the largest share that is lost, and
 the spread between images of the mean optical density of stained tissue, which normalisation is to make small.
+At the end what the criteria rest on: whitening by the share of stained pixels in the estimate, and angles of stains.
 """
 
 import argparse
@@ -20,7 +21,9 @@ from bchisto.data import decode_image
 from bchisto.data.synthetic import make_tissue
 from bchisto.errors import TissueError
 from bchisto.stains import MacenkoNormalizer, augment_he, check_stains, optical_density
+from bchisto.stains.check import LEAST_BASIS, MOST_WHITENED
 from bchisto.stains.macenko import REFERENCE_MAXIMA, REFERENCE_STAINS, StainEstimate, stained_pixels
+from bchisto.stains.ruifrok import RUIFROK_FROM_HED
 
 PUBLISHED, ROBUST = MacenkoNormalizer(), MacenkoNormalizer(robust=True)
 
@@ -123,18 +126,41 @@ def treatments(images):
     }
 
 
+def angle(one, other):
+    return np.degrees(np.arccos(one @ other / np.linalg.norm(one) / np.linalg.norm(other)))
+
+
+def print_criteria(published):
+    """Print what the criteria rest on; `published` has the checks and stains of the published method by set."""
+    checks = [check for pairs in published.values() for check, _ in pairs]
+    bases, white = (np.array([getattr(check, name) for check in checks]) for name in ("basis", "whitened"))
+    print(f"\nwhitened by more than {MOST_WHITENED:.0%}, by the share of stained pixels in the estimate, all sets\n")
+    for least, most in ((0, LEAST_BASIS), (LEAST_BASIS, 0.25), (0.25, 0.5), (0.5, 1.01)):
+        inside = (bases >= least) & (bases < most)
+        print(f"{least:.0%} to {most:.0%}: {(white[inside] > MOST_WHITENED).sum()} of {inside.sum()}")
+    stains = [estimate.stains.T for _, estimate in published["BreakHis"]]
+    for name, angles in {
+        "between the stains": [angle(*pair) for pair in stains],
+        "haematoxylin to Ruifrok's": [angle(pair[0], RUIFROK_FROM_HED[0]) for pair in stains],
+        "eosin to Ruifrok's": [angle(pair[1], RUIFROK_FROM_HED[1]) for pair in stains],
+    }.items():
+        print(f"{name}, degrees, BreakHis: 1 % {np.percentile(angles, 1):.0f}, 99 % {np.percentile(angles, 99):.0f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shared", type=Path)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--published", action="store_true", help="only the published method")
     arguments = parser.parse_args()
+    published = {}
     cv2.setNumThreads(1)
     for title, images in sets(arguments.shared, arguments.every):
         print(f"\n{title}: {len(images)} images\n")
         print("| treatment | failed | flagged | over 5 % white | mean white | most white | spread |")
         print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-        for treatment, normalise in treatments(images).items():
-            checks, densities, failed = [], [], 0
+        for treatment, normalise in list(treatments(images).items())[: 1 if arguments.published else None]:
+            checks, estimates, densities, failed = [], [], [], 0
             for name, image in images.items():
                 try:
                     after, estimate = normalise(name, image)
@@ -142,8 +168,10 @@ def main():
                     failed += 1
                     continue
                 checks.append(check_stains(image, after, estimate))
+                estimates.append(estimate)
                 if (stained := stained_pixels(image) > 0).any():
                     densities.append(optical_density(after)[stained].mean(axis=0))
+            published.setdefault(title, list(zip(checks, estimates, strict=True)))
             white = np.array([check.whitened for check in checks] or [np.nan])
             flagged = sum(bool(check.reasons) for check in checks)
             spread = np.std(densities, axis=0).mean() if densities else np.nan
@@ -152,6 +180,7 @@ def main():
                 f"| {white.max():.0%} | {spread:.3f} |",
                 flush=True,
             )
+    print_criteria(published)
 
 
 if __name__ == "__main__":
