@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import functools
 import itertools
 import logging
@@ -205,9 +206,13 @@ def _in_processes(
         except OSError as error:
             if started or error.filename is not None:
                 raise
+            cause = (
+                "too few are allowed (ulimit -u); allow more"
+                if error.errno == errno.EAGAIN
+                else "/dev/shm, which they need, is full or not writable; free some of it"
+            )
             raise BchistoError(
-                f"worker processes cannot be started ({error.strerror or error}): /dev/shm, which they need, is full "
-                "or not writable; free some of it or use `jobs=1`"
+                f"worker processes cannot be started ({error.strerror or error}): {cause} or use `jobs=1`"
             ) from error
         except TerminatedWorkerError as error:
             time.sleep(_SIGNAL_SECONDS)  # a signal to the whole group is an interrupt, not a lack of memory
