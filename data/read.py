@@ -235,7 +235,7 @@ def _settle_ids(records: Iterable[ImageRecord], root: Path) -> tuple[list[ImageR
             first = kept.setdefault(record.image_id, record)
             if first is record:
                 other = files.setdefault(record.path, record) if record.line else record
-                if (problem := _contradiction(other, record, root)) is not None:
+                if other is not record and (problem := _contradiction(other, record, root)) is not None:
                     findings.append(Finding("error", record.image_id, problem))
                 continue
             problem = _difference(first, record, root)
