@@ -96,7 +96,7 @@ def load_imagenet(spec: EncoderSpec) -> Any:
 
 def _cache() -> Path | None:
     """Return the folder where Keras keeps downloaded weights, by its own rule; None if that is a temporary one."""
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    home = Path(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"))  # noqa: PTH111 - as Keras
     return home / "models" if os.access(home, os.W_OK) else None
 
 

@@ -11,7 +11,6 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 from ..errors import printable
 
@@ -68,7 +67,8 @@ def prepare_worker(parent: int, folder: str | None = None) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if folder is not None:
         tempfile.tempdir = folder
-        if not os.access(Path.home(), os.W_OK):  # matplotlib's own would be gone before it removes it at exit
+        home = os.path.expanduser("~")  # noqa: PTH111 - `Path.home` fails for a user without one
+        if not os.access(home, os.W_OK):  # matplotlib's own would be gone before it removes it at exit
             os.environ.setdefault("MPLCONFIGDIR", folder)
     if logging.lastResort is not None:  # what a worker warns of is printed by it
         logging.lastResort.setFormatter(_Printable())

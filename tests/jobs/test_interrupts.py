@@ -177,3 +177,15 @@ def test_a_worker_without_a_home_folder_ends_in_silence(tmp_path):
     )
     (tmp_path / "scratch").mkdir()
     assert printed_by(script, str(tmp_path / "scratch"), HOME="/dev/null/home") == ""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_worker_of_a_user_without_a_name_or_a_home_folder_starts(tmp_path):
+    script = (
+        "import os, sys; from bchisto.jobs.interrupts import prepare_worker\n"
+        "del os.environ['HOME']\n"
+        "os.setuid(54321)\n"
+        "prepare_worker(os.getppid(), sys.argv[1])\n"
+        "print(os.environ['MPLCONFIGDIR'])"
+    )
+    assert printed_by(script, str(tmp_path)) == f"{tmp_path}\n"
