@@ -38,6 +38,9 @@ from ..options import joined, option
 
 _log = logging.getLogger(__name__)
 
+_MOST_DEEP = 100
+"""Images of 16 bits whose pixels are read before the work (ours); `data check` reads all."""
+
 
 class Needs(Protocol):
     """What an image must be large enough for, at a scale: a `View`, or patches."""
@@ -318,5 +321,5 @@ def check_headers(
     kept = tuple(record for record in records if record.image_id not in bad)
     if refused and not kept:
         raise InputError(f"none of the {len(records)} images can be used; first: {refused[0][1]}")
-    report_findings(dark_pictures(kept, headers))
+    report_findings(dark_pictures(kept, headers, most=_MOST_DEEP))
     return kept, refused

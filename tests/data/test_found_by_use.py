@@ -10,7 +10,7 @@ import numpy as np
 import pictures
 import pytest
 import tifffile
-from bchisto.data import decode_image, read_dataset, read_header
+from bchisto.data import ImageRecord, dark_pictures, decode_image, read_dataset, read_header
 from bchisto.errors import ImageError
 from conftest import write_tissue
 from PIL import Image
@@ -226,6 +226,19 @@ def test_values_of_12_bits_in_16_are_a_finding_with_the_cure(tmp_path, cli, suff
     assert f"benign/benign00.{suffix}, benign/benign01.{suffix}: {said}" in out
     code, _, err = cli("featurize", "--images", root, "--out", tmp_path / "run", *tiny_options)
     assert (code, said in err) == (0, True), err
+
+
+def test_values_of_few_bits_are_looked_for_in_a_sample_before_work(tmp_path):
+    """Every shard and every resumed run read the pixels of all images of 16 bits."""
+    import cv2
+
+    for number in range(10):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), 4000, np.uint16))
+    records = [ImageRecord(path.name, path, "a", None) for path in sorted(tmp_path.iterdir())]
+    headers = {record.image_id: read_header(record.path) for record in records}
+    sample = [finding.file for finding in dark_pictures(records, headers, most=3)]
+    assert sample == ["0.png", "4.png", "8.png"]
+    assert len(dark_pictures(records, headers)) == 10
 
 
 # findings
