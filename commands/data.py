@@ -118,7 +118,6 @@ def check(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
-    from ..data import grouped
     from ..experiment import FoldChoice, ImageSelection, Work
     from ..featurize import FeaturizeSettings
     from ..jobs import json_text
@@ -146,8 +145,6 @@ def check(context: click.Context, /, **options: Any) -> None:
         echo(json_text({**found.content(say), "next": then}), lines=True)
     else:
         echo(preflight_text(found, say=say), lines=True)
-        if any(names != names[:3] for _, _, names in grouped(found.survey.findings)):
-            echo("--json names every file")
         notes = len(found.survey.findings) - len(found.wrong)
         echo(
             f"{found.dataset.name}: {counted(len(found.dataset), 'image')}, {counted(len(found.wrong), 'finding')}"

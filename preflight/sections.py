@@ -287,7 +287,10 @@ def grouped_findings(found: Preflight, findings: Iterable[Finding]) -> list[tupl
 def findings_text(found: Preflight, *, say: Say) -> str:
     """Write all findings for a terminal, files with the same one in one line."""
     ranked = grouped_findings(found, found.survey.findings)
-    return "\n".join(f"{level:8}{few(names)}: {say(message)}" for level, message, names in ranked)
+    lines = [f"{level:8}{few(names)}: {say(message)}" for level, message, names in ranked]
+    if any(", ".join(names) != few(names) for _, _, names in ranked):
+        lines.append("--json names every file")
+    return "\n".join(lines)
 
 
 def findings_section(found: Preflight, *, say: Say) -> Section:

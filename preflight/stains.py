@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from ..data import ImageRecord, decode_record, resize_image, stain_notes
 from ..errors import DependencyError, ImageError, TissueError
 from ..evaluate import Block, counted
 from ..featurize import FeaturizeSettings
-from ..jobs import default_jobs
+from ..jobs import Progress, default_jobs
 from ..stains import CHECKED, check_stains, make_normalizer
 
 _TOO_LITTLE = "too little tissue"
 
-MOST_CHECKED = 100
+_MOST_CHECKED = 100
 """Images that are normalised to see (ours): some 20 seconds of a core for images of BACH."""
 
 
@@ -41,24 +41,14 @@ class StainSurvey:
     doubtful: dict[str, tuple[str, ...]]
 
 
-def survey_stains(
-    records: Sequence[ImageRecord],
-    *,
-    settings: FeaturizeSettings,
-    on_image: Callable[[], None] | None = None,
-    most: int = MOST_CHECKED,
-) -> StainSurvey | None:
-    """Normalise a sample of images at the scales of the views, and check what comes of it.
+def survey_stains(records: Sequence[ImageRecord], *, settings: FeaturizeSettings) -> StainSurvey | None:
+    """Normalise a sample of images, taken evenly, at the scales of the views, and check what comes of it.
 
     Parameters
     ----------
     records : sequence of ImageRecord
     settings : FeaturizeSettings
         Stain and views.
-    on_image : callable, optional
-        Called after each.
-    most : int
-        Size of the sample, taken evenly.
 
     Returns
     -------
@@ -71,7 +61,7 @@ def survey_stains(
         normalizer = make_normalizer(settings.stain)
     except DependencyError:
         return None
-    count = min(most, len(records))
+    count = min(_MOST_CHECKED, len(records))
     sample = [records[place * len(records) // count] for place in range(count)]
     scales = dict.fromkeys(view.scale for view in settings.views)
 
@@ -91,12 +81,11 @@ def survey_stains(
         return tuple(reasons)
 
     found: dict[str, tuple[str, ...]] = {}
-    with ThreadPoolExecutor(default_jobs()) as pool:
-        for record, reasons in zip(sample, pool.map(check, sample), strict=True):
+    with Progress(total=count, label="stains", unit="images") as progress, ThreadPoolExecutor(default_jobs()) as pool:
+        for done, (record, reasons) in enumerate(zip(sample, pool.map(check, sample), strict=True), start=1):
             if reasons is not None:
                 found[record.image_id] = reasons
-            if on_image is not None:
-                on_image()
+            progress.update_to(done)
     skipped = tuple(image for image, reasons in found.items() if reasons == (_TOO_LITTLE,))
     doubtful = {image: reasons for image, reasons in found.items() if reasons and image not in skipped}
     return StainSurvey(settings.stain, len(found), skipped, doubtful)
