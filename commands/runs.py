@@ -36,7 +36,7 @@ def list_(folder: Path) -> None:
 
     for entry in list_runs(folder):
         took = "-" if entry.seconds is None else format_seconds(entry.seconds)
-        echo(f"{entry.run}  {entry.command}  {entry.said_status}  {entry.started}  {took}")
+        echo(f"{entry.run}  {entry.command}  {entry.outcome}  {entry.started}  {took}")
 
 
 @runs.command()
@@ -53,7 +53,7 @@ def show(context: click.Context, run: Path) -> None:
 
     for entry in read_run(run):
         took = "" if entry.seconds is None else f", {format_seconds(entry.seconds)}"
-        echo(f"{entry.command}: {entry.said_status}, {entry.started}{took}")
+        echo(f"{entry.command}: {entry.outcome}, {entry.started}{took}")
         for name, value in {**entry.config, **entry.notes}.items():
             if value not in (None, [], {}, ""):
                 echo(f"  {name}: {_text(value)}")

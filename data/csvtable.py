@@ -99,7 +99,7 @@ class CsvTable:
         names = [name for name in self.columns if name not in without]
         return choose_column(names, role, where=self.path, values=values, cure=cure) or ""
 
-    def say(self, chosen: Mapping[Role, str]) -> None:
+    def log_columns(self, chosen: Mapping[Role, str]) -> None:
         """Log which columns are taken that are not called plainly, and how the table was read."""
         for note in self.notes:
             _log.info("%s: %s", self.path, note)
@@ -113,9 +113,9 @@ class CsvTable:
 
     def named(self, name: str) -> str | None:
         """Return the column that a user names, by its former name; None if there is none."""
-        return next((key for key in self.columns if key == column_key(name)), None) or next(
-            (key for key in self.columns if same_name(key, name)), None
-        )
+        if (key := column_key(name)) in self.columns:
+            return key
+        return next((key for key in self.columns if same_name(key, name)), None)
 
 
 def read_csv(

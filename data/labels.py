@@ -54,7 +54,7 @@ def read_labels(path: Path) -> LabelTable:
     ids = table.choose(IMAGE)
     label = table.choose(LABEL, without=[ids])
     group = table.choose(GROUP, without=[ids, label])
-    table.say({IMAGE: ids, LABEL: label, GROUP: group})
+    table.log_columns({IMAGE: ids, LABEL: label, GROUP: group})
     if table.overlong:
         raise InputError(f"{path}: line {table.overlong[0]} has more cells than the header; put a cell that holds a "
                          "comma in quotes")  # fmt: skip

@@ -30,7 +30,7 @@ def read_image_list(path: Path, *, option: str) -> frozenset[str]:
         raise MissingInputError(f"`{option}` {path}: no such file")
     table = read_csv(path, needed=(IMAGE,), expected="image_id")
     ids = table.choose(IMAGE)
-    table.say({IMAGE: ids})
+    table.log_columns({IMAGE: ids})
     listed = frozenset(row[ids] for _, row in table.rows)
     if not listed:
         raise InputError(f"`{option}` {path}: lists no image")

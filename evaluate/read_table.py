@@ -210,7 +210,7 @@ def _columns(table: CsvTable) -> dict[Role, str]:
     chosen: dict[Role, str] = {}
     for role in (IMAGE, LABEL, PREDICTED, FOLD, GROUP):
         chosen[role] = table.choose(role, cure=f"call one {role.name}, or remove one", without=[*chosen.values()])
-    table.say(chosen)
+    table.log_columns(chosen)
     return chosen
 
 

@@ -58,7 +58,7 @@ class RunEntry:
     error: str = ""
 
     @property
-    def said_status(self) -> str:
+    def outcome(self) -> str:
         """The status; of a shard that ended well also which it was, and how much of the work was done by then."""
         share = _share(self)
         if share is None or self.status != "ok":

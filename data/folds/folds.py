@@ -188,7 +188,7 @@ def read_fold_list(path: PathInput) -> list[Row]:
     path = as_path(path, "path")
     table = read_csv(path, needed=(IMAGE, FOLD), expected="image_id,fold[,part]")
     chosen = {role: table.choose(role) for role in (IMAGE, FOLD, PART)}
-    table.say(chosen)
+    table.log_columns(chosen)
     ids, folds, parts = chosen.values()
     rows: list[Row] = []
     seen: set[tuple[str, int | None]] = set()
