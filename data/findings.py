@@ -123,41 +123,42 @@ def report_findings(findings: Sequence[Finding], *, labels: bool = True) -> None
             log("%d further %ss; `bchisto data check` shows them all", len(lines) - _LINES, levels[-1])
 
 
-def stain_notes(
-    skipped: Collection[str], doubtful: Collection[str], *, images: int, stain: str, advice: bool = True
-) -> list[str]:
+def stain_notes(skipped: Collection[str], doubtful: Collection[str], *, images: int | None, stain: str) -> list[str]:
     """Return a line on images without normalisation, and one on those whose normalised stains are in doubt.
 
     Parameters
     ----------
     skipped, doubtful : collection of str
         Their names.
-    images : int
-        Of how many.
+    images : int or None
+        Of how many; None of new images, which come some at a time, and for which the method is that of training.
     stain : str
         The method.
-    advice : bool
-        Name the method that treats them.
 
     Examples
     --------
     >>> stain_notes(["a.png"], [], images=12, stain="macenko")
     ['1 of 12 images: too little tissue, described without stain normalisation: a.png']
+    >>> stain_notes(["a.png", "b.png"], [], images=None, stain="macenko")
+    ['2 images: too little tissue, described without stain normalisation: a.png, b.png']
     """
     notes = []
+
+    def counted(names: Collection[str]) -> str:
+        if images is None:
+            return f"{len(names)} {'image' if len(names) == 1 else 'images'}"
+        return f"{len(names)} of {images} images"
+
     if skipped:
-        notes.append(
-            f"{len(skipped)} of {images} images: too little tissue, described without stain normalisation: "
-            f"{few(skipped)}"
-        )
+        notes.append(f"{counted(skipped)}: too little tissue, described without stain normalisation: {few(skipped)}")
     if doubtful:
         other = (
             f"; the stain method {ROBUST} estimates from all of the stained tissue"
-            if advice and stain != ROBUST
+            if images is not None and stain != ROBUST
             else ""
         )
         notes.append(
-            f"{len(doubtful)} of {images} images: {stain} turned tissue white, or rests on few pixels or implausible "
+            f"{counted(doubtful)}: {stain} turned tissue white, or rests on few pixels or implausible "
             f"stains: {few(doubtful)}{other}"
         )
     return notes

@@ -337,7 +337,7 @@ def _parse(
 def _number(text: str) -> float:
     """Read a number as tables hold it, with a decimal point or comma.
 
-    Python alone also takes the digits of every script, and ``1_0`` for 10.
+    Python itself also takes the digits of every script, and ``1_0`` for 10.
     """
     if not text.isascii() or "_" in text:
         raise ValueError(text)

@@ -252,7 +252,7 @@ def _pictures(panels: Sequence[Panel]) -> tuple[list[list[Block]], list[list[Any
         figures = []
         for sample in panel.doubtful:
             keys.append([len(keys) + 1, sample.image_id, sample.label, "", ""])
-            said = f"Picture {len(keys)}: {sample.label}"
+            said = f"Picture {len(keys)}" + (f": {sample.label}" if sample.label else "")
             figures.append(Figure(sample.picture, f"{said}, as it is and normalised", said))
         if figures:
             told = "Some of them: on the left as they are, on the right with normalised stains."

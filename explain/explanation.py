@@ -62,7 +62,7 @@ class Explanation:
     base : str
         What the centre is, of ``map``.
     overall : str
-        The likeliest class by the mean of the map; of ``map`` alone.
+        The likeliest class by the mean of the map; only of ``map``.
     calibrated : float
         The probability of `target` by the temperature of the bundle; NaN without one.
     notes : tuple of str

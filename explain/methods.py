@@ -66,7 +66,7 @@ _ALL = (
         "added to the score of {target}",
         "How the trees share out their score among channels of the encoder; a channel has no meaning of its own, and "
         "nothing here tells what would happen if the tissue were different. The score is the logarithm of the "
-        "probability less its mean over classes: of two classes half the log-odds.",
+        "probability less its mean over classes (of two classes half the log-odds), averaged over the models.",
         roads=("boosted",),
         signed=True,
     ),
@@ -75,7 +75,7 @@ _ALL = (
         "score of {target}, mean over the picture",
         "Where the channels with the largest contributions are active; the trees saw their average over the picture "
         "and not where they are, so a strong place need not have been needed. The score is the logarithm of the "
-        "probability less its mean over classes: of two classes half the log-odds.",
+        "probability less its mean over classes (of two classes half the log-odds), averaged over the models.",
         roads=("boosted",),
         signed=True,
         floor=0.05,

@@ -228,10 +228,10 @@ class StainOutcome:
     skipped: dict[str, None] = field(default_factory=dict)
     doubtful: dict[str, None] = field(default_factory=dict)
 
-    def warn(self, *, images: int, stain: str, advice: bool = True) -> None:
-        """Log how many of the images these are."""
+    def warn(self, *, images: int | None, stain: str) -> None:
+        """Log which these are, see `stain_notes`."""
         names = sorted(self.skipped), sorted(self.doubtful)
-        for note in stain_notes(*names, images=images, stain=stain, advice=advice):
+        for note in stain_notes(*names, images=images, stain=stain):
             _log.warning("%s", note)
 
 

@@ -81,7 +81,7 @@ def predict_images(
             ticker.tick(len(bundle.models))
         else:
             usable[record.image_id] = found
-    outcome.warn(images=len(records), stain=settings.stain, advice=False)
+    outcome.warn(images=None, stain=settings.stain)
     mean: dict[str, npt.NDArray[np.float64]] = {}
     if usable:
         bank = ImageBank.of([image for image, _ in usable.values()], [key for _, key in usable.values()])

@@ -163,6 +163,7 @@ class BoostedModel:
         (record, descriptors or message, pixels)
             Store name to float32 of shape (1, augmentations, d).
         """
+        grouped = self._passes()
         passes = [
             describe_images(
                 records,
@@ -173,14 +174,14 @@ class BoostedModel:
                 crop_seed=self.bundle.crop_seed,
                 helpers=helpers,
             )
-            for settings, targets in self._passes()
+            for settings, targets in grouped
         ]
         skipped: dict[str, None] = {}
         doubtful: dict[str, dict[str, None]] = {}
         for record, *items in zip(records, *passes, strict=True):
             features: dict[str, npt.NDArray[np.float32]] = {}
             failure, pixels = None, ""
-            for (settings, _), item in zip(self._passes(), items, strict=True):
+            for (settings, _), item in zip(grouped, items, strict=True):
                 if isinstance(item, ImageFailure):
                     failure = item.message
                 else:
@@ -193,7 +194,7 @@ class BoostedModel:
             yield record, failure if failure is not None else features, pixels
         named = {"": (skipped, ()), **{stain: ((), names) for stain, names in doubtful.items()}}
         for stain, names in named.items():
-            for note in stain_notes(*names, images=len(records), stain=stain, advice=False):
+            for note in stain_notes(*names, images=None, stain=stain):
                 _log.warning("%s", note)
 
 

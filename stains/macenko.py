@@ -93,8 +93,9 @@ class MacenkoNormalizer:
     maxima : ndarray, shape (2,)
         Reference 99th percentiles of their concentrations.
     robust : bool
-        Estimate from every pixel whose green channel, which both stains absorb, reaches beta, and not only from those
-        that reach it in all three channels: there are few of these in pale or eosin-rich tissue (ours).
+        Estimate from every pixel whose mean optical density over the channels reaches beta, and not only from those
+        that reach it in all three: there are few of these in pale or eosin-rich tissue. Components of a stain below 0
+        are taken for 0 (ours).
 
     References
     ----------

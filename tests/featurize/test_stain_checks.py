@@ -205,3 +205,11 @@ def test_finetune_names_them(hard, tmp_path, caplog):
         prepare_images(records, settings, digest="x", folder=tmp_path / stain)
         assert SKIPPED in caplog.text
         assert (DOUBT in caplog.text) == doubtful
+
+
+def test_predict_names_them_without_a_count_of_the_images_at_once(cli, trained, hard, tmp_path):
+    """Images are predicted some at a time, and what was trained has no other stain method."""
+    code, _, err = cli("predict", trained, "--images", hard, "--out", tmp_path / "predictions.csv", "--jobs", 1)
+    assert code == 0
+    assert re.search(r"^1 image: macenko turned tissue white, .*: benign/pale\.png$", err, re.MULTILINE)
+    assert "1 image: too little tissue, described without stain normalisation: malignant/blank.png\n" in err
