@@ -169,7 +169,8 @@ def read_predictions(
     if len(named) == 1 and len(set(mentioned["label"])) > 1:
         raise InputError(
             f"{path}: has only one column of probabilities, {table.columns[scores[0]]}; give one p_<class> for each "
-            f"class: of two classes the other holds 1 less {table.columns[scores[0]]}"
+            f"class: of two classes the other holds 1 less {table.columns[scores[0]]}; or rename it if it holds no "
+            "probabilities"
         )
     order = tuple(classes) or _class_order(path, mentioned, named)
     _bounded(path, len(order), _MOST_CLASSES, "classes")

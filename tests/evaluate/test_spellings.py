@@ -137,7 +137,8 @@ def test_what_is_missing_is_no_class(cells, tmp_path, cli, column, missing):
          r"t\.csv:3: x is of P2 here, and of P1 in line 2; an image has one patient"),
         ("image_id,label,p_b\nx,a,0.4772\ny,b,0.6\n",
          r"has only one column of probabilities, p_b; give one p_<class> for each class: of two classes the other "
-         "holds 1 less p_b"),
+         "holds 1 less p_b; or rename it if it holds no probabilities"),
+        ("image_id,label,predicted,P_ID\nx,a,a,1\ny,b,b,2\n", "rename it if it holds no probabilities"),
         ("image_id,label,patient,case_id,predicted\nx,a,P,1,a\ny,b,P,2,b\n",
          "the columns patient and case_id may both hold the group, and differ; call one group, or remove one"),
         ("image_id,label,score\nx,a,0.5\n", "found image_id, label, score; call the probabilities of a class p_ and"),
