@@ -79,7 +79,7 @@ def diff(context: click.Context, first: Path, second: Path) -> None:
     lines += [f"{one}: only in {second}" for one in sorted(theirs - mine)]
     both = [row for row in found if row[0].partition(" ")[0] not in mine ^ theirs]
     both.sort(key=lambda row: None in row)  # what one of them does not have comes last
-    lines += [f"{name}: {_text(old, name)} -> {_text(new, name)}" for name, old, new in both]
+    lines += [f"{name}: {' -> '.join(_texts(old, new, name))}" for name, old, new in both]
     echo(*lines or ["no difference in settings, versions, images, weights and accuracies"])
     context.exit(1 if lines else 0)
 
@@ -93,6 +93,12 @@ def _spoken(context: click.Context, entry: RunEntry) -> str:
     with contextlib.suppress(ImportError):  # not every command has a room
         import_module(f"..{entry.command}", __package__)  # whose settings know which option each of them is
     return as_flags(entry.error, command)
+
+
+def _texts(old: Any, new: Any, name: str) -> tuple[str, str]:
+    """Return two values that differ; as they are recorded if their texts for people are equal."""
+    texts = _text(old, name), _text(new, name)
+    return texts if texts[0] != texts[1] else (json.dumps(old), json.dumps(new))
 
 
 def _text(value: Any, name: str = "") -> str:

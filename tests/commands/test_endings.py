@@ -52,6 +52,14 @@ def test_two_runs_side_by_side_in_words(tmp_path, cli):
     assert "  view: 0.5:400" in out.splitlines()
 
 
+def test_two_values_that_differ_are_not_printed_alike(tmp_path, cli):
+    for name, accuracy in (("a", 0.91234), ("b", 0.91237)):
+        with record_run(tmp_path / name, command="boost", config={"folds": "10" if name == "a" else ["10"]}) as record:
+            record.note(results={"10-lightgbm": {"accuracy": accuracy}})
+    _, out, _ = cli("runs", "diff", tmp_path / "a", tmp_path / "b")
+    assert out.splitlines() == ['boost folds: "10" -> ["10"]', "accuracy of 10-lightgbm: 0.91234 -> 0.91237"]
+
+
 def test_what_to_do_next_is_a_command(boosted, tissue, tmp_path, cli):
     (model,) = boosted.glob("boost/*/model.bchisto")
     options = ("--weights", "random", "--jobs", 1)
