@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..errors import InputError
+from ..errors import BchistoError, InputError
 from .findings import Finding, few
 
 _LONGEST = 200
@@ -120,6 +120,9 @@ class PathRule:
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             done = None
+        if done is not None and done.returncode > 0:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise BchistoError(f"`{self.name}` {self.pattern.pattern}: cannot be searched ({reason})")
         if done is None or done.returncode:
             raise InputError(
                 f"`{self.name}` {self.pattern.pattern}: comes to no end in {seconds} s, as a repetition within another "

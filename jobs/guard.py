@@ -63,7 +63,7 @@ def named_files(*values: Any) -> Iterator[Path]:
                         continue
                     yield path
                     with contextlib.suppress(OSError):  # a folder that may not be listed
-                        if path.is_file():
+                        if path.is_file() and path.stem != "run":  # a record of ours, which describes no weights
                             yield path.with_suffix(".json")
                         if path.suffix == ".onnx":
                             yield from path.parent.glob(f"{glob.escape(path.name)}?*")

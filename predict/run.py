@@ -272,8 +272,9 @@ def _finish(
         further.append(("trained", cells))
         trained = cells.count("yes")
         banners = (*banners, *_known_again(trained, len(cells), bundle))
-    if any(banner.startswith(NOTHING_LEARNT) for banner in banners):
-        further.append(("note", [NOTHING_LEARNT.lower()] * len(good)))
+    if idle := [banner for banner in banners if banner.startswith(NOTHING_LEARNT)]:
+        # how many models, since the others may have learnt
+        further.append(("note", [idle[0].replace(NOTHING_LEARNT, NOTHING_LEARNT.lower())] * len(good)))
     if point is not None:
         positive = point.call(probabilities if point.sensitivity is None else raw)
         further.append(("called", ["positive" if one else "negative" for one in positive]))

@@ -77,7 +77,7 @@ def check_the_bundle(bundle, images, cli):
         with (out / "p.csv").open(encoding="utf-8") as handle:
             rows = list(csv.DictReader(handle))
         assert len(rows) == 12
-        assert {row["note"] for row in rows} == {"nothing learnt"}
+        assert {row["note"] for row in rows} == {SENTENCE.replace("NOTHING LEARNT", "nothing learnt")}
         found = Predictor(model).predict(sorted(images.rglob("*.png"))[:2])
         assert SENTENCE in found.banners
         code, said, err = cli("explain", model, "--images", images, "--out", out / "why", "--method", "map")
