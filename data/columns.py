@@ -19,12 +19,12 @@ _PERSONS = ("patient", "subject", "participant", "case")
 _NUMBERS = ("", "id", "no", "nr", "num", "number", "code", "key", "uid", "barcode")
 
 _MAY_BE_PATIENTS = re.compile(
-    r"\w*(patient|subject|participant|person|donor|proband|case|^pat)(en|in|innen)?"
+    r"\w*(patient|subject|participant|person|donor|proband|case|^pat|^mrn)(s|en|in|innen)?"
     r"(id|no|nr|num|number|nummer|code|key|uid|barcode|name)?"
 )
 """A name that may mean the patient, though no list holds it."""
 
-_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "unknown", "<na>", "#n/a", "?"})
+_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "unknown", "<na>", "#n/a", "n.a.", "missing", "?"})
 """What programs and people write in a cell of which they do not know the value (ours)."""
 
 

@@ -32,6 +32,7 @@ from ..data import (
     unique_images,
     write_particulars,
 )
+from ..data.dataset import IMAGE_SUFFIXES
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs, ensure_folder, refuse_overwriting
 from ..options import joined, option
@@ -176,7 +177,9 @@ class ImageSelection:
         return value if isinstance(value, ImageSelection) else cls(as_path(value, "images"))
 
     def refuse_as_run(self, out: Path) -> None:
-        """Refuse a run folder that is the folder of the images, where no earlier release has begun a run there.
+        """Refuse a run folder in which images lie, where no earlier release has begun a run there.
+
+        Whatever reads the images next would pass over those in a run folder.
 
         Lists that the run would write anew are refused too.
 
@@ -184,10 +187,19 @@ class ImageSelection:
         ------
         InputError
         """
-        if self.images.is_dir() and out.is_dir() and out.samefile(self.images) and not (out / "run.json").exists():
+        if out.is_dir() and not (out / "run.json").exists() and self._lies_in(out):
             raise InputError(f"`out` {out}: the images lie there; name another folder, which may lie in this one")
         written = (out / "failures.csv", out / "features" / "images.csv", out / "features" / PARTICULARS)
         refuse_overwriting(written, [one for one in (self.images, self.only) if one is not None])
+
+    def _lies_in(self, folder: Path) -> bool:
+        if not self.images.is_dir():
+            is_image = self.images.suffix.casefold() in IMAGE_SUFFIXES and self.images.is_file()
+            return is_image and folder.samefile(self.images.parent)
+        inside = folder.resolve().is_relative_to(self.images.resolve())
+        return folder.samefile(self.images) or (
+            inside and any(path.suffix.casefold() in IMAGE_SUFFIXES for path in folder.iterdir())
+        )
 
     @property
     def reading(self) -> dict[str, Any]:

@@ -138,6 +138,8 @@ def explain_methods(
     given = [sources.images] if isinstance(sources, ImageSelection) else sources
     options, how = as_texts(weights, "weights"), Work.of(work)
     bundle, folder = find_bundle(as_path(model, "model")), as_path(out, "out")
+    for path in given:
+        ImageSelection(path).refuse_as_run(folder)
     road, view = bundle_road(bundle), bundle_view(bundle)
     methods = [choose_method(one.method, road=road, bundle=bundle) for one in settings]
     if not methods:

@@ -163,3 +163,7 @@ def test_a_run_is_not_mixed_with_its_images(images, cli, command):
     assert code == 2
     assert f"--out {images}: the images lie there; name another folder, which may lie in this one" in err
     assert sorted(path.name for path in images.iterdir()) == ["benigne", "tumeur é"]
+    before = sorted(images.rglob("*"))
+    code, _, err = cli(*command, "--images", images, "--out", images / "benigne")
+    assert (code, f"--out {images / 'benigne'}: the images lie there" in err) == (2, True), err
+    assert sorted(images.rglob("*")) == before

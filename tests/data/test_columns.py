@@ -73,12 +73,13 @@ def test_a_label_that_is_not_seen_is_named(tmp_path, cli):
     assert (code, "6 images: a 3, b 3" in err) == (0, True)
 
 
-def test_a_column_that_may_hold_patients_is_named(tmp_path, cli):
-    path = manifest(tmp_path, "path,label,PatientenNr", LABELS, PATIENTS)
+@pytest.mark.parametrize("name", ["PatientenNr", "MRN", "pats"])
+def test_a_column_that_may_hold_patients_is_named(tmp_path, cli, name):
+    path = manifest(tmp_path, f"path,label,{name}", LABELS, PATIENTS)
     code, out, _ = cli("data", "check", "--images", path, "--no-copies")
     assert code == 1
     assert (
-        "the column PatientenNr may hold the patients, and is not used; if it does, name it with --group-column" in out
+        f"the column {name} may hold the patients, and is not used; if it does, name it with --group-column" in out
     )
     path = manifest(tmp_path, "path,label,patient_age,patient_sex", LABELS, ["50"] * 6, ["f"] * 6)
     assert findings(read_dataset(path), "warning") == []
@@ -136,7 +137,7 @@ def test_spellings_of_a_patient(tmp_path, spelled, means):
         assert "are taken for one patient: " in findings(dataset, "warning")[0]
 
 
-@pytest.mark.parametrize("missing", ["NA", "nan", "N/A", "null", "None", "unknown", "", "NaN", "#N/A", "<NA>"])
+@pytest.mark.parametrize("missing", ["NA", "nan", "N/A", "null", "None", "unknown", "", "NaN", "#N/A", "<NA>", "n.a.", "missing"])
 def test_what_is_missing_is_no_patient(tmp_path, missing):
     dataset = read_dataset(manifest(tmp_path, "path,label,patient", LABELS, [missing] * 3 + ["p", "q", "q"]))
     assert [r.group for r in dataset.records] == [None, None, None, "p", "q", "q"]

@@ -374,6 +374,19 @@ def test_the_number_of_the_sheet_stands_beside_that_of_the_table(boosted, tissue
     assert page.count("NOT NEW: this picture trained models that draw it") >= 2
 
 
+@pytest.mark.parametrize("out", ["", "a"])
+def test_images_and_pictures_are_not_mixed(boosted, tmp_path, cli, out):
+    images = tmp_path / "images"
+    for label in ("a", "b"):
+        (images / label).mkdir(parents=True)
+        Image.new("RGB", (64, 64)).save(images / label / "1.png")
+    before = sorted(images.rglob("*"))
+    given = ("--images", images) if not out else (images / "a" / "1.png",)
+    code, _, err = cli("explain", boosted, *given, "--out", images / out)
+    assert (code, "the images lie there; name another folder" in err) == (2, True), err
+    assert sorted(images.rglob("*")) == before
+
+
 def test_a_map_on_another_side_than_the_call():
     """By hand: a benign call under a map that is malignant, a call that only the base explains, and one that agrees."""
 
