@@ -8,7 +8,7 @@ from .check import DatasetSurvey, check_dataset, check_stain, dark_pictures, sur
 from .classes import check_order, match_class, missing_labels, settle_labels, spell_labels
 from .columns import FEATURES, FOLD, GROUP, IMAGE, LABEL, PREDICTED, Role, choose_column, is_missing, may_hold_patients
 from .csvtable import CsvTable, column_key, read_csv
-from .dataset import SYNTHETIC_BANNER, Dataset, ImageRecord
+from .dataset import IMAGE_SUFFIXES, SYNTHETIC_BANNER, Dataset, ImageRecord
 from .findings import Finding, few, grouped, pairs_alike, report_findings, stain_notes
 from .folds.folds import fold_plan, fold_plans, read_fold_list, write_fold_list
 from .folds.plans import FoldPlan, repeat_folds
@@ -65,6 +65,7 @@ __all__ = [
     "GIVEN",
     "GROUP",
     "IMAGE",
+    "IMAGE_SUFFIXES",
     "KNOWN_CLASSES",
     "LABEL",
     "MAMMOGRAMS",

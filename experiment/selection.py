@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ..arguments import PathInput, as_path, as_text, as_texts, as_wholes, convert_fields
 from ..data import (
+    IMAGE_SUFFIXES,
     OWN_OPTIONS,
     PARTICULARS,
     Dataset,
@@ -32,7 +33,6 @@ from ..data import (
     unique_images,
     write_particulars,
 )
-from ..data.dataset import IMAGE_SUFFIXES
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs, ensure_folder, refuse_overwriting
 from ..options import joined, option
@@ -194,8 +194,7 @@ class ImageSelection:
 
     def _lies_in(self, folder: Path) -> bool:
         if not self.images.is_dir():
-            is_image = self.images.suffix.casefold() in IMAGE_SUFFIXES and self.images.is_file()
-            return is_image and folder.samefile(self.images.parent)
+            return False
         inside = folder.resolve().is_relative_to(self.images.resolve())
         return folder.samefile(self.images) or (
             inside and any(path.suffix.casefold() in IMAGE_SUFFIXES for path in folder.iterdir())

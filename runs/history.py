@@ -159,7 +159,7 @@ def unfinished_work(run: Path, commands: Sequence[str]) -> str:
     lacks = last["units"] - last["done"]
     shards = f"; not run to the end: shard {', '.join(missing[:_SHOWN])}{' ...' * (len(missing) > _SHOWN)}"
     return (
-        f"bchisto {entries[-1].command} was run in shards; {lacks} of {last['units']} {last['unit']} {'is' if lacks == 1 else 'are'} missing"
+        f"bchisto {entries[-1].command} was run in shards; {lacks} of {last['units']} {last['unit']} are missing"
         f"{shards if missing else ''}; the same command without a shard does what is missing and puts all together"
     )
 

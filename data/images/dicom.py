@@ -146,12 +146,15 @@ def _header(path: Path, found: Any) -> ImageHeader:
         frames, samples = int(found.get("NumberOfFrames") or 1), int(found.SamplesPerPixel)
         photometric, bits = str(found.PhotometricInterpretation), int(found.BitsStored)
         allocated = int(found.BitsAllocated)
+        raw = found.file_meta.get_item("MediaStorageSOPClassUID")  # as it is written: of odd ones pydicom warns
+        written = b"" if raw is None else raw.value
+        sop_class = written.decode("ascii", "replace") if isinstance(written, bytes) else str(written)
         given = {name: found.get(name) for name in _NUMBERS}
         numbers = {name: np.asarray(value, np.float64) for name, value in given.items() if value is not None}
     except _broken() as error:
         why = str(error) if isinstance(error, AttributeError) else type(error).__name__
         raise ImageError(f"{path}: its header does not say how the pixels are stored ({why})") from error
-    if found.file_meta.get("MediaStorageSOPClassUID") == _WHOLE_SLIDE:
+    if sop_class.rstrip("\0 ") == _WHOLE_SLIDE:
         raise ImageError(f"{path}: {SLIDE}")
     if frames != 1 or samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         kind = f"{frames} frames, {samples} samples per pixel, {photometric}"

@@ -47,6 +47,8 @@ def get_network(name: str) -> NetworkSpec:
     """
     if name not in list_networks():
         raise InputError(f"`network` {name}: no such network; {one_of(name, list_networks())}")
+    if name not in NETWORKS:
+        prepare_backend()  # what another package offers may import Keras when it is loaded
     return load_extension(ENTRY_POINT_GROUP, name, NetworkSpec, what="network") or NETWORKS[name]
 
 

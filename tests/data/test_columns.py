@@ -78,9 +78,7 @@ def test_a_column_that_may_hold_patients_is_named(tmp_path, cli, name):
     path = manifest(tmp_path, f"path,label,{name}", LABELS, PATIENTS)
     code, out, _ = cli("data", "check", "--images", path, "--no-copies")
     assert code == 1
-    assert (
-        f"the column {name} may hold the patients, and is not used; if it does, name it with --group-column" in out
-    )
+    assert f"the column {name} may hold the patients, and is not used; if it does, name it with --group-column" in out
     path = manifest(tmp_path, "path,label,patient_age,patient_sex", LABELS, ["50"] * 6, ["f"] * 6)
     assert findings(read_dataset(path), "warning") == []
 
@@ -137,7 +135,7 @@ def test_spellings_of_a_patient(tmp_path, spelled, means):
         assert "are taken for one patient: " in findings(dataset, "warning")[0]
 
 
-@pytest.mark.parametrize("missing", ["NA", "nan", "N/A", "null", "None", "unknown", "", "NaN", "#N/A", "<NA>", "n.a.", "missing"])
+@pytest.mark.parametrize("missing", ["NA", "nan", "N/A", "null", "None", "unknown", "", "NaN", "#N/A", "<NA>", "n.a."])
 def test_what_is_missing_is_no_patient(tmp_path, missing):
     dataset = read_dataset(manifest(tmp_path, "path,label,patient", LABELS, [missing] * 3 + ["p", "q", "q"]))
     assert [r.group for r in dataset.records] == [None, None, None, "p", "q", "q"]

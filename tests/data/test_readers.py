@@ -212,7 +212,7 @@ def test_manifest(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,label\n1.png,a\n", r"m\.csv: the header must have a column `path`"),
+        ("where,label\n1.png,a\n", r"m\.csv: the header must have a column `path`"),
         ("path,label\n", r"m\.csv: the manifest has no rows"),
         ("path,label\ngone.png,a\n", r"m\.csv:2: there is no file .*gone\.png"),
         ("path,label\n,a\n", r"m\.csv:2: an empty path; remove the row"),

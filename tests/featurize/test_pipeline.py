@@ -303,7 +303,7 @@ def test_only_the_listed_images(tissue, tmp_path, tiny_settings):
         assert store.image_ids == wanted
     for content, message in [
         (None, "no such file"),
-        (b"path\nx\n", "must have a column `image_id`"),
+        (b"where\nx\n", "must have a column `image_id`"),
         (b"image_id\nabsent.png\n", "1 of its 1 images are not here, first absent.png"),
         (b"image_id\n", "lists no image"),
         (b"image_id\n\xff\n", "not a UTF-8 CSV file"),

@@ -108,7 +108,7 @@ def offered(command, name):
 
 
 def test_values_listed_in_a_help_are_all_that_there_are():
-    text = offered("featurize", "stain").replace("or a treatment: ", "").rstrip(".")
+    text = offered("featurize", "stain").replace("or a treatment: ", "").partition(". ")[0]
     assert [f"staintools{one}" if one.startswith("-") else one for one in text.split(", ")] == list(STAIN_METHODS)
     text = offered("finetune", "network").partition(", or an encoder")[0]
     assert set(re.findall(r"(?<![\w-])[a-z][a-z-]*", text)) - {"or", "with", "likewise"} == {

@@ -88,11 +88,12 @@ def test_words_of_a_process_stand_behind_the_rate(monkeypatch, caplog, tmp_path)
     assert (ticker.count(), ticker.note()) == (2, "loss 0.5")
     import time
 
-    clock = iter([0.0, 20.0])
+    clock = iter([0.0, 0.0, 20.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     with caplog.at_level(logging.INFO, "bchisto"), Progress(total=4, label="work", unit="epochs") as progress:
+        progress.update_to(1, note="loss 0.9")
         progress.update_to(ticker.count(), note=ticker.note())
-    assert [record.message for record in caplog.records] == ["work: 2/4 epochs, 0.10/s; loss 0.5"]
+    assert [record.message for record in caplog.records] == ["work: 2/4 epochs, 20 s each; loss 0.5"]
     monkeypatch.undo()
 
 
