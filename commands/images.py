@@ -26,8 +26,8 @@ def stain_option(*names: str) -> Callable[[F], F]:
         *names,
         default="macenko",
         help="macenko, none, macenko-robust, staintools-macenko, -vahadane, -reinhard, or a treatment: clahe, "
-        "whitening, demean, gaussian-clahe, clahe-whitening, whitening-clahe. macenko-robust is for pale or eosin-rich tissue, "
-        "which macenko may turn white.",
+        "whitening, demean, gaussian-clahe, clahe-whitening, whitening-clahe. macenko-robust is for pale or eosin-rich "
+        "tissue, which macenko may turn white.",
     )
 
 
