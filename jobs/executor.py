@@ -206,13 +206,14 @@ def _in_processes(
         except OSError as error:
             if started or error.filename is not None:
                 raise
-            cause = (
-                ": too few are allowed (ulimit -u); allow more"
-                if error.errno == errno.EAGAIN
-                else ": /dev/shm, which they need, is full or not writable; free some of it"
-            )
+            if error.errno == errno.EAGAIN:
+                raise BchistoError(
+                    f"worker processes cannot be started ({error.strerror}): too few are allowed (ulimit -u); allow "
+                    "more or use `jobs=1`"
+                ) from error
             raise BchistoError(
-                f"worker processes cannot be started ({error.strerror or error}){cause} or use `jobs=1`"
+                f"worker processes cannot be started ({error.strerror or error}): /dev/shm, which they need, is full "
+                "or not writable; free some of it or use `jobs=1`"
             ) from error
         except TerminatedWorkerError as error:
             time.sleep(_SIGNAL_SECONDS)  # a signal to the whole group is an interrupt, not a lack of memory

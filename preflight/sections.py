@@ -289,7 +289,7 @@ def findings_text(found: Preflight, *, say: Say) -> str:
     ranked = grouped_findings(found, found.survey.findings)
     lines = [f"{level:8}{few(names)}: {say(message)}" for level, message, names in ranked]
     if any(", ".join(names) != few(names) for _, _, names in ranked):
-        lines.append("--json names every file")
+        lines.append("all of it as JSON names every file")
     return "\n".join(lines)
 
 
