@@ -152,7 +152,7 @@ def test_which_layout_comes_first(tmp_path, caplog, files, name):
 
 
 def test_another_package_adds_a_layout(tiles, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "bchisto")
     dataset = read_dataset(tiles)
     assert "recognised as dataset tiles" in caplog.text
     assert (dataset.name, dataset.classes, len(dataset), dataset.has_groups) == ("tiles", ("wild", "calm"), 4, True)

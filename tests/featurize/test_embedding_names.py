@@ -56,7 +56,7 @@ def test_every_spelling_is_read(tmp_path, suffix, ids, label, group):
 @pytest.mark.parametrize("y", [[0, 1, 0, 1], [0.0, 1.0, 0.0, 1.0]])
 def test_arrays_as_scikit_learn_calls_them(tmp_path, y, caplog):
     npz(tmp_path / "Xy.npz", X=VALUES, y=y, ids=IDS)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", "bchisto"):
         found = read_embeddings(tmp_path / "Xy.npz")
     assert known(found) == [IDS, ["0", "1", "0", "1"], [""] * 4]
     assert "Xy.npz: the label is taken from y" in caplog.text

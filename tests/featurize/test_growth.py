@@ -92,7 +92,7 @@ def test_images_added_and_removed(images, later, seen, tiny_settings, tmp_path, 
     (images / "benign" / "benign01.png").unlink()
     seen.clear()
     caplog.clear()
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "bchisto")
     result = featurize(images, out=run, settings=tiny_settings, work=ONE)
     assert sorted(seen) == [("benign/benign00.png", 0), ("benign/benign03.png", 0), ("malignant/malignant05.png", 0)]
     said = "tiny-1.0-64: 3 images added (first benign/benign00.png), 1 image removed (benign/benign01.png)"
@@ -207,7 +207,7 @@ def test_a_corrected_label_needs_no_description(images, seen, tiny_settings, tmp
     rows[2] = (rows[2][0], "Ödem")
     write()
     seen.clear()
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "bchisto")
     featurize(manifest, out=run, settings=tiny_settings, work=ONE)
     assert not seen
     assert f"1 label changed ({rows[2][0]})" in caplog.text

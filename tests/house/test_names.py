@@ -377,7 +377,7 @@ def test_functions_say_their_own_names(tmp_path):
 
 
 def test_what_is_logged(tissue, cli, caplog):
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "bchisto"):
         ImageSelection(tissue).read()
     assert "recognised as dataset folder" in caplog.text
     code, _, err = cli("data", "list", "--images", tissue)

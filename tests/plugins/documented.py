@@ -176,9 +176,10 @@ def neighbours(here):
 
 
 def examples(here):
-    """The Python of docs/python.md that needs an image alone."""
+    """The Python of docs/python.md that needs only an image."""
     plain(here)
-    shutil.copy(sorted((here / "images").rglob("*.png"))[0], here / "images" / "a.png")
+    (here / "new").mkdir(exist_ok=True)
+    shutil.copy(sorted((here / "images").rglob("*.png"))[0], here / "new" / "a.png")
     blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "python.md").read_text(), flags=re.DOTALL)
     (here / "example.py").write_text(blocks[0] + "print(darker.shape, darker.dtype)\n")
 
