@@ -13,10 +13,10 @@ __version__ = "0.2.0"
 
 _ROOMS = (
     "boost",
+    "crossval",
     "data",
     "encoders",
     "evaluate",
-    "experiment",
     "explain",
     "featurize",
     "finetune",

@@ -20,9 +20,9 @@ import numpy as np  # noqa: E402 - after the threads are pinned
 from bchisto.boost import PRESETS, fit_text, model_params, parse_model, predict_proba  # noqa: E402
 from bchisto.data import fold_plan, make_bach  # noqa: E402
 from bchisto.encoders import EncoderChoice  # noqa: E402
-from bchisto.experiment import Work  # noqa: E402
 from bchisto.featurize import FeaturizeSettings, View, featurize, open_store  # noqa: E402
 from bchisto.featurize.crops import Augmentation  # noqa: E402
+from bchisto.jobs import Work  # noqa: E402
 
 SEEDS = 5
 SETS = {

@@ -31,9 +31,9 @@ import numpy as np
 from bchisto.boost import Bundle, fit_text, parse_model, predict_proba
 from bchisto.boost.head import TrainingPart
 from bchisto.boost.heads import fit_head
+from bchisto.crossval import BundleFacts, TrainingImages
 from bchisto.encoders import read_weight_arrays
 from bchisto.errors import BchistoError
-from bchisto.experiment import BundleFacts, TrainingImages
 from bchisto.jobs import check_tree
 
 SECONDS = 10

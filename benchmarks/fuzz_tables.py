@@ -119,7 +119,7 @@ def read_manifest(path: Path) -> None:
 
 
 def read_recipe(path: Path) -> None:
-    from bchisto.experiment import Work
+    from bchisto.jobs import Work
     from bchisto.recipes import load_recipe
     from bchisto.recipes.recipe import Order
     from bchisto.recipes.settings import build_steps

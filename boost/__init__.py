@@ -49,10 +49,10 @@ else:  # a type checker is to know the new places alone
     __getattr__ = moved_names(
         __name__,
         {
-            "BUNDLE_KIND": "bchisto.experiment",
-            "BUNDLE_SCHEMA": "bchisto.experiment",
-            "BoostResult": "bchisto.experiment:CrossValidation",
-            "read_crop_seed": "bchisto.experiment",
+            "BUNDLE_KIND": "bchisto.crossval",
+            "BUNDLE_SCHEMA": "bchisto.crossval",
+            "BoostResult": "bchisto.crossval:CrossValidation",
+            "read_crop_seed": "bchisto.crossval",
         },
         lazy={"HeadClassifier": f"{__name__}.estimators"},  # imports scikit-learn
     )

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..crossval import BundleFacts, open_bundle, write_bundle
 from ..errors import BundleError, InputError
 from ..evaluate import NOTHING_LEARNT, apply_temperature, nothing_learnt
-from ..experiment import BundleFacts, open_bundle, write_bundle
 from ..jobs import Archive, check_archive_size
 from .arrays import Probabilities
 from .head import HEAD_NAME, MODEL_SUFFIX, Classifier, HeadSpec
@@ -49,7 +49,7 @@ class Bundle(BundleFacts):
     Attributes
     ----------
     classes, protocol, banners, temperature, crop_seed, two_class, training, unsure
-        See `bchisto.experiment.BundleFacts`.
+        See `bchisto.crossval.BundleFacts`.
     stores : dict of str to dict
         Store name to the settings that made it: encoder, layers, weights hash, view, stain, ...
     models : dict of str to list of FoldModel

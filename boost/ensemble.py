@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..crossval import Tested
 from ..evaluate import PaperTable, PredictionTable, paper_table, write_predictions
-from ..experiment import Tested
 from .arrays import Probabilities
 from .blend import blend_weights
 from .units import ModelUnit, read_inner

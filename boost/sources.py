@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..data import PARTICULARS, SYNTHETIC_BANNER, check_order, few, read_particulars, spell_labels
+from ..crossval import Tested
+from ..data import PARTICULARS, SYNTHETIC_BANNER, ImageChange, Known, check_order, few, read_particulars, spell_labels
 from ..encoders import card_of
 from ..errors import InputError, MissingInputError, StoreError
-from ..experiment import ImageChange, Known, Tested
 from ..featurize import IMPORTED, UNKNOWN, StainOutcome, look_first, open_store
 
 _log = logging.getLogger(__name__)

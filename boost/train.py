@@ -8,10 +8,12 @@ from itertools import product
 from pathlib import Path
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
+from ..crossval import CrossValidation, cross_validate
+from ..data import FoldChoice
 from ..errors import InputError
 from ..evaluate import TwoClassView
-from ..experiment import CrossValidation, FoldChoice, Work, cross_validate
 from ..featurize import import_features
+from ..jobs import Work
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run

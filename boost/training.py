@@ -1,4 +1,4 @@
-"""One protocol with one head over the stores of a run, as a training of `bchisto.experiment`."""
+"""One protocol with one head over the stores of a run, as a training of `bchisto.crossval`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ..crossval import BundleFacts, CrossValidation, Outputs, Training
 from ..data import decode_image
 from ..errors import ImageError, SettingsConflictError
 from ..evaluate import choose_samples, measure_gains
-from ..experiment import BundleFacts, CrossValidation, Outputs, Training, Work
 from ..featurize import ABSENT_SETTINGS, compared_settings
-from ..jobs import Resources, read_rows, write_rows
+from ..jobs import Resources, Work, read_rows, write_rows
 from ..runs import Claim, Mark, versions_of
 from .arrays import Probabilities
 from .bundle import Bundle

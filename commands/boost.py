@@ -84,8 +84,9 @@ def boost(**options: Any) -> None:
     Example: bchisto boost --out run --folds 10 --seeds 5
     """
     from ..boost import BoostSettings, FeatureChoice, train
+    from ..data import FoldChoice
     from ..evaluate import TwoClassView
-    from ..experiment import FoldChoice, Work
+    from ..jobs import Work
     from ..options import from_options
 
     said_results(
@@ -105,7 +106,7 @@ def boost(**options: Any) -> None:
 
 def _new(model: Path) -> str:
     """Return the option that names what a bundle predicts."""
-    from ..experiment import bundle_stores
+    from ..crossval import bundle_stores
     from ..featurize import IMPORTED
 
     imported = [one for one in bundle_stores(model).values() if one.get("mode") == IMPORTED]

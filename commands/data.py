@@ -63,7 +63,7 @@ def list_(**options: Any) -> None:
     \b
     Example: bchisto data list --images BreaKHis_v1 > table.csv
     """
-    from ..experiment import ImageSelection
+    from ..data import ImageSelection
     from ..jobs import neutral
 
     dataset = from_options(ImageSelection, options).read()
@@ -118,9 +118,9 @@ def check(context: click.Context, /, **options: Any) -> None:
     \b
     Example: bchisto data check --images ICIAR2018_BACH_Challenge --html check.html
     """
-    from ..experiment import FoldChoice, ImageSelection, Work
+    from ..data import FoldChoice, ImageSelection
     from ..featurize import FeaturizeSettings
-    from ..jobs import json_text
+    from ..jobs import Work, json_text
     from ..preflight import preflight, preflight_text, write_preflight
 
     found = preflight(
@@ -175,8 +175,15 @@ def folds(out: Path, **options: Any) -> None:
     Example: bchisto data folds --images BreaKHis_v1 --folds 5 --out folds.csv
     """
     from ..arguments import named
-    from ..data import Particulars, find_copies, fold_plan, further_columns, unknown_groups, write_fold_list
-    from ..experiment import ImageSelection
+    from ..data import (
+        ImageSelection,
+        Particulars,
+        find_copies,
+        fold_plan,
+        further_columns,
+        unknown_groups,
+        write_fold_list,
+    )
     from ..jobs import refuse_among, refuse_overwriting
 
     if not (out.is_file() and out.read_bytes().startswith(b"image_id,")):  # a list that this command wrote

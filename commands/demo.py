@@ -21,7 +21,7 @@ def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     \b
     Example: bchisto demo --out demo-run
     """
-    from ..experiment import Work
+    from ..jobs import Work
     from ..recipes import demo as run
 
     boosted = run(out, images_per_class=images_per_class, seed=seed, work=Work(jobs=jobs)).boost

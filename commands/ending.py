@@ -12,7 +12,7 @@ import click
 from ..errors import ReportError, printable
 
 if TYPE_CHECKING:
-    from ..experiment import CrossValidation
+    from ..crossval import CrossValidation
 
 R = TypeVar("R")
 

@@ -46,8 +46,9 @@ def explain(model: Path, **options: Any) -> None:
     \b
     Example: bchisto explain run --images new --class malignant --out why
     """
-    from ..experiment import Work, bundle_road
+    from ..crossval import bundle_road
     from ..explain import explain_methods, settings_of
+    from ..jobs import Work
     from ..options import from_options
     from ..predict import find_bundle
 

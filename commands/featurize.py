@@ -69,9 +69,10 @@ def featurize(**options: Any) -> None:
     \b
     Example: bchisto featurize --images ICIAR2018_BACH_Challenge --out run
     """
-    from ..experiment import ImageSelection, Work
+    from ..data import ImageSelection
     from ..featurize import FeaturizeSettings
     from ..featurize import featurize as run
+    from ..jobs import Work
     from ..options import from_options
 
     out: Path = options["out"]

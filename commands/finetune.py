@@ -145,10 +145,11 @@ def finetune(**options: Any) -> None:
     \b
     Example: bchisto finetune --images BreaKHis_v1 --network breakhis-residual --folds 5 --out run
     """
+    from ..data import FoldChoice, ImageSelection
     from ..evaluate import TwoClassView
-    from ..experiment import FoldChoice, ImageSelection, Work
     from ..finetune import FinetuneSettings
     from ..finetune import finetune as run
+    from ..jobs import Work
     from ..options import from_options
 
     if options["no_augment"]:

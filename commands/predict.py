@@ -41,7 +41,7 @@ def predict(model: Path, **options: Any) -> None:
     \b
     Example: bchisto predict run/boost/10-lightgbm/model.bchisto --images new --out predictions.csv
     """
-    from ..experiment import Work
+    from ..jobs import Work
     from ..options import from_options
     from ..predict import Calls, PredictSettings
     from ..predict import predict as run

@@ -4,12 +4,14 @@ A `Dataset` is a table of images, one `ImageRecord` each. Decoded images are ``u
 (height, width, 3).
 """
 
+from .changes import ImageChange, Known
 from .check import DatasetSurvey, check_dataset, check_stain, dark_pictures, survey_dataset
 from .classes import check_order, match_class, missing_labels, settle_labels, spell_labels
 from .columns import FEATURES, FOLD, GROUP, IMAGE, LABEL, PREDICTED, Role, choose_column, is_missing, may_hold_patients
 from .csvtable import CsvTable, column_key, read_csv
 from .dataset import IMAGE_SUFFIXES, SYNTHETIC_BANNER, Dataset, ImageRecord
 from .findings import Finding, few, grouped, pairs_alike, report_findings, stain_notes
+from .folds.choice import FoldChoice
 from .folds.folds import fold_plan, fold_plans, read_fold_list, write_fold_list
 from .folds.plans import FoldPlan, repeat_folds
 from .folds.protocols import PUBLISHED_FOLDS, protocol_text, published_folds
@@ -54,6 +56,7 @@ from .particulars import (
     write_particulars,
 )
 from .read import read_dataset
+from .selection import ImageSelection, Needs, OpenedImages, check_headers
 from .synthetic import make_bach, make_tissue
 from .walk import walk_files
 
@@ -80,16 +83,23 @@ __all__ = [
     "Dataset",
     "DatasetSurvey",
     "Finding",
+    "FoldChoice",
     "FoldPlan",
+    "ImageChange",
     "ImageHeader",
     "ImageRecord",
+    "ImageSelection",
+    "Known",
     "LabelTable",
     "LayoutSpec",
+    "Needs",
+    "OpenedImages",
     "Particulars",
     "RestainResult",
     "Role",
     "UniqueImages",
     "check_dataset",
+    "check_headers",
     "check_order",
     "check_stain",
     "choose_column",

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..arguments import as_whole
-from ..data import ImageRecord, file_sha256
+from ..crossval import CrossValidation
+from ..data import ImageRecord, ImageSelection, file_sha256
 from ..errors import BchistoError, ImageError, InputError
 from ..evaluate import PredictionTable, Sample, counted, sample_of, surest, thumbnail
-from ..experiment import CrossValidation, ImageSelection
 from ..jobs import Progress, read_rows
 from ..options import from_options
 from ..predict import CnnModel, Model, advised, ready_model, recorded_runs

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
-from ..data import ImageRecord, file_sha256, record_sha256
+from ..crossval import bundle_road, bundle_view
+from ..data import ImageRecord, ImageSelection, check_headers, file_sha256, record_sha256
 from ..errors import ImageError, InputError, OutputError, one_of
-from ..experiment import ImageSelection, Work, bundle_road, bundle_view, check_headers
-from ..jobs import Progress, atomic_output, refuse_overwriting, remove_output, write_rows
+from ..jobs import Progress, Work, atomic_output, refuse_overwriting, remove_output, write_rows
 from ..options import plain_options
 from ..predict import (
     BoostedModel,

@@ -79,5 +79,5 @@ if not TYPE_CHECKING:  # a type checker is to know the new places alone
             ),
             "bchisto.encoders",
         )
-        | {"check_headers": "bchisto.experiment"},
+        | {"check_headers": "bchisto.data"},
     )

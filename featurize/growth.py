@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data import ImageRecord, UniqueImages
+from ..data import ImageChange, ImageRecord, Known, UniqueImages
 from ..encoders import card_of, other_treatment
 from ..errors import InputError, SettingsConflictError, StoreError
-from ..experiment import ImageChange, Known
 from ..runs import describe_differences, other_settings
 from .blocks import Needs, Target, claim_parts, differing_settings
 from .parts import Rows

@@ -11,11 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import PathInput, as_path
-from ..data import PARTICULARS, Dataset, UniqueImages, stain_notes
+from ..data import PARTICULARS, Dataset, ImageSelection, UniqueImages, stain_notes
 from ..encoders import check_encoder_name, executed_precision, gives_maps, imitates_bfloat16
 from ..errors import OutputError, OverwrittenError
-from ..experiment import ImageSelection, UnitSpec, Work, do_missing
-from ..jobs import Resources, Share, remove_leftovers, remove_output, remove_tree, set_aside, visible_gpus, write_rows
+from ..jobs import (
+    Resources,
+    Share,
+    UnitSpec,
+    Work,
+    do_missing,
+    remove_leftovers,
+    remove_output,
+    remove_tree,
+    set_aside,
+    visible_gpus,
+    write_rows,
+)
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import Claim, RunRecord, record_run

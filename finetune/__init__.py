@@ -50,7 +50,7 @@ if not TYPE_CHECKING:  # a type checker is to know the new names alone
     __getattr__ = moved_names(
         __name__,
         {
-            "FinetuneResult": "bchisto.experiment:CrossValidation",
+            "FinetuneResult": "bchisto.crossval:CrossValidation",
             "Network": "bchisto.finetune:NetworkSpec",
         },
     )

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ..crossval import BundleFacts, open_bundle, write_bundle
 from ..encoders import load_keras_file
 from ..errors import BundleError, StoreError, WeightsError
-from ..experiment import BundleFacts, open_bundle, write_bundle
 from ..jobs import Archive, refuse_deadly
 from .model import build_model, resolved, weights_bytes
 from .networks.registry import list_networks
@@ -35,7 +35,7 @@ class CnnBundle(BundleFacts):
     Attributes
     ----------
     classes, protocol, banners, temperature, crop_seed, two_class, training, unsure
-        See `bchisto.experiment.BundleFacts`.
+        See `bchisto.crossval.BundleFacts`.
     settings : FinetuneSettings
     models : dict of int to keras.Model
         Fold to network.

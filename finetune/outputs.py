@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..crossval import CrossValidation, Outputs, Tested
 from ..data import decode_record
 from ..errors import InputError
 from ..evaluate import (
@@ -20,7 +21,6 @@ from ..evaluate import (
     choose_samples,
     write_predictions,
 )
-from ..experiment import CrossValidation, Outputs, Tested
 from ..jobs import read_rows
 from .bundle import CnnBundle
 from .methods import methods_of

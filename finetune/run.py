@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
-from ..data import PARTICULARS, FoldPlan, ImageRecord, Particulars
+from ..crossval import CrossValidation, Tested, cross_validate
+from ..data import PARTICULARS, FoldChoice, FoldPlan, ImageRecord, ImageSelection, Particulars
 from ..errors import InputError, WeightsError
 from ..evaluate import TwoClassView
-from ..experiment import CrossValidation, FoldChoice, ImageSelection, Tested, Work, cross_validate
-from ..jobs import write_rows
+from ..jobs import Work, write_rows
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run

@@ -1,4 +1,4 @@
-"""One protocol with one network, as a training of `bchisto.experiment`: folds are its units."""
+"""One protocol with one network, as a training of `bchisto.crossval`: folds are its units."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ..crossval import CrossValidation, Training
 from ..data import MAMMOGRAMS, SYNTHETIC_BANNER, Dataset, file_sha256, inner_splits
 from ..errors import InputError
-from ..experiment import CrossValidation, Training, Work
-from ..jobs import Resources, Ticker, prepare_backend, visible_gpus
+from ..jobs import Resources, Ticker, Work, prepare_backend, visible_gpus
 from ..runs import Claim, Mark, versions_of
 from .balance import BEFORE
 from .batches import Source

@@ -16,6 +16,7 @@ from .guard import check_output, named_files, reading, refuse_among, refuse_over
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .hdf5_probe import refuse_deadly
 from .interrupts import hold_interrupts, hush_readers, is_interrupt
+from .missing import UnitSpec, do_missing, singly
 from .parts import (
     atomic_output,
     check_file_name,
@@ -35,6 +36,7 @@ from .progress import Progress, Ticker, format_seconds
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
 from .shard import Shard, Share, parse_shard
 from .tables import read_marks, read_probabilities, write_probabilities
+from .work import Work
 from .yamltext import parse_yaml
 
 __all__ = [
@@ -46,6 +48,8 @@ __all__ = [
     "Shard",
     "Share",
     "Ticker",
+    "UnitSpec",
+    "Work",
     "ask_workers",
     "asked_threads",
     "atomic_output",
@@ -58,6 +62,7 @@ __all__ = [
     "claim_space",
     "cpu_resources",
     "default_jobs",
+    "do_missing",
     "ensure_folder",
     "format_seconds",
     "gpus_have_bfloat16",
@@ -97,6 +102,7 @@ __all__ = [
     "save_arrays",
     "scratch_folder",
     "set_aside",
+    "singly",
     "this_process",
     "unneutral",
     "visible_gpus",

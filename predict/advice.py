@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..arguments import reworded
-from ..experiment import Needs
+from ..data import Needs
 
 _LARGER = "; this model needs larger images"
 

@@ -12,10 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..crossval import TrainingImages
 from ..data import ImageRecord, file_sha256, record_sha256
 from ..errors import BchistoError, OutputError
-from ..experiment import TrainingImages, UnitSpec, Work, do_missing
-from ..jobs import Cells, Resources, Ticker, read_json, remove_leftovers, set_aside, write_json, write_rows
+from ..jobs import (
+    Cells,
+    Resources,
+    Ticker,
+    UnitSpec,
+    Work,
+    do_missing,
+    read_json,
+    remove_leftovers,
+    set_aside,
+    write_json,
+    write_rows,
+)
 from ..runs import describe_differences
 from .advice import in_our_words
 from .model import Model, load_model

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..boost import Bundle
+from ..crossval import bundle_road
 from ..data import ImageRecord, few
 from ..errors import BundleError, InputError
-from ..experiment import bundle_road
 from ..featurize import (
     ABSENT_SETTINGS,
     IMPORTED,

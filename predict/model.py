@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..boost import Bundle
+from ..crossval import bundle_road
 from ..data import ImageRecord, file_sha256, stain_notes
 from ..encoders import (
     CropEncoder,
@@ -25,7 +26,6 @@ from ..encoders import (
     weights_of,
 )
 from ..errors import BundleError, InputError, WeightsError
-from ..experiment import bundle_road
 from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
 from ..finetune import CnnBundle, predict_images
 from ..jobs import Ticker

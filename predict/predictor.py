@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts, reworded
-from ..data import ImageRecord
+from ..data import ImageRecord, check_headers
 from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature, as_frame, html_lines, html_table
-from ..experiment import check_headers
 from ..jobs import Ticker
 from .advice import advised, said_of_training
 from .blocks import is_trained

@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data import ImageRecord, few, file_sha256, report_findings, spell_labels
+from ..data import ImageRecord, ImageSelection, few, file_sha256, report_findings, spell_labels
 from ..errors import InputError, MissingInputError
-from ..experiment import ImageSelection
 from .advice import in_our_words
 
 _log = logging.getLogger(__name__)

@@ -12,13 +12,22 @@ import numpy as np
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..boost import Bundle
-from ..data import ImageRecord
+from ..crossval import bundle_view
+from ..data import ImageRecord, check_headers
 from ..errors import BundleError, InputError, OutputError
 from ..evaluate import NOTHING_LEARNT, apply_temperature
-from ..experiment import Work, bundle_view, check_headers
 from ..featurize import files_of
 from ..finetune import CnnBundle
-from ..jobs import ensure_folder, named_files, refuse_among, refuse_overwriting, remove_output, set_aside, write_rows
+from ..jobs import (
+    Work,
+    ensure_folder,
+    named_files,
+    refuse_among,
+    refuse_overwriting,
+    remove_output,
+    set_aside,
+    write_rows,
+)
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_table, unfinished_record

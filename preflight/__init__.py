@@ -1,6 +1,6 @@
 """Pre-flight: what can be known of a dataset before the first image is described, as text, JSON and a page.
 
-In: an `bchisto.experiment.ImageSelection` and the settings that are planned. Out: a `Preflight`: sizes, views that fit,
+In: an `bchisto.crossval.ImageSelection` and the settings that are planned. Out: a `Preflight`: sizes, views that fit,
 copies, protocols with what each fold lacks, time and disk.
 """
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from ..data import ImageRecord
 from ..encoders import encoder_facts, gives_maps
-from ..experiment import Work
 from ..featurize import FeaturizeSettings, images_per_block, reckon_seconds, time_describing
+from ..jobs import Work
 
 _RECKONED, _TIMED = 4.0, 1.5
 """Factors by which the time may be shorter or longer: of recorded speeds, since cores differ, and of a timed image,

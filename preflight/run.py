@@ -9,10 +9,20 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..arguments import PathInput
-from ..data import GIVEN, Dataset, DatasetSurvey, Finding, ImageRecord, find_layout, scaled_side, survey_dataset
-from ..experiment import FoldChoice, ImageSelection, Work
+from ..data import (
+    GIVEN,
+    Dataset,
+    DatasetSurvey,
+    Finding,
+    FoldChoice,
+    ImageRecord,
+    ImageSelection,
+    find_layout,
+    scaled_side,
+    survey_dataset,
+)
 from ..featurize import FeaturizeSettings
-from ..jobs import Progress
+from ..jobs import Progress, Work
 from .estimate import DescribingEstimate, estimate_describing
 from .protocols import ProtocolCheck, check_protocols
 from .stains import StainSurvey, survey_stains

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ..arguments import PathInput, as_path
 from ..boost import BoostSettings, train
+from ..crossval import CrossValidation
 from ..data import make_bach
 from ..encoders import Encoder, EncoderChoice
 from ..errors import WeightsError
-from ..experiment import CrossValidation, Work
 from ..featurize import FeaturizeSettings, View, featurize
+from ..jobs import Work
 from ..moved import takes_fields
 
 _log = logging.getLogger(__name__)

@@ -10,9 +10,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from ..data import Dataset, FoldPlan, Particulars, further_columns, published_folds
+from ..data import Dataset, FoldChoice, FoldPlan, ImageSelection, Particulars, further_columns, published_folds
 from ..errors import InputError
-from ..experiment import FoldChoice, ImageSelection
 from ..jobs import ensure_folder, write_rows
 from ..options import from_options
 from .recipe import Order, Recipe

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..arguments import as_texts, as_whole
+from ..crossval import CrossValidation
+from ..data import ImageSelection
 from ..errors import InputError, one_of
 from ..evaluate import PredictionTable, reporting, surest
-from ..experiment import CrossValidation, ImageSelection, Work
 from ..explain import METHODS, ExplainSettings, explain, settings_of
-from ..jobs import ensure_folder
+from ..jobs import Work, ensure_folder
 from .parts import write_list
 from .recipe import Recipe
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..arguments import as_texts, as_whole, convert_fields
 from ..errors import InputError
-from ..experiment import Work
+from ..jobs import Work
 from ..options import option
 
 STEPS = ("featurize", "boost", "finetune")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts
+from ..crossval import CrossValidation
 from ..errors import InputError, ReportError
 from ..evaluate import PublishedTable, reporting, write_published, write_report
-from ..experiment import CrossValidation, Work
 from ..explain import check_count, show_cases
-from ..jobs import ensure_folder
+from ..jobs import Work, ensure_folder
 from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run

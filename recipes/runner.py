@@ -9,9 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ..crossval import CrossValidation
 from ..errors import InputError, ReportError, SettingsConflictError
 from ..evaluate import Panel, PredictionTable, PublishedTable, compare_pairs, holm, selection_notes, unlike_pairs
-from ..experiment import CrossValidation
 from ..finetune import count_parameters, time_training
 from ..jobs import DAMAGE, read_rows, write_rows
 from .estimate import Estimate, ImagesAhead

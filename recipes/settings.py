@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..boost import BoostSettings
+from ..data import FoldChoice
 from ..encoders import weights_of
 from ..errors import InputError
 from ..evaluate import TwoClassView
-from ..experiment import FoldChoice
 from ..featurize import FeaturizeSettings
 from ..finetune import FinetuneSettings, list_networks
 from ..jobs import DAMAGE

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..boost import BoostSettings, train
+from ..crossval import CrossValidation
+from ..data import FoldChoice
 from ..errors import InputError
 from ..evaluate import TwoClassView
-from ..experiment import CrossValidation, FoldChoice, Work
 from ..featurize import FeaturizeSettings, featurize, open_store
 from ..finetune import FinetuneSettings, finetune
-from ..jobs import ensure_folder, write_rows
+from ..jobs import Work, ensure_folder, write_rows
 from .estimate import Estimate, ImagesAhead, estimate_boost, estimate_featurize, estimate_finetune
 from .parts import Part, write_list
 

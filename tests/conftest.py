@@ -245,8 +245,8 @@ def snapshot(folder):
 @pytest.fixture(scope="session")
 def described(tmp_path_factory, tissue, tiny_settings):
     """A run folder with the descriptors of `tissue`. Read only, which is checked at the end; copy it to change it."""
-    from bchisto.experiment import Work
     from bchisto.featurize import featurize
+    from bchisto.jobs import Work
 
     run = tmp_path_factory.mktemp("described") / "run"
     featurize(tissue, out=run, settings=tiny_settings, work=Work(jobs=1))
@@ -259,7 +259,7 @@ def described(tmp_path_factory, tissue, tiny_settings):
 def boosted(tmp_path_factory, described):
     """A run folder with descriptors and a small ensemble. Read only, which is checked at the end."""
     from bchisto.boost import BoostSettings, train
-    from bchisto.experiment import Work
+    from bchisto.jobs import Work
 
     run = tmp_path_factory.mktemp("boosted") / "run"
     shutil.copytree(described, run)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from archives import rewrite
 from bchisto.boost import BoostSettings, Bundle, train
+from bchisto.crossval import BundleFacts
 from bchisto.errors import BundleError, InputError, OutputError
-from bchisto.experiment import BundleFacts, Work
 from bchisto.featurize import open_store
+from bchisto.jobs import Work
 from bchisto.predict import predict
 
 PAIR = "boost/3-lightgbm"

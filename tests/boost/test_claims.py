@@ -5,7 +5,7 @@ import shutil
 import pytest
 from bchisto.boost import BoostSettings, train, units
 from bchisto.errors import BchistoError, OverwrittenError, SettingsConflictError, StoreError
-from bchisto.experiment import Work
+from bchisto.jobs import Work
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
 PAIR = "boost/3-lightgbm"
@@ -79,7 +79,7 @@ def test_a_smaller_result_does_not_replace_a_larger_one(boosted, run_copy):
 def test_models_that_went_missing_are_an_error(boosted, run_copy, monkeypatch):
     run = run_copy(boosted)
     # as if another process had removed them
-    monkeypatch.setattr("bchisto.experiment.missing.run_units", lambda *_, **__: [])
+    monkeypatch.setattr("bchisto.crossval.missing.run_units", lambda *_, **__: [])
     (run / PAIR / "models" / "tiny-1.0-64" / "seed0-fold1.txt").unlink()
     with pytest.raises(BchistoError, match="1 of 6 models are missing; run the same command again"):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
@@ -95,7 +95,7 @@ def test_all_is_overwritten_before_any_is_trained(boosted, run_copy, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("bchisto.experiment.missing.run_units", interrupt)
+        patch.setattr("bchisto.crossval.missing.run_units", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(
                 out=run,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.errors import InputError
-from bchisto.experiment import Work
+from bchisto.jobs import Work
 from scipy.stats import binomtest
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 6}

@@ -9,8 +9,8 @@ from archives import rewrite
 from bchisto.boost import HEADS, BoostSettings, Bundle, HeadSpec, get_head, list_heads, train
 from bchisto.boost.heads import STACK_MEMBERS, head_packages, head_settings, members_of
 from bchisto.errors import BundleError, InputError
-from bchisto.experiment import Work
 from bchisto.featurize import open_store
+from bchisto.jobs import Work
 from bchisto.runs import Claim
 from conftest import snapshot
 

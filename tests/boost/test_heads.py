@@ -14,8 +14,8 @@ from bchisto.boost.kernel_head import fit_svm, parse_svm
 from bchisto.boost.linear_head import _SHAPES as LINEAR_SHAPES
 from bchisto.boost.linear_head import fit_logistic, parse_logistic
 from bchisto.errors import BundleError, InputError
-from bchisto.experiment import Work
 from bchisto.featurize import open_store
+from bchisto.jobs import Work
 
 
 def blobs(rng, images=60, augmentations=3, d=12, classes=3, spread=1.2):

@@ -8,9 +8,10 @@ import h5py
 import pytest
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.boost.methods import methods_of
+from bchisto.data import FoldChoice
 from bchisto.errors import InputError, ReportError
 from bchisto.evaluate import TwoClassChoice, TwoClassView, evaluate
-from bchisto.experiment import FoldChoice, Work
+from bchisto.jobs import Work
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 3}
 

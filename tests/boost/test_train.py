@@ -6,10 +6,10 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, Bundle, FeatureChoice, train
+from bchisto.data import FoldChoice
 from bchisto.errors import InputError, MissingInputError, SettingsConflictError, StoreError
-from bchisto.experiment import FoldChoice, Work
 from bchisto.featurize import open_store
-from bchisto.jobs import Shard
+from bchisto.jobs import Shard, Work
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
 PAIR = "boost/3-lightgbm"

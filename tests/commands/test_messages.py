@@ -141,7 +141,10 @@ def test_a_command_without_a_word_shows_its_help(cli):
 def test_the_first_line_of_progress_does_not_take_the_start_for_work(caplog, monkeypatch):
     times = iter([0.0, 41.0, 57.0, 58.0, 90.0, 91.0])
     monkeypatch.setattr("bchisto.jobs.progress.time.monotonic", lambda: next(times))
-    with caplog.at_level(logging.INFO, "bchisto"), Progress(total=64, label="featurize", unit="augmentations") as progress:
+    with (
+        caplog.at_level(logging.INFO, "bchisto"),
+        Progress(total=64, label="featurize", unit="augmentations") as progress,
+    ):
         progress.update_to(1)  # 41 s of start-up
         progress.update_to(17)
     assert caplog.messages == [

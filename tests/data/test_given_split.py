@@ -5,9 +5,8 @@ import shutil
 from collections import Counter
 
 import pytest
-from bchisto.data import Particulars, fold_plan, protocol_text, read_dataset
+from bchisto.data import FoldChoice, Particulars, fold_plan, protocol_text, read_dataset
 from bchisto.errors import InputError
-from bchisto.experiment import FoldChoice
 from conftest import write_tissue
 from sample_trees import findings, tree
 

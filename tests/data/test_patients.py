@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.data import (
+    FoldChoice,
     Particulars,
     fold_plan,
     protocol_text,
@@ -21,8 +22,8 @@ from bchisto.data import (
     write_fold_list,
 )
 from bchisto.errors import InputError
-from bchisto.experiment import FoldChoice, Work
 from bchisto.featurize import featurize
+from bchisto.jobs import Work
 from PIL import Image
 
 SETTINGS = BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 3})

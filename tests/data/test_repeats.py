@@ -7,9 +7,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from bchisto.data import fold_plan
+from bchisto.data import FoldChoice, fold_plan
 from bchisto.errors import InputError
-from bchisto.experiment import FoldChoice
 from sklearn.model_selection import StratifiedKFold
 
 IMAGES = [f"{label}/{number}.png" for label in "ab" for number in range(12)]

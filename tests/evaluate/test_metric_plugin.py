@@ -79,7 +79,7 @@ def test_ours_stay_what_they_are_beside_it(matthews):
 
 def test_the_report_of_a_run_shows_it(matthews, run_copy, described):
     from bchisto.boost import BoostSettings, train
-    from bchisto.experiment import Work
+    from bchisto.jobs import Work
 
     run = run_copy(described)
     (result,) = train(out=run, folds=["2"], settings=BoostSettings(heads=["logistic"]), work=Work(jobs=1))

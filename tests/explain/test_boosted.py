@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from bchisto.boost import Bundle, fit_text, parse_model
 from bchisto.errors import BundleError, InputError
-from bchisto.experiment import Work
 from bchisto.explain import ExplainSettings, Explanation, draw, explain, explain_methods, lay_over
 from bchisto.explain.boosted import check_boosted, explain_boosted
 from bchisto.explain.draw import colour_limits
 from bchisto.explain.methods import class_of
+from bchisto.jobs import Work
 from bchisto.predict import find_bundle, ready_model
 from conftest import need
 from PIL import Image
@@ -53,8 +53,8 @@ def make_spotted(root, mode):
     """A model that tells images with a dark disc from those without, and new images with the places of the discs."""
     from bchisto.boost import BoostSettings, train
     from bchisto.encoders import EncoderChoice
-    from bchisto.experiment import Work
     from bchisto.featurize import FeaturizeSettings, View, featurize
+    from bchisto.jobs import Work
 
     rng = np.random.default_rng(5)
     planted(root / "train", rng, count=10)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from bchisto.experiment import Work
 from bchisto.explain import METHODS
 from bchisto.finetune import FinetuneSettings, finetune
+from bchisto.jobs import Work
 from PIL import Image
 
 OF_NETWORKS = [name for name, method in METHODS.items() if "cnn" in method.roads and name != "deconvnet"]

@@ -13,7 +13,6 @@ from bchisto.data import ImageRecord, decode_image
 from bchisto.encoders import Encoder, EncoderChoice, executed_precision
 from bchisto.encoders.geometry import map_axes
 from bchisto.errors import ImageError, InputError
-from bchisto.experiment import Work
 from bchisto.featurize import (
     FeaturizeSettings,
     View,
@@ -24,7 +23,7 @@ from bchisto.featurize import (
     open_store,
 )
 from bchisto.featurize.blocks import store_name
-from bchisto.jobs import Ticker
+from bchisto.jobs import Ticker, Work
 
 DENSE = FeaturizeSettings(
     encoders=(EncoderChoice("tiny"),),

@@ -13,10 +13,10 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.boost import train
+from bchisto.data import ImageChange, ImageSelection
 from bchisto.errors import ImageError, InputError, SettingsConflictError
-from bchisto.experiment import ImageChange, ImageSelection, Work
 from bchisto.featurize import View, featurize
-from bchisto.jobs import Shard
+from bchisto.jobs import Shard, Work
 
 STORE = "features/tiny-1.0-64.h5"
 ONE = Work(jobs=1)

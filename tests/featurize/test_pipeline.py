@@ -8,13 +8,12 @@ import bchisto.featurize.blocks as blocks_module
 import h5py
 import numpy as np
 import pytest
-from bchisto.data import decode_image, read_dataset, unique_images
+from bchisto.data import ImageSelection, decode_image, read_dataset, unique_images
 from bchisto.encoders import Encoder, EncoderChoice
 from bchisto.errors import ImageError, InputError, SettingsConflictError, TissueError, WeightsError
-from bchisto.experiment import ImageSelection, Work
 from bchisto.featurize import FeaturizeSettings, View, crop_boxes, cut_crop, draw_augmentation, featurize, open_store
 from bchisto.featurize.blocks import images_per_block
-from bchisto.jobs import Shard
+from bchisto.jobs import Shard, Work
 from bchisto.stains import MacenkoNormalizer, augment_he
 from PIL import Image
 
@@ -374,7 +373,7 @@ def test_weights_replaced_in_one_process_are_used_and_recorded(images, tiny_sett
 def test_weights_replaced_while_a_command_runs_stop_it(images, tiny_settings, tmp_path, monkeypatch):
     from dataclasses import replace
 
-    from bchisto.experiment import missing
+    from bchisto.crossval import missing
 
     path = tmp_path / "w.weights.h5"
     _weights_file(path, 1)

@@ -35,8 +35,8 @@ def trained(hard, tmp_path_factory):
     """A run folder of them, described and boosted by the public functions. Read only."""
     from bchisto.boost import BoostSettings, train
     from bchisto.encoders import EncoderChoice
-    from bchisto.experiment import Work
     from bchisto.featurize import FeaturizeSettings, View, featurize
+    from bchisto.jobs import Work
 
     run = tmp_path_factory.mktemp("trained") / "run"
     settings = FeaturizeSettings(

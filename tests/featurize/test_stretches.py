@@ -6,16 +6,15 @@ import shutil
 import numpy as np
 import pytest
 from bchisto.errors import ImageError
-from bchisto.experiment import Work
 from bchisto.featurize import featurize, open_store
 from bchisto.featurize.blocks import Block
 from bchisto.featurize.workshop import stretches
-from bchisto.jobs import Resources
+from bchisto.jobs import Resources, Work
 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    monkeypatch.setattr("bchisto.experiment.work.network_resources", lambda jobs: Resources(1, 2, ("0",)))
+    monkeypatch.setattr("bchisto.crossval.work.network_resources", lambda jobs: Resources(1, 2, ("0",)))
     monkeypatch.setattr("bchisto.featurize.stream.visible_gpus", lambda: ("0",))
     monkeypatch.setattr("bchisto.featurize.pipeline.images_per_block", lambda settings: 2)
 

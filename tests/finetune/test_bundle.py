@@ -9,8 +9,8 @@ from bchisto.boost import Bundle
 from bchisto.data import read_dataset
 from bchisto.errors import BundleError, ImageError, InputError
 from bchisto.evaluate import apply_temperature, read_predictions
-from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
+from bchisto.jobs import Work
 from bchisto.predict import predict
 from PIL import Image
 

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 from bchisto.errors import InputError, OverwrittenError, SettingsConflictError
-from bchisto.experiment import Work
 from bchisto.finetune import FinetuneSettings, finetune, units
-from bchisto.jobs import Shard
+from bchisto.jobs import Shard, Work
 from bchisto.runs import Claim
 
 SETTINGS = FinetuneSettings(

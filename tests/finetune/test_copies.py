@@ -131,9 +131,10 @@ def test_copies_on_the_command_line(tmp_path, cli, monkeypatch):
 
 
 def test_a_plan_counts_copies(monkeypatch):
+    from bchisto.data import FoldChoice
     from bchisto.evaluate import TwoClassView
-    from bchisto.experiment import FoldChoice, Work
     from bchisto.finetune import TrainingCost
+    from bchisto.jobs import Work
     from bchisto.recipes import estimate
     from bchisto.recipes.steps import FinetuneStep
 

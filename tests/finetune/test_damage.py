@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from bchisto.encoders import load_keras_file
 from bchisto.errors import OutputError
-from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, ImageBank, PatchRule, finetune, state
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
 from bchisto.finetune.pretrained import is_whole_h5, save_h5
+from bchisto.jobs import Work
 
 SMALL = FinetuneSettings("tiny", weights="random", size=32, epochs=3, batch_size=8, augmentations=())
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.experiment import Work
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, frozen, kept
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.frozen import keeps_features, split_frozen
 from bchisto.finetune.model import build_model
+from bchisto.jobs import Work
 
 TINY = FinetuneSettings("tiny", weights="random", size=32, freeze="all", augmentations=(), batch_size=4, epochs=3)
 

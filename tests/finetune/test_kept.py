@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bchisto.experiment import Work
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, kept, state
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
 from bchisto.finetune.units import predict_samples
+from bchisto.jobs import Work
 
 SPECK = FinetuneSettings("speck", dropout=0.5, learning_rate=0.05, batch_size=4)
 TINY = FinetuneSettings("tiny", weights="random", size=32, batch_size=4, freeze="middle", optimizer="sgd", l2=1e-3)

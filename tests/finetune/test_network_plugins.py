@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 from bchisto.errors import InputError
-from bchisto.experiment import Work
 from bchisto.finetune import (
     NETWORKS,
     FinetuneSettings,
@@ -16,6 +15,7 @@ from bchisto.finetune import (
     list_networks,
     network_of,
 )
+from bchisto.jobs import Work
 from bchisto.predict import predict
 
 

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bchisto.experiment import Work
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, kept
 from bchisto.finetune.augment import make_augmenter
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model, resolved
 from bchisto.finetune.on_device import augmenting, can_run_on_device, make_drawer, seed_noise
+from bchisto.jobs import Work
 
 SPECK = FinetuneSettings("speck", batch_size=4, epochs=2)
 SEEDS = range(40)

@@ -9,9 +9,9 @@ import miniatures
 import numpy as np
 import pytest
 from bchisto.errors import InputError
-from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import build_model
+from bchisto.jobs import Work
 
 # speck is one convolution: options that are not the network's are tried on it, which compiles in a moment
 SMALL = FinetuneSettings("speck", epochs=2, batch_size=4)

@@ -10,11 +10,11 @@ import miniatures
 import numpy as np
 import pytest
 from bchisto.data import decode_whole, read_dataset
-from bchisto.experiment import Work
 from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, finetune, time_training
 from bchisto.finetune.batches import Source, still_batches, training_batches
 from bchisto.finetune.images import RegionBank, prepare_images, regions_of
 from bchisto.finetune.regions import cut_region, make_turner
+from bchisto.jobs import Work
 from scipy import ndimage
 
 OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 4, "--jobs", 1)

@@ -5,8 +5,8 @@ import json
 import pytest
 from bchisto.errors import InputError, ReportError
 from bchisto.evaluate import TwoClassView, evaluate
-from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
+from bchisto.jobs import Work
 
 SETTINGS = FinetuneSettings(
     "tiny", weights="random", size=32, epochs=1, batch_size=4, patches="random:64:2", validation=False, augmentations=()

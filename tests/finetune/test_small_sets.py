@@ -4,9 +4,9 @@ import json
 
 import pytest
 from bchisto.errors import InputError
-from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import resolved
+from bchisto.jobs import Work
 
 COMMAND = ("--network", "tiny", "--weights", "random", "--size", 32, "--epochs", 1, "--folds", 2, "--jobs", 1)
 

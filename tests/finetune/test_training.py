@@ -14,7 +14,6 @@ import pytest
 from bchisto.data import decode_image
 from bchisto.errors import InputError
 from bchisto.evaluate import evaluate
-from bchisto.experiment import Work
 from bchisto.finetune import (
     AUGMENTATIONS,
     FinetuneSettings,
@@ -28,6 +27,7 @@ from bchisto.finetune.augment import make_augmenter
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
+from bchisto.jobs import Work
 
 SMALL = FinetuneSettings("patch-resnet", size=32, epochs=2, patience=5, batch_size=8, augmentations=())
 # networks that compile in a moment, for what is not of the network; the first has moving statistics
@@ -310,7 +310,7 @@ def test_threads_are_those_asked_for_and_recorded(tissue, tmp_path):
     """Whatever this process computes with: Python's TensorFlow cannot change its number, so a worker trains then."""
     script = """
 import json, sys
-from bchisto.experiment import Work
+from bchisto.jobs import Work
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.runs import load_config
 import tensorflow as tf

@@ -94,8 +94,8 @@ def own_images(here, boosted):
 
 
 def explained(here, boosted):
-    from bchisto.experiment import Work
     from bchisto.finetune import FinetuneSettings, finetune
+    from bchisto.jobs import Work
 
     new_images(here, boosted)
     settings = FinetuneSettings("speck", epochs=1, batch_size=4)

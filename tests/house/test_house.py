@@ -27,7 +27,7 @@ ROOMS = [
     "stains",
     "data",
     "evaluate",
-    "experiment",
+    "crossval",
     "encoders",
     "featurize",
     "preflight",

@@ -15,12 +15,12 @@ from bchisto.arguments import named
 from bchisto.boost import BoostSettings, parse_params
 from bchisto.cli import _COMMANDS, cli
 from bchisto.commands.flags import as_flags, invoked
-from bchisto.data import fold_plan, only_listed, read_dataset, stain_images
+from bchisto.data import FoldChoice, ImageSelection, fold_plan, only_listed, read_dataset, stain_images
 from bchisto.errors import InputError, OutputError
 from bchisto.evaluate import Aggregation, TwoClassChoice, TwoClassView, aggregate, evaluate, read_predictions
-from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import FeaturizeSettings, featurize, norm_pool
 from bchisto.finetune import FinetuneSettings
+from bchisto.jobs import Work
 from bchisto.predict import predict
 from bchisto.runs import load_config
 

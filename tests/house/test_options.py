@@ -12,7 +12,7 @@ import click
 import pytest
 from bchisto.boost import HEADS, PRESETS, BoostSettings, FeatureChoice
 from bchisto.cli import _COMMANDS, cli
-from bchisto.data import DATASET_NAMES
+from bchisto.data import DATASET_NAMES, FoldChoice, ImageSelection
 from bchisto.data.folds.folds import GROUPINGS
 from bchisto.data.folds.protocols import PUBLISHED_FOLDS, SLIDE_FOLDS
 from bchisto.data.layouts.context import CONTEXTS
@@ -21,13 +21,13 @@ from bchisto.encoders import ENGINES
 from bchisto.errors import InputError
 from bchisto.evaluate import AGGREGATIONS, LEVELS, PREDICTED_FROM, TwoClassView
 from bchisto.evaluate.two_class import TWO_CLASS_RULES
-from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.explain import METHODS, ExplainSettings
 from bchisto.featurize import FeaturizeSettings
 from bchisto.featurize.settings import MODES, PADS
 from bchisto.finetune import AUGMENTATIONS, NETWORKS, OFFLINE, SAMPLINGS, FinetuneSettings
 from bchisto.finetune.augment import RANGES
 from bchisto.finetune.settings import BATCH_NORMS, CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
+from bchisto.jobs import Work
 from bchisto.options import from_options, plain_options
 from bchisto.predict import FORMATS, Calls, PredictSettings
 from bchisto.recipes import Scope, list_recipes

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 import sample_units
-from bchisto.experiment import Work
 from bchisto.jobs import (
     Resources,
     Ticker,
+    Work,
     cpu_resources,
     default_jobs,
     gpus_have_bfloat16,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bchisto.crossval import bundle_stores
 from bchisto.encoders import card_of
-from bchisto.experiment import bundle_stores
 from conftest import need
 from PIL import Image
 

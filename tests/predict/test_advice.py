@@ -9,7 +9,8 @@ import pytest
 from archives import altered
 from bchisto.cli import cli as group
 from bchisto.commands.flags import as_flags, invoked
-from bchisto.experiment import Work, bundle_stores
+from bchisto.crossval import bundle_stores
+from bchisto.jobs import Work
 from bchisto.predict import predict
 from bchisto.predict.advice import in_our_words
 from PIL import Image
@@ -23,8 +24,8 @@ REACHED = (
     "data/images/*.py", "data/layouts/*.py", "data/findings.py", "data/read.py",
     "data/dataset.py", "stains/*.py", "encoders/*.py", "featurize/prepare.py", "featurize/stream.py",
     "featurize/device.py", "featurize/crops.py", "featurize/settings.py", "finetune/predict.py", "finetune/images.py",
-    "finetune/patches.py", "finetune/networks/registry.py", "experiment/selection.py",
-    "experiment/bundles.py", "jobs/*.py", "predict/*.py",
+    "finetune/patches.py", "finetune/networks/registry.py", "data/selection.py",
+    "crossval/bundles.py", "jobs/*.py", "predict/*.py",
 )  # fmt: skip
 """What a prediction runs through."""
 

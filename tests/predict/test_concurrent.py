@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from bchisto.errors import OutputError
-from bchisto.experiment import Work
+from bchisto.jobs import Work
 from bchisto.predict import predict
 
 ROUNDS, PROCESSES = 4, 2
@@ -17,7 +17,7 @@ SCRIPT = f"""
 import sys, time
 from pathlib import Path
 import bchisto.featurize.blocks
-from bchisto.experiment import Work
+from bchisto.jobs import Work
 from bchisto.predict import predict
 
 bchisto.featurize.blocks._MOST_IMAGES = 2

@@ -8,8 +8,8 @@ import pytest
 from bchisto.boost import BoostSettings, train
 from bchisto.encoders import Encoder
 from bchisto.errors import InputError, MissingInputError, WeightsError
-from bchisto.experiment import Work
 from bchisto.featurize import featurize
+from bchisto.jobs import Work
 from bchisto.predict import predict
 
 SMALL = BoostSettings(seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2})

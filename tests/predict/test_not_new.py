@@ -10,8 +10,8 @@ from archives import altered, as_of_0_1
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.errors import InputError
 from bchisto.evaluate import TwoClassView, evaluate
-from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
+from bchisto.jobs import Work
 from bchisto.predict import Calls, predict
 from PIL import Image
 

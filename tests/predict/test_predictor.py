@@ -11,8 +11,8 @@ from bchisto.boost import Bundle
 from bchisto.data import decode_image
 from bchisto.errors import BundleError, DependencyError, InputError
 from bchisto.evaluate import as_frame, read_predictions
-from bchisto.experiment import Work
 from bchisto.finetune import FinetuneSettings, finetune
+from bchisto.jobs import Work
 from bchisto.predict import Predictor, predict
 
 

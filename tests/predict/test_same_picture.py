@@ -10,8 +10,8 @@ from archives import as_of_0_1, rewrite
 from bchisto.boost import Bundle
 from bchisto.data import CROP_SEEDS, ImageRecord, crop_key, decode_image, pixels_sha256
 from bchisto.errors import InputError
-from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle
+from bchisto.jobs import Work
 from bchisto.predict import predict
 from PIL import Image
 

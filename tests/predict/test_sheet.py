@@ -13,7 +13,7 @@ import pytest
 from archives import altered, as_of_0_1
 from bchisto.boost import Bundle
 from bchisto.errors import DependencyError, InputError, OutputError
-from bchisto.experiment import Work
+from bchisto.jobs import Work
 from bchisto.predict import PredictSettings, predict
 from page_probe import probe
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bchisto.cli import cli as command_line
-from bchisto.data import Dataset, ImageRecord, published_folds
+from bchisto.data import Dataset, FoldChoice, ImageRecord, ImageSelection, published_folds
 from bchisto.encoders import EncoderChoice, encoder_facts
-from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import FeaturizeSettings, View, crop_boxes, draw_augmentation, images_per_block
+from bchisto.jobs import Work
 from bchisto.preflight import check_protocols, choose_records, fit_views, fitting_views, preflight
 from conftest import need, write_tissue
 from miniatures import write_inbreast

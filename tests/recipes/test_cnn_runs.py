@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bchisto.errors import InputError, MissingInputError, SettingsConflictError
 from bchisto.evaluate import evaluate
-from bchisto.experiment import Work
+from bchisto.jobs import Work
 from bchisto.recipes import Scope, estimate_recipe, reproduce
 
 

@@ -4,9 +4,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from bchisto.data import read_dataset
+from bchisto.data import FoldChoice, read_dataset
 from bchisto.evaluate import TwoClassView
-from bchisto.experiment import FoldChoice
 from bchisto.finetune import FinetuneSettings, TrainingCost, time_training
 from bchisto.jobs import Resources
 from bchisto.recipes import estimate

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from bchisto.data import read_dataset
 from bchisto.errors import InputError
-from bchisto.experiment import Work
 from bchisto.finetune import CnnBundle
+from bchisto.jobs import Work
 from bchisto.predict import predict
 from bchisto.recipes import Scope, estimate_recipe, reproduce
 
@@ -102,7 +102,7 @@ def test_the_headline_of_the_inbreast_system_is_judged(inbreast, tmp_path, monke
     And images of a patient on both sides, without a validation part.
     """
     for place in ("outputs.write_report", "training.write_run_report"):  # drawn elsewhere, and half of the time here
-        monkeypatch.setattr(f"bchisto.experiment.{place}", lambda *args, **options: None)
+        monkeypatch.setattr(f"bchisto.crossval.{place}", lambda *args, **options: None)
     content = yaml.safe_load((files("bchisto.recipes") / "inbreast-inception.yaml").read_text(encoding="utf-8"))
     small = {"network": "speck", "size": 32, "epochs": 2, "patience": 1, "batch_size": 4, "folds": ["2"], "copies": []}
     del content["explain"]

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from bchisto.data import ImageSelection
 from bchisto.errors import InputError
 from bchisto.evaluate import PredictionTable
-from bchisto.experiment import ImageSelection, Work
+from bchisto.jobs import Work
 from bchisto.recipes import load_recipe
 from bchisto.recipes.pictures import Trained, make_pictures, pictures_of
 

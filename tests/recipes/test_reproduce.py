@@ -9,7 +9,7 @@ import pytest
 import yaml
 from bchisto.data import make_bach
 from bchisto.errors import InputError
-from bchisto.experiment import Work
+from bchisto.jobs import Work
 from bchisto.recipes import Scope, estimate_recipe, list_recipes, load_recipe, reproduce
 from bchisto.recipes.tables import Obtained, Runs, compare_published
 from PIL import Image

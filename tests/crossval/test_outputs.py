@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from bchisto.crossval.bundles import BundleFacts
+from bchisto.crossval.outputs import Outputs
 from bchisto.evaluate import PredictionTable
-from bchisto.experiment.bundles import BundleFacts
-from bchisto.experiment.outputs import Outputs
 
 
 @pytest.mark.parametrize(

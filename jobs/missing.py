@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..jobs import Resources, Ticker, run_units
+from .executor import run_units
+from .progress import Ticker
+from .resources import Resources
 from .work import Work
 
 _log = logging.getLogger(__name__)

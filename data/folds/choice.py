@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..arguments import Many, TextInput, as_path, as_texts, as_whole, convert_fields, named
-from ..data import FoldPlan, Particulars, fold_plans, repeat_folds
-from ..errors import InputError
-from ..options import option
+from ...arguments import Many, TextInput, as_path, as_texts, as_whole, convert_fields, named
+from ...errors import InputError
+from ...options import option
+from ..particulars import Particulars
+from .folds import fold_plans
+from .plans import FoldPlan, repeat_folds
 
 
 @dataclass(frozen=True)

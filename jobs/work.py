@@ -8,8 +8,11 @@ from pathlib import Path
 
 from ..arguments import as_whole, convert_fields
 from ..errors import InputError
-from ..jobs import Resources, Shard, ask_workers, asked_threads, cpu_resources, network_resources, parse_shard
 from ..options import option
+from .backend import asked_threads
+from .cluster import ask_workers
+from .resources import Resources, cpu_resources, network_resources
+from .shard import Shard, parse_shard
 
 
 def _as_shard(value: Shard | str, name: str) -> Shard:

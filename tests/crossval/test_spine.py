@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from bchisto.crossval import CrossValidation
+from bchisto.data import FoldChoice, ImageSelection
 from bchisto.errors import InputError
 from bchisto.evaluate import Panel
-from bchisto.experiment import CrossValidation, FoldChoice, ImageSelection, UnitSpec, Work, do_missing
-from bchisto.jobs import Resources, Shard, Share
+from bchisto.jobs import Resources, Shard, Share, UnitSpec, Work, do_missing
 from conftest import write_tissue
 
 ONE = Resources(processes=1, cores=1)

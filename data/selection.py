@@ -10,32 +10,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..arguments import PathInput, as_path, as_text, as_texts, as_wholes, convert_fields
-from ..data import (
-    IMAGE_SUFFIXES,
-    OWN_OPTIONS,
-    PARTICULARS,
-    Dataset,
-    ImageHeader,
-    ImageRecord,
-    Particulars,
-    UniqueImages,
-    check_stain,
-    dark_pictures,
-    find_copies,
-    further_columns,
-    only_listed,
-    pairs_alike,
-    read_dataset,
-    read_header,
-    read_particulars,
-    report_findings,
-    scaled_side,
-    unique_images,
-    write_particulars,
-)
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs, ensure_folder, refuse_overwriting
 from ..options import joined, option
+from .check import check_stain, dark_pictures
+from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
+from .findings import pairs_alike, report_findings
+from .images.container import ImageHeader
+from .images.content import UniqueImages, unique_images
+from .images.copies import find_copies
+from .images.decode import read_header, scaled_side
+from .layouts.spec import OWN_OPTIONS
+from .lists import only_listed
+from .particulars import PARTICULARS, Particulars, further_columns, read_particulars, write_particulars
+from .read import read_dataset
 
 _log = logging.getLogger(__name__)
 

@@ -16,15 +16,12 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..data import FoldPlan, Particulars, protocol_text, unknown_groups, write_fold_list
+from ..data import FoldPlan, ImageChange, Particulars, protocol_text, unknown_groups, write_fold_list
 from ..errors import BchistoError, ReportError, SettingsConflictError
 from ..evaluate import FoldNote, PredictionTable, TwoClassView, fold_notes, reporting, write_run_report
-from ..jobs import Resources, Share, Ticker, read_rows
+from ..jobs import Resources, Share, Ticker, UnitSpec, Work, do_missing, read_rows, singly
 from ..runs import Claim, Mark, RunRecord
-from .changes import ImageChange
-from .missing import UnitSpec, do_missing, singly
 from .result import CrossValidation
-from .work import Work
 
 _log = logging.getLogger(__name__)
 

@@ -5,10 +5,11 @@ import re
 
 import pytest
 from bchisto.boost import BoostSettings, FeatureChoice, train
+from bchisto.data import FoldChoice, ImageSelection
 from bchisto.evaluate import TwoClassChoice, TwoClassView, evaluate
-from bchisto.experiment import FoldChoice, ImageSelection, Work
 from bchisto.featurize import featurize
 from bchisto.finetune import FinetuneSettings, finetune
+from bchisto.jobs import Work
 from bchisto.predict import PredictSettings, predict
 from bchisto.recipes import Scope, demo, estimate_recipe, reproduce
 
