@@ -5,29 +5,33 @@ EXTRAS ?= test
 RUN ?= demo-run
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage bench check lint format types docs wheel audit constraints lock locked clean
+.PHONY: help demo test test-all coverage bench check lint format types docs wheel audit constraints lock locked clean
 
 help:  ## Show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/installed  ## Run the whole main road on synthetic tissue (about 4 minutes on 2 cores)
 	$(BIN)/bchisto demo --out $(RUN)
 
-# Two runs, so that no test process grows through all of it: TensorFlow gives no memory back.
 # A process that is killed is not replaced: the run would wait for ever for tests that nobody has.
-NETWORKS := commands/test_real_jobs.py finetune matrix recipes
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
+test: $(VENV)/installed-$(EXTRAS)  ## Run the tests that protect a change, one process a core
+	$(BIN)/python -m pytest tests -m "not slow and not hostile" $(PARALLEL)
+
+# Two runs, so that no test process grows through all of it: TensorFlow gives no memory back.
+NETWORKS := commands/test_real_jobs.py finetune matrix recipes
 FIRST := pytest $(NETWORKS:%=tests/%) $(PARALLEL)
 SECOND := pytest tests $(NETWORKS:%=--ignore=tests/%) $(PARALLEL)
 
-test: $(VENV)/installed-$(EXTRAS)  ## Run the tests, one process a core
+test-all: $(VENV)/installed-$(EXTRAS)  ## Run every test, as continuous integration does
 	@code=0; \
 	$(BIN)/python -m $(FIRST) || code=1; \
 	$(BIN)/python -m $(SECOND) || code=1; \
 	exit $$code
 
 # Apart from the tests, which it makes half as slow again: Python 3.11 traces every line of every library.
-coverage: $(VENV)/installed-$(EXTRAS)  ## Run the tests with coverage
+coverage: $(VENV)/installed-$(EXTRAS)  ## Run every test with coverage
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m $(FIRST)
 	$(BIN)/coverage run -m $(SECOND)

@@ -27,10 +27,34 @@ LONGEST = ("recipes", "commands/test_real_jobs.py", "finetune/test_training.py",
 """Files and folders of the longest tests. They go first, so that no process is left with one of them at the end."""
 
 
+HOSTILE = (
+    "boost/test_strange_bundles.py",
+    "boost/test_trees.py",
+    "commands/test_fuzzed.py",
+    "commands/test_pipes.py",
+    "commands/test_strange_names.py",
+    "data/test_altered_files.py",
+    "data/test_hostile_mammograms.py",
+    "data/test_hostile_pictures.py",
+    "encoders/test_strange_weights.py",
+    "featurize/test_strange_stores.py",
+    "finetune/test_strange_bundles.py",
+    "predict/test_strange_models.py",
+    "recipes/test_strange_recipes.py",
+)
+"""Files of tests of altered files. The first case of each test is run always, the others are marked `hostile`."""
+
+
 def pytest_collection_modifyitems(items):
     names = [item.path.relative_to(TESTS).as_posix() for item in items]
     rank = {name: [name.startswith(start) for start in (*LONGEST, "")].index(True) for name in set(names)}
     items.sort(key=lambda item: rank[item.path.relative_to(TESTS).as_posix()])
+    first = set()
+    for item in items:
+        name = item.path.relative_to(TESTS).as_posix()
+        if name in HOSTILE and (name, item.originalname) in first:
+            item.add_marker("hostile")
+        first.add((name, item.originalname))
 
 
 def pytest_runtest_setup(item):

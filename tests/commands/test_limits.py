@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="ulimit -f counts in blocks of 1024 bytes in bash")
 def test_a_limit_on_the_size_of_files(described, run_copy, tmp_path):

@@ -7,6 +7,8 @@ import zipfile
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 MOST = 400
 """Megabytes: a command that loads no network takes 100 to 200."""
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from onnx_files import write_onnx
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = Path(__file__).parents[1] / "encoders" / "transformers"
 
 STATED = re.compile(r"\.keras/keras\.json|\.cache/matplotlib/[^/]+|\.config/dask/[^/]+")

@@ -6,8 +6,11 @@ import importlib
 import json
 
 import numpy as np
+import pytest
 from bchisto.data import make_bach, read_dataset
 from bchisto.featurize import open_store
+
+pytestmark = pytest.mark.slow
 
 
 def test_breakhis_with_real_weights(cli, shared, tmp_path):

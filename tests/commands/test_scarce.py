@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a disk of its own")
 def test_worker_processes_without_shared_memory(on_small_disk, tmp_path):

@@ -11,6 +11,8 @@ from pathlib import Path
 import bchisto
 import pytest
 
+pytestmark = pytest.mark.slow
+
 BOOST = ("--folds", 2, "--seeds", 1, "--param", "num_iterations=2", "--param", "min_data_in_leaf=2")
 
 

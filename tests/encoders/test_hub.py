@@ -15,6 +15,8 @@ from bchisto.errors import BchistoError, DependencyError, ImageError, InputError
 from conftest import need
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parent / "transformers"
 FOLDERS = sorted(path.name for path in TINY.iterdir() if path.name != "swin")
 

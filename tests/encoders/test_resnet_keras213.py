@@ -7,6 +7,8 @@ from bchisto.encoders.geometry import map_axes
 from bchisto.errors import InputError
 from bchisto.featurize import FeaturizeSettings
 
+pytestmark = pytest.mark.slow
+
 NAME = "resnet50-keras213"
 SIDE = 270
 """Pixels: 135, 67, 34, 17 and 9 cells behind the five strides, of whose 9x9 the first 7x7 are averaged."""

@@ -10,6 +10,8 @@ from bchisto.encoders import EncoderChoice, describe_encoder, open_encoder
 from bchisto.errors import BchistoError, InputError, WeightsError
 from conftest import need, write_tissue
 
+pytestmark = pytest.mark.slow
+
 NAME = "vit_tiny_patch16_224"
 
 

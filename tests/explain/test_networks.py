@@ -23,6 +23,8 @@ from bchisto.finetune import build_network
 from bchisto.finetune.networks.layers import local_response
 from keras import layers
 
+pytestmark = pytest.mark.slow
+
 SIZE = 48
 
 

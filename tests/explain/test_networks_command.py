@@ -7,6 +7,8 @@ from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.jobs import Work
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 OF_NETWORKS = [name for name, method in METHODS.items() if "cnn" in method.roads and name != "deconvnet"]
 """All but the deconvnet, which refuses a network without max pooling; see test_networks.py."""
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import write_tissue
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 PACKAGE = HERE / "package"
 PAGE = (HERE.parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")

@@ -8,6 +8,8 @@ from bchisto.finetune import FinetuneSettings, finetune, units
 from bchisto.jobs import Shard, Work
 from bchisto.runs import Claim
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = FinetuneSettings(
     "tiny", weights="random", size=32, epochs=1, batch_size=4, validation=False, augmentations=()
 )

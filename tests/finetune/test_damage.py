@@ -15,6 +15,8 @@ from bchisto.finetune.model import build_model
 from bchisto.finetune.pretrained import is_whole_h5, save_h5
 from bchisto.jobs import Work
 
+pytestmark = pytest.mark.slow
+
 SMALL = FinetuneSettings("tiny", weights="random", size=32, epochs=3, batch_size=8, augmentations=())
 
 

@@ -10,6 +10,8 @@ from bchisto.finetune.batches import Source, training_batches
 from bchisto.finetune.fit import TrainingPlan, loss_weights, train_model, training_samples
 from bchisto.finetune.model import build_model
 
+pytestmark = pytest.mark.slow
+
 SPECK = FinetuneSettings("speck", batch_size=4)
 TRAINED = replace(SPECK, epochs=2, patience=9, weighted=True, augmentations=())
 PLAN = TrainingPlan(TRAINED, np.arange(16), np.arange(16, 24), 2)

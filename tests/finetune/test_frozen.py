@@ -11,6 +11,8 @@ from bchisto.finetune.frozen import keeps_features, split_frozen
 from bchisto.finetune.model import build_model
 from bchisto.jobs import Work
 
+pytestmark = pytest.mark.slow
+
 TINY = FinetuneSettings("tiny", weights="random", size=32, freeze="all", augmentations=(), batch_size=4, epochs=3)
 
 

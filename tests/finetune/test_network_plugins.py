@@ -18,6 +18,8 @@ from bchisto.finetune import (
 from bchisto.jobs import Work
 from bchisto.predict import predict
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_is_listed_beside_ours():
     assert "speck" in list_networks()

@@ -13,6 +13,8 @@ from bchisto.finetune.model import build_model, resolved
 from bchisto.finetune.on_device import augmenting, can_run_on_device, make_drawer, seed_noise
 from bchisto.jobs import Work
 
+pytestmark = pytest.mark.slow
+
 SPECK = FinetuneSettings("speck", batch_size=4, epochs=2)
 SEEDS = range(40)
 

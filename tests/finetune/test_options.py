@@ -13,6 +13,8 @@ from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import build_model
 from bchisto.jobs import Work
 
+pytestmark = pytest.mark.slow
+
 # speck is one convolution: options that are not the network's are tried on it, which compiles in a moment
 SMALL = FinetuneSettings("speck", epochs=2, batch_size=4)
 RESNET = FinetuneSettings("patch-resnet", size=32, epochs=2, batch_size=4)

@@ -7,6 +7,8 @@ from bchisto.finetune import CAFFE_LAYERS, FinetuneSettings, build_network
 from bchisto.finetune.model import build_model
 from safetensors.numpy import save_file
 
+pytestmark = pytest.mark.slow
+
 MEAN = np.array([104.0, 117.0, 123.0])
 
 

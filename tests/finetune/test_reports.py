@@ -8,6 +8,8 @@ from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.jobs import Work
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = FinetuneSettings(
     "tiny", weights="random", size=32, epochs=1, batch_size=4, patches="random:64:2", validation=False, augmentations=()
 )

@@ -8,6 +8,8 @@ from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.finetune.model import resolved
 from bchisto.jobs import Work
 
+pytestmark = pytest.mark.slow
+
 COMMAND = ("--network", "tiny", "--weights", "random", "--size", 32, "--epochs", 1, "--folds", 2, "--jobs", 1)
 
 

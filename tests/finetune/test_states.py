@@ -8,6 +8,8 @@ from bchisto.finetune import FinetuneSettings, ImageBank, PatchRule, batches, fi
 from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 6
 SPECK = FinetuneSettings(
     "speck", dropout=0.5, learning_rate=0.3, batch_size=4, epochs=EPOCHS, patience=9, augmentations=()

@@ -108,6 +108,7 @@ def fit(tmp_path, toy, name, settings=SMALL, stop_after=None, **changes):
     return model
 
 
+@pytest.mark.slow
 def test_resumed_training_equals_uninterrupted(tmp_path, toy):
     settings = replace(TINY, dropout=0.3)
     options = {"settings": settings, "epochs": 4, "augmentations": ("isometries", "brightness")}
@@ -170,6 +171,7 @@ def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
         build_model(replace(SPECK, multipliers=(("nothing", 2.0),)), classes=2, fold=1)
 
 
+@pytest.mark.slow
 def test_class_weights_move_the_predictions(tmp_path, rng):
     labels = np.array(([0] * 9 + [1]) * 8)
     images = (rng.integers(0, 200, (80, 32, 32, 3)) + 12 * labels[:, None, None, None]).astype(np.uint8)
@@ -210,6 +212,7 @@ def test_sampling_and_augmentation_see_the_training_part_alone(tmp_path, rng, me
     assert set(np.flatnonzero(counts[:20])) == set(chosen.tolist())
 
 
+@pytest.mark.slow
 def test_overfits_real_patches(shared, tmp_path):
     """32 real IDC patches are learnt by heart: the training loop learns."""
     files = sorted((shared / "data" / "idc").rglob("*_class0.png"))[::40][:16]
@@ -265,6 +268,7 @@ def test_a_run_writes_what_the_boosted_road_writes(tuned):
     assert "bchisto finetune: 3-patch-resnet" in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_boosted_and_cnn_stand_side_by_side_with_paired_tests(tuned, boosted, tmp_path):
     run, _ = tuned
     result = evaluate([boosted, run], out=tmp_path, bootstrap=50)
@@ -285,6 +289,7 @@ def test_a_finished_run_does_nothing_and_other_settings_are_refused(tuned, tissu
     assert "made with other settings: weighted" in err
 
 
+@pytest.mark.slow
 def test_shards_and_processes_give_the_same(tuned, tissue, tmp_path, cli):
     run, _ = tuned
     for share in ("1/2", "2/2"):
@@ -306,6 +311,7 @@ def test_training_holds_tensorflow_to_one_thread():
     assert done.stdout.split() == ["threads", "1"], done.stderr
 
 
+@pytest.mark.slow
 def test_threads_are_those_asked_for_and_recorded(tissue, tmp_path):
     """Whatever this process computes with: Python's TensorFlow cannot change its number, so a worker trains then."""
     script = """
@@ -327,6 +333,7 @@ if __name__ == "__main__":
     assert done.stdout.splitlines() == ["1", "3", "3"], done.stderr
 
 
+@pytest.mark.slow
 def test_a_fold_alone_is_trained_with_every_core(tissue, tmp_path):
     """A folder goes on with the threads that it was begun with, also where this machine has fewer cores."""
     cores = sorted(os.sched_getaffinity(0))
@@ -361,6 +368,7 @@ def test_a_fold_alone_is_trained_with_every_core(tissue, tmp_path):
     assert noted(alone) == ["1"]
 
 
+@pytest.mark.slow
 def test_kill_nine_and_resume(tuned, tissue, tmp_path, start):
     run, _ = tuned
     command = ("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS)

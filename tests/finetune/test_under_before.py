@@ -11,6 +11,8 @@ from bchisto.finetune import FinetuneSettings, sample_training
 from bchisto.finetune.run import _left_out
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ("--network", "speck", "--size", 32, "--epochs", 1, "--batch-size", 2, "--jobs", 1)
 
 

@@ -16,6 +16,8 @@ from bchisto.errors import MissingInputError
 from conftest import write_tissue
 from documented import REPOSITORY, breakhis, lines_of, smaller, write_small
 
+pytestmark = pytest.mark.slow
+
 PAGES = sorted(path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "docs").glob("*.md"))
 ELSEWHERE = ("docs/extending.md",)
 """Pages whose lines need a package of their own: tests/extending installs it and runs them."""

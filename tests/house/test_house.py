@@ -233,6 +233,7 @@ def test_commands_in_documents_exist():
     assert checked > 10
 
 
+@pytest.mark.slow
 @in_repository
 def test_the_slurm_script_runs_as_it_stands(slurm, tissue, described, tmp_path):
     """Submit docs/featurize.slurm to a real Slurm, wait for the array and the merge, compare the arrays."""
@@ -272,6 +273,7 @@ def test_the_slurm_script_runs_as_it_stands(slurm, tissue, described, tmp_path):
         np.testing.assert_array_equal(found.features(), expected.features())
 
 
+@pytest.mark.slow
 @in_repository
 def test_a_slurm_task_at_its_limit_is_queued_again_without_its_siblings(slurm, tmp_path):
     """The script runs as it stands in a real Slurm; in place of bchisto stands a program that works until told to stop.

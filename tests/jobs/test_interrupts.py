@@ -11,6 +11,8 @@ import pytest
 from bchisto.jobs import is_running, scratch_folder, this_process
 from own_process import printed_by
 
+pytestmark = pytest.mark.slow
+
 SLEEPERS = """
 import logging, signal, sys
 from bchisto.errors import Terminated

@@ -16,6 +16,8 @@ from bchisto.encoders import card_of
 from conftest import need
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parent.parent / "encoders" / "transformers"
 VIEW = ("--view", "1.0:32", "--stain", "none", "--jobs", 1)
 TRAIN = ("--folds", 2, "--seeds", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=3", "--jobs", 1)

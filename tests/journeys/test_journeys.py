@@ -26,7 +26,10 @@ SCRIPTS = sorted(Path(__file__).parent.glob("*.sh"))
 EXPECTED = re.compile(r"\s+# (\d): (.+)$")
 PAGE = re.compile(r"# page: (\S+?)(?:, (with|without): (.+))?$")
 
-pytestmark = pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").is_file(), reason="needs the repository"),
+]
 
 
 def commands_of(script):

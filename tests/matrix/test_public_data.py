@@ -3,6 +3,8 @@
 import pytest
 from whole_road import PUBLIC, travel
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_the_whole_road(name, tmp_path, request, cli, monkeypatch):

@@ -11,6 +11,8 @@ from bchisto.evaluate import evaluate
 from bchisto.jobs import Work
 from bchisto.recipes import Scope, estimate_recipe, reproduce
 
+pytestmark = pytest.mark.slow
+
 
 def rows(path):
     with path.open() as handle:

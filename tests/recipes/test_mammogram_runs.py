@@ -16,6 +16,8 @@ from bchisto.jobs import Work
 from bchisto.predict import predict
 from bchisto.recipes import Scope, estimate_recipe, reproduce
 
+pytestmark = pytest.mark.slow
+
 
 def rows(path):
     with path.open() as handle:

@@ -14,6 +14,8 @@ from bchisto.recipes import Scope, estimate_recipe, list_recipes, load_recipe, r
 from bchisto.recipes.tables import Obtained, Runs, compare_published
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 EXTRA = {"stores": {"tiny-1.0-48": {"mean": 84.2, "std": 4.2}}, "gains": {"tiny-1.0-48": 3.0}}
 
 
