@@ -16,7 +16,9 @@ from .guard import check_output, named_files, reading, refuse_among, refuse_over
 from .hdf5 import check_tree, checked_dataset, hdf5_reason, hdf5_trouble, open_for_reading
 from .hdf5_probe import refuse_deadly
 from .interrupts import hold_interrupts, hush_readers, is_interrupt
+from .keys import key_of
 from .missing import UnitSpec, do_missing, singly
+from .packs import read_pack, write_pack
 from .parts import (
     atomic_output,
     check_file_name,
@@ -75,6 +77,7 @@ __all__ = [
     "is_running",
     "is_set_aside",
     "json_text",
+    "key_of",
     "map_ahead",
     "map_ahead_in_threads",
     "named_files",
@@ -88,6 +91,7 @@ __all__ = [
     "prepare_backend",
     "read_json",
     "read_marks",
+    "read_pack",
     "read_probabilities",
     "read_records",
     "read_rows",
@@ -108,6 +112,7 @@ __all__ = [
     "visible_gpus",
     "write_archive",
     "write_json",
+    "write_pack",
     "write_probabilities",
     "write_rows",
 ]
