@@ -12,17 +12,14 @@ import bchisto
 import click
 import pytest
 from bchisto.arguments import named
-from bchisto.boost import BoostSettings, parse_params
 from bchisto.cli import _COMMANDS, cli
 from bchisto.commands.flags import as_flags, invoked
 from bchisto.data import FoldChoice, ImageSelection, fold_plan, only_listed, read_dataset, stain_images
 from bchisto.errors import InputError, OutputError
 from bchisto.evaluate import Aggregation, TwoClassChoice, TwoClassView, aggregate, evaluate, read_predictions
-from bchisto.featurize import FeaturizeSettings, featurize, norm_pool
-from bchisto.finetune import FinetuneSettings
+from bchisto.featurize import FeaturizeSettings, norm_pool
 from bchisto.jobs import Work
 from bchisto.predict import predict
-from bchisto.runs import load_config
 
 ROOT = Path(bchisto.__file__).parent
 
@@ -225,48 +222,11 @@ PAIRS = {
         ("featurize", *IMAGES, *OUT, "--batch-size", 0),
         "--batch-size 0: give at least 1",
     ),
-    "a field of another name": (
-        lambda images, out: FinetuneSettings("alexnet", multipliers=(), augmentations="blur"),
-        "`augmentations` blur: choose one of isometries, ",
-        None,
-        None,
-    ),
-    "a list": (
-        lambda images, out: FeaturizeSettings(views="0.5x"),
-        "`views` 0.5x: write SCALE:CROP",
-        ("featurize", *IMAGES, *OUT, "--view", "0.5x"),
-        "--view 0.5x: write SCALE:CROP",
-    ),
-    "three at once": (
-        lambda images, out: FinetuneSettings("alexnet", learning_rate=-1),
-        "`learning_rate`, `batch_size` and `seed`: give numbers from 0 up",
-        ("finetune", *IMAGES, *OUT, "--network", "alexnet", "--rate", -1),
-        "--learning-rate, --batch-size and --seed: give numbers from 0 up",
-    ),
     "two that exclude each other": (
         lambda images, out: Work(overwrite=True, shard="1/2"),
         "`overwrite` with `shard` would remove what other shards did; overwrite without `shard`",
         ("featurize", *IMAGES, *OUT, "--overwrite", "--shard", "1/2"),
         "--overwrite with --shard would remove what other shards did; overwrite without --shard",
-    ),
-    "a mapping": (
-        lambda images, out: BoostSettings(params={"early_stopping_round": 3}).chosen,
-        "`params` early_stopping_round: needs a validation set, which boost does not have; set the rounds with "
-        '`params={"num_iterations": N}`',
-        ("boost", *OUT, "--param", "early_stopping_round=3"),
-        "",
-    ),
-    "texts of a mapping": (
-        lambda images, out: parse_params(["a"]),
-        "`params` a: write it as key=value",
-        ("boost", *OUT, "--param", "a"),
-        "--param a: write it as key=value",
-    ),
-    "folds by their function": (
-        lambda images, out: fold_plan(1, image_ids=["a"], labels=["x"], groups=[None]),
-        "`spec` 1: give at least 2 folds",
-        ("data", "folds", *IMAGES, "--folds", 1, *OUT),
-        "--folds 1: give at least 2 folds",
     ),
     "folds by their value": (
         lambda images, out: FoldChoice(7).plans(["a", "b"], labels=["x", "x"], groups=[None] * 2, seed=0, default="10"),
@@ -298,46 +258,11 @@ PAIRS = {
         ("predict", "{images}", *IMAGES, "--out", "{images}/benign/benign00.png"),
         "benign00.png: exists already; use --overwrite or another --out",
     ),
-    "a number": (
-        lambda images, out: evaluate(images, out=out, bootstrap=-1),
-        "`bootstrap` -1: give 0 to 100,000 draws",
-        ("evaluate", "{images}", *OUT, "--bootstrap", -1),
-        "--bootstrap -1: give 0 to 100,000 draws",
-    ),
-    "set points": (
-        lambda images, out: evaluate(images, out=out, view=TwoClassChoice(thresholds=2)),
-        "`thresholds` 2.0: give a score between 0 and 1",
-        ("evaluate", "{images}", *OUT, "--threshold", 2),
-        "--threshold 2.0: give a score between 0 and 1",
-    ),
     "a stain": (
         lambda images, out: stain_images([images], out=out, method="sepia"),
         "`method` sepia: no such method; choose one of macenko",
         ("stain", "{images}", *OUT, "--stain", "sepia"),
         "--stain sepia: no such method; choose one of macenko",
-    ),
-    "two factors": (
-        lambda images, out: stain_images([images], out=out, eosin=0),
-        "`hematoxylin` and `eosin`: give positive factors",
-        ("stain", "{images}", *OUT, "--eosin", 0),
-        "--hematoxylin and --eosin: give positive factors",
-    ),
-    "a file of options": (
-        lambda images, out: load_config(images / "gone.yaml", command="boost"),
-        "`path` {images}/gone.yaml: no such file",
-        ("boost", "--config", "{images}/gone.yaml", *OUT),
-        "--config {images}/gone.yaml: no such file",
-    ),
-    "processes": (
-        lambda images, out: featurize(
-            images,
-            out=out,
-            settings=FeaturizeSettings(encoders="tiny", weights="random", views="1.0:64"),
-            work=Work(jobs=0),
-        ),
-        "`jobs` 0: give at least 1 process",
-        ("featurize", *IMAGES, *OUT, "--encoder", "tiny", "--weights", "random", "--view", "1.0:64", "--jobs", 0),
-        "--jobs 0: give at least 1 process",
     ),
 }
 """Mistake to: made in Python, what it says, made on the command line, what that says."""

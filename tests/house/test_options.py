@@ -14,24 +14,21 @@ from bchisto.boost import HEADS, PRESETS, BoostSettings, FeatureChoice
 from bchisto.cli import _COMMANDS, cli
 from bchisto.data import DATASET_NAMES, FoldChoice, ImageSelection
 from bchisto.data.folds.folds import GROUPINGS
-from bchisto.data.folds.protocols import PUBLISHED_FOLDS, SLIDE_FOLDS
 from bchisto.data.layouts.context import CONTEXTS
 from bchisto.data.layouts.spec import LABEL_LEVELS, LESIONS
 from bchisto.encoders import ENGINES
 from bchisto.errors import InputError
 from bchisto.evaluate import AGGREGATIONS, LEVELS, PREDICTED_FROM, TwoClassView
 from bchisto.evaluate.two_class import TWO_CLASS_RULES
-from bchisto.explain import METHODS, ExplainSettings
+from bchisto.explain import ExplainSettings
 from bchisto.featurize import FeaturizeSettings
 from bchisto.featurize.settings import MODES, PADS
-from bchisto.finetune import AUGMENTATIONS, NETWORKS, OFFLINE, SAMPLINGS, FinetuneSettings
-from bchisto.finetune.augment import RANGES
+from bchisto.finetune import AUGMENTATIONS, OFFLINE, SAMPLINGS, FinetuneSettings
 from bchisto.finetune.settings import BATCH_NORMS, CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
 from bchisto.jobs import Work
 from bchisto.options import from_options, plain_options
 from bchisto.predict import FORMATS, Calls, PredictSettings
-from bchisto.recipes import Scope, list_recipes
-from bchisto.stains import STAIN_METHODS
+from bchisto.recipes import Scope
 
 ROOT = Path(bchisto.__file__).parent
 
@@ -100,41 +97,6 @@ def test_every_choice_is_a_constant_of_the_library():
                 assert tuple(one.type.choices) == (known() if callable(known) else known), (name, one.name)
                 seen.add(key)
     assert seen == set(CHOICES)
-
-
-def offered(command, name):
-    (found,) = [one for one in EVERY[command].params if one.name == name]
-    return found.help
-
-
-def test_values_listed_in_a_help_are_all_that_there_are():
-    text = offered("featurize", "stain").replace("or a treatment: ", "").partition(". ")[0]
-    assert [f"staintools{one}" if one.startswith("-") else one for one in text.split(", ")] == list(STAIN_METHODS)
-    text = offered("finetune", "network").partition(", or an encoder")[0]
-    assert set(re.findall(r"(?<![\w-])[a-z][a-z-]*", text)) - {"or", "with", "likewise"} == {
-        name for name in NETWORKS if not name.startswith(("breakhis-residual-", "breakhis-resnet-"))
-    }
-    for family in ("breakhis-resnet", "breakhis-residual"):
-        variants = {name.removeprefix(family) for name in NETWORKS if name.startswith(f"{family}-")}
-        assert set(re.findall(r"(?<![\w-])-[a-z0-9-]+", text)) == variants
-    listed = offered("boost", "folds").partition("a published list (")[2].partition(")")[0]
-    assert set(listed.split(", ")) == {*PUBLISHED_FOLDS, *SLIDE_FOLDS}
-    listed = re.findall(
-        r"[a-z]+",
-        offered("explain", "method").replace("boosted ensembles", "").replace("networks", "").replace("(default)", ""),
-    )
-    assert set(METHODS) == set(listed) - {"f", "of", "and", "those", "patches", "repeatable"}
-    named = EVERY["reproduce"].help.partition("NAME is ")[2].partition(", or the path")[0]
-    assert sorted(re.split(r",\s+", named)) == sorted(list_recipes())
-
-
-def test_ranges_in_the_help_are_those_of_the_library():
-    written = re.findall(r"([a-z]+):([\d.]+\d)", offered("finetune", "augment"))
-    assert {name: float(value) for name, value in written} == RANGES
-    (augment,) = [one for one in EVERY["finetune"].params if one.name == "augment"]
-    assert augment.type.convert("rotation:10", augment, None) == "rotation:10"  # beside the choices tied above
-    with pytest.raises(click.BadParameter, match="'turn' is not one of 'isometries'"):
-        augment.type.convert("turn:10", augment, None)
 
 
 IMAGES = ("--images", "x")
