@@ -26,9 +26,9 @@ import numpy.typing as npt
 
 from ..arguments import PathInput, as_path
 from ..errors import StoreError
-from ..jobs import checked_dataset, open_for_reading, refuse_deadly
+from ..jobs import checked_dataset, key_of, open_for_reading, refuse_deadly
 from ..stains import CHECKED
-from .embeddings import LONGEST_TEXT, reading
+from .embeddings import IMPORTED, LONGEST_TEXT, reading
 from .header import check_header, read_header
 
 SCHEMA_VERSION = 1
@@ -37,6 +37,29 @@ TEXT = h5py.string_dtype("utf-8")
 PIXELS = "pixels_sha256"
 
 HASHES = ("sha256", PIXELS)
+_DECISIVE = frozenset(
+    [
+        "encoder",
+        "layers",
+        "weights_sha256",
+        "scale",
+        "crop",
+        "crops",
+        "pool",
+        "stain",
+        "stain_fallback",
+        "color_range",
+        "mode",
+        "geometry",
+        "pad",
+        "engine",
+        "precision",
+        "batch_size",
+        "seed",
+        "backend",
+        "road",
+    ]
+)
 PER_IMAGE: dict[str, tuple[str, tuple[int, ...]]] = {
     "stains": ("float", (3, 2)),
     "tissue": ("float", ()),
@@ -172,6 +195,16 @@ class Store:
             return StainOutcome(len(ids), tuple(ids[skipped]), (), unchecked)
         unchecked = int((np.isnan(self.images("whitened")) & ~skipped).sum())
         return StainOutcome(len(ids), tuple(ids[skipped]), tuple(ids[self.images("doubtful")]), unchecked)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Image id to the key of its rows: of the settings and its content; the augmentation is the position below it.
+
+        Of embeddings of other programs it is the key of the id and the hash of the row.
+        """
+        decisive = {} if self.header["mode"] == IMPORTED else {n: v for n, v in self.header.items() if n in _DECISIVE}
+        hashes = zip(self.image_ids, self.images("sha256"), strict=True)
+        return {image: key_of("rows 1", settings=decisive, image_id=image, sha256=v.decode()) for image, v in hashes}
 
     @property
     def pixels(self) -> dict[str, str]:

@@ -215,3 +215,11 @@ def test_the_hash_of_decoded_pixels_is_kept_where_it_is_known(described, tissue,
         assert store.pixels == {}
     with open_store(OLD) as store:
         assert store.pixels == {}
+
+
+def test_keys_of_rows(described):
+    with open_store(described / "features" / "tiny-1.0-64.h5") as store:
+        keys = store.keys
+        assert list(keys) == store.image_ids
+        assert len(set(keys.values())) == len(keys)
+        assert all(len(key) == 64 for key in keys.values())
