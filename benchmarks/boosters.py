@@ -26,15 +26,15 @@ DEPTH, ROUNDS, RATE = 7, 70, 0.1
 
 
 def lightgbm(preset):
-    from bchisto.boost import PRESETS, fit_text, model_params, parse_model, predict_proba
+    from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model
 
     chosen = PRESETS[preset]
 
     def fit(features, labels, seed):
         params = model_params(chosen, classes=int(labels.max()) + 1, seed=seed, fold_position=0)
-        return parse_model(fit_text(features, labels, params=params, rounds=chosen.rounds))
+        return parse_model(pack_text(fit_text(features, labels, params=params, rounds=chosen.rounds)))
 
-    return fit, predict_proba
+    return fit, lambda model, rows: model.predict_proba(rows)
 
 
 def rows(make):

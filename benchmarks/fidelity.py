@@ -17,7 +17,7 @@ from timing import machine, pin_one_thread
 pin_one_thread()
 
 import numpy as np  # noqa: E402 - after the threads are pinned
-from bchisto.boost import PRESETS, fit_text, model_params, parse_model, predict_proba  # noqa: E402
+from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model  # noqa: E402
 from bchisto.data import fold_plan, make_bach  # noqa: E402
 from bchisto.encoders import EncoderChoice  # noqa: E402
 from bchisto.featurize import FeaturizeSettings, View, featurize, open_store  # noqa: E402
@@ -80,8 +80,8 @@ def accuracies(train, test, labels, plan, ids):
             inside = [place[name] for name in plan.images(fold, "train")]
             tested = [place[name] for name in plan.images(fold, "test")]
             params = model_params(preset, classes=len(classes), seed=seed, fold_position=position)
-            model = parse_model(fit_text(train[inside], truth[inside], params=params, rounds=preset.rounds))
-            hits.append(predict_proba(model, test[tested]).argmax(axis=1) == truth[tested])
+            model = parse_model(pack_text(fit_text(train[inside], truth[inside], params=params, rounds=preset.rounds)))
+            hits.append(model.predict_proba(test[tested]).argmax(axis=1) == truth[tested])
         found.append(float(np.concatenate(hits).mean()))
     return found
 

@@ -14,7 +14,7 @@ pin_one_thread()
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 import numpy as np  # noqa: E402 - after the threads are pinned
-from bchisto.boost import PRESETS, fit_text, model_params, parse_model, predict_proba  # noqa: E402
+from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model  # noqa: E402
 from descriptors import make_descriptors  # noqa: E402
 
 STORES = {2048: 4, 1408: 2}
@@ -41,10 +41,10 @@ def main():
         image = features[rng.integers(options.images, size=50), rng.integers(options.augmentations, size=50)][
             np.newaxis
         ]
-        models += [(parse_model(text), image) for _ in range(stores * MODELS)]
+        models += [(parse_model(pack_text(text)), image) for _ in range(stores * MODELS)]
     ways = {
-        "one descriptor of each store": lambda: [predict_proba(model, image[:, :1]) for model, image in models],
-        "an image of 50 augmentations": lambda: [predict_proba(model, image) for model, image in models],
+        "one descriptor of each store": lambda: [model.predict_proba(image[:, :1]) for model, image in models],
+        "an image of 50 augmentations": lambda: [model.predict_proba(image) for model, image in models],
     }
     print(machine("lightgbm", "numpy"))
     print(f"\n{len(models)} models, {trees:,} trees, one core, after loading\n")

@@ -1,4 +1,4 @@
-"""Our reader of LightGBM's text beside LightGBM itself: reading a model, and predicting rows with it, bit by bit alike.
+"""Trees as arrays beside LightGBM itself: reading a model, and predicting rows with it, bit by bit alike.
 
 Run: python benchmarks/trees.py [--images 240 --augmentations 10 --dim 1408 --models 50]
 """
@@ -13,7 +13,7 @@ os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 import lightgbm  # noqa: E402 - after the threads are pinned
 import numpy as np  # noqa: E402
-from bchisto.boost import PRESETS, fit_text, model_params, parse_model  # noqa: E402
+from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model  # noqa: E402
 from descriptors import make_descriptors  # noqa: E402
 
 KINDS = {"rakhlin2018": ("rakhlin2018", {}), "fast": ("fast", {}),
@@ -42,7 +42,8 @@ def main():
         params = model_params(preset, classes=4, seed=0, fold_position=0)
         text = fit_text(features, labels, params=params, rounds=preset.rounds)
         theirs = [lightgbm.Booster(model_str=text) for _ in range(options.models)]
-        ours = [parse_model(text).forest for _ in range(options.models)]
+        data = pack_text(text)
+        ours = [parse_model(data).forest for _ in range(options.models)]
         first = ours[0]
         facts = f"| {kind} | {len(first.roots)} | {first.splits:,} | {first.depth}"
 
@@ -56,7 +57,7 @@ def main():
             "read",
             {
                 "theirs": lambda text=text: [lightgbm.Booster(model_str=text) for _ in range(options.models)],
-                "ours": lambda text=text: [parse_model(text) for _ in range(options.models)],
+                "ours": lambda data=data: [parse_model(data) for _ in range(options.models)],
             },
         )
         for count in ROWS:

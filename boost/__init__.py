@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from ..moved import moved_names
 from .blend import blend_weights
 from .bundle import Bundle, FoldModel
-from .head import Classifier, HeadSpec, TrainingPart, TrainingTerms
+from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .heads import HEADS, get_head, list_heads, members_of
-from .lightgbm_model import BinnedRows, fit_text, parse_model, predict_proba
+from .lightgbm_model import BinnedRows, fit_text, parse_model
 from .parameters import parse_params
 from .presets import PRESETS, Preset, model_params
 from .settings import BoostSettings, FeatureChoice
 from .train import train
+from .tree_arrays import pack_text
 
 __all__ = [
     "HEADS",
@@ -25,6 +26,7 @@ __all__ = [
     "Bundle",
     "Classifier",
     "FeatureChoice",
+    "FittedModel",
     "FoldModel",
     "HeadClassifier",
     "HeadSpec",
@@ -37,9 +39,9 @@ __all__ = [
     "list_heads",
     "members_of",
     "model_params",
+    "pack_text",
     "parse_model",
     "parse_params",
-    "predict_proba",
     "train",
 ]
 

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from ..errors import BundleError, printable
 from ..jobs import DAMAGE, check_zip, save_arrays
 
-_MOST_ARRAYS, _MOST_BYTES = 1_000, 1024**3
-"""Bounds on one unpacked model (ours): the largest have some 3,000 x 4,096 float32."""
+_MAX_ARRAYS, _MAX_BYTES = 1_000, 1024**3
+"""Bounds on one unpacked model: the largest have some 3,000 x 4,096 float32."""
 
-_MOST_VALUE = 1e15
-"""Bound on a value (ours): sums of their squares are far from the end of float32."""
+_MAX_VALUE = 1e15
+"""Bound on a value: sums of their squares are far from the end of float32."""
 
 Array = npt.NDArray[Any]
 Places = npt.NDArray[np.int64]
@@ -40,7 +40,9 @@ def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str, ...]]) -> dict[str, Array]:
+def unpack_arrays(
+    data: bytes, shapes: Mapping[str, tuple[str, ...]], *, largest: float = _MAX_VALUE
+) -> dict[str, Array]:
     """Read arrays and check that they belong together.
 
     Parameters
@@ -49,6 +51,8 @@ def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str, ...]]) -> dict[st
         Of `pack_arrays`.
     shapes : mapping
         Name of each array to its dimensions: a letter means the same number wherever it stands.
+    largest : float
+        Bound on values.
 
     Returns
     -------
@@ -60,16 +64,16 @@ def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str, ...]]) -> dict[st
         Damaged, too large, another set of arrays, other shapes, or values that are not finite.
     """
     try:
-        check_zip(io.BytesIO(data), members=_MOST_ARRAYS)
+        check_zip(io.BytesIO(data), members=_MAX_ARRAYS)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # written unpacked, so that nothing in them is larger than their bytes
-            if sum(info.file_size for info in archive.infolist()) > min(_MOST_BYTES, len(data)):
+            if sum(info.file_size for info in archive.infolist()) > min(_MAX_BYTES, len(data)):
                 raise BundleError("the arrays of a model unpack to more than a model can hold; it is not read")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             if set(file.files) != set(shapes):
-                said = printable(", ".join(sorted(file.files))[:120])
-                raise BundleError(f"a model holds the arrays {said}; train it again")
-            arrays = {name: np.asarray(file[name]) for name in file.files}
+                names = printable(", ".join(sorted(file.files))[:120])
+                raise BundleError(f"a model holds the arrays {names}; train it again")
+            arrays = {name: np.asarray(file[name]) for name in shapes}
     except DAMAGE as error:
         if isinstance(error, BundleError):
             raise
@@ -82,7 +86,7 @@ def unpack_arrays(data: bytes, shapes: Mapping[str, tuple[str, ...]]) -> dict[st
         if len(expected) != array.ndim or sizes != list(array.shape):
             raise BundleError(f"the array {name} of a model has the shape {array.shape}; train it again")
         if array.dtype.kind not in "fi" or array.dtype.itemsize > 8 or not np.isfinite(array).all():
-            raise BundleError(f"the array {name} of a model holds values that are no finite numbers; train it again")
-        if array.size and np.abs(array.astype(np.float64)).max() > _MOST_VALUE:
+            raise BundleError(f"the array {name} of a model holds values that are not finite numbers; train it again")
+        if array.size and np.abs(array.astype(np.float64)).max() > largest:
             raise BundleError(f"the array {name} of a model holds values that are far too large; train it again")
     return arrays

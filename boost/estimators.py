@@ -119,10 +119,10 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         for spec in members_of(self.head):
             count = self.seeds if spec.seeded and not stacked else 1
             params = [spec.params(terms, classes=part.classes, seed=seed, fold_position=0) for seed in range(count)]
-            for data, inner in fit_head(spec.name, part, params=params):
-                models.append((spec.name, data))
-                if inner is not None:
-                    held.append(inner)
+            for model in fit_head(spec.name, part, params=params):
+                models.append((spec.name, model.data))
+                if model.held_out is not None:
+                    held.append(model.held_out)
         self.models_ = tuple(models)
         self._warn(part.features, labels, params=preset.params)
         shares = blend_weights(np.array(held), part.labels).tolist() if stacked else [1.0]

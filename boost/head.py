@@ -79,8 +79,23 @@ class TrainingTerms:
     most_images: int
 
 
-Fitted = Iterator[tuple[bytes, Probabilities | None]]
-"""Per set of parameters the model, and probabilities of held-out training images where there are any."""
+@dataclass(frozen=True)
+class FittedModel:
+    """A model of `HeadSpec.fit`.
+
+    Attributes
+    ----------
+    data : bytes
+        For `HeadSpec.parse`.
+    held_out : ndarray of float64, shape (images, classes), or None
+        Probabilities of training images that inner folds held out, NaN for those that none did.
+    text : str or None
+        For people, who find it beside the model; bchisto does not read it.
+    """
+
+    data: bytes
+    held_out: Probabilities | None = None
+    text: str | None = None
 
 
 def _nothing(terms: TrainingTerms) -> Mapping[str, Any]:
@@ -109,10 +124,9 @@ class HeadSpec:
     suffix : str
         Of the file that holds a model, such as ``.npz``.
     fit : callable
-        ``fit(part, params)`` takes a `TrainingPart` and a sequence of parameters, one mapping a model; yields for each
-        the model as bytes, and the probabilities, float64 of shape (images, classes), of training images that inner
-        folds held out (NaN for those that none did), or None where `TrainingPart.inner` does not ask for them. Equal
-        calls yield equal bytes.
+        ``fit(part, params)`` takes a `TrainingPart` and a sequence of parameters, one mapping for each model, and
+        yields a `FittedModel` for each; `FittedModel.held_out` is needed only if `TrainingPart.inner` asks for it.
+        Equal calls yield equal bytes.
     parse : callable
         ``parse(data)`` makes a `Classifier` of a model's bytes, and raises `BundleError` where they are not whole. It
         must run nothing that stands in them.
@@ -132,8 +146,6 @@ class HeadSpec:
         Distributions whose versions are recorded beside its models.
     notice : callable
         ``notice(terms)`` returns a sentence that a reader of its results must know, or None.
-    is_whole : callable, optional
-        ``is_whole(data)`` looks whether a model's bytes are whole, where that is quicker than to parse them.
 
     Raises
     ------
@@ -143,7 +155,7 @@ class HeadSpec:
 
     name: str
     suffix: str
-    fit: Callable[[TrainingPart, Sequence[Mapping[str, Any]]], Fitted]
+    fit: Callable[[TrainingPart, Sequence[Mapping[str, Any]]], Iterator[FittedModel]]
     parse: Callable[[bytes], Classifier]
     seeded: bool = False
     params: Callable[..., Mapping[str, Any]] = _seed_and_fold
@@ -152,7 +164,6 @@ class HeadSpec:
     method: str = ""
     packages: tuple[str, ...] = ()
     notice: Callable[[TrainingTerms], str | None] = _no_notice
-    is_whole: Callable[[bytes], bool] | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(HEAD_NAME, self.name):

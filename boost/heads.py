@@ -6,12 +6,12 @@ one of ours, since what is on disk under that name stays what it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import BundleError, InputError, one_of
 from ..extensions import extension_names, load_extension
-from .head import Classifier, Fitted, HeadSpec, TrainingPart, TrainingTerms
+from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .kernel_head import SVM
 from .lightgbm_head import LIGHTGBM
 from .linear_head import LOGISTIC
@@ -76,7 +76,7 @@ def head_packages(name: str) -> list[str]:
     return list(dict.fromkeys(package for spec in members_of(name) for package in spec.packages))
 
 
-def fit_head(name: str, part: TrainingPart, *, params: Sequence[Mapping[str, Any]]) -> Fitted:
+def fit_head(name: str, part: TrainingPart, *, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
     """Fit a head on one thread, once per set of parameters.
 
     Parameters
@@ -89,8 +89,8 @@ def fit_head(name: str, part: TrainingPart, *, params: Sequence[Mapping[str, Any
 
     Yields
     ------
-    bytes, ndarray or None
-        The model, and probabilities of held-out training images where they were asked for or come anyway.
+    FittedModel
+        Its `held_out` if that was asked for, or comes anyway.
 
     Raises
     ------

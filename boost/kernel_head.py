@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import BundleError
 from .arrays import Array, Features, Places, Probabilities, pack_arrays, unpack_arrays
-from .head import Fitted, HeadSpec, TrainingPart, TrainingTerms
+from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .inner import (
     MOST_ROWS,
     check_held_out,
@@ -198,9 +198,9 @@ def parse_svm(data: bytes) -> KernelModel:
     return KernelModel(unpack_arrays(data, _SHAPES))
 
 
-def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Fitted:
+def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
     for _ in params:
-        yield fit_svm(part)
+        yield FittedModel(*fit_svm(part))
 
 
 def _settings(terms: TrainingTerms) -> Mapping[str, Any]:

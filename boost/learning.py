@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluate import nothing_learnt
-from .lightgbm_model import count_splits
+from .lightgbm_model import parse_model
 from .units import ModelUnit
 
 _LEAF_ROWS = 20
@@ -37,7 +37,7 @@ def models_without_split(units: Sequence[ModelUnit], *, augmentations: Mapping[s
         ``models``, ``without_split``, and of `leaf_facts`; empty where every model has a split.
     """
     trees = [unit for unit in units if unit.head == "lightgbm"]
-    idle = [unit for unit in trees if count_splits(unit.model.read_text(encoding="utf-8")) == 0]
+    idle = [unit for unit in trees if parse_model(unit.model.read_bytes()).constant]
     if not idle:
         return {}
     each = [leaf_facts(unit.labels, params=unit.params, rows=augmentations[unit.store]) for unit in idle]

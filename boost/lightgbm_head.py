@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import BundleError
 from .arrays import Places, Probabilities
-from .head import Fitted, HeadSpec, TrainingPart, TrainingTerms
+from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .inner import inner_folds, out_of_fold
-from .lightgbm_model import BinnedRows, TreeModel, fit_text, parse_model
+from .lightgbm_model import BinnedRows, fit_text, parse_model
 from .presets import model_params
-from .tree_text import is_model_text
+from .tree_arrays import pack_text
 
 
-def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Fitted:
+def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
     """Fit a model per set of parameters, which differ in seeds only and share the bins."""
     binned = BinnedRows(part.features, part.labels, params=params[0])
-    for one in params:
-        text = binned.fit_text(params=one, rounds=part.rounds).encode("utf-8")
-        yield text, _held_out(part, one) if part.inner else None
+    for params_of_model in params:
+        text = binned.fit_text(params=params_of_model, rounds=part.rounds)
+        held_out = _held_out(part, params_of_model) if part.inner else None
+        yield FittedModel(pack_text(text), held_out, text=text)
 
 
 def _held_out(part: TrainingPart, params: Mapping[str, Any]) -> Probabilities:
     def held_out(train: Places, held: Places) -> Probabilities:
         inner = fit_text(part.features[train], part.labels[train], params=params, rounds=part.rounds)
-        return parse_model(inner).predict_proba(part.features[held])
+        return parse_model(pack_text(inner)).predict_proba(part.features[held])
 
     folds = inner_folds(part.labels, part.groups, seed=part.seed)
     return out_of_fold(folds, len(part.labels), part.classes, held_out)
-
-
-def _parse(data: bytes) -> TreeModel:
-    try:
-        return parse_model(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise BundleError("not a whole LightGBM text model; train it again") from error
-
-
-def _is_whole(data: bytes) -> bool:
-    """Look at the ends of a text, which costs less than to parse it."""
-    return is_model_text(data.decode("utf-8", errors="replace"))
 
 
 def _params(terms: TrainingTerms, *, classes: int, seed: int, fold_position: int) -> Mapping[str, Any]:
@@ -62,15 +50,14 @@ def _shown(terms: TrainingTerms) -> Mapping[str, str]:
 
 LIGHTGBM = HeadSpec(
     name="lightgbm",
-    suffix=".txt",
+    suffix=".npz",
     fit=_fit,
-    parse=_parse,
+    parse=parse_model,
     seeded=True,
     params=_params,
     settings=_settings,
     shown=_shown,
     method="gradient-boosted decision trees (LightGBM [@ke2017])",
     packages=("lightgbm",),
-    is_whole=_is_whole,
 )
 """LightGBM with the parameters of a preset."""

@@ -1,10 +1,8 @@
-"""One LightGBM model: features to text, text to probabilities. No other format is read or written."""
+"""One LightGBM model: trained by LightGBM, kept as arrays, predicting from these."""
 
 from __future__ import annotations
 
 import functools
-import re
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,11 +10,11 @@ import numpy as np
 
 from ..errors import BundleError, DependencyError
 from .arrays import Features, Places, Probabilities
-from .tree_text import read_forest, write_text
+from .tree_arrays import read_forest, write_text
 from .trees import Forest
 
-_DEEPEST, _MOST_PATHS = 200, 10**9
-"""Bounds on trees of which contributions are worked out (ours): LightGBM follows paths by calls within calls, in a time
+_MAX_DEPTH, _MAX_PATHS = 200, 10**9
+"""Bounds on trees of which contributions are worked out : LightGBM follows paths by calls within calls, in a time
 that grows with the leaves and the square of the depth."""
 
 
@@ -71,7 +69,7 @@ class BinnedRows:
         Returns
         -------
         str
-            LightGBM's text format.
+            LightGBM's text format, for `pack_text`.
         """
         return str(import_lightgbm().train(dict(params), self._data, num_boost_round=rounds).model_to_string())
 
@@ -81,13 +79,8 @@ def fit_text(features: Features, labels: Places, *, params: Mapping[str, Any], r
     return BinnedRows(features, labels, params=params).fit_text(params=params, rounds=rounds)
 
 
-def count_splits(text: str) -> int:
-    """Return the number of splits in all trees of a model's text."""
-    return sum(int(leaves) - 1 for leaves in re.findall(r"^num_leaves=(\d+)$", text, flags=re.MULTILINE))
-
-
 class TreeModel:
-    """A model that was read from a text into arrays, see `read_forest`.
+    """A model that was read from its arrays, see `read_forest`.
 
     Attributes
     ----------
@@ -99,7 +92,7 @@ class TreeModel:
 
     @functools.cached_property
     def booster(self) -> Any:
-        """The same trees as a `lightgbm.Booster`, whose text is made of the checked arrays; not of linear trees."""
+        """The same trees as a `lightgbm.Booster`, whose text is made of the checked arrays."""
         return import_lightgbm().Booster(model_str=write_text(self.forest))
 
     @property
@@ -115,15 +108,15 @@ class TreeModel:
     @property
     def constant(self) -> bool:
         """Whether no tree has a split, so that all images get the same probabilities."""
-        return self.forest.splits == 0 and self.forest.linear is None
+        return self.forest.splits == 0
 
     @property
     def base(self) -> Probabilities | None:
-        """Probabilities before any feature is known, float64 of shape (classes,); None of linear trees."""
+        """Probabilities before any feature is known, float64 of shape (classes,); None without counts of rows."""
         from scipy import special
 
-        found = np.asarray(special.softmax(self.forest.base))
-        return None if self.forest.linear is not None or np.isnan(found).any() else found
+        base = np.asarray(special.softmax(self.forest.base))
+        return None if np.isnan(base).any() else base
 
     def predict_proba(self, features: Features) -> Probabilities:
         """Predict images: the mean over augmentations of the class probabilities.
@@ -158,7 +151,7 @@ class TreeModel:
         Raises
         ------
         BundleError
-            The model takes another number of features, its trees are linear or deep, or its counts of rows are no
+            The model takes another number of features, its trees are deep, or its counts of rows are no
             counts.
 
         References
@@ -166,42 +159,28 @@ class TreeModel:
         Lundberg et al. 2020, "From local explanations to global understanding with explainable AI for trees".
         """
         forest = self.forest
-        if forest.linear is not None or forest.depth > _DEEPEST or forest.splits * forest.depth**2 > _MOST_PATHS:
-            raise BundleError(
-                f"contributions are not known of linear trees, nor of trees deeper than {_DEEPEST} splits"
-            )
+        if forest.depth > _MAX_DEPTH or forest.splits * forest.depth**2 > _MAX_PATHS:
+            raise BundleError(f"contributions are not worked out of trees deeper than {_MAX_DEPTH} splits")
         flat = self._mean(features, lambda rows: self.booster.predict(rows, num_threads=1, pred_contrib=True))
         if not np.isfinite(flat).all():
             raise BundleError("the counts of training rows in a LightGBM model do not fit its trees; train it again")
         return flat.reshape(len(features), -1, features.shape[2] + 1)
 
     def _mean(self, features: Features, predict: Callable[[Any], Any]) -> Probabilities:
-        """Return the mean over augmentations of what is said of rows."""
+        """Return the mean over augmentations of the numbers of rows."""
         images, augmentations, dim = features.shape
         if self.features != dim:
             raise BundleError(f"the model takes {self.features} features, these descriptors have {dim}")
         flat = predict(features.reshape(images * augmentations, dim))
         return np.asarray(flat.reshape(images, augmentations, -1).mean(axis=1))
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        text = f"parse_model(...).{name} is that of a lightgbm.Booster, which a model is no more; take .booster.{name}"
-        warnings.warn(text, DeprecationWarning, stacklevel=2)
-        return getattr(self.booster, name)
 
-
-def parse_model(text: str) -> TreeModel:
-    """Read a model's text; that costs more than predicting an image.
+def parse_model(data: bytes) -> TreeModel:
+    """Read the arrays of `pack_text`.
 
     Raises
     ------
     BundleError
-        Not a whole LightGBM model, or one in which something does not fit: see `read_forest`.
+        Not a whole model, or one in which something does not fit: see `read_forest`.
     """
-    return TreeModel(read_forest(text))
-
-
-def predict_proba(model: TreeModel, features: Features) -> Probabilities:
-    """Predict images, see `TreeModel.predict_proba`."""
-    return model.predict_proba(features)
+    return TreeModel(read_forest(data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..errors import BundleError
 from ..evaluate import negative_log_likelihood
 from .arrays import Features, Places, Probabilities, pack_arrays, unpack_arrays
-from .head import Fitted, HeadSpec, TrainingPart, TrainingTerms
+from .head import FittedModel, HeadSpec, TrainingPart, TrainingTerms
 from .inner import inner_folds, out_of_fold, spread_augmentations, standardisation
 
 _TRIED_C = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -207,9 +207,9 @@ def parse_logistic(data: bytes) -> LinearModel:
     return LinearModel(unpack_arrays(data, _SHAPES))
 
 
-def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Fitted:
+def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[FittedModel]:
     for _ in params:
-        yield fit_logistic(part)
+        yield FittedModel(*fit_logistic(part))
 
 
 def _settings(terms: TrainingTerms) -> Mapping[str, Any]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..jobs import hushed_start, parse_yaml
-from .lightgbm_model import fit_text, import_lightgbm
+from .lightgbm_model import fit_text, import_lightgbm, parse_model
+from .tree_arrays import pack_text
 
 _BY_VALIDATION = frozenset({"early_stopping_round", "early_stopping_min_delta", "first_metric_only"})
 """What acts on a validation set."""
@@ -36,6 +37,9 @@ _BY_PROGRAM = frozenset(
     }
 )  # fmt: skip
 """What belongs to LightGBM's own program: its files and its network."""
+
+_BY_FORM = frozenset({"linear_tree", "zero_as_missing"})
+"""What makes trees that a model file does not hold."""
 
 _TOY = (60, 8, 3)
 """Rows, features and classes of the trial (ours): leaves of the default size can be split."""
@@ -140,6 +144,8 @@ def check_params(names: Sequence[str]) -> None:
             raise InputError(f"`params` {name}: names single features, and those of descriptors have no meaning")
         if name in _BY_PROGRAM:
             raise InputError(f"`params` {name}: belongs to LightGBM's own program, not to its library")
+        if name in _BY_FORM:
+            raise InputError(f"`params` {name}: makes other trees than models hold, which split by thresholds only")
         if name not in known:
             raise InputError(f"`params` {name}: LightGBM has no parameter of this name; use its main name, no alias")
 
@@ -173,7 +179,7 @@ def _shown(value: Any) -> str:
 
 
 def _refusal(params: Mapping[str, Any]) -> str | None:
-    """Return what LightGBM says against parameters; None where it trains, saves, reads and predicts with them."""
+    """Return what LightGBM says against parameters; None if a model is trained, kept and predicts with them."""
     lightgbm = import_lightgbm()
     rows, features, classes = _TOY
     values = np.random.default_rng(0).normal(size=(rows, features)).astype(np.float32)
@@ -184,7 +190,7 @@ def _refusal(params: Mapping[str, Any]) -> str | None:
         warnings.simplefilter("ignore")
         try:
             text = fit_text(values[:, np.newaxis], labels, params=chosen, rounds=2)
-            lightgbm.Booster(model_str=text).predict(values, num_threads=1)
+            parse_model(pack_text(text)).predict_proba(values[:, np.newaxis])
         except (lightgbm.basic.LightGBMError, ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
             return _reason(str(error))
     return None

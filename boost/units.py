@@ -17,7 +17,7 @@ from ..jobs import Ticker, atomic_output, read_marks, read_probabilities, write_
 from ..runs import Mark
 from .arrays import Probabilities
 from .head import TrainingPart, TrainingTerms
-from .heads import fit_head, get_head, parse_head
+from .heads import fit_head, parse_head
 
 _log = logging.getLogger(__name__)
 
@@ -128,15 +128,18 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
         tested = store.features(first.test)
         fitted = fit_head(first.head, part, params=[unit.params for unit in units])
         try:
-            for unit, (data, inner) in zip(units, fitted, strict=True):
+            for unit, model in zip(units, fitted, strict=True):
                 # before anything is written, so that what cannot be read is no part
-                tests = parse_head(unit.head, data).predict_proba(tested)
+                tests = parse_head(unit.head, model.data).predict_proba(tested)
                 unit.mark.hold()
-                marks = {"settings": unit.mark.sha256, "model": hashlib.sha256(data).hexdigest()}
+                marks = {"settings": unit.mark.sha256, "model": hashlib.sha256(model.data).hexdigest()}
+                if model.text is not None:
+                    with atomic_output(unit.model.with_suffix(".txt")) as temporary:
+                        temporary.write_text(model.text, encoding="utf-8")
                 with atomic_output(unit.model) as temporary:
-                    temporary.write_bytes(data)
-                if unit.inner and inner is not None:
-                    write_probabilities(unit.held_out, unit.train_ids, inner, marks=marks)
+                    temporary.write_bytes(model.data)
+                if unit.inner and model.held_out is not None:
+                    write_probabilities(unit.held_out, unit.train_ids, model.held_out, marks=marks)
                 write_probabilities(unit.predictions, unit.test_ids, tests, marks=marks)
                 ticker.tick(kept=True)
         except InputError as error:
@@ -187,8 +190,6 @@ def _is_whole(unit: ModelUnit, sha256: set[str]) -> bool:
     data = unit.model.read_bytes()
     if sha256:
         return sha256 == {hashlib.sha256(data).hexdigest()}
-    if (is_whole := get_head(unit.head).is_whole) is not None:
-        return is_whole(data)
     try:
         parse_head(unit.head, data)
     except BundleError:

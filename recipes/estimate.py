@@ -163,8 +163,8 @@ def _time_head(part: TrainingPart, preset: Preset, name: str) -> tuple[float, fl
     few = replace(part, features=part.features[:some], labels=part.labels[:some], groups=part.groups[:some])
     params = spec.params(TrainingTerms(preset, 0, images), classes=part.classes, seed=0, fold_position=0)
     started = time.perf_counter()
-    ((model, _),) = spec.fit(few, [params])
-    return (time.perf_counter() - started) * images / some, len(model)
+    (fitted,) = spec.fit(few, [params])
+    return (time.perf_counter() - started) * images / some, len(fitted.data)
 
 
 def estimate_finetune(ahead: ImagesAhead, step: FinetuneStep) -> Estimate:

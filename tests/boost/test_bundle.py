@@ -38,11 +38,22 @@ def test_averages_all_fold_models(boosted, path):
     np.testing.assert_allclose(bundle.predict({"tiny-1.0-64": features}), np.mean(each, axis=0), rtol=1e-12)
 
 
-def test_holds_nothing_but_text(path):
+def test_holds_nothing_but_arrays_and_a_manifest(path):
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
-            archive.read(name).decode("utf-8")
-            assert name == "manifest.json" or name.endswith(".txt")
+            assert name == "manifest.json" or name.endswith(".npz")
+
+
+def test_the_text_beside_a_model_governs_nothing(boosted, run_copy, cli):
+    run = run_copy(boosted)
+    before = (run / PAIR / "predictions.csv").read_bytes(), (run / PAIR / "model.bchisto").read_bytes()
+    for text in (run / PAIR / "models").rglob("*.txt"):
+        text.write_text("tree\n")
+    options = ("--folds", 3, "--seeds", 2, "--param", "min_data_in_leaf=2", "--param", "num_iterations=8", "--jobs", 1)
+    code, _, err = cli("boost", "--out", run, *options)
+    assert code == 0, err
+    assert "6 of 6 models are trained already" in err
+    assert ((run / PAIR / "predictions.csv").read_bytes(), (run / PAIR / "model.bchisto").read_bytes()) == before
 
 
 def test_a_missing_store_is_named(path):
@@ -51,7 +62,7 @@ def test_a_missing_store_is_named(path):
 
 
 def altered(members):
-    name = next(name for name in members if name.endswith(".txt"))
+    name = next(name for name in members if name.endswith(".npz"))
     return {**members, name: members[name] + b" "}
 
 
@@ -154,7 +165,7 @@ def test_names_that_no_bundle_can_hold_are_refused_before_training(described, tm
     shutil.copy(described / "features" / "tiny-1.0-64.h5", run / "features" / f"{name}.h5")
     with pytest.raises(InputError, match=message):
         train(out=run, folds=["2"], settings=BoostSettings(seeds=1), work=Work(jobs=1))
-    assert not list((run / "boost").rglob("*.txt"))
+    assert not list((run / "boost").rglob("*.npz"))
 
 
 def test_more_models_than_a_bundle_reads_are_refused_before_training(described, run_copy, monkeypatch):
@@ -162,20 +173,20 @@ def test_more_models_than_a_bundle_reads_are_refused_before_training(described, 
     monkeypatch.setattr("bchisto.jobs.archive._MOST_MEMBERS", 6)
     with pytest.raises(InputError, match=r"6 models are more than the 5 that a bundle can hold; use fewer `folds`"):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=2), work=Work(jobs=1))
-    assert not list((run / "boost").rglob("*.txt"))
+    assert not list((run / "boost").rglob("*.npz"))
 
 
 def test_what_cannot_be_read_is_not_written(boosted, tmp_path, monkeypatch):
-    text = next((boosted / PAIR / "models").rglob("*.txt"))
+    model = next((boosted / PAIR / "models").rglob("*.npz"))
     facts, stores = BundleFacts(classes=("a", "b"), protocol="p"), {"s": {}}
     path = tmp_path / "m.bchisto"
     with pytest.raises(OutputError, match=r"m\.bchisto: not written, since it could not be read back \(.*seed0"):
-        Bundle.save(path, facts, stores=stores, models={"s": [("seed0-fold1.pickle", text)]})
+        Bundle.save(path, facts, stores=stores, models={"s": [("seed0-fold1.pickle", model)]})
     with pytest.raises(OutputError, match=r"could not be read back \(.*no weight in its blend"):
         Bundle.save(
-            path, facts, stores=stores, models={"s": [("seed0-fold1.txt", text)]}, blend={1: {"t lightgbm": 1.0}}
+            path, facts, stores=stores, models={"s": [("seed0-fold1.npz", model)]}, blend={1: {"t lightgbm": 1.0}}
         )
     monkeypatch.setattr("bchisto.jobs.archive._MOST_BYTES", 1000)
     with pytest.raises(InputError, match=r"are more than the .* that a bundle can hold"):
-        Bundle.save(path, facts, stores=stores, models={"s": [("seed0-fold1.txt", text)]})
+        Bundle.save(path, facts, stores=stores, models={"s": [("seed0-fold1.npz", model)]})
     assert not list(tmp_path.iterdir())

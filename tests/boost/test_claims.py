@@ -12,24 +12,25 @@ PAIR = "boost/3-lightgbm"
 
 
 def texts(run):
-    return {path.name: path.read_text() for path in sorted((run / PAIR / "models").rglob("*.txt"))}
+    """Return models as arrays and as texts."""
+    return {path.name: path.read_bytes() for path in sorted((run / PAIR / "models").rglob("seed?-fold?.*[zt]"))}
 
 
 def test_models_carry_the_hash_of_their_settings(boosted, run_copy, caplog):
-    """A model of another command, and one whose text was replaced, are trained again."""
+    """A model of another command, and one that was replaced, are trained again."""
     run = run_copy(boosted)
     other = run.parent / "other"
     shutil.copytree(boosted, other)
     changed = {**PARAMS, "num_iterations": 9}
     train(out=other, folds=["3"], settings=BoostSettings(seeds=2, params=changed), work=Work(jobs=1, overwrite=True))
     ours, theirs = (root / PAIR / "models" / "tiny-1.0-64" for root in (run, other))
-    for name in ("seed0-fold1.txt", "seed0-fold1.csv"):
+    for name in ("seed0-fold1.npz", "seed0-fold1.csv"):
         shutil.copy(theirs / name, ours / name)
-    shutil.copy(theirs / "seed1-fold2.txt", ours / "seed1-fold2.txt")
+    shutil.copy(theirs / "seed1-fold2.npz", ours / "seed1-fold2.npz")
     train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
     assert texts(run) == texts(boosted)
-    assert "seed0-fold1.txt: made under other settings; trained again" in caplog.text
-    assert "seed1-fold2.txt: does not hold a whole model; trained again" in caplog.text
+    assert "seed0-fold1.npz: made under other settings; trained again" in caplog.text
+    assert "seed1-fold2.npz: does not hold a whole model; trained again" in caplog.text
 
 
 def test_overwritten_beside_a_running_command(boosted, run_copy, monkeypatch):
@@ -57,7 +58,7 @@ def test_overwritten_beside_a_running_command(boosted, run_copy, monkeypatch):
     found = texts(run)
     train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=changed), work=Work(jobs=1))
     assert texts(run) == found
-    assert {text.count("\nTree=") for text in found.values()} == {2 * 9}  # two classes
+    assert {text.count(b"\nTree=") for name, text in found.items() if name.endswith(".txt")} == {2 * 9}  # two classes
 
 
 def test_a_smaller_result_does_not_replace_a_larger_one(boosted, run_copy):
@@ -80,7 +81,7 @@ def test_models_that_went_missing_are_an_error(boosted, run_copy, monkeypatch):
     run = run_copy(boosted)
     # as if another process had removed them
     monkeypatch.setattr("bchisto.crossval.missing.run_units", lambda *_, **__: [])
-    (run / PAIR / "models" / "tiny-1.0-64" / "seed0-fold1.txt").unlink()
+    (run / PAIR / "models" / "tiny-1.0-64" / "seed0-fold1.npz").unlink()
     with pytest.raises(BchistoError, match="1 of 6 models are missing; run the same command again"):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
 

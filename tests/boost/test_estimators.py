@@ -67,7 +67,7 @@ def test_groups_reach_the_folds_inside(data):
     part = TrainingPart(X[:, None], labels, groups, 3, 0, 1)
     (expected,) = get_head("logistic").fit(part, [{}])
     found = HeadClassifier("logistic").fit(X, y, groups=np.array(groups))
-    assert found.models_ == (("logistic", expected[0]),)
+    assert found.models_ == (("logistic", expected.data),)
 
 
 def test_a_stack_is_weighted(data):

@@ -32,8 +32,8 @@ def fit(head, features, labels, inner=False):
     params = {"objective": "multiclass", "num_class": int(labels.max()) + 1, "num_threads": 1, "verbosity": -1,
               "min_data_in_leaf": 2, "deterministic": True, "force_row_wise": True}  # fmt: skip
     part = TrainingPart(features, labels, [None] * len(labels), int(labels.max()) + 1, 0, 20, inner)
-    ((data, held_out),) = fit_head(head, part, params=[params])
-    return data, held_out
+    (model,) = fit_head(head, part, params=[params])
+    return model.data, model.held_out
 
 
 @pytest.mark.parametrize("head", ["lightgbm", "logistic", "svm"])
@@ -162,8 +162,8 @@ def test_arrays_are_checked(rng):
     for change, message in [
         ({"scale": np.ones(5)}, r"the array scale of a model has the shape \(5,\)"),
         ({"mean": np.zeros((4, 1))}, r"the array mean of a model has the shape \(4, 1\)"),
-        ({"mean": np.array(["a"] * 4)}, "the array mean of a model holds values that are no finite numbers"),
-        ({"mean": np.full(4, np.nan)}, "no finite numbers"),
+        ({"mean": np.array(["a"] * 4)}, "the array mean of a model holds values that are not finite numbers"),
+        ({"mean": np.full(4, np.nan)}, "not finite numbers"),
         ({"more": np.zeros(1)}, "a model holds the arrays coefficients, intercepts, mean, more"),
     ]:
         with pytest.raises(BundleError, match=message):

@@ -9,9 +9,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bchisto.boost import PRESETS, HeadClassifier, fit_text, model_params
+from bchisto.boost import PRESETS, HeadClassifier, fit_text, model_params, pack_text, parse_model
 from bchisto.boost.learning import learning_banner, models_without_split
-from bchisto.boost.lightgbm_model import count_splits
 from bchisto.errors import NothingLearntWarning
 
 
@@ -31,13 +30,14 @@ def test_splits_are_counted_as_lightgbm_counts_them(rows, changes, learns):
 
     text = fit(rows, **changes)
     trees = lightgbm.Booster(model_str=text).dump_model()["tree_info"]
-    assert count_splits(text) == sum(tree["num_leaves"] - 1 for tree in trees)
-    assert (count_splits(text) > 0) == learns
+    model = parse_model(pack_text(text))
+    assert model.forest.splits == sum(tree["num_leaves"] - 1 for tree in trees)
+    assert model.constant != learns
 
 
 def unit(folder, text, *, labels, **params):
-    path = folder / f"{len(list(folder.iterdir()))}.txt"
-    path.write_text(text)
+    path = folder / f"{len(list(folder.iterdir()))}.npz"
+    path.write_bytes(pack_text(text))
     return SimpleNamespace(head="lightgbm", store="s", model=path, labels=labels, params=params)
 
 

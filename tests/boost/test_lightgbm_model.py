@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from bchisto.boost import PRESETS, fit_text, model_params, parse_model, parse_params, predict_proba
+from bchisto.boost import PRESETS, fit_text, model_params, pack_text, parse_model, parse_params
 from bchisto.errors import BundleError, InputError
 
 
@@ -50,7 +50,7 @@ def test_predictions_equal_plain_lightgbm(data):
     }  # fmt: skip
     plain = lightgbm.train(params, lightgbm.Dataset(features.reshape(-1, 10), np.repeat(labels, 3), params=params), 6)
     expected = plain.predict(features.reshape(-1, 10)).reshape(36, 3, 3).mean(axis=1)
-    np.testing.assert_array_equal(predict_proba(parse_model(fit(features, labels)), features), expected)
+    np.testing.assert_array_equal(parse_model(pack_text(fit(features, labels))).predict_proba(features), expected)
 
 
 def test_same_text_every_time(data):
@@ -59,19 +59,19 @@ def test_same_text_every_time(data):
 
 def test_probabilities_are_means_over_augmentations(data):
     features, labels = data
-    model = parse_model(fit(features, labels))
-    whole = predict_proba(model, features)
+    model = parse_model(pack_text(fit(features, labels)))
+    whole = model.predict_proba(features)
     np.testing.assert_allclose(whole.sum(axis=1), 1.0)
-    single = [predict_proba(model, features[:, k : k + 1]) for k in range(3)]
+    single = [model.predict_proba(features[:, k : k + 1]) for k in range(3)]
     np.testing.assert_allclose(whole, np.mean(single, axis=0))
 
 
-def test_texts_that_are_no_models(data):
-    text = fit(*data)
-    with pytest.raises(BundleError, match="not a whole LightGBM text model"):
-        parse_model(text[: len(text) // 2])
+def test_files_that_are_not_models(data):
+    model = pack_text(fit(*data))
+    with pytest.raises(BundleError, match="not a whole model of arrays"):
+        parse_model(model[: len(model) // 2])
     with pytest.raises(BundleError, match="takes 10 features, these descriptors have 4"):
-        predict_proba(parse_model(text), data[0][:, :, :4])
+        parse_model(model).predict_proba(data[0][:, :, :4])
 
 
 def test_parameters_by_text():
@@ -110,6 +110,8 @@ def test_parameters_by_text():
         ({"max_bin": 63, "max_depth": "x"}, "`params` max_depth=x: LightGBM does not take it"),
         ({"boosting": "gbdt num_threads=4"}, "`params` boosting: cannot be gbdt num_threads=4"),
         ({"monotone_constraints": [1, 0]}, "`params` monotone_constraints: names single features"),
+        ({"linear_tree": True}, "`params` linear_tree: makes other trees than models hold"),
+        ({"zero_as_missing": True}, "`params` zero_as_missing: makes other trees"),
         ({"data": "x"}, "`params` data: belongs to LightGBM's own program"),
         ({"boosting": "rf", "feature_fraction": 1.0}, "boosting=rf feature_fraction=1.0: LightGBM does not take these"),
     ],
@@ -201,7 +203,7 @@ def test_the_fast_preset_learns(rng):
     features[:, :, ::5] += labels[:, None, None]  # redundant, as descriptors are
     preset = PRESETS["fast"].with_params({"min_data_in_leaf": 3})
     params = model_params(preset, classes=3, seed=0, fold_position=0)
-    model = parse_model(fit_text(features[::2], labels[::2], params=params, rounds=preset.rounds))
-    assert (predict_proba(model, features[1::2]).argmax(axis=1) == labels[1::2]).mean() > 0.6
+    model = parse_model(pack_text(fit_text(features[::2], labels[::2], params=params, rounds=preset.rounds)))
+    assert (model.predict_proba(features[1::2]).argmax(axis=1) == labels[1::2]).mean() > 0.6
     with pytest.raises(InputError, match="force_row_wise: is set by the protocol"):
         PRESETS["fast"].with_params({"force_row_wise": True})

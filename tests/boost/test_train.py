@@ -21,7 +21,8 @@ def rows(path):
 
 
 def texts(run, pair=PAIR):
-    return {path.name: path.read_text() for path in sorted((run / pair / "models").rglob("*.txt"))}
+    """Return models as arrays, and the texts beside them."""
+    return {path.name: path.read_bytes() for path in sorted((run / pair / "models").rglob("seed?-fold?.*[zt]"))}
 
 
 def test_writes_what_the_interface_says(boosted):
@@ -35,7 +36,9 @@ def test_writes_what_the_interface_says(boosted):
         "report.html",
         "model.bchisto",
     } <= names
-    assert sorted(texts(boosted)) == sorted(f"seed{s}-fold{f}.txt" for s in (0, 1) for f in (1, 2, 3))
+    assert sorted(texts(boosted)) == sorted(
+        f"seed{s}-fold{f}.{end}" for s in (0, 1) for f in (1, 2, 3) for end in ("npz", "txt")
+    )
     predictions = rows(folder / "predictions.csv")
     assert list(predictions[0]) == ["image_id", "label", "group", "fold", "p_benign", "p_malignant"]
     assert len(predictions) == 12
@@ -85,8 +88,8 @@ def test_binning_and_training_never_see_test_rows(boosted, run_copy):
     shutil.rmtree(run / "boost")
     train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
     before, after = texts(boosted), texts(run)
-    assert after["seed0-fold1.txt"] == before["seed0-fold1.txt"]
-    assert after["seed0-fold2.txt"] != before["seed0-fold2.txt"]
+    assert after["seed0-fold1.npz"] == before["seed0-fold1.npz"]
+    assert after["seed0-fold2.npz"] != before["seed0-fold2.npz"]
 
 
 def test_processes_shards_and_resume_give_equal_models(boosted, described, run_copy):
@@ -110,12 +113,12 @@ def test_processes_shards_and_resume_give_equal_models(boosted, described, run_c
 def test_a_broken_model_is_trained_again_and_others_are_kept(boosted, run_copy, caplog):
     run = run_copy(boosted)
     models = run / PAIR / "models" / "tiny-1.0-64"
-    (models / "seed0-fold1.txt").write_text("tree\n")
+    (models / "seed0-fold1.npz").write_text("tree\n")
     (models / "seed0-fold2.csv").write_text("image_id,p0,p1\nx,nan,1\n")
-    kept = (models / "seed1-fold1.txt").stat().st_mtime_ns
+    kept = (models / "seed1-fold1.npz").stat().st_mtime_ns
     train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
     assert caplog.text.count("does not hold a whole model; trained again") == 2
-    assert (models / "seed1-fold1.txt").stat().st_mtime_ns == kept
+    assert (models / "seed1-fold1.npz").stat().st_mtime_ns == kept
     assert texts(run) == texts(boosted)
 
 
@@ -160,7 +163,7 @@ def test_several_protocols_live_in_one_run(boosted, run_copy, tmp_path):
     assert "Side by side" in report
     assert "mine-lightgbm" in report
     assert len(rows(run / "boost" / "mine-lightgbm" / "predictions.csv")) == 4
-    assert texts(run, "boost/mine-lightgbm")["seed0-fold1.txt"] == texts(run)["seed0-fold1.txt"]
+    assert texts(run, "boost/mine-lightgbm")["seed0-fold1.npz"] == texts(run)["seed0-fold1.npz"]
 
 
 def test_numbers_say_where_they_come_from(boosted):
@@ -312,14 +315,14 @@ def test_killed_and_resumed_gives_equal_models(described, start, tmp_path):
     ]
     models = runs["killed"] / "boost" / "3-lightgbm" / "models"
     for _ in range(2):
-        before = len(list(models.rglob("*.txt")))
+        before = len(list(models.rglob("*.npz")))
         process = start("boost", "--out", runs["killed"], *options, start_new_session=True)
         deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline and len(list(models.rglob("*.txt"))) <= before:
+        while process.poll() is None and time.monotonic() < deadline and len(list(models.rglob("*.npz"))) <= before:
             time.sleep(0.002)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    assert 0 < len(list(models.rglob("*.txt"))) < 36
+    assert 0 < len(list(models.rglob("*.npz"))) < 36
     for run in runs.values():
         process = start("boost", "--out", run, *options)
         _, messages = process.communicate(timeout=120)

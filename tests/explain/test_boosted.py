@@ -15,7 +15,7 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 import pytest
-from bchisto.boost import Bundle, fit_text, parse_model
+from bchisto.boost import Bundle, fit_text, pack_text, parse_model
 from bchisto.errors import BundleError, InputError
 from bchisto.explain import ExplainSettings, Explanation, draw, explain, explain_methods, lay_over
 from bchisto.explain.boosted import check_boosted, explain_boosted
@@ -122,7 +122,7 @@ def test_trees_of_shuffled_labels_destroy_the_map(spotted):
     params = {"objective": "multiclass", "num_class": 2, "verbosity": -1, "min_data_in_leaf": 2}
     spec, shares = known_head("lightgbm"), {}
     for what, known in (("own", labels), ("shuffled", np.random.default_rng(3).permutation(labels))):
-        classifier = spec.parse(fit_text(rows, known, params=params, rounds=12).encode())
+        classifier = spec.parse(pack_text(fit_text(rows, known, params=params, rounds=12)))
         made = replace(model, bundle=replace(model.bundle, models={name: [replace(trained[0], classifier=classifier)]}))
         for path in sorted(images.glob("*.png"))[:5]:
             record = ImageRecord(path.name, path, None)
@@ -227,11 +227,7 @@ def test_contributions_sum_to_the_score_of_lightgbm(spotted, tmp_path):
 
     path = find_bundle(run)
     _, ready = ready_model(path)
-    with zipfile.ZipFile(path) as archive:
-        boosters = [
-            lightgbm.Booster(model_str=archive.read(name).decode())
-            for name in archive.namelist() if name.endswith(".txt")
-        ]  # fmt: skip
+    boosters = [lightgbm.Booster(model_file=str(text)) for text in path.parent.rglob("seed*.txt")]
     for found in arrays_of(result.folder).values():
         file = images / str(found["image_id"])
         ((_, features, _),) = ready.describe(
@@ -278,7 +274,7 @@ def small_model(rng, classes=3):
     rows = rng.normal(size=(80, 1, 4)).astype(np.float32)
     labels = ((rows[:, 0, 0] > 0) + (rows[:, 0, 2] * rows[:, 0, 1] > 0.2)).astype(np.int64) % classes
     params = {"objective": "multiclass", "num_class": classes, "verbosity": -1, "min_data_in_leaf": 5, "max_depth": 3}
-    return parse_model(fit_text(rows, labels, params=params, rounds=4)), rows
+    return parse_model(pack_text(fit_text(rows, labels, params=params, rounds=4))), rows
 
 
 def test_contributions_are_shapley_values_by_enumeration(rng):
@@ -326,11 +322,9 @@ def test_the_centre_of_a_map_is_the_base_of_the_model(spotted, tmp_path):
     (found,) = arrays_of(
         explain(run, one, out=tmp_path, settings=ExplainSettings("map", target="spot")).folder
     ).values()
-    with zipfile.ZipFile(find_bundle(run)) as archive:
-        texts = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".txt")]
     shares = []
-    for text in texts:
-        flat = lightgbm.Booster(model_str=text).predict(np.zeros((1, 16)), pred_contrib=True)
+    for text in find_bundle(run).parent.rglob("seed*.txt"):
+        flat = lightgbm.Booster(model_file=str(text)).predict(np.zeros((1, 16)), pred_contrib=True)
         powers = np.exp(flat.reshape(2, 17)[:, -1])
         shares.append(powers / powers.sum())
     assert float(found["centre"]) == pytest.approx(np.mean(shares, axis=0)[1], rel=1e-6)

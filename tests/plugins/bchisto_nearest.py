@@ -21,13 +21,15 @@ class Nearest:
 
 
 def fit(part, params):
+    from bchisto.boost import FittedModel
+
     d = part.features.shape[2]
     for one in params:
         rng = np.random.default_rng([one["seed"], one["fold_position"]])
         chosen = sorted(rng.permutation(d)[: max(1, d // _SHARE)].tolist())
         rows = part.features[:, :, chosen].mean(axis=1, dtype=np.float64)
         means = [rows[part.labels == label].mean(axis=0).tolist() for label in range(part.classes)]
-        yield json.dumps({"means": means, "chosen": chosen}).encode(), None
+        yield FittedModel(json.dumps({"means": means, "chosen": chosen}).encode())
 
 
 def parse(data):

@@ -1,0 +1,187 @@
+"""Boosted trees in a model file: arrays made of LightGBM's text at training, and read with everything checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import BundleError, InputError
+from .arrays import Array, pack_arrays, unpack_arrays
+from .trees import Forest
+
+_MAX_CLASSES = 1_000
+_MAX_FEATURES = 10_000_000
+_MAX_DEPTH = 1_000
+_MAX_SCORE = 1e15
+"""Bounds on a model: a LightGBM tree of default size has 31 leaves, and scores are logarithms."""
+
+_SHAPES: dict[str, tuple[str, ...]] = {
+    "classes": (), "features": (), "averaged": (), "leaves": ("trees",), "feature": ("splits",),
+    "threshold": ("splits",), "left": ("splits",), "right": ("splits",), "value": ("leaves",),
+    "split_rows": ("splits",), "leaf_rows": ("leaves",),
+}  # fmt: skip
+"""Arrays of a file. Splits and leaves stand tree after tree; a child is a split of its tree, or, below zero, the leaf
+of which it is the complement, as in LightGBM's text."""
+
+_FLOATS = frozenset({"threshold", "value"})
+
+_PER_NODE = {
+    "feature": ("split_feature", np.int32), "threshold": ("threshold", np.float64), "left": ("left_child", np.int32),
+    "right": ("right_child", np.int32), "value": ("leaf_value", np.float64),
+    "split_rows": ("internal_count", np.int32), "leaf_rows": ("leaf_count", np.int32),
+}  # fmt: skip
+"""Array of a file to the name and type of its numbers in LightGBM's text."""
+
+_DECISIONS = frozenset({"0", "2"})
+"""LightGBM's ``decision_type`` of splits by a threshold in features of which no value is missing."""
+
+
+def pack_text(text: str) -> bytes:
+    """Return the trees of LightGBM's text as the bytes of an NPZ file, for `read_forest`.
+
+    Parameters
+    ----------
+    text : str
+        Of `lightgbm.Booster.model_to_string` in this process; it is not checked as one of a stranger would have to be.
+
+    Raises
+    ------
+    InputError
+        Trees of another kind: linear, categorical, with missing values, or not of classes.
+    """
+    head, *blocks = text.partition("\nend of trees\n")[0].split("\nTree=")
+    facts, trees = _lines(head), [_lines(block) for block in blocks]
+    plain = all(
+        tree["num_cat"] == tree["is_linear"] == "0" and _DECISIONS.issuperset(tree["decision_type"].split())
+        for tree in trees
+    )
+    if not plain or not facts["objective"].startswith("multiclass "):
+        raise InputError("only trees of classes are kept that split by a threshold, and not linear ones")
+    return pack_arrays(
+        {
+            "classes": np.array(int(facts["num_class"])),
+            "features": np.array(int(facts["max_feature_idx"]) + 1),
+            "averaged": np.array(int("average_output" in facts)),
+            "leaves": np.array([int(tree["num_leaves"]) for tree in trees]),
+            **{
+                name: np.fromstring(" ".join(filter(None, (tree[line] for tree in trees))), dtype=kind, sep=" ")
+                for name, (line, kind) in _PER_NODE.items()
+            },
+        }
+    )
+
+
+def _lines(text: str) -> dict[str, str]:
+    return {name: value for name, _, value in (line.partition("=") for line in text.split("\n"))}
+
+
+def read_forest(data: bytes) -> Forest:
+    """Read the arrays of `pack_text`, and check all that predictions rely on.
+
+    Raises
+    ------
+    BundleError
+        Other arrays than those of a model (see `unpack_arrays`), counts that differ, features or children out of range,
+        or children that form no tree.
+    """
+    arrays = unpack_arrays(data, _SHAPES, largest=np.finfo(np.float64).max)
+    for name, array in arrays.items():
+        kind = "f" if name in _FLOATS else "i"
+        _refuse_if(array.dtype.kind != kind, f"its {name} are of the type {array.dtype}")
+    classes, features = int(arrays["classes"]), int(arrays["features"])
+    _refuse_if(not 2 <= classes <= _MAX_CLASSES, f"{classes:,} classes")
+    _refuse_if(not 1 <= features <= _MAX_FEATURES, f"{features:,} features")
+    leaves, value = arrays["leaves"].astype(np.int64), arrays["value"]
+    trees = len(leaves)
+    _refuse_if(trees == 0 or trees % classes > 0, f"{trees:,} trees for {classes} classes")
+    _refuse_if(((leaves < 1) | (leaves > len(value))).any() or leaves.sum() != len(value), "its leaves are miscounted")
+    total = len(value) - trees
+    feature = arrays["feature"]
+    _refuse_if(len(feature) != total, "its splits are miscounted")
+    _refuse_if(((feature < 0) | (feature >= features)).any(), "a split by a feature that it does not have")
+    _refuse_if((np.abs(value) > _MAX_SCORE).any(), "leaves that are not scores")
+    counts = np.concatenate([arrays["split_rows"], arrays["leaf_rows"]]).astype(np.int64)
+    _refuse_if(((counts < 0) | (counts >= 2**31)).any(), "its counts are not numbers of rows")
+    roots, children, depth = _links(leaves, np.stack([arrays["right"], arrays["left"]], axis=1).astype(np.int64))
+    at_leaves = np.arange(total, total + len(value))
+    return Forest(
+        classes=classes,
+        features=features,
+        averaged=bool(arrays["averaged"]),
+        roots=roots.astype(np.int32),
+        splits=total,
+        depth=depth,
+        feature=np.concatenate([feature, np.zeros(len(value))]).astype(np.int32),
+        threshold=np.concatenate([arrays["threshold"], np.zeros(len(value))]).astype(np.float64),
+        children=np.concatenate([children, np.stack([at_leaves, at_leaves], axis=1)]).astype(np.int32),
+        value=np.concatenate([np.zeros(total), value]).astype(np.float64),
+        counts=counts,
+    )
+
+
+def _refuse_if(wrong: bool | np.bool_, why: str) -> None:
+    if wrong:
+        raise BundleError(f"not a whole model of trees ({why}); it was altered, or train it again")
+
+
+def _links(leaves: npt.NDArray[np.int64], sides: npt.NDArray[np.int64]) -> tuple[Array, Array, int]:
+    """Return the roots, the children of splits (right, left), and the depth; each node hangs on its root once."""
+    splits = leaves - 1
+    tree = np.repeat(np.arange(len(leaves)), splits)
+    outside = (sides >= splits[tree, np.newaxis]) | (sides < -leaves[tree, np.newaxis])
+    _refuse_if(outside.any(), "a split with a child that its tree does not have")
+    total = len(sides)
+    first, first_leaf = np.cumsum(splits) - splits, total + np.cumsum(leaves) - leaves
+    children = np.where(sides < 0, first_leaf[tree, np.newaxis] + ~sides, first[tree, np.newaxis] + sides)
+    roots = np.where(splits > 0, first, first_leaf)
+    named = np.bincount(children.ravel(), minlength=total + int(leaves.sum()))
+    named[roots] += 1
+    seen, depth, level = len(roots), 0, roots[splits > 0]
+    while len(level) and (named == 1).all() and depth < _MAX_DEPTH:
+        below = children[level].ravel()
+        seen, depth, level = seen + len(below), depth + 1, below[below < total]
+    _refuse_if(seen != len(named), f"splits that form no tree, or one deeper than {_MAX_DEPTH:,}")
+    return roots, children, depth
+
+
+def write_text(forest: Forest) -> str:
+    """Return a text that LightGBM reads, made of checked arrays only: for what is left to LightGBM.
+
+    Leaves out what no prediction and no contribution follows from.
+    """
+    names = " ".join(f"Column_{number}" for number in range(forest.features))
+    head = [
+        "tree", "version=v4", f"num_class={forest.classes}", f"num_tree_per_iteration={forest.classes}",
+        "label_index=0", f"max_feature_idx={forest.features - 1}", f"objective=multiclass num_class:{forest.classes}",
+        *(["average_output"] if forest.averaged else []), f"feature_names={names}",
+        f"feature_infos={' '.join(['none'] * forest.features)}", "", "",
+    ]  # fmt: skip
+    return "\n".join([*head, *chain.from_iterable(_trees(forest)), "end of trees", "", "pandas_categorical:null", ""])
+
+
+def _trees(forest: Forest) -> Iterator[list[str]]:
+    """Yield the lines of each tree: nodes stand tree after tree, splits and leaves each in their order."""
+    split, leaf = 0, forest.splits
+    children = forest.children.astype(np.int64)
+    for number, root in enumerate(forest.roots.tolist()):
+        level, nodes = np.array([root]), [np.array([root])]
+        while len(level := level[level < forest.splits]):
+            level = children[level].ravel()
+            nodes.append(level)
+        count = int(np.count_nonzero(np.concatenate(nodes) < forest.splits))
+        inner, outer = slice(split, split + count), slice(leaf, leaf + count + 1)
+        sides = np.where(children[inner] < forest.splits, children[inner] - split, ~(children[inner] - leaf))
+        lines = {
+            "num_leaves": [count + 1], "num_cat": [0], "split_feature": forest.feature[inner].tolist(),
+            "split_gain": [0] * count, "threshold": map(repr, forest.threshold[inner].tolist()),
+            "decision_type": [0] * count, "left_child": sides[:, 1].tolist(), "right_child": sides[:, 0].tolist(),
+            "leaf_value": map(repr, forest.value[outer].tolist()), "leaf_weight": [0] * (count + 1),
+            "leaf_count": forest.counts[outer].tolist(), "internal_value": [0] * count,
+            "internal_weight": [0] * count, "internal_count": forest.counts[inner].tolist(), "is_linear": [0],
+            "shrinkage": [1],
+        }  # fmt: skip
+        yield [f"Tree={number}", *(f"{name}={' '.join(map(str, row))}" for name, row in lines.items()), "", ""]
+        split, leaf = split + count, leaf + count + 1
