@@ -4,9 +4,8 @@ In: stores of shape (images, augmentations, d). Out: one probability per class a
 which the image is tested.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..moved import moved_names
 from .blend import blend_weights
 from .bundle import Bundle, FoldModel
 from .head import Classifier, FittedModel, HeadSpec, TrainingPart, TrainingTerms
@@ -47,14 +46,12 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .estimators import HeadClassifier
-else:  # a type checker is to know the new places alone
-    __getattr__ = moved_names(
-        __name__,
-        {
-            "BUNDLE_KIND": "bchisto.crossval",
-            "BUNDLE_SCHEMA": "bchisto.crossval",
-            "BoostResult": "bchisto.crossval:CrossValidation",
-            "read_crop_seed": "bchisto.crossval",
-        },
-        lazy={"HeadClassifier": f"{__name__}.estimators"},  # imports scikit-learn
-    )
+
+
+def __getattr__(name: str) -> Any:
+    """Import scikit-learn's classifier when it is asked for: it needs scikit-learn."""
+    if name != "HeadClassifier":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .estimators import HeadClassifier
+
+    return HeadClassifier

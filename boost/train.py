@@ -14,7 +14,6 @@ from ..errors import InputError
 from ..evaluate import TwoClassView
 from ..featurize import import_features
 from ..jobs import Work
-from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run
 from .settings import BoostSettings, FeatureChoice
@@ -26,7 +25,6 @@ _log = logging.getLogger(__name__)
 _BACH_IMAGES = 400
 
 
-@takes_fields(features=FeatureChoice.of, settings=BoostSettings.of, folds=FoldChoice.of, work=Work.of)
 def train(
     *,
     out: PathInput,
@@ -120,7 +118,7 @@ def train(
                 head=head,
                 settings=settings,
                 preset=preset,
-            ).settled()
+            )
             for plan, head in product(plans, settings.heads)
         ]
         return cross_validate(trainings, run=run, how=how, record=record)

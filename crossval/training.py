@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -214,19 +214,6 @@ class Training(ABC, Generic[U, F]):
         return ImageChange.between(
             old, {image: (self.images.labels[image], self.images.groups[image] or "") for image in images}
         )
-
-    def settled(self) -> Self:
-        """Return the training with the folds that its folder began with, if they were made without looking for copies.
-
-        Raises
-        ------
-        InputError
-            See `Claim.recorded`.
-        """
-        before = self.plan.before
-        if self.overwrite or before is None or self.claim().recorded("folds_sha256") != before.sha256:
-            return self
-        return replace(self, plan=before)
 
     def cross_validate(self, how: Work, claim: Claim) -> CrossValidation:
         """Train what is missing, and write the outputs if all is there.

@@ -165,7 +165,7 @@ class ImageSelection:
         return value if isinstance(value, ImageSelection) else cls(as_path(value, "images"))
 
     def refuse_as_run(self, out: Path) -> None:
-        """Refuse a run folder in which images lie, where no earlier release has begun a run there.
+        """Refuse a run folder in which images lie, unless a run was begun there.
 
         Whatever reads the images next would pass over those in a run folder.
 

@@ -4,9 +4,6 @@ Knows prediction tables only: a table says for each image (and fold) the true cl
 per class or a predicted class.
 """
 
-from typing import TYPE_CHECKING
-
-from ..moved import moved_names
 from .aggregate import AGGREGATIONS, LEVELS, Aggregation, aggregate
 from .calibration import abstention, calibration, unsure_rule
 from .compare import compare_pairs, compare_tables, fold_error, holm, selection_notes, unlike_pairs
@@ -126,15 +123,3 @@ __all__ = [
     "write_run_report",
     "write_tables",
 ]
-
-if not TYPE_CHECKING:  # a type checker is to know the new names alone
-    __getattr__ = moved_names(
-        __name__,
-        {
-            "Comparison": "bchisto.evaluate:PublishedTable",
-            "ProtocolGap": "bchisto.evaluate.paper",
-            "fit_temperature": "bchisto.evaluate.temperature",
-            "protocol_gap": "bchisto.evaluate.paper",
-            "write_comparisons": "bchisto.evaluate:write_published",
-        },
-    )

@@ -12,7 +12,6 @@ from typing import Any
 from ..arguments import Many, PathInput, as_path, as_paths, named
 from ..errors import InputError, ReportError
 from ..jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
-from ..moved import takes_fields
 from .aggregate import Aggregation, aggregate
 from .compare import compare_pairs, selection_notes, unlike_pairs
 from .constant import NOTHING_LEARNT, constant_folds
@@ -61,7 +60,6 @@ def measure(
     return metrics
 
 
-@takes_fields(view=TwoClassChoice.of, tables=TableChoice.of, aggregation=Aggregation.of)
 def evaluate(
     sources: Many[PathInput],
     *,
@@ -195,7 +193,7 @@ def _measured(
         classes = reading.classes or facts.run.get("classes", ())
         for found in read_predictions(path, classes=classes, name=name, predicted_from=reading.predicted_from):
             table = facts.described(found)
-            banners.update(dict.fromkeys(_notes(table, facts, choice)))
+            banners.update(dict.fromkeys(_notes(table, facts)))
             values = {
                 column: column_values(path, column, images_sha256=str(facts.run.get("images_sha256", "")))
                 for column in reading.by
@@ -217,11 +215,8 @@ def _measured(
     return panels
 
 
-def _notes(table: PredictionTable, facts: Facts, choice: TwoClassChoice) -> Iterator[str]:
-    """Say what a reader must know of a table: an old rule, rows left out, and of one from elsewhere what it leaks."""
-    if (rule := facts.rule_of_0_1) and choice.rule is None:
-        other = "" if rule == "sum" else "; the rule sum is the one that boost follows now"
-        yield f"{table.name}: its metrics.json is of bchisto 0.1, which followed the two-class rule {rule} there{other}"
+def _notes(table: PredictionTable, facts: Facts) -> Iterator[str]:
+    """Say what a reader must know of a table: rows left out, and of one from elsewhere what it leaks."""
     if table.unlabelled:
         said = "row has no label and is" if table.unlabelled == 1 else "rows have no label and are"
         yield f"{table.name}: {table.unlabelled} {said} left out; these numbers are about the other {len(table)}"

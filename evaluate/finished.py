@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from .predictions import FoldNote, PredictionTable
 from .read_table import read_predictions
 from .report import write_report
 from .two_class import TwoClassView
-from .wording import joined_versions, nested
+from .wording import joined_versions
 
 _log = logging.getLogger(__name__)
 
@@ -42,22 +42,16 @@ class Facts:
         that worked on the folder by its ``settings.json``.
     metrics : dict
         Those of the table.
-    rule_of_0_1 : str
-        Set where ``metrics.json`` is of 0.1, which did not record its rule beside each table: that rule.
     """
 
     run: dict[str, Any]
     metrics: dict[str, Any]
-    rule_of_0_1: str = ""
 
     @property
     def view(self) -> TwoClassView:
         """The two-class view that the run used."""
-        if found := self.run.get("two_class"):
-            return TwoClassView.of_record(found)
-        view = self.metrics.get("two_class") or {}
-        points = tuple(point["threshold"] for point in view.get("thresholds", ()))
-        return TwoClassView(tuple(view.get("positive", ())), self.rule_of_0_1 or "sum", points)
+        found = self.run.get("two_class")
+        return TwoClassView.of_record(found) if found else TwoClassView()
 
     def described(self, table: PredictionTable) -> PredictionTable:
         """Return the table with its protocol and the folds to be noted."""
@@ -93,12 +87,7 @@ def read_facts(path: Path) -> Facts:
     if versions := joined_versions(claim.get("made_with", ())):
         run = {**run, "versions": versions}
     names = [name for name in tables if name.endswith(" (patch)") == (path.name == _OURS[1])]
-    found = tables[names[0]] if names else {}
-    if "two_class" in run:
-        return Facts(run, found)
-    # 0.1: boost took the largest class of each side, everything else the sum
-    rule = nested(found, "two_class", "rule") or ("max" if "fusion" in tables else "sum")
-    return Facts(run, found, rule if rule in ("sum", "max") else "sum")
+    return Facts(run, tables[names[0]] if names else {})
 
 
 def write_run_report(run: Path, *, images: str) -> None:
@@ -154,16 +143,7 @@ def _read(path: Path) -> tuple[Panel | None, str]:
     noted = [note["fold"] for note in facts.metrics.get("fold_notes", ())]
     paper = PaperTable.read(facts.run["paper"], noted=noted) if "paper" in facts.run else None
     panel = Panel(facts.described(table), facts.metrics, paper, run=facts.run, view=facts.view)
-    return panel, _images(path.with_name("settings.json"), facts.run)
-
-
-def _images(path: Path, run: Mapping[str, Any]) -> str:
-    """Return the identity of the images; empty where 0.1 did not write it where it can be found."""
-    if "images_sha256" in run:
-        return str(run["images_sha256"])
-    settings = read_json(path) if path.is_file() else {}
-    stores = [store.get("images_sha256", "") for store in settings.get("stores", {}).values()]
-    return str(settings.get("images_sha256") or next(iter(stores), ""))
+    return panel, str(facts.run["images_sha256"])
 
 
 def _gap(panels: Sequence[Panel]) -> ProtocolGap | None:

@@ -21,7 +21,7 @@ _ORDER = (
     "balanced_accuracy", "confusion", "macro_f1", "per_class", "auc", "calibration", "calibration_note", "abstention",
     "two_class",
 )  # fmt: skip
-"""Keys of ``metrics.json`` in the order of the first release; further metrics follow."""
+"""Keys of ``metrics.json`` in their order; further metrics follow."""
 
 
 def fold_accuracies(table: PredictionTable) -> list[float]:

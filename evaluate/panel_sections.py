@@ -31,7 +31,7 @@ def panel_blocks(table: PredictionTable, metrics: Metrics, paper: PaperTable | N
     ----------
     table : PredictionTable
     metrics : mapping
-        Of `measure`; what those of an older release lack is left out.
+        Of `measure`.
     paper : PaperTable, optional
     """
     yield from _main(metrics)

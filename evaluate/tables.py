@@ -20,7 +20,7 @@ _NOTHING = "–"
 
 
 def shown_metrics(tables: Iterable[Metrics]) -> list[MetricSpec]:
-    """Return the metrics that at least one of these tables has; those of 0.1 lack what came later."""
+    """Return the metrics that at least one of these tables has."""
     found = list(tables)
     return [spec for spec in list_metrics() if any(spec.name in metrics for metrics in found)]
 

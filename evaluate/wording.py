@@ -12,9 +12,6 @@ from typing import Any
 
 from .predictions import FEW_IMAGES
 
-_NAMES = {"row": "prediction", "image": "image", "group": "group"}
-"""What rows, images and groups are called in metrics of 0.1, which do not say."""
-
 NO_POSITIVES = "no positive images, so no threshold"
 """Why a wanted sensitivity has no operating point."""
 
@@ -43,7 +40,7 @@ def joined_versions(found: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 def name_of(metrics: Mapping[str, Any], what: str) -> str:
     """Return what a ``row``, an ``image`` or a ``group`` of a table is called: patch, image, patient, slide."""
-    return str((metrics.get("names") or _NAMES).get(what, what))
+    return str(metrics["names"][what])
 
 
 def p_value(p: float, *, sign: bool = True) -> str:
@@ -178,11 +175,11 @@ def fold_note_lines(metrics: Mapping[str, Any]) -> list[str]:
     Parameters
     ----------
     metrics : mapping
-        Of `compute_metrics`; those of 0.1 have no ``fold_notes``.
+        Of `compute_metrics`.
     """
     accuracy = dict(zip(metrics["folds"], metrics["accuracy_per_fold"], strict=True))
     by_fold: dict[int, list[str]] = {}
-    for note in metrics.get("fold_notes", ()):
+    for note in metrics["fold_notes"]:
         images = counted(note["trained"], "image") if note["trained"] else "no image"
         by_fold.setdefault(note["fold"], []).append(f"{images} of {note['label']}")
     lines = [

@@ -4,10 +4,7 @@ In: a `bchisto.data.Dataset`. Out: one HDF5 store per encoder and view, ``featur
 (images x augmentations, d).
 """
 
-from typing import TYPE_CHECKING
-
 from ..encoders import Encoder  # a name that others rely on here
-from ..moved import moved_names
 from .blocks import ABSENT_SETTINGS, compared_settings, images_per_block, reckon_seconds
 from .crops import Augmentation, crop_boxes, cut_crop, draw_augmentation, pad_image
 from .embeddings import IMPORTED, KIND_FACTS, UNKNOWN, Embeddings, facts_of, row_sha256, settled_facts
@@ -62,22 +59,3 @@ __all__ = [
     "settled_facts",
     "time_describing",
 ]
-
-if not TYPE_CHECKING:  # a type checker is to know the new places alone
-    __getattr__ = moved_names(
-        __name__,
-        dict.fromkeys(
-            (
-                "EncoderChoice",
-                "EncoderSpec",
-                "canonical_names",
-                "get_spec",
-                "list_encoders",
-                "parse_encoder",
-                "precision_policy",
-                "weights_of",
-            ),
-            "bchisto.encoders",
-        )
-        | {"check_headers": "bchisto.data"},
-    )

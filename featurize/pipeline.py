@@ -27,7 +27,6 @@ from ..jobs import (
     visible_gpus,
     write_rows,
 )
-from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import Claim, RunRecord, record_run
 from .blocks import Block, Target, choose_targets, claim_parts, images_per_block, make_blocks
@@ -77,7 +76,6 @@ class FeaturizeResult:
     doubtful_stains: tuple[str, ...] = ()
 
 
-@takes_fields(images=ImageSelection.of, work=Work.of)
 def featurize(
     images: ImageSelection | PathInput,
     *,

@@ -1,8 +1,5 @@
 """CNNs trained over the same folds, to the same prediction table as the boosted road."""
 
-from typing import TYPE_CHECKING
-
-from ..moved import moved_names
 from .augment import AUGMENTATIONS, OFFLINE
 from .balance import SAMPLINGS, class_weights, sample_training
 from .bundle import CnnBundle
@@ -45,12 +42,3 @@ __all__ = [
     "sample_training",
     "time_training",
 ]
-
-if not TYPE_CHECKING:  # a type checker is to know the new names alone
-    __getattr__ = moved_names(
-        __name__,
-        {
-            "FinetuneResult": "bchisto.crossval:CrossValidation",
-            "Network": "bchisto.finetune:NetworkSpec",
-        },
-    )

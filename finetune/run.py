@@ -13,7 +13,6 @@ from ..data import PARTICULARS, FoldChoice, FoldPlan, ImageRecord, ImageSelectio
 from ..errors import InputError, WeightsError
 from ..evaluate import TwoClassView
 from ..jobs import Work, write_rows
-from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run
 from .balance import BEFORE, class_factors, sample_training
@@ -24,7 +23,6 @@ from .settings import FinetuneSettings
 from .training import CnnTraining
 
 
-@takes_fields(images=ImageSelection.of, folds=FoldChoice.of, work=Work.of)
 def finetune(
     images: ImageSelection | PathInput,
     *,
@@ -141,9 +139,7 @@ def finetune(
                 settings=settings,
                 reading=selection.reading,
                 tensorboard=tensorboard,
-            )
-            .settled()
-            .fitted()  # refuses what does not fit before anything is written
+            ).fitted()  # refuses what does not fit before anything is written
             for plan in plans
         ]
         try:

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..arguments import as_text, as_texts, as_whole, convert_fields
 from ..errors import InputError
-from ..moved import renamed_fields
 from ..options import option
 from ..stains import STAIN_METHODS
 from .augment import OFFLINE, augmentation_ranges, plain_name
@@ -90,7 +89,6 @@ def _factors(name: str, form: str, *, option_name: str = "") -> Any:
     return option((), name=option_name, plain=_written, value=functools.partial(_pairs, name=name, form=form))
 
 
-@renamed_fields(rate="learning_rate")
 @dataclass(frozen=True)
 class FinetuneSettings:
     """Settings that decide what is trained.

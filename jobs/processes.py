@@ -39,7 +39,7 @@ def is_running(process: Mapping[str, Any]) -> bool | None:
     Parameters
     ----------
     process : mapping
-        Of `this_process`; version 0.1 wrote the host and the number alone.
+        Of `this_process`.
 
     Returns
     -------

@@ -36,7 +36,7 @@ def write_probabilities(
 
 
 def read_marks(path: Path) -> dict[str, str]:
-    """Return what a table vouches for; empty for one of bchisto 0.1, which had no marks."""
+    """Return what a table vouches for."""
     with path.open(newline="", encoding="utf-8", errors="replace") as handle:
         header = next(Cells(handle), [])
     return dict(cell.split("=", 1) for cell in header if "=" in cell)

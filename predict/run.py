@@ -28,7 +28,6 @@ from ..jobs import (
     set_aside,
     write_rows,
 )
-from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_table, unfinished_record
 from .advice import advised, said_of_training
@@ -102,7 +101,6 @@ class PredictResult:
         return to_pandas(self.path)
 
 
-@takes_fields(settings=PredictSettings.of, work=Work.of)
 def predict(
     model: PathInput,
     images: Many[PathInput] = (),

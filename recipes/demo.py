@@ -14,7 +14,6 @@ from ..encoders import Encoder, EncoderChoice
 from ..errors import WeightsError
 from ..featurize import FeaturizeSettings, View, featurize
 from ..jobs import Work
-from ..moved import takes_fields
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +46,6 @@ class DemoResult:
     boost: CrossValidation
 
 
-@takes_fields(work=Work.of)
 def demo(out: PathInput, *, images_per_class: int = 12, seed: int = 0, work: Work | None = None) -> DemoResult:
     """Draw a synthetic BACH set, describe it, boost it.
 

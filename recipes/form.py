@@ -7,7 +7,6 @@ without arguments that returns one of these. It has the name of the recipe, and 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -22,8 +21,6 @@ from .recipe import STEPS, Recipe, Setting
 from .tables import KINDS, check_claim, claims_of
 
 ENTRY_POINT_GROUP = "bchisto.recipes"
-
-_log = logging.getLogger(__name__)
 
 _NEEDED = {"featurize": ("encoder", "view"), "boost": ("head", "folds"), "finetune": ("network", "folds")}
 """Settings that a step cannot do without."""
@@ -42,13 +39,6 @@ _KINDS_OF_PARTS: dict[str, type | tuple[type, ...]] = {
     "dataset": (str, list),
     "images": int,
 }
-
-
-_ROADS = {"boosted": ["featurize", "boost"], "cnn": ["finetune"]}
-"""The steps of what recipes of 0.1 called a road."""
-
-_QUICK_STEPS = {"augmentations": "featurize", "crops": "featurize", "seeds": "boost"}
-"""Settings that a quick run of a boosted recipe of 0.1 changed, and the step of each."""
 
 
 def list_recipes() -> tuple[str, ...]:
@@ -131,13 +121,6 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
 
 
 def _parsed(content: Mapping[str, Any]) -> Recipe:
-    if content.get("road") in _ROADS and "steps" not in content:
-        _log.warning(
-            "recipe %s: road and settings of a step outside of it are the form of 0.1 and will not be read by 0.3; "
-            "docs/reproduce.md says how it is written now",
-            content.get("name"),
-        )
-        content = _without_road(content)
     missing, unknown = _REQUIRED - content.keys(), content.keys() - {"name", *_KINDS_OF_PARTS}
     if missing or unknown:
         names = [f"no {name}" for name in sorted(missing)] + [f"unknown {name}" for name in sorted(unknown)]
@@ -228,34 +211,3 @@ def _check_table(recipe: str, table: Mapping[str, Any]) -> None:
     check_file_name(table["key"], f"recipe {recipe}: the table")
     for claim in claims_of(table):
         check_claim(f"recipe {recipe}: the table {table['key']}", claim, table)
-
-
-def _without_road(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe of 0.1 in the form of today, which is done for one more release.
-
-    Parameters
-    ----------
-    content : mapping
-        In the form of 0.1, with a road in place of steps.
-    """
-    found = {key: value for key, value in content.items() if key != "road"}
-    found["steps"] = _ROADS[content["road"]]
-    if isinstance(content.get("variants"), Mapping):
-        found["variants"] = {name: _variant(change) for name, change in content["variants"].items()}
-    if isinstance(content.get("quick"), Mapping):
-        found["quick"] = quick = {key: value for key, value in content["quick"].items() if key not in _QUICK_STEPS}
-        for key, step in _QUICK_STEPS.items():
-            if key in content["quick"]:
-                quick[step] = {**quick.get(step, {}), key: content["quick"][key]}
-    return found
-
-
-def _variant(change: Mapping[str, Any]) -> dict[str, Any]:
-    found = {key: value for key, value in change.items() if key not in ("folds", "test_fold")}
-    if "featurize" in change:  # frozen features beside a network
-        found["steps"] = _ROADS["boosted"]
-    if "folds" in change:
-        found["boost"] = {**found.get("boost", {}), "folds": change["folds"]}
-    if "test_fold" in change:
-        found["finetune"] = {**found.get("finetune", {}), "test_fold": change["test_fold"]}
-    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from ..errors import InputError, ReportError
 from ..evaluate import PublishedTable, reporting, write_published, write_report
 from ..explain import check_count, show_cases
 from ..jobs import Work, ensure_folder
-from ..moved import takes_fields
 from ..options import plain_options
 from ..runs import record_run
 from .estimate import Estimate
@@ -52,14 +50,7 @@ class ReproduceResult:
     banners: tuple[str, ...]
     pictures: tuple[Path, ...] = ()
 
-    @property
-    def comparisons(self) -> list[PublishedTable]:
-        """The name that `published` had before 0.2."""
-        warnings.warn("comparisons is published now; the old name goes with the next release", DeprecationWarning, 2)
-        return self.published
 
-
-@takes_fields(scope=Scope.of, work=Work.of)
 def estimate_recipe(
     name: str,
     images: PathInput,
@@ -81,7 +72,6 @@ def estimate_recipe(
     return estimate_variants(*_prepared(name, images, Path(), scope=scope, weights="random", work=work))
 
 
-@takes_fields(scope=Scope.of, work=Work.of)
 def reproduce(
     name: str,
     images: PathInput,

@@ -310,7 +310,7 @@ def _recorded(entry: Mapping[str, Any], command: str) -> dict[str, Any]:
     config = dict(entry["config"])
     if command == "boost" and not config.get("features") and isinstance(config.get("out"), str):
         config["features"] = [str(Path(config["out"]) / "features")]  # what the default was then
-    folder = entry.get("folder")  # version 0.1 did not say
+    folder = entry.get("folder")
     if not isinstance(folder, str) or Path(folder) == Path.cwd():
         return config
     for name in config.keys() & {*_PATHS, *_MAYBE_PATHS}:

@@ -12,7 +12,6 @@ from typing import Any
 from ...arguments import PathInput, TextInput, as_path, as_text
 from ...errors import InputError, MissingInputError
 from ...jobs import write_rows
-from ...moved import takes_fields
 from ..columns import FOLD, IMAGE, PART
 from ..csvtable import read_csv
 from ..findings import few
@@ -29,7 +28,6 @@ GROUPINGS = ("group", "none")
 """Whether split folds keep groups whole."""
 
 
-@takes_fields(known=Particulars.of)
 def fold_plan(
     spec: TextInput,
     *,
@@ -114,12 +112,8 @@ def fold_plan(
     if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
         raise InputError(f'`spec` {plan.name}: {leaks[0]}; mend the list, or use `group_by="none"`')
     mixed = mixed_parts(plan, known)
-
-    def warned(one: FoldPlan) -> FoldPlan:
-        leaks = (*split_groups(one, group_of), *split_copies(one, known.copies or ()))
-        return replace(one, warnings=(*absent, *one.warnings, *mixed, *leaks))
-
-    return warned(plan if plan.before is None else replace(plan, before=warned(plan.before)))
+    leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
+    return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
 
 
 def fold_plans(specs: Iterable[str], **images: Any) -> list[FoldPlan]:

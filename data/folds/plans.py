@@ -43,8 +43,6 @@ class FoldPlan:
         and so is an image whose group is unknown.
     repeats : int
         Splits that it is made of, each of as many folds.
-    before : FoldPlan or None
-        The same folds made without looking for copies, where these differ: a folder that began with them keeps them.
     """
 
     name: str
@@ -56,7 +54,6 @@ class FoldPlan:
     whole: int = 0
     units: Mapping[str, str] = field(default_factory=dict, compare=False)
     repeats: int = 1
-    before: FoldPlan | None = field(default=None, compare=False)
 
     @property
     def folds(self) -> list[int]:
@@ -111,7 +108,6 @@ def repeat_folds(plans: Sequence[FoldPlan]) -> FoldPlan:
         raise InputError(f"`repeats` {splits}: goes with folds that are drawn, not with {first.name}, which are fixed")
     count = len(first.folds)
     rows = [(i, fold + place * count, part) for place, plan in enumerate(plans) for i, fold, part in plan.rows]
-    before = [replace(plan.before or plan, before=None) for plan in plans]
     return replace(
         first,
         name=f"{first.name}-repeated{splits}",
@@ -119,7 +115,6 @@ def repeat_folds(plans: Sequence[FoldPlan]) -> FoldPlan:
         partition=False,
         warnings=tuple(_said(plans)),
         repeats=splits,
-        before=repeat_folds(before) if any(plan.before for plan in plans) else None,
     )
 
 

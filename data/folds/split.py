@@ -33,7 +33,7 @@ def split_together(
     grouped: bool,
     seed: int,
 ) -> FoldPlan:
-    """Split, with groups whole if asked to, and copies of an image always; and the same without looking for copies."""
+    """Split, with groups whole if asked to, and copies of an image always."""
     owners = groups if grouped else [None] * len(groups)
     make = holdout_plan if HOLDOUT.fullmatch(spec) else _stratified_plan
 
@@ -53,12 +53,10 @@ def split_together(
                 f"{pairs_alike(len(copies))}; both of a pair stay in one part of each fold, but intervals count each "
                 "as an image of its own, unless one patient has both"
             )
-            before = plan if joined.sha256 != plan.sha256 else None
-            plan = replace(joined, before=before, warnings=(*joined.warnings, note))
+            plan = replace(joined, warnings=(*joined.warnings, note))
         else:  # those that train and test at once are named
             copies = []
-    # where copies change no fold, the folder may be older: inside its training parts nothing may change either
-    if plan.before is not None or (grouped and None in groups):
+    if copies or (grouped and None in groups):
         whole = groups if None not in groups else owners  # inside a training part groups are whole where all are known
         units = join_units(image_ids, whole, copies)
         plan = replace(plan, units=dict(zip(image_ids, units, strict=True)))

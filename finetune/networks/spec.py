@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...moved import renamed_fields
-
 
 @dataclass(frozen=True)
 class CaffeLayers:
@@ -27,7 +25,6 @@ class CaffeLayers:
     flattened: Mapping[str, int] = field(default_factory=dict)
 
 
-@renamed_fields(rate="learning_rate")
 @dataclass(frozen=True)
 class NetworkSpec:
     """A network and how its source trains it.

@@ -34,7 +34,6 @@ def value_of(metrics: Mapping[str, Any] | None, metric: str) -> Value:
         if len(positive) != 1:
             return _NOTHING
         value = metrics["per_class"][positive[0]][metric]
-        # metrics of 0.1 have no intervals of classes
         interval = intervals.get("per_class", {}).get(positive[0], {}).get(metric)
     return (None if value is None else float(value)), (None if interval is None else tuple(interval))
 

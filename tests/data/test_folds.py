@@ -1,6 +1,5 @@
 import csv
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from bchisto.data import (
@@ -464,18 +463,6 @@ def test_only_images_that_failed_may_be_absent(tmp_path):
         len(fold_plan("none", **kept, known=Particulars(failed=gone), test_list=tmp_path / "l.csv").images(1, "test"))
         == 3
     )
-
-
-def test_failed_images_as_a_keyword_of_their_own_mean_the_same_and_warn():
-    data = bach()
-    kept, gone = {key: values[2:] for key, values in data.items()}, data["image_ids"][:2]
-    copies = Particulars(copies=((kept["image_ids"][0], kept["image_ids"][-1]),))
-    said = r"fold_plan\(failed=...\) will go with the next release; pass known=Particulars\(failed=...\)"
-    with pytest.warns(DeprecationWarning, match=said) as heard:
-        plan = fold_plan("rakhlin10", **kept, failed=gone, known=copies)
-    assert heard[0].filename == __file__  # the caller's own line
-    assert plan == fold_plan("rakhlin10", **kept, known=replace(copies, failed=gone))
-    assert "2 images could not be used" in plan.warnings[0]
 
 
 def test_failed_images_are_in_no_file(tmp_path):

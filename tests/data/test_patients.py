@@ -159,15 +159,10 @@ def test_copies_of_an_image_stay_in_one_fold():
         "count each as an image of its own, unless one patient has both",
     )
     assert len(set(plan.kept_whole(list(fold), [None] * 40))) == 37
-    assert (
-        plan.before.rows
-        == fold_plan("5", image_ids=[f"i{k:02d}" for k in range(40)], labels=["a", "b"] * 20, groups=[None] * 40).rows
-    )
-    assert "seem to show the same pixels, and one trains where the other tests" in plan.before.warnings[-1]
 
 
 def test_folds_that_copies_leave_no_room_for_are_made_without():
-    """What was trained before copies were looked for must go on, even where all images of a class are one."""
+    """All images of a class may be one."""
     ids = [f"i{k}" for k in range(12)]
     data = {"image_ids": ids, "labels": ["a"] * 4 + ["b"] * 8, "groups": [None] * 12}
     plan = fold_plan("4", **data, known=Particulars(copies=(("i0", "i1"), ("i1", "i2"), ("i2", "i3"))))
@@ -215,30 +210,6 @@ def test_copies_in_a_given_list_are_named_and_stay(tmp_path):
     assert plan.sha256 == plain.sha256
     said = f"{split} pairs of images seem to show the same pixels, and one trains"
     assert any(said in warning for warning in plan.warnings)
-
-
-def test_a_run_that_began_without_looking_for_copies_keeps_its_folds(described, run_copy):
-    run = run_copy(described)
-    table = run / "features" / "dataset.json"
-    content = json.loads(table.read_text())
-    (before,) = train(out=run, folds=["3"], settings=SETTINGS, work=Work(jobs=1))
-    folds = (before.folder / "folds.csv").read_text()
-    tested = {}
-    for row in csv.DictReader(folds.splitlines()):
-        tested.setdefault(row["fold"], []).append(row["image_id"])
-    pair = [tested["1"][0], tested["2"][0]]
-    table.write_text(json.dumps({**content, "copies": [pair]}))
-    (again,) = train(out=run, folds=["3"], settings=SETTINGS, work=Work(jobs=1))
-    assert (again.folder / "folds.csv").read_text() == folds
-    assert any("one trains where the other tests" in banner for banner in again.banners)
-    (anew,) = train(out=run, folds=["3"], settings=SETTINGS, work=Work(jobs=1, overwrite=True))
-    rows = {
-        row["image_id"]: row["fold"] for row in csv.DictReader((anew.folder / "folds.csv").read_text().splitlines())
-    }
-    assert rows[pair[0]] == rows[pair[1]]
-    assert any("both of a pair stay in one part" in banner for banner in anew.banners)
-    (resumed,) = train(out=run, folds=["3"], settings=SETTINGS, work=Work(jobs=1))
-    assert resumed.banners == anew.banners
 
 
 def test_leave_one_site_out():

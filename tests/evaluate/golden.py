@@ -1,4 +1,4 @@
-"""Write tests/evaluate/golden: what `bchisto evaluate` of release 0.1.1 made of three small tables.
+"""Write tests/evaluate/golden: what `bchisto evaluate` made of three small tables.
 
 Run once, with that release. `test_golden.py` compares what is made now.
 """

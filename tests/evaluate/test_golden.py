@@ -1,4 +1,4 @@
-"""Metrics, tables and figures of the report are those of 0.1.1, key by key and column by column; see `golden.py`."""
+"""Metrics, tables and figures of the report are as recorded, key by key and column by column; see `golden.py`."""
 
 import csv
 import importlib.util
@@ -32,7 +32,7 @@ def made(golden, tmp_path_factory):
 
 
 def same(new, old, path=""):
-    """Compare JSON values: the keys of 0.1 in their order, texts exactly, numbers to rounding."""
+    """Compare JSON values: their keys in their order, texts exactly, numbers to rounding."""
     if path.endswith(ON_PURPOSE):
         return
     assert type(new) is type(old), path
@@ -87,7 +87,7 @@ def test_what_is_rounded_for_people(made):
 
 
 def test_cells_of_the_report(made):
-    """Every figure of 0.1.1 that is no interval stands in the report, by row and column."""
+    """Every figure that is no interval stands in the report, by row and column."""
 
     def cells(text):
         found = {}

@@ -75,18 +75,6 @@ def test_all_levels_side_by_side(path, tmp_path):
     assert ("patches (image, average)", "patches (image, vote)") in pairs
 
 
-def test_levels_and_rules_as_keywords_still_work(path, tmp_path):
-    with pytest.warns(DeprecationWarning, match="will go with the next release") as heard:
-        found = evaluate([path], out=tmp_path / "old", rules=["vote", "sum"], levels="group", bootstrap=0)
-    assert [(str(one.message), one.filename) for one in heard] == [
-        ("evaluate(levels, rules=...) will go with the next release; pass "
-         "aggregation=Aggregation(levels=..., rules=...)", __file__)
-    ]  # fmt: skip
-    assert [*found["tables"]] == ["patches (group, vote)", "patches (group, sum)"]
-    new = Aggregation("group", ["vote", "sum"])
-    assert found == evaluate([path], out=tmp_path / "new", aggregation=new, bootstrap=0)
-
-
 def test_a_table_of_images_stays_at_the_level_of_images(table):
     images = aggregate(table, level="image")
     assert aggregate(images, level="image") is images

@@ -117,9 +117,3 @@ def test_what_cannot_be_chosen(three, tmp_path, cli):
     )
     code, out, _ = cli("evaluate", path, "--out", tmp_path / "out", "--predicted-from", "column")
     assert (code, "accuracy 100.0 % of 2" in out) == (0, True)
-
-
-def test_classes_as_a_keyword_still_work(three, tmp_path):
-    with pytest.warns(DeprecationWarning, match=r"pass tables=TableChoice\(classes=\.\.\.\)"):
-        found = evaluate(three[0], out=tmp_path / "out", classes=["b", "a"], bootstrap=0)
-    assert found["tables"]["x"]["classes"] == ["b", "a"]

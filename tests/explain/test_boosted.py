@@ -10,12 +10,11 @@ import re
 import warnings
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import lightgbm
 import numpy as np
 import pytest
-from bchisto.boost import Bundle, fit_text, pack_text, parse_model
+from bchisto.boost import BoostSettings, Bundle, fit_text, pack_text, parse_model, train
 from bchisto.errors import BundleError, InputError
 from bchisto.explain import ExplainSettings, Explanation, draw, explain, explain_methods, lay_over
 from bchisto.explain.boosted import check_boosted, explain_boosted
@@ -27,6 +26,7 @@ from conftest import need
 from PIL import Image
 
 METHODS = ("map", "contributions", "channels")
+SMALL = {"min_data_in_leaf": 2, "num_iterations": 4}
 
 
 def arrays_of(folder):
@@ -564,38 +564,11 @@ def test_no_images_and_bad_images(boosted, tissue, tmp_path, cli):
     assert "c.png" in listed
 
 
-RELEASE = Path(__file__).parents[1] / "compatibility" / "release-0.1"
-
-
-@pytest.mark.parametrize(
-    ("model", "method"),
-    [
-        ("run/boost/3-lightgbm", "contributions"),
-        ("dense/boost/3-lightgbm", "map"),
-        ("run/boost/3-stack", "map"),
-        ("run/finetune/3-tiny", "gradcam"),
-    ],
-)
-def test_bundles_of_the_first_release(model, method, tmp_path):
-    """They hold all that is needed. Of a stack the map weighs its members as a prediction does."""
-    one = sorted((RELEASE / "images").rglob("*.png"))[0]
-    window = 4096 if method == "map" else 0
-    result = explain(
-        RELEASE / model, one, out=tmp_path, settings=ExplainSettings(method, target="benign", window=window)
-    )
-    (found,) = arrays_of(result.folder).values()
-    if method == "map":  # of a window as large as the picture: one probability everywhere, and both sum to one
-        other = ExplainSettings(method, target="malignant", window=window)
-        result = explain(RELEASE / model, one, out=tmp_path / "other", settings=other)
-        (rest,) = arrays_of(result.folder).values()
-        np.testing.assert_allclose(found["values"] + rest["values"], 1.0, rtol=1e-5)
-
-
-def test_what_is_no_bundle_or_a_newer_one(tissue, tmp_path, cli):
+def test_what_is_no_bundle_or_a_newer_one(boosted, tissue, tmp_path, cli):
     newer, none = tmp_path / "näw er.bchisto", tmp_path / "none.bchisto"
     none.write_bytes(b"hello")
     with (
-        zipfile.ZipFile(RELEASE / "run" / "boost" / "3-lightgbm" / "model.bchisto") as old,
+        zipfile.ZipFile(boosted / "boost" / "3-lightgbm" / "model.bchisto") as old,
         zipfile.ZipFile(newer, "w") as new,
     ):
         for name in old.namelist():
@@ -615,9 +588,11 @@ def test_what_is_no_bundle_or_a_newer_one(tissue, tmp_path, cli):
     assert not (tmp_path / "out").exists()
 
 
-def test_contributions_are_of_trees_alone(tissue, tmp_path, cli):
+def test_contributions_are_of_trees_alone(described, run_copy, tissue, tmp_path, cli):
+    run = run_copy(described)
+    train(out=run, folds=["2"], settings=BoostSettings(["svm", "stack"], seeds=1, params=SMALL), work=Work(jobs=1))
     for head in ("svm", "stack"):
-        call = ("explain", RELEASE / "run" / "boost" / f"3-{head}", "--images", tissue, "--out", tmp_path / "out")
+        call = ("explain", run / "boost" / f"2-{head}", "--images", tissue, "--out", tmp_path / "out")
         code, _, err = cli(*call, "--method", "contributions")
         assert code == 2
         assert "--method contributions: is for the head lightgbm, whose trees share out their score; this model" in err

@@ -21,7 +21,6 @@ ROOMS = [
     "extensions",
     "arguments",
     "options",
-    "moved",
     "jobs",
     "runs",
     "stains",

@@ -143,13 +143,6 @@ def plain(here):
     write_tissue(here / "images", per_class=12, size=(64, 64))
 
 
-def earlier(here):
-    """Two run folders that release 0.1 wrote."""
-    written = REPOSITORY / "tests" / "compatibility" / "release-0.1"
-    for name in ("run", "trial"):
-        shutil.copytree(written / "run", here / name)
-
-
 def crowd(here):
     """5,000 images of 500 patients, in 5 classes; most are nearly blank, which spares looking for copies."""
     from PIL import Image

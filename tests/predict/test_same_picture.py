@@ -1,36 +1,37 @@
 """The same picture gets the same answer, to the last bit: wherever it lies, whatever it is called, beside whatever."""
 
 import csv
-import json
 import shutil
-from pathlib import Path
 
 import pytest
-from archives import as_of_0_1, rewrite
-from bchisto.boost import Bundle
+from bchisto.boost import BoostSettings, train
 from bchisto.data import CROP_SEEDS, ImageRecord, crop_key, decode_image, pixels_sha256
+from bchisto.encoders import EncoderChoice
 from bchisto.errors import InputError
-from bchisto.finetune import CnnBundle
+from bchisto.featurize import FeaturizeSettings, View, featurize
+from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.jobs import Work
 from bchisto.predict import predict
 from PIL import Image
 
-WRITTEN = Path(__file__).parents[1] / "compatibility" / "release-0.1"
-BUNDLES = {"exact": "run/boost/3-stack", "dense": "dense/boost/3-lightgbm", "patches": "run/finetune/3-tiny"}
+BUNDLES = ("exact", "dense", "patches")
 
 
-def bundle_of(kind, target, *, crop_seed=None):
-    """Copy a bundle of 0.1, as of this version where `crop_seed` is given; networks get random patches."""
-
-    def change(members):
-        content = json.loads(members["manifest.json"])
-        if kind == "patches":
-            content["settings"]["patches"] = "random:40:3"
-        if crop_seed is not None:
-            content.update(schema_version=3, crop_seed=crop_seed)
-        return {**members, "manifest.json": json.dumps(content).encode()}
-
-    return rewrite(WRITTEN / BUNDLES[kind] / "model.bchisto", target / f"{kind}.bchisto", change)
+def bundle_of(kind, run, tissue):
+    """Train a bundle of whole crops, of dense mode, or of a network on random patches."""
+    if kind == "patches":
+        settings = FinetuneSettings("speck", size=48, epochs=1, patches="random:40:3")
+        (result,) = finetune(tissue, out=run, folds=["2"], settings=settings, work=Work(jobs=1))
+    else:
+        view = View(1.0, 64) if kind == "exact" else View(1.0, 48)
+        described = FeaturizeSettings(
+            encoders=(EncoderChoice("tiny"),), weights=("random",), views=(view,), augmentations=2, crops=3, mode=kind
+        )
+        featurize(tissue, out=run, settings=described, work=Work(jobs=1))
+        head = {"exact": "stack", "dense": "lightgbm"}[kind]
+        settings = BoostSettings(head, seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 4})
+        (result,) = train(out=run, folds=["2"], settings=settings, work=Work(jobs=1))
+    return result.folder / "model.bchisto"
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +59,8 @@ def answers(path):
 
 
 @pytest.mark.parametrize("kind", BUNDLES)
-def test_wherever_it_lies(places, tmp_path, kind):
-    model = bundle_of(kind, tmp_path, crop_seed="pixels")
+def test_wherever_it_lies(places, tissue, tmp_path, kind):
+    model = bundle_of(kind, tmp_path / "run", tissue)
     predict(model, [places], out=tmp_path / "all.csv", work=Work(jobs=1))
     predict(model, [places / "alone"], out=tmp_path / "alone.csv", work=Work(jobs=1))
     predict(model, [places / "before", places / "Benin" / "z.tif"], out=tmp_path / "some.csv", work=Work(jobs=1))
@@ -71,21 +72,6 @@ def test_wherever_it_lies(places, tmp_path, kind):
     names = [name for name in some if name != "z.tif"]
     assert {name: every[f"before/{name}"] for name in names} == {name: some[name] for name in names}
     assert len(set(every.values())) > 1
-
-
-@pytest.mark.parametrize("kind", ["exact", "patches"])
-def test_bundles_of_0_1_keep_their_rule(places, tmp_path, kind):
-    old = bundle_of(kind, tmp_path)
-    predict(old, [places / "Benin" / "a.png", places / "Benin" / "z.tif"], out=tmp_path / "p.csv", work=Work(jobs=1))
-    found = answers(tmp_path / "p.csv")
-    assert found["a.png"] != found["z.tif"]
-
-
-def test_new_bundles_say_their_rule(boosted, tmp_path):
-    written = boosted / "boost" / "3-lightgbm" / "model.bchisto"
-    assert Bundle.load(written).crop_seed == "pixels"
-    assert Bundle.load(as_of_0_1(written, tmp_path / "old.bchisto")).crop_seed == "id"
-    assert CnnBundle.load(bundle_of("patches", tmp_path)).crop_seed == "id"
 
 
 def test_the_key_is_that_of_shape_and_pixels(tissue):

@@ -309,49 +309,6 @@ def test_recipes_of_ones_own_are_checked(tmp_path, change, message):
         load_recipe(write(tmp_path, content))
 
 
-def test_a_recipe_in_the_form_of_0_1_is_read_and_said(tmp_path, caplog):
-    """A road in place of steps, and what a variant and a quick run change beside it."""
-    boosted = small(
-        variants={"published": {"source": "a", "folds": ["rakhlin10"]}, "eva": {"source": "b", "folds": ["eva"]}},
-        quick={"source": "ours", "images_per_class_and_fold": 1, "augmentations": 4, "crops": 1, "seeds": 1},
-        road="boosted",
-    )
-    del boosted["steps"]
-    old = load_recipe(write(tmp_path, boosted))
-    assert "recipe small: road and settings of a step outside of it are the form of 0.1" in caplog.text
-    now = small(
-        variants={"published": {"source": "a", "boost": {"folds": ["rakhlin10"]}},
-                  "eva": {"source": "b", "boost": {"folds": ["eva"]}}},
-        quick={"source": "ours", "images_per_class_and_fold": 1, "featurize": {"augmentations": 4, "crops": 1},
-               "boost": {"seeds": 1}},
-    )  # fmt: skip
-    assert old == load_recipe(write(tmp_path, now))
-    network = {
-        "network": {"value": "patch-resnet", "source": "x"}, "patches": {"value": "resize", "source": "x"},
-        "folds": {"value": ["3"], "source": "x"}, "seed": {"value": 1, "source": "x"},
-    }  # fmt: skip
-    frozen = {"encoder": ["tiny"], "view": ["1.0:48"], "augmentations": 1, "crops": 1}
-    both = {
-        "frozen": {"source": "c", "featurize": frozen, "boost": {"folds": ["3"], "head": ["logistic"]}},
-        "all": {"source": "b", "finetune": {"folds": ["none"]}},
-    }
-    quick = {"source": "ours", "images_per_class": 2, "finetune": {"epochs": 1}, "boost": {"folds": ["2"]}}
-    before, after = small(published=[], quick=quick), small(published=[], quick=quick, steps=["finetune"])
-    for content, all_data, steps in (
-        (before, {**both["all"], "test_fold": 1}, {}),
-        (after, {"source": "b", "finetune": {"folds": ["none"], "test_fold": 1}}, {"steps": ["featurize", "boost"]}),
-    ):
-        for name in ("featurize", "boost", "full_scale"):
-            del content[name]
-        content["finetune"] = network
-        content["variants"] = {"first": {"source": "a"}, "all": all_data, "frozen": {**both["frozen"], **steps}}
-    del before["steps"]
-    before["road"] = "cnn"
-    assert load_recipe(write(tmp_path, before)) == load_recipe(write(tmp_path, after))
-    with pytest.raises(InputError, match="recipe small: no steps, unknown road"):
-        load_recipe(write(tmp_path, {**before, "road": "other"}))
-
-
 def test_what_is_refused(tmp_path, bach, cli):
     (tmp_path / "x.yaml").write_text("a: [")
     (tmp_path / "y.yaml").write_text("- 1")

@@ -72,7 +72,7 @@ def test_a_run_whose_process_is_gone_was_interrupted(tmp_path):
 
     assert status(mine) == "running"
     assert status({**mine, "pid": 2**22 + 1}) == "interrupted"
-    assert status({"host": mine["host"], "pid": 2**22 + 1}) == "interrupted"  # as 0.1 wrote it
+    assert status({"host": mine["host"], "pid": 2**22 + 1}) == "interrupted"
     assert status({**mine, "host": "elsewhere"}) == "not checked here"
     assert status({}) == "not checked here"
 
