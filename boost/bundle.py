@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ..crossval import BundleFacts, open_bundle, write_bundle
 from ..errors import BundleError, InputError
 from ..evaluate import NOTHING_LEARNT, apply_temperature, nothing_learnt
+from ..featurize import IMPORTED
 from ..jobs import Archive, check_archive_size
 from .arrays import Probabilities
 from .head import HEAD_NAME, MODEL_SUFFIX, Classifier, HeadSpec
@@ -64,6 +65,16 @@ class Bundle(BundleFacts):
     models: dict[str, list[FoldModel]]
     head: str = "lightgbm"
     blend: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The classifier and its encoders."""
+        return (self.head, *dict.fromkeys(str(header["encoder"]) for header in self.stores.values()))
+
+    @property
+    def takes_embeddings(self) -> bool:
+        """Whether the models were trained on embeddings from files."""
+        return any(header.get("mode") == IMPORTED for header in self.stores.values())
 
     @property
     def count(self) -> int:

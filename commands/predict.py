@@ -43,7 +43,7 @@ def predict(model: Path, **options: Any) -> None:
     """
     from ..jobs import Work
     from ..options import from_options
-    from ..predict import Calls, PredictSettings
+    from ..predict import PredictSettings
     from ..predict import predict as run
 
     chosen = (*options["images"], *options["more_images"])
@@ -56,7 +56,6 @@ def predict(model: Path, **options: Any) -> None:
         out=options["out"],
         weights=options["weights"],
         settings=from_options(PredictSettings, options),
-        calls=from_options(Calls, options),
         work=from_options(Work, options),
     )
     echo(*result.banners)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ..data import CROP_SEEDS
+from ..data import CROP_SEEDS, ImageRecord, file_sha256, record_sha256
 from ..errors import BundleError, printable
 from ..jobs import DAMAGE, Archive, write_archive
 from .manifest import check_manifest
@@ -55,6 +55,12 @@ class TrainingImages:
         """Return what the manifest says."""
         return {"images": self.count, "pixels_sha256": sorted(self.pixels), "files_sha256": sorted(self.files)}
 
+    def holds(self, record: ImageRecord, pixels: str) -> bool:
+        """Whether an image is one of those that trained, by the hash of its decoded pixels or by its file."""
+        if pixels in self.pixels:
+            return True
+        return bool(self.files) and record_sha256(record, file_sha256(record.path)) in self.files
+
     @classmethod
     def read(cls, manifest: Mapping[str, Any]) -> TrainingImages | None:
         """Return those that a manifest names; None in bundles that do not know theirs, as those of 0.1."""
@@ -94,6 +100,16 @@ class BundleFacts:
     two_class: dict[str, Any] | None = None
     training: TrainingImages | None = None
     unsure: dict[str, Any] | None = None
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """What the models are: the network, or the classifier and its encoders."""
+        return ()
+
+    @property
+    def takes_embeddings(self) -> bool:
+        """Whether the models were trained on embeddings from files, and so see no images."""
+        return False
 
     @classmethod
     def read(cls, path: Path, manifest: Mapping[str, Any], **own: Any) -> Self:

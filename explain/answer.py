@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..data import ImageRecord
 from ..evaluate import NOTHING_LEARNT, apply_temperature
-from ..predict import Model, is_trained
+from ..predict import Model
 from .explanation import Explanation, Picture
 from .methods import Method
 
@@ -48,7 +48,7 @@ def answered(
     if bundle.temperature is not None:
         calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, place])
     notes = [banner for banner in bundle.banners if banner.startswith(NOTHING_LEARNT)]
-    if bundle.training is not None and is_trained(bundle.training, record, pixels):
+    if bundle.training is not None and bundle.training.holds(record, pixels):
         notes.append(_TRAINED)
     blank = Explanation.by(
         method, record.image_id, bundle.classes[place], predicted=bundle.classes[int(shares.argmax())],

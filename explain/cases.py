@@ -17,9 +17,10 @@ from ..crossval import CrossValidation
 from ..data import ImageRecord, ImageSelection, file_sha256
 from ..errors import BchistoError, ImageError, InputError
 from ..evaluate import PredictionTable, Sample, counted, sample_of, surest, thumbnail
+from ..finetune import CnnModel
 from ..jobs import Progress, read_rows
 from ..options import from_options
-from ..predict import CnnModel, Model, advised, ready_model, recorded_runs
+from ..predict import BoostedModel, Model, advised, ready_model, recorded_runs
 from .boosted import map_of_places
 from .draw import beside
 from .explanation import Explanation, Picture, shown_picture
@@ -185,7 +186,7 @@ def _of_fold(
         if mine:
             alone = CnnModel(replace(model.bundle, models=mine, training=None))  # of this image none did
             return NetworkExplainer(alone, ExplainSettings(method)).of_image, len(mine)
-    else:
+    elif isinstance(model, BoostedModel):
         held = {store: [one for one in models if one.fold == fold] for store, models in model.bundle.models.items()}
         if any(held.values()):
             blend = {number: shares for number, shares in model.bundle.blend.items() if number == fold}

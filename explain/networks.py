@@ -9,9 +9,8 @@ import numpy as np
 
 from ..data import ImageRecord
 from ..errors import ImageError, InputError
-from ..finetune import ImageBank, PatchRule, make_reader
+from ..finetune import CnnModel, ImageBank, PatchRule, make_reader
 from ..jobs import Ticker
-from ..predict import CnnModel
 from .answer import answered
 from .explanation import Explanation, Picture
 from .gradient_maps import gradcam, gradient, integrated, mean_colour, path_difference, smoothgrad

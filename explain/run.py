@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_paths, as_texts
 from ..crossval import bundle_road, bundle_view
-from ..data import ImageRecord, ImageSelection, check_headers, file_sha256, record_sha256
+from ..data import ImageRecord, ImageSelection, file_sha256, record_sha256
 from ..errors import ImageError, InputError, OutputError, one_of
+from ..finetune import CnnModel
 from ..jobs import Progress, Work, atomic_output, refuse_overwriting, remove_output, write_rows
 from ..options import plain_options
 from ..predict import (
@@ -21,6 +22,7 @@ from ..predict import (
     Model,
     advised,
     bundle_lines,
+    check_sizes,
     find_bundle,
     new_images,
     ready_model,
@@ -154,12 +156,12 @@ def explain_methods(
         "layer": "".join({one.layer: None for one in settings if one.layer}),
     }  # fmt: skip
     with record_run(folder, command="explain", config=config) as record, advised():
-        identity, ready = ready_model(bundle, options)
-        graphs = None if isinstance(ready, BoostedModel) else graphs_of(ready)
+        file, ready = ready_model(bundle, options)
+        graphs = graphs_of(ready) if isinstance(ready, CnnModel) else None
         explainers = [_explainer(ready, *one, graphs) for one in zip(settings, targets, strict=True)]
         claims = [
             Claim(
-                folder / one.method, settings={"model_sha256": identity[0], **asdict(one)}, work=("arrays/*.npz",),
+                folder / one.method, settings={"model_sha256": file.sha256, **asdict(one)}, work=("arrays/*.npz",),
                 overwrite=how.overwrite,
             ) for one in settings
         ]  # fmt: skip
@@ -175,13 +177,13 @@ def explain_methods(
             refuse_overwriting(own, [image.path.parent for image in usable if image is not None])
         for claim in claims:
             claim.take()
-        banners, facts = said_of_training(ready.bundle.banners), bundle_lines(ready.bundle, identity[0])
+        banners, facts = said_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)
         results = [
             _explain_by(method, one, claim, usable, refused, skip_errors=how.skip_errors, banners=banners, facts=facts)
             for method, one, claim, (usable, refused) in zip(methods, explainers, claims, listed, strict=True)
         ]
         record.note(
-            model_sha256=identity[0], explained=results[0].images, failures=max(len(one.failures) for one in results)
+            model_sha256=file.sha256, explained=results[0].images, failures=max(len(one.failures) for one in results)
         )
     return results
 
@@ -193,11 +195,13 @@ def _explainer(
     model: Model, settings: ExplainSettings, target: int | None, graphs: Sequence[Graph] | None
 ) -> Explainer:
     """Return what explains one image; a layer that is not there, and a head that cannot, are refused here."""
-    if not isinstance(model, BoostedModel):
+    if isinstance(model, CnnModel):
         networks = NetworkExplainer(model, settings, graphs=graphs)
         return lambda record: (
             networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
         )
+    if not isinstance(model, BoostedModel):
+        raise TypeError(type(model).__name__)
     check_boosted(model, settings.method)
 
     def one(record: ImageRecord | None) -> Explanation:
@@ -218,7 +222,7 @@ def _images(
         records = new_images(sources, reading=model.reading, classes=model.bundle.classes)
     if not records:
         raise InputError("`images`: there is none in what was given")
-    return check_headers(records, needs=model.fits, skip_errors=skip_errors)
+    return check_sizes(records, needs=model.needs, skip_errors=skip_errors)
 
 
 def _explain_by(

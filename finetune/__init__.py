@@ -8,7 +8,7 @@ from .model import count_parameters, network_of
 from .networks.registry import NETWORKS, build_network, get_network, list_networks
 from .networks.spec import CaffeLayers, NetworkSpec
 from .patches import PatchRule, Samples, parse_patches
-from .predict import predict_images
+from .predict import CnnModel
 from .pretrained import CAFFE_LAYERS, convert_caffe
 from .run import finetune
 from .settings import FinetuneSettings
@@ -22,6 +22,7 @@ __all__ = [
     "SAMPLINGS",
     "CaffeLayers",
     "CnnBundle",
+    "CnnModel",
     "FinetuneSettings",
     "ImageBank",
     "NetworkSpec",
@@ -38,7 +39,6 @@ __all__ = [
     "make_reader",
     "network_of",
     "parse_patches",
-    "predict_images",
     "sample_training",
     "time_training",
 ]

@@ -50,6 +50,11 @@ class CnnBundle(BundleFacts):
     dataset: str
     reading: dict[str, Any]
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The network."""
+        return (self.settings.network,)
+
     @staticmethod
     def save(
         path: Path,

@@ -1,14 +1,14 @@
 """A model bundle over new images: image files to one probability per class."""
 
 from .advice import advised, said_of_training
-from .blocks import is_trained
-from .calls import Calls
+from .boosted import BoostedModel
 from .locate import find_bundle, recorded_runs
-from .model import BoostedModel, CnnModel, Model, ready_model
+from .model import Model, ModelFile, ready_model
+from .outputs import PredictResult
 from .page import NOT_A_DEVICE
 from .predictor import Predictions, Predictor
-from .records import new_images
-from .run import PredictResult, predict
+from .records import check_sizes, new_images
+from .run import predict
 from .settings import PredictSettings
 from .sheet import bundle_lines
 from .table import FORMATS
@@ -17,17 +17,16 @@ __all__ = [
     "FORMATS",
     "NOT_A_DEVICE",
     "BoostedModel",
-    "Calls",
-    "CnnModel",
     "Model",
+    "ModelFile",
     "PredictResult",
     "PredictSettings",
     "Predictions",
     "Predictor",
     "advised",
     "bundle_lines",
+    "check_sizes",
     "find_bundle",
-    "is_trained",
     "new_images",
     "predict",
     "ready_model",

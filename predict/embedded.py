@@ -24,21 +24,14 @@ from ..featurize import (
     row_sha256,
     settled_facts,
 )
-from ..finetune import CnnBundle
 from ..jobs import DAMAGE
-from .blocks import Rows
+from .predicted import PredictedImages, Prediction
 from .records import with_classes
 
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 256
 """Images that are predicted at once (ours)."""
-
-
-def is_embedded(bundle: Bundle | CnnBundle) -> bool:
-    """Whether a bundle was trained on embeddings from files."""
-    stores = bundle.stores.values() if isinstance(bundle, Bundle) else ()
-    return any(header.get("mode") == IMPORTED for header in stores)
 
 
 def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, Embeddings]]:
@@ -64,16 +57,16 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
     if bundle_road(path) == "cnn":
         raise InputError(f"`features` {files[0]}: {path} holds networks, which look at images; give `images`")
     bundle = Bundle.load(path)
-    found = [read_embeddings(file) for file in files]
+    read = [read_embeddings(file) for file in files]
     stores = list(bundle.stores)
-    if len(stores) == len(found) == 1:
-        named = dict(zip(stores, found, strict=True))
+    if len(stores) == len(read) == 1:
+        named = dict(zip(stores, read, strict=True))
     else:
-        named = {one.name: one for one in found}
-    if set(named) != set(stores) or len(named) < len(found):
+        named = {embeddings.name: embeddings for embeddings in read}
+    if set(named) != set(stores) or len(named) < len(read):
         raise InputError(
             f"`features`: {path} needs embeddings of {', '.join(stores)}, one file called so for each, and got "
-            f"{', '.join(one.path.name for one in found)}"
+            f"{', '.join(embeddings.path.name for embeddings in read)}"
         )
     first = named[stores[0]]
     for store in stores:
@@ -81,7 +74,7 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
         if strange := sorted(set(named[store].image_ids) ^ set(first.image_ids)):
             raise InputError(f"{named[store].path} and {first.path}: of different images: {few(strange)} in one alone")
         named[store] = named[store].ordered(first.image_ids)
-    if bundle.training is not None and not is_embedded(bundle):
+    if bundle.training is not None and not bundle.takes_embeddings:
         _log.warning(
             "%s knows the images that trained it by their pixels, which embeddings do not show: whether these trained "
             "it is not said",
@@ -91,7 +84,7 @@ def load_embedded(path: Path, files: Sequence[Path]) -> tuple[Bundle, dict[str, 
     return bundle, {store: named[store] for store in stores}
 
 
-def _check_kind(path: Path, store: str, header: Mapping[str, Any], found: Embeddings) -> None:
+def _check_kind(path: Path, store: str, header: Mapping[str, Any], embeddings: Embeddings) -> None:
     """Refuse embeddings that another network or other settings made, as far as both sides say.
 
     What a bundle of images needs is known, so its embeddings have to say all of it; how long they are its models know.
@@ -103,31 +96,33 @@ def _check_kind(path: Path, store: str, header: Mapping[str, Any], found: Embedd
         dim = int(header["dim"]) if imported else None
     except DAMAGE as error:
         raise BundleError(f"{path}: the settings of its store {store} do not fit; the bundle was altered") from error
-    needed, given = ({**ABSENT_SETTINGS, **facts} if facts else {} for facts in (settled, found.facts))
+    needed, stated = ({**ABSENT_SETTINGS, **facts} if facts else {} for facts in (settled, embeddings.facts))
     for fact in KIND_FACTS:
-        if fact in needed and fact in given and needed[fact] != given[fact]:
+        if fact in needed and fact in stated and needed[fact] != stated[fact]:
             raise InputError(
-                f"{found.path}: embeddings of another kind than {store} of {path}: their {fact} is "
-                f"{_short(given[fact])}, that of training {_short(needed[fact])}"
+                f"{embeddings.path}: embeddings of another kind than {store} of {path}: their {fact} is "
+                f"{_short(stated[fact])}, that of training {_short(needed[fact])}"
             )
-        if fact in needed and fact not in given and not imported:
+        if fact in needed and fact not in stated and not imported:
             raise InputError(
-                f"{found.path}: does not say which {fact} made it, and {store} of {path} needs {_short(needed[fact])}; "
-                "give `images`, or descriptors that bchisto made"
+                f"{embeddings.path}: does not say which {fact} made it, and {store} of {path} needs "
+                f"{_short(needed[fact])}; give `images`, or descriptors that bchisto made"
             )
-    if dim is not None and dim != found.features.shape[2]:
+    if dim is not None and dim != embeddings.features.shape[2]:
         raise InputError(
-            f"{found.path}: embeddings of {found.features.shape[2]} numbers; {store} of {path} needs {dim}"
+            f"{embeddings.path}: embeddings of {embeddings.features.shape[2]} numbers; {store} of {path} needs {dim}"
         )
-    if pooled != bool(found.pooled):
+    if pooled != bool(embeddings.pooled):
         again = "; if they are of tiles, too, write them by bchisto features export, which says so" if pooled else ""
         raise InputError(
-            f"{found.path}: embeddings of {'tiles' if found.pooled else 'whole images'}, and {store} of {path} was "
-            f"trained on those of {'tiles' if pooled else 'whole images'}{again}"
+            f"{embeddings.path}: embeddings of {'tiles' if embeddings.pooled else 'whole images'}, and {store} of "
+            f"{path} was trained on those of {'tiles' if pooled else 'whole images'}{again}"
         )
-    if imported and "encoder" not in given:
+    if imported and "encoder" not in stated:
         _log.warning(
-            "%s does not say which network made it; that of training is %s", found.path, needed.get("encoder", UNKNOWN)
+            "%s does not say which network made it; that of training is %s",
+            embeddings.path,
+            needed.get("encoder", UNKNOWN),
         )
 
 
@@ -135,50 +130,44 @@ def _short(value: Any) -> str:
     return str(value)[:12] if isinstance(value, str) and len(value) == 64 else str(value)
 
 
-def predict_embedded(bundle: Bundle, found: Mapping[str, Embeddings]) -> tuple[list[ImageRecord], Rows]:
+def predict_embedded(bundle: Bundle, embeddings: Mapping[str, Embeddings]) -> PredictedImages:
     """Predict embeddings.
 
     Parameters
     ----------
     bundle : Bundle
-    found : mapping
+    embeddings : mapping
         Of `load_embedded`.
-
-    Returns
-    -------
-    list of ImageRecord, rows
-        The images, and their rows as `predict` has them: id, no error, probabilities, and whether it trained.
 
     Raises
     ------
     InputError
         Embeddings of another length than the models take.
     """
-    first = next(iter(found.values()))
+    first = next(iter(embeddings.values()))
     records = [
         ImageRecord(image_id=image, path=first.path, label=label or None, group=group or None)
         for image, label, group in zip(first.image_ids, first.labels, first.groups, strict=True)
     ]
-    rows: Rows = []
+    trained = frozenset() if bundle.training is None else bundle.training.files
+    predictions = []
     for start in range(0, len(records), _AT_ONCE):
-        some = {store: one.features[start : start + _AT_ONCE] for store, one in found.items()}
+        features = {store: some.features[start : start + _AT_ONCE] for store, some in embeddings.items()}
         try:
-            shares = bundle.predict(some)
+            probabilities = bundle.predict(features)
         except BundleError as error:
             raise InputError(f"{first.path}: embeddings of another length than those of training ({error})") from error
-        for place, record in enumerate(records[start : start + _AT_ONCE]):
-            rows.append([record.image_id, "", *map(repr, shares[place].tolist())])
-            if bundle.training is not None:
-                known = {row_sha256(one[place]) for one in some.values()} & bundle.training.files
-                rows[-1].append("yes" if known else "no")
-    return with_classes(records, bundle.classes), rows
+        for row, shares in enumerate(probabilities):
+            known = trained and any(row_sha256(some[row]) in trained for some in features.values())
+            predictions.append(Prediction(shares, bool(known)))
+    return PredictedImages(with_classes(records, bundle.classes), predictions, {})
 
 
-def embeddings_digest(found: Mapping[str, Embeddings]) -> str:
+def embeddings_digest(embeddings: Mapping[str, Embeddings]) -> str:
     """Return the identity of embeddings: their ids and values."""
     digest = hashlib.sha256()
-    for store, one in found.items():
-        digest.update(f"{store}\0{one.features.shape}\0".encode())
-        for image, rows in zip(one.image_ids, one.features, strict=True):
+    for store, some in embeddings.items():
+        digest.update(f"{store}\0{some.features.shape}\0".encode())
+        for image, rows in zip(some.image_ids, some.features, strict=True):
             digest.update(f"{image}\0{row_sha256(rows)}\n".encode())
     return digest.hexdigest()

@@ -1,354 +1,142 @@
-"""A bundle ready to predict: its networks built, and encoders checked against the hashes it was trained with."""
+"""A model file ready to predict: its networks built, whatever kind of model it holds."""
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ..boost import Bundle
-from ..crossval import bundle_road
-from ..data import ImageRecord, file_sha256, stain_notes
-from ..encoders import (
-    CropEncoder,
-    EncoderChoice,
-    card_of,
-    executed_precision,
-    header_choice,
-    open_encoder,
-    other_treatment,
-    weights_of,
-)
-from ..errors import BundleError, InputError, WeightsError
-from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
-from ..finetune import CnnBundle, predict_images
+from ..crossval import BundleFacts, bundle_road
+from ..data import ImageRecord, Needs, file_sha256
+from ..errors import InputError
 from ..jobs import Ticker
-from .advice import Fitting
+from .boosted import load_boosted
 from .locate import recorded_weights
-from .stored import stored_settings
 
 _log = logging.getLogger(__name__)
 
-_CNN_BLOCK = 16
-"""Images in a unit of work of a CNN, and in memory at once (ours)."""
 
-Found = Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str]]
-"""An image, its probabilities or what is wrong with it, and the hash of its decoded pixels where that was asked for."""
-
-
-@dataclass(frozen=True)
-class CnnModel:
-    """A bundle of fine-tuned networks.
-
-    Attributes
-    ----------
-    bundle : CnnBundle
-    """
-
-    bundle: CnnBundle
-
-    images_per_block = _CNN_BLOCK
-    on_keras = True
-    step_name = "predictions"
-    precisions: ClassVar[dict[str, str]] = {}
+class Model(Protocol):
+    """What predicts images: a `BoostedModel`, or a `bchisto.finetune.CnnModel`."""
 
     @property
-    def steps(self) -> int:
-        """Progress steps per image: models."""
-        return len(self.bundle.models)
+    def bundle(self) -> BundleFacts:
+        """The model file, read."""
+        ...
 
     @property
-    def fits(self) -> tuple[Fitting, ...]:
-        """What an image must be large enough for."""
-        return (Fitting(self.bundle.settings.rule),)
-
-    @property
-    def reading(self) -> dict[str, Any]:
-        """How a dataset is read: as the training images were."""
-        return self.bundle.reading
-
-    def predict(self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1) -> Found:
-        """Predict images one after the other, see `bchisto.finetune.predict_images`."""
-        pixels: dict[str, str] | None = None if self.bundle.training is None else {}
-        for record, found in predict_images(
-            self.bundle, records, ticker=ticker, skip_errors=skip_errors, helpers=helpers, pixels=pixels
-        ):
-            yield record, found, (pixels or {}).get(record.image_id, "")
-
-
-@dataclass(frozen=True)
-class BoostedModel:
-    """A bundle of boosted models with its encoders.
-
-    Attributes
-    ----------
-    bundle : Bundle
-    settings : dict of str to FeaturizeSettings
-        Store name to what made its descriptors.
-    encoders : dict of str to CropEncoder
-    """
-
-    bundle: Bundle
-    settings: dict[str, FeaturizeSettings]
-    encoders: dict[str, CropEncoder]
-
-    step_name = "augmentations"
+    def computed_by(self) -> dict[str, Any]:
+        """What decides predictions beside the model file and the image: weights, backend, precision; JSON-ready."""
+        ...
 
     @property
     def precisions(self) -> dict[str, str]:
         """Store to the precision in which its descriptors are computed here, if it is another than in training."""
-        trained = {name: header["precision"] for name, header in self.bundle.stores.items()}
-        return {name: one.precision for name, one in self.settings.items() if one.precision != trained[name]}
+        ...
+
+    @property
+    def needs(self) -> Sequence[Needs]:
+        """What an image must be large enough for."""
+        ...
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How a dataset is read, see `bchisto.data.ImageSelection`."""
+        ...
 
     @property
     def on_keras(self) -> bool:
-        """Whether any of its networks runs on Keras, and so on a GPU where that sees one."""
-        return any(settings.engine == "keras" for settings in self.settings.values())
+        """Whether any network runs on Keras, and so on a GPU where that sees one."""
+        ...
 
     @property
     def images_per_block(self) -> int:
         """Images in a unit of work."""
-        return min(images_per_block(settings) for settings in self.settings.values())
+        ...
 
     @property
     def steps(self) -> int:
-        """Progress steps per image: augmentations, summed over distinct settings."""
-        return sum(settings.augmentations for settings, _ in self._passes())
+        """Progress steps per image."""
+        ...
 
     @property
-    def fits(self) -> tuple[Fitting, ...]:
-        """What an image must be large enough for."""
-        return tuple(Fitting(view) for settings in self.settings.values() for view in settings.needs)
+    def step_name(self) -> str:
+        """What a step is."""
+        ...
 
-    @property
-    def reading(self) -> dict[str, Any]:
-        """How a dataset is read: by default."""
-        return {}
-
-    def _passes(self) -> list[tuple[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]]]:
-        """Group stores whose crops and colours are the same, so that each image is decoded once per group."""
-        groups: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
-        for name, settings in self.settings.items():
-            shared = replace(settings, encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=())
-            groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
-        return list(groups.items())
-
-    def predict(self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1) -> Found:
-        """Predict images one after the other; a failed one comes with its message instead of probabilities.
-
-        `helpers` processes decode and normalise ahead, beside a GPU.
-
-        Raises
-        ------
-        ImageError
-            An image cannot be used and `skip_errors` is off.
-        """
-        described = self.describe(records, ticker=ticker, skip_errors=skip_errors, helpers=helpers)
-        for record, found, pixels in described:
-            yield record, found if isinstance(found, str) else self.bundle.predict(found)[0], pixels
-
-    def describe(
+    def predict(
         self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
-    ) -> Iterator[tuple[ImageRecord, dict[str, npt.NDArray[np.float32]] | str, str]]:
-        """Describe images as `predict` does, before any model sees them.
-
-        Yields
-        ------
-        (record, descriptors or message, pixels)
-            Store name to float32 of shape (1, augmentations, d).
-        """
-        grouped = self._passes()
-        passes = [
-            describe_images(
-                records,
-                settings=settings,
-                targets=targets,
-                ticker=ticker,
-                skip_errors=skip_errors,
-                crop_seed=self.bundle.crop_seed,
-                helpers=helpers,
-            )
-            for settings, targets in grouped
-        ]
-        skipped: dict[str, None] = {}
-        doubtful: dict[str, dict[str, None]] = {}
-        for record, *items in zip(records, *passes, strict=True):
-            features: dict[str, npt.NDArray[np.float32]] = {}
-            failure, pixels = None, ""
-            for (settings, _), item in zip(grouped, items, strict=True):
-                if isinstance(item, ImageFailure):
-                    failure = item.message
-                else:
-                    if item.stain.skipped:
-                        skipped[record.image_id] = None
-                    if item.stain.doubtful:
-                        doubtful.setdefault(settings.stain, {})[record.image_id] = None
-                    pixels = item.stain.pixels
-                    features.update({name: values[np.newaxis] for name, values in item.features.items()})
-            yield record, failure if failure is not None else features, pixels
-        named = {"": (skipped, ()), **{stain: ((), names) for stain, names in doubtful.items()}}
-        for stain, names in named.items():
-            for note in stain_notes(*names, images=None, stain=stain):
-                _log.warning("%s", note)
+    ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str]]:
+        """Yield each image, its probabilities or why it cannot be used, and the hash of its decoded pixels."""
+        ...
 
 
-Model = BoostedModel | CnnModel
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file with weights for it, by their content: one that was replaced is read again.
 
+    Attributes
+    ----------
+    path : Path
+    weights : tuple of str
+        As in `bchisto.predict.predict`; encoders that were seeded random are made so again.
+    sha256 : str
+    weights_sha256 : tuple of str
+        Of each weights file that is named.
+    """
 
-def model_identity(path: Path, weights: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the SHA-256 of a bundle, then of each weights file that is given for it."""
-    given = (Path(text) for option in weights for text in dict.fromkeys((option, option.partition("=")[2])) if text)
-    return (file_sha256(path), *(file_sha256(file) for file in given if file.is_file()))
+    path: Path
+    weights: tuple[str, ...]
+    sha256: str
+    weights_sha256: tuple[str, ...]
+
+    @classmethod
+    def of(cls, path: Path, weights: Sequence[str] = ()) -> ModelFile:
+        """Return a model file with its hashes."""
+        named = [Path(text) for option in weights for text in dict.fromkeys((option, option.partition("=")[2])) if text]
+        hashes = tuple(file_sha256(file) for file in named if file.is_file())
+        return cls(path, tuple(weights), file_sha256(path), hashes)
 
 
 @functools.lru_cache(maxsize=2)
-def load_model(path: Path, weights: tuple[str, ...], identity: tuple[str, ...]) -> Model:
-    """Load a bundle and build its networks, once per process.
-
-    Parameters
-    ----------
-    path : Path
-        The bundle.
-    weights : tuple of str
-        As in `predict`; encoders that were seeded random are made so again.
-    identity : tuple of str
-        See `model_identity`: a bundle or weights file that was replaced is read again.
+def load_model(file: ModelFile) -> Model:
+    """Load a model file and build its networks, once per process.
 
     Raises
     ------
     BundleError
         See `Bundle.load` and `CnnBundle.load`.
     InputError
-        Weights for a bundle that holds its own, or a bundle of embeddings.
+        Weights for a file that holds its own, or models of embeddings.
     WeightsError
-        Weights that cannot be had, or differ from those the bundle was trained with.
+        Weights that cannot be had, or differ from those that the models were trained with.
     """
-    if bundle_road(path) == "cnn":
-        if weights:
-            raise InputError(f"`weights` {weights[0]}: {path} holds the weights of its networks; leave it out")
-        return CnnModel(CnnBundle.load(path))
-    bundle = Bundle.load(path)
-    if imported := [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]:
-        raise InputError(
-            f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings, as the "
-            "features of predict, and no images"
-        )
-    settings = {
-        name: replace(one, precision=executed_precision(one.precision, engine=one.engine))
-        for name, one in stored_settings(path, bundle.stores).items()
-    }
-    encoders = _encoders(path, bundle.stores, weights, settings)
-    _check_dims(path, bundle, encoders)
-    return BoostedModel(bundle, settings, encoders)
+    if bundle_road(file.path) == "boosted":
+        return load_boosted(file.path, file.weights)
+    if file.weights:
+        raise InputError(f"`weights` {file.weights[0]}: {file.path} holds the weights of its networks; leave it out")
+    from ..finetune import CnnBundle, CnnModel  # who predicts with boosted models does without
+
+    return CnnModel(CnnBundle.load(file.path))
 
 
-def ready_model(bundle: Path, options: Sequence[str] = ()) -> tuple[tuple[str, ...], Model]:
-    """Load a bundle with the weights that its run recorded, where none are given; return its identity, too."""
-    given = (*options, *(f"{encoder}={file}" for encoder, file in recorded_weights(bundle, options)))
-    identity = model_identity(bundle, given)
-    model = load_model(bundle, given, identity)
-    other_precisions(bundle, model)
-    return identity, model
-
-
-def other_precisions(path: Path, model: Model) -> dict[str, str]:
-    """Return `BoostedModel.precisions` of a loaded bundle, and warn if there are any."""
+def ready_model(path: Path, weights: Sequence[str] = ()) -> tuple[ModelFile, Model]:
+    """Load a model file, with the weights that its run recorded where none are given; warn of another precision."""
+    recorded = recorded_weights(path, weights)
+    for encoder, file in recorded:
+        _log.info("%s: weights %s, as the run of %s recorded them", encoder, file, path)
+    model_file = ModelFile.of(path, (*weights, *(f"{encoder}={file}" for encoder, file in recorded)))
+    model = load_model(model_file)
     if model.precisions:
         _log.warning(
             "%s: was trained on descriptors in bfloat16, and OpenVINO computes them in float32 on this CPU: "
             "probabilities differ a little from those of a CPU with bfloat16",
             path,
         )
-    return model.precisions
-
-
-def _check_dims(path: Path, bundle: Bundle, encoders: Mapping[str, CropEncoder]) -> None:
-    """Refuse models of other descriptors than their encoder makes, before any image is described."""
-    for store, encoder in encoders.items():
-        taken = {getattr(one.classifier, "features", encoder.dim) for one in bundle.models[store]}
-        if taken != {encoder.dim}:
-            raise BundleError(
-                f"{path}: the models of its store {store} take {min(taken)} features, {encoder.name} makes "
-                f"{encoder.dim}; the bundle was altered"
-            )
-
-
-def _encoders(
-    path: Path,
-    bundled: Mapping[str, dict[str, Any]],
-    options: tuple[str, ...],
-    settings: Mapping[str, FeaturizeSettings],
-) -> dict[str, CropEncoder]:
-    """Return the encoder of every store, each with the weights that the store was made with.
-
-    Stores of one encoder may come from different weights. So where the option that wins by the rule of ``weights``
-    does not fit a store, those before it are tried; but it must fit one store of its encoder.
-    """
-    stores = {name: {**header, "precision": settings[name].precision} for name, header in bundled.items()}
-    built: dict[tuple[Any, ...], CropEncoder | WeightsError] = {}
-    first = {store: _fitting(path, header, _sources(header, options)[0], built) for store, header in stores.items()}
-    fitting = {stores[store]["encoder"] for store, found in first.items() if not isinstance(found, WeightsError)}
-    encoders: dict[str, CropEncoder] = {}
-    for store, found in first.items():
-        header = stores[store]
-        if isinstance(found, WeightsError) and header["encoder"] in fitting:
-            others = (_fitting(path, header, source, built) for source in _sources(header, options)[1:])
-            found = next((one for one in others if not isinstance(one, WeightsError)), found)
-        if isinstance(found, WeightsError):
-            raise found
-        encoders[store] = found
-    return encoders
-
-
-def _sources(header: dict[str, Any], options: tuple[str, ...]) -> list[str]:
-    """Return where the weights of a store may come from, the option that wins first."""
-    default = "random" if header["weights"] == "random" else "imagenet"
-    ends = range(len(options), -1, -1)
-    return list(dict.fromkeys(weights_of((default, *options[:end]), header["encoder"]) for end in ends))
-
-
-def _fitting(
-    path: Path, header: dict[str, Any], source: str, built: dict[tuple[Any, ...], CropEncoder | WeightsError]
-) -> CropEncoder | WeightsError:
-    """Return the encoder with the weights of `source`, or why these are not the weights of the store."""
-    name, needed = header["encoder"], str(header["weights_sha256"])
-    key = (name, tuple(header["layers"]), header["precision"], header["engine"], header["seed"], source)
-    of_file = str(header.get("weights_file_sha256") or "")  # what sha256sum says of it, where there was one
-    missing = WeightsError(
-        f"{path}: {name} was trained with weights from a file (sha256 {(of_file or needed)[:12]}); give them with "
-        f'`weights="{name}=PATH"`'
-    )
-    if header["weights"] == "file" and source == "imagenet":  # Keras would fetch its own file to find that out
-        return missing
-    if key not in built:
-        try:
-            built[key] = open_encoder(
-                header_choice(header, source),
-                weights=source,
-                precision=header["precision"],
-                engine=header["engine"],
-                seed=int(header["seed"]),
-            )
-        except WeightsError as error:
-            built[key] = error
-    encoder = built[key]
-    if not isinstance(encoder, WeightsError) and encoder.weights_sha256 == needed:
-        return encoder
-    if isinstance(encoder, WeightsError):
-        return encoder
-    has = encoder.weights_file_sha256 if of_file else ""
-    if has and has == of_file and "runner" in header:
-        return WeightsError(
-            f"{path}: {name} at {source} has the right weights, but its JSON differs from that of training "
-            f"({other_treatment(card_of(header), encoder.card)}); put the JSON back as it was"
-        )
-    return WeightsError(
-        f"{path}: {name} needs the weights of sha256 {(of_file or needed)[:12]}, {source} has "
-        f'{(has or encoder.weights_sha256)[:12]}; give the right ones with `weights="{name}=PATH"`'
-    )
+    return model_file, model

@@ -14,15 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import Many, PathInput, TextInput, as_path, as_texts, reworded
-from ..data import ImageRecord, check_headers
+from ..data import ImageRecord
 from ..errors import BundleError, InputError
 from ..evaluate import apply_temperature, as_frame, html_lines, html_table
 from ..jobs import Ticker
 from .advice import advised, said_of_training
-from .blocks import is_trained
 from .locate import find_bundle
 from .model import ready_model
-from .records import new_images
+from .records import check_sizes, new_images
 
 Image = PathInput | npt.NDArray[np.uint8]
 
@@ -152,17 +151,17 @@ class Predictor:
             advised(),
         ):
             records = _distinct(self._records(images, Path(folder)))
-            check_headers(records, needs=self._model.fits, skip_errors=False)
-            found: list[npt.NDArray[np.float64]] = []
+            check_sizes(records, needs=self._model.needs, skip_errors=False)
+            rows: list[npt.NDArray[np.float64]] = []
             trained: list[bool] = []
             size = self._model.images_per_block
-            for at in range(0, len(records), size):
-                done = self._model.predict(records[at : at + size], ticker=Ticker(None), skip_errors=False)
-                for record, shares, pixels in done:
-                    found.append(np.asarray(shares, dtype=np.float64))
+            for start in range(0, len(records), size):
+                block = self._model.predict(records[start : start + size], ticker=Ticker(None), skip_errors=False)
+                for record, shares, pixels in block:
+                    rows.append(np.asarray(shares, dtype=np.float64))
                     if bundle.training is not None:
-                        trained.append(is_trained(bundle.training, record, pixels))
-        probabilities = np.array(found).reshape(-1, len(self.classes))
+                        trained.append(bundle.training.holds(record, pixels))
+        probabilities = np.array(rows).reshape(-1, len(self.classes))
         if self._temperature is not None:
             probabilities = apply_temperature(probabilities, self._temperature)
         return Predictions(

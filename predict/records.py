@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -10,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data import ImageRecord, ImageSelection, few, file_sha256, report_findings, spell_labels
+from ..data import ImageRecord, ImageSelection, Needs, check_headers, few, report_findings, spell_labels
 from ..errors import InputError, MissingInputError
-from .advice import in_our_words
+from .advice import Fitting, in_our_words
 
 _log = logging.getLogger(__name__)
 
@@ -36,24 +35,31 @@ def new_images(sources: Sequence[Path], *, reading: Mapping[str, Any], classes: 
     InputError
         Nothing there, a dataset with errors, or two images of one id.
     """
-    found: dict[str, ImageRecord] = {}
+    records: dict[str, ImageRecord] = {}
     for source in sources:
         if source.is_file() and source.suffix.casefold() not in _MANIFESTS:
             group = [ImageRecord(image_id=source.name, path=source, label=None)]
         elif source.exists():
             table = ImageSelection(source, **reading).table()
-            said = [replace(finding, message=in_our_words(finding.message)) for finding in table.findings]
-            report_findings(said, labels=False)
+            findings = [replace(finding, message=in_our_words(finding.message)) for finding in table.findings]
+            report_findings(findings, labels=False)
             group = list(table.records)
         else:
             raise MissingInputError(f"{source}: no such image, folder or manifest; check `images`")
         for record in group:
-            other = found.setdefault(record.image_id, record)
+            other = records.setdefault(record.image_id, record)
             if other is not record:
                 raise InputError(
                     f"{record.path} and {other.path}: two images have the id {record.image_id}; rename one"
                 )
-    return with_classes(sorted(found.values(), key=lambda record: _natural(record.image_id)), classes)
+    return with_classes(sorted(records.values(), key=lambda record: _natural(record.image_id)), classes)
+
+
+def check_sizes(
+    records: Sequence[ImageRecord], *, needs: Sequence[Needs], skip_errors: bool
+) -> tuple[tuple[ImageRecord, ...], tuple[tuple[str, str], ...]]:
+    """Check headers and sizes of new images, see `bchisto.data.check_headers`."""
+    return check_headers(records, needs=[Fitting(need) for need in needs], skip_errors=skip_errors)
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
@@ -66,23 +72,14 @@ def with_classes(records: Sequence[ImageRecord], classes: Sequence[str]) -> list
     spelled = spell_labels((record.label for record in records if record.label is not None), classes)
     strange = [label for label, known in spelled.items() if known is None]
     if strange:
-        found = [record for record in records if record.label in strange]
+        unknown = [record for record in records if record.label in strange]
         level = logging.WARNING if len(strange) < len(spelled) else logging.INFO
         _log.log(
             level,
             "%d of %d images have labels that are no class of the model and are left out of the table: %s, first %s",
-            len(found),
+            len(unknown),
             len(records),
             few(strange),
-            found[0].image_id,
+            unknown[0].image_id,
         )
     return [replace(record, label=spelled.get(record.label or "")) for record in records]
-
-
-def images_digest(records: Sequence[ImageRecord]) -> str:
-    """Return the identity of the images: their ids and contents, in their order."""
-    digest = hashlib.sha256()
-    for record in records:
-        box = "" if record.box is None else f"\0{record.box}"
-        digest.update(f"{record.image_id}\0{file_sha256(record.path)}{box}\n".encode())
-    return digest.hexdigest()

@@ -13,7 +13,7 @@ from .table import FORMATS
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """What is written of predictions: the form of the table, and sheets beside it.
+    """What is written of predictions: the form of the table, what is called positive in it, and sheets beside it.
 
     Attributes
     ----------
@@ -21,6 +21,11 @@ class PredictSettings:
         The table of predictions, or the challenge's ``test0.tif,Benign`` without a header.
     calibrated : bool
         Scale the probabilities by the temperature of the bundle.
+    threshold : float, optional
+        Call images positive, in the column ``called``, from this score on; by default see `sensitivity`.
+    sensitivity : float, optional
+        Call them by the threshold that the bundle holds for this wanted sensitivity; by default its first, else 0.5 or
+        the first threshold that it was measured at.
     html : str or Path, optional
         Gets a sheet: a page with a picture, the class and the calibrated confidence of each image, and a mark where it
         is unsure, see `bchisto.evaluate.unsure_rule`.
@@ -30,6 +35,8 @@ class PredictSettings:
 
     output_format: str = "bchisto"
     calibrated: bool = False
+    threshold: float | None = option(None, sparse=True)
+    sensitivity: float | None = option(None, sparse=True)
     html: Path | None = option(None, sparse=True)
     xlsx: Path | None = option(None, sparse=True)
 
@@ -37,6 +44,10 @@ class PredictSettings:
         convert_fields(self, html=as_path, xlsx=as_path)
         if self.output_format not in FORMATS:
             raise InputError(f"`output_format` {self.output_format}: choose one of {', '.join(FORMATS)}")
+        if self.threshold is not None and self.sensitivity is not None:
+            raise InputError("`threshold` and `sensitivity`: give one of them")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise InputError(f"`threshold` {self.threshold}: give a score between 0 and 1")
 
     @classmethod
     def of(cls, value: PredictSettings | None) -> PredictSettings:
@@ -46,4 +57,4 @@ class PredictSettings:
     @property
     def sheets(self) -> dict[str, Path]:
         """The sheets that are wanted, by the names of their fields."""
-        return {name: place for name, place in (("html", self.html), ("xlsx", self.xlsx)) if place is not None}
+        return {name: path for name, path in (("html", self.html), ("xlsx", self.xlsx)) if path is not None}

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..boost import Bundle
+from ..crossval import BundleFacts
 from ..data import ImageRecord
 from ..evaluate import apply_temperature
-from ..finetune import CnnBundle
 from .table import Table
 
 
@@ -95,7 +94,7 @@ def make_sheet(
     table: Table,
     raw: npt.NDArray[np.float64],
     *,
-    bundle: Bundle | CnnBundle,
+    bundle: BundleFacts,
     sha256: str,
     banners: Sequence[str],
     failures: Mapping[str, str],
@@ -108,7 +107,7 @@ def make_sheet(
     table : Table
     raw : ndarray of float64, shape (n, classes)
         Probabilities as the models give them.
-    bundle : Bundle or CnnBundle
+    bundle : BundleFacts
     sha256 : str
         Of its file.
     banners, failures
@@ -162,14 +161,10 @@ def make_sheet(
     )
 
 
-def bundle_lines(bundle: Bundle | CnnBundle, sha256: str) -> list[tuple[str, str]]:
+def bundle_lines(bundle: BundleFacts, sha256: str) -> list[tuple[str, str]]:
     """Return what a page says of a bundle, whose file has this SHA-256: its models, protocol and classes."""
-    if isinstance(bundle, CnnBundle):
-        models = [bundle.settings.network]
-    else:
-        models = [bundle.head, *dict.fromkeys(str(header["encoder"]) for header in bundle.stores.values())]
     return [
-        ("Models", f"{', '.join(models)}; bundle of SHA-256 {sha256}"),
+        ("Models", f"{', '.join(bundle.model_names)}; bundle of SHA-256 {sha256}"),
         ("Cross-validation", bundle.protocol),
         ("Classes", ", ".join(bundle.classes)),
     ]

@@ -14,7 +14,7 @@ from bchisto.featurize import FeaturizeSettings, featurize
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.jobs import Shard, Work
 from bchisto.options import from_options, option, plain_options
-from bchisto.predict import Calls, PredictSettings, predict
+from bchisto.predict import PredictSettings, predict
 from bchisto.recipes import Scope, reproduce
 
 IMAGES = ImageSelection(
@@ -187,16 +187,6 @@ SAID = {
         lambda: reproduce("rakhlin2018", "images", out="run"),
     ],
 }  # fmt: skip
-
-
-def test_a_prediction_names_its_sheets_last(config_of):
-    config = config_of(lambda: predict("model.bchisto", "new", out="p.csv", calls=Calls(0.3),
-                                       settings=PredictSettings(html="s.html", calibrated=True)))  # fmt: skip
-    assert list(config.items()) == [
-        ("model", "model.bchisto"), ("images", ["new"]), ("out", "p.csv"), ("weights", []),
-        ("output_format", "bchisto"), ("calibrated", True), ("threshold", 0.3), ("skip_errors", False),
-        ("html", "s.html"),
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SAID)

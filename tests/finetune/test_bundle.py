@@ -29,13 +29,13 @@ def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue
     """New images take the whole road again: decoded, treated, cut, predicted, averaged."""
     bundle = CnnBundle.load(tuned / "model.bchisto")
     (table,) = read_predictions(tuned / "predictions.csv")
-    from bchisto.finetune import predict_images
+    from bchisto.finetune import CnnModel
     from bchisto.jobs import Ticker
 
     records = read_dataset(tissue).records
     for fold, model in bundle.models.items():
         alone = CnnBundle(**{**vars(bundle), "models": {fold: model}, "crop_seed": "id"})
-        found = {r.image_id: p for r, p in predict_images(alone, records, ticker=Ticker(None), skip_errors=False)}
+        found = {r.image_id: p for r, p, _ in CnnModel(alone).predict(records, ticker=Ticker(None), skip_errors=False)}
         for image, number, expected in zip(table.image_ids, table.folds, table.probabilities, strict=True):
             if number == fold:
                 np.testing.assert_allclose(found[image], expected, rtol=1e-5)

@@ -10,9 +10,8 @@ import pytest
 from archives import rewrite
 from bchisto.crossval import BundleFacts
 from bchisto.errors import BundleError, ImageError
-from bchisto.finetune import CnnBundle, FinetuneSettings
+from bchisto.finetune import CnnBundle, CnnModel, FinetuneSettings
 from bchisto.finetune.model import build_model, weights_bytes
-from bchisto.finetune.predict import predict_images
 from bchisto.finetune.pretrained import save_h5
 from bchisto.jobs import Ticker
 
@@ -186,7 +185,7 @@ def test_an_image_of_too_many_patches(whole, tmp_path, tissue, monkeypatch):
     image = sorted(tissue.rglob("*.png"))[0]
     record = ImageRecord(image_id="a", path=image, label=None)
     with pytest.raises(ImageError, match="patches, more than 5; give smaller images"):
-        list(predict_images(CnnBundle.load(path), [record], ticker=Ticker(None), skip_errors=False))
+        list(CnnModel(CnnBundle.load(path)).predict([record], ticker=Ticker(None), skip_errors=False))
 
 
 @pytest.mark.parametrize("name", ["ends-hdf5.h5", "hangs-hdf5.h5"])

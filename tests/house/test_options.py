@@ -27,7 +27,7 @@ from bchisto.finetune import AUGMENTATIONS, OFFLINE, SAMPLINGS, FinetuneSettings
 from bchisto.finetune.settings import BATCH_NORMS, CONVENTIONS, OPTIMIZERS, PRECISIONS, TOPS
 from bchisto.jobs import Work
 from bchisto.options import from_options, plain_options
-from bchisto.predict import FORMATS, Calls, PredictSettings
+from bchisto.predict import FORMATS, PredictSettings
 from bchisto.recipes import Scope
 
 ROOT = Path(bchisto.__file__).parent
@@ -112,7 +112,7 @@ VALUES = {
     "featurize": (ImageSelection("x"), FeaturizeSettings(), Work()),
     "boost": (FeatureChoice(), BoostSettings(), FoldChoice(), TwoClassView(), Work()),
     "finetune": (ImageSelection("x"), FinetuneSettings("alexnet"), FoldChoice("10"), TwoClassView(), Work()),
-    "predict": (PredictSettings(), Calls(), Work()),
+    "predict": (PredictSettings(), Work()),
     "explain": (ExplainSettings("map"),),
     "reproduce": (Scope(), Work()),
 }

@@ -12,7 +12,7 @@ from bchisto.errors import InputError
 from bchisto.evaluate import TwoClassView, evaluate
 from bchisto.finetune import CnnBundle, FinetuneSettings, finetune
 from bchisto.jobs import Work
-from bchisto.predict import Calls, predict
+from bchisto.predict import PredictSettings, predict
 from PIL import Image
 
 VIEW = TwoClassView(sensitivities=(0.8,))
@@ -85,7 +85,7 @@ def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
     result = predict(old, [mixed], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert (result.trained, result.called) == (None, "")
     assert not {"trained", "called"} & set(rows(tmp_path / "p.csv")[0])
-    asked = predict(old, [mixed], out=tmp_path / "q.csv", work=Work(jobs=1), calls=Calls(0.4))
+    asked = predict(old, [mixed], out=tmp_path / "q.csv", work=Work(jobs=1), settings=PredictSettings(threshold=0.4))
     assert asked.called.endswith("malignant at 0.4 (rule sum)")
 
 
@@ -122,17 +122,17 @@ def test_what_is_called_follows_the_point(run, tissue, tmp_path, cli):
     assert code == 2
     assert "holds no threshold for the --sensitivity 0.7 (it holds: 0.8)" in err
     with pytest.raises(InputError, match="`threshold` and `sensitivity`: give one of them"):
-        Calls(0.5, 0.8)
+        PredictSettings(threshold=0.5, sensitivity=0.8)
 
 
 def test_what_the_bundle_cannot_call_is_refused_before_it_is_loaded(run, tissue, tmp_path, monkeypatch):
     def load(*_):
         raise AssertionError("the encoder was loaded")
 
-    monkeypatch.setattr("bchisto.predict.run.load_model", load)
+    monkeypatch.setattr("bchisto.predict.run.ready_model", load)
     model = run / "model.bchisto"
     with pytest.raises(InputError, match="holds no threshold for the `sensitivity` 0.123"):
-        predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1), calls=Calls(sensitivity=0.123))
+        predict(model, [tissue], out=tmp_path / "p.csv", settings=PredictSettings(sensitivity=0.123))
 
 
 def test_a_table_of_predict_is_evaluated_with_its_warning(run, tissue, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from archives import as_of_0_1
 from bchisto.boost import Bundle
-from bchisto.errors import ImageError, InputError, MissingInputError, OutputError, WeightsError
+from bchisto.errors import InputError, MissingInputError, OutputError, WeightsError
 from bchisto.evaluate import evaluate, read_predictions
 from bchisto.featurize import open_store
 from bchisto.jobs import Work
@@ -78,34 +78,6 @@ def test_single_files_and_unknown_folders(model, tissue, tmp_path):
         ("benign00.png", ""),
         ("x/a.png", ""),
     ]
-
-
-def test_resumes_what_was_interrupted(model, tissue, tmp_path, monkeypatch):
-    monkeypatch.setattr("bchisto.featurize.blocks._MOST_IMAGES", 4)
-    images = shutil.copytree(tissue, tmp_path / "images")
-    bad = images / "malignant" / "zz.tif"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(bad)
-    bad.write_bytes(bad.read_bytes()[:-60_000])
-    with pytest.raises(ImageError, match=r"zz\.tif: cannot be decoded"):
-        predict(model, [images], out=tmp_path / "p.csv", work=Work(jobs=1))
-    parts = sorted((tmp_path / "p.csv.parts").glob("block-*.csv"))
-    assert len(parts) == 3
-    stamps = [part.stat().st_mtime_ns for part in parts]
-    with pytest.raises(ImageError):
-        predict(model, [images], out=tmp_path / "p.csv", work=Work(jobs=1))
-    assert [part.stat().st_mtime_ns for part in parts] == stamps
-    result = predict(model, [images], out=tmp_path / "p.csv", work=Work(jobs=1, skip_errors=True))
-    assert (result.images, [image for image, _ in result.failures]) == (12, ["malignant/zz.tif"])
-    assert "zz.tif" in (tmp_path / "p.csv.failures.csv").read_text()
-
-
-def test_parts_of_other_images_are_refused(model, tissue, tmp_path):
-    parts = tmp_path / "p.csv.parts"
-    parts.mkdir()
-    (parts / "settings.json").write_text('{"model_sha256": "x", "images_sha256": "y"}')
-    with pytest.raises(OutputError, match="left by other work: .*; use `overwrite` or another `out`"):
-        predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1))
-    assert predict(model, [tissue], out=tmp_path / "p.csv", work=Work(jobs=1, overwrite=True)).images == 12
 
 
 def test_an_existing_table_is_kept(model, tissue, tmp_path):
@@ -190,7 +162,7 @@ def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, 
         work=Work(jobs=1),
     )
     # for a network of Keras it would begin with a download
-    monkeypatch.setattr("bchisto.predict.model.open_encoder", lambda *_, **__: pytest.fail("a network was built"))
+    monkeypatch.setattr("bchisto.predict.boosted.open_encoder", lambda *_, **__: pytest.fail("a network was built"))
     with pytest.raises(
         WeightsError, match='tiny was trained with weights from a file .*; give them with `weights="tiny=PATH"`'
     ):

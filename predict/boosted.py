@@ -1,0 +1,272 @@
+"""Boosted models with their encoders, which are checked against the hashes that the models were trained with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..boost import Bundle
+from ..data import ImageRecord, Needs, stain_notes
+from ..encoders import (
+    CropEncoder,
+    EncoderChoice,
+    card_of,
+    executed_precision,
+    header_choice,
+    open_encoder,
+    other_treatment,
+    weights_of,
+)
+from ..errors import BundleError, InputError, WeightsError
+from ..featurize import IMPORTED, FeaturizeSettings, ImageFailure, View, describe_images, images_per_block
+from ..jobs import Ticker
+from .stored import stored_settings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BoostedModel:
+    """Boosted models that are ready to predict, see `bchisto.predict.Model`.
+
+    Attributes
+    ----------
+    bundle : Bundle
+    settings : dict of str to FeaturizeSettings
+        Store name to what made its descriptors.
+    encoders : dict of str to CropEncoder
+    """
+
+    bundle: Bundle
+    settings: dict[str, FeaturizeSettings]
+    encoders: dict[str, CropEncoder]
+
+    step_name = "augmentations"
+
+    @property
+    def precisions(self) -> dict[str, str]:
+        """Store to the precision in which its descriptors are computed here, if it is another than in training."""
+        trained = {name: header["precision"] for name, header in self.bundle.stores.items()}
+        executed = {name: settings.precision for name, settings in self.settings.items()}
+        return {name: precision for name, precision in executed.items() if precision != trained[name]}
+
+    @property
+    def computed_by(self) -> dict[str, Any]:
+        """What computes the descriptors of each store."""
+        return {
+            name: {
+                "weights": encoder.weights_sha256,
+                "backend": encoder.backend,
+                "precision": self.settings[name].precision,
+            }
+            for name, encoder in self.encoders.items()
+        }
+
+    @property
+    def on_keras(self) -> bool:
+        """Whether any of its networks runs on Keras, and so on a GPU where that sees one."""
+        return any(settings.engine == "keras" for settings in self.settings.values())
+
+    @property
+    def images_per_block(self) -> int:
+        """Images in a unit of work."""
+        return min(images_per_block(settings) for settings in self.settings.values())
+
+    @property
+    def steps(self) -> int:
+        """Progress steps per image: augmentations, summed over distinct settings."""
+        return sum(settings.augmentations for settings, _ in self._passes())
+
+    @property
+    def needs(self) -> tuple[Needs, ...]:
+        """What an image must be large enough for."""
+        return tuple(view for settings in self.settings.values() for view in settings.needs)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How a dataset is read: by default."""
+        return {}
+
+    def _passes(self) -> list[tuple[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]]]:
+        """Group stores whose crops and colours are the same, so that each image is decoded once per group."""
+        groups: dict[FeaturizeSettings, dict[str, tuple[CropEncoder, View]]] = {}
+        for name, settings in self.settings.items():
+            shared = replace(settings, encoders=(EncoderChoice("any"),), views=(View(1.0, 32),), weights=())
+            groups.setdefault(shared, {})[name] = (self.encoders[name], settings.views[0])
+        return list(groups.items())
+
+    def predict(
+        self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
+    ) -> Iterator[tuple[ImageRecord, npt.NDArray[np.float64] | str, str]]:
+        """Predict images one after the other; a failed one comes with its message instead of probabilities.
+
+        `helpers` processes decode and normalise ahead, beside a GPU.
+
+        Raises
+        ------
+        ImageError
+            An image cannot be used and `skip_errors` is off.
+        """
+        described = self.describe(records, ticker=ticker, skip_errors=skip_errors, helpers=helpers)
+        for record, descriptors, pixels in described:
+            yield record, descriptors if isinstance(descriptors, str) else self.bundle.predict(descriptors)[0], pixels
+
+    def describe(
+        self, records: Sequence[ImageRecord], *, ticker: Ticker, skip_errors: bool, helpers: int = 1
+    ) -> Iterator[tuple[ImageRecord, dict[str, npt.NDArray[np.float32]] | str, str]]:
+        """Describe images as `predict` does, before any model sees them.
+
+        Yields
+        ------
+        (record, descriptors or message, pixels)
+            Store name to float32 of shape (1, augmentations, d).
+        """
+        grouped = self._passes()
+        passes = [
+            describe_images(
+                records,
+                settings=settings,
+                targets=targets,
+                ticker=ticker,
+                skip_errors=skip_errors,
+                crop_seed=self.bundle.crop_seed,
+                helpers=helpers,
+            )
+            for settings, targets in grouped
+        ]
+        skipped: dict[str, None] = {}
+        doubtful: dict[str, dict[str, None]] = {}
+        for record, *items in zip(records, *passes, strict=True):
+            features: dict[str, npt.NDArray[np.float32]] = {}
+            failure, pixels = None, ""
+            for (settings, _), item in zip(grouped, items, strict=True):
+                if isinstance(item, ImageFailure):
+                    failure = item.message
+                else:
+                    if item.stain.skipped:
+                        skipped[record.image_id] = None
+                    if item.stain.doubtful:
+                        doubtful.setdefault(settings.stain, {})[record.image_id] = None
+                    pixels = item.stain.pixels
+                    features.update({name: values[np.newaxis] for name, values in item.features.items()})
+            yield record, failure if failure is not None else features, pixels
+        named = {"": (skipped, ()), **{stain: ((), names) for stain, names in doubtful.items()}}
+        for stain, names in named.items():
+            for note in stain_notes(*names, images=None, stain=stain):
+                _log.warning("%s", note)
+
+
+def load_boosted(path: Path, weights: tuple[str, ...]) -> BoostedModel:
+    """Load boosted models and build their encoders.
+
+    Raises
+    ------
+    BundleError, InputError, WeightsError
+        See `bchisto.predict.model.load_model`.
+    """
+    bundle = Bundle.load(path)
+    if bundle.takes_embeddings:
+        imported = [name for name, header in bundle.stores.items() if header.get("mode") == IMPORTED]
+        raise InputError(
+            f"{path}: was trained on embeddings from files ({', '.join(imported)}), so it takes embeddings, as the "
+            "features of predict, and no images"
+        )
+    settings = {
+        name: replace(trained, precision=executed_precision(trained.precision, engine=trained.engine))
+        for name, trained in stored_settings(path, bundle.stores).items()
+    }
+    encoders = _encoders(path, bundle.stores, weights, settings)
+    _check_dims(path, bundle, encoders)
+    return BoostedModel(bundle, settings, encoders)
+
+
+def _check_dims(path: Path, bundle: Bundle, encoders: Mapping[str, CropEncoder]) -> None:
+    """Refuse models of other descriptors than their encoder makes, before any image is described."""
+    for store, encoder in encoders.items():
+        taken = {getattr(one.classifier, "features", encoder.dim) for one in bundle.models[store]}
+        if taken != {encoder.dim}:
+            raise BundleError(
+                f"{path}: the models of its store {store} take {min(taken)} features, {encoder.name} makes "
+                f"{encoder.dim}; the bundle was altered"
+            )
+
+
+def _encoders(
+    path: Path,
+    bundled: Mapping[str, dict[str, Any]],
+    options: tuple[str, ...],
+    settings: Mapping[str, FeaturizeSettings],
+) -> dict[str, CropEncoder]:
+    """Return the encoder of every store, each with the weights that the store was made with.
+
+    Stores of one encoder may come from different weights. So where the option that wins by the rule of ``weights``
+    does not fit a store, those before it are tried; but it must fit one store of its encoder.
+    """
+    stores = {name: {**header, "precision": settings[name].precision} for name, header in bundled.items()}
+    built: dict[tuple[Any, ...], CropEncoder | WeightsError] = {}
+    first = {store: _fitting(path, header, _sources(header, options)[0], built) for store, header in stores.items()}
+    fitting = {stores[store]["encoder"] for store, found in first.items() if not isinstance(found, WeightsError)}
+    encoders: dict[str, CropEncoder] = {}
+    for store, found in first.items():
+        header = stores[store]
+        if isinstance(found, WeightsError) and header["encoder"] in fitting:
+            others = (_fitting(path, header, source, built) for source in _sources(header, options)[1:])
+            found = next((one for one in others if not isinstance(one, WeightsError)), found)
+        if isinstance(found, WeightsError):
+            raise found
+        encoders[store] = found
+    return encoders
+
+
+def _sources(header: dict[str, Any], options: tuple[str, ...]) -> list[str]:
+    """Return where the weights of a store may come from, the option that wins first."""
+    default = "random" if header["weights"] == "random" else "imagenet"
+    ends = range(len(options), -1, -1)
+    return list(dict.fromkeys(weights_of((default, *options[:end]), header["encoder"]) for end in ends))
+
+
+def _fitting(
+    path: Path, header: dict[str, Any], source: str, built: dict[tuple[Any, ...], CropEncoder | WeightsError]
+) -> CropEncoder | WeightsError:
+    """Return the encoder with the weights of `source`, or why these are not the weights of the store."""
+    name, needed = header["encoder"], str(header["weights_sha256"])
+    key = (name, tuple(header["layers"]), header["precision"], header["engine"], header["seed"], source)
+    of_file = str(header.get("weights_file_sha256") or "")  # what sha256sum says of it, where there was one
+    missing = WeightsError(
+        f"{path}: {name} was trained with weights from a file (sha256 {(of_file or needed)[:12]}); give them with "
+        f'`weights="{name}=PATH"`'
+    )
+    if header["weights"] == "file" and source == "imagenet":  # Keras would fetch its own file to find that out
+        return missing
+    if key not in built:
+        try:
+            built[key] = open_encoder(
+                header_choice(header, source),
+                weights=source,
+                precision=header["precision"],
+                engine=header["engine"],
+                seed=int(header["seed"]),
+            )
+        except WeightsError as error:
+            built[key] = error
+    encoder = built[key]
+    if not isinstance(encoder, WeightsError) and encoder.weights_sha256 == needed:
+        return encoder
+    if isinstance(encoder, WeightsError):
+        return encoder
+    has = encoder.weights_file_sha256 if of_file else ""
+    if has and has == of_file and "runner" in header:
+        return WeightsError(
+            f"{path}: {name} at {source} has the right weights, but its JSON differs from that of training "
+            f"({other_treatment(card_of(header), encoder.card)}); put the JSON back as it was"
+        )
+    return WeightsError(
+        f"{path}: {name} needs the weights of sha256 {(of_file or needed)[:12]}, {source} has "
+        f'{(has or encoder.weights_sha256)[:12]}; give the right ones with `weights="{name}=PATH"`'
+    )

@@ -1,0 +1,172 @@
+"""What an interrupted prediction keeps: one image's prediction by its key, whatever else is predicted beside it."""
+
+import csv
+import shutil
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from bchisto.data import ImageRecord
+from bchisto.errors import ImageError
+from bchisto.jobs import Work, write_pack
+from bchisto.predict import ModelFile, predict
+from bchisto.predict.predicted import Prediction, image_units, keep, read_kept
+from PIL import Image
+
+
+@dataclass
+class FakeModel:
+    """What is asked of a model for keys."""
+
+    computed_by: dict[str, Any] = field(default_factory=lambda: {"a": {"weights": "w", "precision": "float32"}})
+    crop_seed: str = "pixels"
+
+    @property
+    def bundle(self):
+        return self
+
+
+@pytest.fixture
+def record(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"pixels")
+    return ImageRecord(image_id="a.png", path=path, label=None)
+
+
+FILE = ModelFile("model.bchisto", (), "0" * 64, ())
+
+
+def key(record, model=None, file=FILE):
+    (unit,) = image_units([record], file=file, model=model or FakeModel())
+    return unit.key
+
+
+def test_a_key_holds_what_changes_a_prediction_and_nothing_else(record, tmp_path):
+    moved = tmp_path / "elsewhere" / "b.png"
+    moved.parent.mkdir()
+    shutil.copy(record.path, moved)
+    same = [
+        key(record),
+        key(replace(record, image_id="b.png", path=moved, label="benign", group="p")),
+        key(record, file=replace(FILE, path="other.bchisto", weights=("elsewhere.h5",), weights_sha256=("1",))),
+    ]
+    assert len(set(same)) == 1
+    other = tmp_path / "c.png"
+    other.write_bytes(b"other pixels")
+    different = [
+        key(record, file=replace(FILE, sha256="1" * 64)),
+        key(record, FakeModel({"a": {"weights": "w", "precision": "bfloat16"}})),
+        key(record, FakeModel({"a": {"weights": "x", "precision": "float32"}})),
+        key(record, FakeModel({"backend": "jax"})),
+        key(replace(record, path=other)),
+        key(replace(record, box=(0, 0, 2, 2))),
+        key(replace(record, stretch=True)),
+        key(record, FakeModel(crop_seed="id")),
+        key(replace(record, image_id="b.png"), FakeModel(crop_seed="id")),
+    ]
+    assert len({same[0], *different}) == 1 + len(different)
+
+
+def test_what_is_kept_is_read_back_bit_by_bit_and_damage_is_named(tmp_path, caplog):
+    predictions = {
+        f"{number:064x}": Prediction(np.random.default_rng(number).dirichlet(np.ones(3)), bool(number % 2))
+        for number in range(3)
+    }
+    keep(tmp_path, {**predictions, "f" * 64: "a.png: cannot be decoded"})
+    kept = read_kept(tmp_path)
+    assert list(kept) == list(predictions)
+    for name, prediction in predictions.items():
+        assert kept[name].probabilities.tobytes() == prediction.probabilities.tobytes()
+        assert kept[name].trained is prediction.trained
+    (pack,) = tmp_path.glob("*.npz")
+    whole = pack.read_bytes()
+    for damage in (b"", whole[: len(whole) // 2], whole[:200] + b"x" * 8 + whole[208:]):
+        pack.write_bytes(damage)
+        assert read_kept(tmp_path) == {}
+        assert f"{pack}: not whole" in caplog.text
+        caplog.clear()
+    pack.write_bytes(whole)
+    pack.rename(tmp_path / f"{'0' * 64}.npz")  # is not what its name says
+    assert read_kept(tmp_path) == {}
+    keep(tmp_path / "none", {"f" * 64: "a.png: cannot be decoded"})
+    assert not (tmp_path / "none").exists()
+
+
+def rows(path):
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def spoil(path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-60_000])
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """Return how many predictions each pack got that was written."""
+    counts = []
+
+    def write(path, name, arrays):
+        counts.append(len(arrays["keys"]))
+        write_pack(path, name, arrays)
+
+    monkeypatch.setattr("bchisto.predict.predicted.write_pack", write)
+    monkeypatch.setattr("bchisto.featurize.blocks._MOST_IMAGES", 4)
+    return counts
+
+
+def test_only_what_is_missing_is_predicted_also_when_images_came_and_went(
+    boosted, tissue, tmp_path, written, caplog, cli
+):
+    images = shutil.copytree(tissue, tmp_path / "images")
+    bad, out = images / "malignant" / "zz.tif", tmp_path / "p.csv"
+    spoil(bad)
+    for _ in range(2):
+        with pytest.raises(ImageError, match=r"zz\.tif: cannot be decoded"):
+            predict(boosted, [images], out=out, work=Work(jobs=1))
+    assert written == [4, 4, 4]
+    first, last = sorted(images.rglob("*.png"))[:: len(list(images.rglob("*.png"))) - 1]
+    first.rename(images / "benign" / "renamed.png")
+    last.unlink()
+    pixels = np.array(Image.open(images / "benign" / "renamed.png"))
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(images / "benign" / "new.png")
+    with caplog.at_level("INFO", logger="bchisto"):
+        result = predict(boosted, [images], out=out, work=Work(jobs=1, skip_errors=True))
+    assert written == [4, 4, 4, 1]
+    assert "predict: 11 of 13 images are predicted already" in caplog.text
+    assert (result.images, [image for image, _ in result.failures]) == (12, ["malignant/zz.tif"])
+    assert "zz.tif" in (tmp_path / "p.csv.failures.csv").read_text()
+    assert not (tmp_path / "p.csv.parts").exists()
+    alone = tmp_path / "alone.csv"
+    predict(boosted, [images], out=alone, work=Work(jobs=1, skip_errors=True))
+    assert rows(out) == rows(alone)
+
+
+def test_another_model_takes_nothing_of_what_one_kept_and_overwrite_neither(boosted, tissue, tmp_path, written):
+    images = shutil.copytree(tissue, tmp_path / "images")
+    spoil(images / "malignant" / "zz.tif")
+    out = tmp_path / "p.csv"
+    with pytest.raises(ImageError):
+        predict(boosted, [images], out=out, work=Work(jobs=1))
+    (images / "malignant" / "zz.tif").unlink()
+    model = tmp_path / "model.bchisto"
+    shutil.copy(boosted / "boost" / "3-lightgbm" / "model.bchisto", model)
+    predict(model, [images], out=tmp_path / "alone.csv", work=Work(jobs=1))
+    written.clear()
+    shutil.copytree(tmp_path / "p.csv.parts", tmp_path / "kept")
+    assert predict(model, [images], out=out, work=Work(jobs=1)).images == 12
+    assert written == []  # the same model elsewhere
+    shutil.move(tmp_path / "kept", tmp_path / "p.csv.parts")
+    predict(model, [images], out=out, work=Work(jobs=1, overwrite=True))
+    assert sum(written) == 12
+    assert out.read_bytes() == (tmp_path / "alone.csv").read_bytes()
+
+
+def test_work_that_fails_before_its_first_block_leaves_nothing(boosted, tmp_path):
+    spoil(tmp_path / "bad.tif")
+    with pytest.raises(ValueError, match=r"bad\.tif"):
+        predict(boosted, [tmp_path / "bad.tif"], out=tmp_path / "p.csv", work=Work(jobs=1))
+    assert not (tmp_path / "p.csv.parts").exists()
