@@ -127,7 +127,7 @@ class BoostedModel:
         (record, descriptors or message, pixels)
             Store name to float32 of shape (1, augmentations, d).
         """
-        grouped = self._passes()
+        groups = self._passes()
         passes = [
             describe_images(
                 records,
@@ -138,14 +138,14 @@ class BoostedModel:
                 crop_seed=self.bundle.crop_seed,
                 helpers=helpers,
             )
-            for settings, targets in grouped
+            for settings, targets in groups
         ]
         skipped: dict[str, None] = {}
         doubtful: dict[str, dict[str, None]] = {}
         for record, *items in zip(records, *passes, strict=True):
             features: dict[str, npt.NDArray[np.float32]] = {}
             failure, pixels = None, ""
-            for (settings, _), item in zip(grouped, items, strict=True):
+            for (settings, _), item in zip(groups, items, strict=True):
                 if isinstance(item, ImageFailure):
                     failure = item.message
                 else:
@@ -156,8 +156,8 @@ class BoostedModel:
                     pixels = item.stain.pixels
                     features.update({name: values[np.newaxis] for name, values in item.features.items()})
             yield record, failure if failure is not None else features, pixels
-        named = {"": (skipped, ()), **{stain: ((), names) for stain, names in doubtful.items()}}
-        for stain, names in named.items():
+        notes = {"": (skipped, ()), **{stain: ((), names) for stain, names in doubtful.items()}}
+        for stain, names in notes.items():
             for note in stain_notes(*names, images=None, stain=stain):
                 _log.warning("%s", note)
 
@@ -189,7 +189,7 @@ def load_boosted(path: Path, weights: tuple[str, ...]) -> BoostedModel:
 def _check_dims(path: Path, bundle: Bundle, encoders: Mapping[str, CropEncoder]) -> None:
     """Refuse models of other descriptors than their encoder makes, before any image is described."""
     for store, encoder in encoders.items():
-        taken = {getattr(one.classifier, "features", encoder.dim) for one in bundle.models[store]}
+        taken = {getattr(model.classifier, "features", encoder.dim) for model in bundle.models[store]}
         if taken != {encoder.dim}:
             raise BundleError(
                 f"{path}: the models of its store {store} take {min(taken)} features, {encoder.name} makes "
@@ -211,16 +211,16 @@ def _encoders(
     stores = {name: {**header, "precision": settings[name].precision} for name, header in bundled.items()}
     built: dict[tuple[Any, ...], CropEncoder | WeightsError] = {}
     first = {store: _fitting(path, header, _sources(header, options)[0], built) for store, header in stores.items()}
-    fitting = {stores[store]["encoder"] for store, found in first.items() if not isinstance(found, WeightsError)}
+    fitting = {stores[store]["encoder"] for store, opened in first.items() if not isinstance(opened, WeightsError)}
     encoders: dict[str, CropEncoder] = {}
-    for store, found in first.items():
+    for store, opened in first.items():
         header = stores[store]
-        if isinstance(found, WeightsError) and header["encoder"] in fitting:
+        if isinstance(opened, WeightsError) and header["encoder"] in fitting:
             others = (_fitting(path, header, source, built) for source in _sources(header, options)[1:])
-            found = next((one for one in others if not isinstance(one, WeightsError)), found)
-        if isinstance(found, WeightsError):
-            raise found
-        encoders[store] = found
+            opened = next((other for other in others if not isinstance(other, WeightsError)), opened)
+        if isinstance(opened, WeightsError):
+            raise opened
+        encoders[store] = opened
     return encoders
 
 

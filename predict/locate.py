@@ -30,19 +30,19 @@ def find_bundle(model: Path) -> Path:
         if model.is_file():
             return model
         raise MissingInputError(f"{model}: no such model bundle; bchisto boost and finetune write one as {_BUNDLE}")
-    found = [
+    bundles = [
         path
         for depth in ("", "*/", "*/*/")
         for path in sorted(model.glob(depth + _BUNDLE))
         if path.is_file() and not is_set_aside(path)
     ]
-    if not found:
+    if not bundles:
         why = (unfinished_work(run, ("boost", "finetune")) for run in (model, *list(model.absolute().parents)[:2]))
         why_not = next(filter(None, why), "bchisto boost and finetune write one")
         raise MissingInputError(f"{model}: no {_BUNDLE} in this folder; {why_not}")
-    if len(found) > 1:
-        raise InputError(f"{model}: holds {len(found)} models, give one of them: {', '.join(map(str, found))}")
-    return found[0]
+    if len(bundles) > 1:
+        raise InputError(f"{model}: holds {len(bundles)} models, give one of them: {', '.join(map(str, bundles))}")
+    return bundles[0]
 
 
 def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Path]]:
@@ -64,14 +64,14 @@ def recorded_weights(bundle: Path, options: Sequence[str]) -> list[tuple[str, Pa
     for header in bundle_stores(bundle).values():
         if header.get("weights") == "file" and weights_of(options, header["encoder"]) == "imagenet":
             wanted.setdefault(header["encoder"], set()).add(str(header.get("weights_file_sha256", "")))
-    found: dict[tuple[str, str], Path] = {}
+    files: dict[tuple[str, str], Path] = {}
     for encoder, hashes in wanted.items():
         for option in _recorded(bundle):
             path = Path(weights_of([option], encoder))
             with contextlib.suppress(BchistoError):  # one that cannot be read
                 if path.exists() and (sha256 := source_sha256(path)) in hashes:
-                    found.setdefault((encoder, sha256), path)
-    return [(encoder, path) for (encoder, _), path in found.items()]
+                    files.setdefault((encoder, sha256), path)
+    return [(encoder, path) for (encoder, _), path in files.items()]
 
 
 def _recorded(bundle: Path) -> Iterator[str]:
@@ -104,15 +104,17 @@ def recorded_runs(run: Path) -> Iterator[tuple[Path, list[tuple[str, dict[str, A
         Each command with its options and the folder in which it was given; none where that cannot be read.
     """
     runs = [run]
-    for one in runs:
+    for known in runs:
         try:
-            found = [
-                record for record in read_json(one / "run.json", record=True)["records"] if isinstance(record, dict)
+            entries = [
+                entry for entry in read_json(known / "run.json", record=True)["records"] if isinstance(entry, dict)
             ]
         except (OSError, KeyError, TypeError, ValueError):
-            found = []
-        records = [(rec.get("command", ""), rec.get("config") or {}, Path(rec.get("folder") or ".")) for rec in found]
-        yield one, records
+            entries = []
+        records = [
+            (entry.get("command", ""), entry.get("config") or {}, Path(entry.get("folder") or ".")) for entry in entries
+        ]
+        yield known, records
         for command, config, folder in records:
             for store in config.get("features") or () if command == "boost" else ():
                 other = folder / str(store)

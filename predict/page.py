@@ -10,7 +10,7 @@ from ..data import decode_record
 from ..errors import DependencyError, ImageError, how_to_install
 from ..evaluate import render_page, thumbnail
 from ..jobs import atomic_output, default_jobs, map_ahead_in_threads
-from .sheet import Sheet, Shown
+from .sheet import Sheet, SheetRow
 
 NOT_A_DEVICE = (
     "For research: bchisto is not a medical device, and nothing on this page is a diagnosis. The page names images and "
@@ -51,7 +51,7 @@ def write_html(sheet: Sheet, path: Path) -> None:
     )
 
 
-def _picture(row: Shown) -> str:
+def _picture(row: SheetRow) -> str:
     """Return a picture as a data address; none where the file has gone or changed since it was predicted."""
     try:
         return thumbnail(decode_record(row.record), side=_PICTURE)
@@ -84,10 +84,10 @@ def write_xlsx(sheet: Sheet, path: Path) -> None:
     images = book.active
     images.title = "Images"
     _put(images, 1, ["Image", "Class", "Confidence", "Unsure", "Next", *map(str.capitalize, sheet.columns)])
-    for place, row in enumerate(sheet.rows, start=2):
+    for number, row in enumerate(sheet.rows, start=2):
         unsure = "no rule" if row.unsure is None else "unsure" if row.unsure else ""
-        _put(images, place, [row.image, row.predicted, row.confidence, unsure, row.then, *row.further])
-        images.cell(place, 3).number_format = "0.0%"
+        _put(images, number, [row.image, row.predicted, row.confidence, unsure, row.next_class, *row.further])
+        images.cell(number, 3).number_format = "0.0%"
     images.freeze_panes = "B2"
     images.auto_filter.ref = images.dimensions
     images.print_title_rows = "1:1"
@@ -96,26 +96,26 @@ def write_xlsx(sheet: Sheet, path: Path) -> None:
     for cell in images[1]:
         cell.font = openpyxl.styles.Font(bold=True)
     about = book.create_sheet("About")
-    said = (
+    lines = (
         *(("Note", banner) for banner in sheet.banners),
-        *(("", line) for line in (*sheet.said, NOT_A_DEVICE)),
+        *(("", line) for line in (*sheet.paragraphs, NOT_A_DEVICE)),
         *sheet.facts,
         *((f"Not predicted: {image}", message) for image, message in sheet.failures),
     )
-    for place, (name, text) in enumerate(said, start=1):
-        _put(about, place, [name, text])
-        about.cell(place, 2).alignment = openpyxl.styles.Alignment(wrap_text=True, vertical="top")
+    for number, (name, text) in enumerate(lines, start=1):
+        _put(about, number, [name, text])
+        about.cell(number, 2).alignment = openpyxl.styles.Alignment(wrap_text=True, vertical="top")
     about.column_dimensions["A"].width, about.column_dimensions["B"].width = 28, 110
     with atomic_output(path) as temporary, temporary.open("wb") as handle:
         book.save(handle)
 
 
-def _put(page: Any, place: int, values: Sequence[str | float]) -> None:
+def _put(page: Any, number: int, values: Sequence[str | float]) -> None:
     """Write a row; what begins like a formula is marked as the text that it is."""
     from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     for column, value in enumerate(values, start=1):
-        cell = page.cell(place, column)
+        cell = page.cell(number, column)
         if isinstance(value, str):
             cell.value = ILLEGAL_CHARACTERS_RE.sub("\N{REPLACEMENT CHARACTER}", value)
             cell.data_type = "s"

@@ -55,7 +55,7 @@ class Predictions:
     @property
     def predicted(self) -> tuple[str, ...]:
         """The likeliest class of each image."""
-        return tuple(self.classes[place] for place in self.probabilities.argmax(axis=1))
+        return tuple(self.classes[index] for index in self.probabilities.argmax(axis=1))
 
     @property
     def confidence(self) -> npt.NDArray[np.float64]:
@@ -70,14 +70,14 @@ class Predictions:
         DependencyError
             pandas is not installed.
         """
-        shares = {f"p_{name}": self.probabilities[:, place] for place, name in enumerate(self.classes)}
+        shares = {f"p_{name}": self.probabilities[:, index] for index, name in enumerate(self.classes)}
         known = {} if self.trained is None else {"trained": list(self.trained)}
         return as_frame({"image_id": list(self.image_ids), **shares, "predicted": list(self.predicted), **known})
 
     def _repr_html_(self) -> str:
         rows = zip(self.image_ids, self.predicted, (f"{100 * sure:.1f} %" for sure in self.confidence), strict=True)
-        said = html_lines(self.banners) if self.banners else ""
-        return said + html_table(f"{len(self)} images", ["image", "class", "confidence"], rows)
+        banners = html_lines(self.banners) if self.banners else ""
+        return banners + html_table(f"{len(self)} images", ["image", "class", "confidence"], rows)
 
 
 class Predictor:
@@ -123,8 +123,7 @@ class Predictor:
     def predict(self, images: Many[Image]) -> Predictions:
         """Predict images, in their order.
 
-        An image gets the probabilities that the command gives it: crops are seeded by pixels. Bundles of 0.1, which
-        seed them by the name, give an array others than its file.
+        An image gets the probabilities that the command gives it: crops are seeded by pixels.
 
         Parameters
         ----------
@@ -147,7 +146,7 @@ class Predictor:
         with (
             tempfile.TemporaryDirectory(prefix="bchisto-") as folder,
             # an array is a file there meanwhile
-            reworded(lambda said: re.sub(rf"{re.escape(folder)}/array(\d+)\.png", r"`images` \1", said)),
+            reworded(lambda text: re.sub(rf"{re.escape(folder)}/array(\d+)\.png", r"`images` \1", text)),
             advised(),
         ):
             records = _distinct(self._records(images, Path(folder)))
@@ -175,16 +174,16 @@ class Predictor:
     def _records(self, images: Many[Image], folder: Path) -> Iterator[ImageRecord]:
         from PIL import Image as Picture
 
-        one = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim == 3)
-        given: Any = [images] if one else images
-        for place, image in enumerate(given):
+        single = isinstance(images, (str, Path)) or (isinstance(images, np.ndarray) and images.ndim == 3)
+        several: Any = [images] if single else images
+        for index, image in enumerate(several):
             if isinstance(image, np.ndarray):
                 if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                     raise InputError(
-                        f"`images` {place}: an array of {image.dtype} and shape {image.shape}; give uint8 of shape "
+                        f"`images` {index}: an array of {image.dtype} and shape {image.shape}; give uint8 of shape "
                         "(height, width, 3), RGB"
                     )
-                path = folder / f"array{place}.png"
+                path = folder / f"array{index}.png"
                 Picture.fromarray(np.ascontiguousarray(image)).save(path, compress_level=1)
                 yield ImageRecord(image_id=path.stem, path=path, label=None)
                 continue
@@ -194,11 +193,11 @@ class Predictor:
 
 def _distinct(records: Iterator[ImageRecord]) -> list[ImageRecord]:
     """Return records whose ids differ: files of one name go by their paths."""
-    found = list(records)
-    if not found:
+    images = list(records)
+    if not images:
         raise InputError("`images`: there is none; give files or arrays")
-    times = Counter(record.image_id for record in found)
-    named = [replace(one, image_id=str(one.path)) if times[one.image_id] > 1 else one for one in found]
+    times = Counter(record.image_id for record in images)
+    named = [replace(image, image_id=str(image.path)) if times[image.image_id] > 1 else image for image in images]
     twice = [name for name, count in Counter(record.image_id for record in named).items() if count > 1]
     if twice:
         raise InputError(f"`images` {twice[0]}: is given twice; give each image once")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from .table import Table
 
 
 @dataclass(frozen=True)
-class Shown:
+class SheetRow:
     """A row.
 
     Attributes
@@ -28,7 +29,7 @@ class Shown:
         Of the predicted class.
     unsure : bool or None
         None where there is no rule.
-    then : str
+    next_class : str
         The next likeliest class with its share.
     further : tuple of str
         Cells of `Sheet.columns`.
@@ -40,7 +41,7 @@ class Shown:
     predicted: str
     confidence: float
     unsure: bool | None
-    then: str
+    next_class: str
     further: tuple[str, ...]
     record: ImageRecord
 
@@ -55,11 +56,11 @@ class Sheet:
     banners : tuple of str
         What a reader must know first.
     classes : tuple of str
-    rows : tuple of Shown
+    rows : tuple of SheetRow
     columns : tuple of str
         Names of further columns.
-    said : tuple of str
-        Paragraphs: on confidence, on the rule.
+    paragraphs : tuple of str
+        On confidence, and on the rule.
     failures : tuple of (image, message)
     facts : tuple of (str, str)
         Which model it was.
@@ -68,26 +69,24 @@ class Sheet:
     title: str
     banners: tuple[str, ...]
     classes: tuple[str, ...]
-    rows: tuple[Shown, ...]
+    rows: tuple[SheetRow, ...]
     columns: tuple[str, ...]
-    said: tuple[str, ...]
+    paragraphs: tuple[str, ...]
     failures: tuple[tuple[str, str], ...]
     facts: tuple[tuple[str, str], ...]
 
     @property
     def unsure(self) -> int | None:
         """How many images are marked; None where there is no rule."""
-        found = [row.unsure for row in self.rows]
-        return None if None in found else sum(map(bool, found))
+        marks = [row.unsure for row in self.rows]
+        return None if None in marks else sum(map(bool, marks))
 
     @property
     def counts(self) -> list[tuple[str, int, int]]:
         """Images and those marked, of each class."""
-        return [
-            (name, len(found), sum(bool(row.unsure) for row in found))
-            for name in self.classes
-            for found in [[row for row in self.rows if row.predicted == name]]
-        ]
+        images = Counter(row.predicted for row in self.rows)
+        unsure = Counter(row.predicted for row in self.rows if row.unsure)
+        return [(name, images[name], unsure[name]) for name in self.classes]
 
 
 def make_sheet(
@@ -115,16 +114,18 @@ def make_sheet(
     title : str
         What the table is called.
     """
-    said = "Confidence is the probability of the class, as the models give it: this model holds no temperature."
+    on_confidence = (
+        "Confidence is the probability of the class, as the models give it: this model holds no temperature."
+    )
     probabilities = raw
     if bundle.temperature is not None:
         probabilities = apply_temperature(raw, bundle.temperature)
-        said = (
+        on_confidence = (
             f"Confidence is the probability of the class, calibrated by the temperature {bundle.temperature:.3f}, "
             "which follows from images that the models did not train on and changes no class."
         )
         if not np.array_equal(table.probabilities, probabilities):
-            said += f" The table {title} holds the probabilities as the models give them."
+            on_confidence += f" The table {title} holds the probabilities as the models give them."
     rule = bundle.unsure
     if rule is not None and rule["calibrated"] != (bundle.temperature is not None):
         rule = None  # it is about another scale
@@ -133,29 +134,29 @@ def make_sheet(
     if any(labels):
         columns.append(("label", labels))
     rows = []
-    for place, (record, shares) in enumerate(zip(table.records, probabilities, strict=True)):
+    for index, (record, shares) in enumerate(zip(table.records, probabilities, strict=True)):
         first, second = np.argsort(-shares, kind="stable")[:2].tolist()
         confidence = float(shares[first])
         rows.append(
-            Shown(
+            SheetRow(
                 image=record.image_id,
                 predicted=bundle.classes[first],
                 confidence=confidence,
                 unsure=None if rule is None else confidence < rule["below"],
-                then=f"{bundle.classes[second]} {100 * shares[second]:.1f} %",
-                further=tuple(cells[place] for _, cells in columns),
+                next_class=f"{bundle.classes[second]} {100 * shares[second]:.1f} %",
+                further=tuple(cells[index] for _, cells in columns),
                 record=record,
             )
         )
     marked = sum(bool(row.unsure) for row in rows)
-    here = [] if rule is None else [f"Unsure: {marked} of {len(rows)} images."]
+    marked_text = [] if rule is None else [f"Unsure: {marked} of {len(rows)} images."]
     return Sheet(
         title=f"Predictions: {title}",
         banners=tuple(banners),
         classes=tuple(bundle.classes),
         rows=tuple(sorted(rows, key=lambda row: row.confidence)),
         columns=tuple(name for name, _ in columns),
-        said=(said, " ".join([*here, *rule_sentences(rule)])),
+        paragraphs=(on_confidence, " ".join([*marked_text, *rule_sentences(rule)])),
         failures=tuple((image, _shortened(image, text)) for image, text in failures.items()),
         facts=tuple(bundle_lines(bundle, sha256)),
     )
