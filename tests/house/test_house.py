@@ -139,6 +139,14 @@ def test_importing_a_room_imports_no_engine():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(("room", "others"), [("featurize", {"evaluate", "finetune"}), ("predict", {"finetune"})])
+def test_importing_a_room_imports_no_other_stage(room, others):
+    script = f"import sys, bchisto.{room}; print(*{{name.split('.')[1] for name in sys.modules if 'bchisto.' in name}})"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60).stdout.split()
+    assert room in loaded
+    assert not others & set(loaded)
+
+
 def test_help_as_a_module():
     done = subprocess.run([sys.executable, "-m", "bchisto", "--help"], capture_output=True, text=True, check=True)
     assert "Classify breast-tissue images" in done.stdout
