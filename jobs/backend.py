@@ -113,6 +113,8 @@ def visible_gpus() -> tuple[str, ...]:
     DependencyError
         See `prepare_backend`.
     """
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "").strip() == "-1":  # all are hidden: no backend need be loaded to ask
+        return ()
     backend = prepare_backend()
     with hushed_start():
         places = {"tensorflow": _tensorflow_gpus, "jax": _jax_gpus}.get(backend, _torch_gpus)()

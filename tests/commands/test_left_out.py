@@ -58,7 +58,7 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, 
 
 def test_finetune_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, cli):
     listed = write_list(tmp_path / "mine.csv", ids(broken))
-    options = ("--network", "tiny", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
+    options = ("--network", "convs", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
     command = ("finetune", "--images", broken, "--out", tmp_path / "run", "--no-validation", *options, "--skip-errors")
     said = "1 image could not be used and is in no fold: benign/truncated.png"
     for _ in range(2):  # the second time from what is there
@@ -97,7 +97,7 @@ def test_every_command_says_what_was_found(tissue, tmp_path, cli, tiny_options):
     (images / "normal").mkdir()
     noted = "a.txt, b.txt, c.txt and 1 more: not a TIFF, PNG, JPEG or DICOM file, left out"
     warned = "warning: normal/: no TIFF, PNG, JPEG or DICOM image is in this folder, so it is no class"
-    network = ("--network", "tiny", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
+    network = ("--network", "convs", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
     for command in (
         ("data", "list", "--images", images),
         ("data", "folds", "--images", images, "--folds", 2, "--out", tmp_path / "folds.csv"),

@@ -9,7 +9,7 @@ from bchisto.data import fold_plan, read_dataset, unique_images
 from bchisto.errors import InputError
 from bchisto.featurize import open_store
 
-NETWORK = ("--network", "tiny", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 2, "--jobs", 1)
+NETWORK = ("--network", "convs", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 2, "--jobs", 1)
 BOOST = ("--seeds", 1, "--jobs", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=2")
 WITHOUT = {"benign/benign03.png", "malignant/malignant00.png", "malignant/malignant05.png"}
 SAID = "3 images without a label are in no fold: " + ", ".join(sorted(WITHOUT))
@@ -40,7 +40,7 @@ def test_the_whole_road(table, tmp_path, cli, tiny_options):
     assert (code, SAID in err) == (0, True), err
     code, _, err = cli("finetune", "--images", table, "--out", run, "--folds", 3, *NETWORK)
     assert (code, SAID in err) == (0, True), err
-    for folder in (run / "boost" / "3-lightgbm", run / "finetune" / "3-tiny"):
+    for folder in (run / "boost" / "3-lightgbm", run / "finetune" / "3-convs"):
         assert predicted(folder) == every - WITHOUT
         about = json.loads((folder / "metrics.json").read_text())
         about = about["run"]

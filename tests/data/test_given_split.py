@@ -39,11 +39,11 @@ def test_the_whole_road(split, tmp_path, cli, tiny_options):
     assert "the split that came with the images (column part), tested once" in (folder / "report.html").read_text()
     assert "these folds mix the parts" in (run / "boost" / "2-lightgbm" / "report.html").read_text()
     code, _, err = cli(
-        "finetune", "--images", split, "--out", run, "--folds", "folder", "--network", "tiny", "--weights", "random",
+        "finetune", "--images", split, "--out", run, "--folds", "folder", "--network", "convs", "--weights", "random",
         "--size", 48, "--epochs", 1, "--batch-size", 4, "--jobs", 1,
     )  # fmt: skip
     assert code == 0, err
-    tested = (run / "finetune" / "folder-tiny" / "folds.csv").read_text()
+    tested = (run / "finetune" / "folder-convs" / "folds.csv").read_text()
     assert tested.count(",1,test") == 4
     code, _, err = cli("data", "folds", "--images", split, "--folds", "folder", "--out", tmp_path / "f.csv")
     assert code == 0, err

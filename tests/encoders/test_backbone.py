@@ -29,20 +29,20 @@ def test_it_says_of_itself_what_its_encoder_says():
 
 
 def test_nothing_is_compiled_for_it(nothing_compiled):
-    backbone = build_backbone("tiny", weights="random")
+    backbone = build_backbone("convs", weights="random")
     assert (backbone.dim, backbone.default_layers, backbone.weights) == (16, True, "random")
     assert not backbone.model.trainable
     with pytest.raises(AssertionError, match="a function was compiled"):
-        Encoder("tiny", weights="random")
+        Encoder("convs", weights="random")
 
 
 def test_a_network_to_train_is_built_without_an_encoder(nothing_compiled):
-    model = build_model(FinetuneSettings("tiny", size=64, weights="random"), classes=2, fold=1)
+    model = build_model(FinetuneSettings("convs", size=64, weights="random"), classes=2, fold=1)
     assert model.output_shape == (None, 2)
 
 
 def test_what_is_refused():
     with pytest.raises(InputError, match="no layer middle2; close names are middle"):
-        build_backbone("tiny", layers="middle2", weights="random")
+        build_backbone("convs", layers="middle2", weights="random")
     with pytest.raises(InputError, match="`encoders` resnet51: no such encoder"):
         build_backbone("resnet51")

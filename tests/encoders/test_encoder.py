@@ -88,7 +88,7 @@ def test_is_built_no_deeper_than_asked():
 
 
 def test_random_weights_follow_the_seed_alone(crops):
-    one, same, other = (Encoder("tiny", weights="random", seed=seed) for seed in (0, 0, 1))
+    one, same, other = (Encoder("convs", weights="random", seed=seed) for seed in (0, 0, 1))
     assert one.weights_sha256 == same.weights_sha256 != other.weights_sha256
     np.testing.assert_array_equal(one.encode(crops), same.encode(crops))
 
@@ -97,7 +97,7 @@ def test_bfloat16_is_close_and_restores_the_policy(crops):
     import keras
 
     before = keras.config.dtype_policy().name
-    exact, rough = Encoder("tiny", weights="random"), Encoder("tiny", weights="random", precision="bfloat16")
+    exact, rough = Encoder("convs", weights="random"), Encoder("convs", weights="random", precision="bfloat16")
     assert keras.config.dtype_policy().name == before
     assert exact.weights_sha256 == rough.weights_sha256
     a, b = exact.encode(crops), rough.encode(crops)
@@ -106,7 +106,7 @@ def test_bfloat16_is_close_and_restores_the_policy(crops):
 
 
 def test_batches_give_what_single_crops_give(crops):
-    encoder = Encoder("tiny", weights="random")
+    encoder = Encoder("convs", weights="random")
     whole = encoder.encode(crops)
     np.testing.assert_allclose(
         whole, np.concatenate([encoder.encode(crops[k : k + 1]) for k in range(3)]), rtol=1e-5, atol=1e-6
@@ -116,12 +116,12 @@ def test_batches_give_what_single_crops_give(crops):
 @pytest.mark.parametrize("bad", [np.zeros((1, 8, 8, 3), np.float32), np.zeros((8, 8, 3), np.uint8)])
 def test_other_arrays_are_refused(bad):
     with pytest.raises(ImageError, match="expected uint8 crops"):
-        Encoder("tiny", weights="random").encode(bad)
+        Encoder("convs", weights="random").encode(bad)
 
 
 def test_names():
     names = list_encoders()
-    assert {"resnet50", "inceptionv3", "vgg16", "mobilenetv2", "efficientnetb0", "tiny"} <= set(names)
+    assert {"resnet50", "inceptionv3", "vgg16", "mobilenetv2", "efficientnetb0", "convs"} <= set(names)
     assert not [name for name in names if "nasnet" in name]  # Keras builds it for one size
     with pytest.raises(
         InputError, match=r"`encoders` resnet51: no such encoder; did you mean resnet50\? Choose one of "
@@ -142,13 +142,13 @@ def test_weights_of_the_wrong_network(shared, tmp_path):
 
 def test_files_that_hold_no_weights(tmp_path):
     with pytest.raises(WeightsError, match=r"none\.h5: no such weights file"):
-        Encoder("tiny", weights=str(tmp_path / "none.h5"))
+        Encoder("convs", weights=str(tmp_path / "none.h5"))
     (tmp_path / "page.weights.h5").write_text("<html>")
     with pytest.raises(WeightsError, match="not an HDF5 file, so no Keras weights could be read"):
-        Encoder("tiny", weights=str(tmp_path / "page.weights.h5"))
+        Encoder("convs", weights=str(tmp_path / "page.weights.h5"))
     (tmp_path / "a.pkl").write_bytes(b"x")
     with pytest.raises(WeightsError, match=r"a\.pkl: expected Keras weights"):
-        Encoder("tiny", weights=str(tmp_path / "a.pkl"))
+        Encoder("convs", weights=str(tmp_path / "a.pkl"))
 
 
 def legacy(path, model):
@@ -250,14 +250,14 @@ def test_another_backend_gives_the_same_descriptors(tmp_path, crops, backend):
     np.save(tmp_path / "crops.npy", crops)
     script = (
         "import numpy as np; from bchisto.encoders import Encoder; import sys\n"
-        "for name in ('tiny', 'mobilenetv2'):\n"
+        "for name in ('convs', 'mobilenetv2'):\n"
         "    e = Encoder(name, weights='random')\n"
         f"    assert e.backend == '{backend}'\n"
         "    np.savez(sys.argv[2] + name, e.encode(np.load(sys.argv[1])), e.weights_sha256)\n"
     )
     arguments = [sys.executable, "-c", script, str(tmp_path / "crops.npy"), str(tmp_path / "out-")]
     subprocess.run(arguments, env={**os.environ, "KERAS_BACKEND": backend}, check=True, timeout=240)
-    for name in ("tiny", "mobilenetv2"):
+    for name in ("convs", "mobilenetv2"):
         found = np.load(tmp_path / f"out-{name}.npz")
         here = Encoder(name, weights="random")
         assert str(found["arr_1"]) == here.weights_sha256
@@ -269,7 +269,7 @@ def test_memory_stays_flat_over_many_batches(crops):
     """Thousands of passes through the compiled function leave nothing behind."""
     import psutil
 
-    encoder = Encoder("tiny", weights="random")
+    encoder = Encoder("convs", weights="random")
     process = psutil.Process()
     for _ in range(500):
         encoder.encode(crops)

@@ -95,10 +95,10 @@ def spoilt(path, value):
 
 
 def test_both_roads_refuse_values_that_are_no_numbers(tmp_path):
-    build_backbone("tiny", weights="random").model.save_weights(tmp_path / "tiny.weights.h5")
+    build_backbone("convs", weights="random").model.save_weights(tmp_path / "tiny.weights.h5")
     spoilt(tmp_path / "tiny.weights.h5", np.nan)
-    with pytest.raises(WeightsError, match=r"these are not the weights of tiny \(it lacks \S+/\S+\)"):
-        Encoder("tiny", weights=tmp_path / "tiny.weights.h5")
+    with pytest.raises(WeightsError, match=r"these are not the weights of convs \(it lacks \S+/\S+\)"):
+        Encoder("convs", weights=tmp_path / "tiny.weights.h5")
     small = FinetuneSettings("patch-resnet", size=32)
     network = build_model(small, classes=2, fold=1)
     network.save_weights(tmp_path / "own.weights.h5")
@@ -116,6 +116,6 @@ def test_both_roads_refuse_a_file_that_is_none(tmp_path):
     network = build_model(FinetuneSettings("patch-resnet", size=32), classes=2, fold=1)
     (tmp_path / "page.weights.h5").write_text("<html>")
     with pytest.raises(WeightsError, match="not an HDF5 file, so no Keras weights could be read"):
-        Encoder("tiny", weights=tmp_path / "page.weights.h5")
+        Encoder("convs", weights=tmp_path / "page.weights.h5")
     with pytest.raises(WeightsError, match=r"not weights of patch-resnet .*\(not an HDF5 file\)"):
         load_keras_file(network, tmp_path / "page.weights.h5", of="patch-resnet")

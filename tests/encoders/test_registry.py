@@ -20,12 +20,12 @@ def test_entry_points_that_are_not_right(tmp_path, monkeypatch):
     lines = [f"{name} = {place}" for name, place in offered.items()]
     (info / "entry_points.txt").write_text("\n".join(["[bchisto.encoders]", *lines]) + "\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert {"absent", "odd", "tiny", "resnet50"} <= set(list_encoders())
+    assert {"absent", "odd", "convs", "resnet50"} <= set(list_encoders())
     for name, message in [
         ("absent", r"encoder absent: its entry point cannot be loaded .*theirs_gone.*report this to .* theirs"),
         ("odd", "encoder odd: its entry point gives no EncoderSpec; report this to its package, theirs"),
         ("mine", "encoder mine: its entry point gives one called other; report this to its package, theirs"),
-        ("tiny", r"encoder tiny: several packages offer it \(theirs and bchisto-tiny\)"),
+        ("convs", r"encoder tiny: several packages offer it \(theirs and bchisto-convs\)"),
     ]:
         with pytest.raises(InputError, match=message):
             get_spec(name)

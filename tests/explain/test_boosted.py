@@ -616,7 +616,7 @@ def test_a_window_is_as_large_as_the_network_needs():
     from bchisto.encoders import Encoder
     from bchisto.explain.boosted import _side
 
-    tiny = Encoder("tiny", weights="random")
+    tiny = Encoder("convs", weights="random")
     for alone in (False, True):
         assert _side(tiny, 0, crop=64, shorter=300, alone=alone) == 64
         assert _side(tiny, 0, crop=200, shorter=300, alone=alone) == (200 if alone else 100)

@@ -154,7 +154,7 @@ def test_a_network_within_a_network():
     from bchisto.finetune import FinetuneSettings
     from bchisto.finetune.model import build_model
 
-    model = build_model(FinetuneSettings("tiny", weights="random", size=64), classes=2, fold=0)
+    model = build_model(FinetuneSettings("convs", weights="random", size=64), classes=2, fold=0)
     graph = Graph(model)
     assert list(graph.maps) == ["conv2d", "batch_normalization", "middle", "conv2d_1"]
     x = np.random.default_rng(1).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)

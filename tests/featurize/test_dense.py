@@ -26,7 +26,7 @@ from bchisto.featurize.blocks import store_name
 from bchisto.jobs import Ticker, Work
 
 DENSE = FeaturizeSettings(
-    encoders=(EncoderChoice("tiny"),),
+    encoders=(EncoderChoice("convs"),),
     weights=("random",),
     views=(View(1.0, 64), View(1.0, 48), View(0.5, 40)),
     augmentations=2,
@@ -39,7 +39,7 @@ DENSE = FeaturizeSettings(
 
 @pytest.fixture(scope="module")
 def encoder():
-    return Encoder("tiny", weights="random")
+    return Encoder("convs", weights="random")
 
 
 def maps_of(encoder, frame):
@@ -150,17 +150,17 @@ def both(tmp_path_factory, tissue):
 def test_the_store_says_its_mode_and_has_a_name_of_its_own(both):
     names = sorted(path.stem for path in (both / "features").glob("*.h5"))
     assert len(names) == 4
-    assert "tiny-1.0-64" in names
+    assert "convs-1.0-64" in names
     modes = {}
     for name in names:
         with open_store(both / "features" / f"{name}.h5") as store:
             modes[name] = store.header["mode"]
-    assert modes.pop("tiny-1.0-64") == "exact"
+    assert modes.pop("convs-1.0-64") == "exact"
     assert set(modes.values()) == {"dense"}
 
 
 def test_modes_are_never_mixed_in_a_model(both):
-    with pytest.raises(InputError, match=r"\(dense\) and tiny-1\.0-64 \(exact\): stores of different modes"):
+    with pytest.raises(InputError, match=r"\(dense\) and convs-1\.0-64 \(exact\): stores of different modes"):
         train(out=both, folds=["3"])
 
 
@@ -168,10 +168,10 @@ def test_geometry_is_named_by_dense_stores_alone(both):
     names = {path.stem for path in (both / "features").glob("*.h5")}
     for name in names:
         with open_store(both / "features" / f"{name}.h5") as store:
-            assert store.header.get("geometry") == (None if name == "tiny-1.0-64" else 2)
-    old = store_name(Encoder("tiny", weights="random"), View(1.0, 64), mode="dense", geometry=1)
+            assert store.header.get("geometry") == (None if name == "convs-1.0-64" else 2)
+    old = store_name(Encoder("convs", weights="random"), View(1.0, 64), mode="dense", geometry=1)
     assert old not in names
-    assert old.startswith("tiny-1.0-64-")
+    assert old.startswith("convs-1.0-64-")
 
 
 def test_geometries_are_never_mixed_in_a_model(both, tmp_path, tissue):
@@ -180,7 +180,7 @@ def test_geometries_are_never_mixed_in_a_model(both, tmp_path, tissue):
     run = tmp_path / "run"
     settings = replace(DENSE, geometry=1, views=DENSE.views[:1])
     (old,) = featurize(tissue, out=run, settings=settings, work=Work(jobs=1)).stores
-    new = next(path for path in (both / "features").glob("tiny-1.0-64-*.h5"))
+    new = next(path for path in (both / "features").glob("convs-1.0-64-*.h5"))
     assert old.name != new.name
     with open_store(old) as first, open_store(new) as second:
         assert not np.array_equal(first.features(), second.features())
@@ -198,7 +198,7 @@ def test_a_bundle_predicts_with_the_geometry_of_its_stores(geometry):
     from bchisto.predict.stored import _as_settings as _settings
 
     header = {
-        "encoder": "tiny", "layers": [], "scale": 1.0, "crop": 64, "augmentations": 1, "crops": 1, "pool": 3.0,
+        "encoder": "convs", "layers": [], "scale": 1.0, "crop": 64, "augmentations": 1, "crops": 1, "pool": 3.0,
         "color_range": [1.0, 1.0], "stain": "none", "stain_fallback": "error", "precision": "float32", "mode": "dense",
         "engine": "keras", "batch_size": 4, "seed": 0,
     }  # fmt: skip
@@ -206,7 +206,7 @@ def test_a_bundle_predicts_with_the_geometry_of_its_stores(geometry):
 
 
 def test_a_dense_bundle_predicts_by_frames(both, tissue, tmp_path, cli):
-    stores = [path for path in (both / "features").glob("*.h5") if path.stem != "tiny-1.0-64"]
+    stores = [path for path in (both / "features").glob("*.h5") if path.stem != "convs-1.0-64"]
     (result,) = train(
         out=tmp_path / "run",
         features=stores,
@@ -253,7 +253,7 @@ def openvino():
 def test_openvino_gives_the_same_descriptors(openvino, encoder, he_image, precision, tolerance):
     if executed_precision(precision, engine="openvino") != precision:
         pytest.skip("needs bfloat16: OpenVINO computes in float32 on this CPU")
-    other = Encoder("tiny", weights="random", engine="openvino", precision=precision)
+    other = Encoder("convs", weights="random", engine="openvino", precision=precision)
     assert other.weights_sha256 == encoder.weights_sha256
     assert other.backend == "openvino"
     windows = np.array([[0, 0, 100, 100], [20, 30, 101, 88]])
@@ -267,7 +267,7 @@ def test_openvino_gives_the_same_descriptors(openvino, encoder, he_image, precis
 
 def test_openvino_keeps_the_last_shapes_alone(openvino, he_image):
     """A compiled frame keeps its memory, and images of one's own have many sizes."""
-    other = Encoder("tiny", weights="random", engine="openvino")
+    other = Encoder("convs", weights="random", engine="openvino")
     windows = np.array([[0, 0, 64, 64]])
     first = other.encode_windows(he_image[:100, :100], windows)
     for size in range(101, 109):
@@ -289,7 +289,7 @@ def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, t
     run = tmp_path / "run"
     code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--engine", "openvino")
     assert code == 0, err
-    with open_store(run / "features" / "tiny-1.0-64.h5") as store:
+    with open_store(run / "features" / "convs-1.0-64.h5") as store:
         assert (store.header["engine"], store.header["backend"]) == ("openvino", "openvino")
     code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options)
     assert code == 2
@@ -326,4 +326,4 @@ def test_openvino_that_is_missing_says_so(monkeypatch):
         builtins, "__import__", lambda name, *a, **k: real("no_such_module" if name == "openvino" else name, *a, **k)
     )
     with pytest.raises(ImportError, match=r"OpenVINO is missing; pip install 'openvino>=\S+'"):
-        Encoder("tiny", weights="random", engine="openvino")
+        Encoder("convs", weights="random", engine="openvino")

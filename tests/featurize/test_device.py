@@ -19,7 +19,7 @@ from bchisto.jobs import Ticker
 from bchisto.stains import HeAugmenter, augment_he
 
 SETTINGS = FeaturizeSettings(
-    encoders=(EncoderChoice("tiny"),),
+    encoders=(EncoderChoice("convs"),),
     weights=("random",),
     views=(View(1.0, 64), View(0.5, 33)),
     augmentations=5,
@@ -49,9 +49,9 @@ def test_lists_of_pixels_have_few_lengths(rng):
 
 
 def described(tissue, settings, on_device, count=3, helpers=1):
-    encoder = Encoder("tiny", weights="random")
+    encoder = Encoder("convs", weights="random")
     targets = {f"{view.scale}-{view.crop}": (encoder, view) for view in settings.views}
-    targets["again"] = (Encoder("tiny", weights="random", seed=1), settings.views[0])
+    targets["again"] = (Encoder("convs", weights="random", seed=1), settings.views[0])
     records = [ImageRecord(image_id=p.name, path=p, label=None) for p in sorted(tissue.rglob("*.png"))[:count]]
     return list(
         describe_images(
@@ -99,7 +99,7 @@ def test_colours_are_those_of_the_augmenter(he_image, darker):
 def test_a_failed_image_is_skipped_on_the_device_too(tissue, tmp_path):
     (tmp_path / "x.png").write_bytes(b"no image")
     records = [ImageRecord(image_id="x.png", path=tmp_path / "x.png", label=None)]
-    targets = {"a": (Encoder("tiny", weights="random"), SETTINGS.views[0])}
+    targets = {"a": (Encoder("convs", weights="random"), SETTINGS.views[0])}
     (found,) = describe_images(
         records, settings=SETTINGS, targets=targets, ticker=Ticker(None), skip_errors=True, on_device=True
     )
@@ -130,7 +130,7 @@ def sizes(tmp_path_factory):
 
 
 def test_one_compilation_serves_all_blocks_and_sizes(sizes):
-    encoder = Encoder("tiny", weights="random")
+    encoder = Encoder("convs", weights="random")
     traces = counted(encoder)
     targets = {f"{view.scale}-{view.crop}": (encoder, view) for view in SETTINGS.views}
     settings = dataclasses.replace(SETTINGS, crops=3, batch_size=6, augmentations=5)  # 2 + 2 + 1 augmentations
@@ -144,7 +144,7 @@ def test_one_compilation_serves_all_blocks_and_sizes(sizes):
 
 
 def test_the_describer_follows_encoders_and_settings():
-    one, other = Encoder("tiny", weights="random"), Encoder("tiny", weights="random", seed=1)
+    one, other = Encoder("convs", weights="random"), Encoder("convs", weights="random", seed=1)
     view = SETTINGS.views[0]
     held = cached_describer((("a", one, view),), SETTINGS)
     assert cached_describer((("a", one, view),), SETTINGS) is held
@@ -175,7 +175,7 @@ def test_an_error_comes_in_its_place(tissue, tmp_path, helpers):
     counts.mkdir()
     options = {
         "settings": SETTINGS,
-        "targets": {"a": (Encoder("tiny", weights="random"), SETTINGS.views[0])},
+        "targets": {"a": (Encoder("convs", weights="random"), SETTINGS.views[0])},
         "ticker": Ticker(counts),
         "on_device": True,
         "helpers": helpers,
@@ -202,7 +202,7 @@ for a, b in zip(described(Path(sys.argv[1]), settings, False, 1), described(Path
 dense = dataclasses.replace(settings, mode="dense")
 for item in described(Path(sys.argv[1]), dense, None, 1):
     assert all(np.isfinite(values).all() for values in item.features.values())
-encoder = Encoder("tiny", weights="random")
+encoder = Encoder("convs", weights="random")
 traces = counted(encoder)
 for blocks in range(2):
     for image in sorted(Path(sys.argv[1]).rglob("*.png"))[:2]:

@@ -37,7 +37,7 @@ def test_as_opencv_mirrors(rng, size):
 
 
 def described(path, settings, on_device=False):
-    encoder = Encoder("tiny", weights="random")
+    encoder = Encoder("convs", weights="random")
     (item,) = describe_images(
         [ImageRecord("one", path, None)],
         settings=settings,

@@ -9,12 +9,13 @@ import h5py
 import numpy as np
 import pytest
 from bchisto.data import ImageSelection, decode_image, read_dataset, unique_images
-from bchisto.encoders import Encoder, EncoderChoice
+from bchisto.encoders import EncoderChoice, open_encoder
 from bchisto.errors import ImageError, InputError, SettingsConflictError, TissueError, WeightsError
 from bchisto.featurize import FeaturizeSettings, View, crop_boxes, cut_crop, draw_augmentation, featurize, open_store
 from bchisto.featurize.blocks import images_per_block
 from bchisto.jobs import Shard, Work
 from bchisto.stains import MacenkoNormalizer, augment_he
+from bchisto_tiny import tiny_weights
 from PIL import Image
 
 STORE = "features/tiny-1.0-64.h5"
@@ -33,7 +34,7 @@ def small_blocks(monkeypatch):
 
 def test_descriptors_equal_an_independent_recomputation(described, tissue):
     """Decode, normalise, augment and crop by hand; numpy's norm; keras predict instead of the compiled function."""
-    encoder = Encoder("tiny", weights="random")
+    encoder = open_encoder(EncoderChoice("tiny"), weights="random")
     found = features(described)
     for place, record in enumerate(read_dataset(tissue).records[:4]):
         image = MacenkoNormalizer().normalize(decode_image(record.path))
@@ -342,7 +343,7 @@ def _weights_file(path, seed):
     """Write weights over a file without changing its inode, size or time of content."""
     stamp = path.stat().st_mtime_ns if path.exists() else None
     made = path.with_name(f"seed{seed}.weights.h5")
-    Encoder("tiny", weights="random", seed=seed).model.save_weights(made)
+    tiny_weights(made, seed=seed)
     path.write_bytes(made.read_bytes())
     made.unlink()
     if stamp is not None:

@@ -119,7 +119,7 @@ import numpy as np
 from bchisto.encoders import Encoder, executed_precision
 from bchisto.encoders.engines import _openvino_core
 executed = executed_precision("bfloat16", engine="openvino")
-encoder = Encoder("tiny", weights="random", engine="openvino", precision=executed)
+encoder = Encoder("convs", weights="random", engine="openvino", precision=executed)
 encoder.encode(np.zeros((1, 64, 64, 3), np.uint8))
 network, = encoder._compiled.crops._compiled.values()
 facts = [node.get_rt_info() for node in network.get_runtime_model().get_ops()]

@@ -91,7 +91,7 @@ def test_a_device_checks_as_the_cpu_does(hard, tiny_settings):
     from bchisto.featurize import View, describe_images
     from bchisto.jobs import Ticker
 
-    targets = {"tiny": (Encoder("tiny", weights="random"), View(1.0, 64))}
+    targets = {"tiny": (Encoder("convs", weights="random"), View(1.0, 64))}
     records = [record for record in read_dataset(hard).records if "pale" in record.image_id]
     (found,) = describe_images(records, settings=tiny_settings, targets=targets, ticker=Ticker(None), on_device=True)
     assert found.stain.doubtful

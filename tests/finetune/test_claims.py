@@ -11,9 +11,9 @@ from bchisto.runs import Claim
 pytestmark = pytest.mark.slow
 
 SETTINGS = FinetuneSettings(
-    "tiny", weights="random", size=32, epochs=1, batch_size=4, validation=False, augmentations=()
+    "convs", weights="random", size=32, epochs=1, batch_size=4, validation=False, augmentations=()
 )
-FOLDER = "finetune/2-tiny"
+FOLDER = "finetune/2-convs"
 
 
 def run(tissue, out, settings=SETTINGS, **how):

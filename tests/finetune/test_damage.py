@@ -17,7 +17,7 @@ from bchisto.jobs import Work
 
 pytestmark = pytest.mark.slow
 
-SMALL = FinetuneSettings("tiny", weights="random", size=32, epochs=3, batch_size=8, augmentations=())
+SMALL = FinetuneSettings("convs", weights="random", size=32, epochs=3, batch_size=8, augmentations=())
 
 
 class Killed(BaseException):
@@ -174,7 +174,7 @@ def run(tissue, tmp_path_factory):
 def test_damaged_parts_of_a_run_are_made_again(run, tissue, tmp_path, caplog):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    folder = copy / "finetune" / "2-tiny"
+    folder = copy / "finetune" / "2-convs"
     weights, table = folder / "models" / "fold1.weights.h5", folder / "models" / "fold2.csv"
     (bank,) = (copy / "finetune").glob("*.bin")
     weights.write_bytes(weights.read_bytes()[:-5_000])
@@ -186,7 +186,7 @@ def test_damaged_parts_of_a_run_are_made_again(run, tissue, tmp_path, caplog):
                   "not a whole file of decoded images", "not a whole training state"):  # fmt: skip
         assert caplog.text.count(words) == 1, words
     for name in ("model.bchisto", "predictions.csv", "models/fold1.weights.h5", "metrics.json", "logs/fold2.csv"):
-        assert (folder / name).read_bytes() == (run / "finetune" / "2-tiny" / name).read_bytes(), name
+        assert (folder / name).read_bytes() == (run / "finetune" / "2-convs" / name).read_bytes(), name
     assert not list(folder.rglob("*.state.npz"))
     assert len(CnnBundle.load(folder / "model.bchisto").models) == 2
 

@@ -13,7 +13,7 @@ from bchisto.jobs import Work
 
 pytestmark = pytest.mark.slow
 
-TINY = FinetuneSettings("tiny", weights="random", size=32, freeze="all", augmentations=(), batch_size=4, epochs=3)
+TINY = FinetuneSettings("convs", weights="random", size=32, freeze="all", augmentations=(), batch_size=4, epochs=3)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from bchisto.jobs import Work
 pytestmark = pytest.mark.slow
 
 SPECK = FinetuneSettings("speck", dropout=0.5, learning_rate=0.05, batch_size=4)
-TINY = FinetuneSettings("tiny", weights="random", size=32, batch_size=4, freeze="middle", optimizer="sgd", l2=1e-3)
+TINY = FinetuneSettings("convs", weights="random", size=32, batch_size=4, freeze="middle", optimizer="sgd", l2=1e-3)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -65,7 +65,7 @@ def test_the_graph_of_a_frozen_encoder_is_whole(tissue, tmp_path):
     """Though its features are computed once, and the top alone is trained."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    settings = replace(SMALL, network="tiny", weights="random", size=32, freeze="all", augmentations=(), epochs=1)
+    settings = replace(SMALL, network="convs", weights="random", size=32, freeze="all", augmentations=(), epochs=1)
     (result,) = finetune(tissue, out=tmp_path, settings=settings, folds=["2"], work=Work(jobs=1), tensorboard=True)
     events = EventAccumulator(str(result.folder / "logs" / "tensorboard" / "fold1"))
     events.Reload()

@@ -10,7 +10,7 @@ from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
 
-TINY = FinetuneSettings("tiny", weights="random", size=32)
+TINY = FinetuneSettings("convs", weights="random", size=32)
 
 
 @pytest.mark.parametrize("top", ["average", "conv"])

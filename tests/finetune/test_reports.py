@@ -11,7 +11,14 @@ from bchisto.jobs import Work
 pytestmark = pytest.mark.slow
 
 SETTINGS = FinetuneSettings(
-    "tiny", weights="random", size=32, epochs=1, batch_size=4, patches="random:64:2", validation=False, augmentations=()
+    "convs",
+    weights="random",
+    size=32,
+    epochs=1,
+    batch_size=4,
+    patches="random:64:2",
+    validation=False,
+    augmentations=(),
 )
 CLASSES = ("Tissu sain", "é_1", "x$2")
 
@@ -57,13 +64,13 @@ def test_evaluate_says_what_finetune_said(images, tmp_path, monkeypatch):
         result = first
         if view.positive:
             (result,) = finetune(images, out=run, settings=SETTINGS, folds=["2"], work=Work(jobs=1), view=view)
-            assert "<h2>2-tiny</h2>" in (run / "report.html").read_text(encoding="utf-8")
+            assert "<h2>2-convs</h2>" in (run / "report.html").read_text(encoding="utf-8")
             assert (result.folder / "report.html").is_file()
         tables = json.loads((result.folder / "metrics.json").read_text(encoding="utf-8"))["tables"]
         names = ("predictions", "predictions-by-patch")
         found = evaluate([result.folder / f"{name}.csv" for name in names], out=tmp_path / "e")["tables"]
-        assert found["predictions"] == tables["tiny"]
-        assert found["predictions-by-patch"] == tables["tiny (patch)"]
+        assert found["predictions"] == tables["convs"]
+        assert found["predictions-by-patch"] == tables["convs (patch)"]
         assert ("two_class" in found["predictions"]) == bool(view.positive)
         assert {note["trained"] for note in found["predictions"]["fold_notes"]} == {2}
         assert found["predictions"]["trained_per_fold"] == found["predictions-by-patch"]["trained_per_fold"] == [6, 6]

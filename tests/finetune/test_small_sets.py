@@ -10,18 +10,18 @@ from bchisto.jobs import Work
 
 pytestmark = pytest.mark.slow
 
-COMMAND = ("--network", "tiny", "--weights", "random", "--size", 32, "--epochs", 1, "--folds", 2, "--jobs", 1)
+COMMAND = ("--network", "convs", "--weights", "random", "--size", 32, "--epochs", 1, "--folds", 2, "--jobs", 1)
 
 
 def test_defaults_fit_twelve_images(tissue, tmp_path, cli):
     """Six train in each of two folds, one or two of which validate; the network's own batch is larger."""
     run = tmp_path / "run"
     typed = ("finetune", "--images", tissue, "--out", run, *COMMAND)
-    assert resolved(FinetuneSettings("tiny"))["batch_size"] > 6
+    assert resolved(FinetuneSettings("convs"))["batch_size"] > 6
     code, _, err = cli(*typed, "--batch-size", 64)
     assert code == 2
     assert "fold 1: --batch-size 64: more than the 4 samples that train; lower it" in err
-    folder = run / "finetune" / "2-tiny"
+    folder = run / "finetune" / "2-convs"
     assert not (folder / "settings.json").exists()
     code, _, err = cli(*typed)
     assert code == 0, err
@@ -37,7 +37,7 @@ def test_a_class_that_a_fold_lacks_is_named_before_anything_is_trained(tmp_path,
         "image_id,fold\n"
         + "".join(f"benign/benign{n:02d}.png,{1 + (n > 2)}\nmalignant/malignant{n:02d}.png,1\n" for n in range(6))
     )
-    settings = FinetuneSettings("tiny", weights="random", size=32, weighted=True, validation=False)
+    settings = FinetuneSettings("convs", weights="random", size=32, weighted=True, validation=False)
     with pytest.raises(InputError, match="no image of class malignant trains in fold 1"):
         finetune(
             tissue, out=tmp_path / "run", settings=settings, folds=[str(tmp_path / "folds.csv")], work=Work(jobs=1)

@@ -31,7 +31,7 @@ from bchisto.jobs import Work
 
 SMALL = FinetuneSettings("patch-resnet", size=32, epochs=2, patience=5, batch_size=8, augmentations=())
 # networks that compile in a moment, for what is not of the network; the first has moving statistics
-TINY = replace(SMALL, network="tiny", weights="random")
+TINY = replace(SMALL, network="convs", weights="random")
 SPECK = replace(SMALL, network="speck")
 
 

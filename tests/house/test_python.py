@@ -88,8 +88,8 @@ def test_functions_of_every_room(boosted, run_copy, tissue, tmp_path):
     with open_store(str(store)) as found:
         assert len(found.image_ids) == 12
     weights = tmp_path / "tiny.weights.h5"
-    Encoder("tiny", weights="random", seed=np.int64(0), layers="middle").model.save_weights(weights)
-    assert Encoder("tiny", weights=weights, layers="middle").weights == "file"
+    Encoder("convs", weights="random", seed=np.int64(0), layers="middle").model.save_weights(weights)
+    assert Encoder("convs", weights=weights, layers="middle").weights == "file"
     model = boosted / "boost" / "3-lightgbm" / "model.bchisto"
     assert predict(str(model), file, out=str(tmp_path / "p.csv"), work=Work(jobs=1)).images == 1
     run = run_copy(boosted)

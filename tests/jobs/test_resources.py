@@ -50,6 +50,7 @@ def test_which_gpus_compute_in_bfloat16(monkeypatch, capabilities, expected):
     """What TensorFlow says of its cards is replaced; of those of other makers it says no capability."""
     import tensorflow as tf
 
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("bchisto.jobs.backend._tensorflow_gpus", lambda: [*range(len(capabilities))])
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: capabilities)
     monkeypatch.setattr(

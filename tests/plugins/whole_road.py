@@ -155,7 +155,7 @@ OWN = {
         {"patch-densenet": ("--size", 32)},
         folds={"2": "2", "60-20-20": "60/20/20"},
     ),
-    "eight": Case(folders(*EIGHT), tuple(sorted(EIGHT)), {"tiny": ("--weights", "random", "--size", 48)}),
+    "eight": Case(folders(*EIGHT), tuple(sorted(EIGHT)), {"convs": ("--weights", "random", "--size", 48)}),
     "numbers": Case(
         folders("-1", "1", "10", "1-0"),
         ("-1", "1", "1-0", "10"),
@@ -239,7 +239,7 @@ PUBLIC = {
     "ddsm": Case(
         ddsm,
         ("benign", "malignant"),
-        {"tiny": ("--weights", "random", "--size", 48, "--top", "conv")},
+        {"convs": ("--weights", "random", "--size", 48, "--top", "conv")},
         folds={"2-grouped": "2"},
         reading=("--lesion", "mass"),
         view="1.0:32",

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 from bchisto.boost import BoostSettings, train
-from bchisto.encoders import Encoder
 from bchisto.errors import InputError, MissingInputError, WeightsError
 from bchisto.featurize import featurize
 from bchisto.jobs import Work
 from bchisto.predict import predict
+from bchisto_tiny import tiny_weights
 
 SMALL = BoostSettings(seeds=1, params={"num_iterations": 2, "min_data_in_leaf": 2})
 
@@ -43,7 +43,7 @@ def test_of_several_models_one_is_to_be_named(boosted, tissue, tmp_path):
 def weighted(tissue, tiny_settings, tmp_path_factory):
     """A run whose descriptors come from a weights file, given by a relative path."""
     root = tmp_path_factory.mktemp("weighted runs")
-    Encoder("tiny", weights="random", seed=7).model.save_weights(root / "tiny.weights.h5")
+    tiny_weights(root / "tiny.weights.h5", seed=7)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         settings = replace(tiny_settings, augmentations=1, weights=("tiny=tiny.weights.h5",))
@@ -76,7 +76,7 @@ def test_recorded_weights_are_used_while_they_hold(weighted, tissue, tmp_path, c
         with pytest.raises(InputError, match="would overwrite .*tiny.weights.h5, which is read"):
             predict(weighted / run, one, out=file, work=Work(jobs=1, overwrite=True))
         assert file.read_bytes() == kept
-        Encoder("tiny", weights="random", seed=8).model.save_weights(file)
+        tiny_weights(file, seed=8)
         with pytest.raises(WeightsError, match=rf"tiny was trained with weights from a file \(sha256 {sha256}\); give"):
             predict(weighted / run, one, out=tmp_path / "r.csv", work=Work(jobs=1))
         other = hashlib.sha256(file.read_bytes()).hexdigest()[:12]

@@ -12,6 +12,7 @@ from bchisto.evaluate import evaluate, read_predictions
 from bchisto.featurize import open_store
 from bchisto.jobs import Work
 from bchisto.predict import PredictSettings, predict
+from bchisto_tiny import tiny_weights
 from PIL import Image
 
 PAIR = "boost/3-lightgbm"
@@ -132,15 +133,14 @@ def test_an_interrupted_overwrite_is_resumed_without_it(model, tissue, tmp_path)
 
 
 def test_other_weights_than_those_of_training_are_refused(model, tissue, tmp_path):
-    from bchisto.encoders import Encoder
 
-    Encoder("tiny", weights="random", seed=1).model.save_weights(tmp_path / "other.weights.h5")
+    tiny_weights(tmp_path / "other.weights.h5", seed=1)
     with pytest.raises(
         WeightsError,
         match='tiny needs the weights of sha256 .*; give the right ones with `weights="tiny=PATH"`',
     ):
         predict(model, [tissue], out=tmp_path / "p.csv", weights=[f"tiny={tmp_path / 'other.weights.h5'}"])
-    Encoder("tiny", weights="random", seed=0).model.save_weights(tmp_path / "same.weights.h5")
+    tiny_weights(tmp_path / "same.weights.h5", seed=0)
     found = predict(
         model, [tissue], out=tmp_path / "p.csv", weights=[str(tmp_path / "same.weights.h5")], work=Work(jobs=1)
     )
@@ -173,14 +173,13 @@ def test_weights_from_a_file_are_asked_for_by_name(described, run_copy, tissue, 
 def two_weights(tmp_path_factory, tissue, tiny_settings):
     """A bundle of two stores of one encoder, made with the weights of two files."""
     from bchisto.boost import BoostSettings, train
-    from bchisto.encoders import Encoder
     from bchisto.featurize import View, featurize
     from bchisto.jobs import Work
 
     root = tmp_path_factory.mktemp("two")
     for seed, crop in ((1, 64), (2, 48)):
         file = root / f"{seed}.weights.h5"
-        Encoder("tiny", weights="random", seed=seed).model.save_weights(file)
+        tiny_weights(file, seed=seed)
         settings = replace(tiny_settings, weights=(str(file),), views=(View(1.0, crop),))
         featurize(tissue, out=root / str(seed), settings=settings, work=Work(jobs=1))
     stores = [root / "1" / "features", root / "2" / "features"]
@@ -207,12 +206,11 @@ def test_every_store_of_an_encoder_has_its_weights_checked(two_weights, tissue, 
 
 
 def test_a_weights_file_that_is_replaced_is_checked_again(model, tissue, tmp_path):
-    from bchisto.encoders import Encoder
 
     file = tmp_path / "tiny.weights.h5"
     one = sorted(tissue.rglob("*.png"))[0]
     for seed, fits in ((0, True), (3, False), (0, True)):
-        Encoder("tiny", weights="random", seed=seed).model.save_weights(file)
+        tiny_weights(file, seed=seed)
         if fits:
             predict(model, [one], out=tmp_path / "p.csv", weights=[str(file)], work=Work(jobs=1, overwrite=True))
         else:

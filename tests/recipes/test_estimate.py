@@ -42,7 +42,7 @@ def test_folds_are_trained_in_turns(monkeypatch, folds, processes, parts, turns)
 
 def test_features_of_a_frozen_encoder_are_told_from_epochs(tissue):
     record = read_dataset(tissue).records[0]
-    whole = FinetuneSettings("tiny", weights="random", size=64, augmentations=(), batch_size=4)
+    whole = FinetuneSettings("convs", weights="random", size=64, augmentations=(), batch_size=4)
     frozen = replace(whole, freeze="all")
     found = [time_training(record, settings=one, classes=2, images=images)
              for one, images in ((whole, 10), (frozen, 10), (frozen, 10**9))]  # fmt: skip
