@@ -101,6 +101,7 @@ def test_gains_equal_those_worked_out_by_hand(three, run_copy, cli):
         assert "fusion against fusion without noisy" in page
 
 
+@pytest.mark.slow
 def test_the_fusion_without_a_store_is_that_of_the_others_alone(three, run_copy):
     """Also of a stack, whose weights are then those of the others."""
     run = run_copy(three)

@@ -95,6 +95,7 @@ def check_the_bundle(bundle, images, cli):
         assert "p: NOTHING LEARNT: the models give all images the same probabilities" in err
 
 
+@pytest.mark.slow
 def test_a_small_set_says_that_nothing_was_learnt(described, tissue, run_copy, cli):
     """Twelve images of two augmentations, of which eight train: 16 rows."""
     run = run_copy(described)

@@ -294,6 +294,7 @@ def test_two_stores_are_fused(described, run_copy):
     assert set(bundle.models) == {"second", "tiny-1.0-64"}
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_gives_equal_models(described, start, tmp_path):
     """A real kill -9 between two models."""
     import os

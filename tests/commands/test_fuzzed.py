@@ -101,6 +101,7 @@ def test_recipes_of_which_a_part_is_another(key, content):
     assert found.describe() if said is None else "recipe" in said
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FUZZER.is_file(), reason="needs the repository")
 def test_a_few_of_the_campaign():
     """Stores are read in a process of their own, since HDF5 may be ended by what is in them."""

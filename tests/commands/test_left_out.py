@@ -56,6 +56,7 @@ def test_boost_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, 
     assert "1 of its 15 rows name images that are not here, first benign/gone.png" in err
 
 
+@pytest.mark.slow
 def test_finetune_goes_on_without_images_that_failed_and_says_so(broken, tmp_path, cli):
     listed = write_list(tmp_path / "mine.csv", ids(broken))
     options = ("--network", "convs", "--weights", "random", "--size", 48, "--epochs", 1, "--batch-size", 4, "--jobs", 1)
@@ -89,6 +90,7 @@ def test_a_list_called_as_a_published_one_stays_the_users(described, run_copy, t
     }
 
 
+@pytest.mark.slow
 def test_every_command_says_what_was_found(tissue, tmp_path, cli, tiny_options):
     images = tmp_path / "images"
     shutil.copytree(tissue, images)

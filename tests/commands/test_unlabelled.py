@@ -29,6 +29,7 @@ def predicted(folder):
         return {row["image_id"] for row in csv.DictReader(handle)}
 
 
+@pytest.mark.slow
 def test_the_whole_road(table, tmp_path, cli, tiny_options):
     run = tmp_path / "run"
     code, out, err = cli("featurize", "--images", table, "--out", run, *tiny_options)

@@ -167,6 +167,7 @@ def test_copies_of_one_patient_are_a_note(tmp_path, rng, cli):
     assert (code, found["level"]) == (1, "note")  # the finding is that both are of one class
 
 
+@pytest.mark.slow
 def test_copies_of_real_images(shared, tmp_path):
     """What the formats and orientations of the benchmark are to one slide of BreakHis."""
     files = sorted((shared / "data" / "breakhis").rglob("*-400-*.png"))[:6]

@@ -20,6 +20,7 @@ def split(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_the_whole_road(split, tmp_path, cli, tiny_options):
     run = tmp_path / "run"
     code, _, err = cli("featurize", "--images", split, "--out", run, *tiny_options)

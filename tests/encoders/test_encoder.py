@@ -34,6 +34,7 @@ def applications(encoder, name, module):
     return lambda x: reference.predict(preprocess(x.astype(np.float32)), verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "function", "module", "dim"),
     [("resnet50", "ResNet50", "resnet", 2048), ("inceptionv3", "InceptionV3", "inception_v3", 2048)],
@@ -47,6 +48,7 @@ def test_equals_keras_applications_with_average_pooling(crops, name, function, m
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_vgg16_is_four_blocks_after_relu_before_pooling(crops):
     import keras
 
@@ -70,6 +72,7 @@ def test_real_weights_tell_natural_textures_apart(mobilenet, crops):
     assert found.std() > 0.1
 
 
+@pytest.mark.slow
 def test_any_layer_by_its_name_of_a_fresh_process(crops):
     first = Encoder("inceptionv3", layers=["activation_5", "mixed8"], weights="random")
     second = Encoder("inceptionv3", layers=["activation_5", "mixed8"], weights="random")  # Keras counts on here
@@ -160,6 +163,7 @@ def legacy(path, model):
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
 
 
+@pytest.mark.slow
 def test_both_file_formats_whole_part_and_with_classifier(tmp_path, crops):
     import keras
     from bchisto.encoders.weights import randomize
@@ -206,6 +210,7 @@ def keras_server(tmp_path, monkeypatch):
 PUBLISHED = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
 
+@pytest.mark.slow
 def test_imagenet_weights_are_fetched_and_cached_by_keras(keras_server, mobilenet, crops, capsys):
     files, cache = keras_server
     legacy(files / PUBLISHED, mobilenet.model)
@@ -243,6 +248,7 @@ def test_a_damaged_cached_file_is_named(keras_server):
         Encoder("mobilenetv2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_another_backend_gives_the_same_descriptors(tmp_path, crops, backend):
     if importlib.util.find_spec(backend) is None:
@@ -265,6 +271,7 @@ def test_another_backend_gives_the_same_descriptors(tmp_path, crops, backend):
         np.testing.assert_allclose(found["arr_0"], expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_many_batches(crops):
     """Thousands of passes through the compiled function leave nothing behind."""
     import psutil

@@ -156,6 +156,7 @@ def test_the_same_content_gives_the_same_bytes(report):
     assert first == report.read_bytes() != before
 
 
+@pytest.mark.slow
 def test_the_report_in_a_real_browser(browser, report, tmp_path):
     """Opened by Chromium: no console message, every picture decoded, nothing wider than a phone."""
     probe = (

@@ -79,6 +79,7 @@ def test_signs_of_formulas_are_drawn_as_they_are(rng, tmp_path):
         assert text == ("$\\frac{$</text>" in drawing)
 
 
+@pytest.mark.slow
 def test_tables_compile_in_latex(rng, tmp_path):
     """Signs that LaTeX reads are escaped, also a bracket that would be an option of the line break before it."""
     evaluate([saved(own_table(NAMES[8], rng=rng), tmp_path / "t.csv")], out=tmp_path / "out", bootstrap=0)

@@ -125,6 +125,7 @@ def test_draws_are_the_same_however_many_come_at_a_time():
     np.testing.assert_array_equal(np.concatenate(parts), once)
 
 
+@pytest.mark.slow
 def test_intervals_of_many_rows_take_little_memory(rng):
     """Patches of 20,000 rows: 500 draws at once, as the rows have them, are 80 MB an array, of which there were ten."""
     import tracemalloc

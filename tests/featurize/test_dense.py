@@ -249,6 +249,7 @@ def openvino():
     need("openvino", importlib.util.find_spec("openvino") is not None, "pip install 'bchisto[openvino]'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 3e-2)])
 def test_openvino_gives_the_same_descriptors(openvino, encoder, he_image, precision, tolerance):
     if executed_precision(precision, engine="openvino") != precision:
@@ -276,6 +277,7 @@ def test_openvino_keeps_the_last_shapes_alone(openvino, he_image):
     np.testing.assert_array_equal(other.encode_windows(he_image[:100, :100], windows), first)
 
 
+@pytest.mark.slow
 def test_openvino_on_a_real_network(openvino, he_image):
     """Several layers, and preprocessing by mean and order of channels."""
     layers = ("block2_conv2", "block3_conv3")
@@ -285,6 +287,7 @@ def test_openvino_on_a_real_network(openvino, he_image):
     np.testing.assert_allclose(other.encode(crops), plain.encode(crops), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, tmp_path, cli, tiny_options):
     run = tmp_path / "run"
     code, _, err = cli("featurize", "--images", tissue, "--out", run, *tiny_options, "--engine", "openvino")
@@ -305,6 +308,7 @@ def test_openvino_stores_are_described_boosted_and_predicted(openvino, tissue, t
     assert code == 0, err
 
 
+@pytest.mark.slow
 def test_openvino_reports_nothing(openvino, tmp_path):
     """Left alone it keeps a number of its own in the home folder, and sends with it what it converts."""
     code = (

@@ -105,6 +105,7 @@ def test_images_added_and_removed(images, later, seen, tiny_settings, tmp_path, 
     assert known == json.loads((tmp_path / "fresh" / "features" / "dataset.json").read_text())
 
 
+@pytest.mark.slow
 def test_killed_while_it_grows(images, later, start, cli, tiny_options, tiny_settings, tmp_path):
     """A real kill -9 between two parts; the old store holds until the new one takes its place, also for more images."""
     run, settings = tmp_path / "run", replace(tiny_settings, augmentations=24, crops=30)

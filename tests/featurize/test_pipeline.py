@@ -64,6 +64,7 @@ def test_processes_shards_and_resume_give_equal_arrays(described, tissue, tiny_s
     np.testing.assert_array_equal(features(tmp_path / "two"), expected)
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_gives_equal_arrays(dask, described, tissue, tiny_settings, tmp_path):
     import distributed
 
@@ -72,6 +73,7 @@ def test_a_dask_cluster_gives_equal_arrays(dask, described, tissue, tiny_setting
     np.testing.assert_array_equal(features(tmp_path), features(described))
 
 
+@pytest.mark.slow
 def test_killed_twice_and_resumed_gives_equal_arrays(tissue, start, tmp_path, monkeypatch):
     """A real kill -9, in the middle of the work, of the process and its workers."""
     many = tmp_path / "many"
@@ -282,6 +284,7 @@ def test_the_same_image_twice_is_used_once(images, tiny_settings, described, tmp
     assert "benign/zz-copy.png: the same image as benign/benign00.png; used once" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_parts_of_two_processes_at_once_end_in_one_store(tissue, start, described, tmp_path):
     options = ["--images", tissue, "--encoder", "tiny", "--weights", "random", "--view", "1.0:64"]
     options += ["--augmentations", 2, "--crops", 3, "--jobs", 1, "--out", tmp_path / "run"]

@@ -10,6 +10,8 @@ import pytest
 from bchisto.featurize import open_store
 from own_process import printed_by
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[test]'")
 
 NO_BFLOAT16 = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}  # for the process, a CPU without bfloat16

@@ -176,6 +176,7 @@ def test_two_ranges_are_refused():
         FinetuneSettings("speck", augmentations=("rotation:15", "mirror", "rotation:5"))
 
 
+@pytest.mark.slow
 def test_ranges_on_the_command_line(tissue, tmp_path, cli):
     options = ("finetune", "--images", tissue, "--out", tmp_path / "run", *SPECK)
     for text, message in (
@@ -200,6 +201,7 @@ def test_ranges_on_the_command_line(tissue, tmp_path, cli):
     assert "made with other settings: augmentations" in err
 
 
+@pytest.mark.slow
 def test_mammograms_stay_grey_in_training(tmp_path, monkeypatch):
     from bchisto.finetune import batches
 

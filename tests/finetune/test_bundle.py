@@ -14,7 +14,7 @@ from bchisto.jobs import Work
 from bchisto.predict import predict
 from PIL import Image
 
-SETTINGS = FinetuneSettings("patch-resnet", size=32, epochs=1, batch_size=4)
+SETTINGS = FinetuneSettings("speck", epochs=1, batch_size=4)
 CUT = FinetuneSettings("speck", epochs=1, batch_size=4, patches="random:48:3", stain="macenko")
 
 

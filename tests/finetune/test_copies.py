@@ -87,6 +87,7 @@ def test_factors_stand_in_the_order_of_classes():
         class_factors((("insitu", 2.0),), ("benign", "in situ"))
 
 
+@pytest.mark.slow
 def test_copies_on_the_command_line(tmp_path, cli, monkeypatch):
     """Odd class names; what trains is copied, what tests is not."""
     rng = np.random.default_rng(0)

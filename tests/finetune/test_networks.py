@@ -10,7 +10,9 @@ def shape(model, name):
     return tuple(model.get_layer(name).output.shape[1:])
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "patch-resnet" else pytest.mark.slow) for name in NETWORKS]
+)
 def test_every_network_gives_probabilities(name):
     model = build_network(name, classes=3)
     images = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:])).astype(np.float32)

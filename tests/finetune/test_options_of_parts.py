@@ -10,6 +10,8 @@ from bchisto.finetune.batches import Source
 from bchisto.finetune.fit import TrainingPlan, train_model
 from bchisto.finetune.model import build_model
 
+pytestmark = pytest.mark.slow
+
 TINY = FinetuneSettings("convs", weights="random", size=32)
 
 

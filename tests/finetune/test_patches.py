@@ -175,6 +175,7 @@ def test_five_rotations_by_five_crops(he_image):
     assert within.min() > np.abs(np.exp(1j * angles[:, 0]).mean())
 
 
+@pytest.mark.slow
 def test_an_epoch_holds_every_copy(tissue, tmp_path, cli):
     code, _, err = cli(
         "finetune", "--images", tissue, "--out", tmp_path, *OPTIONS, "--augment", "rotations-crops", "--rotations", 2,

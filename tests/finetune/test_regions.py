@@ -207,6 +207,7 @@ def test_regions_are_kept_and_made_anew_where_damaged(masses, tmp_path, monkeypa
     assert RegionBank.open(regions, images=4) is not None
 
 
+@pytest.mark.slow
 def test_masses_from_one_command(masses, tmp_path, cli):
     options = (
         "finetune", "--images", masses, "--out", tmp_path / "run", *OPTIONS, "--context", "large", "--folds", 2,

@@ -17,6 +17,7 @@ def normalisations(model):
     return [layer for layer in model.get_layer(index=1).layers if isinstance(layer, BatchNormalization)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "stays"), [("", True), ("stored", True), ("batch", False)])
 def test_normalisation_stays_that_of_the_weights(shared, given, stays):
     settings = FinetuneSettings(

@@ -108,7 +108,6 @@ def fit(tmp_path, toy, name, settings=SMALL, stop_after=None, **changes):
     return model
 
 
-@pytest.mark.slow
 def test_resumed_training_equals_uninterrupted(tmp_path, toy):
     settings = replace(TINY, dropout=0.3)
     options = {"settings": settings, "epochs": 4, "augmentations": ("isometries", "brightness")}
@@ -142,7 +141,7 @@ def test_the_best_weights_are_kept_and_patience_ends(tmp_path, toy):
 
 def test_without_patience_all_epochs_are_trained_and_the_last_weights_kept(tmp_path, toy):
     """The validation part is looked at, and neither stops the training nor chooses the weights."""
-    model = fit(tmp_path, toy, "a", epochs=6, patience=0, learning_rate=0.3)
+    model = fit(tmp_path, toy, "a", settings=SPECK, epochs=6, patience=0, learning_rate=0.3)
     with (tmp_path / "a.csv").open() as handle:
         losses = [float(row["val_loss"]) for row in csv.DictReader(handle)]
     assert len(losses) == 6
@@ -243,20 +242,20 @@ def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):
         build_model(replace(SMALL, freeze="all"), classes=2, fold=1)
 
 
-OPTIONS = ("--network", "patch-resnet", "--size", 32, "--epochs", 2, "--batch-size", 4, "--folds", 3, "--jobs", 1)
+OPTIONS = ("--network", "speck", "--epochs", 2, "--batch-size", 4, "--folds", 3, "--jobs", 1)
 
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory, tissue):
     run = tmp_path_factory.mktemp("tuned") / "run"
-    settings = FinetuneSettings("patch-resnet", size=32, epochs=2, batch_size=4)
+    settings = FinetuneSettings("speck", epochs=2, batch_size=4)
     (result,) = finetune(tissue, out=run, settings=settings, folds=["3"], work=Work(jobs=1))
     return run, result
 
 
 def test_a_run_writes_what_the_boosted_road_writes(tuned):
     run, result = tuned
-    folder = run / "finetune" / "3-patch-resnet"
+    folder = run / "finetune" / "3-speck"
     assert result.folder == folder
     lines = (folder / "predictions.csv").read_text().splitlines()
     assert (lines[0], len(lines)) == ("image_id,label,group,fold,p_benign,p_malignant", 13)
@@ -265,24 +264,24 @@ def test_a_run_writes_what_the_boosted_road_writes(tuned):
     assert not list((folder / "models").glob("*.npz"))
     assert (folder / "logs" / "fold1.csv").read_text().startswith("epoch,loss,accuracy,val_loss,val_accuracy")
     assert json.loads((folder / "metrics.json").read_text())["run"]["protocol"] == result.protocol
-    assert "bchisto finetune: 3-patch-resnet" in (folder / "report.html").read_text()
+    assert "bchisto finetune: 3-speck" in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow
 def test_boosted_and_cnn_stand_side_by_side_with_paired_tests(tuned, boosted, tmp_path):
     run, _ = tuned
     result = evaluate([boosted, run], out=tmp_path, bootstrap=50)
-    assert set(result["tables"]) == {"3-lightgbm", "3-patch-resnet"}
+    assert set(result["tables"]) == {"3-lightgbm", "3-speck"}
     assert len(result["comparisons"]) == 1  # the same folds, so the same images in each
 
 
 def test_a_finished_run_does_nothing_and_other_settings_are_refused(tuned, tissue, cli):
     run, _ = tuned
-    folder = run / "finetune" / "3-patch-resnet"
+    folder = run / "finetune" / "3-speck"
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"}
     code, out, err = cli("finetune", "--images", tissue, "--out", run, *OPTIONS)
     assert code == 0, err
-    assert "3-patch-resnet: accuracy" in out
+    assert "3-speck: accuracy" in out
     assert {path: path.read_bytes() for path in before} == before
     code, _, err = cli("finetune", "--images", tissue, "--out", run, *OPTIONS, "--class-weights")
     assert code == 2
@@ -298,7 +297,7 @@ def test_shards_and_processes_give_the_same(tuned, tissue, tmp_path, cli):
         assert f"shard {share} has {3 - int(share[0])} of 3 folds; {1 + int(share[0])} of 3 done" in out
     code, _, err = cli("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS)
     assert code == 0, err
-    name = "finetune/3-patch-resnet/predictions.csv"
+    name = "finetune/3-speck/predictions.csv"
     assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
 
 
@@ -373,7 +372,7 @@ def test_kill_nine_and_resume(tuned, tissue, tmp_path, start):
     run, _ = tuned
     command = ("finetune", "--images", tissue, "--out", tmp_path / "run", *OPTIONS)
     process = start(*command)
-    state = tmp_path / "run" / "finetune" / "3-patch-resnet" / "models"
+    state = tmp_path / "run" / "finetune" / "3-speck" / "models"
     deadline = time.monotonic() + 120
     while not list(state.glob("fold*.npz")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
@@ -382,7 +381,7 @@ def test_kill_nine_and_resume(tuned, tissue, tmp_path, start):
     again = start(*command)
     _, err = again.communicate(timeout=240)
     assert again.returncode == 0, err
-    name = "finetune/3-patch-resnet/predictions.csv"
+    name = "finetune/3-speck/predictions.csv"
     assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
 
 

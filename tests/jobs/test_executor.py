@@ -40,6 +40,7 @@ def test_nothing_to_do_and_bad_numbers():
         run_units(square, [1], **options(jobs=0))
 
 
+@pytest.mark.slow
 def test_on_a_dask_cluster(dask):
     import distributed
 

@@ -10,6 +10,8 @@ from bchisto.errors import OutputError
 from bchisto.jobs import Work, write_pack
 from bchisto.predict import predict
 
+pytestmark = pytest.mark.slow
+
 ROUNDS, PROCESSES = 4, 2
 
 SCRIPT = f"""

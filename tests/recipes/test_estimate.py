@@ -24,6 +24,7 @@ def ahead(*, folds, processes, parts=1):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folds", "processes", "parts", "turns"),
     [(1, 1, 1, 1), (1, 16, 1, 1), (10, 4, 1, 3), (10, 16, 1, 1), (5, 2, 4, 12)],

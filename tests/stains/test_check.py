@@ -60,6 +60,7 @@ def test_stains_out_of_bounds_are_named(stains, tissue, reason):
         assert re.search(reason, check.reasons[0])
 
 
+@pytest.mark.slow
 def test_on_real_images_the_robust_estimate_loses_no_tissue(shared):
     from bchisto.data import decode_image, resize_image
 

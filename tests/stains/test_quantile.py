@@ -3,8 +3,8 @@ import pytest
 from bchisto.stains.macenko import extreme_percentiles, upper_percentile
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 63, 64, 65, 1000, 100_003])
-@pytest.mark.parametrize("percent", [0.0, 50.0, 97.3, 99.0, 99.9, 100.0])
+@pytest.mark.parametrize("count", [1, 2, 65, 100_003])
+@pytest.mark.parametrize("percent", [0.0, 99.0, 100.0])
 def test_equals_numpy(rng, count, percent):
     values = rng.normal(size=count).astype(np.float32)
     assert upper_percentile(values, percent) == pytest.approx(np.percentile(values.astype(float), percent), rel=1e-6)
