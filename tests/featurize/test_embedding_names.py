@@ -129,6 +129,7 @@ def test_a_table_that_names_another_patient_is_refused(tmp_path):
         import_features([tmp_path / "e.npz"], folder=tmp_path / "features", labels=tmp_path / "l.csv")
 
 
+@pytest.mark.slow
 def test_boost_knows_the_patients_of_every_spelling(tmp_path, cli):
     """Grouped folds and the same figures, whatever the columns of the file are called."""
     rng = np.random.default_rng(0)

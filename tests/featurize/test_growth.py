@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from bchisto.boost import train
 from bchisto.data import ImageChange, ImageSelection
+from bchisto.encoders import EncoderChoice
 from bchisto.errors import ImageError, InputError, SettingsConflictError
 from bchisto.featurize import View, featurize
 from bchisto.jobs import Shard, Work
@@ -181,7 +182,7 @@ def test_interrupted_between_two_stores(images, later, seen, tiny_settings, tmp_
 def test_more_images_and_augmentations(images, later, seen, tiny_settings, tmp_path, monkeypatch, way):
     if way == "device":
         monkeypatch.setattr("bchisto.featurize.stream.visible_gpus", lambda: ("0",))
-    settings = replace(tiny_settings, mode="dense" if way == "dense" else "exact")
+    settings = replace(tiny_settings, encoders=(EncoderChoice("convs"),), mode="dense" if way == "dense" else "exact")
     run = tmp_path / "run"
     (store,) = featurize(images, out=run, settings=settings, work=ONE).stores
     more = replace(settings, augmentations=5)

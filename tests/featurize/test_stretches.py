@@ -14,7 +14,7 @@ from bchisto.jobs import Resources, Work
 
 @pytest.fixture
 def gpu(monkeypatch):
-    monkeypatch.setattr("bchisto.crossval.work.network_resources", lambda jobs: Resources(1, 2, ("0",)))
+    monkeypatch.setattr("bchisto.jobs.work.network_resources", lambda jobs: Resources(1, 2, ("0",)))
     monkeypatch.setattr("bchisto.featurize.stream.visible_gpus", lambda: ("0",))
     monkeypatch.setattr("bchisto.featurize.pipeline.images_per_block", lambda settings: 2)
 
