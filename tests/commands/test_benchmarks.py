@@ -15,7 +15,7 @@ def test_the_benchmark_of_a_gpu_runs_on_a_cpu(monkeypatch, capsys):
     monkeypatch.syspath_prepend(BENCHMARKS)
     import gpu
 
-    monkeypatch.setattr("sys.argv", ["gpu.py", "--encoders", "tiny", "--networks", "convs"])
+    monkeypatch.setattr("sys.argv", ["gpu.py", "--encoders", "convs", "--networks", "convs"])
     gpu.main()
     out = capsys.readouterr().out
     assert out.startswith(("No GPU was found by Keras", "GPU: "))

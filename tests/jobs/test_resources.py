@@ -222,7 +222,8 @@ def test_jax_takes_memory_as_it_needs_it(set_by_user, expected):
 
     if importlib.util.find_spec("jax") is None:
         pytest.skip("needs jax")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("XLA_PYTHON_CLIENT")}
+    unset = ("XLA_PYTHON_CLIENT", "CUDA_VISIBLE_DEVICES")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
     if set_by_user:
         environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = set_by_user
     done = subprocess.run(

@@ -214,7 +214,7 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
     ):
         code, _, said = cli("encoder", "check", name, *options)
         assert (code, message in said) == (2, True), said
-    code, shown, said = cli("encoder", "check", "tiny", "--weights", "random")
+    code, shown, said = cli("encoder", "check", "convs", "--weights", "random")
     assert code == 0, said
     for text in ("takes                   crops of any size", "licence of the weights  not known", "parameters   "):
         assert text in shown

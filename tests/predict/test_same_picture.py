@@ -25,7 +25,12 @@ def bundle_of(kind, run, tissue):
     else:
         view = View(1.0, 64) if kind == "exact" else View(1.0, 48)
         described = FeaturizeSettings(
-            encoders=(EncoderChoice("tiny"),), weights=("random",), views=(view,), augmentations=2, crops=3, mode=kind
+            encoders=(EncoderChoice("convs" if kind == "dense" else "tiny"),),
+            weights=("random",),
+            views=(view,),
+            augmentations=2,
+            crops=3,
+            mode=kind,
         )
         featurize(tissue, out=run, settings=described, work=Work(jobs=1))
         head = {"exact": "stack", "dense": "lightgbm"}[kind]
