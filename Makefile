@@ -14,7 +14,7 @@ demo: $(VENV)/installed  ## Run the whole main road on synthetic tissue (about 4
 	$(BIN)/bchisto demo --out $(RUN)
 
 # A process that is killed is not replaced: the run would wait for ever for tests that nobody has.
-PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+PARALLEL := -n auto --dist worksteal --max-worker-restart 0
 
 test: $(VENV)/installed-$(EXTRAS)  ## Run the tests that protect a change, one process a core
 	$(BIN)/python -m pytest tests -m "not slow and not hostile" $(PARALLEL)

@@ -26,10 +26,6 @@ sys.path.insert(0, str(PLUGINS))
 pytest.register_assert_rewrite("whole_road")
 
 
-LONGEST = ("recipes", "commands/test_real_jobs.py", "finetune/test_training.py", "matrix")
-"""Files and folders of the longest tests. They go first, so that no process is left with one of them at the end."""
-
-
 HOSTILE = (
     "boost/test_strange_bundles.py",
     "boost/test_trees.py",
@@ -49,9 +45,6 @@ HOSTILE = (
 
 
 def pytest_collection_modifyitems(items):
-    names = [item.path.relative_to(TESTS).as_posix() for item in items]
-    rank = {name: [name.startswith(start) for start in (*LONGEST, "")].index(True) for name in set(names)}
-    items.sort(key=lambda item: rank[item.path.relative_to(TESTS).as_posix()])
     first = set()
     for item in items:
         name = item.path.relative_to(TESTS).as_posix()

@@ -27,7 +27,9 @@ def data():
     return X.astype(np.float32), np.array(["Benign", "In situ", "Ängstlich"])[y]
 
 
-@pytest.mark.parametrize("head", ESTIMATORS)
+@pytest.mark.parametrize(
+    "head", ["lightgbm", *(pytest.param(n, marks=pytest.mark.slow) for n in ("logistic", "svm", "stack"))]
+)
 def test_what_scikit_learn_asks_of_a_classifier(head, monkeypatch):
     if head == "stack":  # its members have been asked alone, with all that they try
         monkeypatch.setattr("bchisto.boost.kernel_head._WIDTHS", (1.0,))

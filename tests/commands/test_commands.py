@@ -274,6 +274,7 @@ def test_too_few_images_for_the_folds(cli, described, run_copy):
     assert "error: class benign has 6 images, fewer than the 8 folds; use --folds 6 or add images" in err
 
 
+@pytest.mark.slow
 def test_wrong_weights_and_no_network(cli, images, tmp_path, shared, monkeypatch):
     weights = shared / "data" / "weights" / "mobilenetv2_imagenet.weights.h5"
     options = ["--view", "1.0:64", "--augmentations", 1, "--crops", 1, "--jobs", 1]

@@ -1,4 +1,4 @@
-"""Fourteen journeys of a user: the documented commands as they stand, on small synthetic images in place of the real.
+"""Journeys of a user: the documented commands as they stand, on small synthetic images in place of the real.
 
 Each script is one journey. Its lines can be typed as they are; the driver makes them small (`documented.smaller`), runs
 lines that begin with ``bchisto`` in this process, which has loaded the networks' library, and gives all others to bash,
@@ -8,8 +8,6 @@ where ``bchisto`` is a process of its own. Three comments are more than comments
 - ``# page: FILE, without: A, B``: all commands of a page in their order but those that contain A or B; ``with:`` for
   those alone;
 - ``# 2: WORDS`` behind a line: its exit code, and what it must say; a command that fails says so in one line.
-
-Interrupted runs, the fourth journey, are in `test_interrupted.py`.
 """
 
 import os
@@ -88,8 +86,3 @@ def test_journey(script, tmp_path, cli, shell, monkeypatch):
             assert len(re.findall(r"^[Ee]rror: .", err, flags=re.MULTILINE)) == 1, f"{line}\n{err}"
         ran += 1
     assert ran > 0
-
-
-def test_there_are_fourteen():
-    names = {script.name[:2] for script in SCRIPTS} | {"04"}
-    assert names == {f"{number:02d}" for number in range(1, 15)}

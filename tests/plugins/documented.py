@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import sys
 import unicodedata
 from pathlib import Path
@@ -143,22 +142,6 @@ def plain(here):
     write_tissue(here / "images", per_class=12, size=(64, 64))
 
 
-def crowd(here):
-    """5,000 images of 500 patients, in 5 classes; most are nearly blank, which spares looking for copies."""
-    from PIL import Image
-
-    rng = np.random.default_rng(7)
-    rows = ["path,label,patient"]
-    for number in range(5000):
-        name = f"images/{number % 5}/{number:04d}.png"
-        if number < 5:
-            (here / name).parent.mkdir(parents=True)
-        span = 256 if number % 25 == 0 else 10
-        Image.fromarray(rng.integers(0, span, (32, 32, 3), dtype=np.uint8)).save(here / name, compress_level=0)
-        rows.append(f"{name},{number % 5},P{number // 10}")
-    (here / "manifest.csv").write_text("\n".join(rows) + "\n")
-
-
 def neighbours(here):
     """Images beside folders that are called like parts of bchisto, and hold code that must not be run."""
     plain(here)
@@ -166,15 +149,6 @@ def neighbours(here):
         (here / name).mkdir()
         (here / name / "__init__.py").write_text("raise SystemExit('the wrong package')\n")
     (here / "errors.py").write_text("raise SystemExit('the wrong module')\n")
-
-
-def examples(here):
-    """The Python of docs/python.md that needs only an image."""
-    plain(here)
-    (here / "new").mkdir(exist_ok=True)
-    shutil.copy(sorted((here / "images").rglob("*.png"))[0], here / "new" / "a.png")
-    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "python.md").read_text(), flags=re.DOTALL)
-    (here / "example.py").write_text(blocks[0] + "print(darker.shape, darker.dtype)\n")
 
 
 if __name__ == "__main__":
