@@ -11,7 +11,6 @@ import dataclasses
 import math
 import operator
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
@@ -27,9 +26,9 @@ __all__ = [
     "as_texts",
     "as_whole",
     "as_wholes",
+    "as_yes",
     "convert_fields",
     "items_of",
-    "named",
     "reworded",
 ]
 
@@ -67,24 +66,6 @@ def reworded(change: Callable[[str], str]) -> Iterator[None]:
         if error.args and isinstance(error.args[0], str):
             error.args = (change(error.args[0]), *error.args[1:])
         raise
-
-
-def named(**names: str) -> contextlib.AbstractContextManager[None]:
-    """Let what is refused inside carry the names of parameters that the caller knows.
-
-    Parameters
-    ----------
-    **names : str
-        From the parameter that a message names, in backquotes, to what it is called here.
-
-    Examples
-    --------
-    >>> with named(p="pool"):
-    ...     raise InputError("`p` 0: give at least 1")
-    Traceback (most recent call last):
-    bchisto.errors.InputError: `pool` 0: give at least 1
-    """
-    return reworded(lambda said: re.sub(r"(?<=`)(\w+)(?=[`=])", lambda found: names.get(found[1], found[1]), said))
 
 
 def as_path(value: PathInput, name: str) -> Path:
@@ -167,6 +148,19 @@ def as_wholes(value: Many[SupportsIndex], name: str) -> tuple[int, ...]:
         See `as_whole`.
     """
     return tuple(as_whole(item, name) for item in items_of(value))
+
+
+def as_yes(value: bool, name: str) -> bool:
+    """Return whether something is wanted: True or False, NumPy's included.
+
+    Raises
+    ------
+    InputError
+        Something else.
+    """
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise InputError(f"{name}={value!r}: give True or False")
+    return bool(value)
 
 
 def as_number(value: SupportsFloat, name: str) -> float:

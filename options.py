@@ -1,120 +1,212 @@
-"""Options as fields: a frozen value declares each of its options once.
+"""Options as fields: a settings value declares each of its options once.
 
-From that one declaration follow what ``run.json`` records, what ``--config`` gives back, and how a command hands its
-options to the library. A field is the option of its own name unless `option` says otherwise.
+From the declaration follow the conversion of what a caller passes, its check and the message of that, the part of the
+docstring, the option of a command, what ``run.json`` records and what ``--config`` gives back. An option is called
+as its field everywhere; only the flag of a field that holds several values may be its singular.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+import inspect
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-__all__ = ["from_options", "joined", "option", "option_names", "option_of", "plain_options"]
+from .arguments import as_number, as_path, as_text, as_whole, as_yes, items_of
+from .errors import InputError, one_of
+
+__all__ = ["Option", "Settings", "declared_options", "from_options", "option", "plain_options", "plain_value"]
 
 V = TypeVar("V")
 
 _KEY = "option"
 
+_SIMPLE: Mapping[Any, Callable[[Any, str], Any]] = {
+    int: as_whole, float: as_number, str: as_text, bool: as_yes, Path: as_path,
+}  # fmt: skip
 
-def _plain(value: Any) -> Any:
+
+def plain_value(value: Any) -> Any:
     """Return a value as JSON has it."""
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def joined(texts: Sequence[str]) -> str | None:
-    """Return texts as one option has them, with commas between; None for none."""
-    return ",".join(texts) or None
-
-
-def _same(value: Any) -> Any:
-    return value
+    if isinstance(value, tuple | list):
+        return [plain_value(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 @dataclass(frozen=True)
-class _Option:
-    """How a field travels."""
+class Option:
+    """What a field declares of its option.
 
-    name: str
+    Attributes
+    ----------
+    help : str
+        What it is, for the command line and for the docstring.
+    flag : str
+        Its flag, where that is not the field's name: of several values the singular.
+    choices : sequence
+        What it may be; with `more` those that the help lists.
+    more : callable, optional
+        Returns all choices, with those that other packages add.
+    least, most : float, optional
+        Bounds of a number, or of each of several.
+    metavar : str
+        How its value is written.
+    file : {"", "input", "output"}
+        Where a path must be that of a file: one that is read, or one that is written.
+    commas : bool
+        Whether a command takes several names in one text.
+    distinct : bool
+        Whether what is named twice counts once.
+    command : bool
+        Whether commands have it.
+    recorded : bool
+        Whether ``run.json`` keeps it.
+    decides : bool
+        Whether results change with it.
+    form, plain : callable, optional
+        What makes the field's value of what was passed and of its name, and what makes it plain again; both follow from
+        the type.
+    """
+
+    help: str = ""
+    flag: str = ""
+    choices: Sequence[Any] = ()
+    more: Callable[[], Sequence[str]] | None = None
+    least: float | None = None
+    most: float | None = None
+    metavar: str = ""
+    file: str = ""
+    commas: bool = False
+    distinct: bool = False
+    command: bool = True
     recorded: bool = True
-    sparse: bool = False
-    plain: Callable[[Any], Any] = _plain
-    value: Callable[[Any], Any] = _same
+    decides: bool = True
+    form: Callable[[Any, str], Any] | None = None
+    plain: Callable[[Any], Any] = plain_value
 
 
-def option(
-    default: Any = MISSING,
-    *,
-    factory: Any = MISSING,
-    name: str = "",
-    recorded: bool = True,
-    sparse: bool = False,
-    plain: Callable[[Any], Any] = _plain,
-    value: Callable[[Any], Any] = _same,
-) -> Any:
-    """Declare a field that travels as an option in a form of its own.
+def option(default: Any = MISSING, *, factory: Any = MISSING, **declared: Any) -> Any:
+    """Return a field of a settings value with a default, or what makes it, and what it declares: see `Option`."""
+    return field(default=default, default_factory=factory, metadata={_KEY: Option(**declared)})
+
+
+def declared_options(kind: Any) -> Iterator[tuple[Field[Any], Any, Option]]:
+    """Yield each field of a dataclass with its type and what it declares."""
+    hints = _hints(kind if isinstance(kind, type) else type(kind))
+    for one in fields(kind):
+        yield one, hints[one.name], one.metadata.get(_KEY, Option())
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _form(hint: Any) -> Callable[[Any, str], Any]:
+    """Return what brings a value to a type, given its name for the message."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = _form(next(part for part in parts if part is not types.NoneType))
+        return lambda value, name: None if value is None else inner(value, name)
+    if origin is tuple:
+        each = _form(parts[0])
+        count = None if parts[-1] is Ellipsis else len(parts)
+        return lambda value, name: _several(value, name, each=each, count=count)
+    if hasattr(hint, "parse"):
+        return lambda value, name: value if isinstance(value, hint) else hint.parse(as_text(value, name))
+    return _SIMPLE.get(hint, lambda value, name: value)
+
+
+def _several(value: Any, name: str, *, each: Callable[[Any, str], Any], count: int | None) -> tuple[Any, ...]:
+    items = items_of(value)
+    if count is not None and len(items) != count:
+        raise InputError(f"`{name}`: give {count} values, not {len(items)}")
+    return tuple(each(item, name) for item in items)
+
+
+def _check(value: Any, name: str, declared: Option) -> None:
+    """Refuse a value out of bounds, or a word that is none of the choices."""
+    low, high = declared.least, declared.most
+    if (low is not None and value < low) or (high is not None and value > high):
+        bounds = f"at least {low:g}" if high is None else f"{low or 0:g} to {high:,g}"
+        raise InputError(f"`{name}` {value}: give {bounds}")
+    if declared.choices and value not in declared.choices:
+        known = declared.choices if declared.more is None else declared.more()
+        if value not in known:
+            raise InputError(f"`{name}` {value}: {one_of(str(value), map(str, known))}")
+
+
+class Settings:
+    """Base of frozen dataclasses of options: brings each field to the form of its type, and checks it.
+
+    What several fields decide together a class refuses in its own `validate`. The docstring gets the fields.
+    """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        texts = [
+            f"{name} : {kind}\n{textwrap.indent(textwrap.fill(_sentence(declared), 112), '    ')}"
+            for name, kind in inspect.get_annotations(cls).items()
+            if (declared := getattr(cls.__dict__.get(name), "metadata", {}).get(_KEY)) is not None
+        ]
+        if texts and "Attributes\n" not in (cls.__doc__ or ""):
+            cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes", "----------", *texts])
+
+    def __post_init__(self) -> None:
+        for one, hint, declared in declared_options(self):
+            value = (declared.form or _form(hint))(getattr(self, one.name), one.name)
+            for item in value if isinstance(value, tuple) else (value,):
+                if item is not None and value != one.default:
+                    _check(item, one.name, declared)
+            object.__setattr__(self, one.name, tuple(dict.fromkeys(value)) if declared.distinct else value)
+        self.validate()
+
+    def validate(self) -> None:
+        """Refuse what fields decide together."""
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """Return what was passed, or the defaults."""
+        return cls() if value is None else typing.cast(Self, value)
+
+
+def _sentence(declared: Option) -> str:
+    words = [declared.metavar and f"{declared.metavar}.", declared.help]
+    words.append(f"One of {', '.join(map(str, declared.choices))}." if declared.choices else "")
+    return " ".join(filter(None, words))
+
+
+def plain_options(*values: Any, deciding: bool = False) -> dict[str, Any]:
+    """Return the options that values stand for, JSON-ready, as ``run.json`` records them and ``--config`` reads them.
 
     Parameters
     ----------
-    default, factory : any
-        Of the field, or what makes it.
-    name : str
-        Of the option, with underscores; that of the field by default.
-    recorded : bool
-        Whether ``run.json`` keeps it: what does not change the result is not kept.
-    sparse : bool
-        Whether it is kept only where it is not the default: of an option that not every command has.
-    plain, value : callable
-        From the field's value to the option's, as JSON has it, and back.
-    """
-    metadata = {_KEY: _Option(name, recorded, sparse, plain, value)}
-    return field(default=default, default_factory=factory, metadata=metadata)
-
-
-def _options_of(kind: Any) -> Iterable[tuple[Field[Any], str, _Option]]:
-    for one in fields(kind):
-        how = one.metadata.get(_KEY, _Option(""))
-        yield one, how.name or one.name, how
-
-
-def option_names(kind: Any) -> dict[str, str]:
-    """Return the options of a dataclass, each with the field it stands for."""
-    return {name: one.name for one, name, _ in _options_of(kind)}
-
-
-def option_of(kind: Any, name: str) -> tuple[str, Callable[[Any], Any]]:
-    """Return the option that a field of a value is, and how the field's value is written there; "" for no field.
+    *values : Settings
+    deciding : bool
+        Only those that change results, whether recorded or not: what a key is made of.
 
     Examples
     --------
     >>> @dataclass(frozen=True)
-    ... class Cut:
-    ...     sides: tuple[int, ...] = option((400, 650), name="side")
-    >>> option_of(Cut, "sides")[0], option_of(Cut, "depth")[0]
-    ('side', '')
-    """
-    return next(((found, how.plain) for one, found, how in _options_of(kind) if one.name == name), ("", _same))
-
-
-def plain_options(*values: Any) -> dict[str, Any]:
-    """Return the options that values stand for, JSON-ready, as ``run.json`` records them and ``--config`` reads them.
-
-    Examples
-    --------
-    >>> @dataclass(frozen=True)
-    ... class Cut:
-    ...     sides: tuple[int, ...] = option((400, 650), name="side")
+    ... class Cut(Settings):
+    ...     sides: tuple[int, ...] = option((400, 650), flag="side", least=32)
+    ...     jobs: int = option(1, recorded=False, decides=False)
     >>> plain_options(Cut())
-    {'side': [400, 650]}
+    {'sides': [400, 650]}
+    >>> Cut(sides=9)
+    Traceback (most recent call last):
+    bchisto.errors.InputError: `sides` 9: give at least 32
     """
     return {
-        name: how.plain(getattr(value, one.name))
+        one.name: declared.plain(getattr(value, one.name))
         for value in values
-        for one, name, how in _options_of(value)
-        if how.recorded and not (how.sparse and getattr(value, one.name) == one.default)
+        for one, _, declared in declared_options(value)
+        if (declared.decides if deciding else declared.recorded)
     }
 
 
@@ -130,5 +222,5 @@ def from_options(kind: Callable[..., V], options: Mapping[str, Any], **given: An
     **given : any
         Fields whose values are known otherwise.
     """
-    found = {one.name: how.value(options[name]) for one, name, how in _options_of(kind) if name in options}
-    return kind(**{**found, **given})
+    names = [one.name for one, _, _ in declared_options(kind) if one.name in options]
+    return kind(**{**{name: options[name] for name in names}, **given})

@@ -21,7 +21,7 @@ AUGMENTATIONS = 2
 def describe(options, engine, held, path, barrier, results):
     """Describe an image several times, and send when that began and ended, and the CPU seconds of this process."""
     from bchisto.data import ImageRecord
-    from bchisto.encoders import engines, open_encoder, parse_encoder
+    from bchisto.encoders import EncoderChoice, engines, open_encoder
     from bchisto.featurize import FeaturizeSettings, View, describe_images
     from bchisto.jobs import Ticker
 
@@ -36,7 +36,9 @@ def describe(options, engine, held, path, barrier, results):
         encoders=options.encoder, views=view, augmentations=AUGMENTATIONS, mode="dense", engine=engine,
         precision=options.precision,
     )  # fmt: skip
-    encoder = open_encoder(parse_encoder(options.encoder), weights="random", engine=engine, precision=options.precision)
+    encoder = open_encoder(
+        EncoderChoice.parse(options.encoder), weights="random", engine=engine, precision=options.precision
+    )
     records = [ImageRecord(image_id=f"{number}.png", path=path, label=None) for number in range(options.images)]
 
     def work():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,7 @@ import click
 from ..options import from_options
 from .ending import counted, done, echo, quoted
 from .flags import as_flags
-from .images import data_options, images_option
-from .options import OUT_FILE, OUT_FOLDER, Group, choice_option, group_by_option, option
+from .options import OUT_FILE, OUT_FOLDER, Group, flag, options_of
 from .then import next_commands
 
 
@@ -23,12 +23,17 @@ def data() -> None:
     """Write synthetic tissue, list or check a dataset, write fold lists."""
 
 
-@data.command()
-@option("--out", type=OUT_FOLDER, required=True, help="Folder to write into.")
-@option("--images-per-class", type=int, default=10, help="1 to 999.")
-@option("--size", default="2048x1536", help="Pixels; the field of view stays the same.")
-@option("--seed", type=int, default=0)
-@option("--jobs", type=int, help="Processes; default: one per core.")
+def _make_options() -> Iterator[click.Parameter]:
+    from ..jobs import Work
+
+    yield flag("--out", type=OUT_FOLDER, required=True, help="Folder to write into.")
+    yield flag("--images-per-class", type=int, default=10, help="1 to 999.")
+    yield flag("--size", default="2048x1536", help="Pixels; the field of view stays the same.")
+    yield flag("--seed", type=int, default=0)
+    yield from options_of(Work, "jobs")
+
+
+@data.command(options=_make_options)
 def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | None) -> None:
     """Write synthetic H&E tissue in the official BACH layout.
 
@@ -54,9 +59,13 @@ def make(out: Path, images_per_class: int, size: str, seed: int, jobs: int | Non
     done([root], then=f"bchisto featurize --images {quoted(root)} --out RUN")
 
 
-@data.command(name="list")
-@images_option
-@data_options
+def _list_options() -> Iterator[click.Parameter]:
+    from ..data import ImageSelection
+
+    return options_of(ImageSelection, but=("only",))
+
+
+@data.command(name="list", options=_list_options)
 def list_(**options: Any) -> None:
     """Print the table of a dataset as CSV.
 
@@ -81,36 +90,32 @@ def list_(**options: Any) -> None:
     echo(f"{len(dataset)} images: {counts}", err=True)
 
 
-@data.command()
-@images_option
-@option("--decode", is_flag=True, help="Also decode every image, which finds truncated files.")
-@option(
-    "--copies/--no-copies",
-    default=True,
-    help="Look for pictures that show the same pixels, for which every image is decoded.",
-)
-@option(
-    "--encoder",
-    multiple=True,
-    default=("resnet50", "inceptionv3", "vgg16"),
-    help="Planned for featurize: NAME[:LAYER+LAYER]; repeatable.",
-)
-@option("--view", multiple=True, default=("0.5:400", "0.5:650"), help="Planned for featurize: SCALE:CROP; repeatable.")
-@option("--augmentations", type=int, default=50, help="Planned for featurize.")
-@option("--crops", type=int, default=20, help="Planned for featurize.")
-@option("--stain", default="macenko", help="Planned for featurize; shown on the page.")
-@choice_option("--mode", choices=["exact", "dense"], help="Planned for featurize.")
-@option("--folds", multiple=True, help="A protocol to try; repeatable; default: those that may fit the dataset.")
-@group_by_option
-@option("--jobs", type=int, help="Processes that the time is reckoned for; default: one per core.")
-@option("--time", "timed", is_flag=True, help="Load the networks and time them here on one image.")
-@option(
-    "--html",
-    type=OUT_FILE,
-    help="Write a page with a contact sheet of each class, before and after the stain is normalised.",
-)
-@option("--json", "as_json", is_flag=True, help="All of it as JSON.")
-@data_options
+def _check_options() -> Iterator[click.Parameter]:
+    from ..data import FoldChoice, ImageSelection
+    from ..featurize import FeaturizeSettings
+    from ..jobs import Work
+
+    yield from options_of(ImageSelection, "images")
+    yield flag("--decode", is_flag=True, help="Also decode every image, which finds truncated files.")
+    yield flag(
+        "--copies/--no-copies",
+        default=True,
+        help="Look for pictures that show the same pixels, for which every image is decoded.",
+    )
+    yield from options_of(FeaturizeSettings, "encoders", "views", "augmentations", "crops", "stain", "mode")
+    yield from options_of(FoldChoice, "folds", "group_by")
+    yield from options_of(Work, "jobs")
+    yield flag("--time", "timed", is_flag=True, help="Load the networks and time them here on one image.")
+    yield flag(
+        "--html",
+        type=OUT_FILE,
+        help="Write a page with a contact sheet of each class, before and after the stain is normalised.",
+    )
+    yield flag("--json", "as_json", is_flag=True, help="All of it as JSON.")
+    yield from options_of(ImageSelection, but=("images", "only"))
+
+
+@data.command(options=_check_options)
 @click.pass_context
 def check(context: click.Context, /, **options: Any) -> None:
     """Check a dataset before work: findings, sizes, views, folds, time and disk; exit 1 when something is wrong.
@@ -157,24 +162,23 @@ def check(context: click.Context, /, **options: Any) -> None:
     context.exit(1 if found.wrong else 0)
 
 
-@data.command()
-@images_option
-@option(
-    "--folds",
-    default="10",
-    help="As in boost: a number, shares, folder, site:COLUMN, a published list, or a fold list.",
-)
-@group_by_option
-@option("--seed", type=int, default=0)
-@option("--out", type=OUT_FILE, required=True, help="The CSV file to write.")
-@data_options
+def _folds_options() -> Iterator[click.Parameter]:
+    from ..data import FoldChoice, ImageSelection
+
+    yield from options_of(ImageSelection, "images")
+    yield from options_of(FoldChoice, "folds", "group_by", folds={"default": "10", "multiple": False})
+    yield flag("--seed", type=int, default=0)
+    yield flag("--out", type=OUT_FILE, required=True, help="The CSV file to write.")
+    yield from options_of(ImageSelection, but=("images", "only"))
+
+
+@data.command(options=_folds_options)
 def folds(out: Path, **options: Any) -> None:
     """Write the fold list of a protocol for these images.
 
     \b
     Example: bchisto data folds --images BreaKHis_v1 --folds 5 --out folds.csv
     """
-    from ..arguments import named
     from ..data import (
         ImageSelection,
         Particulars,
@@ -192,19 +196,18 @@ def folds(out: Path, **options: Any) -> None:
     refuse_overwriting([out], [options["images"], Path(options["folds"]), *(one.path for one in dataset.records)])
     labels = {record.image_id: record.label or "" for record in dataset.records}
     groups = {record.image_id: record.group for record in dataset.records}
-    with named(spec="folds"):
-        plan = fold_plan(
-            options["folds"],
-            image_ids=list(labels),
-            labels=list(labels.values()),
-            groups=list(groups.values()),
-            group_by=options["group_by"],
-            seed=options["seed"],
-            known=Particulars(
-                columns=further_columns(dataset),
-                copies=tuple((copy.first, copy.second) for copy in find_copies(dataset.records) or ()),
-            ),
-        )
+    plan = fold_plan(
+        options["folds"],
+        image_ids=list(labels),
+        labels=list(labels.values()),
+        groups=list(groups.values()),
+        group_by=options["group_by"],
+        seed=options["seed"],
+        known=Particulars(
+            columns=further_columns(dataset),
+            copies=tuple((copy.first, copy.second) for copy in find_copies(dataset.records) or ()),
+        ),
+    )
     divided = dict.fromkeys(image for image, _, _ in plan.rows)
     for warning in (*unknown_groups([groups[image] for image in divided]), *plan.warnings):
         logging.getLogger(__name__).warning("%s", warning)

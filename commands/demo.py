@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from .ending import done, echo
-from .options import OUT_FOLDER, Command, jobs_option, option
+from .options import OUT_FOLDER, Command, flag, options_of
 
 
-@click.command(cls=Command)
-@option("--out", type=OUT_FOLDER, default="demo-run", help="The run folder.")
-@option("--images-per-class", type=int, default=12, help="At least 5.")
-@option("--seed", type=int, default=0)
-@jobs_option
+def _options() -> Iterator[click.Parameter]:
+    from ..jobs import Work
+
+    yield flag("--out", type=OUT_FOLDER, default="demo-run", help="The run folder.")
+    yield flag("--images-per-class", type=int, default=12, help="At least 5.")
+    yield flag("--seed", type=int, default=0)
+    yield from options_of(Work, "jobs")
+
+
+@click.command(cls=Command, options=_options)
 def demo(out: Path, images_per_class: int, seed: int, jobs: int | None) -> None:
     """Run the whole main road on generated tissue, in minutes on a laptop.
 

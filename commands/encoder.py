@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -12,7 +12,7 @@ import click
 from ..arguments import reworded
 from .ending import echo
 from .flags import as_flags
-from .options import PATH, Group, choice_option, option
+from .options import PATH, Group, argument, flag, options_of
 
 
 @click.group(cls=Group)
@@ -48,13 +48,17 @@ def show(name: str) -> None:
     _table((what, as_flags(value, featurize)) for what, value in lines)
 
 
-@encoder.command()
-@click.argument("name")
-@option("--image", type=PATH, help="The picture; default: synthetic tissue.")
-@option("--weights", default="imagenet", help="imagenet, random, or PATH.")
-@choice_option("--engine", choices=["keras", "openvino", "onnxruntime", "torch"], help="What runs the encoder.")
-@choice_option("--precision", choices=["float32", "bfloat16"])
-@option("--crops", type=int, default=4, help="Crops in a batch.")
+def _check_options() -> Iterator[click.Parameter]:
+    from ..featurize import FeaturizeSettings
+
+    yield argument("name")
+    yield flag("--image", type=PATH, help="The picture; default: synthetic tissue.")
+    yield flag("--weights", default="imagenet", help="imagenet, random, or PATH.")
+    yield from options_of(FeaturizeSettings, "engine", "precision")
+    yield flag("--crops", type=int, default=4, help="Crops in a batch.")
+
+
+@encoder.command(options=_check_options)
 def check(name: str, image: Path | None, weights: str, engine: str, precision: str, crops: int) -> None:
     """Build an encoder and run it on a picture: size, speed, memory, licence.
 

@@ -2,80 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import OutputError
-from ..options import joined
 from .ending import done, echo, reported_last
-from .options import (
-    OUT_FOLDER,
-    PATH,
-    Command,
-    choice_option,
-    explain_option,
-    option,
-    overwrite_option,
-    split_names,
-    two_class_options,
-)
+from .options import EXPLAIN, OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
-@click.command(cls=Command)
-@click.argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
-@option("--out", type=OUT_FOLDER, required=True, help="Folder for metrics and report.")
-@two_class_options(of_run=True)
-@option(
-    "--bootstrap",
-    type=int,
-    default=2000,
-    help="Draws for intervals, to 100,000; 0 for none. Figures of ours take 500 at most, shares need none.",
-)
-@choice_option(
-    "--level",
-    "levels",
-    multiple=True,
-    choices=["row", "image", "group"],
-    help="One prediction per row (patch), image, or group (patient, slide); repeatable.",
-)
-@choice_option(
-    "--aggregate",
-    "rules",
-    multiple=True,
-    choices=["average", "sum", "vote", "exist", "exist-n"],
-    help="How rows become one at the levels above the row; repeatable.",
-)
-@option(
-    "--against",
-    multiple=True,
-    type=PATH,
-    metavar="RUN|PREDICTIONS.csv",
-    help="Tables of the images that the models come from: how much less the sources reach, as an external validation.",
-)
-@option("--classes", callback=split_names, help="Class order.")
-@option(
-    "--predicted-from",
-    type=click.Choice(["column", "probabilities"]),
-    help="What holds where the column predicted of a table is not the class of the largest probability; by default "
-    "such a table is refused.",
-)
-@option(
-    "--primary",
-    metavar="FIRST:SECOND",
-    help="The comparison that was named beforehand, by the names of two tables; all others are corrected for their "
-    "number; default: the first.",
-)
-@option(
-    "--by",
-    multiple=True,
-    metavar="COLUMN",
-    help="Column of the tables, or of the manifest of their run, such as site: figures of the images of each of its "
-    "values, which are exploratory; repeatable.",
-)
-@explain_option
-@overwrite_option("Replace an evaluation that is there.")
+def _options() -> Iterator[click.Parameter]:
+    from ..evaluate import Aggregation, TableChoice, TwoClassChoice
+
+    yield argument("sources", nargs=-1, required=True, type=PATH, metavar="RUN|PREDICTIONS.csv...")
+    yield flag("--out", type=OUT_FOLDER, required=True, help="Folder for metrics and report.")
+    yield from options_of(TwoClassChoice)
+    yield flag(
+        "--bootstrap",
+        type=int,
+        default=2000,
+        help="Draws for intervals, to 100,000; 0 for none. Figures of ours take 500 at most, shares need none.",
+    )
+    yield from options_of(Aggregation)
+    yield flag(
+        "--against",
+        multiple=True,
+        type=PATH,
+        metavar="RUN|PREDICTIONS.csv",
+        help="Tables of the images that the models come from: how much less the sources reach, as an external "
+        "validation.",
+    )
+    yield from options_of(TableChoice)
+    yield EXPLAIN
+    yield flag("--overwrite", is_flag=True, help="Replace an evaluation that is there.")
+
+
+@click.command(cls=Command, options=_options)
 def evaluate(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Evaluate prediction tables, of runs or from anywhere, side by side.
 
@@ -139,4 +103,4 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
     """Return options as ``--config`` takes them back."""
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     against = [str(path) for path in options["against"]]
-    return {**plain, "against": against, "classes": joined(options["classes"])}
+    return {**plain, "against": against}

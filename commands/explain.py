@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .ending import counted, done, echo
-from .images import bundle_options, skip_errors_option
-from .options import OUT_FOLDER, Command, option, overwrite_option
+from .options import OUT_FOLDER, Command, bundle_options, flag, options_of
 
 
-@click.command(cls=Command)
-@bundle_options
-@option(
-    "--method",
-    "method",
-    multiple=True,
-    help="Of boosted ensembles: map (default), contributions, channels. Of networks: gradcam (default), gradient, "
-    "occlusion, filters, activations, masking, deconvnet, lrp, taylor, maximisation, smoothgrad, integrated, and of "
-    "those of patches map; repeatable.",
-)
-@click.option("--layer", default="", help="Layer to look at; default: the last feature map.")
-@click.option(
-    "--class",
-    "target",
-    default="",
-    metavar="CLASS",
-    help="Class to explain; default: the likeliest; of map, the positive one of two.",
-)
-@click.option(
-    "--window",
-    type=int,
-    default=0,
-    help="map: side of what each place sees, pixels of the image; default: that of the model's crops.",
-)
-@option("--top", type=int, default=20, help="contributions, channels, filters, activations: how many are shown.")
-@option("--out", type=OUT_FOLDER, required=True, help="Folder to write into.")
-@skip_errors_option
-@overwrite_option("Remove what this method left there first; default: resume.")
+def _options() -> Iterator[click.Parameter]:
+    from ..explain import ExplainSettings
+    from ..jobs import Work
+
+    yield from bundle_options()
+    methods = {"multiple": True, "required": False}
+    yield from options_of(ExplainSettings, method=methods)
+    yield flag("--out", type=OUT_FOLDER, required=True, help="Folder to write into.")
+    yield from options_of(Work, "skip_errors", "overwrite")
+
+
+@click.command(cls=Command, options=_options)
 def explain(model: Path, **options: Any) -> None:
     """Show why a model bundle says what it says of images, as pictures with what they are not.
 
     \b
-    Example: bchisto explain run --images new --class malignant --out why
+    Example: bchisto explain run --images new --target malignant --out why
     """
     from ..crossval import bundle_road
     from ..explain import explain_methods, settings_of

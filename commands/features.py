@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from .ending import counted, done, echo, quoted
-from .options import OUT_FILE, PATH, Group, option, overwrite_option
+from .options import OUT_FILE, PATH, Group
 
 
 @click.group(cls=Group)
@@ -18,8 +18,8 @@ def features() -> None:
 
 @features.command()
 @click.argument("source", type=PATH)
-@option("--out", type=OUT_FILE, required=True, help=".npz, .parquet or .h5.")
-@overwrite_option("Replace an existing file.")
+@click.option("--out", type=OUT_FILE, required=True, help=".npz, .parquet or .h5.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 def export(source: Path, out: Path, overwrite: bool) -> None:
     """Write the descriptors of SOURCE, a store or embeddings of any format, into a file.
 

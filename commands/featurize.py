@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .ending import counted, done, echo, quoted
-from .images import data_options, images_option, skip_errors_option, stain_option
-from .options import EAGER, FILE, OUT_FOLDER, Command, choice_option, option, work_options
+from .options import EAGER, OUT_FOLDER, Command, flag, options_of
 
 
 def _list(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -20,49 +20,25 @@ def _list(context: click.Context, parameter: click.Parameter, value: bool) -> No
         context.exit()
 
 
-@click.command(cls=Command)
-@images_option
-@option("--out", type=OUT_FOLDER, required=True, help="The run folder.")
-@data_options
-@option(
-    "--encoder",
-    multiple=True,
-    default=("resnet50", "inceptionv3", "vgg16"),
-    help="NAME[:LAYER+LAYER], hub:DIR, onnx:FILE or timm:NAME; repeatable.",
-)
-@click.option("--list-encoders", is_flag=True, callback=_list, help="Print all encoder names.", **EAGER)
-@option("--view", multiple=True, default=("0.5:400", "0.5:650"), help="SCALE:CROP; repeatable.")
-@option("--augmentations", type=int, default=50, help="Colour augmentations per image.")
-@option("--crops", type=int, default=20, help="Random crops per augmentation.")
-@option("--pool", type=float, default=3.0, help="Exponent of the pooling norm.")
-@option("--color-range", type=float, nargs=2, default=(0.7, 1.3), help="Bounds of the stain factors.")
-@choice_option(
-    "--pad",
-    choices=["none", "reflect"],
-    help="What becomes of an image that is smaller than the crop: refused, or mirrored at its edges.",
-)
-@option("--only", type=FILE, help="CSV with a column image_id: describe these images alone.")
-@stain_option()
-@choice_option(
-    "--stain-fallback", choices=["skip-normalisation", "error"], help="What to do with an image of too little tissue."
-)
-@option("--weights", multiple=True, default=("imagenet",), help="imagenet, random, PATH, or ENCODER=PATH; repeatable.")
-@choice_option("--precision", choices=["float32", "bfloat16"])
-@choice_option(
-    "--mode",
-    choices=["exact", "dense"],
-    help="dense encodes each frame once and pools its feature maps over the crops: far faster, other descriptors.",
-)
-@choice_option(
-    "--engine",
-    choices=["keras", "openvino", "onnxruntime", "torch"],
-    help="What runs the encoder; openvino needs its extra and is fastest with --precision bfloat16 on CPUs that have "
-    "it; keras stands for onnxruntime with onnx:FILE, and for torch with timm:NAME.",
-)
-@option("--batch-size", type=int, default=4, help="Most crops in one pass; a part of the settings.")
-@option("--seed", type=int, default=0)
-@skip_errors_option
-@work_options
+def _options() -> Iterator[click.Parameter]:
+    from ..data import ImageSelection
+    from ..featurize import FeaturizeSettings
+    from ..jobs import Work
+
+    yield from options_of(ImageSelection, "images")
+    yield flag("--out", type=OUT_FOLDER, required=True, help="The run folder.")
+    yield from options_of(ImageSelection, but=("images", "only"))
+    yield from options_of(FeaturizeSettings, "encoders")
+    yield flag("--list-encoders", is_flag=True, callback=_list, help="Print all encoder names.", **EAGER)
+    yield from options_of(FeaturizeSettings, "views", "augmentations", "crops", "pool", "color_range", "pad")
+    yield from options_of(ImageSelection, "only")
+    yield from options_of(
+        FeaturizeSettings, "stain", "stain_fallback", "weights", "precision", "mode", "engine", "batch_size", "seed"
+    )
+    yield from options_of(Work, "skip_errors", "jobs", "shard", "dask", "overwrite")
+
+
+@click.command(cls=Command, options=_options)
 def featurize(**options: Any) -> None:
     """Stage 1: turn images into descriptor stores below RUN/features.
 

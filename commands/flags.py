@@ -9,14 +9,9 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import is_dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import click
-
-from ..options import option_of
 
 _NAMED = re.compile(r"`([A-Za-z_]\w*)(?:=([^`]*))?`")
 
@@ -57,7 +52,11 @@ def _plain(found: re.Match[str]) -> str:
 
 def _written(command: click.Command, name: str, value: str | None) -> str | None:
     """Return a flag, with its value if there is one; None where the command has none."""
-    for one, plain in _candidates(command, name):
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    for one in (
+        *(o for o in options if o.name == name),
+        *(o for o in options if f"--{name.replace('_', '-')}" in o.opts),
+    ):
         flag = max(one.opts, key=len)  # of -v and --verbose the long one
         if value is None:
             return flag
@@ -66,7 +65,7 @@ def _written(command: click.Command, name: str, value: str | None) -> str | None
         except SyntaxError:  # no value, but text that happens to stand in backquotes
             return None
         if isinstance(meant, ast.Constant) and isinstance(meant.value, bool):
-            flags = [flag] if plain(meant.value) else one.secondary_opts
+            flags = [flag] if meant.value else one.secondary_opts
             return flags[0] if flags else None
         words = _words(meant)
         if one.nargs > 1:
@@ -83,22 +82,3 @@ def _words(value: ast.expr) -> list[str]:
         pairs = zip(value.keys, value.values, strict=True)
         return ["=".join(word for item in pair if item is not None for word in _words(item)) for pair in pairs]
     return [str(value.value) if isinstance(value, ast.Constant) else ast.unparse(value)]
-
-
-def _candidates(command: click.Command, name: str) -> Iterator[tuple[click.Option, Callable[[Any], Any]]]:
-    """Yield the options that a name may mean, the likeliest first, each with how a value of the name is written."""
-    options = [one for one in command.params if isinstance(one, click.Option)]
-    yield from ((one, bool) for one in options if one.name == name)
-    yield from ((one, bool) for one in options if f"--{name.replace('_', '-')}" in one.opts)
-    for kind in _loaded_values():
-        other, plain = option_of(kind, name)
-        yield from ((one, plain) for one in options if one.name == other)
-
-
-def _loaded_values() -> Iterator[type]:
-    """Yield the public dataclasses of rooms that are loaded: what is not has said nothing."""
-    package = __package__.partition(".")[0]
-    for name, module in list(sys.modules.items()):
-        if name.startswith(f"{package}.") and name.count(".") == 1:
-            found = (vars(module).get(public) for public in getattr(module, "__all__", ()))
-            yield from (kind for kind in found if isinstance(kind, type) and is_dataclass(kind))

@@ -6,15 +6,16 @@ import contextlib
 import functools
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from ..errors import InputError, closest, readable_name
-
-F = TypeVar("F", bound=Callable[..., Any])
+from ..errors import InputError, readable_name
+from ..options import Option, declared_options, plain_value
 
 
 class _NamedPath(click.Path):
@@ -45,149 +46,99 @@ EAGER: dict[str, Any] = {"is_eager": True, "expose_value": False}
 """Of an option that does its part before the others are read, and is not passed to the command."""
 
 
-def option(*names: str, **attributes: Any) -> Callable[[F], F]:
-    """Return an option whose help says its default; those whose default stands for what the help tells are click's."""
-    return click.option(*names, show_default=True, **attributes)
+def flag(*names: str, **attributes: Any) -> click.Option:
+    """Return an option that stands for no field of a settings value."""
+    return click.Option(names, **{"show_default": True, **attributes})
 
 
-def choice_option(*names: str, choices: Sequence[str], **attributes: Any) -> Callable[[F], F]:
-    """Return an option that takes one of several words, or more if `multiple`, of which the first is the default."""
-    default = tuple(choices[:1]) if attributes.get("multiple") else choices[0]
-    return option(*names, type=click.Choice(choices), default=default, **attributes)
+def argument(name: str, **attributes: Any) -> click.Argument:
+    """Return an argument."""
+    return click.Argument([name], **attributes)
 
 
-def together(*parts: Callable[[Any], Any]) -> Callable[[F], F]:
-    """Return a decorator that adds options and arguments in the order in which the help shows them."""
-
-    def add(function: F) -> F:
-        return functools.reduce(lambda found, part: part(found), reversed(parts), function)
-
-    return add
-
-
-def overwrite_option(text: str) -> Callable[[F], F]:
-    """Return the option ``--overwrite``; an interrupted command says how to resume it."""
-
-    def note(context: click.Context, _: click.Parameter, value: bool) -> bool:
-        if isinstance(context.obj, dict):
-            context.obj["overwrite"] = value
-        return value
-
-    return option("--overwrite", is_flag=True, callback=note, help=text)
-
-
-group_by_option = option(
-    "--group-by", type=click.Choice(["group", "none"]), help="Keep groups whole; default: where they are known."
-)
-
-split_options = together(
-    option("--repeats", type=int, default=1, help="Splits: repeated cross-validation, where folds are drawn."),
-    group_by_option,
-)
-"""How folds are drawn."""
-
-
-class OpenChoice(click.Choice[str]):
-    """A choice among names of ours, which the help lists, and those that other packages add.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Ours.
-    every : callable
-        Returns all names; called where a name is none of ours.
-    """
-
-    def __init__(self, names: Sequence[str], *, every: Callable[[], list[str]]) -> None:
-        super().__init__(names)
-        self._every = every
+class Offered(click.Choice[str]):
+    """Words that the help lists and the Tab key completes; the library refuses others, and says what was meant."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name, or refuse it with the list of all."""
-        if value in self.choices:
-            return super().convert(value, param, ctx)
-        every = self._every()
-        try:
-            return click.Choice(every).convert(value, param, ctx)
-        except click.BadParameter as error:
-            if (like := closest(str(value), every)) is None:
-                raise
-            raise click.BadParameter(f"{error.message} Did you mean {like}?", ctx, param) from error
-
-
-class RangedChoice(click.Choice[str]):
-    """A choice among names, which a colon and a number may follow: the library reads that."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text, or refuse its name."""
-        super().convert(str(value).partition(":")[0], param, ctx)
+        """Return the word as it was given."""
         return str(value)
 
 
-jobs_option = option(
-    "--jobs", type=int, help="Processes; default: one per core, for networks per GPU if Keras sees any."
-)
+_TYPES: Mapping[Any, Any] = {int: int, float: float, Path: PATH}
+_FILES: Mapping[str, Any] = {"input": FILE, "output": OUT_FILE}
 
-dask_option = option("--dask", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
 
-work_options = together(
-    jobs_option,
-    option("--shard", metavar="K/N", help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all."),
-    dask_option,
-    overwrite_option("Remove existing results first; default: resume."),
-)
-"""How the work is done; none of them changes its result."""
+def options_of(kind: Any, *names: str, but: Sequence[str] = (), **changed: dict[str, Any]) -> Iterator[click.Option]:
+    """Yield the options that the fields of a settings value declare.
 
-threads_option = option(
-    "--threads",
-    type=int,
-    help="Of each process that trains networks on the CPU; results differ by it; default: 1, or cores / folds.",
-)
+    Parameters
+    ----------
+    kind : type
+    *names : str
+        Of these fields, in this order; of all without.
+    but : sequence of str
+        Fields that are left out.
+    **changed : dict
+        Field to what this command declares otherwise, as click has it.
+    """
+    declared = {one.name: (one, hint, how) for one, hint, how in declared_options(kind) if how.command}
+    for name in names or (name for name in declared if name not in but):
+        yield _option_of(*declared[name], changed.get(name, {}))
 
-explain_option = option(
+
+def _option_of(one: Field[Any], hint: Any, how: Option, changed: Mapping[str, Any]) -> click.Option:
+    parts = [part for part in typing.get_args(hint) if part is not type(None)]
+    several = typing.get_origin(hint) in (tuple, Mapping)
+    pair = typing.get_origin(hint) is tuple and parts[-1] is not Ellipsis
+    written = f"--{how.flag or one.name.replace('_', '-')}"
+    default = () if one.default is MISSING else plain_value(one.default)
+    attributes: dict[str, Any] = {
+        "help": how.help,
+        "metavar": how.metavar or None,
+        "show_default": default not in (None, "", [], ()) and "efault:" not in how.help,
+    }
+    if hint is bool:
+        attributes |= {"is_flag": True, "default": default}
+        written += f"/--no-{written[2:]}" if default is True else ""
+    elif how.commas:
+        attributes["callback"] = split_names
+    else:
+        item = parts[0] if parts else hint
+        words = Offered(how.choices) if how.choices and item is str else None
+        attributes["type"] = _FILES.get(how.file) or words or _TYPES.get(item, str)
+        if pair:
+            attributes["nargs"] = len(parts)
+        elif several:
+            attributes["multiple"] = True
+        if one.default is MISSING and one.default_factory is MISSING:
+            attributes["required"] = True
+        elif default is not None:
+            attributes["default"] = tuple(default) if several else default
+    attributes |= changed
+    if attributes.get("multiple"):
+        attributes["help"] = f"{how.help.removesuffix('.')}; repeatable."
+    return click.Option([written, one.name], **attributes)
+
+
+def bundle_options() -> Iterator[click.Parameter]:
+    """Yield what a model bundle is asked about: the bundle, new images, and the weights of its encoders."""
+    yield argument("model", type=PATH, metavar="MODEL|RUN")
+    yield flag("--images", multiple=True, type=PATH, help="A folder, a manifest or an image; repeatable.")
+    yield argument("more_images", nargs=-1, type=PATH, metavar="[IMAGE...]")
+    yield flag(
+        "--weights",
+        multiple=True,
+        help="imagenet, PATH, or ENCODER=PATH; repeatable. Must be the weights of training.",
+    )
+
+
+EXPLAIN = flag(
     "--explain",
     type=click.IntRange(1, 10),
     metavar="N",
-    help="Show the N surest right and N surest wrong cases of each class in the report, with maps by the models "
-    "that did not train on them.",
+    help="Show the N surest right and N surest wrong cases of each class in the report, with maps by the models that "
+    "did not train on them.",
 )
-
-
-def two_class_options(*, of_run: bool = False) -> Callable[[F], F]:
-    """Return the options that say what the two-class view of a table is; `of_run`, by default what its run was told."""
-    numbers = functools.partial(option, multiple=True, type=float)
-    run, end = ("the run, else of ", "; default: the run's.") if of_run else ("", ".")
-    return together(
-        option(
-            "--positive",
-            multiple=True,
-            metavar="CLASS",
-            help=f"Positive class of a two-class view; repeatable; default: those of {run}a known dataset.",
-        ),
-        option(
-            "--two-class",
-            type=click.Choice(["sum", "max"]),
-            default=None if of_run else "sum",
-            help="Add the probabilities of a side, or take its largest and renormalise"
-            + ("; default: as the run of a table did, else sum." if of_run else "."),
-        ),
-        numbers(
-            "--threshold",
-            "thresholds",
-            help=f"Operating point{'' if of_run else ' of the two-class view'}; repeatable; default: "
-            f"{'those of the run, else ' if of_run else ''}0.33 and 0.5 for the classes of BACH, else 0.5.",
-        ),
-        numbers(
-            "--sensitivity",
-            "sensitivities",
-            help=f"Wanted sensitivity: each fold is called by a threshold fitted on the others; repeatable{end}",
-        ),
-        numbers(
-            "--prevalence",
-            "prevalences",
-            help=f"Share of positives elsewhere, for which predictive values are given too; repeatable{end}",
-        ),
-    )
 
 
 def _quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -205,20 +156,17 @@ def _verbose(context: click.Context, _: click.Parameter, value: int) -> None:
 def _config(context: click.Context, _: click.Parameter, value: Path | None) -> None:
     if value is None:
         return
-    from ..arguments import named
     from ..runs import load_config
 
     context.meta[_CONFIG] = value
-    with named(path="config"):
-        options = load_config(value, command=context.info_name or "")
+    options = load_config(value, command=context.info_name or "")
     known = {parameter.name: parameter for parameter in context.command.params}
+    options = {name: value for name, value in options.items() if value is not None}
     if unknown := sorted(options.keys() - known.keys()):
         names = ", ".join(sorted(str(name) for name in known.keys() - {"config", "quiet", "verbose"}))
         raise InputError(f"--config {value}: no option {unknown[0]} in `bchisto {context.info_name}`; it takes {names}")
     context.default_map = {
-        name: _as_typed(context, known[name], found, f"--config {value}: {name}")
-        for name, found in options.items()
-        if found is not None
+        name: _as_typed(context, known[name], found, f"--config {value}: {name}") for name, found in options.items()
     }
 
 
@@ -286,9 +234,19 @@ class Command(click.Command):
     What it is given and does not write, it reads: no file is written in its place.
     """
 
-    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+    def __init__(
+        self, *arguments: Any, options: Callable[[], Iterable[click.Parameter]] = tuple, **attributes: Any
+    ) -> None:
         super().__init__(*arguments, **attributes)
-        self.params += (
+        self._own, self._options = self.params, options
+        del self.params  # made when they are asked for, see below
+
+    @functools.cached_property
+    def params(self) -> list[click.Parameter]:  # type: ignore[override]
+        """The options; those of settings values need their rooms, which `bchisto --help` must not load."""
+        return [
+            *self._own,
+            *self._options(),
             click.Option(
                 ["--config"],
                 type=FILE,
@@ -300,12 +258,14 @@ class Command(click.Command):
                 ["-v", "--verbose"], count=True, callback=_verbose, help="Say more; -vv for libraries too.", **EAGER
             ),
             click.Option(["--quiet"], is_flag=True, callback=_quiet, help="Only warnings and errors.", **EAGER),
-        )
+        ]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Let temporary files of all libraries go into one folder of this process; keep what is read."""
         from ..jobs import scratch_folder
 
+        if isinstance(ctx.obj, dict):  # what an interrupt says depends on it
+            ctx.obj["overwrite"] = ctx.params.get("overwrite")
         with _kept(ctx):
             return self._invoke_in(ctx, scratch_folder())
 

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .ending import counted, done, echo, quoted
-from .images import bundle_options, skip_errors_option
-from .options import OUT_FILE, PATH, Command, choice_option, dask_option, jobs_option, option, overwrite_option
+from .options import OUT_FILE, PATH, Command, bundle_options, flag, options_of
 
 
-@click.command(cls=Command)
-@bundle_options
-@option("--out", type=OUT_FILE, required=True, help="The CSV table to write.")
-@option(
-    "--features",
-    multiple=True,
-    type=PATH,
-    help="Embeddings in the place of images: .npz, .parquet, .h5, or a folder of .h5; repeatable, one for each store.",
-)
-@option(
-    "--html",
-    type=OUT_FILE,
-    help="Also write a sheet: picture, class and confidence of each image on a page, the least sure first.",
-)
-@option("--xlsx", type=OUT_FILE, help="Also write the rows of the sheet as a workbook.")
-@choice_option("--format", "output_format", choices=["bchisto", "iciar2018"], help="Table, or test0.tif,Benign.")
-@option("--calibrated", is_flag=True, help="Scale the probabilities by the temperature of the bundle.")
-@option("--threshold", type=float, help="Operating point of the column called; default: that of the bundle, else 0.5.")
-@option("--sensitivity", type=float, help="Call by the threshold that the bundle holds for this wanted sensitivity.")
-@skip_errors_option
-@overwrite_option("Replace an existing table.")
-@dask_option
-@jobs_option
+def _options() -> Iterator[click.Parameter]:
+    from ..jobs import Work
+    from ..predict import PredictSettings
+
+    yield from bundle_options()
+    yield flag("--out", type=OUT_FILE, required=True, help="The CSV table to write.")
+    yield flag(
+        "--features",
+        multiple=True,
+        type=PATH,
+        help="Embeddings in the place of images: .npz, .parquet, .h5, or a folder of .h5; repeatable, one for each "
+        "store.",
+    )
+    yield from options_of(PredictSettings)
+    yield from options_of(Work, "skip_errors", "overwrite", "dask", "jobs")
+
+
+@click.command(cls=Command, options=_options)
 def predict(model: Path, **options: Any) -> None:
     """Predict new images with a model bundle, or with that of a run folder.
 

@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from .ending import done, echo, reported_last
-from .images import skip_errors_option
-from .options import OUT_FOLDER, PATH, Command, explain_option, option, threads_option, work_options
+from .options import EXPLAIN, OUT_FOLDER, PATH, Command, argument, flag, options_of
 
 
-@click.command(cls=Command)
-@click.argument("name", metavar="NAME")
-@option("--images", type=PATH, help="The dataset, in its official layout.")
-@option("--out", type=OUT_FOLDER, help="The run folder.")
-@option("--quick", is_flag=True, help="The same road on a fraction, in minutes; every output says so.")
-@option("--plan", is_flag=True, help="Print units, estimated time and disk from a few timed units, and stop.")
-@option("--variant", "variants", multiple=True, help="A variant of the recipe; repeatable; default: as published.")
-@option("--all-variants", is_flag=True, help="Every variant of the recipe.")
-@option("--full-scale", is_flag=True, help="Add the views at full scale.")
-@option(
-    "--fresh-draws",
-    is_flag=True,
-    help="Draw colours and crops anew for each store, as the published code did; default: shared by all.",
-)
-@option("--settings", "show", is_flag=True, help="Print every setting of the recipe with its source, and stop.")
-@option("--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe.")
-@option(
-    "--seeds",
-    type=int,
-    default=1,
-    help="How often all of it is run, with seeds that follow each other; conclusions are judged from three on.",
-)
-@skip_errors_option
-@explain_option
-@work_options
-@threads_option
+def _options() -> Iterator[click.Parameter]:
+    from ..jobs import Work
+    from ..recipes import Scope
+
+    yield argument("name", metavar="NAME")
+    yield flag("--images", type=PATH, help="The dataset, in its official layout.")
+    yield flag("--out", type=OUT_FOLDER, help="The run folder.")
+    yield from options_of(Scope, "quick")
+    yield flag("--plan", is_flag=True, help="Print units, estimated time and disk from a few timed units, and stop.")
+    yield from options_of(Scope, "variants")
+    yield flag("--all-variants", is_flag=True, help="Every variant of the recipe.")
+    yield from options_of(Scope, "full_scale", "fresh_draws")
+    yield flag("--settings", "show", is_flag=True, help="Print every setting of the recipe with its source, and stop.")
+    yield flag(
+        "--weights", multiple=True, help="imagenet, random, PATH, or ENCODER=PATH; default: those of the recipe."
+    )
+    yield from options_of(Scope, "seeds")
+    yield from options_of(Work, "skip_errors")
+    yield EXPLAIN
+    yield from options_of(Work, "jobs", "shard", "dask", "overwrite", "threads")
+
+
+@click.command(cls=Command, options=_options)
 def reproduce(name: str, **options: Any) -> None:
     """Run a published system by its recipe: published and obtained figures side by side.
 

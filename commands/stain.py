@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .ending import done, echo
-from .images import skip_errors_option, stain_option
-from .options import OUT_FOLDER, PATH, Command, option
+from .options import OUT_FOLDER, PATH, Command, Offered, argument, flag, options_of
 
 
-@click.command(cls=Command)
-@click.argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
-@option("--out", type=OUT_FOLDER, required=True, help="Folder for the images and the sheet.")
-@stain_option("method")
-@option("--hematoxylin", type=float, default=1.0, help="Factor of the haematoxylin.")
-@option("--eosin", type=float, default=1.0, help="Factor of the eosin.")
-@skip_errors_option
+def _options() -> Iterator[click.Parameter]:
+    from ..jobs import Work
+    from ..stains import STAIN_METHODS
+
+    yield argument("sources", nargs=-1, required=True, type=PATH, metavar="IN...")
+    yield flag("--out", type=OUT_FOLDER, required=True, help="Folder for the images and the sheet.")
+    yield flag("--stain", type=Offered(STAIN_METHODS), default="macenko", help="How stains are treated.")
+    yield flag("--hematoxylin", type=float, default=1.0, help="Factor of the haematoxylin.")
+    yield flag("--eosin", type=float, default=1.0, help="Factor of the eosin.")
+    yield from options_of(Work, "skip_errors")
+
+
+@click.command(cls=Command, options=_options)
 def stain(sources: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Normalise or augment the stains of images and write them, with a before/after sheet.
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..arguments import PathInput, as_path, as_text, as_texts, as_wholes, convert_fields
+from ..arguments import PathInput, as_path
 from ..errors import ImageError, InputError
 from ..jobs import default_jobs, ensure_folder, refuse_overwriting
-from ..options import joined, option
+from ..options import Settings, option
 from .check import check_stain, dark_pictures
 from .dataset import IMAGE_SUFFIXES, Dataset, ImageRecord
 from .findings import pairs_alike, report_findings
@@ -20,7 +20,9 @@ from .images.container import ImageHeader
 from .images.content import UniqueImages, unique_images
 from .images.copies import find_copies
 from .images.decode import read_header, scaled_side
-from .layouts.spec import OWN_OPTIONS
+from .layouts.context import CONTEXTS
+from .layouts.registry import DATASET_NAMES, list_layouts
+from .layouts.spec import LABEL_LEVELS, LESIONS
 from .lists import only_listed
 from .particulars import PARTICULARS, Particulars, further_columns, read_particulars, write_particulars
 from .read import read_dataset
@@ -29,6 +31,10 @@ _log = logging.getLogger(__name__)
 
 _MOST_DEEP = 100
 """Images of 16 bits whose pixels are read before the work (ours); `data check` reads all."""
+
+
+_MAGNIFICATIONS = (40, 100, 200, 400)
+"""Of BreakHis."""
 
 
 class Needs(Protocol):
@@ -113,51 +119,45 @@ class OpenedImages:
 
 
 @dataclass(frozen=True)
-class ImageSelection:
-    """Which images are read, and how.
+class ImageSelection(Settings):
+    """Which images are read, and how."""
 
-    Attributes
-    ----------
-    images : str or Path
-        A folder, or a manifest ``path,label,group[,image_id]``.
-    dataset : str, optional
-        The layout; by default recognised, and said.
-    classes : sequence of str
-        Class order; by default the dataset's own.
-    label_level : {"class", "type"}
-        BreakHis: benign against malignant, or tumour types.
-    magnifications : sequence of int
-        BreakHis: these alone; empty for all.
-    lesions : sequence of str
-        CBIS-DDSM, DDSM: ``mass`` or ``calcification`` alone; empty for both.
-    context : {"tight", "small", "large"}
-        CBIS-DDSM, DDSM: how much is shown around an abnormality.
-    only : str or Path, optional
-        A CSV with a column ``image_id``: these images alone.
-    group_from, label_from : str or int, optional
-        Folders and manifests of one's own: the level or pattern by which group and label are taken from the path, see
-        `bchisto.data.read_dataset`.
-    path_column, label_column, group_column : str, optional
-        Columns of a manifest under other names.
-    """
-
-    images: Path
-    dataset: str | None = None
-    classes: tuple[str, ...] = option((), plain=joined)
-    label_level: str = "class"
-    magnifications: tuple[int, ...] = option((), name="magnification")
-    lesions: tuple[str, ...] = option((), name="lesion")
-    context: str = "tight"
-    only: Path | None = None
-    group_from: str | None = None
-    label_from: str | None = None
-    path_column: str | None = None
-    label_column: str | None = None
-    group_column: str | None = None
-
-    def __post_init__(self) -> None:
-        convert_fields(self, images=as_path, classes=as_texts, lesions=as_texts, **dict.fromkeys(OWN_OPTIONS, as_text))
-        convert_fields(self, magnifications=as_wholes, only=as_path)
+    images: Path = option(help="A folder, or a manifest path,label,group[,image_id].")
+    dataset: str | None = option(
+        None, choices=DATASET_NAMES, more=list_layouts, help="Layout; default: recognised, and said."
+    )
+    label_level: str = option(
+        "class",
+        choices=LABEL_LEVELS,
+        help="BreakHis: benign against malignant, or the eight tumour types.",
+    )
+    context: str = option(
+        "tight",
+        choices=CONTEXTS,
+        help="CBIS-DDSM, DDSM: the abnormality alone, 50 pixels more, or twice its box.",
+    )
+    lesions: tuple[str, ...] = option(
+        (), flag="lesion", choices=LESIONS, help="CBIS-DDSM, DDSM: keep these abnormalities; default: both."
+    )
+    magnifications: tuple[int, ...] = option(
+        (), flag="magnification", choices=_MAGNIFICATIONS, help="BreakHis: 40, 100, 200 or 400; default: all."
+    )
+    classes: tuple[str, ...] = option(
+        (), commas=True, help="Class order, e.g. normal,benign; default: the dataset's own."
+    )
+    group_from: str | None = option(
+        None,
+        metavar="LEVEL|PATTERN",
+        help="Patient or slide by the path of an image: a level of folders (1 is the first, -1 the one that holds the "
+        "image), or a regular expression, whose first group counts.",
+    )
+    label_from: str | None = option(
+        None, metavar="LEVEL|PATTERN", help="The same for labels; default: the class folder."
+    )
+    path_column: str | None = option(None, metavar="NAME", help="Column of a manifest that holds the path.")
+    label_column: str | None = option(None, metavar="NAME", help="Column of a manifest that holds the label.")
+    group_column: str | None = option(None, metavar="NAME", help="Column of a manifest that holds patient or slide.")
+    only: Path | None = option(None, file="input", help="CSV with a column image_id: use these images alone.")
 
     @classmethod
     def of(cls, value: ImageSelection | PathInput) -> ImageSelection:

@@ -7,7 +7,7 @@ of shape (n, d). An `Encoder` is one with feature maps, which dense mode needs.
 from .card import CropEncoder, EncoderCard, card_of, other_treatment
 from .catalogue import CATALOGUE, NamedEncoder
 from .checkup import EncoderCheck, check_encoder, describe_encoder, list_all_encoders
-from .choice import RUNNERS, EncoderChoice, parse_encoder, weights_of
+from .choice import RUNNERS, EncoderChoice, weights_of
 from .encoder import Backbone, Encoder, build_backbone
 from .engines import ENGINES, compile_tensors, executed_precision, imitates_bfloat16
 from .geometry import GEOMETRY, Axis, map_axes
@@ -64,7 +64,6 @@ __all__ = [
     "map_axes",
     "open_encoder",
     "other_treatment",
-    "parse_encoder",
     "precision_policy",
     "read_weight_arrays",
     "recorded_source",

@@ -18,7 +18,7 @@ from ..errors import InputError, MissingInputError, WeightsError
 from ..extensions import extension_names
 from .card import CropEncoder, EncoderCard
 from .catalogue import CATALOGUE
-from .choice import parse_encoder, weights_of
+from .choice import EncoderChoice, weights_of
 from .opening import open_encoder
 from .registry import get_spec, list_encoders
 from .timm_encoder import timm_card
@@ -88,7 +88,7 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
     InputError
         No such encoder.
     """
-    choice = parse_encoder(text)
+    choice = EncoderChoice.parse(text)
     if (named := CATALOGUE.get(choice.name)) is not None:
         return [
             ("encoder", named.title),
@@ -180,7 +180,7 @@ def check_encoder(
     """
     if crops < 2:
         raise InputError(f"`crops` {crops}: give at least 2, to see that different crops get different vectors")
-    choice = parse_encoder(encoder)
+    choice = EncoderChoice.parse(encoder)
     source = weights_of([weights], choice.label)
     if choice.runner in ("hub", "onnx") and source != "imagenet":
         raise InputError(f"`weights` {source}: {choice.name} brings its own; leave it out")

@@ -41,6 +41,29 @@ class EncoderChoice:
     def __str__(self) -> str:
         return self.name + (f":{'+'.join(self.layers)}" if self.layers else "")
 
+    @classmethod
+    def parse(cls, text: str) -> EncoderChoice:
+        """Read ``NAME[:LAYER+LAYER]``, or ``hub:DIR``, ``onnx:FILE``, ``timm:NAME``, each with ``[:OUTPUT+OUTPUT]``.
+
+        Examples
+        --------
+        >>> EncoderChoice.parse("inceptionv3:mixed8")
+        EncoderChoice(name='inceptionv3', layers=('mixed8',))
+        >>> EncoderChoice.parse("hub:/data/DINOv2:cls+mean")
+        EncoderChoice(name='hub:/data/DINOv2', layers=('cls', 'mean'))
+        """
+        name, _, layers = text.partition(":")
+        if name.casefold() in RUNNERS:
+            if not layers:
+                raise InputError(f"`encoders` {text}: write hub:DIR, onnx:FILE or timm:NAME")
+            match = _OUTPUTS.fullmatch(layers)
+            source, outputs = (match[1], tuple(match[2].split("+"))) if match else (layers, ())
+            return cls(f"{name.casefold()}:{source}", outputs)
+        chosen = tuple(layers.split("+")) if layers else ()
+        if not name or not all(chosen) or (":" in text and not layers):
+            raise InputError(f"`encoders` {text}: write NAME or NAME:LAYER+LAYER")
+        return cls(name.casefold(), chosen)
+
     @property
     def runner(self) -> str:
         """One of `RUNNERS`; empty for an encoder that is registered."""
@@ -67,29 +90,6 @@ class EncoderChoice:
         letters = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()  # accents go, letters stay
         plain = re.sub(r"[^a-z0-9_]+", "-", letters.casefold()).strip("-")
         return f"{self.runner}-{plain or hashlib.sha256(stem.encode(errors='surrogateescape')).hexdigest()[:8]}"
-
-
-def parse_encoder(text: str) -> EncoderChoice:
-    """Read ``NAME[:LAYER+LAYER]``, or ``hub:DIR``, ``onnx:FILE``, ``timm:NAME``, each with ``[:OUTPUT+OUTPUT]``.
-
-    Examples
-    --------
-    >>> parse_encoder("inceptionv3:mixed8")
-    EncoderChoice(name='inceptionv3', layers=('mixed8',))
-    >>> parse_encoder("hub:/data/DINOv2:cls+mean")
-    EncoderChoice(name='hub:/data/DINOv2', layers=('cls', 'mean'))
-    """
-    name, _, layers = text.partition(":")
-    if name.casefold() in RUNNERS:
-        if not layers:
-            raise InputError(f"`encoders` {text}: write hub:DIR, onnx:FILE or timm:NAME")
-        match = _OUTPUTS.fullmatch(layers)
-        source, outputs = (match[1], tuple(match[2].split("+"))) if match else (layers, ())
-        return EncoderChoice(f"{name.casefold()}:{source}", outputs)
-    chosen = tuple(layers.split("+")) if layers else ()
-    if not name or not all(chosen) or (":" in text and not layers):
-        raise InputError(f"`encoders` {text}: write NAME or NAME:LAYER+LAYER")
-    return EncoderChoice(name.casefold(), chosen)
 
 
 def weights_of(options: Sequence[str], encoder: str) -> str:

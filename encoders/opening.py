@@ -17,7 +17,7 @@ from ..errors import BchistoError, BundleError, InputError
 from ..extensions import extension_names
 from .card import CropEncoder
 from .catalogue import CATALOGUE
-from .choice import EncoderChoice, parse_encoder
+from .choice import EncoderChoice
 from .encoder import Encoder
 from .folder import read_folder
 from .hub import open_hub
@@ -155,7 +155,7 @@ def recorded_source(text: str, folder: Path) -> tuple[str, Path] | None:
         Where the command ran.
     """
     try:
-        choice = parse_encoder(text)
+        choice = EncoderChoice.parse(text)
     except BchistoError:
         return None
     return (choice.label, folder / choice.source) if choice.runner in ("hub", "onnx") else None

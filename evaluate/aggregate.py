@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import as_texts
 from ..errors import InputError
+from ..options import Settings, option
 from .predictions import PredictionTable
 from .two_class import default_positive, positive_mask
 
@@ -27,40 +27,24 @@ EXIST_N = 3
 
 
 @dataclass(frozen=True)
-class Aggregation:
-    """What a prediction is about where a table is evaluated, and how its rows become one there.
+class Aggregation(Settings):
+    """What a prediction is about where a table is evaluated, and how its rows become one there."""
 
-    Attributes
-    ----------
-    levels : tuple of {"row", "image", "group"}
-        One prediction per row (patch), per image, or per group (patient or slide); each makes tables of its own.
-    rules : tuple of str
-        How rows become one at the levels above the row, see `aggregate`; each makes tables of its own.
-    """
-
-    levels: tuple[str, ...] = ("row",)
-    rules: tuple[str, ...] = ("average",)
-
-    def __post_init__(self) -> None:
-        for name in ("levels", "rules"):
-            object.__setattr__(self, name, as_texts(getattr(self, name), name))
-
-    @classmethod
-    def of(cls, value: Aggregation | None) -> Aggregation:
-        """Return what was passed, or the default."""
-        return cls() if value is None else value
+    levels: tuple[str, ...] = option(
+        ("row",),
+        flag="level",
+        choices=LEVELS,
+        help="One prediction per row (patch), image, or group (patient, slide); each makes tables of its own.",
+    )
+    rules: tuple[str, ...] = option(
+        ("average",),
+        flag="aggregate",
+        choices=AGGREGATIONS,
+        help="How rows become one at the levels above the row; each makes tables of its own.",
+    )
 
     def steps(self) -> list[tuple[str, str]]:
-        """Return each level with each rule, and the row with "".
-
-        Raises
-        ------
-        InputError
-            A level that there is not.
-        """
-        strange = [level for level in self.levels if level not in LEVELS]
-        if strange:
-            raise InputError(f"`levels` {strange[0]}: no such level; choose one of {', '.join(LEVELS)}")
+        """Return each level with each rule, and the row with ""."""
         found = ((level, rule) for level in self.levels for rule in (self.rules if level != "row" else ("",)))
         return list(dict.fromkeys(found))
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..arguments import Many, PathInput, as_path, as_paths, named
+from ..arguments import Many, PathInput, as_path, as_paths
 from ..errors import InputError, ReportError
 from ..jobs import ensure_folder, is_set_aside, refuse_overwriting, write_json
 from .aggregate import Aggregation, aggregate
@@ -112,7 +112,6 @@ def evaluate(
     sources, others = as_paths(sources, "sources"), as_paths(against, "against")
     folder = Path(as_path(out, "out"))
     choice, tables = TwoClassChoice.of(view), TableChoice.of(tables)
-    tables.check()
     choice.over(TwoClassView()).check()
     if not 0 <= bootstrap <= _MOST_DRAWS:
         raise InputError(f"`bootstrap` {bootstrap}: give 0 to {_MOST_DRAWS:,} draws")
@@ -200,8 +199,7 @@ def _measured(
             }
             shown = cases(path, table) if cases is not None else None
             for level, rule in steps:
-                with named(rule="rules", level="levels"):
-                    made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=told.positive)
+                made = table if level == "row" else aggregate(table, rule=rule, level=level, positive=told.positive)
                 if len(steps) > 1:
                     made = replace(made, name=f"{table.name} ({', '.join(filter(None, (level, rule)))})")
                 metrics = measure(made, bootstrap=bootstrap, **told.measured)

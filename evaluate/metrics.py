@@ -13,7 +13,7 @@ from .calibration import abstention, calibration, calibration_note, recalibratio
 from .known_metrics import list_metrics, mean_spread, metric_values
 from .operating import decision_curve, fold_curves, operating_point, wanted_point
 from .predictions import PredictionTable, sampling_units
-from .two_class import TwoClassView, default_thresholds, positive_mask, two_sides
+from .two_class import PREDICTED_CLASS, TwoClassView, default_thresholds, positive_mask, two_sides
 from .weighted import weighted_auc, weighted_precision
 
 _ORDER = (
@@ -151,7 +151,7 @@ def _two_class(table: PredictionTable, view: TwoClassView) -> dict[str, Any]:
     auc: float | None = None
     per_fold: list[float | None] = [None] * len(table.fold_numbers)
     if table.probabilities is None:  # no score, so no ranks and no thresholds
-        view = TwoClassView(view.positive, "predicted class")
+        view = TwoClassView(view.positive, PREDICTED_CLASS)
     else:
         auc = float(roc_auc_score(truth, scores)) if truth.any() and not truth.all() else None
         per_fold = fold_curves(table, truth, scores).aucs

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from ..data import (
     spell_labels,
 )
 from ..errors import InputError, MissingInputError
+from ..options import Settings, option
 from .predictions import PredictionTable
 
 PREDICTED_FROM = ("column", "probabilities")
@@ -52,50 +54,40 @@ _SUM_TOLERANCE = 1e-3
 """How far the probabilities of a row may be from 1: tables are often rounded to four decimals."""
 
 
+def _distinct_columns(value: Any, name: str) -> tuple[str, ...]:
+    """Return names of columns, each once however it is written."""
+    columns: dict[str, str] = {}
+    for text in as_texts(value, name):
+        columns.setdefault(column_key(text), text.strip())
+    return tuple(columns.values())
+
+
 @dataclass(frozen=True)
-class TableChoice:
-    """How tables are read and compared.
+class TableChoice(Settings):
+    """How tables are read and compared."""
 
-    Attributes
-    ----------
-    classes : tuple of str
-        Class order; by default that of the run, of a known dataset, or of the table.
-    predicted_from : {"column", "probabilities"}, optional
-        Which of them holds where the column ``predicted`` is not a class of the largest probability; without it such a
-        table is refused.
-    primary : str, optional
-        The comparison that was named beforehand, ``FIRST:SECOND`` by the names of the tables; by default the first.
-    by : tuple of str
-        Columns of a table, or of the manifest of its run, whose values make subgroups.
-    """
-
-    classes: tuple[str, ...] = ()
-    predicted_from: str | None = None
-    primary: str | None = None
-    by: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("classes", "by"):
-            object.__setattr__(self, name, as_texts(getattr(self, name), name))
-        once: dict[str, str] = {}
-        for name in self.by:
-            once.setdefault(column_key(name), name.strip())
-        object.__setattr__(self, "by", tuple(once.values()))
-
-    @classmethod
-    def of(cls, value: TableChoice | None) -> TableChoice:
-        """Return what was passed, or the default."""
-        return cls() if value is None else value
-
-    def check(self) -> None:
-        """Refuse a choice that there is not.
-
-        Raises
-        ------
-        InputError
-        """
-        if self.predicted_from not in (None, *PREDICTED_FROM):
-            raise InputError(f"`predicted_from` {self.predicted_from}: choose one of {', '.join(PREDICTED_FROM)}")
+    classes: tuple[str, ...] = option(
+        (), commas=True, help="Class order; default: that of the run, of a known dataset, or of the table."
+    )
+    predicted_from: str | None = option(
+        None,
+        choices=PREDICTED_FROM,
+        help="What holds where the column predicted of a table is not the class of the largest probability; by default "
+        "such a table is refused.",
+    )
+    primary: str | None = option(
+        None,
+        metavar="FIRST:SECOND",
+        help="The comparison that was named beforehand, by the names of two tables; all others are corrected for their "
+        "number; default: the first.",
+    )
+    by: tuple[str, ...] = option(
+        (),
+        metavar="COLUMN",
+        form=_distinct_columns,
+        help="Column of the tables, or of the manifest of their run, such as site: figures of the images of each of "
+        "its values, which are exploratory.",
+    )
 
 
 def read_predictions(

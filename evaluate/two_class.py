@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import as_numbers, as_texts
+from ..arguments import as_numbers
 from ..data import known_positive, match_class, order_classes
 from ..errors import InputError
-from ..options import option
+from ..options import Settings, option
 from .predictions import PredictionTable
 
 _BACH, _BACH_THRESHOLDS = ("Normal", "Benign", "InSitu", "Invasive"), (0.33, 0.5)
@@ -21,6 +21,9 @@ _BACH, _BACH_THRESHOLDS = ("Normal", "Benign", "InSitu", "Invasive"), (0.33, 0.5
 TWO_CLASS_RULES = ("sum", "max")
 """``sum`` adds the probabilities of the positive classes; ``max`` takes the largest of each side and
 renormalises, as the published code of Rakhlin et al. 2018 does."""
+
+PREDICTED_CLASS = "predicted class"
+"""The rule of a table without probabilities, which none can be chosen for."""
 
 
 def default_positive(classes: Sequence[str]) -> tuple[str, ...]:
@@ -52,32 +55,53 @@ def default_thresholds(classes: Sequence[str]) -> tuple[float, ...]:
     return _BACH_THRESHOLDS if order_classes(classes) == _BACH else (0.5,)
 
 
+def _above_zero(most: str) -> Callable[[Any, str], tuple[float, ...]]:
+    """Return what takes shares above 0, up to or below 1."""
+
+    def form(value: Any, name: str) -> tuple[float, ...]:
+        shares = as_numbers(value, name)
+        if strange := [share for share in shares if not 0.0 < share <= 1.0 or (share == 1.0 and most == "below")]:
+            raise InputError(f"`{name}` {strange[0]}: give a share above 0, {most} 1")
+        return shares
+
+    return form
+
+
 @dataclass(frozen=True)
-class TwoClassView:
-    """What the two-class view of a table is made of.
+class TwoClassView(Settings):
+    """What the two-class view of a table is made of."""
 
-    Attributes
-    ----------
-    positive : tuple of str
-        Classes of the positive side; empty takes those of a known dataset, and no view of any other.
-    rule : {"sum", "max"}
-        See `TWO_CLASS_RULES`.
-    thresholds : tuple of float
-        Operating points; positive if score >= threshold. Empty takes 0.33 and 0.5 for the classes of BACH, else 0.5.
-    sensitivities : tuple of float
-        Wanted sensitivities, for each of which a threshold is fitted, see `wanted_point`.
-    prevalences : tuple of float
-        Shares of positives elsewhere, for which predictive values are given too.
-    """
-
-    positive: tuple[str, ...] = ()
-    rule: str = option("sum", name="two_class")
-    thresholds: tuple[float, ...] = ()
-    sensitivities: tuple[float, ...] = option((), sparse=True)
-    prevalences: tuple[float, ...] = option((), sparse=True)
-
-    def __post_init__(self) -> None:
-        _settle(self)
+    positive: tuple[str, ...] = option(
+        (),
+        metavar="CLASS",
+        help="Positive class of a two-class view; default: those of a known dataset.",
+    )
+    rule: str = option(
+        "sum",
+        flag="two-class",
+        choices=TWO_CLASS_RULES,
+        more=lambda: (*TWO_CLASS_RULES, PREDICTED_CLASS),
+        help="Add the probabilities of a side, or take its largest and renormalise.",
+    )
+    thresholds: tuple[float, ...] = option(
+        (),
+        flag="threshold",
+        least=0,
+        most=1,
+        help="Operating point of the two-class view; default: 0.33 and 0.5 for the classes of BACH, else 0.5.",
+    )
+    sensitivities: tuple[float, ...] = option(
+        (),
+        flag="sensitivity",
+        form=_above_zero("up to"),
+        help="Wanted sensitivity: each fold is called by a threshold fitted on the others.",
+    )
+    prevalences: tuple[float, ...] = option(
+        (),
+        flag="prevalence",
+        form=_above_zero("below"),
+        help="Share of positives elsewhere, for which predictive values are given too.",
+    )
 
     def check(self, classes: Sequence[str] | None = None) -> None:
         """Refuse what cannot be computed, before any work.
@@ -93,17 +117,6 @@ class TwoClassView:
             An unknown rule, an operating point outside 0 to 1, a wanted sensitivity or a prevalence that is no share,
             a positive class that is none, or every class positive.
         """
-        if self.rule not in TWO_CLASS_RULES:
-            raise InputError(f"`rule` {self.rule}: choose one of {', '.join(TWO_CLASS_RULES)}")
-        for threshold in self.thresholds:
-            if not 0.0 <= threshold <= 1.0:
-                raise InputError(f"`thresholds` {threshold}: give a score between 0 and 1")
-        for wanted in self.sensitivities:
-            if not 0.0 < wanted <= 1.0:
-                raise InputError(f"`sensitivities` {wanted}: give a share above 0, up to 1")
-        for share in self.prevalences:
-            if not 0.0 < share < 1.0:
-                raise InputError(f"`prevalences` {share}: give a share between 0 and 1")
         if classes is not None and self.positive:
             positive_mask(classes, self.positive)
 
@@ -132,30 +145,40 @@ class TwoClassView:
 
 
 @dataclass(frozen=True)
-class TwoClassChoice:
-    """What of the two-class view of a table is to be other than its run recorded.
+class TwoClassChoice(Settings):
+    """What of the two-class view of a table is to be other than its run recorded."""
 
-    Attributes
-    ----------
-    positive : tuple of str
-        Positive classes; by default those that the run of a table used, and for tables from elsewhere those of a known
-        dataset (carcinoma, malignant).
-    rule : {"sum", "max"}, optional
-        Rule of the two-class score; by default that of the run, and ``sum`` for tables from elsewhere.
-    thresholds : tuple of float
-        Operating points; by default those of the run, and of `default_thresholds` for tables from elsewhere.
-    sensitivities, prevalences : tuple of float
-        Wanted sensitivities, and shares of positives elsewhere; by default those of the run.
-    """
-
-    positive: tuple[str, ...] = ()
-    rule: str | None = option(None, name="two_class")
-    thresholds: tuple[float, ...] = ()
-    sensitivities: tuple[float, ...] = option((), sparse=True)
-    prevalences: tuple[float, ...] = option((), sparse=True)
-
-    def __post_init__(self) -> None:
-        _settle(self)
+    positive: tuple[str, ...] = option(
+        (),
+        metavar="CLASS",
+        help="Positive class of a two-class view; default: those of the run, else of a known dataset.",
+    )
+    rule: str | None = option(
+        None,
+        flag="two-class",
+        choices=TWO_CLASS_RULES,
+        help="Add the probabilities of a side, or take its largest and renormalise; default: as the run of a table "
+        "did, else sum.",
+    )
+    thresholds: tuple[float, ...] = option(
+        (),
+        flag="threshold",
+        least=0,
+        most=1,
+        help="Operating point; default: those of the run, else 0.33 and 0.5 for the classes of BACH, else 0.5.",
+    )
+    sensitivities: tuple[float, ...] = option(
+        (),
+        flag="sensitivity",
+        form=_above_zero("up to"),
+        help="Wanted sensitivity: each fold is called by a threshold fitted on the others; default: the run's.",
+    )
+    prevalences: tuple[float, ...] = option(
+        (),
+        flag="prevalence",
+        form=_above_zero("below"),
+        help="Share of positives elsewhere, for which predictive values are given too; default: the run's.",
+    )
 
     @classmethod
     def of(cls, value: TwoClassChoice | TwoClassView | None) -> TwoClassChoice:
@@ -172,13 +195,6 @@ class TwoClassChoice:
 
 
 _FITTED = ("sensitivities", "prevalences")
-
-
-def _settle(view: TwoClassView | TwoClassChoice) -> None:
-    """Bring what a caller passed to one form."""
-    object.__setattr__(view, "positive", as_texts(view.positive, "positive"))
-    for name in ("thresholds", *_FITTED):
-        object.__setattr__(view, name, as_numbers(getattr(view, name), name))
 
 
 def positive_mask(classes: Sequence[str], positive: Sequence[str]) -> npt.NDArray[np.bool_]:

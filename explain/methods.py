@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import as_whole, convert_fields
+from ..arguments import as_texts
 from ..data import match_class
 from ..errors import InputError, one_of
-from ..options import option
+from ..options import Settings, option
 
 _ROADS = {"boosted": "boosted ensembles on descriptors", "cnn": "fine-tuned networks"}
 
@@ -192,50 +192,39 @@ def choose_method(name: str, *, road: str | None = None, bundle: object = "") ->
     return method
 
 
-def _first(value: str | Sequence[str]) -> str:
-    return value if isinstance(value, str) else value[0]
+_METHODS_HELP = " ".join(
+    [f"Of {_ROADS[road]}: {', '.join(one.name for one in METHODS.values() if road in one.roads)}." for road in _ROADS]
+    + ["Default: map, or gradcam of networks."]
+)
+
+
+def _as_method(value: Any, name: str) -> str:
+    return as_texts(value, name)[0]
 
 
 @dataclass(frozen=True)
-class ExplainSettings:
-    """What is asked of a model.
+class ExplainSettings(Settings):
+    """What is asked of a model."""
 
-    Attributes
-    ----------
-    method : str
-        Of `METHODS`.
-    layer : str
-        Layer that a method looks at; empty for its default.
-    target : str
-        Class that is explained; empty for the likeliest of each image, by ``map`` for the positive one of two.
-    window : int
-        Of ``map`` and a boosted ensemble: side of what each place sees, pixels of the image; 0 for the crop of the
-        view, at most a third of the shorter side.
-    top : int
-        How many channels, filters or feature maps are shown: of ``channels`` and ``contributions`` the largest, of
-        ``activations`` the most active, of ``filters`` and of ``maximisation`` of a layer the first.
+    method: str = option(form=_as_method, help=_METHODS_HELP)
+    layer: str = option("", help="Layer to look at; default: the last feature map.")
+    target: str = option(
+        "", metavar="CLASS", help="Class to explain; default: the likeliest; of map, the positive one of two."
+    )
+    window: int = option(
+        0,
+        help="map: side of what each place sees, pixels of the image; default: that of the model's crops, at most a "
+        "third of the shorter side.",
+    )
+    top: int = option(20, least=1, help="contributions, channels, filters, activations: how many are shown.")
 
-    Raises
-    ------
-    InputError
-        No such method, or a number out of range.
-    """
-
-    method: str = option(value=_first)
-    layer: str = ""
-    target: str = ""
-    window: int = 0
-    top: int = 20
-
-    def __post_init__(self) -> None:
-        convert_fields(self, window=as_whole, top=as_whole)
+    def validate(self) -> None:
+        """Refuse a method that there is not, and what does not go with it."""
         method = choose_method(self.method)
         if self.layer and not method.layered:
             raise InputError(f"`layer` {self.layer}: the method {self.method} looks at no layer; leave it out")
         if self.window and self.window < 32:
             raise InputError(f"`window` {self.window}: give at least 32 pixels")
-        if self.top < 1:
-            raise InputError(f"`top` {self.top}: give at least 1")
 
 
 def settings_of(methods: Sequence[str], *, layer: str = "", **options: Any) -> list[ExplainSettings]:

@@ -13,7 +13,7 @@ from .imported import export_features, files_of, import_features, read_embedding
 from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, normalise_images
-from .settings import FeaturizeSettings, View, parse_view
+from .settings import FeaturizeSettings, View
 from .store import StainOutcome, Store, look_first, open_store
 from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing
 
@@ -51,7 +51,6 @@ __all__ = [
     "normalise_images",
     "open_store",
     "pad_image",
-    "parse_view",
     "past_use",
     "read_embeddings",
     "reckon_seconds",

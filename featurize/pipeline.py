@@ -38,7 +38,7 @@ from .workshop import Workshop, steps_of, stretches
 
 _log = logging.getLogger(__name__)
 
-_SELECTING = ("magnification", "lesion", "only")
+_SELECTING = ("magnifications", "lesions", "only")
 """Options that leave images out."""
 
 

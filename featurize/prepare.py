@@ -12,7 +12,6 @@ from typing import TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import named
 from ..data import ImageRecord, crop_key, decode_record, pixels_sha256, resize_image
 from ..errors import ImageError, TissueError
 from ..jobs import map_ahead
@@ -157,8 +156,7 @@ def _normalise(
     stains: list[StainInfo] = []
     try:
         image = decode_record(record)
-        with named(method="stain"):
-            normalizer = make_normalizer(settings.stain)
+        normalizer = make_normalizer(settings.stain)
         for view in views:
             if view.scale not in scales:
                 scales[view.scale], stain = _at_scale(record, image, view, settings, normalizer)

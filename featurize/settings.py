@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..arguments import as_texts, as_whole, convert_fields, items_of
-from ..encoders import ENGINES, GEOMETRY, EncoderChoice, gives_maps, least_of_partial, parse_encoder, weights_of
-from ..errors import InputError, one_of
-from ..options import option
+from ..encoders import ENGINES, GEOMETRY, EncoderChoice, gives_maps, least_of_partial, weights_of
+from ..errors import InputError
+from ..options import Settings, option
 from ..stains import STAIN_METHODS
 
 MODES = ("exact", "dense")
@@ -19,6 +16,9 @@ MODES = ("exact", "dense")
 
 PADS = ("none", "reflect")
 """What becomes of an image that is smaller than the crop: it is refused, or mirrored at its edges up to the crop."""
+
+PRECISIONS = ("float32", "bfloat16")
+STAIN_FALLBACKS = ("skip-normalisation", "error")
 
 DEFAULT_ENCODERS = ("resnet50", "inceptionv3", "vgg16")
 """Rakhlin et al. 2018, sec. 2.4."""
@@ -34,6 +34,20 @@ class View:
     def __str__(self) -> str:
         return f"{self.scale}:{self.crop}"
 
+    @classmethod
+    def parse(cls, text: str) -> View:
+        """Read ``SCALE:CROP``.
+
+        Examples
+        --------
+        >>> View.parse("0.5:400")
+        View(scale=0.5, crop=400)
+        """
+        match = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+)", text)
+        if match is None or float(match[1]) <= 0 or int(match[2]) < 32:
+            raise InputError(f"`views` {text}: write SCALE:CROP, for example 0.5:400 (crops of at least 32 pixels)")
+        return cls(float(match[1]), int(match[2]))
+
     def misfit(self, path: Path, *, width: int, height: int) -> str | None:
         """Say that an image of this size after scaling is smaller than the crop; None if it is not."""
         if min(width, height) >= self.crop:
@@ -46,92 +60,58 @@ DEFAULT_VIEWS = (View(0.5, 400), View(0.5, 650))
 """Rakhlin et al. 2018, sec. 2.3: half size, crops of 400 and 650 pixels."""
 
 
-def _written(values: Sequence[object]) -> list[str]:
-    return [str(value) for value in values]
-
-
 @dataclass(frozen=True)
-class FeaturizeSettings:
-    """Everything that decides the content of the stores, beside the images.
-
-    Attributes
-    ----------
-    encoders : tuple of EncoderChoice
-    weights : tuple of str
-        ``imagenet``, ``random``, a path, or ``ENCODER=`` one of these.
-    views : tuple of View
-    augmentations, crops : int
-        Colour augmentations per image, crops per augmentation.
-    pool : float
-        Exponent of the pooling norm.
-    color_range : tuple of float
-        Bounds of the stain factors.
-    stain, stain_fallback : str
-        Method, and what to do with too little tissue: ``skip-normalisation`` or ``error``.
-    precision : str
-        ``float32`` or ``bfloat16``.
-    mode : str
-        Of `MODES`; named in the store, and never mixed in a model.
-    engine : str
-        Of `ENGINES`.
-    batch_size : int
-        Most crops in one pass; a batch never spans augmentations.
-    seed : int
-    pad : str
-        Of `PADS`; with ``mode="exact"``.
-    geometry : int
-        How dense mode places windows, see `Encoder.encode_windows`; 1 for what bchisto 0.1 made.
-    """
+class FeaturizeSettings(Settings):
+    """Everything that decides the content of the stores, beside the images."""
 
     encoders: tuple[EncoderChoice, ...] = option(
-        tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS), name="encoder", plain=_written
+        tuple(EncoderChoice(name) for name in DEFAULT_ENCODERS),
+        flag="encoder",
+        distinct=True,
+        help="NAME[:LAYER+LAYER], hub:DIR, onnx:FILE or timm:NAME.",
     )
-    weights: tuple[str, ...] = ("imagenet",)
-    views: tuple[View, ...] = option(DEFAULT_VIEWS, name="view", plain=_written)
-    augmentations: int = 50
-    crops: int = 20
-    pool: float = 3.0
-    color_range: tuple[float, float] = (0.7, 1.3)
-    stain: str = "macenko"
-    stain_fallback: str = "skip-normalisation"
-    precision: str = "float32"
-    mode: str = "exact"
-    engine: str = "keras"
-    batch_size: int = 4
-    seed: int = 0
-    pad: str = "none"
-    geometry: int = option(GEOMETRY, recorded=False)  # no option: what is made now has the present one
+    views: tuple[View, ...] = option(DEFAULT_VIEWS, flag="view", distinct=True, help="SCALE:CROP.")
+    augmentations: int = option(50, least=1, help="Colour augmentations per image.")
+    crops: int = option(20, least=1, help="Random crops per augmentation.")
+    pool: float = option(3.0, least=1, help="Exponent of the pooling norm.")
+    color_range: tuple[float, float] = option((0.7, 1.3), help="Bounds of the stain factors.")
+    pad: str = option(
+        "none",
+        choices=PADS,
+        help="What becomes of an image that is smaller than the crop: refused, or mirrored at its edges.",
+    )
+    stain: str = option(
+        "macenko",
+        choices=STAIN_METHODS,
+        help="How stains are treated; macenko-robust is for pale or eosin-rich tissue, which macenko may turn white.",
+    )
+    stain_fallback: str = option(
+        "skip-normalisation", choices=STAIN_FALLBACKS, help="What to do with an image of too little tissue."
+    )
+    weights: tuple[str, ...] = option(("imagenet",), help="imagenet, random, PATH, or ENCODER=PATH.")
+    precision: str = option("float32", choices=PRECISIONS, help="In which the encoder computes.")
+    mode: str = option(
+        "exact",
+        choices=MODES,
+        help="dense encodes each frame once and pools its feature maps over the crops: far faster, other descriptors.",
+    )
+    engine: str = option(
+        "keras",
+        choices=ENGINES,
+        help="What runs the encoder; openvino needs its extra and is fastest in bfloat16 on CPUs that have it; keras "
+        "stands for onnxruntime with onnx:FILE, and for torch with timm:NAME.",
+    )
+    batch_size: int = option(4, least=1, help="Most crops in one pass; a part of the settings.")
+    seed: int = option(0, least=0, help="Of crops and colours.")
+    geometry: int = option(
+        GEOMETRY, recorded=False, command=False, least=1, most=GEOMETRY, help="How dense mode places windows."
+    )
 
-    def __post_init__(self) -> None:
-        # one or many, as text or as what it means: encoders="resnet50", views="0.5:400", weights="x.h5"
-        put = object.__setattr__
-        chosen = [one if isinstance(one, EncoderChoice) else parse_encoder(str(one))
-                  for one in items_of(self.encoders)]  # fmt: skip
-        put(self, "encoders", tuple(dict.fromkeys(chosen)))
-        views = [one if isinstance(one, View) else parse_view(str(one)) for one in items_of(self.views)]
-        put(self, "views", tuple(dict.fromkeys(views)))
-        put(self, "color_range", tuple(self.color_range))
-        counts = ("augmentations", "crops", "batch_size")
-        convert_fields(self, weights=as_texts, seed=as_whole, **dict.fromkeys(counts, as_whole))
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise InputError(f"`{name}` {getattr(self, name)}: give at least 1")
-        if not (math.isfinite(self.pool) and self.pool >= 1):
-            raise InputError(f"`pool` {self.pool}: give a finite exponent of at least 1")
+    def validate(self) -> None:
+        """Refuse what does not go together."""
         low, high = self.color_range
         if not 0 < low <= high:
             raise InputError(f"`color_range` {low} {high}: give two positive factors, the lower one first")
-        if self.stain not in STAIN_METHODS:
-            raise InputError(f"`stain` {self.stain}: no such method; {one_of(self.stain, STAIN_METHODS)}")
-        if self.stain_fallback not in ("skip-normalisation", "error"):
-            raise InputError(f"`stain_fallback` {self.stain_fallback}: choose skip-normalisation or error")
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"`precision` {self.precision}: choose float32 or bfloat16")
-        for name, known in (("mode", MODES), ("engine", ENGINES), ("pad", PADS)):
-            if getattr(self, name) not in known:
-                raise InputError(f"`{name}` {getattr(self, name)}: choose one of {', '.join(known)}")
-        if self.geometry not in range(1, GEOMETRY + 1):
-            raise InputError(f"geometry {self.geometry} of dense windows is not known here; upgrade bchisto")
         if self.pad != "none" and self.mode == "dense":
             raise InputError(f'`pad="{self.pad}"` goes with `mode="exact"`; dense mode encodes frames as they are')
         for choice in self.encoders:
@@ -144,8 +124,6 @@ class FeaturizeSettings:
                     f"`weights` {given}: {choice.name} brings its own; name the encoder that is meant, "
                     f'`weights="NAME={given}"`'
                 )
-        if self.seed < 0:
-            raise InputError(f"`seed` {self.seed}: give a number from 0 up")
         if not self.encoders or not self.views:
             raise InputError("give at least one of `encoders` and one of `views`")
         for choice in self.encoders:  # what one cannot do that looks at a part of each crop alone
@@ -173,17 +151,3 @@ class FeaturizeSettings:
     def weights_of(self, encoder: str) -> str:
         """Return where the weights of an encoder come from, by its name or label; the last option that fits wins."""
         return weights_of(self.weights, encoder)
-
-
-def parse_view(text: str) -> View:
-    """Read ``SCALE:CROP``.
-
-    Examples
-    --------
-    >>> parse_view("0.5:400")
-    View(scale=0.5, crop=400)
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+)", text)
-    if match is None or float(match[1]) <= 0 or int(match[2]) < 32:
-        raise InputError(f"`views` {text}: write SCALE:CROP, for example 0.5:400 (crops of at least 32 pixels)")
-    return View(float(match[1]), int(match[2]))

@@ -141,7 +141,7 @@ def _settings(content: Mapping[str, Any]) -> FinetuneSettings:
     """Return the settings with random weights, since those of the members replace them."""
     lists = {field.name for field in fields(FinetuneSettings) if str(field.type).startswith("tuple")}
     plain = {name: _tuple(value) if name in lists else value for name, value in as_fields(content).items()}
-    return replace(FinetuneSettings(**plain), weights="random", fresh=(), multipliers=())
+    return replace(FinetuneSettings(**plain), weights="random", fresh=(), rate_multipliers=())
 
 
 def _tuple(value: Any) -> Any:

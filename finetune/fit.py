@@ -176,7 +176,7 @@ def loss_weights(source: Source, samples: Samples, plan: TrainingPlan) -> dict[i
     InputError
         See `class_weights`.
     """
-    return class_weights(source.labels[samples.images], classes=plan.classes) if plan.settings.weighted else None
+    return class_weights(source.labels[samples.images], classes=plan.classes) if plan.settings.class_weights else None
 
 
 def _judge(model: Any, batches: Any) -> tuple[float, float]:

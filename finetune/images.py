@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import named
 from ..data import ImageRecord, decode_record, decode_whole, pixels_sha256, stain_notes
 from ..errors import ImageError, TissueError
 from ..jobs import DAMAGE, Progress, atomic_output, default_jobs, one_thread_of_opencv, read_rows, write_rows
@@ -237,8 +236,7 @@ class StainOutcome:
 
 def make_stain_treatment(stain: str, outcome: StainOutcome | None = None) -> Callable[[Image, str], Image]:
     """Return a function that treats an image of an id; one of too little tissue stays as it is."""
-    with named(method="stain"):
-        normalizer: Any = make_normalizer(stain)
+    normalizer: Any = make_normalizer(stain)
 
     def treat(image: Image, image_id: str) -> Image:
         try:

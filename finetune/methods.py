@@ -60,7 +60,7 @@ def methods_of(settings: FinetuneSettings, *, folds: int, inner: bool) -> Iterat
             "the smallest, so that the test images are balanced, too."
         )
     met = [] if settings.sampling in ("none", BEFORE) else [f"{settings.sampling}-sampling"]
-    if settings.weighted:
+    if settings.class_weights:
         met.append("class weights")
     if met:
         yield f"Uneven classes were met by {' and '.join(met)}."

@@ -86,7 +86,7 @@ def untrained_notice(settings: FinetuneSettings) -> str | None:
 
 def count_parameters(settings: FinetuneSettings, *, classes: int) -> int:
     """Return how many numbers a network and its top have, trained or not."""
-    plain = replace(settings, weights="random", multipliers=(), fresh=())
+    plain = replace(settings, weights="random", rate_multipliers=(), fresh=())
     return int(build_model(plain, classes=classes, fold=0).count_params())
 
 
@@ -230,14 +230,14 @@ def _optimizer(model: Any, settings: FinetuneSettings) -> Any:
 
     # TensorFlow hands its own variable to the optimiser, the other backends Keras's
     factors: dict[int, float] = {}
-    for prefix, factor in sorted(settings.multipliers, key=lambda pair: len(pair[0]), reverse=True):
+    for prefix, factor in sorted(settings.rate_multipliers, key=lambda pair: len(pair[0]), reverse=True):
         fitting = [
             variable
             for variable in model.trainable_variables
             if any(part.startswith(prefix) for part in variable.path.split("/"))
         ]
         if not fitting:
-            raise InputError(f"`multipliers` {prefix}: no trained layer begins so")
+            raise InputError(f"`rate_multipliers` {prefix}: no trained layer begins so")
         factors = {id(one): factor for variable in fitting for one in (variable, variable.value)} | factors
     kind: Any = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[settings.optimizer]
 

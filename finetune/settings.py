@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..arguments import as_text, as_texts, as_whole, convert_fields
+from ..arguments import as_texts, items_of
 from ..errors import InputError
-from ..options import option
+from ..options import Settings, option
 from ..stains import STAIN_METHODS
-from .augment import OFFLINE, augmentation_ranges, plain_name
+from .augment import AUGMENTATIONS, OFFLINE, RANGES, augmentation_ranges, plain_name
 from .balance import SAMPLINGS
 from .patches import PatchRule, parse_patches
 
@@ -52,17 +50,12 @@ def as_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in values.items()}
 
 
-def _choice() -> Any:
-    """Declare a field whose option stands for nothing where it is empty: for what the network has."""
-    return option("", plain=lambda name: name or None, value=lambda name: name or "")
-
-
 def _written(multipliers: Sequence[tuple[str, float]]) -> list[str]:
     return [f"{prefix}={factor}" for prefix, factor in multipliers]
 
 
-def _pairs(texts: Sequence[str], *, name: str, form: str) -> tuple[tuple[str, float], ...]:
-    """Read options such as ``CLASS=FACTOR``.
+def _as_factors(value: Any, name: str) -> tuple[tuple[str, float], ...]:
+    """Return names with their factors, which may be written ``NAME=FACTOR``.
 
     Raises
     ------
@@ -71,121 +64,124 @@ def _pairs(texts: Sequence[str], *, name: str, form: str) -> tuple[tuple[str, fl
 
     Examples
     --------
-    >>> _pairs(["in situ=2.5"], name="copies", form="CLASS=FACTOR")
+    >>> _as_factors(["in situ=2.5"], "copies")
     (('in situ', 2.5),)
     """
-    found = []
-    for text in texts:
-        key, _, factor = text.rpartition("=")
+    pairs = []
+    for item in items_of(value):
         try:
-            found.append((key, float(factor)))
-        except ValueError:
-            raise InputError(f"`{name}` {text}: write it as {form}") from None
-    return tuple(found)
+            key, factor = item.rpartition("=")[::2] if isinstance(item, str) else item
+            pairs.append((str(key), float(factor)))
+        except (TypeError, ValueError):
+            raise InputError(f"`{name}` {item}: write it as NAME=FACTOR") from None
+    return tuple(pairs)
 
 
-def _factors(name: str, form: str, *, option_name: str = "") -> Any:
-    """Declare a field of names and factors, whose option has them in this form."""
-    return option((), name=option_name, plain=_written, value=functools.partial(_pairs, name=name, form=form))
+def _as_augmentations(value: Any, name: str) -> tuple[str, ...]:
+    names = tuple(text for text in as_texts(value, name) if text != "none")
+    augmentation_ranges(names)
+    return tuple(map(plain_name, names))
 
 
 @dataclass(frozen=True)
-class FinetuneSettings:
-    """Settings that decide what is trained.
+class FinetuneSettings(Settings):
+    """Settings that decide what is trained."""
 
-    Attributes
-    ----------
-    network : str
-        Of `NETWORKS`, or an encoder with feature maps of ``bchisto encoder list``, which gets a top.
-    name : str
-        Added to the folder's name, so that settings of one network stand side by side in a run.
-    size : int
-        Side of the network's input, pixels; 0 for the network's own.
-    patches : str
-        See `parse_patches`.
-    epochs, patience : int
-        Most epochs, and epochs without a better validation loss after which training stops; of 0 all epochs are trained
-        and the last weights kept, whatever the loss on the validation part.
-    validation : bool
-        Whether a part of the training images validates; without, all epochs are trained.
-    batch_size : int
-        0 for the network's own.
-    optimizer : str
-        ``adam``, ``sgd``, or empty for the network's own.
-    learning_rate : float
-        Learning rate; 0 for the network's own.
-    multipliers : tuple of (str, float)
-        Layer-name prefix and factor of the learning rate; the longest prefix that fits counts.
-    dropout, l2 : float or None
-        None for the network's own.
-    top : str
-        Of `TOPS`; of an encoder.
-    freeze : str
-        Of an encoder: the last layer that is not trained, or ``all``; empty trains all of it.
-    batch_norm : str
-        Of `BATCH_NORMS`, of an encoder; empty for ``stored`` where it begins with weights, and ``batch`` at random.
-    weights : str
-        ``imagenet``, ``random``, or a path; empty for ImageNet where it is an encoder, else random.
-    fresh : tuple of str
-        Of a network with weights from a file: layers whose name begins so start at random all the same.
-    convention : str
-        Of `CONVENTIONS`: what the first layer of AlexNet and GoogLeNet takes; empty for that of the weights file, which
-        the names in it tell.
-    precision : str
-        Of `PRECISIONS`; empty for bfloat16 on GPUs that compute in it, and float32 elsewhere.
-    sampling : str
-        Of `SAMPLINGS`.
-    copies : tuple of (str, float)
-        Class, and how often each of its training images stands in an epoch, every time augmented by draws of its own;
-        after `sampling`, and before classes are weighted. Not only whole numbers: see `copy_classes`.
-    weighted : bool
-        Whether classes are weighted in the loss.
-    augmentations : tuple of str
-        Of `AUGMENTATIONS`, with a range or without (``rotation:10``), and ``rotations-crops``.
-    rotations, crops : int
-        Under ``rotations-crops``: rotations of an image, and crops of each.
-    stain : str
-        Of `bchisto.stains.STAIN_METHODS`, applied before patches are cut.
-    seed : int
-    """
+    network: str = option(
+        help="ddsm-baseline, alexnet, googlenet, patch-resnet, patch-densenet, breakhis-resnet (or with -kernel3, "
+        "-stride2, -doubled, -two-pools, -dropout), breakhis-residual (likewise), or an encoder with feature maps of "
+        "`bchisto encoder list`, which gets a head."
+    )
+    name: str = option(
+        "", decides=False, help="Added to the folder's name, so that settings stand side by side in a run."
+    )
+    size: int = option(0, help="Side of the input, pixels; default: the network's own.")
+    patches: str = option(
+        "resize",
+        metavar="resize|random:SIDE[:COUNT]|sliding:SIDE[:OVERLAP]",
+        help="The whole image, or squares cut from it at full resolution.",
+    )
+    epochs: int = option(50, least=1, help="At most.")
+    patience: int = option(8, least=0, help="Epochs without a better validation loss; 0: never stop early.")
+    validation: bool = option(
+        True, help="Whether a part of the training images validates; without, all epochs are trained on every one."
+    )
+    batch_size: int = option(0, least=0, help="Default: the network's own, or what there is.")
+    optimizer: str = option("", choices=OPTIMIZERS, help="Default: the network's own.")
+    learning_rate: float = option(0.0, least=0, help="Default: the network's own.")
+    rate_multipliers: tuple[tuple[str, float], ...] = option(
+        (),
+        flag="rate-multiplier",
+        metavar="PREFIX=FACTOR",
+        form=_as_factors,
+        plain=_written,
+        help="Factor of the learning rate of layers whose name begins so; the longest prefix counts.",
+    )
+    dropout: float | None = option(None, help="Default: the network's own.")
+    l2: float | None = option(None, help="Default: the network's own.")
+    freeze: str = option(
+        "", metavar="LAYER|all", help="Encoders: the last layer that is not trained; default: all are trained."
+    )
+    batch_norm: str = option(
+        "",
+        choices=BATCH_NORMS,
+        help="Encoders: normalise by the means and variances of the weights, or by those of each batch; default: "
+        "stored, or batch with random weights.",
+    )
+    top: str = option(
+        "average",
+        choices=TOPS,
+        help="Encoders: global average, or convolution, max pooling and ReLU, before the softmax.",
+    )
+    weights: str = option(
+        "",
+        help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors, .caffemodel "
+        "or .weights.h5 of the other networks.",
+    )
+    fresh: tuple[str, ...] = option((), metavar="PREFIX", help="Layers that start at random whatever the file.")
+    convention: str = option(
+        "",
+        choices=CONVENTIONS,
+        help="AlexNet, GoogLeNet: input in -1..1, or BGR less the mean; default: that of the weights file.",
+    )
+    precision: str = option(
+        "",
+        choices=PRECISIONS,
+        help="Of computation; weights are float32; default: bfloat16 on GPUs that compute in it, else float32.",
+    )
+    class_weights: bool = option(False, help="Give each class the same share of the loss.")
+    sampling: str = option(
+        "none",
+        choices=SAMPLINGS,
+        help="How the training part is balanced; no other part is, but by under-before: the whole set before it is "
+        "split.",
+    )
+    copies: tuple[tuple[str, float], ...] = option(
+        (),
+        metavar="CLASS=FACTOR",
+        form=_as_factors,
+        plain=_written,
+        help="Each training image of this class stands FACTOR times in an epoch, augmented anew each time; after "
+        "sampling, and before classes are weighted. Not only whole numbers.",
+    )
+    augmentations: tuple[str, ...] = option(
+        ("isometries",),
+        flag="augmentation",
+        metavar="NAME[:RANGE]|none",
+        form=_as_augmentations,
+        help=f"Of training images: {', '.join((*AUGMENTATIONS, OFFLINE))}. How far may follow, by default "
+        f"{', '.join(f'{name}:{value:g}' for name, value in RANGES.items())}. {OFFLINE}: several rotations of each, "
+        "and several crops of these.",
+    )
+    rotations: int = option(5, least=1, help=f"Of {OFFLINE}.")
+    crops: int = option(5, least=1, help=f"Of each rotation of {OFFLINE}.")
+    stain: str = option(
+        "none", choices=STAIN_METHODS, help="Normalisation or treatment, as in featurize, before patches are cut."
+    )
+    seed: int = option(0, least=0, help="Of folds, weights and augmentation.")
 
-    network: str
-    name: str = ""
-    size: int = 0
-    patches: str = "resize"
-    epochs: int = 50
-    patience: int = 8
-    validation: bool = option(True, name="no_validation", plain=operator.not_, value=operator.not_)
-    batch_size: int = 0
-    optimizer: str = _choice()
-    learning_rate: float = option(0.0, name="rate")
-    multipliers: tuple[tuple[str, float], ...] = _factors("multipliers", "PREFIX=FACTOR", option_name="rate_multiplier")
-    dropout: float | None = None
-    l2: float | None = None
-    top: str = "average"
-    freeze: str = ""
-    batch_norm: str = _choice()
-    weights: str = ""
-    fresh: tuple[str, ...] = ()
-    convention: str = _choice()
-    precision: str = _choice()
-    sampling: str = "none"
-    copies: tuple[tuple[str, float], ...] = _factors("copies", "CLASS=FACTOR")
-    weighted: bool = option(False, name="class_weights")
-    augmentations: tuple[str, ...] = option(("isometries",), name="augment")
-    rotations: int = 5
-    crops: int = 5
-    stain: str = "none"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        put = object.__setattr__
-        convert_fields(self, fresh=as_texts, augmentations=as_texts)
-        augmentation_ranges(self.augmentations)
-        put(self, "augmentations", tuple(map(plain_name, self.augmentations)))
-        convert_fields(self, weights=as_text)
-        put(self, "multipliers", tuple(map(tuple, self.multipliers)))
-        put(self, "copies", tuple((str(name), float(factor)) for name, factor in self.copies))
+    def validate(self) -> None:
+        """Refuse what is out of range or does not go together."""
         for name, factor in self.copies:
             if not 1 <= factor <= _MOST_COPIES:
                 raise InputError(
@@ -195,32 +191,12 @@ class FinetuneSettings:
                 raise InputError(f"`copies` {name}={factor:g}: name the class before the =")
         if len({name for name, _ in self.copies}) < len(self.copies):
             raise InputError(f"`copies` {', '.join(_written(self.copies))}: name each class once")
-        wholes = ("size", "epochs", "patience", "batch_size", "rotations", "crops", "seed")
-        convert_fields(self, **dict.fromkeys(wholes, as_whole))
-        if self.patience < 0:
-            raise InputError(f"`patience` {self.patience}: give at least 0, which trains all epochs")
-        for name in ("epochs", "rotations", "crops"):
-            if (value := getattr(self, name)) < 1:
-                raise InputError(f"`{name}` {value}: give at least 1")
-        if self.learning_rate < 0 or self.batch_size < 0 or self.seed < 0:
-            raise InputError("`learning_rate`, `batch_size` and `seed`: give numbers from 0 up")
         if self.size and self.size < 32:
             raise InputError(f"`size` {self.size}: give at least 32 pixels")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise InputError(f"`dropout` {self.dropout}: give a share below 1")
         if not re.fullmatch(r"[\w.+-]*", self.name):
             raise InputError(f"`name` {self.name}: becomes part of a folder's name; use letters, digits, - and _")
-        for name, one, known in (
-            ("optimizer", self.optimizer, ("", *OPTIMIZERS)),
-            ("precision", self.precision, ("", *PRECISIONS)),
-            ("sampling", self.sampling, SAMPLINGS),
-            ("stain", self.stain, STAIN_METHODS),
-            ("top", self.top, TOPS),
-            ("batch_norm", self.batch_norm, ("", *BATCH_NORMS)),
-            ("convention", self.convention, ("", *CONVENTIONS)),
-        ):
-            if one not in known:
-                raise InputError(f"`{name}` {one}: choose one of {', '.join(filter(None, known))}")
         parse_patches(self.patches)
 
     @property

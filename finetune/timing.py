@@ -61,7 +61,7 @@ def time_training(record: ImageRecord, *, settings: FinetuneSettings, classes: i
     -------
     TrainingCost
     """
-    settings = replace(settings, weights="random", multipliers=())
+    settings = replace(settings, weights="random", rate_multipliers=())
     chosen = resolved(settings)
     started = time.perf_counter()
     image = make_reader(stain=settings.stain, rule=settings.rule, size=chosen["size"])(record)

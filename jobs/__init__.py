@@ -36,7 +36,7 @@ from .parts import (
 from .processes import is_running, scratch_folder, this_process
 from .progress import Progress, Ticker, format_seconds
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
-from .shard import Shard, Share, parse_shard
+from .shard import Shard, Share
 from .tables import read_marks, read_probabilities, write_probabilities
 from .work import Work
 from .yamltext import parse_yaml
@@ -86,7 +86,6 @@ __all__ = [
     "one_thread_of_opencv",
     "open_for_reading",
     "parse_json",
-    "parse_shard",
     "parse_yaml",
     "prepare_backend",
     "read_json",

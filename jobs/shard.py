@@ -26,6 +26,28 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``K/N``.
+
+        Raises
+        ------
+        InputError
+            Not two positive integers with K at most N.
+
+        Examples
+        --------
+        >>> Shard.parse("3/16").select(list(range(40)))
+        [2, 18, 34]
+        """
+        match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
+        if match is None:
+            raise InputError(f"`shard` {text}: write it as K/N, for example 3/16")
+        index, count = int(match[1]), int(match[2])
+        if not 1 <= index <= count:
+            raise InputError(f"`shard` {text}: K counts from 1 and is at most N")
+        return cls(index, count)
+
 
 @dataclass(frozen=True)
 class Share:
@@ -59,25 +81,3 @@ class Share:
     def content(self) -> dict[str, Any]:
         """Return what the record of a run holds."""
         return {"shard": str(self.shard), "done": self.done, "units": self.units, "unit": self.unit}
-
-
-def parse_shard(text: str) -> Shard:
-    """Read ``K/N``.
-
-    Raises
-    ------
-    InputError
-        Not two positive integers with K at most N.
-
-    Examples
-    --------
-    >>> parse_shard("3/16").select(list(range(40)))
-    [2, 18, 34]
-    """
-    match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
-    if match is None:
-        raise InputError(f"`shard` {text}: write it as K/N, for example 3/16")
-    index, count = int(match[1]), int(match[2])
-    if not 1 <= index <= count:
-        raise InputError(f"`shard` {text}: K counts from 1 and is at most N")
-    return Shard(index, count)

@@ -6,67 +6,50 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..arguments import as_whole, convert_fields
 from ..errors import InputError
-from ..options import option
+from ..options import Settings, option
 from .backend import asked_threads
 from .cluster import ask_workers
 from .resources import Resources, cpu_resources, network_resources
-from .shard import Shard, parse_shard
-
-
-def _as_shard(value: Shard | str, name: str) -> Shard:
-    return parse_shard(value) if isinstance(value, str) else value
+from .shard import Shard
 
 
 @dataclass(frozen=True)
-class Work:
-    """How work is done; nothing of it but `skip_errors` and `threads` can be seen in a result.
+class Work(Settings):
+    """How work is done; nothing of it but `skip_errors` and `threads` can be seen in a result."""
 
-    Attributes
-    ----------
-    jobs : int, optional
-        Processes; by default one per core, for networks one per GPU where Keras's backend sees any.
-    shard : Shard or str, optional
-        Do this share of the units (``"3/16"``: every 16th, from the third), and leave putting them together to a call
-        without it.
-    dask : str, optional
-        Address of a Dask scheduler whose workers are used; they must see the same files.
-    overwrite : bool
-        Remove what is there first; by default what is missing is done.
-    skip_errors : bool
-        Leave out images that cannot be used, and list them, instead of stopping.
-    threads : int, optional
-        With which each process trains a network on the CPU; by default one, or where a protocol has fewer folds than
-        there are cores, as many as leave none idle. Another number gives other results: sums are added up in another
-        order.
+    jobs: int | None = option(
+        None,
+        recorded=False,
+        decides=False,
+        help="Processes; default: one per core, for networks per GPU if Keras sees any.",
+    )
+    shard: Shard | None = option(
+        None,
+        recorded=False,
+        decides=False,
+        metavar="K/N",
+        help="Do every N-th unit, from the K-th; 1/16 ... 16/16 do all, and a call without it puts them together.",
+    )
+    dask: str | None = option(
+        None, recorded=False, decides=False, metavar="ADDRESS", help="Use the workers of this Dask scheduler."
+    )
+    overwrite: bool = option(
+        False, recorded=False, decides=False, help="Remove existing results first; default: resume."
+    )
+    skip_errors: bool = option(False, help="Leave out images that cannot be used, and exit with 1.")
+    threads: int | None = option(
+        None,
+        least=1,
+        help="Of each process that trains networks on the CPU; results differ by it; default: 1, or cores / folds.",
+    )
 
-    Raises
-    ------
-    InputError
-        Not a whole number, no share, `threads` below 1 or with `dask`, or `overwrite` with `shard`.
-    """
-
-    jobs: int | None = option(None, recorded=False)
-    shard: Shard | None = option(None, recorded=False)
-    dask: str | None = option(None, recorded=False)
-    overwrite: bool = option(False, recorded=False)
-    skip_errors: bool = False
-    threads: int | None = option(None, sparse=True)
-
-    def __post_init__(self) -> None:
-        convert_fields(self, jobs=as_whole, threads=as_whole, shard=_as_shard)
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"`threads` {self.threads}: give at least 1")
+    def validate(self) -> None:
+        """Refuse `threads` with `dask`, and `overwrite` with `shard`."""
         if self.threads is not None and self.dask is not None:
             raise InputError("`threads` with `dask`: its workers have their own; start them with BCHISTO_THREADS set")
         if self.overwrite and self.shard is not None:
             raise InputError("`overwrite` with `shard` would remove what other shards did; overwrite without `shard`")
-
-    @classmethod
-    def of(cls, value: Work | None) -> Work:
-        """Return what was passed, or the default."""
-        return cls() if value is None else value
 
     def environments(self, folder: Path, packages: Iterable[str] = ()) -> list[dict[str, str]]:
         """Return the versions of packages of those who do the work, which may not be those of this process.

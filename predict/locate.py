@@ -84,7 +84,7 @@ def _recorded(bundle: Path) -> Iterator[str]:
                 for option in config.get("weights") or ():
                     encoder, equals, path = str(option).rpartition("=")
                     yield f"{encoder}{equals}{folder / path}"
-                for option in config.get("encoder") or ():
+                for option in config.get("encoders") or ():
                     if (own := recorded_source(str(option), folder)) is not None:
                         yield f"{own[0]}={own[1]}"
 

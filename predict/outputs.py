@@ -118,7 +118,7 @@ def write_outputs(
         positive = point.is_positive(probabilities if point.sensitivity is None else raw)
         columns.append(("called", ["positive" if above else "negative" for above in positive]))
         called = f"called positive: {int(positive.sum())} of {len(positive)}, {point}"
-    table = Table(settings.output_format, predicted.records, probabilities, bundle.classes, columns)
+    table = Table(settings.format, predicted.records, probabilities, bundle.classes, columns)
     table.finish(path, overwrite=overwrite)
     _write_failures(path.with_name(f"{path.name}.failures.csv"), failures)
     unsure = None

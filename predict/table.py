@@ -34,7 +34,7 @@ class Table:
 
     Attributes
     ----------
-    output_format : str
+    format : str
         Of `FORMATS`.
     records : sequence of ImageRecord
     probabilities : ndarray of float64, shape (n, classes)
@@ -43,7 +43,7 @@ class Table:
         Names and cells of columns after the predicted class.
     """
 
-    output_format: str
+    format: str
     records: Sequence[ImageRecord]
     probabilities: npt.NDArray[np.float64]
     classes: Sequence[str]
@@ -78,7 +78,7 @@ class Table:
         _log.info("%s: another process finished the same table meanwhile; it is kept", path)
 
     def _write(self, path: Path) -> None:
-        if self.output_format == "iciar2018":
+        if self.format == "iciar2018":
             with atomic_output(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
                 csv.writer(handle, lineterminator="\n").writerows(
                     [neutral(Path(record.image_id).name), neutral(name)]

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..arguments import named as argument_names
 from ..data import GIVEN, PUBLISHED_FOLDS, Copy, Dataset, FoldPlan, Particulars, fold_plan, further_columns, given_parts
 from ..errors import BchistoError
 from ..jobs import Progress
@@ -149,8 +148,7 @@ def check_protocols(
     def check(name: str, by: str | None) -> ProtocolCheck:
         how = _how(name, by, image_is, group_is, named, len(groups))
         try:
-            with argument_names(spec="folds"):
-                plan = fold_plan(name, image_ids=ids, labels=labels, groups=groups, group_by=by, seed=seed, known=known)
+            plan = fold_plan(name, image_ids=ids, labels=labels, groups=groups, group_by=by, seed=seed, known=known)
         except BchistoError as error:
             return ProtocolCheck(name, by, how, str(error))
         compared = by == "none" and group_by is None

@@ -22,7 +22,7 @@ from .tables import KINDS, check_claim, claims_of
 
 ENTRY_POINT_GROUP = "bchisto.recipes"
 
-_NEEDED = {"featurize": ("encoder", "view"), "boost": ("head", "folds"), "finetune": ("network", "folds")}
+_NEEDED = {"featurize": ("encoders", "views"), "boost": ("heads", "folds"), "finetune": ("network", "folds")}
 """Settings that a step cannot do without."""
 
 _QUICK_IMAGES = ("images_per_class_and_fold", "images_per_class")
@@ -195,7 +195,7 @@ def _check_steps(recipe: Recipe) -> None:
             if not _are_texts(values.get("folds", [])):
                 raise InputError(f"{where}: {step}.folds is a list of texts")
     changes = {"source", *STEPS, "explain", *_QUICK_IMAGES, "overlap"}
-    for part, known in (("quick", changes), ("full_scale", {"source", "view"})):
+    for part, known in (("quick", changes), ("full_scale", {"source", "views"})):
         if strange := sorted(getattr(recipe, part).keys() - known):
             raise InputError(f"recipe {recipe.name}: {part}.{strange[0]}: no such setting")
 

@@ -18,7 +18,7 @@ from .recipe import Order, Recipe
 
 _log = logging.getLogger(__name__)
 
-READING = frozenset({"lesion", "context"})
+READING = frozenset({"lesions", "context"})
 """Settings of a step that say how images are read."""
 
 _SHOWN = ("augmentations", "crops", "seeds", "epochs", "size")

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..arguments import as_texts, as_whole, convert_fields
 from ..errors import InputError
 from ..jobs import Work
-from ..options import option
+from ..options import Settings, option
 
 STEPS = ("featurize", "boost", "finetune")
 """What a variant is made of: the commands whose settings it gives."""
@@ -117,7 +116,7 @@ class Recipe:
             if self.raised:
                 values["seed"] += self.raised
             if step == "featurize" and full_scale:
-                values["view"] = [*values["view"], *self.full_scale["view"]]
+                values["views"] = [*values["views"], *self.full_scale["views"]]
             if quick:
                 values |= self._smaller(step, own, values)
             found.append((step, values))
@@ -146,44 +145,22 @@ def _text(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Scope:
-    """Which parts of a published system are run, and how often.
+class Scope(Settings):
+    """Which parts of a published system are run, and how often."""
 
-    Attributes
-    ----------
-    quick : bool
-        The same road on a fraction, which every output says.
-    full_scale : bool
-        Add the views at full scale, where the recipe has some.
-    variants : tuple of str
-        Of the recipe, one or many; empty takes the published one.
-    seeds : int
-        How often all of it is run, with seeds that follow each other; further ones in ``seed-1``, ... of the run
-        folder. Conclusions of the source are judged from three on.
-    fresh_draws : bool
-        Draw colours and crops anew for each store, as the code of the source did; by default all stores share them.
-
-    Raises
-    ------
-    InputError
-        Not one seed, or a variant that is no text.
-    """
-
-    quick: bool = False
-    full_scale: bool = False
-    variants: tuple[str, ...] = ()
-    seeds: int = 1
-    fresh_draws: bool = option(False, sparse=True)
-
-    def __post_init__(self) -> None:
-        convert_fields(self, variants=as_texts, seeds=as_whole)
-        if self.seeds < 1:
-            raise InputError(f"`seeds` {self.seeds}: give 1 or more")
-
-    @classmethod
-    def of(cls, value: Scope | None) -> Scope:
-        """Return what was passed, or the default."""
-        return cls() if value is None else value
+    quick: bool = option(False, help="The same road on a fraction, in minutes; every output says so.")
+    variants: tuple[str, ...] = option((), flag="variant", help="A variant of the recipe; default: as published.")
+    full_scale: bool = option(False, help="Add the views at full scale, where the recipe has some.")
+    fresh_draws: bool = option(
+        False,
+        help="Draw colours and crops anew for each store, as the published code did; default: shared by all.",
+    )
+    seeds: int = option(
+        1,
+        least=1,
+        help="How often all of it is run, with seeds that follow each other; further ones in seed-1, ... of the run "
+        "folder. Conclusions are judged from three on.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +175,7 @@ class Order(Scope):
     """
 
     images: Path
-    run: Path = option(name="out")
+    run: Path = option(recorded=False)
     weights: tuple[str, ...] = ()
     how: Work = option(factory=Work, recorded=False)
 

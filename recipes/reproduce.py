@@ -21,9 +21,6 @@ from .pictures import make_pictures, pictures_of
 from .recipe import Order, Recipe, Scope
 from .runner import estimate_variants, run_variants
 
-_FIRST = ("name", "images", "out", "quick", "full_scale", "variants", "weights")
-"""What a record begins with, in this order, whatever values these options belong to."""
-
 
 @dataclass(frozen=True)
 class ReproduceResult:
@@ -118,7 +115,8 @@ def reproduce(
     recipe, order = _prepared(name, images, out, scope=scope, weights=weights, work=work)
     run, how = order.run, order.how
     config = {
-        **dict.fromkeys(_FIRST), "name": name, **plain_options(order), "explain": explain or None, **plain_options(how),
+        "name": name, "out": str(run), **plain_options(order), "explain": explain or None,
+        **plain_options(how),
     }  # fmt: skip
     folder = run / "reproduce" / recipe.name
     with record_run(run, command="reproduce", config=config) as record:
@@ -177,7 +175,7 @@ def _prepared(
     asked = {**vars(Scope.of(scope)), "weights": as_texts(weights, "weights")}
     order = Order(images=as_path(images, "images"), run=as_path(out, "out"), how=Work.of(work), **asked)
     recipe = load_recipe(name)
-    if order.full_scale and "view" not in recipe.full_scale:
+    if order.full_scale and "views" not in recipe.full_scale:
         raise InputError(f"`full_scale`: {recipe.name} has no views at full scale")
     if order.fresh_draws and "featurize" not in recipe.sections:
         raise InputError(f"`fresh_draws`: {recipe.name} describes no images with frozen encoders")

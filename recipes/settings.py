@@ -15,7 +15,7 @@ from ..evaluate import TwoClassView
 from ..featurize import FeaturizeSettings
 from ..finetune import FinetuneSettings, list_networks
 from ..jobs import DAMAGE
-from ..options import from_options, option_names
+from ..options import declared_options, from_options
 from .parts import READING, reading_of
 from .recipe import Order, Recipe
 from .steps import BoostStep, FeaturizeStep, FinetuneStep, FixedTest, Step
@@ -27,7 +27,7 @@ _KNOWN: Mapping[str, Sequence[Any]] = {
 }
 """Whose options the settings of a step are, beside those of how images are read."""
 
-_FINETUNE = ("validation", "tensorboard", "test_fold", "pretrained")
+_FINETUNE = ("tensorboard", "test_fold", "pretrained")
 """Settings of ``finetune`` that no value above has under this name."""
 
 
@@ -57,7 +57,8 @@ def build_steps(recipe: Recipe, order: Order, variant: str) -> list[Step]:
 
 
 def _check_names(recipe: Recipe, kind: str, values: Mapping[str, Any]) -> None:
-    known = {*READING, *(_FINETUNE if kind == "finetune" else ())}.union(*map(option_names, _KNOWN[kind]))
+    known = {*READING, *(_FINETUNE if kind == "finetune" else ())}
+    known |= {one.name for value in _KNOWN[kind] for one, _, _ in declared_options(value)}
     if strange := sorted(values.keys() - known):
         raise InputError(f"recipe {recipe.name}: {kind}.{strange[0]}: no such setting")
 
@@ -114,13 +115,11 @@ def _network_settings(
     network = str(values["network"])
     default = values.get("weights") or ("random" if network in list_networks() else "imagenet")
     chosen = weights_of((default, *weights), network)
-    found = {"augment": (), **values}
+    found = {"augmentations": (), **values}
     said: tuple[str, ...] = ()
     if found.get("pretrained") and chosen == "random":
         said = (f"RANDOM START: {network} began untrained; its source starts from ImageNet weights.",)
-    if found.get("rate_multiplier") and chosen == "random":
+    if found.get("rate_multipliers") and chosen == "random":
         said += (f"{network} began untrained, so all its layers have one learning rate",)
-        del found["rate_multiplier"]
-    named: dict[str, Any] = {name: tuple(found[name]) for name in ("augment", "fresh") if name in found}
-    given = {"validation": found["validation"]} if "validation" in found else {}
-    return from_options(FinetuneSettings, {**found, **named}, **{**given, "name": variant, "weights": chosen}), said
+        del found["rate_multipliers"]
+    return from_options(FinetuneSettings, found, name=variant, weights=chosen), said

@@ -265,12 +265,12 @@ def _hardware() -> dict[str, Any]:
     return {"system": platform.platform(), "processor": model, "cores": default_jobs()}
 
 
-def load_config(path: Path, *, command: str) -> dict[str, Any]:
+def load_config(config: Path, *, command: str) -> dict[str, Any]:
     """Read the options for `command` from a YAML file or from a previous ``run.json``.
 
     Parameters
     ----------
-    path : Path
+    config : Path
         A YAML mapping of option names to values (``color_range`` or ``color-range``), or a ``run.json``, of
         which the last record of `command` is taken; its relative paths begin in the folder in which it ran.
     command : str
@@ -286,21 +286,21 @@ def load_config(path: Path, *, command: str) -> dict[str, Any]:
     InputError
         The file is not a mapping, or holds no record of `command`.
     """
-    if not path.is_file():
-        raise MissingInputError(f"`path` {path}: no such file")
+    if not config.is_file():
+        raise MissingInputError(f"`config` {config}: no such file")
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"), plain_text=True)
+        content = parse_yaml(config.read_text(encoding="utf-8"), plain_text=True)
     except InputError as error:
         said = "nested too deeply to be options" if "too deeply" in str(error) else error
-        raise InputError(f"`path` {path}: {said}") from error
+        raise InputError(f"`config` {config}: {said}") from error
     except (ValueError, OSError) as error:  # text that is not UTF-8
-        raise InputError(f"`path` {path}: neither YAML nor JSON ({error})") from error
+        raise InputError(f"`config` {config}: neither YAML nor JSON ({error})") from error
     if not isinstance(content, dict):
-        raise InputError(f"`path` {path}: expected a mapping of option names to values")
+        raise InputError(f"`config` {config}: expected a mapping of option names to values")
     if isinstance(content.get("records"), list):
         entries = [one for one in content["records"] if isinstance(one, dict) and one.get("command") == command]
         if not entries or not isinstance(entries[-1].get("config"), dict):
-            raise InputError(f"`path` {path}: this run.json holds no `bchisto {command}`")
+            raise InputError(f"`config` {config}: this run.json holds no `bchisto {command}`")
         content = _recorded(entries[-1], command)
     return {str(key).replace("-", "_"): value for key, value in content.items()}
 

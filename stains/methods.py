@@ -52,7 +52,7 @@ class _Plain:
         return image if self.method == "none" else treat(image, self.method), None
 
 
-def make_normalizer(method: str) -> Normalizer:
+def make_normalizer(stain: str) -> Normalizer:
     """Return the normaliser of that name.
 
     Raises
@@ -60,14 +60,14 @@ def make_normalizer(method: str) -> Normalizer:
     InputError
         No such method; the message lists them.
     DependencyError
-        A StainTools method without StainTools.
+        A StainTools stain without StainTools.
     """
-    if method in ("macenko", ROBUST):
-        return MacenkoNormalizer(robust=method == ROBUST)
-    if method in ("none", *TREATMENTS):
-        return _Plain(method)
-    if method in STAIN_METHODS:
+    if stain in ("macenko", ROBUST):
+        return MacenkoNormalizer(robust=stain == ROBUST)
+    if stain in ("none", *TREATMENTS):
+        return _Plain(stain)
+    if stain in STAIN_METHODS:
         from .staintools_adapter import StainToolsNormalizer
 
-        return StainToolsNormalizer(method.removeprefix("staintools-"))
-    raise InputError(f"`method` {method}: no such method; {one_of(method, STAIN_METHODS)}")
+        return StainToolsNormalizer(stain.removeprefix("staintools-"))
+    raise InputError(f"`stain` {stain}: no such method; {one_of(stain, STAIN_METHODS)}")

@@ -49,7 +49,7 @@ class StainToolsNormalizer:
             import staintools
         except ImportError as error:
             raise DependencyError(
-                f'`method="staintools-{method}"` needs StainTools: {how_to_install("staintools")}, then '
+                f'`stain="staintools-{method}"` needs StainTools: {how_to_install("staintools")}, then '
                 "pip install --force-reinstall --no-deps opencv-python-headless"
             ) from error
         self._normalizer: Any = (

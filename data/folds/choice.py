@@ -6,42 +6,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...arguments import Many, TextInput, as_path, as_texts, as_whole, convert_fields, named
-from ...errors import InputError
-from ...options import option
+from ...arguments import Many, TextInput, as_texts
+from ...options import Settings, option
 from ..particulars import Particulars
-from .folds import fold_plans
+from .folds import GROUPINGS, fold_plans
 from .plans import FoldPlan, repeat_folds
+from .protocols import PUBLISHED_FOLDS, SLIDE_FOLDS
 
 
 @dataclass(frozen=True)
-class FoldChoice:
-    """Protocols by name, and how split folds are made.
+class FoldChoice(Settings):
+    """Protocols by name, and how split folds are made."""
 
-    Attributes
-    ----------
-    folds : tuple of str
-        A number, shares (``70/30``, ``80/10/10``), ``folder``, ``site:COLUMN``, a published list, a fold list, or
-        ``none``; see
-        `bchisto.data.fold_plan`. One or many; empty takes what the command does by default.
-    group_by : {"group", "none"}, optional
-        Whether split folds keep groups whole; by default where groups are known.
-    test_list : str or Path, optional
-        With the protocol ``none``: a CSV with a column ``image_id``; these images test, all others train.
-    repeats : int
-        Splits that folds which are drawn are made on, the first of the seed and each other of the next; every image is
-        tested as often.
-    """
-
-    folds: tuple[str, ...] = ()
-    group_by: str | None = None
-    test_list: Path | None = option(None, sparse=True)
-    repeats: int = option(1, sparse=True)
-
-    def __post_init__(self) -> None:
-        convert_fields(self, folds=as_texts, repeats=as_whole, test_list=as_path)
-        if self.repeats < 1:
-            raise InputError(f"`repeats` {self.repeats}: give at least 1 split")
+    folds: tuple[str, ...] = option(
+        (),
+        help="A number, shares (70/30, 80/10/10), folder (the split the images came in), site:COLUMN of the manifest, "
+        f"a published list ({', '.join((*PUBLISHED_FOLDS, *SLIDE_FOLDS))}), a file, or none: train on all; default: "
+        "10, or in boost rakhlin10 for BACH.",
+    )
+    test_list: Path | None = option(
+        None,
+        file="input",
+        help="With the protocol none: CSV with a column image_id; these images test, all others train.",
+    )
+    repeats: int = option(1, least=1, help="Splits: repeated cross-validation, where folds are drawn.")
+    group_by: str | None = option(None, choices=GROUPINGS, help="Keep groups whole; default: where they are known.")
 
     @classmethod
     def of(cls, value: FoldChoice | Many[TextInput] | None) -> FoldChoice:
@@ -82,18 +71,17 @@ class FoldChoice:
             See `bchisto.data.fold_plans`; or `repeats` with folds that are fixed.
         """
         known = replace(Particulars.of(known), failed=tuple(failed))
-        with named(spec="folds", specs="folds"):
-            splits = [
-                fold_plans(
-                    list(dict.fromkeys(self.folds)) or [default],
-                    image_ids=image_ids,
-                    labels=labels,
-                    groups=groups,
-                    group_by=self.group_by,
-                    seed=seed + place,
-                    test_list=self.test_list,
-                    known=known,
-                )
-                for place in range(self.repeats)
-            ]
+        splits = [
+            fold_plans(
+                list(dict.fromkeys(self.folds)) or [default],
+                image_ids=image_ids,
+                labels=labels,
+                groups=groups,
+                group_by=self.group_by,
+                seed=seed + place,
+                test_list=self.test_list,
+                known=known,
+            )
+            for place in range(self.repeats)
+        ]
         return [repeat_folds(plans) for plans in zip(*splits, strict=True)]

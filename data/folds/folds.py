@@ -29,7 +29,7 @@ GROUPINGS = ("group", "none")
 
 
 def fold_plan(
-    spec: TextInput,
+    folds: TextInput,
     *,
     image_ids: Sequence[str],
     labels: Sequence[str],
@@ -43,7 +43,7 @@ def fold_plan(
 
     Parameters
     ----------
-    spec : str
+    folds : str
         A number of folds, shares such as ``70/30`` or ``80/10/10``, ``folder`` (the split that came with the images, in
         folders or a column), ``site:COLUMN`` (one fold for each value of a column of the manifest), a published list,
         the path of a fold list, or ``none``: all images train but those of `test_list`.
@@ -71,9 +71,9 @@ def fold_plan(
         A class with fewer images (or groups) than folds, a list that does not fit the images, a training part
         without one of the classes, or a group in two parts under ``group_by="group"``.
     """
-    spec = as_text(spec, "spec")
-    if test_list is not None and spec != "none":
-        raise InputError(f'`test_list` {test_list}: goes with `spec="none"`, not {spec}')
+    folds = as_text(folds, "folds")
+    if test_list is not None and folds != "none":
+        raise InputError(f'`test_list` {test_list}: goes with `folds="none"`, not {folds}')
     known = Particulars.of(known)
     failed = known.failed
     unlabelled = [image for image, label in zip(image_ids, labels, strict=True) if not label]
@@ -87,36 +87,36 @@ def fold_plan(
     grouped = _grouped(groups, group_by)
     classes = dict(zip(image_ids, labels, strict=True))
     group_of = dict(zip(image_ids, groups, strict=True))
-    if spec == "none":
+    if folds == "none":
         plan = _all_train(image_ids, test_list, failed)
-    elif (spec.isdecimal() and len(spec) < 10) or HOLDOUT.fullmatch(spec):
-        plan = split_together(spec, image_ids, labels, groups, known, grouped=grouped, seed=seed)
-    elif spec == GIVEN:
+    elif (folds.isdecimal() and len(folds) < 10) or HOLDOUT.fullmatch(folds):
+        plan = split_together(folds, image_ids, labels, groups, known, grouped=grouped, seed=seed)
+    elif folds == GIVEN:
         plan = given_plan(image_ids=image_ids, known=known)
-    elif spec.startswith(SITES):
-        plan = site_plan(spec.removeprefix(SITES), image_ids=image_ids, known=known)
-    elif spec in PUBLISHED_FOLDS:
-        plan = _fit(spec, published_folds(spec), image_ids, failed, where=f"`spec` {spec}")
-        plan = replace(plan, origin="published", source=spec)
-    elif spec in SLIDE_FOLDS:
-        plan = fit_slides(spec, group_of)
+    elif folds.startswith(SITES):
+        plan = site_plan(folds.removeprefix(SITES), image_ids=image_ids, known=known)
+    elif folds in PUBLISHED_FOLDS:
+        plan = _fit(folds, published_folds(folds), image_ids, failed, where=f"`folds` {folds}")
+        plan = replace(plan, origin="published", source=folds)
+    elif folds in SLIDE_FOLDS:
+        plan = fit_slides(folds, group_of)
     else:
-        path = Path(spec)
+        path = Path(folds)
         if not path.is_file():
             names = ", ".join((GIVEN, *PUBLISHED_FOLDS, *SLIDE_FOLDS))
             raise MissingInputError(
-                f"`spec` {spec}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {names}, nor a file"
+                f"`folds` {folds}: neither a number, nor shares like 70/30 or 80/10/10, nor one of {names}, nor a file"
             )
         plan = identify(_fit(path.stem, read_fold_list(path), image_ids, failed, where=str(path)), group_of)
     _check_classes(plan, classes)
     if group_by == "group" and (leaks := split_groups(plan, group_of, named=True)):
-        raise InputError(f'`spec` {plan.name}: {leaks[0]}; mend the list, or use `group_by="none"`')
+        raise InputError(f'`folds` {plan.name}: {leaks[0]}; mend the list, or use `group_by="none"`')
     mixed = mixed_parts(plan, known)
     leaks = (*split_groups(plan, group_of), *split_copies(plan, known.copies or ()))
     return replace(plan, warnings=(*absent, *plan.warnings, *mixed, *leaks))
 
 
-def fold_plans(specs: Iterable[str], **images: Any) -> list[FoldPlan]:
+def fold_plans(folds: Iterable[str], **images: Any) -> list[FoldPlan]:
     """Make the folds of several protocols, each of which gets a folder by its name; see `fold_plan`.
 
     Raises
@@ -125,11 +125,11 @@ def fold_plans(specs: Iterable[str], **images: Any) -> list[FoldPlan]:
         See `fold_plan`; or two files of one name with different folds.
     """
     plans: dict[str, tuple[str, FoldPlan]] = {}
-    for spec in dict.fromkeys(specs):
-        plan = fold_plan(spec, **images)
-        other, first = plans.setdefault(plan.name, (spec, plan))
+    for name in dict.fromkeys(folds):
+        plan = fold_plan(name, **images)
+        other, first = plans.setdefault(plan.name, (name, plan))
         if first.sha256 != plan.sha256:
-            raise InputError(f"`specs` {other} and {spec}: both would be called {plan.name}; rename one of the files")
+            raise InputError(f"`folds` {other} and {name}: both would be called {plan.name}; rename one of the files")
     return [plan for _, plan in plans.values()]
 
 
@@ -261,9 +261,9 @@ def _check_classes(plan: FoldPlan, classes: dict[str, str]) -> None:
     for fold in plan.folds:
         if missing := sorted(wanted - {classes[image] for image in plan.images(fold, "train")}):
             said = f"no image of class {', '.join(missing)} trains in fold {fold}; use fewer folds"
-            raise InputError(f"`spec` {plan.name}: {said}")
+            raise InputError(f"`folds` {plan.name}: {said}")
         if not plan.images(fold, "test") and plan.name != "none":
-            raise InputError(f"`spec` {plan.name}: fold {fold} tests no image")
+            raise InputError(f"`folds` {plan.name}: fold {fold} tests no image")
 
 
 def write_fold_list(path: Path, plan: FoldPlan, *, labels: dict[str, str], groups: dict[str, str | None]) -> None:

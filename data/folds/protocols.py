@@ -74,7 +74,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
     rows = [(image, fold, part) for slide, fold, part in listed for image in by_slide.get(slide, [])]
     if not rows:
         name = "IDC" if spec.startswith("idc") else "BreakHis and CBIS-DDSM" if spec == "official" else "BreakHis"
-        raise InputError(f"`spec` {spec}: none of its slides is here; it is for the images of {name}")
+        raise InputError(f"`folds` {spec}: none of its slides is here; it is for the images of {name}")
     known = {slide for slide, _, _ in listed}
     warnings = []
     if strange := sorted(by_slide.keys() - known):
@@ -92,7 +92,7 @@ def fit_slides(spec: str, group_of: dict[str, str | None]) -> FoldPlan:
 def _fit_cbis(part_of: Mapping[str, str]) -> FoldPlan:
     if missing := {"Training", "Test"} - set(part_of.values()):
         raise InputError(
-            f'`spec="official"`: no image of the {missing.pop().casefold()} part of CBIS-DDSM is here; copy it, or '
+            f'`folds="official"`: no image of the {missing.pop().casefold()} part of CBIS-DDSM is here; copy it, or '
             "split anew"
         )
     rows = tuple((image, 1, "test" if part == "Test" else "train") for image, part in part_of.items())

@@ -78,10 +78,10 @@ def _stratified_plan(
     """Split units of images by scikit-learn; by image where they are not groups."""
     count = int(spec)
     if count < 2:
-        raise InputError(f"`spec` {count}: give at least 2 folds")
+        raise InputError(f"`folds` {count}: give at least 2 folds")
     for label, images in sorted(Counter(labels).items()):
         if images < count:
-            fewer = f"use `spec={images}` or add images" if images > 1 else "add images"
+            fewer = f"use `folds={images}` or add images" if images > 1 else "add images"
             raise InputError(f"class {label} has {images} images, fewer than the {count} folds; {fewer}")
     chosen = list(range(len(units)))
     if grouped:
@@ -91,13 +91,13 @@ def _stratified_plan(
         # one image stands for its copies, so that without any the folds are what they always were
         chosen = sorted({unit: place for place, unit in reversed(list(enumerate(units)))}.values())
         if len(chosen) < len(labels) and min(Counter(labels[place] for place in chosen).values()) < count:
-            raise InputError(f"`spec` {count}: a class has fewer images that are no copies than folds; use fewer")
+            raise InputError(f"`folds` {count}: a class has fewer images that are no copies than folds; use fewer")
     splits = _stratified([labels[place] for place in chosen], units if grouped else None, count=count, seed=seed)
     rows: list[Row] = []
     for number, (_, places) in enumerate(splits, start=1):
         tested = {units[chosen[place]] for place in places.tolist()}
         if not tested:
-            raise InputError(f"`spec` {count}: fold {number} would be empty, the groups are too large; use fewer")
+            raise InputError(f"`folds` {count}: fold {number} would be empty, the groups are too large; use fewer")
         rows.extend(
             (image, number, "test" if unit in tested else "train") for image, unit in zip(image_ids, units, strict=True)
         )

@@ -42,7 +42,7 @@ def stain_images(
     sources: Many[PathInput],
     *,
     out: PathInput,
-    method: str = "macenko",
+    stain: str = "macenko",
     hematoxylin: float = 1.0,
     eosin: float = 1.0,
     skip_errors: bool = False,
@@ -56,7 +56,7 @@ def stain_images(
     out : str or Path
         Gets one PNG per image, ``stains.csv`` (stain vectors, tissue, residual, and what is in doubt, see
         `bchisto.stains.check_stains`) and ``before-after.png``.
-    method : str
+    stain : str
         Of `bchisto.stains.STAIN_METHODS`.
     hematoxylin, eosin : float
         Factors; 1 leaves the normalised image as it is.
@@ -79,7 +79,7 @@ def stain_images(
     if min(hematoxylin, eosin) <= 0:
         raise InputError("`hematoxylin` and `eosin`: give positive factors")
     files = _files(as_paths(sources, "sources"))
-    normalizer = make_normalizer(method)
+    normalizer = make_normalizer(stain)
     refuse_overwriting([folder / name for name in (*(f"{path.stem}.png" for path in files), *_TABLES)], files)
     ensure_folder(folder)
     written: list[Path] = []
@@ -99,7 +99,7 @@ def stain_images(
                 _log.warning("left out: %s", message)
                 failures.append((str(path), message))
                 continue
-            check = check_stains(before, after, estimate) if method in CHECKED else None
+            check = check_stains(before, after, estimate) if stain in CHECKED else None
             if check is not None and check.reasons:
                 doubtful.append(path.name)
             if (hematoxylin, eosin) != (1.0, 1.0):
@@ -116,7 +116,7 @@ def stain_images(
     if not written:
         raise InputError(f"none of the {len(files)} images can be used; first: {failures[0][1]}")
     channels = [f"{name}_{channel}" for name in ("hematoxylin", "eosin") for channel in ("red", "green", "blue")]
-    for note in stain_notes((), doubtful, images=len(written), stain=method):
+    for note in stain_notes((), doubtful, images=len(written), stain=stain):
         _log.warning("%s", note)
     write_rows(folder / _TABLES[0], ["image", *channels, "tissue", "residual", "whitened", "basis", "doubt"], rows)
     if failures:

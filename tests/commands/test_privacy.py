@@ -125,7 +125,7 @@ def test_a_network_that_is_trained(watched, tissue, tmp_path):
     run = tmp_path / "run"
     watched(
         "finetune", "--images", tissue, "--out", run, "--network", "speck", "--folds", 2, "--epochs", 1, "--jobs", 1,
-        "--augment", "noise",
+        "--augmentation", "noise",
     )  # fmt: skip
     said = watched("predict", run, "--images", tissue, "--out", tmp_path / "p.csv", "--jobs", 1)
     said += watched("explain", run, "--images", tissue, "--method", "gradcam", "--out", tmp_path / "why")

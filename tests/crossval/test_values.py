@@ -2,18 +2,18 @@
 
 import importlib
 import json
+import re
 from dataclasses import dataclass, fields, is_dataclass
 
 import pytest
 from bchisto.boost import BoostSettings, FeatureChoice, train
-from bchisto.commands.options import split_names
 from bchisto.data import FoldChoice, ImageSelection
 from bchisto.errors import InputError
 from bchisto.evaluate import TwoClassView
 from bchisto.featurize import FeaturizeSettings, featurize
 from bchisto.finetune import FinetuneSettings, finetune
 from bchisto.jobs import Shard, Work
-from bchisto.options import from_options, option, plain_options
+from bchisto.options import Settings, from_options, option, plain_options
 from bchisto.predict import PredictSettings, predict
 from bchisto.recipes import Scope, reproduce
 
@@ -33,14 +33,14 @@ BOOSTED = BoostSettings(
 )  # fmt: skip
 TUNED = FinetuneSettings(
     "patch-resnet", name="mine", size=64, patches="random:48:2", epochs=3, patience=2, validation=False, batch_size=4,
-    optimizer="sgd", learning_rate=0.5, multipliers=(("dense", 10.0), ("conv", 0.1)), dropout=0.25, l2=0.01, top="conv",
-    freeze="all", batch_norm="batch", weights="random", fresh=["stage3"], convention="caffe", precision="bfloat16",
-    sampling="over", weighted=True, augmentations=["mirror", "rotation:10", "rotations-crops"], rotations=2, crops=4,
-    stain="macenko", seed=3, copies=[("in situ", 2.5), ("a=b", 3)],
+    optimizer="sgd", learning_rate=0.5, rate_multipliers=(("dense", 10.0), ("conv", 0.1)), dropout=0.25, l2=0.01,
+    top="conv", freeze="all", batch_norm="batch", weights="random", fresh=["stage3"], convention="caffe",
+    precision="bfloat16", sampling="over", class_weights=True, rotations=2, crops=4, stain="macenko", seed=3,
+    augmentations=["mirror", "rotation:10", "rotations-crops"], copies=[("in situ", 2.5), ("a=b", 3)],
 )  # fmt: skip
 CHOSEN = FeatureChoice(["a", "b"], "labels.csv", ["b", "a"])
-FOLDS = FoldChoice(["3", "list.csv"], "none", "test.csv", repeats=2)
-WRITTEN = PredictSettings("iciar2018", True, threshold=0.4, html="sheet.html", xlsx="sheet.xlsx")
+FOLDS = FoldChoice(["3", "list.csv"], group_by="none", test_list="test.csv", repeats=2)
+WRITTEN = PredictSettings("sheet.html", "sheet.xlsx", "iciar2018", True, threshold=0.4)
 VIEW = TwoClassView(["a"], "max", (0.25, 0.75), (0.9,), (0.01, 0.1))
 HOW = Work(skip_errors=True)
 VALUES = [
@@ -54,8 +54,6 @@ VALUES = [
 def test_to_options_and_back(value):
     plain = json.loads(json.dumps(plain_options(value)))
     options = {name: one for name, one in plain.items() if one is not None}  # what --config drops
-    if isinstance(value, (ImageSelection, FeatureChoice)):  # as the command splits them
-        options["classes"] = split_names(None, None, options.get("classes"))
     assert from_options(type(value), options) == value
 
 
@@ -81,21 +79,36 @@ def test_options_of_other_values_are_left_alone():
 
 
 def test_what_is_recorded():
-    """Nothing that leaves the result alone; an option that not every command has only where it says something."""
-    assert plain_options(Work(jobs=3, dask="tcp://a:1", shard="1/2")) == {"skip_errors": False}
+    """Nothing that leaves the result alone."""
+    assert plain_options(Work(jobs=3, dask="tcp://a:1", shard="1/2")) == {"skip_errors": False, "threads": None}
     assert "geometry" not in plain_options(DESCRIBED)
-    assert "test_list" not in plain_options(FoldChoice("3"))
-    assert plain_options(FOLDS)["test_list"] == "test.csv"
+    assert "geometry" in plain_options(DESCRIBED, deciding=True)
+    assert "name" not in plain_options(TUNED, deciding=True)
 
-    @dataclass(frozen=True)
-    class Cut:
-        sides: tuple[int, ...] = option((4, 6), name="side", value=tuple)
-        kept: bool = option(True, recorded=False)
-        turned: bool = option(False, sparse=True)
 
-    assert plain_options(Cut()) == {"side": [4, 6]}
-    assert plain_options(Cut(turned=True)) == {"side": [4, 6], "turned": True}
-    assert from_options(Cut, {"side": [1], "kept": False, "other": 3}) == Cut((1,), kept=False)
+@dataclass(frozen=True)
+class Cut(Settings):
+    """How it is cut."""
+
+    sides: tuple[int, ...] = option((4, 6), flag="side", least=1, most=9, distinct=True, help="Sides of a square.")
+    mode: str = option("plain", choices=("plain", "fine"))
+    share: float | None = None
+    pair: tuple[float, float] = (0.5, 2)
+
+
+def test_a_declaration_converts_checks_and_documents():
+    assert Cut(sides=[4, 4]) == Cut(4)
+    assert Cut(share=1) == Cut(share=1.0)
+    assert "sides : tuple[int, ...]\n    Sides of a square." in Cut.__doc__
+    for given, said in (
+        ({"sides": 0}, "`sides` 0: give 1 to 9"),
+        ({"sides": "x"}, "sides='x': give a whole number"),
+        ({"mode": "fin"}, "`mode` fin: did you mean fine?"),
+        ({"share": True}, "share=True: give a number"),
+        ({"pair": (1,)}, "`pair`: give 2 values, not 1"),
+    ):
+        with pytest.raises(InputError, match=re.escape(said)):
+            Cut(**given)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +185,7 @@ SAID = {
     ],
     "boost": [
         lambda: train(out="run", features=CHOSEN, settings=BOOSTED, view=VIEW,
-                      folds=FoldChoice(["3", "eva"], "none")),
+                      folds=FoldChoice(["3", "eva"], group_by="none")),
         lambda: train(out="run"),
         lambda: train(out="run", view=TwoClassView(thresholds=())),
     ],
@@ -183,7 +196,7 @@ SAID = {
     ],
     "predict": [
         lambda: predict("model.bchisto", ["new", "more"], out="p.csv", weights="tiny=t.h5", work=HOW,
-                        settings=PredictSettings("iciar2018", True, html="sheet.html")),
+                        settings=PredictSettings("sheet.html", format="iciar2018", calibrated=True)),
         lambda: predict("model.bchisto", "new", out="p.csv"),
     ],
     "reproduce": [
@@ -200,7 +213,7 @@ def test_what_is_recorded_is_what_config_takes(config_of, tmp_path, name):
     known = {parameter.name for parameter in command.params}
     for call in SAID[name]:
         config = config_of(call)
-        assert set(config) <= known
+        assert {option for option, value in config.items() if value is not None} <= known
         path = tmp_path / "options.json"
         path.write_text(json.dumps(config))
         again = config_of(command.main, ["--config", str(path)], prog_name=name, standalone_mode=False)
@@ -212,12 +225,3 @@ def test_every_value_is_a_frozen_dataclass():
         assert is_dataclass(value)
         with pytest.raises(AttributeError):
             setattr(value, fields(value)[0].name, None)
-
-
-def test_a_record_of_reproduce_keeps_its_order(config_of):
-    """Whatever values its options belong to; files of earlier releases have these too."""
-    whole, bare = map(config_of, SAID["reproduce"])
-    common = ["name", "images", "out", "quick", "full_scale", "variants", "weights", "seeds"]
-    assert list(whole) == [*common, "fresh_draws", "explain", "skip_errors"]
-    assert list(bare) == [*common, "explain", "skip_errors"]
-    assert (whole["variants"], whole["seeds"], bare["variants"], bare["seeds"]) == (["eva"], 3, [], 1)

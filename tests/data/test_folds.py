@@ -74,8 +74,8 @@ def test_image_level_folds_on_grouped_data_warn():
 @pytest.mark.parametrize(
     ("spec", "changes", "message"),
     [
-        ("10", {"count": 12}, r"class a has 6 images, fewer than the 10 folds; use `spec=6` or add images"),
-        ("1", {}, r"`spec` 1: give at least 2 folds"),
+        ("10", {"count": 12}, r"class a has 6 images, fewer than the 10 folds; use `folds=6` or add images"),
+        ("1", {}, r"`folds` 1: give at least 2 folds"),
         ("5", {"groups": ["p", "q"] * 20}, r"2 groups are fewer than the 5 folds"),
         (
             "nothing",
@@ -85,7 +85,7 @@ def test_image_level_folds_on_grouped_data_warn():
         (
             "rakhlin10",
             {},
-            r"`spec` rakhlin10: 400 of its 400 rows name images that are not here, first b008\.tif",
+            r"`folds` rakhlin10: 400 of its 400 rows name images that are not here, first b008\.tif",
         ),
     ],
 )
@@ -277,7 +277,7 @@ def test_the_published_lists_of_idc(shared):
 
 def test_published_slides_that_are_not_here():
     with pytest.raises(
-        InputError, match="`spec` official: none of its slides is here; it is for the images of BreakHis"
+        InputError, match="`folds` official: none of its slides is here; it is for the images of BreakHis"
     ):
         fold_plan("official", **images(4))
 
@@ -449,7 +449,7 @@ def test_only_images_that_failed_may_be_absent(tmp_path):
     data = bach()
     kept = {key: values[2:] for key, values in data.items()}
     gone = data["image_ids"][:2]
-    with pytest.raises(InputError, match="`spec` rakhlin10: 2 of its 400 rows name images that are not here"):
+    with pytest.raises(InputError, match="`folds` rakhlin10: 2 of its 400 rows name images that are not here"):
         fold_plan("rakhlin10", **kept)
     with pytest.raises(InputError, match=f"1 of its 400 rows name images that are not here, first {gone[1]}"):
         fold_plan("rakhlin10", **kept, known=Particulars(failed=gone[:1]))

@@ -90,7 +90,10 @@ def plan(spec="folder", parts=None, ids=IDS, labels=LABELS, groups=None, **more)
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (None, "`spec` folder: no split came with these images; put their class folders below train and test, or name"),
+        (
+            None,
+            "`folds` folder: no split came with these images; put their class folders below train and test, or name",
+        ),
         (["train"] * 4 + ["cohort"] * 4, "no split came with these images"),
         (["train"] * 4 + ["test"] * 2, r"2 of 8 images name no part in the column part, first 6\.png; fill it in"),
         (["train"] * 8, "no labelled image is in the test part, there are 8 train"),
@@ -154,7 +157,7 @@ def test_two_shares_keep_groups_whole():
     [
         (
             "70/20",
-            "`spec` 70/20: give two or three shares in percent that add up to 100, for example 70/30 or 80/10/10",
+            "`folds` 70/20: give two or three shares in percent that add up to 100, for example 70/30 or 80/10/10",
         ),
         ("99/0/1", "give two or three shares"),
         ("7/3", "give two or three shares"),

@@ -189,8 +189,8 @@ def test_it_is_checked(tiles):
         "tile-p9-9-wild.png: 30x30, published images are 40x30",
     ]
     with pytest.raises(InputError, match='tiles holds images, which have no stain; use `stain="none"`'):
-        check_stain(dataset, stain="macenko", colours=False, off="--no-augment")
-    check_stain(dataset, stain="none", colours=False, off="--no-augment")
+        check_stain(dataset, stain="macenko", colours=False, off="`augmentations=()`")
+    check_stain(dataset, stain="none", colours=False, off="`augmentations=()`")
 
 
 def test_the_command_line_takes_it(tiles, cli, tmp_path):

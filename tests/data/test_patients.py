@@ -251,9 +251,9 @@ def test_sites_that_cannot_be_left_out(columns, message):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("site:", "`spec` site:: name a column of the manifest, such as site:hospital"),
-        ("site:nope", "`spec` site:nope: no such column of the manifest, there are site;"),
-        ("site:label", "`spec` site:label: no such column of the manifest, there are site;"),
+        ("site:", "`folds` site:: name a column of the manifest, such as site:hospital"),
+        ("site:nope", "`folds` site:nope: no such column of the manifest, there are site;"),
+        ("site:label", "`folds` site:label: no such column of the manifest, there are site;"),
     ],
 )
 def test_a_site_without_a_column_names_the_option(spec, message):

@@ -1,14 +1,14 @@
 import pytest
-from bchisto.encoders import EncoderChoice, parse_encoder, weights_of
+from bchisto.encoders import EncoderChoice, weights_of
 from bchisto.errors import InputError
 
 
 def test_encoders_by_text():
-    assert parse_encoder("InceptionV3:mixed7+mixed8") == EncoderChoice("inceptionv3", ("mixed7", "mixed8"))
+    assert EncoderChoice.parse("InceptionV3:mixed7+mixed8") == EncoderChoice("inceptionv3", ("mixed7", "mixed8"))
     assert str(EncoderChoice("inceptionv3", ("mixed7", "mixed8"))) == "inceptionv3:mixed7+mixed8"
     for text in ("", "x:", ":a", "x:a++b"):
         with pytest.raises(InputError, match="write NAME or NAME:LAYER"):
-            parse_encoder(text)
+            EncoderChoice.parse(text)
 
 
 def test_weights_per_encoder():

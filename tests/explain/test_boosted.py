@@ -353,7 +353,7 @@ def test_the_number_of_the_sheet_stands_beside_that_of_the_table(boosted, tissue
     for name, words in (("raw.csv", ()), ("calibrated.csv", ("--calibrated",))):
         code, _, err = cli("predict", boosted, *images, "--out", tmp_path / name, *words)
         assert code == 0, err
-    code, _, err = cli("explain", boosted, *images, "--out", tmp_path, "--method", "map", "--class", "malignant")
+    code, _, err = cli("explain", boosted, *images, "--out", tmp_path, "--method", "map", "--target", "malignant")
     assert code == 0, err
     tables = {}
     for name in ("raw.csv", "calibrated.csv", "map/explain.csv"):
@@ -403,7 +403,7 @@ def test_pictures_of_a_sheet_have_one_scale(boosted, tissue, tmp_path, cli):
     odd.write_bytes(images[0].read_bytes())
     (tmp_path / "again.png").write_bytes(images[0].read_bytes())
     call = ("explain", boosted, *images, "--out", tmp_path / "out", "--method", "channels", "--method", "contributions")
-    code, _, err = cli(*call, "--class", "malignant")
+    code, _, err = cli(*call, "--target", "malignant")
     assert code == 0, err
     found = arrays_of(tmp_path / "out" / "channels")
     most = max(np.percentile(np.abs(one["values"]), 99.5) for one in found.values())
@@ -510,10 +510,10 @@ def test_the_command(boosted, tissue, tmp_path, cli):
     (out / "map" / "index.html").unlink()
     assert cli(*call, "map")[0] == 0
     assert first.stat().st_mtime_ns == stamp
-    code, _, err = cli(*call, "map", "--class", "Malignant")
+    code, _, err = cli(*call, "map", "--target", "Malignant")
     assert code == 2
     assert "made with other settings: target  -> Malignant" in err
-    assert cli(*call, "map", "--class", "Malignant", "--overwrite")[0] == 0
+    assert cli(*call, "map", "--target", "Malignant", "--overwrite")[0] == 0
     again = tmp_path / "again"
     assert cli("explain", "--config", out / "run.json", "--out", again)[0] == 0
     for path in (out / "map" / "pictures").iterdir():
@@ -528,7 +528,7 @@ def test_the_command(boosted, tissue, tmp_path, cli):
     ("words", "said"),
     [
         (("--method", "mapp"), "--method mapp: no such method; did you mean map? Choose one of map, contributions"),
-        (("--method", "map", "--class", "malign"), "--class malign: no class of this model; did you mean malignant?"),
+        (("--method", "map", "--target", "malign"), "--target malign: no class of this model; did you mean malignant?"),
         (("--method", "map", "--layer", "conv2d"), "--layer conv2d: the method map looks at no layer"),
         (("--method", "map", "--window", 8), "--window 8: give at least 32 pixels"),
         (("--method", "channels", "--top", 0), "--top 0: give at least 1"),

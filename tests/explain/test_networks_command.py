@@ -39,7 +39,7 @@ def arrays_in(folder):
 def test_every_method(tuned, image, method, tmp_path, cli):
     model = tuned / ("patches" if method in ("map", "gradcam") else "whole")
     given = () if METHODS[method].about_model else ("--images", image)
-    code, said, err = cli("explain", model, *given, "--method", method, "--out", tmp_path, "--class", "benign")
+    code, said, err = cli("explain", model, *given, "--method", method, "--out", tmp_path, "--target", "benign")
     assert code == 0, err
     assert f"1 picture of the method {method}" in said
     found = arrays_in(tmp_path / method)
@@ -91,7 +91,7 @@ def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_pat
     from bchisto.predict import find_bundle
     from bchisto.stains import MacenkoNormalizer
 
-    code, _, err = cli("explain", tuned / "patches", image, "--method", "map", "--class", "benign", "--out", tmp_path)
+    code, _, err = cli("explain", tuned / "patches", image, "--method", "map", "--target", "benign", "--out", tmp_path)
     assert code == 0, err
     bundle = CnnBundle.load(find_bundle(tuned / "patches"))
     patch = MacenkoNormalizer().normalize(decode_image(image))[:48, :48]
@@ -126,7 +126,7 @@ def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path, cl
     from bchisto.finetune import CnnBundle, make_reader
     from bchisto.predict import find_bundle
 
-    code, _, err = cli("explain", tuned / "whole", image, "--method", "lrp", "--class", "benign", "--out", tmp_path)
+    code, _, err = cli("explain", tuned / "whole", image, "--method", "lrp", "--target", "benign", "--out", tmp_path)
     assert code == 0, err
     bundle = CnnBundle.load(find_bundle(tuned / "whole"))
     pixels = make_reader(stain="none", rule=bundle.settings.rule, size=32)(ImageRecord("i", image, None))
@@ -143,8 +143,8 @@ def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path, cl
         (("--method", "deconvnet"), "--method deconvnet: there is no max pooling between this layer and the picture"),
         (("--method", "map"), "--method map: needs a network of patches"),
         (
-            ("--method", "lrp", "--class", "Böse"),
-            "--class Böse: no class of this model; choose one of benign, malignant",
+            ("--method", "lrp", "--target", "Böse"),
+            "--target Böse: no class of this model; choose one of benign, malignant",
         ),
         (("--method", "gradient", "--layer", "dots"), "--layer dots: the method gradient looks at no layer"),
         (("--method", "filters", "--weights", "imagenet"), "holds the weights of its networks; leave it out"),

@@ -49,9 +49,9 @@ def test_no_process_is_held_to_a_core(encoder):
     """OpenVINO held the one thread of every process to the first core, on which all of them then waited."""
     script = """
 import os, sys, threading, numpy as np
-from bchisto.encoders import open_encoder, parse_encoder
+from bchisto.encoders import EncoderChoice, open_encoder
 every, seen, ended = os.sched_getaffinity(0), [], threading.Event()
-encoder = open_encoder(parse_encoder(sys.argv[1]), engine="openvino")
+encoder = open_encoder(EncoderChoice.parse(sys.argv[1]), engine="openvino")
 def watch():
     while not ended.wait(0.01):
         seen.append(os.sched_getaffinity(os.getpid()) == every)
@@ -104,8 +104,8 @@ def test_a_prediction_in_another_precision_says_so(tissue, tmp_path, encoder, cl
 
 def test_an_encoder_does_not_take_a_precision_that_it_does_not_have(encoder):
     script = (
-        "import sys; from bchisto.encoders import open_encoder, parse_encoder\n"
-        "open_encoder(parse_encoder(sys.argv[1]), engine='openvino', precision='bfloat16')"
+        "import sys; from bchisto.encoders import EncoderChoice, open_encoder\n"
+        "open_encoder(EncoderChoice.parse(sys.argv[1]), engine='openvino', precision='bfloat16')"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, encoder], capture_output=True, text=True, env=NO_BFLOAT16, timeout=60

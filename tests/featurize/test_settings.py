@@ -1,6 +1,6 @@
 import pytest
 from bchisto.errors import InputError
-from bchisto.featurize import FeaturizeSettings, View, parse_view
+from bchisto.featurize import FeaturizeSettings, View
 
 
 def test_defaults_are_the_published_settings():
@@ -22,11 +22,11 @@ def test_defaults_are_the_published_settings():
         ({"augmentations": 0}, "`augmentations` 0: give at least 1"),
         ({"crops": -1}, "`crops` -1"),
         ({"batch_size": 0}, "`batch_size` 0"),
-        ({"pool": 0.5}, "`pool` 0.5: give a finite exponent"),
+        ({"pool": 0.5}, "`pool` 0.5: give at least 1"),
         ({"color_range": (1.3, 0.7)}, "the lower one first"),
-        ({"stain": "vahadane"}, "`stain` vahadane: no such method; choose one of macenko"),
-        ({"stain_fallback": "x"}, "choose skip-normalisation or error"),
-        ({"precision": "float16"}, "choose float32 or bfloat16"),
+        ({"stain": "vahadane"}, "`stain` vahadane: choose one of macenko"),
+        ({"stain_fallback": "x"}, "choose one of skip-normalisation, error"),
+        ({"precision": "float16"}, "Choose one of float32, bfloat16"),
         ({"seed": -1}, "`seed` -1"),
         ({"encoders": ()}, "give at least one of `encoders`"),
     ],
@@ -37,7 +37,7 @@ def test_settings_that_do_not_fit(changes, message):
 
 
 def test_views_by_text():
-    assert parse_view("1.0:800") == View(1.0, 800)
+    assert View.parse("1.0:800") == View(1.0, 800)
     for text in ("400", "0:400", "0.5:8", "a:b", "-1:400"):
         with pytest.raises(InputError, match="write SCALE:CROP"):
-            parse_view(text)
+            View.parse(text)

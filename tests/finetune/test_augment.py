@@ -180,15 +180,15 @@ def test_two_ranges_are_refused():
 def test_ranges_on_the_command_line(tissue, tmp_path, cli):
     options = ("finetune", "--images", tissue, "--out", tmp_path / "run", *SPECK)
     for text, message in (
-        ("rotation:x", "--augment rotation:x: write rotation:RANGE with a number above 0"),
-        ("turn:3", "Invalid value for '--augment': 'turn' is not one of 'isometries'"),
+        ("rotation:x", "--augmentation rotation:x: write rotation:RANGE with a number above 0"),
+        ("turn:3", "Invalid value for '--augmentation': 'turn' is not one of 'isometries'"),
     ):
-        code, _, err = cli(*options, "--augment", text)
+        code, _, err = cli(*options, "--augmentation", text)
         assert code == 2
         assert message in err
         assert "Traceback" not in err
     code, _, err = cli(
-        *options, "--augment", "rotation:10", "--augment", "translation", "--augment", "magnification:.2"
+        *options, "--augmentation", "rotation:10", "--augmentation", "translation", "--augmentation", "magnification:.2"
     )
     assert code == 0, err
     recorded = json.loads((tmp_path / "run" / "finetune" / "2-speck" / "settings.json").read_text())["augmentations"]
@@ -196,7 +196,7 @@ def test_ranges_on_the_command_line(tissue, tmp_path, cli):
     code, out, err = cli("finetune", "--config", tmp_path / "run" / "run.json")
     assert code == 0, err
     assert "2-speck: accuracy" in out
-    code, _, err = cli(*options, "--augment", "rotation:12")
+    code, _, err = cli(*options, "--augmentation", "rotation:12")
     assert code == 2
     assert "made with other settings: augmentations" in err
 

@@ -13,7 +13,7 @@ from bchisto.finetune.model import build_model
 pytestmark = pytest.mark.slow
 
 SPECK = FinetuneSettings("speck", batch_size=4)
-TRAINED = replace(SPECK, epochs=2, patience=9, weighted=True, augmentations=())
+TRAINED = replace(SPECK, epochs=2, patience=9, class_weights=True, augmentations=())
 PLAN = TrainingPlan(TRAINED, np.arange(16), np.arange(16, 24), 2)
 
 
@@ -37,7 +37,9 @@ def test_sampled_classes_are_not_weighted_again(source, tmp_path):
     even = replace(PLAN, settings=replace(TRAINED, sampling="over"))
     assert loss_weights(source, training_samples(source, even), even) == {0: 1.0, 1: 1.0}
     weighted, rows = train(source, even, tmp_path / "weighted")
-    plain, others = train(source, replace(even, settings=replace(even.settings, weighted=False)), tmp_path / "plain")
+    plain, others = train(
+        source, replace(even, settings=replace(even.settings, class_weights=False)), tmp_path / "plain"
+    )
     for one, two in zip(weighted.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
     assert rows == others
@@ -45,7 +47,7 @@ def test_sampled_classes_are_not_weighted_again(source, tmp_path):
 
 def test_weights_follow_from_what_is_not_sampled(source):
     assert loss_weights(source, training_samples(source, PLAN), PLAN) == {0: 16 / 24, 1: 16 / 8}
-    unweighted = replace(PLAN, settings=replace(TRAINED, weighted=False))
+    unweighted = replace(PLAN, settings=replace(TRAINED, class_weights=False))
     assert loss_weights(source, training_samples(source, PLAN), unweighted) is None
 
 

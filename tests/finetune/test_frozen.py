@@ -52,7 +52,7 @@ def test_when_an_epoch_is_like_the_next(changes, expected):
     ids=["average", "conv"],
 )
 def test_training_on_features_equals_training_through_the_encoder(source, tmp_path, settings, monkeypatch):
-    trained = replace(settings, epochs=3, patience=9, sampling="over", weighted=True, rotations=2, crops=2)
+    trained = replace(settings, epochs=3, patience=9, sampling="over", class_weights=True, rotations=2, crops=2)
     plan = TrainingPlan(trained, np.arange(12), np.arange(12, 16), 2)
 
     def train(name, split):

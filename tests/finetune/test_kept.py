@@ -47,7 +47,7 @@ def train(model, folder):
 
 @pytest.mark.parametrize(
     "settings",
-    [SPECK, replace(SPECK, precision="float16"), TINY, replace(TINY, freeze="", multipliers=(("classes", 3.0),))],
+    [SPECK, replace(SPECK, precision="float16"), TINY, replace(TINY, freeze="", rate_multipliers=(("classes", 3.0),))],
     ids=["dropout", "float16", "frozen", "multipliers"],
 )
 def test_a_fold_is_trained_as_if_alone(tmp_path, settings):
@@ -63,8 +63,8 @@ def test_a_fold_is_trained_as_if_alone(tmp_path, settings):
 
 def test_multipliers_may_be_lists():
     """As Python or JSON has them: settings are a key, which lists cannot be."""
-    listed = replace(SPECK, multipliers=[["classes", 3.0]])
-    assert listed == replace(SPECK, multipliers=(("classes", 3.0),))
+    listed = replace(SPECK, rate_multipliers=[["classes", 3.0]])
+    assert listed == replace(SPECK, rate_multipliers=(("classes", 3.0),))
     model = kept.network_of_fold(listed, classes=2, fold=1)
     assert model is kept.network_of_fold(listed, classes=2, fold=2)
 

@@ -96,7 +96,7 @@ def source(rng):
 
 
 def train(source, folder, names, *, layer=True, stop_after=None):
-    trained = replace(SPECK, epochs=3, patience=9, weighted=True, augmentations=names, rotations=2, crops=2)
+    trained = replace(SPECK, epochs=3, patience=9, class_weights=True, augmentations=names, rotations=2, crops=2)
     plan = TrainingPlan(trained, np.arange(12), np.arange(12, 16), 2)
     model, seen = build_model(SPECK, classes=2, fold=1), []
     learner = augmenting(model, names) if layer else None

@@ -115,7 +115,7 @@ def test_mixed_precision_keeps_float32_weights_and_output(precision, tissue, tmp
 
 def test_rate_multipliers_work_in_float16(tmp_path):
     """There Keras wraps the optimiser to scale the loss."""
-    settings = replace(RESNET, precision="float16", multipliers=(("first", 0.0),))
+    settings = replace(RESNET, precision="float16", rate_multipliers=(("first", 0.0),))
     model = build_model(settings, classes=2, fold=1)
     before = {layer.name: layer.get_weights() for layer in model.layers}
     images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.float32)
@@ -278,12 +278,20 @@ def test_too_few_to_validate(tmp_path, tissue, cli):
 def test_mammograms_have_no_stain(tmp_path, cli):
     miniatures.write_inbreast(tmp_path / "INbreast", ["1", "2", "4a", "5"] * 4)
     options = ("finetune", "--images", tmp_path / "INbreast", "--out", tmp_path / "run", *OPTIONS, "--folds", 2)
-    for more in (("--stain", "macenko"), ("--augment", "stain")):
+    for more in (("--stain", "macenko"), ("--augmentation", "stain")):
         code, _, err = cli(*options, *more)
         assert code == 2
         assert "holds grey mammograms, which have no stain" in err
     code, _, err = cli(
-        *options, "--stain", "clahe", "--augment", "mirror", "--augment", "brightness", "--augment", "noise"
+        *options,
+        "--stain",
+        "clahe",
+        "--augmentation",
+        "mirror",
+        "--augmentation",
+        "brightness",
+        "--augmentation",
+        "noise",
     )
     assert code == 0, err
 
@@ -305,7 +313,7 @@ def test_a_mask_without_its_image(tmp_path, cli):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--top", "deep"), "Invalid value for '--top'"),
+        (("--top", "deep"), "--top deep: choose one of average, conv"),
         (("--name", "a/b"), "--name a/b: becomes part of a folder's name"),
         (("--patches", "tiles"), "--patches tiles: write resize"),
         (("--rotations", 0), "--rotations 0: give at least 1"),

@@ -178,8 +178,8 @@ def test_five_rotations_by_five_crops(he_image):
 @pytest.mark.slow
 def test_an_epoch_holds_every_copy(tissue, tmp_path, cli):
     code, _, err = cli(
-        "finetune", "--images", tissue, "--out", tmp_path, *OPTIONS, "--augment", "rotations-crops", "--rotations", 2,
-        "--crops", 3, "--batch-size", 30,
+        "finetune", "--images", tissue, "--out", tmp_path, *OPTIONS, "--augmentation", "rotations-crops",
+        "--rotations", 2, "--crops", 3, "--batch-size", 30,
     )  # fmt: skip
     assert code == 0, err  # 6 images would not fill a batch of 30, their 36 copies do
 

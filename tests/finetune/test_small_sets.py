@@ -37,7 +37,7 @@ def test_a_class_that_a_fold_lacks_is_named_before_anything_is_trained(tmp_path,
         "image_id,fold\n"
         + "".join(f"benign/benign{n:02d}.png,{1 + (n > 2)}\nmalignant/malignant{n:02d}.png,1\n" for n in range(6))
     )
-    settings = FinetuneSettings("convs", weights="random", size=32, weighted=True, validation=False)
+    settings = FinetuneSettings("convs", weights="random", size=32, class_weights=True, validation=False)
     with pytest.raises(InputError, match="no image of class malignant trains in fold 1"):
         finetune(
             tissue, out=tmp_path / "run", settings=settings, folds=[str(tmp_path / "folds.csv")], work=Work(jobs=1)

@@ -151,10 +151,10 @@ def test_without_patience_all_epochs_are_trained_and_the_last_weights_kept(tmp_p
 
 
 def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
-    def change(multipliers, optimizer):
-        settings = replace(SPECK, multipliers=multipliers, optimizer=optimizer, learning_rate=1e-3)
+    def change(rate_multipliers, optimizer):
+        settings = replace(SPECK, rate_multipliers=rate_multipliers, optimizer=optimizer, learning_rate=1e-3)
         before = build_model(settings, classes=2, fold=1)
-        after = fit(tmp_path, toy, f"{optimizer}{len(multipliers)}{multipliers}", settings=settings, epochs=1)
+        after = fit(tmp_path, toy, f"{optimizer}{len(rate_multipliers)}{rate_multipliers}", settings=settings, epochs=1)
         return {
             name: float(np.abs(after.get_layer(name).get_weights()[0] - before.get_layer(name).get_weights()[0]).mean())
             for name in ("dots", "classes")
@@ -166,8 +166,8 @@ def test_rate_multipliers_scale_what_they_name(tmp_path, toy):
         assert frozen["dots"] == 0.0
         assert plain["dots"] > 0
         assert frozen["classes"] > 4 * plain["classes"]
-    with pytest.raises(InputError, match="`multipliers` nothing: no trained layer begins so"):
-        build_model(replace(SPECK, multipliers=(("nothing", 2.0),)), classes=2, fold=1)
+    with pytest.raises(InputError, match="`rate_multipliers` nothing: no trained layer begins so"):
+        build_model(replace(SPECK, rate_multipliers=(("nothing", 2.0),)), classes=2, fold=1)
 
 
 @pytest.mark.slow
@@ -176,7 +176,7 @@ def test_class_weights_move_the_predictions(tmp_path, rng):
     images = (rng.integers(0, 200, (80, 32, 32, 3)) + 12 * labels[:, None, None, None]).astype(np.uint8)
     called = {}
     for weighted in (False, True):
-        source, plan = task(images, labels, range(60), range(60, 80), weighted=weighted)
+        source, plan = task(images, labels, range(60), range(60, 80), class_weights=weighted)
         model = build_model(SPECK, classes=2, fold=1)
         name = str(weighted)
         train_model(model, source, plan, state=tmp_path / f"{name}.npz", log=tmp_path / f"{name}.csv", on_epoch=print)

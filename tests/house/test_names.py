@@ -11,7 +11,6 @@ from pathlib import Path
 import bchisto
 import click
 import pytest
-from bchisto.arguments import named
 from bchisto.cli import _COMMANDS, cli
 from bchisto.commands.flags import as_flags, invoked
 from bchisto.data import FoldChoice, ImageSelection, fold_plan, only_listed, read_dataset, stain_images
@@ -38,9 +37,6 @@ FOREIGN = {"input_shape"}
 
 PYTHON = {
     "p": "of `norm_pool`; settings say `pool`",
-    "spec": "of `fold_plan`; `FoldChoice` and the command say `folds`",
-    "specs": "of `fold_plans`; `FoldChoice` says `folds`",
-    "path": "of `load_config`; the command line says `config`",
 }
 """Names of functions that no command hands an option to under that name."""
 
@@ -145,26 +141,13 @@ def test_every_name_is_an_option_of_some_command():
             assert flags <= offered
 
 
-def test_every_field_of_a_setting_has_its_option():
-    """Also those whose names a message takes from a loop."""
-    boost, finetune, featurize_ = (invoked(cli, [name]) for name in ("boost", "finetune", "featurize"))
-    for command, name, flag in (
-        (featurize_, "encoders", "--encoder"), (featurize_, "views", "--view"), (boost, "heads", "--head"),
-        (featurize_, "augmentations", "--augmentations"), (finetune, "augmentations", "--augment"),
-        (finetune, "multipliers", "--rate-multiplier"), (finetune, "weighted", "--class-weights"),
-        (featurize_, "batch_size", "--batch-size"), (boost, "params", "--param"), (boost, "rule", "--two-class"),
-        (boost, "thresholds", "--threshold"), (finetune, "lesions", "--lesion"),
-    ):  # fmt: skip
-        assert as_flags(f"use `{name}`", command) == f"use {flag}"
-
-
 @pytest.mark.parametrize(
     ("command", "said", "shown"),
     [
         ("finetune", "or `validation=False`", "or --no-validation"),
-        ("finetune", "or `validation=True`", "or `validation=True`"),
+        ("finetune", "or `validation=True`", "or --validation"),
         ("finetune", "give `overwrite=True`, not `overwrite=False`", "give --overwrite, not `overwrite=False`"),
-        ("finetune", 'no `augmentations="stain"`', "no --augment stain"),
+        ("finetune", 'no `augmentations="stain"`', "no --augmentation stain"),
         ("featurize", "use `color_range=(1, 1)`", "use --color-range 1 1"),
         ("featurize", 'use `views=("0.5:400", "0.5:650")`', "use --view 0.5:400 --view 0.5:650"),
         ("featurize", 'give `weights="vgg16=PATH"`', "give --weights vgg16=PATH"),
@@ -179,10 +162,9 @@ def test_every_field_of_a_setting_has_its_option():
         ("boost", "`images` and `depth` are no options of it", "`images` and `depth` are no options of it"),
         ("boost", "`jobs=`, `jobs=(`, `bchisto boost` and `a,jobs`", "`jobs=`, `jobs=(`, `bchisto boost` and `a,jobs`"),
         ("evaluate", "`rules`, `levels` and `two_class`", "--aggregate, --level and --two-class"),
-        ("predict", "`output_format`", "--format"),
+        ("predict", "`format`", "--format"),
         ("predict", 'recognised as `dataset="folder"`', "recognised as dataset folder"),
         ("data make", "`images_per_class`", "--images-per-class"),
-        ("stain", "`method`", "--stain"),
     ],
 )
 def test_names_become_flags(command, said, shown):
@@ -195,16 +177,6 @@ def test_the_command_that_words_call():
         (["boost", "--out", "x"], "boost"), (["predict", "data", "x"], "predict"),
     ):  # fmt: skip
         assert invoked(cli, words).name == name
-
-
-def test_a_caller_s_names():
-    with pytest.raises(InputError) as found, named(p="pool", exponent="x"):
-        raise InputError("`p` 0 and `p=1`, not p or `q`")
-    assert str(found.value) == "`pool` 0 and `pool=1`, not p or `q`"
-    with pytest.raises(OutputError, match="^a `folder`$"), named(out="folder"):
-        raise OutputError("a `out`")
-    with pytest.raises(ValueError, match="`p`"), named(p="pool"):
-        raise ValueError("`p`")
 
 
 def refused(call):
@@ -259,8 +231,8 @@ PAIRS = {
         "benign00.png: exists already; use --overwrite or another --out",
     ),
     "a stain": (
-        lambda images, out: stain_images([images], out=out, method="sepia"),
-        "`method` sepia: no such method; choose one of macenko",
+        lambda images, out: stain_images([images], out=out, stain="sepia"),
+        "`stain` sepia: no such method; choose one of macenko",
         ("stain", "{images}", *OUT, "--stain", "sepia"),
         "--stain sepia: no such method; choose one of macenko",
     ),
@@ -293,12 +265,12 @@ def test_functions_say_their_own_names(tmp_path):
     path.write_text("image_id,label,predicted\na,x,x\nb,y,y\n", encoding="utf-8")
     (table,) = read_predictions(path)
     assert refused(lambda: aggregate(table, rule="mean")).startswith("`rule` mean: no such rule")
-    assert refused(lambda: TwoClassView(rule="mean").check()).startswith("`rule` mean: choose one of")
+    assert refused(lambda: TwoClassView(rule="mean")).startswith("`rule` mean: choose one of")
     assert refused(lambda: evaluate(path, out=tmp_path, view=TwoClassChoice(rule="mean"))).startswith(
         "`rule` mean: choose one of"
     )
     said = refused(lambda: evaluate(path, out=tmp_path, aggregation=Aggregation("image", "mean")))
-    assert said.startswith("`rules` mean: no such rule")
+    assert said.startswith("`rules` mean: choose one of")
 
 
 def test_what_is_logged(tissue, cli, caplog):

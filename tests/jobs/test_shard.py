@@ -1,6 +1,6 @@
 import pytest
 from bchisto.errors import InputError
-from bchisto.jobs import Shard, parse_shard
+from bchisto.jobs import Shard
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 16])
@@ -12,11 +12,11 @@ def test_shards_cover_everything_once(count):
 
 
 def test_reads_k_of_n():
-    assert parse_shard(" 3/16 ") == Shard(3, 16)
+    assert Shard.parse(" 3/16 ") == Shard(3, 16)
     assert str(Shard(3, 16)) == "3/16"
 
 
 @pytest.mark.parametrize("text", ["3", "0/4", "5/4", "a/b", "1/0", "-1/4"])
 def test_refuses_anything_else(text):
     with pytest.raises(InputError, match="`shard`"):
-        parse_shard(text)
+        Shard.parse(text)

@@ -61,7 +61,7 @@ def test_the_format_of_the_challenge(model, tissue, tmp_path):
     new.mkdir()
     for number, path in zip((0, 2, 10, 9), sorted(tissue.rglob("*.png")), strict=False):
         Image.open(path).save(new / f"test{number}.tif")
-    challenge = PredictSettings(output_format="iciar2018")
+    challenge = PredictSettings(format="iciar2018")
     predict(model, [new], out=tmp_path / "pred.csv", settings=challenge, work=Work(jobs=2))
     lines = (tmp_path / "pred.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["test0.tif", "test2.tif", "test9.tif", "test10.tif"]
@@ -223,8 +223,8 @@ def test_what_does_not_fit(model, tissue, tmp_path):
         predict(tmp_path / "none.bchisto", [tissue], out=tmp_path / "p.csv")
     with pytest.raises(MissingInputError, match="no such image, folder or manifest"):
         predict(model, [tmp_path / "gone"], out=tmp_path / "p.csv")
-    with pytest.raises(InputError, match="`output_format` excel: choose one of bchisto, iciar2018"):
-        predict(model, [tissue], out=tmp_path / "p.csv", settings=PredictSettings(output_format="excel"))
+    with pytest.raises(InputError, match="`format` excel: choose one of bchisto, iciar2018"):
+        predict(model, [tissue], out=tmp_path / "p.csv", settings=PredictSettings(format="excel"))
     one = sorted(tissue.rglob("*.png"))[0]
     twin = tmp_path / "t" / one.name
     twin.parent.mkdir()

@@ -56,11 +56,11 @@ def test_the_published_settings_of_the_ddsm_system():
     found = {name: network(recipe, name, weights=weights) for name in recipe.variants}
     google, alex, base = found["googlenet"], found["alexnet"], found["baseline"]
     assert (google.optimizer, google.learning_rate, google.dropout, google.epochs) == ("sgd", 0.01, 0.2, 30)
-    assert dict(google.multipliers) == {
+    assert dict(google.rate_multipliers) == {
         "conv": 0.1, "inception": 0.1, "inception_5a": 1, "inception_5b": 1, "classes": 10
     }  # fmt: skip
     assert (alex.optimizer, alex.learning_rate, alex.dropout, alex.epochs) == ("adam", 0.001, 0.5, 30)
-    assert (dict(alex.multipliers), alex.fresh, alex.weights) == ({"conv": 0.1}, ("fc", "classes"), "a.npz")
+    assert (dict(alex.rate_multipliers), alex.fresh, alex.weights) == ({"conv": 0.1}, ("fc", "classes"), "a.npz")
     assert (base.optimizer, base.learning_rate, base.batch_size, base.epochs, base.weights) == (
         "adam",
         0.001,
@@ -90,7 +90,7 @@ def test_the_published_settings_of_the_other_systems():
 def test_multipliers_go_with_pretrained_weights_only():
     recipe = load_recipe("ddsm-masses")
     (step,) = steps_of(recipe, "googlenet")
-    assert step.settings.multipliers == ()
+    assert step.settings.rate_multipliers == ()
     assert step.said == (
         "RANDOM START: googlenet began untrained; its source starts from ImageNet weights.",
         "googlenet began untrained, so all its layers have one learning rate",
@@ -152,16 +152,16 @@ def test_the_steps_of_a_network_and_of_frozen_features_beside_it():
     assert isinstance(fixed, FinetuneStep)
     assert fixed.tensorboard
     (masses,) = steps_of(load_recipe("ddsm-masses"), "alexnet-small")
-    assert masses.reading == {"lesion": ["mass"], "context": "small"}
+    assert masses.reading == {"lesions": ["mass"], "context": "small"}
 
 
 @pytest.mark.parametrize(
     ("variant", "message"),
     [
         ({"finetune": {"epoch": 3}}, "recipe idc-patches: finetune.epoch: no such setting"),
-        ({"steps": ["featurize"], "featurize": {"encoder": ["a"], "views": []}}, "featurize.views: no such setting"),
-        ({"steps": ["boost"], "boost": {"head": ["svm"], "folds": ["2"], "x": 1}}, "boost.x: no such setting"),
-        ({"steps": ["boost"], "boost": {"head": ["svm"], "folds": ["2"]}}, "boost needs the step featurize before it"),
+        ({"steps": ["featurize"], "featurize": {"encoders": ["a"], "view": []}}, "featurize.view: no such setting"),
+        ({"steps": ["boost"], "boost": {"heads": ["svm"], "folds": ["2"], "x": 1}}, "boost.x: no such setting"),
+        ({"steps": ["boost"], "boost": {"heads": ["svm"], "folds": ["2"]}}, "boost needs the step featurize before it"),
     ],
 )
 def test_settings_that_there_are_not(variant, message):
