@@ -15,11 +15,13 @@ import lightgbm
 import numpy as np
 import pytest
 from bchisto.boost import BoostSettings, Bundle, fit_text, pack_text, parse_model, train
+from bchisto.encoders import EncoderChoice
 from bchisto.errors import BundleError, InputError
 from bchisto.explain import ExplainSettings, Explanation, draw, explain, explain_methods, lay_over
 from bchisto.explain.boosted import check_boosted, explain_boosted
 from bchisto.explain.draw import colour_limits
 from bchisto.explain.methods import class_of
+from bchisto.featurize import FeaturizeSettings, View, featurize
 from bchisto.jobs import Work
 from bchisto.predict import find_bundle, ready_model
 from conftest import need
@@ -51,16 +53,11 @@ def planted(root, rng, *, count, size=128, radius=20):
 
 def make_spotted(root, mode):
     """A model that tells images with a dark disc from those without, and new images with the places of the discs."""
-    from bchisto.boost import BoostSettings, train
-    from bchisto.encoders import EncoderChoice
-    from bchisto.featurize import FeaturizeSettings, View, featurize
-    from bchisto.jobs import Work
-
     rng = np.random.default_rng(5)
     planted(root / "train", rng, count=10)
     places = planted(root / "new", rng, count=10)
     settings = FeaturizeSettings(
-        encoders=(EncoderChoice("tiny"),), weights=("random",), views=(View(1.0, 64),), augmentations=1, crops=4,
+        encoders=(EncoderChoice("convs"),), weights=("random",), views=(View(1.0, 64),), augmentations=1, crops=4,
         stain="none", color_range=(1.0, 1.0), mode=mode,
     )  # fmt: skip
     featurize(root / "train", out=root / "run", settings=settings, work=Work(jobs=1))
@@ -69,6 +66,15 @@ def make_spotted(root, mode):
         settings=BoostSettings(seeds=1, params={"min_data_in_leaf": 2, "num_iterations": 12}),
     )  # fmt: skip
     return root / "run", root / "new" / "spot", {name.split("/")[1]: place for name, place in places.items()}
+
+
+@pytest.fixture(scope="module")
+def boosted(tmp_path_factory, tissue, tiny_settings):
+    """A run folder whose encoder has feature maps."""
+    run = tmp_path_factory.mktemp("boosted") / "run"
+    featurize(tissue, out=run, settings=replace(tiny_settings, encoders=(EncoderChoice("convs"),)), work=Work(jobs=1))
+    train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=SMALL), work=Work(jobs=1))
+    return run
 
 
 @pytest.fixture(scope="module")
