@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 LOCK, PAGE = ROOT / "requirements.lock", ROOT / "docs" / "licences.md"
 
-EXTRAS = ("", "mammograms", "excel", "parquet", "openvino", "dask", "jax", "hub", "onnx", "test", "docs", "lint")
+EXTRAS = ("", "mammograms", "excel", "parquet", "openvino", "dask", "jax", "onnx", "test", "docs", "lint")
 """Extras whose packages are pinned, those that users need first; "" is what bchisto itself needs."""
 
 NAMED = {
@@ -28,8 +28,8 @@ HEAD = """# Licences of what bchisto needs
 bchisto itself is under the Apache License 2.0. It contains none of the packages below: pip installs them. They are
 those of `constraints.txt`, with the licence that each declares. Made by `make lock`; *needed by* is `bchisto`, or the
 extra of it that needs the package (`bchisto[dask]`). The extra `staintools` is not among them: spams-bin is
-GPL-3.0-or-later, see NOTICE. Neither are the extra `torch`, nor the weights of networks, which have
-[licences of their own](weights.md).
+GPL-3.0-or-later, see NOTICE. Neither is the extra `torch`, whose files differ by machine, nor the weights of networks,
+which have [licences of their own](weights.md).
 
 | package | version | licence | needed by |
 | --- | --- | --- | --- |

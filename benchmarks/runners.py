@@ -26,10 +26,9 @@ import numpy as np  # noqa: E402 - after the threads are pinned
 CROPS = 8
 WAYS = {
     "timm, PyTorch": ("timm", "keras", "float32"),
-    "hub, Keras": ("hub", "keras", "float32"),
-    "hub, Keras bfloat16": ("hub", "keras", "bfloat16"),
-    "hub, OpenVINO": ("hub", "openvino", "float32"),
-    "hub, OpenVINO bfloat16": ("hub", "openvino", "bfloat16"),
+    "timm, PyTorch bfloat16": ("timm", "keras", "bfloat16"),
+    "timm, OpenVINO": ("timm", "openvino", "float32"),
+    "timm, OpenVINO bfloat16": ("timm", "openvino", "bfloat16"),
     "onnx, ONNX Runtime": ("onnx", "keras", "float32"),
     "onnx, OpenVINO": ("onnx", "openvino", "float32"),
     "onnx, OpenVINO bfloat16": ("onnx", "openvino", "bfloat16"),
@@ -37,7 +36,7 @@ WAYS = {
 
 
 def write(folder, network):
-    """Write the network as a folder of timm and as an ONNX file."""
+    """Write the weights of the network, and the network as an ONNX file."""
     import timm
     import torch
     from safetensors.torch import save_file
@@ -47,7 +46,6 @@ def write(folder, network):
     save_file(model.state_dict(), folder / "model.safetensors")
     config = {key: list(value) if isinstance(value, tuple) else value for key, value in model.pretrained_cfg.items()}
     shown = {key: config[key] for key in ("mean", "std", "input_size", "interpolation")}
-    (folder / "config.json").write_text(json.dumps({"architecture": network, "pretrained_cfg": shown}))
     size = shown["input_size"][-1]
     pictures = torch.zeros(2, 3, size, size)
     batch = {0: torch.export.Dim("n", min=1, max=64)}
@@ -67,16 +65,9 @@ def one(folder, network, way, rounds):
     from bchisto.encoders import EncoderChoice, open_encoder
 
     kind, engine, precision = WAYS[way]
-    name = {"timm": network, "hub": str(folder), "onnx": str(folder / "network.onnx")}[kind]
+    name = {"timm": network, "onnx": str(folder / "network.onnx")}[kind]
     weights = str(folder / "model.safetensors") if kind == "timm" else "imagenet"
-    outputs = {"timm": ("vector",), "hub": ("cls",), "onnx": ()}[kind]
-    if kind == "timm":
-        import torch
-
-        torch.set_num_threads(1)
-    encoder = open_encoder(
-        EncoderChoice(f"{kind}:{name}", outputs), weights=weights, engine=engine, precision=precision
-    )
+    encoder = open_encoder(EncoderChoice(f"{kind}:{name}"), weights=weights, engine=engine, precision=precision)
     crops = np.random.default_rng(0).integers(0, 256, (CROPS, encoder.card.size, encoder.card.size, 3), dtype=np.uint8)
     np.save(folder / f"{list(WAYS).index(way)}.npy", encoder.encode(crops))
     seconds = []

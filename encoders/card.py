@@ -15,6 +15,9 @@ from ..errors import ImageError, InputError
 
 Mean = tuple[float, float, float]
 
+TREATMENT = ("size", "resize", "margin", "mean", "std", "interpolation")
+"""Fields of a card that decide what the network sees of a crop."""
+
 _INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos")
 
 
@@ -36,9 +39,11 @@ class EncoderCard:
     Attributes
     ----------
     size : int or None
-        Pixels on a side of what the network takes; crops of another size are resized. None: it takes any.
-    divisor : int
-        What the size is a multiple of: the patch of a transformer.
+        Pixels on a side of what the network takes; None: it takes any.
+    resize : int or None
+        Pixels on a side that crops are resized to; None: those that the network takes.
+    margin : int
+        Pixels that are then cut off at the top and on the left, and about as many at the bottom and on the right.
     mpp : tuple of float
         Micrometres per pixel that it was trained at, the preferred one first; empty where that is not known.
     outputs : tuple of str
@@ -59,7 +64,8 @@ class EncoderCard:
     """
 
     size: int | None = None
-    divisor: int = 1
+    resize: int | None = None
+    margin: int = 0
     mpp: tuple[float, ...] = ()
     outputs: tuple[str, ...] = ()
     mean: Mean = (0.485, 0.456, 0.406)
@@ -113,9 +119,8 @@ def card_of(header: Mapping[str, Any]) -> EncoderCard | None:
 
 def other_treatment(old: EncoderCard | None, new: EncoderCard | None) -> str:
     """Say in what two encoders of the same weights differ."""
-    names = ("size", "mean", "std", "interpolation")
-    sides = [() if card is None else [_said(getattr(card, name)) for name in names] for card in (old, new)]
-    found = [f"{name} {a} -> {b}" for name, a, b in zip(names, *sides, strict=False) if a != b]
+    sides = [() if card is None else [_said(getattr(card, name)) for name in TREATMENT] for card in (old, new)]
+    found = [f"{name} {a} -> {b}" for name, a, b in zip(TREATMENT, *sides, strict=False) if a != b]
     return ", ".join(found) or "another output, or other sizes"
 
 

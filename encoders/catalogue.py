@@ -1,7 +1,7 @@
 """Encoders that are known by name: what each needs, where its weights come from, and how far it was tested here.
 
 The facts are those of the published model cards. None of these weights is part of bchisto, and none was at hand when
-this was written: what was tested is the network, by tiny random weights against the library it was published for.
+this was written: what was tested is the network, by random weights, against the library that it was published for.
 """
 
 from __future__ import annotations
@@ -26,32 +26,41 @@ class NamedEncoder:
     title : str
         As its authors write it, with its architecture.
     card : EncoderCard
-    names : str
-        By whom the tensors are named, see `bchisto.encoders.transformer.NAMES`.
-    heads : int
+    architecture : str
+        A name of timm; ``dinov2`` is that of transformers.
+    arguments : mapping
+        Of that architecture: width, depth, heads, patch, registers and what else its authors give.
     outputs : tuple of str
         What its authors use for classification.
     parameters : int
         In millions, about.
     pickled : bool
         Whether its authors publish weights that have to be converted first.
-    tested : str
     """
 
     name: str
     title: str
     card: EncoderCard
-    names: str
-    heads: int
+    architecture: str
+    arguments: Mapping[str, Any]
     outputs: tuple[str, ...]
     parameters: int
-    pickled: bool
-    tested: str
+    pickled: bool = False
+
+    @property
+    def library(self) -> str:
+        """The library that it was published for."""
+        return "transformers" if self.architecture == "dinov2" else "timm"
 
     @property
     def repository(self) -> str:
         """Where the weights are, on Hugging Face."""
         return self.card.source.removeprefix("https://huggingface.co/")
+
+    @property
+    def tested(self) -> str:
+        """How far it was tested here."""
+        return f"network built by {self.library} and compared with it by random weights; not tested with its weights"
 
     def how(self) -> str:
         """Say in one line how to get the weights."""
@@ -60,51 +69,64 @@ class NamedEncoder:
         return f'{login}download {self.repository} into a folder DIR{convert}, and give `weights="{self.name}=DIR"`'
 
 
-_FULL = "network compared with timm at full size by random weights (1e-5); not tested with its weights"
-_HUGGING = "network compared with transformers by tiny random weights (1e-5); not tested with its weights"
+def _card(source: str, licence: str, **known: Any) -> EncoderCard:
+    return card_by_licence(licence, size=224, source=f"https://huggingface.co/{source}", **known)
 
 
-def _card(source: str, licence: str, *, divisor: int = 14, **known: Any) -> EncoderCard:
-    where = f"https://huggingface.co/{source}"
-    return card_by_licence(licence, size=224, divisor=divisor, source=where, **known)
+def _dinov2(width: int, depth: int, heads: int, *, patch: int = 14, gated: bool = False) -> dict[str, Any]:
+    return {
+        "hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": heads, "patch_size": patch,
+        "use_swiglu_ffn": gated,
+    }  # fmt: skip
 
+
+_SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": "silu"}
+_SMALL, _BASE, _LARGE = _dinov2(384, 12, 6), _dinov2(768, 12, 12), _dinov2(1024, 24, 16)
+_GIANT = _dinov2(1536, 40, 24, gated=True)
 
 _ALL = (
     NamedEncoder(
-        "uni", "UNI, ViT-L/16", _card("MahmoodLab/UNI", _NC, divisor=16, mpp=_HALF, gated=True), "timm", 16, ("cls",),
-        303, True, _FULL,
+        "uni", "UNI, ViT-L/16", _card("MahmoodLab/UNI", _NC, mpp=_HALF, gated=True), "vit_large_patch16_224",
+        {"init_values": 1e-5, "dynamic_img_size": True}, ("cls",), 303, pickled=True,
     ),
     NamedEncoder(
-        "uni2-h", "UNI2-h, ViT-H/14 with 8 registers", _card("MahmoodLab/UNI2-h", _NC, mpp=_HALF, gated=True), "timm",
-        24, ("cls",), 681, True, _FULL,
+        "uni2-h", "UNI2-h, ViT-H/14 with 8 registers", _card("MahmoodLab/UNI2-h", _NC, mpp=_HALF, gated=True),
+        "vit_giant_patch14_224",
+        {"depth": 24, "num_heads": 24, "embed_dim": 1536, "mlp_ratio": 2.66667 * 2, "init_values": 1e-5,
+         "no_embed_class": True, "reg_tokens": 8, "dynamic_img_size": True, **_SWIGLU}, ("cls",), 681, pickled=True,
     ),
     NamedEncoder(
         "virchow2", "Virchow2, ViT-H/14 with 4 registers", _card("paige-ai/Virchow2", _NC, mpp=_MIXED, gated=True),
-        "timm", 16, ("cls", "mean"), 632, False, _FULL,
+        "vit_huge_patch14_224",
+        {"mlp_ratio": 5.3375, "init_values": 1e-5, "reg_tokens": 4, "dynamic_img_size": True, **_SWIGLU},
+        ("cls", "mean"), 632,
     ),
     NamedEncoder(
         "h-optimus-0", "H-optimus-0, ViT-g/14 with 4 registers",
         _card("bioptimus/H-optimus-0", "Apache-2.0", mpp=_HALF, gated=True, mean=(0.707223, 0.578729, 0.703617),
-              std=(0.211883, 0.230117, 0.177517)), "timm", 24, ("cls",), 1135, True, _FULL,
+              std=(0.211883, 0.230117, 0.177517)), "vit_giant_patch14_reg4_dinov2",
+        {"img_size": 224, "init_values": 1e-5, "dynamic_img_size": False}, ("cls",), 1135, pickled=True,
     ),
     NamedEncoder(
-        "phikon-v2", "Phikon-v2, ViT-L/16",
-        _card("owkin/phikon-v2", "Owkin non-commercial licence", divisor=16, mpp=_HALF),
-        "dinov2", 16, ("cls",), 304, False, _HUGGING,
+        "phikon-v2", "Phikon-v2, ViT-L/16", _card("owkin/phikon-v2", "Owkin non-commercial licence", mpp=_HALF),
+        "dinov2", _dinov2(1024, 24, 16, patch=16), ("cls",), 304,
     ),
     NamedEncoder(
         "midnight-12k", "Midnight-12k, ViT-g/14",
-        _card("kaiko-ai/midnight", "MIT", mpp=_MIXED, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)), "dinov2", 24,
-        ("cls", "mean"), 1137, False, _HUGGING,
+        _card("kaiko-ai/midnight", "MIT", mpp=_MIXED, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),
+              interpolation="bilinear"), "dinov2", _GIANT, ("cls", "mean"), 1137,
     ),
     *(
         NamedEncoder(
-            f"dinov2-{size}", f"DINOv2 {size} (natural images)", _card(f"facebook/dinov2-{size}", "Apache-2.0"),
-            "dinov2", heads, ("cls",), parameters, False, _HUGGING,
+            f"dinov2-{size}", f"DINOv2 {size} (natural images)",
+            _card(f"facebook/dinov2-{size}", "Apache-2.0", resize=256, margin=16), "dinov2", arguments, ("cls",),
+            parameters,
         )
-        for size, parameters, heads in (("small", 22, 6), ("base", 87, 12), ("large", 304, 16), ("giant", 1137, 24))
+        for size, parameters, arguments in (
+            ("small", 22, _SMALL), ("base", 87, _BASE), ("large", 304, _LARGE), ("giant", 1137, _GIANT),
+        )
     ),
 )  # fmt: skip
 
-CATALOGUE: Mapping[str, NamedEncoder] = {one.name: one for one in _ALL}
+CATALOGUE: Mapping[str, NamedEncoder] = {named.name: named for named in _ALL}
 """Named encoders by name."""

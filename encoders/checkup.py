@@ -62,7 +62,10 @@ def list_all_encoders() -> list[tuple[str, str]]:
     named = [(one.name, f"{one.title}; {_terms(one.card)}") for one in CATALOGUE.values()]
     named += [(name, "vectors, of another package") for name in extension_names(VECTOR_GROUP)]
     own = [
-        ("hub:DIR", "a folder with config.json and .safetensors: ViT, DINOv2, Swin, ViT of timm, presets of keras-hub"),
+        (
+            "hub:DIR",
+            "a folder with config.json and .safetensors: ViT, DINOv2, Swin, ConvNeXt of transformers; any of timm",
+        ),
         ("onnx:FILE", "an ONNX file with a JSON beside it"),
         ("timm:NAME", "a network of timm, on PyTorch"),
     ]
@@ -101,8 +104,8 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
     if choice.runner in ("hub", "onnx"):
         return _built_lines(open_encoder(choice))
     if choice.runner == "timm":
-        how = f"fetched by timm; or `weights`, as {choice.label}=FILE.safetensors"
-        return [("encoder", choice.name), *_card_lines(timm_card(choice.source)), ("weights", how)]
+        how = f"give `weights`, as {choice.label}=DIR or FILE.safetensors"
+        return [("encoder", choice.name), *_card_lines(timm_card(choice.name, choice.source)), ("weights", how)]
     if (offered := vector_spec(choice.name)) is not None:
         outputs = ", ".join(f"{name} ({length} numbers)" for name, length in offered.outputs.items())
         return [("encoder", f"{offered.name}, of another package"), *_card_lines(offered.card), ("outputs", outputs)]
@@ -115,10 +118,14 @@ def describe_encoder(text: str) -> list[tuple[str, str]]:
 
 
 def _card_lines(card: EncoderCard) -> list[tuple[str, str]]:
-    size = f"{card.size}x{card.size} pixels, others are resized ({card.interpolation})" if card.size else "any size"
+    size = f"{card.size}x{card.size} pixels" if card.size else "any size"
+    if card.resize:
+        size += f", of crops resized to {card.resize}x{card.resize} ({card.interpolation}): the middle"
+    elif card.size:
+        size += f", others are resized ({card.interpolation})"
     mpp = ", ".join(f"{one:g}" for one in card.mpp)
     return [
-        ("takes", f"{size}; multiples of {card.divisor}" if card.divisor > 1 else size),
+        ("takes", size),
         ("micrometres per pixel", f"{mpp} (the preferred first)" if len(card.mpp) > 1 else mpp or "not known"),
         ("mean and deviation", f"{_numbers(card.mean)} and {_numbers(card.std)}"),
         ("precision", ", ".join(card.precisions)),

@@ -20,7 +20,7 @@ from ..errors import DependencyError, InputError, how_to_install, is_out_of_memo
 from .loading import first_line
 
 ENGINES = ("keras", "openvino", "onnxruntime", "torch")
-"""Values of ``engine``. The last two run files of ONNX and networks of timm, which have them by default."""
+"""Values of ``engine``. The last two run files of ONNX and networks on PyTorch, which have them by default."""
 
 _MOST_SHAPES = 4
 """Compiled shapes that OpenVINO keeps of each function: two views with a smaller last batch each, or two scales of
@@ -94,33 +94,6 @@ def compile_network(model: Any, preprocess: Preprocess, *, engine: str, precisio
     )
 
 
-def compile_vectors(
-    model: Any, *, size: int | None, engine: str, precision: str
-) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
-    """Compile a network of normalised images, whose outputs are concatenated; places are averaged.
-
-    Parameters
-    ----------
-    model : keras.Model
-    size : int or None
-        Pixels on a side of what it takes.
-    engine : {"keras", "openvino"}
-    precision : {"float32", "bfloat16"}
-        As in `compile_network`.
-    """
-    outputs = _feature_maps(model, lambda images: images)
-
-    def vectors(images: Any) -> Any:
-        from keras import ops
-
-        found = [ops.mean(one, axis=tuple(range(1, len(one.shape) - 1))) if len(one.shape) > 2 else one
-                 for one in outputs(images)]  # fmt: skip
-        return ops.concatenate(found, axis=-1)
-
-    specs: list[tuple[str, tuple[int | None, ...]]] = [("float32", (None, size, size, 3))]
-    return _compiler(engine, precision)(vectors, specs)
-
-
 def _compiler(engine: str, precision: str) -> Callable[[Callable[..., Any], Any], Callable[..., Any]]:
     """Return what compiles a function of tensors for an engine."""
     import keras
@@ -129,7 +102,19 @@ def _compiler(engine: str, precision: str) -> Callable[[Callable[..., Any], Any]
         return compile_function
     if keras.backend.backend() != "tensorflow":
         raise DependencyError('`engine="openvino"`: exports the network from TensorFlow; set KERAS_BACKEND=tensorflow')
-    return functools.partial(_OpenvinoFunction, *openvino_core(precision))
+    core, settings = openvino_core(precision)
+
+    def compiled(function: Callable[..., Any], specs: Any) -> OpenvinoFunction:
+        def convert() -> Any:
+            import openvino
+            import tensorflow as tf
+
+            signature = [tf.TensorSpec(shape, dtype) for dtype, shape in specs]
+            return openvino.convert_model(tf.function(function, input_signature=signature))
+
+        return OpenvinoFunction(core, settings, convert)
+
+    return compiled
 
 
 def compile_function(
@@ -339,18 +324,19 @@ def _unreported() -> Iterator[None]:
             sys.modules[name] = before
 
 
-class _OpenvinoFunction:
-    """A function of tensors exported to OpenVINO when it is first called, and compiled for the shapes it meets.
+class OpenvinoFunction:
+    """A network that OpenVINO converts when it is first called, and compiles for the shapes that it meets.
 
     A network of fixed shapes runs faster than one of any shape, but keeps its memory: some 100 MB for a frame. So those
     of the last few shapes alone are kept.
     """
 
-    def __init__(self, core: Any, settings: dict[str, Any], function: Callable[..., Any], specs: Any) -> None:
-        self._core, self._settings, self._function, self._specs = core, settings, function, specs
+    def __init__(self, core: Any, settings: dict[str, Any], convert: Callable[[], Any]) -> None:
+        self._core, self._settings, self._convert = core, settings, convert
         self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     def __call__(self, *arrays: npt.NDArray[Any]) -> Any:
+        """Run it on arrays, the first axis of which may be of any length."""
         shapes = tuple(array.shape for array in arrays)
         ready = self._compiled.pop(shapes, None)
         if ready is None:
@@ -362,11 +348,7 @@ class _OpenvinoFunction:
 
     @functools.cached_property
     def _graph(self) -> Any:
-        import openvino
-        import tensorflow as tf
-
-        signature = [tf.TensorSpec(shape, dtype) for dtype, shape in self._specs]
-        return openvino.convert_model(tf.function(self._function, input_signature=signature))
+        return self._convert()
 
     def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
         try:

@@ -6,13 +6,9 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from ..data import content_sha256
 from ..errors import InputError, MissingInputError, WeightsError, printable
@@ -103,65 +99,6 @@ class WeightsFolder:
         plain = (printable(one).strip(" -[]'\"\t")[:100] for one in found)
         return ", ".join({one.casefold(): one for one in plain if one}.values())
 
-    @contextlib.contextmanager
-    def tensors(self) -> Iterator[Tensors]:
-        """Open the weights, which are read one by one."""
-        from safetensors import SafetensorError, safe_open
-
-        with contextlib.ExitStack() as stack:
-            opened = {}
-            for file in self.files:
-                try:
-                    handle = stack.enter_context(safe_open(file, framework="numpy"))
-                except (SafetensorError, OSError, ValueError) as error:
-                    raise WeightsError(f"{file}: not a safetensors file, or damaged ({str(error)[:80]})") from error
-                opened.update(dict.fromkeys(handle.keys(), handle))
-            yield Tensors(self.path, opened)
-
-
-@dataclass
-class Tensors:
-    """Weights by name, whatever stands before the names in the file.
-
-    Attributes
-    ----------
-    path : Path
-    files : mapping
-        Name to the open file that holds it.
-    prefix : str
-        What stands before the names that are asked for.
-    """
-
-    path: Path
-    files: Mapping[str, Any]
-    prefix: str = ""
-
-    def find_prefix(self, name: str) -> bool:
-        """Find what stands before a name: models that were saved with a head have ``vit.`` or the like."""
-        ends = sorted((key for key in self.files if key == name or key.endswith(f".{name}")), key=len)
-        self.prefix = ends[0][: -len(name)] if ends else ""
-        return bool(ends)
-
-    def __contains__(self, name: str) -> bool:
-        return self.prefix + name in self.files
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a tensor without reading it."""
-        return tuple(self._file(name).get_slice(self.prefix + name).get_shape())
-
-    def __getitem__(self, name: str) -> npt.NDArray[np.float32]:
-        from safetensors import SafetensorError
-
-        try:
-            return np.asarray(self._file(name).get_tensor(self.prefix + name)).astype(np.float32)
-        except (SafetensorError, TypeError, ValueError) as error:
-            raise WeightsError(f"{self.path}: {self.prefix}{name} cannot be read ({str(error)[:80]})") from error
-
-    def _file(self, name: str) -> Any:
-        if name not in self:
-            raise WeightsError(f"{self.path}: its weights lack {self.prefix}{name}; they are of another network")
-        return self.files[self.prefix + name]
-
 
 def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
     """Look at a folder, or at a single ``.safetensors`` file where no config is needed.
@@ -199,16 +136,11 @@ def read_folder(path: Path, *, config: bool = True) -> WeightsFolder:
             "export the network to ONNX and use onnx:FILE"
         )
     processor = path / "preprocessor_config.json"
-    return WeightsFolder(path, found, read_json_object(processor) if processor.is_file() else {}, _weights(path, found))
+    return WeightsFolder(path, found, read_json_object(processor) if processor.is_file() else {}, _weights(path))
 
 
-def _weights(path: Path, config: Mapping[str, Any]) -> tuple[Path, ...]:
+def _weights(path: Path) -> tuple[Path, ...]:
     """Return the files of weights, in the order of their names."""
-    if "registered_name" in config:  # a preset of keras-hub
-        files = sorted(path.glob("*.weights.h5"))
-        if not files:
-            raise WeightsError(f"{path}: no model.weights.h5 in this folder of keras-hub")
-        return tuple(files)
     index = path / "model.safetensors.index.json"
     if index.is_file():
         named = read_json_object(index).get("weight_map")

@@ -1,62 +1,55 @@
-"""Networks of a folder, on Keras: ViT and DINOv2 of transformers, ViT of timm, Swin, and presets of keras-hub."""
+"""Networks of a folder, by the library that they were published for: transformers or timm."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import inspect
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..errors import DependencyError, InputError, WeightsError, how_to_install
-from ..jobs import DAMAGE, prepare_backend
-from . import network
+from ..errors import InputError, WeightsError, is_out_of_memory, printable
 from .card import EncoderCard, card_by_licence, known_interpolation
 from .catalogue import NamedEncoder
-from .engines import compile_vectors
-from .folder import WeightsFolder, read_folder, read_json_object
+from .folder import WeightsFolder, read_folder
 from .loading import first_line
-from .transformer import build_transformer, plan_transformer, read_transformer
-from .vectors import Asked, VectorEncoder, chosen_outputs, identity
+from .timm_encoder import timm_folder, timm_network
+from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
+from .vectors import EncoderRequest, VectorEncoder
+
+_MODELS = {
+    "convnext": ("ConvNextModel", None), "convnextv2": ("ConvNextV2Model", None), "deit": ("DeiTModel", 2),
+    "dinov2": ("Dinov2Model", 1), "dinov2_with_registers": ("Dinov2WithRegistersModel", 1), "swin": ("SwinModel", 0),
+    "swinv2": ("Swinv2Model", 0), "vit": ("ViTModel", 1),
+}  # fmt: skip
+"""``model_type`` of a config: the class of transformers, and its tokens before registers and patches (None: maps)."""
+
+_UNUSED = re.compile(r"(\w*classifier|pooler|embeddings\.mask_token)(\.|$)")
+"""Tensors that no output needs: they may be left over in a file, or missing."""
 
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
-"""Numbers of Pillow, by which processors of transformers say how they resize."""
+"""Numbers of Pillow, by which processors of transformers name how they resize."""
 
-_MODELS = {"vit": "vit", "dinov2": "dinov2", "dinov2_with_registers": "dinov2"}
-_KERAS_HUB = ("swin",)
+_STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")
+"""What a processor may do: the last is done to every image before its crops are cut."""
 
-_HEADS = {"tiny": 3, "small": 6, "base": 12, "large": 16, "huge": 16}
-"""Heads of timm's ViT by size, where the config does not name them (Dosovitskiy et al. 2021, table 1)."""
-
-_OTHER_TIMM = ("clip", "siglip", "rope", "rel", "eva", "sam", "qkn", "parallel", "gap", "dinov3", "pe_")
-"""In names of timm: transformers that differ in more than their sizes from those that are built here."""
+_WARPED = 384
+"""Pixels from which on the processor of ConvNeXt cuts nothing off."""
 
 _MOST_SIZE = 2048
 """Bound on the side of what a network takes, pixels (ours)."""
 
 
-@dataclass(frozen=True)
-class _Built:
-    """A network with its weights: the names of its outputs, all of one length, and what decides its vectors."""
-
-    model: Any
-    outputs: tuple[str, ...]
-    default: tuple[str, ...]
-    card: EncoderCard
-    identity: dict[str, Any]
-
-
-def open_hub(asked: Asked, *, named: NamedEncoder | None = None) -> VectorEncoder:
+def open_hub(request: EncoderRequest, *, named: NamedEncoder | None = None) -> VectorEncoder:
     """Build the network of a folder.
 
     Parameters
     ----------
-    asked : Asked
-        The source is a folder with ``config.json`` and ``.safetensors``. Without outputs it gives ``cls``, or the mean
-        where there is no class token. The engine is ``keras`` or ``openvino``.
+    request : EncoderRequest
+        The source is a folder with ``config.json`` and ``.safetensors``.
     named : NamedEncoder, optional
         What is known of it, which then need not be in the folder; the weights are the folder or file that the user
         fetched.
@@ -69,211 +62,211 @@ def open_hub(asked: Asked, *, named: NamedEncoder | None = None) -> VectorEncode
         Weights that are pickled, missing, damaged or of another network; of a named encoder none, and the line says
         how to get them.
     DependencyError
-        keras-hub is needed and not installed.
+        The library is not installed.
     """
-    if named is not None and asked.weights_kind != "file":
+    if named is not None and request.weights_kind != "file":
         terms = f" ({named.card.terms()}{', gated' if named.card.gated else ''})"
         raise WeightsError(f"{named.name}: its weights are not part of bchisto{terms}; {named.how()}")
-    engine = asked.engine
-    if engine not in ("keras", "openvino"):
-        raise InputError(f"`engine` {engine}: runs no folder of weights; leave it out, or use openvino")
-    path = Path(asked.choice.source if named is None else asked.weights)
+    source = f"hub:{request.choice.source}" if named is None else named.name
+    path = Path(request.choice.source if named is None else request.weights)
     folder = read_folder(path, config=named is None)
     before = folder.sha256()
-    backend = prepare_backend()
-    with network.precision_policy("float32" if engine == "openvino" else asked.precision):
-        built = _build(folder, asked.choice.layers, named)
+    default: tuple[str, ...] = ()
+    if named is not None:
+        network, decisive = _named(folder, named)
+        default = named.outputs
+    elif "architecture" in folder.config:
+        network, decisive = timm_folder(folder, source)
+    else:
+        network, decisive = _of_transformers(folder, source)
     if folder.sha256() != before:
         raise WeightsError(f"{path}: changed while it was read; run the command again")
-    built.model.trainable = False
-    run = compile_vectors(built.model, size=built.card.size, engine=engine, precision=asked.precision)
-    parts = (int(built.model.outputs[0].shape[-1]),) * len(built.outputs)
-    default = built.default if named is None else named.outputs
-    return VectorEncoder(
-        name=asked.choice.label, layers=built.outputs, parts=parts, default_layers=built.outputs == default,
-        card=built.card, runner="hub", backend="openvino" if engine == "openvino" else backend, engine=engine,
-        weights_sha256=identity(built.card, weights=before, **built.identity), weights_file_sha256=before, run=run,
-        parameters=int(built.model.count_params()),
-    )  # fmt: skip
+    return torch_encoder(request, network, runner="hub", weights_sha256=before, default=default, **decisive)
 
 
-def _build(folder: WeightsFolder, outputs: tuple[str, ...], named: NamedEncoder | None) -> _Built:
-    config = folder.config
-    if named is not None:
-        chosen = outputs or named.outputs
-        return _transformer(folder, chosen, named.card, names=named.names, heads=named.heads, epsilon=1e-6)
-    kind = str(config.get("model_type", ""))
-    if "registered_name" in config or kind in _KERAS_HUB:
-        return _keras_hub(folder, outputs)
-    if "architecture" in config:
-        return _timm(folder, outputs)
+def _named(folder: WeightsFolder, named: NamedEncoder) -> tuple[TorchNetwork, dict[str, Any]]:
+    """Build a named encoder; its width, depth, patch and registers decide the shapes, which its weights must have."""
+    tensors = read_tensors(folder.files)
+    if named.library == "timm":
+        network = timm_network(named.name, named.architecture, named.arguments, tensors)
+    else:
+        config = {**named.arguments, "model_type": named.architecture}
+        for name, value in named.arguments.items():
+            if folder.config.get(name, value) != value:
+                raise WeightsError(
+                    f"{folder.path}: its config.json says {name} {str(folder.config[name])[:40]}, and {named.name} has "
+                    f"{value}; these are the weights of another network"
+                )
+        positions = tensors.get("embeddings.position_embeddings")
+        tokens = positions.shape[1] if positions is not None and positions.ndim == 3 else 1
+        config["image_size"] = (
+            round((tokens - 1) ** 0.5) * config["patch_size"]
+        )  # transformers resizes it to the images
+        network = _built(config, tensors, named.card, named.name, folder.path)
+    network = dataclasses.replace(network, card=dataclasses.replace(named.card, outputs=network.card.outputs))
+    return network, {"architecture": named.architecture, "arguments": dict(named.arguments)}
+
+
+def _of_transformers(folder: WeightsFolder, source: str) -> tuple[TorchNetwork, dict[str, Any]]:
+    """Build the network of a folder of transformers, which looks at crops as its processor says."""
+    kind = str(folder.config.get("model_type"))
     if kind not in _MODELS:
         raise InputError(
-            f"{folder.path}: its config is of {kind or 'no network that is known'}; hub reads vit, dinov2, "
-            "dinov2_with_registers, swin, ViT of timm and presets of keras-hub; export others to ONNX and use onnx:FILE"
+            f"{folder.path}: its config is of {printable(kind)[:40]}; hub reads {', '.join(_MODELS)} of "
+            "transformers and any folder of timm; of others use timm:NAME, or export them to ONNX and use onnx:FILE"
         )
-    if config.get("hidden_act", "gelu") != "gelu":
-        raise InputError(f"{folder.path}: its activation is {config['hidden_act']}; hub builds transformers with gelu")
-    size = _size(folder, folder.processor.get("crop_size") or folder.processor.get("size") or config.get("image_size"))
-    heads = _whole(folder, config, "num_attention_heads")
-    epsilon = float(config.get("layer_norm_eps", 1e-6))
-    card = _hugging_card(folder, size)
-    return _transformer(folder, outputs, card, names=_MODELS[kind], heads=heads, epsilon=epsilon)
+    check_numbers(folder.path, {key: value for key, value in folder.config.items() if "label" not in key})
+    transformers, _ = import_library("transformers", source)
+    with _quiet(transformers):
+        card = _card(transformers, folder)
+    network = _built(folder.config, read_tensors(folder.files), card, source, folder.path)
+    return network, {"config": _of_network(transformers, folder.config)}
 
 
-def _transformer(
-    folder: WeightsFolder, outputs: tuple[str, ...], card: EncoderCard, *, names: str, heads: int, epsilon: float
-) -> _Built:
-    with folder.tensors() as tensors:
-        if names == "dinov2" and tensors.find_prefix("encoder.layer.0.mlp.weights_in.weight"):
-            names = "dinov2-gated"  # with two feed-forward parts
-        plan = plan_transformer(tensors, names=names, size=card.size or 0, heads=heads, epsilon=epsilon)
-        card = dataclasses.replace(card, size=plan.size, divisor=plan.patch, outputs=plan.outputs)
-        chosen = outputs or ("cls",)
-        model = build_transformer(plan, chosen)
-        read_transformer(model, plan, tensors, names=names)
-    return _Built(model, chosen, ("cls",), card, {"plan": dataclasses.asdict(plan), "names": names})
+def _of_network(transformers: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a config says how the network is built, and nothing of where it came from or how it is loaded."""
+    chosen = getattr(transformers, _MODELS[config["model_type"]][0]).config_class
+    common = inspect.signature(transformers.PreTrainedConfig).parameters
+    names = [name for name in inspect.signature(chosen).parameters if name not in common and not name.startswith("_")]
+    return {name: config[name] for name in ("model_type", *names) if name in config}
 
 
-def _timm(folder: WeightsFolder, outputs: tuple[str, ...]) -> _Built:
-    """Read a folder that timm wrote."""
-    config = folder.config
-    name = str(config["architecture"])
-    arguments = config.get("model_args") or {}
-    published = config.get("pretrained_cfg") or config
-    if not isinstance(arguments, dict) or not isinstance(published, dict):
-        raise InputError(f"{folder.path}: config.json is no config of timm")
-    if not name.startswith("vit_") or any(part in name for part in _OTHER_TIMM):
-        raise InputError(f"{folder.path}: {name} of timm is not built on Keras; use timm:{name}, or export it to ONNX")
-    known = next((heads for size, heads in _HEADS.items() if f"_{size}_" in name), None)
-    if "num_heads" not in arguments and known is None:
-        raise InputError(f"{folder.path}: config.json does not say how many heads {name} has; add model_args.num_heads")
-    heads = _whole(folder, arguments, "num_heads") if "num_heads" in arguments else int(known or 1)
-    size = _size(folder, arguments.get("img_size") or (published.get("input_size") or [0])[-1])
-    card = card_by_licence(
-        folder.licence(config.get("license"), published.get("license")), size=size,
-        mean=_three(folder, published.get("mean"), "mean"), std=_three(folder, published.get("std"), "std"),
-        interpolation=known_interpolation(published.get("interpolation", "bicubic"), folder.path),
-        source=str(published.get("hf_hub_id") or name),
-    )  # fmt: skip
-    return _transformer(folder, outputs, card, names="timm", heads=heads, epsilon=1e-6)
+def _built(
+    config: Mapping[str, Any], tensors: dict[str, Any], card: EncoderCard, source: str, path: Path
+) -> TorchNetwork:
+    """Build a network of transformers and fill it; whatever is missing, left over or of another shape is refused."""
+    transformers, torch = import_library("transformers", source)
+    class_name, before = _MODELS[config["model_type"]]
+    chosen = getattr(transformers, class_name)
+    with _quiet(transformers):
+        try:
+            known = {key: value for key, value in _of_network(transformers, config).items() if key != "model_type"}
+            settings = chosen.config_class(**known)
+            check_size(path, lambda: chosen(settings), tensors, torch)
+            model, report = chosen.from_pretrained(
+                None, config=settings, state_dict=tensors, output_loading_info=True, dtype=torch.float32,
+                attn_implementation="sdpa" if chosen._supports_sdpa else "eager", ignore_mismatched_sizes=True,
+            )  # fmt: skip
+        except Exception as error:
+            # each config is checked in a way of its own
+            if isinstance(error, WeightsError) or is_out_of_memory(error):
+                raise
+            raise InputError(f"{path}: transformers cannot build it ({first_line(error)})") from error
+    faults = {
+        "lacks": [name for name in report["missing_keys"] if not _UNUSED.match(name)],
+        "has no use for": [name for name in report["unexpected_keys"] if not _UNUSED.match(name)],
+        "has another shape of": [name for name, *_ in report["mismatched_keys"]],
+    }
+    if said := [f"{what} {_some(names)}" for what, names in faults.items() if names]:
+        raise WeightsError(f"{path}: not the weights of this network, which {'; '.join(said)}")
+    if before is None:
+        return TorchNetwork(model, dataclasses.replace(card, outputs=("vector", "mean")), ("vector",), _maps(model))
+    registers = int(getattr(settings, "num_register_tokens", 0))
+    blocks = tuple(f"block{number}" for number in range(1, int(getattr(settings, "num_hidden_layers", 0)) + 1))
+    outputs = ("cls", "mean", *blocks) if before else ("mean",)
+    compute = _tokens(model, before + registers)
+    return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
 
 
-def _hugging_card(folder: WeightsFolder, size: int) -> EncoderCard:
-    found = folder.processor
-    if not found:
+def _some(names: list[str]) -> str:
+    first, *others = sorted(names)
+    return printable(first)[:80] + (f" and {len(others)} more" if others else "")
+
+
+def _tokens(model: Any, before: int) -> Any:
+    """Return what takes outputs of a network that gives tokens, of which the first ones are not those of patches."""
+
+    def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
+        given = model(images, output_hidden_states=any(name.startswith("block") for name in chosen))
+        last, behind = given.last_hidden_state, given.hidden_states
+        take = {"cls": lambda: last[:, 0], "mean": lambda: last[:, before:].mean(1)}
+        return [take[name]() if name in take else behind[int(name[5:])][:, before:].mean(1) for name in chosen]
+
+    return compute
+
+
+def _maps(model: Any) -> Any:
+    """Return what takes outputs of a network that gives feature maps."""
+
+    def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
+        given = model(images)
+        found = {"vector": given.pooler_output.flatten(1), "mean": given.last_hidden_state.mean((2, 3))}
+        return [found[name] for name in chosen]
+
+    return compute
+
+
+@contextlib.contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Let transformers say nothing: what it only warns of is refused here."""
+    logging = transformers.utils.logging
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _card(transformers: Any, folder: WeightsFolder) -> EncoderCard:
+    """Return how crops are treated, by the processor that transformers makes of its config."""
+    path = folder.path
+    if not folder.processor:
         raise InputError(
-            f"{folder.path}: no preprocessor_config.json here; it says how pixels are normalised, so fetch it too"
+            f"{path}: no preprocessor_config.json here; it says how pixels are normalised, so fetch it too"
         )
-    plain = found.get("do_normalize") is False
-    rescaled = found.get("rescale_factor")
-    if found.get("do_rescale") is False or (rescaled is not None and not math.isclose(float(rescaled), 1 / 255)):
-        raise InputError(
-            f"{folder.path}: preprocessor_config.json does not rescale pixels to 0..1; this is not read here"
+    if folder.processor.get("auto_map"):
+        raise InputError(f"{path}: its processor asks for code that comes with the model, and bchisto never runs it")
+    try:
+        processor = transformers.AutoImageProcessor.from_pretrained(
+            str(path), local_files_only=True, trust_remote_code=False, backend="pil"
         )
+        found = processor.to_dict()
+    except Exception as error:
+        # each processor is checked in a way of its own
+        raise InputError(f"{path}: transformers cannot read preprocessor_config.json ({first_line(error)})") from error
+    other = [name for name, value in found.items() if name.startswith("do_") and value and name not in _STEPS]
+    if other or not found.get("do_resize") or not found.get("do_rescale"):
+        step = printable(other[0])[:40] if other else "no do_resize or do_rescale"
+        raise InputError(f"{path}: preprocessor_config.json says {step}; such preprocessing is not done here")
+    if not math.isclose(float(found.get("rescale_factor") or 0), 1 / 255):
+        raise InputError(f"{path}: preprocessor_config.json does not rescale pixels to 0..1; this is not read here")
+    size = resize = _side(path, found.get("size"))
+    if "crop_pct" in found and size < _WARPED:  # of ConvNeXt
+        resize = int(size / float(found["crop_pct"]))
+    elif found.get("do_center_crop"):
+        size = _side(path, found.get("crop_size"))
+    if size > resize:
+        raise InputError(f"{path}: its processor pads crops of {resize} pixels to {size}, which is not done here")
+    plain = not found.get("do_normalize")
     return card_by_licence(
-        folder.licence(folder.config.get("license")),
-        size=size,
-        mean=(0.0, 0.0, 0.0) if plain else _three(folder, found.get("image_mean"), "image_mean"),
-        std=(1.0, 1.0, 1.0) if plain else _three(folder, found.get("image_std"), "image_std"),
-        interpolation=known_interpolation(
-            _RESAMPLING.get(found.get("resample", 3), found.get("resample")), folder.path
-        ),
+        folder.licence(folder.config.get("license")), size=size, resize=None if resize == size else resize,
+        margin=(resize - size) // 2,
+        mean=(0.0, 0.0, 0.0) if plain else _three(path, found.get("image_mean"), "image_mean"),
+        std=(1.0, 1.0, 1.0) if plain else _three(path, found.get("image_std"), "image_std"),
+        interpolation=known_interpolation(_RESAMPLING.get(found.get("resample", 3), found.get("resample")), path),
         source=str(folder.config.get("_name_or_path") or ""),
-    )
-
-
-def _keras_hub(folder: WeightsFolder, outputs: tuple[str, ...]) -> _Built:
-    """Build a backbone by keras-hub: vectors are means over its places."""
-    if "registered_name" in folder.config:  # what keras-hub goes by, whatever else the config says of itself
-        _refuse_foreign(folder.path, folder.config)
-        card = _preset_card(folder)
-    else:
-        card = _hugging_card(folder, _size(folder, folder.config.get("image_size")))
-    try:
-        import keras_hub
-    except ImportError as error:
-        raise DependencyError(
-            f"{folder.path}: is built by keras-hub, which is missing; {how_to_install('hub')}"
-        ) from error
-    try:
-        backbone = keras_hub.models.Backbone.from_preset(str(folder.path))
-        output = backbone.output
-    except DAMAGE as error:
-        raise WeightsError(f"{folder.path}: keras-hub cannot build it ({first_line(error)})") from error
-    if isinstance(output, (dict, list, tuple)) or len(backbone.inputs) != 1 or len(output.shape) not in (3, 4):
-        raise InputError(f"{folder.path}: its {type(backbone).__name__} does not turn images into places; use another")
-    chosen, _ = chosen_outputs(outputs, default=("mean",), sizes={"mean": output.shape[-1]}, of=f"hub:{folder.path}")
-    if len(chosen) > 1:  # the network has this output once
-        raise InputError(f"`encoders` hub:{folder.path}: mean is named twice; name each output once")
-    fixed = backbone.inputs[0].shape[1]
-    card = dataclasses.replace(card, size=fixed or card.size, outputs=("mean",))
-    config = {key: value for key, value in folder.config.items() if not key.startswith(("_", "transformers_version"))}
-    return _Built(backbone, chosen, ("mean",), card, {"config": config})
-
-
-def _refuse_foreign(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a preset that names classes of other modules than Keras and keras-hub: their import could run code."""
-    waiting: list[Any] = [config]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            module = one.get("module")
-            if module is not None and str(module).split(".")[0] not in ("keras", "keras_hub"):
-                raise InputError(f"{path}: its config asks for code of {str(module)[:60]}, and bchisto never runs it")
-            if one.get("class_name") in ("Lambda", "function", "__lambda__"):
-                raise InputError(f"{path}: its config holds a function, and bchisto never runs it")
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
-    if not str(config["registered_name"]).startswith("keras_hub>"):
-        raise InputError(f"{path}: its config is of no backbone of keras-hub")
-
-
-def _preset_card(folder: WeightsFolder) -> EncoderCard:
-    path = folder.path / "image_converter.json"
-    if not path.is_file():
-        raise InputError(f"{folder.path}: no image_converter.json in this preset; it says how pixels are normalised")
-    found = read_json_object(path).get("config")
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: is no image converter of keras-hub")
-    scale = np.broadcast_to(np.asarray(found.get("scale") or 1.0, float), 3)
-    offset = np.broadcast_to(np.asarray(found.get("offset") or 0.0, float), 3)
-    std = 1 / (255 * scale)
-    mean = -offset * std
-    image = found.get("image_size") or folder.config.get("config", {}).get("image_shape")
-    return card_by_licence(
-        folder.licence(), size=_size(folder, image), mean=_three(folder, mean.tolist(), "offset"),
-        std=_three(folder, std.tolist(), "scale"),
-        interpolation=known_interpolation(found.get("interpolation", "bilinear"), folder.path),
     )  # fmt: skip
 
 
-def _size(folder: WeightsFolder, found: Any) -> int:
-    """Read the side of what a network takes from the forms in which configs say it."""
-    if isinstance(found, dict):
-        found = found.get("height") or found.get("shortest_edge")
-    if isinstance(found, list):
-        found = found[0] if found else None
-    if not isinstance(found, int) or isinstance(found, bool) or not 8 <= found <= _MOST_SIZE:
-        raise InputError(f"{folder.path}: its config does not say what size of image the network takes")
-    return found
+def _side(path: Path, size: Any) -> int:
+    """Return the side of a square from the forms in which processors name it."""
+    sides = [size.get(name) for name in ("shortest_edge", "height", "width")] if isinstance(size, Mapping) else []
+    known = {side for side in sides if side is not None}
+    side = known.pop() if len(known) == 1 else None
+    if not isinstance(side, int) or isinstance(side, bool) or not 8 <= side <= _MOST_SIZE:
+        raise InputError(f"{path}: its processor does not name one side of a square image that the network takes")
+    return side
 
 
-def _whole(folder: WeightsFolder, found: Mapping[str, Any], name: str) -> int:
-    value = found.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1024:
-        raise InputError(f"{folder.path}: {name} of config.json is no number that a network could have")
-    return value
-
-
-def _three(folder: WeightsFolder, found: Any, name: str) -> tuple[float, float, float]:
+def _three(path: Path, found: Any, name: str) -> tuple[float, float, float]:
     try:
         red, green, blue = (float(value) for value in found)
     except (TypeError, ValueError):
-        raise InputError(f"{folder.path}: {name} is not three numbers; the config of its pictures is damaged") from None
-    if not all(map(math.isfinite, (red, green, blue))) or (
-        ("std" in name or name == "scale") and min(red, green, blue) <= 0
-    ):
-        raise InputError(f"{folder.path}: {name} is not three numbers that pixels can be normalised by")
+        raise InputError(f"{path}: {name} is not three numbers; the config of its pictures is damaged") from None
+    if not all(map(math.isfinite, (red, green, blue))) or ("std" in name and min(red, green, blue) <= 0):
+        raise InputError(f"{path}: {name} is not three numbers that pixels can be normalised by")
     return red, green, blue

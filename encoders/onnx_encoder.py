@@ -17,7 +17,7 @@ from .engines import openvino_core
 from .folder import read_json_object
 from .loading import first_line
 from .onnx_file import OnnxFile, Port, read_onnx
-from .vectors import Asked, VectorEncoder, chosen_outputs, identity
+from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
 
 _FLOAT32 = 1
 _MOST_SIZE = 2048
@@ -25,12 +25,12 @@ _MOST_SIZE = 2048
 Floats = npt.NDArray[np.float32]
 
 
-def open_onnx(asked: Asked) -> VectorEncoder:
+def open_onnx(request: EncoderRequest) -> VectorEncoder:
     """Load an ONNX file with the JSON beside it.
 
     Parameters
     ----------
-    asked : Asked
+    request : EncoderRequest
         The source is ``encoder.onnx``, with ``encoder.json`` or ``config.json`` in its folder, see `read_sidecar`. A
         network that gives tokens has the outputs ``cls`` and ``mean``, one that gives feature maps ``mean``, one that
         gives vectors ``vector``. The engine is ``openvino`` or ``onnxruntime``, for which ``keras``, the default of
@@ -46,12 +46,12 @@ def open_onnx(asked: Asked) -> VectorEncoder:
     DependencyError
         The runtime is not installed.
     """
-    path = Path(asked.choice.source)
-    engine = "onnxruntime" if asked.engine == "keras" else asked.engine
+    path = Path(request.choice.source)
+    engine = "onnxruntime" if request.engine == "keras" else request.engine
     if engine not in ("onnxruntime", "openvino"):
         raise InputError(f"`engine` {engine}: runs no ONNX file; leave it out, or use onnxruntime or openvino")
-    if asked.precision != "float32" and engine != "openvino":
-        raise InputError(f'`precision` {asked.precision}: ONNX Runtime runs {path} as it is; use `engine="openvino"`')
+    if request.precision != "float32" and engine != "openvino":
+        raise InputError(f'`precision` {request.precision}: ONNX Runtime runs {path} as it is; use `engine="openvino"`')
     file = read_onnx(path)
     before = file.sha256()
     card, wanted = read_sidecar(path)
@@ -59,11 +59,11 @@ def open_onnx(asked: Asked) -> VectorEncoder:
     if engine == "onnxruntime":
         run = _onnxruntime(path, port, result)
     else:
-        run = _openvino(path, port, result, asked.precision)
+        run = _openvino(path, port, result, request.precision)
     trial = _called(path, run, np.zeros((1, card.size or 0, card.size or 0, 3), np.float32), port)
     pick = _picks(path, trial)
     sizes, default = {name: take(trial).shape[1] for name, take in pick.items()}, tuple(pick)[:1]
-    chosen, parts = chosen_outputs(asked.choice.layers, default=default, sizes=sizes, of=f"onnx:{path}")
+    chosen, parts = chosen_outputs(request.choice.layers, default=default, sizes=sizes, of=f"onnx:{path}")
     if file.sha256() != before:
         raise WeightsError(f"{path}: changed while it was read; run the command again")
 
@@ -72,8 +72,8 @@ def open_onnx(asked: Asked) -> VectorEncoder:
         return np.concatenate([pick[one](found) for one in chosen], axis=1)
 
     return VectorEncoder(
-        name=asked.choice.label, layers=chosen, parts=parts, default_layers=chosen == default, card=card, runner="onnx",
-        backend=engine, engine=engine, weights_sha256=identity(card, weights=before, output=result),
+        name=request.choice.label, layers=chosen, parts=parts, default_layers=chosen == default, card=card,
+        runner="onnx", backend=engine, engine=engine, weights_sha256=identity(card, weights=before, output=result),
         weights_file_sha256=before, run=vectors,
     )  # fmt: skip
 

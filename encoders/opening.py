@@ -24,7 +24,7 @@ from .hub import open_hub
 from .onnx_encoder import open_onnx
 from .onnx_file import read_onnx
 from .timm_encoder import open_timm
-from .vectors import VECTOR_GROUP, Asked, open_vectors, vector_spec
+from .vectors import VECTOR_GROUP, EncoderRequest, open_vectors, vector_spec
 
 
 def gives_maps(choice: EncoderChoice) -> bool:
@@ -73,15 +73,15 @@ def open_encoder(
     DependencyError
         A package is missing; the line names it.
     """
-    asked = Asked(choice, weights, precision, engine, seed)
+    request = EncoderRequest(choice, weights, precision, engine, seed)
     if choice.runner == "onnx":
-        return open_onnx(asked)
+        return open_onnx(request)
     if choice.runner == "timm":
-        return open_timm(asked)
+        return open_timm(request)
     if choice.runner == "hub" or choice.name in CATALOGUE:
-        return open_hub(asked, named=CATALOGUE.get(choice.name))
+        return open_hub(request, named=CATALOGUE.get(choice.name))
     if (offered := vector_spec(choice.name)) is not None:
-        return open_vectors(offered, asked)
+        return open_vectors(offered, request)
     if engine not in ("keras", "openvino"):
         raise InputError(f"`engine` {engine}: does not run {choice.name}; leave it out, or use openvino")
     return Encoder(choice.name, layers=choice.layers, weights=weights, precision=precision, engine=engine, seed=seed)

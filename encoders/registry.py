@@ -218,5 +218,5 @@ def _parameters(choice: EncoderChoice) -> float:
     if choice.name in CATALOGUE:
         return CATALOGUE[choice.name].parameters * 1e6
     path = Path(choice.source)
-    files = [path] if path.is_file() else [*path.glob("*.safetensors"), *path.glob("*.weights.h5")]
+    files = [path] if path.is_file() else path.glob("*.safetensors")
     return sum(file.stat().st_size for file in files if file.is_file()) / 4 or _UNKNOWN_PARAMETERS

@@ -1,166 +1,272 @@
-"""Networks of timm, on PyTorch and outside Keras: an extra that is large."""
+"""Networks of timm: by their names, and of folders that timm wrote."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+import inspect
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..errors import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory, printable
+from ..errors import BchistoError, InputError, WeightsError, is_out_of_memory, printable
 from .card import EncoderCard, card_by_licence, known_interpolation
-from .folder import read_folder
+from .folder import WeightsFolder, read_folder
 from .loading import first_line
-from .vectors import Asked, VectorEncoder, chosen_outputs, identity
+from .torch_network import TorchNetwork, check_numbers, check_size, import_library, read_tensors, torch_encoder
+from .vectors import EncoderRequest, VectorEncoder
 
-Floats = npt.NDArray[np.float32]
+_MLP_LAYERS = ("GluMlp", "SwiGLU", "SwiGLUPacked")
+"""Feed-forward parts that a config may name; timm takes their classes and not their names."""
+
+_OF_TIMM_ALONE = ("checkpoint", "device", "dtype", "feature", "num_classes", "out_indices", "pretrained")
+"""Begins of arguments that say how timm builds or fills a network, and not what it is."""
+
+_PREPROCESSING = (
+    "mean", "std", "input_size", "interpolation", "crop_pct", "crop_mode", "fixed_input_size", "classifier",
+)  # fmt: skip
+"""What of a folder's config timm gets beside the arguments; where weights come from is not among it."""
+
+_MOST_SIZE = 2048
+"""Bound on the side of what a network takes, pixels (ours)."""
 
 
-def open_timm(asked: Asked) -> VectorEncoder:
-    """Build a network of timm, with its published weights or those of a file.
+def open_timm(request: EncoderRequest) -> VectorEncoder:
+    """Build a network of timm, with the weights of a file or random ones.
 
     Parameters
     ----------
-    asked : Asked
+    request : EncoderRequest
         The source is a name of ``timm.list_models``, such as ``vit_base_patch14_dinov2.lvd142m``. Weights are a
-        ``.safetensors`` file or its folder; ``imagenet`` those that timm publishes, from its cache or the net. Without
-        outputs it gives what timm's own head pools (``vector``); transformers have ``cls`` and ``mean`` too. The engine
-        is ``torch``, for which ``keras``, the default of stage 1, stands too.
+        ``.safetensors`` file or its folder. Without outputs it gives what timm's own head pools (``vector``).
 
     Raises
     ------
     DependencyError
         timm is not installed.
     InputError
-        timm has no such network; another engine.
+        timm has no such network; another engine; no such output.
     WeightsError
-        The weights cannot be had: gated and not logged in, no network, pickled, of another network.
+        No weights are given, or they are pickled or of another network.
     """
-    if asked.engine not in ("keras", "torch"):
-        raise InputError(f"`engine` {asked.engine}: runs no network of timm; leave it out")
-    architecture, file_sha256 = asked.choice.source, ""
-    timm, torch = _imported(architecture)
-    with torch.random.fork_rng(devices=[]):  # the caller's generator stays as it is
-        torch.default_generator.manual_seed(asked.seed)
-        model = _created(timm, architecture, pretrained=asked.weights == "imagenet")
-    if asked.weights_kind == "file":
-        folder = read_folder(Path(asked.weights), config=False)
-        file_sha256 = folder.sha256()
-        _load(model, folder.files, torch)
-    model.train(False).requires_grad_(False)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device)
-    card = _card(model.pretrained_cfg, architecture)
-    run = _runner(model, torch, device, asked.precision)
-    blank = np.zeros((1, card.size or 0, card.size or 0, 3), np.float32)
-    try:
-        tokens = run("tokens", blank)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise WeightsError(f"timm:{architecture}: cannot be run ({first_line(error)})") from error
-    sizes = {"vector": run("vector", blank).shape[1]}
-    before = int(getattr(model, "num_prefix_tokens", 0))
-    if tokens.ndim == 3 and before:
-        sizes |= {"cls": tokens.shape[2], "mean": tokens.shape[2]}
-    chosen, parts = chosen_outputs(asked.choice.layers, default=("vector",), sizes=sizes, of=f"timm:{architecture}")
+    source, architecture = request.choice.name, request.choice.source
+    timm, torch = _imported(source, architecture)
+    if request.weights == "imagenet":
+        config = timm.get_pretrained_cfg(architecture)
+        where = (config and config.hf_hub_id) or "its repository"
+        raise WeightsError(
+            f"{source}: bchisto fetches no weights of timm; download {where} into a folder DIR (hf download "
+            f'{where} --local-dir DIR), and give `weights="{request.choice.label}=DIR"`'
+        )
+    if request.weights_kind == "file":
+        folder = read_folder(Path(request.weights), config=False)
+        before, tensors = folder.sha256(), read_tensors(folder.files)
+        network = timm_network(source, architecture, {}, tensors)
+        if folder.sha256() != before:
+            raise WeightsError(f"{folder.path}: changed while it was read; run the command again")
+    else:
+        with torch.random.fork_rng(devices=[]):  # the caller's generator stays as it is
+            torch.default_generator.manual_seed(request.seed)
+            network = timm_network(source, architecture, {}, None)
+        before = _state_sha256(network.module)
+    return torch_encoder(request, network, runner="timm", weights_sha256=before, architecture=architecture)
 
-    def vectors(images: Floats) -> Floats:
-        found = run("tokens", images) if {"cls", "mean"} & {*chosen} else images
-        pick: dict[str, Callable[[], Floats]] = {
-            "vector": lambda: run("vector", images),
-            "cls": lambda: found[:, 0],
-            "mean": lambda: found[:, before:].mean(axis=1),
-        }
-        return np.concatenate([pick[one]() for one in chosen], axis=1)
 
-    state = _state_sha256(model)
-    return VectorEncoder(
-        name=asked.choice.label, layers=chosen, parts=parts, default_layers=chosen == ("vector",), card=card,
-        runner="timm", backend="torch", engine="torch",
-        weights_sha256=identity(card, weights=state, architecture=architecture),
-        weights_file_sha256=file_sha256 or state, run=vectors, weights=asked.weights_kind,
-        parameters=sum(value.numel() for value in model.parameters()),
+def timm_folder(folder: WeightsFolder, source: str) -> tuple[TorchNetwork, dict[str, Any]]:
+    """Build the network of a folder that timm wrote.
+
+    Returns
+    -------
+    TorchNetwork
+    dict
+        What decides it beside its weights.
+
+    Raises
+    ------
+    DependencyError, InputError, WeightsError
+        See `timm_network`.
+    """
+    config = folder.config
+    architecture, arguments = str(config["architecture"]), config.get("model_args") or {}
+    published = config.get("pretrained_cfg") or config
+    if not isinstance(arguments, dict) or not isinstance(published, dict):
+        raise InputError(f"{folder.path}: config.json is no config of timm")
+    check_numbers(folder.path, [arguments, published])
+    pool = config.get("global_pool", published.get("global_pool"))
+    arguments = {**({} if pool is None else {"global_pool": pool}), **arguments}
+    arguments.pop("num_classes", None)
+    known = {name: published[name] for name in _PREPROCESSING if published.get(name) is not None}
+    licence = folder.licence(config.get("license"), published.get("license"))
+    network = timm_network(
+        source, architecture, arguments, read_tensors(folder.files),
+        published={**known, "license": licence, "hf_hub_id": str(published.get("hf_hub_id") or architecture)},
     )  # fmt: skip
+    return network, {"architecture": architecture, "arguments": arguments}
 
 
-def _created(timm: Any, architecture: str, *, pretrained: bool) -> Any:
-    """Build a network; weights that timm fetches are read without running code."""
+def timm_network(
+    source: str,
+    architecture: str,
+    arguments: Mapping[str, Any],
+    tensors: dict[str, Any] | None,
+    *,
+    published: Mapping[str, Any] | None = None,
+) -> TorchNetwork:
+    """Build a network of timm and fill it as timm does; positions are resized by timm where its size is another.
+
+    Parameters
+    ----------
+    source : str
+        For messages.
+    architecture : str
+    arguments : mapping
+        Of the architecture, as a config names them.
+    tensors : dict of str to torch.Tensor or None
+        Weights; None for random ones.
+    published : mapping, optional
+        What a folder says in place of timm's own words on preprocessing, licence and source.
+
+    Raises
+    ------
+    InputError
+        timm has no such network, or does not take these arguments.
+    WeightsError
+        The weights are of another network: some are missing, left over, or of another shape.
+    """
+    timm, torch = _imported(source, architecture)
+    options = _options(timm, source, arguments)
+    own = timm.get_pretrained_cfg(architecture)
+    config = dict(published) if published else {} if own is None else own.to_dict(remove_source=True)
+    heads = config.get("classifier") or (own and own.classifier) or ()
+
+    def build(**weights: Any) -> Any:
+        return timm.create_model(architecture, num_classes=0, **weights, **options)
+
+    with _refused(InputError, f"{source}: timm cannot build it"):
+        if tensors is None:
+            model = build()
+        else:
+            check_size(source, build, tensors, torch)
+    if tensors is not None:
+        for head in (heads,) if isinstance(heads, str) else heads:
+            tensors.pop(f"{head}.weight", None)
+            tensors.pop(f"{head}.bias", None)
+        patch = getattr(tensors.get("patch_embed.proj.weight"), "shape", None)
+        filled = {**config, "state_dict": tensors, "num_classes": 0}
+        with _refused(WeightsError, f"{source}: not the weights of this network"):
+            model = build(pretrained=True, pretrained_cfg=filled, pretrained_strict=True)
+        model.pretrained_cfg.pop("state_dict")
+        own_patch = getattr(model.state_dict().get("patch_embed.proj.weight"), "shape", None)
+        if patch is not None and own_patch is not None and patch != own_patch:  # timm resizes it, as it does positions
+            raise WeightsError(
+                f"{source}: not the weights of this network: patch_embed.proj.weight is of shape {tuple(patch)} and "
+                f"not {tuple(own_patch)}"
+            )
+    return _with_outputs(model, _card(timm, {**model.pretrained_cfg, **(published or {})}, source))
+
+
+@contextlib.contextmanager
+def _refused(kind: type[BchistoError], reason: str) -> Iterator[None]:
+    """Raise an error of ours for whatever a network does not take; a lack of memory is no fault of its."""
     try:
-        return timm.create_model(architecture, pretrained=pretrained, num_classes=0)
+        yield
+    except BchistoError:
+        raise
     except Exception as error:
-        # huggingface_hub, requests and torch each raise types of their own
+        # each network has its own way of refusing
         if is_out_of_memory(error):
             raise
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        gated = status in (401, 403) or "gated" in f"{type(error).__name__} {error}".casefold()
-        why = "they are gated: accept their terms and log in with `hf auth login`" if gated else first_line(error)
-        raise WeightsError(
-            f"timm:{architecture}: its weights cannot be had ({why}); or give `weights` a .safetensors file"
-        ) from error
+        detail = printable(" ".join(str(error).split()))[:200]  # names of tensors stand in the lines that follow
+        raise kind(f"{reason} ({detail or type(error).__name__})") from error
 
 
-def _load(model: Any, files: tuple[Path, ...], torch: Any) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _options(timm: Any, source: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an architecture as timm takes them."""
+    options = dict(arguments)
+    for name in options:
+        if name in inspect.signature(timm.create_model).parameters or name.startswith(_OF_TIMM_ALONE):
+            raise InputError(f"{source}: model_args.{printable(name)[:60]} of config.json is not read; leave it out")
+    if (layer := options.get("mlp_layer")) is not None:
+        if layer not in _MLP_LAYERS:
+            raise InputError(f"{source}: mlp_layer {str(layer)[:40]} is not known; choose of {', '.join(_MLP_LAYERS)}")
+        options["mlp_layer"] = getattr(timm.layers, layer)
+    return options
 
-    try:
-        state = {key: value for file in files for key, value in load_file(file).items()}
-        own, heads = model.state_dict(), ("head.", "fc.", "classifier.")
-        kept = {key: value for key, value in state.items() if key in own or not key.startswith(heads)}
-        model.load_state_dict(kept, strict=True)
-    except (RuntimeError, SafetensorError, OSError) as error:
-        said = printable(" ".join(str(error).split()))[:200]  # the names of the tensors stand in the lines that follow
-        raise WeightsError(f"{files[0]}: not the weights of this network ({said})") from error
+
+def _with_outputs(model: Any, card: EncoderCard) -> TorchNetwork:
+    """Return a network of timm with what can be taken of it."""
+    before = getattr(model, "num_prefix_tokens", None)  # transformers alone have it
+    pooled = getattr(model, "global_pool", None) != ""
+    tokens = () if before is None else ("cls", "mean") if getattr(model, "cls_token", None) is not None else ("mean",)
+    blocks = tuple(f"block{number}" for number in range(1, len(model.blocks) + 1)) if before is not None else ()
+    outputs = (*(("vector",) if pooled else ()), *tokens, *blocks)
+
+    def compute(images: Any, chosen: tuple[str, ...]) -> list[Any]:
+        found = {"vector": model(images)} if "vector" in chosen else {}
+        if {"cls", "mean"} & {*chosen}:
+            behind = model.forward_features(images)
+            found |= {"cls": behind[:, 0], "mean": behind[:, before:].mean(1)}
+        if indices := [int(name.removeprefix("block")) - 1 for name in chosen if name.startswith("block")]:
+            maps = model.forward_intermediates(images, indices=indices, output_fmt="NLC", intermediates_only=True)
+            found |= {
+                f"block{index + 1}": patches.mean(1) for index, patches in zip(sorted(indices), maps, strict=True)
+            }
+        return [found[name] for name in chosen]
+
+    return TorchNetwork(model, dataclasses.replace(card, outputs=outputs), outputs[:1], compute)
 
 
-def timm_card(architecture: str) -> EncoderCard:
-    """Return what timm says of a network and its published weights; nothing is built or fetched.
+def timm_card(source: str, architecture: str) -> EncoderCard:
+    """Return what timm says of a network; nothing is built.
 
     Raises
     ------
     DependencyError, InputError
         See `open_timm`.
     """
-    timm, _ = _imported(architecture)
-    found = timm.get_pretrained_cfg(architecture)
-    if found is None:
-        raise InputError(f"timm:{architecture}: timm {timm.__version__} says nothing of it")
-    return _card(found.to_dict(), architecture)
+    timm, _ = _imported(source, architecture)
+    config = timm.get_pretrained_cfg(architecture)
+    if config is None:
+        raise InputError(f"{source}: timm {timm.__version__} says nothing of it")
+    return _card(timm, config.to_dict(), source)
 
 
-def _imported(architecture: str) -> tuple[Any, Any]:
+def _imported(source: str, architecture: str) -> tuple[Any, Any]:
     """Return timm and torch, if timm has such a network."""
     if ":" in architecture or "/" in architecture:
-        raise InputError(f"timm:{architecture}: give a name of timm.list_models(); of a local folder use hub:DIR")
-    try:
-        import timm
-        import torch
-    except ImportError as error:
-        raise DependencyError(f"timm:{architecture}: {error.name} is missing; {how_to_install('torch')}") from error
+        raise InputError(f"{source}: give a name of timm.list_models(); of a local folder use hub:DIR")
+    timm, torch = import_library("timm", source)
     if not timm.is_model(architecture):
-        raise InputError(f"timm:{architecture}: timm {timm.__version__} has no such network; see timm.list_models()")
+        known = printable(architecture)[:60]
+        raise InputError(f"{source}: timm {timm.__version__} has no network {known}; see timm.list_models()")
     return timm, torch
 
 
-def _card(found: Mapping[str, Any], architecture: str) -> EncoderCard:
-    mean, std = (tuple(float(one) for one in found[key]) for key in ("mean", "std"))
+def _card(timm: Any, config: Mapping[str, Any], source: str) -> EncoderCard:
+    """Return how crops are treated, by timm's own reading of a config."""
+    try:
+        found = timm.data.resolve_data_config(pretrained_cfg=dict(config))
+        channels, height, width = found["input_size"]
+        (red, green, blue), (red_std, green_std, blue_std) = found["mean"], found["std"]
+        mean = float(red), float(green), float(blue)
+        std = float(red_std), float(green_std), float(blue_std)
+        resize = math.floor(height / float(found["crop_pct"]))
+    except (TypeError, ValueError, ZeroDivisionError, KeyError) as error:
+        raise InputError(f"{source}: its config does not say how pixels are treated ({first_line(error)})") from error
+    if channels != 3 or height != width or not 8 <= height <= resize <= _MOST_SIZE:
+        raise InputError(f"{source}: takes {channels} channels of {height}x{width}, resized to {resize}; not run here")
+    if not np.isfinite([*mean, *std]).all() or min(std) <= 0:
+        raise InputError(f"{source}: its mean and std are not numbers that pixels can be normalised by")
     return card_by_licence(
-        str(found.get("license") or ""), size=int(found["input_size"][-1]), mean=mean, std=std,
-        interpolation=known_interpolation(str(found.get("interpolation", "bicubic")), f"timm:{architecture}"),
-        source=str(found.get("hf_hub_id") or architecture),
+        str(config.get("license") or ""), size=height, resize=None if resize == height else resize,
+        margin=round((resize - height) / 2), mean=mean, std=std,
+        interpolation=known_interpolation(found["interpolation"], source),
+        source=str(config.get("hf_hub_id") or config.get("architecture") or ""),
     )  # fmt: skip
-
-
-def _runner(model: Any, torch: Any, device: Any, precision: str) -> Callable[[str, Floats], Floats]:
-    def run(what: str, images: Floats) -> Floats:
-        given = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            found = model.forward_features(given) if what == "tokens" else model(given)
-        return np.asarray(found.float().cpu().numpy(), np.float32)
-
-    return run
 
 
 def _state_sha256(model: Any) -> str:

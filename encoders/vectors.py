@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..errors import InputError, WeightsError
 from ..extensions import load_extension
-from .card import EncoderCard, check_crops
+from .card import TREATMENT, EncoderCard, check_crops
 from .choice import EncoderChoice
 from .loading import first_line
 
@@ -25,7 +25,7 @@ Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class EncoderRequest:
     """How an encoder is to be built, see `bchisto.encoders.open_encoder`."""
 
     choice: EncoderChoice
@@ -42,12 +42,12 @@ class Asked:
 
 def identity(card: EncoderCard, **what: Any) -> str:
     """Return the hash of what decides the vectors of an encoder: its weights, and how pixels are treated before."""
-    treated = {"size": card.size, "mean": card.mean, "std": card.std, "interpolation": card.interpolation}
-    return hashlib.sha256(json.dumps({**treated, **what}, sort_keys=True).encode()).hexdigest()
+    treatment = {name: getattr(card, name) for name in TREATMENT}
+    return hashlib.sha256(json.dumps({**treatment, **what}, sort_keys=True).encode()).hexdigest()
 
 
 def normalised(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[np.float32]:
-    """Resize crops to what the network takes, and normalise their pixels.
+    """Treat crops as the network was trained: resize them, cut out the middle, and normalise the pixels.
 
     Parameters
     ----------
@@ -57,14 +57,18 @@ def normalised(crops: npt.NDArray[np.uint8], card: EncoderCard) -> npt.NDArray[n
     Returns
     -------
     ndarray of float32, shape (n, size, size, 3)
-        The whole crop, resized as Pillow does (with antialiasing): nothing is cut off at its edges.
+        Resized as Pillow does, with antialiasing.
     """
-    if card.size is not None and crops.shape[1:3] != (card.size, card.size):
+    side = card.resize or card.size
+    if side is not None and crops.shape[1:3] != (side, side):
         from PIL import Image
 
-        how = Image.Resampling[card.interpolation.upper()]
-        size = (card.size, card.size)
-        crops = np.stack([np.asarray(Image.fromarray(np.ascontiguousarray(one)).resize(size, how)) for one in crops])
+        kernel = Image.Resampling[card.interpolation.upper()]
+        pictures = [Image.fromarray(np.ascontiguousarray(crop)).resize((side, side), kernel) for crop in crops]
+        crops = np.stack([np.asarray(picture) for picture in pictures])
+    if card.size is not None and side != card.size:
+        middle = slice(card.margin, card.margin + card.size)
+        crops = crops[:, middle, middle]
     mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
     return (crops.astype(np.float32) / np.float32(255) - mean) / std
 
@@ -155,7 +159,7 @@ def vector_spec(name: str) -> VectorSpec | None:
     return load_extension(VECTOR_GROUP, name, VectorSpec, what="encoder")
 
 
-def open_vectors(spec: VectorSpec, asked: Asked) -> VectorEncoder:
+def open_vectors(spec: VectorSpec, request: EncoderRequest) -> VectorEncoder:
     """Build a vector encoder of another package.
 
     Raises
@@ -165,20 +169,20 @@ def open_vectors(spec: VectorSpec, asked: Asked) -> VectorEncoder:
     WeightsError
         The package refuses its weights.
     """
-    if asked.engine != "keras":
-        raise InputError(f"`engine` {asked.engine}: does not run {spec.name}, which its package runs; leave it out")
-    if asked.precision != "float32":
-        raise InputError(f"`precision` {asked.precision}: {spec.name} computes as its package does; leave it out")
+    if request.engine != "keras":
+        raise InputError(f"`engine` {request.engine}: does not run {spec.name}, which its package runs; leave it out")
+    if request.precision != "float32":
+        raise InputError(f"`precision` {request.precision}: {spec.name} computes as its package does; leave it out")
     default = tuple(spec.outputs)[:1]
-    chosen, parts = chosen_outputs(asked.choice.layers, default=default, sizes=spec.outputs, of=spec.name)
+    chosen, parts = chosen_outputs(request.choice.layers, default=default, sizes=spec.outputs, of=spec.name)
     try:
-        run, sha256 = spec.build(chosen, asked.weights)
+        run, sha256 = spec.build(chosen, request.weights)
     except ValueError as error:
         raise WeightsError(f"{spec.name}: {first_line(error)}") from error
     return VectorEncoder(
         name=spec.name, layers=chosen, parts=parts, default_layers=chosen == default, card=spec.card, runner="package",
-        backend=spec.name, engine=asked.engine, weights_sha256=identity(spec.card, weights=sha256),
-        weights_file_sha256=sha256, run=run, weights=asked.weights_kind,
+        backend=spec.name, engine=request.engine, weights_sha256=identity(spec.card, weights=sha256),
+        weights_file_sha256=sha256, run=run, weights=request.weights_kind,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ Resume, crash safety, sharding and concurrent runs all come from that one rule.
 
 from .archive import Archive, check_archive_size, write_archive
 from .arrays import save_arrays
-from .backend import asked_threads, gpus_have_bfloat16, hushed_start, prepare_backend, visible_gpus
+from .backend import asked_threads, gpus_have_bfloat16, hushed_start, prepare_backend, prepare_torch, visible_gpus
 from .bounds import check_zip, parse_json
 from .cells import Cells, neutral, read_records, read_rows, unneutral
 from .cluster import ask_workers
@@ -88,6 +88,7 @@ __all__ = [
     "parse_json",
     "parse_yaml",
     "prepare_backend",
+    "prepare_torch",
     "read_json",
     "read_marks",
     "read_pack",

@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from ..errors import DependencyError, InputError
 from .interrupts import hold_interrupts
@@ -57,6 +58,22 @@ def prepare_backend() -> str:
     if keras.config.image_data_format() != "channels_last":
         raise DependencyError('Keras is set to channels first; set "image_data_format": "channels_last" in keras.json')
     return backend
+
+
+def prepare_torch() -> Any:
+    """Import PyTorch for networks that Keras does not run, with the threads that `prepare_backend` gives; return it.
+
+    Raises
+    ------
+    ImportError
+        It is not installed.
+    """
+    with hold_interrupts(), hushed_start():
+        import torch
+
+        if not torch.cuda.is_available():
+            torch.set_num_threads(asked_threads() or 1)
+    return torch
 
 
 def asked_threads() -> int | None:

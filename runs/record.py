@@ -50,8 +50,8 @@ _MAYBE_PATHS = ("folds", "weights")
 SCHEMA_VERSION = 1
 
 _PACKAGES = (
-    "bchisto", "tensorflow", "jax", "torch", "openvino", "keras", "lightgbm", "scikit-learn", "scipy", "numpy", "h5py",
-    "opencv-python-headless", "Pillow", "joblib",
+    "bchisto", "tensorflow", "jax", "torch", "timm", "transformers", "openvino", "keras", "lightgbm",
+    "scikit-learn", "scipy", "numpy", "h5py", "opencv-python-headless", "Pillow", "joblib",
 )  # fmt: skip
 
 

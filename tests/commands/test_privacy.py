@@ -6,14 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from onnx_files import write_onnx
+from torch_folders import write_dinov2
 
 pytestmark = pytest.mark.slow
 
-NETWORKS = Path(__file__).parents[1] / "encoders" / "transformers"
 
 STATED = re.compile(r"\.keras/keras\.json|\.cache/matplotlib/[^/]+|\.config/dask/[^/]+")
 """Files in the home folder that SECURITY.md names: settings and lists of fonts, which libraries write."""
@@ -113,10 +112,10 @@ def test_a_run_with_networks_of_keras(watched, tissue, tmp_path):
         watched("featurize", "--images", tissue, "--out", tmp_path / "other", *encoder, "--engine", "openvino")
     if installed("jax"):
         watched("featurize", "--images", tissue, "--out", tmp_path / "jax", *encoder, KERAS_BACKEND="jax")
-    if installed("keras_hub"):
-        own = ("--encoder", f"hub:{NETWORKS / 'swin'}", *DESCRIBE)
+    if installed("timm", "torch", "transformers"):
+        write_dinov2(tmp_path / "dinov2")
+        own = ("--encoder", f"hub:{tmp_path / 'dinov2'}", *DESCRIBE)
         watched("featurize", "--images", tissue, "--out", tmp_path / "hub", *own)
-    if installed("timm", "torch"):
         own = ("--encoder", "timm:resnet18", "--weights", "random", *DESCRIBE)
         watched("featurize", "--images", tissue, "--out", tmp_path / "timm", *own)
 

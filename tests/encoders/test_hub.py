@@ -1,116 +1,213 @@
-"""Networks of folders: each agrees with its own library, and what cannot be read safely is refused in a line."""
+"""Folders of networks: each gives what its own library gives, and what cannot be read safely is refused in a line."""
 
+import dataclasses
+import importlib.util
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bchisto.encoders import EncoderChoice, open_encoder
-from bchisto.encoders.folder import read_folder
-from bchisto.encoders.hub import _hugging_card
-from bchisto.encoders.transformer import resize_positions
-from bchisto.encoders.vectors import normalised
-from bchisto.errors import BchistoError, DependencyError, ImageError, InputError, WeightsError
+from bchisto.encoders import CATALOGUE, EncoderChoice, check_encoder, open_encoder
+from bchisto.errors import BchistoError, ImageError, InputError, WeightsError
 from conftest import need
 from PIL import Image
-
-pytestmark = pytest.mark.slow
-
-TINY = Path(__file__).parent / "transformers"
-FOLDERS = sorted(path.name for path in TINY.iterdir() if path.name != "swin")
+from torch_folders import write_dinov2, write_timm, write_transformers
 
 
-def pictures():
-    """The pictures that make_transformers.py showed the reference."""
-    return np.random.default_rng(16).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+@pytest.fixture(scope="module", autouse=True)
+def libraries():
+    available = all(map(importlib.util.find_spec, ("torch", "timm", "transformers")))
+    need("torch", available, "pip install 'bchisto[torch]'")
+    import torch
+
+    torch.set_num_threads(1)
 
 
-def expected(name):
-    with np.load(TINY / name / "expected.npz") as file:
-        return {output: file[output] for output in file.files}
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A folder of a tiny DINOv2 of transformers. Read only."""
+    folder = tmp_path_factory.mktemp("tiny") / "dinov2"
+    write_dinov2(folder)
+    return folder
 
 
 @pytest.fixture
-def copied(tmp_path):
-    """Return a function that copies a folder of the tiny networks."""
-    return lambda name: Path(shutil.copytree(TINY / name, tmp_path / name))
+def copied(tiny, tmp_path):
+    """A copy of it."""
+    return Path(shutil.copytree(tiny, tmp_path / "dinov2"))
 
 
-@pytest.mark.parametrize("name", FOLDERS)
-def test_agrees_with_the_library_that_wrote_it(name):
-    wanted = expected(name)
-    encoder = open_encoder(EncoderChoice(f"hub:{TINY / name}", tuple(wanted)))
-    found = encoder.encode(pictures())
-    np.testing.assert_allclose(found, np.concatenate(list(wanted.values()), axis=1), atol=1e-5)
-    assert found.dtype == np.float32
-    assert encoder.dim == sum(encoder.parts) == 8 * len(wanted)
-    assert encoder.card.divisor == 4
+def pictures(side, number=2):
+    return np.random.default_rng(side).integers(0, 256, (number, side, side, 3), dtype=np.uint8)
 
 
-def test_an_output_alone_is_what_it_is_beside_the_others():
-    name, wanted = "dinov2-registers", expected("dinov2-registers")
-    alone = open_encoder(EncoderChoice(f"hub:{TINY / name}", ("mean",)))
-    np.testing.assert_allclose(alone.encode(pictures()), wanted["mean"], atol=1e-5)
+def opened(folder, *outputs, **options):
+    return open_encoder(EncoderChoice(f"hub:{folder}", outputs), **options)
 
 
-def test_by_openvino_and_in_bfloat16():
-    pytest.importorskip("openvino")
-    wanted = expected("timm-uni2")["cls"]
-    choice = EncoderChoice(f"hub:{TINY / 'timm-uni2'}")
-    np.testing.assert_allclose(open_encoder(choice, engine="openvino").encode(pictures()), wanted, atol=1e-5)
-    rounded = open_encoder(choice, precision="bfloat16").encode(pictures())
+def seen(folder, crops):
+    """What the original's processor makes of crops."""
+    from transformers import AutoImageProcessor
+
+    processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
+    return processor([Image.fromarray(crop) for crop in crops], return_tensors="pt")["pixel_values"]
+
+
+def of_transformers(name):
+    """A network at the depth of the published one, narrower, with what its processor says, and its first tokens."""
+    import transformers as hf
+
+    deep = {"hidden_size": 96, "num_hidden_layers": 12, "num_attention_heads": 3, "intermediate_size": 192}
+    cut = {"kind": "BitImageProcessor", "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}
+    whole = {"kind": "ViTImageProcessor", "size": {"height": 224, "width": 224}, "resample": 2}
+    swin = {"embed_dim": 12, "depths": [2, 2, 6, 2], "num_heads": [1, 2, 4, 8]}
+    shrunk = {"kind": "ConvNextImageProcessor", "size": {"shortest_edge": 224}, "crop_pct": 0.95}
+    if name == "dinov2":
+        return hf.Dinov2Model(hf.Dinov2Config(**deep, patch_size=14, image_size=518)), cut, 1
+    if name == "dinov2-registers":
+        config = hf.Dinov2WithRegistersConfig(**deep, patch_size=14, image_size=518, use_swiglu_ffn=True)
+        return hf.Dinov2WithRegistersModel(config), cut, 5
+    if name == "vit":
+        return hf.ViTForImageClassification(hf.ViTConfig(**deep, hidden_act="gelu_pytorch_tanh")), whole, 1
+    if name == "deit":
+        whole = {"kind": "DeiTImageProcessor", "size": {"height": 256, "width": 256}}
+        return hf.DeiTModel(hf.DeiTConfig(**deep)), whole, 2
+    if name == "swin":
+        return hf.SwinModel(hf.SwinConfig(**swin, hidden_act="gelu_pytorch_tanh")), whole, 0
+    return hf.ConvNextModel(hf.ConvNextConfig(depths=[2, 2, 2, 2], hidden_sizes=[8, 16, 24, 32])), shrunk, None
+
+
+@pytest.mark.parametrize("name", ["dinov2", "dinov2-registers", "vit", "deit", "swin", "convnext"])
+def test_gives_what_transformers_gives(tmp_path, name):
+    """Its processor, its network at full depth, its outputs, for two sizes of crops."""
+    import torch
+
+    model, processor, before = of_transformers(name)
+    write_transformers(tmp_path, model, **processor)
+    base = model.vit if name == "vit" else model
+    outputs = {None: ("vector", "mean"), 0: ("mean",)}.get(before, ("cls", "mean", "block5"))
+    encoder = opened(tmp_path, *outputs)
+    assert (encoder.engine, encoder.layers, encoder.card.size) == ("torch", outputs, 224)
+    for side in (224, 300):
+        crops = pictures(side)
+        with torch.inference_mode():
+            given = base(seen(tmp_path, crops), output_hidden_states=True)
+        if before is None:
+            wanted = [given.pooler_output, given.last_hidden_state.mean((2, 3))]
+        elif not before:
+            wanted = [given.pooler_output]
+        else:
+            patches = [tokens[:, before:].mean(1) for tokens in (given.last_hidden_state, given.hidden_states[5])]
+            wanted = [given.last_hidden_state[:, 0], *patches]
+        wanted = torch.cat(wanted, dim=1).numpy()
+        np.testing.assert_allclose(encoder.encode(crops), wanted, atol=1e-6)
+        if side == 300 and name.startswith("dinov2") and importlib.util.find_spec("openvino"):
+            by_openvino = opened(tmp_path, *outputs, engine="openvino")
+            assert (by_openvino.engine, by_openvino.backend) == ("openvino", "openvino")
+            np.testing.assert_allclose(by_openvino.encode(crops), wanted, atol=1e-4)
+
+
+SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": "silu", "mlp_ratio": 5.5}
+TIMM = {
+    "vit_small_patch16_224": {"depth": 12, "qk_norm": True, "scale_attn_norm": True, "act_layer": "quick_gelu"},
+    "vit_giant_patch14_224": {"depth": 24, "reg_tokens": 8, "no_embed_class": True, "init_values": 1e-5, **SWIGLU},
+    "vit_small_patch14_dinov2": {"img_size": 518, "dynamic_img_size": True},
+    "convnext_atto": {},
+    "swin_tiny_patch4_window7_224": {"embed_dim": 24},
+}
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_gives_what_timm_gives(tmp_path, name):
+    import timm
+    import torch
+
+    narrow = {"embed_dim": 96, "num_heads": 3} if name.startswith("vit") else {}
+    arguments = TIMM[name] | narrow
+    write_timm(tmp_path, name, size=224, classes=5, **arguments)
+    layer = {"mlp_layer": timm.layers.SwiGLUPacked} if "mlp_layer" in arguments else {}
+    model = timm.create_model(f"local-dir:{tmp_path}", pretrained=True, **layer).eval()
+    model.reset_classifier(0)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    encoder = opened(tmp_path)
+    assert encoder.layers == ("vector",)
+    for side in (224, 300):
+        crops = pictures(side)
+        given = torch.stack([transform(Image.fromarray(crop)) for crop in crops])
+        with torch.inference_mode():
+            wanted = model(given).numpy()
+        np.testing.assert_allclose(encoder.encode(crops), wanted, atol=1e-6)
+    if name.startswith("vit"):
+        with torch.inference_mode():
+            tokens = model.forward_features(given)
+            (block,) = model.forward_intermediates(given, indices=[2], output_fmt="NLC", intermediates_only=True)
+        wanted = torch.cat([block.mean(1), tokens[:, 0], tokens[:, model.num_prefix_tokens :].mean(1)], 1).numpy()
+        found = opened(tmp_path, "block3", "cls", "mean").encode(crops)
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    if name == "vit_giant_patch14_224" and importlib.util.find_spec("openvino"):
+        found = opened(tmp_path, "cls", engine="openvino").encode(crops)
+        np.testing.assert_allclose(found, tokens[:, 0].numpy(), atol=1e-4)
+
+
+def test_positions_of_a_folder_of_timm_are_resized_as_timm_does(tmp_path):
+    import timm
+
+    write_timm(tmp_path, "vit_tiny_patch16_384", depth=2)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["model_args"]["img_size"] = 224
+    config["pretrained_cfg"] |= {"input_size": [3, 224, 224], "crop_pct": 1.0}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    crops = pictures(224, 1)
+    wanted = model(transform(Image.fromarray(crops[0]))[None]).detach().numpy()
+    np.testing.assert_allclose(opened(tmp_path).encode(crops), wanted, atol=1e-6)
+
+
+def test_in_bfloat16_on_one_thread(tiny):
+    import torch
+
+    torch.set_num_threads(2)
+    wanted = opened(tiny).encode(pictures(20))
+    assert torch.get_num_threads() == 1  # as many as BCHISTO_THREADS says
+    rounded = opened(tiny, precision="bfloat16").encode(pictures(20))
     assert 0 < np.abs(rounded - wanted).max() < 0.05
 
 
-def test_what_openvino_cannot_run_is_refused_in_one_line():
-    pytest.importorskip("openvino")
-    pytest.importorskip("keras_hub", reason="needs hub: pip install 'bchisto[hub]'")
-    swin = open_encoder(EncoderChoice(f"hub:{TINY / 'swin'}"), engine="openvino")
-    words = '`engine="openvino"`: .* cannot run this network .*use `engine="keras"`'
-    with pytest.raises(DependencyError, match=words) as found:
-        swin.encode(pictures().repeat(2, axis=1).repeat(2, axis=2))
-    assert "\n" not in str(found.value)
+def test_a_folder_in_several_files(copied):
+    """As large models are published: an index, and files that hold some tensors each; in half precision too."""
+    from safetensors.torch import load_file, save_file
+
+    wanted = opened(copied).encode(pictures(16))
+    tensors = load_file(copied / "model.safetensors")
+    (copied / "model.safetensors").unlink()
+    names = sorted(tensors)
+    halves = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}
+    for file, some in halves.items():
+        save_file({name: tensors[name].half() for name in some}, copied / file)
+    index = {"weight_map": {name: file for file, some in halves.items() for name in some}}
+    (copied / "model.safetensors.index.json").write_text(json.dumps(index))
+    np.testing.assert_allclose(opened(copied).encode(pictures(16)), wanted, atol=5e-3)
+    (copied / "model-2.safetensors").unlink()
+    with pytest.raises(WeightsError, match="model-2.safetensors is missing, which its index names"):
+        opened(copied)
+    index["weight_map"][names[0]] = "../elsewhere.safetensors"
+    (copied / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(WeightsError, match="is no .safetensors file of this folder"):
+        opened(copied)
 
 
-def test_swin_and_presets_are_built_by_keras_hub(tmp_path):
-    keras_hub = pytest.importorskip("keras_hub", reason="needs hub: pip install 'bchisto[hub]'")
-    large = pictures().repeat(2, axis=1).repeat(2, axis=2)
-    swin = open_encoder(EncoderChoice(f"hub:{TINY / 'swin'}"))
-    np.testing.assert_allclose(swin.encode(large), expected("swin")["mean"], atol=1e-5)
-    assert swin.layers == ("mean",)
-
-    import keras
-
-    backbone = keras_hub.models.ViTBackbone(
-        image_shape=(16, 16, 3), patch_size=4, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=16
-    )
-    backbone.save_to_preset(str(tmp_path))
-    with pytest.raises(InputError, match="no image_converter.json"):
-        open_encoder(EncoderChoice(f"hub:{tmp_path}"))
-    scale, offset = [1 / 255 / 0.5] * 3, [-1.0] * 3  # of mean and deviation 0.5
-    keras_hub.layers.ViTImageConverter(image_size=(16, 16), scale=scale, offset=offset).save_to_preset(str(tmp_path))
-    preset = open_encoder(EncoderChoice(f"hub:{tmp_path}"))
-    by_hand = keras.ops.convert_to_numpy(backbone((pictures() / 255 - 0.5) / 0.5)).mean(axis=1)
-    np.testing.assert_allclose(preset.encode(pictures()), by_hand, atol=1e-5)
-    with pytest.raises(InputError, match="mean is named twice; name each output once"):
-        open_encoder(EncoderChoice(f"hub:{tmp_path}", ("mean", "mean")))
-
-    config = json.loads((tmp_path / "config.json").read_text())
-    config["config"]["dtype"]["module"] = "os"
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match="asks for code of os, and bchisto never runs it"):
-        open_encoder(EncoderChoice(f"hub:{tmp_path}"))
-
-
-def test_a_preset_that_calls_itself_swin_is_looked_through_all_the_same(copied):
-    """keras-hub goes by `registered_name`, whatever `model_type` says."""
-    folder = copied("swin")
-    (folder / "model.weights.h5").write_bytes(b"")
-    inner = {"dtype": {"module": "os", "class_name": "system", "config": {"command": "true"}}}
-    _config(registered_name="keras_hub>ViTBackbone", module="keras_hub.models", config=inner)(folder)
-    with pytest.raises(InputError, match="asks for code of os, and bchisto never runs it"):
-        open_encoder(EncoderChoice(f"hub:{folder}"))
+def test_other_preprocessing_is_another_encoder(copied):
+    before = opened(copied)
+    _config(_name_or_path="elsewhere", transformers_version="9")(copied)
+    assert opened(copied).weights_sha256 == before.weights_sha256
+    _processor(image_mean=[0.5, 0.5, 0.5])(copied)
+    after = opened(copied)
+    assert after.weights_sha256 != before.weights_sha256
+    assert after.weights_file_sha256 == before.weights_file_sha256
+    _processor(crop_size={"height": 20, "width": 20})(copied)
+    assert opened(copied).weights_sha256 != after.weights_sha256
 
 
 @pytest.mark.parametrize(
@@ -127,87 +224,36 @@ def test_a_preset_that_calls_itself_swin_is_looked_through_all_the_same(copied):
     ],
 )
 def test_licences_of_the_config_and_the_model_card(copied, config, readme, licence, free):
-    folder = copied("vit")
-    _config(**config)(folder)
-    (folder / "README.md").write_text(readme, encoding="utf-8", newline="")
-    card = _hugging_card(read_folder(folder), 16)
+    _config(**config)(copied)
+    (copied / "README.md").write_text(readme, encoding="utf-8", newline="")
+    card = opened(copied).card
     assert (card.licence, card.non_commercial) == (licence, not free)
 
 
-def test_an_open_licence_of_a_folder_of_timm_is_none_that_excludes_commerce(copied):
-    folder = copied("timm-uni")
-    config = json.loads((folder / "config.json").read_text())
-    config["pretrained_cfg"]["license"] = "Tencent open licence"
-    (folder / "config.json").write_text(json.dumps(config))
-    card = open_encoder(EncoderChoice(f"hub:{folder}")).card
+def test_an_open_licence_of_a_folder_of_timm_is_none_that_excludes_commerce(tmp_path):
+    write_timm(tmp_path, "test_vit", published={"license": "Tencent open licence"})
+    card = opened(tmp_path).card
     assert (card.licence, card.non_commercial) == ("Tencent open licence", False)
-
-
-def test_crops_are_resized_as_pillow_does():
-    encoder = open_encoder(EncoderChoice(f"hub:{TINY / 'vit'}"))
-    crop = np.random.default_rng(3).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    small = np.asarray(Image.fromarray(crop).resize((16, 16), Image.Resampling.BICUBIC))
-    np.testing.assert_array_equal(encoder.encode(crop[None]), encoder.encode(small[None]))
-    by_hand = (small / 255 - [0.5, 0.4, 0.6]) / [0.2, 0.25, 0.3]
-    np.testing.assert_allclose(normalised(crop[None], encoder.card)[0], by_hand, atol=1e-6)
-    with pytest.raises(ImageError, match="expected uint8 crops"):
-        encoder.encode(crop)
-
-
-def test_positions_of_the_same_grid_stay_and_constant_ones_stay_constant():
-    own = np.arange(17 * 2, dtype=np.float32).reshape(1, 17, 2)
-    assert resize_positions(own, before=1, grid=4) is own
-    even = resize_positions(np.full((1, 17, 2), 3.0, np.float32), before=1, grid=7)
-    np.testing.assert_allclose(even, np.full((1, 50, 2), 3.0), rtol=1e-6)
-
-
-def test_other_preprocessing_is_another_encoder(copied):
-    folder = copied("vit")
-    before = open_encoder(EncoderChoice(f"hub:{folder}"))
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"_name_or_path": "elsewhere"}))
-    assert open_encoder(EncoderChoice(f"hub:{folder}")).weights_sha256 == before.weights_sha256
-    processor = json.loads((folder / "preprocessor_config.json").read_text())
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor | {"image_mean": [0.5, 0.5, 0.5]}))
-    after = open_encoder(EncoderChoice(f"hub:{folder}"))
-    assert after.weights_sha256 != before.weights_sha256
-    assert after.weights_file_sha256 == before.weights_file_sha256
-
-
-def test_a_folder_in_several_files(copied):
-    """As large models are published: an index, and files that hold some tensors each."""
-    from safetensors.numpy import load_file, save_file
-
-    folder = copied("vit")
-    tensors = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    names = sorted(tensors)
-    halves = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}
-    for file, some in halves.items():
-        save_file({name: tensors[name] for name in some}, folder / file)
-    index = {"weight_map": {name: file for file, some in halves.items() for name in some}}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    encoder = open_encoder(EncoderChoice(f"hub:{folder}"))
-    np.testing.assert_allclose(encoder.encode(pictures()), expected("vit")["cls"], atol=1e-5)
-    (folder / "model-2.safetensors").unlink()
-    with pytest.raises(WeightsError, match="model-2.safetensors is missing, which its index names"):
-        open_encoder(EncoderChoice(f"hub:{folder}"))
-    index["weight_map"][names[0]] = "../elsewhere.safetensors"
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(WeightsError, match="is no .safetensors file of this folder"):
-        open_encoder(EncoderChoice(f"hub:{folder}"))
 
 
 def _drop(name):
     return lambda folder: (folder / name).unlink()
 
 
-def _config(**changes):
+def _changed(name, changes):
     def change(folder):
-        config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps({**config, **changes}))
+        config = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**config, **changes}))
 
     return change
+
+
+def _config(**changes):
+    return _changed("config.json", changes)
+
+
+def _processor(**changes):
+    return _changed("preprocessor_config.json", changes)
 
 
 def _pickled(folder):
@@ -218,108 +264,226 @@ def _cut(folder):
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:3000])
 
 
-def _other_shape(folder):
-    from safetensors.numpy import load_file, save_file
+def _tensors(change):
+    def changed(folder):
+        from safetensors.torch import load_file, save_file
 
-    tensors = load_file(folder / "model.safetensors")
-    tensors["encoder.layer.1.layernorm_after.weight"] = np.ones(5, np.float32)
-    save_file(tensors, folder / "model.safetensors")
+        save_file(change(load_file(folder / "model.safetensors")), folder / "model.safetensors")
+
+    return changed
+
+
+def _without(name):
+    return _tensors(lambda tensors: {key: value for key, value in tensors.items() if key != name})
+
+
+def _with(name, shape):
+    import torch
+
+    return _tensors(lambda tensors: {**tensors, name: torch.ones(shape)})
 
 
 def _text(name, text):
     return lambda folder: (folder / name).write_text(text)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (_drop("config.json"), "no config.json in this folder"),
-        (_drop("preprocessor_config.json"), "no preprocessor_config.json here; it says how pixels are normalised"),
-        (_drop("model.safetensors"), "no .safetensors in this folder; fetch the weights"),
-        (_pickled, "pytorch_model.bin: a pickled checkpoint can run code when it is read, so bchisto reads none"),
-        (_cut, "model.safetensors: not a safetensors file, or damaged"),
-        (_other_shape, r"layernorm_after.weight has another shape than the network, \(5,\) and not \(8,\)"),
-        (_config(auto_map={"AutoModel": "modeling.Own"}), "asks for code that comes with the model"),
-        (_config(model_type="convnext"), "its config is of convnext; hub reads vit"),
-        (_config(model_type=None, hidden_size="wide"), "its config is of None; hub reads vit"),
-        (_config(num_attention_heads=3), "the sizes of its weights do not fit each other"),
-        (_config(num_attention_heads="many"), "num_attention_heads of config.json is no number"),
-        (_config(hidden_act="quick_gelu"), "its activation is quick_gelu"),
-        (_config(model_type="dinov2"), "its weights lack .*norm1.weight|blocks; they are of another network"),
-        (_text("config.json", "{"), "config.json: no JSON, or damaged"),
-        (_text("config.json", "[1]"), "config.json: holds no mapping"),
-        (_text("preprocessor_config.json", '{"image_mean": [0, 0, 0], "image_std": [1, 0, 1], "size": 16}'),
-         "image_std is not three numbers that pixels can be normalised by"),
-        (_text("preprocessor_config.json", '{"image_mean": 3, "size": 16}'), "image_mean is not three numbers"),
-        (_text("preprocessor_config.json", '{"size": 100000}'), "does not say what size of image"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_read_is_refused_in_a_line(copied, spoil, message):
-    folder = copied("vit")
-    spoil(folder)
+NORM = "encoder.layer.1.norm2.weight"
+SPOILT = {
+    "no config": (_drop("config.json"), "no config.json in this folder"),
+    "no processor": (_drop("preprocessor_config.json"), "no preprocessor_config.json here; it says how pixels"),
+    "no weights": (_drop("model.safetensors"), "no .safetensors in this folder; fetch the weights"),
+    "pickled": (_pickled, "pytorch_model.bin: a pickled checkpoint can run code when it is read, so bchisto"),
+    "cut": (_cut, "model.safetensors: not a safetensors file, or damaged"),
+    "missing": (_without(NORM), f"not the weights of this network, which lacks {NORM}$"),
+    "left over": (lambda folder: _with("encoder.layer.1.q_norm.weight", (4,))(folder),
+                  "which has no use for encoder.layer.1.q_norm.weight$"),
+    "other shape": (lambda folder: _with(NORM, (5,))(folder), f"which has another shape of {NORM}$"),
+    "two networks": (_tensors(lambda tensors: {f"{who}.{key}": value.clone() for key, value in tensors.items()
+                                               for who in ("student.backbone", "teacher.backbone")}),
+                     "which lacks .* more; has no use for student.backbone.* more"),
+    "code": (_config(auto_map={"AutoModel": "modeling.Own"}), "asks for code that comes with the model"),
+    "code of the processor": (_processor(auto_map={"AutoImageProcessor": "own.Own"}), "its processor asks for code"),
+    "another kind": (_config(model_type="clip"), "its config is of clip; hub reads convnext, .*of transformers"),
+    "no kind": (_config(model_type=None), "its config is of None; hub reads"),
+    "list for a kind": (_config(model_type=["vit"]), "its config is of .'vit'.; hub reads"),
+    "text for a number": (_config(hidden_size="wide"), "transformers cannot build it"),
+    "huge": (_config(hidden_size=65536), "which would have .* parameters and not"),
+    "huger": (_config(hidden_size=10**9), "holds 1e[+]09, which no network has"),
+    "other heads": (_config(num_attention_heads=3), "has another shape of encoder.layer.0.attention.* more"),
+    "other activation": (_config(hidden_act="own"), "transformers cannot build it"),
+    "other family": (_config(model_type="vit"), "which would have .* parameters and not"),
+    "no json": (_text("config.json", "{"), "config.json: no JSON, or damaged"),
+    "no mapping": (_text("config.json", "[1]"), "config.json: holds no mapping"),
+    "zero deviation": (_processor(image_std=[1, 0, 1]), "image_std is not three numbers that pixels can be"),
+    "one mean": (_processor(image_mean=3), "image_mean is not three numbers|cannot read preprocessor_config.json"),
+    "huge images": (_processor(size={"shortest_edge": 10**5}), "does not name one side of a square image"),
+    "oblong": (_processor(crop_size={"height": 16, "width": 20}), "does not name one side of a square image"),
+    "padded": (_processor(crop_size={"height": 32, "width": 32}), "pads crops of 20 pixels to 32"),
+    "unknown processor": (_processor(image_processor_type="Own"), "cannot read preprocessor_config.json"),
+    "unknown step": (_processor(do_pad=True), "says do_pad; such preprocessing is not done here"),
+    "not rescaled": (_processor(do_rescale=False), "no do_resize or do_rescale"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_what_cannot_be_read_is_refused_in_a_line(copied, what):
+    spoil, message = SPOILT[what]
+    spoil(copied)
     with pytest.raises(BchistoError, match=message) as refused:
-        open_encoder(EncoderChoice(f"hub:{folder}"))
-    assert str(folder) in str(refused.value)
+        opened(copied)
+    assert str(copied) in str(refused.value)
     assert "\n" not in str(refused.value)
     assert refused.value.exit_code == 2
 
 
-def test_other_places_outputs_and_engines_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "vit_nonsense"}, "has no network vit_nonsense"),
+        ({"architecture": "hf-hub:someone/else"}, "give a name of timm.list_models"),
+        ({"model_args": {"checkpoint_path": "x.pth"}}, "model_args.checkpoint_path of config.json is not read"),
+        ({"model_args": {"pretrained_strict": False}}, "model_args.pretrained_strict of config.json is not read"),
+        ({"model_args": {"depth": 8}}, "not the weights of this network .*Missing key"),
+        ({"model_args": {"depth": 1}}, "not the weights of this network .*Unexpected key"),
+        ({"model_args": {"mlp_layer": "Own"}}, "mlp_layer Own is not known"),
+        ({"model_args": {"nonsense": 1}}, "timm cannot build it"),
+        ({"model_args": {"embed_dim": 65536}}, "which would have .* parameters and not"),
+        ({"model_args": {"depth": 10**12}}, "holds 1e[+]12, which no network has"),
+        ({"model_args": [1]}, "config.json is no config of timm"),
+        ({"pretrained_cfg": {"input_size": [3, 160, 120]}}, "takes 3 channels of 160x120"),
+        ({"pretrained_cfg": {"mean": [0, 0]}}, "does not say how pixels are treated"),
+        ({"pretrained_cfg": {"std": [1, 1, 0]}}, "not numbers that pixels can be normalised by"),
+    ],
+)
+def test_what_timm_cannot_read_is_refused_in_a_line(tmp_path, changes, message):
+    write_timm(tmp_path, "test_vit")
+    _config(**changes)(tmp_path)
+    with pytest.raises(BchistoError, match=message) as refused:
+        opened(tmp_path)
+    assert "\n" not in str(refused.value)
+    assert refused.value.exit_code == 2
+
+
+def test_other_places_outputs_and_engines_are_refused(tiny, tmp_path):
     def refused(text, **how):
         with pytest.raises(BchistoError) as error:
             open_encoder(EncoderChoice(*text), **how)
         return str(error.value)
 
-    vit = f"hub:{TINY / 'vit'}"
+    hub = f"hub:{tiny}"
     assert "no such folder" in refused((f"hub:{tmp_path / 'none'}",))
-    assert "and not a file of it" in refused((f"hub:{TINY / 'vit' / 'model.safetensors'}",))
-    assert "no output block3; choose of cls, mean, block1 to block2" in refused((vit, ("block3",)))
-    assert "`engine` onnxruntime: runs no folder of weights" in refused((vit,), engine="onnxruntime")
+    assert "and not a file of it" in refused((f"hub:{tiny / 'model.safetensors'}",))
+    assert "no output block3; it has cls, mean, block1, block2" in refused((hub, ("block3",)))
+    assert "`engine` onnxruntime: does not run hub:" in refused((hub,), engine="onnxruntime")
     assert "`engine` onnxruntime: does not run vgg16" in refused(("vgg16",), engine="onnxruntime")
+    with pytest.raises(ImageError, match="expected uint8 crops"):
+        opened(tiny).encode(pictures(16)[0])
 
 
-def test_a_named_encoder_says_how_to_get_its_weights(tmp_path):
-    said = (
+def test_a_crop_is_resized_and_its_middle_taken(tiny):
+    encoder, (crop,) = opened(tiny), pictures(40, 1)
+    middle = np.asarray(Image.fromarray(crop).resize((20, 20), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(encoder.encode(crop[None]), encoder.encode(middle[None]))
+    lines = dict(check_encoder(f"hub:{tiny}", crops=2).lines)
+    assert lines["takes"] == "16x16 pixels, of crops resized to 20x20 (bicubic): the middle"
+
+
+def test_a_named_encoder_says_how_to_get_its_weights(tiny, tmp_path):
+    known = (
         "uni2-h: its weights are not part of bchisto .*CC-BY-NC-ND-4.0, non-commercial use only, gated.*hf auth login"
     )
-    with pytest.raises(WeightsError, match=f'{said}.*`weights="uni2-h=DIR"`'):
+    with pytest.raises(WeightsError, match=f'{known}.*`weights="uni2-h=DIR"`'):
         open_encoder(EncoderChoice("uni2-h"))
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x02.")
     with pytest.raises(WeightsError, match="a pickled checkpoint can run code"):
         open_encoder(EncoderChoice("uni2-h"), weights=str(tmp_path))
-    with pytest.raises(WeightsError, match="its weights lack pos_embed; they are of another network"):
-        open_encoder(EncoderChoice("uni2-h"), weights=str(TINY / "vit"))
 
 
-def test_a_named_encoder_needs_the_weights_alone(monkeypatch, tmp_path):
-    """A network of the names of Virchow2, but for its size, from a file without any config."""
-    import dataclasses
+@pytest.fixture
+def shrunk(monkeypatch):
+    """Named encoders with every field as published but for width and depth."""
+    from bchisto.encoders import opening
 
-    from bchisto.encoders import CATALOGUE, opening
+    small = {}
+    for name, named in CATALOGUE.items():
+        if named.library == "timm":
+            size = {"depth": 2, "embed_dim": 48, "num_heads": 3, **({"mlp_ratio": 4.0} if "Swi" in str(named) else {})}
+        else:
+            size = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3}
+        small[name] = dataclasses.replace(named, arguments={**named.arguments, **size})
+    monkeypatch.setattr(opening, "CATALOGUE", small)
+    return small
 
-    known = CATALOGUE["virchow2"]
-    card = dataclasses.replace(known.card, size=16, mean=(0.5, 0.4, 0.6), std=(0.2, 0.25, 0.3))
-    small = dataclasses.replace(known, heads=2, card=card)
-    monkeypatch.setattr(opening, "CATALOGUE", {"virchow2": small})
-    file = shutil.copy(TINY / "timm-virchow2" / "model.safetensors", tmp_path / "virchow2.safetensors")
+
+def test_a_named_encoder_needs_the_weights_alone(shrunk, tmp_path):
+    import timm
+    import torch
+
+    named = shrunk["virchow2"]
+    model = write_timm(tmp_path, named.architecture, **named.arguments)
+    file = (tmp_path / "model.safetensors").rename(tmp_path / "virchow2.safetensors")
     encoder = open_encoder(EncoderChoice("virchow2"), weights=str(file))
-    wanted = expected("timm-virchow2")
     assert (encoder.name, encoder.layers, encoder.default_layers) == ("virchow2", ("cls", "mean"), True)
     assert encoder.card.terms() == "CC-BY-NC-ND-4.0, non-commercial use only"
-    np.testing.assert_allclose(encoder.encode(pictures()), np.hstack([wanted["cls"], wanted["mean"]]), atol=1e-5)
+    crops = pictures(224)
+    given = torch.stack([timm.data.create_transform(224, crop_pct=1, interpolation="bicubic")(Image.fromarray(crop))
+                         for crop in crops])  # fmt: skip
+    with torch.inference_mode():
+        tokens = model.forward_features(given)
+    wanted = torch.cat([tokens[:, 0], tokens[:, 5:].mean(1)], dim=1).numpy()
+    np.testing.assert_allclose(encoder.encode(crops), wanted, atol=1e-6)
 
 
-def test_what_needs_keras_hub_says_how_to_install_it(monkeypatch):
+def test_a_named_encoder_of_transformers(shrunk, tmp_path):
+    import torch
+    from transformers import Dinov2Config, Dinov2Model
+
+    for name, size in (("phikon-v2", 224), ("midnight-12k", 518), ("dinov2-base", 518)):
+        folder = tmp_path / name
+        model = Dinov2Model(Dinov2Config(**shrunk[name].arguments, image_size=size))
+        card = shrunk[name].card
+        cut = {"size": {"shortest_edge": card.resize or 224}, "crop_size": {"height": 224, "width": 224},
+               "resample": 2 if card.interpolation == "bilinear" else 3}  # fmt: skip
+        write_transformers(folder, model, image_mean=card.mean, image_std=card.std, **cut)
+        crops = pictures(300)
+        with torch.inference_mode():
+            tokens = model(seen(folder, crops)).last_hidden_state
+        wanted = {"cls": tokens[:, 0], "mean": tokens[:, 1:].mean(1)}
+        wanted = torch.cat([wanted[output] for output in shrunk[name].outputs], dim=1).numpy()
+        found = open_encoder(EncoderChoice(name), weights=str(folder)).encode(crops)
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    _config(num_attention_heads=6)(folder)
+    with pytest.raises(WeightsError, match="says num_attention_heads 6, and dinov2-base has 3; .*another network"):
+        open_encoder(EncoderChoice(name), weights=str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("uni", {"embed_dim": 96}, "size mismatch"),
+        ("uni", {"depth": 3}, "Unexpected key"),
+        ("uni", {"patch_size": 8}, "patch_embed.proj.weight is of shape .48, 3, 8, 8. and not .48, 3, 16, 16."),
+        ("virchow2", {"reg_tokens": 0}, ""),
+        ("h-optimus-0", {"reg_tokens": 8}, "size mismatch for reg_token"),
+    ],
+)
+def test_a_named_encoder_refuses_the_weights_of_another(shrunk, tmp_path, name, changes, message):
+    write_timm(tmp_path, shrunk[name].architecture, **{**shrunk[name].arguments, **changes})
+    with pytest.raises(WeightsError, match=f"{name}: not the weights of this network.*{message}") as refused:
+        open_encoder(EncoderChoice(name), weights=str(tmp_path))
+    assert "\n" not in str(refused.value)
+
+
+def test_an_encoder_of_vectors_named_twice_gives_it_twice(tiny):
+    twice = opened(tiny, "mean", "mean").encode(pictures(16))
+    np.testing.assert_array_equal(twice[:, :8], twice[:, 8:])
+
+
+def test_what_is_missing_is_named(tiny, monkeypatch):
     import sys
 
-    monkeypatch.setitem(sys.modules, "keras_hub", None)
-    with pytest.raises(BchistoError, match="keras-hub, which is missing; pip install 'keras-hub>=\\S+'") as refused:
-        open_encoder(EncoderChoice(f"hub:{TINY / 'swin'}"))
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(BchistoError, match="transformers is missing; pip install") as refused:
+        opened(tiny)
     assert refused.value.exit_code == 2
-
-
-def test_what_continuous_integration_requires_is_installed():
-    import importlib.util
-
-    need("hub", importlib.util.find_spec("keras_hub") is not None, "pip install 'bchisto[hub]'")
-    need("onnx", all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))), "pip install 'bchisto[onnx,test]'")
+    assert isinstance(refused.value, InputError) is False

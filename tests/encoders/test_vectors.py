@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from bchisto.encoders import EncoderCard, EncoderChoice, VectorSpec, describe_encoder
 from bchisto.encoders import checkup as checkup_module
-from bchisto.encoders.vectors import Asked, open_vectors
+from bchisto.encoders.vectors import EncoderRequest, open_vectors
 from bchisto.errors import InputError
 
 CARD = EncoderCard(size=16, licence="CC BY-NC 4.0", non_commercial=True)
@@ -17,7 +17,7 @@ def spec():
 
 
 def opened(**how):
-    return open_vectors(spec(), Asked(EncoderChoice("theirs"), **how))
+    return open_vectors(spec(), EncoderRequest(EncoderChoice("theirs"), **how))
 
 
 def test_random_weights_are_recorded_as_such():

@@ -17,6 +17,7 @@ from bchisto.explain.explanation import shown_picture
 from bchisto.jobs import Work, write_rows
 from bchisto.predict import ready_model
 from bchisto.recipes import reproduce
+from onnx_files import write_onnx
 
 
 def rows(path):
@@ -152,7 +153,9 @@ def test_what_is_refused(boosted, tmp_path, cli):
 
 def test_encoders_that_give_vectors_have_the_map(tissue, tmp_path, cli):
     """Of an encoder without feature maps every window is a crop of its own, in the report and by the command."""
-    encoder = f"hub:{Path(__file__).parents[1] / 'encoders' / 'transformers' / 'vit'}"
+    pytest.importorskip("onnx", reason="needs onnx: pip install 'bchisto[onnx]'")
+    pytest.importorskip("onnxruntime", reason="needs onnx: pip install 'bchisto[onnx]'")
+    encoder = write_onnx(tmp_path, side=16)
     for words in (
         ("featurize", "--images", tissue, "--out", tmp_path, "--encoder", encoder, "--view", "1.0:64",
          "--augmentations", 1, "--crops", 2, "--jobs", 1),

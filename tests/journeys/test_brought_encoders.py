@@ -15,10 +15,11 @@ from bchisto.crossval import bundle_stores
 from bchisto.encoders import card_of
 from conftest import need
 from PIL import Image
+from torch_folders import write_dinov2
 
 pytestmark = pytest.mark.slow
 
-TINY = Path(__file__).parent.parent / "encoders" / "transformers"
+TORCH = all(map(importlib.util.find_spec, ("torch", "timm", "transformers")))
 VIEW = ("--view", "1.0:32", "--stain", "none", "--jobs", 1)
 TRAIN = ("--folds", 2, "--seeds", 1, "--param", "min_data_in_leaf=2", "--param", "num_iterations=3", "--jobs", 1)
 
@@ -31,7 +32,8 @@ def networks(tmp_path_factory):
     from onnx import TensorProto, helper, numpy_helper
 
     place = tmp_path_factory.mktemp("mes réseaux")
-    shutil.copytree(TINY / "dinov2-registers", place / "DINO réseau")
+    need("torch", TORCH, "pip install 'bchisto[torch]'")
+    write_dinov2(place / "DINO réseau", registers=3)
     kernel = np.random.default_rng(2).normal(0, 0.3, (6, 3, 4, 4)).astype(np.float32)
     graph = helper.make_graph(
         [helper.make_node("Conv", ["pixels", "kernel"], ["places"], kernel_shape=[4, 4], strides=[4, 4]),
@@ -125,8 +127,6 @@ def test_from_images_to_predictions_and_maps(networks, tissue, cli, tmp_path, mo
 
 @pytest.mark.parametrize("kind", ["hub", "onnx", "timm"])
 def test_killed_and_resumed_by_shards_to_equal_bytes(networks, kind, tissue, start, cli, tmp_path):
-    if kind == "timm":
-        need("torch", all(map(importlib.util.find_spec, ("timm", "torch"))), "pip install 'bchisto[torch]'")
     many = tmp_path / "many"
     for copy in range(6):
         for path in sorted(tissue.rglob("*.png")):
@@ -164,7 +164,7 @@ def test_bad_input_is_one_line(networks, tissue, cli, tmp_path):
     assert "--mode dense pools feature maps, and hub:" in refused("--encoder", hub, "--mode", "dense")
     assert "--mode dense pools feature maps, and uni gives" in refused("--encoder", "uni", "--mode", "dense")
     assert "brings its own" in refused("--encoder", hub, "--weights", "random")
-    assert "--engine onnxruntime: runs no folder of weights" in refused("--encoder", hub, "--engine", "onnxruntime")
+    assert "--engine onnxruntime: does not run hub:" in refused("--encoder", hub, "--engine", "onnxruntime")
     assert "--engine onnxruntime: does not run tiny" in refused(
         "--encoder", "tiny", "--weights", "random", "--engine", "onnxruntime"
     )
@@ -210,7 +210,7 @@ def test_the_command_that_tries_an_encoder(networks, tissue, cli):
         ("nonsense", (), "hub:DIR, onnx:FILE, timm:NAME"),
         (networks["onnx"], ("--weights", "random"), "--weights random: onnx:"),
         (networks["onnx"], ("--image", "nowhere.png"), "nowhere.png: no such picture; --image takes a file"),
-        (networks["hub"].replace("cls", "block9"), (), "error: no output block9; choose of cls, mean, block1 to block"),
+        (networks["hub"].replace("cls", "block9"), (), "no output block9; it has cls, mean, block1, block2"),
     ):
         code, _, said = cli("encoder", "check", name, *options)
         assert (code, message in said) == (2, True), said

@@ -1,0 +1,260 @@
+"""Networks of other libraries on PyTorch: their library, their weights, and what runs them, OpenVINO too."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DependencyError, InputError, WeightsError, how_to_install, is_out_of_memory
+from ..jobs import hushed_start, prepare_torch
+from .card import EncoderCard
+from .engines import OpenvinoFunction, openvino_core
+from .loading import first_line
+from .vectors import EncoderRequest, Run, VectorEncoder, identity
+
+_MOST_NUMBER = 65_536
+"""Bound on every number of a config (ours): no published network is so wide, deep or large."""
+
+_MOST_GROWTH = 2
+"""How many times more parameters than its file a network may have (ours): files lack heads that no output needs."""
+
+
+@dataclass(frozen=True)
+class TorchNetwork:
+    """A network with its weights.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+    card : EncoderCard
+        With the outputs that can be asked for.
+    default : tuple of str
+        Outputs that are given where none is asked for.
+    compute : callable
+        Normalised images, a tensor of shape (n, 3, size, size), and names of outputs, to a tensor of shape (n, d) each.
+    """
+
+    module: Any
+    card: EncoderCard
+    default: tuple[str, ...]
+    compute: Callable[[Any, tuple[str, ...]], list[Any]]
+
+
+def import_library(name: str, source: str) -> tuple[Any, Any]:
+    """Import PyTorch and a library of networks that runs on it; it asks no server for anything.
+
+    Parameters
+    ----------
+    name : {"timm", "transformers"}
+    source : str
+        What needs it, for messages.
+
+    Returns
+    -------
+    library, torch : module
+
+    Raises
+    ------
+    DependencyError
+        One of them is not installed, or they do not fit each other.
+    """
+    before = os.environ.get("HF_HUB_OFFLINE")
+    os.environ["HF_HUB_OFFLINE"] = "1"  # read when the library is imported
+    try:
+        torch = prepare_torch()
+        with hushed_start():
+            return importlib.import_module(name), torch
+    except ImportError as error:
+        missing = error.name or name
+        raise DependencyError(f"{source}: {missing} is missing; {how_to_install('torch')}") from error
+    except RuntimeError as error:
+        raise DependencyError(
+            f"{source}: {name} cannot be loaded ({first_line(error)}); PyTorch and torchvision must be of one release "
+            "and for one kind of machine, so install both anew together"
+        ) from error
+    finally:
+        if before is None:
+            del os.environ["HF_HUB_OFFLINE"]
+        else:
+            os.environ["HF_HUB_OFFLINE"] = before
+
+
+def read_tensors(files: tuple[Path, ...]) -> dict[str, Any]:
+    """Read all tensors of ``.safetensors`` files, in float32.
+
+    Raises
+    ------
+    WeightsError
+        A file is damaged, or no safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    tensors: dict[str, Any] = {}
+    for file in files:
+        try:
+            tensors |= load_file(file)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise WeightsError(f"{file}: not a safetensors file, or damaged ({first_line(error)})") from error
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def check_numbers(path: Path, config: object) -> None:
+    """Refuse a config with a number that no network has.
+
+    Raises
+    ------
+    InputError
+    """
+    waiting = [config]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, (dict, list)):
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+        elif isinstance(value, (int, float)) and not abs(value) <= _MOST_NUMBER:
+            raise InputError(f"{path}: config.json holds {value:g}, which no network has")
+
+
+def check_size(source: object, build: Callable[[], Any], tensors: Mapping[str, Any], torch: Any) -> None:
+    """Refuse a config that asks for a far larger network than its weights are, before memory is taken for it.
+
+    Parameters
+    ----------
+    source : path or str
+        For messages.
+    build : callable
+        Builds the network.
+    tensors : mapping of str to torch.Tensor
+    torch : module
+
+    Raises
+    ------
+    WeightsError
+    """
+    with torch.device("meta"):
+        planned = sum(parameter.numel() for parameter in build().parameters())
+    held = sum(value.numel() for value in tensors.values())
+    if planned > _MOST_GROWTH * held:
+        raise WeightsError(
+            f"{source}: not the weights of this network, which would have {planned:,} parameters and not {held:,}"
+        )
+
+
+def torch_encoder(
+    request: EncoderRequest,
+    network: TorchNetwork,
+    *,
+    runner: str,
+    weights_sha256: str,
+    default: tuple[str, ...] = (),
+    **decisive: Any,
+) -> VectorEncoder:
+    """Return an encoder of a network.
+
+    Parameters
+    ----------
+    request : EncoderRequest
+        The engine is ``torch``, for which ``keras``, the default of stage 1, stands too, or ``openvino``.
+    network : TorchNetwork
+    runner : str
+        Of the encoder.
+    weights_sha256 : str
+        Of the file of weights.
+    default : tuple of str
+        Outputs in place of the network's default ones.
+    **decisive : Any
+        What decides the vectors beside weights and card, for the encoder's hash.
+
+    Raises
+    ------
+    InputError
+        No such output; another engine.
+    WeightsError
+        The network cannot be run on images of the size of its card.
+    """
+    source, engine = request.choice.name, "torch" if request.engine == "keras" else request.engine
+    if engine not in ("torch", "openvino"):
+        raise InputError(f"`engine` {engine}: does not run {source}; leave it out, or use openvino")
+    default = default or network.default
+    chosen = request.choice.layers or default
+    for name in chosen:
+        if name not in network.card.outputs:
+            known = ", ".join(network.card.outputs[:4]) + (" ..." if len(network.card.outputs) > 4 else "")
+            raise InputError(f"`encoders` {source}: no output {name}; it has {known}")
+    import torch
+
+    network.module.train(False).requires_grad_(False)
+    side = network.card.size or 0
+    try:
+        with torch.inference_mode():
+            sizes = [value.shape for value in network.compute(torch.zeros(1, 3, side, side), chosen)]
+    except Exception as error:
+        # each network has its own way of refusing a size
+        if is_out_of_memory(error):
+            raise
+        raise WeightsError(f"{source}: cannot be run on {side}x{side} pixels ({first_line(error)})") from error
+    if odd := [name for name, shape in zip(chosen, sizes, strict=True) if len(shape) != 2]:
+        raise InputError(f"{source}: {odd[0]} is not a vector for each image; ask for another output")
+    run = _openvino(network, chosen, request.precision) if engine == "openvino" else _torch(network, chosen, request)
+    return VectorEncoder(
+        name=request.choice.label, layers=chosen, parts=tuple(int(shape[1]) for shape in sizes),
+        default_layers=chosen == default, card=network.card, runner=runner, backend=engine, engine=engine,
+        weights_sha256=identity(network.card, weights=weights_sha256, **decisive), weights_file_sha256=weights_sha256,
+        run=run, weights=request.weights_kind if runner == "timm" else "file",
+        parameters=sum(parameter.numel() for parameter in network.module.parameters()),
+    )  # fmt: skip
+
+
+def _torch(network: TorchNetwork, chosen: tuple[str, ...], request: EncoderRequest) -> Run:
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.module.to(device)
+    half = request.precision == "bfloat16"
+
+    def run(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        given = torch.from_numpy(_channels_first(images)).to(device)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
+            vectors = [value.float() for value in network.compute(given, chosen)]
+        return np.asarray(torch.cat(vectors, dim=1).cpu().numpy(), np.float32)
+
+    return run
+
+
+def _openvino(network: TorchNetwork, chosen: tuple[str, ...], precision: str) -> Run:
+    import torch
+
+    class Vectors(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
+        """The network with what is taken of it, which is what OpenVINO follows."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network.module
+
+        def forward(self, images: Any) -> Any:
+            return torch.cat(network.compute(images, chosen), dim=1)
+
+    core, settings = openvino_core(precision)
+    side = network.card.size or 0
+
+    def convert() -> Any:
+        import openvino
+
+        with hushed_start(), warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of what a trace does not follow, which is compared in the tests
+            return openvino.convert_model(Vectors().train(False), example_input=torch.zeros(2, 3, side, side))
+
+    function = OpenvinoFunction(core, settings, convert)
+    return lambda images: np.asarray(function(_channels_first(images)), np.float32)
+
+
+def _channels_first(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
