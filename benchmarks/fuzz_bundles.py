@@ -80,7 +80,9 @@ def make_seeds(folder):
         members = models if head == "stack" else [head]
         prefix = "{}-" if head == "stack" else ""
         files = [
-            (f"{prefix.format(one)}seed0-fold{fold}.npz", folder / f"{one}.npz") for one in members for fold in (1, 2)
+            (f"{prefix.format(one)}seed0-fold{fold}.npz", (folder / f"{one}.npz").read_bytes)
+            for one in members
+            for fold in (1, 2)
         ]
         blend = {fold: {f"s {one}": 1 / 3 for one in members} for fold in (1, 2)} if head == "stack" else None
         stores = {"s": header}

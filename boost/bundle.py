@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -204,7 +204,7 @@ class Bundle(BundleFacts):
         facts: BundleFacts,
         *,
         stores: Mapping[str, Mapping[str, Any]],
-        models: Mapping[str, Sequence[tuple[str, Path]]],
+        models: Mapping[str, Sequence[tuple[str, Callable[[], bytes]]]],
         head: str = "lightgbm",
         blend: Mapping[int, Mapping[str, float]] | None = None,
     ) -> None:
@@ -218,7 +218,7 @@ class Bundle(BundleFacts):
         stores, head, blend
             As the attributes.
         models : mapping
-            Store name to (member name, file) of its models.
+            Store name to the member name of each of its models, and what returns its bytes.
         """
         folders = {name: _folder(name) for name in stores}
         own: dict[str, Any] = {
@@ -228,7 +228,7 @@ class Bundle(BundleFacts):
         }
         if renamed := {name: folder for name, folder in folders.items() if name != folder}:
             own["folders"] = renamed
-        members = [(f"models/{folders[store]}/{name}", file) for store, files in models.items() for name, file in files]
+        members = [(f"models/{folders[store]}/{name}", read) for store, some in models.items() for name, read in some]
         write_bundle(
             path,
             facts,

@@ -12,19 +12,19 @@ from ..crossval import Tested
 from ..evaluate import PaperTable, PredictionTable, paper_table, write_predictions
 from .arrays import Probabilities
 from .blend import blend_weights
-from .units import ModelUnit, read_inner
+from .units import FittedUnit, ModelUnit
 
 
-def blend(units: Sequence[ModelUnit]) -> dict[int, dict[str, float]]:
+def blend(models: Sequence[tuple[ModelUnit, FittedUnit]]) -> dict[int, dict[str, float]]:
     """Return per fold the weight of each member of a stack, fitted on held-out training images of that fold."""
-    by_fold: dict[int, list[ModelUnit]] = {}
-    for unit in units:
-        by_fold.setdefault(unit.fold, []).append(unit)
+    by_fold: dict[int, list[tuple[ModelUnit, FittedUnit]]] = {}
+    for unit, fitted in models:
+        by_fold.setdefault(unit.fold, []).append((unit, fitted))
     weights = {}
     for fold, members in sorted(by_fold.items()):
-        held = np.array([read_inner(unit) for unit in members])
-        shares = blend_weights(held, np.array(members[0].labels, dtype=np.int64)).tolist()
-        weights[fold] = dict(zip([unit.member for unit in members], shares, strict=True))
+        held_out = np.array([fitted.inner for _, fitted in members])
+        shares = blend_weights(held_out, np.array(members[0][0].part.labels, dtype=np.int64)).tolist()
+        weights[fold] = dict(zip([unit.member for unit, _ in members], shares, strict=True))
     return weights
 
 
@@ -57,7 +57,7 @@ class Ensemble:
 
 def gather(
     units: Sequence[ModelUnit],
-    predictions: Sequence[Probabilities],
+    fitted: Sequence[FittedUnit],
     *,
     images: Tested,
     stores: Collection[str],
@@ -68,8 +68,8 @@ def gather(
 
     Parameters
     ----------
-    units, predictions
-        Units and their probabilities, in the same order.
+    units, fitted
+        Models and what training left of each, in the same order.
     images : Tested
     stores : collection of str
     protocol : str
@@ -77,19 +77,20 @@ def gather(
         Gets ``predictions.csv`` and ``predictions-by-model.csv``.
     """
     seeds = sorted({unit.seed for unit in units})
-    trained = images.trained({unit.fold: unit.labels for unit in units})
-    keys = sorted({(image, unit.fold) for unit in units for image in unit.test_ids}, key=lambda key: key[::-1])
-    place = {key: row for row, key in enumerate(keys)}
+    trained = images.trained({unit.fold: unit.part.labels for unit in units})
+    keys = sorted({(image, unit.fold) for unit in units for image in unit.part.test_ids}, key=lambda key: key[::-1])
+    position = {key: row for row, key in enumerate(keys)}
     names = list(dict.fromkeys(unit.member for unit in units))
     cube = np.full((len(names), len(seeds), len(keys), len(images.classes)), np.nan)
-    for unit, probabilities in zip(units, predictions, strict=True):
-        rows = [place[image, unit.fold] for image in unit.test_ids]
-        cube[names.index(unit.member), seeds.index(unit.seed), rows] = probabilities
+    models = list(zip(units, fitted, strict=True))
+    for unit, result in models:
+        rows = [position[image, unit.fold] for image in unit.part.test_ids]
+        cube[names.index(unit.member), seeds.index(unit.seed), rows] = result.tests
 
     def fuse(stores: Collection[str]) -> tuple[Probabilities, dict[int, dict[str, float]]]:
         """Return the mean over the models of some stores; in a stack weighted, with the weights."""
-        some = [unit for unit in units if unit.store in stores]
-        chosen = [name for name in names if any(unit.member == name for unit in some)]
+        some = [(unit, result) for unit, result in models if unit.part.store in stores]
+        chosen = [name for name in names if any(unit.member == name for unit, _ in some)]
         mine = cube[[names.index(name) for name in chosen]]
         if not units[0].inner:
             return mine.mean(axis=(0, 1)), {}

@@ -29,9 +29,6 @@ STACK_MEMBERS = ("lightgbm", "logistic", "svm")
 HEADS = (*_BUILT_IN, STACK)
 """Heads of bchisto's own."""
 
-ABSENT_HEAD_SETTINGS: Mapping[str, Any] = {"members": list(STACK_MEMBERS)}
-"""Settings that came after the first release, with what their absence means."""
-
 
 def list_heads() -> list[str]:
     """Return the names of all heads: ours, then those that other packages add, sorted."""

@@ -204,10 +204,7 @@ def _fit(part: TrainingPart, params: Sequence[Mapping[str, Any]]) -> Iterator[Fi
 
 
 def _settings(terms: TrainingTerms) -> Mapping[str, Any]:
-    settings = {"inner_seed": terms.inner_seed}
-    if terms.most_images > MOST_ROWS:
-        settings["svm_images"] = MOST_ROWS  # bchisto 0.1, which recorded none, took them all
-    return settings
+    return {"inner_seed": terms.inner_seed, "svm_images": MOST_ROWS}
 
 
 def _notice(terms: TrainingTerms) -> str | None:

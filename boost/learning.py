@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluate import nothing_learnt
-from .lightgbm_model import parse_model
-from .units import ModelUnit
+from .units import FittedUnit, ModelUnit
 
 _LEAF_ROWS = 20
 """LightGBM's default of ``min_data_in_leaf``."""
@@ -18,7 +17,9 @@ _LEAVES_PER_CLASS = 4
 """Leaves that the rows of the smallest class shall be able to fill (ours)."""
 
 
-def models_without_split(units: Sequence[ModelUnit], *, augmentations: Mapping[str, int]) -> dict[str, Any]:
+def models_without_split(
+    units: Sequence[ModelUnit], fitted: Sequence[FittedUnit], *, augmentations: Mapping[str, int]
+) -> dict[str, Any]:
     """Count the LightGBM models without a split in any tree.
 
     A tree splits rows in two leaves of at least ``min_data_in_leaf`` rows each, so that with fewer than twice as many
@@ -26,8 +27,8 @@ def models_without_split(units: Sequence[ModelUnit], *, augmentations: Mapping[s
 
     Parameters
     ----------
-    units : sequence of ModelUnit
-        Trained; those of other heads are left out.
+    units, fitted
+        Models and what training left of each; those of other heads are left out.
     augmentations : mapping
         Store name to rows per image.
 
@@ -36,11 +37,11 @@ def models_without_split(units: Sequence[ModelUnit], *, augmentations: Mapping[s
     dict
         ``models``, ``without_split``, and of `leaf_facts`; empty where every model has a split.
     """
-    trees = [unit for unit in units if unit.head == "lightgbm"]
-    idle = [unit for unit in trees if parse_model(unit.model.read_bytes()).constant]
+    trees = [(unit, one.constant) for unit, one in zip(units, fitted, strict=True) if unit.head == "lightgbm"]
+    idle = [unit for unit, constant in trees if constant]
     if not idle:
         return {}
-    each = [leaf_facts(unit.labels, params=unit.params, rows=augmentations[unit.store]) for unit in idle]
+    each = [leaf_facts(unit.part.labels, params=unit.params, rows=augmentations[unit.part.store]) for unit in idle]
     fewest = min(each, key=lambda one: one["suggested_min_data_in_leaf"] or one["min_data_in_leaf"])
     rows = min(one["training_rows"] for one in each)
     return {"models": len(trees), "without_split": len(idle), **fewest, "training_rows": rows}

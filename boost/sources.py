@@ -34,6 +34,8 @@ class Sources:
         Images that stage 1 left out, since they could not be used.
     stains : dict of str to StainOutcome
         Store name to what became of the stains.
+    content : dict of str to dict
+        Store name to image id to the hash of its descriptors, see `Store.content`.
     """
 
     paths: dict[str, Path]
@@ -41,6 +43,7 @@ class Sources:
     images: Tested
     failed: tuple[str, ...] = ()
     stains: dict[str, StainOutcome] = field(default_factory=dict)
+    content: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -96,6 +99,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
     headers: dict[str, dict[str, Any]] = {}
     pixels: dict[str, str] = {}
     stains: dict[str, StainOutcome] = {}
+    content: dict[str, dict[str, str]] = {}
     groups: dict[str, str | None] = {}
     files: dict[str, str] = {}
     rows: list[tuple[str, str, str]] = []
@@ -104,6 +108,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
             headers[name] = store.header
             pixels |= store.pixels
             stains[name] = store.stain_outcome()
+            content[name] = store.content()
             hashes = [value.decode() for value in store.images("sha256")]
             # of embeddings the hash is that of the row, which is another in every store
             contents = [""] * len(hashes) if store.header["mode"] == IMPORTED else hashes
@@ -160,7 +165,7 @@ def read_sources(features: Sequence[str | Path], *, classes: Sequence[str] = ())
         pixels=pixels,
         files=files,
     )
-    return Sources(paths, headers, images, tuple(sorted(left_out - set(labels))), stains)
+    return Sources(paths, headers, images, tuple(sorted(left_out - set(labels))), stains, content)
 
 
 def _refuse_mixed_modes(headers: Mapping[str, Mapping[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -16,25 +16,27 @@ from ..crossval import BundleFacts, CrossValidation, Outputs, Training
 from ..data import decode_image
 from ..errors import ImageError, SettingsConflictError
 from ..evaluate import choose_samples, measure_gains
-from ..featurize import ABSENT_SETTINGS, compared_settings
-from ..jobs import Resources, Work, read_rows, write_rows
-from ..runs import Claim, Mark, versions_of
-from .arrays import Probabilities
+from ..featurize import compared_settings
+from ..jobs import Resources, Work, key_of, read_rows, write_rows
+from ..runs import FolderSettings, versions_of
 from .bundle import Bundle
 from .doubts import doubtful_samples
 from .ensemble import gather
 from .head import HeadSpec, TrainingTerms
-from .heads import ABSENT_HEAD_SETTINGS, STACK, STACK_MEMBERS, head_packages, head_settings, members_of
+from .heads import STACK, STACK_MEMBERS, get_head, head_packages, head_settings, members_of
 from .learning import learning_banner, models_without_split
 from .methods import methods_of, shown_settings
 from .presets import Preset
 from .settings import BoostSettings
 from .sources import Sources
-from .units import ModelUnit, group_units, read_unit, train_group
+from .units import MODEL_KIND, FittedUnit, FoldPart, ModelUnit, group_units, read_model, read_unit, train_group
+
+_GROWING = frozenset({"images_sha256", "classes", "augmentations", "dataset", "synthetic", "failures"})
+"""Attributes of a store that follow from its images, or grow."""
 
 
 @dataclass(frozen=True)
-class BoostTraining(Training[ModelUnit, Probabilities]):
+class BoostTraining(Training[ModelUnit, FittedUnit]):
     """One protocol with one head.
 
     Attributes
@@ -55,15 +57,10 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
 
     unit: ClassVar[str] = "models"
     step_name: ClassVar[str] = "models"
-    road: ClassVar[str] = "boost"
+    command: ClassVar[str] = "boost"
 
-    def check(self, claim: Claim) -> None:
-        """Refuse a folder of other folds, parameters or descriptors, or of a larger result; writes nothing.
-
-        Parameters
-        ----------
-        claim : Claim
-            That of `claim`.
+    def check(self, folder: FolderSettings) -> None:
+        """Refuse a folder of other folds or parameters, or of a larger result; writes nothing.
 
         Raises
         ------
@@ -75,24 +72,23 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         stores = self.sources.paths
         per_fold = sum(self._seeds_of(base) for base in members_of(self.head))
         Bundle.check(stores=list(stores), models=len(stores) * len(self.plan.folds) * per_fold)
-        super().check(claim)
+        super().check(folder)
         if not self.overwrite:
-            _refuse_fewer(claim.folder, stores=stores, seeds=self.settings.seeds)
+            _refuse_fewer(folder.folder, stores=stores, seeds=self.settings.seeds)
 
-    def claim(self) -> Claim:
-        """Return the claim of the folder; the stores are claimed one by one, so that further ones extend it."""
+    def folder(self) -> FolderSettings:
+        """Return the folder with what its models are trained under; further stores extend it."""
         name = "-".join(filter(None, (self.plan.name, self.head, self.settings.name)))
-        return Claim(
-            self.run / self.road / name,
+        return FolderSettings(
+            folder=self.run / self.command / name,
             settings={
-                "folds_sha256": self.plan.sha256,
-                "classes": list(self.images.classes),
+                "head": self.head,
+                "seed": self.settings.seed,
+                **self.of_images(),
                 **head_settings(self.head, self.terms),
+                "stores": {name: _deciding(header) for name, header in self.sources.headers.items()},
             },
-            stores={name: compared_settings(header) for name, header in self.sources.headers.items()},
             work=("models/*/*", "predictions.csv"),
-            overwrite=self.overwrite,
-            absent={**ABSENT_SETTINGS, **ABSENT_HEAD_SETTINGS},
             made_with=versions_of(["bchisto", "numpy", *head_packages(self.head)]),
         )
 
@@ -102,44 +98,69 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
         largest = max(len(self.plan.images(fold, "train")) for fold in self.plan.folds)
         return TrainingTerms(self.preset, self.settings.seed, largest)
 
-    def resources(self, how: Work, claim: Claim) -> Resources:
+    def resources(self, how: Work, folder: FolderSettings) -> Resources:
         """Return a process per core, as no network is run."""
         return how.cpu()
 
-    def units(self, claim: Claim, resources: Resources) -> Sequence[ModelUnit]:
+    def units(self, folder: Path, resources: Resources) -> Sequence[ModelUnit]:
         """Return all models, ordered by member, seed and fold; a stack has one of each member per store and fold."""
-        images, plan, stacked = self.images, self.plan, self.head == STACK
-        position = {image: place for place, image in enumerate(images.labels)}
-        order = {label: place for place, label in enumerate(images.classes)}
+        stacked, classes = self.head == STACK, len(self.images.classes)
+        parts = {store: self._parts(store, path) for store, path in self.sources.paths.items()}
         units = []
-        for (store, path), base in product(self.sources.paths.items(), members_of(self.head)):
-            for seed, (fold_position, fold) in product(range(self._seeds_of(base)), enumerate(plan.folds)):
-                train, test = plan.images(fold, "train"), plan.images(fold, "test")
-                params = base.params(self.terms, classes=len(order), seed=seed, fold_position=fold_position)
-                name = f"seed{seed}-fold{fold}{base.suffix}"
+        for store, base in product(parts, members_of(self.head)):
+            for seed, (fold_position, (part, part_key)) in product(
+                range(self._seeds_of(base)), enumerate(parts[store])
+            ):
+                params = base.params(self.terms, classes=classes, seed=seed, fold_position=fold_position)
+                key = key_of(
+                    MODEL_KIND,
+                    head=base.name,
+                    settings=base.settings(self.terms),
+                    params=params,
+                    rounds=self.preset.rounds,
+                    inner_seed=self.terms.inner_seed,
+                    inner=stacked,
+                    part=part_key,
+                )
+                name = f"seed{seed}-fold{part.fold}-{key[:16]}.npz"
                 units.append(
                     ModelUnit(
-                        store=store,
-                        path=path,
+                        part=part,
                         head=base.name,
                         member=f"{store} {base.name}" if stacked else store,
                         seed=seed,
-                        fold=fold,
-                        train=tuple(position[image] for image in train),
-                        test=tuple(position[image] for image in test),
-                        labels=tuple(order[images.labels[image]] for image in train),
-                        groups=plan.kept_whole(train, [images.groups[image] for image in train]),
-                        train_ids=tuple(train),
-                        test_ids=tuple(test),
-                        classes=len(order),
                         terms=self.terms,
                         params=params,
                         inner=stacked,
-                        mark=claim.mark(store),
-                        model=claim.folder / "models" / store / (f"{base.name}-{name}" if stacked else name),
+                        key=key,
+                        file=folder / "models" / store / (f"{base.name}-{name}" if stacked else name),
                     )
                 )
         return units
+
+    def _parts(self, store: str, path: Path) -> list[tuple[FoldPart, str]]:
+        """Return the images of each fold in a store, with the key of each."""
+        images, plan, content = self.images, self.plan, self.sources.content[store]
+        position = {image: number for number, image in enumerate(images.labels)}
+        order = {label: number for number, label in enumerate(images.classes)}
+        parts = []
+        for fold in plan.folds:
+            train, test = plan.images(fold, "train"), plan.images(fold, "test")
+            part = FoldPart(
+                store=store,
+                path=path,
+                fold=fold,
+                train=tuple(position[image] for image in train),
+                test=tuple(position[image] for image in test),
+                labels=tuple(order[images.labels[image]] for image in train),
+                groups=plan.kept_whole(train, [images.groups[image] for image in train]),
+                train_ids=tuple(train),
+                test_ids=tuple(test),
+                classes=images.classes,
+                rows=tuple(content[image] for image in (*train, *test)),
+            )
+            parts.append((part, part.key()))
+        return parts
 
     def _seeds_of(self, base: HeadSpec) -> int:
         return self.settings.seeds if base.seeded and self.head != STACK else 1
@@ -148,26 +169,22 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
     train = staticmethod(train_group)
     read = staticmethod(read_unit)
 
-    def marks(self, units: Sequence[ModelUnit]) -> Sequence[Mark]:
-        """Return a mark per store."""
-        return list({unit.store: unit.mark for unit in units}.values())
-
     def banners(self) -> Sequence[str]:
         """Say what the stores are of."""
         return self.sources.banners()
 
     def finish(
-        self, result: CrossValidation, units: Sequence[ModelUnit], found: Sequence[Probabilities]
+        self, result: CrossValidation, units: Sequence[ModelUnit], fitted: Sequence[FittedUnit]
     ) -> CrossValidation:
         """Put the models together and write the outputs."""
         folder, sources = result.folder, self.sources
         ensemble = gather(
-            units, found, images=self.images, stores=sources.paths, protocol=result.protocol, folder=folder
+            units, fitted, images=self.images, stores=sources.paths, protocol=result.protocol, folder=folder
         )
         augmentations = {name: int(header["augmentations"]) for name, header in sources.headers.items()}
         facts: dict[str, Any] = {"head": self.head, "paper": ensemble.paper.content()}
         notices = [notice for spec in members_of(self.head) if (notice := spec.notice(self.terms))]
-        if learning := models_without_split(units, augmentations=augmentations):
+        if learning := models_without_split(units, fitted, augmentations=augmentations):
             facts["learning"] = learning
             notices.append(learning_banner(learning))
         if self.settings.each:
@@ -184,9 +201,11 @@ class BoostTraining(Training[ModelUnit, Probabilities]):
             return decode_image(path)
 
         def bundle(kept: BundleFacts) -> None:
-            models: dict[str, list[tuple[str, Path]]] = {}
+            models: dict[str, list[tuple[str, Callable[[], bytes]]]] = {}
             for unit in units:
-                models.setdefault(unit.store, []).append((unit.model.name, unit.model))
+                name = f"seed{unit.seed}-fold{unit.fold}{get_head(unit.head).suffix}"
+                named = f"{unit.head}-{name}" if unit.inner else name
+                models.setdefault(unit.part.store, []).append((named, functools.partial(read_model, unit)))
             stores = {name: _portable(header) for name, header in sources.headers.items()}
             Bundle.save(result.model, kept, stores=stores, models=models, head=self.head, blend=ensemble.weights)
             if blend := ensemble.weights:
@@ -235,6 +254,12 @@ def _refuse_fewer(folder: Path, *, stores: Collection[str], seeds: int) -> None:
             f"{folder}: holds a larger result: {' and '.join(has)}; ask for all of it, or use another `out`, or "
             "`overwrite` to replace it by this smaller one"
         )
+
+
+def _deciding(header: dict[str, Any]) -> dict[str, Any]:
+    """Return what decides the rows of a store's images, and so the models: not which images, nor how often."""
+    settings = compared_settings(header)
+    return {name: value for name, value in settings.items() if name not in _GROWING}
 
 
 def _portable(header: dict[str, Any]) -> dict[str, Any]:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ..errors import BundleError, InputError, StoreError
-from ..featurize import open_store
-from ..jobs import Ticker, atomic_output, read_marks, read_probabilities, write_probabilities
-from ..runs import Mark
+from ..errors import InputError, StoreError
+from ..featurize import content_hashes, open_store
+from ..jobs import Ticker, atomic_output, key_of, read_pack, write_pack
 from .arrays import Probabilities
 from .head import TrainingPart, TrainingTerms
 from .heads import fit_head, parse_head
 
-_log = logging.getLogger(__name__)
+MODEL_KIND = "model 1"
+"""What the key of a model begins with; another number where training or predicting changes."""
 
 
 @dataclass(frozen=True)
-class ModelUnit:
-    """A model to train.
+class FoldPart:
+    """The images of one fold, as all its models of one store see them.
 
     Attributes
     ----------
@@ -32,12 +31,8 @@ class ModelUnit:
         Name of the descriptor store.
     path : Path
         The store.
-    head : str
-        The classifier.
-    member : str
-        Row of the table that the model belongs to: the store, in a stack with its head.
-    seed, fold : int
-        Member of the ensemble (from 0) and fold (as in folds.csv).
+    fold : int
+        As in ``folds.csv``.
     train, test : tuple of int
         Positions of images in the store.
     labels : tuple of int
@@ -46,23 +41,13 @@ class ModelUnit:
         What folds inside the training part keep whole, for each training image: its group, or the unit of
         `FoldPlan.kept_whole`; None where unknown.
     train_ids, test_ids : tuple of str
-    classes : int
-    terms : TrainingTerms
-    params : mapping
-        Of `HeadSpec.params`.
-    inner : bool
-        Whether predictions of held-out training images are kept.
-    mark : Mark
-        What the model is made under.
-    model : Path
-        The model; the predictions of its test images lie beside it as CSV.
+    classes : tuple of str
+    rows : tuple of str
+        Hashes of the descriptors of the training images, then of the test images.
     """
 
     store: str
     path: Path
-    head: str
-    member: str
-    seed: int
     fold: int
     train: tuple[int, ...]
     test: tuple[int, ...]
@@ -70,28 +55,80 @@ class ModelUnit:
     groups: tuple[str | None, ...]
     train_ids: tuple[str, ...]
     test_ids: tuple[str, ...]
-    classes: int
+    classes: tuple[str, ...]
+    rows: tuple[str, ...]
+
+    def key(self) -> str:
+        """Return the key of what models learn from and predict, wherever the store lies."""
+        return key_of(
+            "part 1",
+            **{name: getattr(self, name) for name in ("train_ids", "test_ids", "labels", "groups", "classes", "rows")},
+        )
+
+
+@dataclass(frozen=True)
+class ModelUnit:
+    """A model to train.
+
+    Attributes
+    ----------
+    part : FoldPart
+    head : str
+        The classifier.
+    member : str
+        Row of the table that the model belongs to: the store, in a stack with its head.
+    seed : int
+        Member of the ensemble, from 0.
+    terms : TrainingTerms
+    params : mapping
+        Of `HeadSpec.params`.
+    inner : bool
+        Whether predictions of held-out training images are kept.
+    key : str
+        Of all that decides the model and its predictions.
+    file : Path
+        The pack that holds them.
+    """
+
+    part: FoldPart
+    head: str
+    member: str
+    seed: int
     terms: TrainingTerms
     params: Mapping[str, Any]
     inner: bool
-    mark: Mark
-    model: Path
+    key: str
+    file: Path
 
     @property
-    def predictions(self) -> Path:
-        """The predictions of the test images."""
-        return self.model.with_suffix(".csv")
+    def fold(self) -> int:
+        """The fold, as in ``folds.csv``."""
+        return self.part.fold
 
-    @property
-    def held_out(self) -> Path:
-        """The predictions of training images that inner folds held out."""
-        return self.model.with_suffix(".inner.csv")
+
+@dataclass(frozen=True)
+class FittedUnit:
+    """What training a unit left.
+
+    Attributes
+    ----------
+    tests : ndarray of float64, shape (test images, classes)
+        Predictions of the images that the fold tests.
+    inner : ndarray of float64, shape (training images, classes), or None
+        Predictions of training images by models that did not see them; NaN for images that no inner fold held out.
+    constant : bool
+        Whether the model gives all images the same probabilities.
+    """
+
+    tests: Probabilities
+    inner: Probabilities | None
+    constant: bool
 
 
 def group_units(units: Sequence[ModelUnit]) -> list[tuple[ModelUnit, ...]]:
     """Put models of the same member and fold together, in the order in which they first appear.
 
-    They differ in their seed only and share what they are trained on.
+    They differ only in their seed and share what they are trained on.
     """
     groups: dict[tuple[str, int], list[ModelUnit]] = {}
     for unit in units:
@@ -108,90 +145,68 @@ def train_group(units: Sequence[ModelUnit], ticker: Ticker) -> None:
         The head cannot be fitted on this fold; the message names it.
     StoreError
         The store was replaced meanwhile by one of other images.
-    OverwrittenError
-        Another command has overwritten the folder meanwhile.
     """
     first = units[0]
-    with open_store(first.path) as store:
-        there = dict(enumerate(store.image_ids))
-        if [there.get(at) for at in (*first.train, *first.test)] != [*first.train_ids, *first.test_ids]:
-            raise StoreError(f"{first.path}: its images changed while the command ran; run the same command again")
-        part = TrainingPart(
-            features=store.features(first.train),
-            labels=np.array(first.labels, dtype=np.int64),
-            groups=first.groups,
-            classes=first.classes,
+    part = first.part
+    with open_store(part.path) as store:
+        most = len(store.image_ids)
+        both = (part.train, part.test) if max((*part.train, *part.test)) < most else ((), ())
+        learnt, tested = (store.features(positions) for positions in both)
+        if (*content_hashes(learnt), *content_hashes(tested)) != part.rows:
+            raise StoreError(f"{part.path}: its images changed while the command ran; run the same command again")
+        training = TrainingPart(
+            features=learnt,
+            labels=np.array(part.labels, dtype=np.int64),
+            groups=part.groups,
+            classes=len(part.classes),
             seed=first.terms.inner_seed,
             rounds=first.terms.preset.rounds,
             inner=first.inner,
         )
-        tested = store.features(first.test)
-        fitted = fit_head(first.head, part, params=[unit.params for unit in units])
-        try:
-            for unit, model in zip(units, fitted, strict=True):
-                # before anything is written, so that what cannot be read is no part
-                tests = parse_head(unit.head, model.data).predict_proba(tested)
-                unit.mark.hold()
-                marks = {"settings": unit.mark.sha256, "model": hashlib.sha256(model.data).hexdigest()}
-                if model.text is not None:
-                    with atomic_output(unit.model.with_suffix(".txt")) as temporary:
-                        temporary.write_text(model.text, encoding="utf-8")
-                with atomic_output(unit.model) as temporary:
-                    temporary.write_bytes(model.data)
-                if unit.inner and model.held_out is not None:
-                    write_probabilities(unit.held_out, unit.train_ids, model.held_out, marks=marks)
-                write_probabilities(unit.predictions, unit.test_ids, tests, marks=marks)
-                ticker.tick(kept=True)
-        except InputError as error:
-            raise InputError(f"{first.member}, fold {first.fold}: {error}") from error
+    fitted = fit_head(first.head, training, params=[unit.params for unit in units])
+    try:
+        for unit, model in zip(units, fitted, strict=True):
+            classifier = parse_head(unit.head, model.data)  # before it is written: what cannot be read is not finished
+            arrays = {
+                "model": np.frombuffer(model.data, np.uint8),
+                "constant": np.array([getattr(classifier, "constant", False)]),
+                "tests": classifier.predict_proba(tested),
+            }
+            if unit.inner and model.held_out is not None:
+                arrays["inner"] = model.held_out
+            if model.text is not None:
+                with atomic_output(unit.file.with_suffix(".txt")) as temporary:
+                    temporary.write_text(model.text, encoding="utf-8")
+            write_pack(unit.file, unit.key, arrays)
+            ticker.tick(kept=True)
+    except InputError as error:
+        raise InputError(f"{first.member}, fold {first.fold}: {error}") from error
 
 
-def read_inner(unit: ModelUnit) -> Probabilities:
-    """Return the predictions of held-out training images, float64 of shape (training images, classes).
+def read_unit(unit: ModelUnit) -> FittedUnit | None:
+    """Return what a finished unit left; None if it is not finished, or does not hold, which a warning says."""
+    arrays = _read(unit)
+    if arrays is None or not np.isfinite(arrays["tests"]).all():
+        return None
+    return FittedUnit(arrays["tests"], arrays.get("inner"), bool(arrays["constant"][0]))
 
-    NaN for images that no inner fold held out.
+
+def read_model(unit: ModelUnit) -> bytes:
+    """Return the model of a finished unit, as the head saved it.
 
     Raises
     ------
-    InputError
-        The file is not whole.
+    StoreError
+        The pack is gone or damaged since it was read.
     """
-    values = read_probabilities(unit.held_out, unit.train_ids, unit.classes)
-    if values is None:
-        raise InputError(f"{unit.held_out}: does not hold the held-out predictions; remove it and run again")
-    return values
+    if (arrays := _read(unit)) is None:
+        raise StoreError(f"{unit.file}: changed while the command ran; run the same command again")
+    return arrays["model"].tobytes()
 
 
-def read_unit(unit: ModelUnit) -> Probabilities | None:
-    """Return the predictions of a finished unit, float64 of shape (test images, classes); None if not finished.
-
-    A file that is there and does not hold is named in a warning, and the unit counts as not finished.
-    """
-    if not (unit.model.is_file() and unit.predictions.is_file() and (unit.held_out.is_file() or not unit.inner)):
-        return None
-    values = read_probabilities(unit.predictions, unit.test_ids, unit.classes)
-    inner = read_probabilities(unit.held_out, unit.train_ids, unit.classes) if unit.inner else values
-    if values is None or inner is None or not np.isfinite(values).all():
-        _log.warning("%s: does not hold a whole model; trained again", unit.model)
-        return None
-    tables = (unit.predictions, unit.held_out) if unit.inner else (unit.predictions,)
-    marks = [read_marks(table) for table in tables]
-    if not all(unit.mark.accepts(mark.get("settings")) for mark in marks):
-        _log.warning("%s: made under other settings; trained again", unit.model)
-        return None
-    if not _is_whole(unit, {mark["model"] for mark in marks if "model" in mark}):
-        _log.warning("%s: does not hold a whole model; trained again", unit.model)
-        return None
-    return values
-
-
-def _is_whole(unit: ModelUnit, sha256: set[str]) -> bool:
-    """Whether the model is the one that its tables vouch for; of bchisto 0.1, whose tables did not, if it reads."""
-    data = unit.model.read_bytes()
-    if sha256:
-        return sha256 == {hashlib.sha256(data).hexdigest()}
-    try:
-        parse_head(unit.head, data)
-    except BundleError:
-        return False
-    return True
+def _read(unit: ModelUnit) -> dict[str, npt.NDArray[Any]] | None:
+    part, classes = unit.part, len(unit.part.classes)
+    shapes: dict[str, tuple[int | None, ...]] = {"model": (None,), "constant": (1,), "tests": (len(part.test), classes)}
+    if unit.inner:
+        shapes["inner"] = (len(part.train), classes)
+    return read_pack(unit.file, unit.key, shapes)

@@ -153,7 +153,7 @@ def write_bundle(
     *,
     road: str,
     own: Mapping[str, Any],
-    members: Sequence[tuple[str, Path]],
+    members: Sequence[tuple[str, Callable[[], bytes]]],
     check: Callable[[Archive], Any],
 ) -> None:
     """Write a bundle, and read it back before it takes its place.
@@ -166,8 +166,8 @@ def write_bundle(
     road : {"boosted", "cnn"}
     own : mapping
         What the road adds to what every bundle says.
-    members : sequence of (str, Path)
-        Name and file of each model.
+    members : sequence of (str, callable)
+        Name of each model, and what returns its bytes.
     check : callable
         Reads the archive; raises what is wrong with it.
     """

@@ -117,7 +117,7 @@ class Outputs:
 
         def show(right: Sequence[Sample], wrong: Sequence[Sample]) -> None:
             shown = [replace(one, right=right, wrong=wrong) for one in panels[:1]] + panels[1:]
-            title = f"bchisto {self.training.road}: {folder.name}"
+            title = f"bchisto {self.training.command}: {folder.name}"
             write_report(folder / "report.html", title=title, panels=shown, banners=result.banners)
 
         with reporting(folder / "report.html", failed):
@@ -188,7 +188,7 @@ class Outputs:
         members = self.members or self.tables[:1]
         spread = variance_split(members, splits=plan.repeats) if len(members) > 1 or plan.repeats > 1 else None
         return {
-            "command": self.training.road,
+            "command": self.training.command,
             "dataset": images.dataset,
             "names": {"image": layout.image_is, "group": layout.group_is} if layout else {},
             "methods": list(self.methods),

@@ -1,4 +1,4 @@
-"""Cross-validation, whatever is trained: claim a folder, do what is missing, put it together, report.
+"""Cross-validation, whatever is trained: hold a folder to its settings, do what is missing, put it together, report.
 
 A `Training` is one protocol with one classifier. Its subclasses say what a unit is, how it is trained and read, and
 what the whole leaves; all else is here, once.
@@ -16,19 +16,19 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..data import FoldPlan, ImageChange, Particulars, protocol_text, unknown_groups, write_fold_list
+from ..data import FoldPlan, ImageChange, Known, Particulars, protocol_text, unknown_groups, write_fold_list
 from ..errors import BchistoError, ReportError, SettingsConflictError
 from ..evaluate import FoldNote, PredictionTable, TwoClassView, fold_notes, reporting, write_run_report
 from ..jobs import Resources, Share, Ticker, UnitSpec, Work, do_missing, read_rows, singly
-from ..runs import Claim, Mark, RunRecord
+from ..runs import FolderSettings, RunRecord
 from .result import CrossValidation
 
 _log = logging.getLogger(__name__)
 
 _FOLDS = "folds.csv"
 
-_OF_IMAGES = frozenset({"folds_sha256", "images_sha256", "classes"})
-"""Settings that follow from the images."""
+_MOST_REMOVED = 0.5
+"""Share of the images whose removal is growth; if more are gone, these are other images."""
 
 U = TypeVar("U")
 F = TypeVar("F")
@@ -142,20 +142,20 @@ class Training(ABC, Generic[U, F]):
     step_name: ClassVar[str]
     """What a step of the progress bar is called."""
 
-    road: ClassVar[str]
+    command: ClassVar[str]
     """The command, and the folder of a run that holds what it trains."""
 
     @abstractmethod
-    def claim(self) -> Claim:
-        """Return the claim of the folder for the settings that decide what is in it."""
+    def folder(self) -> FolderSettings:
+        """Return the folder, with the settings that decide what is in it."""
 
     @abstractmethod
-    def resources(self, how: Work, claim: Claim) -> Resources:
+    def resources(self, how: Work, folder: FolderSettings) -> Resources:
         """Return what the work gets of this machine."""
 
     @abstractmethod
-    def units(self, claim: Claim, resources: Resources) -> Sequence[U]:
-        """Return all units, each marked with the claim that was taken."""
+    def units(self, folder: Path, resources: Resources) -> Sequence[U]:
+        """Return all units, each with its key."""
 
     @staticmethod
     @abstractmethod
@@ -165,10 +165,6 @@ class Training(ABC, Generic[U, F]):
     @abstractmethod
     def read(self, unit: U) -> F | None:
         """Return what a finished unit left; None where it is not finished or does not hold."""
-
-    @abstractmethod
-    def marks(self, units: Sequence[U]) -> Sequence[Mark]:
-        """Return the marks that must still hold when the units are put together."""
 
     @abstractmethod
     def finish(self, result: CrossValidation, units: Sequence[U], found: Sequence[F]) -> CrossValidation:
@@ -186,43 +182,61 @@ class Training(ABC, Generic[U, F]):
         """Return what a reader must know first."""
         return ()
 
-    def check(self, claim: Claim) -> None:
-        """Refuse a folder of other folds, images or settings; writes nothing.
+    def of_images(self) -> dict[str, Any]:
+        """Return what a folder notes of the images, and which may differ when these have changed."""
+        images = sorted({image for image, _, _ in self.plan.rows})
+        return {
+            "folds_sha256": self.plan.sha256,
+            "images_sha256": self.images.digest,
+            "classes": list(self.images.classes),
+            "images": len(images),
+        }
 
-        Parameters
-        ----------
-        claim : Claim
-            That of `claim`.
+    def check(self, folder: FolderSettings) -> None:
+        """Refuse a folder of other settings, of other folds over the same images, or of other images.
+
+        Images that were added or removed, and corrected labels and groups, are no conflict: only what they change is
+        trained.
 
         Raises
         ------
         SettingsConflictError
-            The message lists the differences, or says how the images changed where that alone makes them.
+            The message lists the differences.
         """
-        differing = claim.differing()
-        if differing and differing <= _OF_IMAGES and (change := self._change(claim.folder / _FOLDS)):
+        if self.overwrite:
+            return
+        change = self.change(folder)
+        if len(change.removed) > _MOST_REMOVED * len(_tested_before(folder)):
             raise SettingsConflictError(
-                f"{claim.folder}: trained before the images changed: {change}; `overwrite` trains it anew on those "
-                "that are there now, another `out` keeps both"
+                f"{folder.folder}: trained on other images: {change}; use another `out`, or `overwrite`"
             )
-        claim.check()
+        (replace(folder, loose=frozenset(self.of_images())) if change else folder).check()
 
-    def _change(self, path: Path) -> ImageChange:
-        """Say how the images of the protocol differ from those that a fold list of an earlier call names."""
-        old = {row["image_id"]: (row["label"], row["group"]) for row in read_rows(path)}
+    def change(self, folder: FolderSettings) -> ImageChange:
+        """Say how the images of the protocol differ from those that the folder's fold list names."""
+        old = _tested_before(folder)
         images = sorted({image for image, _, _ in self.plan.rows}) if old else ()
         return ImageChange.between(
             old, {image: (self.images.labels[image], self.images.groups[image] or "") for image in images}
         )
 
-    def cross_validate(self, how: Work, claim: Claim) -> CrossValidation:
+    def begin(self, folder: FolderSettings) -> None:
+        """Write the settings of the folder, emptied if it is to be overwritten, and say how its images changed."""
+        if not self.overwrite and (change := self.change(folder)):
+            _log.warning(
+                "%s: %s since its models were trained; only what this changes is trained", folder.folder, change
+            )
+            folder = replace(folder, loose=frozenset(self.of_images()))
+        folder.begin(overwrite=self.overwrite)
+
+    def cross_validate(self, how: Work, folder: FolderSettings) -> CrossValidation:
         """Train what is missing, and write the outputs if all is there.
 
         Parameters
         ----------
         how : Work
-        claim : Claim
-            That of `claim`, taken.
+        folder : FolderSettings
+            That of `folder`, begun.
 
         Raises
         ------
@@ -231,25 +245,25 @@ class Training(ABC, Generic[U, F]):
         BchistoError
             Units are missing at the end though all were trained.
         """
-        folder, resources = claim.folder, self.resources(how, claim)
-        units = self.units(claim, resources)
+        path, resources = folder.folder, self.resources(how, folder)
+        units = self.units(path, resources)
         for warning in self.plan.warnings:
             _log.warning("%s: %s", self.plan.name, warning)
-        write_fold_list(folder / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups)
+        write_fold_list(path / _FOLDS, self.plan, labels=self.images.labels, groups=self.images.groups)
         before, _ = do_missing(
             self.train,
             units,
             UnitSpec(
                 read=self.read,
                 steps=self.steps,
-                label=f"{self.road} {folder.name}",
+                label=f"{self.command} {path.name}",
                 said=f"{self.unit} are trained",
                 step_name=self.step_name,
                 dealt=self.together,
             ),
             how=how,
             resources=resources,
-            begin=lambda: claim.note_work(how.environments(folder, claim.made_with), **resources.recorded),
+            begin=lambda: folder.note_work(how.environments(path, folder.made_with), **resources.recorded),
         )
         # those trained just now, or by other shards
         found = [self.read(unit) if one is None else one for unit, one in zip(units, before, strict=True)]
@@ -259,20 +273,23 @@ class Training(ABC, Generic[U, F]):
         banners = (*self.notes, *self.banners(), *unknown, *self.plan.warnings)
         protocol = protocol_text(self.plan, seed=self.settings.seed, dataset=self.images.dataset)
         result = CrossValidation(
-            folder, protocol, len(units), self.unit, len(whole) == len(units), banners, folder.name,
+            path, protocol, len(units), self.unit, len(whole) == len(units), banners, path.name,
             failures=self.images.failures,
         )  # fmt: skip
         if how.shard is not None:
             own = sum(map(len, how.shard.select(self.together(units))))
             return replace(result, share=Share(how.shard, own, len(whole), len(units), self.unit))
-        for mark in self.marks(units):
-            mark.hold()
+        folder.hold()
         if len(whole) < len(units):
             missing = len(units) - len(whole)
-            raise BchistoError(
-                f"{folder}: {missing} of {len(units)} {self.unit} are missing; run the same command again"
-            )
+            raise BchistoError(f"{path}: {missing} of {len(units)} {self.unit} are missing; run the same command again")
         return self.finish(result, units, whole)
+
+
+def _tested_before(folder: FolderSettings) -> dict[str, Known]:
+    """Return the images of the folder's fold list; empty if nothing was trained yet."""
+    rows = read_rows(folder.folder / _FOLDS) if folder.begun else ()
+    return {row["image_id"]: (row["label"], row["group"]) for row in rows}
 
 
 def cross_validate(
@@ -283,7 +300,7 @@ def cross_validate(
     Parameters
     ----------
     trainings : sequence of Training
-        All are checked, and their folders claimed, before any is begun.
+        All are checked, and the settings of their folders written, before any is begun.
     run : Path
         The run folder.
     how : Work
@@ -302,12 +319,15 @@ def cross_validate(
     ReportError
         A report could not be written; models, predictions, metrics and bundles are, and ``results`` holds the list.
     """
-    claims = [training.claim() for training in trainings]
-    for training, claim in zip(trainings, claims, strict=True):
-        training.check(claim)
-    for claim in claims:  # all that is overwritten is, before anything is trained: what follows can be resumed
-        claim.take()
-    results = [training.cross_validate(how, claim) for training, claim in zip(trainings, claims, strict=True)]
+    pairs = [(training, training.folder()) for training in trainings]
+    for training, folder in pairs:
+        training.check(folder)
+    for (
+        training,
+        folder,
+    ) in pairs:  # all that is overwritten is, before anything is trained: what follows can be resumed
+        training.begin(folder)
+    results = [training.cross_validate(how, folder) for training, folder in pairs]
     record.note(
         results={
             str(result.folder.relative_to(run)): {

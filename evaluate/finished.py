@@ -83,8 +83,8 @@ def read_facts(path: Path) -> Facts:
     if not isinstance(run, dict) or not isinstance(tables, dict):
         return Facts({}, {})
     settings = path.with_name("settings.json")
-    claim = read_json(settings).get("claim", {}) if settings.is_file() else {}
-    if versions := joined_versions(claim.get("made_with", ())):
+    content = read_json(settings) if settings.is_file() else {}
+    if versions := joined_versions(content.get("made_with", ())):
         run = {**run, "versions": versions}
     names = [name for name in tables if name.endswith(" (patch)") == (path.name == _OURS[1])]
     return Facts(run, tables[names[0]] if names else {})

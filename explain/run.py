@@ -15,7 +15,7 @@ from ..crossval import bundle_road, bundle_view
 from ..data import ImageRecord, ImageSelection, file_sha256, record_sha256
 from ..errors import ImageError, InputError, OutputError, one_of
 from ..finetune import CnnModel
-from ..jobs import Progress, Work, atomic_output, refuse_overwriting, remove_output, write_rows
+from ..jobs import Progress, Work, atomic_output, key_of, refuse_overwriting, remove_output, write_rows
 from ..options import plain_options
 from ..predict import (
     BoostedModel,
@@ -28,7 +28,7 @@ from ..predict import (
     ready_model,
     said_of_training,
 )
-from ..runs import Claim, record_run
+from ..runs import FolderSettings, record_run
 from .boosted import check_boosted, explain_boosted
 from .draw import colour_limits, draw, write_sheet
 from .explanation import Explanation, shown_picture
@@ -159,28 +159,30 @@ def explain_methods(
         file, ready = ready_model(bundle, options)
         graphs = graphs_of(ready) if isinstance(ready, CnnModel) else None
         explainers = [_explainer(ready, *one, graphs) for one in zip(settings, targets, strict=True)]
-        claims = [
-            Claim(
-                folder / one.method, settings={"model_sha256": file.sha256, **asdict(one)}, work=("arrays/*.npz",),
-                overwrite=how.overwrite,
-            ) for one in settings
-        ]  # fmt: skip
-        for claim in claims:
-            claim.check()
+        folders = [
+            FolderSettings(
+                folder=folder / one.method,
+                settings={"model_sha256": file.sha256, **asdict(one)},
+                work=("arrays/*.npz",),
+            )
+            for one in settings
+        ]
+        for place in folders if not how.overwrite else ():
+            place.check()
         read = {
             about: _images(ready, sources, about, skip_errors=how.skip_errors)
             for about in {method.about_model for method in methods}
         }
         listed = [read[method.about_model] for method in methods]
-        for claim, (usable, _) in zip(claims, listed, strict=True):
-            own = [claim.folder, claim.folder / "pictures"]
+        for place, (usable, _) in zip(folders, listed, strict=True):
+            own = [place.folder, place.folder / "pictures"]
             refuse_overwriting(own, [image.path.parent for image in usable if image is not None])
-        for claim in claims:
-            claim.take()
+        for place in folders:
+            place.begin(overwrite=how.overwrite)
         banners, facts = said_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)
         results = [
-            _explain_by(method, one, claim, usable, refused, skip_errors=how.skip_errors, banners=banners, facts=facts)
-            for method, one, claim, (usable, refused) in zip(methods, explainers, claims, listed, strict=True)
+            _explain_by(method, one, place, usable, refused, skip_errors=how.skip_errors, banners=banners, facts=facts)
+            for method, one, place, (usable, refused) in zip(methods, explainers, folders, listed, strict=True)
         ]
         record.note(
             model_sha256=file.sha256, explained=results[0].images, failures=max(len(one.failures) for one in results)
@@ -228,7 +230,7 @@ def _images(
 def _explain_by(
     method: Method,
     explainer: Explainer,
-    claim: Claim,
+    settings: FolderSettings,
     records: Sequence[ImageRecord | None],
     refused: Sequence[tuple[str, str]],
     *,
@@ -240,7 +242,7 @@ def _explain_by(
 
     They are drawn last, with colours of one scale.
     """
-    place, mark = claim.folder, claim.mark().sha256
+    place = settings.folder
     rows: list[list[str]] = []
     kept: list[tuple[Path, str]] = []  # arrays are large, and in their files
     ends: list[tuple[float, float]] = []
@@ -250,7 +252,8 @@ def _explain_by(
             name = "model" if record is None else _file_name(record.image_id)
             arrays, picture = place / "arrays" / f"{name}.npz", _picture_of(place, name)
             try:
-                work = mark if record is None else f"{mark}:{record_sha256(record, file_sha256(record.path))}"
+                content = "" if record is None else record_sha256(record, file_sha256(record.path))
+                work = key_of("explanation 1", settings=dict(settings.settings), image=content)
                 found = Explanation.load(arrays, work=work)
                 if found is None:
                     found = explainer(record)

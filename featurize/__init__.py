@@ -14,7 +14,7 @@ from .pipeline import FeaturizeResult, featurize
 from .pooling import norm_pool
 from .prepare import ImageFailure, NormalisedImage, normalise_images
 from .settings import FeaturizeSettings, View
-from .store import StainOutcome, Store, look_first, open_store
+from .store import StainOutcome, Store, content_hashes, look_first, open_store
 from .stream import DescribingCost, ImageDescriptors, describe_images, time_describing
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "Store",
     "View",
     "compared_settings",
+    "content_hashes",
     "crop_boxes",
     "cut_crop",
     "describe_images",

@@ -14,6 +14,7 @@ are finite.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,9 @@ class StainOutcome:
     unchecked: int
 
 
+_HASHED_BYTES = 64 * 1024**2
+"""Descriptors that are in memory at once while they are hashed."""
+
 _MOST_LETTERS = 256 * 1024**2
 _AT_ONCE = 4096
 """Bounds on the letters of a column, and texts that are read at once (ours)."""
@@ -170,6 +174,14 @@ class Store:
             raise StoreError(f"{self.path}: {_mend(fault)}")
         return result
 
+    def content(self) -> dict[str, str]:
+        """Return image id to the SHA-256 of its descriptors, see `content_hashes`; memory stays at some megabytes."""
+        size = max(1, _HASHED_BYTES // max(1, 4 * self.dim * self.augmentations))
+        hashes: list[str] = []
+        for start in range(0, len(self.image_ids), size):
+            hashes += content_hashes(self.features(range(start, min(start + size, len(self.image_ids)))))
+        return dict(zip(self.image_ids, hashes, strict=True))
+
     def images(self, name: str) -> npt.NDArray[Any]:
         """Return a per-image column: ``sha256`` or one of `PER_IMAGE`.
 
@@ -213,6 +225,11 @@ class Store:
             return {}
         found = zip(self.image_ids, self.images(PIXELS), strict=True)
         return {image: value.decode() for image, value in found if value}
+
+
+def content_hashes(features: npt.NDArray[np.float32]) -> list[str]:
+    """Return the SHA-256 of the descriptors of each image, of (images, augmentations, dim)."""
+    return [hashlib.sha256(str(rows.shape).encode() + rows.tobytes()).hexdigest() for rows in features]
 
 
 def open_store(path: PathInput) -> Store:

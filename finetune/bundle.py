@@ -88,7 +88,7 @@ class CnnBundle(BundleFacts):
                 "dataset": dataset,
                 "reading": dict(reading),
             },
-            members=[(f"models/fold{fold}.weights.h5", file) for fold, file in models.items()],
+            members=[(f"models/fold{fold}.weights.h5", file.read_bytes) for fold, file in models.items()],
             check=lambda archive: CnnBundle._read(path, archive, share=True),
         )
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from ..errors import InputError
 from ..jobs import write_rows
-from ..runs import Mark
 from .balance import class_weights, copy_classes, sample_training
 from .batches import Source, still_batches, training_batches
 from .events import EventLog
@@ -58,7 +57,7 @@ def train_model(
     on_epoch: Callable[[str], None],
     on_saved: Callable[[int], None] = lambda epochs: None,
     events: Path | None = None,
-    mark: Mark | None = None,
+    key: str = "",
     frozen: Split | None = None,
     learner: Any = None,
 ) -> None:
@@ -81,8 +80,8 @@ def train_model(
         Called with a number of epochs that a kill does not take any more, all together at the end.
     events : Path, optional
         Folder for TensorBoard.
-    mark : Mark, optional
-        What the state is made under; one of other settings is not gone on from.
+    key : str
+        Of the training; a state of another is not gone on from.
     frozen : Split, optional
         The two parts of `model`, where its encoder makes the same of each sample in every epoch: then the top alone is
         trained, on features that are computed first, if they fit.
@@ -107,7 +106,7 @@ def train_model(
     drawer = None if learner is None else functools.partial(make_drawer, settings.augmentations)
     batches = training_batches(source, samples, **how, features=of_train, drawer=drawer)
     learner = model if learner is None else learner
-    saved = StateFile(state, learner, mark)
+    saved = StateFile(state, learner, key)
     now = saved.restore()
     safe = now.done
     judges = still_batches(source, held, weights=weights, features=of_held)

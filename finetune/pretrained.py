@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..arguments import PathInput, as_path
 from ..encoders import WeightArrays, fill_weights, load_keras_file, read_weight_arrays, variables_of
 from ..errors import InputError, WeightsError
-from ..jobs import DAMAGE, atomic_output, claim_space
+from ..jobs import atomic_output, claim_space
 from .networks.registry import NETWORKS
 from .networks.spec import CaffeLayers, NetworkSpec
 
@@ -188,17 +188,6 @@ def _rewrite(source: Path, target: Path) -> None:
 def _is_automatic(name: str, own: str) -> bool:
     """Whether a name is that of its group but for the number at its end; the group's own number is its place."""
     return re.sub(r"_\d+$", "", name) == re.sub(r"_\d+$", "", own)
-
-
-def is_whole_h5(path: Path) -> bool:
-    """Whether a file is HDF5 from end to end and holds something; the arrays are not read."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            return bool(file) and len(file) > 0 and file.visititems(lambda _name, item: None) is None
-    except DAMAGE:
-        return False
 
 
 def _from_caffe(

@@ -133,7 +133,7 @@ def finetune(
                 view=view,
                 notes=said,
                 overwrite=how.overwrite,
-                folder=folder,
+                networks=folder,
                 dataset=dataset,
                 bank=bank,
                 settings=settings,

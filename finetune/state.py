@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..jobs import DAMAGE, atomic_output, save_arrays
-from ..runs import Mark
 
 _log = logging.getLogger(__name__)
 
@@ -77,12 +76,12 @@ class StateFile:
     path : Path
     model : keras.Model
         Compiled.
-    mark : Mark, optional
-        What the state is made under.
+    key : str
+        Of the training, see `bchisto.jobs.key_of`.
     """
 
-    def __init__(self, path: Path, model: Any, mark: Mark | None) -> None:
-        self._path, self._model, self._mark = path, model, mark
+    def __init__(self, path: Path, model: Any, key: str) -> None:
+        self._path, self._model, self._key = path, model, key
         self._variables = training_variables(model)
         self._written, self._cost = time.monotonic(), 0.0
 
@@ -111,7 +110,7 @@ class StateFile:
                 found.kept = [best[f"best{place}"] for place in range(len(weights))]
         except DAMAGE as error:
             return f"not a whole training state ({str(error) or type(error).__name__})"
-        if self._mark is not None and not self._mark.accepts(facts.get("settings")):
+        if facts.get("key") != self._key:
             return "made under other settings"
         if not (_alike(now, self._variables) and _alike(found.kept or weights, weights)):
             return "the state of another network"
@@ -121,25 +120,16 @@ class StateFile:
         return found
 
     def save(self, now: Progress) -> bool:
-        """Save the state where it is due, and return whether it was.
-
-        Raises
-        ------
-        OverwrittenError
-            Another command has overwritten the folder meanwhile.
-        """
+        """Save the state where it is due, and return whether it was."""
         from keras import ops
 
-        if self._mark is not None:
-            self._mark.hold()
         started = time.monotonic()
         if started - self._written < min(_MOST_SECONDS, _TIMES_ITS_COST * self._cost):
             return False
         weights = _weights(self._path, now)
         if now.waited and not weights.is_file():
             _write(weights, {f"best{place}": value for place, value in enumerate(now.kept)})
-        facts = {"done": now.done, "best": now.best, "waited": now.waited, "rows": now.rows}
-        facts |= {} if self._mark is None else {"settings": self._mark.sha256}
+        facts = {"done": now.done, "best": now.best, "waited": now.waited, "rows": now.rows, "key": self._key}
         arrays = {f"now{place}": ops.convert_to_numpy(one.value) for place, one in enumerate(self._variables)}
         _write(self._path, arrays | {"facts": np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)})
         for other in _all_weights(self._path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..crossval import CrossValidation, Training
-from ..data import MAMMOGRAMS, SYNTHETIC_BANNER, Dataset, file_sha256, inner_splits
+from ..data import SYNTHETIC_BANNER, Dataset, file_sha256, inner_splits
 from ..errors import InputError
-from ..jobs import Resources, Ticker, Work, prepare_backend, visible_gpus
-from ..runs import Claim, Mark, versions_of
+from ..jobs import Resources, Ticker, Work, key_of, prepare_backend, visible_gpus
+from ..runs import FolderSettings, versions_of
 from .balance import BEFORE
 from .batches import Source
 from .images import ImageBank
@@ -25,6 +25,9 @@ from .settings import FinetuneSettings, as_stored
 from .units import FoldUnit, fit_batch_size, read_fold, train_fold
 
 _log = logging.getLogger(__name__)
+
+FOLD_KIND = "fold 1"
+"""What the key of a fold begins with; another number when training or predicting changes."""
 
 _VALIDATION_FOLDS = 8
 """An eighth of a training part validates where the protocol names no validation part (ours)."""
@@ -36,7 +39,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
 
     Attributes
     ----------
-    folder : Path
+    networks : Path
         ``RUN/finetune``.
     dataset : Dataset
         Every image, in the order of the file of images.
@@ -48,7 +51,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
     tensorboard : bool
     """
 
-    folder: Path
+    networks: Path
     dataset: Dataset
     bank: Path
     settings: FinetuneSettings
@@ -57,7 +60,7 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
 
     unit: ClassVar[str] = "folds"
     step_name: ClassVar[str] = "epochs"
-    road: ClassVar[str] = "finetune"
+    command: ClassVar[str] = "finetune"
 
     def fitted(self) -> CnnTraining:
         """Return the training with settings that fit its images, see `fit_batch_size`; writes nothing.
@@ -67,58 +70,45 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         InputError
             Folds that cannot be trained: see `fit_batch_size`, or no images to validate.
         """
-        return replace(self, settings=fit_batch_size(self.settings, self._units(self.folder, workers=1)))
+        return replace(self, settings=fit_batch_size(self.settings, self._units(self.networks, workers=1)))
 
-    def claim(self) -> Claim:
-        """Return the claim of the folder."""
-        found_weights = Path(self.settings.weights)
-        anew = self.settings.turned or ("noise" in self.settings.augmentations and self.dataset.name in MAMMOGRAMS)
-        backend = prepare_backend()
+    def folder_settings(self) -> dict[str, Any]:
+        """Return what decides how folds are trained, JSON-ready; weights by their hash, wherever they lie."""
+        weights = Path(self.settings.weights)
         settings = {
-            "folds_sha256": self.plan.sha256,
-            "images_sha256": self.images.digest,
-            "classes": list(self.dataset.classes),
             **as_stored({**asdict(self.settings), **resolved(self.settings)}),
-            "weights_file_sha256": file_sha256(found_weights) if found_weights.is_file() else "",
-            "backend": backend,
-            "augmentation_rules": 2 if anew else 1,
+            **({"weights": file_sha256(weights)} if weights.is_file() else {}),
+            "backend": prepare_backend(),
         }
-        defaults = as_stored({f.name: f.default for f in fields(self.settings) if f.default is not MISSING})
-        return Claim(
-            self.folder / "-".join(filter(None, (self.plan.name, self.settings.network, self.settings.name))),
-            settings=settings,
+        return {name: value for name, value in settings.items() if name != "name"}  # of the folder
+
+    def folder(self) -> FolderSettings:
+        """Return the folder with what its networks are trained under."""
+        return FolderSettings(
+            folder=self.networks / "-".join(filter(None, (self.plan.name, self.settings.network, self.settings.name))),
+            settings={**self.folder_settings(), **self.of_images()},
             work=("models/*", "predictions.csv"),
-            overwrite=self.overwrite,
-            # 0.1 did not say which backend; it normalised by batches, coloured the noise of mammograms, and turned what
-            # was squeezed
-            absent={
-                **defaults,
-                "precision": "float32",
-                "batch_norm": "batch",
-                "backend": backend,
-                "augmentation_rules": 1,
-            },
             made_with={
-                **versions_of(("bchisto", "keras", "numpy", backend)),
+                **versions_of(("bchisto", "keras", "numpy", prepare_backend())),
                 "device": "GPU" if visible_gpus() else "CPU",
             },
             otherwise="another `name` or `out`",
         )
 
-    def resources(self, how: Work, claim: Claim) -> Resources:
+    def resources(self, how: Work, folder: FolderSettings) -> Resources:
         """Return what the folds get; a folder that is begun goes on with its threads."""
-        begun, folds = claim.begun_with("threads"), len(self.plan.folds)
+        begun, folds = folder.begun_with("threads"), len(self.plan.folds)
         found = how.training(folds, begun=None if begun is None else int(begun) if begun.isdecimal() else 1)
         if found.threads and found.threads > 1:
             _log.info(
                 "%s: %d fold(s), %d cores: each trains with %d threads, as settings.json notes; results differ by it",
-                claim.folder.name, folds, found.cores, found.threads,
+                folder.folder.name, folds, found.cores, found.threads,
             )  # fmt: skip
         return found
 
-    def units(self, claim: Claim, resources: Resources) -> Sequence[FoldUnit]:
+    def units(self, folder: Path, resources: Resources) -> Sequence[FoldUnit]:
         """Return all folds."""
-        return self._units(claim.folder, workers=resources.helpers(len(self.plan.folds)), mark=claim.mark())
+        return self._units(folder, workers=resources.helpers(len(self.plan.folds)))
 
     @staticmethod
     def train(units: tuple[FoldUnit, ...], ticker: Ticker) -> None:
@@ -133,10 +123,6 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
     def steps(self, unit: FoldUnit) -> int:
         """Return the epochs at most."""
         return unit.settings.epochs
-
-    def marks(self, units: Sequence[FoldUnit]) -> Sequence[Mark]:
-        """Return the mark that all folds share."""
-        return [unit.mark for unit in units[:1] if unit.mark is not None]
 
     def banners(self) -> Sequence[str]:
         """Say what a reader must know of the images, the start and the validation."""
@@ -159,12 +145,12 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
         return notes
 
     def finish(
-        self, result: CrossValidation, units: Sequence[FoldUnit], found: Sequence[npt.NDArray[np.float64]]
+        self, result: CrossValidation, units: Sequence[FoldUnit], predictions: Sequence[npt.NDArray[np.float64]]
     ) -> CrossValidation:
         """Write the outputs."""
-        return write_outputs(self, result, units, np.concatenate(found))
+        return write_outputs(self, result, units, np.concatenate(predictions))
 
-    def _units(self, folder: Path, *, workers: int, mark: Mark | None = None) -> list[FoldUnit]:
+    def _units(self, folder: Path, *, workers: int) -> list[FoldUnit]:
         position = {item.image_id: place for place, item in enumerate(self.dataset.records)}
         labels = tuple(self.dataset.classes.index(item.label or "") for item in self.dataset.records)
         settings = self.settings
@@ -197,10 +183,29 @@ class CnnTraining(Training[FoldUnit, npt.NDArray[np.float64]]):
                     folder=folder,
                     workers=workers,
                     tensorboard=self.tensorboard,
-                    mark=mark,
+                    key=self._key(fold, train, validate, names),
                 )
             )
         return units
+
+    def _key(self, fold: int, train: Sequence[int], validate: Sequence[int], names: Sequence[tuple[str, str]]) -> str:
+        """Return the key of a fold: how it is trained, and on which contents and labels."""
+        records, files = self.dataset.records, self.images.files
+
+        def content(positions: Sequence[int]) -> list[tuple[str, str, str | None]]:
+            some = [records[position] for position in positions]
+            return [(record.image_id, files[record.image_id], record.label) for record in some]
+
+        return key_of(
+            FOLD_KIND,
+            settings=self.folder_settings(),
+            reading=self.reading,
+            classes=self.dataset.classes,
+            fold=fold,
+            train=content(train),
+            validate=content(validate),
+            tests=[(image, patch, files[image]) for image, patch in names],
+        )
 
     def _split(self, train: Sequence[int], labels: Sequence[int], fold: int) -> tuple[list[int], list[int]]:
         """Set an eighth of the training images aside to validate; groups stay whole, every class goes on training.

@@ -13,15 +13,14 @@ import numpy.typing as npt
 
 from ..data import file_sha256
 from ..errors import InputError
-from ..jobs import Ticker, read_marks, read_probabilities, write_probabilities
-from ..runs import Mark
+from ..jobs import Ticker, read_pack, write_pack
 from .balance import class_factors
 from .batches import Source, outputs_of, still_batches
 from .fit import TrainingPlan, loss_weights, train_model, training_samples
 from .images import ImageBank
 from .kept import network_of_fold, parts_of
 from .model import resolved
-from .pretrained import is_whole_h5, save_h5
+from .pretrained import save_h5
 from .settings import FinetuneSettings
 from .state import remove_state
 
@@ -51,8 +50,8 @@ class FoldUnit:
         Threads that prepare batches.
     tensorboard : bool
         Whether curves are written for TensorBoard.
-    mark : Mark or None
-        What the fold is trained under.
+    key : str
+        Of all that decides its weights and predictions.
     """
 
     settings: FinetuneSettings
@@ -67,17 +66,17 @@ class FoldUnit:
     folder: Path
     workers: int = 1
     tensorboard: bool = False
-    mark: Mark | None = None
+    key: str = ""
 
     @property
     def weights(self) -> Path:
         """The best weights."""
-        return self.folder / "models" / f"fold{self.fold}.weights.h5"
+        return self._file("weights.h5")
 
     @property
     def predictions(self) -> Path:
-        """The predictions of the test images."""
-        return self.folder / "models" / f"fold{self.fold}.csv"
+        """The pack with the predictions of the test images, and the hash of the weights."""
+        return self._file("npz")
 
     @property
     def log(self) -> Path:
@@ -87,12 +86,10 @@ class FoldUnit:
     @property
     def state(self) -> Path:
         """What training goes on from, until the fold is finished."""
-        return self.folder / "models" / f"fold{self.fold}.state.npz"
+        return self._file("state.npz")
 
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """Names of the predictions in their file."""
-        return tuple(f"{image}:{patch}" if patch else image for image, patch in self.test_names)
+    def _file(self, ending: str) -> Path:
+        return self.folder / "models" / f"fold{self.fold}-{self.key[:16]}.{ending}"
 
     @property
     def plan(self) -> TrainingPlan:
@@ -151,8 +148,6 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
     ------
     InputError
         See `train_model`; the message names the fold.
-    OverwrittenError
-        Another command has overwritten the folder meanwhile.
     """
     settings, source, classes = unit.settings, unit.source(), len(unit.classes)
     model = network_of_fold(settings, classes=classes, fold=unit.fold)
@@ -178,18 +173,16 @@ def train_fold(unit: FoldUnit, ticker: Ticker) -> None:
             on_epoch=say,
             on_saved=tick,
             events=events,
-            mark=unit.mark,
+            key=unit.key,
             **parts_of(model, settings, fold=unit.fold),
         )
     except InputError as error:
         raise InputError(f"fold {unit.fold}: {error}") from error
     ticker.tick(settings.epochs - ticked)  # training that stopped early is done as well
-    if unit.mark is not None:
-        unit.mark.hold()
     save_h5(model, unit.weights)
-    marks = {} if unit.mark is None else {"settings": unit.mark.sha256, "model": file_sha256(unit.weights)}
-    found = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=classes)
-    write_probabilities(unit.predictions, unit.rows, found, marks=marks)
+    tests = predict_samples(model, source, np.array(unit.test, dtype=np.int64), classes=classes)
+    sha256 = np.frombuffer(bytes.fromhex(file_sha256(unit.weights)), np.uint8)
+    write_pack(unit.predictions, unit.key, {"tests": tests, "weights_sha256": sha256})
     remove_state(unit.state)
 
 
@@ -212,17 +205,15 @@ def read_fold(unit: FoldUnit) -> npt.NDArray[np.float64] | None:
     """
     if not (unit.weights.is_file() and unit.predictions.is_file()):
         return None
-    values = read_probabilities(unit.predictions, unit.rows, len(unit.classes))
-    if values is None or not np.isfinite(values).all():
+    shapes = {"tests": (len(unit.test_names), len(unit.classes)), "weights_sha256": (32,)}
+    arrays = read_pack(unit.predictions, unit.key, shapes)
+    if arrays is None:
+        return None
+    if not np.isfinite(arrays["tests"]).all():
         _log.warning("%s: does not hold the predictions of its fold; trained again", unit.predictions)
         return None
-    marks = read_marks(unit.predictions)
-    if unit.mark is not None and not unit.mark.accepts(marks.get("settings")):
-        _log.warning("%s: made under other settings; trained again", unit.predictions)
-        return None
-    # version 0.1 kept no hash of the weights
-    if not (file_sha256(unit.weights) == marks["model"] if "model" in marks else is_whole_h5(unit.weights)):
+    if file_sha256(unit.weights) != arrays["weights_sha256"].tobytes().hex():
         _log.warning("%s: does not hold the weights of its fold; trained again", unit.weights)
         return None
     remove_state(unit.state)
-    return values
+    return arrays["tests"]

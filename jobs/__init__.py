@@ -37,7 +37,6 @@ from .processes import is_running, scratch_folder, this_process
 from .progress import Progress, Ticker, format_seconds
 from .resources import Resources, cpu_resources, default_jobs, network_resources, one_thread_of_opencv
 from .shard import Shard, Share
-from .tables import read_marks, read_probabilities, write_probabilities
 from .work import Work
 from .yamltext import parse_yaml
 
@@ -90,9 +89,7 @@ __all__ = [
     "prepare_backend",
     "prepare_torch",
     "read_json",
-    "read_marks",
     "read_pack",
-    "read_probabilities",
     "read_records",
     "read_rows",
     "reading",
@@ -113,6 +110,5 @@ __all__ = [
     "write_archive",
     "write_json",
     "write_pack",
-    "write_probabilities",
     "write_rows",
 ]

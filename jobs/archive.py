@@ -69,7 +69,7 @@ def write_archive(
     *,
     kind: str,
     schema_version: int,
-    members: Iterable[tuple[str, Path]],
+    members: Iterable[tuple[str, Callable[[], bytes]]],
     facts: Mapping[str, Any],
     check: Callable[[Archive], object],
 ) -> None:
@@ -82,7 +82,8 @@ def write_archive(
         What it is, for whoever opens it.
     schema_version : int
         Of `facts` and the members.
-    members : iterable of (name, file)
+    members : iterable of (name, callable)
+        Each callable returns the bytes of the member; one at a time is in memory.
     facts : mapping
         The rest of the manifest.
     check : callable
@@ -96,12 +97,15 @@ def write_archive(
         The archive cannot be written, or what was written cannot be read.
     """
     chosen = list(members)
-    check_archive_size(members=len(chosen), size=sum(file.stat().st_size for _, file in chosen))
+    check_archive_size(members=len(chosen))
     hashes: dict[str, str] = {}
+    size = 0
     with atomic_output(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-            for name, file in chosen:
-                data = file.read_bytes()
+            for name, read in chosen:
+                data = read()
+                size += len(data)
+                check_archive_size(members=len(chosen), size=size)
                 hashes[name] = hashlib.sha256(data).hexdigest()
                 archive.writestr(_info(name), data)
             head = {"kind": kind, "schema_version": schema_version, "bchisto_version": __version__}

@@ -49,7 +49,7 @@ def read_pack(path: Path, key: str, shapes: Mapping[str, Sequence[int | None]]) 
     key : str
         Under which it is wanted. A file of another key is not it.
     shapes : mapping
-        Name to the shape of each array that must be there, None for any length. Numbers must be finite.
+        Name to the shape of each array that must be there, None for any length.
     """
     if not path.is_file():
         return None
@@ -73,6 +73,4 @@ def _fault(arrays: Mapping[str, npt.NDArray[Any]], key: str, shapes: Mapping[str
         array = arrays[name]
         if array.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
             return f"{name} has the shape {array.shape}"
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            return f"{name} is not finite"
     return None

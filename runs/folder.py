@@ -39,6 +39,8 @@ class FolderSettings:
         Patterns of the files that are work done. In a folder without any, other settings are no conflict.
     made_with : mapping
         Package to version, of this process. Another minor version is no conflict; it is warned of and noted.
+    loose : frozenset of str
+        Settings that are noted and may differ from those of the work that is there.
     otherwise : str
         What a message proposes beside ``overwrite``.
     """
@@ -47,6 +49,7 @@ class FolderSettings:
     settings: Mapping[str, Any]
     work: Sequence[str]
     made_with: Mapping[str, str] = field(default_factory=dict)
+    loose: frozenset[str] = frozenset()
     otherwise: str = "another `out`"
 
     @property
@@ -139,7 +142,10 @@ class FolderSettings:
         stores = [
             (name, old[_STORES][name], new[_STORES][name]) for name in old.get(_STORES, {}) if name in new[_STORES]
         ]
-        whole = ("", *({name: side[name] for name in side if name != _STORES} for side in (old, new)))
+        whole = (
+            "",
+            *({name: side[name] for name in side if name not in {_STORES, *self.loose}} for side in (old, new)),
+        )
         clashes = [(name, describe_differences(a, b)) for name, a, b in (whole, *stores)]
         return "; ".join(f"{name}: {clash}" if name else clash for name, clash in clashes if clash)
 

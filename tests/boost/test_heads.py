@@ -16,6 +16,7 @@ from bchisto.boost.linear_head import fit_logistic, parse_logistic
 from bchisto.errors import BundleError, InputError
 from bchisto.featurize import open_store
 from bchisto.jobs import Work
+from packs import packs_in
 
 
 def blobs(rng, images=60, augmentations=3, d=12, classes=3, spread=1.2):
@@ -285,11 +286,12 @@ def test_the_features_of_test_images_change_no_model(every_head, run_copy):
         work=Work(jobs=1, overwrite=True),
     )
     for head in ("logistic", "svm", "stack"):
-        for model in sorted((run / "boost" / f"3-{head}" / "models").rglob("*fold1.*")):
-            if model.suffix == ".csv" and ".inner" not in model.name:
-                continue
-            other = copy / model.relative_to(run)
-            assert other.read_bytes() == model.read_bytes(), model.name
+        ours, theirs = (packs_in(root / "boost" / f"3-{head}") for root in (copy, run))
+        for name in (name for name in theirs if name.endswith("fold1")):
+            one, other = np.load(ours[name]), np.load(theirs[name])
+            assert one["model"].tobytes() == other["model"].tobytes(), name
+            if head == "stack":
+                np.testing.assert_array_equal(one["inner"], other["inner"])
 
 
 def test_a_damaged_model_is_trained_again(every_head, run_copy, caplog):
@@ -297,10 +299,10 @@ def test_a_damaged_model_is_trained_again(every_head, run_copy, caplog):
     copy = run_copy(run)
     models = copy / "boost" / "3-stack" / "models" / "tiny-1.0-64"
     before = {path.name: path.read_bytes() for path in models.iterdir()}
-    (models / "svm-seed0-fold1.npz").write_bytes(b"PK")
-    (models / "logistic-seed0-fold2.inner.csv").write_text("image_id,p0,p1\n")
+    packs_in(models)["svm-seed0-fold1"].write_bytes(b"PK")
+    packs_in(models)["logistic-seed0-fold2"].write_bytes(b"")
     train(out=copy, folds=["3"], settings=BoostSettings(heads=["stack"], params=PARAMS), work=Work(jobs=1))
-    assert caplog.text.count("does not hold a whole model; trained again") == 2
+    assert caplog.text.count("; made again") == 2
     assert {path.name: path.read_bytes() for path in models.iterdir()} == before
 
 

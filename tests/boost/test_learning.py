@@ -35,22 +35,19 @@ def test_splits_are_counted_as_lightgbm_counts_them(rows, changes, learns):
     assert model.constant != learns
 
 
-def unit(folder, text, *, labels, **params):
-    path = folder / f"{len(list(folder.iterdir()))}.npz"
-    path.write_bytes(pack_text(text))
-    return SimpleNamespace(head="lightgbm", store="s", model=path, labels=labels, params=params)
+def unit(labels, **params):
+    return SimpleNamespace(head="lightgbm", part=SimpleNamespace(store="s", labels=labels), params=params)
 
 
-def test_what_is_suggested_follows_from_the_data(tmp_path):
-    none, some = fit(39), fit(60)
-    units = [unit(tmp_path, none, labels=(0,) * 7 + (1,) * 5), unit(tmp_path, some, labels=(0, 1))]
-    found = models_without_split(units, augmentations={"s": 3})
-    assert found == {
+def test_what_is_suggested_follows_from_the_data():
+    idle, learnt = (SimpleNamespace(constant=constant) for constant in (True, False))
+    units = [unit((0,) * 7 + (1,) * 5), unit((0, 1))]
+    assert models_without_split(units, [idle, learnt], augmentations={"s": 3}) == {
         "models": 2, "without_split": 1, "training_rows": 36, "min_data_in_leaf": 20, "suggested_min_data_in_leaf": 3,
     }  # fmt: skip
-    assert models_without_split(units[1:], augmentations={"s": 3}) == {}
-    constant = [unit(tmp_path, none, labels=(0, 1), min_data_in_leaf=1)]
-    assert "leaves need 1 rows only" in learning_banner(models_without_split(constant, augmentations={"s": 3}))
+    assert models_without_split(units[1:], [learnt], augmentations={"s": 3}) == {}
+    constant = models_without_split([unit((0, 1), min_data_in_leaf=1)], [idle], augmentations={"s": 3})
+    assert "leaves need 1 rows only" in learning_banner(constant)
 
 
 SENTENCE = "NOTHING LEARNT: 3 of 3 models give all images the same probabilities"

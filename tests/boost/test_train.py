@@ -10,6 +10,7 @@ from bchisto.data import FoldChoice
 from bchisto.errors import InputError, MissingInputError, SettingsConflictError, StoreError
 from bchisto.featurize import open_store
 from bchisto.jobs import Shard, Work
+from packs import models_in, packs_in
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
 PAIR = "boost/3-lightgbm"
@@ -21,8 +22,7 @@ def rows(path):
 
 
 def texts(run, pair=PAIR):
-    """Return models as arrays, and the texts beside them."""
-    return {path.name: path.read_bytes() for path in sorted((run / pair / "models").rglob("seed?-fold?.*[zt]"))}
+    return models_in(run / pair)
 
 
 def test_writes_what_the_interface_says(boosted):
@@ -36,9 +36,7 @@ def test_writes_what_the_interface_says(boosted):
         "report.html",
         "model.bchisto",
     } <= names
-    assert sorted(texts(boosted)) == sorted(
-        f"seed{s}-fold{f}.{end}" for s in (0, 1) for f in (1, 2, 3) for end in ("npz", "txt")
-    )
+    assert sorted(texts(boosted)) == sorted(f"seed{s}-fold{f}" for s in (0, 1) for f in (1, 2, 3))
     predictions = rows(folder / "predictions.csv")
     assert list(predictions[0]) == ["image_id", "label", "group", "fold", "p_benign", "p_malignant"]
     assert len(predictions) == 12
@@ -88,8 +86,8 @@ def test_binning_and_training_never_see_test_rows(boosted, run_copy):
     shutil.rmtree(run / "boost")
     train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=PARAMS), work=Work(jobs=1))
     before, after = texts(boosted), texts(run)
-    assert after["seed0-fold1.npz"] == before["seed0-fold1.npz"]
-    assert after["seed0-fold2.npz"] != before["seed0-fold2.npz"]
+    assert after["seed0-fold1"] == before["seed0-fold1"]
+    assert after["seed0-fold2"] != before["seed0-fold2"]
 
 
 def test_processes_shards_and_resume_give_equal_models(boosted, described, run_copy):
@@ -112,13 +110,13 @@ def test_processes_shards_and_resume_give_equal_models(boosted, described, run_c
 
 def test_a_broken_model_is_trained_again_and_others_are_kept(boosted, run_copy, caplog):
     run = run_copy(boosted)
-    models = run / PAIR / "models" / "tiny-1.0-64"
-    (models / "seed0-fold1.npz").write_text("tree\n")
-    (models / "seed0-fold2.csv").write_text("image_id,p0,p1\nx,nan,1\n")
-    kept = (models / "seed1-fold1.npz").stat().st_mtime_ns
+    packs = packs_in(run / PAIR)
+    packs["seed0-fold1"].write_text("tree\n")
+    shutil.copy(packs["seed0-fold3"], packs["seed0-fold2"])
+    kept = packs["seed1-fold1"].stat().st_mtime_ns
     train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
-    assert caplog.text.count("does not hold a whole model; trained again") == 2
-    assert (models / "seed1-fold1.npz").stat().st_mtime_ns == kept
+    assert caplog.text.count("; made again") == 2
+    assert packs["seed1-fold1"].stat().st_mtime_ns == kept
     assert texts(run) == texts(boosted)
 
 
@@ -163,7 +161,7 @@ def test_several_protocols_live_in_one_run(boosted, run_copy, tmp_path):
     assert "Side by side" in report
     assert "mine-lightgbm" in report
     assert len(rows(run / "boost" / "mine-lightgbm" / "predictions.csv")) == 4
-    assert texts(run, "boost/mine-lightgbm")["seed0-fold1.npz"] == texts(run)["seed0-fold1.npz"]
+    assert texts(run, "boost/mine-lightgbm")["seed0-fold1"] == texts(run)["seed0-fold1"]
 
 
 def test_numbers_say_where_they_come_from(boosted):
@@ -316,14 +314,14 @@ def test_killed_and_resumed_gives_equal_models(described, start, tmp_path):
     ]
     models = runs["killed"] / "boost" / "3-lightgbm" / "models"
     for _ in range(2):
-        before = len(list(models.rglob("*.npz")))
+        before = len(packs_in(models))
         process = start("boost", "--out", runs["killed"], *options, start_new_session=True)
         deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline and len(list(models.rglob("*.npz"))) <= before:
+        while process.poll() is None and time.monotonic() < deadline and len(packs_in(models)) <= before:
             time.sleep(0.002)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    assert 0 < len(list(models.rglob("*.npz"))) < 36
+    assert 0 < len(packs_in(models)) < 36
     for run in runs.values():
         process = start("boost", "--out", run, *options)
         _, messages = process.communicate(timeout=120)

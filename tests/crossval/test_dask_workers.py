@@ -68,7 +68,7 @@ def test_a_worker_of_another_version_is_named_and_recorded(cluster, described, r
     assert re.search(rf"warning: --dask \S+ worker \S+ runs bchisto 9\.9\.9, and this is {bchisto.__version__}", err), (
         err
     )
-    (made_with,) = json.loads((run / "boost" / "2-lightgbm" / "settings.json").read_text())["claim"]["made_with"]
+    (made_with,) = json.loads((run / "boost" / "2-lightgbm" / "settings.json").read_text())["made_with"]
     assert made_with["bchisto"] == "9.9.9"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import write_tissue
+from packs import packs_in
 
 pytestmark = pytest.mark.slow
 
@@ -126,8 +127,11 @@ def test_its_encoder_describes_and_its_head_is_trained(said, here):
     with open_store(here / "run" / "features" / "edges-1.0-32.h5") as store:
         assert store.features().shape == (24, 2, 8 + 16)
         assert store.header["classes"] == ["normal", "tumour"]
-    models = sorted(path.name for path in (here / "run" / "boost" / "3-grouped-centroid" / "models").rglob("*.json"))
-    assert models == ["seed0-fold1.json", "seed0-fold2.json", "seed0-fold3.json"]
+    assert list(packs_in(here / "run" / "boost" / "3-grouped-centroid")) == [
+        "seed0-fold1",
+        "seed0-fold2",
+        "seed0-fold3",
+    ]
 
 
 def test_its_network_is_trained(said, here):

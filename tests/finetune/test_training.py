@@ -261,7 +261,7 @@ def test_a_run_writes_what_the_boosted_road_writes(tuned):
     assert (lines[0], len(lines)) == ("image_id,label,group,fold,p_benign,p_malignant", 13)
     assert (folder / "folds.csv").read_text().startswith("image_id,label,group,fold")
     assert len(list((folder / "models").glob("fold*.weights.h5"))) == 3
-    assert not list((folder / "models").glob("*.npz"))
+    assert not list((folder / "models").glob("*.state.npz"))
     assert (folder / "logs" / "fold1.csv").read_text().startswith("epoch,loss,accuracy,val_loss,val_accuracy")
     assert json.loads((folder / "metrics.json").read_text())["run"]["protocol"] == result.protocol
     assert "bchisto finetune: 3-speck" in (folder / "report.html").read_text()
@@ -325,7 +325,7 @@ if __name__ == "__main__":
     work = Work(jobs=1, threads=3)
     (found,) = finetune(sys.argv[1], out=sys.argv[2], settings=settings, folds=["2"], work=work)
     print(tf.config.threading.get_intra_op_parallelism_threads())
-    print(json.loads((found.folder / "settings.json").read_text())["claim"]["made_with"][0]["threads"])
+    print(json.loads((found.folder / "settings.json").read_text())["made_with"][0]["threads"])
     print(load_config(found.folder.parents[1] / "run.json", command="finetune")["threads"])
 """
     done = subprocess.run([sys.executable, "-c", script, tissue, tmp_path], capture_output=True, text=True, timeout=120)
@@ -350,13 +350,13 @@ def test_a_fold_alone_is_trained_with_every_core(tissue, tmp_path):
         return folder, done.stderr
 
     def noted(folder):
-        return [one["threads"] for one in json.loads((folder / "settings.json").read_text())["claim"]["made_with"]]
+        return [one["threads"] for one in json.loads((folder / "settings.json").read_text())["made_with"]]
 
     folder, said = tune(pair, tmp_path / "run")
     assert "1 fold(s), 2 cores: each trains with 2 threads" in said
     assert noted(folder) == ["2"]
     whole = (folder / "predictions.csv").read_bytes()
-    (trained,) = (folder / "models").glob("fold*.csv")
+    (trained,) = (folder / "models").glob("fold*.npz")
     trained.unlink()
     again, said = tune(str(cores[0]), tmp_path / "run")
     assert "each trains with 2 threads" in said
@@ -374,7 +374,7 @@ def test_kill_nine_and_resume(tuned, tissue, tmp_path, start):
     process = start(*command)
     state = tmp_path / "run" / "finetune" / "3-speck" / "models"
     deadline = time.monotonic() + 120
-    while not list(state.glob("fold*.npz")) and time.monotonic() < deadline and process.poll() is None:
+    while not list(state.glob("fold*.state.npz")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -36,7 +36,6 @@ def test_a_pack_gives_back_what_was_written(tmp_path):
     [
         (lambda path: write_pack(path, key_of("thing 1", seed=1), {"values": np.ones(2)}), "made under other settings"),
         (lambda path: write_pack(path, KEY, {"values": np.ones(3)}), r"values has the shape \(3,\)"),
-        (lambda path: write_pack(path, KEY, {"values": np.array([1.0, np.nan])}), "values is not finite"),
         (lambda path: write_pack(path, KEY, {"other": np.ones(2)}), "values"),
         (lambda path: path.write_bytes(path.read_bytes()[:-40]), "not a zip file"),
         (lambda path: path.write_bytes(b""), "not a zip file"),

@@ -1,4 +1,4 @@
-"""Folders of stage 2 are held to their settings, by every model in them."""
+"""Models are made under keys, and folders of stage 2 are held to their settings."""
 
 import shutil
 
@@ -6,35 +6,27 @@ import pytest
 from bchisto.boost import BoostSettings, train, units
 from bchisto.errors import BchistoError, OverwrittenError, SettingsConflictError, StoreError
 from bchisto.jobs import Work
+from packs import models_in, packs_in
 
 PARAMS = {"min_data_in_leaf": 2, "num_iterations": 8}
 PAIR = "boost/3-lightgbm"
 
 
 def texts(run):
-    """Return models as arrays and as texts."""
-    return {path.name: path.read_bytes() for path in sorted((run / PAIR / "models").rglob("seed?-fold?.*[zt]"))}
+    return models_in(run / PAIR)
 
 
-def test_models_carry_the_hash_of_their_settings(boosted, run_copy, caplog):
-    """A model of another command, and one that was replaced, are trained again."""
+def test_a_model_under_another_key_is_trained_again(boosted, run_copy, caplog):
     run = run_copy(boosted)
-    other = run.parent / "other"
-    shutil.copytree(boosted, other)
-    changed = {**PARAMS, "num_iterations": 9}
-    train(out=other, folds=["3"], settings=BoostSettings(seeds=2, params=changed), work=Work(jobs=1, overwrite=True))
-    ours, theirs = (root / PAIR / "models" / "tiny-1.0-64" for root in (run, other))
-    for name in ("seed0-fold1.npz", "seed0-fold1.csv"):
-        shutil.copy(theirs / name, ours / name)
-    shutil.copy(theirs / "seed1-fold2.npz", ours / "seed1-fold2.npz")
+    packs = packs_in(run / PAIR)
+    shutil.copy(packs["seed1-fold2"], packs["seed0-fold1"])
     train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
     assert texts(run) == texts(boosted)
-    assert "seed0-fold1.npz: made under other settings; trained again" in caplog.text
-    assert "seed1-fold2.npz: does not hold a whole model; trained again" in caplog.text
+    assert f"{packs['seed0-fold1']}: not whole (made under other settings); made again" in caplog.text
 
 
 def test_overwritten_beside_a_running_command(boosted, run_copy, monkeypatch):
-    """The first stops at its next model, and what it left is not taken over."""
+    """The first stops before it puts its models together, and what it left is not taken over."""
     run = run_copy(boosted)
     real, changed = units.fit_head, {**PARAMS, "num_iterations": 9}
     calls = []
@@ -55,10 +47,14 @@ def test_overwritten_beside_a_running_command(boosted, run_copy, monkeypatch):
             settings=BoostSettings(seeds=1, params={**PARAMS, "num_iterations": 7}),
             work=Work(jobs=1, overwrite=True),
         )
-    found = texts(run)
+    expected = packs_in(run / PAIR)
+    assert len(expected) == 3
     train(out=run, folds=["3"], settings=BoostSettings(seeds=1, params=changed), work=Work(jobs=1))
-    assert texts(run) == found
-    assert {text.count(b"\nTree=") for name, text in found.items() if name.endswith(".txt")} == {2 * 9}  # two classes
+    fresh = run.parent / "fresh"
+    shutil.copytree(boosted / "features", fresh / "features")
+    train(out=fresh, folds=["3"], settings=BoostSettings(seeds=1, params=changed), work=Work(jobs=1))
+    for name in ("predictions.csv", "model.bchisto"):
+        assert (run / PAIR / name).read_bytes() == (fresh / PAIR / name).read_bytes()
 
 
 def test_a_smaller_result_does_not_replace_a_larger_one(boosted, run_copy):
@@ -81,7 +77,7 @@ def test_models_that_went_missing_are_an_error(boosted, run_copy, monkeypatch):
     run = run_copy(boosted)
     # as if another process had removed them
     monkeypatch.setattr("bchisto.jobs.missing.run_units", lambda *_, **__: [])
-    (run / PAIR / "models" / "tiny-1.0-64" / "seed0-fold1.npz").unlink()
+    packs_in(run / PAIR)["seed0-fold1"].unlink()
     with pytest.raises(BchistoError, match="1 of 6 models are missing; run the same command again"):
         train(out=run, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
 
@@ -105,12 +101,12 @@ def test_all_is_overwritten_before_any_is_trained(boosted, run_copy, monkeypatch
                 work=Work(jobs=1, overwrite=True),
             )
     for result in train(out=run, folds=["3", "2"], settings=BoostSettings(seeds=1, params=changed), work=Work(jobs=1)):
-        texts = [path.read_text() for path in (result.folder / "models").rglob("*.txt")]
-        assert {text.count("\nTree=") for text in texts} == {3 * 2}  # a tree a class and iteration
+        assert result.finished
+        assert len(packs_in(result.folder)) == int(result.folder.name[0])  # of the new settings only
 
 
-def test_a_store_that_grew_is_refused_in_words(boosted, tissue, tiny_settings, run_copy, tmp_path, cli):
-    """What to do is said by names of images; the old result stays, and the new one is that of a fresh run."""
+def grow(boosted, tissue, tiny_settings, run_copy, tmp_path):
+    """Return a run whose images were changed after its models were trained, and the folder of images."""
     from bchisto.featurize import featurize
 
     run, images = run_copy(boosted), shutil.copytree(tissue, tmp_path / "images")
@@ -119,35 +115,52 @@ def test_a_store_that_grew_is_refused_in_words(boosted, tissue, tiny_settings, r
         (images / name / "z new.png").write_bytes(whole + b"\0")
     (images / "benign" / "benign02.png").unlink()
     featurize(images, out=run, settings=tiny_settings, work=Work(jobs=1))
-    before = texts(run)
+    return run, images
+
+
+def test_a_store_that_grew_trains_what_changed(boosted, tissue, tiny_settings, run_copy, tmp_path, cli):
+    """The change is told by names of images, and the result is that of a fresh run."""
+    from bchisto.featurize import featurize
+
+    run, images = grow(boosted, tissue, tiny_settings, run_copy, tmp_path)
     command = ["boost", "--out", run, "--folds", 3, "--seeds", 2, "--jobs", 1]
     command += [word for pair in PARAMS.items() for word in ("--param", "=".join(map(str, pair)))]
     code, _, messages = cli(*command)
-    assert code == 2
-    assert "2 images added (first benign/z new.png), 1 image removed (benign/benign02.png); --overwrite" in messages
-    assert "sha256" not in messages
-    assert texts(run) == before
-    assert cli(*command, "--overwrite")[0] == 0
+    assert code == 0, messages
+    assert "2 images added (first benign/z new.png), 1 image removed (benign/benign02.png) since its" in messages
     fresh = tmp_path / "fresh"
     featurize(images, out=fresh, settings=tiny_settings, work=Work(jobs=1))
     train(out=fresh, folds=["3"], settings=BoostSettings(seeds=2, params=PARAMS), work=Work(jobs=1))
-    assert texts(run) == texts(fresh)
-    assert (run / PAIR / "predictions.csv").read_bytes() == (fresh / PAIR / "predictions.csv").read_bytes()
+    for name in ("predictions.csv", "predictions-by-model.csv", "metrics.json", "model.bchisto", "folds.csv"):
+        assert (run / PAIR / name).read_bytes() == (fresh / PAIR / name).read_bytes(), name
+
+
+def test_other_folds_over_the_same_images_are_refused(boosted, run_copy, tmp_path):
+    run = run_copy(boosted)
+    rows = (run / PAIR / "folds.csv").read_text().splitlines()
+    lists = [tmp_path / name / "mine.csv" for name in ("a", "b")]
+    swapped = [line.replace(",1", ",9").replace(",2", ",1").replace(",9", ",2") for line in rows[1:]]
+    for path, lines in zip(lists, (rows[1:], rows[1:3] + swapped[2:]), strict=True):
+        path.parent.mkdir()
+        plain = [(line.split(",")[0], line.split(",")[3]) for line in lines]
+        path.write_text("image_id,fold\n" + "".join(f"{image},{fold}\n" for image, fold in plain))
+    settings = BoostSettings(seeds=1, params=PARAMS)
+    train(out=run, folds=[str(lists[0])], settings=settings, work=Work(jobs=1))
+    with pytest.raises(SettingsConflictError, match="mine-lightgbm: made with other settings: other folds; use the"):
+        train(out=run, folds=[str(lists[1])], settings=settings, work=Work(jobs=1))
 
 
 def test_a_store_replaced_while_models_train(boosted, run_copy, monkeypatch):
-    """Positions of images are looked up when a unit begins, so that no model trains on other images than it says."""
+    """No model trains on other descriptors than its key says."""
     import h5py
 
     run = run_copy(boosted)
     shutil.rmtree(run / "boost")
-    with h5py.File(run / "features" / "tiny-1.0-64.h5") as file:
-        ids = file["images/image_id"][:]
     real = units.open_store
 
     def replaced(path):
         with h5py.File(path, "a") as file:
-            file["images/image_id"][:] = ids[::-1]
+            file["features"][3, 5] += 1
         return real(path)
 
     monkeypatch.setattr(units, "open_store", replaced)

@@ -1,0 +1,111 @@
+"""Folders of fine-tuned networks are held to their settings, by every fold and training state in them."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from bchisto.errors import InputError, SettingsConflictError
+from bchisto.finetune import FinetuneSettings, finetune, units
+from bchisto.jobs import Shard, Work
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = FinetuneSettings(
+    "convs", weights="random", size=32, epochs=1, batch_size=4, validation=False, augmentations=()
+)
+FOLDER = "finetune/2-convs"
+
+
+def run(tissue, out, settings=SETTINGS, **how):
+    return finetune(tissue, out=out, settings=settings, folds=["2"], work=Work(jobs=1, **how))
+
+
+def results(out):
+    return {path.name: path.read_bytes() for path in sorted((out / FOLDER).glob("*.csv"))}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, tissue):
+    out = tmp_path_factory.mktemp("done") / "run"
+    with pytest.raises(InputError, match="`batch_size` 99: more than the"):
+        run(tissue, out, replace(SETTINGS, batch_size=99))
+    run(tissue, out)
+    return out
+
+
+def test_settings_are_written_when_something_is_made_under_them(tissue, done):
+    """A refusal of the training itself is no settings: the command that it asks for then works."""
+    assert results(done)
+    with pytest.raises(InputError, match="overwrite without `shard`"):
+        run(tissue, done, overwrite=True, shard=Shard(1, 2))
+    with pytest.raises(
+        SettingsConflictError,
+        match=r"made with other settings: rate .*; use the same settings, another `name` or `out`",
+    ):
+        run(tissue, done, replace(SETTINGS, learning_rate=0.5))
+
+
+def test_folds_under_another_key_are_trained_again(tissue, done, run_copy, caplog):
+    folder = run_copy(done) / FOLDER
+    before = results(folder.parents[1])
+    (first,), (second,) = (list((folder / "models").glob(f"fold{fold}-*.npz")) for fold in (1, 2))
+    first.write_bytes(second.read_bytes())
+    (weights,), (other,) = (list((folder / "models").glob(f"fold{fold}-*.h5")) for fold in (2, 1))
+    weights.write_bytes(other.read_bytes())  # whole, and not its own
+    run(tissue, folder.parents[1])
+    assert results(folder.parents[1]) == before
+    assert f"{first.name}: not whole (made under other settings); made again" in caplog.text
+    assert f"{weights.name}: does not hold the weights of its fold; trained again" in caplog.text
+
+
+def test_a_state_under_another_key_is_not_gone_on_from(tissue, tmp_path, caplog, monkeypatch):
+    real = units.train_model
+
+    def interrupted(*arguments, **options):
+        def stop(words):
+            raise KeyboardInterrupt
+
+        real(*arguments, **{**options, "on_epoch": stop})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(units, "train_model", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tissue, tmp_path, replace(SETTINGS, learning_rate=0.5))
+    (state,) = (tmp_path / FOLDER / "models").glob("fold1-*.state.npz")
+    left = state.read_bytes()
+
+    def beside(*arguments, **options):
+        options["state"].parent.mkdir(exist_ok=True)
+        options["state"].write_bytes(left)
+        real(*arguments, **options)
+
+    monkeypatch.setattr(units, "train_model", beside)
+    run(tissue, tmp_path, overwrite=True)
+    assert ".state.npz: made under other settings; trained from the start" in caplog.text
+
+
+def test_a_moved_weights_file_changes_nothing(tissue, tmp_path, caplog):
+    """The key holds the hash of the weights, not where they lie."""
+    from bchisto.encoders import Encoder
+
+    places = [tmp_path / name for name in ("a.weights.h5", "moved/b.weights.h5")]
+    Encoder("convs", weights="random", seed=1).model.save_weights(places[0])
+    places[1].parent.mkdir()
+    shutil.copy(places[0], places[1])
+    caplog.set_level("INFO", "bchisto")
+    for path in places:
+        run(tissue, tmp_path / "run", replace(SETTINGS, weights=str(path)))
+    assert "2 of 2 folds are trained already" in caplog.text
+
+
+def test_a_corrected_label_trains_the_folds_that_it_is_in(tissue, tmp_path, caplog):
+    rows = [(path, path.parent.name) for path in sorted(tissue.rglob("*.png"))]
+    table = tmp_path / "list.csv"
+    table.write_text("path,label\n" + "".join(f"{path},{label}\n" for path, label in rows))
+    run(table, tmp_path / "run")
+    rows[0] = (rows[0][0], rows[-1][1])
+    table.write_text("path,label\n" + "".join(f"{path},{label}\n" for path, label in rows))
+    run(table, tmp_path / "run")
+    assert "1 label changed" in caplog.text
+    run(table, tmp_path / "fresh")
+    assert results(tmp_path / "run") == results(tmp_path / "fresh")
