@@ -49,7 +49,7 @@ class Bundle(BundleFacts):
 
     Attributes
     ----------
-    classes, protocol, banners, temperature, crop_seed, two_class, training, unsure
+    classes, protocol, banners, temperature, two_class, training, unsure
         See `bchisto.crossval.BundleFacts`.
     stores : dict of str to dict
         Store name to the settings that made it: encoder, layers, weights hash, view, stain, ...

@@ -13,7 +13,6 @@ from .bundles import (
     bundle_stores,
     bundle_view,
     open_bundle,
-    read_crop_seed,
     write_bundle,
 )
 from .outputs import Outputs
@@ -34,6 +33,5 @@ __all__ = [
     "bundle_view",
     "cross_validate",
     "open_bundle",
-    "read_crop_seed",
     "write_bundle",
 ]

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ..data import CROP_SEEDS, ImageRecord, file_sha256, record_sha256
+from ..data import ImageRecord, file_sha256, record_sha256
 from ..errors import BundleError, printable
 from ..jobs import DAMAGE, Archive, write_archive
 from .manifest import check_manifest
 
 BUNDLE_KIND = "bchisto model bundle"
 BUNDLE_SCHEMA = 3
-"""Of bundles of either road. Since 3 `crop_seed` says what seeds the crops of new images; 1 (boosted) and 2 (networks)
-are those of 0.1, which knew image ids alone."""
+"""Of bundles of either road."""
 
 _ROADS = {"boosted": ("boosted models", "boosted models"), "cnn": ("CNNs", "CNN")}
 """What a bundle of each road is of, and what one of another road does not hold."""
@@ -63,9 +62,9 @@ class TrainingImages:
 
     @classmethod
     def read(cls, manifest: Mapping[str, Any]) -> TrainingImages | None:
-        """Return those that a manifest names; None in bundles that do not know theirs, as those of 0.1."""
-        found = manifest.get("training")
-        return found and cls(int(found["images"]), frozenset(found["pixels_sha256"]), frozenset(found["files_sha256"]))
+        """Return those that a manifest names; None in bundles that do not know theirs."""
+        known = manifest["training"]
+        return known and cls(int(known["images"]), frozenset(known["pixels_sha256"]), frozenset(known["files_sha256"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,21 +81,18 @@ class BundleFacts:
         What a reader of predictions must know.
     temperature : float or None
         Of the mean of the fold models, see `bchisto.evaluate.shrunk_temperature`.
-    crop_seed : {"id", "pixels"}
-        What seeds the crops of new images, see `bchisto.data.CROP_SEEDS`.
     two_class : dict or None
         ``positive``, ``rule``, ``thresholds``, and ``wanted``: ``sensitivity``, ``threshold`` and ``enough`` of each.
     training : TrainingImages or None
         None where the bundle does not know which images trained.
     unsure : dict or None
-        See `bchisto.evaluate.unsure_rule`; None in bundles of 0.1.
+        See `bchisto.evaluate.unsure_rule`.
     """
 
     classes: tuple[str, ...]
     protocol: str
     banners: tuple[str, ...] = ()
     temperature: float | None = None
-    crop_seed: str = "pixels"
     two_class: dict[str, Any] | None = None
     training: TrainingImages | None = None
     unsure: dict[str, Any] | None = None
@@ -126,10 +122,9 @@ class BundleFacts:
             protocol=manifest["protocol"],
             banners=tuple(manifest["banners"]),
             temperature=calibration and float(calibration["temperature"]),
-            crop_seed=read_crop_seed(path, manifest),
-            two_class=manifest.get("two_class"),
+            two_class=manifest["two_class"],
             training=TrainingImages.read(manifest),
-            unsure=manifest.get("unsure"),
+            unsure=manifest["unsure"],
             **own,
         )
 
@@ -140,7 +135,6 @@ class BundleFacts:
             "protocol": self.protocol,
             "banners": list(self.banners),
             "calibration": None if self.temperature is None else {"temperature": self.temperature},
-            "crop_seed": self.crop_seed,
             "two_class": self.two_class,
             "training": self.training and self.training.content(),
             "unsure": self.unsure,
@@ -227,7 +221,7 @@ def bundle_view(path: Path) -> tuple[tuple[str, ...], dict[str, Any] | None]:
         See `bundle_road`.
     """
     with _opened(path) as archive:
-        return tuple(archive.manifest["classes"]), archive.manifest.get("two_class")
+        return tuple(archive.manifest["classes"]), archive.manifest["two_class"]
 
 
 def bundle_stores(path: Path) -> dict[str, dict[str, Any]]:
@@ -254,20 +248,5 @@ def _opened(path: Path) -> Iterator[Archive]:
 
 
 def _road(archive: Archive) -> str:
-    """Return what a bundle holds; bundles of 0.1 of boosted models may not say."""
-    return str(archive.manifest.get("road", "boosted"))
-
-
-def read_crop_seed(path: Path, manifest: Mapping[str, Any]) -> str:
-    """Return what seeds the crops of new images by a bundle's manifest; bundles of 0.1 say nothing and mean the id.
-
-    Raises
-    ------
-    BundleError
-        A rule that no version has written.
-    """
-    rule = str(manifest.get("crop_seed", "id"))
-    if rule not in CROP_SEEDS:
-        shown = repr(rule[:40])
-        raise BundleError(f"{path}: its crop_seed {shown} is none of {', '.join(CROP_SEEDS)}; the bundle was altered")
-    return rule
+    """Return what a bundle holds."""
+    return str(archive.manifest.get("road", ""))

@@ -44,11 +44,11 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
         "training": (_are_images, "a number of images and hashes of them"),
         "unsure": (_is_rule, "a confidence with what lies on both sides of it"),
     }
-    late = ("two_class", "training", "unsure")  # not in bundles of 0.1
+    unknown = ("calibration", "two_class", "training", "unsure")
     for name, (check, wanted) in checks.items():
-        if name not in manifest and name not in late:
+        if name not in manifest:
             raise BundleError(f"{path}: its manifest has no {name}; the bundle was altered")
-        if (found := manifest.get(name)) is None and name in (*late, "calibration"):
+        if (found := manifest[name]) is None and name in unknown:
             continue
         if not check(found):
             raise BundleError(f"{path}: its manifest does not hold {wanted} as {name}; the bundle was altered")

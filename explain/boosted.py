@@ -185,7 +185,7 @@ def _frame(model: BoostedModel, record: ImageRecord, store: str) -> Picture:
     """Return the image as the encoder of a store sees it: scaled and normalised, neither coloured nor turned."""
     settings = model.settings[store]
     (found,) = normalise_images(
-        [record], settings=settings, views=settings.views, skip_errors=False, crop_seed=model.bundle.crop_seed
+        [record], settings=settings, views=settings.views, skip_errors=False, crop_seed="pixels"
     )
     if not isinstance(found, NormalisedImage):
         raise ImageError(found.message)

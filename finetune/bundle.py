@@ -34,7 +34,7 @@ class CnnBundle(BundleFacts):
 
     Attributes
     ----------
-    classes, protocol, banners, temperature, crop_seed, two_class, training, unsure
+    classes, protocol, banners, temperature, two_class, training, unsure
         See `bchisto.crossval.BundleFacts`.
     settings : FinetuneSettings
     models : dict of int to keras.Model

@@ -97,7 +97,7 @@ class CnnModel:
                 image = decode_record(record)
                 _check_number(record, settings.rule.number(*image.shape[:2]))
                 pixels[record.image_id] = pixels_sha256(image)
-                return treat(record, image), crop_key(record, image, crop_seed=self.bundle.crop_seed)
+                return treat(record, image), crop_key(record, image, crop_seed="pixels")
             except ImageError as error:
                 return error
 

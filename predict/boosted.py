@@ -135,7 +135,7 @@ class BoostedModel:
                 targets=targets,
                 ticker=ticker,
                 skip_errors=skip_errors,
-                crop_seed=self.bundle.crop_seed,
+                crop_seed="pixels",
                 helpers=helpers,
             )
             for settings, targets in groups

@@ -160,8 +160,6 @@ def image_units(records: Sequence[ImageRecord], *, file: ModelFile, model: Model
             "suffix": record.path.suffix.casefold(),  # by which some formats are read
             "stretch": record.stretch,
         }
-        if model.bundle.crop_seed == "id":
-            content["image_id"] = record.image_id
         units.append(ImageUnit(record, sha256, key_of(_KIND, **decides, image=content)))
     return units
 

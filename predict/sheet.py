@@ -189,7 +189,7 @@ def rule_sentences(rule: Mapping[str, Any] | None) -> list[str]:
     if rule is None:
         return [
             "No image is marked unsure: this model holds no rule for it, which is taken from predictions of images "
-            "that the model did not train on. Models that bchisto 0.2 or later trains and tests hold one."
+            "that the model did not train on."
         ]
     sure, unsure = rule["sure"], rule["unsure"]
 

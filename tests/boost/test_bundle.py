@@ -90,7 +90,6 @@ def manifest(**changes):
         ),
         (manifest(kind="other"), "a zip file, but not a bchisto model bundle"),
         (manifest(schema_version=9, bchisto_version="3.0"), r"written by bchisto 3\.0, newer than this"),
-        (manifest(crop_seed="name"), r"its crop_seed 'name' is none of id, pixels; the bundle was altered"),
         (manifest(classes=None), "does not hold 2 to 1,000 different names as classes"),
         (manifest(folders={"tiny-1.0-64": "other"}), "is of no store that the bundle names"),
         (manifest(folders=3), "not a bchisto model bundle, or damaged"),

@@ -25,8 +25,9 @@ def tuned(tmp_path_factory, tissue, request):
     return result.folder
 
 
-def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue, tmp_path):
+def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue, monkeypatch):
     """New images take the whole road again: decoded, treated, cut, predicted, averaged."""
+    monkeypatch.setattr("bchisto.finetune.predict.crop_key", lambda record, image, crop_seed: record.image_id)
     bundle = CnnBundle.load(tuned / "model.bchisto")
     (table,) = read_predictions(tuned / "predictions.csv")
     from bchisto.finetune import CnnModel
@@ -34,7 +35,7 @@ def test_each_fold_model_says_what_it_said_of_the_images_it_tested(tuned, tissue
 
     records = read_dataset(tissue).records
     for fold, model in bundle.models.items():
-        alone = CnnBundle(**{**vars(bundle), "models": {fold: model}, "crop_seed": "id"})
+        alone = CnnBundle(**{**vars(bundle), "models": {fold: model}})
         found = {r.image_id: p for r, p, _ in CnnModel(alone).predict(records, ticker=Ticker(None), skip_errors=False)}
         for image, number, expected in zip(table.image_ids, table.folds, table.probabilities, strict=True):
             if number == fold:

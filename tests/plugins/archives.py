@@ -13,19 +13,6 @@ def rewrite(source, target, change):
     return target
 
 
-def as_of_0_1(source, target):
-    """Copy a bundle as bchisto 0.1 wrote it, which seeds crops by image ids: as those of its training are seeded."""
-
-    def change(members):
-        content = json.loads(members["manifest.json"])
-        for late in ("crop_seed", "two_class", "training", "unsure"):
-            del content[late]
-        content["schema_version"] = 1 if content["road"] == "boosted" else 2
-        return {**members, "manifest.json": json.dumps(content).encode()}
-
-    return rewrite(source, target, change)
-
-
 def altered(source, target, **facts):
     """Copy a bundle whose manifest says something else."""
 

@@ -20,7 +20,6 @@ class FakeModel:
     """What is asked of a model for keys."""
 
     computed_by: dict[str, Any] = field(default_factory=lambda: {"a": {"weights": "w", "precision": "float32"}})
-    crop_seed: str = "pixels"
 
     @property
     def bundle(self):
@@ -62,8 +61,6 @@ def test_a_key_holds_what_changes_a_prediction_and_nothing_else(record, tmp_path
         key(replace(record, path=other)),
         key(replace(record, box=(0, 0, 2, 2))),
         key(replace(record, stretch=True)),
-        key(record, FakeModel(crop_seed="id")),
-        key(replace(record, image_id="b.png"), FakeModel(crop_seed="id")),
     ]
     assert len({same[0], *different}) == 1 + len(different)
 

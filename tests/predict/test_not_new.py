@@ -6,7 +6,7 @@ import json
 import h5py
 import numpy as np
 import pytest
-from archives import altered, as_of_0_1
+from archives import altered
 from bchisto.boost import BoostSettings, Bundle, train
 from bchisto.errors import InputError
 from bchisto.evaluate import TwoClassView, evaluate
@@ -81,7 +81,7 @@ def test_a_store_without_hashes_of_pixels_knows_files(boosted, mixed, tissue, tm
 
 
 def test_bundles_that_do_not_know_say_nothing(run, mixed, tmp_path):
-    old = as_of_0_1(run / "model.bchisto", tmp_path / "old.bchisto")
+    old = altered(run / "model.bchisto", tmp_path / "old.bchisto", training=None, two_class=None)
     result = predict(old, [mixed], out=tmp_path / "p.csv", work=Work(jobs=1))
     assert (result.trained, result.called) == (None, "")
     assert not {"trained", "called"} & set(rows(tmp_path / "p.csv")[0])

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from archives import altered, as_of_0_1
+from archives import altered
 from bchisto.boost import Bundle
 from bchisto.errors import DependencyError, InputError, OutputError
 from bchisto.jobs import Work
@@ -104,7 +104,9 @@ def test_the_table_is_the_one_without_a_sheet(made, model, images, tmp_path):
 
 
 def test_a_model_without_a_rule_says_so(boosted, tissue, tmp_path):
-    old = as_of_0_1(boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "old.bchisto")
+    old = altered(
+        boosted / "boost" / "3-lightgbm" / "model.bchisto", tmp_path / "old.bchisto", unsure=None, training=None
+    )
     one = sorted(tissue.rglob("*.png"))[0]
     sheet = PredictSettings(html=tmp_path / "s.html")
     result = predict(old, one, out=tmp_path / "p.csv", settings=sheet, work=Work(jobs=1))
