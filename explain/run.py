@@ -202,8 +202,7 @@ def _explainer(
         return lambda record: (
             networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
         )
-    if not isinstance(model, BoostedModel):
-        raise TypeError(type(model).__name__)
+    assert isinstance(model, BoostedModel)
     check_boosted(model, settings.method)
 
     def one(record: ImageRecord | None) -> Explanation:

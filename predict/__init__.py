@@ -5,12 +5,11 @@ from .boosted import BoostedModel
 from .locate import find_bundle, recorded_runs
 from .model import Model, ModelFile, ready_model
 from .outputs import PredictResult
-from .page import NOT_A_DEVICE
 from .predictor import Predictions, Predictor
 from .records import check_sizes, new_images
 from .run import predict
 from .settings import PredictSettings
-from .sheet import bundle_lines
+from .sheet import NOT_A_DEVICE, bundle_lines
 from .table import FORMATS
 
 __all__ = [

@@ -10,12 +10,7 @@ from ..data import decode_record
 from ..errors import DependencyError, ImageError, how_to_install
 from ..evaluate import render_page, thumbnail
 from ..jobs import atomic_output, default_jobs, map_ahead_in_threads
-from .sheet import Sheet, SheetRow
-
-NOT_A_DEVICE = (
-    "For research: bchisto is not a medical device, and nothing on this page is a diagnosis. The page names images and "
-    "shows them; pass it on only as you would the images."
-)
+from .sheet import NOT_A_DEVICE, Sheet, SheetRow
 
 _PICTURE = 160
 """Longest side of a picture, pixels (ours): some 6 kB."""

@@ -16,6 +16,11 @@ from ..data import ImageRecord
 from ..evaluate import apply_temperature
 from .table import Table
 
+NOT_A_DEVICE = (
+    "For research: bchisto is not a medical device, and nothing on this page is a diagnosis. The page names images and "
+    "shows them; pass it on only as you would the images."
+)
+
 
 @dataclass(frozen=True)
 class SheetRow:
