@@ -1,11 +1,13 @@
-"""Why a model says what it says of an image: maps over the picture, contributions, and what a network sees.
+"""Explanations of predictions: maps over the picture, contributions, and what a network sees.
 
-In: a bundle of either road and images. Out: an `Explanation` each, drawn with what it is not.
+In: a model file and images. Out: an `Explanation` of each, drawn with what it is not.
 """
 
 from .cases import case_samples, check_count, show_cases
 from .draw import draw, lay_over
-from .explanation import Explanation
+from .explanation import Explanation, UnitPictures
+from .gradient_maps import activation_and_gradient, compiled_gradient, mean_colour, pull_back, to_numpy
+from .graph import Floats, Graph, Step, linear
 from .methods import METHODS, ExplainSettings, Method, settings_of
 from .run import ExplainResult, explain, explain_methods
 
@@ -14,13 +16,23 @@ __all__ = [
     "ExplainResult",
     "ExplainSettings",
     "Explanation",
+    "Floats",
+    "Graph",
     "Method",
+    "Step",
+    "UnitPictures",
+    "activation_and_gradient",
     "case_samples",
     "check_count",
+    "compiled_gradient",
     "draw",
     "explain",
     "explain_methods",
     "lay_over",
+    "linear",
+    "mean_colour",
+    "pull_back",
     "settings_of",
     "show_cases",
+    "to_numpy",
 ]

@@ -26,7 +26,7 @@ def answered(
     pixels: str,
     target: int | None,
 ) -> tuple[Explanation, int]:
-    """Return an explanation that holds the answer and nothing else yet, and the place of the class.
+    """Return an explanation that holds the answer and nothing else yet, and the index of the class.
 
     Parameters
     ----------
@@ -43,15 +43,15 @@ def answered(
         The class; None for the likeliest.
     """
     bundle = model.bundle
-    place = int(shares.argmax()) if target is None else target
+    index = int(shares.argmax()) if target is None else target
     calibrated = math.nan
     if bundle.temperature is not None:
-        calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, place])
+        calibrated = float(apply_temperature(shares[np.newaxis], bundle.temperature)[0, index])
     notes = [banner for banner in bundle.banners if banner.startswith(NOTHING_LEARNT)]
     if bundle.training is not None and bundle.training.holds(record, pixels):
         notes.append(_TRAINED)
-    blank = Explanation.by(
-        method, record.image_id, bundle.classes[place], predicted=bundle.classes[int(shares.argmax())],
-        score=float(shares[place]), calibrated=calibrated, picture=picture, notes=tuple(notes),
+    blank = method.explanation(
+        record.image_id, bundle.classes[index], predicted=bundle.classes[int(shares.argmax())],
+        score=float(shares[index]), calibrated=calibrated, picture=picture, notes=tuple(notes),
     )  # fmt: skip
-    return blank, place
+    return blank, index

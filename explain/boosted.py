@@ -114,7 +114,7 @@ def map_of_places(model: BoostedModel, record: ImageRecord, picture: Picture, ta
     ImageError
         The image cannot be used.
     """
-    blank = Explanation.by(METHODS["map"], record.image_id, model.bundle.classes[target], picture=picture)
+    blank = METHODS["map"].explanation(record.image_id, model.bundle.classes[target], picture=picture)
     return _map(model, record, blank, picture, target, window=0)
 
 

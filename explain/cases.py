@@ -24,7 +24,7 @@ from ..predict import BoostedModel, Model, advised, ready_model, recorded_runs
 from .boosted import map_of_places
 from .draw import beside
 from .explanation import Explanation, Picture, shown_picture
-from .methods import ExplainSettings, class_of
+from .methods import METHODS, ExplainSettings, class_of
 from .networks import NetworkExplainer
 from .page import where_highest
 
@@ -185,7 +185,7 @@ def _of_fold(
         mine = {number: one for number, one in model.bundle.models.items() if number == fold}
         if mine:
             alone = CnnModel(replace(model.bundle, models=mine, training=None))  # of this image none did
-            return NetworkExplainer(alone, ExplainSettings(method)).of_image, len(mine)
+            return NetworkExplainer(alone, METHODS[method], ExplainSettings(method)).of_image, len(mine)
     elif isinstance(model, BoostedModel):
         held = {store: [one for one in models if one.fold == fold] for store, models in model.bundle.models.items()}
         if any(held.values()):

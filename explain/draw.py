@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .explanation import Explanation, Picture
-from .methods import METHODS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,7 +48,7 @@ def colour_limits(explanation: Explanation) -> tuple[float, float]:
         return explanation.limits
     values = np.asarray(explanation.values, np.float64)
     far = float(np.percentile(np.abs(values - explanation.centre), _NEARLY_ALL)) if values.size else 0.0
-    far = max(far, METHODS[explanation.method].floor)
+    far = max(far, explanation.floor)
     far = far or float(np.abs(values - explanation.centre).max(initial=0.0)) or 1.0
     return (explanation.centre - far if explanation.signed else explanation.centre), explanation.centre + far
 

@@ -1,4 +1,4 @@
-"""What is said of one image: a map over the picture, small pictures, or bars; kept as arrays, drawn by `draw`."""
+"""An explanation of one image: a map over the picture, small pictures, or bars; kept as arrays, drawn by `draw`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import numpy.typing as npt
 from ..data import ImageRecord, decode_record
 from ..errors import ImageError
 from ..jobs import DAMAGE, atomic_output, save_arrays
-from .methods import Method
 
 Picture = npt.NDArray[np.uint8]
 
@@ -23,7 +22,7 @@ _SHOWN = 1024
 """Longest side of a picture as it is shown, pixels (ours)."""
 
 _TEXTS = ("image_id", "method", "target", "predicted", "caution", "unit", "base", "overall")
-_KEPT = (*_TEXTS, "score", "calibrated", "signed", "centre", "picture", "values", "limits")
+_KEPT = (*_TEXTS, "score", "calibrated", "signed", "padded", "floor", "centre", "picture", "values", "limits")
 """Fields that are arrays of their own in a file, in this order."""
 
 EVEN = "even shares of all classes"
@@ -31,8 +30,27 @@ EVEN = "even shares of all classes"
 
 
 @dataclass(frozen=True)
+class UnitPictures:
+    """What single units of a network see.
+
+    Attributes
+    ----------
+    tiles : tuple of (str, ndarray of uint8)
+        Small pictures with their captions.
+    arrays : dict of str to ndarray
+        What else is kept.
+    values : ndarray of float32, shape (rows, columns), optional
+        A map of the patch, in 0..1; without one the pictures are of no class.
+    """
+
+    tiles: tuple[tuple[str, Picture], ...]
+    arrays: Mapping[str, npt.NDArray[Any]]
+    values: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
 class Explanation:
-    """Why a model says what it says of one image.
+    """Why a model predicts what it predicts of one image.
 
     Attributes
     ----------
@@ -53,6 +71,10 @@ class Explanation:
         The map, one value for each pixel of `picture`.
     signed : bool
         Whether values on either side of `centre` mean opposite things; else more is more, from 0.
+    padded : bool
+        Whether padding makes the map bright along the border.
+    floor : float
+        Least reach of the colour bar to either side of the centre.
     centre : float
         The value of no opinion; of ``map`` what the models answer before they see anything.
     limits : tuple of float, optional
@@ -84,6 +106,8 @@ class Explanation:
     picture: Picture | None = None
     values: npt.NDArray[np.float32] | None = None
     signed: bool = False
+    padded: bool = False
+    floor: float = 0.0
     centre: float = 0.0
     limits: tuple[float, float] | None = None
     unit: str = ""
@@ -94,16 +118,6 @@ class Explanation:
     tiles: tuple[tuple[str, Picture], ...] = ()
     bars: tuple[tuple[str, float], ...] = ()
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
-
-    @classmethod
-    def by(
-        cls, method: Method, image_id: str, target: str, *, predicted: str = "", score: float = math.nan, **more: Any
-    ) -> Explanation:
-        """Return what a method says of an image, or of a model; `more` are the fields that are its own."""
-        return cls(
-            image_id, method.name, target, predicted, score, method.caution, signed=method.signed,
-            unit=method.unit.format(target=target), **more,
-        )  # fmt: skip
 
     @property
     def mean(self) -> str:
@@ -162,7 +176,7 @@ class Explanation:
             content["bar_values"] = np.array([value for _, value in self.bars])
         if self.tiles:
             content["tile_captions"] = np.array([caption for caption, _ in self.tiles])
-            content |= {f"tile_{place:03d}": tile for place, (_, tile) in enumerate(self.tiles)}
+            content |= {f"tile_{number:03d}": tile for number, (_, tile) in enumerate(self.tiles)}
         content |= dict(self.arrays)
         with atomic_output(path) as temporary, temporary.open("wb") as handle:
             save_arrays(handle, content, compressed=True)
@@ -172,26 +186,28 @@ class Explanation:
         """Read what `save` wrote; None where it is missing, damaged, or of other work."""
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as held:
-                found = {name: held[name] for name in held.files}
-            if str(found["work"]) != work:
+                arrays = {name: held[name] for name in held.files}
+            if str(arrays["work"]) != work:
                 return None
-            texts = {name: str(found.pop(name)) for name in _TEXTS}
-            captions = [str(one) for one in found.pop("tile_captions", ())]
-            names, values = found.pop("bar_names", ()), found.pop("bar_values", ())
-            limits = found.pop("limits", None)
+            texts = {name: str(arrays.pop(name)) for name in _TEXTS}
+            captions = [str(text) for text in arrays.pop("tile_captions", ())]
+            names, values = arrays.pop("bar_names", ()), arrays.pop("bar_values", ())
+            limits = arrays.pop("limits", None)
             return cls(
                 **texts,
-                score=float(found.pop("score")),
-                calibrated=float(found.pop("calibrated")),
-                notes=tuple(str(one) for one in found.pop("notes")),
-                signed=bool(found.pop("signed")),
-                centre=float(found.pop("centre")),
-                picture=found.pop("picture", None),
-                values=found.pop("values", None),
+                score=float(arrays.pop("score")),
+                calibrated=float(arrays.pop("calibrated")),
+                notes=tuple(str(text) for text in arrays.pop("notes")),
+                signed=bool(arrays.pop("signed")),
+                padded=bool(arrays.pop("padded")),
+                floor=float(arrays.pop("floor")),
+                centre=float(arrays.pop("centre")),
+                picture=arrays.pop("picture", None),
+                values=arrays.pop("values", None),
                 limits=None if limits is None else (float(limits[0]), float(limits[1])),
-                tiles=tuple((caption, found.pop(f"tile_{place:03d}")) for place, caption in enumerate(captions)),
+                tiles=tuple((caption, arrays.pop(f"tile_{number:03d}")) for number, caption in enumerate(captions)),
                 bars=tuple((str(name), float(value)) for name, value in zip(names, values, strict=True)),
-                arrays={name: value for name, value in found.items() if name != "work"},
+                arrays={name: value for name, value in arrays.items() if name != "work"},
             )
         except DAMAGE:
             return None

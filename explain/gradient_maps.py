@@ -1,4 +1,4 @@
-"""Gradients of networks, and the maps made of them alone: saliency, SmoothGrad, integrated gradients, Grad-CAM."""
+"""Maps of networks for everybody: saliency, Grad-CAM and occlusion; and gradients on every backend."""
 
 from __future__ import annotations
 
@@ -9,18 +9,8 @@ import numpy as np
 
 from .graph import Floats, Graph
 
-_NOISY, _NOISE = 25, 0.15
-"""Noisy copies, and their noise as a share of the range of pixels: Smilkov et al. 2017, sec. 3 and fig. 3."""
-
-_PATH, _LONGEST = 32, 288
-"""Steps from the baseline to the image: the least, and the most, at which it is left as it is (ours; Sundararajan et
-al. 2017 name 20 to 300)."""
-
-_COMPLETE = 0.01
-"""Share of the difference of scores that a sum may miss before there are more steps (ours)."""
-
-_LEAST_DIFFERENCE = 0.1
-"""Difference of scores below which that share is of this (ours): of next to nothing a sum may miss more."""
+_COVERS = 8
+"""Covering patches along a side, before they overlap by half."""
 
 
 def input_gradient(graph: Graph, images: Floats, target: int) -> Floats:
@@ -32,7 +22,7 @@ def input_gradient(graph: Graph, images: Floats, target: int) -> Floats:
     return graph.slopes[target](images)
 
 
-def gradient(graph: Graph, images: Floats, target: int) -> Floats:
+def gradient(graph: Graph, images: Floats, target: int, tensor: int | None = None) -> Floats:
     """Return the largest absolute gradient over the colours of each pixel, shape (n, size, size).
 
     References
@@ -42,54 +32,9 @@ def gradient(graph: Graph, images: Floats, target: int) -> Floats:
     return np.asarray(np.abs(input_gradient(graph, images, target)).max(axis=-1))
 
 
-def smoothgrad(graph: Graph, images: Floats, target: int) -> Floats:
-    """Return the mean of `gradient` over noisy copies.
-
-    References
-    ----------
-    Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise".
-    """
-    rng = np.random.default_rng(0)
-    total = np.zeros(images.shape[:3], np.float32)
-    for _ in range(_NOISY):
-        total += gradient(graph, images + rng.normal(0, _NOISE * 255, images.shape).astype(np.float32), target)
-    return np.asarray(total / _NOISY, np.float32)
-
-
-def integrated(graph: Graph, images: Floats, target: int) -> Floats:
-    """Return integrated gradients from the mean colour of each image; they sum to the score less that of the baseline.
-
-    There are three times as many steps until all sums are within 1 %, and at most 288.
-
-    References
-    ----------
-    Sundararajan, Taly & Yan 2017, "Axiomatic attribution for deep networks". The baseline is ours: black, which is
-    often taken, is what no stained section shows.
-    """
-    baseline = mean_colour(images)
-    wanted = path_difference(graph, images, target)
-    total, steps = np.zeros_like(images), _PATH
-    while True:
-        for step in range(steps):
-            if steps == _PATH or step % 3 != 1:  # the middle one of three was taken before
-                share = np.float32((step + 0.5) / steps)
-                total += input_gradient(graph, baseline + share * (images - baseline), target)
-        found = np.asarray(((images - baseline) * total / steps).sum(axis=-1))
-        missed = np.abs(found.sum(axis=(1, 2)) - wanted)
-        if 3 * steps > _LONGEST or (missed <= _COMPLETE * np.maximum(np.abs(wanted), _LEAST_DIFFERENCE)).all():
-            return found
-        steps *= 3
-
-
 def mean_colour(images: Floats) -> Floats:
     """Return pictures of the mean colour of each image, of the shape of `images`."""
     return np.asarray(np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape), np.float32)
-
-
-def path_difference(graph: Graph, images: Floats, target: int) -> Floats:
-    """Return the score of a class less that of the mean colour, shape (n,): what integrated gradients sum to."""
-    ends = [to_numpy(graph.scores(graph.run(one)))[:, target] for one in (images, mean_colour(images))]
-    return np.asarray(ends[0] - ends[1])
 
 
 def activation_and_gradient(graph: Graph, images: Floats, target: int, tensor: int) -> tuple[Floats, Floats]:
@@ -101,20 +46,50 @@ def activation_and_gradient(graph: Graph, images: Floats, target: int, tensor: i
     def score(added: Any) -> Any:
         return ops.sum(graph.scores(graph.run(images, add={tensor: added}))[:, target])
 
-    (found,) = gradients(score, [np.zeros_like(active)])[1]
-    return active, found
+    (slope,) = gradients(score, [np.zeros_like(active)])[1]
+    return active, slope
 
 
-def gradcam(graph: Graph, images: Floats, target: int, tensor: int) -> Floats:
+def gradcam(graph: Graph, images: Floats, target: int, tensor: int | None) -> Floats:
     """Return Grad-CAM at the size of the feature map, shape (n, h, w).
 
     References
     ----------
     Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization", eq. 1, 2.
     """
-    active, found = activation_and_gradient(graph, images, target, tensor)
-    weights = found.mean(axis=(1, 2), keepdims=True)
+    assert tensor is not None
+    active, slope = activation_and_gradient(graph, images, target, tensor)
+    weights = slope.mean(axis=(1, 2), keepdims=True)
     return np.asarray(np.maximum((weights * active).sum(axis=-1), 0))
+
+
+def occlusion(graph: Graph, images: Floats, target: int, tensor: int | None = None) -> Floats:
+    """Return how far the probability of a class falls when a patch of the mean colour covers a place, (n, size, size).
+
+    Patches are an eighth of the side and overlap by half; a pixel gets the mean over the patches that cover it.
+
+    References
+    ----------
+    Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", sec. 4.2.
+    """
+    count, height, width, _ = images.shape
+    total, times = np.zeros((count, height, width)), np.zeros((height, width))
+    side = max(2, height // _COVERS)
+    before = np.asarray(graph.model.predict_on_batch(images))[:, target]
+    mean = images.mean(axis=(1, 2), keepdims=True)
+    boxes = [(top, left) for top in _starts(height, side) for left in _starts(width, side)]
+    for top, left in boxes:
+        covered = images.copy()
+        covered[:, top : top + side, left : left + side] = mean
+        fall = before - np.asarray(graph.model.predict_on_batch(covered))[:, target]
+        total[:, top : top + side, left : left + side] += fall[:, np.newaxis, np.newaxis]
+        times[top : top + side, left : left + side] += 1
+    return np.asarray(total / times, np.float32)
+
+
+def _starts(length: int, side: int) -> list[int]:
+    starts = list(range(0, length - side + 1, max(1, side // 2)))
+    return starts if starts[-1] == length - side else [*starts, length - side]
 
 
 # Gradients on Keras's backend: the one place where TensorFlow, JAX and PyTorch differ.
@@ -139,8 +114,9 @@ def gradients(function: Callable[..., Any], arrays: Sequence[Any]) -> tuple[floa
     import keras
 
     tensors = [keras.ops.convert_to_tensor(array, dtype="float32") for array in arrays]
-    value, found = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()](function, tensors)
-    return float(to_numpy(value)), [to_numpy(one) for one in found]
+    of_backend = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[keras.backend.backend()]
+    value, slopes = of_backend(function, tensors)
+    return float(to_numpy(value)), [to_numpy(slope) for slope in slopes]
 
 
 def compiled_gradient(function: Callable[[Any], Any]) -> Callable[[Any], Floats]:
@@ -200,8 +176,8 @@ def _tensorflow(function: Callable[..., Any], tensors: list[Any]) -> tuple[Any, 
 def _jax(function: Callable[..., Any], tensors: list[Any]) -> tuple[Any, list[Any]]:
     import jax
 
-    value, found = jax.value_and_grad(function, argnums=tuple(range(len(tensors))))(*tensors)
-    return value, list(found)
+    value, slopes = jax.value_and_grad(function, argnums=tuple(range(len(tensors))))(*tensors)
+    return value, list(slopes)
 
 
 def _torch(function: Callable[..., Any], tensors: list[Any]) -> tuple[Any, list[Any]]:
@@ -209,6 +185,6 @@ def _torch(function: Callable[..., Any], tensors: list[Any]) -> tuple[Any, list[
 
     leaves = [tensor.detach().clone().requires_grad_(True) for tensor in tensors]
     value = function(*leaves)
-    found = torch.autograd.grad(value, leaves, allow_unused=True)
-    each = zip(found, leaves, strict=True)
-    return value.detach(), [torch.zeros_like(leaf) if one is None else one for one, leaf in each]
+    slopes = torch.autograd.grad(value, leaves, allow_unused=True)
+    pairs = zip(slopes, leaves, strict=True)
+    return value.detach(), [torch.zeros_like(leaf) if slope is None else slope for slope, leaf in pairs]

@@ -126,9 +126,9 @@ class Graph:
         parts = [(half, "linear" if type(half).__name__ in _LINEAR else "") for half in halves]
         if parts[-1][1] and getattr(halves[-1].activation, "__name__", "") != "linear":
             parts.append((halves[-1], "activation"))
-        for place, (one, part) in enumerate(parts, start=1):
-            into = results if place == len(parts) else (self._number(node.outputs[0]),)
-            yield Step(name, one, node, sources, into, part)
+        for number, (half, part) in enumerate(parts, start=1):
+            into = results if number == len(parts) else (self._number(node.outputs[0]),)
+            yield Step(name, half, node, sources, into, part)
             sources = into
 
     def run(self, images: Any, *, add: Mapping[int, Any] | None = None) -> dict[int, Any]:
@@ -146,15 +146,15 @@ class Graph:
         add = add or {}
         values = {self.entry: ops.cast(ops.convert_to_tensor(images), "float32")}
         for step in self.steps:
-            found = step(*[values[number] for number in step.sources])
-            for number, value in zip(step.results, found, strict=True):
+            results = step(*[values[number] for number in step.sources])
+            for number, value in zip(step.results, results, strict=True):
                 values[number] = value + ops.cast(add[number], value.dtype) if number in add else value
         return values
 
     def scores(self, values: Mapping[int, Any]) -> Any:
         """Return the score of each class, shape (n, classes): its logit less the mean over classes.
 
-        A softmax does not change when the same is added to all logits, so their mean says nothing.
+        A softmax does not change when the same is added to all logits, so their mean means nothing.
         """
         from keras import ops
 
@@ -195,19 +195,23 @@ class Graph:
             and hasattr(step.operation, "weights") and step.kind not in _NO_MAPS
         }  # fmt: skip
 
-    @functools.cached_property
-    def norm_after(self) -> dict[int, Floats]:
-        """By the number of the result of a linear step: the factor of each channel of the normalisation behind it."""
-        users: dict[int, list[Step]] = {}
-        for step in self.steps:
-            for number in step.sources:
-                users.setdefault(number, []).append(step)
-        found = {}
-        for step in self.steps:
-            behind = users.get(step.results[0], [])
-            if step.part == "linear" and len(behind) == 1 and behind[0].kind == "BatchNormalization":
-                found[step.results[0]] = _factor(behind[0].operation)
-        return found
+    def backward(self, signals: dict[int, Floats], rule: Callable[[Step, Floats], list[Floats]]) -> Floats:
+        """Carry signals back to the images.
+
+        Parameters
+        ----------
+        signals : dict of int to ndarray
+            Number of a tensor to the signal that begins there.
+        rule : callable
+            Takes a step and the signal at its result; returns that at each of its sources.
+        """
+        for step in reversed(self.steps):
+            ahead = signals.pop(step.results[0], None)
+            if ahead is None:
+                continue
+            for number, signal in zip(step.sources, rule(step, ahead), strict=False):
+                signals[number] = signals[number] + signal if number in signals else signal
+        return signals[self.entry]
 
 
 _NO_MAPS = frozenset({"Rescaling", "Normalization", "Reshape", "Multiply", "ZeroPadding2D", "Dropout"})
@@ -238,15 +242,6 @@ def _halves(layer: Any) -> tuple[DepthwiseConv2D, Conv2D]:
 _LINEAR = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
-def _factor(norm: Any) -> Floats:
-    """Return what a batch normalisation multiplies each channel by."""
-    from keras import ops
-
-    variance = ops.convert_to_numpy(norm.moving_variance)
-    gamma = ops.convert_to_numpy(norm.gamma) if norm.scale else np.ones_like(variance)
-    return np.asarray(gamma / np.sqrt(variance + norm.epsilon), dtype=np.float32)
-
-
 def linear(layer: Any, x: Any, *, kernel: Any = None, bias: bool = True) -> Any:
     """Apply the linear part of a convolution or a dense layer, with its own kernel or another, in float32."""
     from keras import ops
@@ -254,8 +249,8 @@ def linear(layer: Any, x: Any, *, kernel: Any = None, bias: bool = True) -> Any:
     x = ops.cast(x, "float32")
     weights = ops.cast(layer.kernel if kernel is None else kernel, "float32")
     if type(layer).__name__ == "Dense":
-        found = ops.matmul(x, weights)
+        outputs = ops.matmul(x, weights)
     else:
         convolve = ops.depthwise_conv if type(layer).__name__ == "DepthwiseConv2D" else ops.conv
-        found = convolve(x, weights, strides=layer.strides, padding=layer.padding, dilation_rate=layer.dilation_rate)
-    return found + ops.cast(layer.bias, "float32") if bias and layer.use_bias else found
+        outputs = convolve(x, weights, strides=layer.strides, padding=layer.padding, dilation_rate=layer.dilation_rate)
+    return outputs + ops.cast(layer.bias, "float32") if bias and layer.use_bias else outputs

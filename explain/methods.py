@@ -2,54 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from ..arguments import as_texts
 from ..data import match_class
 from ..errors import InputError, one_of
 from ..options import Settings, option
+from .explanation import Explanation, Picture, UnitPictures
+from .gradient_maps import gradcam, gradient, occlusion, to_numpy
+from .graph import Floats, Graph
 
-_ROADS = {"boosted": "boosted ensembles on descriptors", "cnn": "fine-tuned networks"}
+_KINDS = {"boosted": "boosted ensembles on descriptors", "cnn": "fine-tuned networks"}
 
 
 @dataclass(frozen=True)
 class Method:
     """A way to look into a model.
 
+    Of networks it has one of `values`, `of_patch` and `of_model`, each of which gets the feature map that it looks at
+    by its number in the graph, None without a layer; ``map`` is made of the probabilities of patches.
+
     Attributes
     ----------
     name : str
     unit : str
-        What its colour bar says; ``{target}`` is the class.
+        What its colour bar shows; ``{target}`` is the class.
     caution : str
         What it is not.
-    roads : tuple of str
+    kinds : tuple of str
         ``boosted``, ``cnn``: the bundles that it is for.
     signed : bool
     layered : bool
         Whether it takes a layer.
-    about_model : bool
-        Whether it looks at the model alone, so that no image is needed.
+    default_layer : bool
+        Whether it looks at the last feature map if no layer is given.
     padded : bool
         Whether padding makes its maps bright along the border.
+    shares : bool
+        Whether its values sum to the score, over the picture or, of patches, over each of them.
     floor : float
         Least reach of the colour bar to either side of the centre: values below it are no effect worth a colour.
+    values : callable, optional
+        ``values(graph, patches, target, tensor)`` returns a map of each patch, shape (n, rows, columns), which is
+        averaged over the networks.
+    of_patch : callable, optional
+        ``of_patch(graph, patches, target, tensor, top)`` returns small pictures of the first of some patches.
+    of_model : callable, optional
+        ``of_model(graph, classes, target, tensor, settings)`` returns small pictures, and needs no image.
+    check : callable, optional
+        ``check(graph, tensor)`` refuses a network that it cannot look into, with an `InputError`.
     """
 
     name: str
     unit: str
     caution: str
-    roads: tuple[str, ...] = ("cnn",)
+    kinds: tuple[str, ...] = ("cnn",)
     signed: bool = False
     layered: bool = False
-    about_model: bool = False
+    default_layer: bool = False
     padded: bool = False
+    shares: bool = False
     floor: float = 0.0
+    values: Callable[[Graph, Floats, int, int | None], Floats] | None = None
+    of_patch: Callable[[Graph, Floats, int, int | None, int], UnitPictures] | None = None
+    of_model: Callable[[Graph, Sequence[str], int | None, int | None, ExplainSettings], UnitPictures] | None = None
+    check: Callable[[Graph, int | None], None] | None = None
+
+    def explanation(
+        self, image_id: str, target: str, *, predicted: str = "", score: float = math.nan, **more: Any
+    ) -> Explanation:
+        """Return an explanation of an image, or of a model, by this method; `more` are further fields of it."""
+        return Explanation(
+            image_id, self.name, target, predicted, score, self.caution, signed=self.signed, padded=self.padded,
+            floor=self.floor, unit=self.unit.format(target=target), **more,
+        )  # fmt: skip
 
 
-_BORDERS = " Where a network pads its pictures, the border is bright whatever it shows."
+def feature_maps(graph: Graph, images: Floats, target: int, tensor: int | None, top: int) -> UnitPictures:
+    """Return the first of some images, a key, and its feature maps in greys of one scale, the strongest first; and all.
+
+    Black is 0; of a map with negative values it is the most negative one of their size, and grey is 0.
+    """
+    assert tensor is not None
+    active = to_numpy(graph.run(images[:1])[tensor])[0]
+    order = np.argsort(-active.mean(axis=(0, 1)), kind="stable")[:top].tolist()
+    high = float(np.abs(active).max()) or 1.0
+    low = -high if active.min() < 0 else 0.0
+
+    def grey(values: Floats) -> Picture:
+        shown = np.asarray(255 * (values - low) / (high - low)).round().astype(np.uint8)
+        return np.repeat(shown[..., np.newaxis], 3, axis=2)
+
+    ramp = np.linspace(low, high, 64, dtype=np.float32)[np.newaxis].repeat(16, axis=0)
+    middle = ", grey 0" if low else ""
+    tiles = [("as the network sees it", images[0].round().astype(np.uint8)),
+             (f"black {low:.3g}{middle}, white {high:.3g}", grey(ramp))]  # fmt: skip
+    tiles += [
+        (f"channel {number} (mean {active[..., number].mean():.3g})", grey(active[..., number])) for number in order
+    ]
+    return UnitPictures(tuple(tiles), {"activations": active})
+
 
 _ALL = (
     Method(
@@ -58,7 +115,7 @@ _ALL = (
         "Each place shows what the model would say if the picture held nothing but its surroundings; it was trained "
         "on whole pictures, so this is no segmentation and no probability of a lesion here. The mean of the map is not "
         "the probability of the whole picture; where the two are far apart, trust the map less.",
-        roads=("boosted", "cnn"),
+        kinds=("boosted", "cnn"),
         signed=True,
     ),
     Method(
@@ -67,7 +124,7 @@ _ALL = (
         "How the trees share out their score among channels of the encoder; a channel has no meaning of its own, and "
         "nothing here tells what would happen if the tissue were different. The score is the logarithm of the "
         "probability less its mean over classes (of two classes half the log-odds), averaged over the models.",
-        roads=("boosted",),
+        kinds=("boosted",),
         signed=True,
     ),
     Method(
@@ -76,7 +133,7 @@ _ALL = (
         "Where the channels with the largest contributions are active; the trees saw their average over the picture "
         "and not where they are, so a strong place need not have been needed. The score is the logarithm of the "
         "probability less its mean over classes (of two classes half the log-odds), averaged over the models.",
-        roads=("boosted",),
+        kinds=("boosted",),
         signed=True,
         floor=0.05,
     ),
@@ -85,6 +142,7 @@ _ALL = (
         "largest gradient of the score of {target}",
         "How much the score would change with a very small change of a pixel; noisy, and silent where the network is "
         "sure already. It does not say that the tissue there speaks for the class.",
+        values=gradient,
     ),
     Method(
         "gradcam",
@@ -92,6 +150,8 @@ _ALL = (
         "Where the chosen layer is active in channels that raise the score; as coarse as that layer, blind to what "
         "speaks against the class, and no outline of anything.",
         layered=True,
+        default_layer=True,
+        values=gradcam,
     ),
     Method(
         "occlusion",
@@ -100,13 +160,7 @@ _ALL = (
         "which there is more elsewhere can be covered without effect.",
         signed=True,
         floor=0.05,
-    ),
-    Method(
-        "filters",
-        "",
-        "The kernels of the first layer, each stretched to its own contrast; they show what edges and colours the "
-        "network takes in and nothing of how it decides.",
-        about_model=True,
+        values=occlusion,
     ),
     Method(
         "activations",
@@ -114,86 +168,45 @@ _ALL = (
         "What one layer of the first model makes of the picture, or of its middle patch, the most active channels "
         "first; activity is neither for nor against a class.",
         layered=True,
-    ),
-    Method(
-        "masking",
-        "share of the masks",
-        "The picture where single units of the first model that raise the score are at least half as active as they "
-        "become; a unit need not stand for one thing, and the probabilities are of pictures that the network never "
-        "saw: compare them with that of the mean colour alone.",
-        layered=True,
-    ),
-    Method(
-        "deconvnet",
-        "size of what the deconvnet draws",
-        "What may have excited the one unit that raises the score most; it depends on where max pooling found its "
-        "maxima, and so on the edges of the picture, more than on the weights, and the score rests on many units.",
-        layered=True,
-    ),
-    Method(
-        "lrp",
-        "share of the score of {target}",
-        "The score shared out among pixels by fixed rules; other rules give other maps, and none says what would "
-        "happen if the tissue were different." + _BORDERS,
-        signed=True,
-        padded=True,
-    ),
-    Method(
-        "taylor",
-        "share of the score of {target}",
-        "What speaks for the class shared out among pixels by fixed rules; what speaks against it is not shown, and "
-        "a score that is not positive shows nothing." + _BORDERS,
-        padded=True,
-    ),
-    Method(
-        "maximisation",
-        "",
-        "Pictures made to excite a class or a unit of the first model most; they are no tissue, and other settings "
-        "give other ones.",
-        layered=True,
-        about_model=True,
-    ),
-    Method(
-        "smoothgrad",
-        "mean gradient of the score of {target}",
-        "The gradient averaged over noisy copies; smoother, and no more than the gradient a sign that the tissue "
-        "there speaks for the class.",
-    ),
-    Method(
-        "integrated",
-        "share of the score of {target}",
-        "The score less that of a picture of one colour, shared out along a straight path between the two; another "
-        "baseline gives another map.",
-        signed=True,
+        default_layer=True,
+        of_patch=feature_maps,
     ),
 )
 
 METHODS = {method.name: method for method in _ALL}
-"""The methods, by name."""
+"""The methods that `explain` offers, by name."""
 
 
-def choose_method(name: str, *, road: str | None = None, bundle: object = "") -> Method:
-    """Return the method of that name, if it is for bundles of this road.
+def choose_method(
+    settings: ExplainSettings, methods: Mapping[str, Method], *, kind: str | None = None, bundle: object = ""
+) -> Method:
+    """Return the method of some settings, if it is for bundles of this kind.
 
     Raises
     ------
     InputError
-        No such method, or one for other models; the message names those that there are.
+        No such method, one for other models, or a layer for one that looks at none.
     """
-    if name not in METHODS:
-        raise InputError(f"`method` {name}: no such method; {one_of(name, METHODS)}")
-    method = METHODS[name]
-    if road is not None and road not in method.roads:
-        there = ", ".join(one.name for one in METHODS.values() if road in one.roads)
+    name = settings.method
+    if name not in methods:
+        raise InputError(f"`method` {name}: no such method; {one_of(name, methods)}")
+    method = methods[name]
+    if settings.layer and not method.layered:
+        raise InputError(f"`layer` {settings.layer}: the method {name} looks at no layer; leave it out")
+    if kind is not None and kind not in method.kinds:
+        fitting = ", ".join(other.name for other in methods.values() if kind in other.kinds)
         raise InputError(
-            f"`method` {name}: is for {_ROADS[method.roads[0]]}, and {bundle} holds {_ROADS[road]}; choose one of "
-            f"{there}"
+            f"`method` {name}: is for {_KINDS[method.kinds[0]]}, and {bundle} holds {_KINDS[kind]}; choose one of "
+            f"{fitting}"
         )
     return method
 
 
 _METHODS_HELP = " ".join(
-    [f"Of {_ROADS[road]}: {', '.join(one.name for one in METHODS.values() if road in one.roads)}." for road in _ROADS]
+    [
+        f"Of {models}: {', '.join(method.name for method in METHODS.values() if kind in method.kinds)}."
+        for kind, models in _KINDS.items()
+    ]
     + ["Default: map, or gradcam of networks."]
 )
 
@@ -216,37 +229,41 @@ class ExplainSettings(Settings):
         help="map: side of what each place sees, pixels of the image; default: that of the model's crops, at most a "
         "third of the shorter side.",
     )
-    top: int = option(20, least=1, help="contributions, channels, filters, activations: how many are shown.")
+    top: int = option(20, least=1, help="contributions, channels, activations: how many are shown.")
 
     def validate(self) -> None:
-        """Refuse a method that there is not, and what does not go with it."""
-        method = choose_method(self.method)
-        if self.layer and not method.layered:
-            raise InputError(f"`layer` {self.layer}: the method {self.method} looks at no layer; leave it out")
+        """Refuse a window that is too small."""
         if self.window and self.window < 32:
             raise InputError(f"`window` {self.window}: give at least 32 pixels")
 
 
-def settings_of(methods: Sequence[str], *, layer: str = "", **options: Any) -> list[ExplainSettings]:
+def settings_of(
+    names: Sequence[str], *, layer: str = "", methods: Mapping[str, Method] = METHODS, **options: Any
+) -> list[ExplainSettings]:
     """Return settings for each of several methods; a layer goes to those that look at one.
 
     Parameters
     ----------
-    methods : sequence of str
+    names : sequence of str
     layer : str
+    methods : mapping
+        Those that there are, by name.
     **options : any
         The other fields, for all of them.
 
     Raises
     ------
     InputError
-        See `ExplainSettings`; none of the methods looks at a layer.
+        See `ExplainSettings`; no such method; none of the methods looks at a layer.
     """
-    layered = {name for name in methods if name in METHODS and METHODS[name].layered}
-    return [
+    layered = {name for name in names if name in methods and methods[name].layered}
+    chosen = [
         ExplainSettings(name, layer=layer if name in layered or not layered else "", **options)
-        for name in dict.fromkeys(methods)
+        for name in dict.fromkeys(names)
     ]
+    for settings in chosen:
+        choose_method(settings, methods)
+    return chosen
 
 
 def class_of(settings: ExplainSettings, classes: Sequence[str], two_class: Mapping[str, Any] | None) -> int | None:
@@ -270,7 +287,7 @@ def class_of(settings: ExplainSettings, classes: Sequence[str], two_class: Mappi
     if not settings.target:
         positive = [] if two_class is None or settings.method != "map" else two_class["positive"]
         return list(classes).index(positive[0]) if len(positive) == 1 and len(classes) == 2 else None
-    found = match_class(settings.target, classes)
-    if found is None:
+    name = match_class(settings.target, classes)
+    if name is None:
         raise InputError(f"`target` {settings.target}: no class of this model; {one_of(settings.target, classes)}")
-    return list(classes).index(found)
+    return list(classes).index(name)

@@ -13,7 +13,6 @@ from ..data import ImageRecord, read_header
 from ..jobs import atomic_output
 from .draw import colour_limits
 from .explanation import Explanation
-from .methods import METHODS
 
 _HOTTEST = 0.1
 """Share of the picture, its highest values, that is outlined at most (ours)."""
@@ -65,7 +64,7 @@ def hottest_regions(
     if np.ptp(smooth) > _FLAT * (high - low):
         least = float(np.quantile(smooth, 1 - _HOTTEST)) + 1e-6 * (high - low)  # ties, but for rounding, are not above
         hot = (smooth > least) & (values > explanation.centre)
-    if METHODS[explanation.method].padded:
+    if explanation.padded:
         rows, columns = (max(1, round(_BORDER * side)) for side in values.shape)
         hot[:rows], hot[-rows:], hot[:, :columns], hot[:, -columns:] = False, False, False, False
     _, parts, boxes, _ = cv2.connectedComponentsWithStats(hot.astype(np.uint8), connectivity=4)

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -73,6 +73,7 @@ def explain(
     *,
     out: PathInput,
     settings: ExplainSettings,
+    methods: Mapping[str, Method] = METHODS,
     weights: Many[TextInput] = (),
     work: Work | None = None,
 ) -> ExplainResult:
@@ -88,6 +89,8 @@ def explain(
         A folder. ``<method>/`` in it gets ``pictures/``, ``arrays/``, ``regions/`` (see docs/explain.md),
         ``index.html``, ``sheet.png``, ``explain.csv``, and ``failures.csv`` where images failed.
     settings : ExplainSettings
+    methods : mapping
+        Those that there are, by name.
     weights : sequence of str
         As in `predict`.
     work : Work, optional
@@ -106,7 +109,8 @@ def explain(
     ImageError
         An image that cannot be used; those before it are kept.
     """
-    return explain_methods(model, images, out=out, settings=[settings], weights=weights, work=work)[0]
+    chosen = [settings]
+    return explain_methods(model, images, out=out, settings=chosen, methods=methods, weights=weights, work=work)[0]
 
 
 def explain_methods(
@@ -115,6 +119,7 @@ def explain_methods(
     *,
     out: PathInput,
     settings: Sequence[ExplainSettings],
+    methods: Mapping[str, Method] = METHODS,
     weights: Many[TextInput] = (),
     work: Work | None = None,
 ) -> list[ExplainResult]:
@@ -124,7 +129,7 @@ def explain_methods(
     ----------
     settings : sequence of ExplainSettings
         One for each method, see `settings_of`.
-    model, images, out, weights, work
+    model, images, out, methods, weights, work
         As in `explain`.
 
     Returns
@@ -142,23 +147,23 @@ def explain_methods(
     bundle, folder = find_bundle(as_path(model, "model")), as_path(out, "out")
     for path in given:
         ImageSelection(path).refuse_as_run(folder)
-    road, view = bundle_road(bundle), bundle_view(bundle)
-    methods = [choose_method(one.method, road=road, bundle=bundle) for one in settings]
-    if not methods:
-        raise InputError(f"`settings`: give one for each method; {one_of('', METHODS)}")
+    kind, view = bundle_road(bundle), bundle_view(bundle)
+    chosen = [choose_method(asked, methods, kind=kind, bundle=bundle) for asked in settings]
+    if not chosen:
+        raise InputError(f"`settings`: give one for each method; {one_of('', methods)}")
     targets = [class_of(one, *view) for one in settings]
-    for method in methods:
-        if not given and not method.about_model:
+    for method in chosen:
+        if not given and method.of_model is None:
             raise InputError(f"`method` {method.name}: looks at images; give `images`")
     config = {
         "model": str(bundle), "images": [str(one) for one in given], "out": str(folder), "weights": list(options),
-        **plain_options(settings[0], how), "method": [one.name for one in methods],
+        **plain_options(settings[0], how), "method": [method.name for method in chosen],
         "layer": "".join({one.layer: None for one in settings if one.layer}),
     }  # fmt: skip
     with record_run(folder, command="explain", config=config) as record, advised():
         file, ready = ready_model(bundle, options)
         graphs = graphs_of(ready) if isinstance(ready, CnnModel) else None
-        explainers = [_explainer(ready, *one, graphs) for one in zip(settings, targets, strict=True)]
+        explainers = [_explainer(ready, *asked, graphs) for asked in zip(chosen, settings, targets, strict=True)]
         folders = [
             FolderSettings(
                 folder=folder / one.method,
@@ -170,10 +175,10 @@ def explain_methods(
         for place in folders if not how.overwrite else ():
             place.check()
         read = {
-            about: _images(ready, sources, about, skip_errors=how.skip_errors)
-            for about in {method.about_model for method in methods}
+            of_model: _images(ready, sources, of_model, skip_errors=how.skip_errors)
+            for of_model in {method.of_model is not None for method in chosen}
         }
-        listed = [read[method.about_model] for method in methods]
+        listed = [read[method.of_model is not None] for method in chosen]
         for place, (usable, _) in zip(folders, listed, strict=True):
             own = [place.folder, place.folder / "pictures"]
             refuse_overwriting(own, [image.path.parent for image in usable if image is not None])
@@ -182,7 +187,7 @@ def explain_methods(
         banners, facts = said_of_training(ready.bundle.banners), bundle_lines(ready.bundle, file.sha256)
         results = [
             _explain_by(method, one, place, usable, refused, skip_errors=how.skip_errors, banners=banners, facts=facts)
-            for method, one, place, (usable, refused) in zip(methods, explainers, folders, listed, strict=True)
+            for method, one, place, (usable, refused) in zip(chosen, explainers, folders, listed, strict=True)
         ]
         record.note(
             model_sha256=file.sha256, explained=results[0].images, failures=max(len(one.failures) for one in results)
@@ -194,11 +199,11 @@ Explainer = Callable[["ImageRecord | None"], Explanation]
 
 
 def _explainer(
-    model: Model, settings: ExplainSettings, target: int | None, graphs: Sequence[Graph] | None
+    model: Model, method: Method, settings: ExplainSettings, target: int | None, graphs: Sequence[Graph] | None
 ) -> Explainer:
     """Return what explains one image; a layer that is not there, and a head that cannot, are refused here."""
     if isinstance(model, CnnModel):
-        networks = NetworkExplainer(model, settings, graphs=graphs)
+        networks = NetworkExplainer(model, method, settings, graphs=graphs)
         return lambda record: (
             networks.of_model(target) if record is None else networks.of_image(record, shown_picture(record), target)
         )
@@ -213,9 +218,9 @@ def _explainer(
 
 
 def _images(
-    model: Model, sources: ImageSelection | Sequence[Path], about_model: bool, *, skip_errors: bool
+    model: Model, sources: ImageSelection | Sequence[Path], of_model: bool, *, skip_errors: bool
 ) -> tuple[Sequence[ImageRecord | None], tuple[tuple[str, str], ...]]:
-    if about_model:
+    if of_model:
         return [None], ()
     if isinstance(sources, ImageSelection):
         records = list(sources.read(labels=False).records)

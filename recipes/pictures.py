@@ -13,8 +13,9 @@ from ..crossval import CrossValidation
 from ..data import ImageSelection
 from ..errors import InputError, one_of
 from ..evaluate import PredictionTable, reporting, surest
-from ..explain import METHODS, ExplainSettings, explain, settings_of
+from ..explain import ExplainSettings, explain, settings_of
 from ..jobs import Work, ensure_folder
+from .methods import RECIPE_METHODS
 from .parts import write_list
 from .recipe import Recipe
 
@@ -87,10 +88,11 @@ def pictures_of(recipe: Recipe, *, quick: bool = False) -> Pictures | None:
             raise InputError(f"{where}.variants: {name}: {one_of(name, recipe.variants)}")
         if "finetune" not in recipe.variants[name].get("steps", recipe.steps):
             raise InputError(f"{where}.variants: {name}: trains no network")
-    if alien := [name for name in methods if name in METHODS and "cnn" not in METHODS[name].roads]:
+    if alien := [name for name in methods if name in RECIPE_METHODS and "cnn" not in RECIPE_METHODS[name].kinds]:
         raise InputError(f"{where}: method {alien[0]}: is not for networks")
     try:
-        asked = settings_of(methods, layer=values.get("layer", ""), target=values.get("target", ""))
+        layer, target = values.get("layer", ""), values.get("target", "")
+        asked = settings_of(methods, layer=layer, target=target, methods=RECIPE_METHODS)
         return Pictures(variants, tuple(asked), values["images_per_class"])
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
@@ -125,7 +127,7 @@ def make_pictures(
             with reporting(folder / settings.method, failed):
                 yield explain(
                     one.result.model, replace(one.images, only=listed), out=folder, settings=settings,
-                    work=Work(overwrite=how.overwrite, skip_errors=how.skip_errors),
+                    methods=RECIPE_METHODS, work=Work(overwrite=how.overwrite, skip_errors=how.skip_errors),
                 ).page  # fmt: skip
 
 

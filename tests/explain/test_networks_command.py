@@ -9,8 +9,7 @@ from PIL import Image
 
 pytestmark = pytest.mark.slow
 
-OF_NETWORKS = [name for name, method in METHODS.items() if "cnn" in method.roads and name != "deconvnet"]
-"""All but the deconvnet, which refuses a network without max pooling; see test_networks.py."""
+OF_NETWORKS = [name for name, method in METHODS.items() if "cnn" in method.kinds]
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +37,9 @@ def arrays_in(folder):
 @pytest.mark.parametrize("method", OF_NETWORKS)
 def test_every_method(tuned, image, method, tmp_path, cli):
     model = tuned / ("patches" if method in ("map", "gradcam") else "whole")
-    given = () if METHODS[method].about_model else ("--images", image)
-    code, said, err = cli("explain", model, *given, "--method", method, "--out", tmp_path, "--target", "benign")
+    code, said, err = cli(
+        "explain", model, "--images", image, "--method", method, "--out", tmp_path, "--target", "benign"
+    )
     assert code == 0, err
     assert f"1 picture of the method {method}" in said
     found = arrays_in(tmp_path / method)
@@ -59,10 +59,12 @@ def test_every_method(tuned, image, method, tmp_path, cli):
 def test_several_methods_at_once(tuned, image, tmp_path, cli):
     """The same arrays as one by one; a layer goes to the method that looks at one; one refusal stops all."""
     call = ("explain", tuned / "whole", image, "--out", tmp_path / "both", "--layer", "dots")
-    methods = ("--method", "gradient", "--method", "gradcam", "--method", "filters")
+    methods = ("--method", "gradient", "--method", "gradcam", "--method", "activations")
     code, said, err = cli(*call, *methods)
     assert code == 0, err
-    assert said.splitlines()[-3:] == [f"1 picture of the method {name}" for name in ("gradient", "gradcam", "filters")]
+    assert said.splitlines()[-3:] == [
+        f"1 picture of the method {name}" for name in ("gradient", "gradcam", "activations")
+    ]
     assert err.count("wrote ") == 9
     for name in ("gradient", "gradcam"):
         layer = ("--layer", "dots") if name == "gradcam" else ()
@@ -81,7 +83,7 @@ def test_several_methods_at_once(tuned, image, tmp_path, cli):
     assert cli("explain", "--config", tmp_path / "both" / "run.json", "--out", again)[0] == 2  # of the refused call
     assert cli(*call, *methods)[0] == 0
     assert cli("explain", "--config", tmp_path / "both" / "run.json", "--out", again)[0] == 0
-    assert {path.name for path in again.iterdir() if path.is_dir()} == {"gradient", "gradcam", "filters", "records"}
+    assert {path.name for path in again.iterdir() if path.is_dir()} == {"gradient", "gradcam", "activations", "records"}
 
 
 def test_the_map_of_patches_is_made_of_their_probabilities(tuned, image, tmp_path, cli):
@@ -119,20 +121,24 @@ def patch_of_mean_colour(image, bundle):
     return np.broadcast_to(np.mean(small, axis=(0, 1, 2)), (32, 32, 3)).astype(np.float32)
 
 
-def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path, cli):
+def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path):
     from bchisto.data import ImageRecord
-    from bchisto.explain.gradient_maps import to_numpy
-    from bchisto.explain.graph import Graph
+    from bchisto.explain import ExplainSettings, Graph, explain, to_numpy
     from bchisto.finetune import CnnBundle, make_reader
     from bchisto.predict import find_bundle
+    from bchisto.recipes.methods import RECIPE_METHODS
 
-    code, _, err = cli("explain", tuned / "whole", image, "--method", "lrp", "--target", "benign", "--out", tmp_path)
-    assert code == 0, err
+    for target in ("benign", "malignant"):
+        asked = ExplainSettings("taylor", target=target)
+        explain(tuned / "whole", [image], out=tmp_path / target, settings=asked, methods=RECIPE_METHODS)
     bundle = CnnBundle.load(find_bundle(tuned / "whole"))
     pixels = make_reader(stain="none", rule=bundle.settings.rule, size=32)(ImageRecord("i", image, None))
     graphs = [Graph(model) for model in bundle.models.values()]
-    score = np.mean([to_numpy(one.scores(one.run(pixels[None].astype(np.float32))))[0, 0] for one in graphs])
-    assert arrays_in(tmp_path / "lrp")["values"].sum() == pytest.approx(score, rel=0.05)
+    scores = np.mean(
+        [np.maximum(to_numpy(one.scores(one.run(pixels[None].astype(np.float32))))[0], 0) for one in graphs], axis=0
+    )
+    for target, score in zip(bundle.classes, scores, strict=True):
+        assert arrays_in(tmp_path / target / "taylor")["values"].sum() == pytest.approx(score, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -140,14 +146,14 @@ def test_relevance_over_the_picture_sums_to_the_score(tuned, image, tmp_path, cl
     [
         (("--method", "gradcam", "--layer", "dot"), "--layer dot: no feature map of this name; there are dots"),
         (("--method", "channels"), "--method channels: is for boosted ensembles on descriptors, and"),
-        (("--method", "deconvnet"), "--method deconvnet: there is no max pooling between this layer and the picture"),
+        (("--method", "deconvnet"), "--method deconvnet: no such method"),
         (("--method", "map"), "--method map: needs a network of patches"),
         (
-            ("--method", "lrp", "--target", "Böse"),
+            ("--method", "gradient", "--target", "Böse"),
             "--target Böse: no class of this model; choose one of benign, malignant",
         ),
         (("--method", "gradient", "--layer", "dots"), "--layer dots: the method gradient looks at no layer"),
-        (("--method", "filters", "--weights", "imagenet"), "holds the weights of its networks; leave it out"),
+        (("--method", "activations", "--weights", "imagenet"), "holds the weights of its networks; leave it out"),
     ],
 )
 def test_what_is_refused_before_work_starts(tuned, image, tmp_path, cli, words, said):

@@ -50,7 +50,6 @@ def test_every_element_says_whether_it_is_faithful(name):
     pictures = [row[4] for row in elements(name) if row[0].startswith("picture")]
     assert any("`bchisto explain`" in said for said in pictures)
     methods = re.findall(r"--method (\w+)", " ".join(pictures))
-    assert methods
     assert set(methods) <= set(METHODS)
 
 

@@ -1,0 +1,70 @@
+"""The deconvnet: what may have excited the unit of a network that matters most for a class."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...errors import InputError
+from ...explain import Floats, Graph, Method, Step, activation_and_gradient, pull_back
+
+
+def deconvnet(graph: Graph, images: Floats, target: int, tensor: int | None) -> Floats:
+    """Return what a deconvnet draws of the unit of a feature map that matters most, shape (n, size, size).
+
+    It is the one, of all places and channels, whose activation times the gradient of the score of the class is largest.
+    Max pooling is undone at the places of its maxima (the switches), rectifiers let through what is positive on the
+    way back.
+
+    References
+    ----------
+    Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", sec. 2.1.
+    """
+    assert tensor is not None
+    active, slope = activation_and_gradient(graph, images, target, tensor)
+    effect = (active * slope).reshape(len(active), -1)
+    chosen = effect == effect.max(axis=1, keepdims=True)
+    signal = np.where(chosen, active.reshape(effect.shape), 0).reshape(active.shape)
+    values = graph.run(images)
+
+    def rule(step: Step, ahead: Floats) -> list[Floats]:
+        if _rectifies(step):
+            return [np.maximum(ahead, 0)]
+        return pull_back(lambda *x: step(*x)[0], [values[number] for number in step.sources], ahead)
+
+    return np.asarray(np.abs(graph.backward({tensor: signal}, rule)).max(axis=-1))
+
+
+def check_switches(graph: Graph, tensor: int | None) -> None:
+    """Refuse a deconvnet without max pooling on the way: then it draws the same of every image.
+
+    Raises
+    ------
+    InputError
+    """
+    behind = {tensor}
+    for step in reversed(graph.steps):
+        if behind & set(step.results):
+            if step.kind == "MaxPooling2D":
+                return
+            behind |= set(step.sources)
+    raise InputError(
+        "`method` deconvnet: there is no max pooling between this layer and the picture, so the drawing would be the "
+        "same of every picture; use gradcam, or a `layer` behind a max pooling"
+    )
+
+
+def _rectifies(step: Step) -> bool:
+    function = step.operation.activation if step.part == "activation" or step.kind == "Activation" else None
+    return step.kind == "ReLU" or getattr(function, "__name__", "") in ("relu", "relu6")
+
+
+DECONVNET = Method(
+    "deconvnet",
+    "size of what the deconvnet draws",
+    "What may have excited the one unit that raises the score most; it depends on where max pooling found its "
+    "maxima, and so on the edges of the picture, more than on the weights, and the score rests on many units.",
+    layered=True,
+    default_layer=True,
+    values=deconvnet,
+    check=check_switches,
+)

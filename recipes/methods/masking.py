@@ -1,0 +1,66 @@
+"""A picture seen through the units of a network that matter most for a class."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...explain import Floats, Graph, Method, UnitPictures, activation_and_gradient, mean_colour
+
+_MASKED = 9
+"""Units whose masks are shown."""
+
+_KEPT = 0.5
+"""Of a unit's greatest activation: a mask keeps the places from there up. That it is a constant below 1 is of seed
+``inbreast-inception``; a half is bchisto's choice."""
+
+
+def masks(graph: Graph, images: Floats, target: int, tensor: int | None, top: int = 0) -> UnitPictures:
+    """Return the first image seen through the units that matter most for a class.
+
+    A mask keeps the places where a unit has at least half of its greatest activation; units are ordered by the sum of
+    activation times gradient of the score.
+
+    Returns
+    -------
+    UnitPictures
+        The image, its mean colour, and each mask, where all outside has that colour, with the probability of the class;
+        in how many of the masks a pixel is, as a share; and the units.
+
+    References
+    ----------
+    Zhou et al. 2015, "Object detectors emerge in deep scene CNNs", sec. 3.2 (images masked by a unit's activation).
+    """
+    import cv2
+
+    assert tensor is not None
+    image = images[:1]
+    active, slope = activation_and_gradient(graph, image, target, tensor)
+    effect = (active * slope).sum(axis=(0, 1, 2))
+    units = [int(unit) for unit in np.argsort(-effect, kind="stable")[:_MASKED]]
+    size = image.shape[1:3]
+    kept = []
+    for unit in units:
+        large = cv2.resize(active[0, :, :, unit], size[::-1], interpolation=cv2.INTER_LINEAR)
+        greatest = float(large.max())
+        kept.append(large >= min(_KEPT * greatest, greatest))
+    mean = mean_colour(image)[0]
+    seen = np.stack([image[0], mean, *(np.where(mask[..., np.newaxis], image[0], mean) for mask in kept)])
+    shares = np.asarray(graph.model.predict_on_batch(seen))[:, target]
+    names = ["all of it", "mean colour", *(f"unit {unit} alone" for unit in units)]
+    tiles = tuple(
+        (f"{name}: {share:.3f}", picture.round().astype(np.uint8))
+        for name, share, picture in zip(names, shares, seen, strict=True)
+    )
+    return UnitPictures(tiles, {"units": np.array(units)}, np.mean(kept, axis=0).astype(np.float32))
+
+
+MASKING = Method(
+    "masking",
+    "share of the masks",
+    "The picture where single units of the first model that raise the score are at least half as active as they "
+    "become; a unit need not stand for one thing, and the probabilities are of pictures that the network never "
+    "saw: compare them with that of the mean colour alone.",
+    layered=True,
+    default_layer=True,
+    of_patch=masks,
+)
