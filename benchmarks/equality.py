@@ -1,4 +1,5 @@
-"""Two checkouts of bchisto run the same commands; arrays, model texts, tables, metrics and fold lists are compared.
+"""Two checkouts of bchisto decode the same images and run the same commands; pixels, arrays, model texts, tables,
+metrics and fold lists are compared.
 
 For a change that must not change results:
 
@@ -82,6 +83,34 @@ def run_all(checkout, data, out):
                     sys.exit(1)
 
 
+PIXELS = """
+import hashlib, json, sys
+from pathlib import Path
+from bchisto.data import decode_image
+from bchisto.errors import ImageError
+found = {}
+for path in sorted(Path(sys.argv[1]).rglob("*")):
+    if path.suffix.casefold() in (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".dcm", ".ljpeg"):
+        try:
+            image = decode_image(path)
+            found[str(path)] = [image.shape, hashlib.sha256(image.tobytes()).hexdigest()]
+        except ImageError as error:
+            found[str(path)] = str(error)
+print(json.dumps(found))
+"""
+
+
+def pixels_of(checkout, shared):
+    """Return the hash of the decoded pixels of every image below a folder, by the code of a checkout."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place, "bchisto").symlink_to(checkout.resolve())
+        done = subprocess.run(
+            [sys.executable, "-c", PIXELS, str(shared)],
+            env={**os.environ, "PYTHONPATH": place}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    return json.loads(done.stdout)
+
+
 def flat(value, path=""):
     """Yield every leaf of a JSON value with its path."""
     if isinstance(value, dict):
@@ -159,7 +188,13 @@ def main():
     parser.add_argument("after", type=Path)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--keep", type=Path, help="A new folder, in which the outputs are kept.")
+    parser.add_argument("--pixels", action="store_true", help="Compare the decoded pixels of --shared alone.")
     options = parser.parse_args()
+    old, new = (pixels_of(checkout, options.shared) for checkout in (options.before, options.after))
+    unlike = [path for path in old if old[path] != new.get(path)]
+    print(f"decoded pixels: {len(old)} images, {len(unlike)} differ", *unlike[:5], sep="\n  ")
+    if options.pixels or unlike:
+        sys.exit(bool(unlike))
     if options.keep is not None:
         options.keep.mkdir(parents=True)
     with nullcontext(options.keep) if options.keep is not None else tempfile.TemporaryDirectory() as folder:

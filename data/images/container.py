@@ -1,8 +1,6 @@
-"""What every reader of a kind of file hands to `decode`: the sizes, and the first picture alone as a small clean file.
+"""What every reader of a kind of file hands to `decode`: the sizes, and a way to the samples.
 
-Libraries that decode are given nothing but what makes the pixels. Whatever else a file holds, such as names, profiles,
-further pages and comments, is neither parsed nor inflated. Here stands too what all readers share: headers, bounds, and
-the stretch of grey levels to 8 bits.
+Here stands too what all readers share: headers, bounds, and the stretch of grey levels to 8 bits.
 """
 
 from __future__ import annotations
@@ -10,10 +8,10 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +47,7 @@ class ImageHeader:
     width, height : int
         Pixels, after the EXIF rotation.
     mode : str
-        Pillow's mode; bits and photometric interpretation of DICOM and lossless JPEG.
+        As Pillow has it; bits and photometric interpretation of DICOM and lossless JPEG.
     pages : int
         Number of pages.
     page : int
@@ -67,60 +65,38 @@ class ImageHeader:
     deep: bool = False
 
 
-@dataclass(frozen=True)
-class Container:
-    """The first picture of a file.
+class Samples(NamedTuple):
+    """The decoded samples of a picture.
 
     Attributes
     ----------
-    format : str
-        ``TIFF``, ``PNG`` or ``JPEG``.
-    width, height : int
-        Pixels as stored, before any turn.
-    pages : int
-        Pictures in the file.
-    orientation : int
-        EXIF orientation, 1 to 8.
-    file : callable
-        Returns a file of this picture alone; the argument says whether with its pixels.
-    deep : bool
-        Whether samples have 16 bits.
-    planes : tuple of callable
-        Where each colour is a grey picture of its own, `deep`: each returns the file of one.
-    inverted : bool
-        Whether 0 is white, where `deep`.
+    values : ndarray of uint8 or uint16, shape (height, width, channels)
+        Grey or RGB, of which 0 is black, with an alpha channel behind where there is one.
     alpha : str
-        What a fourth sample is, where `deep`: ``""``, ``associated`` or ``unassociated``.
-    clear : tuple of int, or None
-        The value that is transparent, one number per colour, 16 bits wide or scaled to 8.
-    surplus : callable or None
-        JPEG: returns the file as one whose pixels differ where some are missing.
-    check : callable
-        PNG: raises where the decoded pixels, or None, show that some may be missing, and they are.
-    strips : callable
-        Yields the parts of a TIFF that are JPEG files of their own.
-    page : int
-        The page that is read, from 1.
-    colours : int or None
-        PNG with a palette: how many colours it has.
+        What that is: ``""`` without, ``associated`` or ``unassociated``.
     """
 
-    format: str
-    width: int
-    height: int
-    pages: int
-    orientation: int
-    file: Callable[[bool], bytes]
-    deep: bool = False
-    planes: tuple[Callable[[], bytes], ...] = ()
-    inverted: bool = False
+    values: npt.NDArray[Any]
     alpha: str = ""
-    clear: tuple[int, ...] | None = None
-    surplus: Callable[[], bytes] | None = None
-    check: Callable[[npt.NDArray[np.uint8] | None], None] = lambda pixels: None
-    strips: Callable[[], Iterable[bytes]] = lambda: ()
-    page: int = 1
-    colours: int | None = None
+
+
+@dataclass(frozen=True)
+class Container:
+    """The picture of a file, as its header describes it.
+
+    Attributes
+    ----------
+    header : ImageHeader
+        With the sides as stored, before any turn.
+    orientation : int
+        EXIF orientation, 1 to 8.
+    decode : callable
+        Returns its `Samples`; raises `ImageError`, or one of `BROKEN`, unless every pixel is there.
+    """
+
+    header: ImageHeader
+    orientation: int
+    decode: Callable[[], Samples]
 
 
 def damaged(path: Path, why: object) -> ImageError:
@@ -133,7 +109,7 @@ def truncated(path: Path, why: object) -> ImageError:
     return ImageError(f"{path}: cannot be decoded, the file is truncated or damaged ({why}); copy it again")
 
 
-def check_size(path: Path, found: Container | ImageHeader) -> None:
+def check_size(path: Path, found: ImageHeader) -> None:
     """Refuse an image without pixels, and one of more than `MAX_PIXELS`."""
     width, height = found.width, found.height
     if width < 1 or height < 1:

@@ -18,7 +18,7 @@ The numbers of pixels, scans, pages and bytes are checked before anything is dec
 
 from __future__ import annotations
 
-import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ from ...arguments import PathInput, as_path
 from ...errors import ImageError
 from ..dataset import ImageRecord
 from ..slides import SLIDE, is_slide
-from .container import BROKEN, Container, ImageHeader, check_size, damaged, stretch_to_eight_bits, truncated
+from .container import BROKEN, Container, ImageHeader, Samples, check_size, damaged, stretch_to_eight_bits, truncated
 from .dicom import DICOM_SUFFIXES, decode_dicom, read_dicom_header
-from .jpeg import JPEG_BEGIN, check_jpeg, read_jpeg
+from .jpeg import JPEG_BEGIN, read_jpeg
 from .ljpeg import LJPEG_SUFFIX, decode_ljpeg, read_ljpeg_header
 from .png import PNG_BEGIN, read_png
 from .tiff import TIFF_BEGINS, read_tiff
@@ -77,7 +77,7 @@ def _open(path: Path) -> Container:
         raise damaged(path, _line(error)) from error
     if found is None:
         raise ImageError(f"{path}: not a TIFF, PNG or JPEG image; remove it or replace it by the image")
-    check_size(path, found)
+    check_size(path, found.header)
     return found
 
 
@@ -96,25 +96,9 @@ def read_header(path: PathInput) -> ImageHeader:
         check_size(path, header)
         return header
     found = _open(path)
-    with _pillow(path, found.file(False), found) as image:
-        turned = found.orientation in _TRANSPOSED
-        width, height = (found.height, found.width) if turned else (found.width, found.height)
-        return ImageHeader(found.format, width, height, image.mode, found.pages, found.page, found.deep)
-
-
-def _pillow(path: Path, data: bytes, found: Container) -> Any:
-    """Open a clean file by Pillow, which must find the size that we did."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        image = Image.open(io.BytesIO(data), formats=(found.format,))
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{path}: this kind of {found.format} is not read; save it as 8-bit RGB") from error
-    except (Image.DecompressionBombError, *BROKEN) as error:
-        raise damaged(path, _line(error)) from error
-    if image.size != (found.width, found.height):
-        raise damaged(path, f"it says {found.width}x{found.height} and {image.width}x{image.height} pixels")
-    return image
+    if found.orientation not in _TRANSPOSED:
+        return found.header
+    return replace(found.header, width=found.header.height, height=found.header.width)
 
 
 def _line(error: Exception) -> str:
@@ -176,18 +160,31 @@ def decode_image(path: PathInput, *, stretch_deep: bool = False) -> npt.NDArray[
         read_header(path)  # bounds before pixels
         return _grey(_BY_SUFFIX[path.suffix.casefold()][1](path))
     found = _open(path)
-    try:
-        image = _decode_deep(path, found, stretch=stretch_deep) if found.deep else _decode_eight(path, found)
-    except ImageError:
-        raise
-    except BROKEN as error:
-        raise truncated(path, _line(error)) from error
-    if image.shape != (found.height, found.width, 3):
-        raise truncated(path, f"its pixels are {image.shape[1]}x{image.shape[0]}")
+    samples = _samples(path, found)
+    if stretch_deep and found.header.deep and samples.values.shape[2] == 1:
+        image = _grey(stretch_to_eight_bits(samples.values[..., 0]))
+    else:
+        image = _to_rgb(samples)
     if found.orientation in _TRANSPOSED:
         image = image.swapaxes(0, 1)
     rows, columns = (-1 if found.orientation in mirrored else 1 for mirrored in _MIRRORED)
     return np.ascontiguousarray(image[::rows, ::columns])
+
+
+def _samples(path: Path, found: Container) -> Samples:
+    """Decode the samples of a picture, and hold them against its header."""
+    try:
+        samples = found.decode()
+    except ImageError:
+        raise
+    except BROKEN as error:
+        raise truncated(path, _line(error)) from error
+    height, width, channels = samples.values.shape
+    if (height, width) != (found.header.height, found.header.width):
+        raise truncated(path, f"its pixels are {width}x{height}")
+    if samples.values.dtype != (np.uint16 if found.header.deep else np.uint8) or channels > 4:
+        raise truncated(path, f"its pixels are {channels} samples of {samples.values.dtype}")
+    return samples
 
 
 def largest_sample(path: Path) -> int:
@@ -198,87 +195,32 @@ def largest_sample(path: Path) -> int:
     ImageError
         It cannot be decoded.
     """
-    found = _open(path)
-    try:
-        return int(max(_samples(path, found, file()).max() for file in found.planes or (lambda: found.file(True),)))
-    except BROKEN as error:
-        raise truncated(path, _line(error)) from error
-
-
-def _decode_eight(path: Path, found: Container) -> npt.NDArray[np.uint8]:
-    for part in found.strips():
-        check_jpeg(path, part)  # libtiff fills missing pixels up, as libjpeg does
-    picture = _pillow(path, found.file(True), found)
-    if found.colours is not None and picture.getextrema()[1] >= found.colours:
-        raise truncated(path, f"pixels beyond the {found.colours} colours of its palette")
-    pixels = _to_rgb(path, picture)
-    if found.surplus is not None:
-        again = _to_rgb(path, _pillow(path, found.surplus(), found))
-        if not np.array_equal(again, pixels):
-            raise truncated(path, "pixels are missing")
-    found.check(pixels)
-    if found.clear is not None:
-        pixels[(pixels == np.array(found.clear, np.uint8)).all(axis=2)] = 255
-    return pixels
-
-
-def _to_rgb(path: Path, image: Any) -> npt.NDArray[np.uint8]:
-    from PIL import Image
-
-    image.load()
-    if image.mode in ("I", "I;16", "I;16B", "F", "LAB", "HSV"):
-        raise ImageError(f"{path}: images of mode {image.mode} have no defined colours here; save it as 8-bit RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, (255, 255, 255, 255)), layer)
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+    return int(_samples(path, _open(path)).values.max())
 
 
 def _grey(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.repeat(image[:, :, np.newaxis], 3, axis=2)
 
 
-def _decode_deep(path: Path, found: Container, *, stretch: bool) -> npt.NDArray[np.uint8]:
-    """Bring 16 bits to 8, some rows at a time; Pillow alone would drop the low byte of colours."""
-    if found.planes:
-        grey = [_samples(path, found, plane()) for plane in found.planes]
-        raw = np.stack([grey[number] for number in (2, 1, 0, 3)[: len(grey)]], axis=2)  # as OpenCV has them
-    else:
-        raw = _samples(path, found, found.file(True))
-    found.check(None)
-    if found.inverted:
-        raw = np.uint16(65535) - raw
-    if stretch and raw.ndim == 2 and found.clear is None:
-        return _grey(stretch_to_eight_bits(raw))
-    image = np.empty((*raw.shape[:2], 3), np.uint8)
-    rows = max(1, _BLOCK // (raw.shape[1] * 4))
-    for start in range(0, len(raw), rows):
-        image[start : start + rows] = _to_eight(raw[start : start + rows], found)
+def _to_rgb(samples: Samples) -> npt.NDArray[np.uint8]:
+    """Bring 16 bits to 8, some rows at a time, grey to three channels, and alpha over white."""
+    values = samples.values
+    if values.dtype == np.uint8 and not samples.alpha:
+        return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
+    image = np.empty((*values.shape[:2], 3), np.uint8)
+    rows = max(1, _BLOCK // (values.shape[1] * 4))
+    for start in range(0, len(values), rows):
+        image[start : start + rows] = _to_eight(values[start : start + rows], samples.alpha)
     return image
 
 
-def _samples(path: Path, found: Container, data: bytes) -> npt.NDArray[np.uint16]:
-    """Decode samples of 16 bits: grey, or blue, green and red."""
-    import cv2
-
-    _pillow(path, data, found).load()  # Pillow refuses a truncated file, which OpenCV would fill up with black
-    raw = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    if raw is None or raw.dtype != np.uint16:
-        raise ImageError(f"{path}: this kind of 16-bit image cannot be decoded; save it as 8-bit RGB")
-    return np.asarray(raw)
-
-
-def _to_eight(raw: npt.NDArray[np.uint16], found: Container) -> npt.NDArray[Any]:
-    stored = raw if raw.ndim == 3 else raw[:, :, np.newaxis]
-    values = stored[:, :, 2::-1].astype(np.float32) / 257.0
-    if stored.shape[2] == 4 and found.alpha:
-        alpha = stored[:, :, 3:].astype(np.float32) / 257.0 / 255.0
-        colours = values if found.alpha == "associated" else values * alpha
-        values = np.minimum(colours + 255.0 * (1.0 - alpha), 255.0)
-    if found.clear is not None:
-        same = (stored[:, :, 2::-1] == np.array(found.clear, np.uint16)).all(axis=2, keepdims=True)
-        values = np.where(same, np.float32(255.0), values)
-    return np.asarray(np.rint(values))
+def _to_eight(values: npt.NDArray[Any], alpha: str) -> npt.NDArray[Any]:
+    scaled = values.astype(np.float32) / np.float32(1 if values.dtype == np.uint8 else 257)
+    if alpha:
+        share = scaled[..., -1:] / 255.0
+        colours = scaled[..., :-1] if alpha == "associated" else scaled[..., :-1] * share
+        scaled = np.minimum(colours + 255.0 * (1.0 - share), 255.0)
+    return np.asarray(np.rint(scaled))
 
 
 def resize_image(image: npt.NDArray[np.uint8], scale: float) -> npt.NDArray[np.uint8]:

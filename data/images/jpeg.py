@@ -16,9 +16,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import ImageError
-from .container import BROKEN, MAX_BYTES, MAX_PIXELS, Container, damaged, exif_orientation, truncated, xmp_orientation
+from .container import (
+    BROKEN,
+    MAX_BYTES,
+    MAX_PIXELS,
+    Container,
+    ImageHeader,
+    Samples,
+    damaged,
+    exif_orientation,
+    truncated,
+    xmp_orientation,
+)
 
 JPEG_BEGIN = b"\xff\xd8\xff"
 
@@ -26,6 +38,9 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
 """Frames that are read: baseline, extended and progressive. Few programs write others, which are lossless,
 hierarchical or arithmetic-coded; a marker that one bit turned into such a one is decoded to noise."""
+
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+"""Pillow's name of each number of colours."""
 
 _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD})
 _SCAN, _END, _APP0, _APP1, _ADOBE = 0xDA, 0xD9, 0xE0, 0xE1, 0xEE
@@ -76,7 +91,9 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
     start = handle.tell()
     if len(frame) < 6:
         raise damaged(path, "no frame stands before its first scan")
-    height, width = struct.unpack(">HH", frame[1:5])
+    height, width, components = struct.unpack(">HHB", frame[1:6])
+    if components not in _MODES:
+        raise damaged(path, f"it says {components} colours")
     head = b"\xff\xd8" + b"".join(kept)
 
     @functools.cache
@@ -87,10 +104,25 @@ def read_jpeg(path: Path, handle: BinaryIO) -> Container:
             again.seek(start)
             return again.read(min(MAX_BYTES, path.stat().st_size))  # room is made for what is asked for
 
-    def file(pixels: bool, surplus: bool = False) -> bytes:
-        return head + (_coded(path, data(), area=width * height, surplus=surplus) if pixels else b"\xff\xd9")
+    def file(*, surplus: bool) -> bytes:
+        return head + _coded(path, data(), area=width * height, surplus=surplus)
 
-    return Container("JPEG", width, height, 1, exif or xmp or 1, file, surplus=lambda: file(True, True))
+    def decode() -> Samples:
+        whole, other = (_pixels(file(surplus=surplus)) for surplus in (False, True))
+        if whole.shape[:2] != (height, width):
+            raise truncated(path, f"its pixels are {whole.shape[1]}x{whole.shape[0]}")
+        if not np.array_equal(whole, other):
+            raise truncated(path, "pixels are missing")
+        return Samples(whole)
+
+    return Container(ImageHeader("JPEG", width, height, _MODES[components], 1), exif or xmp or 1, decode)
+
+
+def _pixels(data: bytes) -> npt.NDArray[np.uint8]:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        return np.array(image.convert("RGB"))
 
 
 def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) -> None:
@@ -101,21 +133,16 @@ def check_jpeg(path: Path, data: bytes, *, size: tuple[int, int] | None = None) 
     ImageError
         Also where it cannot be decoded.
     """
-    from PIL import Image
-
     found = read_jpeg(path, io.BytesIO(data))
-    if found.width * found.height > MAX_PIXELS or size not in (None, (found.width, found.height)):
-        raise truncated(path, f"a JPEG of {found.width}x{found.height} pixels is in it")
-    assert found.surplus is not None  # as of every JPEG
+    width, height = found.header.width, found.header.height
+    if width * height > MAX_PIXELS or size not in (None, (width, height)):
+        raise truncated(path, f"a JPEG of {width}x{height} pixels is in it")
     try:
-        files = (found.file(True), found.surplus())
-        whole, other = (np.asarray(Image.open(io.BytesIO(one), formats=("JPEG",))) for one in files)
+        found.decode()
     except ImageError:
         raise
     except BROKEN as error:
         raise truncated(path, f"a JPEG in it, {type(error).__name__}") from error
-    if not np.array_equal(whole, other):
-        raise truncated(path, "pixels are missing")
 
 
 def segments(path: Path, handle: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import DependencyError, ImageError, how_to_install
+from ...errors import ImageError
 from .container import ImageHeader, check_bytes, damaged, stretch_to_eight_bits
 from .jpeg import JPEG_BEGIN, segments
 
@@ -55,18 +55,11 @@ def decode_ljpeg(path: Path) -> npt.NDArray[np.uint8]:
 
     Raises
     ------
-    DependencyError
-        imagecodecs is not installed.
     ImageError
         The file is truncated or damaged.
     """
-    try:
-        import imagecodecs
-    except ImportError as error:
-        raise DependencyError(
-            f"{path}: lossless JPEG needs imagecodecs: {how_to_install('mammograms')}, or put the image as 16-bit "
-            "TIFF or PNG of the same name beside the .ics"
-        ) from error
+    import imagecodecs
+
     header = read_ljpeg_header(path)
     check_bytes(path)
     data, pixels = path.read_bytes() + _END, header.width * header.height

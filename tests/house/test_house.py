@@ -51,6 +51,8 @@ HEAVY = (
     "distributed",
     "jinja2",
     "PIL",
+    "tifffile",
+    "imagecodecs",
     "cv2",
     "numpy",
     "h5py",

@@ -162,7 +162,7 @@ def kinds(seed=0):
     add("tiff16 rgba assocalpha", "tif", tiff(np.dstack([mixed, deep_a]), photometric="rgb",
         extrasamples=["assocalpha"]), (mixed + (65535.0 - deep_a[..., None])) / 257, 0.6)  # fmt: skip
     add("tiff16 grey alpha", "tif", tiff(np.dstack([deep, deep_a]), photometric="minisblack", planarconfig="contig",
-        extrasamples=["unassalpha"]), None)  # fmt: skip
+        extrasamples=["unassalpha"]), over_white(grey3(deep), deep_a, 65535) / 257, 0.6)  # fmt: skip
     deep_cmyk = rng.integers(0, 65536, (HEIGHT, WIDTH, 4), dtype=np.uint16)
     add("tiff16 cmyk", "tif", tiff(deep_cmyk, photometric="separated"), None)
     add("tiff int16", "tif", tiff(deep.view(np.int16), photometric="minisblack"), None)
