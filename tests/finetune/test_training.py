@@ -141,7 +141,7 @@ def test_the_best_weights_are_kept_and_patience_ends(tmp_path, toy):
 
 def test_without_patience_all_epochs_are_trained_and_the_last_weights_kept(tmp_path, toy):
     """The validation part is looked at, and neither stops the training nor chooses the weights."""
-    model = fit(tmp_path, toy, "a", settings=SPECK, epochs=6, patience=0, learning_rate=0.3)
+    model = fit(tmp_path, toy, "a", epochs=6, patience=0, learning_rate=0.3)
     with (tmp_path / "a.csv").open() as handle:
         losses = [float(row["val_loss"]) for row in csv.DictReader(handle)]
     assert len(losses) == 6
@@ -227,16 +227,16 @@ def test_overfits_real_patches(shared, tmp_path):
 
 
 def test_an_encoder_gets_a_head_and_freezes(tmp_path, toy):
-    settings = FinetuneSettings("mobilenetv2", size=32, weights="random", freeze="all", batch_size=8, augmentations=())
+    settings = replace(TINY, freeze="all")
     before = build_model(settings, classes=2, fold=1)
     after = fit(tmp_path, toy, "a", settings=settings, epochs=1)
     assert len(before.trainable_variables) == 2
     for one, two in zip(before.layers[-3].get_weights(), after.layers[-3].get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
-    part = build_model(replace(settings, freeze="block_16_project_BN"), classes=2, fold=1)
+    part = build_model(replace(settings, freeze="middle"), classes=2, fold=1)
     whole = build_model(replace(settings, freeze=""), classes=2, fold=1)
     assert 2 < len(part.trainable_variables) < len(whole.trainable_variables)
-    with pytest.raises(InputError, match="`freeze` nothing: mobilenetv2 has no such layer"):
+    with pytest.raises(InputError, match="`freeze` nothing: convs has no such layer"):
         build_model(replace(settings, freeze="nothing"), classes=2, fold=1)
     with pytest.raises(InputError, match="`freeze`, `batch_norm` and `top` belong to encoders; patch-resnet is"):
         build_model(replace(SMALL, freeze="all"), classes=2, fold=1)
@@ -301,6 +301,7 @@ def test_shards_and_processes_give_the_same(tuned, tissue, tmp_path, cli):
     assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_training_holds_tensorflow_to_one_thread():
     script = (
         "from bchisto.finetune import build_network; build_network('patch-resnet', classes=2); import tensorflow as tf;"
