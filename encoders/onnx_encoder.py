@@ -19,7 +19,7 @@ from .loading import first_line
 from .onnx_file import OnnxFile, Port, read_onnx
 from .vectors import EncoderRequest, VectorEncoder, chosen_outputs, identity
 
-_FLOAT32 = 1
+_FLOAT32 = "float"
 _MOST_SIZE = 2048
 
 Floats = npt.NDArray[np.float32]
@@ -54,14 +54,14 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
         raise InputError(f'`precision` {request.precision}: ONNX Runtime runs {path} as it is; use `engine="openvino"`')
     file = read_onnx(path)
     before = file.sha256()
-    card, wanted = read_sidecar(path)
+    card, wanted, prefix = read_sidecar(path)
     port, result = _ports(file, card, wanted)
     if engine == "onnxruntime":
         run = _onnxruntime(path, port, result)
     else:
         run = _openvino(path, port, result, request.precision)
     trial = _called(path, run, np.zeros((1, card.size or 0, card.size or 0, 3), np.float32), port)
-    pick = _picks(path, trial)
+    pick = _picks(path, trial, prefix)
     sizes, default = {name: take(trial).shape[1] for name, take in pick.items()}, tuple(pick)[:1]
     chosen, parts = chosen_outputs(request.choice.layers, default=default, sizes=sizes, of=f"onnx:{path}")
     if file.sha256() != before:
@@ -78,7 +78,7 @@ def open_onnx(request: EncoderRequest) -> VectorEncoder:
     )  # fmt: skip
 
 
-def read_sidecar(path: Path) -> tuple[EncoderCard, str]:
+def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
     """Read the JSON of an ONNX file, which is that of WSInfer's models with some fields more.
 
     Parameters
@@ -89,10 +89,12 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str]:
     Returns
     -------
     EncoderCard
-        From ``transform`` (``Resize``, ``ToTensor``, ``Normalize``), ``patch_size_pixels``, ``spacing_um_px`` (of the
-        patch before ``Resize``), ``license``, ``non_commercial``, ``gated``, ``source`` and ``revision``.
+        From ``transform`` (``Resize``, ``CenterCrop``, ``ToTensor``, ``Normalize``), ``patch_size_pixels``,
+        ``spacing_um_px`` (of the patch before ``Resize``), ``license``, ``non_commercial``, ``gated``, ``source`` and ``revision``.
     str
         The output that gives descriptors (``output``); empty for the first.
+    int
+        Tokens before those of patches (``prefix_tokens``): the class token, if there is one, and registers.
 
     Raises
     ------
@@ -111,45 +113,62 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str]:
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         raise InputError(f"{sidecar}: its transform is no list of Resize, ToTensor and Normalize")
     patch, how = found.get("patch_size_pixels"), "bilinear"
-    size = patch
+    size, resize = patch, None
     mean: Any = (0.0, 0.0, 0.0)
     std: Any = (1.0, 1.0, 1.0)
     for step in steps:
         what, arguments = step.get("name"), step.get("arguments") or {}
         if what == "Resize" and isinstance(arguments, dict):
             size, how = arguments.get("size", size), arguments.get("interpolation", how)
+        elif what == "CenterCrop" and isinstance(arguments, dict):
+            size, resize = arguments.get("size"), size
         elif what == "Normalize" and isinstance(arguments, dict):
             mean, std = arguments.get("mean"), arguments.get("std")
         elif what != "ToTensor":
             raise InputError(
-                f"{sidecar}: the transform {str(what)[:40]} is not known; it takes Resize, ToTensor, Normalize"
+                f"{sidecar}: the transform {str(what)[:40]} is not known; it takes Resize, CenterCrop, ToTensor, "
+                "Normalize"
             )
-    if isinstance(size, list):
-        size = size[0] if size and all(one == size[0] for one in size) else None
-    if not isinstance(size, int) or isinstance(size, bool) or not 8 <= size <= _MOST_SIZE:
-        raise InputError(f"{sidecar}: gives no size of image; say patch_size_pixels, or the size of Resize")
+    size = _side(sidecar, size)
+    resize = size if resize is None else _side(sidecar, resize)
+    if size > resize:
+        raise InputError(f"{sidecar}: CenterCrop of {size} pixels is larger than the image of {resize}")
+    prefix = found.get("prefix_tokens", 1)
+    if not isinstance(prefix, int) or isinstance(prefix, bool) or not 0 <= prefix <= _MOST_SIZE:
+        raise InputError(f"{sidecar}: prefix_tokens is not a number of tokens")
     how = known_interpolation(how, sidecar)
     mpp = found.get("spacing_um_px")
     try:
         (r, g, b), (sr, sg, sb) = (tuple(float(one) for one in three) for three in (mean, std))
         spacing = 1.0 if mpp is None else float(mpp)
-        seen = float(size if patch is None else patch[0] if isinstance(patch, list) and patch else patch)
+        seen = float(resize if patch is None else patch[0] if isinstance(patch, list) and patch else patch)
     except (TypeError, ValueError):
         raise InputError(
             f"{sidecar}: mean, std, spacing_um_px or patch_size_pixels are not the numbers that they should be"
         ) from None
     if not np.isfinite([r, g, b, sr, sg, sb]).all() or min(sr, sg, sb) <= 0:
         raise InputError(f"{sidecar}: mean and std are not numbers that pixels can be normalised by")
+    if max(r, g, b) > 1 and max(sr, sg, sb) > 1:
+        raise InputError(f"{sidecar}: mean and std are of pixels in 0..255, and bchisto's are in 0..1; divide by 255")
     if not 0 < spacing < np.inf or not 0 < seen < np.inf:
         raise InputError(f"{sidecar}: spacing_um_px and patch_size_pixels are no lengths; give numbers above 0")
     flags = {one: found[one] for one in ("non_commercial", "gated") if one in found}
     if odd := [one for one, value in flags.items() if not isinstance(value, bool)]:
         raise InputError(f"{sidecar}: {odd[0]} is neither true nor false")
     return card_by_licence(
-        str(found.get("license") or found.get("licence") or ""), size=size, interpolation=how, mean=(r, g, b),
-        std=(sr, sg, sb), mpp=() if mpp is None else (spacing * seen / size,), source=str(found.get("source") or ""),
+        str(found.get("license") or found.get("licence") or ""), size=size,
+        resize=None if resize == size else resize, margin=round((resize - size) / 2), interpolation=how, mean=(r, g, b),
+        std=(sr, sg, sb), mpp=() if mpp is None else (spacing * seen / resize,), source=str(found.get("source") or ""),
         revision=str(found.get("revision") or ""), **flags,
-    ), str(found.get("output", ""))  # fmt: skip
+    ), str(found.get("output", "")), prefix  # fmt: skip
+
+
+def _side(sidecar: Path, size: Any) -> int:
+    if isinstance(size, list):
+        size = size[0] if size and all(side == size[0] for side in size) else None
+    if not isinstance(size, int) or isinstance(size, bool) or not 8 <= size <= _MOST_SIZE:
+        raise InputError(f"{sidecar}: gives no size of image; say patch_size_pixels, or the size of Resize")
+    return size
 
 
 def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[Port, str]:
@@ -176,16 +195,17 @@ def _ports(file: OnnxFile, card: EncoderCard, wanted: str) -> tuple[Port, str]:
 
 
 def _said(port: Port) -> str:
-    kind = "float32" if port.kind == _FLOAT32 else f"type {port.kind}"
+    kind = "float32" if port.kind == _FLOAT32 else port.kind
     return f"{kind} of shape ({', '.join('any' if one is None else str(one) for one in port.shape)})"
 
 
-def _picks(path: Path, trial: Floats) -> dict[str, Callable[[Floats], Floats]]:
+def _picks(path: Path, trial: Floats, prefix: int) -> dict[str, Callable[[Floats], Floats]]:
     """Return how vectors are taken of what the network gives, the default first."""
     if trial.ndim == 2:
         return {"vector": lambda found: found}
-    if trial.ndim == 3 and trial.shape[1] > 1:
-        return {"cls": lambda found: found[:, 0], "mean": lambda found: found[:, 1:].mean(axis=1)}
+    if trial.ndim == 3 and trial.shape[1] > prefix:
+        mean = {"mean": lambda found: found[:, prefix:].mean(axis=1)}
+        return {"cls": lambda found: found[:, 0], **mean} if prefix else mean
     if trial.ndim == 4:
         return {"mean": lambda found: found.mean(axis=(2, 3))}
     raise InputError(

@@ -1,39 +1,34 @@
-"""What an ONNX file says of itself, read by its wire format before any runtime sees it.
+"""What an ONNX file says of itself, read by the package onnx before any runtime sees it.
 
 A runtime loads libraries for operators of others, and files wherever a tensor says that its data lie. So a file is
-refused that asks for either. Field numbers are those of ``onnx.proto`` (ONNX 1.23).
+refused that asks for either.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..data import content_sha256
-from ..errors import InputError, MissingInputError, WeightsError
-from .wire import BYTES, VARINT, WireReader
+from ..errors import BchistoError, DependencyError, InputError, MissingInputError, WeightsError, how_to_install
+from .loading import first_line
 
 _DOMAINS = ("", "ai.onnx")
 """Operators that every runtime has."""
 
-_GRAPH, _FUNCTION = 7, 25  # of a model
-_NODE, _INITIALIZER, _INPUT, _OUTPUT, _SPARSE = 1, 5, 11, 12, 15  # of a graph
-_OP, _ATTRIBUTE, _DOMAIN = 4, 5, 7  # of a node
-_TENSORS, _GRAPHS, _SPARSES = (5, 10), (6, 11), (22, 23)  # of an attribute
-_NAME, _EXTERNAL = 8, 13  # of a tensor
-
-
-_DEEPEST, _MOST_NODES = 16, 1_000_000
-"""Graphs within graphs, and nodes in all (ours)."""
+_MOST_BYTES = 2 * 1024**3
+"""What a message of protobuf can hold; larger networks have their values in files beside them."""
 
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output: its name, type (1 is float32) and axes, None where one varies."""
+    """An input or output: its name, type (``float`` is that of 32 bits) and axes, None where one varies."""
 
     name: str
-    kind: int
+    kind: str
     shape: tuple[int | None, ...]
 
 
@@ -71,125 +66,87 @@ def read_onnx(path: Path) -> OnnxFile:
     InputError
         It has operators of its own, or values outside its folder.
     WeightsError
-        It is no ONNX file, or damaged.
+        It is not an ONNX file, or damaged.
+    DependencyError
+        The package onnx is not installed.
     """
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file; give an ONNX file, with its JSON beside it")
-    return _Reader(path, "ONNX file").model()
+    if not 0 < path.stat().st_size <= _MOST_BYTES:
+        raise WeightsError(f"{path}: not a whole ONNX file (it is empty, or larger than one can be)")
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise DependencyError(f"{path}: onnx is missing; {how_to_install('onnx')}") from error
+    try:
+        model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
+        return _checked(path, model)
+    except BchistoError:
+        raise
+    except (DecodeError, ValueError, RecursionError) as error:  # ValueError: a name that is not text
+        raise WeightsError(f"{path}: not a whole ONNX file ({first_line(error)})") from error
 
 
-class _Reader(WireReader):
-    """An ONNX file and where in it one reads."""
+def _checked(path: Path, model: Any) -> OnnxFile:
+    if model.functions:
+        raise InputError(f"{path}: has functions of its own; export it with all of them inlined")
+    if not model.graph.output:
+        raise WeightsError(f"{path}: not a whole ONNX file (no network in it)")
+    file = OnnxFile(path)
+    for graph in _graphs(model.graph):
+        for node in graph.node:
+            if node.domain not in _DOMAINS:
+                raise InputError(
+                    f"{path}: has the custom operator {node.domain[:40]}::{node.op_type[:40]}; export it with the "
+                    "operators of ONNX alone"
+                )
+        for tensor in _tensors(graph):
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    file.external[entry.value] = _beside(path, entry.value)
+    valued = {tensor.name for tensor in model.graph.initializer}
+    file.inputs = [_port(value) for value in model.graph.input if value.name not in valued]
+    file.outputs = [_port(value) for value in model.graph.output]
+    return file
 
-    _nodes = 0
 
-    def model(self) -> OnnxFile:
-        found = OnnxFile(self._path)
-        graphs = 0
-        for number, begin, end in self.messages(0, len(self._data)):
-            if number == _FUNCTION:
-                raise InputError(f"{self._path}: has functions of its own; export it with all of them inlined")
-            if number == _GRAPH:
-                graphs += 1
-                self._graph(begin, end, found, depth=0)
-        if graphs != 1 or not found.outputs:
-            raise self.damaged("no network in it")
-        return found
+def _graphs(graph: Any) -> Iterator[Any]:
+    """Yield a graph and those within the attributes of its nodes."""
+    waiting = [graph]
+    while waiting:
+        graph = waiting.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                waiting += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
 
-    def _graph(self, begin: int, end: int, found: OnnxFile, *, depth: int) -> None:
-        if depth > _DEEPEST:
-            raise self.damaged(f"more than {_DEEPEST} graphs within each other")
-        valued: set[str] = set()
-        inputs: list[Port] = []
-        for number, start, stop in self.messages(begin, end):
-            if number == _NODE:
-                self._node(start, stop, found, depth)
-            elif number == _INITIALIZER:
-                valued.add(self._tensor(start, stop, found))
-            elif number == _SPARSE:
-                self._sparse(start, stop, found)
-            elif number == _INPUT and not depth:
-                inputs.append(self._port(start, stop))
-            elif number == _OUTPUT and not depth:
-                found.outputs.append(self._port(start, stop))
-        if not depth:
-            found.inputs = [port for port in inputs if port.name not in valued]
 
-    def _node(self, begin: int, end: int, found: OnnxFile, depth: int) -> None:
-        self._nodes += 1
-        if self._nodes > _MOST_NODES:
-            raise self.damaged(f"more than {_MOST_NODES:,} operators")
-        domain = operator = ""
-        for number, start, stop in self.messages(begin, end):
-            if number == _OP:
-                operator = self.text(start, stop)
-            elif number == _DOMAIN:
-                domain = self.text(start, stop)
-            elif number == _ATTRIBUTE:
-                self._attribute(start, stop, found, depth)
-        if domain not in _DOMAINS:
-            raise InputError(
-                f"{self._path}: has the custom operator {domain[:40]}::{operator[:40]}; export it with the "
-                "operators of ONNX alone"
-            )
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Yield the tensors of a graph and of the attributes of its nodes."""
+    sparse = [*graph.sparse_initializer]
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            sparse += [attribute.sparse_tensor, *attribute.sparse_tensors]
+    for tensor in sparse:
+        yield from (tensor.values, tensor.indices)
 
-    def _attribute(self, begin: int, end: int, found: OnnxFile, depth: int) -> None:
-        for number, start, stop in self.messages(begin, end):
-            if number in _TENSORS:
-                self._tensor(start, stop, found)
-            elif number in _SPARSES:
-                self._sparse(start, stop, found)
-            elif number in _GRAPHS:
-                self._graph(start, stop, found, depth=depth + 1)
 
-    def _sparse(self, begin: int, end: int, found: OnnxFile) -> None:
-        for number, start, stop in self.messages(begin, end):
-            if number in (1, 2):
-                self._tensor(start, stop, found)
+def _beside(path: Path, location: str) -> Path:
+    """Return where values of a file lie, if that is in its folder."""
+    place = path.parent / location
+    if not location or Path(location).is_absolute() or not place.resolve().is_relative_to(path.parent.resolve()):
+        raise InputError(f"{path}: says that its values lie in {location[:80]}, outside its folder; put them beside it")
+    if not place.is_file():
+        raise WeightsError(f"{path}: {location[:80]} is missing, which holds its values; copy it too")
+    return place
 
-    def _tensor(self, begin: int, end: int, found: OnnxFile) -> str:
-        """Return the name of a tensor; note where its values lie, if not here."""
-        name = ""
-        for number, start, stop in self.messages(begin, end):
-            if number == _NAME:
-                name = self.text(start, stop)
-            elif number == _EXTERNAL:
-                pair = {key: self.text(*place) for key, _, *place in self.fields(start, stop)}
-                if pair.get(1) == "location":
-                    self._external(pair.get(2, ""), found)
-        return name
 
-    def _external(self, location: str, found: OnnxFile) -> None:
-        folder = self._path.parent.resolve()
-        place = self._path.parent / location
-        if not location or Path(location).is_absolute() or not place.resolve().is_relative_to(folder):
-            raise InputError(
-                f"{self._path}: says that its values lie in {location[:80]}, outside its folder; put them beside it"
-            )
-        if not place.is_file():
-            raise WeightsError(f"{self._path}: {location[:80]} is missing, which holds its values; copy it too")
-        found.external[location] = place
+def _port(value: Any) -> Port:
+    from onnx import TensorProto
 
-    def _port(self, begin: int, end: int) -> Port:
-        name, kind = "", 0
-        shape: tuple[int | None, ...] = ()
-        for number, start, stop in self.messages(begin, end):
-            if number == 1:
-                name = self.text(start, stop)
-            elif number == 2:
-                for of_type, _, first, last in self.fields(start, stop):
-                    if of_type == 1:  # a tensor, and not a sequence or a map
-                        kind, shape = self._tensor_type(first, last)
-        return Port(name, kind, shape)
-
-    def _tensor_type(self, begin: int, end: int) -> tuple[int, tuple[int | None, ...]]:
-        kind = 0
-        shape: list[int | None] = []
-        for number, wire, start, stop in self.fields(begin, end):
-            if number == 1 and wire == VARINT:
-                kind = start
-            elif number == 2 and wire == BYTES:
-                for _, _, first, last in self.fields(start, stop):
-                    sizes = [value for which, how, value, _ in self.fields(first, last) if (which, how) == (1, VARINT)]
-                    shape.append(sizes[0] if sizes and sizes[0] > 0 else None)
-        return kind, tuple(shape)
+    tensor = value.type.tensor_type
+    shape = tuple(axis.dim_value if axis.dim_value > 0 else None for axis in tensor.shape.dim)
+    return Port(value.name, TensorProto.DataType.Name(tensor.elem_type).casefold(), shape)

@@ -1,11 +1,14 @@
 """Encoders of vectors that another package offers: what is asked of them that they do not do."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 from bchisto.encoders import EncoderCard, EncoderChoice, VectorSpec, describe_encoder
 from bchisto.encoders import checkup as checkup_module
 from bchisto.encoders.vectors import EncoderRequest, open_vectors
 from bchisto.errors import InputError
+from conftest import need
 
 CARD = EncoderCard(size=16, licence="CC BY-NC 4.0", non_commercial=True)
 
@@ -40,3 +43,8 @@ def test_it_is_described_without_being_built(monkeypatch):
     lines = dict(describe_encoder("theirs"))
     assert lines["outputs"] == "mean (3 numbers), spread (4 numbers)"
     assert lines["licence of the weights"] == "CC BY-NC 4.0, non-commercial use only"
+
+
+def test_what_continuous_integration_requires_is_installed():
+    need("onnx", all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))), "pip install 'bchisto[onnx]'")
+    need("openvino", importlib.util.find_spec("openvino") is not None, "pip install 'bchisto[openvino]'")
