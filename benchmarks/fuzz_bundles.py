@@ -94,9 +94,6 @@ def make_seeds(folder):
         for name, array in arrays.items():
             file.create_dataset(f"layers/{name}", data=array)
             file["layers/first"].attrs["name"] = "first"
-    blob = b"\x3a\x02\x08\x04" + b"\x2a\x10" + np.ones(4, "<f4").tobytes()
-    layer = b"\x0a\x01a" + b"\x3a" + bytes([len(blob)]) + blob
-    (folder / "w.caffemodel").write_bytes(b"\xa2\x06" + bytes([len(layer)]) + layer)
 
 
 def mutated_bytes(data, rng, *, most=4):

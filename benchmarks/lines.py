@@ -16,7 +16,7 @@ import tokenize
 from collections import Counter
 from pathlib import Path
 
-OUTSIDE = ("tests", "benchmarks", "docs", ".ci")
+OUTSIDE = ("tests", "benchmarks", "docs", ".ci", "tools")
 SILENT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

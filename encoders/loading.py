@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from ..errors import BchistoError, StoreError, WeightsError, printable
 from ..jobs import DAMAGE, check_tree, check_zip, hdf5_trouble
-from .caffemodel import read_caffemodel
 from .network import variables_of
 
 WeightArrays = dict[str, npt.NDArray[Any]]
@@ -165,7 +164,7 @@ def load_keras_file(model: Any, path: Path, *, of: str, keep: Collection[str] = 
 
 
 def read_weight_arrays(path: Path, *, values: bool = True) -> WeightArrays:
-    """Return the arrays of a ``.npz``, ``.safetensors`` or ``.caffemodel`` file by name.
+    """Return the arrays of a ``.npz`` or ``.safetensors`` file by name.
 
     Parameters
     ----------
@@ -213,7 +212,7 @@ def _read(path: Path, *, values: bool) -> WeightArrays:
         except SafetensorError as error:
             raise WeightsError(f"{path}: not a safetensors file, or damaged ({first_line(error)})") from error
     if path.suffix == ".caffemodel":
-        if size > _MOST_BYTES:
-            raise WeightsError(f"{path}: holds more than a network can; it is not read")
-        return read_caffemodel(path, values=values)
-    raise WeightsError(f"{path}: give weights as .npz, .safetensors, .caffemodel or .weights.h5")
+        raise WeightsError(
+            f"{path}: convert it once: python tools/convert_caffe.py {path.name} {path.stem}.safetensors"
+        )
+    raise WeightsError(f"{path}: give weights as .npz, .safetensors or .weights.h5")

@@ -90,7 +90,8 @@ def read_sidecar(path: Path) -> tuple[EncoderCard, str, int]:
     -------
     EncoderCard
         From ``transform`` (``Resize``, ``CenterCrop``, ``ToTensor``, ``Normalize``), ``patch_size_pixels``,
-        ``spacing_um_px`` (of the patch before ``Resize``), ``license``, ``non_commercial``, ``gated``, ``source`` and ``revision``.
+        ``spacing_um_px`` (of the patch before ``Resize``), ``license``, ``non_commercial``, ``gated``,
+        ``source`` and ``revision``.
     str
         The output that gives descriptors (``output``); empty for the first.
     int

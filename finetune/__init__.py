@@ -9,7 +9,7 @@ from .networks.registry import NETWORKS, build_network, get_network, list_networ
 from .networks.spec import CaffeLayers, NetworkSpec
 from .patches import PatchRule, Samples, parse_patches
 from .predict import CnnModel
-from .pretrained import CAFFE_LAYERS, convert_caffe
+from .pretrained import CAFFE_LAYERS
 from .run import finetune
 from .settings import FinetuneSettings
 from .timing import TrainingCost, time_training
@@ -31,7 +31,6 @@ __all__ = [
     "TrainingCost",
     "build_network",
     "class_weights",
-    "convert_caffe",
     "count_parameters",
     "finetune",
     "get_network",

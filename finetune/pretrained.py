@@ -1,4 +1,4 @@
-"""Weights of our own networks from ``.npz``, ``.safetensors``, ``.caffemodel`` or ``.weights.h5``, by the layer map."""
+"""Weights of our own networks from ``.npz``, ``.safetensors`` or ``.weights.h5``, by the layer map."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import PathInput, as_path
 from ..encoders import WeightArrays, fill_weights, load_keras_file, read_weight_arrays, variables_of
-from ..errors import InputError, WeightsError
+from ..errors import WeightsError
 from ..jobs import atomic_output, claim_space
 from .networks.registry import NETWORKS
 from .networks.spec import CaffeLayers, NetworkSpec
@@ -39,43 +38,6 @@ def input_convention(path: Path) -> str:
     return "caffe" if _is_caffe(read_weight_arrays(path, values=False)) else "signed"
 
 
-def convert_caffe(path: PathInput, out: PathInput) -> list[str]:
-    """Write the weights of a published Caffe model as ``.safetensors``; nothing of the file is executed.
-
-    ``bchisto finetune --weights`` reads either file.
-
-    Parameters
-    ----------
-    path : str or Path
-        The ``.caffemodel``, such as bvlc_googlenet.
-    out : str or Path
-        The ``.safetensors`` file; replaced where it exists.
-
-    Returns
-    -------
-    list of str
-        Names of the arrays: ``<Caffe layer>.weight`` and ``.bias``.
-
-    Raises
-    ------
-    WeightsError
-        Not a whole Caffe model.
-    InputError
-        `out` is called otherwise.
-    """
-    from safetensors.numpy import save
-
-    source, target = as_path(path, "path"), as_path(out, "out")
-    if source.suffix != ".caffemodel":
-        raise WeightsError(f"{source}: give a .caffemodel file")
-    if target.suffix != ".safetensors":
-        raise InputError(f"`out` {target}: name a .safetensors file")
-    arrays = read_weight_arrays(source)
-    with atomic_output(target) as temporary:
-        temporary.write_bytes(save(arrays))
-    return list(arrays)
-
-
 def _is_caffe(names: Iterable[str]) -> bool:
     return any(name.endswith(".weight") for name in names)
 
@@ -91,7 +53,7 @@ def load_pretrained(model: Any, path: Path, *, network: NetworkSpec, fresh: Sequ
     ----------
     model : keras.Model
     path : Path
-        ``.npz``, ``.safetensors``, ``.caffemodel``, or ``.weights.h5`` of ``bchisto finetune``.
+        ``.npz``, ``.safetensors``, or ``.weights.h5`` of ``bchisto finetune``.
     network : NetworkSpec
         What it is, for the layer map.
     fresh : sequence of str

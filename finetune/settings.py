@@ -135,8 +135,8 @@ class FinetuneSettings(Settings):
     )
     weights: str = option(
         "",
-        help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors, .caffemodel "
-        "or .weights.h5 of the other networks.",
+        help="imagenet (encoders; their default), random, or PATH: .h5 of an encoder; .npz, .safetensors or "
+        ".weights.h5 of the other networks.",
     )
     fresh: tuple[str, ...] = option((), metavar="PREFIX", help="Layers that start at random whatever the file.")
     convention: str = option(

@@ -185,7 +185,7 @@ def test_files_that_do_not_fit(tmp_path, rng):
         ("cut.safetensors", "not a safetensors file, or damaged"),
         ("cut.weights.h5", "not weights of patch-resnet"),
         ("dense.weights.h5", "not weights of patch-resnet"),
-        ("w.pkl", r"give weights as .npz, .safetensors, .caffemodel or .weights.h5"),
+        ("w.pkl", r"give weights as .npz, .safetensors or .weights.h5"),
     ]:
         with pytest.raises(WeightsError, match=message):
             load(tmp_path / name)

@@ -22,7 +22,7 @@ from bchisto.predict import predict
 
 ROOT = Path(bchisto.__file__).parent
 
-OTHERS = {"cli.py", "commands", "tests", "benchmarks", "docs", "build"}
+OTHERS = {"cli.py", "commands", "tests", "benchmarks", "tools", "docs", "build"}
 """What is no library: the command line says flags, and the rest is not installed."""
 
 PROGRAM = re.compile(
